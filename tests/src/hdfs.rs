@@ -1,6 +1,7 @@
 //! A real HDFS for tests, read back with Hadoop's own shell.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -42,7 +43,7 @@ impl Hdfs {
         Self::configured_with(dir, &[])
     }
 
-    /// The same with options: `--kerberos`, `--ha`.
+    /// The same with options: `--kerberos`, `--ha`, `--httpfs`.
     ///
     /// # Panics
     ///
@@ -167,6 +168,31 @@ impl Hdfs {
     /// `hdfs://host:port`, without a path.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// `host:port` of the NameNode's web server, where WebHDFS is.
+    ///
+    /// # Panics
+    ///
+    /// When its port was not chosen yet.
+    pub fn web_address(&self) -> SocketAddr {
+        self.address_of("http")
+    }
+
+    /// With HttpFS: where it listens.
+    ///
+    /// # Panics
+    ///
+    /// When its port was not chosen yet.
+    pub fn httpfs_address(&self) -> SocketAddr {
+        self.address_of("httpfs")
+    }
+
+    fn address_of(&self, name: &str) -> SocketAddr {
+        let ports = std::fs::read_to_string(self.dir.join("ports")).expect("ports were chosen");
+        let port = ports.lines().find_map(|line| line.split_once('=').filter(|it| it.0 == name));
+        let port = port.and_then(|(_, port)| port.parse().ok()).expect("a port of that name");
+        SocketAddr::from(([127, 0, 0, 1], port))
     }
 
     /// The folder for `HADOOP_CONF_DIR`.

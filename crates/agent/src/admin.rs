@@ -1,37 +1,49 @@
-//! The admin listener: `/metrics` (Prometheus text), `/status` (JSON), `/livez`, `/readyz`. Read
-//! only. A second one, with Flume's page of counters alone, is for monitors made for Flume.
+//! The admin listener: the live page, `/metrics` (Prometheus text), `/status` (JSON), `/livez`,
+//! `/readyz`. Read only. A second one, with Flume's page of counters alone, is for monitors made
+//! for Flume.
+//!
+//! ```text
+//!   accept ─► TLS ─► Guests (a place) ─► routes: Host? method? token? ─► Pages ─► an answer
+//!                                                                          └─► Feed, once a second
+//! ```
 
+mod answer;
+mod configuration;
+mod feed;
 mod flume;
+mod guard;
 mod guests;
+mod letters;
+mod pages;
+mod routes;
+mod site;
 
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use config::AgentSettings;
-use http_body_util::Full;
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use metrics::{Format, GroupLabel, Metrics};
-use pipeline::env::{Listener, Stream, unix_millis};
-use pipeline::{Account, Env};
+use pipeline::env::{Listener, Stream};
+use pipeline::{Env, Settings};
 use support::failure_log::FailureLog;
+use tls::ServerTls;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
-use crate::dead_letters::DeadLetters;
-use crate::health::{Health, Word};
-use crate::opening::NotOpen;
-use crate::running::{ChannelHandle, Running};
-use crate::status::Snapshot;
-use crate::{RunError, scrape, status};
+use crate::RunError;
+pub(crate) use configuration::Configuration;
+pub use configuration::Reread;
+use guard::Guard;
 use guests::{Guests, Watched};
+pub(crate) use pages::{Live, Pages};
+use routes::Site;
 
 /// How long a client may take to send its request's head, and stay idle before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,16 +51,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a listener shows.
-#[derive(Debug, Clone, Copy)]
-enum Site {
-    /// All pages.
-    Admin,
-    /// Flume's page of counters, where Flume has it.
-    Flume,
-}
-
-/// The admin listeners of an agent; they end when this is dropped.
+/// The admin listeners of an agent; they and their connections end when this is dropped.
 #[derive(Default)]
 pub(crate) struct Listeners(Vec<Admin>);
 
@@ -56,7 +59,7 @@ impl Listeners {
     /// Takes the addresses; nothing is answered before [`Listeners::serve`].
     ///
     /// # Errors
-    /// An address cannot be taken.
+    /// An address cannot be taken, or a certificate cannot be used.
     pub(crate) async fn listen(agent: &AgentSettings, env: &Env) -> Result<Self, RunError> {
         let mut all = Vec::new();
         for (setting, address, site) in [
@@ -64,7 +67,7 @@ impl Listeners {
             ("flume_metrics", &agent.flume_metrics, Site::Flume),
         ] {
             if let Some(address) = address {
-                let admin = Admin::listen(setting, address, site, env).await;
+                let admin = Admin::listen(setting, address, (agent, site), env).await;
                 all.push(admin.map_err(|source| RunError::Admin { setting, source })?);
             }
         }
@@ -72,33 +75,70 @@ impl Listeners {
     }
 
     /// Begins to answer.
-    pub(crate) fn serve(&mut self, pages: Pages) {
-        let pages = Arc::new(pages);
-        self.0.iter_mut().for_each(|admin| admin.serve(&pages));
+    pub(crate) fn serve(&mut self, pages: &Arc<Pages>) {
+        self.0.iter_mut().for_each(|admin| admin.serve(pages));
     }
 }
 
 /// One of them.
 struct Admin {
-    site: Site,
+    front: Front,
     listener: Option<Box<dyn Listener>>,
     task: Option<JoinHandle<()>>,
+    /// Ends the connections.
+    ended: DropGuard,
+}
+
+/// What a connection meets first.
+#[derive(Clone)]
+struct Front {
+    site: Site,
+    guard: Arc<Guard>,
+    tls: Option<tls::Server>,
 }
 
 impl Admin {
-    async fn listen(setting: &str, address: &str, site: Site, env: &Env) -> io::Result<Self> {
+    async fn listen(
+        setting: &str,
+        address: &str,
+        (agent, site): (&AgentSettings, Site),
+        env: &Env,
+    ) -> io::Result<Self> {
+        let (mut tls, mut token) = (None, None);
+        if site == Site::Admin {
+            tls = agent.admin_tls.as_ref().map(|settings| server(settings, env)).transpose()?;
+            let read = agent.admin_token.as_ref().map(Settings::read).transpose();
+            token = read.map_err(io::Error::other)?;
+        }
+        if let Some(server) = &tls {
+            server.load().await.map_err(io::Error::other)?;
+        }
         let listener = env.net.listen(address).await?;
         let local = listener.local_address();
-        let loopback = local.parse().is_ok_and(|a: std::net::SocketAddr| a.ip().is_loopback());
-        if !loopback {
-            warn!(setting, address = local, "this listener is plain text and unauthenticated");
+        let guard = Guard::new(address, &local, token);
+        let lacks = match (&tls, guard.has_token()) {
+            _ if guard.is_loopback() => None,
+            (None, false) => Some("plain text and unauthenticated"),
+            (None, true) => Some("plain text: its token can be read on the way"),
+            (Some(_), false) => Some("unauthenticated"),
+            (Some(_), true) => None,
+        };
+        if let Some(lacks) = lacks {
+            warn!(setting, address = local, "this listener is {lacks}");
         }
-        Ok(Self { site, listener: Some(listener), task: None })
+        Ok(Self::new(Front { site, guard: Arc::new(guard), tls }, listener))
+    }
+
+    fn new(front: Front, listener: Box<dyn Listener>) -> Self {
+        let ended = CancellationToken::new().drop_guard();
+        Self { front, listener: Some(listener), task: None, ended }
     }
 
     fn serve(&mut self, pages: &Arc<Pages>) {
         if let Some(listener) = self.listener.take() {
-            self.task = Some(tokio::spawn(accept(self.site, listener, pages.clone())));
+            let ended = self.ended.token().clone();
+            let serving = accept(self.front.clone(), listener, pages.clone(), ended);
+            self.task = Some(tokio::spawn(serving));
         }
     }
 }
@@ -111,19 +151,33 @@ impl Drop for Admin {
     }
 }
 
-async fn accept(site: Site, listener: Box<dyn Listener>, pages: Arc<Pages>) {
+/// TLS of the listener.
+fn server(settings: &Settings, env: &Env) -> io::Result<tls::Server> {
+    let settings: ServerTls = settings.read().map_err(io::Error::other)?;
+    tls::Server::new(settings, env, &["http/1.1"]).map_err(io::Error::other)
+}
+
+async fn accept(
+    front: Front,
+    listener: Box<dyn Listener>,
+    pages: Arc<Pages>,
+    ended: CancellationToken,
+) {
     let guests = Arc::new(Guests::default());
     let mut trouble = FailureLog::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _peer)) => {
+            Ok((stream, peer)) => {
                 trouble = FailureLog::default();
-                let (pages, guest) = (pages.clone(), guests.admit());
+                let (front, pages, guest) = (front.clone(), pages.clone(), guests.admit());
+                let ended = ended.clone();
                 tokio::spawn(async move {
+                    let stream = guest.watch(front.wrap(stream, peer));
                     tokio::select! {
                         biased;
+                        () = ended.cancelled() => {}
                         () = guest.must_leave() => debug!("a quiet admin connection gave way"),
-                        () = serve_connection(site, guest.watch(stream), pages) => {}
+                        () = serve_connection(&front, stream, pages) => {}
                     }
                 });
             }
@@ -139,15 +193,25 @@ async fn accept(site: Site, listener: Box<dyn Listener>, pages: Arc<Pages>) {
     }
 }
 
-async fn serve_connection(site: Site, stream: Watched<Box<dyn Stream>>, pages: Arc<Pages>) {
+impl Front {
+    fn wrap(&self, stream: Box<dyn Stream>, peer: String) -> Box<dyn Stream> {
+        match &self.tls {
+            Some(tls) => tls.wrap(stream, move |error| {
+                debug!(peer, %error, "an admin connection fails in its handshake");
+            }),
+            None => stream,
+        }
+    }
+}
+
+async fn serve_connection(front: &Front, stream: Watched<Box<dyn Stream>>, pages: Arc<Pages>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let accept = request.headers().get(header::ACCEPT).and_then(|it| it.to_str().ok());
-        let format = Format::wanted(accept.unwrap_or_default());
-        let pages = pages.clone();
+        let (front, pages) = (front.clone(), pages.clone());
+        // No page reads a body.
+        let (head, _) = request.into_parts();
         async move {
-            let (method, path) = (request.method(), request.uri().path());
-            let response = pages.answer(site, method, path, format).await;
-            Ok::<_, Infallible>(response)
+            let answer = routes::answer(&pages, front.site, &front.guard, &head).await;
+            Ok::<_, Infallible>(answer)
         }
     });
     let served = http1::Builder::new()
@@ -158,212 +222,6 @@ async fn serve_connection(site: Site, stream: Watched<Box<dyn Stream>>, pages: A
     if let Err(error) = served {
         debug!(%error, "an admin connection ended early");
     }
-}
-
-/// What the pages are made of. Ready means: every source is open, no channel has stopped its
-/// intake, and the agent is not stopping. A sink that fails, and a group that delivers nothing, are
-/// named and do not make the agent unready: events wait in the channel. Where every collector of a
-/// site is like that, the events are safer in their channels than with the clients that would be
-/// refused; senders that have a choice turn to other agents by what the agent says to them.
-pub(crate) struct Pages {
-    /// Name of the agent.
-    pub(crate) agent: String,
-    /// When it has started.
-    pub(crate) started: Instant,
-    /// The same in milliseconds since 1970: it stays as it is when the clock is set.
-    pub(crate) started_ms: u64,
-    pub(crate) running: Arc<Running>,
-    pub(crate) dead_letters: Arc<DeadLetters>,
-    pub(crate) health: Health,
-    pub(crate) metrics: Metrics,
-    pub(crate) env: Env,
-    /// Cancelled when the agent begins to stop.
-    pub(crate) stopping: CancellationToken,
-}
-
-/// What is here.
-const INDEX: &str = "\
-/metrics  Prometheus metrics: text 0.0.4, or OpenMetrics for readers that ask for it
-/readyz   200 while the agent does its work, 503 with the reason otherwise
-/status   what every source, channel and sink is doing, as JSON; `aqueduct status` shows it
-/livez    200 while the process answers
-/account  what each durable channel accepted and still holds: one JSON object a line
-/flume/metrics  the counters as Flume's HTTP monitoring shows them: JSON by its names
-";
-
-/// What is where Flume has it.
-const FLUME_INDEX: &str = "/metrics  the counters as Flume's HTTP monitoring shows them\n";
-
-impl Pages {
-    async fn answer(
-        &self,
-        site: Site,
-        method: &Method,
-        path: &str,
-        format: Format,
-    ) -> Response<Full<Bytes>> {
-        if method != Method::GET && method != Method::HEAD {
-            return page(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
-        }
-        let index = match site {
-            Site::Admin => INDEX,
-            Site::Flume => FLUME_INDEX,
-        };
-        match (site, path) {
-            (_, "/") => page(StatusCode::OK, index.into()),
-            (Site::Flume, "/metrics") | (Site::Admin, "/flume/metrics") => self.flume().await,
-            (Site::Admin, "/metrics") => {
-                typed(StatusCode::OK, format.content_type(), self.metrics(format))
-            }
-            (Site::Admin, "/account") => typed(StatusCode::OK, JSON_LINES, self.account()),
-            (Site::Admin, "/status") => self.status().await,
-            (Site::Admin, "/livez") => page(StatusCode::OK, "alive\n".into()),
-            (Site::Admin, "/readyz") => self.readiness(),
-            _ => page(StatusCode::NOT_FOUND, format!("no such page; there are:\n{index}")),
-        }
-    }
-
-    fn readiness(&self) -> Response<Full<Bytes>> {
-        let Word { reasons: mut lines, remarks } = self.word();
-        let status = if lines.is_empty() {
-            lines.push("ready".to_owned());
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
-        lines.extend(remarks);
-        page(status, lines.join("\n") + "\n")
-    }
-
-    /// Whether the agent does its work.
-    fn word(&self) -> Word {
-        let Word { reasons, mut remarks } = self.health.word();
-        remarks.extend(self.unable());
-        let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
-        let channels = self.running.channels.iter();
-        let full = channels.filter_map(|(name, handle)| match handle.boards.opened.why_not() {
-            Some(NotOpen { waits, cause }) => {
-                let seconds = waits.as_secs();
-                Some(format!("channel `{name}` has not been open for {seconds} s: {cause}"))
-            }
-            None if handle.channel.status().intake_stopped => {
-                Some(format!("channel `{name}` takes nothing in"))
-            }
-            None => None,
-        });
-        Word { reasons: stopping.into_iter().chain(full).chain(reasons).collect(), remarks }
-    }
-
-    /// Brings up to date since when each group delivers nothing.
-    fn show_unable(&self) {
-        let (now, at) = (Instant::now(), self.env.clock.now());
-        for handle in self.running.channels.values() {
-            let unable = handle.boards.outlet.unable(now);
-            for group in &handle.consumers {
-                let outage = unable.iter().find(|(name, _)| name == group);
-                let since = outage.map_or(0.0, |(_, outage)| {
-                    let began = at.checked_sub(now.saturating_duration_since(outage.since));
-                    began.map_or(0.0, |began| unix_millis(began) as f64 / 1_000.0)
-                });
-                let label = GroupLabel { group: group.to_string() };
-                self.metrics.group_unable_since.get_or_create(&label).set(since);
-            }
-        }
-    }
-
-    /// The groups that deliver nothing, line by line.
-    fn unable(&self) -> impl Iterator<Item = String> {
-        let now = Instant::now();
-        self.running.channels.iter().flat_map(move |(channel, handle)| {
-            handle.boards.outlet.unable(now).into_iter().map(move |(group, outage)| {
-                let seconds = now.saturating_duration_since(outage.since).as_secs();
-                let cause = outage.cause.replace(char::is_control, " ");
-                format!(
-                    "unable for {seconds} s: group `{group}` delivers nothing of what channel \
-                     `{channel}` holds: {cause}"
-                )
-            })
-        })
-    }
-
-    async fn snapshot(&self) -> Snapshot {
-        let snapshot = status::gather(status::Sources {
-            agent: &self.agent,
-            started: self.started,
-            running: &self.running,
-            word: self.word(),
-            dead_letters: &self.dead_letters,
-            metrics: &self.metrics,
-            env: &self.env,
-        });
-        snapshot.await
-    }
-
-    async fn status(&self) -> Response<Full<Bytes>> {
-        let snapshot = self.snapshot().await;
-        let text = serde_json::to_string(&snapshot).expect("names and numbers are JSON");
-        fresh(typed(StatusCode::OK, JSON, text + "\n"))
-    }
-
-    /// The page of Flume's monitoring.
-    async fn flume(&self) -> Response<Full<Bytes>> {
-        let snapshot = self.snapshot().await;
-        let text = flume::page(&snapshot, &self.metrics, self.started_ms);
-        fresh(typed(StatusCode::OK, JSON_UTF_8, text))
-    }
-
-    /// What the durable channels answer for, one line of JSON for each.
-    fn account(&self) -> String {
-        let open = self.running.channels.values().filter_map(ChannelHandle::opened);
-        let accounts = open.filter_map(|channel| channel.account());
-        let accounts: Vec<Account> = accounts.collect();
-        // After the channels: what becomes a letter meanwhile is in both, and not in neither.
-        let letters = self.dead_letters.identities();
-        let lines = accounts
-            .into_iter()
-            .map(|account| Account { letters: letters.clone(), ..account }.to_json() + "\n");
-        lines.collect()
-    }
-
-    /// The metrics, with what the channels hold brought up to date.
-    fn metrics(&self, format: Format) -> String {
-        let channels = self.running.channels.iter();
-        let channels = channels.map(|(name, handle)| (&**name, handle.status()));
-        let letters = self.dead_letters.opened();
-        let letters = letters.map(|channel| ("dead-letters", channel.status()));
-        scrape::channels(&self.metrics, channels.chain(letters));
-        self.show_unable();
-        scrape::process(&self.metrics, &self.env);
-        scrape::log(&self.metrics);
-        self.health.show(&self.metrics);
-        self.metrics.dead_letter_batches.set(scrape::gauge(self.dead_letters.batches()));
-        self.metrics.text_in(format)
-    }
-}
-
-/// One JSON object.
-const JSON: &str = "application/json";
-
-/// The same, as Flume says it.
-const JSON_UTF_8: &str = "application/json;charset=utf-8";
-
-/// JSON objects, one a line.
-const JSON_LINES: &str = "application/jsonl";
-
-/// With the word that no proxy keeps it.
-fn fresh(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-    response
-}
-
-fn page(status: StatusCode, text: String) -> Response<Full<Bytes>> {
-    typed(status, "text/plain; charset=utf-8", text)
-}
-
-fn typed(status: StatusCode, kind: &str, text: String) -> Response<Full<Bytes>> {
-    let response = Response::builder().status(status).header(header::CONTENT_TYPE, kind);
-    response.body(Full::new(text.into())).expect("status and header are valid")
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Command};
 use config::{CONFIG_BYTES_MAX, ConfigError, ConfigErrors, Plan};
@@ -24,7 +25,7 @@ pub use collector::CollectorArgs;
 pub use edge::EdgeArgs;
 pub use logging::LogFormat;
 
-use crate::{Checked, RunError, chain};
+use crate::{Checked, Reread, RunError, chain};
 
 /// Something went wrong while running.
 pub const EXIT_RUNTIME: u8 = 1;
@@ -39,7 +40,7 @@ pub const EXIT_CONFIG: u8 = 78;
 const FLAGS: &str = "command line";
 
 /// Arguments of one kind of agent.
-pub trait AgentArgs: Args {
+pub trait AgentArgs: Args + Clone + Send + Sync + 'static {
     /// What both agents have.
     fn common(&self) -> &Common;
 
@@ -62,7 +63,7 @@ pub struct Common {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// Serve /metrics, /livez and /readyz on this address [default: off]
+    /// Serve the live page, /metrics, /livez and /readyz on this address [default: off]
     #[arg(long, value_name = "HOST:PORT")]
     pub admin: Option<String>,
 
@@ -112,16 +113,21 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 /// Runs an agent, or prints its configuration, as the arguments say.
 pub fn execute<A: AgentArgs>(args: &A, catalogue: Catalogue) -> ExitCode {
     let common = args.common();
-    launch(common.log_format, common.print_config, catalogue, |env| plan(args, env))
+    let again = args.clone();
+    let reread: Reread = Arc::new(move |env| plan(&again, env));
+    let reread = common.config.is_some().then_some(reread);
+    let draft = |env: &Env| plan(args, env);
+    launch(common.log_format, common.print_config, catalogue, draft, reread)
 }
 
 /// Runs the agent of a draft, or prints its configuration. The draft is made when log lines can be
-/// written.
+/// written. `reread` makes it again, without a line in the log.
 pub fn launch(
     log_format: LogFormat,
     print_config: bool,
     catalogue: Catalogue,
     draft: impl FnOnce(&Env) -> Result<Draft, ConfigErrors>,
+    reread: Option<Reread>,
 ) -> ExitCode {
     // Before there is a second thread, as it wants.
     let raised = env::raise_file_limit();
@@ -151,7 +157,7 @@ pub fn launch(
             return ExitCode::from(EXIT_RUNTIME);
         }
     };
-    match runtime.block_on(Box::pin(crate::run(plan, catalogue, env))) {
+    match runtime.block_on(Box::pin(crate::run(plan, catalogue, env, reread))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Config(errors)) => refuse(&errors),
         Err(error) => {

@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use channel::durable::inspect::Inspection;
 use channel::durable::{Encryption, IndexKind, Overflow};
 use metrics::{Metrics, SinkReason, SourceReason};
 use pipeline::env::unix_millis;
@@ -125,6 +126,21 @@ pub fn settings() -> channel::durable::Config {
 /// What the channel of dead letters of the agent in `data_dir` is built with.
 pub fn context(data_dir: &Path, env: &Env) -> BuildContext {
     BuildContext::alone("dead-letters", &directory(data_dir), env.clone())
+}
+
+/// Hands every letter that was found in a channel's files, oldest first, to `each`, until it
+/// answers `false`; what has no label is passed over. The agent may run.
+///
+/// # Errors
+/// The disk could not be read.
+pub fn inspected(
+    inspection: &Inspection,
+    mut each: impl FnMut(Label, Batch) -> bool,
+) -> Result<(), ChannelError> {
+    inspection.export(|_, batch| match Label::take_off(batch) {
+        Some((label, events)) => each(label, events),
+        None => true,
+    })
 }
 
 /// Every letter of an open channel, oldest first, with its label; what has none is passed over.
@@ -246,6 +262,11 @@ impl DeadLetters {
     /// The same batches by name.
     pub(crate) fn identities(&self) -> KeySet {
         self.known().identities.clone()
+    }
+
+    /// Where they are on disk, and what they are sealed with.
+    pub(crate) fn place(&self) -> (PathBuf, Option<Encryption>) {
+        (directory(&self.data_dir), self.config.encryption.clone())
     }
 
     /// The lowest epoch of `origin` of which a batch is among the letters.

@@ -21,7 +21,11 @@ use pipeline::env::Clock;
 use tokio::time::{Duration, Instant};
 use tracing::info;
 
+use crate::bulletin::{Bulletin, cut};
 use crate::status;
+
+/// Bytes of an error that are kept: a server may answer with a page.
+const ERROR_MAX: usize = 4_096;
 
 /// A sink that has been open for so long works, also if it had nothing to store meanwhile.
 const STEADY: Duration = Duration::from_secs(60);
@@ -89,7 +93,7 @@ impl State {
             None => (now, at, !was_open),
         };
         // It is shown line by line.
-        let error = error.replace(char::is_control, " ");
+        let error = cut(error, ERROR_MAX).replace(char::is_control, " ");
         self.failing = Some(Failing { began, began_at, error, next_try: now + pause, at_opening });
         self.phase = Phase::Failed;
     }
@@ -124,7 +128,10 @@ impl State {
 /// The state of one source or sink. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Standing {
+    /// `source` or `sink`.
+    role: &'static str,
     name: Arc<str>,
+    bulletin: Bulletin,
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
 }
@@ -167,7 +174,9 @@ impl Standing {
 
     /// It has failed, and is tried again after a pause.
     pub(crate) fn failed(&self, error: &str, pause: Duration) {
-        self.state().failed((Instant::now(), self.clock.now()), error, pause);
+        let now = Instant::now();
+        self.state().failed((now, self.clock.now()), error, pause);
+        self.bulletin.add(now, (self.role, &self.name), error);
     }
 
     /// There is such a member now, another one than before, or none.
@@ -185,6 +194,7 @@ impl Standing {
 #[derive(Clone)]
 pub(crate) struct Health {
     clock: Arc<dyn Clock>,
+    bulletin: Bulletin,
     parts: Arc<Mutex<Parts>>,
 }
 
@@ -208,21 +218,27 @@ pub(crate) struct Word {
 impl Health {
     /// Of an agent without sources and sinks.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, parts: Arc::default() }
+        Self { clock, bulletin: Bulletin::default(), parts: Arc::default() }
     }
 
     fn parts(&self) -> MutexGuard<'_, Parts> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn standing(&self, name: &Arc<str>, phase: Phase) -> Standing {
+    /// What has failed.
+    pub(crate) fn bulletin(&self) -> &Bulletin {
+        &self.bulletin
+    }
+
+    fn standing(&self, role: &'static str, name: &Arc<str>, phase: Phase) -> Standing {
         let state = Arc::new(Mutex::new(State::new(phase)));
-        Standing { name: name.clone(), clock: self.clock.clone(), state }
+        let (clock, bulletin) = (self.clock.clone(), self.bulletin.clone());
+        Standing { role, name: name.clone(), bulletin, clock, state }
     }
 
     /// One more source, not open yet. All are added before the first one runs.
     pub(crate) fn add_source(&self, name: &Arc<str>) -> Standing {
-        let standing = self.standing(name, Phase::Starting);
+        let standing = self.standing("source", name, Phase::Starting);
         self.parts().sources.push(standing.clone());
         standing
     }
@@ -230,7 +246,7 @@ impl Health {
     /// One more sink, not open yet; or a free place for one that is looked up.
     pub(crate) fn add_sink(&self, name: &Arc<str>, is_present: bool) -> Standing {
         let phase = if is_present { Phase::Starting } else { Phase::Absent };
-        let standing = self.standing(name, phase);
+        let standing = self.standing("sink", name, phase);
         self.parts().sinks.push(standing.clone());
         standing
     }

@@ -119,6 +119,16 @@ impl AgentIntake {
         self.locked().clone()
     }
 
+    /// Names of the required channels.
+    pub(crate) fn channels(&self) -> Vec<String> {
+        self.required.iter().map(|fed| fed.name.to_string()).collect()
+    }
+
+    /// Names of the optional ones.
+    pub(crate) fn optional_channels(&self) -> Vec<String> {
+        self.optional.iter().map(|fed| fed.name.to_string()).collect()
+    }
+
     /// The required channel with the put that has been waiting for room for longest, and since
     /// when.
     pub(crate) fn waits_for(&self) -> Option<(Arc<str>, Instant)> {

@@ -10,6 +10,7 @@
 
 mod admin;
 mod boards;
+mod bulletin;
 mod choices;
 pub mod cli;
 mod data_dir;
@@ -45,7 +46,8 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use admin::{Listeners, Pages};
+pub use admin::Reread;
+use admin::{Configuration, Listeners, Live, Pages};
 pub use data_dir::DataDir;
 use dead_letters::DeadLetters;
 use group::NamedSink;
@@ -177,13 +179,19 @@ fn named_sinks<'a>(
     names.into_iter().zip(group.sinks.iter().filter(is_first))
 }
 
-/// Runs `plan` until a signal stops it, or something does that needs a person.
+/// Runs `plan` until a signal stops it, or something does that needs a person. `reread` reads again
+/// what the plan was read from, so that the live page shows whether that has changed.
 ///
 /// # Errors
 /// Nothing was started, or the agent had to stop by itself, or a second signal cut the stop short.
-pub async fn run(plan: Plan, catalogue: Catalogue, env: Env) -> Result<(), RunError> {
+pub async fn run(
+    plan: Plan,
+    catalogue: Catalogue,
+    env: Env,
+    reread: Option<Reread>,
+) -> Result<(), RunError> {
     let signals = stop::Signals::listen().map_err(RunError::Signals)?;
-    run_until(plan, catalogue, env, signals.into_stream()).await
+    run_until(plan, catalogue, env, reread, signals.into_stream()).await
 }
 
 /// [`run`], with the names of the signals from elsewhere: the first one asks the agent to stop, the
@@ -195,12 +203,15 @@ pub async fn run_until(
     plan: Plan,
     catalogue: Catalogue,
     env: Env,
+    reread: Option<Reread>,
     signals: impl Stream<Item = &'static str>,
 ) -> Result<(), RunError> {
     let mut signals = pin!(signals.chain(stream::pending()));
     let metrics = Metrics::default();
     let topology = Topology::build(&plan, catalogue, &env, &metrics)?;
     scrape::version(&metrics);
+    let grace = plan.agent.grace;
+    let configuration = Configuration { plan, catalogue, reread };
     let agent = tokio::select! {
         biased;
         // The recovery of a large channel takes a while.
@@ -208,9 +219,8 @@ pub async fn run_until(
             info!(signal, "stopped before the start was over");
             return Ok(());
         }
-        started = Agent::start(&plan, topology, &env, metrics) => started?,
+        started = Agent::start(configuration, topology, &env, metrics) => started?,
     };
-    let grace = plan.agent.grace;
     let reason = tokio::select! {
         biased;
         Some(signal) = signals.next() => {
@@ -248,11 +258,12 @@ struct Agent {
 
 impl Agent {
     async fn start(
-        plan: &Plan,
+        configuration: Configuration,
         topology: Topology,
         env: &Env,
         metrics: Metrics,
     ) -> Result<Self, RunError> {
+        let plan = &configuration.plan;
         let (started, started_ms) = (Instant::now(), unix_millis(env.clock.now()));
         let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
         limits::recall(&topology.limits(), &plan.agent.data_dir, env);
@@ -293,8 +304,8 @@ impl Agent {
             admin,
             _data_dir: data_dir,
         };
-        agent.admin.serve(Pages {
-            agent: plan.agent.name.clone(),
+        agent.admin.serve(&Arc::new(Pages {
+            agent: configuration.plan.agent.name.clone(),
             started,
             started_ms,
             running: agent.running.clone(),
@@ -303,7 +314,9 @@ impl Agent {
             metrics,
             env: env.clone(),
             stopping: agent.stopping.clone(),
-        });
+            configuration,
+            live: Live::default(),
+        }));
         Ok(agent)
     }
 

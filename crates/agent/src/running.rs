@@ -16,6 +16,7 @@ use std::sync::Arc;
 use config::Plan;
 use futures::future::join_all;
 use metrics::Metrics;
+use peers::SenderBoard;
 use pipeline::{Channel, ChannelStatus, Env, Guarantee};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, timeout, timeout_at};
@@ -85,6 +86,8 @@ pub(crate) struct SourceHandle {
     pub(crate) intake: Arc<AgentIntake>,
     /// Whether it works.
     pub(crate) standing: Standing,
+    /// The agents that send to it.
+    pub(crate) senders: SenderBoard,
     tasks: Tasks,
 }
 
@@ -266,6 +269,7 @@ impl Running {
             guarantee: built.source.guarantee(),
             intake: intake.clone(),
             standing: standing.clone(),
+            senders: built.senders,
             tasks: Tasks::default(),
         };
         let stop = handle.tasks.stop.clone();

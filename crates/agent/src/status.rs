@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::bulletin::NoticeStatus;
 pub use conservation::Conservation;
 pub(crate) use conservation::{Passage, SourceFlow};
 pub(crate) use gather::{Sources, gather};
@@ -55,6 +56,9 @@ pub struct Snapshot {
     pub dead_letters: DeadLetterStatus,
     /// What became of the events since the agent has started.
     pub conservation: Conservation,
+    /// The latest failures of sources and sinks, the newest first; at most 50.
+    #[serde(default)]
+    pub bulletin: Vec<NoticeStatus>,
 }
 
 /// What a source or a sink is doing.
@@ -100,6 +104,19 @@ pub struct SourceStatus {
     pub config_digest: String,
     /// What it is doing.
     pub state: State,
+    /// Channels that must store each batch.
+    #[serde(default)]
+    pub channels: Vec<String>,
+    /// Channels that store a batch if they have room.
+    #[serde(default)]
+    pub optional_channels: Vec<String>,
+    /// Agents that send to it now, if it takes batches from agents: at most 100 of them, the
+    /// longest connected first.
+    #[serde(default)]
+    pub senders: Vec<SenderStatus>,
+    /// All of them.
+    #[serde(default)]
+    pub senders_total: u64,
     /// What its channels have accepted.
     pub accepted: Throughput,
     /// Batches that its channels have accepted.
@@ -110,6 +127,17 @@ pub struct SourceStatus {
     pub failed_events: u64,
     /// Events that entered and are in no channel, by reason.
     pub dropped_events: BTreeMap<String, u64>,
+}
+
+/// An agent that sends to a source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SenderStatus {
+    /// What it calls itself.
+    pub agent: String,
+    /// Its address.
+    pub peer: String,
+    /// Since when it is connected.
+    pub connected_seconds_ago: f64,
 }
 
 /// A channel.
@@ -209,6 +237,25 @@ pub struct MemberStatus {
     pub last_commit: Option<String>,
     /// Address that it sends to.
     pub peer: Option<String>,
+    /// Time from handing a batch to it until the next hop has stored it.
+    #[serde(default)]
+    pub stored_after: Option<LatencyStatus>,
+    /// Time from handing a batch to it until the batch has left the channel.
+    #[serde(default)]
+    pub committed_after: Option<LatencyStatus>,
+}
+
+/// How long a stage takes, since the agent has started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LatencyStatus {
+    /// Half of the batches took less.
+    pub p50_seconds: f64,
+    /// 99 of 100 batches took less.
+    pub p99_seconds: f64,
+    /// Upper end of each bucket in seconds; the last one has none.
+    pub bucket_seconds: Vec<f64>,
+    /// Batches in each bucket, one more than there are ends.
+    pub bucket_batches: Vec<u64>,
 }
 
 /// The dead letters of an agent.

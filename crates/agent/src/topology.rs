@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use metrics::Metrics;
-use peers::{FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard, Seat};
+use peers::{FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard, Seat, SenderBoard};
 use pipeline::settings::Value;
 use pipeline::{
     BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, PartNames,
@@ -50,6 +50,8 @@ pub(crate) struct BuiltSource {
     pub(crate) source: Box<dyn Source>,
     pub(crate) interceptors: Vec<BuiltInterceptor>,
     pub(crate) selector: Box<dyn ChannelSelector>,
+    /// The agents that send to it.
+    pub(crate) senders: SenderBoard,
     pub(crate) required: Vec<String>,
     pub(crate) optional: Vec<String>,
     /// Those of both that name their parts of a batch.
@@ -263,7 +265,9 @@ impl Builder<'_> {
     fn source(&mut self, plan: &SourcePlan) -> Option<BuiltSource> {
         // Sources do not need the boards of the channels.
         let none = &Extensions::default();
-        let source = self.component(&plan.component, "sources", none);
+        let senders = SenderBoard::default();
+        let shown = none.with(senders.clone());
+        let source = self.component(&plan.component, "sources", &shown);
         let interceptors: Vec<_> = plan
             .interceptors
             .iter()
@@ -286,6 +290,7 @@ impl Builder<'_> {
             source: source?,
             interceptors: interceptors.into_iter().collect::<Option<_>>()?,
             selector: selector?,
+            senders,
             required: plan.channels.clone(),
             optional: plan.optional_channels.clone(),
             naming: BTreeSet::new(),

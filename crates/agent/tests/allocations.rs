@@ -67,7 +67,7 @@ impl Place {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         for text in [collector, edge] {
             let plan = config::load(Path::new("test.toml"), &text, "test").unwrap();
-            runtime.spawn(async move { agent::run(plan, FULL, env::real()).await.unwrap() });
+            runtime.spawn(async move { agent::run(plan, FULL, env::real(), None).await.unwrap() });
         }
         runtime
     }

@@ -49,7 +49,7 @@ impl Site {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap();
-        runtime.spawn(async move { agent::run(plan, catalogue, env::real()).await.unwrap() });
+        runtime.spawn(async move { agent::run(plan, catalogue, env::real(), None).await.unwrap() });
         runtime
     }
 

@@ -97,7 +97,7 @@ impl World {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap();
-        runtime.spawn(async move { agent::run(plan, FULL, env::real()).await.unwrap() });
+        runtime.spawn(async move { agent::run(plan, FULL, env::real(), None).await.unwrap() });
         runtime
     }
 
@@ -150,7 +150,7 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 /// What an agent counts under this name; 0 while it says nothing.
 fn metric(admin: u16, name: &str) -> u64 {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", admin)) else { return 0 };
-    stream.write_all(b"GET /metrics HTTP/1.0\r\nhost: test\r\n\r\n").unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     let line = text.lines().find(|line| line.starts_with(name));

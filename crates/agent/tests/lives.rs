@@ -117,7 +117,7 @@ impl Place {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap();
-        runtime.spawn(async move { agent::run(plan, CATALOGUE, env).await.unwrap() });
+        runtime.spawn(async move { agent::run(plan, CATALOGUE, env, None).await.unwrap() });
         runtime
     }
 

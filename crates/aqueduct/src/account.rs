@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use agent::dead_letters::{self, Label};
+use agent::dead_letters;
 use channel::durable::Encryption;
 use channel::durable::inspect::Inspection;
 use pipeline::{Account, ChannelError, Env};
@@ -22,8 +22,9 @@ pub(crate) fn of_directory(
     let letters = channels.and_then(Path::parent).map(dead_letters::directory);
     let letters = letters.filter(|letters| env.disk.stat(letters).is_ok());
     if let Some(letters) = letters {
-        Inspection::open(env, &letters, encryption)?.export(|_, batch| {
-            if let Some((Label { identity: Some(identity), .. }, _)) = Label::take_off(batch) {
+        let inspection = Inspection::open(env, &letters, encryption)?;
+        dead_letters::inspected(&inspection, |label, _| {
+            if let Some(identity) = label.identity {
                 account.letters.insert(identity);
             }
             true

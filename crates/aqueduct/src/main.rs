@@ -1,7 +1,6 @@
 //! `aqueduct`: the operator's program. It holds both agents too, so that one file shows the whole.
 
 mod account;
-#[cfg(feature = "hdfs")]
 mod admin;
 mod channel;
 mod check;
@@ -10,6 +9,7 @@ mod commit_ledger;
 #[cfg(feature = "hdfs")]
 mod demo;
 mod dlq;
+mod manual;
 mod migrate;
 mod reference;
 mod schema;
@@ -29,6 +29,7 @@ use commit_ledger::LedgerArgs;
 #[cfg(feature = "hdfs")]
 use demo::DemoArgs;
 use dlq::DlqArgs;
+use manual::{CompletionsArgs, ManArgs};
 use migrate::{ConvertArgs, FlumeAgentArgs};
 use reference::ComponentsArgs;
 use schema::SchemaArgs;
@@ -62,10 +63,13 @@ enum Command {
     Collector(CollectorArgs),
     Convert(ConvertArgs),
     Agent(FlumeAgentArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 fn main() -> ExitCode {
-    let matches = cli::as_subcommands(Program::command()).try_get_matches();
+    let program = || cli::as_subcommands(Program::command());
+    let matches = program().try_get_matches();
     match matches.and_then(|matches| Program::from_arg_matches(&matches)) {
         #[cfg(feature = "hdfs")]
         Ok(Program { command: Command::Demo(args) }) => demo::run(&args),
@@ -83,6 +87,10 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Collector(args) }) => cli::execute(&args, catalogue::FULL),
         Ok(Program { command: Command::Convert(args) }) => migrate::convert(&args),
         Ok(Program { command: Command::Agent(args) }) => migrate::run(&args),
+        Ok(Program { command: Command::Completions(args) }) => {
+            manual::completions(&args, program())
+        }
+        Ok(Program { command: Command::Man(args) }) => manual::man(&args, program()),
         Err(error) => migrate::usage(&error),
     }
 }

@@ -8,7 +8,7 @@ use agent::cli::{self, EXIT_RUNTIME};
 use agent::status::Snapshot;
 use clap::Args;
 
-use crate::admin;
+use crate::admin::{Access, Admin};
 
 /// The agent cannot be asked.
 const EXIT_UNREACHABLE: u8 = 2;
@@ -17,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   aqueduct status 127.0.0.1:9464
   aqueduct status collector-1:9464 --json
+  aqueduct status https://collector-1:9464 --ca ca.pem --token-file /run/secrets/admin
 
 The address is the one that `agent.admin` names. Rates are those of the last ten seconds.
 
@@ -26,8 +27,11 @@ Exit codes: 0 ready, 1 not ready, 2 the agent does not answer, or wrong argument
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct StatusArgs {
-    /// The admin address of the agent: HOST:PORT
+    /// The admin address of the agent: HOST:PORT, or https://HOST:PORT
     address: String,
+    /// How it is reached
+    #[command(flatten)]
+    access: Access,
     /// Print the JSON document that the agent serves at /status
     #[arg(long)]
     json: bool,
@@ -35,7 +39,7 @@ pub(crate) struct StatusArgs {
 
 /// Asks the agent and prints what it answers.
 pub(crate) fn run(args: &StatusArgs) -> ExitCode {
-    let (answer, snapshot) = match ask(&args.address) {
+    let (answer, snapshot) = match ask(args) {
         Ok(answered) => answered,
         Err(problem) => {
             cli::say(&problem);
@@ -46,15 +50,15 @@ pub(crate) fn run(args: &StatusArgs) -> ExitCode {
     if snapshot.ready { printed } else { ExitCode::from(EXIT_RUNTIME) }
 }
 
-fn ask(address: &str) -> Result<(String, Snapshot), String> {
-    let address = address.strip_prefix("http://").unwrap_or(address);
-    let address = address.trim_end_matches("/status").trim_end_matches('/');
-    let problem =
-        |problem: &dyn std::fmt::Display| format!("no agent answers at {address}: {problem}");
+fn ask(args: &StatusArgs) -> Result<(String, Snapshot), String> {
+    let env = env::real();
+    let admin = Admin::new(&env, &args.address, &args.access)?;
+    let problem = |problem: &dyn std::fmt::Display| {
+        format!("no agent answers at {}: {problem}", admin.address())
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| problem(&error))?;
-    let env = env::real();
-    let answer = runtime.block_on(admin::get(&env, address, "/status"));
+    let answer = runtime.block_on(admin.get("/status"));
     let answer = answer.map_err(|error| {
         problem(&format!("{error}; is it the address of `agent.admin`, and does the agent run?"))
     })?;

@@ -28,7 +28,8 @@ use thiserror::Error;
 
 use report::Report;
 
-use crate::{account, admin};
+use crate::account;
+use crate::admin::{self, Admin};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,9 +80,12 @@ pub(crate) struct VerifyArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// The admin address of a running agent: http://HOST:PORT; a file with what that said below
-    /// /account, or `aqueduct channel account` printed; or the directory of a durable channel that
-    /// no agent uses and that is not sealed: DATA_DIR/channels/NAME
+    /// How running agents are reached
+    #[command(flatten)]
+    access: admin::Access,
+    /// The admin address of a running agent: http://HOST:PORT, or https://; a file with what that
+    /// said below /account, or `aqueduct channel account` printed; or the directory of a durable
+    /// channel that no agent uses and that is not sealed: DATA_DIR/channels/NAME
     #[arg(value_name = "ACCOUNT", required = true)]
     accounts: Vec<PathBuf>,
 }
@@ -121,6 +125,8 @@ enum VerifyError {
         #[source]
         source: AccountError,
     },
+    #[error("{0}")]
+    Access(String),
     #[error("{address} does not say what its channels answer for")]
     Agent {
         address: String,
@@ -173,8 +179,9 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
 pub(crate) async fn proof(url: &str, channel: PathBuf, env: &Env) -> (bool, String) {
     let (store, accounts) = (vec![url.to_owned()], vec![channel]);
     let (sink, retention) = (None, None);
-    let args =
-        VerifyArgs { store, sink, deep: true, complete: false, retention, json: false, accounts };
+    let access = admin::Access::default();
+    let (deep, complete, json) = (true, false, false);
+    let args = VerifyArgs { store, sink, deep, complete, retention, json, access, accounts };
     match verified(&args, env).await {
         Ok(report) => (report.is_proved(false), report.text()),
         Err(error) => (false, agent::chain(&error)),
@@ -185,7 +192,7 @@ pub(crate) async fn proof(url: &str, channel: PathBuf, env: &Env) -> (bool, Stri
 async fn verified(args: &VerifyArgs, env: &Env) -> Result<Report, VerifyError> {
     let mut accounts = Vec::new();
     for path in &args.accounts {
-        accounts.extend(accounts_of(path, env).await?);
+        accounts.extend(accounts_of(path, &args.access, env).await?);
     }
     let mut audited = Vec::new();
     for url in &args.store {
@@ -198,7 +205,11 @@ async fn verified(args: &VerifyArgs, env: &Env) -> Result<Report, VerifyError> {
     Ok(Report::new(accounts, audited, args.complete, expired))
 }
 
-async fn accounts_of(path: &Path, env: &Env) -> Result<Vec<Account>, VerifyError> {
+async fn accounts_of(
+    path: &Path,
+    access: &admin::Access,
+    env: &Env,
+) -> Result<Vec<Account>, VerifyError> {
     let shown = path.display().to_string();
     if env.disk.list(path).is_ok() {
         let account = account::of_directory(path, None, env);
@@ -207,13 +218,13 @@ async fn accounts_of(path: &Path, env: &Env) -> Result<Vec<Account>, VerifyError
             Err(source) => Err(VerifyError::Channel { path: shown, source }),
         };
     }
-    let text = match shown.strip_prefix("http://") {
-        Some(address) => {
-            let address = address.trim_end_matches("/account").trim_end_matches('/').to_owned();
-            let said = admin::get(env, &address, "/account").await;
-            said.map_err(|source| VerifyError::Agent { address, source })?.into_bytes()
-        }
-        None => text_of(path, &shown, env)?,
+    let text = if shown.starts_with("http://") || shown.starts_with("https://") {
+        let agent = Admin::new(env, &shown, access).map_err(VerifyError::Access)?;
+        let said = agent.get("/account").await;
+        let address = agent.address().to_owned();
+        said.map_err(|source| VerifyError::Agent { address, source })?.into_bytes()
+    } else {
+        text_of(path, &shown, env)?
     };
     let accounts = Account::from_json(&text);
     let accounts =

@@ -74,6 +74,33 @@ fn several_configurations_and_standard_input_can_be_checked() {
 }
 
 #[test]
+fn a_shell_completes_commands_and_each_command_has_a_manual_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(&["completions", "bash"]);
+    put(&dir.path().join("aqueduct.bash"), &String::from_utf8(output.stdout).unwrap());
+    let complete = "source ./aqueduct.bash; COMP_WORDS=(aqueduct ch); COMP_CWORD=1; \
+                    _aqueduct aqueduct ch aqueduct; echo \"${COMPREPLY[@]}\"";
+    let output = Command::new("bash").args(["-c", complete]).current_dir(dir.path()).output();
+    assert_eq!(String::from_utf8(output.unwrap().stdout).unwrap(), "check channel\n");
+
+    let output = run(&["man", &dir.path().display().to_string()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for (name, part) in [
+        ("aqueduct.1", "aqueduct\\-check(1)"),
+        ("aqueduct-check.1", "Exit codes"),
+        ("aqueduct-channel-stats.1", "aqueduct channel stats"),
+    ] {
+        let page = std::fs::read_to_string(dir.path().join(name)).unwrap();
+        assert!(page.contains(".TH "), "{name}: {page}");
+        assert!(page.contains(part), "`{part}` is not in {name}: {page}");
+    }
+    let nowhere = dir.path().join("none").display().to_string();
+    let output = run(&["man", &nowhere]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&nowhere), "{output:?}");
+}
+
+#[test]
 fn a_wrong_configuration_ends_with_78_and_its_places_and_nothing_was_started() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("edge.toml");

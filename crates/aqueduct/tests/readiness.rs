@@ -101,7 +101,8 @@ impl Agent {
     fn get(&self, page: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        let request = format!("GET {page} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("GET {page} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -348,7 +349,7 @@ fn liveness_is_answered_while_other_clients_do_not_read_or_say_nothing() {
     for _ in 0..64 {
         let mut client = connect();
         client.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
-        let requests = "GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n".repeat(100);
+        let requests = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(100);
         while client.write_all(requests.as_bytes()).is_ok() {}
         clients.push(client);
     }

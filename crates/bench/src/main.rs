@@ -15,6 +15,7 @@ mod cache;
 mod channel;
 mod codings;
 mod cores;
+mod docs;
 mod e2e;
 mod error;
 mod fan_in;
@@ -29,6 +30,7 @@ mod process;
 mod programs;
 mod raw;
 mod report;
+mod sizes;
 mod stage;
 mod tail;
 mod wire;
@@ -80,6 +82,8 @@ enum Bench {
     Calls(avro::calls::Options),
     /// Whether speed stays as it is while files, paths, backlog or events grow
     Growth(growth::Options),
+    /// How large the files of a day become, by count: nothing is written. Prints one table
+    Sizes(sizes::Options),
     /// Reading files alone, compared with memchr over the same file
     Tail(tail::Options),
     /// The durable channel alone, compared with the bare disk
@@ -120,6 +124,7 @@ fn measure(cli: &Cli) -> Result<()> {
         Bench::FanIn(options) => fan_in::run(options, &setup, &mut report)?,
         Bench::Growth(options) => growth::run(options, &setup, &mut report)?,
         Bench::Avro(options) => avro::run(options, &setup, &mut report)?,
+        Bench::Sizes(options) => return sizes::run(options),
         Bench::Calls(options) => return avro::calls::run(options),
         Bench::Edges(options) => return wait_for(fan_in::edges::run(options)),
         Bench::Tail(options) => wait_for(tail::run(options, &setup, &mut report))?,

@@ -12,7 +12,8 @@
 //! A directory that refuses its file holds up that file alone. A roll that fails gives its batches
 //! back to the channel; what it staged is cleared away when the sink is opened again.
 //!
-//! The store is any that [`store`] knows: `hdfs://`, `file://` and `s3://` behave the same.
+//! The store is any that [`store`] knows: `hdfs://`, `webhdfs://`, `file://` and `s3://` behave
+//! the same.
 
 mod access;
 mod bucket;
@@ -22,10 +23,16 @@ mod decision;
 mod error;
 mod held;
 mod identity;
+mod marker;
 mod named;
+mod noted;
+#[cfg(feature = "testkit")]
+pub mod paths;
 pub mod place;
 mod roll;
 mod rolls;
+#[cfg(any(test, feature = "testkit"))]
+pub mod sizes;
 mod staged;
 pub mod store;
 mod visible;
@@ -48,13 +55,16 @@ use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 pub use config::Config;
 use config::Promise;
 use decision::Decision;
 pub use error::HdfsSinkError;
 use held::Held;
+use marker::Marking;
 use named::NamedLedger;
+use noted::Noted;
 use roll::Limits;
 use rolls::Rolls;
 use staged::{CommitContext, Stage};
@@ -73,10 +83,21 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Component for Config {
     const KIND: &'static str = "hdfs";
-    const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
-        "late_events",
-        "Events older than `late_after`, written below `late_path`, each time they are written.",
-    )];
+    const METRICS: &'static [MetricSpec] = &[
+        MetricSpec::counter(
+            "late_events",
+            "Events older than `late_after`, written below `late_path`, each time they are \
+             written.",
+        ),
+        MetricSpec::counter(
+            "success_markers",
+            "Directories that this sink has marked as complete.",
+        ),
+        MetricSpec::gauge(
+            "unmarked_directories",
+            "Directories with files, of all collectors, that are not marked as complete yet.",
+        ),
+    ];
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
@@ -118,6 +139,8 @@ pub(crate) struct HdfsSink {
     known: Known,
     /// Which opening may write what is remembered of it.
     turns: Turns,
+    /// Directories that have a note.
+    noted: Arc<Noted>,
     session: Option<Session>,
 }
 
@@ -126,6 +149,7 @@ struct Session {
     commands: mpsc::UnboundedSender<Command>,
     room: Arc<Semaphore>,
     writer: JoinHandle<()>,
+    marking: AbortOnDropHandle<()>,
     ledger: Arc<Mutex<Ledger>>,
 }
 
@@ -136,6 +160,8 @@ impl HdfsSink {
         session.writer.abort();
         // Whether it had ended by itself, or was aborted here, does not matter any more.
         drop(session.writer.await);
+        session.marking.abort();
+        drop(session.marking.await);
         // A commit that was aborted lets go of the ledger at its next step.
         drop(session.ledger.lock().await);
         Arc::into_inner(session.ledger).map(Mutex::into_inner)
@@ -169,7 +195,8 @@ impl HdfsSink {
         if recorded {
             self.named_ledger.is(&ledger, began);
         }
-        let stage = Stage { fs, dataset, author, options: self.options, recorded };
+        let shows = self.settings.marker.is_some() && !fs.is_tree();
+        let stage = Stage { fs, dataset, author, options: self.options, recorded, shows };
         let limits = self.limits(&stage).await?;
         let ledger = Arc::new(Mutex::new(ledger));
         let (commands, queue) = mpsc::unbounded_channel();
@@ -186,6 +213,7 @@ impl HdfsSink {
                 unpublished: self.unpublished.clone(),
                 decision: self.decision.clone(),
                 named_ledger: self.named_ledger.clone(),
+                noted: self.noted.clone(),
             },
             settles_early: self.promise == Promise::BestEffort,
             rolls: Rolls::default(),
@@ -194,9 +222,12 @@ impl HdfsSink {
             stops: false,
         };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
-        let writer = self.settings.env.blocking.behind().spawn(writer.run(queue));
+        let behind = self.settings.env.blocking.behind();
+        let writer = behind.spawn(writer.run(queue));
+        let marking = Marking::new(self.settings.clone(), ledger.clone());
+        let marking = AbortOnDropHandle::new(behind.spawn(marking.run()));
         self.visible.opened(&self.dataset_name, self.settings.limits.age_max);
-        self.session = Some(Session { commands, room, writer, ledger });
+        self.session = Some(Session { commands, room, writer, marking, ledger });
         Ok(())
     }
 

@@ -37,6 +37,10 @@ pub struct AgentSettings {
     pub admin: Option<String>,
     /// Where that setting stands.
     pub admin_place: Place,
+    /// TLS of that listener: a [`tls::ServerTls`], which has been read once. Plain text unless set.
+    pub admin_tls: Option<Settings>,
+    /// What requests to it have to show, as it is written and as text. Nothing unless set.
+    pub admin_token: Option<Settings>,
     /// Where the counters are shown as Flume's HTTP monitoring shows them; off unless set.
     pub flume_metrics: Option<String>,
     /// Where that setting stands.
@@ -97,7 +101,8 @@ impl PartialEq for AgentSettings {
     fn eq(&self, other: &Self) -> bool {
         let meaning = |it: &Self| {
             let addresses = (it.admin.clone(), it.flume_metrics.clone());
-            (it.name.clone(), it.data_dir.clone(), it.grace, addresses)
+            let access = (it.admin_tls.clone(), it.admin_token.clone());
+            (it.name.clone(), it.data_dir.clone(), it.grace, addresses, access)
         };
         meaning(self) == meaning(other)
     }

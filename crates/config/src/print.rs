@@ -18,6 +18,12 @@ pub fn to_toml(plan: &Plan) -> String {
     if let Some(admin) = &plan.agent.admin {
         agent.insert("admin", escape(admin).into());
     }
+    if let Some(token) = &plan.agent.admin_token {
+        agent.insert("admin_token", item(token));
+    }
+    if let Some(tls) = &plan.agent.admin_tls {
+        agent.insert("admin_tls", inline_value(tls).into());
+    }
     if let Some(address) = &plan.agent.flume_metrics {
         agent.insert("flume_metrics", escape(address).into());
     }

@@ -1,11 +1,14 @@
 //! A plan as it may be shown: without its secrets.
 
+use pipeline::Secret;
 use pipeline::secret::MASK;
 use pipeline::settings::{Settings, Value};
 use pipeline::{
     Catalogue, Channel, ChannelSelector, Interceptor, Role, Sink, SinkProcessor, Source,
 };
+use schemars::JsonSchema;
 use serde_json::Value as Json;
+use tls::ServerTls;
 
 use crate::plan::{ComponentPlan, Plan};
 use crate::{schema, substitute};
@@ -14,6 +17,12 @@ use crate::{schema, substitute};
 /// it. The schema of a component says which of its settings are secrets.
 pub fn redacted(plan: &Plan, catalogue: Catalogue) -> Plan {
     let mut plan = plan.clone();
+    if let Some(tls) = &mut plan.agent.admin_tls {
+        walk(tls, &schema::plain(ServerTls::json_schema));
+    }
+    if let Some(token) = &mut plan.agent.admin_token {
+        walk(token, &schema::plain(Secret::json_schema));
+    }
     for source in &mut plan.sources {
         mask::<dyn Source>(&mut source.component, catalogue);
         mask::<dyn ChannelSelector>(&mut source.selector, catalogue);
@@ -75,9 +84,7 @@ mod tests {
     use std::path::Path;
 
     use pipeline::component::{BuildContext, BuildError, Component, entry};
-    use pipeline::secret::Secret;
     use pipeline::{Entry, Group};
-    use schemars::JsonSchema;
     use serde::Deserialize;
 
     use super::*;
@@ -117,6 +124,9 @@ mod tests {
     const TEXT: &str = r#"
 [agent]
 data_dir = "/d"
+admin = "localhost:9464"
+admin_token = "hunter2-hunter2-"
+admin_tls = { keystore = "/k", keystore_password = "hunter2" }
 [sources.in]
 type = "sequence"
 channels = ["main"]
@@ -136,10 +146,11 @@ headers = { authorization = "Bearer hunter2" }
     #[test]
     fn no_secret_is_in_what_is_printed_and_all_else_is() {
         let plan = crate::load(Path::new("a.toml"), TEXT, "host").unwrap();
-        assert_eq!(to_toml(&plan).matches("hunter2").count(), 6);
+        assert_eq!(to_toml(&plan).matches("hunter2").count(), 9);
         let printed = to_toml(&redacted(&plan, CATALOGUE));
         assert!(!printed.contains("hunter2"), "{printed}");
-        assert_eq!(printed.matches("\"***\"").count(), 6, "{printed}");
+        assert_eq!(printed.matches("\"***\"").count(), 8, "{printed}");
+        assert!(printed.contains("keystore = \"/k\""), "{printed}");
         assert!(printed.contains("plain = \"shown\""), "{printed}");
     }
 

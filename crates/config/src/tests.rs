@@ -237,6 +237,33 @@ fn a_wrong_admin_address_is_refused_with_an_example() {
 }
 
 #[test]
+fn access_to_the_admin_listener_is_checked_and_shows_no_secret() {
+    let (address, own) = ("admin = \"127.0.0.1:9464\"", "a.toml:5:");
+    let cut = "certificate = \"/c.pem\"";
+    for (text, place, problem) in [
+        ("admin_token = \"short\"", "15: agent.admin_token: ", "at least 16 characters"),
+        ("admin_token = \"hunter2 hunter2 hunter2\"", "15: agent.admin_token: ", "a space"),
+        (&format!("admin_tls = {{ {cut} }}"), "13: agent.admin_tls.key: ", "needs its `key`"),
+        ("admin_tls = {}", "13: agent.admin_tls.certificate: ", "a listener needs a certificate"),
+    ] {
+        let text = GOOD.replace(address, &format!("{address}\n{text}"));
+        let error = load_toml(&text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{own}{place}")), "{error}");
+        assert!(error.contains(problem) && !error.contains("hunter2"), "{error}");
+    }
+    let alone = GOOD.replace(address, "admin_token = \"0123456789abcdef\"");
+    let error = load_toml(&alone).unwrap_err().to_string();
+    assert!(error.ends_with("there is no listener that it is for; set `admin` too"), "{error}");
+    let both = format!(
+        "{address}\nadmin_token = \"0123456789abcdef\"\nadmin_tls = {{ {cut}, key = \"/k\" }}"
+    );
+    let plan = load_toml(&GOOD.replace(address, &both)).unwrap();
+    let printed = to_toml(&plan);
+    assert_eq!(load_toml(&printed).unwrap(), plan, "{printed}");
+    assert_ne!(plan, load_toml(GOOD).unwrap());
+}
+
+#[test]
 fn what_a_shell_would_replace_in_the_data_directory_is_refused() {
     for (directory, remedy) in [
         ("$HOME/aq", "write `${HOME}` for an environment variable in a file"),

@@ -6,6 +6,7 @@
 //!          g0/00000000000000000000      entries without gaps; won by a rename that never replaces
 //!             00000000000000000001
 //!        g1/checkpoint                all that the generations before say; the newest one counts
+//!   notes/<roll>                        directories of which a marker is due
 //!   stage/<collector>/<incarnation>/    files being written, and entries not won yet
 //! <prefix>/2026-11-20/…                 what readers see, named by the entry that published it
 //! ```
@@ -31,6 +32,7 @@
 //! | `audit` | what it proves, read without changing anything |
 //! | `fence` | how what another collector left behind is cleared away |
 //! | `idle` | which collectors may have left something behind: pure |
+//! | `notes` | which directories get files, for what is done for their readers |
 //! | `compact` | how a generation of many entries becomes one checkpoint |
 
 mod append;
@@ -47,6 +49,7 @@ mod fence;
 mod frame;
 mod idle;
 mod memory;
+mod notes;
 pub mod proof;
 mod publish;
 mod recall;
@@ -62,5 +65,6 @@ pub use decide::{Decided, DecisionError, Operator, Standing};
 pub use entry::{Entry, EntryError, Kind, StagedFile};
 pub use error::LedgerError;
 pub use memory::{Memory, Remembered, Turns};
+pub use notes::NotedPlace;
 pub use store::{Committed, FileNames, Known, Ledger, Options, Roll, RollFile, check_length};
 pub use view::{Settled, Totals, View};

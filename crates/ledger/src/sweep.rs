@@ -248,8 +248,12 @@ impl Ledger {
         }
     }
 
-    /// Every staged file of all collectors, below the dataset's own directory.
-    pub(super) async fn staged_files(&self) -> Result<BTreeSet<String>, LedgerError> {
+    /// Every staged file of all collectors, below the dataset's own directory: what is not
+    /// published yet or comes to nothing.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn staged_files(&self) -> Result<BTreeSet<String>, LedgerError> {
         let mut files = BTreeSet::new();
         for author in self.authors().await? {
             files.extend(self.staged_by(author).await?);

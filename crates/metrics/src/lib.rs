@@ -4,27 +4,24 @@
 //! shown. `docs/metrics.md` explains each to operators, and a test compares it with the table here.
 
 mod scope;
+mod seconds;
 pub mod start;
 mod text;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::encoding::{
-    EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder,
-};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::TypedMetric;
 pub use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 pub use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 pub use scope::{MetricError, MetricForm, MetricSpec, Scope};
+pub use seconds::{Distribution, Seconds};
 pub use text::Format;
 
 /// Label of a source.
@@ -125,38 +122,6 @@ pub struct ChannelReason {
 
 /// A number that may have a fraction.
 pub type FloatGauge = Gauge<f64, AtomicU64>;
-
-/// How long something took, in seconds, as a distribution.
-#[derive(Debug, Clone)]
-pub struct Seconds(Histogram);
-
-impl Default for Seconds {
-    fn default() -> Self {
-        // 1 ms to 70 min: an answer on a local network, and a store that was away.
-        Self(Histogram::new(exponential_buckets(0.001, 4.0, 12)))
-    }
-}
-
-impl Seconds {
-    /// It took so long once.
-    pub fn observe(&self, took: Duration) {
-        self.0.observe(took.as_secs_f64());
-    }
-}
-
-impl TypedMetric for Seconds {
-    const TYPE: MetricType = MetricType::Histogram;
-}
-
-impl EncodeMetric for Seconds {
-    fn encode(&self, encoder: MetricEncoder<'_>) -> std::fmt::Result {
-        self.0.encode(encoder)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        Self::TYPE
-    }
-}
 
 /// A counter that may have a fraction.
 pub type FloatCounter = Counter<f64, AtomicU64>;

@@ -10,6 +10,7 @@
 //! | [`floors`] | epochs that hold nothing any more: [`FloorBoard`] |
 //! | [`limits`] | the largest batch that the next agents take: [`LimitBoard`] |
 //! | [`outlet`] | whether what a channel holds can leave it: [`OutletBoard`], [`NextHop`] |
+//! | [`senders`] | which agents send to a source: [`SenderBoard`] |
 //! | [`routing`] | whether all members of a group route alike: [`RoutingBoard`] |
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //!
@@ -24,6 +25,7 @@ pub mod ledgers;
 pub mod limits;
 pub mod outlet;
 pub mod routing;
+pub mod senders;
 
 pub use discovery::{Seat, SeatBoard};
 pub use floors::FloorBoard;
@@ -31,3 +33,4 @@ pub use ledgers::LedgerBoard;
 pub use limits::LimitBoard;
 pub use outlet::{NextHop, OutletBoard};
 pub use routing::{Dispute, RoutingBoard};
+pub use senders::{Sender, SenderBoard};

@@ -88,7 +88,7 @@ async fn live(machine: Arc<Machine>) -> turmoil::Result {
     let plan = config::load(path, &machine.configuration, &machine.name)
         .unwrap_or_else(|errors| panic!("{errors}\n{}", machine.configuration));
     machine.world.note(&machine.name, format_args!("starts"));
-    let ended = agent::run_until(plan, parts::CATALOGUE, machine.env(), signals).await;
+    let ended = agent::run_until(plan, parts::CATALOGUE, machine.env(), None, signals).await;
     machine.end_life(ended.map_or_else(|error| agent::chain(&error), |()| "stopped".into()));
     // The process is gone; its host takes away what is left of it.
     std::future::pending().await

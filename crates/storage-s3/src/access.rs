@@ -9,10 +9,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use storage::{FileSystem, FsError, StoreUrl};
 use tls::ClientTls;
+use tls::http::Connector;
 
 use crate::bucket::Bucket;
 use crate::crypto::Ring;
-use crate::http::Connector;
+use crate::http::Clients;
 
 /// How a bucket of S3 is reached.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -114,7 +115,7 @@ impl Access {
             RetryConfig { max_retries: 0, backoff: BackoffConfig::default(), ..Default::default() };
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
-            .with_http_connector(connector)
+            .with_http_connector(Clients(connector))
             .with_crypto_provider(Arc::new(Ring))
             .with_copy_if_not_exists(S3CopyIfNotExists::Multipart)
             .with_disable_bulk_delete(true)

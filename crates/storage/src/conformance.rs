@@ -22,8 +22,12 @@ pub async fn keeps_the_promises(fs: Arc<dyn FileSystem>, root: &str) {
     of_many_renames_to_one_name_exactly_one_wins(fs, root).await;
     list_is_sorted_and_knows_directories(fs, root).await;
     delete_says_whether_there_was_anything(fs, root).await;
-    if fs.is_tree() {
+    if fs.syncs_open_files() {
         writing_goes_on_after_a_sync(fs, root).await;
+    } else {
+        a_sync_is_refused(fs, root).await;
+    }
+    if fs.is_tree() {
         nothing_is_made_without_its_directory(fs, root).await;
         a_directory_is_renamed_with_what_is_in_it(fs, root).await;
     } else {
@@ -80,6 +84,14 @@ async fn writing_goes_on_after_a_sync(fs: &dyn FileSystem, root: &str) {
     assert_eq!(fs.read(&path).await.unwrap(), "first second");
 }
 
+async fn a_sync_is_refused(fs: &dyn FileSystem, root: &str) {
+    let path = format!("{}/file", fresh(fs, root, "unsynced").await);
+    let mut writer = fs.create(&path, CreateOptions::default()).await.unwrap();
+    writer.write(Bytes::from_static(b"first")).await.unwrap();
+    let error = writer.sync().await.unwrap_err();
+    assert!(matches!(error, FsError::Unfit { .. }), "{error:?}");
+}
+
 async fn create_never_replaces(fs: &dyn FileSystem, root: &str) {
     let directory = fresh(fs, root, "create").await;
     let path = format!("{directory}/file");
@@ -127,7 +139,6 @@ async fn nothing_is_there_before_it_is_closed(fs: &dyn FileSystem, root: &str) {
         let path = format!("{directory}/{name}");
         let mut writer = fs.create(&path, CreateOptions::default()).await.unwrap();
         writer.write(vec![7; len].into()).await.unwrap();
-        assert!(writer.sync().await.is_err(), "nothing is durable before it is closed");
         assert!(fs.stat(&path).await.unwrap_err().is_not_found());
         put(fs, &path, "faster").await;
         let error = writer.close().await.unwrap_err();

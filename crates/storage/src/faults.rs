@@ -136,6 +136,10 @@ impl FileSystem for Faulty {
         self.inner.is_tree()
     }
 
+    fn syncs_open_files(&self) -> bool {
+        self.inner.syncs_open_files()
+    }
+
     async fn create(
         &self,
         path: &str,
@@ -224,6 +228,10 @@ impl Refusing {
 impl FileSystem for Refusing {
     fn is_tree(&self) -> bool {
         self.inner.is_tree()
+    }
+
+    fn syncs_open_files(&self) -> bool {
+        self.inner.syncs_open_files()
     }
 
     async fn create(

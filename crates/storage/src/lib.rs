@@ -7,6 +7,8 @@
 //! | none | `memory` (feature `testkit`) | for tests and the simulator |
 //! | none | `objects` (feature `testkit`) | another store with the promises of an object store |
 //!
+//! Stores with a crate of their own: `storage-webhdfs` (HDFS by HTTP), `storage-s3` (buckets).
+//!
 //! All of them keep the same promises, which `conformance` asserts. The two that everything
 //! else rests on: a name is never replaced, and a rename happens whole or not at all. Object stores
 //! (the crate `storage-s3`) have no directories and no renames of their own; what holds there says
@@ -82,10 +84,17 @@ pub trait FileSystem: Send + Sync {
         true
     }
 
+    /// Whether [`FileWriter::sync`] makes what a file holds durable before it is closed. `false`:
+    /// it is refused.
+    fn syncs_open_files(&self) -> bool {
+        self.is_tree()
+    }
+
     /// Begins a new file. Its directory must be there; the name must not.
     ///
     /// # Errors
     /// [`FsError::AlreadyExists`], [`FsError::NotFound`] for the directory, or the store failed.
+    /// Where two begin the same file at the same time, one may hear it from [`FileWriter::close`].
     async fn create(
         &self,
         path: &str,
@@ -143,7 +152,7 @@ pub trait FileWriter: Send {
     /// All that was written before is durable when this returns.
     ///
     /// # Errors
-    /// The file is of no use any more.
+    /// The store does not ([`FileSystem::syncs_open_files`]), or the file is of no use any more.
     async fn sync(&mut self) -> Result<(), FsError>;
 
     /// The file is whole, durable and has its name when this returns.

@@ -24,6 +24,8 @@ enum Scheme {
     File,
     Hdfs,
     Viewfs,
+    Webhdfs,
+    Swebhdfs,
     S3,
 }
 
@@ -33,6 +35,8 @@ impl Scheme {
             Self::File => "file",
             Self::Hdfs => "hdfs",
             Self::Viewfs => "viewfs",
+            Self::Webhdfs => "webhdfs",
+            Self::Swebhdfs => "swebhdfs",
             Self::S3 => "s3",
         }
     }
@@ -53,8 +57,10 @@ impl StoreUrl {
             "file" => Scheme::File,
             "hdfs" => Scheme::Hdfs,
             "viewfs" => Scheme::Viewfs,
+            "webhdfs" => Scheme::Webhdfs,
+            "swebhdfs" => Scheme::Swebhdfs,
             "s3" => Scheme::S3,
-            _ => return Err(unusable("the schemes are file, hdfs, viewfs and s3")),
+            other => return Err(unusable(&absent(other))),
         };
         let slash = rest.find('/').unwrap_or(rest.len());
         let (authority, path) = rest.split_at(slash);
@@ -64,6 +70,12 @@ impl StoreUrl {
             }
             Scheme::Hdfs | Scheme::Viewfs if authority.is_empty() => {
                 return Err(unusable("the host, or the name service, is missing"));
+            }
+            Scheme::Webhdfs | Scheme::Swebhdfs if !names_a_port(authority) => {
+                return Err(unusable(
+                    "write host and port of the NameNode's web server, as in \
+                     webhdfs://namenode:9870/logs or swebhdfs://namenode:9871/logs",
+                ));
             }
             Scheme::S3 if authority.is_empty() => {
                 return Err(unusable("the bucket is missing: write s3://bucket/logs"));
@@ -95,9 +107,16 @@ impl StoreUrl {
         &self.authority
     }
 
-    /// Its first part: `file`, `hdfs`, `viewfs` or `s3`.
+    /// Its first part: `file`, `hdfs`, `viewfs`, `webhdfs`, `swebhdfs` or `s3`.
     pub fn scheme(&self) -> &'static str {
         self.scheme.name()
+    }
+
+    /// Another crate, which this program is built without, has the scheme.
+    fn lacks(&self, what: &str, feature: &str) -> FsError {
+        let problem =
+            format!("this program has no {what}; use one built with the feature `{feature}`");
+        FsError::Unusable { url: self.to_string(), problem }
     }
 
     /// The file system that the URL names, of a scheme that this crate has itself; `access` is for
@@ -111,13 +130,29 @@ impl StoreUrl {
             Scheme::Hdfs | Scheme::Viewfs => {
                 Ok(Arc::new(Hdfs::connect(&self.store(), access, env)?))
             }
-            Scheme::S3 => Err(FsError::Unusable {
-                url: self.to_string(),
-                problem: "this program has no object stores; use one built with the feature `s3`"
-                    .into(),
-            }),
+            Scheme::Webhdfs | Scheme::Swebhdfs => Err(self.lacks("WebHDFS", "webhdfs")),
+            Scheme::S3 => Err(self.lacks("object stores", "s3")),
         }
     }
+}
+
+/// What is said of a scheme that is not there.
+fn absent(scheme: &str) -> String {
+    let instead = match scheme {
+        "s3a" | "s3n" => "write s3:// for a bucket of S3",
+        "gs" => "there is no client for buckets of Google; store in HDFS or in a bucket of S3",
+        "abfs" | "abfss" | "wasb" | "wasbs" => {
+            "there is no client for containers of Azure; store in HDFS or in a bucket of S3"
+        }
+        _ => "",
+    };
+    let between = if instead.is_empty() { "" } else { "; " };
+    format!("the schemes are file, hdfs, viewfs, webhdfs, swebhdfs and s3{between}{instead}")
+}
+
+fn names_a_port(authority: &str) -> bool {
+    let (host, port) = authority.rsplit_once(':').unwrap_or_default();
+    !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 impl fmt::Display for StoreUrl {
@@ -137,10 +172,24 @@ mod tests {
             "hdfs://nn:8020/logs/%Y-%m-%d/%{host}",
             "hdfs://cluster/logs",
             "s3://bucket/a/%Y",
+            "webhdfs://nn:9870/logs/%Y",
+            "swebhdfs://nn:9871/logs",
         ] {
             assert_eq!(StoreUrl::parse(url).unwrap().to_string(), url);
         }
         assert_eq!(StoreUrl::parse("hdfs://nn:8020/logs/").unwrap().path(), "/logs");
+    }
+
+    #[test]
+    fn a_store_that_has_no_client_is_refused_by_its_name() {
+        for (url, says) in [
+            ("gs://bucket/logs", "buckets of Google"),
+            ("abfss://c@a.dfs.core.windows.net/logs", "containers of Azure"),
+            ("s3a://bucket/logs", "write s3://"),
+        ] {
+            let problem = StoreUrl::parse(url).unwrap_err().to_string();
+            assert!(problem.contains(says) && problem.contains("the schemes are"), "{problem}");
+        }
     }
 
     #[test]
@@ -150,6 +199,9 @@ mod tests {
             "s4://bucket/logs",
             "s3:///logs",
             "s3://bucket",
+            "webhdfs://nn/logs",
+            "webhdfs://:9870/logs",
+            "swebhdfs://cluster/logs",
             "file://data/logs",
             "hdfs:///logs",
             "hdfs://nn:8020",

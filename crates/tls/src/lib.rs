@@ -12,6 +12,8 @@
 //! handshake, at most once a second; connections that are open keep theirs.
 
 mod client;
+#[cfg(feature = "http")]
+pub mod http;
 mod jks;
 mod material;
 mod problem;

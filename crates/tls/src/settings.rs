@@ -126,6 +126,14 @@ impl MinVersion {
 }
 
 impl ServerTls {
+    /// Whether the settings go together; no file is read.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check(&self) -> Result<(), BuildError> {
+        self.clone().parts().map(|_| ())
+    }
+
     /// Whether no client is served that does not show a certificate.
     pub fn needs_certificates(&self) -> bool {
         let trust = self.client_ca.is_some() || self.truststore.is_some();

@@ -38,8 +38,8 @@ pub(super) fn properties(input: &[u8]) -> usize {
             };
             translated += 1;
             match resolve(FILE, conversion.settings, HOST) {
-                // A reference stands for nothing in this world.
-                Ok(plan) if !file.text.contains("${") => written_again(&plan),
+                // A reference stands for nothing in this world, where no file can be read.
+                Ok(plan) if !to_toml(&plan).contains("${") => written_again(&plan),
                 _ => {}
             }
         }

@@ -4,6 +4,7 @@ mod bodies;
 mod configurations;
 mod files;
 mod interceptors;
+mod paths;
 mod rpc;
 mod stored;
 mod streams;
@@ -28,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     target("bodies", bodies::bodies, 70),
     target("files", files::files, 120),
     target("interceptors", interceptors::interceptors, 10),
+    target("paths", paths::paths, 60),
     target("configuration", configurations::configuration, 4),
 ];
 

@@ -12,9 +12,17 @@ use pipeline::{BuildContext, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{Mutex, mpsc};
 
+use metrics::Metrics;
+
 use super::*;
 use crate::boards::Boards;
-use crate::dead_letters;
+use crate::dead_letters::{self, DeadLetters};
+use crate::health::Health;
+use crate::running::{ChannelHandle, Running};
+use crate::status::Snapshot;
+
+mod access;
+mod events;
 
 /// Bytes on their way between client and server.
 const PIPE_BYTES: usize = 256;
@@ -41,7 +49,8 @@ struct Bench {
     connect: mpsc::UnboundedSender<DuplexStream>,
     health: Health,
     stopping: CancellationToken,
-    _admin: Listeners,
+    pages: Arc<Pages>,
+    admin: Listeners,
 }
 
 fn bench() -> Bench {
@@ -49,6 +58,16 @@ fn bench() -> Bench {
 }
 
 fn bench_of(running: Running) -> Bench {
+    bench_with(running, None)
+}
+
+fn bench_with(running: Running, token: Option<&str>) -> Bench {
+    let guard = Guard::new("127.0.0.1:1", "127.0.0.1:1", token.map(|it| it.to_owned().into()));
+    bench_behind(running, Front { site: Site::Admin, guard: Arc::new(guard), tls: None })
+}
+
+fn bench_behind(running: Running, front: Front) -> Bench {
+    let (plan, _) = config::examine("a.toml", Settings::empty(), "host");
     let (connect, connected) = mpsc::unbounded_channel();
     let listener = Pipes { connected: Mutex::new(connected) };
     let (env, metrics) = (env::real(), Metrics::default());
@@ -57,9 +76,8 @@ fn bench_of(running: Running) -> Bench {
     let letters = DeadLetters::new(config, &PathBuf::from("/nowhere"), &env, &metrics);
     let health = Health::new(env.clock.clone());
     let stopping = CancellationToken::new();
-    let admin = Admin { site: Site::Admin, listener: Some(Box::new(listener)), task: None };
-    let mut admin = Listeners(vec![admin]);
-    admin.serve(Pages {
+    let mut admin = Listeners(vec![Admin::new(front, Box::new(listener))]);
+    let pages = Arc::new(Pages {
         agent: "a".to_owned(),
         started: Instant::now(),
         started_ms: 0,
@@ -69,8 +87,11 @@ fn bench_of(running: Running) -> Bench {
         metrics,
         env,
         stopping: stopping.clone(),
+        configuration: Configuration { plan, catalogue: catalogue::FULL, reread: None },
+        live: Live::default(),
     });
-    Bench { connect, health, stopping, _admin: admin }
+    admin.serve(&pages);
+    Bench { connect, health, stopping, pages, admin }
 }
 
 impl Bench {
@@ -82,8 +103,13 @@ impl Bench {
 
     /// The answer to one request.
     async fn get(&self, page: &str) -> String {
+        self.ask("GET", page, "").await
+    }
+
+    /// The answer to one request with these lines of headers.
+    async fn ask(&self, method: &str, page: &str, headers: &str) -> String {
         let mut client = self.client();
-        let request = format!("GET {page} HTTP/1.1\r\nconnection: close\r\n\r\n");
+        let request = format!("{method} {page} HTTP/1.1\r\n{headers}connection: close\r\n\r\n");
         client.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use metrics::{ChannelReason, Metrics};
+use metrics::{ChannelReason, Metrics, Seconds, SinkLabel};
+use peers::Sender;
 use pipeline::env::unix_millis;
 use pipeline::{Env, Guarantee};
 use tokio::time::{Duration, Instant};
 
 use super::{
-    ChannelStatus, Conservation, DeadLetterStatus, GroupStatus, MemberStatus, Snapshot,
-    SourceStatus, State, Throughput,
+    ChannelStatus, Conservation, DeadLetterStatus, GroupStatus, LatencyStatus, MemberStatus,
+    SenderStatus, Snapshot, SourceStatus, State, Throughput,
 };
+use crate::bulletin::Bulletin;
 use crate::dead_letters::DeadLetters;
 use crate::group::{GroupView, MemberPart, Outflow, OutflowPart};
 use crate::health::Word;
@@ -22,6 +24,9 @@ use crate::running::{Answer, ChannelHandle, GroupHandle, Running, SourceHandle};
 /// What a channel counts in events that it has not stored, or has given up.
 const DROPPED: &[&str] =
     &["dropped_oldest_event", "dropped_newest_event", "given_up_events", "duplicate_event"];
+
+/// Senders of a source that are listed.
+const SENDERS_SHOWN: usize = 100;
 
 /// What a snapshot is made of.
 pub(crate) struct Sources<'a> {
@@ -33,6 +38,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) running: &'a Running,
     /// Whether it is ready.
     pub(crate) word: Word,
+    /// What has failed.
+    pub(crate) bulletin: &'a Bulletin,
     /// The dead letters.
     pub(crate) dead_letters: &'a DeadLetters,
     /// What the channels count with.
@@ -53,7 +60,8 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
     let channels: Vec<ChannelStatus> =
         channels.map(|(name, handle)| views.channel(name, handle, of.metrics)).collect();
     let sources = of.running.sources.iter().map(|(name, handle)| source(name, handle, now));
-    let groups = of.running.groups.iter().map(|(name, handle)| views.group(name, handle));
+    let groups =
+        of.running.groups.iter().map(|(name, handle)| views.group(name, handle, of.metrics));
     Snapshot {
         agent: of.agent.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -67,6 +75,7 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         dead_letters: views.dead_letters(of.running, of.dead_letters),
         conservation: views.conservation(of.running, &channels),
         channels,
+        bulletin: of.bulletin.read(now),
     }
 }
 
@@ -101,18 +110,43 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
         },
         (state, _) => state,
     };
+    let (senders_total, senders) = handle.senders.read(SENDERS_SHOWN);
     SourceStatus {
         name: name.to_owned(),
         kind: handle.kind.clone(),
         guarantee: guarantee(handle.guarantee),
         config_digest: digest(handle.digest),
         state,
+        channels: handle.intake.channels(),
+        optional_channels: handle.intake.optional_channels(),
+        senders: senders.iter().map(|it| sender(it, now)).collect(),
+        senders_total: senders_total as u64,
         accepted: flow.accepted.read(now),
         accepted_batches: flow.batches,
         failed_batches: flow.failed_batches,
         failed_events: flow.failed_events,
         dropped_events: flow.dropped().into_iter().filter(|(_, events)| *events > 0).collect(),
     }
+}
+
+fn sender(sender: &Sender, now: Instant) -> SenderStatus {
+    SenderStatus {
+        agent: sender.agent.to_string(),
+        peer: sender.peer.to_string(),
+        connected_seconds_ago: ago(now, sender.since),
+    }
+}
+
+/// How long a stage of a sink takes; `None` before the first batch.
+fn latency(seconds: Option<&Seconds>) -> Option<LatencyStatus> {
+    let read = seconds?.read();
+    let ends = read.buckets.iter().map(|(end, _)| *end).filter(|end| *end < f64::MAX);
+    Some(LatencyStatus {
+        p50_seconds: read.quantile(0.5)?,
+        p99_seconds: read.quantile(0.99)?,
+        bucket_seconds: ends.collect(),
+        bucket_batches: read.buckets.iter().map(|(_, batches)| *batches).collect(),
+    })
 }
 
 /// What waits for a channel that is not open.
@@ -181,7 +215,7 @@ impl Views {
         }
     }
 
-    fn group(&self, name: &str, handle: &GroupHandle) -> GroupStatus {
+    fn group(&self, name: &str, handle: &GroupHandle, metrics: &Metrics) -> GroupStatus {
         let mut status = GroupStatus {
             name: name.to_owned(),
             channel: handle.channel.to_string(),
@@ -202,7 +236,8 @@ impl Views {
                 status.in_flight_batches = view.in_flight_batches;
                 status.in_flight_events = view.in_flight_events;
                 let members = view.members.iter().zip(&handle.sinks).zip(&view.outflow.by_member);
-                let members = members.map(|((part, sink), left)| self.member(part, sink, left));
+                let members =
+                    members.map(|((part, sink), left)| self.member(part, sink, left, metrics));
                 status.members = members.collect();
             }
             Some(Answer::Busy) => {
@@ -220,7 +255,9 @@ impl Views {
         part: &MemberPart,
         (kind, promise): &(String, Guarantee),
         left: &OutflowPart,
+        metrics: &Metrics,
     ) -> MemberStatus {
+        let label = SinkLabel { sink: part.name.to_string() };
         MemberStatus {
             sink: part.name.to_string(),
             kind: kind.clone(),
@@ -236,6 +273,8 @@ impl Views {
             open_files: part.sink.open_files,
             last_commit: part.sink.last_commit.clone(),
             peer: part.sink.peer.clone(),
+            stored_after: latency(metrics.sink_stored_after.get(&label).as_deref()),
+            committed_after: latency(metrics.sink_committed_after.get(&label).as_deref()),
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::DemoError;
 use super::input;
 use super::metrics::Metrics;
-use crate::admin;
+use crate::admin::{Access, Admin};
 
 /// Files become visible this soon, so that the demo is over soon; far too small for a real store.
 const ROLL_AGE: &str = "1s";
@@ -133,7 +133,7 @@ impl Agent {
     /// Waits until the agent answers that it is ready.
     pub(super) async fn ready(&mut self, env: &Env) -> Result<(), DemoError> {
         let since = Instant::now();
-        while admin::get(env, &self.admin, "/readyz").await.is_err() {
+        while self.get(env, "/readyz").await.is_none() {
             self.must_run(env)?;
             if since.elapsed() > PATIENCE {
                 return Err(DemoError::TooLong {
@@ -146,10 +146,15 @@ impl Agent {
         Ok(())
     }
 
+    /// A page of the agent, if it answers.
+    async fn get(&self, env: &Env, page: &str) -> Option<String> {
+        Admin::new(env, &self.admin, &Access::default()).ok()?.get(page).await.ok()
+    }
+
     /// What the agent counts now, if it answers.
     pub(super) async fn metrics(&self, env: &Env) -> Option<Metrics> {
         self.child.as_ref()?;
-        admin::get(env, &self.admin, "/metrics").await.ok().map(Metrics)
+        self.get(env, "/metrics").await.map(Metrics)
     }
 
     /// An error if it has ended by itself.

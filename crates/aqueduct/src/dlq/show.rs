@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use agent::cli::{self, EXIT_RUNTIME};
-use agent::dead_letters::Label;
+use agent::dead_letters::{Label, inspected};
 use channel::durable::inspect::Inspection;
 use metrics::start::{LETTER_REASONS, REJECT_REASONS};
 use pipeline::settings::unknown;
@@ -61,7 +61,7 @@ fn letters(
 fn all_letters(
     target: &Target,
     env: &Env,
-    mut each: impl FnMut(Label, Batch) -> bool,
+    each: impl FnMut(Label, Batch) -> bool,
 ) -> Result<(), String> {
     if !has_letters(&target.data_dir, env)? {
         return Ok(());
@@ -69,10 +69,7 @@ fn all_letters(
     let encryption = target.keys.encryption();
     let inspection = Inspection::look(env, &target.directory(), encryption.as_ref());
     let inspection = inspection.map_err(|error| agent::chain(&error))?;
-    let read = inspection.export(|_, batch| match Label::take_off(batch) {
-        Some((label, events)) => each(label, events),
-        None => true,
-    });
+    let read = inspected(&inspection, each);
     read.map_err(|error| agent::chain(&error))
 }
 

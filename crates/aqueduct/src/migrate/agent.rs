@@ -113,7 +113,8 @@ pub(crate) fn run(args: &FlumeAgentArgs) -> ExitCode {
         cli::say(&problem);
         return ExitCode::from(EXIT_USAGE);
     }
-    cli::launch(args.log_format, args.print_config, catalogue::FULL, |env| draft(args, env))
+    let draft = |env: &Env| draft(args, env);
+    cli::launch(args.log_format, args.print_config, catalogue::FULL, draft, None)
 }
 
 /// The plan of the configuration, or everything that needs a decision.

@@ -53,7 +53,8 @@ fn url(dir: &TempDir) -> String {
 fn args(dir: &TempDir, deep: bool, account: PathBuf) -> VerifyArgs {
     let (store, accounts) = (vec![url(dir)], vec![account]);
     let (sink, retention) = (None, None);
-    VerifyArgs { store, sink, deep, complete: true, retention, json: false, accounts }
+    let (access, complete, json) = (admin::Access::default(), true, false);
+    VerifyArgs { store, sink, deep, complete, retention, json, access, accounts }
 }
 
 async fn report(dir: &TempDir, deep: bool) -> Result<Report, VerifyError> {
@@ -189,11 +190,13 @@ async fn a_ledger_with_a_hole_proves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_without_its_scheme_is_told_as_that() {
+    let access = admin::Access::default();
     for address in ["127.0.0.1:16003", "edge-1:9464/account"] {
-        let error = accounts_of(Path::new(address), &env::real()).await.err().unwrap().to_string();
+        let said = accounts_of(Path::new(address), &access, &env::real()).await;
+        let error = said.err().unwrap().to_string();
         assert!(error.contains("write http://"), "{error}");
     }
-    let error = accounts_of(Path::new("edge-1.json"), &env::real()).await.err().unwrap();
+    let error = accounts_of(Path::new("edge-1.json"), &access, &env::real()).await.err().unwrap();
     assert!(matches!(error, VerifyError::File { .. }), "{error}");
 }
 

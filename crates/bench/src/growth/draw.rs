@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use super::{Axis, Curve};
-use crate::error::{Doing, Error, Result};
+use crate::docs::put;
+use crate::error::{Doing, Result};
 use crate::report::{Series, human_spread};
 
 /// Size of the picture, and of the frame in it.
@@ -35,13 +36,7 @@ pub(super) fn into_docs(curve: &Curve, docs: &Path) -> Result<()> {
     let name = curve.axis.name();
     let picture = docs.join(format!("growth-{name}.svg"));
     fs::write(&picture, svg(curve)).at("write", &picture)?;
-    let page = docs.join("growth.md");
-    let text = fs::read_to_string(&page).at("read", &page)?;
-    let text = replaced(&text, name, &markdown(curve)).ok_or_else(|| Error::Answer {
-        from: page.display().to_string(),
-        detail: format!("no place for the table: {} … {END}", start(name)),
-    })?;
-    fs::write(&page, text).at("write", &page)
+    put(&docs.join("growth.md"), (&start(name), END), &between(curve))
 }
 
 const END: &str = "<!-- growth end -->";
@@ -50,11 +45,9 @@ fn start(name: &str) -> String {
     format!("<!-- growth {name} -->")
 }
 
-/// `text` with `table` between the marks of `name`.
-fn replaced(text: &str, name: &str, table: &str) -> Option<String> {
-    let (before, rest) = text.split_once(&start(name))?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{}\n\n{table}\n{END}{after}", start(name)))
+/// What stands between the marks.
+fn between(curve: &Curve) -> String {
+    format!("\n\n{}\n", markdown(curve))
 }
 
 fn markdown(curve: &Curve) -> String {
@@ -158,6 +151,7 @@ fn svg(curve: &Curve) -> String {
 mod tests {
     use super::super::Point;
     use super::*;
+    use crate::docs::replaced;
 
     fn curve() -> Curve {
         let mut points = [1, 10].map(Point::at);
@@ -172,15 +166,16 @@ mod tests {
     fn the_table_stands_between_its_marks_and_can_be_put_there_again() {
         let page = "# Page\n\n<!-- growth size -->\nother\n<!-- growth end -->\n\n\
                     <!-- growth files -->\nold\n<!-- growth end -->\nbehind\n";
-        let once = replaced(page, "files", &markdown(&curve())).unwrap();
+        let (start, table) = (start("files"), between(&curve()));
+        let once = replaced(page, (&start, END), &table).unwrap();
         assert!(once.contains("| 10 | 75.0 | 0.50 | 100 | – |"), "{once}");
         assert!(once.contains("(growth-files.svg)\n\nAs measured.\n"), "{once}");
         assert!(
             once.starts_with("# Page\n\n<!-- growth size -->\nother\n") && !once.contains("old")
         );
         assert!(once.ends_with("<!-- growth end -->\nbehind\n"));
-        assert_eq!(replaced(&once, "files", &markdown(&curve())), Some(once));
-        assert_eq!(replaced("# Page", "files", ""), None);
+        assert_eq!(replaced(&once, (&start, END), &table), Some(once));
+        assert_eq!(replaced("# Page", (&start, END), ""), None);
     }
 
     #[test]

@@ -102,7 +102,8 @@ impl Collector {
     /// The value of a gauge of its source.
     pub(crate) fn gauge(&self, name: &str) -> f64 {
         let mut stream = std::net::TcpStream::connect(self.admin).unwrap();
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: c\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .unwrap();
         let mut page = String::new();
         stream.read_to_string(&mut page).unwrap();
         let row = page.lines().find(|line| line.starts_with(name));

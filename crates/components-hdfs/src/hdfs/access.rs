@@ -9,6 +9,9 @@ use storage::hdfs::{HdfsAccess, Login};
 use super::Config;
 use super::store::Access;
 
+/// Settings that are of HDFS.
+const ALL: &[&str] = &["conf_dir", "kerberos", "proxy_user", "file_mode", "directory_mode"];
+
 impl Config {
     /// How the store at `url` is reached.
     ///
@@ -39,13 +42,17 @@ impl Config {
             ("file_mode", access.file_mode != unset.file_mode),
             ("directory_mode", access.directory_mode != unset.directory_mode),
         ];
-        let other = match url.scheme() {
-            "file" => Some("the user and the umask of this process count there"),
-            "s3" => Some("the access key counts there"),
-            _ => None,
+        let (passed_over, counts): (&[&str], _) = match url.scheme() {
+            "file" => (ALL, "the user and the umask of this process count there"),
+            "s3" => (ALL, "the access key counts there"),
+            "webhdfs" | "swebhdfs" => (
+                &["conf_dir", "kerberos"],
+                "it is reached as `url` says, by a name of a user without a proof",
+            ),
+            _ => (&[], ""),
         };
-        if let (Some((setting, _)), Some(counts)) = (set.iter().find(|(_, is_set)| *is_set), other)
-        {
+        let of_no_effect = |it: &&(&str, bool)| it.1 && passed_over.contains(&it.0);
+        if let Some((setting, _)) = set.iter().find(of_no_effect) {
             let scheme = url.scheme();
             let problem = format!(
                 "it has no effect on a `{scheme}://` store: {counts}; remove it, or set an hdfs:// \
@@ -57,7 +64,23 @@ impl Config {
             hdfs: access,
             #[cfg(feature = "s3")]
             s3: self.bucket(url)?,
+            #[cfg(feature = "webhdfs")]
+            webhdfs: self.by_http(url)?,
         })
+    }
+
+    /// How an HDFS is reached by HTTP.
+    ///
+    /// # Errors
+    /// TLS is set for a URL without it.
+    #[cfg(feature = "webhdfs")]
+    fn by_http(&self, url: &StoreUrl) -> Result<storage_webhdfs::Access, BuildError> {
+        let access = self.webhdfs.clone().unwrap_or_default();
+        if access.tls.is_some() && url.scheme() == "webhdfs" {
+            let problem = "it has no effect on a `webhdfs://` store; write `swebhdfs://` in `url`";
+            return Err(BuildError::invalid("webhdfs.tls", problem));
+        }
+        Ok(access)
     }
 
     /// How a bucket is reached. What is not set comes from the environment.
@@ -159,6 +182,25 @@ mod tests {
         }
         let problem = access("file:///logs", &json!({ "proxy_user": "logs" })).unwrap_err();
         assert!(problem.contains("proxy_user") && problem.contains("file://"), "{problem}");
+    }
+
+    #[cfg(feature = "webhdfs")]
+    #[test]
+    fn what_http_cannot_do_is_refused_with_its_setting() {
+        let url = "webhdfs://nn:9870/logs";
+        let settings = json!({ "proxy_user": "logs", "file_mode": "644", "replication": 2 });
+        let taken = access(url, &settings).unwrap();
+        assert_eq!((taken.proxy_user.as_deref(), taken.file_mode), (Some("logs"), 0o644));
+        for (setting, settings) in [
+            ("conf_dir", json!({ "conf_dir": "/etc/hadoop/conf" })),
+            ("kerberos", json!({ "kerberos": { "principal": "a@B", "keytab": "/k" } })),
+            ("webhdfs.tls", json!({ "webhdfs": { "tls": {} } })),
+        ] {
+            let problem = access(url, &settings).unwrap_err();
+            assert!(problem.contains(setting), "{problem}");
+        }
+        let tls = json!({ "webhdfs": { "tls": {} } });
+        assert!(access("swebhdfs://nn:9871/logs", &tls).is_ok());
     }
 
     #[cfg(feature = "s3")]

@@ -29,7 +29,7 @@ use ledger::BOOKS;
 
 pub(super) use host::{AnyHost, HostNames, OfThisHost};
 pub(super) use names::{branch, confined};
-pub(super) use route::{Routed, Rules, WithoutTime};
+pub(super) use route::{OVERFLOW, Routed, Rules, WithoutTime};
 pub(super) use times::{Calendar, Round};
 
 use names::fitted;
@@ -153,6 +153,18 @@ impl Template {
     /// Whether it shows a time.
     pub(super) fn has_time(&self) -> bool {
         self.period.is_some()
+    }
+
+    /// What the path shows of a moment.
+    fn times(&self, moment: Moment) -> String {
+        let mut text = String::new();
+        for piece in self.names.iter().flatten() {
+            if let Piece::Time(escape) = piece {
+                moment.show(*escape, &mut text);
+                text.push('/');
+            }
+        }
+        text
     }
 
     /// The path of this event below the prefix, with this time in it.

@@ -1,6 +1,7 @@
 //! From settings to a sink: what is checked, and what is not set.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use components::format::Format;
 use components::interceptors::zone;
@@ -12,8 +13,9 @@ use storage::{CreateOptions, StoreUrl};
 use super::bucket::{
     Calendar, HostNames, OfThisHost, Round, Rules, Template, WithoutTime, branch, confined,
 };
-use super::config::TimeFrom;
+use super::config::{MarkerConfig, Promise, TimeFrom};
 use super::decision::Decision;
+use super::marker::Marker;
 use super::named::NamedLedger;
 use super::roll::Limits;
 use super::visible::Visible;
@@ -44,6 +46,7 @@ impl Config {
             return Err(BuildError::invalid("block_size", "it must be more than 1MiB"));
         }
         let names = self.names(cx, &format)?;
+        let marker = self.marker(&rules, cx)?;
         if self.sweep_after.0 < self.roll.age_max.0 {
             let problem = "files lie unchanged for `roll.age_max` at least; it must not be less";
             return Err(BuildError::invalid("sweep_after", problem));
@@ -68,6 +71,7 @@ impl Config {
             format: Arc::new(format),
             limits,
             buckets_max: self.buckets_max,
+            marker,
         };
         let options = CreateOptions {
             block_size: self.block_size.map(|size| size.0),
@@ -91,12 +95,13 @@ impl Config {
             unpublished: cx.metrics.sink_unpublished.get_or_create(&label).clone(),
             known: Known::default(),
             turns: Turns::default(),
+            noted: Arc::default(),
             session: None,
         })
     }
 
     /// How events find their directories.
-    fn rules(&self, path: &str, host: &dyn HostNames) -> Result<Rules, BuildError> {
+    pub(super) fn rules(&self, path: &str, host: &dyn HostNames) -> Result<Rules, BuildError> {
         let invalid = |setting: &str, problem: String| BuildError::invalid(setting, problem);
         let template = Template::parse(path, host).map_err(|it| invalid("url", it))?;
         let zone = zone("zone", &self.zone)?;
@@ -136,6 +141,50 @@ impl Config {
         }
         let calendar = Calendar { zone, round };
         Ok(Rules { template, calendar, by_arrival, without_time, late })
+    }
+
+    /// What marks a directory as complete.
+    fn marker(&self, rules: &Rules, cx: &BuildContext) -> Result<Option<Marker>, BuildError> {
+        let Some(MarkerConfig { name, after }) = &self.success_marker else { return Ok(None) };
+        let invalid = |setting: &str, problem: &str| {
+            Err(BuildError::invalid(format!("success_marker{setting}"), problem))
+        };
+        if confined(Some(name)) != *name || !name.starts_with(['_', '.']) || name.len() < 2 {
+            let problem = "it begins with `_` or `.`, so that readers pass over the file, and has \
+                           letters, digits and `.`, `_`, `=`, `-` alone";
+            return invalid(".name", problem);
+        }
+        if self.guarantee != Promise::ExactlyOnce {
+            let problem = "the commit ledger shows what is complete: remove it, or \
+                           `guarantee`, so that each roll is an entry";
+            return invalid("", problem);
+        }
+        if !rules.template.has_time() {
+            let problem = "the path of `url` shows no time, so no directory is ever complete: add \
+                           an escape such as `%Y-%m-%d`";
+            return invalid("", problem);
+        }
+        let late = match &rules.late {
+            Some((late, _)) => *late,
+            None if rules.by_arrival => Duration::ZERO,
+            None => {
+                let problem = "an event for a directory may come at any time: set `late_after`, \
+                               which leads late ones elsewhere, or `time_from = \"arrival\"`";
+                return invalid("", problem);
+            }
+        };
+        let Some(margin) = after.0.checked_sub(late).filter(|margin| !margin.is_zero()) else {
+            let problem = "it must be more than `late_after`: until then events still come";
+            return invalid(".after", problem);
+        };
+        let scope = cx.scope::<Self>();
+        Ok(Some(Marker {
+            name: name.clone(),
+            after: after.0,
+            margin,
+            made: scope.counter("success_markers")?,
+            due: scope.gauge("unmarked_directories")?,
+        }))
     }
 
     /// What files are called.

@@ -17,9 +17,9 @@ use storage::{FileSystem, StoreUrl};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}`, `file:///data/logs` or
-    /// `s3://bucket/logs/%Y-%m-%d`. The escapes are Flume's: those of time (`%Y %m %d %H %M %S` …),
-    /// `%{header}`, and of this host `%[localhost] %[IP] %[FQDN]`.
+    /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}`, `webhdfs://namenode:9870/…`
+    /// by HTTP, `file:///data/logs` or `s3://bucket/logs/%Y-%m-%d`. The escapes are Flume's: those
+    /// of time (`%Y %m %d %H %M %S` …), `%{header}`, and of this host `%[localhost] %[IP] %[FQDN]`.
     pub(super) url: String,
     /// Zone of the times in the path, by its name in the time zone database, or an offset such as
     /// `+02:00`. The database is in the program: the name means the same on every host.
@@ -44,6 +44,10 @@ pub struct Config {
     /// What stands in front of the path of a late event, below the prefix.
     #[serde(default = "default_late_path")]
     pub(super) late_path: String,
+    /// An empty file that marks each directory that is complete: with it no file is added there.
+    /// It needs `late_after`, or `time_from = "arrival"`.
+    #[serde(default)]
+    pub(super) success_marker: Option<MarkerConfig>,
     /// How the names of files begin: the name of this host by default. The names of the sink and of
     /// the ledger entry follow.
     #[serde(default)]
@@ -102,6 +106,10 @@ pub struct Config {
     #[cfg(feature = "s3")]
     #[serde(default)]
     pub(super) s3: Option<storage_s3::Access>,
+    /// How the HDFS of a `webhdfs://` or `swebhdfs://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "webhdfs")]
+    #[serde(default)]
+    pub(super) webhdfs: Option<storage_webhdfs::Access>,
 }
 
 /// The identity that is shown to a cluster with Kerberos.
@@ -112,6 +120,19 @@ pub(super) struct KerberosConfig {
     pub(super) principal: String,
     /// File with the key of the principal, readable for the user of this process.
     pub(super) keytab: String,
+}
+
+/// The file that marks a directory as complete.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MarkerConfig {
+    /// Its name, which begins with `_` or `.`, so that readers pass over it.
+    #[serde(default = "default_marker")]
+    pub(super) name: String,
+    /// How long after the end of the time that a path shows its directory may be marked; more than
+    /// `late_after`. By half of the difference clocks of collectors may differ, and in the other
+    /// half a file has to be begun.
+    pub(super) after: Period,
 }
 
 /// What is promised about an event that is delivered.
@@ -181,6 +202,10 @@ impl Default for RollConfig {
 
 fn default_encoder() -> Choice<dyn Encoder> {
     Choice::of("text")
+}
+
+fn default_marker() -> String {
+    "_SUCCESS".to_owned()
 }
 
 fn default_codec() -> Choice<dyn Codec> {

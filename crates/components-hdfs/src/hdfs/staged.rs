@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use ledger::{
-    Committed, Dataset, Ledger, LedgerError, Roll, RollFile, Token, WriterId, check_length,
+    Committed, Dataset, Ledger, LedgerError, NotedPlace, Roll, RollFile, Token, WriterId,
+    check_length,
 };
 use metrics::Gauge;
 use peers::FloorBoard;
@@ -22,7 +23,9 @@ use super::decision::Decision;
 use super::error::HdfsSinkError;
 use super::held::Held;
 use super::named::NamedLedger;
-use super::roll::{Fill, Life, Limits};
+use super::noted::Noted;
+use super::roll::{Fill, Life};
+use super::rolls::Growing;
 use super::visible::Visible;
 use super::waiting::Waiting;
 use components::format::{Format, FormattedFile};
@@ -39,6 +42,30 @@ pub(super) struct Stage {
     pub(super) options: CreateOptions,
     /// Whether rolls are entries of the commit ledger.
     pub(super) recorded: bool,
+    /// Whether files that are being written are shown by others, because they are not there yet.
+    pub(super) shows: bool,
+}
+
+impl Stage {
+    /// In an object store a file is there once it is closed. Where markers wait for what is staged,
+    /// an empty one is there in its place, from before it is begun; its path.
+    async fn show(&self, path: &str) -> Result<Option<String>, FsError> {
+        if !self.shows {
+            return Ok(None);
+        }
+        let shown = format!("{path}.open");
+        self.fs.create(&shown, CreateOptions::default()).await?.close().await?;
+        Ok(Some(shown))
+    }
+
+    /// Deletes those of files that are published, or come to nothing.
+    async fn hide(&self, shown: Vec<String>) {
+        for path in shown {
+            if let Err(error) = self.fs.delete(&path).await {
+                tracing::debug!(path, %error, "it is left to the next opening");
+            }
+        }
+    }
 }
 
 /// What a roll is finished with.
@@ -57,6 +84,8 @@ pub(super) struct CommitContext {
     pub(super) decision: Arc<Decision>,
     /// The ledger as it is named upstream.
     pub(super) named_ledger: Arc<NamedLedger>,
+    /// Directories that have a note.
+    pub(super) noted: Arc<Noted>,
 }
 
 impl CommitContext {
@@ -127,6 +156,8 @@ pub(super) struct Part {
     pub(super) events: Events,
     /// Bytes that it adds to its file at most.
     pub(super) bytes_bound: u64,
+    /// The time that its directory shows, where something is done for readers of the directory.
+    pub(super) noted: Option<i64>,
 }
 
 /// A roll being written.
@@ -144,6 +175,10 @@ struct OpenFile {
     writer: Box<dyn FileWriter>,
     fill: Fill,
     crc: u32,
+    /// As of its first part.
+    noted: Option<i64>,
+    /// What stands for it until it is closed.
+    shown: Option<String>,
     /// The batches that it holds events of.
     tickets: IntervalSet,
 }
@@ -154,50 +189,9 @@ impl OpenRoll {
         Self { token, keys, batches, files, life }
     }
 
-    /// Whether these parts fit into its files.
-    pub(super) fn has_room(&self, parts: &[Part], limits: &Limits) -> bool {
-        parts.iter().all(|part| {
-            let file = self.files.get(&part.file);
-            file.is_none_or(|file| limits.fits(file.fill, part.bytes_bound))
-        })
-    }
-
-    /// What its files are for.
-    pub(super) fn files(&self) -> impl Iterator<Item = &FileKey> {
-        self.files.keys()
-    }
-
-    /// The batches in it, as far as they have an identity.
-    pub(super) fn batches(&self) -> impl Iterator<Item = Identity> {
-        self.batches.iter().filter_map(|(_, key)| *key)
-    }
-
-    /// Takes in another roll, which has none of its paths and none of its batches.
-    pub(super) fn join(&mut self, other: Self) {
-        let Self { keys, batches, files, life, .. } = other;
-        if !mutant!("joined_keys_forgotten") {
-            self.keys.insert_all(&keys);
-        }
-        self.batches.extend(batches);
-        if !mutant!("joined_files_forgotten") {
-            self.files.extend(files);
-        }
-        self.life.join(&life);
-    }
-
-    /// Whether it has this file.
-    pub(super) fn has_file(&self, file: &FileKey) -> bool {
-        self.files.contains_key(file)
-    }
-
     /// Its name in the stage.
     pub(super) fn token(&self) -> Token {
         self.token
-    }
-
-    /// Number of its files.
-    pub(super) fn file_count(&self) -> usize {
-        self.files.len()
     }
 
     /// Adds a batch; says whether its events are still to be written. A batch that is in the roll
@@ -222,10 +216,11 @@ impl OpenRoll {
                 let number = self.files.len();
                 let temp = format!("{}/{}.{number}", Dataset::desk(stage.author), self.token);
                 let path = stage.dataset.staged(&temp);
+                let shown = stage.show(&path).await?;
                 let writer = stage.fs.create(&path, stage.options).await?;
                 let (format, fill) = (format.begin(), Fill::default());
-                let tickets = IntervalSet::EMPTY;
-                let file = OpenFile { temp, format, writer, fill, crc: 0, tickets };
+                let (tickets, noted) = (IntervalSet::EMPTY, part.noted);
+                let file = OpenFile { temp, format, writer, fill, crc: 0, noted, shown, tickets };
                 self.files.entry(part.file).or_insert(file)
             }
         };
@@ -246,8 +241,11 @@ impl OpenRoll {
     /// that were refused are to be tried again, if there are any.
     pub(super) async fn finish(self, context: CommitContext) -> Option<Instant> {
         let (tickets, batches) = (self.tickets(), self.batches.clone());
+        let shown = self.files.values().filter_map(|file| file.shown.clone()).collect();
         let CommitContext { ledger, floors, held, .. } = &context;
-        match self.commit(&context).await {
+        let committed = self.commit(&context).await;
+        context.stage.hide(shown).await;
+        match committed {
             Ok(Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
             // A file that is not visible may be lost with this opening.
             Ok(None) => held.settle(context.waiting.without(tickets), Outcome::Delivered),
@@ -280,6 +278,11 @@ impl OpenRoll {
         }
         let files = self.files.iter().map(|(key, file)| file.described(&key.directory)).collect();
         let in_files: Vec<_> = self.files.values().map(|file| file.tickets.clone()).collect();
+        let places = self.files.iter().filter_map(|(key, file)| {
+            let directory = key.directory.clone();
+            file.noted.map(|at| NotedPlace { directory, at })
+        });
+        let places = context.noted.new_ones(places);
         let roll = Roll { token: self.token, keys: self.keys, files };
         let (token, files) = (self.token, roll.files.clone());
         let published = Roll { token, keys: KeySet::default(), files };
@@ -296,11 +299,15 @@ impl OpenRoll {
             context.show(&ledger);
             return Ok(None);
         }
+        if !places.is_empty() {
+            ledger.note(token, &places).await?;
+        }
         let began = Instant::now();
         let committed = ledger.commit(roll, closing).await;
         let committed = committed.map_err(|error| decision.wanted(error))?;
         held.know(ledger.view().settled().clone());
         if let Committed::Published(index) = committed {
+            context.noted.add(places);
             // Only an entry that was won shows where the ledger ends: a roll that others have
             // committed is found in a checkpoint, and the entries behind that are not read.
             named_ledger.is(&ledger, began);
@@ -310,6 +317,36 @@ impl OpenRoll {
             context.show(&ledger);
         }
         Ok(Some(committed))
+    }
+}
+
+impl Growing for OpenRoll {
+    fn life(&self) -> &Life {
+        &self.life
+    }
+
+    fn files(&self) -> impl ExactSizeIterator<Item = &FileKey> {
+        self.files.keys()
+    }
+
+    fn fill(&self, file: &FileKey) -> Option<Fill> {
+        self.files.get(file).map(|file| file.fill)
+    }
+
+    fn batches(&self) -> impl Iterator<Item = Identity> {
+        self.batches.iter().filter_map(|(_, key)| *key)
+    }
+
+    fn join(&mut self, other: Self) {
+        let Self { keys, batches, files, life, .. } = other;
+        if !mutant!("joined_keys_forgotten") {
+            self.keys.insert_all(&keys);
+        }
+        self.batches.extend(batches);
+        if !mutant!("joined_files_forgotten") {
+            self.files.extend(files);
+        }
+        self.life.join(&life);
     }
 }
 

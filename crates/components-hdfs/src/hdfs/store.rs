@@ -14,6 +14,9 @@ pub struct Access {
     /// A bucket.
     #[cfg(feature = "s3")]
     pub s3: storage_s3::Access,
+    /// An HDFS by HTTP.
+    #[cfg(feature = "webhdfs")]
+    pub webhdfs: storage_webhdfs::Access,
 }
 
 /// Makes the store that a URL names.
@@ -23,7 +26,16 @@ type Opener = fn(&StoreUrl, &Access, &Env) -> Result<Arc<dyn FileSystem>, FsErro
 static OPENERS: &[(&str, Opener)] = &[
     #[cfg(feature = "s3")]
     ("s3", |url, access, env| storage_s3::open(url, &access.s3, env)),
+    #[cfg(feature = "webhdfs")]
+    ("webhdfs", by_http),
+    #[cfg(feature = "webhdfs")]
+    ("swebhdfs", by_http),
 ];
+
+#[cfg(feature = "webhdfs")]
+fn by_http(url: &StoreUrl, access: &Access, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
+    storage_webhdfs::open(url, &access.hdfs, &access.webhdfs, env)
+}
 
 /// The store that the URL names. A network is reached with the first call only.
 ///

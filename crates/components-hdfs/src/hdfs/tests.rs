@@ -8,6 +8,7 @@
 mod changed;
 mod faults;
 mod harness;
+mod marking;
 mod named;
 mod objects;
 mod others;

@@ -17,10 +17,11 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::bucket::{Routed, Rules};
+use super::bucket::{OVERFLOW, Routed, Rules};
 use super::error::HdfsSinkError;
+use super::marker::Marker;
 use super::roll::Limits;
-use super::rolls::Rolls;
+use super::rolls::{Growing, Rolls};
 use super::staged::{CommitContext, FileKey, OpenRoll, Part};
 use components::format::Format;
 
@@ -44,6 +45,8 @@ pub(super) struct Settings {
     pub(super) format: Arc<Format>,
     pub(super) limits: Limits,
     pub(super) buckets_max: usize,
+    /// What marks a directory as complete.
+    pub(super) marker: Option<Marker>,
 }
 
 /// The writer of one opening.
@@ -114,11 +117,7 @@ impl Writer {
             self.settle_early(ticket);
             return Ok(());
         }
-        let Some(parts) = self.parts(ticket, &batch) else { return Ok(()) };
-        let full = self.rolls.take_full(&parts, &self.limits);
-        self.finish(full).await;
-        let oldest = self.rolls.take_oldest(&parts, self.settings.buckets_max);
-        self.finish(oldest).await;
+        let Some(parts) = self.parts_with_room(ticket, &batch).await else { return Ok(()) };
         let now = Instant::now();
         let (settings, limits) = (&self.settings, &self.limits);
         let roll = self.rolls.for_parts(&parts, key, || begun(settings, limits, now));
@@ -142,6 +141,24 @@ impl Writer {
         Ok(())
     }
 
+    /// The events of a batch by file, once the open rolls have room for them. Where that takes long
+    /// the batch goes back, to be routed anew: a directory that is being marked as complete gets no
+    /// more files.
+    async fn parts_with_room(&mut self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
+        let routed = Instant::now();
+        let parts = self.parts(ticket, batch)?;
+        let full = self.rolls.take_full(&parts, &self.limits);
+        self.finish(full).await;
+        let oldest = self.rolls.take_oldest(&parts, self.settings.buckets_max);
+        self.finish(oldest).await;
+        let marker = self.settings.marker.as_ref();
+        if marker.is_some_and(|marker| routed.elapsed() > marker.margin / 2) {
+            self.context.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Again(None));
+            return None;
+        }
+        Some(parts)
+    }
+
     /// A batch is written: with `best_effort` it is delivered by that.
     fn settle_early(&self, ticket: Ticket) {
         if self.settles_early {
@@ -152,9 +169,10 @@ impl Writer {
     /// The events of a batch by file. An event that cannot be written goes to the dead
     /// letters; the rest of its batch is delivered. `None`: nothing is left of it.
     fn parts(&self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
-        let Settings { rules, late, buckets_max, format, .. } = &*self.settings;
+        let Settings { rules, late, buckets_max, format, marker, .. } = &*self.settings;
+        let at = now(&self.settings.env);
         let Routed { parts: routed, rejected, late: came_late } =
-            rules.route(batch, now(&self.settings.env), *buckets_max);
+            rules.route(batch, at, *buckets_max);
         late.inc_by(came_late);
         let mut parts = Vec::new();
         let mut unwritable: BTreeMap<(&str, String), BatchBuilder> = BTreeMap::new();
@@ -180,10 +198,12 @@ impl Writer {
             if events.is_empty() {
                 continue;
             }
+            let first = events.iter().next().filter(|_| marker.is_some() && directory != OVERFLOW);
+            let noted = first.and_then(|first| rules.time_shown(first, at));
             for (form, events) in format.by_form(events) {
                 let bytes_bound = format.size_bound(&events);
                 let file = FileKey { directory: directory.clone(), form };
-                parts.push(Part { file, events, bytes_bound });
+                parts.push(Part { file, events, bytes_bound, noted });
             }
         }
         let left_out: usize = unwritable.values().map(BatchBuilder::len).sum();
@@ -287,7 +307,7 @@ fn begun(settings: &Settings, limits: &Limits, at: Instant) -> OpenRoll {
 }
 
 /// Milliseconds since 1970, by this host's clock.
-fn now(env: &Env) -> i64 {
+pub(super) fn now(env: &Env) -> i64 {
     i64::try_from(unix_millis(env.clock.now())).unwrap_or(i64::MAX)
 }
 

@@ -42,6 +42,7 @@ use async_trait::async_trait;
 use delivery::receiver::Contents;
 use delivery::sender::Window;
 use metrics::{Metrics, SourceLabel};
+use peers::SenderBoard;
 use pipeline::env::Listener;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
@@ -210,6 +211,7 @@ impl Component for Config {
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
             guard: Guard::new(self.tls.clone(), cx, &[HTTP2])?,
+            senders: cx.get(),
             config: self,
             listener: None,
         }))
@@ -222,6 +224,7 @@ struct Grpc {
     metrics: Metrics,
     config: Config,
     guard: Option<Guard>,
+    senders: SenderBoard,
     /// Between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
@@ -319,7 +322,7 @@ impl Grpc {
             outlet: outlet::Notice::default(),
             limit: NamedLimit::new(message_max.0),
             ledgers: ledgers::Notice::default(),
-            roster: Arc::new(Roster::new(&self.name, &self.metrics)),
+            roster: Arc::new(Roster::new(&self.name, &self.metrics, self.senders.clone())),
             work: TaskTracker::new(),
         }
     }

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use pipeline::Secret;
 use pipeline::address;
 use pipeline::settings::{Place, Settings, SettingsErrorKind as Kind};
 use pipeline::units::Period;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tls::ServerTls;
 
 use super::{AgentSettings, Findings, check_name};
 
@@ -20,9 +22,14 @@ pub(crate) struct AgentTable {
     /// How long a stop may take. What is not delivered by then stays in the channels.
     #[serde(default = "grace")]
     grace: Period,
-    /// Address of `/metrics`, `/status`, `/livez` and `/readyz`, in plain text: `host:port`. Off
+    /// Address of the live page, `/metrics`, `/status`, `/livez` and `/readyz`: `host:port`. Off
     /// unless set.
     admin: Option<String>,
+    /// TLS of `admin`: with this table its clients have to speak it.
+    admin_tls: Option<ServerTls>,
+    /// What requests to `admin` have to show, as `Authorization: Bearer …`. Best a reference:
+    /// `"${file:/run/secrets/admin}"`. `/metrics`, `/livez` and `/readyz` are answered without it.
+    admin_token: Option<Secret>,
     /// Address of a page for monitors made for Flume: `/metrics` there is the JSON object of
     /// Flume's HTTP monitoring, in plain text: `host:port`. Off unless set.
     flume_metrics: Option<String>,
@@ -44,6 +51,8 @@ pub(super) fn agent(
         grace: grace().0,
         admin: None,
         admin_place: Place::default(),
+        admin_tls: None,
+        admin_token: None,
         flume_metrics: None,
         flume_metrics_place: Place::default(),
     };
@@ -53,6 +62,7 @@ pub(super) fn agent(
         return unknown;
     };
     let Some(read) = found.keep("agent", table.read::<AgentTable>()) else { return unknown };
+    check_access(found, &table, &read);
     let name = read.name.unwrap_or_else(|| host.into());
     if let Err(problem) = check_name(&name) {
         found.keep::<()>("agent", Err(table.invalid("name", &problem)));
@@ -79,8 +89,40 @@ pub(super) fn agent(
         grace: read.grace.0,
         admin: read.admin,
         admin_place: place("admin"),
+        admin_tls: table.get("admin_tls").cloned(),
+        admin_token: table.get("admin_token").cloned(),
         flume_metrics: read.flume_metrics,
         flume_metrics_place: place("flume_metrics"),
+    }
+}
+
+/// Fewer characters are guessed.
+const TOKEN_MIN: usize = 16;
+
+/// TLS and token of the admin listener.
+fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
+    let mut refuse = |setting: &str, problem: &str| {
+        found.keep::<()>("agent", Err(table.invalid(setting, problem)));
+    };
+    for (setting, is_set) in
+        [("admin_tls", read.admin_tls.is_some()), ("admin_token", read.admin_token.is_some())]
+    {
+        if is_set && read.admin.is_none() {
+            refuse(setting, "there is no listener that it is for; set `admin` too");
+        }
+    }
+    if let Some(Err(error)) = read.admin_tls.as_ref().map(ServerTls::check) {
+        // Listeners have it as `tls`.
+        refuse(&format!("admin_{}", error.setting), &error.problem);
+    }
+    if let Some(token) = read.admin_token.as_ref().map(Secret::expose) {
+        if token.len() < TOKEN_MIN {
+            refuse("admin_token", &format!("it must have at least {TOKEN_MIN} characters"));
+        } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let problem =
+                "it holds a space or a character that is not ASCII, which a header cannot";
+            refuse("admin_token", problem);
+        }
     }
 }
 

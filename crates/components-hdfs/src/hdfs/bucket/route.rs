@@ -85,6 +85,30 @@ impl Rules {
         routed
     }
 
+    /// The time that the directory of this event shows; `None` for one that is not on the path of
+    /// the URL alone: that of a late event, and one of `without_time`.
+    pub(in crate::hdfs) fn time_shown(&self, event: EventRef<'_>, now: i64) -> Option<i64> {
+        let now = times::within_range(now);
+        if self.by_arrival || self.template.period.is_none() {
+            return Some(now);
+        }
+        match self.dated(times::stated(event.header(TIMESTAMP)), now) {
+            Dated::At(at) => Some(at),
+            Dated::Late => None,
+            Dated::WithoutTime => {
+                (!matches!(self.without_time, WithoutTime::Below(_))).then_some(now)
+            }
+        }
+    }
+
+    /// Whether the time that a directory with an event of `at` shows is over at `now`: that moment
+    /// has another text.
+    pub(in crate::hdfs) fn is_over(&self, at: i64, now: i64) -> bool {
+        let now = times::within_range(now);
+        let mut clock = self.calendar.clock();
+        at < now && self.template.times(clock.at(at)) != self.template.times(clock.at(now))
+    }
+
     fn split(&self, events: &Events, now: i64, parts_max: usize, routed: &mut Routed) {
         let Self { template, calendar, .. } = self;
         let period = template.period.filter(|_| !self.by_arrival);

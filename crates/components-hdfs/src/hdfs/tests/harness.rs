@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use ledger::Operator;
 use peers::LedgerBoard;
-use pipeline::{Batch, Epoch, Identity, Origin, Outcome, Sequence, Settings, Sink, Taken, Ticket};
+use pipeline::env::Clock;
+use pipeline::{
+    Batch, Env, Epoch, Identity, Origin, Outcome, Sequence, Settings, Sink, Taken, Ticket,
+};
 use serde_json::Value;
 use storage::memory::Memory;
 use storage::{FileSystem, StoreUrl};
 use tempfile::TempDir;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::hdfs::{Config, HdfsSink, place};
 
@@ -27,11 +30,18 @@ const OPENINGS: usize = 12;
 pub(super) struct Collector {
     settings: Value,
     directory: TempDir,
+    env: Env,
 }
 
 impl Collector {
     pub(super) fn new(settings: Value) -> Self {
-        Self { settings, directory: tempfile::tempdir().unwrap() }
+        Self { settings, directory: tempfile::tempdir().unwrap(), env: env::real() }
+    }
+
+    /// One whose wall clock is the paused one of its test.
+    pub(super) fn with_clock(settings: Value) -> Self {
+        let clock = Arc::new(TestClock(Instant::now()));
+        Self { env: Env { clock, ..env::real() }, ..Self::new(settings) }
     }
 
     /// Its settings are these from its next start on.
@@ -64,12 +74,23 @@ impl Collector {
     }
 
     fn start(&self, store: Arc<dyn FileSystem>) -> (HdfsSink, LedgerBoard) {
-        let cx = components::alone("store", self.directory.path(), env::real());
+        let cx = components::alone("store", self.directory.path(), self.env.clone());
         let config: Config = Settings::from_json(&self.settings).read().unwrap();
         let url = StoreUrl::parse(&config.url).unwrap();
         let mut sink = config.sink(&url, &cx, Box::new(move || Ok(store.clone()))).unwrap();
         sink.keeping.compact_after = COMPACT_AFTER;
         (sink, cx.get())
+    }
+}
+
+/// When the clock of a [`Collector::with_clock`] starts, in seconds since 1970: a full hour.
+pub(super) const STARTED: u64 = 1_800_000_000;
+
+struct TestClock(Instant);
+
+impl Clock for TestClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(STARTED) + self.0.elapsed()
     }
 }
 

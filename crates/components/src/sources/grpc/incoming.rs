@@ -198,6 +198,6 @@ mod tests {
     fn what_waits_is_small() {
         let (connection, stream) = (size(Connection::serve), size(Conversation::run));
         assert!(connection <= 2_560, "{connection} bytes, ten thousand times");
-        assert!(stream <= 1_600, "{stream} bytes, ten thousand times");
+        assert!(stream <= 1_664, "{stream} bytes, ten thousand times");
     }
 }

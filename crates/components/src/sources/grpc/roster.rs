@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use metrics::{Gauge, Metrics, SourceLabel};
+use peers::senders::{Sender, SenderBoard, SenderPlace};
 use support::log_rate::LogRate;
 use tokio::time::Instant;
 use tracing::info;
@@ -18,16 +19,17 @@ const NAME_MAX: usize = 100;
 pub(super) struct Roster {
     source: Arc<str>,
     connected: Gauge,
+    board: SenderBoard,
     rate: LogRate,
 }
 
 impl Roster {
     /// No sender is connected to `source` yet.
-    pub(super) fn new(source: &Arc<str>, metrics: &Metrics) -> Self {
+    pub(super) fn new(source: &Arc<str>, metrics: &Metrics, board: SenderBoard) -> Self {
         let label = SourceLabel { source: source.to_string() };
         let connected = metrics.source_connections.get_or_create(&label).clone();
         connected.set(0);
-        Self { source: source.clone(), connected, rate: LogRate::new(LINES_A_MINUTE) }
+        Self { source: source.clone(), connected, board, rate: LogRate::new(LINES_A_MINUTE) }
     }
 
     /// A sender has said what it is called; it is connected until the answer is dropped.
@@ -40,7 +42,9 @@ impl Roster {
         if let Some(left_out) = self.rate.allow(began) {
             info!(source = %self.source, %peer, %agent, left_out, "sender connected");
         }
-        Presence { roster: self.clone(), peer: peer.clone(), agent, began }
+        let sender = Sender { agent: agent.clone(), peer: peer.clone(), since: began };
+        let place = self.board.enter(sender);
+        Presence { roster: self.clone(), peer: peer.clone(), agent, began, _place: place }
     }
 }
 
@@ -51,11 +55,12 @@ pub(super) struct Presence {
     peer: Arc<str>,
     agent: Arc<str>,
     began: Instant,
+    _place: SenderPlace,
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let Self { roster, peer, agent, began } = self;
+        let Self { roster, peer, agent, began, .. } = self;
         roster.connected.dec();
         let now = Instant::now();
         if let Some(left_out) = roster.rate.allow(now) {
@@ -71,8 +76,8 @@ mod tests {
 
     #[test]
     fn senders_are_counted_while_they_are_connected_and_their_names_hold_no_control_characters() {
-        let metrics = Metrics::default();
-        let roster = Arc::new(Roster::new(&"edges".into(), &metrics));
+        let (metrics, board) = (Metrics::default(), SenderBoard::default());
+        let roster = Arc::new(Roster::new(&"edges".into(), &metrics, board.clone()));
         let line = |n| format!("aqueduct_source_connections{{source=\"edges\"}} {n}\n");
         assert!(metrics.text().contains(&line(0)));
         let name = "\u{1b}[31mweb-1\n".to_owned() + &"x".repeat(1_000);
@@ -82,7 +87,10 @@ mod tests {
         assert!(first.agent.starts_with("\\u{1b}[31mweb-1\\nxxx"), "{}", first.agent);
         assert!(first.agent.len() < 200, "{}", first.agent);
         assert_eq!(&*second.agent, "web-2 (aqueduct 0.1.0)");
+        let (all, listed) = board.read(1);
+        assert_eq!((all, &*listed[0].peer), (2, "10.0.0.1:5"));
         drop((first, second));
+        assert_eq!(board.read(1).0, 0);
         assert!(metrics.text().contains(&line(0)));
     }
 }

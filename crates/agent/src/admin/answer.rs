@@ -1,0 +1,73 @@
+//! Answers: their bodies and the headers that all of them have.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+/// An answer: whole, or a stream.
+pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// One JSON object.
+pub(super) const JSON: &str = "application/json";
+
+/// The same, as Flume says it.
+pub(super) const JSON_UTF_8: &str = "application/json;charset=utf-8";
+
+/// JSON objects, one a line.
+pub(super) const JSON_LINES: &str = "application/jsonl";
+
+/// What every answer says to browsers: it is of the type that it names, no other site may show it
+/// in a frame or read it, and scripts, styles and requests are those of this address alone.
+const HEADERS: &[(&str, &str)] = &[
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+         img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+];
+
+/// Adds what every answer says.
+pub(super) fn secured(mut answer: Answer) -> Answer {
+    for (name, value) in HEADERS {
+        let name = HeaderName::from_static(name);
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+/// With the word that no cache keeps it.
+pub(super) fn fresh(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// A text for people.
+pub(super) fn page(status: StatusCode, text: String) -> Answer {
+    typed(status, "text/plain; charset=utf-8", text)
+}
+
+/// One JSON document that no cache keeps.
+pub(super) fn json(document: &impl Serialize) -> Answer {
+    let text = serde_json::to_string(document).expect("names, texts and numbers are JSON");
+    fresh(typed(StatusCode::OK, JSON, text + "\n"))
+}
+
+/// A whole answer of this type.
+pub(super) fn typed(status: StatusCode, kind: &str, body: impl Into<Bytes>) -> Answer {
+    of(status, kind, Full::new(body.into()).boxed_unsync())
+}
+
+/// An answer of this type.
+pub(super) fn of(status: StatusCode, kind: &str, body: UnsyncBoxBody<Bytes, Infallible>) -> Answer {
+    let answer = Response::builder().status(status).header(header::CONTENT_TYPE, kind);
+    answer.body(body).expect("status and header are valid")
+}

@@ -1,0 +1,184 @@
+//! The configuration that runs, and whether its file still says the same.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use config::{ConfigErrors, Plan};
+use pipeline::{Catalogue, Env};
+use serde::Serialize;
+
+use crate::cli::{self, Draft};
+
+/// Reads the configuration again as it was read at the start: the file with what it includes, and
+/// the flags over it.
+pub type Reread = Arc<dyn Fn(&Env) -> Result<Draft, ConfigErrors> + Send + Sync>;
+
+/// Problems that are listed.
+const PROBLEMS_MAX: usize = 20;
+
+/// What runs, and where it came from.
+pub(crate) struct Configuration {
+    pub(crate) plan: Plan,
+    pub(crate) catalogue: Catalogue,
+    /// `None`: there is no file that could have changed.
+    pub(crate) reread: Option<Reread>,
+}
+
+/// What the page shows.
+#[derive(Debug, Serialize)]
+pub(super) struct Compared {
+    /// The file as it was named, or `command line`.
+    file: String,
+    /// What runs, as TOML, without secrets.
+    running: String,
+    /// What the file says now.
+    on_disk: OnDisk,
+}
+
+/// What a file says now.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+enum OnDisk {
+    /// There is no file.
+    None,
+    /// What runs.
+    Same,
+    /// Something else, which is right.
+    Differs {
+        /// Dotted names of what differs: `sources.in`, `agent`.
+        changed: Vec<String>,
+    },
+    /// It cannot be read, or is wrong.
+    Wrong {
+        /// Each with its place; at most 20.
+        problems: Vec<String>,
+    },
+}
+
+impl Configuration {
+    /// What runs next to what the file says now. Reads and examines the file.
+    pub(super) async fn compared(&self, env: &Env) -> Compared {
+        let on_disk = match self.reread.clone() {
+            None => OnDisk::None,
+            Some(reread) => {
+                let (catalogue, running, world) = (self.catalogue, self.plan.clone(), env.clone());
+                env.offload(move || look(&running, &reread, catalogue, &world)).await
+            }
+        };
+        let running = config::to_toml(&config::redacted(&self.plan, self.catalogue));
+        Compared { file: self.plan.file.clone(), running, on_disk }
+    }
+}
+
+fn look(running: &Plan, reread: &Reread, catalogue: Catalogue, env: &Env) -> OnDisk {
+    match reread(env).and_then(|draft| cli::checked(draft, catalogue, env)) {
+        Ok((plan, _)) => {
+            let changed = changed(running, &plan);
+            if changed.is_empty() { OnDisk::Same } else { OnDisk::Differs { changed } }
+        }
+        Err(errors) => {
+            let problems = errors.0.iter().take(PROBLEMS_MAX).map(ToString::to_string);
+            OnDisk::Wrong { problems: problems.collect() }
+        }
+    }
+}
+
+/// Dotted names of what is not the same in both.
+fn changed(one: &Plan, other: &Plan) -> Vec<String> {
+    let digests = |plan: &Plan| {
+        let sources = plan.sources.iter();
+        let sources = sources.map(|it| (format!("sources.{}", it.component.name), it.digest()));
+        let channels = plan.channels.iter();
+        let channels = channels.map(|it| (format!("channels.{}", it.component.name), it.digest()));
+        let groups = plan.groups.iter().map(|it| (it.processor.path.clone(), it.digest()));
+        sources.chain(channels).chain(groups).collect::<BTreeMap<String, u64>>()
+    };
+    let (before, after) = (digests(one), digests(other));
+    let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
+    let mut changed: Vec<String> =
+        names.filter(|name| before.get(*name) != after.get(*name)).cloned().collect();
+    for (name, differs) in [
+        ("agent", one.agent != other.agent),
+        ("dead_letters", one.dead_letters != other.dead_letters),
+    ] {
+        if differs {
+            changed.push(name.to_owned());
+        }
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    //! Method: a file that is changed under a configuration made of it.
+    #![allow(clippy::disallowed_methods, reason = "the test is the operator that changes the file")]
+
+    use std::fs;
+    use std::path::Path;
+
+    use catalogue::FULL;
+
+    use super::*;
+
+    const TEXT: &str = r#"
+[agent]
+data_dir = "/nowhere"
+admin = "127.0.0.1:9464"
+admin_token = "hunter2-hunter2-hunter2"
+[sources.in]
+type = "sequence"
+channels = ["main"]
+[channels.main]
+type = "memory"
+capacity = "1MiB"
+[sinks.out]
+type = "logger"
+channel = "main"
+"#;
+
+    fn of(path: &Path) -> Configuration {
+        let path = path.to_owned();
+        let reread: Reread = Arc::new(move |env: &Env| {
+            let settings = cli::read(&path, env)?;
+            Ok(config::examine("a.toml", settings, "host"))
+        });
+        let (plan, errors) = reread(&env::real()).unwrap();
+        assert!(errors.is_empty(), "{errors:?}");
+        Configuration { plan, catalogue: FULL, reread: Some(reread) }
+    }
+
+    #[tokio::test]
+    async fn what_the_file_says_now_is_compared_name_by_name_and_shows_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        fs::write(&path, TEXT).unwrap();
+        let configuration = of(&path);
+        let env = env::real();
+        let now = |text: String| {
+            fs::write(&path, text).unwrap();
+            configuration.compared(&env)
+        };
+        let same = now(format!("# A comment\n{TEXT}")).await;
+        assert_eq!(same.on_disk, OnDisk::Same);
+        let shown = serde_json::to_string(&same).unwrap();
+        assert!(!shown.contains("hunter2") && shown.contains("admin_token"), "{shown}");
+        let differs = |names: &[&str]| OnDisk::Differs {
+            changed: names.iter().map(|&name| name.to_owned()).collect(),
+        };
+        for (from, to, names) in [
+            ("1MiB", "2MiB", &["channels.main"][..]),
+            ("[sinks.out]", "[sinks.other]", &["sinks.out", "sinks.other"]),
+            ("hunter2-hunter2-hunter2", "hunter3-hunter3-hunter3", &["agent"]),
+            ("\"sequence\"", "\"sequence\"\ncount = 5", &["sources.in"]),
+        ] {
+            let changed = now(TEXT.replace(from, to)).await;
+            assert_eq!(changed.on_disk, differs(names), "{to}");
+        }
+        let wrong = now(TEXT.replace("\"memory\"", "\"memori\"")).await;
+        let OnDisk::Wrong { problems } = wrong.on_disk else { panic!("{wrong:?}") };
+        assert!(problems[0].contains("a.toml:10:8: channels.main.type: "), "{problems:?}");
+        fs::remove_file(&path).unwrap();
+        let gone = configuration.compared(&env::real()).await;
+        assert!(matches!(gone.on_disk, OnDisk::Wrong { .. }), "{gone:?}");
+    }
+}

@@ -1,0 +1,152 @@
+//! `/status/events`: a snapshot a second as server-sent events, one gathered for all readers.
+//!
+//! ```text
+//!   first reader ─► task: gather, once a second ─► event ─► each reader that has read the last
+//!   last reader leaves ─► the task ends: an agent without readers does no work
+//! ```
+//!
+//! A reader that is slow misses snapshots; one that does not read for some seconds is cut off, as
+//! every client of the listener. Readers are bounded.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::StatusCode;
+use hyper::body::Frame;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{Duration, MissedTickBehavior, interval};
+
+use super::answer::{Answer, fresh, of, page};
+use super::pages::Pages;
+
+/// Readers at once. Fewer than there are connections, so that other pages are answered.
+pub(super) const READERS_MAX: usize = 16;
+
+/// Time between two snapshots.
+const PACE: Duration = Duration::from_secs(1);
+
+/// The snapshots that readers wait for.
+#[derive(Debug, Default)]
+pub(super) struct Feed {
+    state: Mutex<State>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How many events there were.
+    number: u64,
+    /// The last one.
+    event: Bytes,
+    readers: usize,
+    /// Gathers, while there are readers.
+    task: Option<JoinHandle<()>>,
+}
+
+impl Feed {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is a reader still. Without one the task is over.
+    fn goes_on(&self) -> bool {
+        let mut state = self.state();
+        if state.readers == 0 {
+            state.task = None;
+        }
+        state.task.is_some()
+    }
+
+    fn say(&self, event: Bytes) {
+        let mut state = self.state();
+        state.number += 1;
+        state.event = event;
+        drop(state);
+        self.news.notify_waiters();
+    }
+
+    /// Whether snapshots are gathered.
+    #[cfg(test)]
+    pub(super) fn is_at_work(&self) -> bool {
+        self.state().task.is_some()
+    }
+}
+
+/// One reader, counted until it is dropped.
+struct Reader {
+    pages: Arc<Pages>,
+    /// The number of the last event that it has.
+    seen: u64,
+}
+
+impl Reader {
+    /// One more; `None` where there are as many as may be. The first one starts the task.
+    fn new(pages: &Arc<Pages>) -> Option<Self> {
+        let mut state = pages.live.feed.state();
+        if state.readers >= READERS_MAX {
+            return None;
+        }
+        state.readers += 1;
+        if state.task.as_ref().is_none_or(JoinHandle::is_finished) {
+            state.task = Some(tokio::spawn(gather(pages.clone())));
+        }
+        Some(Self { pages: pages.clone(), seen: state.number })
+    }
+
+    /// The newest event, as soon as there is one that it has not.
+    async fn next(&mut self) -> Bytes {
+        let feed = &self.pages.live.feed;
+        loop {
+            let mut news = pin!(feed.news.notified());
+            // From here on no event is missed.
+            news.as_mut().enable();
+            let (number, event) = {
+                let state = feed.state();
+                (state.number, state.event.clone())
+            };
+            if number > self.seen {
+                self.seen = number;
+                return event;
+            }
+            news.await;
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.pages.live.feed.state().readers -= 1;
+    }
+}
+
+async fn gather(pages: Arc<Pages>) {
+    let mut pace = interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        pace.tick().await;
+        if !pages.live.feed.goes_on() {
+            return;
+        }
+        let snapshot = serde_json::to_string(&pages.snapshot().await);
+        let snapshot = snapshot.expect("names and numbers are JSON");
+        // JSON has no line ends of its own.
+        pages.live.feed.say(format!("data: {snapshot}\n\n").into());
+    }
+}
+
+/// The stream for one more reader.
+pub(super) fn answer(pages: &Arc<Pages>) -> Answer {
+    let Some(reader) = Reader::new(pages) else {
+        let text = format!("there are {READERS_MAX} readers, which is as many as may be\n");
+        return page(StatusCode::SERVICE_UNAVAILABLE, text);
+    };
+    let events = stream::unfold(reader, |mut reader| async {
+        Some((Ok(Frame::data(reader.next().await)), reader))
+    });
+    fresh(of(StatusCode::OK, "text/event-stream", StreamBody::new(events).boxed_unsync()))
+}

@@ -1,0 +1,59 @@
+// The agent: its pages, with the token where it wants one, and its stream of snapshots.
+
+const KEY = 'aqueduct-admin-token';
+const SILENCE = 10000; // ms without a snapshot: the connection is taken for lost
+
+export class Refused extends Error {}
+
+// Some browsers keep nothing for a page; then the token lasts as long as the page.
+let token = null;
+try {
+  token = sessionStorage.getItem(KEY);
+} catch {}
+
+export function useToken(text) {
+  token = text;
+  try {
+    if (text) sessionStorage.setItem(KEY, text);
+    else sessionStorage.removeItem(KEY);
+  } catch {}
+}
+
+export const hasToken = () => Boolean(token);
+
+async function open(path, signal) {
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const answer = await fetch(path, { headers, signal, cache: 'no-store', credentials: 'omit' });
+  if (answer.status === 401) throw new Refused();
+  if (!answer.ok) throw new Error(`${path} is answered ${answer.status}: ${(await answer.text()).trim()}`);
+  return answer;
+}
+
+export const ask = async (path) => (await open(path)).json();
+
+// Hands each snapshot to `each`, until the stream ends, which is an error too. EventSource could not
+// send the token.
+export async function follow(each) {
+  const stop = new AbortController();
+  let timer = setTimeout(() => stop.abort(), SILENCE);
+  try {
+    const answer = await open('status/events', stop.signal);
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) throw new Error('the stream has ended');
+      text += value;
+      const events = text.split('\n\n');
+      text = events.pop();
+      const last = events.pop();
+      if (last === undefined) continue;
+      clearTimeout(timer);
+      timer = setTimeout(() => stop.abort(), SILENCE);
+      each(JSON.parse(last.slice('data: '.length)));
+    }
+  } finally {
+    clearTimeout(timer);
+    stop.abort();
+  }
+}

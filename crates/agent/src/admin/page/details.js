@@ -1,0 +1,56 @@
+// What is read from the agent's disk, when it is asked for: dead letters and the configuration.
+
+import { ask } from './agent.js';
+import { byId, el, show, table } from './dom.js';
+import { bytes, count } from './units.js';
+
+const time = (ms) => new Date(ms).toISOString().replace('T', ' ').slice(0, 19) + ' UTC';
+
+function event(it) {
+  const headers = it.headers.map(([name, value]) => el('div', { class: 'header' }, el('b', {}, name), `: ${value}`));
+  const hidden = it.headers_total - it.headers.length;
+  const kind = it.text === null ? 'hexadecimal' : 'text';
+  const more = it.is_cut ? ', cut' : '';
+  return el('div', { class: 'event' }, headers,
+    hidden ? el('div', {}, `and ${count(hidden)} more headers`) : null,
+    el('div', { class: 'note' }, `body, ${bytes(it.body_bytes)}, ${kind}${more}`),
+    el('pre', {}, it.text ?? it.hexadecimal));
+}
+
+function letter(it) {
+  const way = it.source ? `source ${it.source}, interceptor ${it.interceptor}` : `${it.channel} → ${it.group} → ${it.sink}`;
+  const hidden = it.events_total - it.events.length;
+  return el('article', { class: 'letter' },
+    el('h3', {}, `${it.reason.replaceAll('_', ' ')}: ${count(it.events_total)} events`),
+    el('p', {}, `${time(it.at_ms)}, ${way}`),
+    el('p', {}, it.detail),
+    it.events.map(event),
+    hidden ? el('p', { class: 'note' }, `and ${count(hidden)} more events: aqueduct dlq show`) : null);
+}
+
+export async function letters() {
+  const found = await ask('dead-letters?newest=20');
+  const rows = Object.entries(found.by_reason).map(([reason, it]) =>
+    [reason.replaceAll('_', ' '), count(it.letters), count(it.events)]);
+  show(byId('letters'), table('By reason', ['Reason', 'Letters', 'Events'], rows), found.newest.map(letter));
+}
+
+const WORDS = {
+  none: 'There is no file that could have changed.',
+  same: 'The file says what runs.',
+  differs: 'The file says something else than what runs:',
+  wrong: 'The file is wrong; the next start would fail:',
+};
+
+// Answers what the file says now.
+export async function configuration() {
+  const { file, running, on_disk: disk } = await ask('config');
+  const items = (disk.changed ?? disk.problems ?? []).map((text) => el('li', {}, text));
+  const kind = { wrong: 'bad', differs: 'warn', same: 'good' }[disk.name] ?? 'off';
+  show(byId('config-state'),
+    el('p', {}, el('span', { class: `state ${kind}` }, disk.name), ` ${file}: ${WORDS[disk.name]}`),
+    items.length ? el('ul', {}, items) : null);
+  const text = byId('config');
+  if (text.textContent !== running) text.textContent = running;
+  return disk;
+}

@@ -1,0 +1,113 @@
+// The page: follows the agent, asks for the token where it is wanted, and shows each snapshot.
+
+import { follow, hasToken, Refused, useToken } from './agent.js';
+import { byId, el, plain, show } from './dom.js';
+import { configuration, letters } from './details.js';
+import { graph } from './graph.js';
+import { figures, forget, remember } from './history.js';
+import { bulletin, channels, conservation, lettersCount, sinks, sources } from './tables.js';
+import { isUnbalanced, troubles, word } from './trouble.js';
+import { seconds } from './units.js';
+
+const LEVELS = { good: '✓', warn: '!', bad: '✕', note: 'i' };
+const COMPARE_EVERY = 60000; // ms
+const PAUSE_MAX = 15000; // ms
+
+let onDisk = null;
+let uptime = 0;
+let pause = 1000;
+
+function say({ level, text }, agent) {
+  const line = byId('word');
+  line.className = level;
+  const whole = `${LEVELS[level]} ${plain(text)}`;
+  // Read aloud when it changes, and not otherwise.
+  if (line.textContent !== whole) line.textContent = whole;
+  document.title = plain(`${LEVELS[level]} ${agent ?? 'Aqueduct'}`);
+}
+
+function render(snapshot) {
+  pause = 1000;
+  if (snapshot.uptime_seconds < uptime) forget();
+  uptime = snapshot.uptime_seconds;
+  const history = remember(snapshot);
+  const found = troubles(snapshot, history, onDisk);
+  say(word(found), snapshot.agent);
+  show(byId('troubles'), found.map((it) => el('li', { class: it.level }, `${LEVELS[it.level]} ${it.text}`)));
+  byId('access').hidden = true;
+  byId('live').hidden = false;
+  show(byId('agent'), document.createTextNode(plain(snapshot.agent)));
+  const ready = snapshot.ready ? 'ready' : 'not ready';
+  show(byId('about'), document.createTextNode(plain(`version ${snapshot.version}, up ${seconds(snapshot.uptime_seconds)}, ${ready}`)));
+  show(byId('graph'), graph(snapshot));
+  show(byId('history'), figures());
+  show(byId('sources'), sources(snapshot));
+  show(byId('channels'), channels(snapshot));
+  show(byId('sinks'), sinks(snapshot));
+  show(byId('sum'), conservation(snapshot, isUnbalanced(history)));
+  show(byId('bulletin'), bulletin(snapshot));
+  show(byId('letters-count'), lettersCount(snapshot));
+}
+
+function askForToken() {
+  if (hasToken()) byId('access-problem').textContent = 'The token is not that of this agent. Try again.';
+  useToken(null);
+  say({ level: 'warn', text: 'The agent wants its token' });
+  show(byId('troubles'));
+  byId('live').hidden = true;
+  byId('access').hidden = false;
+  byId('token').focus();
+}
+
+async function compare() {
+  try {
+    onDisk = await configuration();
+  } catch (error) {
+    if (!(error instanceof Refused)) show(byId('config-state'), el('p', {}, error.message));
+  }
+}
+
+async function run() {
+  for (;;) {
+    try {
+      compare();
+      await follow(render);
+    } catch (error) {
+      if (error instanceof Refused) {
+        askForToken();
+        return;
+      }
+      say({ level: 'bad', text: 'No answer from the agent; what is shown below is old' });
+      show(byId('troubles'), el('li', { class: 'bad' }, error.message));
+    }
+    await new Promise((wake) => setTimeout(wake, pause));
+    pause = Math.min(pause * 2, PAUSE_MAX);
+  }
+}
+
+byId('access').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const field = byId('token');
+  useToken(field.value.trim());
+  field.value = '';
+  run();
+});
+
+byId('config-load').addEventListener('click', compare);
+
+byId('letters-load').addEventListener('click', async () => {
+  const place = byId('letters');
+  place.setAttribute('aria-busy', 'true');
+  try {
+    await letters();
+  } catch (error) {
+    show(place, el('p', { class: 'state bad' }, error.message));
+  }
+  place.setAttribute('aria-busy', 'false');
+});
+
+setInterval(() => {
+  if (!byId('live').hidden && !document.hidden) compare();
+}, COMPARE_EVERY);
+
+run();

@@ -1,0 +1,120 @@
+// The tables: everything that the graph shows, and more.
+
+import { el, table } from './dom.js';
+import { depthLine, latency } from './history.js';
+import { ago, bytes, count, percent, rate, seconds, NONE } from './units.js';
+
+const LEVELS = { failing: 'bad', waiting: 'warn', starting: 'warn', running: 'good' };
+
+function state(of) {
+  const mark = el('span', { class: `state ${LEVELS[of.name] ?? 'off'}` }, of.name);
+  const why = of.last_error ?? of.waits_for;
+  const since = of.since_seconds_ago === undefined ? '' : ` for ${seconds(of.since_seconds_ago)}`;
+  return why ? el('div', { class: 'why' }, mark, `${since}: ${why}`) : mark;
+}
+
+const reasons = (counts) =>
+  Object.entries(counts).map(([reason, events]) => `${count(events)} ${reason.replaceAll('_', ' ')}`).join(', ') || NONE;
+
+export const sources = (snapshot) => table(
+  'Where events enter',
+  ['Source', 'Type', 'State', 'Rate', 'Bytes', 'Accepted', 'Last', 'Channels', 'Dropped', 'Senders'],
+  snapshot.sources.map((it) => [
+    it.name,
+    it.kind,
+    state(it.state),
+    rate(it.accepted.events_per_second),
+    `${bytes(it.accepted.bytes_per_second)}/s`,
+    `${count(it.accepted.events_total)} events`,
+    ago(it.accepted.last_seconds_ago),
+    [...it.channels, ...it.optional_channels.map((name) => `${name} (optional)`)].join(', '),
+    reasons(it.dropped_events),
+    it.senders.map((sender) => `${sender.agent} ${sender.peer}`).join(', ') || NONE,
+  ]),
+);
+
+export const channels = (snapshot) => table(
+  'What holds events',
+  ['Channel', 'Type', 'Events', 'Bytes', 'Full', 'Oldest', 'In', 'Full in', 'Empty in', 'In flight', 'Dropped', '5 minutes'],
+  snapshot.channels.map((it) => [
+    it.name,
+    it.kind,
+    count(it.depth_events),
+    `${bytes(it.depth_bytes)} of ${bytes(it.capacity_bytes)}`,
+    it.intake_stopped ? el('span', { class: 'state bad' }, `${percent(it.fill_ratio)}, stopped`) : percent(it.fill_ratio),
+    seconds(it.oldest_event_seconds),
+    rate(it.stored.events_per_second),
+    seconds(it.until_full_seconds),
+    seconds(it.until_empty_seconds),
+    `${count(it.in_flight_events)} events`,
+    reasons(it.dropped_events),
+    depthLine(it.name),
+  ]),
+);
+
+const member = (group, it) => [
+  it.sink,
+  group.name,
+  it.kind,
+  state(it.state),
+  `${count(it.delivered_events)} events`,
+  ago(it.last_delivery_seconds_ago),
+  `${count(it.in_hand_batches)} batches, ${bytes(it.unacknowledged_bytes)}`,
+  seconds(it.penalty_seconds),
+  latency(it.sink, 'stored', it.stored_after),
+  latency(it.sink, 'committed', it.committed_after),
+  it.open_files === null ? NONE : count(it.open_files),
+  it.last_commit ?? NONE,
+  it.peer ?? NONE,
+];
+
+export function sinks(snapshot) {
+  const groups = table(
+    'Groups of sinks',
+    ['Group', 'Channel', 'Processor', 'State', 'Rate', 'Delivered', 'In flight', 'Last'],
+    snapshot.groups.map((it) => [
+      it.name,
+      it.channel,
+      it.processor,
+      state(it.state),
+      rate(it.delivered.events_per_second),
+      `${count(it.delivered.events_total)} events`,
+      `${count(it.in_flight_events)} events`,
+      ago(it.delivered.last_seconds_ago),
+    ]),
+  );
+  const members = snapshot.groups.flatMap((group) =>
+    group.members.filter((it) => it.state.name !== 'absent').map((it) => member(group, it)));
+  const heads = ['Sink', 'Group', 'Type', 'State', 'Delivered', 'Last', 'In hand', 'Penalty',
+    'Stored p50 / p99', 'Committed p50 / p99', 'Open files', 'Last commit', 'Peer'];
+  return [groups, table('Sinks', heads, members)];
+}
+
+export function conservation(snapshot, isUnbalanced) {
+  const sum = snapshot.conservation;
+  const terms = (all) => all.filter(([, events], at) => at === 0 || events > 0)
+    .map(([name, events]) => `${count(events)} ${name.replaceAll('_', ' ')}`).join(' + ');
+  const came = terms([['accepted', sum.accepted_events], ['held at start', sum.held_at_start_events],
+    ['copied', sum.copied_events], ['put again', sum.put_again_events]]);
+  const went = terms([['delivered', sum.delivered_events], ['held', sum.held_events],
+    ['dead letters', sum.dead_letter_events], ...Object.entries(sum.dropped_events)]);
+  const off = sum.difference_events;
+  const kind = isUnbalanced ? 'bad' : off === 0 ? 'good' : 'off';
+  const text = off === 0 ? 'it adds up' : isUnbalanced ? `difference ${count(off)}` : `difference ${count(off)} on the way`;
+  return el('p', {}, `Events since the start: ${came} = ${went}; `, el('span', { class: `state ${kind}` }, text));
+}
+
+export const bulletin = (snapshot) => table(
+  'Failures of sources and sinks, the newest first',
+  ['Component', 'What happened', 'Times', 'Last', 'First'],
+  snapshot.bulletin.map((it) => [
+    `${it.role} ${it.name}`, it.text, count(it.times), ago(it.last_seconds_ago), ago(it.first_seconds_ago),
+  ]),
+);
+
+export function lettersCount(snapshot) {
+  const { events, batches, added_events: added } = snapshot.dead_letters;
+  if (!events) return el('p', { class: 'none' }, 'None');
+  const from = Object.entries(added).map(([name, number]) => `${count(number)} from ${name}`).join(', ');
+  return el('p', {}, `${count(events)} events of ${count(batches)} batches${from ? `; since the start ${from}` : ''}`);
+}

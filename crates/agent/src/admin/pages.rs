@@ -1,0 +1,199 @@
+//! What each page says.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use metrics::{Format, GroupLabel, Metrics};
+use pipeline::env::unix_millis;
+use pipeline::{Account, Env};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::answer::{Answer, JSON_UTF_8, fresh, json, page, typed};
+use super::configuration::Configuration;
+use super::feed::Feed;
+use super::{flume, letters};
+use crate::dead_letters::DeadLetters;
+use crate::health::{Health, Word};
+use crate::opening::NotOpen;
+use crate::running::{ChannelHandle, Running};
+use crate::status::Snapshot;
+use crate::{scrape, status};
+
+/// What the pages are made of. Ready means: every source is open, no channel has stopped its
+/// intake, and the agent is not stopping. A sink that fails, and a group that delivers nothing, are
+/// named and do not make the agent unready: events wait in the channel. Where every collector of a
+/// site is like that, the events are safer in their channels than with the clients that would be
+/// refused; senders that have a choice turn to other agents by what the agent says to them.
+pub(crate) struct Pages {
+    /// Name of the agent.
+    pub(crate) agent: String,
+    /// When it has started.
+    pub(crate) started: Instant,
+    /// The same in milliseconds since 1970: it stays as it is when the clock is set.
+    pub(crate) started_ms: u64,
+    pub(crate) running: Arc<Running>,
+    pub(crate) dead_letters: Arc<DeadLetters>,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) env: Env,
+    /// Cancelled when the agent begins to stop.
+    pub(crate) stopping: CancellationToken,
+    /// What runs.
+    pub(crate) configuration: Configuration,
+    /// What the pages share.
+    pub(crate) live: Live,
+}
+
+/// What the pages of an agent share.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    /// Snapshots for those that read them all the time.
+    pub(super) feed: Feed,
+    /// Held by what reads the disk for a page: one at a time.
+    disk: Mutex<()>,
+}
+
+impl Pages {
+    /// Whether the agent does its work, line by line.
+    pub(super) fn readiness(&self) -> Answer {
+        let Word { reasons: mut lines, remarks } = self.word();
+        let status = if lines.is_empty() {
+            lines.push("ready".to_owned());
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        lines.extend(remarks);
+        page(status, lines.join("\n") + "\n")
+    }
+
+    /// Whether the agent does its work.
+    fn word(&self) -> Word {
+        let Word { reasons, mut remarks } = self.health.word();
+        remarks.extend(self.unable());
+        let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
+        let channels = self.running.channels.iter();
+        let full = channels.filter_map(|(name, handle)| match handle.boards.opened.why_not() {
+            Some(NotOpen { waits, cause }) => {
+                let seconds = waits.as_secs();
+                Some(format!("channel `{name}` has not been open for {seconds} s: {cause}"))
+            }
+            None if handle.channel.status().intake_stopped => {
+                Some(format!("channel `{name}` takes nothing in"))
+            }
+            None => None,
+        });
+        Word { reasons: stopping.into_iter().chain(full).chain(reasons).collect(), remarks }
+    }
+
+    /// Brings up to date since when each group delivers nothing.
+    fn show_unable(&self) {
+        let (now, at) = (Instant::now(), self.env.clock.now());
+        for handle in self.running.channels.values() {
+            let unable = handle.boards.outlet.unable(now);
+            for group in &handle.consumers {
+                let outage = unable.iter().find(|(name, _)| name == group);
+                let since = outage.map_or(0.0, |(_, outage)| {
+                    let began = at.checked_sub(now.saturating_duration_since(outage.since));
+                    began.map_or(0.0, |began| unix_millis(began) as f64 / 1_000.0)
+                });
+                let label = GroupLabel { group: group.to_string() };
+                self.metrics.group_unable_since.get_or_create(&label).set(since);
+            }
+        }
+    }
+
+    /// The groups that deliver nothing, line by line.
+    fn unable(&self) -> impl Iterator<Item = String> {
+        let now = Instant::now();
+        self.running.channels.iter().flat_map(move |(channel, handle)| {
+            handle.boards.outlet.unable(now).into_iter().map(move |(group, outage)| {
+                let seconds = now.saturating_duration_since(outage.since).as_secs();
+                let cause = outage.cause.replace(char::is_control, " ");
+                format!(
+                    "unable for {seconds} s: group `{group}` delivers nothing of what channel \
+                     `{channel}` holds: {cause}"
+                )
+            })
+        })
+    }
+
+    /// What the agent is doing now.
+    pub(super) async fn snapshot(&self) -> Snapshot {
+        let snapshot = status::gather(status::Sources {
+            agent: &self.agent,
+            started: self.started,
+            running: &self.running,
+            word: self.word(),
+            bulletin: self.health.bulletin(),
+            dead_letters: &self.dead_letters,
+            metrics: &self.metrics,
+            env: &self.env,
+        });
+        snapshot.await
+    }
+
+    /// The same as JSON.
+    pub(super) async fn status(&self) -> Answer {
+        json(&self.snapshot().await)
+    }
+
+    /// What runs, and what its file says now.
+    pub(super) async fn configuration(&self) -> Answer {
+        match self.live.disk.try_lock() {
+            Ok(_turn) => json(&self.configuration.compared(&self.env).await),
+            Err(_) => busy(),
+        }
+    }
+
+    /// The dead letters.
+    pub(super) async fn letters(&self, query: &str) -> Answer {
+        let Ok(_turn) = self.live.disk.try_lock() else { return busy() };
+        match letters::look(&self.dead_letters, &self.env, letters::newest(query)).await {
+            Ok(found) => json(&found),
+            Err(error) => page(StatusCode::INTERNAL_SERVER_ERROR, crate::chain(&error) + "\n"),
+        }
+    }
+
+    /// The page of Flume's monitoring.
+    pub(super) async fn flume(&self) -> Answer {
+        let snapshot = self.snapshot().await;
+        let text = flume::page(&snapshot, &self.metrics, self.started_ms);
+        fresh(typed(StatusCode::OK, JSON_UTF_8, text))
+    }
+
+    /// What the durable channels answer for, one line of JSON for each.
+    pub(super) fn account(&self) -> String {
+        let open = self.running.channels.values().filter_map(ChannelHandle::opened);
+        let accounts = open.filter_map(|channel| channel.account());
+        let accounts: Vec<Account> = accounts.collect();
+        // After the channels: what becomes a letter meanwhile is in both, and not in neither.
+        let letters = self.dead_letters.identities();
+        let lines = accounts
+            .into_iter()
+            .map(|account| Account { letters: letters.clone(), ..account }.to_json() + "\n");
+        lines.collect()
+    }
+
+    /// The metrics, with what the channels hold brought up to date.
+    pub(super) fn metrics(&self, format: Format) -> String {
+        let channels = self.running.channels.iter();
+        let channels = channels.map(|(name, handle)| (&**name, handle.status()));
+        let letters = self.dead_letters.opened();
+        let letters = letters.map(|channel| ("dead-letters", channel.status()));
+        scrape::channels(&self.metrics, channels.chain(letters));
+        self.show_unable();
+        scrape::process(&self.metrics, &self.env);
+        scrape::log(&self.metrics);
+        self.health.show(&self.metrics);
+        self.metrics.dead_letter_batches.set(scrape::gauge(self.dead_letters.batches()));
+        self.metrics.text_in(format)
+    }
+}
+
+fn busy() -> Answer {
+    let text = "another request reads the disk for such a page; ask again\n";
+    page(StatusCode::SERVICE_UNAVAILABLE, text.into())
+}

@@ -1,0 +1,195 @@
+//! The table of pages: path, access and what is there.
+
+use std::sync::Arc;
+
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode, header};
+use metrics::Format;
+use tracing::debug;
+
+use super::answer::{Answer, JSON_LINES, fresh, page, secured, typed};
+use super::guard::Guard;
+use super::pages::Pages;
+use super::{feed, site};
+
+/// What a listener shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Site {
+    /// All pages.
+    Admin,
+    /// Flume's page of counters, where Flume has it.
+    Flume,
+}
+
+/// Which requests a page is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// All: probes and monitors have no token, and the live page has to ask for it.
+    Open,
+    /// Those with the token, where one is set.
+    Token,
+    /// The same, and without a token on loopback alone: events are shown, or where they come from.
+    Contents,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Page {
+    Index,
+    Metrics,
+    Readiness,
+    Status,
+    Events,
+    Configuration,
+    DeadLetters,
+    Liveness,
+    Account,
+    FlumeMetrics,
+}
+
+struct Route {
+    path: &'static str,
+    access: Access,
+    page: Page,
+    /// What is there, for the list of all pages.
+    about: &'static str,
+}
+
+const fn route(path: &'static str, access: Access, page: Page, about: &'static str) -> Route {
+    Route { path, access, page, about }
+}
+
+/// What is here.
+const ADMIN: &[Route] = &[
+    route("/", Access::Open, Page::Index, "the live page, for browsers; this list for others"),
+    route(
+        "/metrics",
+        Access::Open,
+        Page::Metrics,
+        "Prometheus metrics: text 0.0.4, or OpenMetrics for readers that ask for it",
+    ),
+    route(
+        "/readyz",
+        Access::Open,
+        Page::Readiness,
+        "200 while the agent does its work, 503 with the reason otherwise",
+    ),
+    route("/livez", Access::Open, Page::Liveness, "200 while the process answers"),
+    route(
+        "/status",
+        Access::Token,
+        Page::Status,
+        "what every source, channel and sink is doing, as JSON; `aqueduct status` shows it",
+    ),
+    route(
+        "/status/events",
+        Access::Token,
+        Page::Events,
+        "the same once a second, as server-sent events",
+    ),
+    route(
+        "/config",
+        Access::Contents,
+        Page::Configuration,
+        "the configuration that runs, without its secrets, and whether its file says the same",
+    ),
+    route(
+        "/dead-letters",
+        Access::Contents,
+        Page::DeadLetters,
+        "the dead letters by reason, and the newest of them; ?newest=N, at most 50",
+    ),
+    route(
+        "/account",
+        Access::Token,
+        Page::Account,
+        "what each durable channel accepted and still holds: one JSON object a line",
+    ),
+    route(
+        "/flume/metrics",
+        Access::Token,
+        Page::FlumeMetrics,
+        "the counters as Flume's HTTP monitoring shows them: JSON by its names",
+    ),
+];
+
+/// What is where Flume has it.
+const FLUME: &[Route] = &[
+    route("/", Access::Open, Page::Index, "this list"),
+    route(
+        "/metrics",
+        Access::Open,
+        Page::FlumeMetrics,
+        "the counters as Flume's HTTP monitoring shows them",
+    ),
+];
+
+impl Site {
+    fn routes(self) -> &'static [Route] {
+        match self {
+            Self::Admin => ADMIN,
+            Self::Flume => FLUME,
+        }
+    }
+
+    /// All pages, line by line.
+    fn index(self) -> String {
+        let lines = self.routes().iter().map(|it| format!("{:<15} {}\n", it.path, it.about));
+        lines.collect()
+    }
+}
+
+/// The answer to a request.
+pub(super) async fn answer(pages: &Arc<Pages>, of: Site, guard: &Guard, head: &Parts) -> Answer {
+    secured(unsecured(pages, of, guard, head).await)
+}
+
+async fn unsecured(pages: &Arc<Pages>, of: Site, guard: &Guard, head: &Parts) -> Answer {
+    if of == Site::Admin && !guard.is_meant(&head.headers) {
+        let text = "this address answers on loopback alone, for the hosts `localhost` and \
+                    127.0.0.1; a proxy in front of it has to send one of them as `Host`\n";
+        return page(StatusCode::MISDIRECTED_REQUEST, text.into());
+    }
+    if head.method != Method::GET && head.method != Method::HEAD {
+        return page(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
+    }
+    let path = head.uri.path();
+    if let Some(asset) = site::asset(path).filter(|_| of == Site::Admin) {
+        return asset;
+    }
+    let Some(route) = of.routes().iter().find(|route| route.path == path) else {
+        let text = format!("no such page; there are:\n{}", of.index());
+        return page(StatusCode::NOT_FOUND, text);
+    };
+    if route.access == Access::Contents && !guard.has_token() && !guard.is_loopback() {
+        let text = "this page is shown on loopback alone, or to those with a token: set \
+                    `agent.admin_token`\n";
+        return page(StatusCode::FORBIDDEN, text.into());
+    }
+    if route.access != Access::Open && !guard.is_allowed(&head.headers) {
+        debug!(path, "a request without the admin token is refused");
+        let text =
+            "this page needs the token of `agent.admin_token`, as `Authorization: Bearer …`\n";
+        let mut refusal = page(StatusCode::UNAUTHORIZED, text.into());
+        let asks = header::HeaderValue::from_static("Bearer realm=\"aqueduct\"");
+        refusal.headers_mut().insert(header::WWW_AUTHENTICATE, asks);
+        return refusal;
+    }
+    let accept = head.headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
+    let accept = accept.unwrap_or_default();
+    match route.page {
+        Page::Index if of == Site::Admin && accept.contains("text/html") => site::index(),
+        Page::Index => page(StatusCode::OK, of.index()),
+        Page::Metrics => {
+            let format = Format::wanted(accept);
+            typed(StatusCode::OK, format.content_type(), pages.metrics(format))
+        }
+        Page::Readiness => pages.readiness(),
+        Page::Liveness => page(StatusCode::OK, "alive\n".into()),
+        Page::Status => pages.status().await,
+        Page::Events => feed::answer(pages),
+        Page::Configuration => pages.configuration().await,
+        Page::DeadLetters => pages.letters(head.uri.query().unwrap_or_default()).await,
+        Page::Account => fresh(typed(StatusCode::OK, JSON_LINES, pages.account())),
+        Page::FlumeMetrics => pages.flume().await,
+    }
+}

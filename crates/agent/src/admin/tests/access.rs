@@ -1,0 +1,137 @@
+//! Which requests are answered, and what every answer says to browsers.
+
+use hyper::header::HeaderMap;
+use serde_json::json;
+
+use super::*;
+
+const TOKEN: &str = "0123456789abcdef";
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_token_only_probes_monitors_and_the_empty_page_are_answered_without_it() {
+    let bench = bench_with(Running::default(), Some(TOKEN));
+    for open in ["/", "/metrics", "/livez", "/readyz", "/page/main.js", "/page/page.css"] {
+        assert_eq!(status(&bench.get(open).await), "200", "{open}");
+    }
+    for closed in ["/status", "/status/events", "/config", "/dead-letters", "/account"] {
+        let answer = bench.get(closed).await;
+        assert_eq!(status(&answer), "401", "{closed}");
+        assert!(answer.contains("\r\nwww-authenticate: Bearer realm=\"aqueduct\"\r\n"), "{answer}");
+        assert!(!answer.contains("uptime"), "{answer}");
+        let wrong = format!("authorization: Bearer {}\r\n", TOKEN.replace('f', "F"));
+        assert_eq!(status(&bench.ask("GET", closed, &wrong).await), "401", "{closed}");
+    }
+    let right = format!("authorization: Bearer {TOKEN}\r\n");
+    for closed in ["/status", "/config", "/dead-letters", "/account", "/flume/metrics"] {
+        assert_eq!(status(&bench.ask("GET", closed, &right).await), "200", "{closed}");
+    }
+    assert_eq!(status(&bench.ask("POST", "/status", &right).await), "405");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_events_hold_is_shown_to_the_network_with_a_token_alone() {
+    let at = |token: Option<&str>| {
+        let token = token.map(|it| it.to_owned().into());
+        let guard = Arc::new(Guard::new("0.0.0.0:1", "0.0.0.0:1", token));
+        bench_behind(Running::default(), Front { site: Site::Admin, guard, tls: None })
+    };
+    let (open, closed) = (at(None), at(Some(TOKEN)));
+    let right = format!("authorization: Bearer {TOKEN}\r\n");
+    for page in ["/config", "/dead-letters"] {
+        let refused = open.get(page).await;
+        assert_eq!(status(&refused), "403", "{page}");
+        assert!(refused.contains("set `agent.admin_token`"), "{refused}");
+        assert_eq!(status(&closed.ask("GET", page, &right).await), "200", "{page}");
+    }
+    assert_eq!(status(&open.get("/status").await), "200");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_of_another_site_that_stands_for_loopback_is_refused_on_every_page() {
+    let bench = bench();
+    for page in ["/", "/metrics", "/status", "/config", "/livez", "/page/main.js", "/none"] {
+        let answer = bench.ask("GET", page, "host: evil.example:1\r\n").await;
+        assert_eq!(status(&answer), "421", "{page}");
+    }
+    assert_eq!(status(&bench.ask("GET", "/status", "host: localhost:1\r\n").await), "200");
+}
+
+#[tokio::test(start_paused = true)]
+async fn browsers_get_the_page_and_programs_the_list_and_each_answer_is_closed_to_other_sites() {
+    let bench = bench();
+    let answer = bench.ask("GET", "/", "accept: text/html,*/*\r\n").await;
+    assert!(answer.contains("\r\ncontent-type: text/html; charset=utf-8\r\n"), "{answer}");
+    assert!(answer.contains("\r\nvary: Accept\r\n"), "{answer}");
+    let list = bench.ask("GET", "/", "accept: */*\r\n").await;
+    assert!(list.contains("\n/status/events "), "{list}");
+    assert!(bench.get("/none").await.contains("no such page; there are:\n/ "));
+    for page in ["/", "/status", "/page/main.js", "/metrics", "/none", "/readyz"] {
+        let answer = bench.ask("GET", page, "accept: text/html\r\n").await;
+        for header in [
+            "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'; ",
+            "x-content-type-options: nosniff\r\n",
+            "cross-origin-resource-policy: same-origin\r\n",
+            "referrer-policy: no-referrer\r\n",
+        ] {
+            assert!(answer.contains(&format!("\r\n{header}")), "{page}: {answer}");
+        }
+        assert!(answer.contains("frame-ancestors 'none'\r\n"), "{page}: {answer}");
+        assert!(!answer.contains("unsafe-inline"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn with_tls_the_pages_are_answered_inside_it_alone() {
+    let material = format!("{}/../tls/tests/material", env!("CARGO_MANIFEST_DIR"));
+    let settings = json!({
+        "certificate": format!("{material}/server.pem"),
+        "key": format!("{material}/server.key.pem"),
+    });
+    let env = env::real();
+    let tls = server(&Settings::from_json(&settings), &env).unwrap();
+    let guard = Arc::new(Guard::new("127.0.0.1:1", "127.0.0.1:1", None));
+    let front = Front { site: Site::Admin, guard, tls: Some(tls) };
+    let bench = bench_behind(Running::default(), front);
+    let client = json!({ "ca": format!("{material}/ca.pem"), "server_name": "localhost" });
+    let client = serde_json::from_value(client).unwrap();
+    let client = tls::Client::new(client, &env, &[]).unwrap();
+    let mut stream = client.wrap(Box::new(bench.client()), "localhost:1").await.unwrap();
+    let request = "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    // The end of the stream is as TLS wants it.
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("alive\n"), "{answer}");
+    let mut plain = bench.client();
+    plain.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    plain.read_to_end(&mut bytes).await.unwrap();
+    assert!(!bytes.starts_with(b"HTTP"), "{bytes:?}");
+}
+
+#[test]
+fn a_header_of_many_bytes_is_no_token() {
+    let guard = Guard::new("a:1", "10.0.0.1:1", Some(TOKEN.to_owned().into()));
+    let value = format!("Bearer {}", "x".repeat(1 << 20));
+    let value = hyper::header::HeaderValue::from_str(&value).unwrap();
+    let headers: HeaderMap = [(hyper::header::AUTHORIZATION, value)].into_iter().collect();
+    assert!(!guard.is_allowed(&headers));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_of_a_mebibyte_is_refused() {
+    let bench = bench();
+    let answer = {
+        let mut client = bench.client();
+        let head = format!("GET /status HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
+        let _ = client.write_all(head.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+}

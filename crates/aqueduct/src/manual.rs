@@ -1,0 +1,57 @@
+//! `aqueduct completions` and `aqueduct man`: what a package installs next to the program. Both are
+//! made from the commands themselves.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use agent::cli::{self, EXIT_RUNTIME};
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+const COMPLETIONS: &str = "\
+Examples:
+  aqueduct completions bash > /usr/share/bash-completion/completions/aqueduct
+  aqueduct completions zsh > ~/.zfunc/_aqueduct
+  aqueduct completions fish > ~/.config/fish/completions/aqueduct.fish";
+
+/// Print what completes commands and options of this program in a shell.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = COMPLETIONS)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    shell: Shell,
+}
+
+const MAN: &str = "\
+Examples:
+  aqueduct man /usr/share/man/man1
+  aqueduct man . && man ./aqueduct.1
+
+Each command has a page of its own, which the page of the program names.";
+
+/// Write the manual pages of this program into a directory.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = MAN)]
+pub(crate) struct ManArgs {
+    /// An existing directory; pages of these names in it are replaced
+    directory: PathBuf,
+}
+
+/// Prints the script of a shell.
+pub(crate) fn completions(args: &CompletionsArgs, mut program: Command) -> ExitCode {
+    let name = program.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut program, name, &mut script);
+    cli::print(&String::from_utf8_lossy(&script))
+}
+
+/// Writes a page for each command.
+pub(crate) fn man(args: &ManArgs, program: Command) -> ExitCode {
+    let directory = &args.directory;
+    let Err(error) = clap_mangen::generate_to(program, directory) else {
+        return ExitCode::SUCCESS;
+    };
+    let directory = directory.display();
+    cli::say(&format!("the pages cannot be written into {directory}: {error}"));
+    ExitCode::from(EXIT_RUNTIME)
+}

@@ -1,0 +1,151 @@
+//! Notes: which directories get files, for what is done later for their readers.
+//!
+//! ```text
+//!  note of a roll's new directories ─► entry won ─► files visible ─► what is due, note removed
+//!  <prefix>/_aqueduct/<sink>/notes/<roll>
+//! ```
+//!
+//! A note is in the store before the entry that its directories are in, so no directory has files
+//! without one, whatever dies. It says less than an entry: a roll may fail after its note. What a
+//! note leads to is done any number of times, by any collector.
+
+use bytes::Bytes;
+use storage::{CreateOptions, FsError, split};
+
+use super::dataset::{Dataset, Token};
+use super::error::LedgerError;
+use super::store::{Ledger, write_file};
+
+/// Bytes of a note at most: a roll has some hundred directories, each of some thousand bytes.
+const NOTE_BYTES_MAX: u64 = 16 << 20;
+
+/// A directory that gets files.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NotedPlace {
+    /// Below the prefix.
+    pub directory: String,
+    /// The time of one of the events for it, in milliseconds since 1970. Where the path shows a
+    /// time, all of them show the same.
+    pub at: i64,
+}
+
+impl Ledger {
+    /// Notes that a roll will have files in these directories. To be called before its commit.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn note(&self, roll: Token, places: &[NotedPlace]) -> Result<(), LedgerError> {
+        let lines = places.iter().map(|place| format!("{} {}\n", place.at, place.directory));
+        let content = Bytes::from(lines.collect::<String>());
+        // Made elsewhere and renamed: a note that is there is whole.
+        let staged = format!("{}/{roll}.note", self.desk(self.author));
+        let target = self.dataset.note(&roll.to_string());
+        self.fs.delete(&staged).await?;
+        write_file(&*self.fs, &staged, content).await?;
+        for made in [false, true] {
+            match self.fs.rename(&staged, &target).await {
+                // The answer of an earlier try was lost.
+                Err(FsError::AlreadyExists { .. }) => break,
+                Err(FsError::NotFound { .. }) if !made => {
+                    self.fs.mkdirs(split(&target).0).await?;
+                }
+                Err(error) => return Err(error.into()),
+                Ok(()) => return Ok(()),
+            }
+        }
+        self.fs.delete(&staged).await?;
+        Ok(())
+    }
+
+    /// The names of the notes of all collectors.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn notes(&self) -> Result<Vec<String>, LedgerError> {
+        let listed = self.list(split(&self.dataset.note("")).0).await?;
+        Ok(listed.into_iter().filter(|one| !one.directory).map(|one| one.name).collect())
+    }
+
+    /// What a note says; nothing where it was removed meanwhile, or is none.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn noted(&self, note: &str) -> Result<Vec<NotedPlace>, LedgerError> {
+        let path = self.dataset.note(note);
+        let read = match self.fs.stat(&path).await {
+            Ok(stat) if stat.len <= NOTE_BYTES_MAX => self.fs.read(&path).await,
+            Ok(_) => return Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(content) => Ok(places(&content)),
+            Err(FsError::NotFound { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes a note: what it leads to is done.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn remove_note(&self, note: &str) -> Result<(), LedgerError> {
+        self.fs.delete(&self.dataset.note(note)).await?;
+        Ok(())
+    }
+
+    /// Whether a directory below the prefix has a file that readers see.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn has_files(&self, directory: &str) -> Result<bool, LedgerError> {
+        let listed = self.list(self.dataset.published(directory).trim_end_matches('/')).await?;
+        Ok(listed.iter().any(|one| !one.directory && !one.name.starts_with(['_', '.'])))
+    }
+
+    /// Makes an empty file of this name in a directory below the prefix; says whether it was not
+    /// there before.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn mark(&self, directory: &str, name: &str) -> Result<bool, LedgerError> {
+        let path = self.dataset.published(&format!("{directory}/{name}"));
+        match self.fs.create(&path, CreateOptions::default()).await {
+            Ok(file) => file.close().await?,
+            Err(FsError::AlreadyExists { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(true)
+    }
+}
+
+/// The places of a note. A line that is none is passed over: only what leads out of the prefix, or
+/// was written by something else, is.
+fn places(content: &[u8]) -> Vec<NotedPlace> {
+    let inside = |path: &str| !path.split('/').any(|name| matches!(name, "" | "." | ".."));
+    let text = String::from_utf8_lossy(content);
+    let place = |line: &str| {
+        let (at, directory) = line.split_once(' ')?;
+        let (at, directory) = (at.parse().ok()?, directory.to_owned());
+        inside(&directory).then_some(NotedPlace { directory, at })
+    };
+    text.lines().filter_map(place).collect()
+}
+
+impl Dataset {
+    /// The file of a note.
+    pub(super) fn note(&self, name: &str) -> String {
+        self.staged(&format!("notes/{name}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_leads_to_no_directory_outside_the_prefix() {
+        let note = b"7 day=1/host=a%20b\nx\n-8 a b\n9 ../etc\n9 /etc\n1 \n";
+        let place = |at, directory: &str| NotedPlace { directory: directory.into(), at };
+        assert_eq!(places(note), [place(7, "day=1/host=a%20b"), place(-8, "a b")]);
+    }
+}

@@ -1,0 +1,150 @@
+//! What an answer that is none of the expected ones, or its absence, says of what was done.
+
+use std::error::Error;
+
+use hyper::StatusCode;
+use serde::Deserialize;
+use storage::FsError;
+
+/// Characters of an answer that are shown.
+const SHOWN: usize = 300;
+
+/// What helps where the server is none of WebHDFS.
+const NO_WEBHDFS: &str = "this is no WebHDFS: `url` names the NameNode's web server, which is \
+     dfs.namenode.http-address (port 9870), or with swebhdfs:// dfs.namenode.https-address (port \
+     9871)";
+
+/// What helps where the server asks for Kerberos.
+const KERBEROS: &str = "this cluster asks for Kerberos, which is not there over HTTP: set an \
+     hdfs:// `url`, with `kerberos.principal` and `kerberos.keytab`";
+
+/// The answer of a NameNode or DataNode that refuses.
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(rename = "RemoteException")]
+    remote: Remote,
+}
+
+#[derive(Deserialize)]
+struct Remote {
+    exception: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// The first line of what a server said, without what is no text.
+fn shown(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
+}
+
+/// What it means for the caller of `call` that the server answers with this status.
+pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: &[u8]) -> FsError {
+    let path = path.to_owned();
+    let Ok(Refusal { remote }) = serde_json::from_slice::<Refusal>(body) else {
+        let said = |help: &str| format!("the server answers {status}; {help}").into();
+        return match status.as_u16() {
+            401 => FsError::Denied { call, path, source: said(KERBEROS) },
+            403 => FsError::Denied { call, path, source: said("this user may not") },
+            429 => FsError::Unavailable { call, path, source: said("it is busy") },
+            // Such as the port of RPC, and whatever else speaks HTTP.
+            300..=499 => FsError::Unfit { call, path, source: said(NO_WEBHDFS) },
+            _ => FsError::Failed { call, path, source: said("it may have been done") },
+        };
+    };
+    let Remote { exception, message } = remote;
+    let said = |help: &str| {
+        let between = if help.is_empty() { "" } else { "; " };
+        format!("{exception}: {}{between}{help}", shown(&message)).into()
+    };
+    match exception.as_str() {
+        "FileNotFoundException" => FsError::NotFound { path },
+        // A file that another one is writing is there, too.
+        "FileAlreadyExistsException" | "AlreadyBeingCreatedException" => {
+            FsError::AlreadyExists { path }
+        }
+        "SafeModeException" => FsError::SafeMode { call, path },
+        "StandbyException" | "RetriableException" => {
+            FsError::Unavailable { call, path, source: said("") }
+        }
+        _ if status == StatusCode::UNAUTHORIZED => {
+            FsError::Denied { call, path, source: said(KERBEROS) }
+        }
+        "AccessControlException"
+        | "AuthorizationException"
+        | "SecurityException"
+        | "InvalidToken" => FsError::Denied { call, path, source: said("") },
+        "IllegalArgumentException" | "UnsupportedOperationException" => {
+            FsError::Unfit { call, path, source: said("") }
+        }
+        name if name.contains("Quota") => FsError::NoRoom { call, path, source: said("") },
+        _ => FsError::Failed { call, path, source: said("") },
+    }
+}
+
+/// What it means that there is no answer: `is_connect` says that there was no connection, so that
+/// nothing was asked.
+pub(crate) fn broken(
+    call: &'static str,
+    path: &str,
+    (address, is_connect): (&str, bool),
+    error: &dyn Error,
+) -> FsError {
+    let mut said = String::new();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        said = if said.is_empty() { error.to_string() } else { format!("{said}: {error}") };
+        cause = error.source();
+    }
+    let path = path.to_owned();
+    if is_connect {
+        let source = format!("{address} is not reachable: {said}").into();
+        return FsError::Unavailable { call, path, source };
+    }
+    let source = format!("the connection to {address} broke under the request: {said}").into();
+    FsError::Failed { call, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Classify, ErrorClass};
+
+    use super::*;
+
+    fn said(status: u16, exception: &str) -> FsError {
+        let remote = format!(r#"{{"exception":"{exception}","message":"m\n\tat x"}}"#);
+        let body = format!(r#"{{"RemoteException":{remote}}}"#);
+        refused("rename", "/a", StatusCode::from_u16(status).unwrap(), body.as_bytes())
+    }
+
+    /// What may have been done is asked for before it is tried again; what was refused is not.
+    #[test]
+    fn each_answer_has_its_class() {
+        assert!(said(404, "FileNotFoundException").is_not_found());
+        assert!(said(403, "FileAlreadyExistsException").is_already_exists());
+        assert_eq!(said(403, "StandbyException").class(), ErrorClass::Transient);
+        assert_eq!(said(403, "SafeModeException").class(), ErrorClass::Transient);
+        assert_eq!(said(403, "DSQuotaExceededException").class(), ErrorClass::Transient);
+        assert_eq!(said(403, "AccessControlException").class(), ErrorClass::Blocked);
+        assert_eq!(said(401, "AuthenticationException").class(), ErrorClass::Blocked);
+        assert_eq!(said(403, "IOException").class(), ErrorClass::Indeterminate);
+        assert_eq!(said(500, "NullPointerException").class(), ErrorClass::Indeterminate);
+        let text = |error: &FsError| error.source().unwrap().to_string();
+        assert_eq!(text(&said(403, "IOException")), "IOException: m", "no stack of Java");
+        assert!(text(&said(401, "AuthenticationException")).contains("Kerberos"));
+    }
+
+    #[test]
+    fn a_server_of_something_else_is_named_as_such() {
+        let answer = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = refused("stat", "/a", status, b"It looks like you are making an HTTP");
+            (error.class(), error.source().unwrap().to_string())
+        };
+        assert_eq!(answer(404).0, ErrorClass::Blocked);
+        assert!(answer(404).1.contains("dfs.namenode.http-address"));
+        assert!(answer(401).1.contains("Kerberos"));
+        assert_eq!(answer(502).0, ErrorClass::Indeterminate);
+        assert_eq!(answer(429).0, ErrorClass::Transient);
+    }
+}

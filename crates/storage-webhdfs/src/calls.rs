@@ -1,0 +1,239 @@
+//! Requests of WebHDFS: to the NameNode, and to the DataNode that it names for a file's content.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use form_urlencoded::{Serializer, byte_serialize};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_TYPE, LOCATION, TRANSFER_ENCODING};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use storage::FsError;
+use tls::http::Connector;
+use tokio::time::timeout;
+
+use crate::answer::{broken, refused};
+
+/// Limit of one call to the NameNode.
+pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(15);
+/// Limit of one transfer from or to a DataNode.
+pub(crate) const DATA_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes of an answer of the NameNode at most. A page of a directory has a thousand names.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// A header that a cluster with `dfs.webhdfs.rest-csrf.enabled` asks for, of whatever value.
+const CSRF_HEADER: &str = "x-xsrf-header";
+
+/// What a request sends.
+pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// What is asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) call: &'static str,
+    /// The path in the URL.
+    at: &'a str,
+    /// The path that an error names.
+    pub(crate) path: &'a str,
+}
+
+/// The client of one NameNode.
+pub(crate) struct Calls {
+    client: Client<Connector, Body>,
+    /// `http://host:port`.
+    server: String,
+    user: String,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn of(call: &'static str, path: &'a str) -> Self {
+        Self { call, at: path, path }
+    }
+
+    /// The same, but it is another path that an error names.
+    pub(crate) fn naming(self, path: &'a str) -> Self {
+        Self { path, ..self }
+    }
+
+    /// Waits for `work` no longer than `limit`.
+    pub(crate) async fn within<T>(
+        self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, FsError>>,
+    ) -> Result<T, FsError> {
+        let Self { call, path, .. } = self;
+        let late = |_| Err(FsError::Timeout { call, path: path.into(), limit });
+        timeout(limit, work).await.unwrap_or_else(late)
+    }
+
+    pub(crate) fn unfit(self, problem: &str) -> FsError {
+        FsError::Unfit { call: self.call, path: self.path.into(), source: problem.into() }
+    }
+
+    pub(crate) fn failed(self, problem: &str) -> FsError {
+        FsError::Failed { call: self.call, path: self.path.into(), source: problem.into() }
+    }
+}
+
+/// A path as it stands in a URL.
+fn encoded(path: &str) -> String {
+    // Written for forms, where a space is `+`; a plus itself is already `%2B`.
+    let name = |name: &str| byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20");
+    path.split('/').map(name).collect::<Vec<_>>().join("/")
+}
+
+/// The `host:port` of a URL.
+fn address(uri: &Uri) -> String {
+    uri.authority().map_or_else(String::new, ToString::to_string)
+}
+
+impl Calls {
+    pub(crate) fn new(connector: &Connector, server: String, user: String) -> Self {
+        Self { client: connector.client(), server, user }
+    }
+
+    /// The URL of an operation of the NameNode.
+    fn url(&self, path: &str, query: &[(&str, &str)]) -> String {
+        let mut text = Serializer::new(String::new());
+        text.extend_pairs(query).append_pair("user.name", &self.user);
+        format!("{}/webhdfs/v1{}?{}", self.server, encoded(path), text.finish())
+    }
+
+    /// Sends a request, and waits for the head of its answer without a limit.
+    pub(crate) async fn send(
+        &self,
+        asked: Asked<'_>,
+        method: Method,
+        uri: Uri,
+        body: Body,
+    ) -> Result<Response<Incoming>, FsError> {
+        let Asked { call, path, .. } = asked;
+        let to = address(&uri);
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CSRF_HEADER, "aqueduct")
+            .body(body)
+            .map_err(|error| asked.unfit(&format!("no request can be made of it: {error}")))?;
+        let answer = self.client.request(request).await;
+        answer.map_err(|error| broken(call, path, (&to, error.is_connect()), &error))
+    }
+
+    async fn ask_namenode(
+        &self,
+        asked: Asked<'_>,
+        method: Method,
+        query: &[(&str, &str)],
+    ) -> Result<Response<Incoming>, FsError> {
+        let url = self.url(asked.at, query);
+        let uri = url.parse().map_err(|error| asked.unfit(&format!("{url}: {error}")))?;
+        self.send(asked, method, uri, Empty::new().boxed_unsync()).await
+    }
+
+    /// Has the NameNode do something; gives what it answers.
+    ///
+    /// # Errors
+    /// It refuses, or does not answer within the limit of a call.
+    pub(crate) async fn ask(
+        &self,
+        asked: Asked<'_>,
+        method: Method,
+        query: &[(&str, &str)],
+    ) -> Result<Bytes, FsError> {
+        let work = async {
+            let answer = self.ask_namenode(asked, method, query).await?;
+            accepted(asked, answer).await
+        };
+        asked.within(CALL_LIMIT, work).await
+    }
+
+    /// The URL at a DataNode that the NameNode names for an operation.
+    ///
+    /// # Errors
+    /// It refuses, does not answer within the limit of a call, or names none.
+    pub(crate) async fn redirected(
+        &self,
+        asked: Asked<'_>,
+        method: Method,
+        query: &[(&str, &str)],
+    ) -> Result<Uri, FsError> {
+        let work = async {
+            let answer = self.ask_namenode(asked, method, query).await?;
+            if answer.status() != StatusCode::TEMPORARY_REDIRECT {
+                accepted(asked, answer).await?;
+                return Err(asked.unfit("the server answers without naming a DataNode"));
+            }
+            let uri = answer.headers().get(LOCATION).and_then(|it| it.to_str().ok()?.parse().ok());
+            let uri: Uri = uri.filter(|uri: &Uri| uri.authority().is_some()).ok_or_else(|| {
+                asked.unfit("the server redirects to no URL with the address of a DataNode")
+            })?;
+            if self.server.starts_with("https:") && uri.scheme_str() != Some("https") {
+                return Err(asked.unfit(&format!(
+                    "the NameNode redirects to the DataNode {} without TLS: set dfs.http.policy to \
+                     HTTPS_ONLY there, or write webhdfs://",
+                    address(&uri)
+                )));
+            }
+            Ok(uri)
+        };
+        asked.within(CALL_LIMIT, work).await
+    }
+
+    /// The content at a DataNode.
+    ///
+    /// # Errors
+    /// It refuses, does not answer within the limit of a transfer, or does not say how long the
+    /// content is, so that one that is cut would look whole.
+    pub(crate) async fn fetch(&self, asked: Asked<'_>, uri: Uri) -> Result<Bytes, FsError> {
+        let work = async {
+            let to = address(&uri);
+            let answer = self.send(asked, Method::GET, uri, Empty::new().boxed_unsync()).await?;
+            if !answer.status().is_success() {
+                return accepted(asked, answer).await;
+            }
+            let is_bounded = answer.body().size_hint().exact().is_some()
+                || answer.headers().contains_key(TRANSFER_ENCODING);
+            if !is_bounded {
+                return Err(asked.failed("the DataNode does not say how long the file is"));
+            }
+            let content = answer.into_body().collect().await;
+            let content =
+                content.map_err(|error| broken(asked.call, asked.path, (&to, false), &error))?;
+            Ok(content.to_bytes())
+        };
+        asked.within(DATA_LIMIT, work).await
+    }
+}
+
+/// What an answer holds, if the server has done what it was asked for.
+///
+/// # Errors
+/// It has not, or the answer breaks off.
+pub(crate) async fn accepted(
+    asked: Asked<'_>,
+    answer: Response<Incoming>,
+) -> Result<Bytes, FsError> {
+    let (head, body) = answer.into_parts();
+    let content = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+    let content = content.map_err(|error| asked.failed(&format!("the answer broke: {error}")))?;
+    let content = content.to_bytes();
+    match head.status.is_success() {
+        true => Ok(content),
+        false => Err(refused(asked.call, asked.path, head.status, &content)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names of files hold `%XX` for bytes of headers.
+    #[test]
+    fn each_byte_of_a_name_reaches_the_server() {
+        assert_eq!(encoded("/a/b%2F+c d=é;"), "/a/b%252F%2Bc%20d%3D%C3%A9%3B");
+    }
+}

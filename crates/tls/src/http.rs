@@ -1,0 +1,134 @@
+//! Connections of hyper's client of HTTP, over the network and the TLS of an agent: kept open from
+//! one request to the next, and made within a time.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::body::Body;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use pipeline::env::Stream;
+use pipeline::{BuildError, Env};
+use tokio::time::timeout;
+use tower::Service;
+
+use crate::{ClientTls, Dialer};
+
+/// How long a connection may take, its handshake included.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How long a connection stays open without a request: servers close theirs after 20 s.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+/// Connections that stay open without a request.
+const IDLE_CONNECTIONS_MAX: usize = 32;
+
+/// Makes the connections of a client; with TLS to `https://`.
+#[derive(Clone)]
+pub struct Connector {
+    plain: Dialer,
+    secure: Dialer,
+}
+
+impl Connector {
+    /// With these settings of TLS for `https://`; unless set, the authorities of the host.
+    ///
+    /// # Errors
+    /// Settings that do not go together.
+    pub fn new(tls: Option<ClientTls>, env: &Env) -> Result<Self, BuildError> {
+        let plain = Dialer::new(env, None, &[])?;
+        let secure = Dialer::new(env, Some(tls.unwrap_or_default()), &["http/1.1"])?;
+        Ok(Self { plain, secure })
+    }
+
+    /// A client with connections of its own. It follows no redirection and repeats no request
+    /// that may have reached its server.
+    pub fn client<B>(&self) -> Client<Self, B>
+    where
+        B: Body + Send,
+        B::Data: Send,
+    {
+        Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .build(self.clone())
+    }
+
+    async fn dial(self, uri: Uri) -> io::Result<Wire> {
+        let host = uri.host().ok_or_else(|| io::Error::other("a URL without a host"))?;
+        let is_secure = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+        let dialer = if is_secure { &self.secure } else { &self.plain };
+        let address = format!("{host}:{port}");
+        match timeout(CONNECT_LIMIT, dialer.connect(&address)).await {
+            Ok(stream) => Ok(Wire(TokioIo::new(stream?))),
+            Err(_) => {
+                let problem = format!("no connection to {address} within {CONNECT_LIMIT:?}");
+                Err(io::Error::new(io::ErrorKind::TimedOut, problem))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Wire;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Wire>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        Box::pin(self.clone().dial(uri))
+    }
+}
+
+/// A connection as hyper wants it.
+pub struct Wire(TokioIo<Box<dyn Stream>>);
+
+impl Connection for Wire {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
