@@ -43,6 +43,8 @@ use pipeline::{
     SourceContext, SourceError,
 };
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
 
 pub use config::Config;
 use config::Options;
@@ -108,34 +110,58 @@ impl Source for Kafka {
         let entropy = self.env.entropy.clone();
         let until_stored = UntilStored::new(self.name.clone(), entropy, cx.positions.clone());
         // In a task of its own: a turn may wait for it, when partitions are given back.
-        let mut storing = tokio::spawn(store(reader.clone(), pieces, until_stored));
+        let storing = tokio::spawn(store(reader.clone(), pieces, until_stored));
+        let mut storing = AbortOnDropHandle::new(storing);
         let result = loop {
             let turn = reader.clone();
             let turn = self.env.offload(move || turn.turn());
             tokio::select! {
                 biased;
                 () = cx.stop.cancelled() => break Ok(()),
-                stored = &mut storing => match stored {
-                    Ok(Err(Refused::Source(error))) => return Err(error),
-                    Ok(Err(Refused::Batch(message))) => {
-                        let class = ErrorClass::Blocked;
-                        return Err(SourceError { class, message, source: None });
-                    }
-                    Ok(Ok(()) | Err(Refused::Stopping)) | Err(_) => return Ok(()),
-                },
+                stored = &mut storing => break ended(stored),
                 turned = turn => if let Err(message) = turned {
                     break Err(unavailable(message));
                 },
             }
         };
         reader.member().stop();
-        if tokio::time::timeout(FINISH_WITHIN, reader.member().idle()).await.is_err() {
+        if !storing.is_finished() {
+            self.finish(&reader, &cx, result.is_ok()).await;
+        }
+        drop(storing);
+        reader.close().await;
+        result
+    }
+}
+
+impl Kafka {
+    /// Waits for what is on its way. A run that is to be followed by another one waits for all of
+    /// it: the next one reads on where the channels stand.
+    async fn finish(&self, reader: &Reader, cx: &SourceContext, is_stop: bool) {
+        let finished = if is_stop {
+            tokio::time::timeout(FINISH_WITHIN, reader.member().idle()).await.is_ok()
+        } else {
+            tokio::select! {
+                biased;
+                () = reader.member().idle() => true,
+                () = cx.stop.cancelled() => false,
+            }
+        };
+        if !finished {
             tracing::debug!(source = %self.name, "stopped while a batch waited for its channels");
         }
-        storing.abort();
-        let closing = reader.clone();
-        self.env.offload(move || closing.close()).await;
-        result
+    }
+}
+
+/// Nothing more is stored.
+fn ended(stored: Result<Result<(), Refused>, JoinError>) -> Result<(), SourceError> {
+    match stored {
+        Ok(Err(Refused::Source(error))) => Err(error),
+        Ok(Err(Refused::Batch(message))) => {
+            Err(SourceError { class: ErrorClass::Blocked, message, source: None })
+        }
+        Ok(Ok(()) | Err(Refused::Stopping)) => Ok(()),
+        Err(error) => Err(unavailable(format!("storing has ended: {error}"))),
     }
 }
 

@@ -150,7 +150,6 @@ impl Config {
             ("auto.commit.interval.ms", "1000".to_owned()),
             ("enable.auto.offset.store", "false".to_owned()),
             ("auto.offset.reset", "earliest".to_owned()),
-            ("statistics.interval.ms", "5000".to_owned()),
             ("topic.metadata.refresh.interval.ms", "30000".to_owned()),
             // What the client reads ahead, in all partitions together.
             ("queued.max.messages.kbytes", "16384".to_owned()),

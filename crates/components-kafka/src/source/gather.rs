@@ -18,7 +18,9 @@ pub(super) struct Gather {
     offset: String,
     timestamp: String,
     key: String,
-    values: Vec<String>,
+    values: Vec<Option<String>>,
+    /// Names and values of one event: empty between two, it keeps its memory.
+    headers: Vec<(&'static str, &'static str)>,
 }
 
 impl Gather {
@@ -42,50 +44,64 @@ impl Gather {
         write_over(&mut self.offset, message.offset());
         let timestamp = message.timestamp().to_millis();
         write_over(&mut self.timestamp, timestamp.unwrap_or_default());
-        let mut headers: Vec<(&str, &str)> = Vec::with_capacity(8);
+        if let Some(key) = message.key() {
+            shown(&mut self.key, key);
+        }
+        self.mapped(message, options);
+        let mut headers = emptied(std::mem::take(&mut self.headers));
         if timestamp.is_some() {
-            headers.push(("timestamp", &self.timestamp));
+            headers.push(("timestamp", &*self.timestamp));
         }
         if let Some(name) = &options.topic_header {
             headers.push((name, message.topic()));
         }
         headers.push(("partition", &self.partition));
         headers.push(("offset", &self.offset));
-        if let Some(key) = message.key() {
-            shown(&mut self.key, key);
+        if message.key().is_some() {
             headers.push(("key", &self.key));
         }
-        self.values.resize(options.headers.len(), String::new());
-        let mut found: Vec<&str> = Vec::new();
-        if let Some(given) = message.headers().filter(|_| !options.headers.is_empty()) {
-            for ((wanted, event), text) in options.headers.iter().zip(&mut self.values) {
-                let values = given.iter().filter(|header| header.key == wanted);
-                let Some(value) = values.filter_map(|header| header.value).last() else { continue };
-                shown(text, value);
-                found.push(event);
+        for ((_, event), value) in options.headers.iter().zip(&self.values) {
+            headers.extend(value.as_deref().map(|value| (&**event, value)));
+        }
+        let mut is_event = true;
+        if options.is_flume_event {
+            let parsed = whole(Events { bytes: payload, is_batch: false });
+            is_event = parsed.is_some();
+            if let Some((own, body)) = parsed {
+                // Its own headers have the last word.
+                headers.extend(own);
+                self.builder.push(body, &headers);
             }
         }
-        for ((_, event), text) in options.headers.iter().zip(&self.values) {
-            if found.contains(&&**event) {
-                headers.push((event, text));
-            }
-        }
-        if !options.is_flume_event {
-            self.builder.push(payload, &headers);
-            return true;
-        }
-        let builder = &mut self.builder;
-        let events = Events { bytes: payload, is_batch: false };
-        let parsed = whole(events).map(|(own, body)| {
-            // Its own headers have the last word.
-            headers.extend(own);
-            builder.push(body, &headers);
-        });
-        if parsed.is_none() {
+        if !(options.is_flume_event && is_event) {
             self.builder.push(payload, &headers);
         }
-        parsed.is_some()
+        self.headers = emptied(headers);
+        is_event
     }
+
+    /// The values of the message's headers that are kept, in the order of the settings. Of one that
+    /// is there more than once, the last.
+    fn mapped(&mut self, message: &BorrowedMessage<'_>, options: &Options) {
+        if options.headers.is_empty() {
+            return;
+        }
+        self.values.resize(options.headers.len(), None);
+        let given = message.headers();
+        for ((wanted, _), text) in options.headers.iter().zip(&mut self.values) {
+            let of_name = given.into_iter().flat_map(Headers::iter).filter(|one| one.key == wanted);
+            match of_name.filter_map(|header| header.value).last() {
+                Some(value) => shown(text.get_or_insert_default(), value),
+                None => *text = None,
+            }
+        }
+    }
+}
+
+/// The same memory for what lives for another time.
+fn emptied<'a>(mut headers: Vec<(&str, &str)>) -> Vec<(&'a str, &'a str)> {
+    headers.clear();
+    headers.into_iter().map(|_| ("", "")).collect()
 }
 
 /// Headers and body of the one event; `None` if the bytes are not exactly that.

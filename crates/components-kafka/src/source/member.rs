@@ -5,7 +5,8 @@
 //! message. Before a partition goes to another member, what was read of it is stored and its offset
 //! is written, or the wait for that is over.
 
-use std::collections::BTreeMap;
+mod assigned;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::sync::{Notify, mpsc};
@@ -24,8 +24,9 @@ use tokio::time::Instant;
 
 use super::config::{Options, Start};
 use super::gather::Gather;
-use super::position::{self, End, Partition, Position};
+use super::position::{self, End, Partition};
 use crate::client;
+use assigned::{Assigned, Assignment};
 
 /// How long a broker may take for one question.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -54,11 +55,10 @@ pub(super) struct Member {
 
 #[derive(Default)]
 struct State {
-    assigned: BTreeMap<Partition, Assigned>,
+    assigned: Assignment,
     gather: Gather,
     /// The channels that lack what is gathered; `None`: all.
     targets: Option<Vec<usize>>,
-    ends: BTreeMap<Partition, End>,
     /// When the first gathered message came.
     since: Option<Instant>,
     in_flight: usize,
@@ -68,15 +68,6 @@ struct State {
     all_down: bool,
     /// Rises with each assignment.
     generation: u64,
-}
-
-/// A partition of this member.
-struct Assigned {
-    /// Where reading began; none while it begins where the group's rule says.
-    begin: Option<u64>,
-    /// For each channel the offset of the first message that it lacks.
-    standing: Vec<u64>,
-    key: bytes::Bytes,
 }
 
 impl Member {
@@ -135,6 +126,8 @@ impl Member {
     pub(super) async fn idle(&self) {
         loop {
             let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
             if self.in_flight() == 0 {
                 return;
             }
@@ -151,46 +144,50 @@ impl Member {
         }
     }
 
-    /// A piece is stored.
-    pub(super) fn settled(&self) {
-        self.state().in_flight -= 1;
+    /// A piece that ends there is stored.
+    pub(super) fn settled(&self, ends: &[End]) {
+        let mut state = self.state();
+        for End { partition, position, .. } in ends {
+            if let Some(assigned) = state.assigned.get_mut(&partition.topic, partition.number) {
+                assigned.stored = assigned.stored.max(position.next);
+            }
+        }
+        state.in_flight -= 1;
+        drop(state);
         self.stored.notify_all();
         self.idle.notify_waiters();
     }
 
-    /// Adds a message; says whether the batch is full.
-    pub(super) fn push(&self, message: &BorrowedMessage<'_>, bytes: usize, events: usize) -> bool {
+    /// Adds messages in the order in which they came. A batch has at most so many bytes and events.
+    pub(super) fn push(&self, messages: &[BorrowedMessage<'_>], bytes: usize, events: usize) {
         let mut guard = self.state();
         let state = &mut *guard;
-        let partition = Partition { topic: message.topic().into(), number: message.partition() };
-        // A message of a partition that was given back.
-        let Some(assigned) = state.assigned.get_mut(&partition) else { return false };
-        let offset = message.offset() as u64;
-        let begin = *assigned.begin.get_or_insert(offset);
-        let lacking = (0..).zip(&assigned.standing).filter(|(_, next)| **next <= offset);
-        let lacking: Vec<usize> = lacking.map(|(channel, _)| channel).collect();
-        if lacking.is_empty() {
-            return false;
+        let mut no_events = 0;
+        for message in messages {
+            let (topic, number) = (message.topic(), message.partition());
+            // A message of a partition that was given back.
+            let Some(assigned) = state.assigned.get_mut(topic, number) else { continue };
+            let offset = message.offset() as u64;
+            let Some(targets) = assigned.lacking(offset) else { continue };
+            let gathered = state.gather.len();
+            let is_over = state.gather.body_bytes() + message.payload_len() > bytes;
+            if gathered > 0 && (is_over || gathered >= events || state.targets != targets) {
+                self.send(state);
+            }
+            let Some(assigned) = state.assigned.get_mut(topic, number) else { continue };
+            assigned.gathered(offset);
+            state.targets = targets;
+            state.since.get_or_insert_with(Instant::now);
+            if !state.gather.push(message, &self.options) {
+                no_events += 1;
+            }
         }
-        let targets = (lacking.len() < assigned.standing.len()).then_some(lacking);
-        let position = Position { begin, next: offset + 1 };
-        let key = assigned.key.clone();
-        let length = message.payload_len();
-        let is_over = state.gather.body_bytes() + length > bytes && state.gather.len() > 0;
-        if is_over || (state.gather.len() > 0 && state.targets != targets) {
+        if state.gather.len() >= events || state.gather.body_bytes() >= bytes {
             self.send(state);
         }
-        state.targets = targets;
-        state.since.get_or_insert_with(Instant::now);
-        if !state.gather.push(message, &self.options) {
-            self.count("not_flume_event", 1);
+        if no_events > 0 {
+            self.count("not_flume_event", no_events);
         }
-        state.ends.insert(partition.clone(), End { partition, key, position });
-        let is_full = state.gather.len() >= events || state.gather.body_bytes() >= bytes;
-        if is_full {
-            self.send(state);
-        }
-        is_full
     }
 
     /// Hands over what is gathered, if it has waited long enough.
@@ -206,7 +203,7 @@ impl Member {
             return;
         }
         let mut batch = state.gather.finish();
-        let ends: Vec<End> = std::mem::take(&mut state.ends).into_values().collect();
+        let ends = state.assigned.take_ends();
         for end in &ends {
             batch.envelope.positions.push(SourcePosition {
                 source: self.name.clone(),
@@ -228,6 +225,22 @@ impl Member {
         self.options.metrics.source_anomalies.get_or_create(&label).inc_by(times);
     }
 
+    /// Asks the brokers how much of its partitions is not stored yet.
+    pub(super) fn measure(&self, consumer: &BaseConsumer<Self>, limit: Duration) {
+        let list = self.state().assigned.list(Offset::End);
+        if list.count() == 0 {
+            self.options.lag.set(0.0);
+            return;
+        }
+        match consumer.offsets_for_times(list, limit) {
+            Ok(ends) => {
+                let lag: u64 = self.state().assigned.lag(&ends);
+                self.options.lag.set(lag as f64);
+            }
+            Err(error) => tracing::debug!(source = %self.name, %error, "the lag is not known"),
+        }
+    }
+
     /// Takes partitions, each where it stands.
     fn assign(
         &self,
@@ -239,23 +252,27 @@ impl Member {
             return Ok(list);
         }
         let committed = consumer.committed_offsets(given.clone(), ANSWER_WITHIN)?;
+        let bounds = |at: Offset| -> KafkaResult<TopicPartitionList> {
+            let mut all = given.clone();
+            all.set_all_offsets(at)?;
+            consumer.offsets_for_times(all, ANSWER_WITHIN)
+        };
+        let (first, end) = (bounds(Offset::Beginning)?, bounds(Offset::End)?);
         let known = self.intake.positions(&self.name);
         let cluster = self.cluster.get().map_or("", |cluster| cluster);
         let mut assigned = Vec::new();
         for element in committed.elements() {
             element.error()?;
             let (topic, number) = (element.topic(), element.partition());
+            let (low, high) = (offset(&first, topic, number)?, offset(&end, topic, number)?);
             let partition = Partition { topic: topic.into(), number };
             let key = partition.key(cluster);
             let of: Vec<_> = known.iter().map(|known| position::of(known, &key)).collect();
             let committed = element.offset().to_raw().and_then(|at| u64::try_from(at).ok());
-            let standing = position::standing(&of, committed);
-            let (low, high) = consumer.fetch_watermarks(topic, number, ANSWER_WITHIN)?;
-            let (low, high) = (low.max(0) as u64, high.max(0) as u64);
-            let standing = match standing {
+            let standing = match position::standing(&of, committed) {
                 Some(standing) => standing,
-                None if self.is_new_topic(consumer, topic)?
-                    && self.options.start == Start::Latest =>
+                None if self.options.start == Start::Latest
+                    && self.is_new_topic(consumer, topic)? =>
                 {
                     // Kept at once, so that a restart before the first message begins there too.
                     let mut first = TopicPartitionList::new();
@@ -274,15 +291,15 @@ impl Member {
                 );
                 self.count("position_out_of_range", 1);
             }
-            let standing =
-                standing.into_iter().map(|at| if at > high { low } else { at.max(low) }).collect();
-            let start = if start > high { low } else { start.max(low) };
+            let inside = |at: u64| if at > high { low } else { at.max(low) };
+            let standing: Vec<u64> = standing.into_iter().map(inside).collect();
+            let start = inside(start);
             list.add_partition_offset(topic, number, Offset::Offset(start as i64))?;
-            let begun = of.iter().flatten().map(|position| position.begin).min();
-            let begin = Some(begun.unwrap_or(start));
-            assigned.push((partition, Assigned { begin, standing, key }));
+            let begin = of.iter().flatten().map(|position| position.begin).min();
+            assigned.push((partition, Assigned::new(begin.unwrap_or(start), start, standing, key)));
         }
-        self.state().assigned.extend(assigned);
+        let mut state = self.state();
+        assigned.into_iter().for_each(|(partition, one)| state.assigned.insert(partition, one));
         Ok(list)
     }
 
@@ -317,9 +334,7 @@ impl Member {
             self.count("revoked_unstored", 1);
         }
         for element in given.elements() {
-            let partition =
-                Partition { topic: element.topic().into(), number: element.partition() };
-            state.assigned.remove(&partition);
+            state.assigned.remove(element.topic(), element.partition());
         }
         drop(state);
         if is_lost {
@@ -338,6 +353,16 @@ impl Member {
     }
 }
 
+/// An offset that was asked for.
+fn offset(list: &TopicPartitionList, topic: &str, number: i32) -> KafkaResult<u64> {
+    let Some(element) = list.find_partition(topic, number) else {
+        return Err(KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition));
+    };
+    element.error()?;
+    // No offset is that of an empty partition that never had a message.
+    Ok(element.offset().to_raw().and_then(|at| u64::try_from(at).ok()).unwrap_or(0))
+}
+
 impl ClientContext for Member {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         client::log(&self.name, level, facility, text);
@@ -348,18 +373,6 @@ impl ClientContext for Member {
             self.state().all_down = true;
         }
         client::log_error(&self.name, &error, text);
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        let state = self.state();
-        let lag = statistics.topics.values().flat_map(|topic| {
-            topic.partitions.values().filter(|partition| {
-                let (topic, number) = (topic.topic.as_str().into(), partition.partition);
-                state.assigned.contains_key(&Partition { topic, number })
-            })
-        });
-        let lag: i64 = lag.map(|partition| partition.consumer_lag_stored.max(0)).sum();
-        self.options.lag.set(lag as f64);
     }
 }
 
