@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -108,7 +109,7 @@ impl Kafka {
         let mut config = self.client();
         config.set("enable.idempotence", "true").set("compression.type", compression);
         let client = config.create_with_context(Acknowledged::default());
-        Producer { client: client.expect("a producer") }
+        Producer { client: client.expect("a producer"), handed: AtomicUsize::new(0) }
     }
 
     fn client(&self) -> ClientConfig {
@@ -214,10 +215,8 @@ impl ProducerContext for Acknowledged {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let message = match result {
-            Ok(message) => message,
-            Err((error, _)) => panic!("a message is lost on its way to the broker: {error}"),
-        };
+        // One that is not acknowledged is missing in what `finish` answers.
+        let Ok(message) = result else { return };
         let text = String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned();
         let at = (message.partition(), message.offset());
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).insert(at, text);
@@ -227,6 +226,7 @@ impl ProducerContext for Acknowledged {
 /// A producer of numbered texts.
 pub struct Producer {
     client: ThreadedProducer<Acknowledged>,
+    handed: AtomicUsize,
 }
 
 impl Producer {
@@ -241,6 +241,7 @@ impl Producer {
         let record = BaseRecord::to(topic).key(text).payload(text).headers(headers);
         let sent = self.client.send(record);
         sent.map_err(|(error, _)| error).expect("room in the client's queue");
+        self.handed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Waits until all are acknowledged, and says where they are.
@@ -251,6 +252,8 @@ impl Producer {
     pub fn finish(self) -> Sent {
         self.client.flush(LIMIT).expect("every message is acknowledged");
         let sent = &self.client.context().sent;
-        std::mem::take(&mut sent.lock().unwrap_or_else(PoisonError::into_inner))
+        let sent = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
+        assert_eq!(sent.len(), self.handed.into_inner(), "messages are lost before the broker");
+        sent
     }
 }

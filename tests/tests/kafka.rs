@@ -41,7 +41,14 @@ const RATE: usize = 2_000;
 /// Messages that come all the time.
 struct Load {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Sent>,
+    thread: Option<JoinHandle<Sent>>,
+}
+
+/// A test that fails leaves none behind.
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Load {
@@ -60,13 +67,14 @@ impl Load {
             }
             producer.finish()
         });
-        Self { stop, thread }
+        Self { stop, thread: Some(thread) }
     }
 
     /// No more come; where those are that came.
-    fn end(self) -> Sent {
+    fn end(mut self) -> Sent {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("every message is acknowledged")
+        let thread = self.thread.take().expect("it is taken here alone");
+        thread.join().expect("every message is acknowledged")
     }
 }
 
@@ -87,9 +95,12 @@ brokers = ["{broker}"]
 topics = ["logs"]
 group = "stores"
 headers = {{ place = "site" }}
-properties = {{ "session.timeout.ms" = "3000", "reconnect.backoff.max.ms" = "500" }}
 {more}
 channels = ["main"]
+[sources.in.properties]
+"session.timeout.ms" = "4000"
+"heartbeat.interval.ms" = "500"
+"reconnect.backoff.max.ms" = "500"
 [channels.main]
 type = "durable"
 capacity = "4MiB"

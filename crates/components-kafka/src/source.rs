@@ -125,7 +125,9 @@ impl Source for Kafka {
             }
         };
         reader.member().stop();
-        if !storing.is_finished() {
+        if storing.is_finished() {
+            reader.member().give_up();
+        } else {
             self.finish(&reader, &cx, result.is_ok()).await;
         }
         drop(storing);

@@ -49,6 +49,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "condition", kind: "cel", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "hdfs", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "kafka", programs: FULL_PROGRAMS },
+    Elsewhere { role: "sink", kind: "kafka", programs: FULL_PROGRAMS },
     Elsewhere { role: "encoder", kind: "parquet", programs: FULL_PROGRAMS },
 ];
 

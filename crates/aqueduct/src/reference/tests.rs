@@ -9,6 +9,7 @@ const FAR: &[Elsewhere] = &[
     Elsewhere { role: "condition", kind: "cel", programs: "aqueduct-collector or aqueduct" },
     Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector or aqueduct" },
     Elsewhere { role: "source", kind: "kafka", programs: "aqueduct-collector or aqueduct" },
+    Elsewhere { role: "sink", kind: "kafka", programs: "aqueduct-collector or aqueduct" },
     Elsewhere { role: "encoder", kind: "parquet", programs: "aqueduct-collector or aqueduct" },
 ];
 

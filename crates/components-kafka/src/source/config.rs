@@ -42,7 +42,8 @@ pub struct Config {
     /// Events of a batch at most.
     #[serde(default = "defaults::batch_events")]
     batch_events: usize,
-    /// Bytes of bodies of a batch at most; a larger message is a batch of its own.
+    /// Bytes of bodies, keys and headers of a batch at most, about; a larger message is a batch of
+    /// its own.
     #[serde(default = "defaults::batch_bytes")]
     batch_bytes: ByteSize,
     /// How long the first event of a batch waits for others.

@@ -13,6 +13,8 @@ use super::config::Options;
 #[derive(Default)]
 pub(super) struct Gather {
     builder: BatchBuilder,
+    /// Bytes of bodies, keys and headers so far.
+    bytes: usize,
     /// Texts of one event, written over by the next.
     partition: String,
     offset: String,
@@ -28,11 +30,12 @@ impl Gather {
         self.builder.len()
     }
 
-    pub(super) fn body_bytes(&self) -> usize {
-        self.builder.body_bytes()
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn finish(&mut self) -> Batch {
+        self.bytes = 0;
         std::mem::take(&mut self.builder).finish()
     }
 
@@ -76,6 +79,9 @@ impl Gather {
         if !(options.is_flume_event && is_event) {
             self.builder.push(payload, &headers);
         }
+        // Of an event of Flume the payload holds its own headers too.
+        let values = headers.iter().map(|(_, value)| value.len()).sum::<usize>();
+        self.bytes += payload.len() + values;
         self.headers = emptied(headers);
         is_event
     }

@@ -144,6 +144,11 @@ impl Member {
         }
     }
 
+    /// Nothing more is stored: what is on its way is read again.
+    pub(super) fn give_up(&self) {
+        self.state().in_flight = 0;
+    }
+
     /// A piece that ends there is stored.
     pub(super) fn settled(&self, ends: &[End]) {
         let mut state = self.state();
@@ -170,7 +175,7 @@ impl Member {
             let offset = message.offset() as u64;
             let Some(targets) = assigned.lacking(offset) else { continue };
             let gathered = state.gather.len();
-            let is_over = state.gather.body_bytes() + message.payload_len() > bytes;
+            let is_over = state.gather.bytes() + message.payload_len() > bytes;
             if gathered > 0 && (is_over || gathered >= events || state.targets != targets) {
                 self.send(state);
             }
@@ -182,7 +187,7 @@ impl Member {
                 no_events += 1;
             }
         }
-        if state.gather.len() >= events || state.gather.body_bytes() >= bytes {
+        if state.gather.len() >= events || state.gather.bytes() >= bytes {
             self.send(state);
         }
         if no_events > 0 {
