@@ -45,11 +45,20 @@ impl Kafka {
     ///
     /// When the jars cannot be fetched, or it does not answer in time.
     pub fn start(dir: &Path) -> Self {
+        Self::start_with(dir, "")
+    }
+
+    /// The same with more properties, each a line.
+    ///
+    /// # Panics
+    ///
+    /// As [`Kafka::start`].
+    pub fn start_with(dir: &Path, more: &str) -> Self {
         let dir = dir.join("kafka");
         fs::create_dir(&dir).expect("the test's own folder");
         let (address, controller) = (http::free_address(), http::free_address());
-        fs::write(dir.join("properties"), properties(&dir, address, controller))
-            .expect("the test's own folder");
+        let properties = properties(&dir, address, controller) + more;
+        fs::write(dir.join("properties"), properties).expect("the test's own folder");
         let mut kafka = Self { address, dir, process: None };
         // Any identifier of 16 bytes.
         let format = ["kafka.tools.StorageTool", "format", "--standalone", "-t"];

@@ -25,8 +25,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::Agent;
+use aqueduct_tests::agent::{Agent, wait_until_delivered};
 use aqueduct_tests::kafka::{Kafka, Sent};
+use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::{seed, wait};
 use rand::RngExt;
 use serde_json::Value;
@@ -239,4 +240,109 @@ fn partitions_that_are_handed_over_lose_nothing_and_repeat_only_after_a_kill() {
     one.stop(STOP);
     two.stop(STOP);
     eprintln!("{} messages, {again} again after a kill, {:?}", sent.len(), began.elapsed());
+}
+
+/// Lines of a log.
+const LINES: usize = 2_000;
+
+/// An agent that sends the lines of `*.log` in its folder to the topic `lines`.
+fn sender(dir: &Path, kafka: &Kafka) -> Agent {
+    let own = dir.join("sink");
+    fs::create_dir_all(&own).expect("the test's own folder");
+    let (broker, at) = (kafka.address(), own.display());
+    let text = format!(
+        r#"
+[agent]
+name = "sink"
+data_dir = "{at}/data"
+[sources.in]
+type = "tail_dir"
+paths = ["{at}/*.log"]
+channels = ["main"]
+interceptors = [{{ type = "static", key = "site", value = "Zürich" }}]
+[channels.main]
+type = "durable"
+capacity = "64MiB"
+[sinks.out]
+type = "kafka"
+channel = "main"
+brokers = ["{broker}"]
+topic = "lines"
+compression = "lz4"
+headers = {{ place = "site" }}
+properties = {{ "reconnect.backoff.max.ms" = "500" }}
+"#
+    );
+    let file = own.join("agent.toml");
+    fs::write(&file, text).expect("the test's own folder");
+    let arguments = ["--config", &file.display().to_string()];
+    Agent::new("aqueduct-collector", &arguments, &own.join("out"))
+}
+
+/// Writes a log, and adds its lines to `all`.
+fn log(dir: &Path, name: &str, all: &mut Vec<u8>) {
+    let text: String = (0..LINES).map(|line| format!("{name} {line}\n")).collect();
+    all.extend_from_slice(text.as_bytes());
+    fs::write(dir.join(format!("sink/{name}.log")), text).expect("a log is written");
+}
+
+/// The messages of the topic as lines.
+fn in_topic(kafka: &Kafka) -> Vec<u8> {
+    let found = kafka.read("lines");
+    assert!(found.iter().all(|one| one.key.is_none()));
+    assert!(found.iter().all(|one| one.headers["place"] == "Zürich"));
+    found.into_iter().flat_map(|one| [one.body, b"\n".to_vec()].concat()).collect()
+}
+
+#[test]
+#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_a_dead_letter() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (dir, began) = (folder.path(), Instant::now());
+    let mut kafka = Kafka::start_with(dir, "message.max.bytes=200000\n");
+    let mut agent = sender(dir, &kafka);
+    let mut written = Vec::new();
+    agent.start();
+    for name in ["a", "b", "c", "d"] {
+        log(dir, name, &mut written);
+        if name == "b" {
+            // Requests are on their way.
+            thread::sleep(Duration::from_millis(50));
+            kafka.kill();
+            kafka.revive();
+        }
+    }
+    // One that the broker refuses, and with it the whole request: the others are delivered.
+    let mut mixed: String = (0..LINES).map(|line| format!("mixed {line}\n")).collect();
+    written.extend_from_slice(mixed.as_bytes());
+    // Bytes that compression leaves as long as they are.
+    let noise = (0..300_000u64).map(|n| (n * n * 2_654_435_761 >> 13) as u8 % 90 + 33);
+    mixed.extend(noise.map(char::from));
+    fs::write(dir.join("sink/mixed.log"), mixed + "\n").expect("a log is written");
+    wait_until_delivered(&agent, PATIENCE);
+    let metrics = agent.metrics().expect("the agent answers");
+    assert_eq!(metrics.sum("aqueduct_dead_letter_events_total"), Some(1.0));
+    let found = compare(&written, &in_topic(&kafka));
+    assert!(found.is_none(), "{found}");
+
+    // What the client held when the agent was killed is in the channel.
+    kafka.kill();
+    log(dir, "e", &mut written);
+    wait::until("events on their way", PATIENCE, || {
+        let sent = agent.metrics()?.sum("aqueduct_sink_sent_events_total")?;
+        (sent >= (6 * LINES) as f64).then_some(())
+    });
+    agent.kill();
+    kafka.revive();
+    agent.start();
+    log(dir, "f", &mut written);
+    thread::sleep(Duration::from_millis(100));
+    agent.kill();
+    agent.start();
+    wait_until_delivered(&agent, PATIENCE);
+    let found = compare(&written, &in_topic(&kafka));
+    assert!(found.missing + found.foreign == 0, "{found}");
+    assert!(found.repeated <= 2 * LINES, "more than was on its way: {found}");
+    agent.stop(STOP);
+    eprintln!("{found}, {:?}", began.elapsed());
 }

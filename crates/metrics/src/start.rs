@@ -25,6 +25,10 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ),
     ("exec", &["command_failed", "event_divided", "line_cut", "lines_refused"]),
     ("http", &["tls_failed"]),
+    (
+        "kafka",
+        &["not_flume_event", "offsets_not_written", "position_out_of_range", "revoked_unstored"],
+    ),
     ("netcat", &["event_divided", "line_cut", "line_too_long", "lines_refused", "tls_failed"]),
     ("netcat_udp", &["datagrams_dropped", "lines_refused"]),
     (
@@ -99,6 +103,7 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("http", &["refused", "unwritable_event"]),
     ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
     ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
+    ("kafka", &["too_large", "unknown_partition", "refused"]),
 ];
 
 /// `reason` of `aqueduct_sink_failures_total`: the classes of errors that a sink may have.
