@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pipeline::{BuildError, Secret};
 use rdkafka::ClientConfig;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 
 /// The configuration of a client: brokers, what the component sets itself, then what the operator
 /// sets.
@@ -43,6 +45,9 @@ pub(crate) fn configure(
             let problem = "it is a secret; write it in `secret_properties`, which is never shown";
             return Err(BuildError::invalid(setting, problem));
         }
+        if let Some(problem) = lacking(name, value) {
+            return Err(BuildError::invalid(setting, problem));
+        }
         config.set(name, value);
         // The text of the client's error may show the value.
         if config.create_native_config().is_err() {
@@ -53,6 +58,27 @@ pub(crate) fn configure(
         }
     }
     Ok(config)
+}
+
+/// What this build lacks of a value that the client takes until it is started.
+fn lacking(name: &str, value: &str) -> Option<&'static str> {
+    let is = |other: &str| value.eq_ignore_ascii_case(other);
+    match name {
+        "security.protocol" if !is("plaintext") && !is("sasl_plaintext") => Some(
+            "this build has no TLS: `plaintext` or `sasl_plaintext`; let TLS end in front of the \
+             brokers",
+        ),
+        "sasl.mechanism" | "sasl.mechanisms" if !is("PLAIN") => {
+            Some("this build has `PLAIN` alone: SCRAM and Kerberos need other libraries")
+        }
+        _ => None,
+    }
+}
+
+/// Asks a broker for something small, and connects for it: of a topic that each cluster has, so that
+/// the answer does not list all. Blocks.
+pub(crate) fn reach<C: ClientContext>(client: &Client<C>, limit: Duration) -> KafkaResult<()> {
+    client.fetch_metadata(Some("__consumer_offsets"), limit).map(drop)
 }
 
 /// A line of the client's log.

@@ -122,12 +122,7 @@ impl Producer {
 
     /// Asks a broker for something. Blocks.
     pub(super) fn ask(&self, limit: Duration) -> Result<(), KafkaError> {
-        // Of no topic: which ones there are is not of interest, and may be many.
-        self.client()
-            .client()
-            .fetch_cluster_id(limit)
-            .map(drop)
-            .ok_or_else(|| KafkaError::MetadataFetch(Code::BrokerTransportFailure))
+        client::reach(self.client().client(), limit)
     }
 
     pub(super) fn send(&self, record: BaseRecord<'_, str, [u8], Box<Handed>>) -> Result<(), Code> {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::member::{ANSWER_WITHIN, Member};
 use super::position::End;
+use crate::client;
 
 /// How long a turn takes at most while all is well.
 const TURN: Duration = Duration::from_millis(100);
@@ -71,7 +72,8 @@ impl Reader {
             .client
             .create_with_context(member)
             .map_err(|error| format!("the client cannot be made: {error}"))?;
-        let cluster = consumer.client().fetch_cluster_id(ANSWER_WITHIN);
+        let cluster = client::reach(consumer.client(), ANSWER_WITHIN).ok();
+        let cluster = cluster.and_then(|()| consumer.client().fetch_cluster_id(ANSWER_WITHIN));
         let cluster = cluster.ok_or_else(|| {
             format!("no broker answered within {ANSWER_WITHIN:?}: look after `brokers`")
         })?;
@@ -110,7 +112,8 @@ impl Reader {
         if let Some(failure) = member.failure() {
             return Err(failure);
         }
-        if member.take_all_down() && self.consumer().fetch_metadata(None, ANSWER_WITHIN).is_err() {
+        if member.take_all_down() && client::reach(self.consumer().client(), ANSWER_WITHIN).is_err()
+        {
             return Err("no broker answers".to_owned());
         }
         Ok(())

@@ -27,6 +27,8 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         ("properties", json!({ "sesion.timeout.ms": "1" }), "properties.sesion.timeout.ms"),
         ("properties", json!({ "sasl.password": "x" }), "secret_properties"),
         ("properties", json!({ "ssl.ca.location": "/ca.pem" }), "no TLS"),
+        ("properties", json!({ "security.protocol": "SASL_SSL" }), "no TLS"),
+        ("properties", json!({ "sasl.mechanism": "SCRAM-SHA-256" }), "`PLAIN` alone"),
     ] {
         let mut settings = good.clone();
         settings[name] = value;
