@@ -75,8 +75,8 @@ fn lacking(name: &str, value: &str) -> Option<&'static str> {
     }
 }
 
-/// Asks a broker for something small, and connects for it: of a topic that each cluster has, so that
-/// the answer does not list all. Blocks.
+/// Asks a broker for something small, and connects for it: of a topic that each cluster has, so
+/// that the answer does not list all. Blocks.
 pub(crate) fn reach<C: ClientContext>(client: &Client<C>, limit: Duration) -> KafkaResult<()> {
     client.fetch_metadata(Some("__consumer_offsets"), limit).map(drop)
 }

@@ -36,6 +36,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use thiserror::Error;
+use tokio::sync::RwLock;
 
 pub use config::Config;
 use config::Target;
@@ -128,6 +129,8 @@ struct Kafka {
     env: Env,
     /// None before the first opening.
     producer: Mutex<Option<Arc<Producer>>>,
+    /// Read while a batch is sent; written while it has to be the only one.
+    alone: RwLock<()>,
 }
 
 /// The places of events that were not acknowledged, each with the reason.
@@ -154,10 +157,11 @@ impl Kafka {
         &self,
         producer: &Producer,
         batch: &Batch,
-        only: Option<usize>,
+        only: Option<&BTreeSet<usize>>,
     ) -> Result<Failed, SendError> {
         let pending = Pending::new();
-        for event in batch.iter().filter(|event| only.is_none_or(|only| event.index() == only)) {
+        let is_meant = |event: &EventRef<'_>| only.is_none_or(|only| only.contains(&event.index()));
+        for event in batch.iter().filter(is_meant) {
             loop {
                 match self.hand_over(producer, event, &pending) {
                     Err(Code::QueueFull) => tokio::time::sleep(QUEUE_FULL_PAUSE).await,
@@ -175,6 +179,31 @@ impl Kafka {
             return Err(SendError::NotAcknowledged { topic, code: *code });
         }
         Ok(failed)
+    }
+
+    /// Which of these events are refused by themselves. A broker refuses a request as a whole, with
+    /// messages of other batches in it: so they are sent again in halves, while no other batch is.
+    async fn refused(
+        &self,
+        producer: &Producer,
+        batch: &Batch,
+        failed: Failed,
+    ) -> Result<Failed, SendError> {
+        let _alone = self.alone.write().await;
+        let (mut refused, mut suspects) = (Failed::new(), vec![failed]);
+        while let Some(group) = suspects.pop() {
+            let places = group.iter().map(|(place, _)| *place).collect();
+            let failed = self.send(producer, batch, Some(&places)).await?;
+            if places.len() == 1 {
+                refused.extend(failed);
+                continue;
+            }
+            let (one, other) = failed.split_at(failed.len() / 2);
+            let halves = [one, other].into_iter().filter(|half| !half.is_empty());
+            suspects.extend(halves.map(<[_]>::to_vec));
+        }
+        refused.sort_unstable_by_key(|(place, _)| *place);
+        Ok(refused)
     }
 
     /// Hands an event to the client, without waiting.
@@ -229,14 +258,12 @@ impl Deliver for Kafka {
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, SendError> {
         let producer = self.ready()?;
-        let mut failed = self.send(&producer, batch, None).await?;
-        // A broker refuses whole requests, each with messages that had done no harm.
-        if failed.len() > 1 {
-            let suspects: BTreeSet<usize> = failed.drain(..).map(|(index, _)| index).collect();
-            for index in suspects {
-                failed.extend(self.send(&producer, batch, Some(index)).await?);
-            }
-        }
+        let failed = {
+            let _among_others = self.alone.read().await;
+            self.send(&producer, batch, None).await?
+        };
+        let failed =
+            if failed.is_empty() { failed } else { self.refused(&producer, batch, failed).await? };
         let Some((_, code)) = failed.first() else { return Ok(Delivered::All) };
         let (reason, detail) = (reason_of(*code), format!("the message is refused: {code}"));
         let events = failed.iter().map(|(index, _)| *index).collect();

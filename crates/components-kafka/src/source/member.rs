@@ -6,18 +6,16 @@
 //! is written, or the wait for that is over.
 
 mod assigned;
+mod calls;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics::SourceReason;
 use pipeline::{Batch, PositionIntake, SourcePosition};
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -25,7 +23,6 @@ use tokio::time::Instant;
 use super::config::{Options, Start};
 use super::gather::Gather;
 use super::position::{self, End, Partition};
-use crate::client;
 use assigned::{Assigned, Assignment};
 
 /// How long a broker may take for one question.
@@ -366,46 +363,4 @@ fn offset(list: &TopicPartitionList, topic: &str, number: i32) -> KafkaResult<u6
     element.error()?;
     // No offset is that of an empty partition that never had a message.
     Ok(element.offset().to_raw().and_then(|at| u64::try_from(at).ok()).unwrap_or(0))
-}
-
-impl ClientContext for Member {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        client::log(&self.name, level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, text: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.state().all_down = true;
-        }
-        client::log_error(&self.name, &error, text);
-    }
-}
-
-impl ConsumerContext for Member {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        what: RDKafkaRespErr,
-        given: &mut TopicPartitionList,
-    ) {
-        let in_steps = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        let done = match what {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                let list = self.assign(consumer, given).unwrap_or_else(|error| {
-                    let failure = format!("partitions cannot be taken: {error}");
-                    self.state().failure = Some(failure);
-                    TopicPartitionList::new()
-                });
-                self.state().generation += 1;
-                if in_steps { consumer.incremental_assign(&list) } else { consumer.assign(&list) }
-            }
-            _ => {
-                self.give_back(consumer, given);
-                if in_steps { consumer.incremental_unassign(given) } else { consumer.unassign() }
-            }
-        };
-        if let Err(error) = done {
-            self.state().failure = Some(format!("partitions cannot be exchanged: {error}"));
-        }
-    }
 }

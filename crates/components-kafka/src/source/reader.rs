@@ -214,8 +214,8 @@ impl Reader {
         drop(self);
         if tokio::time::timeout(CLOSE_WITHIN, closed.notified()).await.is_err() {
             tracing::warn!(
-                "a consumer group is not left within {CLOSE_WITHIN:?}: its partitions are free when \
-                 the session of this member has timed out",
+                "a consumer group is not left within {CLOSE_WITHIN:?}: its partitions are free \
+                 when the session of this member has timed out",
             );
         }
     }
