@@ -321,10 +321,10 @@ fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_
     mixed.extend(noise.map(char::from));
     fs::write(dir.join("sink/mixed.log"), mixed + "\n").expect("a log is written");
     wait_until_delivered(&agent, PATIENCE);
-    let metrics = agent.metrics().expect("the agent answers");
-    assert_eq!(metrics.sum("aqueduct_dead_letter_events_total"), Some(1.0));
     let found = compare(&written, &in_topic(&kafka));
     assert!(found.is_none(), "{found}");
+    let metrics = agent.metrics().expect("the agent answers");
+    assert_eq!(metrics.sum("aqueduct_dead_letter_events_total"), Some(1.0));
 
     // What the client held when the agent was killed is in the channel.
     kafka.kill();

@@ -182,7 +182,7 @@ impl Kafka {
     }
 
     /// Which of these events are refused by themselves. A broker refuses a request as a whole, with
-    /// messages of other batches in it: so they are sent again in halves, while no other batch is.
+    /// messages of other batches in it: so they are sent again in parts, while no other batch is.
     async fn refused(
         &self,
         producer: &Producer,
@@ -190,17 +190,21 @@ impl Kafka {
         failed: Failed,
     ) -> Result<Failed, SendError> {
         let _alone = self.alone.write().await;
+        let sizes: Vec<usize> = batch.iter().map(|event| event.body().len()).collect();
         let (mut refused, mut suspects) = (Failed::new(), vec![failed]);
         while let Some(group) = suspects.pop() {
             let places = group.iter().map(|(place, _)| *place).collect();
-            let failed = self.send(producer, batch, Some(&places)).await?;
+            let mut failed = self.send(producer, batch, Some(&places)).await?;
             if places.len() == 1 {
                 refused.extend(failed);
                 continue;
             }
+            // One that is too large is most likely the largest; each refusal costs the client time.
+            failed.sort_unstable_by_key(|(place, _)| sizes[*place]);
+            let largest = failed.pop();
             let (one, other) = failed.split_at(failed.len() / 2);
-            let halves = [one, other].into_iter().filter(|half| !half.is_empty());
-            suspects.extend(halves.map(<[_]>::to_vec));
+            let parts = [one, other, largest.as_slice()];
+            suspects.extend(parts.into_iter().filter(|part| !part.is_empty()).map(<[_]>::to_vec));
         }
         refused.sort_unstable_by_key(|(place, _)| *place);
         Ok(refused)

@@ -47,7 +47,7 @@ pub struct Config {
     #[serde(default)]
     compression: Compression,
     /// The largest message, with its key and headers; a larger one goes to the dead letters. Not
-    /// more than the topic's own limit, `max.message.bytes`.
+    /// more than the topic's own limit, `max.message.bytes`, which is one of whole requests.
     #[serde(default = "defaults::message_bytes_max")]
     message_bytes_max: ByteSize,
     /// How long the client gathers messages of a partition for one request.
@@ -146,6 +146,7 @@ const FIXED: &[&str] = &[
     "compression.type",
     "compression.codec",
     "message.max.bytes",
+    "batch.size",
     "linger.ms",
     "queue.buffering.max.ms",
     "queue.buffering.max.messages",
@@ -176,6 +177,8 @@ impl Config {
             ("acks", "all".to_owned()),
             ("compression.type", self.compression.name().to_owned()),
             ("message.max.bytes", self.message_bytes_max.0.to_string()),
+            // No request is larger than the largest message may be.
+            ("batch.size", self.message_bytes_max.0.min(1_000_000).to_string()),
             ("linger.ms", self.linger.0.as_millis().to_string()),
             ("message.timeout.ms", self.timeout.0.as_millis().to_string()),
             // What the client holds is in the batches in flight; messages are copied into it.

@@ -8,7 +8,6 @@ use crate::report::Outcome;
 
 /// Properties that Java's client and ours have by one name and with one meaning.
 const SAME: &[&str] = &[
-    "batch.size",
     "check.crcs",
     "client.id",
     "client.rack",
