@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::{Agent, wait_until_delivered};
+use aqueduct_tests::agent::Agent;
 use aqueduct_tests::kafka::{Kafka, Sent};
 use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::{seed, wait};
@@ -286,12 +286,22 @@ fn log(dir: &Path, name: &str, all: &mut Vec<u8>) {
     fs::write(dir.join(format!("sink/{name}.log")), text).expect("a log is written");
 }
 
-/// The messages of the topic as lines.
-fn in_topic(kafka: &Kafka) -> Vec<u8> {
-    let found = kafka.read("lines");
-    assert!(found.iter().all(|one| one.key.is_none()));
-    assert!(found.iter().all(|one| one.headers["place"] == "Zürich"));
-    found.into_iter().flat_map(|one| [one.body, b"\n".to_vec()].concat()).collect()
+/// The messages of the topic as lines, once all of `written` are there.
+fn in_topic(kafka: &Kafka, written: &[u8]) -> Vec<u8> {
+    let mut last = Vec::new();
+    wait::until("every line in the topic", PATIENCE, || {
+        let found = kafka.read("lines");
+        assert!(found.iter().all(|one| one.key.is_none()));
+        assert!(found.iter().all(|one| one.headers["place"] == "Zürich"));
+        // Twice the same: nothing more comes.
+        let found: Vec<u8> =
+            found.into_iter().flat_map(|one| [one.body, b"\n".to_vec()].concat()).collect();
+        let is_done = found == last && compare(written, &found).missing == 0;
+        thread::sleep(Duration::from_millis(300));
+        last = found;
+        is_done.then_some(())
+    });
+    last
 }
 
 #[test]
@@ -320,8 +330,7 @@ fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_
         .map(|n| (n.wrapping_mul(n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8 % 90 + 33);
     mixed.extend(noise.map(char::from));
     fs::write(dir.join("sink/mixed.log"), mixed + "\n").expect("a log is written");
-    wait_until_delivered(&agent, PATIENCE);
-    let found = compare(&written, &in_topic(&kafka));
+    let found = compare(&written, &in_topic(&kafka, &written));
     assert!(found.is_none(), "{found}");
     let metrics = agent.metrics().expect("the agent answers");
     assert_eq!(metrics.sum("aqueduct_dead_letter_events_total"), Some(1.0));
@@ -340,8 +349,7 @@ fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_
     thread::sleep(Duration::from_millis(100));
     agent.kill();
     agent.start();
-    wait_until_delivered(&agent, PATIENCE);
-    let found = compare(&written, &in_topic(&kafka));
+    let found = compare(&written, &in_topic(&kafka, &written));
     assert!(found.missing + found.foreign == 0, "{found}");
     assert!(found.repeated <= 2 * LINES, "more than was on its way: {found}");
     agent.stop(STOP);

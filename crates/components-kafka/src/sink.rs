@@ -60,10 +60,8 @@ impl Component for Config {
         };
         let target = self.target()?;
         let (env, name) = (cx.env.clone(), cx.name.clone());
-        Ok(Box::new(Requests::new(
-            Kafka { name, target, env, producer: Mutex::default() },
-            options,
-        )))
+        let (producer, alone) = (Mutex::default(), RwLock::default());
+        Ok(Box::new(Requests::new(Kafka { name, target, env, producer, alone }, options)))
     }
 }
 
