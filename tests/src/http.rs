@@ -2,34 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(2);
+pub use support::loopback::free_address;
 
-/// An address on loopback where nothing listens.
-///
-/// It lies below the ephemeral ports, so that no client is given the same one while the server it
-/// is meant for is down.
-///
-/// # Panics
-///
-/// When a thousand tries find none.
-pub fn free_address() -> SocketAddr {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    for _ in 0..1_000 {
-        // Spread by process, so that tests that run side by side seldom meet.
-        let step =
-            std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = 10_000 + u16::try_from(step % 20_000).expect("a remainder below 20,000");
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-    panic!("no free port between 10000 and 30000")
-}
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Status and body of `GET path`, or `None` without an answer in time.
 pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {

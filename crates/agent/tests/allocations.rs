@@ -10,13 +10,13 @@
 
 use std::alloc::System;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aqueduct_agent as agent;
 use catalogue::FULL;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use support::loopback::free_address;
 use tokio::runtime::Runtime;
 
 #[global_allocator]
@@ -112,7 +112,7 @@ impl Place {
 
 #[test]
 fn events_are_not_allocated_for() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_address().port();
     let place = Place { directory: tempfile::tempdir().unwrap(), port };
     fs::create_dir(place.path("in")).unwrap();
     let runtime = place.live();

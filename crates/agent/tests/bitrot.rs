@@ -8,12 +8,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aqueduct_agent as agent;
 use pipeline::Catalogue;
+use support::loopback::free_address;
 use tokio::runtime::Runtime;
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -34,9 +34,7 @@ impl Site {
     fn new() -> Self {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         fs::create_dir(directory.path().join("in")).unwrap();
-        // Free now; no other process is likely to take it within the second until it is listened
-        // on.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let address = free_address().to_string();
         Self { directory, address }
     }
 

@@ -10,13 +10,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aqueduct_agent as agent;
 use catalogue::FULL;
+use support::loopback::free_address;
 use tokio::runtime::Runtime;
 
 /// How long anything that is waited for may take.
@@ -68,10 +69,6 @@ fn answer(query: &[u8], ports: Option<&[u16]>) -> Vec<u8> {
     answer
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 struct World {
     directory: tempfile::TempDir,
     names: NameServer,
@@ -109,12 +106,12 @@ impl World {
              roll = {{ idle_max = \"100ms\", age_max = \"500ms\" }}\n",
             store.display()
         );
-        self.live(&format!("collector-{port}"), free_port(), &rest)
+        self.live(&format!("collector-{port}"), free_address().port(), &rest)
     }
 
     /// An edge, and where its metrics are.
     fn edge(&self, processor: &str) -> (Runtime, u16) {
-        let (admin, server) = (free_port(), self.server);
+        let (admin, server) = (free_address().port(), self.server);
         let rest = format!(
             "[sources.numbers]\ntype = \"sequence\"\ncount = {EVENTS}\nrate = 1500\n\
              batch_events = 10\nchannels = [\"main\"]\n[groups.out]\ntype = \"{processor}\"\n\
@@ -168,7 +165,7 @@ fn events(admin: u16, member: usize) -> u64 {
 #[test]
 fn members_are_drained_and_added_without_loss() {
     let world = World::new();
-    let mut ports = [free_port(), free_port(), free_port()];
+    let mut ports = [free_address().port(), free_address().port(), free_address().port()];
     // Seats are taken in the order of the addresses.
     ports.sort_by_key(|port| port.to_string());
     let first = world.collector(ports[0]);

@@ -17,7 +17,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Agent, aqueduct, command, free_port, stored, write};
+use support::loopback::free_address;
+
+use common::{Agent, aqueduct, command, stored, write};
 
 /// Lines of a request.
 const LINES: usize = 50;
@@ -60,11 +62,11 @@ fn post(address: &str, lines: &[String]) -> Option<u16> {
 #[test]
 fn each_line_is_delivered_once_whichever_channel_had_room() {
     let dir = tempfile::tempdir().unwrap();
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = free_address().to_string();
     let source = format!(
         "type = \"http\"\nlisten = \"{address}\"\ndecoder = \"lines\"\nwait_max = \"200ms\""
     );
-    let nowhere = format!("type = \"grpc\"\naddress = \"127.0.0.1:{}\"", free_port());
+    let nowhere = format!("type = \"grpc\"\naddress = \"127.0.0.1:{}\"", free_address().port());
     let agent = start(dir.path(), &settings(dir.path(), &source, &nowhere));
     agent.until(|| TcpStream::connect(&address).is_ok());
     let requests = CAPACITIES.iter().sum::<usize>() / LINES;

@@ -6,8 +6,9 @@
 mod common;
 
 use serde_json::Value;
+use support::loopback::free_address;
 
-use common::{Agent, aqueduct, edge, free_port, read, stored, text, write};
+use common::{Agent, aqueduct, edge, read, stored, text, write};
 
 #[test]
 fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_back() {
@@ -15,7 +16,7 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
     let at = |name: &str| dir.path().join(name).display().to_string();
     let large = format!("large {}", "x".repeat(8000));
     write(&dir.path().join("a.log"), &format!("{large}\n"));
-    let admin = format!("127.0.0.1:{}", free_port());
+    let admin = free_address().to_string();
     let grace = format!("admin = \"{admin}\"\ngrace");
     let settings = edge(&at("edge"), &at("*.log")).replace("grace", &grace);
     write(&dir.path().join("edge.toml"), &settings);

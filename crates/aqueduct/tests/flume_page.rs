@@ -16,7 +16,9 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{Agent, command, free_port, write};
+use support::loopback::free_address;
+
+use common::{Agent, command, write};
 
 /// The counters of each component, as `SINK.name`.
 type Page = BTreeMap<String, BTreeMap<String, String>>;
@@ -57,9 +59,10 @@ struct Ports {
 
 /// An agent with a store that works, and an address where nothing listens.
 fn start(dir: &Path) -> (Agent, Ports) {
-    let (at, ports) = (dir.display(), Ports { admin: free_port(), own: free_port() });
+    let (at, ports) =
+        (dir.display(), Ports { admin: free_address().port(), own: free_address().port() });
     let Ports { admin, own } = ports;
-    let (nothing, grpc) = (free_port(), free_port());
+    let (nothing, grpc) = (free_address().port(), free_address().port());
     let file = dir.join("agent.toml");
     let text = format!(
         "[agent]\ndata_dir = \"{at}/data\"\ngrace = \"1s\"\nadmin = \"127.0.0.1:{admin}\"\n\

@@ -15,7 +15,9 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Agent, aqueduct, edge, free_port, stored, text, write};
+use support::loopback::free_address;
+
+use common::{Agent, aqueduct, edge, stored, text, write};
 
 /// Lines of one file.
 fn lines(name: &str, count: usize) -> Vec<String> {
@@ -129,7 +131,7 @@ fn what_is_of_an_earlier_life_waits_for_an_operator_and_is_replayed_under_a_new_
     let Restored { data, collector, address, .. } = restored(path);
 
     let offline = log(path, "offline", 30);
-    let alone = Agent::edge(path, &format!("127.0.0.1:{}", free_port()));
+    let alone = Agent::edge(path, &free_address().to_string());
     let at = data.display().to_string();
     let channel = format!("{at}/channels/main");
     alone.until(|| fs::read_dir(data.join("channels/main/log")).is_ok());

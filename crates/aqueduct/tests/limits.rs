@@ -17,7 +17,9 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::{Agent, aqueduct, command, edge, free_port, stored, text, write};
+use support::loopback::free_address;
+
+use common::{Agent, aqueduct, command, edge, stored, text, write};
 
 /// Lines of the file that is there before any limit is known: 20 MB.
 const EARLY: usize = 200_000;
@@ -43,7 +45,7 @@ fn a_collector_with_a_smaller_limit_gets_smaller_batches_and_the_rest_when_it_is
     let at = |name: &str| dir.path().join(name).display().to_string();
     let (early, late) = (lines("early", EARLY), lines("late", LATE));
     write(&dir.path().join("early.log"), &(early.join("\n") + "\n"));
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = free_address().to_string();
     let settings = edge(&at("edge"), &at("*.log")).replace("ADDRESS", &address);
     write(&dir.path().join("edge.toml"), &settings);
     let log = dir.path().join("log");
@@ -107,14 +109,14 @@ fn a_line_that_one_of_the_collectors_behind_a_relay_takes_arrives_and_is_no_dead
     let dir = tempfile::tempdir().unwrap();
     let (large, to_large) = Agent::collector(dir.path(), "16MiB");
     // Collectors of one group have one store.
-    let to_small = format!("127.0.0.1:{}", free_port());
+    let to_small = free_address().to_string();
     let settings = read_to_string(dir.path().join("collector.toml")).unwrap();
     let settings = settings.replace("/collector\"", "/small\"").replace("16MiB", "64KiB");
     write(&dir.path().join("small.toml"), &settings.replace(&to_large, &to_small));
     let file = dir.path().join("small.toml").display().to_string();
     let small = command(&["collector", "--config", &file]).stderr(Stdio::null()).spawn();
     let small = Agent { child: small.unwrap() };
-    let listen = format!("127.0.0.1:{}", free_port());
+    let listen = free_address().to_string();
     let relay = relay(dir.path(), &listen, [&to_small, &to_large]);
     let log = dir.path().join("relay.log");
     // Both collectors have named their limits to it.

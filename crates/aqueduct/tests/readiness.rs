@@ -16,6 +16,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use support::loopback::free_address;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,14 +29,10 @@ struct Place {
     listen: u16,
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (admin, listen) = (free_port(), free_port());
+        let (admin, listen) = (free_address().port(), free_address().port());
         let place = Self { dir, admin, listen };
         let at = place.dir.path().display();
         let config = format!(
@@ -235,7 +232,7 @@ impl Place {
 #[test]
 fn a_store_that_cannot_be_reached_is_told_with_address_and_cause() {
     let place = Place::new();
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = free_address().to_string();
     let said = place.failure(&format!("type = \"hdfs\"\nurl = \"hdfs://{address}/logs\""));
     assert!(said.contains(&format!("NameNode {address}: Connection refused")), "{said}");
     let place = Place::new();

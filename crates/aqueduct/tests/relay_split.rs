@@ -18,7 +18,9 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::{Agent, aqueduct, command, edge, free_port, stored, text, write};
+use support::loopback::free_address;
+
+use common::{Agent, aqueduct, command, edge, stored, text, write};
 
 /// Lines of the file; each batch of them is split.
 const LINES: usize = 3_000;
@@ -63,12 +65,12 @@ fn goes_through(two_collectors: bool) {
     let mut agents = vec![first];
     let mut to_second = to_first.clone();
     if two_collectors {
-        to_second = format!("127.0.0.1:{}", free_port());
+        to_second = free_address().to_string();
         let settings = read_to_string(dir.path().join("collector.toml")).unwrap();
         let settings = settings.replace("/collector\"", "/second\"").replace(&to_first, &to_second);
         agents.push(start(dir.path(), "second", &settings));
     }
-    let listen = format!("127.0.0.1:{}", free_port());
+    let listen = free_address().to_string();
     let relay = relay(dir.path(), &listen, [&to_first, &to_second]);
     let mut lines: Vec<String> = (0..LINES).map(|n| format!("line {n:05}")).collect();
     write(&dir.path().join("in.log"), &(lines.join("\n") + "\n"));

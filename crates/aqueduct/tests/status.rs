@@ -15,7 +15,8 @@ use std::net::TcpListener;
 use std::process::Stdio;
 
 use agent::status::{MemberStatus, Snapshot, State};
-use common::{Agent, aqueduct, command, free_port, text, write};
+use common::{Agent, aqueduct, command, text, write};
+use support::loopback::free_address;
 
 /// Numbers that the source makes.
 const COUNT: u64 = 1_000;
@@ -29,7 +30,7 @@ impl Place {
     /// An agent with these further settings of its source and its channel.
     fn new(source: &str, channel: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let admin = format!("127.0.0.1:{}", free_port());
+        let admin = free_address().to_string();
         let at = dir.path().display();
         let config = format!(
             "[agent]\nname = \"one\"\ndata_dir = \"{at}/data\"\nadmin = \"{admin}\"\n\
@@ -181,7 +182,7 @@ fn a_source_whose_port_is_taken_fails_until_it_is_free() {
 
 #[test]
 fn an_address_where_no_agent_answers_is_named() {
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = free_address().to_string();
     let output = aqueduct(&["status", &address]);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -225,12 +225,6 @@ pub(crate) fn run(name: &str, command: &mut Command) -> Result<String> {
         status: output.status.to_string(),
         output: last_lines(&text),
     })
-}
-
-/// A port on loopback that was free a moment ago.
-pub(crate) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).doing(|| "find a free port".to_owned())?;
-    Ok(listener.local_addr().doing(|| "read a port".to_owned())?.port())
 }
 
 fn tail_of(path: &Path) -> String {

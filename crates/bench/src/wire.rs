@@ -14,13 +14,13 @@ use pipeline::{
     Taken,
 };
 use serde_json::json;
+use support::loopback::free_address;
 use tokio_util::sync::CancellationToken;
 
 use crate::Setup;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::load::{self, Load};
-use crate::process;
 use crate::raw::{self, Moved};
 use crate::report::{Better, Figure, Report, Series};
 use crate::stage::{self, Counter};
@@ -75,7 +75,7 @@ pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -
 
 async fn send(load: Load, count: u64, cache: &Cache) -> Result<Moved> {
     let scratch = cache.scratch()?;
-    let address = format!("127.0.0.1:{}", process::free_port()?);
+    let address = free_address().to_string();
     let mut source = stage::build::<dyn Source>(
         "grpc",
         &json!({ "listen": address }),

@@ -36,17 +36,16 @@ mod unable;
 use std::time::Duration;
 
 use intake::Memory;
-use pair::{
-    Verdicts, free_address, identity, open_sink, set, sink, start_source, taken, within, write,
-};
+use pair::{Verdicts, identity, open_sink, set, sink, start_source, taken, within, write};
 use pipeline::{Batch, ErrorClass, KeySet};
 use serde_json::json;
+use support::loopback::free_address;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_is_stored_and_then_delivered() {
     let env = env::real();
     let memory = Memory::new();
-    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let mut sink = open_sink(&env, &source.address, json!({})).await;
     write(&mut *sink, 0..200).await;
     let mut verdicts = Verdicts::default();
@@ -65,7 +64,7 @@ async fn what_is_written_is_stored_and_then_delivered() {
 async fn compressed_batches_arrive_as_they_were() {
     let env = env::real();
     let memory = Memory::new();
-    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let mut sink = open_sink(&env, &source.address, json!({ "compression": "zstd" })).await;
     write(&mut *sink, 0..20).await;
     let mut verdicts = Verdicts::default();
@@ -77,7 +76,7 @@ async fn compressed_batches_arrive_as_they_were() {
 async fn a_source_that_takes_no_zstd_gets_plain_batches() {
     let env = env::real();
     let memory = Memory::new();
-    let address = free_address(&env).await;
+    let address = free_address().to_string();
     let source = start_source(&env, memory.clone(), &address, json!({ "compression": [] }));
     let mut sink = open_sink(&env, &source.address, json!({ "compression": "zstd" })).await;
     write(&mut *sink, 0..20).await;
@@ -90,7 +89,7 @@ async fn a_source_that_takes_no_zstd_gets_plain_batches() {
 async fn a_batch_put_twice_is_answered_twice_and_both_words_are_said() {
     let env = env::real();
     let memory = Memory::new();
-    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let mut first = open_sink(&env, &source.address, json!({})).await;
     write(&mut *first, 0..1).await;
     Verdicts::default().until(&mut *first, |v| v.stored == set(0..1)).await;
@@ -108,7 +107,7 @@ async fn a_batch_put_twice_is_answered_twice_and_both_words_are_said() {
 async fn a_commit_that_was_not_heard_of_is_asked_for() {
     let env = env::real();
     let memory = Memory::new();
-    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let mut sink = open_sink(&env, &source.address, json!({})).await;
     write(&mut *sink, 0..5).await;
     let mut verdicts = Verdicts::default();
@@ -123,7 +122,7 @@ async fn a_commit_that_was_not_heard_of_is_asked_for() {
 async fn with_retain_stored_the_next_agents_disk_is_enough() {
     let env = env::real();
     let memory = Memory::new();
-    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let mut sink = open_sink(&env, &source.address, json!({ "retain": "stored" })).await;
     write(&mut *sink, 0..5).await;
     let mut verdicts = Verdicts::default();
@@ -136,7 +135,7 @@ async fn a_full_channel_is_back_pressure_and_a_hint_not_a_failure_of_what_was_pu
     let env = env::real();
     let memory = Memory::new();
     memory.room.forget_permits(usize::MAX);
-    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let mut sink = open_sink(&env, &source.address, json!({})).await;
     write(&mut *sink, 0..3).await;
     let refused = within(async {
@@ -162,7 +161,7 @@ async fn a_full_channel_is_back_pressure_and_a_hint_not_a_failure_of_what_was_pu
 async fn a_batch_over_the_limit_is_poison_and_the_next_one_passes() {
     let env = env::real();
     let memory = Memory::new();
-    let address = free_address(&env).await;
+    let address = free_address().to_string();
     let source = start_source(&env, memory.clone(), &address, json!({ "message_max": "10KiB" }));
     let mut sink = open_sink(&env, &source.address, json!({})).await;
     let mut large = taken(0);
@@ -183,7 +182,7 @@ async fn a_batch_over_the_limit_is_poison_and_the_next_one_passes() {
 async fn a_source_that_stops_answers_what_it_accepted_and_takes_nothing_more() {
     let env = env::real();
     let memory = Memory::new();
-    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let mut sink = open_sink(&env, &source.address, json!({})).await;
     let mut verdicts = Verdicts::default();
     let writing = async {
@@ -213,7 +212,7 @@ async fn a_source_that_stops_answers_what_it_accepted_and_takes_nothing_more() {
 async fn senders_hear_what_is_committed_while_the_source_lingers() {
     let env = env::real();
     let memory = Memory::new();
-    let address = free_address(&env).await;
+    let address = free_address().to_string();
     let source = start_source(&env, memory.clone(), &address, json!({ "linger": "10s" }));
     let mut sink = open_sink(&env, &source.address, json!({})).await;
     write(&mut *sink, 0..5).await;
@@ -231,7 +230,7 @@ async fn senders_hear_what_is_committed_while_the_source_lingers() {
 async fn a_sink_that_was_closed_can_be_opened_again_and_knows_nothing_of_before() {
     let env = env::real();
     let memory = Memory::new();
-    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let mut sink = open_sink(&env, &source.address, json!({})).await;
     write(&mut *sink, 0..5).await;
     memory.until_accepted(5).await;
@@ -247,7 +246,7 @@ async fn a_sink_that_was_closed_can_be_opened_again_and_knows_nothing_of_before(
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_at_the_address_is_a_transient_failure_that_names_it() {
     let env = env::real();
-    let address = free_address(&env).await;
+    let address = free_address().to_string();
     let mut sink = sink(&env, &address, json!({}));
     let error = within(sink.open()).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Transient);
@@ -259,7 +258,7 @@ async fn nobody_at_the_address_is_a_transient_failure_that_names_it() {
 async fn more_connections_than_places_wait_and_are_served_when_one_is_free() {
     let env = env::real();
     let memory = Memory::new();
-    let address = free_address(&env).await;
+    let address = free_address().to_string();
     let source = start_source(&env, memory.clone(), &address, json!({ "connections_max": 1 }));
     let mut first = open_sink(&env, &source.address, json!({})).await;
     let mut second = sink(&env, &source.address, json!({ "connect_timeout": "300ms" }));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`backoff`] | pauses between tries |
 //! | [`compression`] | zstd frames |
+//! | [`loopback`] | free addresses of this machine for tests, benchmarks and the demonstration |
 //! | [`log_rate`] | a limit for log lines of one kind |
 //! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
 //! | [`notice`] | waiting for a change without missing it |
@@ -14,6 +15,7 @@ pub mod backoff;
 pub mod compression;
 pub mod failure_log;
 pub mod log_rate;
+pub mod loopback;
 pub mod mutants;
 pub mod notice;
 pub mod pool;

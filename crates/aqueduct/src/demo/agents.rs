@@ -214,16 +214,6 @@ impl Drop for Agent {
     }
 }
 
-/// Addresses of this machine without a listener.
-pub(super) async fn free_addresses(env: &Env, count: usize) -> Result<Vec<String>, DemoError> {
-    // All are held until the last is found, so that no two are the same.
-    let mut held = Vec::new();
-    for _ in 0..count {
-        held.push(env.net.listen("127.0.0.1:0").await.map_err(DemoError::Port)?);
-    }
-    Ok(held.iter().map(|listener| listener.local_address()).collect())
-}
-
 #[expect(clippy::disallowed_methods, reason = "a child writes to a file of the system")]
 fn open_log(path: &Path) -> io::Result<std::fs::File> {
     std::fs::OpenOptions::new().create(true).append(true).open(path)

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use pipeline::Env;
 use pipeline::env::FileKind;
+use support::loopback::find_free_address;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::agents::{Agent, Folder, free_addresses};
+use super::agents::{Agent, Folder};
 use super::input::{self, Measured, WRITTEN_LINES, Writer};
 use super::progress::{Moment, Progress, grouped};
 use super::reconcile::{Differences, Lines, compare};
@@ -134,17 +135,18 @@ impl Scene {
 
     async fn start(&self) -> Result<Cast, DemoError> {
         let folder = Folder { root: self.folder.path().to_owned(), env: self.env.clone() };
-        let addresses = free_addresses(&self.env, 5).await?;
+        let address = || find_free_address().map(|it| it.to_string()).map_err(DemoError::Port);
+        let collectors = [address()?, address()?];
         let patterns: Vec<String> = match &self.writer {
             Some(writer) => vec![writer.pattern()],
             None => self.files.iter().map(|file| input::pattern(file)).collect(),
         };
         let mut cast = Cast {
             collectors: [
-                folder.collector("collector-1", &addresses[0], &addresses[2])?,
-                folder.collector("collector-2", &addresses[1], &addresses[3])?,
+                folder.collector("collector-1", &collectors[0], &address()?)?,
+                folder.collector("collector-2", &collectors[1], &address()?)?,
             ],
-            edge: folder.edge(&patterns, &addresses[..2], &addresses[4])?,
+            edge: folder.edge(&patterns, &collectors, &address()?)?,
         };
         for collector in &mut cast.collectors {
             collector.start()?;

@@ -5,14 +5,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use support::loopback::free_address;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A port of loopback without a listener.
-pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-    listener.expect("loopback has free ports").port()
-}
 
 /// The configuration of an edge; its collector's address is filled in by [`Agent::edge`].
 pub(crate) fn edge(data: &str, files: &str) -> String {
@@ -32,7 +27,7 @@ pub(crate) struct Agent {
 impl Agent {
     /// A collector that takes batches up to a size, and the address where it listens.
     pub(crate) fn collector(dir: &Path, message_max: &str) -> (Self, String) {
-        let address = format!("127.0.0.1:{}", free_port());
+        let address = free_address().to_string();
         (Self::collector_at(dir, &address, message_max), address)
     }
 

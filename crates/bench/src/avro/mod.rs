@@ -14,6 +14,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use support::loopback::free_address;
+
 use crate::Setup;
 use crate::e2e::flume::{jars, java};
 use crate::error::{Doing, Error, Result};
@@ -115,7 +117,7 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
 }
 
 fn start_ours(programs: &Programs, contender: Contender, scratch: &Path) -> Result<(u16, Process)> {
-    let (port, metrics_port) = (process::free_port()?, process::free_port()?);
+    let (port, metrics_port) = (free_address().port(), free_address().port());
     let channel = if contender == Contender::Memory { "memory" } else { "durable" };
     let values = [
         ("DIR", scratch.display().to_string()),
@@ -131,7 +133,7 @@ fn start_ours(programs: &Programs, contender: Contender, scratch: &Path) -> Resu
 }
 
 fn start_flume(jars: &Path, scratch: &Path) -> Result<(u16, Process)> {
-    let port = process::free_port()?;
+    let port = free_address().port();
     let config = scratch.join("avro.properties");
     let values = [("PORT", port.to_string())];
     fill(include_str!("../../peers/flume/avro.properties"), &values, &config)?;

@@ -6,6 +6,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use support::loopback::free_address;
+
 use super::{Contender, Running, Work};
 use crate::cache::Cache;
 use crate::error::{Doing, Result};
@@ -80,7 +82,7 @@ impl Contender for Flume {
     }
 
     fn start(&self, work: &Work<'_>) -> Result<Running> {
-        let port = process::free_port()?;
+        let port = free_address().port();
         let fill = |text: &str| {
             text.replace("@WATCHED@", &work.watched.display().to_string())
                 .replace("@DIR@", &work.scratch.display().to_string())

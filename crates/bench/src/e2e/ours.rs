@@ -7,9 +7,11 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use support::loopback::free_address;
+
 use super::{Contender, Running, Work};
 use crate::error::{Doing, Result};
-use crate::process::{self, Process};
+use crate::process::Process;
 use crate::programs::{self, IDLE_ROLL, Programs};
 
 /// For the edge's first look at its folder and its connection to the collector.
@@ -48,11 +50,11 @@ impl Ours {
 
     /// Two tiers whose channels hold more than an outage brings, and the collector's admin port.
     pub(super) fn start_large(&self, work: &Work<'_>) -> Result<(Running, u16)> {
-        let listen = format!("127.0.0.1:{}", process::free_port()?);
-        let metrics_port = process::free_port()?;
+        let listen = free_address().to_string();
+        let metrics_port = free_address().port();
         let config = programs::with_room(&self.printed(work, &listen, metrics_port)?)?;
         let collector = self.collector(work, &written(work, &config)?, metrics_port)?;
-        let admin_port = process::free_port()?;
+        let admin_port = free_address().port();
         let edge =
             programs::large_edge(&self.programs, work.watched, &listen, admin_port, work.scratch)?;
         let edge = programs::start("edge", edge, admin_port, work.scratch)?;
@@ -87,11 +89,11 @@ impl Contender for Ours {
     }
 
     fn start(&self, work: &Work<'_>) -> Result<Running> {
-        let listen = format!("127.0.0.1:{}", process::free_port()?);
-        let admin_port = process::free_port()?;
+        let listen = free_address().to_string();
+        let admin_port = free_address().port();
         let config = self.collector_config(work, &listen, admin_port)?;
         let collector = self.collector(work, &config, admin_port)?;
-        let admin_port = process::free_port()?;
+        let admin_port = free_address().port();
         let edge = programs::edge(&self.programs, work.watched, &listen, admin_port, work.scratch);
         let edge = programs::start("edge", edge, admin_port, work.scratch)?;
         thread::sleep(WARM_UP);

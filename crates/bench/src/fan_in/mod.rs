@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::ValueEnum;
+use support::loopback::free_address;
 
 use crate::Setup;
 use crate::error::{Doing, Error, Result};
@@ -61,7 +62,7 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     make_room_for(options.edges)?;
     let programs = Programs::prepare()?;
     let scratch = setup.cache.scratch()?;
-    let (port, admin_port) = (process::free_port()?, process::free_port()?);
+    let (port, admin_port) = (free_address().port(), free_address().port());
     let config = config(&programs, options, port, admin_port, scratch.path())?;
     let mut collector = Command::new(&programs.collector);
     collector.arg("--config").arg(&config);

@@ -6,6 +6,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use support::loopback::free_address;
+
 use super::{Contender, Running, fill};
 use crate::cache::Cache;
 use crate::error::{Doing, Result};
@@ -50,7 +52,7 @@ impl Contender for Otelcol {
     }
 
     fn start(&self, watched: &Path, scratch: &Path) -> Result<Running> {
-        let (port, metrics_port) = (process::free_port()?, process::free_port()?);
+        let (port, metrics_port) = (free_address().port(), free_address().port());
         let values = [
             ("WATCHED", watched.display().to_string()),
             ("DIR", scratch.display().to_string()),

@@ -6,9 +6,11 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use support::loopback::free_address;
+
 use super::{Contender, Running, fill};
 use crate::error::{Doing, Result};
-use crate::process::{self, Process};
+use crate::process::Process;
 use crate::programs::{self, Programs};
 
 /// What a collector has accepted, which is durable there; at an edge, what it has taken in.
@@ -50,7 +52,7 @@ pub(crate) struct Collector {
 impl Ours {
     /// Starts the collector alone.
     pub(crate) fn collector(&self, scratch: &Path) -> Result<Collector> {
-        let (port, metrics_port) = (process::free_port()?, process::free_port()?);
+        let (port, metrics_port) = (free_address().port(), free_address().port());
         let values = [
             ("DIR", scratch.display().to_string()),
             ("PORT", port.to_string()),
@@ -64,7 +66,7 @@ impl Ours {
     /// Starts a collector that writes to `store` as its flags mean it, but for these settings of
     /// its sink.
     fn storing_collector(&self, store: &str, settings: &str, scratch: &Path) -> Result<Collector> {
-        let (port, metrics_port) = (process::free_port()?, process::free_port()?);
+        let (port, metrics_port) = (free_address().port(), free_address().port());
         let listen = format!("127.0.0.1:{port}");
         let config =
             programs::collector_flags(&self.programs, &listen, metrics_port, store, scratch)?;
@@ -112,7 +114,7 @@ impl Ours {
         scratch: &Path,
     ) -> Result<Running> {
         let Collector { process: collector, address, metrics_port } = collector;
-        let admin_port = process::free_port()?;
+        let admin_port = free_address().port();
         let edge = programs::edge(&self.programs, watched, &address, admin_port, scratch);
         let edge = programs::start("edge", edge, admin_port, scratch)?;
         thread::sleep(WARM_UP);

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use pipeline::{Channel, ChannelError};
 use serde_json::json;
+use support::loopback::free_address;
 use tokio::task::JoinSet;
 
 use super::{Axis, Curve, Options, Point, accepted};
@@ -103,7 +104,7 @@ fn one_run(
     let first = watched.join("first.log");
     fs::write(&first, "the first line\n").at("write", &first)?;
     let collector = ours.collector(collector_folder.path())?;
-    let admin_port = process::free_port()?;
+    let admin_port = free_address().port();
     let to = &collector.address;
     let command = programs::large_edge(programs, &watched, to, admin_port, scratch.path())?;
     let started = Instant::now();

@@ -95,9 +95,9 @@ fn print_table(table: &str) {
 
 fn rows(options: &Options) -> Vec<Row> {
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
-    let rules = Rules { age_max: minutes(5), idle_max: minutes(1), buckets_max: 256 };
-    let wide = Rules { buckets_max: 4_096, ..rules };
-    let hour = Rules { age_max: minutes(60), idle_max: minutes(10), ..wide };
+    let rules = Rules { age_max: minutes(5), idle_max: minutes(1), buckets_max: 2_048 };
+    let narrow = Rules { buckets_max: 256, ..rules };
+    let hour = Rules { age_max: minutes(60), idle_max: minutes(10), ..rules };
     let flume = |roll_s: u64, size: u64, count: u64, idle_s: u64| {
         let rules = flume::Rules {
             roll_interval: (roll_s > 0).then(|| Duration::from_secs(roll_s)),
@@ -112,8 +112,8 @@ fn rows(options: &Options) -> Vec<Row> {
         row("Flume, its defaults", flume(30, 1_024, 10, 0)),
         row("Flume, 5 min, 127 MiB, idle 1 min", flume(300, 127 << 20, 0, 60)),
         row("Flume, 1 h, 127 MiB, idle 10 min", flume(3_600, 127 << 20, 0, 600)),
+        row("Aqueduct, `buckets_max = 256`", ours(options, narrow, 1)),
         row("Aqueduct, its defaults", ours(options, rules, 1)),
-        row("Aqueduct, `buckets_max = 4096`", ours(options, wide, 1)),
         row("… and 1 h, idle 10 min", ours(options, hour, 1)),
         row("… and batches of 20 paths", ours(options, hour, 20)),
     ]

@@ -5,12 +5,13 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pipeline::{Batch, Epoch, Identity, Origin, Sequence};
+use support::loopback::free_address;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -44,8 +45,7 @@ impl Drop for Collector {
 impl Collector {
     pub(crate) async fn start(source: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (listen, admin) = (free(), free());
+        let (listen, admin) = (free_address(), free_address());
         let at = |name: &str| folder.path().join(name).display().to_string();
         let text = format!(
             "[agent]\nname = \"c\"\ndata_dir = \"{}\"\nadmin = \"{admin}\"\n\

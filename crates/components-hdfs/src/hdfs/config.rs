@@ -225,7 +225,9 @@ fn default_late_path() -> String {
 }
 
 fn default_buckets_max() -> usize {
-    256
+    // Fewer make tiny files of a store with more paths. HDFS gives each file that is open a thread
+    // of the DataNodes it is on; these have 4096 unless configured otherwise.
+    2048
 }
 
 fn default_age_max() -> Period {

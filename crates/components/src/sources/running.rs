@@ -9,6 +9,7 @@ use pipeline::env::Stream;
 use pipeline::testkit::{build, plain_context};
 use pipeline::{Component, Intake, Source, SourceError};
 use serde_json::{Value, json};
+use support::loopback::free_address;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -21,18 +22,13 @@ pub(super) struct Running {
     running: JoinHandle<Result<(), SourceError>>,
 }
 
-/// An address of loopback that nothing listens on.
-pub(super) async fn free_address() -> String {
-    env::real().net.listen("127.0.0.1:0").await.unwrap().local_address()
-}
-
 impl Running {
     /// With these settings and a free address as `listen`.
     pub(super) async fn start<C>(settings: Value, intake: Arc<dyn Intake>) -> Self
     where
         C: Component<Role = dyn Source>,
     {
-        let address = free_address().await;
+        let address = free_address().to_string();
         let listen = json!(address);
         Self::start_at::<C>(address, settings, listen, intake).await
     }

@@ -11,11 +11,12 @@ use std::time::Duration;
 use pipeline::testkit::build;
 use pipeline::{Batch, Component, Outcome, Sink, Source, Taken};
 use serde_json::{Value, json};
+use support::loopback::free_address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::channels::Channels;
-use super::running::{Running, free_address};
+use super::running::Running;
 use super::{avro, http, netcat, syslog, thrift};
 use crate::sinks;
 
@@ -39,7 +40,7 @@ struct Fixture {
 
 impl Fixture {
     async fn start<C: Component<Role = dyn Source>>(settings: Value, scheme: &str) -> Self {
-        let address = free_address().await;
+        let address = free_address().to_string();
         let listen = match scheme {
             "" => json!(address),
             _ => json!([format!("{scheme}://{address}")]),

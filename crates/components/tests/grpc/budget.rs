@@ -27,7 +27,7 @@ fn hello(sender: u8, lives: u32) -> from_sender::Message {
 /// A source that may remember a mebibyte, and what it remembers.
 async fn source() -> (String, metrics::Metrics, CancellationToken) {
     let env = env::real();
-    let address = free_address(&env).await;
+    let address = free_address().to_string();
     let cx = BuildContext::alone("in", &std::env::temp_dir(), env);
     let metrics = cx.metrics.clone();
     let settings = json!({ "listen": address, "remembered_max": "8MiB" });

@@ -115,7 +115,7 @@ async fn another_content_under_a_known_identity_is_refused_and_not_dropped() {
 async fn a_relay_hands_on_the_floors_of_the_origins_that_it_carries() {
     let env = env::real();
     let memory = Memory::new();
-    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let cx = BuildContext::alone("out", &std::env::temp_dir(), env.clone());
     let mut heard = below(3);
     heard.raise(Origin([9; 16]), Epoch(1));

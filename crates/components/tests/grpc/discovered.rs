@@ -64,7 +64,7 @@ fn world(drain_max: &str) -> World {
 
 async fn collector(env: &Env) -> (Arc<Memory>, pair::Running) {
     let memory = Memory::new();
-    let source = start_source(env, memory.clone(), &free_address(env).await, json!({}));
+    let source = start_source(env, memory.clone(), &free_address().to_string(), json!({}));
     (memory, source)
 }
 

@@ -71,7 +71,7 @@ async fn another_ledger_behind_the_next_agent_shows_once_and_a_start_forgets_not
     let memory = Memory::new();
     let stores: Arc<str> = "stores".into();
     memory.ledgers.says(&stores, vec![ledger(1, 10, Instant::now())]);
-    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let start = || Process::start(&env, directory.path(), &source.address);
 
     let mut first = start().await;
@@ -104,7 +104,7 @@ async fn an_older_copy_shows_and_a_collector_that_has_not_read_since_does_not() 
     let (memory, stores): (_, Arc<str>) = (Memory::new(), "stores".into());
     let long_ago = Instant::now();
     memory.ledgers.says(&stores, vec![ledger(1, 10, long_ago)]);
-    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let start = || Process::start(&env, directory.path(), &source.address);
     let mut first = start().await;
     first.knows(1, 10).await;

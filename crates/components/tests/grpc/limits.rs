@@ -18,7 +18,7 @@ fn large(sequence: u64) -> Taken {
 async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_limit_is_raised() {
     let env = env::real();
     let memory = Memory::new();
-    let address = free_address(&env).await;
+    let address = free_address().to_string();
     let small = start_source(&env, memory.clone(), &address, json!({ "message_max": "10KiB" }));
     let mut cx = BuildContext::alone("out", &std::env::temp_dir(), env.clone());
     cx.name = "out".into();

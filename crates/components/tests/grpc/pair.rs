@@ -24,11 +24,6 @@ pub(crate) struct Running {
     pub(crate) ended: JoinHandle<Result<(), SourceError>>,
 }
 
-/// A loopback address without a listener.
-pub(crate) async fn free_address(env: &Env) -> String {
-    env.net.listen("127.0.0.1:0").await.unwrap().local_address()
-}
-
 /// Starts a source at `address` with these settings in addition.
 pub(crate) fn start_source(
     env: &Env,

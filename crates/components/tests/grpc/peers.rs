@@ -88,7 +88,7 @@ pub(crate) fn put(sequence: u64) -> Put {
 pub(crate) async fn source(more: serde_json::Value) -> (Arc<Memory>, pair::Running) {
     let env = env::real();
     let memory = Memory::new();
-    let source = start_source(&env, memory.clone(), &free_address(&env).await, more);
+    let source = start_source(&env, memory.clone(), &free_address().to_string(), more);
     (memory, source)
 }
 

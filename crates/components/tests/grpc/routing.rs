@@ -15,7 +15,7 @@ use super::*;
 async fn member(cx: &BuildContext, routing: &str) -> (Arc<Memory>, pair::Running, Box<dyn Sink>) {
     let memory = Memory::new();
     *memory.routing.lock().unwrap() = Some(Routing::of(routing));
-    let address = free_address(&cx.env).await;
+    let address = free_address().to_string();
     let source = start_source(&cx.env, memory.clone(), &address, json!({}));
     let settings = json!({ "address": address, "resend_after": "300ms" });
     let sink = build::<aqueduct_components::sinks::grpc::Config>(&settings, cx).unwrap();

@@ -52,7 +52,7 @@ async fn refusal(env: &Env, address: &str, tls: Value) -> String {
 async fn batches_go_through_tls_and_a_new_certificate_takes_over_between_them() {
     let env = env::real();
     let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
-    let address = free_address(&env).await;
+    let address = free_address().to_string();
     let source = start_source(&env, memory.clone(), &address, guarded(folder.path()));
     let mut sink = open_sink(&env, &source.address, json!({ "tls": known() })).await;
     write(&mut *sink, 0..100).await;
@@ -80,7 +80,7 @@ async fn batches_go_through_tls_and_a_new_certificate_takes_over_between_them() 
 async fn agents_without_the_right_certificate_are_not_served_and_learn_why() {
     let env = env::real();
     let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
-    let address = free_address(&env).await;
+    let address = free_address().to_string();
     let source = start_source(&env, memory.clone(), &address, guarded(folder.path()));
     open_sink(&env, &address, json!({ "tls": known() })).await.close().await;
 
@@ -120,7 +120,7 @@ impl Names for Here {
 async fn what_is_looked_up_by_a_host_has_to_be_that_host() {
     let env = Env { names: std::sync::Arc::new(Here), ..env::real() };
     let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
-    let address = free_address(&env).await;
+    let address = free_address().to_string();
     let source = start_source(&env, memory.clone(), &address, guarded(folder.path()));
     let port = address.rsplit_once(':').unwrap().1;
     let mut tls = known();

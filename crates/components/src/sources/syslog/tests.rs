@@ -11,12 +11,13 @@ use pipeline::Intake;
 use pipeline::env::Stream;
 use pipeline::testkit::build;
 use serde_json::{Value, json};
+use support::loopback::free_address;
 use tokio::io::AsyncWriteExt;
 
 use super::*;
 use crate::sources::channels::Channels;
 use crate::sources::narrow::Narrow;
-use crate::sources::running::{Running, free_address};
+use crate::sources::running::Running;
 
 struct Fixture {
     running: Running,
@@ -25,7 +26,7 @@ struct Fixture {
 
 impl Fixture {
     async fn start(settings: Value, intake: Arc<dyn Intake>) -> Self {
-        let tcp = free_address().await;
+        let tcp = free_address().to_string();
         let udp = env::real().net.bind("127.0.0.1:0").await.unwrap().local_address();
         let listen = json!([format!("tcp://{tcp}"), format!("udp://{udp}")]);
         let running = Running::start_at::<Config>(tcp, settings, listen, intake).await;
