@@ -5,12 +5,13 @@
 use std::process::Command;
 
 /// What brings a store, a broker or a file format with it.
-const HEAVY: [&str; 10] = [
+const HEAVY: [&str; 11] = [
     "hdfs-native",
     "aqueduct-storage",
     "aqueduct-ledger",
     "aqueduct-components-expr",
     "aqueduct-components-hdfs",
+    "aqueduct-components-kafka",
     "aqueduct-components-parquet",
     "aqueduct-catalogue",
     "cel",

@@ -241,10 +241,7 @@ impl Kafka {
             record = record.headers(headers);
         }
         pending.begin();
-        producer.send(record).map_err(|code| {
-            pending.end();
-            code
-        })
+        producer.send(record).inspect_err(|_| pending.end())
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Gather {
     key: String,
     values: Vec<Option<String>>,
     /// Names and values of one event: empty between two, it keeps its memory.
-    headers: Vec<(&'static str, &'static str)>,
+    headers: Texts<'static>,
 }
 
 impl Gather {
@@ -105,13 +105,16 @@ impl Gather {
 }
 
 /// The same memory for what lives for another time.
-fn emptied<'a>(mut headers: Vec<(&str, &str)>) -> Vec<(&'a str, &'a str)> {
+fn emptied<'a>(mut headers: Texts<'_>) -> Texts<'a> {
     headers.clear();
     headers.into_iter().map(|_| ("", "")).collect()
 }
 
+/// Names and values.
+type Texts<'a> = Vec<(&'a str, &'a str)>;
+
 /// Headers and body of the one event; `None` if the bytes are not exactly that.
-fn whole<'a>(events: Events<'a>) -> Option<(Vec<(&'a str, &'a str)>, &'a [u8])> {
+fn whole<'a>(events: Events<'a>) -> Option<(Texts<'a>, &'a [u8])> {
     let mut found = None;
     let read = events.each(|Event { headers, body, .. }| {
         found = Some((headers.to_vec(), body));
