@@ -182,7 +182,8 @@ impl CollectorConfig {
         Self { dedupe: false, ..self }
     }
 
-    /// With these lines in the table of its sink.
+    /// With these lines in the table of its sink. Without `roll` among them files are open for a
+    /// second.
     pub fn with_sink_settings(self, lines: &str) -> Self {
         Self { sink_settings: lines.to_owned(), ..self }
     }
@@ -199,7 +200,9 @@ impl CollectorConfig {
         let output = output.expect("the program starts");
         assert!(output.status.success(), "--print-config: {output:?}");
         let mut text = String::from_utf8(output.stdout).expect("a configuration is UTF-8");
-        text = with_setting(&text, "[sinks.", "roll = { age_max = \"1s\" }");
+        if !self.sink_settings.contains("roll = ") {
+            text = with_setting(&text, "[sinks.", "roll = { age_max = \"1s\" }");
+        }
         text = with_setting(&text, "[sinks.", &self.sink_settings);
         if !self.dedupe {
             text = with_setting(&text, "[channels.", "dedupe = false");

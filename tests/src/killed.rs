@@ -10,8 +10,6 @@ use rand::prelude::*;
 use crate::agent::{Agent, CollectorConfig, wait_until_delivered};
 use crate::http;
 
-/// Kills of collectors, by turns.
-const KILLS: usize = 12;
 /// Logs between two of them.
 const LOGS: usize = 5;
 /// Lines of a log.
@@ -28,9 +26,10 @@ pub fn edge_channel(dir: &Path) -> PathBuf {
 }
 
 /// Writes logs into `dir`, from where an edge sends them to two collectors that store in `store`,
-/// with these lines of the sink's settings. Collectors are killed (-9) in turn and started again;
-/// logs come up to `pause_max` milliseconds after each other. Ends when all is delivered and
-/// every agent has stopped; answers what was written.
+/// with these lines of the sink's settings. Collectors are killed (-9) in turn, so many times in
+/// all, and started again; logs come up to `pause_max` milliseconds after each other, five of them
+/// before each kill. Ends when all is delivered and every agent has stopped; answers what was
+/// written.
 ///
 /// # Panics
 /// An agent does not do its part in time.
@@ -39,7 +38,7 @@ pub fn collectors_are_killed(
     store: &str,
     sink_settings: &str,
     rng: &mut impl Rng,
-    pause_max: u64,
+    (kills, pause_max): (usize, u64),
 ) -> Vec<u8> {
     let listens = [http::free_address(), http::free_address()];
     let collector = |(name, listen): (&str, &std::net::SocketAddr)| {
@@ -59,7 +58,7 @@ pub fn collectors_are_killed(
     edge.start();
 
     let mut written = Vec::new();
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         for part in 0..LOGS {
             let name = format!("{kill}-{part}");
             let text: String = (0..LINES).map(|line| format!("{name} {line}\n")).collect();

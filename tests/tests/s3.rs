@@ -17,6 +17,8 @@ use aqueduct_tests::reconcile::{compare, proved, verify};
 use aqueduct_tests::s3::{BUCKET, S3};
 use aqueduct_tests::seed;
 
+/// Kills of collectors, by turns.
+const KILLS: usize = 12;
 /// Longest time between two logs, in milliseconds; a collector is killed after five of them.
 const PAUSE_MAX: u64 = 500;
 
@@ -32,7 +34,7 @@ fn collectors_that_are_killed_store_each_line_once_in_a_bucket() {
         server.endpoint()
     );
     let (began, mut rng) = (Instant::now(), seed::rng("s3"));
-    let written = collectors_are_killed(dir, &store, &settings, &mut rng, PAUSE_MAX);
+    let written = collectors_are_killed(dir, &store, &settings, &mut rng, (KILLS, PAUSE_MAX));
 
     let keys = server.keys("in/20");
     let stored: String = keys.iter().map(|key| server.read(key)).collect();

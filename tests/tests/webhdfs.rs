@@ -19,6 +19,8 @@ use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::seed;
 use rand::prelude::*;
 
+/// Kills of collectors, by turns.
+const KILLS: usize = 12;
 /// Longest time between two logs, in milliseconds: a collector lives for about five of them, and
 /// has to commit in that time.
 const PAUSE_MAX: u64 = 800;
@@ -31,7 +33,7 @@ fn collectors_that_are_killed_store_each_line_once_by_http() {
     let (mut rng, began) = (seed::rng("webhdfs"), Instant::now());
     let path = format!("/webhdfs-{:x}/%Y-%m-%d", rng.random::<u64>());
     let store = format!("webhdfs://{}{path}", hdfs.web_address());
-    let written = collectors_are_killed(dir, &store, "", &mut rng, PAUSE_MAX);
+    let written = collectors_are_killed(dir, &store, "", &mut rng, (KILLS, PAUSE_MAX));
 
     let prefix = path.split('%').next().unwrap_or_default();
     let pattern = format!("{prefix}20*/*.log");

@@ -1,6 +1,6 @@
 //! The admin listener: the live page, `/metrics` (Prometheus text), `/status` (JSON), `/livez`,
-//! `/readyz`. Read only. A second one, with Flume's page of counters alone, is for monitors made
-//! for Flume.
+//! `/readyz`, and `POST /reload`. All but that one read only. A second one, with Flume's page of
+//! counters alone, is for monitors made for Flume.
 //!
 //! ```text
 //!   accept ─► TLS ─► Guests (a place) ─► routes: Host? method? token? ─► Pages ─► an answer
@@ -15,6 +15,7 @@ mod guard;
 mod guests;
 mod letters;
 mod pages;
+mod reload;
 mod routes;
 mod site;
 
@@ -39,7 +40,6 @@ use tracing::{debug, warn};
 
 use crate::RunError;
 pub(crate) use configuration::Configuration;
-pub use configuration::Reread;
 use guard::Guard;
 use guests::{Guests, Watched};
 pub(crate) use pages::{Live, Pages};

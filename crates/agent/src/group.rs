@@ -55,7 +55,8 @@ use member::{Event, Handle, Shared};
 pub(crate) use parts::{GroupParts, NamedSink};
 use tally::Tally;
 use turning::Outlet;
-pub(crate) use view::{GroupView, MemberPart, Outflow, OutflowPart, Question};
+use view::Outflow;
+pub(crate) use view::{GroupView, MemberPart, OutflowPart, Passed, Question};
 
 /// The type of every sink that has a seat.
 const DISCOVERED: &str = "grpc";
@@ -81,7 +82,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         Member { handle, seat, open: false, in_hand: BTreeSet::new(), standing: shown, board }
     });
     let members: Vec<Member> = members.collect();
-    let outflow = Outflow::new(members.len(), Instant::now());
+    let outflow = Outflow::new(members.len(), Instant::now(), parts.passed);
     let mut group = Group {
         members,
         take: parts.channel.begin_take(&parts.name),

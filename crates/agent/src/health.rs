@@ -236,19 +236,37 @@ impl Health {
         Standing { role, name: name.clone(), bulletin, clock, state }
     }
 
-    /// One more source, not open yet. All are added before the first one runs.
+    /// One more source, not open yet, or another one in the place of that of its name. Those of a
+    /// start are added before the first one runs.
     pub(crate) fn add_source(&self, name: &Arc<str>) -> Standing {
         let standing = self.standing("source", name, Phase::Starting);
-        self.parts().sources.push(standing.clone());
+        place(&mut self.parts().sources, standing.clone());
         standing
     }
 
-    /// One more sink, not open yet; or a free place for one that is looked up.
+    /// One more sink, not open yet, or a free place for one that is looked up; or another one in
+    /// the place of that of its name.
     pub(crate) fn add_sink(&self, name: &Arc<str>, is_present: bool) -> Standing {
         let phase = if is_present { Phase::Starting } else { Phase::Absent };
         let standing = self.standing("sink", name, phase);
-        self.parts().sinks.push(standing.clone());
+        place(&mut self.parts().sinks, standing.clone());
         standing
+    }
+
+    /// There is no such source any more.
+    pub(crate) fn forget_source(&self, name: &str, metrics: &Metrics) {
+        self.parts().sources.retain(|source| &*source.name != name);
+        let label = SourceLabel { source: name.to_owned() };
+        metrics.source_up.remove(&label);
+        metrics.source_failing_since.remove(&label);
+    }
+
+    /// There is no such sink any more.
+    pub(crate) fn forget_sink(&self, name: &str, metrics: &Metrics) {
+        self.parts().sinks.retain(|sink| &*sink.name != name);
+        let label = SinkLabel { sink: name.to_owned() };
+        metrics.sink_up.remove(&label);
+        metrics.sink_failing_since.remove(&label);
     }
 
     /// This source is open. Says so in the log where that is news: it had failed, or it is the last
@@ -310,6 +328,14 @@ impl Health {
             metrics.sink_up.get_or_create(&label).set(up);
             metrics.sink_failing_since.get_or_create(&label).set(since);
         }
+    }
+}
+
+/// Puts it in the place of the one of its name, or at the end.
+fn place(all: &mut Vec<Standing>, standing: Standing) {
+    match all.iter_mut().find(|known| known.name == standing.name) {
+        Some(known) => *known = standing,
+        None => all.push(standing),
     }
 }
 

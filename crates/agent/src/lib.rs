@@ -21,6 +21,7 @@ mod intake;
 mod limits;
 mod opening;
 mod parts;
+mod reload;
 mod resources;
 mod routing;
 mod running;
@@ -46,12 +47,13 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-pub use admin::Reread;
 use admin::{Configuration, Listeners, Live, Pages};
 pub use data_dir::DataDir;
 use dead_letters::DeadLetters;
 use group::NamedSink;
 use health::Health;
+pub use reload::Reread;
+use reload::{Reloader, Reloads};
 use running::{Running, Surroundings};
 use topology::{BuiltGroup, Topology};
 
@@ -179,8 +181,12 @@ fn named_sinks<'a>(
     names.into_iter().zip(group.sinks.iter().filter(is_first))
 }
 
+/// The signal that asks for a reload.
+const RELOAD: &str = "SIGHUP";
+
 /// Runs `plan` until a signal stops it, or something does that needs a person. `reread` reads again
-/// what the plan was read from, so that the live page shows whether that has changed.
+/// what the plan was read from: for a reload, and for the live page, which shows whether it has
+/// changed.
 ///
 /// # Errors
 /// Nothing was started, or the agent had to stop by itself, or a second signal cut the stop short.
@@ -194,8 +200,9 @@ pub async fn run(
     run_until(plan, catalogue, env, reread, signals.into_stream()).await
 }
 
-/// [`run`], with the names of the signals from elsewhere: the first one asks the agent to stop, the
-/// second one to stop at once. When the stream ends, no signal comes any more.
+/// [`run`], with the names of the signals from elsewhere: `SIGHUP` asks for a reload; of others the
+/// first one asks the agent to stop, the second one to stop at once. When the stream ends, no
+/// signal comes any more.
 ///
 /// # Errors
 /// As [`run`].
@@ -211,30 +218,47 @@ pub async fn run_until(
     let topology = Topology::build(&plan, catalogue, &env, &metrics)?;
     scrape::version(&metrics);
     let grace = plan.agent.grace;
-    let configuration = Configuration { plan, catalogue, reread };
-    let agent = tokio::select! {
-        biased;
-        // The recovery of a large channel takes a while.
-        Some(signal) = signals.next() => {
-            info!(signal, "stopped before the start was over");
-            return Ok(());
+    let configuration = Arc::new(Configuration::new(plan, catalogue, reread));
+    let started = {
+        let mut starting = pin!(Agent::start(configuration, topology, &env, metrics));
+        loop {
+            tokio::select! {
+                biased;
+                // The recovery of a large channel takes a while.
+                Some(signal) = signals.next() => {
+                    if signal == RELOAD {
+                        info!(signal, "ignored: the configuration was just read");
+                        continue;
+                    }
+                    info!(signal, "stopped before the start was over");
+                    return Ok(());
+                }
+                started = &mut starting => break started,
+            }
         }
-        started = Agent::start(configuration, topology, &env, metrics) => started?,
     };
-    let reason = tokio::select! {
-        biased;
-        Some(signal) = signals.next() => {
-            info!(
-                signal, grace_seconds = grace.as_secs_f64(),
-                "stopping; a second signal stops at once",
-            );
-            Ok(())
+    let agent = started?;
+    let reason = loop {
+        tokio::select! {
+            biased;
+            Some(signal) = signals.next() => {
+                if signal == RELOAD {
+                    agent.reloads.ask(RELOAD);
+                    continue;
+                }
+                info!(
+                    signal, grace_seconds = grace.as_secs_f64(),
+                    "stopping; a second signal stops at once",
+                );
+                break Ok(());
+            }
+            failure = agent.failure.cancelled_with() => break Err(failure),
         }
-        failure = agent.failure.cancelled_with() => Err(failure),
     };
+    let again = async { while signals.next().await == Some(RELOAD) {} };
     tokio::select! {
         biased;
-        _ = signals.next() => return Err(RunError::Interrupted),
+        () = again => return Err(RunError::Interrupted),
         () = agent.stop(grace) => {}
     }
     info!("stopped");
@@ -252,18 +276,21 @@ struct Agent {
     limits: JoinHandle<Option<()>>,
     dead_letters: Arc<DeadLetters>,
     failure: stop::Failure,
+    reloads: Reloads,
+    /// Serves them.
+    reloader: Option<JoinHandle<()>>,
     admin: Listeners,
     _data_dir: DataDir,
 }
 
 impl Agent {
     async fn start(
-        configuration: Configuration,
+        configuration: Arc<Configuration>,
         topology: Topology,
         env: &Env,
         metrics: Metrics,
     ) -> Result<Self, RunError> {
-        let plan = &configuration.plan;
+        let plan = configuration.plan();
         let (started, started_ms) = (Instant::now(), unix_millis(env.clock.now()));
         let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
         limits::recall(&topology.limits(), &plan.agent.data_dir, env);
@@ -280,35 +307,46 @@ impl Agent {
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
         let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());
         let stopping = CancellationToken::new();
-        let limits = limits::keep(topology.limits(), &plan.agent.data_dir, env);
-        let limits = tokio::spawn(stopping.clone().run_until_cancelled_owned(limits));
-        let running = Running::start(
-            topology,
-            &Surroundings {
-                plan,
-                env,
-                metrics: &metrics,
-                health: &health,
-                dead_letters: &letters,
-                failure: &failure,
-            },
-        );
+        let limits = limits::Followed::new(topology.limits());
+        let keeper = limits::keep(limits.clone(), &plan.agent.data_dir, env);
+        let keeper = tokio::spawn(stopping.clone().run_until_cancelled_owned(keeper));
+        let around = Surroundings {
+            grace: plan.agent.grace,
+            env: env.clone(),
+            metrics: metrics.clone(),
+            health: health.clone(),
+            dead_letters: letters.clone(),
+            failure: failure.clone(),
+        };
+        let running = Arc::new(Running::start(topology, &around));
+        let reloader = configuration.reread.clone().map(|reread| Reloader {
+            reread,
+            configuration: configuration.clone(),
+            around,
+            running: running.clone(),
+            stopping: stopping.clone(),
+            limits,
+        });
+        let (reloads, reloader) = Reloads::start(reloader);
         let late = tokio::spawn(late.open(stopping.clone(), failure.clone()));
         let mut agent = Self {
-            running: Arc::new(running),
+            running,
             stopping,
             late,
-            limits,
+            limits: keeper,
             dead_letters: letters,
             failure,
+            reloads,
+            reloader,
             admin,
             _data_dir: data_dir,
         };
         agent.admin.serve(&Arc::new(Pages {
-            agent: configuration.plan.agent.name.clone(),
+            agent: plan.agent.name.clone(),
             started,
             started_ms,
             running: agent.running.clone(),
+            reloads: agent.reloads.clone(),
             dead_letters: agent.dead_letters.clone(),
             health,
             metrics,
@@ -325,6 +363,10 @@ impl Agent {
         self.stopping.cancel();
         // It ends after a try at most. A channel that it has opened is closed with the others.
         let _ = self.late.await;
+        // It ends after a step at most, each of which is bounded by the grace.
+        if let Some(reloader) = self.reloader {
+            let _ = reloader.await;
+        }
         self.running.stop(grace).await;
         // It has ended: it was asked to stop, and each of its writes is short.
         let _ = self.limits.await;

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::select_all;
 use peers::LimitBoard;
@@ -23,6 +23,7 @@ use pipeline::Env;
 use pipeline::env::{Disk, small_file};
 use serde::{Deserialize, Serialize};
 use support::failure_log::FailureLog;
+use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, sleep};
 use tracing::warn;
 use xxhash_rust::xxh3::xxh3_64;
@@ -38,6 +39,43 @@ const RETRY: Duration = Duration::from_secs(30);
 
 /// The board of each channel, by the channel's name.
 pub(crate) type Boards = Vec<(Arc<str>, LimitBoard)>;
+
+/// The boards of the channels that there are now. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Followed {
+    boards: Arc<Mutex<Boards>>,
+    /// For the one that keeps the file.
+    changed: Arc<Notify>,
+}
+
+impl Followed {
+    pub(crate) fn new(boards: Boards) -> Self {
+        Self { boards: Arc::new(Mutex::new(boards)), changed: Arc::default() }
+    }
+
+    /// There are other channels now.
+    pub(crate) fn exchange(&self, boards: Boards) {
+        // Each change is whole.
+        *self.boards.lock().unwrap_or_else(PoisonError::into_inner) = boards;
+        self.changed.notify_one();
+    }
+
+    fn boards(&self) -> Boards {
+        self.boards.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until a limit may have changed, or the channels have.
+    async fn changed(&self) {
+        let boards = self.boards();
+        // An agent without channels does not run.
+        let limits = select_all(boards.iter().map(|(_, board)| Box::pin(board.changed())));
+        tokio::select! {
+            biased;
+            () = self.changed.notified() => {}
+            _ = limits => {}
+        }
+    }
+}
 
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 struct Content {
@@ -137,22 +175,20 @@ pub(crate) fn recall(boards: &Boards, data_dir: &Path, env: &Env) {
 
 /// Keeps the file up to date, for ever.
 pub(crate) fn keep(
-    boards: Boards,
+    boards: Followed,
     data_dir: &Path,
     env: &Env,
 ) -> impl Future<Output = ()> + Send + use<> {
     keep_file(boards, data_dir.join(FILE), env.clone())
 }
 
-async fn keep_file(boards: Boards, path: PathBuf, env: Env) {
+async fn keep_file(boards: Followed, path: PathBuf, env: Env) {
     let mut trouble = FailureLog::default();
     let mut stands = read(&*env.disk, &path).ok().flatten().unwrap_or_default();
     loop {
-        let content = Content::of(&boards);
+        let content = Content::of(&boards.boards());
         if content == stands {
-            // An agent without channels does not run.
-            let changes = boards.iter().map(|(_, board)| Box::pin(board.changed()));
-            select_all(changes).await;
+            boards.changed().await;
             continue;
         }
         let (disk, at) = (env.disk.clone(), path.clone());
@@ -210,7 +246,7 @@ mod tests {
         let before = boards();
         recall(&before, dir.path(), &env);
         assert!(before.iter().all(|(_, board)| board.smallest().is_none()), "there is no file yet");
-        let keeping = tokio::spawn(keep(before.clone(), dir.path(), &env));
+        let keeping = tokio::spawn(keep(Followed::new(before.clone()), dir.path(), &env));
         before[0].1.named(&"a:1".into(), Some(relay));
         before[0].1.named(&"b:2".into(), Some(PeerLimit::of(1 << 20)));
         before[1].1.named(&"b:2".into(), Some(PeerLimit::of(7)));
@@ -247,7 +283,7 @@ mod tests {
         file.set_len(0).unwrap();
         let after = boards();
         after[0].1.named(&"a:1".into(), Some(PeerLimit::of(512)));
-        let keeping = tokio::spawn(keep(after, dir.path(), &env));
+        let keeping = tokio::spawn(keep(Followed::new(after), dir.path(), &env));
         until(|| read(&*env.disk, &path).unwrap().is_some_and(|it| it == content)).await;
         keeping.abort();
     }

@@ -115,15 +115,7 @@ pub(crate) struct LateChannels(Vec<Late>);
 pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<LateChannels, RunError> {
     let (mut opened, mut late) = (Vec::new(), Vec::new());
     for built in channels {
-        built.channel.warnings().iter().for_each(|warning| warn!("{warning}"));
-        let mut one = Late {
-            name: built.name.clone(),
-            consumers: built.consumers.clone(),
-            channel: built.channel.clone(),
-            floors: built.boards.floors.clone(),
-            opened: built.boards.opened.clone(),
-            trouble: FailureLog::default(),
-        };
+        let mut one = Late::of(built);
         match one.open().await? {
             true => opened.push(one),
             false => late.push(one),
@@ -138,7 +130,32 @@ pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<LateChann
     Ok(LateChannels(late))
 }
 
+/// Opens a channel that a reload has added, and registers its groups.
+///
+/// # Errors
+/// It cannot be opened, or the disk has no room for it.
+pub(crate) async fn open_channel(built: &BuiltChannel) -> Result<(), ChannelError> {
+    let one = Late::of(built);
+    one.channel.open().await?;
+    one.channel.register(&one.consumers).await?;
+    one.floors.begin_lives([&one.channel].into_iter());
+    one.has_opened();
+    Ok(())
+}
+
 impl Late {
+    fn of(built: &BuiltChannel) -> Self {
+        built.channel.warnings().iter().for_each(|warning| warn!("{warning}"));
+        Self {
+            name: built.name.clone(),
+            consumers: built.consumers.clone(),
+            channel: built.channel.clone(),
+            floors: built.boards.floors.clone(),
+            opened: built.boards.opened.clone(),
+            trouble: FailureLog::default(),
+        }
+    }
+
     /// Tries to open it; `false`: the disk has no room.
     async fn open(&mut self) -> Result<bool, ChannelError> {
         let error = match self.channel.open().await {

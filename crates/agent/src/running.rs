@@ -9,29 +9,30 @@
 //! A handle is all that the rest of the agent knows of a component: it is stopped by it, compared
 //! by its digest, and asked for its state. Components of a stage stop together, within one grace.
 
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::sync::Arc;
+mod prepared;
 
-use config::Plan;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock};
+
 use futures::future::join_all;
-use metrics::Metrics;
 use peers::SenderBoard;
-use pipeline::{Channel, ChannelStatus, Env, Guarantee};
+use pipeline::{Channel, ChannelStatus, Guarantee, Routing};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Duration, timeout, timeout_at};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use crate::boards::Boards;
-use crate::dead_letters::DeadLetters;
-use crate::group::{self, GroupParts, GroupView, Question};
-use crate::health::{Health, Standing};
+use crate::chain;
+use crate::group::{GroupView, Passed, Question};
+use crate::health::Standing;
 use crate::intake::AgentIntake;
 use crate::opening::{NotOpen, Opened};
-use crate::topology::{BuiltGroup, BuiltSource, Topology};
-use crate::{chain, source, stop};
+use crate::status::Conservation;
+use crate::topology::{BuiltChannel, Topology};
+pub(crate) use prepared::{Prepared, Surroundings};
 
 /// Questions that wait for a group; each is answered in a moment.
 const QUESTIONS_MAX: usize = 16;
@@ -39,15 +40,35 @@ const QUESTIONS_MAX: usize = 16;
 /// A group that does not answer for so long is busy.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// All handles.
+/// All handles, which a reload exchanges one by one.
 #[derive(Default)]
 pub(crate) struct Running {
+    parts: RwLock<Arc<Parts>>,
+}
+
+/// The handles at one moment.
+#[derive(Clone, Default)]
+pub(crate) struct Parts {
     /// Where events enter.
-    pub(crate) sources: BTreeMap<Arc<str>, SourceHandle>,
+    pub(crate) sources: BTreeMap<Arc<str>, Arc<SourceHandle>>,
     /// What holds them.
-    pub(crate) channels: BTreeMap<Arc<str>, ChannelHandle>,
+    pub(crate) channels: BTreeMap<Arc<str>, Arc<ChannelHandle>>,
     /// Where they leave.
-    pub(crate) groups: BTreeMap<Arc<str>, GroupHandle>,
+    pub(crate) groups: BTreeMap<Arc<str>, Arc<GroupHandle>>,
+    /// What sources and channels have done that are not here any more.
+    pub(crate) past: Conservation,
+    /// Channels that are not named any more: what they have dropped still counts.
+    pub(crate) gone: BTreeSet<Arc<str>>,
+    /// Those of them that hold batches on disk, and how many events.
+    pub(crate) left_behind: BTreeMap<Arc<str>, u64>,
+}
+
+/// What has no handle any more.
+pub(crate) struct Gone {
+    /// Names of sources.
+    pub(crate) sources: Vec<Arc<str>>,
+    /// Names of groups, with those of their members.
+    pub(crate) groups: Vec<(Arc<str>, Vec<Arc<str>>)>,
 }
 
 /// The tasks of one component, which stop together.
@@ -72,6 +93,11 @@ impl Tasks {
     fn have_ended(&self) -> bool {
         self.tasks.is_closed() && self.tasks.is_empty()
     }
+
+    /// Their end, for what may begin only after it.
+    fn ended(&self) -> TaskTracker {
+        self.tasks.clone()
+    }
 }
 
 /// A source that runs.
@@ -80,6 +106,13 @@ pub(crate) struct SourceHandle {
     pub(crate) kind: String,
     /// Of its configuration.
     pub(crate) digest: u64,
+    /// Of what its batches are called and where they are sent, which follows from the groups behind
+    /// its channels.
+    pub(crate) wiring: Wiring,
+    /// Channels that it feeds, the optional ones too.
+    pub(crate) channels: Vec<Arc<str>>,
+    /// When it was started.
+    pub(crate) since: Instant,
     /// What it promises.
     pub(crate) guarantee: Guarantee,
     /// Its way into its channels.
@@ -91,7 +124,17 @@ pub(crate) struct SourceHandle {
     tasks: Tasks,
 }
 
+/// How a source calls its batches and where it sends them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Wiring {
+    /// Channels that name their parts of a batch.
+    pub(crate) naming: BTreeSet<String>,
+    /// How its batches are sent into datasets.
+    pub(crate) routing: Option<Routing>,
+}
+
 /// A channel. Of one that is not open only its handle can be asked.
+#[derive(Clone)]
 pub(crate) struct ChannelHandle {
     /// Its type.
     pub(crate) kind: String,
@@ -103,6 +146,8 @@ pub(crate) struct ChannelHandle {
     pub(crate) boards: Boards,
     /// Names of the groups that take from it.
     pub(crate) consumers: Vec<Arc<str>>,
+    /// When it was started.
+    pub(crate) since: Instant,
 }
 
 impl ChannelHandle {
@@ -130,6 +175,12 @@ pub(crate) struct GroupHandle {
     pub(crate) channel: Arc<str>,
     /// Type and promise of each member's sink, in the order of the group.
     pub(crate) sinks: Vec<(String, Guarantee)>,
+    /// Names of these members.
+    pub(crate) members: Vec<Arc<str>>,
+    /// When it was started.
+    pub(crate) since: Instant,
+    /// What has left the channel by it, over its restarts.
+    pub(crate) passed: Arc<Passed>,
     /// Whether that channel is open: the group begins then.
     opened: Opened,
     questions: mpsc::Sender<Question>,
@@ -148,7 +199,19 @@ pub(crate) enum Answer {
     Ended,
 }
 
+impl SourceHandle {
+    /// Whether it was asked to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.tasks.stop.is_cancelled()
+    }
+}
+
 impl GroupHandle {
+    /// Whether it was asked to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.tasks.stop.is_cancelled()
+    }
+
     /// Asks the group what it is doing.
     pub(crate) async fn ask(&self) -> Answer {
         if let Some(why) = self.opened.why_not() {
@@ -166,36 +229,13 @@ impl GroupHandle {
     }
 }
 
-/// What every component of an agent is started with.
-pub(crate) struct Surroundings<'a> {
-    /// What is to run.
-    pub(crate) plan: &'a Plan,
-    /// The world.
-    pub(crate) env: &'a Env,
-    /// What is counted with.
-    pub(crate) metrics: &'a Metrics,
-    /// Where it is shown what works.
-    pub(crate) health: &'a Health,
-    /// Where events go that can never be delivered.
-    pub(crate) dead_letters: &'a Arc<DeadLetters>,
-    /// Raised by a source that can do nothing until an operator acts.
-    pub(crate) failure: &'a stop::Failure,
-}
-
 impl Running {
     /// Starts the groups, then the sources; each begins when its channels are open.
-    pub(crate) fn start(mut topology: Topology, around: &Surroundings<'_>) -> Self {
-        let channels = topology.channels.iter().map(|built| {
-            let handle = ChannelHandle {
-                kind: built.kind.clone(),
-                digest: built.digest,
-                channel: built.channel.clone(),
-                boards: built.boards.clone(),
-                consumers: built.consumers.clone(),
-            };
-            (built.name.clone(), handle)
-        });
-        let mut running = Self { channels: channels.collect(), ..Self::default() };
+    pub(crate) fn start(mut topology: Topology, around: &Surroundings) -> Self {
+        let running = Self::default();
+        for built in &topology.channels {
+            running.add_channel(built);
+        }
         for group in std::mem::take(&mut topology.groups) {
             running.start_group(group, around);
         }
@@ -203,99 +243,92 @@ impl Running {
         let sources = std::mem::take(&mut topology.sources).into_iter();
         let sources = sources.map(|source| (around.health.add_source(&source.name), source));
         for (standing, source) in sources.collect::<Vec<_>>() {
-            running.start_source(source, standing, &topology, around);
+            running.run_source(Prepared::new(source, &topology, standing, around), false);
         }
         running
     }
 
-    fn start_group(&mut self, built: BuiltGroup, around: &Surroundings<'_>) {
-        let channel = &self.channels[&*built.channel];
-        let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
-        let channel_name: Arc<str> = built.channel.into();
-        let sinks = built.sinks.iter();
-        let handle = GroupHandle {
-            digest: built.digest,
-            processor: built.kind,
-            channel: channel_name.clone(),
-            sinks: sinks.map(|named| (named.kind.clone(), named.sink.guarantee())).collect(),
-            opened: channel.boards.opened.clone(),
-            questions,
-            tasks: Tasks::default(),
-        };
-        let parts = GroupParts {
-            name: built.name.clone(),
-            channel: channel.channel.clone(),
-            outlet: channel.boards.outlet.clone(),
-            channel_name,
-            dead_letters: around.dead_letters.clone(),
-            processor: built.processor,
-            sinks: built.sinks,
-            metrics: around.metrics.clone(),
-            env: around.env.clone(),
-            health: around.health.clone(),
-            questions: asked,
-        };
-        let (stop, opened) = (handle.tasks.stop.clone(), handle.opened.clone());
-        let grace = around.plan.agent.grace;
-        handle.tasks.spawn(async move {
-            if stop.run_until_cancelled(opened.wait()).await.is_some() {
-                group::run(parts, stop, grace).await;
-            }
-        });
-        self.groups.insert(built.name, handle);
+    /// With these handles.
+    #[cfg(test)]
+    pub(crate) fn of(parts: Parts) -> Self {
+        Self { parts: RwLock::new(Arc::new(parts)) }
     }
 
-    fn start_source(
-        &mut self,
-        built: BuiltSource,
-        standing: Standing,
-        topology: &Topology,
-        around: &Surroundings<'_>,
-    ) {
-        let intake = Arc::new(AgentIntake::new(
-            built.name.clone(),
-            (built.interceptors, built.selector),
-            around.dead_letters.clone(),
-            (
-                topology.fed(&built.required, &built.naming),
-                topology.fed(&built.optional, &built.naming),
-            ),
-            built.routing,
-            around.metrics.clone(),
-        ));
-        let handle = SourceHandle {
-            kind: built.kind,
+    /// The handles as they are now.
+    pub(crate) fn parts(&self) -> Arc<Parts> {
+        // Each change is whole.
+        self.parts.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the handles; readers see all of it or nothing.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Parts) -> T) -> T {
+        let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut parts))
+    }
+
+    /// Adds the handle of a channel.
+    pub(crate) fn add_channel(&self, built: &BuiltChannel) {
+        let handle = ChannelHandle {
+            kind: built.kind.clone(),
             digest: built.digest,
-            guarantee: built.source.guarantee(),
-            intake: intake.clone(),
-            standing: standing.clone(),
-            senders: built.senders,
-            tasks: Tasks::default(),
+            channel: built.channel.clone(),
+            boards: built.boards.clone(),
+            consumers: built.consumers.clone(),
+            since: Instant::now(),
         };
-        let stop = handle.tasks.stop.clone();
-        handle.tasks.spawn(intake.clone().agree_on_committed(stop.clone()));
-        let runner = source::Runner {
-            name: built.name.clone(),
-            intake,
-            env: around.env.clone(),
-            failure: around.failure.clone(),
-            standing,
-            health: around.health.clone(),
-            metrics: around.metrics.clone(),
-        };
-        handle.tasks.spawn(runner.run(built.source, stop));
-        self.sources.insert(built.name, handle);
+        self.change(|parts| {
+            parts.gone.remove(&built.name);
+            parts.left_behind.remove(&built.name);
+            parts.channels.insert(built.name.clone(), Arc::new(handle));
+        });
+    }
+
+    /// Runs a source: it begins when that of its name, if it was here, has ended.
+    pub(crate) fn run_source(&self, source: Prepared, is_open: bool) {
+        let old = self.parts().sources.get(source.name()).map(|old| old.tasks.ended());
+        let (name, handle) = source.run(is_open, old);
+        self.change(|parts| {
+            if let Some(old) = parts.sources.insert(name, Arc::new(handle)) {
+                old.intake.flow().add_to(&mut parts.past);
+            }
+        });
+    }
+
+    /// Whether no source of this name runs.
+    pub(crate) fn has_stopped(&self, source: &str) -> bool {
+        self.parts().sources.get(source).is_none_or(|handle| handle.tasks.have_ended())
+    }
+
+    /// Says on the boards which channels the agent has.
+    pub(crate) fn know_channels(&self) {
+        let parts = self.parts();
+        if let Some(first) = parts.channels.values().next() {
+            let channels = parts.channels.values().map(|handle| &handle.channel);
+            first.boards.floors.know_channels(channels, !parts.left_behind.is_empty());
+        }
+    }
+
+    /// Takes away the handles of what was stopped and has no successor.
+    pub(crate) fn forget_stopped(&self) -> Gone {
+        self.change(|parts| {
+            let sources: Vec<_> =
+                parts.sources.extract_if(.., |_, handle| handle.is_stopped()).collect();
+            for (_, handle) in &sources {
+                handle.intake.flow().add_to(&mut parts.past);
+            }
+            let groups = parts.groups.extract_if(.., |_, handle| handle.is_stopped());
+            let groups = groups.map(|(name, handle)| (name, handle.members.clone())).collect();
+            Gone { sources: sources.into_iter().map(|(name, _)| name).collect(), groups }
+        })
     }
 
     /// Stops the sources within the grace, then the groups, then closes the channels; what is not
     /// settled when the grace is over stays in the channels.
     pub(crate) async fn stop(&self, grace: Duration) {
-        let sources = self.sources.iter().map(|(name, handle)| (name, &handle.tasks));
-        end("source", sources, grace).await;
-        // A group keeps to the grace by itself; its sinks close within moments after it.
-        let groups = self.groups.iter().map(|(name, handle)| (name, &handle.tasks));
-        end("sink group", groups, grace + Duration::from_secs(5)).await;
-        for (channel, handle) in &self.channels {
+        let parts = self.parts();
+        end_sources(parts.sources.iter(), grace).await;
+        end_groups(parts.groups.iter(), grace).await;
+        for (channel, handle) in &parts.channels {
             let Some(opened) = handle.opened() else { continue };
             if let Err(cause) = opened.close().await {
                 error!(%channel, error = %chain(&cause), "channel did not close cleanly");
@@ -304,14 +337,32 @@ impl Running {
     }
 }
 
+/// Asks these sources to stop and waits for them, at most for `grace`.
+pub(crate) async fn end_sources<'a>(
+    sources: impl Iterator<Item = (&'a Arc<str>, &'a Arc<SourceHandle>)> + Clone,
+    grace: Duration,
+) {
+    end("source", sources.map(|(name, handle)| (name, &handle.tasks)), grace).await;
+}
+
+/// Asks these groups to stop and waits for them. A group keeps to the grace by itself; its sinks
+/// close within moments after it.
+pub(crate) async fn end_groups<'a>(
+    groups: impl Iterator<Item = (&'a Arc<str>, &'a Arc<GroupHandle>)> + Clone,
+    grace: Duration,
+) {
+    let groups = groups.map(|(name, handle)| (name, &handle.tasks));
+    end("sink group", groups, grace + Duration::from_secs(5)).await;
+}
+
 /// Asks all of these to stop and waits for them, at most for `grace`.
-async fn end(
+async fn end<'a>(
     role: &str,
-    handles: impl Iterator<Item = (&Arc<str>, &Tasks)> + Clone,
+    handles: impl Iterator<Item = (&'a Arc<str>, &'a Tasks)> + Clone,
     grace: Duration,
 ) {
     handles.clone().for_each(|(_, tasks)| tasks.ask());
-    let deadline = tokio::time::Instant::now() + grace;
+    let deadline = Instant::now() + grace;
     let all = join_all(handles.clone().map(|(_, tasks)| tasks.tasks.wait()));
     if timeout_at(deadline, all).await.is_err() {
         for (name, _) in handles.filter(|(_, tasks)| !tasks.have_ended()) {

@@ -1,7 +1,7 @@
 //! Metrics that are looked up when they are asked for: what the channels hold, what the process
 //! uses.
 
-use metrics::{ChannelLabel, Metrics, VersionLabel};
+use metrics::{ChannelLabel, GroupLabel, Metrics, VersionLabel};
 use pipeline::{ChannelStatus, Env};
 
 use crate::cli::stderr;
@@ -31,6 +31,24 @@ pub(crate) fn channels<'a>(
         let oldest = status.oldest_uncommitted.unwrap_or_default();
         metrics.channel_oldest.get_or_create(&label).set(oldest.as_secs_f64());
     }
+}
+
+/// There is no such channel any more: what it held is not shown.
+pub(crate) fn forget_channel(metrics: &Metrics, name: &str) {
+    let label = ChannelLabel { channel: name.to_owned() };
+    metrics.channel_events.remove(&label);
+    metrics.channel_bytes.remove(&label);
+    metrics.channel_capacity.remove(&label);
+    metrics.channel_reserve.remove(&label);
+    metrics.channel_intake_stopped.remove(&label);
+    metrics.channel_until_full.remove(&label);
+    metrics.channel_in_flight.remove(&label);
+    metrics.channel_oldest.remove(&label);
+}
+
+/// There is no such group any more.
+pub(crate) fn forget_group(metrics: &Metrics, name: &str) {
+    metrics.group_unable_since.remove(&GroupLabel { group: name.to_owned() });
 }
 
 /// Brings up to date what the process uses.

@@ -48,8 +48,25 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// Runs `source` until `stop`.
-    pub(crate) async fn run(self, mut source: Box<dyn Source>, stop: CancellationToken) {
+    /// Opens `source`, once.
+    ///
+    /// # Errors
+    /// It cannot be opened; nothing is held.
+    pub(crate) async fn open(
+        &self,
+        source: &mut dyn Source,
+        stop: &CancellationToken,
+    ) -> Result<(), SourceError> {
+        source.open(&SourceContext::new(self.intake.clone(), stop.clone())).await
+    }
+
+    /// Runs `source` until `stop`; one that `is_open` is not opened before.
+    pub(crate) async fn run(
+        self,
+        mut source: Box<dyn Source>,
+        stop: CancellationToken,
+        mut is_open: bool,
+    ) {
         let (mut failures, mut trouble) = (0, FailureLog::default());
         let label = SourceLabel { source: self.name.to_string() };
         if stop.run_until_cancelled(self.intake.opened()).await.is_none() {
@@ -58,7 +75,8 @@ impl Runner {
         }
         loop {
             let began = Instant::now();
-            let error = match self.run_once(&mut *source, &stop).await {
+            let error = match self.run_once(&mut *source, &stop, std::mem::take(&mut is_open)).await
+            {
                 Ok(()) if stop.is_cancelled() => {
                     self.standing.ended();
                     return;
@@ -94,12 +112,15 @@ impl Runner {
         &self,
         source: &mut dyn Source,
         stop: &CancellationToken,
+        is_open: bool,
     ) -> Result<(), SourceError> {
         let cx = SourceContext::new(self.intake.clone(), stop.clone());
-        let Some(opened) = stop.run_until_cancelled(source.open(&cx)).await else {
-            return Ok(());
-        };
-        opened?;
+        if !is_open {
+            match stop.run_until_cancelled(self.open(source, stop)).await {
+                Some(opened) => opened?,
+                None => return Ok(()),
+            }
+        }
         self.health.source_opened(&self.standing);
         source.run(cx).await
     }

@@ -17,6 +17,7 @@
 mod conservation;
 mod gather;
 mod meter;
+mod reload;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,7 @@ pub(crate) use conservation::{Passage, SourceFlow};
 pub(crate) use gather::{Sources, gather};
 pub use meter::Throughput;
 pub(crate) use meter::{Meter, Volume};
+pub use reload::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
 
 /// What an agent is doing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +58,8 @@ pub struct Snapshot {
     pub dead_letters: DeadLetterStatus,
     /// What became of the events since the agent has started.
     pub conservation: Conservation,
+    /// What the last reload did; `null` before the first one.
+    pub last_reload: Option<ReloadStatus>,
     /// The latest failures of sources and sinks, the newest first; at most 50.
     #[serde(default)]
     pub bulletin: Vec<NoticeStatus>,
@@ -102,6 +106,8 @@ pub struct SourceStatus {
     pub guarantee: String,
     /// Digest of its configuration, with interceptors, selector and channels.
     pub config_digest: String,
+    /// Time since it was started. A reload starts again what has changed; counts begin anew then.
+    pub started_seconds_ago: f64,
     /// What it is doing.
     pub state: State,
     /// Channels that must store each batch.
@@ -151,6 +157,8 @@ pub struct ChannelStatus {
     pub guarantee: String,
     /// Digest of its configuration.
     pub config_digest: String,
+    /// Time since it was opened.
+    pub started_seconds_ago: f64,
     /// Groups that take from it.
     pub consumers: Vec<String>,
     /// Events that some group has not delivered.
@@ -192,6 +200,8 @@ pub struct GroupStatus {
     pub processor: String,
     /// Digest of its configuration, with processor and sinks.
     pub config_digest: String,
+    /// Time since it was started.
+    pub started_seconds_ago: f64,
     /// What it is doing.
     pub state: State,
     /// What has left the channel because a sink has delivered it.

@@ -1,4 +1,5 @@
-//! What ends an agent: signals from outside, or a failure inside that needs a person.
+//! What ends an agent, or asks it for a reload: signals from outside, or a failure inside that
+//! needs a person.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,8 +31,8 @@ impl Signals {
         })
     }
 
-    /// The names of the signals that end an agent, as they come. Others are ignored, and the log
-    /// says so.
+    /// The names of the signals that end an agent, and of the one that asks for a reload, as they
+    /// come. Others are ignored, and the log says so.
     pub(crate) fn into_stream(self) -> impl Stream<Item = &'static str> {
         stream::unfold(self, |mut signals| async move {
             loop {
@@ -39,14 +40,11 @@ impl Signals {
                     biased;
                     _ = signals.terminate.recv() => return Some(("SIGTERM", signals)),
                     _ = signals.interrupt.recv() => return Some(("SIGINT", signals)),
-                    _ = signals.hangup.recv() => "SIGHUP",
+                    _ = signals.hangup.recv() => return Some(("SIGHUP", signals)),
                     _ = signals.user1.recv() => "SIGUSR1",
                     _ = signals.user2.recv() => "SIGUSR2",
                 };
-                warn!(
-                    signal = ignored,
-                    "signal ignored; a changed configuration needs a restart (SIGTERM, then start)"
-                );
+                warn!(signal = ignored, "signal ignored; SIGHUP reads the configuration again");
             }
         })
     }

@@ -1,10 +1,12 @@
 //! From a plan to components: everything is built before anything starts, and building does no I/O.
 
-use std::collections::BTreeSet;
+mod unfit;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
+use config::{ChannelPlan, ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use metrics::Metrics;
 use peers::{FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard, Seat, SenderBoard};
 use pipeline::settings::Value;
@@ -12,6 +14,8 @@ use pipeline::{
     BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, PartNames,
     RequiredChannels, Role, Routing, Settings, Sink, SinkProcessor, Source,
 };
+
+use unfit::unfit;
 
 use crate::boards::Boards;
 use crate::choices;
@@ -82,6 +86,24 @@ impl Topology {
         env: &Env,
         metrics: &Metrics,
     ) -> Result<Self, ConfigErrors> {
+        let built = Self::rebuild(plan, catalogue, env, metrics, &Kept::default())?;
+        built.know_channels();
+        Ok(built)
+    }
+
+    /// As [`Topology::build`], with the channels that stay, and what is known along them. Sources
+    /// and groups that stay are built too, for what is asked of them, and touch nothing that runs.
+    ///
+    /// # Errors
+    /// As [`Topology::build`].
+    pub(crate) fn rebuild(
+        plan: &Plan,
+        catalogue: Catalogue,
+        env: &Env,
+        metrics: &Metrics,
+        kept: &Kept,
+    ) -> Result<Self, ConfigErrors> {
+        let aside = Metrics::default();
         let mut builder = Builder {
             file: &plan.file,
             data_dir: &plan.agent.data_dir,
@@ -90,30 +112,15 @@ impl Topology {
             catalogue,
             errors: Vec::new(),
         };
-        let agent_floors = FloorBoard::default();
-        let plan_groups = &plan.groups;
-        let channels = plan.channels.iter().filter_map(|channel| {
-            let (floors, limits) = (agent_floors.of_another_channel(), LimitBoard::default());
-            let plan = &channel.component;
-            let known = builder.data_dir.join("ledgers").join(&plan.name);
-            let ledgers = LedgerBoard::kept_in(env.clone(), known);
-            let along = Extensions::default().with(floors.clone()).with(limits.clone());
-            let along = along.with(ledgers.clone());
-            let built = builder.component(plan, "channels", &along)?;
-            metrics.begin_channel(&plan.name, &plan.kind);
-            Some(BuiltChannel {
-                name: plan.name.as_str().into(),
-                kind: plan.kind.clone(),
-                digest: channel.digest(),
-                boards: Boards { floors, limits, ledgers, ..Boards::default() },
-                consumers: consumers(plan_groups, &plan.name),
-                channel: Arc::from(built),
-            })
-        });
-        let channels: Vec<BuiltChannel> = channels.collect();
-        agent_floors.know_channels(channels.iter().map(|built| &built.channel));
+        let agent_floors = kept.floors();
+        let channels = plan.channels.iter();
+        let channels: Vec<BuiltChannel> = channels
+            .filter_map(|channel| builder.channel(channel, &agent_floors, plan, kept))
+            .collect();
         let mut resources = Resources::of(plan);
         let sources = plan.sources.iter().filter_map(|source| {
+            let stays = kept.sources.contains(&*source.component.name);
+            builder.metrics = if stays { &aside } else { metrics };
             let built = builder.source(source)?;
             resources.add(source, &*built.source);
             let refusal = built
@@ -127,7 +134,9 @@ impl Topology {
         builder.errors.extend(resources.clashes());
         let groups = plan.groups.iter().filter_map(|group| {
             let channel = channels.iter().find(|channel| *channel.name == *group.channel);
-            builder.group(group, channel)
+            let stays = kept.groups.contains(&*group.name);
+            builder.metrics = if stays { &aside } else { metrics };
+            builder.group(group, channel.filter(|_| !stays))
         });
         let groups: Vec<BuiltGroup> = groups.collect();
         for source in &mut sources {
@@ -142,6 +151,14 @@ impl Topology {
         builder.errors.extend(unfit(plan, &sources, &channels));
         ConfigErrors::check(builder.errors)?;
         Ok(Self { channels, sources, groups, dead_letters })
+    }
+
+    /// All channels of the agent are these.
+    fn know_channels(&self) {
+        if let Some(first) = self.channels.first() {
+            let channels = self.channels.iter().map(|built| &built.channel);
+            first.boards.floors.know_channels(channels, false);
+        }
     }
 
     /// The channel of this name.
@@ -188,30 +205,23 @@ fn consumers(groups: &[GroupPlan], channel: &str) -> Vec<Arc<str>> {
     of_it.map(|group| group.name.as_str().into()).collect()
 }
 
-/// A channel that no usual batch of a source fits: it would try for ever.
-fn unfit(plan: &Plan, sources: &[BuiltSource], channels: &[BuiltChannel]) -> Vec<ConfigError> {
-    let mut errors = Vec::new();
-    for built in channels {
-        let most = built.channel.batch_max();
-        let is_fed = |source: &&BuiltSource| {
-            source.required.iter().chain(&source.optional).any(|name| **name == *built.name)
-        };
-        let fed_by = sources.iter().filter(is_fed);
-        let Some(source) = fed_by.max_by_key(|source| source.source.batch_bytes()) else {
-            continue;
-        };
-        let (name, bytes) = (&source.name, source.source.batch_bytes());
-        let planned = plan.channels.iter().find(|planned| *planned.component.name == *built.name);
-        if let Some(planned) = planned.map(|planned| &planned.component).filter(|_| bytes > most) {
-            let problem = format!(
-                "a batch of source `{name}` has up to {bytes} bytes, and the largest that fits has \
-                 {most}; raise `capacity`, or make the batches of the source smaller"
-            );
-            let error = planned.settings.invalid("capacity", &problem);
-            errors.push(ConfigError::at(&plan.file, &planned.path, error));
-        }
+/// What a topology takes over from one that runs.
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// What the agent knows of its own epochs: of the agent's channels, and of those that follow.
+    pub(crate) floors: Option<FloorBoard>,
+    /// Channels that stay, with what is known along them.
+    pub(crate) channels: BTreeMap<Arc<str>, (Arc<dyn Channel>, Boards)>,
+    /// Names of the sources that stay.
+    pub(crate) sources: BTreeSet<Arc<str>>,
+    /// Names of the groups that stay.
+    pub(crate) groups: BTreeSet<Arc<str>>,
+}
+
+impl Kept {
+    fn floors(&self) -> FloorBoard {
+        self.floors.clone().unwrap_or_default()
     }
-    errors
 }
 
 struct Builder<'a> {
@@ -262,6 +272,39 @@ impl Builder<'_> {
         }
     }
 
+    /// A channel, or the one that stays in its place.
+    fn channel(
+        &mut self,
+        channel: &ChannelPlan,
+        agent_floors: &FloorBoard,
+        whole: &Plan,
+        kept: &Kept,
+    ) -> Option<BuiltChannel> {
+        let plan = &channel.component;
+        let name: Arc<str> = plan.name.as_str().into();
+        let (channel_built, boards) = match kept.channels.get(&name) {
+            Some((channel, boards)) => (channel.clone(), boards.clone()),
+            None => {
+                let (floors, limits) = (agent_floors.of_another_channel(), LimitBoard::default());
+                let known = self.data_dir.join("ledgers").join(&plan.name);
+                let ledgers = LedgerBoard::kept_in(self.env.clone(), known);
+                let along = Extensions::default().with(floors.clone()).with(limits.clone());
+                let along = along.with(ledgers.clone());
+                let built = self.component::<dyn Channel>(plan, "channels", &along)?;
+                self.metrics.begin_channel(&plan.name, &plan.kind);
+                (Arc::from(built), Boards { floors, limits, ledgers, ..Boards::default() })
+            }
+        };
+        Some(BuiltChannel {
+            name,
+            kind: plan.kind.clone(),
+            digest: channel.digest(),
+            boards,
+            consumers: consumers(&whole.groups, &plan.name),
+            channel: channel_built,
+        })
+    }
+
     fn source(&mut self, plan: &SourcePlan) -> Option<BuiltSource> {
         // Sources do not need the boards of the channels.
         let none = &Extensions::default();
@@ -299,7 +342,7 @@ impl Builder<'_> {
     }
 
     fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
-        // A channel that could not be built is reported already.
+        // One that could not be built is reported already; for a group that stays there is none.
         let of = |built: &BuiltChannel| {
             let Boards { floors, limits, ledgers, .. } = &built.boards;
             (floors.clone(), limits.clone(), ledgers.clone())

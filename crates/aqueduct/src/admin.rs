@@ -13,6 +13,9 @@ use tokio::time::timeout;
 /// An agent that takes longer is too busy to be asked now.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// A reload waits for sources, channels and groups, each within the grace.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(600);
+
 /// Most bytes of a file with a token.
 const TOKEN_MAX: u64 = 4_096;
 
@@ -70,13 +73,35 @@ impl Admin {
     /// # Errors
     /// There is no answer in time, or no such page, or it wants a token.
     pub(crate) async fn get(&self, page: &str) -> io::Result<String> {
+        let (status, body) = self.ask(&format!("GET {page}"), "", PATIENCE).await?;
+        match status.starts_with("200 ") {
+            true => Ok(body),
+            false => Err(io::Error::other(format!("{page} is answered with {status}"))),
+        }
+    }
+
+    /// The agent reads its configuration again: the status of the answer, and its body.
+    ///
+    /// # Errors
+    /// There is no answer in time, or it wants a token.
+    pub(crate) async fn reload(&self) -> io::Result<(String, String)> {
+        self.ask("POST /reload", "x-aqueduct: reload\r\n", RELOAD_PATIENCE).await
+    }
+
+    /// The status of an answer, and its body.
+    async fn ask(
+        &self,
+        request: &str,
+        headers: &str,
+        patience: Duration,
+    ) -> io::Result<(String, String)> {
         let answer = async {
             let mut stream = self.dialer.connect(&self.address).await?;
             let token = self.token.as_ref().map_or(String::new(), |token| {
                 format!("authorization: Bearer {}\r\n", token.expose())
             });
             let request = format!(
-                "GET {page} HTTP/1.1\r\nhost: {}\r\n{token}connection: close\r\n\r\n",
+                "{request} HTTP/1.1\r\nhost: {}\r\n{headers}{token}connection: close\r\n\r\n",
                 self.address
             );
             stream.write_all(request.as_bytes()).await?;
@@ -85,7 +110,6 @@ impl Admin {
             stream.read_to_string(&mut answer).await?;
             let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
             match head.strip_prefix("HTTP/1.1 ") {
-                Some(status) if status.starts_with("200 ") => Ok(body.to_owned()),
                 Some(status) if status.starts_with("401 ") => {
                     let problem = match self.token {
                         Some(_) => "the token is not that of its `agent.admin_token`",
@@ -95,14 +119,14 @@ impl Admin {
                 }
                 Some(status) => {
                     let status = status.lines().next().unwrap_or_default();
-                    Err(io::Error::other(format!("{page} is answered with {status}")))
+                    Ok((status.to_owned(), body.to_owned()))
                 }
                 None => Err(io::Error::other(
                     "this is no agent's admin address, or it speaks TLS: write https://",
                 )),
             }
         };
-        timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        timeout(patience, answer).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

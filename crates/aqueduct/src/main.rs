@@ -12,6 +12,7 @@ mod dlq;
 mod manual;
 mod migrate;
 mod reference;
+mod reload;
 mod schema;
 mod status;
 #[cfg(feature = "hdfs")]
@@ -32,6 +33,7 @@ use dlq::DlqArgs;
 use manual::{CompletionsArgs, ManArgs};
 use migrate::{ConvertArgs, FlumeAgentArgs};
 use reference::ComponentsArgs;
+use reload::ReloadArgs;
 use schema::SchemaArgs;
 use status::StatusArgs;
 #[cfg(feature = "hdfs")]
@@ -53,6 +55,7 @@ enum Command {
     Components(ComponentsArgs),
     Schema(SchemaArgs),
     Status(StatusArgs),
+    Reload(ReloadArgs),
     #[cfg(feature = "hdfs")]
     Verify(VerifyArgs),
     Channel(ChannelArgs),
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Components(args) }) => reference::run(&args),
         Ok(Program { command: Command::Schema(args) }) => schema::run(&args),
         Ok(Program { command: Command::Status(args) }) => status::run(&args),
+        Ok(Program { command: Command::Reload(args) }) => reload::run(&args),
         #[cfg(feature = "hdfs")]
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),

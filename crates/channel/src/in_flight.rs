@@ -19,7 +19,7 @@
 
 use std::sync::Arc;
 
-use pipeline::{IntervalSet, Ticket};
+use pipeline::{Backlog, IntervalSet, Ticket};
 
 /// Tickets of one channel and where each consumer stands.
 #[derive(Debug, Clone, Default)]
@@ -82,6 +82,20 @@ impl InFlight {
             let consumer = known.unwrap_or_else(|| Consumer::new(name.clone(), everywhere.clone()));
             self.consumers.push(consumer);
         }
+    }
+
+    /// Whether there is such a consumer.
+    pub(crate) fn knows(&self, consumer: &str) -> bool {
+        self.consumers.iter().any(|known| &*known.name == consumer)
+    }
+
+    /// What a consumer has not acknowledged.
+    pub(crate) fn backlog(&self, consumer: &str) -> Backlog {
+        let known = self.consumers.iter().find(|known| &*known.name == consumer);
+        known.map_or_else(Backlog::default, |known| {
+            let held = known.held.count();
+            Backlog { ready: self.next - known.acked.count() - held, held }
+        })
     }
 
     /// Gives `count` tickets to batches that are in the channel now.

@@ -38,7 +38,7 @@ async fn commit_one(channel: &dyn Channel) {
 
 fn board(channels: &[&Arc<dyn Channel>]) -> FloorBoard {
     let board = FloorBoard::default();
-    board.know_channels(channels.iter().copied());
+    board.know_channels(channels.iter().copied(), false);
     board
 }
 

@@ -71,6 +71,49 @@ fn text(n: u32) -> String {
 }
 
 #[tokio::test]
+async fn a_channel_that_was_not_closed_is_opened_again_in_the_same_process_without_loss() {
+    for round in 0..10 {
+        let dir = directory();
+        let path = dir.path().join("main");
+        let channel: Arc<dyn Channel> = open(&path).await.into();
+        let cx = BuildContext::alone("main", &path, env::real());
+        let settings = json!({ "capacity": "64MiB", "segment_bytes": "1MiB" });
+        let second = build::<durable::Config>(&settings, &cx).unwrap();
+        let refused = second.open().await.unwrap_err().to_string();
+        assert!(refused.contains("stop that one first"), "{refused}");
+        let (acknowledged, putting) = (Arc::new(AtomicUsize::new(0)), channel.clone());
+        let count = acknowledged.clone();
+        let putter = tokio::spawn(async move {
+            for n in 0.. {
+                put(&*putting, &text(n)).await;
+                count.store(n as usize + 1, Ordering::SeqCst);
+            }
+        });
+        while acknowledged.load(Ordering::SeqCst) < 20 + round {
+            tokio::task::yield_now().await;
+        }
+        // As a task that is dropped in the middle of a put, and nothing is closed.
+        putter.abort();
+        let _ = putter.await;
+        drop(channel);
+        let began = tokio::time::Instant::now();
+        // A write that was under way keeps the old one until it has ended: refused meanwhile.
+        while let Err(error) = second.open().await {
+            assert!(error.to_string().contains("stop that one first"), "{error}");
+            assert!(began.elapsed() < Duration::from_secs(10), "it is never let go");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        second.register(&[Arc::from("sink")]).await.unwrap();
+        let stored = drain(&*second, usize::MAX).await;
+        let acknowledged = acknowledged.load(Ordering::SeqCst);
+        assert!(stored.len() >= acknowledged, "{} of {acknowledged}", stored.len());
+        let expected: Vec<String> = (0..stored.len() as u32).map(text).collect();
+        assert!(stored == expected, "each once and in order");
+        second.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_backlog_survives_reopening_with_its_index_kept_damaged_or_deleted() {
     for treatment in ["kept", "deleted", "overwritten"] {
         let dir = directory();

@@ -45,6 +45,46 @@ pub struct AgentSettings {
     pub flume_metrics: Option<String>,
     /// Where that setting stands.
     pub flume_metrics_place: Place,
+    /// When the configuration is read again.
+    pub reload: Reload,
+}
+
+/// When a running agent reads its configuration again.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Reload {
+    /// When it is asked to: by SIGHUP, or on the admin address.
+    #[default]
+    Asked,
+    /// Also when its files, or those that they include or refer to, have changed.
+    Watch,
+}
+
+impl AgentSettings {
+    /// The settings that mean something else in `other`.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let compared = [
+            ("name", self.name == other.name),
+            ("data_dir", self.data_dir == other.data_dir),
+            ("grace", self.grace == other.grace),
+            ("admin", self.admin == other.admin),
+            ("admin_tls", self.admin_tls == other.admin_tls),
+            ("admin_token", self.admin_token == other.admin_token),
+            ("flume_metrics", self.flume_metrics == other.flume_metrics),
+            ("reload", self.reload == other.reload),
+        ];
+        compared.into_iter().filter(|(_, equal)| !equal).map(|(setting, _)| setting).collect()
+    }
 }
 
 /// One component: its name, its kind and its own settings.
@@ -99,12 +139,7 @@ pub struct GroupPlan {
 
 impl PartialEq for AgentSettings {
     fn eq(&self, other: &Self) -> bool {
-        let meaning = |it: &Self| {
-            let addresses = (it.admin.clone(), it.flume_metrics.clone());
-            let access = (it.admin_tls.clone(), it.admin_token.clone());
-            (it.name.clone(), it.data_dir.clone(), it.grace, addresses, access)
-        };
-        meaning(self) == meaning(other)
+        self.differences(other).is_empty()
     }
 }
 

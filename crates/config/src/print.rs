@@ -4,7 +4,7 @@ use pipeline::settings::{Settings, Value};
 use pipeline::units::Period;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value as TomlValue};
 
-use crate::plan::{ComponentPlan, GroupPlan, Plan, SourcePlan};
+use crate::plan::{ComponentPlan, GroupPlan, Plan, Reload, SourcePlan};
 use crate::substitute::escape;
 
 /// The plan as a TOML file. References (`${…}`) are printed as they are written.
@@ -26,6 +26,9 @@ pub fn to_toml(plan: &Plan) -> String {
     }
     if let Some(address) = &plan.agent.flume_metrics {
         agent.insert("flume_metrics", escape(address).into());
+    }
+    if plan.agent.reload == Reload::Watch {
+        agent.insert("reload", "watch".into());
     }
     document.insert("agent", Item::Table(agent));
     section(&mut document, "sources", plan.sources.iter().map(source));

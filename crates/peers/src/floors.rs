@@ -1,7 +1,7 @@
 //! What the components along a channel know of closed epochs: what senders declare, what the ledger
 //! has closed, and what this agent itself can declare.
 
-use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use pipeline::{Channel, ChannelError, Epoch, Floors, Identity, Origin};
@@ -30,7 +30,9 @@ pub struct FloorBoard {
 struct OwnEpochs {
     /// Every channel of the agent: a batch may lie in another one than it was born in. Weak, since
     /// what is built along a channel, and so the channel itself, may keep the board.
-    channels: OnceLock<Vec<Weak<dyn Channel>>>,
+    channels: Mutex<Vec<Weak<dyn Channel>>>,
+    /// Some channel that the agent does not name any more still holds batches on disk.
+    left_behind: AtomicBool,
     /// Those of them that are not open yet: nothing can be asked of them.
     not_open: Mutex<Vec<Weak<dyn Channel>>>,
     /// The lowest epoch of an origin of which the dead letters hold a batch: it may be put back.
@@ -46,7 +48,7 @@ type LowestLetter = Box<dyn Fn(Origin) -> Option<Epoch> + Send + Sync>;
 
 impl std::fmt::Debug for OwnEpochs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let channels = self.channels.get().map_or(0, Vec::len);
+        let channels = self.channels().len();
         let forgetful = self.forgetful.get().is_some();
         f.debug_struct("OwnEpochs")
             .field("channels", &channels)
@@ -56,20 +58,22 @@ impl std::fmt::Debug for OwnEpochs {
 }
 
 impl OwnEpochs {
+    fn channels(&self) -> MutexGuard<'_, Vec<Weak<dyn Channel>>> {
+        // As below.
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn not_open(&self) -> MutexGuard<'_, Vec<Weak<dyn Channel>>> {
         // The list is whole between two calls, whichever task panicked in between.
         self.not_open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The channels that can be asked.
-    fn open_channels(&self) -> Cow<'_, [Weak<dyn Channel>]> {
-        let channels = self.channels.get().map_or(&[][..], Vec::as_slice);
+    fn open_channels(&self) -> Vec<Weak<dyn Channel>> {
+        let mut channels = self.channels().clone();
         let not_open = self.not_open();
-        if not_open.is_empty() {
-            return channels.into();
-        }
-        let is_open = |channel: &&Weak<_>| !not_open.iter().any(|other| other.ptr_eq(channel));
-        channels.iter().filter(is_open).cloned().collect()
+        channels.retain(|channel| !not_open.iter().any(|other| other.ptr_eq(channel)));
+        channels
     }
 }
 
@@ -81,10 +85,16 @@ impl FloorBoard {
         Self { heard, closed, agent: self.agent.clone() }
     }
 
-    /// These are all channels of the agent. Said once, before anything runs.
-    pub fn know_channels<'a>(&self, channels: impl Iterator<Item = &'a Arc<dyn Channel>>) {
-        // A second call would say the same.
-        let _ = self.agent.channels.set(channels.map(Arc::downgrade).collect());
+    /// These are all channels of the agent. Said before anything runs, and when they change.
+    /// `left_behind`: others of its channels, which it does not name any more, hold batches on
+    /// disk; nothing born in this agent is declared then.
+    pub fn know_channels<'a>(
+        &self,
+        channels: impl Iterator<Item = &'a Arc<dyn Channel>>,
+        left_behind: bool,
+    ) {
+        self.agent.left_behind.store(left_behind, Ordering::Relaxed);
+        *self.agent.channels() = channels.map(Arc::downgrade).collect();
     }
 
     /// This channel of the agent is not open yet. Until it is, nothing born in this agent is
@@ -171,10 +181,10 @@ impl FloorBoard {
     /// the lowest epoch of which some channel, or a dead letter, still holds a batch.
     pub fn declarable(&self) -> Floors {
         let mut floors = self.declared();
-        let channels = self.agent.channels.get().map_or(&[][..], Vec::as_slice);
-        let are_all_open = self.agent.not_open().is_empty();
-        let channels = channels.iter().filter(|_| are_all_open);
-        let channels: Option<Vec<_>> = channels.map(Weak::upgrade).collect();
+        if !self.agent.not_open().is_empty() || self.agent.left_behind.load(Ordering::Relaxed) {
+            return floors;
+        }
+        let channels: Option<Vec<_>> = self.agent.channels().iter().map(Weak::upgrade).collect();
         // One that is gone can hold anything.
         let Some(channels) = channels.filter(|_| self.agent.forgetful.get().is_none()) else {
             return floors;
@@ -197,6 +207,17 @@ impl FloorBoard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_declared_while_a_channel_that_is_not_named_holds_batches() {
+        let board = FloorBoard::default();
+        assert!(!board.agent.left_behind.load(Ordering::Relaxed));
+        board.know_channels(std::iter::empty(), true);
+        let mut heard = Floors::default();
+        heard.raise(Origin([1; 16]), Epoch(3));
+        board.hear(&heard);
+        assert_eq!(board.declarable(), heard, "what others declared is handed on");
+    }
 
     #[test]
     fn a_board_keeps_so_many_origins_and_what_it_keeps_goes_on_rising() {

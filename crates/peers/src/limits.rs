@@ -94,6 +94,26 @@ impl LimitBoard {
         self.limits().takes_any = true;
     }
 
+    /// The configuration has changed, and names these peers now: what is known of others does not
+    /// count any more. `configured` was built from it and has met no peer.
+    pub fn configure(&self, configured: &Self) {
+        let (expected, looks_up, takes_any) = {
+            let new = configured.limits();
+            (new.expected.clone(), new.looks_up, new.takes_any)
+        };
+        let mut limits = self.limits();
+        if !looks_up {
+            limits.found.clear();
+        }
+        let found = limits.found.clone();
+        let is_peer = |peer: &Arc<str>| expected.contains(peer) || found.contains(peer);
+        limits.named.retain(|peer, _| is_peer(peer));
+        limits.recalled.retain(|peer, _| is_peer(peer) || looks_up);
+        *limits = Limits { expected, looks_up, takes_any, ..std::mem::take(&mut *limits) };
+        drop(limits);
+        self.changed.notify_one();
+    }
+
     /// These limits were named to an earlier process. They count for peers that are expected, until
     /// they are named again.
     pub fn recall(&self, peers: PeerLimits) {
@@ -206,6 +226,22 @@ mod tests {
     use pipeline::{Batch, Existing};
 
     use super::*;
+
+    #[test]
+    fn limits_of_peers_that_a_new_configuration_does_not_name_do_not_count() {
+        let (board, new) = (LimitBoard::default(), LimitBoard::default());
+        board.expect("a:1");
+        board.expect("b:2");
+        board.named(&"a:1".into(), Some(PeerLimit::of(512)));
+        board.named(&"b:2".into(), Some(PeerLimit::of(1 << 20)));
+        new.expect("b:2");
+        new.expect("c:3");
+        board.configure(&new);
+        assert_eq!(board.smallest(), Some(1 << 20), "a:1 is no peer any more");
+        assert_eq!(board.largest(), None, "c:3 has not named one");
+        board.named(&"c:3".into(), Some(PeerLimit::of(64)));
+        assert_eq!((board.smallest(), board.largest()), (Some(64), Some(1 << 20)));
+    }
 
     #[test]
     fn the_smallest_limit_counts_until_its_peer_is_withdrawn() {

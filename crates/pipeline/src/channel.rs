@@ -93,6 +93,15 @@ pub struct ChannelStatus {
     pub intake_stopped: bool,
 }
 
+/// What a consumer has not committed, in batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Those that no take of it holds.
+    pub ready: u64,
+    /// Those that are with its takes, parked ones too.
+    pub held: u64,
+}
+
 /// Why a channel did not do what it was asked.
 #[derive(Debug, Error)]
 pub enum ChannelError {
@@ -188,9 +197,15 @@ pub trait Channel: Send + Sync {
     /// process, of a newer format, damaged beyond what recovery mends.
     async fn open(&self) -> Result<(), ChannelError>;
 
-    /// Announces every consumer by name before the first put is accepted. A batch is kept until
-    /// each of them has committed it; a consumer the channel once knew and that is not named any
-    /// more is forgotten.
+    /// Makes these the consumers, by name: before the first put is accepted, and at any time after
+    /// it, also while puts and takes are under way. A batch is kept until each of them has
+    /// committed it.
+    ///
+    /// A consumer that joins gets what is put from then on, and what some consumer before it has
+    /// not committed. One that is named again keeps its place and what its takes hold. One that is
+    /// not named any more is forgotten with its backlog, and its takes end with
+    /// [`ChannelError::Closed`]; so what it has not committed is lost to it, unless another one
+    /// joins in the same call.
     ///
     /// # Errors
     /// The disk refused.
@@ -217,6 +232,9 @@ pub trait Channel: Send + Sync {
     /// # Errors
     /// The channel is closed, or the put can never fit.
     async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError>;
+
+    /// What this consumer has not committed; nothing for one that is not registered.
+    fn backlog(&self, consumer: &str) -> Backlog;
 
     /// Begins a take for a registered consumer.
     fn begin_take(&self, consumer: &str) -> Box<dyn TakeTransaction>;
@@ -309,7 +327,8 @@ pub trait TakeTransaction: Send {
     /// The oldest ready batch; waits for one. Cancel safe.
     ///
     /// # Errors
-    /// The channel is closed, or the disk could not be read.
+    /// The channel is closed, the consumer is not registered any more, or the disk could not be
+    /// read.
     async fn take(&mut self) -> Result<Taken, ChannelError>;
 
     /// These batches are where they belong; tickets that this take does not hold are passed over.

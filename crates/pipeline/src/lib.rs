@@ -70,8 +70,8 @@ pub use batch::{
 };
 pub use catalogue::{Catalogue, Elsewhere, Group, Listed, Role};
 pub use channel::{
-    Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction, Taken,
-    Ticket,
+    Backlog, Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction,
+    Taken, Ticket,
 };
 pub use component::{BuildContext, BuildError, Choice, Component, Entry};
 pub use condition::Condition;

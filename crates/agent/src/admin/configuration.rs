@@ -1,24 +1,21 @@
 //! The configuration that runs, and whether its file still says the same.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use config::{ConfigErrors, Plan};
+use config::Plan;
 use pipeline::{Catalogue, Env};
 use serde::Serialize;
 
-use crate::cli::{self, Draft};
-
-/// Reads the configuration again as it was read at the start: the file with what it includes, and
-/// the flags over it.
-pub type Reread = Arc<dyn Fn(&Env) -> Result<Draft, ConfigErrors> + Send + Sync>;
+use crate::cli;
+use crate::reload::Reread;
 
 /// Problems that are listed.
 const PROBLEMS_MAX: usize = 20;
 
 /// What runs, and where it came from.
 pub(crate) struct Configuration {
-    pub(crate) plan: Plan,
+    plan: RwLock<Arc<Plan>>,
     pub(crate) catalogue: Catalogue,
     /// `None`: there is no file that could have changed.
     pub(crate) reread: Option<Reread>,
@@ -56,17 +53,34 @@ enum OnDisk {
 }
 
 impl Configuration {
+    /// What is about to run.
+    pub(crate) fn new(plan: Plan, catalogue: Catalogue, reread: Option<Reread>) -> Self {
+        Self { plan: RwLock::new(Arc::new(plan)), catalogue, reread }
+    }
+
+    /// What runs now.
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        // Each change is whole.
+        self.plan.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another plan runs from now on.
+    pub(crate) fn exchange(&self, plan: Plan) {
+        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+    }
+
     /// What runs next to what the file says now. Reads and examines the file.
     pub(super) async fn compared(&self, env: &Env) -> Compared {
+        let plan = self.plan();
         let on_disk = match self.reread.clone() {
             None => OnDisk::None,
             Some(reread) => {
-                let (catalogue, running, world) = (self.catalogue, self.plan.clone(), env.clone());
+                let (catalogue, running, world) = (self.catalogue, plan.clone(), env.clone());
                 env.offload(move || look(&running, &reread, catalogue, &world)).await
             }
         };
-        let running = config::to_toml(&config::redacted(&self.plan, self.catalogue));
-        Compared { file: self.plan.file.clone(), running, on_disk }
+        let running = config::to_toml(&config::redacted(&plan, self.catalogue));
+        Compared { file: plan.file.clone(), running, on_disk }
     }
 }
 
@@ -144,7 +158,7 @@ channel = "main"
         });
         let (plan, errors) = reread(&env::real()).unwrap();
         assert!(errors.is_empty(), "{errors:?}");
-        Configuration { plan, catalogue: FULL, reread: Some(reread) }
+        Configuration::new(plan, FULL, Some(reread))
     }
 
     #[tokio::test]

@@ -17,7 +17,8 @@ use super::{flume, letters};
 use crate::dead_letters::DeadLetters;
 use crate::health::{Health, Word};
 use crate::opening::NotOpen;
-use crate::running::{ChannelHandle, Running};
+use crate::reload::Reloads;
+use crate::running::Running;
 use crate::status::Snapshot;
 use crate::{scrape, status};
 
@@ -34,6 +35,7 @@ pub(crate) struct Pages {
     /// The same in milliseconds since 1970: it stays as it is when the clock is set.
     pub(crate) started_ms: u64,
     pub(crate) running: Arc<Running>,
+    pub(crate) reloads: Reloads,
     pub(crate) dead_letters: Arc<DeadLetters>,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
@@ -41,7 +43,7 @@ pub(crate) struct Pages {
     /// Cancelled when the agent begins to stop.
     pub(crate) stopping: CancellationToken,
     /// What runs.
-    pub(crate) configuration: Configuration,
+    pub(crate) configuration: Arc<Configuration>,
     /// What the pages share.
     pub(crate) live: Live,
 }
@@ -74,7 +76,8 @@ impl Pages {
         let Word { reasons, mut remarks } = self.health.word();
         remarks.extend(self.unable());
         let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
-        let channels = self.running.channels.iter();
+        let parts = self.running.parts();
+        let channels = parts.channels.iter();
         let full = channels.filter_map(|(name, handle)| match handle.boards.opened.why_not() {
             Some(NotOpen { waits, cause }) => {
                 let seconds = waits.as_secs();
@@ -91,7 +94,7 @@ impl Pages {
     /// Brings up to date since when each group delivers nothing.
     fn show_unable(&self) {
         let (now, at) = (Instant::now(), self.env.clock.now());
-        for handle in self.running.channels.values() {
+        for handle in self.running.parts().channels.values() {
             let unable = handle.boards.outlet.unable(now);
             for group in &handle.consumers {
                 let outage = unable.iter().find(|(name, _)| name == group);
@@ -106,9 +109,9 @@ impl Pages {
     }
 
     /// The groups that deliver nothing, line by line.
-    fn unable(&self) -> impl Iterator<Item = String> {
-        let now = Instant::now();
-        self.running.channels.iter().flat_map(move |(channel, handle)| {
+    fn unable(&self) -> Vec<String> {
+        let (now, parts) = (Instant::now(), self.running.parts());
+        let unable = parts.channels.iter().flat_map(|(channel, handle)| {
             handle.boards.outlet.unable(now).into_iter().map(move |(group, outage)| {
                 let seconds = now.saturating_duration_since(outage.since).as_secs();
                 let cause = outage.cause.replace(char::is_control, " ");
@@ -117,7 +120,8 @@ impl Pages {
                      `{channel}` holds: {cause}"
                 )
             })
-        })
+        });
+        unable.collect()
     }
 
     /// What the agent is doing now.
@@ -131,6 +135,7 @@ impl Pages {
             dead_letters: &self.dead_letters,
             metrics: &self.metrics,
             env: &self.env,
+            reloads: &self.reloads,
         });
         snapshot.await
     }
@@ -166,7 +171,8 @@ impl Pages {
 
     /// What the durable channels answer for, one line of JSON for each.
     pub(super) fn account(&self) -> String {
-        let open = self.running.channels.values().filter_map(ChannelHandle::opened);
+        let parts = self.running.parts();
+        let open = parts.channels.values().filter_map(|handle| handle.opened());
         let accounts = open.filter_map(|channel| channel.account());
         let accounts: Vec<Account> = accounts.collect();
         // After the channels: what becomes a letter meanwhile is in both, and not in neither.
@@ -179,7 +185,8 @@ impl Pages {
 
     /// The metrics, with what the channels hold brought up to date.
     pub(super) fn metrics(&self, format: Format) -> String {
-        let channels = self.running.channels.iter();
+        let parts = self.running.parts();
+        let channels = parts.channels.iter();
         let channels = channels.map(|(name, handle)| (&**name, handle.status()));
         let letters = self.dead_letters.opened();
         let letters = letters.map(|channel| ("dead-letters", channel.status()));

@@ -28,7 +28,8 @@ enum Access {
     Open,
     /// Those with the token, where one is set.
     Token,
-    /// The same, and without a token on loopback alone: events are shown, or where they come from.
+    /// The same, and without a token on loopback alone: events are shown, or where they come from,
+    /// or something changes.
     Contents,
 }
 
@@ -44,9 +45,37 @@ enum Page {
     Liveness,
     Account,
     FlumeMetrics,
+    Reload,
+}
+
+/// What a request may do to a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    /// GET and HEAD: nothing changes by it.
+    Read,
+    /// POST.
+    Change,
+}
+
+impl Verb {
+    fn allows(self, method: &Method) -> bool {
+        match self {
+            Self::Read => method == Method::GET || method == Method::HEAD,
+            Self::Change => method == Method::POST,
+        }
+    }
+
+    /// As the header `Allow` names them.
+    fn names(self) -> &'static str {
+        match self {
+            Self::Read => "GET, HEAD",
+            Self::Change => "POST",
+        }
+    }
 }
 
 struct Route {
+    verb: Verb,
     path: &'static str,
     access: Access,
     page: Page,
@@ -55,7 +84,11 @@ struct Route {
 }
 
 const fn route(path: &'static str, access: Access, page: Page, about: &'static str) -> Route {
-    Route { path, access, page, about }
+    Route { verb: Verb::Read, path, access, page, about }
+}
+
+const fn change(path: &'static str, access: Access, page: Page, about: &'static str) -> Route {
+    Route { verb: Verb::Change, path, access, page, about }
 }
 
 /// What is here.
@@ -110,6 +143,13 @@ const ADMIN: &[Route] = &[
         Page::FlumeMetrics,
         "the counters as Flume's HTTP monitoring shows them: JSON by its names",
     ),
+    change(
+        "/reload",
+        Access::Contents,
+        Page::Reload,
+        "POST with the header `X-Aqueduct: reload`: the configuration is read again, and what \
+         became of each part is answered as JSON",
+    ),
 ];
 
 /// What is where Flume has it.
@@ -149,19 +189,24 @@ async fn unsecured(pages: &Arc<Pages>, of: Site, guard: &Guard, head: &Parts) ->
                     127.0.0.1; a proxy in front of it has to send one of them as `Host`\n";
         return page(StatusCode::MISDIRECTED_REQUEST, text.into());
     }
-    if head.method != Method::GET && head.method != Method::HEAD {
-        return page(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
-    }
     let path = head.uri.path();
+    let route = of.routes().iter().find(|route| route.path == path);
+    let verb = route.map_or(Verb::Read, |route| route.verb);
+    if !verb.allows(&head.method) {
+        let names = verb.names();
+        let mut refusal = page(StatusCode::METHOD_NOT_ALLOWED, format!("only {names}\n"));
+        refusal.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(names));
+        return refusal;
+    }
     if let Some(asset) = site::asset(path).filter(|_| of == Site::Admin) {
         return asset;
     }
-    let Some(route) = of.routes().iter().find(|route| route.path == path) else {
+    let Some(route) = route else {
         let text = format!("no such page; there are:\n{}", of.index());
         return page(StatusCode::NOT_FOUND, text);
     };
     if route.access == Access::Contents && !guard.has_token() && !guard.is_loopback() {
-        let text = "this page is shown on loopback alone, or to those with a token: set \
+        let text = "this page is answered on loopback alone, or to those with a token: set \
                     `agent.admin_token`\n";
         return page(StatusCode::FORBIDDEN, text.into());
     }
@@ -191,5 +236,6 @@ async fn unsecured(pages: &Arc<Pages>, of: Site, guard: &Guard, head: &Parts) ->
         Page::DeadLetters => pages.letters(head.uri.query().unwrap_or_default()).await,
         Page::Account => fresh(typed(StatusCode::OK, JSON_LINES, pages.account())),
         Page::FlumeMetrics => pages.flume().await,
+        Page::Reload => pages.reload(&head.headers).await,
     }
 }

@@ -18,11 +18,13 @@ use super::*;
 use crate::boards::Boards;
 use crate::dead_letters::{self, DeadLetters};
 use crate::health::Health;
-use crate::running::{ChannelHandle, Running};
+use crate::reload::Reloads;
+use crate::running::{ChannelHandle, Parts, Running};
 use crate::status::Snapshot;
 
 mod access;
 mod events;
+mod reload;
 
 /// Bytes on their way between client and server.
 const PIPE_BYTES: usize = 256;
@@ -82,12 +84,13 @@ fn bench_behind(running: Running, front: Front) -> Bench {
         started: Instant::now(),
         started_ms: 0,
         running: Arc::new(running),
+        reloads: Reloads::start(None).0,
         dead_letters: Arc::new(letters),
         health: health.clone(),
         metrics,
         env,
         stopping: stopping.clone(),
-        configuration: Configuration { plan, catalogue: catalogue::FULL, reread: None },
+        configuration: Arc::new(Configuration::new(plan, catalogue::FULL, None)),
         live: Live::default(),
     });
     admin.serve(&pages);
@@ -207,6 +210,7 @@ fn channel(outlet: &OutletBoard) -> ChannelHandle {
         channel: Arc::from(channel),
         boards: Boards { outlet: outlet.clone(), ..Boards::default() },
         consumers: vec!["out".into()],
+        since: Instant::now(),
     }
 }
 
@@ -215,7 +219,10 @@ async fn a_group_that_delivers_nothing_is_named_with_its_cause_while_events_may_
     let outlet = OutletBoard::default();
     let handle = channel(&outlet);
     handle.boards.opened.open_with(0);
-    let running = Running { channels: [("main".into(), handle)].into(), ..Running::default() };
+    let running = Running::of(Parts {
+        channels: [("main".into(), Arc::new(handle))].into(),
+        ..Parts::default()
+    });
     let bench = bench_of(running);
     let since = || async {
         let page = bench.get("/metrics").await;
@@ -242,7 +249,10 @@ async fn a_group_that_delivers_nothing_is_named_with_its_cause_while_events_may_
 async fn a_channel_that_is_not_open_is_named_and_every_page_answers() {
     let handle = channel(&OutletBoard::default());
     let (opened, memory) = (handle.boards.opened.clone(), handle.channel.clone());
-    let running = Running { channels: [("main".into(), handle)].into(), ..Running::default() };
+    let running = Running::of(Parts {
+        channels: [("main".into(), Arc::new(handle))].into(),
+        ..Parts::default()
+    });
     let bench = bench_of(running);
     tokio::time::sleep(Duration::from_secs(9)).await;
     let answer = bench.get("/readyz").await;

@@ -7,7 +7,7 @@ use peers::OutletBoard;
 use pipeline::{Channel, Sink, SinkProcessor};
 use tokio::sync::mpsc;
 
-use super::view::Question;
+use super::view::{Passed, Question};
 use crate::dead_letters::DeadLetters;
 use crate::health::Health;
 
@@ -43,6 +43,8 @@ pub(crate) struct GroupParts {
     pub(crate) env: pipeline::Env,
     /// Where it is shown whether the sinks work.
     pub(crate) health: Health,
+    /// What has left the channel by this consumer, over restarts of the group.
+    pub(crate) passed: Arc<Passed>,
     /// Asked what it is doing.
     pub(crate) questions: mpsc::Receiver<Question>,
 }

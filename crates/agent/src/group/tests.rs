@@ -226,6 +226,7 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
         metrics: metrics.clone(),
         health: Health::new(env.clock.clone()),
         env,
+        passed: Arc::default(),
         questions: asked,
     };
     let stop = CancellationToken::new();

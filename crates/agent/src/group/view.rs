@@ -1,6 +1,7 @@
 //! What a group answers when it is asked what it is doing, and what it counts for that.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::SinkLabel;
 use pipeline::SinkStatus;
@@ -48,7 +49,7 @@ pub(crate) struct MemberPart {
     pub(crate) sink: SinkStatus,
 }
 
-/// What has left the channel of a group since the agent has started.
+/// What has left the channel of a group since the group has started.
 #[derive(Debug, Clone)]
 pub(crate) struct Outflow {
     /// What was delivered.
@@ -57,6 +58,36 @@ pub(crate) struct Outflow {
     pub(crate) dead_letter_events: u64,
     /// What each member has delivered.
     pub(crate) by_member: Vec<OutflowPart>,
+    /// The same since the agent has started, over restarts of the group.
+    pub(crate) passed: Arc<Passed>,
+}
+
+/// What has left a channel by one of its consumers since the channel was opened. A group that is
+/// started again goes on with it; one that joins begins with what had left the channel before.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    delivered_events: AtomicU64,
+    dead_letter_events: AtomicU64,
+}
+
+impl Passed {
+    /// Goes on where another consumer is.
+    pub(crate) fn of(other: &Self) -> Self {
+        let (delivered, dead) = other.read();
+        Self { delivered_events: delivered.into(), dead_letter_events: dead.into() }
+    }
+
+    /// Events that were delivered, and that became dead letters.
+    pub(crate) fn read(&self) -> (u64, u64) {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (load(&self.delivered_events), load(&self.dead_letter_events))
+    }
+
+    /// Both together.
+    pub(crate) fn events(&self) -> u64 {
+        let (delivered, dead) = self.read();
+        delivered + dead
+    }
 }
 
 /// What one member has delivered.
@@ -72,15 +103,17 @@ pub(crate) struct OutflowPart {
 
 impl Outflow {
     /// Nothing, of so many members.
-    pub(super) fn new(members: usize, began: Instant) -> Self {
+    pub(super) fn new(members: usize, began: Instant, passed: Arc<Passed>) -> Self {
         let by_member = vec![OutflowPart::default(); members];
-        Self { delivered: Meter::new(began), dead_letter_events: 0, by_member }
+        Self { delivered: Meter::new(began), dead_letter_events: 0, by_member, passed }
     }
 
     /// A batch has left the channel.
     pub(super) fn left(&mut self, now: Instant, left: Left) {
         self.dead_letter_events += left.refused;
         let events = left.passed.events;
+        self.passed.delivered_events.fetch_add(events, Ordering::Relaxed);
+        self.passed.dead_letter_events.fetch_add(left.refused, Ordering::Relaxed);
         self.delivered.add(now, Volume { events, bytes: left.bytes });
         if let Some(by) = left.by {
             let part = &mut self.by_member[by];
@@ -88,11 +121,6 @@ impl Outflow {
             part.events += events;
             part.last = Some(now);
         }
-    }
-
-    /// Events that have left, wherever they went.
-    pub(crate) fn events(&self) -> u64 {
-        self.delivered.total().events + self.dead_letter_events
     }
 }
 

@@ -17,11 +17,16 @@
 //! Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::meter::{Meter, Volume};
+use crate::group::Passed;
+
+/// The reason of events that a reload has left on disk: the channel was closed, and holds them.
+const LEFT_BEHIND: &str = "left_in_closed_channel";
 
 /// What became of the events of an agent since it has started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +63,22 @@ impl Conservation {
         let signed = |value| i64::try_from(value).unwrap_or(i64::MAX);
         self.difference_events = signed(came) - signed(known);
         self
+    }
+
+    /// Adds what a channel held when it was opened, and what has left it by the group that has done
+    /// least.
+    pub(crate) fn add_channel(&mut self, held_at_start: u64, passed: Option<&Arc<Passed>>) {
+        let (delivered, dead) = passed.map(|passed| passed.read()).unwrap_or_default();
+        self.held_at_start_events += held_at_start;
+        self.delivered_events += delivered;
+        self.dead_letter_events += dead;
+    }
+
+    /// Adds events that stay on disk in a channel that is closed.
+    pub(crate) fn add_left_behind(&mut self, events: u64) {
+        if events > 0 {
+            *self.dropped_events.entry(LEFT_BEHIND.to_owned()).or_default() += events;
+        }
     }
 
     /// Adds events that were dropped; a reason without events is not listed.

@@ -16,10 +16,11 @@ use super::{
 };
 use crate::bulletin::Bulletin;
 use crate::dead_letters::DeadLetters;
-use crate::group::{GroupView, MemberPart, Outflow, OutflowPart};
+use crate::group::{GroupView, MemberPart, OutflowPart};
 use crate::health::Word;
 use crate::opening::NotOpen;
-use crate::running::{Answer, ChannelHandle, GroupHandle, Running, SourceHandle};
+use crate::reload::Reloads;
+use crate::running::{Answer, ChannelHandle, GroupHandle, Parts, Running, SourceHandle};
 
 /// What a channel counts in events that it has not stored, or has given up.
 const DROPPED: &[&str] =
@@ -46,22 +47,24 @@ pub(crate) struct Sources<'a> {
     pub(crate) metrics: &'a Metrics,
     /// The world.
     pub(crate) env: &'a Env,
+    /// What the last reload did.
+    pub(crate) reloads: &'a Reloads,
 }
 
 /// What the agent is doing now.
 pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
+    let parts = of.running.parts();
     // All at once: one that is busy takes its whole second.
-    let asked = of.running.groups.iter();
+    let asked = parts.groups.iter();
     let asked = asked.map(async |(name, handle)| (name.clone(), handle.ask().await));
     let answers = join_all(asked).await.into_iter().collect();
     let now = Instant::now();
     let views = Views { answers, now };
-    let channels = of.running.channels.iter();
+    let channels = parts.channels.iter();
     let channels: Vec<ChannelStatus> =
         channels.map(|(name, handle)| views.channel(name, handle, of.metrics)).collect();
-    let sources = of.running.sources.iter().map(|(name, handle)| source(name, handle, now));
-    let groups =
-        of.running.groups.iter().map(|(name, handle)| views.group(name, handle, of.metrics));
+    let sources = parts.sources.iter().map(|(name, handle)| source(name, handle, now));
+    let groups = parts.groups.iter().map(|(name, handle)| views.group(name, handle, of.metrics));
     Snapshot {
         agent: of.agent.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -72,9 +75,10 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         remarks: of.word.remarks,
         sources: sources.collect(),
         groups: groups.collect(),
-        dead_letters: views.dead_letters(of.running, of.dead_letters),
-        conservation: views.conservation(of.running, &channels),
+        dead_letters: views.dead_letters(&parts, of.dead_letters),
+        conservation: views.conservation(&parts, &channels, of.metrics),
         channels,
+        last_reload: of.reloads.last(now),
         bulletin: of.bulletin.read(now),
     }
 }
@@ -116,6 +120,7 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
         kind: handle.kind.clone(),
         guarantee: guarantee(handle.guarantee),
         config_digest: digest(handle.digest),
+        started_seconds_ago: ago(now, handle.since),
         state,
         channels: handle.intake.channels(),
         optional_channels: handle.intake.optional_channels(),
@@ -169,31 +174,29 @@ impl Views {
         }
     }
 
-    /// What has left a channel by the group that has done least.
-    fn slowest(&self, channel: &ChannelHandle) -> Option<&Outflow> {
+    /// At which rate events leave a channel: that of the group that has done least.
+    fn leaving(&self, channel: &ChannelHandle) -> Option<Throughput> {
         let views = channel.consumers.iter().filter_map(|name| self.view(name));
-        views.map(|view| &view.outflow).min_by_key(|outflow| outflow.events())
+        let outflows = views.map(|view| &view.outflow);
+        let slowest = outflows.min_by_key(|outflow| outflow.delivered.total().events)?;
+        Some(slowest.delivered.read(self.now))
     }
 
     fn channel(&self, name: &str, handle: &ChannelHandle, metrics: &Metrics) -> ChannelStatus {
         let (held, stored) = (handle.status(), handle.boards.inflow.read(self.now));
-        let leaving = self.slowest(handle).map(|outflow| outflow.delivered.read(self.now));
+        let leaving = self.leaving(handle);
         let outlook = Outlook::of(
             (held.events, held.bytes, held.capacity_bytes),
             stored.events_per_second,
             leaving.map_or(0.0, |leaving: Throughput| leaving.events_per_second),
         );
-        let dropped = DROPPED.iter().filter_map(|reason| {
-            let label = ChannelReason { channel: name.to_owned(), reason };
-            let events = metrics.channel_anomalies.get(&label)?.get();
-            (events > 0).then(|| ((*reason).to_owned(), events))
-        });
         let seconds = |duration: Duration| duration.as_secs_f64();
         ChannelStatus {
             name: name.to_owned(),
             kind: handle.kind.clone(),
             guarantee: guarantee(handle.channel.guarantee()),
             config_digest: digest(handle.digest),
+            started_seconds_ago: ago(self.now, handle.since),
             consumers: handle.consumers.iter().map(ToString::to_string).collect(),
             depth_events: held.events,
             depth_bytes: held.bytes,
@@ -211,7 +214,7 @@ impl Views {
             failed_events: handle.boards.inflow.failures(),
             until_full_seconds: held.until_full.map(seconds).or(outlook.until_full_seconds),
             until_empty_seconds: outlook.until_empty_seconds,
-            dropped_events: dropped.collect(),
+            dropped_events: dropped(name, metrics),
         }
     }
 
@@ -221,6 +224,7 @@ impl Views {
             channel: handle.channel.to_string(),
             processor: handle.processor.clone(),
             config_digest: digest(handle.digest),
+            started_seconds_ago: ago(self.now, handle.since),
             state: State::Stopped,
             delivered: Throughput::default(),
             dead_letter_events: 0,
@@ -278,7 +282,7 @@ impl Views {
         }
     }
 
-    fn dead_letters(&self, running: &Running, letters: &DeadLetters) -> DeadLetterStatus {
+    fn dead_letters(&self, running: &Parts, letters: &DeadLetters) -> DeadLetterStatus {
         let added = running.groups.iter().filter_map(|(name, handle)| {
             let events = self.view(name)?.outflow.dead_letter_events;
             (events > 0).then(|| (format!("{}/{name}", handle.channel), events))
@@ -290,20 +294,32 @@ impl Views {
         }
     }
 
-    fn conservation(&self, running: &Running, channels: &[ChannelStatus]) -> Conservation {
-        let mut sum = Conservation::default();
-        running.sources.values().for_each(|handle| handle.intake.flow().add_to(&mut sum));
-        for (handle, status) in running.channels.values().zip(channels) {
-            sum.held_at_start_events += handle.boards.opened.held_events();
+    fn conservation(
+        &self,
+        parts: &Parts,
+        channels: &[ChannelStatus],
+        metrics: &Metrics,
+    ) -> Conservation {
+        let mut sum = parts.past.clone();
+        parts.sources.values().for_each(|handle| handle.intake.flow().add_to(&mut sum));
+        for (handle, status) in parts.channels.values().zip(channels) {
+            sum.add_channel(handle.boards.opened.held_events(), parts.passed(handle));
             sum.held_events += status.depth_events;
             sum.add_dropped(&status.dropped_events);
-            if let Some(outflow) = self.slowest(handle) {
-                sum.delivered_events += outflow.delivered.total().events;
-                sum.dead_letter_events += outflow.dead_letter_events;
-            }
         }
+        parts.gone.iter().for_each(|name| sum.add_dropped(&dropped(name, metrics)));
         sum.balanced()
     }
+}
+
+/// Events that a channel has dropped or not stored twice, by reason.
+fn dropped(channel: &str, metrics: &Metrics) -> BTreeMap<String, u64> {
+    let dropped = DROPPED.iter().filter_map(|reason| {
+        let label = ChannelReason { channel: channel.to_owned(), reason };
+        let events = metrics.channel_anomalies.get(&label)?.get();
+        (events > 0).then(|| ((*reason).to_owned(), events))
+    });
+    dropped.collect()
 }
 
 /// How a channel goes on if events come and leave as they do now.

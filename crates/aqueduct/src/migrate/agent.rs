@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use ::agent::Reread;
 use ::agent::cli::{self, Draft, EXIT_USAGE, LogFormat};
 use clap::Args;
-use config::{ConfigError, ConfigErrors};
-use flume::{Options, Outcome};
+use config::{ConfigError, ConfigErrors, Plan};
+use flume::{Options, Outcome, Report};
 use pipeline::Env;
 use pipeline::settings::{Place, SettingsErrorKind};
 
@@ -30,7 +32,7 @@ Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wr
 const FILES: [&str; 2] = ["flume.conf", "flume-conf.properties"];
 
 /// Run a configuration of Apache Flume as it is.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct FlumeAgentArgs {
     /// The agent of the configuration to run
@@ -87,11 +89,11 @@ pub(crate) struct FlumeAgentArgs {
     #[arg(long, value_name = "DIRS", hide = true)]
     plugins_path: Option<String>,
 
-    /// The configuration is read once
+    /// The configuration is read again when SIGHUP or `aqueduct reload` asks for it
     #[arg(long, hide = true)]
     no_reload_conf: bool,
 
-    /// The configuration is read once
+    /// The file is not polled
     #[arg(short = 'i', long, value_name = "SECONDS", hide = true)]
     poll_interval: Option<String>,
 
@@ -113,59 +115,88 @@ pub(crate) fn run(args: &FlumeAgentArgs) -> ExitCode {
         cli::say(&problem);
         return ExitCode::from(EXIT_USAGE);
     }
+    let again = args.clone();
+    let reread: Reread = Arc::new(move |env| Translated::of(&again, env)?.draft());
     let draft = |env: &Env| draft(args, env);
-    cli::launch(args.log_format, args.print_config, catalogue::FULL, draft, None)
+    cli::launch(args.log_format, args.print_config, catalogue::FULL, draft, Some(reread))
 }
 
-/// The plan of the configuration, or everything that needs a decision.
+/// What a configuration of Flume became.
+struct Translated {
+    report: Report,
+    plan: Plan,
+    /// Of Flume's page of counters.
+    warning: Option<String>,
+    is_strict: bool,
+}
+
+/// The plan of the configuration, or everything that needs a decision; what is not quite as in
+/// Flume is logged.
 fn draft(args: &FlumeAgentArgs, env: &Env) -> Result<Draft, ConfigErrors> {
-    let refused = |problem: String| {
-        let place = Place { file: "command line".into(), ..Place::default() };
-        let kind = SettingsErrorKind::Unreadable;
-        ConfigErrors(vec![ConfigError { kind, place, path: String::new(), problem }])
-    };
-    let files = files(args, env).map_err(refused)?;
-    let here = Here::new(env, &args.defines, true);
-    let data_dir = match &args.data_dir {
-        Some(directory) => directory.display().to_string(),
-        None => {
-            let home = flume::World::variable(&here, "HOME");
-            let home = home.ok_or_else(|| refused("HOME is not set; name a --data-dir".into()))?;
-            format!("{home}/.aqueduct/{}", args.name)
-        }
-    };
-    let monitoring = monitoring(&here).map_err(refused)?;
-    let options = Options {
-        agent: Some(args.name.clone()),
-        data_dir,
-        admin: args.admin.clone(),
-        flume_metrics: monitoring.address,
-        default_fs: args.default_fs.clone(),
-        keep_references: false,
-    };
     note_ignored(args);
-    if let Some(warning) = monitoring.warning {
-        tracing::warn!("{warning}");
+    let translated = Translated::of(args, env)?;
+    translated.log();
+    translated.draft()
+}
+
+impl Translated {
+    /// Reads the configuration, without a line in the log.
+    fn of(args: &FlumeAgentArgs, env: &Env) -> Result<Self, ConfigErrors> {
+        let refused = |problem: String| {
+            let place = Place { file: "command line".into(), ..Place::default() };
+            let kind = SettingsErrorKind::Unreadable;
+            ConfigErrors(vec![ConfigError { kind, place, path: String::new(), problem }])
+        };
+        let files = files(args, env).map_err(refused)?;
+        let here = Here::new(env, &args.defines, true);
+        let data_dir = match &args.data_dir {
+            Some(directory) => directory.display().to_string(),
+            None => {
+                let home = flume::World::variable(&here, "HOME");
+                let unset = || refused("HOME is not set; name a --data-dir".into());
+                format!("{}/.aqueduct/{}", home.ok_or_else(unset)?, args.name)
+            }
+        };
+        let monitoring = monitoring(&here).map_err(refused)?;
+        let options = Options {
+            agent: Some(args.name.clone()),
+            data_dir,
+            admin: args.admin.clone(),
+            flume_metrics: monitoring.address,
+            default_fs: args.default_fs.clone(),
+            keep_references: false,
+        };
+        let (conversion, plan) = translated(&files, &options, &here).map_err(refused)?;
+        let (report, warning) = (conversion.report, monitoring.warning);
+        Ok(Self { report, plan, warning, is_strict: args.strict })
     }
-    let (conversion, plan) = translated(&files, &options, &here).map_err(refused)?;
-    let report = &conversion.report;
-    for outcome in [Outcome::Unknown, Outcome::Differs, Outcome::Advice] {
-        for finding in report.of(outcome) {
-            let (place, key, text) = (&finding.place, &finding.key, &finding.text);
-            tracing::warn!(%place, key, "{}: {text}", outcome.name());
+
+    fn log(&self) {
+        if let Some(warning) = &self.warning {
+            tracing::warn!("{warning}");
+        }
+        for outcome in [Outcome::Unknown, Outcome::Differs, Outcome::Advice] {
+            for finding in self.report.of(outcome) {
+                let (place, key, text) = (&finding.place, &finding.key, &finding.text);
+                tracing::warn!(%place, key, "{}: {text}", outcome.name());
+            }
         }
     }
-    let is_refused = |it: &&flume::Finding| {
-        it.outcome == Outcome::Decision || (args.strict && it.outcome == Outcome::Unknown)
-    };
-    let errors = report.0.iter().filter(is_refused).map(|it| ConfigError {
-        kind: SettingsErrorKind::Invalid,
-        place: it.place.clone(),
-        path: it.key.clone(),
-        problem: it.text.clone(),
-    });
-    ConfigErrors::check(errors.collect())?;
-    Ok((plan, Vec::new()))
+
+    /// The plan, or everything that needs a decision.
+    fn draft(self) -> Result<Draft, ConfigErrors> {
+        let is_refused = |it: &&flume::Finding| {
+            it.outcome == Outcome::Decision || (self.is_strict && it.outcome == Outcome::Unknown)
+        };
+        let errors = self.report.0.iter().filter(is_refused).map(|it| ConfigError {
+            kind: SettingsErrorKind::Invalid,
+            place: it.place.clone(),
+            path: it.key.clone(),
+            problem: it.text.clone(),
+        });
+        ConfigErrors::check(errors.collect())?;
+        Ok((self.plan, Vec::new()))
+    }
 }
 
 /// Flags that `flume-ng` takes and that do nothing here.

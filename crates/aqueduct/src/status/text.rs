@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use agent::status::{
-    ChannelStatus, Conservation, DeadLetterStatus, GroupStatus, MemberStatus, Snapshot,
-    SourceStatus, State,
+    ChannelStatus, Conservation, DeadLetterStatus, GroupStatus, MemberStatus, ReloadStatus,
+    Snapshot, SourceStatus, State,
 };
 use pipeline::units::ByteSize;
 
@@ -45,6 +45,21 @@ pub(super) fn of(snapshot: &Snapshot) -> String {
     page += &states(snapshot);
     page += &dead_letters(&snapshot.dead_letters);
     page += &conservation(&snapshot.conservation);
+    page += &reload(snapshot.last_reload.as_ref());
+    page
+}
+
+/// How the last reload ended, if there was one.
+fn reload(last: Option<&ReloadStatus>) -> String {
+    let Some(last) = last else { return String::new() };
+    let (by, since) = (&last.asked_by, ago(Some(last.finished_seconds_ago)));
+    let text = last.to_string();
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    let mut page = format!("\nlast reload, {since}, by {by}: {}\n", printable(first));
+    for line in lines {
+        let _ = writeln!(page, "  {}", printable(line));
+    }
     page
 }
 
@@ -224,7 +239,37 @@ fn seconds(seconds: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use agent::status::{LeftBehind, PartChange, ReloadResult};
+
     use super::*;
+
+    #[test]
+    fn the_last_reload_is_shown_with_its_error_and_what_it_has_touched() {
+        assert_eq!(reload(None), "");
+        let status = ReloadStatus {
+            asked_by: "SIGHUP".to_owned(),
+            finished_seconds_ago: 12.0,
+            took_seconds: 0.25,
+            result: ReloadResult::RolledBack,
+            error: Some("source `in`:\x1bport in use".to_owned()),
+            started: Vec::new(),
+            stopped: Vec::new(),
+            restarted: vec![PartChange { part: "sinks.out".to_owned(), why: "new".to_owned() }],
+            kept: vec!["channels.main".to_owned()],
+            left_behind: vec![LeftBehind { channel: "old".to_owned(), events: 7 }],
+        };
+        let text = reload(Some(&status));
+        let first = "\nlast reload, 12s ago, by SIGHUP: rolled back, all runs as before (0.2 s)\n";
+        assert!(text.starts_with(first), "{text}");
+        for line in [
+            "  source `in`:?port in use\n",
+            "  restarted  sinks.out: new\n",
+            "  kept       channels.main\n",
+            "  channel `old` is closed and holds 7 events on disk; ",
+        ] {
+            assert!(text.contains(line), "{line:?} {text}");
+        }
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_and_obey_no_terminal() {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Account, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch, Guarantee,
-    Identity, IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction,
+    Account, Backlog, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch,
+    Guarantee, Identity, IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction,
 };
 use support::mutant;
 use tokio::sync::{Notify, broadcast, oneshot};
@@ -142,6 +142,10 @@ impl Channel for Durable {
             Ok(Err(why)) => Err(core.put_error(&why)),
             Err(_) => Err(core.closed_error()),
         }
+    }
+
+    fn backlog(&self, consumer: &str) -> Backlog {
+        self.core().state().tickets.in_flight.backlog(consumer)
     }
 
     async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError> {

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use metrics::{ChannelReason, Counter};
 use pipeline::{
-    Batch, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Env, Epoch, Guarantee,
-    Identity, IntervalSet, KeySet, Origin, PutTransaction, Sequence, SourcePosition,
+    Backlog, Batch, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Env, Epoch,
+    Guarantee, Identity, IntervalSet, KeySet, Origin, PutTransaction, Sequence, SourcePosition,
     TakeTransaction, Ticket,
 };
 use support::notice;
@@ -310,8 +310,14 @@ impl Channel for Memory {
             state.settle(&settled)
         };
         self.core.room.notify_waiters();
+        // Takes of one that has left end.
+        self.core.ready.notify_waiters();
         self.core.announce(keys);
         Ok(())
+    }
+
+    fn backlog(&self, consumer: &str) -> Backlog {
+        self.core.state().in_flight.backlog(consumer)
     }
 
     async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError> {

@@ -76,7 +76,7 @@ impl TakeTransaction for Take {
         let Self { core, consumer, held } = self;
         notice::until(&core.ready, || {
             let mut state = core.state();
-            if state.closed {
+            if state.closed || !state.in_flight.knows(consumer) {
                 return Some(Err(core.closed_error()));
             }
             let ticket = state.in_flight.take(consumer)?;

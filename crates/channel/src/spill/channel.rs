@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use pipeline::{
-    Batch, BatchSize, Channel, ChannelError, ChannelStatus, Epoch, Guarantee, IntervalSet, KeySet,
-    Origin, PutTransaction, TakeTransaction, Taken, Ticket,
+    Backlog, Batch, BatchSize, Channel, ChannelError, ChannelStatus, Epoch, Guarantee, IntervalSet,
+    KeySet, Origin, PutTransaction, TakeTransaction, Taken, Ticket,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{RwLock, broadcast};
 
 /// Tickets of the disk begin here; those of the memory lie below.
 const DISK_TICKETS: Ticket = 1 << 62;
@@ -27,6 +27,9 @@ pub(super) struct Spill {
     spilling: AtomicBool,
     /// Puts choose their side in the order in which they came.
     turn: tokio::sync::Mutex<()>,
+    /// Shared by commits of puts, alone for a change of the consumers: both sides have the same
+    /// ones at every put.
+    consumers: Arc<RwLock<()>>,
     settled: broadcast::Sender<Arc<KeySet>>,
 }
 
@@ -35,7 +38,8 @@ impl Spill {
     pub(super) fn new(memory: Arc<dyn Channel>, disk: Arc<dyn Channel>) -> Self {
         let (memory_open, spilling) = (AtomicBool::new(false), AtomicBool::new(false));
         let (turn, settled) = (tokio::sync::Mutex::default(), broadcast::channel(ANNOUNCED_MAX).0);
-        Self { memory, disk, memory_open, spilling, turn, settled }
+        let consumers = Arc::default();
+        Self { memory, disk, memory_open, spilling, turn, consumers, settled }
     }
 }
 
@@ -95,8 +99,15 @@ impl Channel for Spill {
     }
 
     async fn register(&self, consumers: &[Arc<str>]) -> Result<(), ChannelError> {
-        self.memory.register(consumers).await?;
-        self.disk.register(consumers).await
+        let _alone = self.consumers.write().await;
+        // The disk first: where it refuses, nothing has changed.
+        self.disk.register(consumers).await?;
+        self.memory.register(consumers).await
+    }
+
+    fn backlog(&self, consumer: &str) -> Backlog {
+        let (memory, disk) = (self.memory.backlog(consumer), self.disk.backlog(consumer));
+        Backlog { ready: memory.ready + disk.ready, held: memory.held + disk.held }
     }
 
     async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError> {
@@ -105,16 +116,19 @@ impl Channel for Spill {
             self.spilling.store(false, Ordering::Relaxed);
         }
         let (memory, disk) = (self.memory.clone(), self.disk.clone());
+        let consumers = self.consumers.clone();
         if !self.spilling.load(Ordering::Relaxed) {
             match self.memory.begin_put(size).now_or_never() {
-                Some(Ok(put)) => return Ok(Box::new(Put { put, memory, disk, on_disk: None })),
+                Some(Ok(put)) => {
+                    return Ok(Box::new(Put { put, memory, disk, consumers, on_disk: None }));
+                }
                 Some(Err(ChannelError::TooLarge { .. })) | None => {}
                 Some(Err(error)) => return Err(error),
             }
         }
         let put = self.disk.begin_put(size).await?;
         self.spilling.store(true, Ordering::Relaxed);
-        Ok(Box::new(Put { put, memory, disk, on_disk: Some(Batch::default()) }))
+        Ok(Box::new(Put { put, memory, disk, consumers, on_disk: Some(Batch::default()) }))
     }
 
     fn begin_take(&self, consumer: &str) -> Box<dyn TakeTransaction> {
@@ -178,6 +192,7 @@ struct Put {
     put: Box<dyn PutTransaction>,
     memory: Arc<dyn Channel>,
     disk: Arc<dyn Channel>,
+    consumers: Arc<RwLock<()>>,
     /// For a put to disk: the positions that the memory keeps for it.
     on_disk: Option<Batch>,
 }
@@ -208,6 +223,7 @@ impl PutTransaction for Put {
     }
 
     async fn commit(self: Box<Self>) -> Result<(), ChannelError> {
+        let _unchanged = self.consumers.read().await;
         self.put.commit().await?;
         if let Some(positions) = self.on_disk.filter(|batch| !batch.envelope.positions.is_empty()) {
             // Without events it needs no room, so it need not wait for any.

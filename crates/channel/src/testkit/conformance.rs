@@ -17,8 +17,13 @@ use super::{SimDisk, split_mix};
 /// How to make a channel of about 1 MiB on a disk. Nothing more is known about it.
 pub type Suite = fn(&SimDisk) -> Box<dyn Channel>;
 
+mod consumers;
 mod identities;
 
+pub use consumers::{
+    a_consumer_that_joins_among_puts_gets_all_from_then_on, a_take_of_a_consumer_that_left_ends,
+    consumers_may_change, the_backlog_of_a_consumer_is_what_it_has_not_committed,
+};
 pub use identities::{
     a_known_identity_is_stored_once, an_empty_batch_leaves_identity_and_position,
     what_comes_after_another_is_stored_only_behind_it,
@@ -281,24 +286,6 @@ pub async fn a_cancelled_take_loses_nothing(suite: Suite) {
     assert_eq!(next_body(&mut *take).await, "kept");
 }
 
-/// A consumer that leaves holds nothing up any more; a new one gets what was still wanted.
-pub async fn consumers_may_change(suite: Suite) {
-    let channel = open_for(suite, &SimDisk::new(SEED), &["a", "b"]).await;
-    for body in ["1", "2"] {
-        put_one(&*channel, body).await;
-    }
-    let mut a = channel.begin_take("a");
-    let first = next(&mut *a).await;
-    a.commit(&only(&first));
-    channel.register(&[Arc::from("a")]).await.unwrap();
-    assert_eq!(channel.status().events, 1);
-    let identity = first.batch.envelope.identity.unwrap();
-    assert!(channel.settled(identity.origin, identity.epoch).contains(0));
-    channel.register(&[Arc::from("a"), Arc::from("c")]).await.unwrap();
-    assert_eq!(next_body(&mut *channel.begin_take("c")).await, "2");
-    assert_eq!(next_body(&mut *a).await, "2");
-}
-
 /// Makes a module of tests, one for each promise, for a [`Suite`].
 #[macro_export]
 macro_rules! channel_conformance {
@@ -321,6 +308,9 @@ macro_rules! channel_conformance {
                 a_closed_channel_refuses
                 a_cancelled_take_loses_nothing
                 consumers_may_change
+                the_backlog_of_a_consumer_is_what_it_has_not_committed
+                a_take_of_a_consumer_that_left_ends
+                a_consumer_that_joins_among_puts_gets_all_from_then_on
             );
         }
     };

@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ServerTls;
 
+use crate::plan::Reload;
+
 use super::{AgentSettings, Findings, check_name};
 
 #[derive(Deserialize, JsonSchema)]
@@ -33,6 +35,10 @@ pub(crate) struct AgentTable {
     /// Address of a page for monitors made for Flume: `/metrics` there is the JSON object of
     /// Flume's HTTP monitoring, in plain text: `host:port`. Off unless set.
     flume_metrics: Option<String>,
+    /// When the configuration is read again while the agent runs: `asked`, by SIGHUP,
+    /// `aqueduct reload` or `POST /reload`; `watch`, also when one of its files has changed.
+    #[serde(default)]
+    reload: Reload,
 }
 
 fn grace() -> Period {
@@ -55,6 +61,7 @@ pub(super) fn agent(
         admin_token: None,
         flume_metrics: None,
         flume_metrics_place: Place::default(),
+        reload: Reload::default(),
     };
     let Some(table) = table else {
         let problem = "table `agent` is missing; it needs at least `data_dir`";
@@ -93,6 +100,7 @@ pub(super) fn agent(
         admin_token: table.get("admin_token").cloned(),
         flume_metrics: read.flume_metrics,
         flume_metrics_place: place("flume_metrics"),
+        reload: read.reload,
     }
 }
 

@@ -21,7 +21,7 @@ async fn what_was_delivered_refused_and_is_in_hand_adds_up_to_what_was_taken() {
     sleep(Duration::from_secs(1)).await;
     let view = ask(&bench).await;
     assert_eq!((view.in_flight_batches, view.in_flight_events), (8, 10));
-    assert_eq!((view.outflow.events(), view.members[0].in_hand), (0, 8));
+    assert_eq!((view.outflow.passed.events(), view.members[0].in_hand), (0, 8));
     assert_eq!((&view.state, &view.members[0].state), (&State::Running, &State::Running));
     bench.stop.cancel();
     // What is staged is settled now; it answers meanwhile, or has ended.

@@ -79,7 +79,7 @@ impl Take {
             ready.as_mut().enable();
             {
                 let mut state = self.core.state();
-                if state.closed {
+                if state.closed || !state.tickets.in_flight.knows(&self.consumer) {
                     return Err(self.core.closed_error());
                 }
                 if let Some(ticket) = state.tickets.in_flight.take(&self.consumer) {

@@ -1,0 +1,344 @@
+//! Takes the steps of a change, on what runs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use pipeline::ChannelError;
+use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::diff::{Names, Step};
+use crate::running::{
+    ChannelHandle, Gone, Prepared, Running, Surroundings, end_groups, end_sources,
+};
+use crate::topology::{BuiltGroup, BuiltSource, Topology};
+use crate::{chain, opening, scrape};
+
+/// A source that is not open after this has failed.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a channel that drains is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Whether a change may fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// To a new configuration: what cannot be done ends it.
+    Try,
+    /// Back to the one before: what cannot be done now is tried again by what runs, and a channel
+    /// that does not drain stays.
+    Restore,
+}
+
+/// A change under way.
+pub(super) struct Change<'a> {
+    pub(super) running: &'a Running,
+    pub(super) around: &'a Surroundings,
+    pub(super) stopping: &'a CancellationToken,
+    pub(super) mode: Mode,
+    topology: Topology,
+    sources: Vec<BuiltSource>,
+    groups: Vec<BuiltGroup>,
+    /// Channels that did not drain in time.
+    full: BTreeSet<Arc<str>>,
+}
+
+/// Why a change ends, for people.
+pub(super) type Problem = String;
+
+/// Whether what this channel holds is there when it is opened again.
+pub(super) fn keeps(handle: &ChannelHandle) -> bool {
+    handle.opened().is_some_and(|channel| channel.birthplace().is_some())
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn new(
+        running: &'a Running,
+        around: &'a Surroundings,
+        stopping: &'a CancellationToken,
+        mode: Mode,
+        mut topology: Topology,
+    ) -> Self {
+        let sources = std::mem::take(&mut topology.sources);
+        let groups = std::mem::take(&mut topology.groups);
+        Self { running, around, stopping, mode, topology, sources, groups, full: BTreeSet::new() }
+    }
+
+    /// Takes all steps.
+    ///
+    /// # Errors
+    /// A step failed, or the agent is to stop: the steps before it are taken.
+    pub(super) async fn run(&mut self, steps: Vec<Step>) -> Result<(), Problem> {
+        for step in steps {
+            if self.stopping.is_cancelled() {
+                return Err("the agent stops".to_owned());
+            }
+            match step {
+                Step::Open(name) => self.open(&name).await?,
+                Step::StopSources(names) => self.stop_sources(&names).await,
+                Step::StopGroups(names) => self.stop_groups(&names).await,
+                Step::Drain(all) => self.drain(all).await?,
+                Step::Close(name) => self.close(&name).await?,
+                Step::Reopen(name) => {
+                    if self.full.contains(&name) {
+                        continue;
+                    }
+                    self.close(&name).await?;
+                    self.open(&name).await?;
+                }
+                Step::Register(name) => self.register(&name).await?,
+                Step::StartGroups(names) => self.start_groups(&names),
+                Step::StartSources(names) => self.start_sources(&names).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self, name: &Arc<str>) -> Result<(), Problem> {
+        let built = self.topology.built(name);
+        match opening::open_channel(built).await {
+            Ok(()) => {
+                self.running.add_channel(built);
+                self.running.know_channels();
+                Ok(())
+            }
+            Err(error) if self.mode == Mode::Try => Err(chain(&error)),
+            // As at a start: nothing works without it.
+            Err(error) => {
+                let problem = chain(&error);
+                self.around.failure.of_channel(error);
+                Err(problem)
+            }
+        }
+    }
+
+    /// What is stopped stays among the handles until another one has its place, or the end.
+    async fn stop_sources(&mut self, names: &Names) {
+        let parts = self.running.parts();
+        let stop = parts.sources.iter().filter(|(name, _)| names.contains(*name));
+        end_sources(stop, self.around.grace).await;
+    }
+
+    async fn stop_groups(&mut self, names: &Names) {
+        let parts = self.running.parts();
+        let stop = parts
+            .groups
+            .iter()
+            .filter(|(name, handle)| names.contains(*name) && !self.full.contains(&handle.channel));
+        end_groups(stop.clone(), self.around.grace).await;
+        for (name, handle) in stop {
+            if let Some(channel) = parts.channels.get(&handle.channel) {
+                channel.boards.outlet.works(name);
+                handle.members.iter().for_each(|sink| channel.boards.ledgers.withdraw(sink));
+            }
+        }
+    }
+
+    /// Waits within the grace until these consumers have committed all; what is with their sinks is
+    /// settled when these stop.
+    async fn drain(&mut self, all: Vec<(Arc<str>, Names)>) -> Result<(), Problem> {
+        let parts = self.running.parts();
+        let deadline = Instant::now() + self.around.grace;
+        let wait = async |channel: &Arc<str>, names: &Names| -> Option<u64> {
+            let opened = parts.channels.get(channel)?.opened()?;
+            loop {
+                let backlogs = names.iter().map(|name| opened.backlog(name));
+                let (ready, held) =
+                    backlogs.fold((0, 0), |(ready, held), it| (ready + it.ready, held + it.held));
+                if ready + held == 0 {
+                    return None;
+                }
+                if Instant::now() >= deadline {
+                    return Some(ready).filter(|ready| *ready > 0);
+                }
+                sleep(LOOK).await;
+            }
+        };
+        let waits = join_all(all.iter().map(|(channel, names)| wait(channel, names)));
+        let Some(left) = self.stopping.run_until_cancelled(waits).await else {
+            return Err("the agent stops".to_owned());
+        };
+        for ((channel, names), left) in all.iter().zip(left) {
+            let Some(batches) = left else { continue };
+            let is_gone = self.topology.channels.iter().all(|built| built.name != *channel);
+            let is_kept = parts.channels.get(channel).is_some_and(|handle| keeps(handle));
+            if is_gone && is_kept {
+                // It stays on disk until it is named again.
+                continue;
+            }
+            let groups: Vec<&str> = names.iter().map(|name| &**name).collect();
+            let problem = not_drained(channel, &groups, batches, self.around.grace);
+            if self.mode == Mode::Try {
+                return Err(problem);
+            }
+            warn!(%channel, "it stays until it is empty: {problem}");
+            self.full.insert(channel.clone());
+        }
+        Ok(())
+    }
+
+    /// Ends a channel; what it holds must be safe, or nothing.
+    async fn close(&mut self, name: &Arc<str>) -> Result<(), Problem> {
+        let parts = self.running.parts();
+        let Some(handle) = parts.channels.get(name).filter(|_| !self.full.contains(name)) else {
+            return Ok(());
+        };
+        let Some(opened) = handle.opened() else {
+            return Err(format!("channel `{name}` is not open yet; try again when it is"));
+        };
+        let kind = self.topology.channels.iter().find(|built| built.name == *name);
+        let is_found_again = keeps(handle) && kind.is_none_or(|built| built.kind == handle.kind);
+        let events = opened.status().events;
+        if events > 0 && !is_found_again {
+            let problem = format!(
+                "channel `{name}` still holds {events} events, which would be lost: it is of type \
+                 `{}`; try again when it is empty",
+                handle.kind
+            );
+            return self.must_not(name, problem);
+        }
+        if let Err(cause) = opened.close().await {
+            // What was acknowledged is safe; what was committed last may come again.
+            warn!(channel = %name, error = %chain(&cause), "channel did not close cleanly");
+        }
+        // What was settled while it closed.
+        let events = opened.status().events;
+        let held_at_start = handle.boards.opened.held_events();
+        self.running.change(|parts| {
+            let passed = parts.passed(handle).cloned();
+            parts.past.add_channel(held_at_start, passed.as_ref());
+            parts.past.add_left_behind(events);
+            parts.channels.remove(name);
+            parts.gone.insert(name.clone());
+            if events > 0 {
+                parts.left_behind.insert(name.clone(), events);
+            }
+        });
+        self.running.know_channels();
+        if kind.is_none() {
+            scrape::forget_channel(&self.around.metrics, name);
+        }
+        Ok(())
+    }
+
+    /// Ends a try; on the way back this channel stays.
+    fn must_not(&mut self, channel: &Arc<str>, problem: Problem) -> Result<(), Problem> {
+        if self.mode == Mode::Try {
+            return Err(problem);
+        }
+        warn!(%channel, "it stays: {problem}");
+        self.full.insert(channel.clone());
+        Ok(())
+    }
+
+    async fn register(&mut self, name: &Arc<str>) -> Result<(), Problem> {
+        let parts = self.running.parts();
+        let Some(handle) = parts.channels.get(name).filter(|_| !self.full.contains(name)) else {
+            return Ok(());
+        };
+        let consumers = &self.topology.built(name).consumers;
+        let joins = consumers.iter().any(|new| !handle.consumers.contains(new));
+        let leave = handle.consumers.iter().filter(|old| !consumers.contains(old));
+        for group in leave.filter(|_| !joins) {
+            let backlog = handle.channel.backlog(group);
+            let batches = backlog.ready + backlog.held;
+            if batches > 0 {
+                let problem = not_drained(name, &[&**group], batches, self.around.grace);
+                return self.must_not(name, problem);
+            }
+        }
+        handle.channel.register(consumers).await.map_err(|error: ChannelError| chain(&error))?;
+        let handle = ChannelHandle { consumers: consumers.clone(), ..(**handle).clone() };
+        self.running.change(|parts| parts.channels.insert(name.clone(), Arc::new(handle)));
+        Ok(())
+    }
+
+    fn start_groups(&mut self, names: &Names) {
+        let (start, rest) = std::mem::take(&mut self.groups)
+            .into_iter()
+            .partition::<Vec<_>, _>(|built| names.contains(&built.name));
+        self.groups = rest;
+        for built in start {
+            // Where a channel did not drain, its groups go on.
+            if !self.full.contains(&*built.channel) {
+                self.running.start_group(built, self.around);
+            }
+        }
+    }
+
+    /// Opens all of them before one runs.
+    async fn start_sources(&mut self, names: &Names) -> Result<(), Problem> {
+        let (start, rest) = std::mem::take(&mut self.sources)
+            .into_iter()
+            .partition::<Vec<_>, _>(|built| names.contains(&built.name));
+        self.sources = rest;
+        let mut prepared = Vec::new();
+        for built in start {
+            let standing = self.around.health.add_source(&built.name);
+            let mut source = Prepared::new(built, &self.topology, standing, self.around);
+            let is_free = self.running.has_stopped(source.name());
+            // One that has not let go of its place yet is opened when it has.
+            if !is_free {
+                prepared.push((source, false));
+                continue;
+            }
+            let is_open = match timeout(OPEN_PATIENCE, source.open()).await {
+                Ok(Ok(())) => true,
+                Ok(Err(error)) if self.mode == Mode::Try => {
+                    return Err(format!("source `{}`: {}", source.name(), chain(&error)));
+                }
+                Err(_) if self.mode == Mode::Try => {
+                    let seconds = OPEN_PATIENCE.as_secs();
+                    let name = source.name();
+                    return Err(format!("source `{name}` is not open after {seconds} s"));
+                }
+                Ok(Err(_)) | Err(_) => false,
+            };
+            prepared.push((source, is_open));
+        }
+        for (source, is_open) in prepared {
+            self.running.run_source(source, is_open);
+        }
+        Ok(())
+    }
+
+    /// Takes away what was stopped and has no successor, and what is known of peers that are none
+    /// any more; `configured` was built from the same configuration, and nothing of it runs.
+    pub(super) fn tidy(&self, configured: &Topology) {
+        let Gone { sources, groups } = self.running.forget_stopped();
+        let parts = self.running.parts();
+        let metrics = &self.around.metrics;
+        sources.iter().for_each(|name| self.around.health.forget_source(name, metrics));
+        let present: BTreeSet<&Arc<str>> =
+            parts.groups.values().flat_map(|group| &group.members).collect();
+        for (name, members) in &groups {
+            if !parts.groups.contains_key(name) {
+                scrape::forget_group(metrics, name);
+            }
+            let gone = members.iter().filter(|sink| !present.contains(sink));
+            gone.for_each(|sink| self.around.health.forget_sink(sink, metrics));
+        }
+        for built in &configured.channels {
+            if let Some(handle) = parts.channels.get(&built.name) {
+                handle.boards.limits.configure(&built.boards.limits);
+            }
+        }
+        for (channel, events) in &parts.left_behind {
+            error!(
+                %channel, events,
+                "a channel that is not named any more still holds events on disk; name it again \
+                 to deliver them",
+            );
+        }
+    }
+}
+
+fn not_drained(channel: &str, groups: &[&str], batches: u64, grace: Duration) -> Problem {
+    let (groups, seconds) = (groups.join("`, `"), grace.as_secs_f64());
+    format!(
+        "group `{groups}` has {batches} batches of channel `{channel}` to deliver after \
+         {seconds} s, which would be lost to it; try again when they are delivered"
+    )
+}

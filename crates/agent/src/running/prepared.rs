@@ -1,0 +1,204 @@
+//! Groups and sources on their way from what was built to handles.
+
+use std::sync::Arc;
+
+use metrics::Metrics;
+use pipeline::{Env, Source, SourceError};
+use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    ChannelHandle, GroupHandle, Parts, QUESTIONS_MAX, Running, SourceHandle, Tasks, Wiring,
+};
+use crate::dead_letters::DeadLetters;
+use crate::group::{self, GroupParts, Passed};
+use crate::health::{Health, Standing};
+use crate::intake::AgentIntake;
+use crate::topology::{BuiltGroup, BuiltSource, Topology};
+use crate::{source, stop};
+
+/// What every component of an agent is started with.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    /// How long a stop may take.
+    pub(crate) grace: Duration,
+    /// The world.
+    pub(crate) env: Env,
+    /// What is counted with.
+    pub(crate) metrics: Metrics,
+    /// Where it is shown what works.
+    pub(crate) health: Health,
+    /// Where events go that can never be delivered.
+    pub(crate) dead_letters: Arc<DeadLetters>,
+    /// Raised by a source that can do nothing until an operator acts.
+    pub(crate) failure: stop::Failure,
+}
+
+/// A source that is not started yet.
+pub(crate) struct Prepared {
+    name: Arc<str>,
+    handle: SourceHandle,
+    source: Box<dyn Source>,
+    runner: source::Runner,
+}
+
+impl Prepared {
+    /// A source that feeds these channels.
+    pub(crate) fn new(
+        built: BuiltSource,
+        topology: &Topology,
+        standing: Standing,
+        around: &Surroundings,
+    ) -> Self {
+        let wiring = Wiring { naming: built.naming.clone(), routing: built.routing.clone() };
+        let fed = |names: &[String]| topology.fed(names, &built.naming);
+        let intake = Arc::new(AgentIntake::new(
+            built.name.clone(),
+            (built.interceptors, built.selector),
+            around.dead_letters.clone(),
+            (fed(&built.required), fed(&built.optional)),
+            built.routing,
+            around.metrics.clone(),
+        ));
+        let channels = built.required.iter().chain(&built.optional);
+        let handle = SourceHandle {
+            kind: built.kind,
+            digest: built.digest,
+            wiring,
+            channels: channels.map(|name| name.as_str().into()).collect(),
+            since: Instant::now(),
+            guarantee: built.source.guarantee(),
+            intake: intake.clone(),
+            standing: standing.clone(),
+            senders: built.senders,
+            tasks: Tasks::default(),
+        };
+        let runner = source::Runner {
+            name: built.name.clone(),
+            intake,
+            env: around.env.clone(),
+            failure: around.failure.clone(),
+            standing,
+            health: around.health.clone(),
+            metrics: around.metrics.clone(),
+        };
+        Self { name: built.name, handle, source: built.source, runner }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Takes its ports and looks for its files.
+    ///
+    /// # Errors
+    /// It cannot be opened; nothing is held.
+    pub(crate) async fn open(&mut self) -> Result<(), SourceError> {
+        self.runner.open(&mut *self.source, &self.handle.tasks.stop).await
+    }
+
+    /// Runs it, when what had its place has ended.
+    pub(super) fn run(
+        self,
+        is_open: bool,
+        before: Option<TaskTracker>,
+    ) -> (Arc<str>, SourceHandle) {
+        let Self { name, handle, source, runner } = self;
+        let stop = handle.tasks.stop.clone();
+        handle.tasks.spawn(handle.intake.clone().agree_on_committed(stop.clone()));
+        handle.tasks.spawn(async move {
+            if let Some(before) = before
+                && stop.run_until_cancelled(before.wait()).await.is_none()
+            {
+                return;
+            }
+            runner.run(source, stop, is_open).await;
+        });
+        (name, handle)
+    }
+}
+
+impl Running {
+    /// Starts a group: it begins when its channel is open, and when that of its name, if it was
+    /// here, has ended.
+    pub(crate) fn start_group(&self, built: BuiltGroup, around: &Surroundings) {
+        let parts = self.parts();
+        let channel = &parts.channels[&*built.channel];
+        let old = parts.groups.get(&built.name);
+        let passed = parts.passed_by(old, channel, &built);
+        let before = old.map(|old| old.tasks.ended());
+        let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+        let channel_name: Arc<str> = built.channel.into();
+        let sinks = built.sinks.iter();
+        let handle = GroupHandle {
+            digest: built.digest,
+            processor: built.kind,
+            channel: channel_name.clone(),
+            sinks: sinks.clone().map(|it| (it.kind.clone(), it.sink.guarantee())).collect(),
+            members: sinks.map(|named| named.name.clone()).collect(),
+            since: Instant::now(),
+            passed: passed.clone(),
+            opened: channel.boards.opened.clone(),
+            questions,
+            tasks: Tasks::default(),
+        };
+        let group = GroupParts {
+            name: built.name.clone(),
+            channel: channel.channel.clone(),
+            outlet: channel.boards.outlet.clone(),
+            channel_name,
+            dead_letters: around.dead_letters.clone(),
+            processor: built.processor,
+            sinks: built.sinks,
+            metrics: around.metrics.clone(),
+            env: around.env.clone(),
+            health: around.health.clone(),
+            passed,
+            questions: asked,
+        };
+        let (stop, opened) = (handle.tasks.stop.clone(), handle.opened.clone());
+        let grace = around.grace;
+        handle.tasks.spawn(async move {
+            let begin = async {
+                if let Some(before) = before {
+                    before.wait().await;
+                }
+                opened.wait().await;
+            };
+            if stop.run_until_cancelled(begin).await.is_some() {
+                group::run(group, stop, grace).await;
+            }
+        });
+        self.change(|parts| parts.groups.insert(built.name, Arc::new(handle)));
+    }
+}
+
+impl Parts {
+    /// Where the count of a group begins that takes from this channel: where that of its name was,
+    /// or with what had left the channel before.
+    fn passed_by(
+        &self,
+        old: Option<&Arc<GroupHandle>>,
+        channel: &ChannelHandle,
+        built: &BuiltGroup,
+    ) -> Arc<Passed> {
+        match old.filter(|old| *old.channel == *built.channel && old.since >= channel.since) {
+            Some(old) => old.passed.clone(),
+            None => {
+                let others = self.groups.values().filter(|group| {
+                    *group.channel == *built.channel && group.since >= channel.since
+                });
+                let slowest = others.map(|group| &group.passed).min_by_key(|it| it.events());
+                slowest.map(|passed| Arc::new(Passed::of(passed))).unwrap_or_default()
+            }
+        }
+    }
+
+    /// What has left a channel by the group that has done least.
+    pub(crate) fn passed(&self, channel: &ChannelHandle) -> Option<&Arc<Passed>> {
+        let groups = channel.consumers.iter().filter_map(|name| self.groups.get(name));
+        groups.map(|group| &group.passed).min_by_key(|passed| passed.events())
+    }
+}

@@ -1,0 +1,97 @@
+//! What a reload did, part by part.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReloadResult {
+    /// What has changed runs as the file says.
+    Applied,
+    /// The file says what runs already.
+    Unchanged,
+    /// The file is wrong, or what it changes needs a restart. Nothing was touched.
+    Refused,
+    /// A part could not be started or stopped: all runs as before.
+    RolledBack,
+}
+
+/// What the last reload did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    /// What asked for it: `SIGHUP`, `POST /reload` or `file change`.
+    pub asked_by: String,
+    /// When it ended.
+    pub finished_seconds_ago: f64,
+    /// How long it took.
+    pub took_seconds: f64,
+    /// How it ended.
+    pub result: ReloadResult,
+    /// Why it was refused or rolled back, with the place in the file where there is one.
+    pub error: Option<String>,
+    /// New parts.
+    pub started: Vec<PartChange>,
+    /// Parts that are not named any more.
+    pub stopped: Vec<PartChange>,
+    /// Parts that were stopped and started.
+    pub restarted: Vec<PartChange>,
+    /// Parts that were not touched.
+    pub kept: Vec<String>,
+    /// Channels that are closed and still hold events on disk; they are taken up when the channel
+    /// is named again.
+    pub left_behind: Vec<LeftBehind>,
+}
+
+/// A part, and why something became of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PartChange {
+    /// Its place in the configuration: `sources.in`.
+    pub part: String,
+    /// The reason.
+    pub why: String,
+}
+
+/// A closed channel that is not empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftBehind {
+    /// Its name.
+    pub channel: String,
+    /// Events that it holds.
+    pub events: u64,
+}
+
+impl fmt::Display for ReloadStatus {
+    /// Line by line, as `aqueduct reload` prints it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.result {
+            ReloadResult::Applied => "applied",
+            ReloadResult::Unchanged => "nothing has changed",
+            ReloadResult::Refused => "refused, nothing was touched",
+            ReloadResult::RolledBack => "rolled back, all runs as before",
+        };
+        writeln!(f, "{word} ({:.1} s)", self.took_seconds)?;
+        if let Some(error) = &self.error {
+            writeln!(f, "{error}")?;
+        }
+        for (what, parts) in
+            [("started", &self.started), ("stopped", &self.stopped), ("restarted", &self.restarted)]
+        {
+            for PartChange { part, why } in parts {
+                writeln!(f, "{what:9}  {part}: {why}")?;
+            }
+        }
+        if !self.kept.is_empty() {
+            writeln!(f, "{:9}  {}", "kept", self.kept.join(", "))?;
+        }
+        for LeftBehind { channel, events } in &self.left_behind {
+            writeln!(
+                f,
+                "channel `{channel}` is closed and holds {events} events on disk; name it again to \
+                 deliver them"
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,73 @@
+//! `aqueduct reload`: a running agent reads its configuration again.
+
+use std::process::ExitCode;
+
+use agent::cli::{self, EXIT_RUNTIME};
+use agent::status::{ReloadResult, ReloadStatus};
+use clap::Args;
+
+use crate::admin::{Access, Admin};
+
+/// The agent cannot be asked.
+const EXIT_UNREACHABLE: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct reload 127.0.0.1:9464
+  aqueduct reload 127.0.0.1:9464 --json
+  aqueduct reload https://collector-1:9464 --ca ca.pem --token-file /run/secrets/admin
+
+The address is the one that `agent.admin` names; one that is not on loopback wants a token. The
+agent reads the files that it was started with, and starts what has changed; all else goes on.
+docs/reload.md says what needs a restart.
+
+Exit codes: 0 the file runs, 1 refused or rolled back, 2 the agent does not answer, or wrong
+arguments";
+
+/// Let a running agent read its configuration again, and print what became of each part.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EXAMPLES)]
+pub(crate) struct ReloadArgs {
+    /// The admin address of the agent: HOST:PORT, or https://HOST:PORT
+    address: String,
+    /// How it is reached
+    #[command(flatten)]
+    access: Access,
+    /// Print the JSON document that the agent answers
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks the agent and prints what it answers.
+pub(crate) fn run(args: &ReloadArgs) -> ExitCode {
+    match ask(args) {
+        Ok((answer, status)) => {
+            let printed = cli::print(&if args.json { answer } else { status.to_string() });
+            match status.result {
+                ReloadResult::Applied | ReloadResult::Unchanged => printed,
+                ReloadResult::Refused | ReloadResult::RolledBack => ExitCode::from(EXIT_RUNTIME),
+            }
+        }
+        Err(problem) => {
+            cli::say(&problem);
+            ExitCode::from(EXIT_UNREACHABLE)
+        }
+    }
+}
+
+fn ask(args: &ReloadArgs) -> Result<(String, ReloadStatus), String> {
+    let env = env::real();
+    let admin = Admin::new(&env, &args.address, &args.access)?;
+    let problem = |problem: &dyn std::fmt::Display| {
+        format!("no reload of the agent at {}: {problem}", admin.address())
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| problem(&error))?;
+    let answer = runtime.block_on(admin.reload());
+    let (code, answer) = answer.map_err(|error| {
+        problem(&format!("{error}; is it the address of `agent.admin`, and does the agent run?"))
+    })?;
+    let status = serde_json::from_str(&answer);
+    let status = status.map_err(|_| problem(&format!("{code}: {}", answer.trim_end())))?;
+    Ok((answer, status))
+}
