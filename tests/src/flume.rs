@@ -121,7 +121,7 @@ pub fn java(dir: &Path) -> Command {
 ///
 /// When Maven cannot fetch them.
 pub fn java_with(name: &str, pom: &str, dir: &Path) -> Command {
-    java_of(&fetch(name, pom), dir)
+    java_of(&jars_of(name, pom), dir)
 }
 
 fn java_of(jars: &Path, dir: &Path) -> Command {
@@ -145,11 +145,11 @@ fn java_of(jars: &Path, dir: &Path) -> Command {
 /// When Maven cannot fetch them.
 pub fn jars() -> &'static Path {
     static JARS: OnceLock<PathBuf> = OnceLock::new();
-    JARS.get_or_init(|| fetch("flume-1.11.0", POM))
+    JARS.get_or_init(|| jars_of("flume-1.11.0", POM))
 }
 
-/// The folder with the dependencies of `pom`, fetched unless it is in the cache.
-fn fetch(name: &str, pom: &str) -> PathBuf {
+/// The folder with the dependencies of `pom`, fetched unless it is in the cache as `name`.
+pub(crate) fn jars_of(name: &str, pom: &str) -> PathBuf {
     // Tests of one process ask at the same time; one of them fetches.
     static FETCHING: Mutex<()> = Mutex::new(());
     let _others_wait = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);

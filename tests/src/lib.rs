@@ -22,6 +22,7 @@ pub mod agent;
 pub mod flume;
 pub mod hdfs;
 pub mod http;
+pub mod kafka;
 pub mod killed;
 pub mod mounted;
 pub mod nginx;

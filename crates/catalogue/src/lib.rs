@@ -13,6 +13,8 @@ const GROUPS: &[&Group] = &[
     &components_expr::GROUP,
     #[cfg(feature = "hdfs")]
     &components_hdfs::GROUP,
+    #[cfg(feature = "kafka")]
+    &components_kafka::GROUP,
     #[cfg(feature = "mqtt")]
     &components_mqtt::GROUP,
     #[cfg(feature = "parquet")]
@@ -29,6 +31,14 @@ const ELSEWHERE: &[Elsewhere] = &[
     },
     #[cfg(not(feature = "hdfs"))]
     Elsewhere { role: "sink", kind: "hdfs", programs: "a program built with the feature `hdfs`" },
+    #[cfg(not(feature = "kafka"))]
+    Elsewhere {
+        role: "source",
+        kind: "kafka",
+        programs: "a program built with the feature `kafka`",
+    },
+    #[cfg(not(feature = "kafka"))]
+    Elsewhere { role: "sink", kind: "kafka", programs: "a program built with the feature `kafka`" },
     #[cfg(not(feature = "mqtt"))]
     Elsewhere { role: "source", kind: "mqtt", programs: "a program built with the feature `mqtt`" },
     #[cfg(not(feature = "mqtt"))]
@@ -76,7 +86,13 @@ mod tests {
     }
 
     /// So that an edge can say where a kind is that it has not.
-    #[cfg(all(feature = "expr", feature = "hdfs", feature = "mqtt", feature = "parquet"))]
+    #[cfg(all(
+        feature = "expr",
+        feature = "hdfs",
+        feature = "kafka",
+        feature = "mqtt",
+        feature = "parquet"
+    ))]
     #[test]
     fn an_edge_names_each_kind_that_only_full_programs_have() {
         let full = kinds(FULL);

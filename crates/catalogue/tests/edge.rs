@@ -5,12 +5,13 @@
 use std::process::Command;
 
 /// What brings a store, a broker or a file format with it.
-const HEAVY: [&str; 12] = [
+const HEAVY: [&str; 13] = [
     "hdfs-native",
     "aqueduct-storage",
     "aqueduct-ledger",
     "aqueduct-components-expr",
     "aqueduct-components-hdfs",
+    "aqueduct-components-kafka",
     "aqueduct-components-mqtt",
     "aqueduct-components-parquet",
     "aqueduct-catalogue",

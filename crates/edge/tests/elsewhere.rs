@@ -14,7 +14,9 @@ fn a_kind_of_another_program_is_named_with_that_program() {
         let file = dir.path().join("edge.toml");
         let far = format!("/far\"\nencoder = \"{}", other.kind);
         let into_files = format!("file_roll\"\ndirectory = \"{far}");
+        let source = if other.role == "source" { other.kind } else { "sequence" };
         let (sink, condition, place) = match other.role {
+            "source" => ("discard", "", "sources.numbers.type"),
             "sink" => (other.kind, "", "sinks.far.type"),
             "condition" => ("discard", other.kind, "sources.numbers.interceptors.0.drop.0"),
             "encoder" => (&*into_files, "", "sinks.far.encoder"),
@@ -23,7 +25,7 @@ fn a_kind_of_another_program_is_named_with_that_program() {
         let filter = format!("{{ type = \"filter\", drop = [{{ type = \"{condition}\" }}] }}");
         let interceptors = if condition.is_empty() { String::new() } else { filter };
         let text = format!(
-            "[agent]\ndata_dir = \"{}\"\n[sources.numbers]\ntype = \"sequence\"\n\
+            "[agent]\ndata_dir = \"{}\"\n[sources.numbers]\ntype = \"{source}\"\n\
              channels = [\"main\"]\ninterceptors = [{interceptors}]\n\
              [channels.main]\ntype = \"memory\"\n\
              [sinks.far]\ntype = \"{sink}\"\nchannel = \"main\"\n",

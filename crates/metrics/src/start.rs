@@ -26,6 +26,10 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ("exec", &["command_failed", "event_divided", "line_cut", "lines_refused"]),
     ("http", &["tls_failed"]),
     (
+        "kafka",
+        &["not_flume_event", "offsets_not_written", "position_out_of_range", "revoked_unstored"],
+    ),
+    (
         "mqtt",
         &[
             "message_known",
@@ -110,6 +114,7 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("http", &["refused", "unwritable_event"]),
     ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
     ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
+    ("kafka", &["too_large", "unknown_partition", "refused"]),
     ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused"]),
 ];
 

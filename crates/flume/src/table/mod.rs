@@ -8,6 +8,7 @@ mod chain;
 mod channels;
 mod formats;
 mod hdfs;
+mod kafka;
 mod keys;
 mod other_sinks;
 mod sinks;
@@ -125,6 +126,7 @@ const PARTS: &[&[Row]] = &[
     channels::ROWS,
     hdfs::ROWS,
     sinks::ROWS,
+    kafka::ROWS,
     other_sinks::ROWS,
     chain::ROWS,
     formats::ROWS,

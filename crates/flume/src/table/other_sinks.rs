@@ -10,11 +10,6 @@ const fn sink(name: &'static str, classes: &'static [&'static str], becomes: Bec
 
 pub(super) const ROWS: &[Row] = &[
     sink(
-        "kafka",
-        &["org.apache.flume.sink.kafka.KafkaSink"],
-        Becomes::Later("there is no `kafka` sink; let a Flume agent behind an `avro` sink keep it"),
-    ),
-    sink(
         "hive",
         &["org.apache.flume.sink.hive.HiveSink"],
         Becomes::Later("there is no `hive` sink; write with `hdfs` below an external table"),

@@ -93,13 +93,6 @@ pub(super) const ROWS: &[Row] = &[
         &[TAILDIR, POLLED],
     ),
     source(
-        "kafka",
-        &["org.apache.flume.source.kafka.KafkaSource"],
-        Becomes::Later(KAFKA),
-        "",
-        &[&[ignored("*", "", "the source is not there")]],
-    ),
-    source(
         "netcat",
         &["org.apache.flume.source.NetcatSource"],
         Becomes::Kind("netcat"),
@@ -247,8 +240,6 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 const JMS: &str = "there is no `jms` source; let a Flume agent with an `avro` sink stand between";
-const KAFKA: &str = "there is no `kafka` source; let a Flume agent with an `avro` sink stand \
-                     between";
 
 const COMPRESSION: &[(&str, &str)] = &[("none", "none"), ("deflate", "deflate")];
 const PROTOCOL: &[(&str, &str)] = &[("compact", "compact"), ("binary", "binary")];

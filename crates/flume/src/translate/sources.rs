@@ -69,6 +69,7 @@ impl Translator<'_> {
             "netcat" => self.charset(bag, "encoding", false),
             "avro" => self.ip_filter(bag, settings, target),
             "stress" => self.stress(bag, settings, target),
+            "kafka" => self.kafka_source(bag, settings, target),
             "spooldir" => {
                 self.decoder(bag, settings, target);
                 self.tracking(bag, settings, target);
@@ -285,7 +286,7 @@ impl Translator<'_> {
         let has_batches = match source.settings.get("type").map(|it| &it.value) {
             Some(Value::Text(kind)) => matches!(
                 kind.as_str(),
-                "syslog" | "tail_dir" | "sequence" | "exec" | "spool_dir" | "stress"
+                "kafka" | "syslog" | "tail_dir" | "sequence" | "exec" | "spool_dir" | "stress"
             ),
             _ => false,
         };

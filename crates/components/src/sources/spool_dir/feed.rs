@@ -8,44 +8,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use peers::limits::Cut;
 use pipeline::env::Entropy;
-use pipeline::{
-    Batch, Classify, ErrorClass, IntakeError, PieceLimits, PositionIntake, SourceError,
-    SourcePosition,
-};
-use support::backoff::jittered;
-use support::failure_log::{FailureLog, seconds};
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::task::TaskTracker;
+use pipeline::{Batch, PieceLimits, PositionIntake, SourcePosition};
 
 use super::mark::Mark;
+use crate::sources::until_stored::{Refused, UntilStored};
 
 /// Bytes of bodies of a batch.
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// Positions that are forgotten with one batch.
 const FORGET_MAX: usize = 1_000;
-/// Pauses between tries to store a batch.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-
-/// What becomes of a batch that is not stored.
-pub(super) enum Refused {
-    /// No channel will ever take it.
-    Batch(String),
-    /// The source cannot go on.
-    Source(SourceError),
-    /// The agent is stopping.
-    Stopping,
-}
 
 /// Hands batches over.
 pub(super) struct Feed {
     source: Arc<str>,
-    entropy: Arc<dyn Entropy>,
     intake: Arc<dyn PositionIntake>,
-    /// Batches that are being stored: they go on to their end.
-    work: TaskTracker,
+    until_stored: UntilStored,
     /// Keys to be forgotten with the next batch that goes into all channels.
     forget: BTreeSet<Bytes>,
-    trouble: FailureLog,
 }
 
 impl Feed {
@@ -54,8 +33,8 @@ impl Feed {
         entropy: Arc<dyn Entropy>,
         intake: Arc<dyn PositionIntake>,
     ) -> Self {
-        let (work, forget) = (TaskTracker::new(), BTreeSet::new());
-        Self { source, entropy, intake, work, forget, trouble: FailureLog::default() }
+        let until_stored = UntilStored::new(source.clone(), entropy, intake.clone());
+        Self { source, intake, until_stored, forget: BTreeSet::new() }
     }
 
     /// The most of a batch: as set, and as the next agents take.
@@ -87,7 +66,7 @@ impl Feed {
             let keys: Vec<Bytes> =
                 batch.envelope.positions.iter().map(|it| it.key.clone()).collect();
             let lacks = |known: &[(Bytes, Bytes)]| known.iter().any(|(key, _)| keys.contains(key));
-            self.put(batch, None, lacks).await?;
+            self.until_stored.put(batch, None, lacks).await?;
         }
         Ok(())
     }
@@ -118,7 +97,7 @@ impl Feed {
             let has = value.and_then(|value| Mark::decode(value));
             has.is_none_or(|has| has.sight != mark.sight || has.at < mark.at)
         };
-        self.put(batch, targets, lacks).await
+        self.until_stored.put(batch, targets, lacks).await
     }
 
     fn add_forgotten(&mut self, batch: &mut Batch) {
@@ -129,77 +108,8 @@ impl Feed {
         }
     }
 
-    /// Puts a batch into the channels of which `lacks` says that they lack it.
-    async fn put(
-        &mut self,
-        batch: Batch,
-        mut targets: Option<Vec<usize>>,
-        lacks: impl Fn(&[(Bytes, Bytes)]) -> bool,
-    ) -> Result<(), Refused> {
-        loop {
-            let (intake, batch, into) = (self.intake.clone(), batch.clone(), targets.clone());
-            let bytes = batch.size().bytes;
-            let stored = self.work.spawn(async move {
-                match into {
-                    None => intake.accept(batch).await,
-                    Some(channels) => intake.accept_into(batch, &channels).await,
-                }
-            });
-            let error = match stored.await.unwrap_or(Err(IntakeError::Stopping)) {
-                Ok(()) => break,
-                Err(IntakeError::Stopping) => return Err(Refused::Stopping),
-                Err(error) => error,
-            };
-            match error.class() {
-                ErrorClass::Transient | ErrorClass::Indeterminate => {}
-                ErrorClass::Poison => {
-                    let problem = format!("a batch of {bytes} bytes is refused: {error}");
-                    return Err(Refused::Batch(problem));
-                }
-                class @ (ErrorClass::Blocked | ErrorClass::Fatal) => {
-                    let message = format!("a batch of {bytes} bytes cannot be stored");
-                    let source: Option<Box<dyn std::error::Error + Send + Sync>> =
-                        Some(Box::new(error));
-                    return Err(Refused::Source(SourceError { class, message, source }));
-                }
-            }
-            self.pause(&error).await;
-            // Some channels may have it: they say so themselves.
-            let known = self.intake.positions(&self.source);
-            let lacking = (0..).zip(&known).filter(|(_, known)| lacks(known));
-            let lacking: Vec<usize> = lacking.map(|(channel, _)| channel).collect();
-            if lacking.is_empty() {
-                break;
-            }
-            targets = Some(lacking);
-        }
-        if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
-            tracing::info!(
-                source = %self.source, failures, lasted_seconds = seconds(lasted),
-                "batches are stored again",
-            );
-        }
-        Ok(())
-    }
-
-    async fn pause(&mut self, error: &IntakeError) {
-        let (now, text) = (Instant::now(), error.to_string());
-        self.trouble.count(now);
-        if let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
-            tracing::warn!(
-                source = %self.source, error = %text, failures, lasts_seconds = seconds(lasts),
-                "a batch is not stored; trying on",
-            );
-        }
-        let random = self.entropy.next_u64();
-        sleep(jittered(RETRY.0, RETRY.1, self.trouble.failures(), random)).await;
-    }
-
     /// Waits for what is being stored, for so long at most.
     pub(super) async fn finish(&self, limit: Duration) {
-        self.work.close();
-        if timeout(limit, self.work.wait()).await.is_err() {
-            tracing::debug!(source = %self.source, "stopped while a batch waited for its channels");
-        }
+        self.until_stored.finish(limit).await;
     }
 }

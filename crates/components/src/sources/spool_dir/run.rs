@@ -11,7 +11,7 @@ use pipeline::{ErrorClass, SourceContext, SourceError};
 use tokio::time::{Instant, sleep};
 
 use super::config::{Completion, ConsumeOrder};
-use super::feed::{Feed, Refused};
+use super::feed::Feed;
 use super::finish::{self, Finished};
 use super::known::Known;
 use super::listing::{self, Found};
@@ -19,6 +19,7 @@ use super::mark::{self, DONE, Mark, Sight, Standing};
 use super::reading::{self, Opened, Problem, Reading};
 use super::{RETRY, SpoolDir};
 use crate::sources::multiline::EVENT_DIVIDED;
+use crate::sources::until_stored::Refused;
 
 /// A run, between a start and a stop.
 pub(super) struct Run<'a> {

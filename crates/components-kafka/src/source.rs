@@ -1,0 +1,187 @@
+//! `kafka`: reads topics as a member of a consumer group.
+//!
+//! The position of each partition travels with the events in the channel's own atomic write, and a
+//! partition that comes back begins there. The offsets of the group are written behind that, for
+//! monitors of lag and for the member that gets the partition next.
+//!
+//! ```text
+//!   run ──turn──► Reader (on a thread that may block): poll, poll, …
+//!    ▲              │ pieces = events + positions
+//!    │ trouble      ▼
+//!    └────────── storer: into all channels that lack them, then the offsets of the group
+//! ```
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `config` | the settings |
+//! | `position` | what is stored for a partition |
+//! | `gather` | messages become events |
+//! | `member` | what a rebalance of the group asks for |
+//! | `reader` | one turn |
+//!
+//! # Where a partition begins
+//!
+//! At the larger of the channel's position and the group's offset. The position is larger after the
+//! agent died between its put and the write of the offset. The offset is larger where another
+//! member had the partition meanwhile: it writes an offset only for what its channels have stored.
+
+mod config;
+mod gather;
+mod member;
+mod position;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use components::sources::until_stored::{Refused, UntilStored};
+use pipeline::{
+    BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Source,
+    SourceContext, SourceError,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
+
+pub use config::Config;
+use config::Options;
+use member::{Member, Piece};
+use reader::Reader;
+
+/// How long the source waits at its end for what is on its way.
+const FINISH_WITHIN: Duration = Duration::from_secs(2);
+
+impl Component for Config {
+    const KIND: &'static str = "kafka";
+    const METRICS: &'static [metrics::MetricSpec] = &[metrics::MetricSpec::gauge(
+        "lag_messages",
+        "Messages of the assigned partitions that are not stored yet.",
+    )];
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        let lag = cx.scope::<Self>().gauge("lag_messages")?;
+        let options = Arc::new(self.options(cx.metrics.clone(), lag)?);
+        Ok(Box::new(Kafka { name: cx.name.clone(), options, env: cx.env.clone(), opened: None }))
+    }
+}
+
+struct Kafka {
+    name: Arc<str>,
+    options: Arc<Options>,
+    env: Env,
+    /// Between opening and running.
+    opened: Option<(Reader, mpsc::UnboundedReceiver<Piece>)>,
+}
+
+#[async_trait]
+impl Source for Kafka {
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::ByPosition
+    }
+
+    fn batch_bytes(&self) -> u64 {
+        self.options.batch_bytes as u64
+    }
+
+    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
+        // At most two pieces are on their way, and one more while partitions are given back.
+        let (send, pieces) = mpsc::unbounded_channel();
+        let (name, options) = (self.name.clone(), self.options.clone());
+        let (intake, env) = (cx.positions.clone(), self.env.clone());
+        let open = move || {
+            let member = Member::new(name, options, intake, send);
+            Reader::open(member, env)
+        };
+        let reader = self.env.offload(open).await.map_err(unavailable)?;
+        self.opened = Some((reader, pieces));
+        Ok(())
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let (reader, pieces) = self.opened.take().expect("a source is opened before it runs");
+        let entropy = self.env.entropy.clone();
+        let until_stored = UntilStored::new(self.name.clone(), entropy, cx.positions.clone());
+        // In a task of its own: a turn may wait for it, when partitions are given back.
+        let storing = tokio::spawn(store(reader.clone(), pieces, until_stored));
+        let mut storing = AbortOnDropHandle::new(storing);
+        let result = loop {
+            let turn = reader.clone();
+            let turn = self.env.offload(move || turn.turn());
+            tokio::select! {
+                biased;
+                () = cx.stop.cancelled() => break Ok(()),
+                stored = &mut storing => break ended(stored),
+                turned = turn => if let Err(message) = turned {
+                    break Err(unavailable(message));
+                },
+            }
+        };
+        reader.member().stop();
+        if storing.is_finished() {
+            reader.member().give_up();
+        } else {
+            self.finish(&reader, &cx, result.is_ok()).await;
+        }
+        drop(storing);
+        reader.close().await;
+        result
+    }
+}
+
+impl Kafka {
+    /// Waits for what is on its way. A run that is to be followed by another one waits for all of
+    /// it: the next one reads on where the channels stand.
+    async fn finish(&self, reader: &Reader, cx: &SourceContext, is_stop: bool) {
+        let finished = if is_stop {
+            tokio::time::timeout(FINISH_WITHIN, reader.member().idle()).await.is_ok()
+        } else {
+            tokio::select! {
+                biased;
+                () = reader.member().idle() => true,
+                () = cx.stop.cancelled() => false,
+            }
+        };
+        if !finished {
+            tracing::debug!(source = %self.name, "stopped while a batch waited for its channels");
+        }
+    }
+}
+
+/// Nothing more is stored.
+fn ended(stored: Result<Result<(), Refused>, JoinError>) -> Result<(), SourceError> {
+    match stored {
+        Ok(Err(Refused::Source(error))) => Err(error),
+        Ok(Err(Refused::Batch(message))) => {
+            Err(SourceError { class: ErrorClass::Blocked, message, source: None })
+        }
+        Ok(Ok(()) | Err(Refused::Stopping)) => Ok(()),
+        Err(error) => Err(unavailable(format!("storing has ended: {error}"))),
+    }
+}
+
+/// The brokers do not answer: tried on.
+fn unavailable(message: String) -> SourceError {
+    SourceError { class: ErrorClass::Transient, message, source: None }
+}
+
+/// Stores one piece after the other: no position gets ahead of what lies before it.
+async fn store(
+    reader: Reader,
+    mut pieces: mpsc::UnboundedReceiver<Piece>,
+    mut until_stored: UntilStored,
+) -> Result<(), Refused> {
+    while let Some(Piece { batch, targets, ends }) = pieces.recv().await {
+        let lacks = |known: &[(bytes::Bytes, bytes::Bytes)]| position::lacks(known, &ends);
+        until_stored.put(batch, targets, lacks).await?;
+        reader.stored(&ends);
+    }
+    Ok(())
+}

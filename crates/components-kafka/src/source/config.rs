@@ -1,0 +1,176 @@
+//! The settings, and what the source makes of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use metrics::{FloatGauge, Metrics};
+use pipeline::units::{ByteSize, Period};
+use pipeline::{BuildError, Secret};
+use rdkafka::ClientConfig;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::client;
+
+/// Settings of the `kafka` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Brokers to ask first, `host:port` each; they name the others.
+    brokers: Vec<String>,
+    /// Topics to read. One that begins with `^` is a pattern, which also matches topics to come.
+    topics: Vec<String>,
+    /// The consumer group. Its members share the partitions.
+    group: String,
+    /// Name of this member in its group, the same after each start. With it a restart gets its
+    /// partitions back at once; without, they are free only after the session has timed out.
+    #[serde(default)]
+    instance: Option<String>,
+    /// Where a topic begins that the group has not read yet: `earliest` or `latest`. A new
+    /// partition of a topic that the group reads begins at its first message.
+    #[serde(default)]
+    start: Start,
+    /// Header for the name of the topic; empty: none.
+    #[serde(default = "defaults::topic_header")]
+    topic_header: String,
+    /// Headers of messages to keep: name of the event's header, and of the message's.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Whether a message is an event with headers as Flume's sink and channel write it: Avro.
+    #[serde(default)]
+    parse_as_flume_event: bool,
+    /// Events of a batch at most.
+    #[serde(default = "defaults::batch_events")]
+    batch_events: usize,
+    /// Bytes of bodies, keys and headers of a batch at most, about; a larger message is a batch of
+    /// its own.
+    #[serde(default = "defaults::batch_bytes")]
+    batch_bytes: ByteSize,
+    /// How long the first event of a batch waits for others.
+    #[serde(default = "defaults::batch_wait")]
+    batch_wait: Period,
+    /// How long partitions that go to another member wait until what was read of them is stored.
+    #[serde(default = "defaults::revoke_wait")]
+    revoke_wait: Period,
+    /// Further properties of the client, librdkafka, such as `session.timeout.ms`.
+    #[serde(default)]
+    properties: BTreeMap<String, String>,
+    /// The same, for values that are never shown, such as `sasl.password`.
+    #[serde(default)]
+    secret_properties: BTreeMap<String, Secret>,
+}
+
+/// Where a topic begins that the group has not read yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Start {
+    /// At its first message.
+    #[default]
+    Earliest,
+    /// Behind its last message.
+    Latest,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    pub(super) fn topic_header() -> String {
+        "topic".into()
+    }
+
+    pub(super) fn batch_events() -> usize {
+        10_000
+    }
+
+    pub(super) fn batch_bytes() -> ByteSize {
+        ByteSize::mib(1)
+    }
+
+    pub(super) fn batch_wait() -> Period {
+        Period(Duration::from_millis(200))
+    }
+
+    pub(super) fn revoke_wait() -> Period {
+        Period(Duration::from_secs(30))
+    }
+}
+
+/// What the source works by.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) client: ClientConfig,
+    pub(super) topics: Vec<String>,
+    pub(super) start: Start,
+    pub(super) topic_header: Option<String>,
+    /// Name of the message's header, and of the event's.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) is_flume_event: bool,
+    pub(super) batch_events: usize,
+    pub(super) batch_bytes: usize,
+    pub(super) batch_wait: Duration,
+    pub(super) revoke_wait: Duration,
+    pub(super) metrics: Metrics,
+    pub(super) lag: FloatGauge,
+}
+
+/// Properties that have settings of their own, or that the promises of the source rest on.
+const FIXED: &[&str] = &[
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "auto.offset.reset",
+    "statistics.interval.ms",
+];
+
+impl Config {
+    pub(super) fn options(self, metrics: Metrics, lag: FloatGauge) -> Result<Options, BuildError> {
+        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        if self.topics.is_empty() || self.topics.iter().any(String::is_empty) {
+            return invalid("topics", "name at least one topic, or a pattern such as \"^logs-.*\"");
+        }
+        if self.group.is_empty() {
+            return invalid("group", "name the consumer group");
+        }
+        if self.batch_events == 0 {
+            return invalid("batch_events", "a batch holds at least one event");
+        }
+        if self.batch_bytes > ByteSize::mib(64) {
+            return invalid("batch_bytes", "at most 64MiB");
+        }
+        if self.revoke_wait.0 > Duration::from_secs(120) {
+            return invalid("revoke_wait", "at most 2min: the group waits for this member");
+        }
+        let mut own = vec![
+            ("group.id", self.group),
+            ("isolation.level", "read_committed".to_owned()),
+            ("enable.auto.commit", "true".to_owned()),
+            ("auto.commit.interval.ms", "1000".to_owned()),
+            ("enable.auto.offset.store", "false".to_owned()),
+            ("auto.offset.reset", "earliest".to_owned()),
+            ("topic.metadata.refresh.interval.ms", "30000".to_owned()),
+            // What the client reads ahead, in all partitions together.
+            ("queued.max.messages.kbytes", "16384".to_owned()),
+        ];
+        own.extend(self.instance.map(|instance| ("group.instance.id", instance)));
+        let (properties, secrets) = (&self.properties, &self.secret_properties);
+        let client = client::configure(&self.brokers, properties, secrets, &own, FIXED)?;
+        Ok(Options {
+            client,
+            topics: self.topics,
+            start: self.start,
+            topic_header: Some(self.topic_header).filter(|name| !name.is_empty()),
+            headers: self.headers.into_iter().map(|(event, message)| (message, event)).collect(),
+            is_flume_event: self.parse_as_flume_event,
+            batch_events: self.batch_events,
+            batch_bytes: self.batch_bytes.0 as usize,
+            batch_wait: self.batch_wait.0,
+            revoke_wait: self.revoke_wait.0,
+            metrics,
+            lag,
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! Messages become events of a batch.
+
+use std::fmt::Write as _;
+
+use components::avro::events::{Event, Events};
+use pipeline::{Batch, BatchBuilder};
+use rdkafka::Message;
+use rdkafka::message::{BorrowedMessage, Headers};
+
+use super::config::Options;
+
+/// A batch that is being gathered.
+#[derive(Default)]
+pub(super) struct Gather {
+    builder: BatchBuilder,
+    /// Bytes of bodies, keys and headers so far.
+    bytes: usize,
+    /// Texts of one event, written over by the next.
+    partition: String,
+    offset: String,
+    timestamp: String,
+    key: String,
+    values: Vec<Option<String>>,
+    /// Names and values of one event: empty between two, it keeps its memory.
+    headers: Texts<'static>,
+}
+
+impl Gather {
+    pub(super) fn len(&self) -> usize {
+        self.builder.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn finish(&mut self) -> Batch {
+        self.bytes = 0;
+        std::mem::take(&mut self.builder).finish()
+    }
+
+    /// Adds a message; says `false` if it is no event of Flume and should be one: then its bytes
+    /// are the body.
+    pub(super) fn push(&mut self, message: &BorrowedMessage<'_>, options: &Options) -> bool {
+        let payload = message.payload().unwrap_or_default();
+        write_over(&mut self.partition, message.partition());
+        write_over(&mut self.offset, message.offset());
+        let timestamp = message.timestamp().to_millis();
+        write_over(&mut self.timestamp, timestamp.unwrap_or_default());
+        if let Some(key) = message.key() {
+            shown(&mut self.key, key);
+        }
+        self.mapped(message, options);
+        let mut headers = emptied(std::mem::take(&mut self.headers));
+        if timestamp.is_some() {
+            headers.push(("timestamp", &*self.timestamp));
+        }
+        if let Some(name) = &options.topic_header {
+            headers.push((name, message.topic()));
+        }
+        headers.push(("partition", &self.partition));
+        headers.push(("offset", &self.offset));
+        if message.key().is_some() {
+            headers.push(("key", &self.key));
+        }
+        for ((_, event), value) in options.headers.iter().zip(&self.values) {
+            headers.extend(value.as_deref().map(|value| (&**event, value)));
+        }
+        let mut is_event = true;
+        if options.is_flume_event {
+            let parsed = whole(Events { bytes: payload, is_batch: false });
+            is_event = parsed.is_some();
+            if let Some((own, body)) = parsed {
+                // Its own headers have the last word.
+                headers.extend(own);
+                self.builder.push(body, &headers);
+            }
+        }
+        if !(options.is_flume_event && is_event) {
+            self.builder.push(payload, &headers);
+        }
+        // Of an event of Flume the payload holds its own headers too.
+        let values = headers.iter().map(|(_, value)| value.len()).sum::<usize>();
+        self.bytes += payload.len() + values;
+        self.headers = emptied(headers);
+        is_event
+    }
+
+    /// The values of the message's headers that are kept, in the order of the settings. Of one that
+    /// is there more than once, the last.
+    fn mapped(&mut self, message: &BorrowedMessage<'_>, options: &Options) {
+        if options.headers.is_empty() {
+            return;
+        }
+        self.values.resize(options.headers.len(), None);
+        let given = message.headers();
+        for ((wanted, _), text) in options.headers.iter().zip(&mut self.values) {
+            let of_name = given.into_iter().flat_map(Headers::iter).filter(|one| one.key == wanted);
+            match of_name.filter_map(|header| header.value).last() {
+                Some(value) => shown(text.get_or_insert_default(), value),
+                None => *text = None,
+            }
+        }
+    }
+}
+
+/// The same memory for what lives for another time.
+fn emptied<'a>(mut headers: Texts<'_>) -> Texts<'a> {
+    headers.clear();
+    headers.into_iter().map(|_| ("", "")).collect()
+}
+
+/// Names and values.
+type Texts<'a> = Vec<(&'a str, &'a str)>;
+
+/// Headers and body of the one event; `None` if the bytes are not exactly that.
+fn whole<'a>(events: Events<'a>) -> Option<(Texts<'a>, &'a [u8])> {
+    let mut found = None;
+    let read = events.each(|Event { headers, body, .. }| {
+        found = Some((headers.to_vec(), body));
+        true
+    });
+    read.ok().and(found)
+}
+
+fn write_over(text: &mut String, number: impl std::fmt::Display) {
+    text.clear();
+    // Writing to a string does not fail.
+    let _ = write!(text, "{number}");
+}
+
+/// Bytes as text; what is no UTF-8 as `\xff`.
+fn shown(text: &mut String, bytes: &[u8]) {
+    text.clear();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+}

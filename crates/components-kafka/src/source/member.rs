@@ -1,0 +1,366 @@
+//! The member of the group: which partitions it has, what it has gathered of them, and what a
+//! rebalance asks for.
+//!
+//! Calls of the client come in the thread that polls it, so a rebalance finds no half-added
+//! message. Before a partition goes to another member, what was read of it is stored and its offset
+//! is written, or the wait for that is over.
+
+mod assigned;
+mod calls;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use metrics::SourceReason;
+use pipeline::{Batch, PositionIntake, SourcePosition};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use super::config::{Options, Start};
+use super::gather::Gather;
+use super::position::{self, End, Partition};
+use assigned::{Assigned, Assignment};
+
+/// How long a broker may take for one question.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is handed to the channels.
+pub(super) struct Piece {
+    pub(super) batch: Batch,
+    /// The channels that lack it; `None`: all.
+    pub(super) targets: Option<Vec<usize>>,
+    pub(super) ends: Vec<End>,
+}
+
+/// The client's callbacks, and what they share with the turns.
+pub(super) struct Member {
+    name: Arc<str>,
+    pub(super) options: Arc<Options>,
+    intake: Arc<dyn PositionIntake>,
+    /// Known once a broker has answered.
+    cluster: OnceLock<String>,
+    state: Mutex<State>,
+    /// A piece is stored, or the source stops.
+    stored: Condvar,
+    idle: Notify,
+    pieces: mpsc::UnboundedSender<Piece>,
+}
+
+#[derive(Default)]
+struct State {
+    assigned: Assignment,
+    gather: Gather,
+    /// The channels that lack what is gathered; `None`: all.
+    targets: Option<Vec<usize>>,
+    /// When the first gathered message came.
+    since: Option<Instant>,
+    in_flight: usize,
+    is_stopping: bool,
+    /// Why the source has to begin anew.
+    failure: Option<String>,
+    all_down: bool,
+    /// Rises with each assignment.
+    generation: u64,
+}
+
+impl Member {
+    pub(super) fn new(
+        name: Arc<str>,
+        options: Arc<Options>,
+        intake: Arc<dyn PositionIntake>,
+        pieces: mpsc::UnboundedSender<Piece>,
+    ) -> Self {
+        let (state, stored, idle) = (Mutex::default(), Condvar::new(), Notify::new());
+        let cluster = OnceLock::new();
+        Self { name, options, intake, cluster, state, stored, idle, pieces }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn joined(&self, cluster: String) {
+        // Set once for each consumer.
+        let _ = self.cluster.set(cluster);
+    }
+
+    pub(super) fn intake(&self) -> &dyn PositionIntake {
+        &*self.intake
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.state().generation
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.state().in_flight
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.state().is_stopping
+    }
+
+    pub(super) fn failure(&self) -> Option<String> {
+        self.state().failure.take()
+    }
+
+    /// Whether the client said since the last call that it reaches no broker.
+    pub(super) fn take_all_down(&self) -> bool {
+        std::mem::take(&mut self.state().all_down)
+    }
+
+    /// No wait goes on.
+    pub(super) fn stop(&self) {
+        self.state().is_stopping = true;
+        self.stored.notify_all();
+    }
+
+    /// Waits until nothing is on its way.
+    pub(super) async fn idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if self.in_flight() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// Waits for a piece to be stored, for so long at most.
+    pub(super) fn wait(&self, limit: Duration) {
+        let state = self.state();
+        if state.in_flight > 0 && !state.is_stopping {
+            // Either way the caller looks again.
+            drop(self.stored.wait_timeout(state, limit));
+        }
+    }
+
+    /// Nothing more is stored: what is on its way is read again.
+    pub(super) fn give_up(&self) {
+        self.state().in_flight = 0;
+    }
+
+    /// A piece that ends there is stored.
+    pub(super) fn settled(&self, ends: &[End]) {
+        let mut state = self.state();
+        for End { partition, position, .. } in ends {
+            if let Some(assigned) = state.assigned.get_mut(&partition.topic, partition.number) {
+                assigned.stored = assigned.stored.max(position.next);
+            }
+        }
+        state.in_flight -= 1;
+        drop(state);
+        self.stored.notify_all();
+        self.idle.notify_waiters();
+    }
+
+    /// Adds messages in the order in which they came. A batch has at most so many bytes and events.
+    pub(super) fn push(&self, messages: &[BorrowedMessage<'_>], bytes: usize, events: usize) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let mut no_events = 0;
+        for message in messages {
+            let (topic, number) = (message.topic(), message.partition());
+            // A message of a partition that was given back.
+            let Some(assigned) = state.assigned.get_mut(topic, number) else { continue };
+            let offset = message.offset() as u64;
+            let Some(targets) = assigned.lacking(offset) else { continue };
+            let gathered = state.gather.len();
+            let is_over = state.gather.bytes() + message.payload_len() > bytes;
+            if gathered > 0 && (is_over || gathered >= events || state.targets != targets) {
+                self.send(state);
+            }
+            let Some(assigned) = state.assigned.get_mut(topic, number) else { continue };
+            assigned.gathered(offset);
+            state.targets = targets;
+            state.since.get_or_insert_with(Instant::now);
+            if !state.gather.push(message, &self.options) {
+                no_events += 1;
+            }
+        }
+        if state.gather.len() >= events || state.gather.bytes() >= bytes {
+            self.send(state);
+        }
+        if no_events > 0 {
+            self.count("not_flume_event", no_events);
+        }
+    }
+
+    /// Hands over what is gathered, if it has waited long enough.
+    pub(super) fn send_if_due(&self) {
+        let mut state = self.state();
+        if state.since.is_some_and(|since| since.elapsed() >= self.options.batch_wait) {
+            self.send(&mut state);
+        }
+    }
+
+    fn send(&self, state: &mut State) {
+        if state.gather.len() == 0 {
+            return;
+        }
+        let mut batch = state.gather.finish();
+        let ends = state.assigned.take_ends();
+        for end in &ends {
+            batch.envelope.positions.push(SourcePosition {
+                source: self.name.clone(),
+                key: end.key.clone(),
+                value: Some(end.position.encode()),
+                after: None,
+            });
+        }
+        let targets = state.targets.take();
+        state.since = None;
+        // Without a receiver the source is gone, and what is not stored is read again.
+        if self.pieces.send(Piece { batch, targets, ends }).is_ok() {
+            state.in_flight += 1;
+        }
+    }
+
+    pub(super) fn count(&self, reason: &'static str, times: u64) {
+        let label = SourceReason { source: self.name.to_string(), reason };
+        self.options.metrics.source_anomalies.get_or_create(&label).inc_by(times);
+    }
+
+    /// Asks the brokers how much of its partitions is not stored yet.
+    pub(super) fn measure(&self, consumer: &BaseConsumer<Self>, limit: Duration) {
+        let list = self.state().assigned.list(Offset::End);
+        if list.count() == 0 {
+            self.options.lag.set(0.0);
+            return;
+        }
+        match consumer.offsets_for_times(list, limit) {
+            Ok(ends) => {
+                let lag: u64 = self.state().assigned.lag(&ends);
+                self.options.lag.set(lag as f64);
+            }
+            Err(error) => tracing::debug!(source = %self.name, %error, "the lag is not known"),
+        }
+    }
+
+    /// Takes partitions, each where it stands.
+    fn assign(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        given: &TopicPartitionList,
+    ) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        if given.count() == 0 {
+            return Ok(list);
+        }
+        let committed = consumer.committed_offsets(given.clone(), ANSWER_WITHIN)?;
+        let bounds = |at: Offset| -> KafkaResult<TopicPartitionList> {
+            let mut all = given.clone();
+            all.set_all_offsets(at)?;
+            consumer.offsets_for_times(all, ANSWER_WITHIN)
+        };
+        let (first, end) = (bounds(Offset::Beginning)?, bounds(Offset::End)?);
+        let known = self.intake.positions(&self.name);
+        let cluster = self.cluster.get().map_or("", |cluster| cluster);
+        let mut assigned = Vec::new();
+        for element in committed.elements() {
+            element.error()?;
+            let (topic, number) = (element.topic(), element.partition());
+            let (low, high) = (offset(&first, topic, number)?, offset(&end, topic, number)?);
+            let partition = Partition { topic: topic.into(), number };
+            let key = partition.key(cluster);
+            let of: Vec<_> = known.iter().map(|known| position::of(known, &key)).collect();
+            let committed = element.offset().to_raw().and_then(|at| u64::try_from(at).ok());
+            let standing = match position::standing(&of, committed) {
+                Some(standing) => standing,
+                None if self.options.start == Start::Latest
+                    && self.is_new_topic(consumer, topic)? =>
+                {
+                    // Kept at once, so that a restart before the first message begins there too.
+                    let mut first = TopicPartitionList::new();
+                    first.add_partition_offset(topic, number, Offset::Offset(high as i64))?;
+                    consumer.commit(&first, CommitMode::Async)?;
+                    vec![high; known.len()]
+                }
+                None => vec![low; known.len()],
+            };
+            let start = standing.iter().copied().min().unwrap_or(low);
+            if start < low || start > high {
+                let (source, lost) = (&self.name, low.saturating_sub(start));
+                tracing::warn!(
+                    %source, topic, partition = number, start, first = low, end = high, lost,
+                    "the position is not in the partition any more; reading at its first message",
+                );
+                self.count("position_out_of_range", 1);
+            }
+            let inside = |at: u64| if at > high { low } else { at.max(low) };
+            let standing: Vec<u64> = standing.into_iter().map(inside).collect();
+            let start = inside(start);
+            list.add_partition_offset(topic, number, Offset::Offset(start as i64))?;
+            let begin = of.iter().flatten().map(|position| position.begin).min();
+            assigned.push((partition, Assigned::new(begin.unwrap_or(start), start, standing, key)));
+        }
+        let mut state = self.state();
+        assigned.into_iter().for_each(|(partition, one)| state.assigned.insert(partition, one));
+        Ok(list)
+    }
+
+    /// Whether the group has not read any partition of the topic.
+    fn is_new_topic(&self, consumer: &BaseConsumer<Self>, topic: &str) -> KafkaResult<bool> {
+        let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN)?;
+        let mut all = TopicPartitionList::new();
+        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+            all.add_partition(topic, partition.id());
+        }
+        let committed = consumer.committed_offsets(all, ANSWER_WITHIN)?;
+        Ok(committed.elements().iter().all(|one| one.offset().to_raw().is_none_or(|at| at < 0)))
+    }
+
+    /// Gives partitions back: what was read of them is stored, and its offsets are written.
+    fn give_back(&self, consumer: &BaseConsumer<Self>, given: &TopicPartitionList) {
+        let is_lost = consumer.assignment_lost();
+        let until = Instant::now() + self.options.revoke_wait;
+        let mut state = self.state();
+        self.send(&mut state);
+        while !is_lost && state.in_flight > 0 && !state.is_stopping && Instant::now() < until {
+            let rest = until.saturating_duration_since(Instant::now());
+            let waited = self.stored.wait_timeout(state, rest);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if state.in_flight > 0 {
+            // They go on and are stored; the next member reads them as well.
+            tracing::warn!(
+                source = %self.name, batches = state.in_flight, is_lost,
+                "partitions went to another member before what was read of them was stored",
+            );
+            self.count("revoked_unstored", 1);
+        }
+        for element in given.elements() {
+            state.assigned.remove(element.topic(), element.partition());
+        }
+        drop(state);
+        if is_lost {
+            return;
+        }
+        match consumer.commit_consumer_state(CommitMode::Sync) {
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Err(error) => {
+                tracing::warn!(
+                    source = %self.name, %error,
+                    "offsets are not written before partitions go to another member",
+                );
+                self.count("offsets_not_written", 1);
+            }
+        }
+    }
+}
+
+/// An offset that was asked for.
+fn offset(list: &TopicPartitionList, topic: &str, number: i32) -> KafkaResult<u64> {
+    let Some(element) = list.find_partition(topic, number) else {
+        return Err(KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition));
+    };
+    element.error()?;
+    // No offset is that of an empty partition that never had a message.
+    Ok(element.offset().to_raw().and_then(|at| u64::try_from(at).ok()).unwrap_or(0))
+}

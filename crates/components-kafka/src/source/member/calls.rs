@@ -1,0 +1,53 @@
+//! The calls of the client: its log, its errors, and the rebalances of the group.
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::Member;
+use crate::client;
+
+impl ClientContext for Member {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        client::log(&self.name, level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, text: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.state().all_down = true;
+        }
+        client::log_error(&self.name, &error, text);
+    }
+}
+
+impl ConsumerContext for Member {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        what: RDKafkaRespErr,
+        given: &mut TopicPartitionList,
+    ) {
+        let in_steps = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let done = match what {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                let list = self.assign(consumer, given).unwrap_or_else(|error| {
+                    let failure = format!("partitions cannot be taken: {error}");
+                    self.state().failure = Some(failure);
+                    TopicPartitionList::new()
+                });
+                self.state().generation += 1;
+                if in_steps { consumer.incremental_assign(&list) } else { consumer.assign(&list) }
+            }
+            _ => {
+                self.give_back(consumer, given);
+                if in_steps { consumer.incremental_unassign(given) } else { consumer.unassign() }
+            }
+        };
+        if let Err(error) = done {
+            self.state().failure = Some(format!("partitions cannot be exchanged: {error}"));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Settings that are refused, and where each channel begins.
+
+use std::path::Path;
+
+use pipeline::BuildContext;
+use pipeline::testkit::build;
+use serde_json::{Value, json};
+
+use super::position::{Partition, Position, lacks, standing};
+use super::*;
+
+fn problem(settings: &Value) -> Option<String> {
+    let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+    build::<Config>(settings, &cx).err().map(|error| error.to_string())
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+    let good = json!({ "brokers": ["b:9092"], "topics": ["logs"], "group": "g" });
+    assert_eq!(problem(&good), None);
+    for (name, value, expected) in [
+        ("brokers", json!([]), "name at least one broker"),
+        ("topics", json!([""]), "name at least one topic"),
+        ("group", json!(""), "name the consumer group"),
+        ("batch_events", json!(0), "at least one event"),
+        ("properties", json!({ "group.id": "other" }), "properties.group.id"),
+        ("properties", json!({ "sesion.timeout.ms": "1" }), "properties.sesion.timeout.ms"),
+        ("properties", json!({ "sasl.password": "x" }), "secret_properties"),
+        ("properties", json!({ "ssl.ca.location": "/ca.pem" }), "no TLS"),
+        ("properties", json!({ "security.protocol": "SASL_SSL" }), "no TLS"),
+        ("properties", json!({ "sasl.mechanism": "SCRAM-SHA-256" }), "`PLAIN` alone"),
+    ] {
+        let mut settings = good.clone();
+        settings[name] = value;
+        let said = problem(&settings).unwrap_or_default();
+        assert!(said.contains(expected), "{name}: {said}");
+    }
+}
+
+#[test]
+fn each_channel_begins_at_the_larger_of_its_position_and_the_offset_of_the_group() {
+    let at = |begin, next| Some(Position { begin, next });
+    assert_eq!(standing(&[None, None], None), None);
+    assert_eq!(standing(&[None, None], Some(7)), Some(vec![7, 7]));
+    // Killed between put and offset; another member had the partition meanwhile.
+    assert_eq!(standing(&[at(0, 100), at(0, 90)], Some(80)), Some(vec![100, 90]));
+    assert_eq!(standing(&[at(0, 100), at(0, 90)], Some(500)), Some(vec![500, 500]));
+    // Killed within the first put of all.
+    assert_eq!(standing(&[at(40, 100), None], None), Some(vec![100, 40]));
+}
+
+#[test]
+fn a_position_is_read_as_it_is_written_and_tells_what_a_channel_lacks() {
+    let position = Position { begin: 3, next: u64::MAX };
+    assert_eq!(Position::decode(&position.encode()), Some(position));
+    assert_eq!(Position::decode(b"short"), None);
+    let partition = Partition { topic: "logs".into(), number: 3 };
+    let key = partition.key("cluster");
+    let known = |next| vec![(key.clone(), Position { begin: 0, next }.encode())];
+    let position = Position { begin: 0, next: 9 };
+    let ends = [position::End { partition, key: key.clone(), position }];
+    assert!(lacks(&[], &ends) && lacks(&known(8), &ends));
+    assert!(!lacks(&known(9), &ends) && !lacks(&known(10), &ends));
+}

@@ -1,0 +1,126 @@
+//! The way of a batch with positions into its channels, however long that takes: into those that
+//! lack it, which the channels say themselves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pipeline::env::Entropy;
+use pipeline::{Batch, Classify, ErrorClass, IntakeError, PositionIntake, SourceError};
+use support::backoff::jittered;
+use support::failure_log::{FailureLog, seconds};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
+
+/// Pauses between tries to store a batch.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// What becomes of a batch that is not stored.
+#[derive(Debug)]
+pub enum Refused {
+    /// No channel will ever take it.
+    Batch(String),
+    /// The source cannot go on.
+    Source(SourceError),
+    /// The agent is stopping.
+    Stopping,
+}
+
+/// Stores batches with positions.
+pub struct UntilStored {
+    source: Arc<str>,
+    entropy: Arc<dyn Entropy>,
+    intake: Arc<dyn PositionIntake>,
+    /// Batches that are being stored: they go on to their end.
+    work: TaskTracker,
+    trouble: FailureLog,
+}
+
+impl UntilStored {
+    /// For the source of this name.
+    pub fn new(
+        source: Arc<str>,
+        entropy: Arc<dyn Entropy>,
+        intake: Arc<dyn PositionIntake>,
+    ) -> Self {
+        let work = TaskTracker::new();
+        Self { source, entropy, intake, work, trouble: FailureLog::default() }
+    }
+
+    /// Puts a batch into the channels of which `lacks` says that they lack it.
+    ///
+    /// # Errors
+    /// It is not in all of them, and is not tried on.
+    pub async fn put(
+        &mut self,
+        batch: Batch,
+        mut targets: Option<Vec<usize>>,
+        lacks: impl Fn(&[(Bytes, Bytes)]) -> bool,
+    ) -> Result<(), Refused> {
+        loop {
+            let (intake, batch, into) = (self.intake.clone(), batch.clone(), targets.clone());
+            let bytes = batch.size().bytes;
+            let stored = self.work.spawn(async move {
+                match into {
+                    None => intake.accept(batch).await,
+                    Some(channels) => intake.accept_into(batch, &channels).await,
+                }
+            });
+            let error = match stored.await.unwrap_or(Err(IntakeError::Stopping)) {
+                Ok(()) => break,
+                Err(IntakeError::Stopping) => return Err(Refused::Stopping),
+                Err(error) => error,
+            };
+            match error.class() {
+                ErrorClass::Transient | ErrorClass::Indeterminate => {}
+                ErrorClass::Poison => {
+                    let problem = format!("a batch of {bytes} bytes is refused: {error}");
+                    return Err(Refused::Batch(problem));
+                }
+                class @ (ErrorClass::Blocked | ErrorClass::Fatal) => {
+                    let message = format!("a batch of {bytes} bytes cannot be stored");
+                    let source: Option<Box<dyn std::error::Error + Send + Sync>> =
+                        Some(Box::new(error));
+                    return Err(Refused::Source(SourceError { class, message, source }));
+                }
+            }
+            self.pause(&error).await;
+            // Some channels may have it: they say so themselves.
+            let known = self.intake.positions(&self.source);
+            let lacking = (0..).zip(&known).filter(|(_, known)| lacks(known));
+            let lacking: Vec<usize> = lacking.map(|(channel, _)| channel).collect();
+            if lacking.is_empty() {
+                break;
+            }
+            targets = Some(lacking);
+        }
+        if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
+            tracing::info!(
+                source = %self.source, failures, lasted_seconds = seconds(lasted),
+                "batches are stored again",
+            );
+        }
+        Ok(())
+    }
+
+    async fn pause(&mut self, error: &IntakeError) {
+        let (now, text) = (Instant::now(), error.to_string());
+        self.trouble.count(now);
+        if let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
+            tracing::warn!(
+                source = %self.source, error = %text, failures, lasts_seconds = seconds(lasts),
+                "a batch is not stored; trying on",
+            );
+        }
+        let random = self.entropy.next_u64();
+        sleep(jittered(RETRY.0, RETRY.1, self.trouble.failures(), random)).await;
+    }
+
+    /// Waits for what is being stored, for so long at most.
+    pub async fn finish(&self, limit: Duration) {
+        self.work.close();
+        if timeout(limit, self.work.wait()).await.is_err() {
+            tracing::debug!(source = %self.source, "stopped while a batch waited for its channels");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Kafka's source and sink: topics, and the properties of the client.
+
+use pipeline::Settings;
+
+use super::{Translator, list, plain, text_of};
+use crate::agent::{Bag, Prop};
+use crate::report::Outcome;
+
+/// Properties that Java's client and ours have by one name and with one meaning.
+const SAME: &[&str] = &[
+    "check.crcs",
+    "client.id",
+    "client.rack",
+    "connections.max.idle.ms",
+    "fetch.max.bytes",
+    "fetch.min.bytes",
+    "heartbeat.interval.ms",
+    "isolation.level",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "metadata.max.age.ms",
+    "partitioner",
+    "receive.buffer.bytes",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "request.timeout.ms",
+    "retry.backoff.ms",
+    "send.buffer.bytes",
+    "session.timeout.ms",
+];
+
+/// What a regular expression of Java has and one of POSIX has not.
+const JAVA_ONLY: &[&str] = &["\\d", "\\D", "\\p", "\\b", "\\Q", "(?", "*?", "+?", "??", "&&"];
+
+impl Translator<'_> {
+    pub(super) fn kafka_source(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        self.brokers(bag, settings, target, &[]);
+        self.topics(bag, settings, target);
+        self.first(bag, settings, target, &["kafka.consumer.group.id", "groupId"], "group");
+        if settings.get("group").is_none() {
+            settings.set("group", plain("flume", &bag.place));
+        }
+        // Another word is refused by the source itself.
+        let reset = bag.take("kafka.consumer.auto.offset.reset");
+        let place = reset.as_ref().map_or(&bag.place, |prop| &prop.place).clone();
+        settings.set("start", plain("latest", &place));
+        if let Some(prop) = reset {
+            settings.set("start", text_of(&prop));
+            self.carried(&prop, target, "start");
+        }
+        self.topic_header(bag, settings, target, "setTopicHeader");
+        if settings.get("topic_header").is_none() {
+            settings.set("topic_header", plain("", &bag.place));
+        }
+        for prop in bag.below("header.").props {
+            put_in(settings, "headers", &prop.name, text_of(&prop));
+            self.carried(&prop, target, "headers");
+        }
+        self.properties(bag, settings, target, "kafka.consumer.");
+    }
+
+    pub(super) fn kafka_sink(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        self.brokers(bag, settings, target, &["brokerList"]);
+        if let Some(prop) = self.first(bag, settings, target, &["kafka.topic", "topic"], "topic")
+            && prop.text.value.contains("%{")
+        {
+            let what = "a topic has no escapes: set `topic_header` to the header, and `topic` to \
+                        the topic of events without it";
+            self.add(Outcome::Decision, &prop, what);
+        }
+        if settings.get("topic").is_none() {
+            settings.set("topic", plain("default-flume-topic", &bag.place));
+        }
+        self.topic_header(bag, settings, target, "allowTopicOverride");
+        for prop in bag.below("header.").props {
+            // Flume names the event's header first, and the message's second.
+            put_in(settings, "headers", &prop.text.value, plain(&prop.name, &prop.place));
+            self.carried(&prop, target, "headers");
+        }
+        self.properties(bag, settings, target, "kafka.producer.");
+    }
+
+    fn brokers(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str, old: &[&str]) {
+        let names: Vec<&str> = ["kafka.bootstrap.servers"].iter().chain(old).copied().collect();
+        let found: Vec<Prop> = names.iter().filter_map(|name| bag.take(name)).collect();
+        let Some(prop) = found.first() else { return self.missing(bag, names[0]) };
+        settings.set("brokers", words(prop));
+        found.iter().for_each(|prop| self.carried(prop, target, "brokers"));
+    }
+
+    /// The first of these keys that is there; the others have no effect.
+    fn first(
+        &mut self,
+        bag: &mut Bag,
+        settings: &mut Settings,
+        target: &str,
+        names: &[&str],
+        setting: &str,
+    ) -> Option<Prop> {
+        let mut found = names.iter().filter_map(|name| bag.take(name)).collect::<Vec<_>>();
+        for prop in found.iter().skip(1) {
+            self.add(Outcome::Ignored, prop, format!("`{}` is there", names[0]));
+        }
+        found.truncate(1);
+        let prop = found.pop()?;
+        settings.set(setting, text_of(&prop));
+        self.carried(&prop, target, setting);
+        Some(prop)
+    }
+
+    fn topics(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let (pattern, names) = (bag.take("kafka.topics.regex"), bag.take("kafka.topics"));
+        let old = bag.take("topic");
+        let others: Vec<&Prop> = match (&pattern, &names) {
+            (Some(_), _) => names.iter().chain(&old).collect(),
+            (None, Some(_)) => old.iter().collect(),
+            (None, None) => Vec::new(),
+        };
+        others.into_iter().for_each(|prop| {
+            self.add(Outcome::Ignored, prop, "another key names the topics");
+        });
+        if let Some(prop) = pattern {
+            // Flume's has to match the whole name.
+            let whole = format!("^({})$", prop.text.value);
+            settings.set("topics", list([&*whole], &prop.place));
+            match JAVA_ONLY.iter().find(|part| prop.text.value.contains(**part)) {
+                None => self.carried(&prop, target, "topics"),
+                Some(part) => {
+                    let what = format!("`{part}` is Java's: write an extended expression of POSIX");
+                    self.add(Outcome::Decision, &prop, what);
+                }
+            }
+        } else if let Some(prop) = names.or(old) {
+            settings.set("topics", words(&prop));
+            self.carried(&prop, target, "topics");
+        } else {
+            self.missing(bag, "kafka.topics");
+        }
+    }
+
+    /// The header with the topic, unless its switch is off.
+    fn topic_header(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str, switch: &str) {
+        let is_on = bag.value(switch, "true").eq_ignore_ascii_case("true");
+        let (switched, named) = (bag.take(switch), bag.take("topicHeader"));
+        if is_on {
+            let name = named.as_ref().map_or_else(|| plain("topic", &bag.place), text_of);
+            settings.set("topic_header", name);
+        }
+        if let Some(prop) = &switched {
+            self.carried(prop, target, "topic_header");
+        }
+        if let Some(prop) = &named {
+            match is_on {
+                true => self.carried(prop, target, "topic_header"),
+                false => self.add(Outcome::Ignored, prop, format!("`{switch}` is not true")),
+            }
+        }
+    }
+
+    /// What Flume hands to the client of Java.
+    fn properties(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str, prefix: &str) {
+        for prop in bag.below(prefix).props {
+            let (name, value) = (&*prop.name, prop.text.value.to_uppercase());
+            let problem = match name {
+                _ if SAME.contains(&name) => None,
+                "security.protocol" if matches!(&*value, "PLAINTEXT" | "SASL_PLAINTEXT") => None,
+                "sasl.mechanism" if value == "PLAIN" => None,
+                "security.protocol" => Some("the client has no TLS: let it end before the brokers"),
+                "sasl.mechanism" => Some("the client has `PLAIN` alone"),
+                "sasl.jaas.config" => Some(
+                    "write the user as `sasl.username` in `properties`, and `sasl.password` in \
+                     `secret_properties`",
+                ),
+                _ if name.starts_with("ssl.") => {
+                    Some("the client has no TLS: let it end before the brokers")
+                }
+                _ => Some("the client has no such property: see the list of librdkafka"),
+            };
+            match problem {
+                None => {
+                    put_in(settings, "properties", name, text_of(&prop));
+                    self.carried(&prop, target, "properties");
+                }
+                Some(problem) => self.add(Outcome::Decision, &prop, problem),
+            }
+        }
+    }
+}
+
+/// Sets an entry of a table whose names may hold dots.
+fn put_in(settings: &mut Settings, table: &str, name: &str, value: Settings) {
+    let mut all = settings.take(table).unwrap_or_else(Settings::empty);
+    all.set(name, value);
+    settings.set(table, all);
+}
+
+/// Names with commas between them.
+fn words(prop: &Prop) -> Settings {
+    let all = prop.text.value.split(',').map(str::trim).filter(|name| !name.is_empty());
+    list(all, &prop.place)
+}

@@ -1,0 +1,270 @@
+//! A real broker of Apache Kafka, from its published jars, and a producer and a reader of it.
+//!
+//! One node without ZooKeeper (KRaft), in a Java process of its own. The jars are fetched by Maven
+//! once, into the user's cache. Topics come into being when they are first written to, with four
+//! partitions.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Header, Headers, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
+
+use crate::flume::jars_of;
+use crate::http;
+use crate::process::{Process, tail};
+use crate::wait;
+
+/// What is fetched.
+const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kafka/pom.xml"));
+
+/// Partitions of each topic.
+pub const PARTITIONS: i32 = 4;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A broker, running or killed. Dropping it kills it.
+#[derive(Debug)]
+pub struct Kafka {
+    address: SocketAddr,
+    dir: PathBuf,
+    process: Option<Process>,
+}
+
+impl Kafka {
+    /// Starts one with all of its files in `dir`, and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// When the jars cannot be fetched, or it does not answer in time.
+    pub fn start(dir: &Path) -> Self {
+        Self::start_with(dir, "")
+    }
+
+    /// The same with more properties, each a line.
+    ///
+    /// # Panics
+    ///
+    /// As [`Kafka::start`].
+    pub fn start_with(dir: &Path, more: &str) -> Self {
+        let dir = dir.join("kafka");
+        fs::create_dir(&dir).expect("the test's own folder");
+        let (address, controller) = (http::free_address(), http::free_address());
+        let properties = properties(&dir, address, controller) + more;
+        fs::write(dir.join("properties"), properties).expect("the test's own folder");
+        let mut kafka = Self { address, dir, process: None };
+        // Any identifier of 16 bytes.
+        let format = ["kafka.tools.StorageTool", "format", "--standalone", "-t"];
+        let mut java = kafka.java(&format);
+        java.args(["MkU3OEVBNTcwNTJENDM2Qg", "-c"]).arg(kafka.dir.join("properties"));
+        let output = java.output().expect("java runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "format: {said}");
+        kafka.revive();
+        kafka
+    }
+
+    fn java(&self, arguments: &[&str]) -> std::process::Command {
+        let mut java = std::process::Command::new("java");
+        java.args(["-Xmx384m", "-XX:TieredStopAtLevel=1", "-cp"]);
+        java.arg(format!("{}/*", jars_of("kafka-4.4.0", POM).display())).args(arguments);
+        java
+    }
+
+    /// Starts it again after [`Kafka::kill`], with the same files at the same address.
+    ///
+    /// # Panics
+    ///
+    /// When it runs, or does not answer in time.
+    pub fn revive(&mut self) {
+        assert!(self.process.is_none(), "the broker runs already");
+        let mut java = self.java(&["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
+        java.arg("kafka.Kafka").arg(self.dir.join("properties"));
+        let mut process = Process::start("kafka", java, &self.dir.join("out"));
+        wait::until("the broker to answer", LIMIT, || {
+            assert!(process.is_alive(), "Kafka ended:\n{}", tail(&process.output()));
+            TcpStream::connect(self.address).ok()
+        });
+        self.process = Some(process);
+    }
+
+    /// Kills it with -9.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn kill(&mut self) {
+        self.process.take().expect("a running broker").kill();
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// A producer that waits for a killed broker, and has each message acknowledged once.
+    ///
+    /// # Panics
+    ///
+    /// When the client cannot be made.
+    pub fn producer(&self, compression: &str) -> Producer {
+        let mut config = self.client();
+        config.set("enable.idempotence", "true").set("compression.type", compression);
+        let client = config.create_with_context(Acknowledged::default());
+        Producer { client: client.expect("a producer"), handed: AtomicUsize::new(0) }
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.address());
+        // A killed broker is asked again soon.
+        config.set("reconnect.backoff.max.ms", "500");
+        config
+    }
+
+    /// All messages of a topic that are committed, in the order of each partition.
+    ///
+    /// # Panics
+    ///
+    /// When the broker does not answer in time.
+    pub fn read(&self, topic: &str) -> Vec<Found> {
+        let mut config = self.client();
+        config.set("group.id", "reader").set("isolation.level", "read_committed");
+        config.set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().expect("a consumer");
+        let mut all = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            all.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
+        }
+        consumer.assign(&all).expect("partitions");
+        let (mut found, mut open) = (Vec::new(), PARTITIONS);
+        wait::until("the end of a topic", LIMIT, || {
+            // What is there already is taken without a pause.
+            loop {
+                match consumer.poll(Duration::from_millis(50))? {
+                    Ok(message) => found.push(Found::of(&message)),
+                    Err(KafkaError::PartitionEOF(_)) => open -= 1,
+                    Err(_) => {}
+                }
+                if open == 0 {
+                    return Some(());
+                }
+            }
+        });
+        found
+    }
+}
+
+fn properties(dir: &Path, address: SocketAddr, controller: SocketAddr) -> String {
+    let data = dir.join("data");
+    format!(
+        "process.roles=broker,controller\nnode.id=1\n\
+         controller.quorum.bootstrap.servers={controller}\n\
+         listeners=PLAINTEXT://{address},CONTROLLER://{controller}\n\
+         advertised.listeners=PLAINTEXT://{address}\n\
+         controller.listener.names=CONTROLLER\ninter.broker.listener.name=PLAINTEXT\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         log.dirs={}\nnum.partitions={PARTITIONS}\n\
+         offsets.topic.num.partitions=1\noffsets.topic.replication.factor=1\n\
+         transaction.state.log.num.partitions=1\ntransaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\ngroup.initial.rebalance.delay.ms=0\n\
+         group.min.session.timeout.ms=1000\n",
+        data.display()
+    )
+}
+
+/// A message that was read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its partition.
+    pub partition: i32,
+    /// Its key.
+    pub key: Option<String>,
+    /// Its headers.
+    pub headers: BTreeMap<String, String>,
+    /// Its bytes.
+    pub body: Vec<u8>,
+}
+
+impl Found {
+    fn of(message: &impl Message<Headers: Headers>) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = message.headers().into_iter().flat_map(|headers| {
+            headers
+                .iter()
+                .map(|one| (one.key.to_owned(), text(one.value.unwrap_or_default())))
+                .collect::<Vec<_>>()
+        });
+        Self {
+            partition: message.partition(),
+            key: message.key().map(text),
+            headers: headers.collect(),
+            body: message.payload().unwrap_or_default().to_vec(),
+        }
+    }
+}
+
+/// Where each message is, by partition and offset.
+pub type Sent = BTreeMap<(i32, i64), String>;
+
+#[derive(Default)]
+struct Acknowledged {
+    sent: Mutex<Sent>,
+}
+
+impl ClientContext for Acknowledged {}
+
+impl ProducerContext for Acknowledged {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        // One that is not acknowledged is missing in what `finish` answers.
+        let Ok(message) = result else { return };
+        let text = String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned();
+        let at = (message.partition(), message.offset());
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).insert(at, text);
+    }
+}
+
+/// A producer of numbered texts.
+pub struct Producer {
+    client: ThreadedProducer<Acknowledged>,
+    handed: AtomicUsize,
+}
+
+impl Producer {
+    /// Hands a message to the client, with the text as its key and with a header.
+    ///
+    /// # Panics
+    ///
+    /// When the client does not take it.
+    pub fn send(&self, topic: &str, text: &str) {
+        let header = Header { key: "site", value: Some("Zürich") };
+        let headers = OwnedHeaders::new().insert(header);
+        let record = BaseRecord::to(topic).key(text).payload(text).headers(headers);
+        let sent = self.client.send(record);
+        sent.map_err(|(error, _)| error).expect("room in the client's queue");
+        self.handed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits until all are acknowledged, and says where they are.
+    ///
+    /// # Panics
+    ///
+    /// When that takes too long.
+    pub fn finish(self) -> Sent {
+        self.client.flush(LIMIT).expect("every message is acknowledged");
+        let sent = &self.client.context().sent;
+        let sent = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
+        assert_eq!(sent.len(), self.handed.into_inner(), "messages are lost before the broker");
+        sent
+    }
+}
