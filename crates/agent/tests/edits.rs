@@ -11,9 +11,9 @@
 #![expect(clippy::print_stdout, reason = "the figures are read by people")]
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
-#[path = "reload/parts.rs"]
+#[path = "edits/parts.rs"]
 mod parts;
-#[path = "reload/place.rs"]
+#[path = "edits/place.rs"]
 mod place;
 
 use std::collections::BTreeMap;
