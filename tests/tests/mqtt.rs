@@ -1,6 +1,5 @@
 //! Goal: what devices publish is stored, and what the sink publishes arrives, while agent, broker
-//! and connection die: with QoS 1 nothing is lost, and repeats are counted; with QoS 2 each message
-//! is there once.
+//! and connection die: with QoS 1 and 2 nothing is lost, and repeats are counted.
 //!
 //! Method: a real mosquitto that keeps its sessions on disk; `mosquitto_pub` and `mosquitto_sub`
 //! are the devices. A collector with a source for each QoS is killed (-9) many times while messages
