@@ -100,9 +100,12 @@ fn rows(page: &str) -> impl Iterator<Item = Vec<String>> {
 /// What the components are made of, tests included.
 fn sources() -> String {
     let mut text = String::new();
-    let crates = ["components", "components-expr", "components-hdfs", "channel", "agent"]
-        .map(|it| Path::new(ROOT).join("crates").join(it));
-    let mut left: Vec<_> = crates.map(|path| path.join("src")).into();
+    let crates = fs::read_dir(Path::new(ROOT).join("crates")).unwrap();
+    let crates = crates.map(|entry| entry.unwrap()).filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.starts_with("components") || name == "channel" || name == "agent"
+    });
+    let mut left: Vec<_> = crates.map(|entry| entry.path().join("src")).collect();
     while let Some(path) = left.pop() {
         if path.is_dir() {
             left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
