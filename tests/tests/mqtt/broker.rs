@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,8 @@ pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
     config: PathBuf,
     log: PathBuf,
+    /// Where it saves what it knows.
+    database: PathBuf,
     process: Option<Process>,
 }
 
@@ -38,7 +41,8 @@ impl Broker {
         );
         fs::write(&config, text).expect("a configuration is written");
         let log = dir.join(format!("{name}.out"));
-        let mut broker = Self { address, config, log, process: None };
+        let database = data.join("mosquitto.db");
+        let mut broker = Self { address, config, log, database, process: None };
         broker.start();
         broker
     }
@@ -68,14 +72,13 @@ impl Broker {
 
     /// Saves what it knows, which else it does when it ends.
     pub(crate) fn save(&self) {
-        let saved = || self.output().matches("Saving in-memory database").count();
-        let before = saved();
+        // It writes another file, and renames it when it is whole.
+        let file = || fs::metadata(&self.database).ok().map(|it| (it.ino(), it.mtime_nsec()));
+        let before = file();
         self.process.as_ref().expect("a running broker").signal(Signal::USR1);
         wait::until("the broker to save", Duration::from_secs(10), || {
-            (saved() > before).then_some(())
+            file().filter(|_| file() != before)
         });
-        // The line comes before the file.
-        thread::sleep(Duration::from_millis(200));
     }
 
     /// Publishes lines, each as a message, and waits until the broker has taken them.
