@@ -62,6 +62,19 @@ impl Agent {
         }
     }
 
+    /// The same with this configuration: it is written into `NAME.toml` in `dir`, and the output
+    /// goes to `NAME.out` there.
+    ///
+    /// # Panics
+    ///
+    /// When the configuration cannot be written.
+    pub fn configured(program: &'static str, dir: &Path, name: &str, text: &str) -> Self {
+        let file = dir.join(format!("{name}.toml"));
+        fs::write(&file, text).unwrap_or_else(|e| panic!("write {}: {e}", file.display()));
+        let arguments = ["--config", &file.display().to_string()];
+        Self::new(program, &arguments, &dir.join(format!("{name}.out")))
+    }
+
     /// With `HADOOP_CONF_DIR` set.
     pub fn with_conf_dir(self, conf_dir: PathBuf) -> Self {
         Self { conf_dir: Some(conf_dir), ..self }
@@ -153,7 +166,10 @@ impl Agent {
     }
 }
 
-/// What the collector's flags mean, with short rolls, for a test must not wait minutes for a file.
+/// Short rolls: a test must not wait minutes for a file.
+pub const ROLL: &str = "roll = { age_max = \"1s\" }";
+
+/// What the collector's flags mean, with short rolls.
 #[derive(Debug)]
 pub struct CollectorConfig {
     listen: String,
@@ -172,7 +188,7 @@ impl CollectorConfig {
             store,
             data_dir: data_dir.to_owned(),
             dedupe: true,
-            sink_settings: String::new(),
+            sink_settings: ROLL.to_owned(),
         }
     }
 
@@ -182,8 +198,7 @@ impl CollectorConfig {
         Self { dedupe: false, ..self }
     }
 
-    /// With these lines in the table of its sink. Without `roll` among them files are open for a
-    /// second.
+    /// With these lines in the table of its sink in place of [`ROLL`].
     pub fn with_sink_settings(self, lines: &str) -> Self {
         Self { sink_settings: lines.to_owned(), ..self }
     }
@@ -200,17 +215,11 @@ impl CollectorConfig {
         let output = output.expect("the program starts");
         assert!(output.status.success(), "--print-config: {output:?}");
         let mut text = String::from_utf8(output.stdout).expect("a configuration is UTF-8");
-        if !self.sink_settings.contains("roll = ") {
-            text = with_setting(&text, "[sinks.", "roll = { age_max = \"1s\" }");
-        }
         text = with_setting(&text, "[sinks.", &self.sink_settings);
         if !self.dedupe {
             text = with_setting(&text, "[channels.", "dedupe = false");
         }
-        let file = dir.join("collector.toml");
-        fs::write(&file, text).unwrap_or_else(|e| panic!("write {}: {e}", file.display()));
-        let file = file.display().to_string();
-        Agent::new("aqueduct-collector", &["--config", &file], &dir.join("collector.out"))
+        Agent::configured("aqueduct-collector", dir, "collector", &text)
     }
 }
 

@@ -26,10 +26,7 @@ fn edge(site: &Site, name: &str, more: &str) -> Agent {
     let config = site.printed_config();
     let config = config.replace("**/*.log\"]", &format!("**/*\"]\n{more}"));
     assert!(config.contains("/**/*\""), "{config}");
-    let path = site.path().join(format!("{name}.toml"));
-    fs::write(&path, config).expect("a configuration is written");
-    let path = path.display().to_string();
-    Agent::new("aqueduct-edge", &["--config", &path], &site.path().join(format!("{name}.out")))
+    Agent::configured("aqueduct-edge", site.path(), name, &config)
 }
 
 fn lines(path: &Path, name: &str, count: usize) {

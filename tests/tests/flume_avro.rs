@@ -147,10 +147,7 @@ fn every_event_arrives_by_avro_in_both_directions_although_flume_is_killed() {
     }
     let properties = flumes(dir, here, there);
     let flume = Flume::start("flume", &properties, dir);
-    let file = dir.join("ours.toml");
-    fs::write(&file, ours(dir, here, there)).expect("the test's own folder");
-    let arguments = ["--config", &file.display().to_string()];
-    let mut agent = Agent::new("aqueduct-edge", &arguments, &dir.join("ours.out"));
+    let mut agent = Agent::configured("aqueduct-edge", dir, "ours", &ours(dir, here, there));
     agent.start();
 
     for lane in LANES {

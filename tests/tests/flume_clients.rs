@@ -74,10 +74,7 @@ channel = "main"
             dir = dir.display(),
             files = files.display()
         );
-        let file = dir.join(format!("{name}.toml"));
-        fs::write(&file, text).expect("the test's own folder");
-        let arguments = ["--config", &file.display().to_string()];
-        let mut agent = Agent::new("aqueduct-edge", &arguments, &dir.join(format!("{name}.out")));
+        let mut agent = Agent::configured("aqueduct-edge", dir, name, &text);
         agent.start();
         Self { agent, avro, thrift, files }
     }

@@ -107,10 +107,7 @@ fn start_ours(dir: &Path) -> (Agent, SocketAddr) {
          [channels.mem]\ntype = \"memory\"\ncapacity = \"64MiB\"\n\
          [sinks.roll]\ntype = \"file_roll\"\ndirectory = \"{at}/our-out\"\nchannel = \"mem\"\n"
     );
-    let file = dir.join("ours.toml");
-    fs::write(&file, text).expect("the test's own folder");
-    let file = file.display().to_string();
-    let mut ours = Agent::new("aqueduct-collector", &["--config", &file], &dir.join("ours.out"));
+    let mut ours = Agent::configured("aqueduct-collector", dir, "ours", &text);
     ours.start();
     (ours, monitoring)
 }

@@ -50,10 +50,8 @@ fn every_event_arrives_by_thrift_in_both_directions_although_either_side_is_kill
     }
     let properties = flume_properties(dir.path(), ours, flumes);
     let flume = Flume::start("flume", &properties, dir.path());
-    let file = dir.path().join("ours.toml");
-    fs::write(&file, our_configuration(dir.path(), ours, flumes)).expect("the test's own folder");
-    let arguments = ["--config", &file.display().to_string()];
-    let mut agent = Agent::new("aqueduct-edge", &arguments, &dir.path().join("ours.out"));
+    let text = our_configuration(dir.path(), ours, flumes);
+    let mut agent = Agent::configured("aqueduct-edge", dir.path(), "ours", &text);
     agent.start();
 
     wait::until("events at the agent", LIMIT, || some(&kept(dir.path())));

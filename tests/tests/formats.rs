@@ -62,12 +62,8 @@ roll = {{ age_max = "1s", idle_max = "1s" }}
         url = hdfs.url(),
         settings = format.settings,
     );
-    let file = dir.path().join("collector.toml");
-    fs::write(&file, configuration).expect("the configuration is written");
-    let arguments = ["--config", &file.display().to_string()];
-    let log_file = dir.path().join("collector.out");
-    let mut agent =
-        Agent::new("aqueduct-collector", &arguments, &log_file).with_conf_dir(hdfs.conf_dir());
+    let agent = Agent::configured("aqueduct-collector", dir.path(), "collector", &configuration);
+    let mut agent = agent.with_conf_dir(hdfs.conf_dir());
     let mut log = fs::File::create(&log).expect("the log is made");
     for part in 0..4 {
         let numbers = part * LINES / 4..(part + 1) * LINES / 4;

@@ -76,11 +76,7 @@ channel = "main"
             dir = dir.path().display()
         );
         let agent = |name: &str, text: String| {
-            let file = dir.path().join(format!("{name}.toml"));
-            fs::write(&file, text).expect("the configuration is written");
-            let log = dir.path().join(format!("{name}.out"));
-            let mut agent =
-                Agent::new("aqueduct-edge", &["--config", &file.display().to_string()], &log);
+            let mut agent = Agent::configured("aqueduct-edge", dir.path(), name, &text);
             agent.start();
             agent
         };

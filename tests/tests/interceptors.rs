@@ -143,11 +143,8 @@ fn what_interceptors_make_of_events_is_stored_once_through_kills() {
     fs::create_dir(dir.path().join("logs")).expect("a folder for the logs");
     let configurations = configurations(dir.path());
     let mut agents = ["edge", "collector"].into_iter().zip(configurations).map(|(name, text)| {
-        let file = dir.path().join(format!("{name}.toml"));
-        fs::write(&file, text).expect("the configuration is written");
         let program = if name == "edge" { "aqueduct-edge" } else { "aqueduct-collector" };
-        let log = dir.path().join(format!("{name}.out"));
-        let mut agent = Agent::new(program, &["--config", &file.display().to_string()], &log);
+        let mut agent = Agent::configured(program, dir.path(), name, &text);
         agent.start();
         agent
     });

@@ -113,10 +113,7 @@ channel = "main"
 roll = {{ age_max = "1s", idle_max = "1s" }}
 "#
     );
-    let file = own.join("agent.toml");
-    fs::write(&file, text).expect("the test's own folder");
-    let arguments = ["--config", &file.display().to_string()];
-    Agent::new("aqueduct-collector", &arguments, &own.join("out"))
+    Agent::configured("aqueduct-collector", &own, "agent", &text)
 }
 
 /// How often each message is in the files of these agents, by partition and offset.
@@ -271,10 +268,7 @@ headers = {{ place = "site" }}
 properties = {{ "reconnect.backoff.max.ms" = "500" }}
 "#
     );
-    let file = own.join("agent.toml");
-    fs::write(&file, text).expect("the test's own folder");
-    let arguments = ["--config", &file.display().to_string()];
-    Agent::new("aqueduct-collector", &arguments, &own.join("out"))
+    Agent::configured("aqueduct-collector", &own, "agent", &text)
 }
 
 /// Writes a log, and adds its lines to `all`.

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::{Agent, CollectorConfig, wait_until_delivered};
+use aqueduct_tests::agent::{Agent, CollectorConfig, ROLL, wait_until_delivered};
 use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::http;
 use aqueduct_tests::reconcile::{compare, proved, verify};
@@ -60,7 +60,7 @@ fn each_line_comes_once_for_longer_than_a_ticket_lives() {
     let login = login("aqueduct", &keytab);
     let rights = "proxy_user = \"logs\"\nfile_mode = \"644\"\ndirectory_mode = \"755\"";
     let config = CollectorConfig::new(&listen, &store, &dir.join("collector"));
-    let config = config.with_sink_settings(&format!("{login}\n{rights}"));
+    let config = config.with_sink_settings(&format!("{ROLL}\n{login}\n{rights}"));
     let mut collector = config
         .agent(dir)
         .with_conf_dir(hdfs.conf_dir())
@@ -174,11 +174,7 @@ fn what_is_set_wrong_is_answered_with_the_setting_and_a_remedy() {
         )
         .expect("a string can be written");
     }
-    let file = dir.join("wrong.toml");
-    fs::write(&file, text).expect("a configuration is written");
-    let file = file.display().to_string();
-    let log = dir.join("wrong.out");
-    let mut collector = Agent::new("aqueduct-collector", &["--config", &file], &log)
+    let mut collector = Agent::configured("aqueduct-collector", dir, "wrong", &text)
         .with_conf_dir(hdfs.conf_dir())
         .with_file_variable("KRB5_CONFIG", hdfs.krb5_config())
         .with_file_variable("KRB5CCNAME", dir.join("no-cache"));

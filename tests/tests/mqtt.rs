@@ -12,7 +12,6 @@
 )]
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -45,10 +44,7 @@ const OPEN: &str = "allow_anonymous true\n";
 /// A collector with these components, and a data directory of its name.
 fn agent(dir: &Path, name: &str, components: &str) -> Agent {
     let text = format!("[agent]\ndata_dir = \"{}/{name}\"\n{components}", dir.display());
-    let file = dir.join(format!("{name}.toml"));
-    fs::write(&file, text).expect("a configuration is written");
-    let arguments = ["--config", &file.display().to_string()];
-    Agent::new("aqueduct-collector", &arguments, &dir.join(format!("{name}.out")))
+    Agent::configured("aqueduct-collector", dir, name, &text)
 }
 
 /// A source of messages that are stored in files, in the folder `into`.

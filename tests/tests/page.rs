@@ -32,13 +32,6 @@ const TOKEN: &str = "a-token-of-this-test-0123456789";
 /// What would run if any text became markup.
 const MARKUP: &str = "\"><img src=x onerror=window.hacked=1><script>window.hacked=1</script>";
 
-fn agent(dir: &Path, name: &str, text: &str) -> Agent {
-    let file = dir.join(format!("{name}.toml"));
-    fs::write(&file, text).expect("the test's own folder");
-    let arguments = ["--config", &file.display().to_string()];
-    Agent::new("aqueduct-edge", &arguments, &dir.join(format!("{name}.out")))
-}
-
 /// Sends this body to an `http` source, which takes it.
 fn post(to: SocketAddr, body: &str) {
     let answer = wait::until("an answer of the source", LIMIT, || {
@@ -96,7 +89,11 @@ encoder = "text"
 channel = "main"
 "#
     );
-    (agent(dir, "edge", &edge), agent(dir, "collector", &collector), web)
+    (
+        Agent::configured("aqueduct-edge", dir, "edge", &edge),
+        Agent::configured("aqueduct-edge", dir, "collector", &collector),
+        web,
+    )
 }
 
 #[test]
@@ -185,7 +182,7 @@ type = "discard"
 channel = "main"
 "#
     );
-    let mut agent = agent(dir, "odd", &text);
+    let mut agent = Agent::configured("aqueduct-edge", dir, "odd", &text);
     agent.start();
     let long = "x".repeat(1 << 20);
     let events = serde_json::json!([

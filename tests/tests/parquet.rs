@@ -141,10 +141,8 @@ fn files_of_columns_are_read_by_java_with_every_value_once_although_a_collector_
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let url = format!("{}/parquet-{}", hdfs.url(), std::process::id());
-    let file = dir.join("collector.toml");
-    fs::write(&file, configuration(dir, &url)).expect("the configuration is written");
-    let arguments = ["--config", &file.display().to_string()];
-    let mut agent = Agent::new("aqueduct-collector", &arguments, &dir.join("collector.out"))
+    let text = configuration(dir, &url);
+    let mut agent = Agent::configured("aqueduct-collector", dir, "collector", &text)
         .with_conf_dir(hdfs.conf_dir());
     let mut log = fs::File::create(dir.join("app.log")).expect("the log is made");
     for part in 0..4 {

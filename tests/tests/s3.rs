@@ -12,6 +12,7 @@
 
 use std::time::Instant;
 
+use aqueduct_tests::agent::ROLL;
 use aqueduct_tests::killed::{collectors_are_killed, edge_channel};
 use aqueduct_tests::reconcile::{compare, proved, verify};
 use aqueduct_tests::s3::{BUCKET, S3};
@@ -30,7 +31,7 @@ fn collectors_that_are_killed_store_each_line_once_in_a_bucket() {
     let server = S3::start(dir);
     let store = format!("s3://{BUCKET}/in/%Y-%m-%d");
     let settings = format!(
-        "s3 = {{ endpoint = \"{}\", access_key = \"key\", secret_key = \"secret\" }}",
+        "{ROLL}\ns3 = {{ endpoint = \"{}\", access_key = \"key\", secret_key = \"secret\" }}",
         server.endpoint()
     );
     let (began, mut rng) = (Instant::now(), seed::rng("s3"));

@@ -22,15 +22,12 @@ use aqueduct_tests::wait;
 
 /// An edge with these sources and sinks.
 fn edge(dir: &Path, sources_and_sinks: &str) -> Agent {
-    let file = dir.join("edge.toml");
     let text = format!(
         "[agent]\ndata_dir = \"{}/edge\"\n[channels.main]\ntype = \"durable\"\n\
          capacity = \"256MiB\"\n{sources_and_sinks}",
         dir.display()
     );
-    fs::write(&file, text).expect("the configuration is written");
-    let arguments = ["--config", &file.display().to_string()];
-    Agent::new("aqueduct-edge", &arguments, &dir.join("edge.out"))
+    Agent::configured("aqueduct-edge", dir, "edge", &text)
 }
 
 #[test]

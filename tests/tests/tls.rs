@@ -70,10 +70,7 @@ fn certificates(dir: &Path) {
 }
 
 fn agent(dir: &Path, name: &str, text: &str) -> Agent {
-    let file = dir.join(format!("{name}.toml"));
-    fs::write(&file, text).expect("the test's own folder");
-    let arguments = ["--config", &file.display().to_string()];
-    let mut agent = Agent::new("aqueduct-edge", &arguments, &dir.join(format!("{name}.out")));
+    let mut agent = Agent::configured("aqueduct-edge", dir, name, text);
     agent.start();
     agent
 }

@@ -47,8 +47,7 @@ fn edge(dir: &Path, listen: &[String; 2]) -> Agent {
         at("edge"),
         at("*.log"),
     );
-    fs::write(dir.join("edge.toml"), text).expect("a configuration is written");
-    Agent::new("aqueduct-edge", &["--config", &at("edge.toml")], &dir.join("edge.out"))
+    Agent::configured("aqueduct-edge", dir, "edge", &text)
 }
 
 fn stored(dir: &Path) -> Vec<u8> {

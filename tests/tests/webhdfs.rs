@@ -13,6 +13,7 @@
 
 use std::time::Instant;
 
+use aqueduct_tests::agent::ROLL;
 use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::killed::{collectors_are_killed, edge_channel};
 use aqueduct_tests::reconcile::{compare, prove};
@@ -33,7 +34,7 @@ fn collectors_that_are_killed_store_each_line_once_by_http() {
     let (mut rng, began) = (seed::rng("webhdfs"), Instant::now());
     let path = format!("/webhdfs-{:x}/%Y-%m-%d", rng.random::<u64>());
     let store = format!("webhdfs://{}{path}", hdfs.web_address());
-    let written = collectors_are_killed(dir, &store, "", &mut rng, (KILLS, PAUSE_MAX));
+    let written = collectors_are_killed(dir, &store, ROLL, &mut rng, (KILLS, PAUSE_MAX));
 
     let prefix = path.split('%').next().unwrap_or_default();
     let pattern = format!("{prefix}20*/*.log");

@@ -14,12 +14,11 @@ mod common;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use support::loopback::free_address;
 
-use common::{Agent, aqueduct, command, stored, write};
+use common::{Agent, aqueduct, stored, write};
 
 /// Lines of a request.
 const LINES: usize = 50;
@@ -38,13 +37,6 @@ fn settings(dir: &Path, source: &str, sink: &str) -> String {
          [sinks.other]\n{sink}\nchannel = \"second\"\n",
         dir.display(),
     )
-}
-
-fn start(dir: &Path, settings: &str) -> Agent {
-    let file = dir.join("agent.toml");
-    write(&file, settings);
-    let mut command = command(&["collector", "--config", &file.display().to_string()]);
-    Agent { child: command.stderr(Stdio::null()).spawn().unwrap() }
 }
 
 /// Sends lines; answers the status, or nothing while no agent listens.
@@ -67,7 +59,7 @@ fn each_line_is_delivered_once_whichever_channel_had_room() {
         "type = \"http\"\nlisten = \"{address}\"\ndecoder = \"lines\"\nwait_max = \"200ms\""
     );
     let nowhere = format!("type = \"grpc\"\naddress = \"127.0.0.1:{}\"", free_address().port());
-    let agent = start(dir.path(), &settings(dir.path(), &source, &nowhere));
+    let agent = Agent::configured(dir.path(), "agent", &settings(dir.path(), &source, &nowhere));
     agent.until(|| TcpStream::connect(&address).is_ok());
     let requests = CAPACITIES.iter().sum::<usize>() / LINES;
     let lines = |request: usize| -> Vec<String> {
@@ -83,7 +75,7 @@ fn each_line_is_delivered_once_whichever_channel_had_room() {
         "type = \"hdfs\"\nurl = \"file://{}/store\"\nroll = {{ age_max = \"200ms\" }}",
         dir.path().display()
     );
-    let agent = start(dir.path(), &settings(dir.path(), &source, &store));
+    let agent = Agent::configured(dir.path(), "agent", &settings(dir.path(), &source, &store));
     // What was refused is sent again.
     agent.until(|| post(&address, &lines(requests)) == Some(200));
     agent.until(|| stored(dir.path()).len() >= (requests + 1) * LINES);

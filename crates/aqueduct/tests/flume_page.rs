@@ -14,11 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Stdio;
 
 use support::loopback::free_address;
 
-use common::{Agent, command, write};
+use common::{Agent, write};
 
 /// The counters of each component, as `SINK.name`.
 type Page = BTreeMap<String, BTreeMap<String, String>>;
@@ -63,7 +62,6 @@ fn start(dir: &Path) -> (Agent, Ports) {
         (dir.display(), Ports { admin: free_address().port(), own: free_address().port() });
     let Ports { admin, own } = ports;
     let (nothing, grpc) = (free_address().port(), free_address().port());
-    let file = dir.join("agent.toml");
     let text = format!(
         "[agent]\ndata_dir = \"{at}/data\"\ngrace = \"1s\"\nadmin = \"127.0.0.1:{admin}\"\n\
          flume_metrics = \"127.0.0.1:{own}\"\n\
@@ -76,9 +74,7 @@ fn start(dir: &Path) -> (Agent, Ports) {
          roll = {{ age_max = \"200ms\" }}\n\
          [sinks.gone]\ntype = \"http\"\nurl = \"http://127.0.0.1:{nothing}/\"\nchannel = \"away\"\n"
     );
-    write(&file, &text);
-    let mut command = command(&["collector", "--config", &file.display().to_string()]);
-    (Agent { child: command.stderr(Stdio::null()).spawn().unwrap() }, ports)
+    (Agent::configured(dir, "agent", &text), ports)
 }
 
 #[test]

@@ -112,10 +112,7 @@ fn a_line_that_one_of_the_collectors_behind_a_relay_takes_arrives_and_is_no_dead
     let to_small = free_address().to_string();
     let settings = read_to_string(dir.path().join("collector.toml")).unwrap();
     let settings = settings.replace("/collector\"", "/small\"").replace("16MiB", "64KiB");
-    write(&dir.path().join("small.toml"), &settings.replace(&to_large, &to_small));
-    let file = dir.path().join("small.toml").display().to_string();
-    let small = command(&["collector", "--config", &file]).stderr(Stdio::null()).spawn();
-    let small = Agent { child: small.unwrap() };
+    let small = Agent::configured(dir.path(), "small", &settings.replace(&to_large, &to_small));
     let listen = free_address().to_string();
     let relay = relay(dir.path(), &listen, [&to_small, &to_large]);
     let log = dir.path().join("relay.log");

@@ -14,23 +14,15 @@ mod common;
 
 use std::fs::read_to_string;
 use std::path::Path;
-use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use support::loopback::free_address;
 
-use common::{Agent, aqueduct, command, edge, stored, text, write};
+use common::{Agent, aqueduct, edge, stored, text, write};
 
 /// Lines of the file; each batch of them is split.
 const LINES: usize = 3_000;
-
-fn start(dir: &Path, name: &str, settings: &str) -> Agent {
-    let file = dir.join(format!("{name}.toml"));
-    write(&file, settings);
-    let mut command = command(&["collector", "--config", &file.display().to_string()]);
-    Agent { child: command.stderr(Stdio::null()).spawn().unwrap() }
-}
 
 /// A relay that spreads the events of a batch over two channels, each with a collector.
 fn relay(dir: &Path, listen: &str, collectors: [&str; 2]) -> Agent {
@@ -45,7 +37,7 @@ fn relay(dir: &Path, listen: &str, collectors: [&str; 2]) -> Agent {
          [sinks.other]\ntype = \"grpc\"\naddress = \"{other}\"\nchannel = \"b\"\n",
         dir.display(),
     );
-    start(dir, "relay", &settings)
+    Agent::configured(dir, "relay", &settings)
 }
 
 /// The dead letters of the edge and the relay.
@@ -68,7 +60,7 @@ fn goes_through(two_collectors: bool) {
         to_second = free_address().to_string();
         let settings = read_to_string(dir.path().join("collector.toml")).unwrap();
         let settings = settings.replace("/collector\"", "/second\"").replace(&to_first, &to_second);
-        agents.push(start(dir.path(), "second", &settings));
+        agents.push(Agent::configured(dir.path(), "second", &settings));
     }
     let listen = free_address().to_string();
     let relay = relay(dir.path(), &listen, [&to_first, &to_second]);

@@ -51,8 +51,7 @@ impl Place {
     /// Answered once its sources are open.
     fn start(&self) -> Agent {
         let config = self.dir.path().join("agent.toml").display().to_string();
-        let mut command = command(&["collector", "--config", &config]);
-        let agent = Agent { child: command.stderr(Stdio::null()).spawn().unwrap() };
+        let agent = Agent::start(&["collector", "--config", &config]);
         agent.until(|| self.ports.iter().all(|it| TcpStream::connect(("127.0.0.1", *it)).is_ok()));
         agent
     }

@@ -12,10 +12,9 @@ mod common;
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::Stdio;
 
 use agent::status::{MemberStatus, Snapshot, State};
-use common::{Agent, aqueduct, command, storing, text, write};
+use common::{Agent, aqueduct, storing, text, write};
 use support::loopback::free_address;
 
 /// Numbers that the source makes.
@@ -38,8 +37,7 @@ impl Place {
 
     fn start(&self) -> Agent {
         let config = self.dir.path().join("agent.toml").display().to_string();
-        let mut command = command(&["collector", "--config", &config]);
-        Agent { child: command.stderr(Stdio::null()).spawn().unwrap() }
+        Agent::start(&["collector", "--config", &config])
     }
 
     /// Exit code and what is printed.

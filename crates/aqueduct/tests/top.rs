@@ -48,8 +48,7 @@ impl Place {
     /// Answered once it is ready.
     fn start(&self) -> Agent {
         let config = self.dir.path().join("agent.toml").display().to_string();
-        let mut command = command(&["collector", "--config", &config]);
-        let agent = Agent { child: command.stderr(Stdio::null()).spawn().unwrap() };
+        let agent = Agent::start(&["collector", "--config", &config]);
         agent.until(|| aqueduct(&["status", &self.admin]).status.success());
         agent
     }

@@ -57,8 +57,13 @@ impl Agent {
              \"main\"\n\
              [sinks.store.roll]\nage_max = \"200ms\"\n"
         );
-        let file = dir.join("collector.toml");
-        write(&file, &text);
+        Self::configured(dir, "collector", &text)
+    }
+
+    /// A collector with this configuration, which is written into `NAME.toml`.
+    pub(crate) fn configured(dir: &Path, name: &str, text: &str) -> Self {
+        let file = dir.join(format!("{name}.toml"));
+        write(&file, text);
         Self::start(&["collector", "--config", &file.display().to_string()])
     }
 
@@ -70,7 +75,8 @@ impl Agent {
         Self::start(&["edge", "--config", &file.display().to_string()])
     }
 
-    fn start(arguments: &[&str]) -> Self {
+    /// The program with these arguments; what it says on standard error is thrown away.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = command(arguments);
         Self { child: command.stderr(Stdio::null()).spawn().expect("the program starts") }
     }
