@@ -9,6 +9,8 @@ pub const FULL: Catalogue = Catalogue { groups: GROUPS, elsewhere: ELSEWHERE };
 
 const GROUPS: &[&Group] = &[
     &components::GROUP,
+    #[cfg(feature = "amqp")]
+    &components_amqp::GROUP,
     #[cfg(feature = "expr")]
     &components_expr::GROUP,
     #[cfg(feature = "hdfs")]
@@ -23,6 +25,10 @@ const GROUPS: &[&Group] = &[
 
 /// What was left out of this build.
 const ELSEWHERE: &[Elsewhere] = &[
+    #[cfg(not(feature = "amqp"))]
+    Elsewhere { role: "source", kind: "amqp", programs: "a program built with the feature `amqp`" },
+    #[cfg(not(feature = "amqp"))]
+    Elsewhere { role: "sink", kind: "amqp", programs: "a program built with the feature `amqp`" },
     #[cfg(not(feature = "expr"))]
     Elsewhere {
         role: "condition",
@@ -87,6 +93,7 @@ mod tests {
 
     /// So that an edge can say where a kind is that it has not.
     #[cfg(all(
+        feature = "amqp",
         feature = "expr",
         feature = "hdfs",
         feature = "kafka",

@@ -5,10 +5,11 @@
 use std::process::Command;
 
 /// What brings a store, a broker or a file format with it.
-const HEAVY: [&str; 13] = [
+const HEAVY: [&str; 15] = [
     "hdfs-native",
     "aqueduct-storage",
     "aqueduct-ledger",
+    "aqueduct-components-amqp",
     "aqueduct-components-expr",
     "aqueduct-components-hdfs",
     "aqueduct-components-kafka",
@@ -16,6 +17,7 @@ const HEAVY: [&str; 13] = [
     "aqueduct-components-parquet",
     "aqueduct-catalogue",
     "cel",
+    "fe2o3-amqp",
     "rdkafka",
     "rumqttc",
     "parquet",

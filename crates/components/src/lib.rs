@@ -46,6 +46,8 @@ pub static GROUP: Group = Group {
 
 /// What is in the full programs only. A test of the operator's program holds it against them.
 pub const ELSEWHERE: &[Elsewhere] = &[
+    Elsewhere { role: "source", kind: "amqp", programs: FULL_PROGRAMS },
+    Elsewhere { role: "sink", kind: "amqp", programs: FULL_PROGRAMS },
     Elsewhere { role: "condition", kind: "cel", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "hdfs", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "kafka", programs: FULL_PROGRAMS },

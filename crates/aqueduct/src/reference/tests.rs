@@ -6,6 +6,8 @@ use super::*;
 
 /// What is in the full programs alone, as an edge has it.
 const FAR: &[Elsewhere] = &[
+    Elsewhere { role: "source", kind: "amqp", programs: "aqueduct-collector or aqueduct" },
+    Elsewhere { role: "sink", kind: "amqp", programs: "aqueduct-collector or aqueduct" },
     Elsewhere { role: "condition", kind: "cel", programs: "aqueduct-collector or aqueduct" },
     Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector or aqueduct" },
     Elsewhere { role: "source", kind: "kafka", programs: "aqueduct-collector or aqueduct" },
