@@ -112,7 +112,16 @@ mod tests {
         taken.sort_unstable();
         assert_eq!(refused, ["grpc", "kafka", "sequence", "spool_dir", "tail_dir"]);
         let others = [
-            "amqp", "avro", "exec", "http", "mqtt", "netcat", "netcat_udp", "stress", "syslog", "thrift",
+            "amqp",
+            "avro",
+            "exec",
+            "http",
+            "mqtt",
+            "netcat",
+            "netcat_udp",
+            "stress",
+            "syslog",
+            "thrift",
         ];
         assert_eq!(taken, others);
     }

@@ -15,9 +15,9 @@ use tls::{ClientTls, Dialer};
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Broker {
-    /// Address of the broker, and those of the brokers that stand in for it, which are tried in this
-    /// order: `amqp://HOST:PORT`, usually with port 5672. `amqps://HOST:PORT` is TLS, usually with
-    /// port 5671.
+    /// Address of the broker, and those of the brokers that stand in for it, which are tried in
+    /// this order: `amqp://HOST:PORT`, usually with port 5672. `amqps://HOST:PORT` is TLS, usually
+    /// with port 5671.
     urls: Vec<String>,
     /// Name of the client at the broker, the container id of AMQP. `aqueduct-HOST-NAME` with the
     /// names of this host and of the component unless set. A durable subscription belongs to it.
@@ -122,7 +122,10 @@ impl Broker {
         };
         let is_tls = parsed[0].1;
         if parsed.iter().any(|(_, it)| *it != is_tls) {
-            return invalid("urls", "all of them begin with `amqp://`, or all with `amqps://`".into());
+            return invalid(
+                "urls",
+                "all of them begin with `amqp://`, or all with `amqps://`".into(),
+            );
         }
         let tls = match (is_tls, self.tls) {
             (false, Some(_)) => {

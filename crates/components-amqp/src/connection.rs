@@ -1,9 +1,10 @@
 //! A connection to a broker, with one session.
 //!
-//! The library runs it in tasks of its own, which go on to write what is queued when its handles are
-//! dropped: a link that is dropped is *closed* at the broker, and with it a durable subscription. So
-//! the stream beneath is ours, and can be cut: then nothing more is written, and the broker finds
-//! the connection broken, keeps the subscription, and delivers again what is not accepted.
+//! The library runs it in tasks of its own, which go on to write what is queued when its handles
+//! are dropped: a link that is dropped is *closed* at the broker, and with it a durable
+//! subscription. So the stream beneath is ours, and can be cut: then nothing more is written, and
+//! the broker finds the connection broken, keeps the subscription, and delivers again what is not
+//! accepted.
 
 use std::fmt;
 use std::io;

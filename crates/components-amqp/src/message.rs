@@ -108,10 +108,8 @@ pub(crate) struct Event {
 /// # Errors
 /// Its body is neither text nor bytes nor a single value; what it is.
 pub(crate) fn event_of(message: Received, wanted: &[JmsHeader]) -> Result<Event, String> {
-    let said: Vec<(String, String)> = wanted
-        .iter()
-        .filter_map(|it| Some((it.name().to_owned(), it.value(&message)?)))
-        .collect();
+    let said: Vec<(String, String)> =
+        wanted.iter().filter_map(|it| Some((it.name().to_owned(), it.value(&message)?))).collect();
     let given = message.application_properties.map(|it| it.0).unwrap_or_default();
     let given = given.into_iter().filter_map(|(name, value)| Some((name, value_text(value)?)));
     let headers = given.chain(said).collect();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use aqueduct_tests::flume::java_with;
@@ -78,27 +78,17 @@ impl Artemis {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// An application, with arguments behind the URL. What it prints is piped.
-    pub(crate) fn jms(&self, command: &str, arguments: &[&str]) -> Child {
+    /// An application to its end, with arguments behind the URL; what it has printed.
+    pub(crate) fn run_jms(&self, command: &str, arguments: &[&str]) -> String {
+        let source = self.dir.join("Jms.java");
+        fs::write(&source, include_str!("Jms.java")).expect("the test's own folder");
         // The certificate of a test is in no store of Java's.
         let trusting = "?transport.trustAll=true&transport.verifyHost=false";
         let url = self.url() + if self.scheme == "amqps" { trusting } else { "" };
-        let source = self.dir.join("Jms.java");
-        fs::write(&source, include_str!("Jms.java")).expect("the test's own folder");
         let mut java = self.java();
-        java.arg(source).arg(command).arg(url).args(arguments);
-        java.stdout(Stdio::piped()).spawn().expect("java starts")
+        java.arg(source).arg(command).arg(url).args(arguments).stderr(Stdio::inherit());
+        let output = java.output().expect("java runs");
+        assert!(output.status.success(), "an application failed: {}", output.status);
+        String::from_utf8(output.stdout).expect("text")
     }
-
-    /// The same to its end; what it has printed.
-    pub(crate) fn run_jms(&self, command: &str, arguments: &[&str]) -> String {
-        finish(self.jms(command, arguments))
-    }
-}
-
-/// Waits for an application to end well; what it has printed.
-pub(crate) fn finish(application: Child) -> String {
-    let output = application.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "an application failed: {}", output.status);
-    String::from_utf8(output.stdout).expect("text")
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fe2o3_amqp::link::delivery::DeliveryFut;
 use fe2o3_amqp::link::{SendError, SenderAttachError};
-use fe2o3_amqp::types::definitions::{self, AmqpError as Condition, ErrorCondition, LinkError};
 use fe2o3_amqp::types::definitions::SenderSettleMode;
+use fe2o3_amqp::types::definitions::{self, AmqpError as Condition, ErrorCondition, LinkError};
 use fe2o3_amqp::types::messaging::message::Body;
 use fe2o3_amqp::types::messaging::{Outcome, Target as Terminus};
 use fe2o3_amqp::types::primitives::Value;
@@ -20,6 +21,9 @@ const LINKS_MAX: usize = 64;
 
 /// How long a connection is given to end in order.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A message that was sent: its place, and its answer to come.
+type Waiting = (usize, DeliveryFut<Result<Outcome, SendError>>);
 
 /// A message that is sent.
 pub(super) struct Outgoing {
@@ -92,6 +96,13 @@ impl Sending {
     ) -> Result<(), AmqpError> {
         let mut waiting = Vec::with_capacity(messages.len());
         for one in messages {
+            if self.links.len() >= LINKS_MAX && !self.links.contains_key(&one.address) {
+                // A link that is closed may get no answers any more.
+                self.outcomes(&mut waiting, refused).await?;
+                for (_, link) in std::mem::take(&mut self.links) {
+                    link.close().await.map_err(|error| self.connection.ended(error))?;
+                }
+            }
             let link = match self.link(&one.address).await {
                 Ok(link) => link,
                 Err(Attach::Never(detail)) => {
@@ -105,7 +116,16 @@ impl Sending {
                 Err(error) => self.not_sent(one.place, error, refused)?,
             }
         }
-        for (place, outcome) in waiting {
+        self.outcomes(&mut waiting, refused).await
+    }
+
+    /// Waits for what becomes of messages that were sent.
+    async fn outcomes(
+        &self,
+        waiting: &mut Vec<Waiting>,
+        refused: &mut Vec<Refusal>,
+    ) -> Result<(), AmqpError> {
+        for (place, outcome) in waiting.drain(..) {
             match outcome.await {
                 Ok(Outcome::Accepted(_)) => {}
                 Ok(Outcome::Rejected(it)) => self.rejected(place, it.error, refused)?,
@@ -120,15 +140,12 @@ impl Sending {
     /// The link to an address.
     async fn link(&mut self, address: &str) -> Result<&mut Sender, Attach> {
         if !self.links.contains_key(address) {
-            if self.links.len() >= LINKS_MAX {
-                self.links.clear();
-            }
             let terminus = Terminus::builder()
                 .address(address)
                 .capabilities(self.destination_type.capability())
                 .build();
             let attached = Sender::builder()
-                .name(format!("{address}-{}", self.links.len()))
+                .name(address)
                 .target(terminus)
                 .sender_settle_mode(SenderSettleMode::Unsettled)
                 .attach(&mut self.connection.session)
@@ -215,7 +232,7 @@ enum Attach {
 }
 
 /// Whether a refusal has a cause that passes: a full address, a broker in trouble.
-fn is_passing(error: &definitions::Error) -> bool {
+pub(super) fn is_passing(error: &definitions::Error) -> bool {
     match &error.condition {
         ErrorCondition::AmqpError(condition) => matches!(
             condition,

@@ -22,7 +22,7 @@ pub struct Config {
     /// Messages that are wanted, as a selector of JMS over their properties:
     /// `site = 'a' AND level > 3`. All of them unless set.
     #[serde(default)]
-    selector: Option<String>,
+    message_selector: Option<String>,
     /// Name of a durable subscription of a topic, together with `broker.client_id`: the broker
     /// keeps its messages while the agent is away. None unless set.
     #[serde(default)]
@@ -58,7 +58,7 @@ fn default_jms_headers() -> Vec<JmsHeader> {
 pub(super) struct Options {
     pub(super) address: String,
     pub(super) destination_type: DestinationType,
-    pub(super) selector: Option<String>,
+    pub(super) message_selector: Option<String>,
     pub(super) link_name: String,
     durable: bool,
     pub(super) credit: u32,
@@ -93,8 +93,8 @@ impl Component for Config {
         if self.address.is_empty() {
             return invalid("address", "must be the name of a queue or topic");
         }
-        if self.selector.as_ref().is_some_and(String::is_empty) {
-            return invalid("selector", "must not be empty; leave it out for all messages");
+        if self.message_selector.as_ref().is_some_and(String::is_empty) {
+            return invalid("message_selector", "must not be empty; leave it out for all messages");
         }
         if !(1..=10_000).contains(&self.credit) {
             return invalid("credit", "must be from 1 to 10000");
@@ -120,11 +120,59 @@ impl Component for Config {
             link_name: self.durable_subscription_name.unwrap_or_else(|| cx.name.to_string()),
             address: self.address,
             destination_type: self.destination_type,
-            selector: self.selector,
+            message_selector: self.message_selector,
             credit: self.credit,
             message_max: self.message_max.0,
             jms_headers: self.jms_headers,
         };
         Ok(Box::new(Amqp::new(cx, options, self.broker.target(cx)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pipeline::testkit::build;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn guarantee(more: &Value) -> Result<pipeline::Guarantee, String> {
+        let mut settings = json!({
+            "broker": { "urls": ["amqp://b:5672"] }, "address": "in", "destination_type": "topic",
+        });
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+        let built = build::<Config>(&settings, &cx);
+        built.map(|source| source.guarantee()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_the_broker_does_not_keep_is_best_effort() {
+        use pipeline::Guarantee::{AtLeastOnce, BestEffort};
+
+        assert_eq!(guarantee(&json!({})), Ok(BestEffort));
+        assert_eq!(guarantee(&json!({ "durable_subscription_name": "s" })), Ok(AtLeastOnce));
+        assert_eq!(guarantee(&json!({ "destination_type": "queue" })), Ok(AtLeastOnce));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+        for (settings, expected) in [
+            (json!({ "address": "" }), "address: must be the name"),
+            (json!({ "message_selector": "" }), "leave it out for all"),
+            (json!({ "credit": 0 }), "from 1 to 10000"),
+            (json!({ "message_max": "1B" }), "from 1KiB to 1GiB"),
+            (json!({ "jms_headers": ["JMSFoo"] }), "JMSMessageID"),
+            (json!({ "durable_subscription_name": "" }), "leave it out"),
+            (
+                json!({ "destination_type": "queue", "durable_subscription_name": "s" }),
+                "a queue keeps its messages",
+            ),
+        ] {
+            let error = guarantee(&settings).unwrap_err();
+            assert!(error.contains(expected), "{settings}: {error}");
+        }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use fe2o3_amqp::Receiver;
 use fe2o3_amqp::link::delivery::DeliveryInfo;
 use fe2o3_amqp::link::{CreditMode, ReceiverAttachError, RecvError};
-use fe2o3_amqp::types::definitions::{AmqpError as Condition, Error, ReceiverSettleMode};
 use fe2o3_amqp::types::definitions::SenderSettleMode;
+use fe2o3_amqp::types::definitions::{AmqpError as Condition, Error, ReceiverSettleMode};
 use fe2o3_amqp::types::messaging::message::Body;
 use fe2o3_amqp::types::messaging::{Source, TerminusDurability, TerminusExpiryPolicy};
 use fe2o3_amqp::types::primitives::{Symbol, Value};
@@ -72,7 +72,9 @@ impl Receiving {
         let receiver = match attaching {
             Ok(Ok(receiver)) => receiver,
             Ok(Err(error)) => return Err(not_granted(address(), &options.address, &error)),
-            Err(_) => return Err(AmqpError::NoAnswer { address: address(), limit: target.timeout }),
+            Err(_) => {
+                return Err(AmqpError::NoAnswer { address: address(), limit: target.timeout });
+            }
         };
         let (receiver, connection) = (Some(receiver), Some(connection));
         Ok(Self { receiver, connection, keeps_subscription: options.is_durable() })
@@ -204,7 +206,7 @@ fn source_of(options: &Options) -> Source {
             .durable(TerminusDurability::UnsettledState)
             .expiry_policy(TerminusExpiryPolicy::Never);
     }
-    if let Some(selector) = &options.selector {
+    if let Some(selector) = &options.message_selector {
         let (name, code) = SELECTOR;
         let value = Value::String(selector.clone());
         let filter = Described { descriptor: Descriptor::Code(code), value };
@@ -224,7 +226,7 @@ fn not_granted(broker: Arc<str>, address: &str, error: &ReceiverAttachError) -> 
         },
         ReceiverAttachError::DesiredFilterNotSupported(_) => AmqpError::NotGranted {
             address: broker,
-            problem: "does not know the filter of a `selector`: leave it out".into(),
+            problem: "does not know the filter of a `message_selector`: leave it out".into(),
         },
         error => AmqpError::Ended { address: broker, problem: error.to_string() },
     }
