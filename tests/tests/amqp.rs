@@ -242,7 +242,7 @@ fn certificates(dir: &Path) {
 #[test]
 #[ignore = "needs the optimised programs, Java, Maven and openssl: tests/run"]
 fn what_the_sink_sends_over_tls_is_in_its_queue_through_a_kill_of_the_broker() {
-    const LINES: usize = 4000;
+    const LINES: usize = 8000;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, mut rng) = (folder.path(), seed::rng("amqp sink"));
     certificates(dir);
@@ -278,7 +278,11 @@ fn what_the_sink_sends_over_tls_is_in_its_queue_through_a_kill_of_the_broker() {
     // More addresses than a connection has links.
     let queues: String = (0..100).map(|queue| format!("for q-{queue}\n")).collect();
     stream.write_all(queues.as_bytes()).expect("the agent reads");
-    thread::sleep(Duration::from_millis(rng.random_range(50..400)));
+    wait::until("the first lines to be accepted", LIMIT, || {
+        let metrics = agent.metrics()?;
+        (metrics.sum("aqueduct_sink_committed_events_total")? > 0.0).then_some(())
+    });
+    thread::sleep(Duration::from_millis(rng.random_range(0..20)));
     broker.kill();
     stream.write_all(lines(LINES / 2..LINES).as_bytes()).expect("the agent reads");
     broker.revive();

@@ -228,3 +228,26 @@ impl AsyncWrite for Cuttable {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_written_to_a_connection_that_is_cut_not_even_its_end() {
+        let (near, mut far) = duplex(64);
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let mut stream = Cuttable { stream: Box::new(near), is_cut: is_cut.clone() };
+        stream.write_all(b"before").await.unwrap();
+        is_cut.store(true, Ordering::SeqCst);
+        assert!(stream.write_all(b"detach").await.is_err());
+        assert!(stream.shutdown().await.is_err());
+        assert!(stream.read_u8().await.is_err());
+        drop(stream);
+        let mut all = Vec::new();
+        far.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, b"before");
+    }
+}

@@ -6,7 +6,7 @@ use fe2o3_amqp::types::definitions::{
     AmqpError as Condition, ConnectionError, Error, ErrorCondition, LinkError,
 };
 use pipeline::testkit::build;
-use pipeline::{BatchBuilder, BuildContext, Identity};
+use pipeline::{BatchBuilder, BuildContext, Epoch, Identity, Origin, Sequence};
 use serde_json::{Value, json};
 
 use super::sending::is_passing;
@@ -68,7 +68,8 @@ fn an_event_names_its_address_and_has_the_same_id_when_it_is_sent_again() {
     builder.push(b"c", &[("to", "")]);
     builder.push(b"\xff", &[]);
     let mut batch = builder.finish();
-    batch.envelope.identity = Some(Identity::default());
+    let (origin, epoch) = (Origin([7; 16]), Epoch(1));
+    batch.envelope.identity = Some(Identity { origin, epoch, sequence: Sequence(3) });
     let (first, refused) = sink.messages(&batch);
     let places: Vec<_> = first.iter().map(|it| (it.place, it.address.as_str())).collect();
     assert_eq!(places, [(0, "special"), (1, "out")]);
@@ -83,6 +84,8 @@ fn an_event_names_its_address_and_has_the_same_id_when_it_is_sent_again() {
     let again = sink.messages(&batch).0;
     assert_eq!(ids(&first), ids(&again));
     assert_ne!(ids(&first)[0], ids(&first)[1]);
+    let expected = format!("{}/1/3-1", Origin([7; 16]));
+    assert_eq!(ids(&first)[1], expected.into());
 }
 
 #[test]
