@@ -11,10 +11,10 @@
 
 mod sending;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use components::sinks::places::Places;
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::Period;
 use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Guarantee, Sink};
@@ -83,7 +83,7 @@ impl Component for Config {
             address_header: self.address_header,
             destination_type: self.destination_type,
             body: self.body,
-            places: Mutex::new((0..self.in_flight_max).map(Place::new).collect()),
+            places: Places::new(self.in_flight_max),
         };
         Ok(Box::new(Requests::new(amqp, options)))
     }
@@ -95,34 +95,10 @@ struct Amqp {
     address_header: Option<String>,
     destination_type: DestinationType,
     body: BodyForm,
-    /// Connections that no batch uses.
-    places: Mutex<Vec<Place>>,
-}
-
-/// A place for a connection. Each has a client id of its own.
-struct Place {
-    number: usize,
-    open: Option<Sending>,
-}
-
-impl Place {
-    fn new(number: usize) -> Self {
-        Self { number, open: None }
-    }
+    places: Places<Sending>,
 }
 
 impl Amqp {
-    fn places(&self) -> std::sync::MutexGuard<'_, Vec<Place>> {
-        // The list is whole between two calls.
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A free place; there is one for each batch in flight.
-    fn place(&self) -> Taken<'_> {
-        let place = self.places().pop().expect("a place for each batch in flight");
-        Taken { of: self, place: Some(place) }
-    }
-
     fn address_of<'a>(&'a self, event: EventRef<'a>) -> Result<&'a str, String> {
         let Some(name) = &self.address_header else { return Ok(&self.address) };
         match event.header(name) {
@@ -155,19 +131,6 @@ impl Amqp {
     }
 }
 
-/// A place that a batch uses. It is given back also when the batch is dropped midway, and then
-/// without its connection.
-struct Taken<'a> {
-    of: &'a Amqp,
-    place: Option<Place>,
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        self.of.places().extend(self.place.take());
-    }
-}
-
 #[async_trait]
 impl Deliver for Amqp {
     type Error = AmqpError;
@@ -181,8 +144,8 @@ impl Deliver for Amqp {
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, AmqpError> {
         let (messages, mut refused) = self.messages(batch);
-        let mut taken = self.place();
-        let place = taken.place.as_mut().expect("it is given back when this ends");
+        let mut taken = self.places.take();
+        let place = taken.place();
         let mut sending = match place.open.take().filter(Sending::is_open) {
             Some(open) => open,
             None => Sending::open(&self.target, place.number, self.destination_type).await?,

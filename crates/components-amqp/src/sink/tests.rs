@@ -29,7 +29,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     for (name, value, expected) in [
         ("address", json!(""), "name of a queue or topic"),
         ("in_flight_max", json!(0), "at least 1"),
-        ("body", json!("json"), "`bytes` or `text`"),
+        ("body", json!("json"), "known: `bytes`, `text`"),
         ("destination_type", Value::Null, "destination_type"),
         ("broker", json!({ "urls": [] }), "at least one"),
         ("broker", json!({ "urls": ["tcp://b:61616"] }), "AMQP connector"),
@@ -55,7 +55,7 @@ fn sink(more: &Value) -> Amqp {
         address_header: config.address_header,
         destination_type: config.destination_type,
         body: config.body,
-        places: Mutex::default(),
+        places: Places::new(0),
     }
 }
 

@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         for (settings, expected) in [
-            (json!({ "address": "" }), "address: must be the name"),
+            (json!({ "address": "" }), "must be the name"),
             (json!({ "message_selector": "" }), "leave it out for all"),
             (json!({ "credit": 0 }), "from 1 to 10000"),
             (json!({ "message_max": "1B" }), "from 1KiB to 1GiB"),
