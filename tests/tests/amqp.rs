@@ -121,6 +121,8 @@ fn messages_of_a_queue_are_stored_through_kills_of_agent_and_broker() {
     let found = settled(dir, MESSAGES / 2);
     let by_agent = repeats(&found);
     assert!(by_agent <= 3 * CREDIT, "{by_agent} repeats of three kills");
+    let marked = agent.metrics().and_then(|it| it.sum("aqueduct_source_anomalies_total"));
+    assert!(marked.is_some_and(|it| it > 0.0), "the broker marks what it has delivered before");
 
     // The broker dies while it delivers.
     agent.stop(LIMIT);
@@ -137,7 +139,7 @@ fn messages_of_a_queue_are_stored_through_kills_of_agent_and_broker() {
     agent.stop(LIMIT);
     eprintln!(
         "{MESSAGES} messages stored; repeats: {by_agent} of three kills of the agent, {} of one of \
-         the broker, at most {CREDIT} each; {:?}",
+         the broker, at most {CREDIT} each; {marked:?} marked after the last kill; {:?}",
         all - by_agent,
         began.elapsed()
     );
