@@ -265,6 +265,7 @@ fn what_the_sink_sends_over_tls_is_in_its_queue_through_a_kill_of_the_broker() {
          [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
          [sinks.out]\ntype = \"amqp\"\naddress = \"out\"\ndestination_type = \"queue\"\n\
          channel = \"main\"\nbody = \"text\"\nin_flight_max = 2\naddress_header = \"to\"\n\
+         timeout = \"2m\"\n\
          [sinks.out.broker]\nurls = [\"{}\"]\ntls = {{ ca = \"{path}/ca.pem\" }}\n",
         broker.url()
     );

@@ -22,6 +22,7 @@ use pipeline::{Classify, ErrorClass};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::broker::Target;
 
@@ -77,6 +78,8 @@ pub(crate) struct Connection {
     pub(crate) session: SessionHandle<()>,
     connection: ConnectionHandle<()>,
     is_cut: Arc<AtomicBool>,
+    /// The library has let go of the stream. It does not end all that waits for answers then.
+    gone: CancellationToken,
 }
 
 impl Connection {
@@ -108,7 +111,9 @@ impl Connection {
         let stream =
             stream.map_err(|source| AmqpError::Connect { address: address.clone(), source })?;
         let is_cut = Arc::new(AtomicBool::new(false));
-        let stream = Cuttable { stream, is_cut: is_cut.clone() };
+        let gone = CancellationToken::new();
+        let _gone = gone.clone().drop_guard();
+        let stream = Cuttable { stream, is_cut: is_cut.clone(), _gone };
         let host = address.rsplit_once(':').map_or(&**address, |(host, _)| host);
         let opened = Library::builder()
             .container_id(client_id)
@@ -126,12 +131,17 @@ impl Connection {
             address: address.clone(),
             problem: error.to_string(),
         })?;
-        Ok(Self { address: address.clone(), session, connection, is_cut })
+        Ok(Self { address: address.clone(), session, connection, is_cut, gone })
     }
 
     /// Whether it is open, as far as this side knows.
     pub(crate) fn is_open(&self) -> bool {
         !self.connection.is_closed() && !self.session.is_ended()
+    }
+
+    /// Waits until it has ended, for whatever cause. Cancel safe.
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.gone.clone().cancelled_owned()
     }
 
     /// Nothing more is written to it, and nothing read.
@@ -179,6 +189,8 @@ fn failed_to_open(address: &Arc<str>, error: OpenError) -> AmqpError {
 struct Cuttable {
     stream: Box<dyn Stream>,
     is_cut: Arc<AtomicBool>,
+    /// Dropped with it.
+    _gone: DropGuard,
 }
 
 impl Cuttable {
@@ -239,13 +251,17 @@ mod tests {
     async fn nothing_is_written_to_a_connection_that_is_cut_not_even_its_end() {
         let (near, mut far) = duplex(64);
         let is_cut = Arc::new(AtomicBool::new(false));
-        let mut stream = Cuttable { stream: Box::new(near), is_cut: is_cut.clone() };
+        let gone = CancellationToken::new();
+        let _gone = gone.clone().drop_guard();
+        let mut stream = Cuttable { stream: Box::new(near), is_cut: is_cut.clone(), _gone };
         stream.write_all(b"before").await.unwrap();
         is_cut.store(true, Ordering::SeqCst);
         assert!(stream.write_all(b"detach").await.is_err());
         assert!(stream.shutdown().await.is_err());
         assert!(stream.read_u8().await.is_err());
+        assert!(!gone.is_cancelled());
         drop(stream);
+        assert!(gone.is_cancelled());
         let mut all = Vec::new();
         far.read_to_end(&mut all).await.unwrap();
         assert_eq!(all, b"before");

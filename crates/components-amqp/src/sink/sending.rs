@@ -94,6 +94,19 @@ impl Sending {
         messages: &[Outgoing],
         refused: &mut Vec<Refusal>,
     ) -> Result<(), AmqpError> {
+        let gone = self.connection.gone();
+        tokio::select! {
+            biased;
+            sent = self.send_all(messages, refused) => sent,
+            () = gone => Err(self.connection.ended("it is closed")),
+        }
+    }
+
+    async fn send_all(
+        &mut self,
+        messages: &[Outgoing],
+        refused: &mut Vec<Refusal>,
+    ) -> Result<(), AmqpError> {
         let mut waiting = Vec::with_capacity(messages.len());
         for one in messages {
             if self.links.len() >= LINKS_MAX && !self.links.contains_key(&one.address) {
