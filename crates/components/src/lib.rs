@@ -6,6 +6,7 @@
 pub mod avro;
 mod charset;
 pub mod codecs;
+pub mod csv;
 pub mod decoders;
 pub mod encoders;
 pub mod format;
