@@ -19,6 +19,8 @@ const GROUPS: &[&Group] = &[
     &components_mqtt::GROUP,
     #[cfg(feature = "parquet")]
     &components_parquet::GROUP,
+    #[cfg(feature = "sql")]
+    &components_sql::GROUP,
 ];
 
 /// What was left out of this build.
@@ -91,7 +93,8 @@ mod tests {
         feature = "hdfs",
         feature = "kafka",
         feature = "mqtt",
-        feature = "parquet"
+        feature = "parquet",
+        feature = "sql"
     ))]
     #[test]
     fn an_edge_names_each_kind_that_only_full_programs_have() {

@@ -5,7 +5,7 @@
 use std::process::Command;
 
 /// What brings a store, a broker or a file format with it.
-const HEAVY: [&str; 13] = [
+const HEAVY: [&str; 17] = [
     "hdfs-native",
     "aqueduct-storage",
     "aqueduct-ledger",
@@ -14,11 +14,15 @@ const HEAVY: [&str; 13] = [
     "aqueduct-components-kafka",
     "aqueduct-components-mqtt",
     "aqueduct-components-parquet",
+    "aqueduct-components-sql",
     "aqueduct-catalogue",
     "cel",
     "rdkafka",
     "rumqttc",
     "parquet",
+    "mysql_async",
+    "rusqlite",
+    "tokio-postgres",
 ];
 
 #[test]

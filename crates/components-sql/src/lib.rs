@@ -1,0 +1,29 @@
+//! The components that speak SQL, with the clients of the databases.
+//!
+//! ```text
+//!   database    the settings of a connection: where it leads, as which user
+//!   connection  one of three: PostgreSQL, MySQL or MariaDB, SQLite
+//!   error       what went wrong, and whether another attempt helps
+//!   source      pages of rows ──► events, with the position in the same write
+//! ```
+
+mod connection;
+mod database;
+mod error;
+
+use pipeline::{Entry, Group, Sink, Source};
+
+/// Every source.
+static SOURCES: &[Entry<dyn Source>] = &[];
+
+/// Every sink.
+static SINKS: &[Entry<dyn Sink>] = &[];
+
+/// All of them, for the catalogue of a program.
+pub static GROUP: Group = Group {
+    package: env!("CARGO_PKG_NAME"),
+    feature: Some("sql"),
+    sources: SOURCES,
+    sinks: SINKS,
+    ..Group::EMPTY
+};
