@@ -137,8 +137,8 @@ fn of_state(state: &str) -> ErrorClass {
         _ => match state.get(..2).unwrap_or_default() {
             // Connections, resources, other transactions, the server itself.
             "08" | "40" | "53" | "58" | "72" | "XX" => ErrorClass::Transient,
-            // Values, and rules of the tables.
-            "22" | "23" => ErrorClass::Poison,
+            // Values, rules of the tables and of their triggers, sizes; one row twice in a statement.
+            "21" | "22" | "23" | "44" | "54" | "P0" => ErrorClass::Poison,
             _ => ErrorClass::Blocked,
         },
     }
@@ -177,7 +177,10 @@ fn of_number(number: u16, state: &str) -> ErrorClass {
         // Values that a column does not take.
         1153 | 1264 | 1265 | 1292 | 1366 | 1406 => ErrorClass::Poison,
         _ if state.starts_with("08") || state.starts_with("40") => ErrorClass::Transient,
-        _ if state.starts_with("22") || state.starts_with("23") => ErrorClass::Poison,
+        // Values, rules of the tables and of their triggers.
+        _ if ["22", "23", "44", "45"].iter().any(|class| state.starts_with(class)) => {
+            ErrorClass::Poison
+        }
         _ => ErrorClass::Blocked,
     }
 }
@@ -210,6 +213,7 @@ mod tests {
             ("53300", ErrorClass::Transient),
             ("22001", ErrorClass::Poison),
             ("23505", ErrorClass::Poison),
+            ("P0001", ErrorClass::Poison),
             ("42P01", ErrorClass::Blocked),
             ("28P01", ErrorClass::Blocked),
         ] {
@@ -220,6 +224,7 @@ mod tests {
             (1040, "08004", ErrorClass::Transient),
             (1366, "HY000", ErrorClass::Poison),
             (1062, "23000", ErrorClass::Poison),
+            (1644, "45000", ErrorClass::Poison),
             (1146, "42S02", ErrorClass::Blocked),
             (1045, "28000", ErrorClass::Blocked),
         ] {
