@@ -116,6 +116,7 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
     ("kafka", &["too_large", "unknown_partition", "refused"]),
     ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused"]),
+    ("sql", &["unwritable_event", "refused", "epoch_closed"]),
 ];
 
 /// `reason` of `aqueduct_sink_failures_total`: the classes of errors that a sink may have.
