@@ -175,7 +175,7 @@ fn of_number(number: u16, state: &str) -> ErrorClass {
         | 3024
         | 3572 => ErrorClass::Transient,
         // Values that a column does not take.
-        1153 | 1264 | 1265 | 1292 | 1366 | 1406 => ErrorClass::Poison,
+        1153 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 => ErrorClass::Poison,
         _ if state.starts_with("08") || state.starts_with("40") => ErrorClass::Transient,
         // Values, rules of the tables and of their triggers.
         _ if ["22", "23", "44", "45"].iter().any(|class| state.starts_with(class)) => {
