@@ -14,7 +14,7 @@ use crate::wait;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The user of the database, who may do everything.
+/// The user of the database, with all rights.
 pub const USER: &str = "aqueduct";
 /// Its password.
 pub const PASSWORD: &str = "open sesame";
@@ -39,7 +39,11 @@ impl MariaDb {
         fs::create_dir(&folder).expect("the test's own folder");
         let mut mariadb = Self { address: free_address(), folder, process: None };
         let mut install = Command::new("mariadb-install-db");
-        install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
+        install.args([
+            "--no-defaults",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ]);
         mariadb.for_user(&mut install);
         let output = install.output().expect("mariadb-install-db starts");
         let said = String::from_utf8_lossy(&output.stderr);
@@ -64,7 +68,12 @@ impl MariaDb {
     /// When it does not start.
     pub fn revive(&mut self) {
         let mut command = Command::new("mariadbd");
-        command.args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve", "--default-time-zone=+00:00"]);
+        command.args([
+            "--no-defaults",
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            "--default-time-zone=+00:00",
+        ]);
         command.args(["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M"]);
         self.for_user(&mut command);
         command.arg(format!("--port={}", self.address.port()));

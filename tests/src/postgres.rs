@@ -1,6 +1,6 @@
 //! A real PostgreSQL, from Debian's package: one server with all of its files in a folder.
 //!
-//! It does not run as root, so a test that does gives it to the user `nobody`. Nothing is synced: a
+//! It does not run as root: a test that does starts it as another user. Nothing is synced: a
 //! server that is killed keeps what it wrote, since the machine goes on.
 
 use std::fs::{self, Permissions};
@@ -19,11 +19,11 @@ use crate::wait;
 
 /// Where Debian has the programs of the server.
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
-/// The user and the group `nobody`.
-const NOBODY: u32 = 65534;
+/// A user and a group without rights.
+const PLAIN_USER: u32 = 65534;
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The user of the database, who may do everything and needs no password.
+/// The user of the database, with all rights and without a password.
 pub const USER: &str = "aqueduct";
 
 /// A server that runs, or was stopped. Dropping it kills it.
@@ -39,7 +39,7 @@ pub struct Postgres {
 fn program(name: &str) -> Command {
     let mut command = Command::new(format!("{PROGRAMS}/{name}"));
     if geteuid().is_root() {
-        command.uid(NOBODY).gid(NOBODY);
+        command.uid(PLAIN_USER).gid(PLAIN_USER);
     }
     // The user may not see the folder that the test was started in.
     command.current_dir("/");
@@ -57,10 +57,18 @@ impl Postgres {
         fs::create_dir(&folder).expect("the test's own folder");
         if geteuid().is_root() {
             fs::set_permissions(dir, Permissions::from_mode(0o755)).expect("the test's own folder");
-            chown(&folder, Some(NOBODY), Some(NOBODY)).expect("root may give it away");
+            chown(&folder, Some(PLAIN_USER), Some(PLAIN_USER)).expect("root may give it away");
         }
         let mut initdb = program("initdb");
-        initdb.args(["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-U", USER, "-D"]);
+        initdb.args([
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+            "-U",
+            USER,
+            "-D",
+        ]);
         let output = initdb.arg(folder.join("data")).output().expect("initdb starts");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "initdb: {said}");
@@ -78,7 +86,8 @@ impl Postgres {
         let mut command = program("postgres");
         command.arg("-D").arg(self.folder.join("data"));
         let port = format!("port={}", self.address.port());
-        for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", &port]
+        for setting in
+            ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", &port]
         {
             command.args(["-c", setting]);
         }
@@ -87,7 +96,7 @@ impl Postgres {
         wait::until("PostgreSQL to answer", LIMIT, || self.try_ask("postgres", "SELECT 1"));
     }
 
-    /// Stops it as an administrator who does not wait for clients: connections are cut.
+    /// Stops it without waiting for clients: connections are cut.
     ///
     /// # Panics
     ///

@@ -1,11 +1,11 @@
 //! Goal: each event is a row of a real database exactly once, while agent, database and connections
 //! die; what the database refuses, and nothing else, goes to the dead letters.
 //!
-//! Method: a collector reads a file that grows into two channels: rows to insert, and the last state
-//! of each key to keep. It is killed (-9) five times, the database is restarted once, and between
-//! both stands a wire that cuts connections around COMMIT: before it, behind it, and behind its
-//! answer. Among the lines are such as the table does not take. Then the tables are counted, by the
-//! database itself.
+//! Method: a collector reads a file that grows into two channels: rows to insert, and the last
+//! state of each key to keep. It is killed (-9) five times, the database is restarted once, and
+//! between both stands a wire that cuts connections around COMMIT: before it, behind it, and behind
+//! its answer. Among the lines are such as the table does not take. Then the tables are counted, by
+//! the database itself.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -110,8 +110,8 @@ fn rows_are_in_postgresql_exactly_once_through_kills_cuts_and_a_restart() {
     assert_eq!(kinds::rows(&dir, &postgres, &lines, good.len()), bad);
     let rows = postgres.ask(
         "postgres",
-        "SELECT i, b, d, o, s, c, y, j, u, da, ts, extract(epoch FROM tz)::numeric(20, 3), a, n, e, \
-         coalesce(def::text, '*'), coalesce(twice::text, '*') FROM kinds ORDER BY i",
+        "SELECT i, b, d, o, s, c, y, j, u, da, ts, extract(epoch FROM tz)::numeric(20, 3), a, n, \
+         e, coalesce(def::text, '*'), coalesce(twice::text, '*') FROM kinds ORDER BY i",
     );
     assert_eq!(rows, kinds::POSTGRES_ROWS);
 }
@@ -262,14 +262,15 @@ fn exactly_once(dir: &Path, name: &str, database: &mut dyn Database) {
     assert!(wire.cuts() >= 50, "{} connections were cut, which is too few", wire.cuts());
     let metrics = collector.metrics().expect("it answers");
     let counted = |name: &str| metrics.sum(name).unwrap_or(0.0);
-    let (unanswered, repeated) =
-        (counted("aqueduct_sql_unanswered_commits_total"), counted("aqueduct_sql_repeated_batches_total"));
+    let unanswered = counted("aqueduct_sql_unanswered_commits_total");
+    let repeated = counted("aqueduct_sql_repeated_batches_total");
     collector.stop(LIMIT);
     assert_eq!(database.ask(count), rows, "and no more");
     let bodies = letters(dir);
     assert_eq!(bodies.len(), written.bad.len(), "each letter once");
     assert_eq!(bodies.into_iter().collect::<BTreeSet<_>>(), written.bad);
-    let ledger = database.ask("SELECT sink, count(*) FROM aqueduct_applied GROUP BY sink ORDER BY sink");
+    let ledger =
+        database.ask("SELECT sink, count(*) FROM aqueduct_applied GROUP BY sink ORDER BY sink");
     assert_eq!(ledger, "last|1\nrows|1", "a row for each origin");
     let at = database.ask("SELECT DISTINCT at FROM events");
     assert!(at.starts_with("2026-11-26 16:00:0"), "{at}");

@@ -137,7 +137,7 @@ fn of_state(state: &str) -> ErrorClass {
         _ => match state.get(..2).unwrap_or_default() {
             // Connections, resources, other transactions, the server itself.
             "08" | "40" | "53" | "58" | "72" | "XX" => ErrorClass::Transient,
-            // Values, rules of the tables and of their triggers, sizes; one row twice in a statement.
+            // Values, rules of the tables and of their triggers, sizes; a row twice in a statement.
             "21" | "22" | "23" | "44" | "54" | "P0" => ErrorClass::Poison,
             _ => ErrorClass::Blocked,
         },

@@ -16,12 +16,13 @@
 //! | `row`, `value` | from an event to the values of columns |
 //! | `table` | what the database says of the table |
 //! | `statements` | the texts of statements, by dialect |
-//! | `session` | a connection: statements with values, rows by a plan |
+//! | `session`, `bound` | a connection: statements with values, rows by a plan |
 //! | `record` | what the ledger says of one origin: pure |
 //! | `ledger` | the tables of the ledger |
 //! | `apply` | a batch in one transaction |
 
 mod apply;
+mod bound;
 mod config;
 mod ledger;
 mod problem;
@@ -88,7 +89,8 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         self.check()?;
         let reading = self.reading()?;
-        let Self { database, table, mode, key, rows_max, ledger, in_flight_max, timeout, .. } = self;
+        let Self { database, table, mode, key, rows_max, ledger, in_flight_max, timeout, .. } =
+            self;
         let target = database.target(cx)?;
         let options = Options { in_flight_max, in_order: true, timeout: timeout.0 };
         let ledger = Ledger::new(target.dialect, ledger, &cx.name, cx.env.clone());
@@ -182,11 +184,7 @@ impl Sql {
     }
 
     /// One attempt of a batch, on a connection that is kept when it is still good.
-    async fn attempt(
-        &self,
-        batch: &Batch,
-        key: Option<Identity>,
-    ) -> Result<Applied, SinkProblem> {
+    async fn attempt(&self, batch: &Batch, key: Option<Identity>) -> Result<Applied, SinkProblem> {
         let (mut session, way) = self.ready().await?;
         self.tidy(&mut session).await?;
         let how = (&self.ledger, &self.reading);

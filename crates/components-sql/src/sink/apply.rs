@@ -79,7 +79,8 @@ impl Way {
         let (delivered, rows) = self.rows(session, reading, batch).await?;
         if let Some((key, record)) = &mut record {
             // To ask what is closed looks into all channels.
-            let floors = if record.can_forget(*key) { floors.declarable() } else { Floors::default() };
+            let floors =
+                if record.can_forget(*key) { floors.declarable() } else { Floors::default() };
             record.add(*key, &floors);
             ledger.write(session, *key, record, rows, &delivered).await?;
         }

@@ -15,7 +15,9 @@ pub(super) enum SinkProblem {
     #[error("it is not known whether a batch is applied: COMMIT was not answered")]
     Unclear(#[source] SqlError),
     /// The table is not there.
-    #[error("the database has no table `{table}`, or its user does not see it: make it, or set `table`")]
+    #[error(
+        "the database has no table `{table}`, or its user does not see it: make it, or set `table`"
+    )]
     NoTable { table: String },
     /// The tables of the ledger are not there.
     #[error("the ledger is not there; set `ledger.create`, or make its tables:\n{statements}")]

@@ -264,7 +264,12 @@ mod tests {
         }
     }
 
-    fn row(reading: &Reading, targets: &[Target], key: &[usize], body: &str) -> Result<Row, String> {
+    fn row(
+        reading: &Reading,
+        targets: &[Target],
+        key: &[usize],
+        body: &str,
+    ) -> Result<Row, String> {
         let mut builder = BatchBuilder::default();
         builder.push(body.as_bytes(), &[("host", "h1")]);
         let batch = builder.finish();

@@ -1,8 +1,8 @@
 //! The texts of statements, by dialect.
 //!
 //! ```text
-//!   PostgreSQL   INSERT … SELECT c0::type, … FROM unnest($1::text[], …)   any number of rows, one text
-//!   MySQL        INSERT … VALUES (?, …), (?, …), …                        rows of one statement
+//!   PostgreSQL   INSERT … SELECT c0::type, … FROM unnest($1::text[], …)   any number of rows
+//!   MySQL        INSERT … VALUES (?, …), (?, …), …                        a row for each (…)
 //!   SQLite       INSERT … VALUES (?, …)                                   once for each row
 //! ```
 
@@ -146,7 +146,8 @@ impl Plan {
             return format!("UPDATE {table} SET {} WHERE {}", set.join(", "), meets.join(" AND "));
         }
         let row = format!("({})", vec!["?"; columns.len()].join(", "));
-        let insert = format!("INSERT INTO {table} ({names}) VALUES {}", vec![&*row; rows].join(", "));
+        let insert =
+            format!("INSERT INTO {table} ({names}) VALUES {}", vec![&*row; rows].join(", "));
         if self.mode == Mode::Insert {
             return insert;
         }

@@ -1,10 +1,10 @@
 //! What the database says of a table: its columns, their types, and what they need.
 
 use super::config::Mode;
+use super::problem::SinkProblem;
 use super::row::{From, Reading, Target};
 use super::session::Session;
 use super::value::{Kind, Value};
-use super::problem::SinkProblem;
 use crate::connection::Dialect;
 use crate::error::SqlError;
 
@@ -91,10 +91,7 @@ impl Table {
     ///
     /// # Errors
     /// It is not there, not one that transactions cover, or the database does not answer.
-    pub(super) async fn describe(
-        session: &mut Session,
-        name: &str,
-    ) -> Result<Self, SinkProblem> {
+    pub(super) async fn describe(session: &mut Session, name: &str) -> Result<Self, SinkProblem> {
         let dialect = session.dialect();
         let quoted = dialect.quote_table(name);
         let (schema, table) = parts(name);
@@ -271,7 +268,5 @@ async fn unique_of_mysql(
 ) -> Result<Vec<Vec<String>>, SqlError> {
     let rows = session.query(MYSQL_UNIQUE, names).await?;
     let by_index = rows.chunk_by(|one, other| text(one, 0) == text(other, 0));
-    Ok(by_index
-        .map(|index| index.iter().map(|row| text(row, 1).to_owned()).collect())
-        .collect())
+    Ok(by_index.map(|index| index.iter().map(|row| text(row, 1).to_owned()).collect()).collect())
 }

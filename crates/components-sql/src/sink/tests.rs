@@ -60,10 +60,17 @@ impl Fixture {
 
     /// The answer to a question about the rows, as text.
     fn ask(&self, sql: &str) -> String {
-        self.database().query_row(sql, [], |row| row.get::<_, Option<String>>(0)).unwrap().unwrap_or_default()
+        self.database()
+            .query_row(sql, [], |row| row.get::<_, Option<String>>(0))
+            .unwrap()
+            .unwrap_or_default()
     }
 
-    async fn write(&mut self, sequence: u64, bodies: &[&str]) -> Result<Became, pipeline::SinkError> {
+    async fn write(
+        &mut self,
+        sequence: u64,
+        bodies: &[&str],
+    ) -> Result<Became, pipeline::SinkError> {
         let mut batch = Batch::of(bodies);
         let origin = Origin([1; 16]);
         batch.envelope.identity =

@@ -109,10 +109,7 @@ impl Kind {
     }
 
     fn is_numeric(self) -> bool {
-        matches!(
-            self,
-            Self::Number | Self::StrictInt | Self::StrictReal | Self::StrictNumeric
-        )
+        matches!(self, Self::Number | Self::StrictInt | Self::StrictReal | Self::StrictNumeric)
     }
 
     fn of_text(self, text: String) -> Result<Value, String> {
@@ -190,8 +187,7 @@ fn put_array(raw: &RawValue, out: &mut String) -> Result<(), String> {
             Some(b'n') => out.push_str("NULL"),
             Some(b'[') => put_array(item, out)?,
             Some(b'"') => {
-                let text: String =
-                    serde_json::from_str(text).map_err(|error| error.to_string())?;
+                let text: String = serde_json::from_str(text).map_err(|error| error.to_string())?;
                 put_quoted(&text, out);
             }
             _ => put_quoted(text, out),
