@@ -115,6 +115,40 @@ async fn a_batch_that_comes_again_is_known_also_by_another_process() {
 }
 
 #[tokio::test]
+async fn a_batch_whose_identity_cannot_be_written_leaves_no_row() {
+    let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER)", json!({})).await;
+    let trigger = "CREATE TRIGGER no BEFORE UPDATE ON aqueduct_applied \
+                   BEGIN SELECT RAISE(ABORT, 'not now'); END";
+    fixture.database().execute_batch(trigger).unwrap();
+    let error = fixture.write(0, &["{\"n\":1}"]).await.unwrap_err();
+    assert!(error.to_string().contains("not now"), "{error}");
+    assert_eq!(fixture.ask(COUNT), "0 0");
+    fixture.database().execute_batch("DROP TRIGGER no").unwrap();
+    assert_eq!(fixture.write(0, &["{\"n\":1}"]).await.unwrap(), None);
+    assert_eq!(fixture.ask(COUNT), "1 1");
+}
+
+#[tokio::test]
+async fn collectors_with_the_same_batches_apply_each_once() {
+    let mut one = Fixture::new("CREATE TABLE t (n INTEGER)", json!({})).await;
+    let file = one.folder.path().join("db");
+    let mut other = Fixture {
+        folder: tempfile::tempdir().unwrap(),
+        more: json!({}),
+        sink: made(&settings(&file, &json!({}))).unwrap(),
+    };
+    other.sink.open().await.unwrap();
+    for sequence in 0..30 {
+        let body = format!("{{\"n\":{sequence}}}");
+        let body = [&*body];
+        let (first, second) =
+            tokio::join!(one.write(sequence, &body), other.write(sequence, &body));
+        assert_eq!((first.unwrap(), second.unwrap()), (None, None));
+    }
+    assert_eq!(one.ask(COUNT), format!("30 {}", (0..30).sum::<usize>()));
+}
+
+#[tokio::test]
 async fn a_bad_row_is_a_dead_letter_and_so_it_is_when_the_batch_comes_again() {
     let tables = "CREATE TABLE t (n INTEGER PRIMARY KEY, s TEXT CHECK (s <> 'bad'))";
     let mut fixture = Fixture::new(tables, json!({ "rows_max": 3 })).await;
