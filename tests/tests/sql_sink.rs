@@ -202,7 +202,9 @@ fn letters(dir: &Path) -> Vec<String> {
     let mut bodies = Vec::new();
     for letter in text.lines() {
         let letter: Value = serde_json::from_str(letter).expect("a letter");
-        assert_eq!(letter["reason"], "refused", "{letter}");
+        // A number that is none is found before MariaDB is asked.
+        let is_known = ["refused", "unwritable_event"].iter().any(|it| letter["reason"] == *it);
+        assert!(is_known, "{letter}");
         for event in letter["events"].as_array().expect("events") {
             bodies.push(event["body"].as_str().expect("a body").to_owned());
         }
