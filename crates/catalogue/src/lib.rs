@@ -51,6 +51,8 @@ const ELSEWHERE: &[Elsewhere] = &[
         kind: "parquet",
         programs: "a program built with the feature `parquet`",
     },
+    #[cfg(not(feature = "sql"))]
+    Elsewhere { role: "source", kind: "sql", programs: "a program built with the feature `sql`" },
 ];
 
 /// The reference page of a component, as `docs/components` has it; `None` where there is no page.

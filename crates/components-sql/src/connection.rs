@@ -100,7 +100,7 @@ async fn postgres(target: &Target) -> Result<Postgres, SqlError> {
     }
     config.ssl_mode(if target.tls.is_some() { SslMode::Require } else { SslMode::Disable });
     let tls = Upgrade { tls: target.tls.clone(), address: address.clone() };
-    let connected = config.connect_raw(stream, tls).await;
+    let connected = config.connect_raw(Wire(stream), tls).await;
     let (client, connection) =
         connected.map_err(|error| match SqlError::postgres(address, &error) {
             // Nothing was asked for yet.
@@ -129,31 +129,31 @@ struct Upgrade {
     address: Arc<str>,
 }
 
-impl TlsConnect<Box<dyn Stream>> for Upgrade {
-    type Stream = Upgraded;
+impl TlsConnect<Wire> for Upgrade {
+    type Stream = Wire;
     type Error = io::Error;
-    type Future = BoxFuture<'static, io::Result<Upgraded>>;
+    type Future = BoxFuture<'static, io::Result<Wire>>;
 
-    fn connect(self, stream: Box<dyn Stream>) -> Self::Future {
+    fn connect(self, stream: Wire) -> Self::Future {
         Box::pin(async move {
             match self.tls {
-                Some(tls) => tls.wrap(stream, &self.address).await.map(Upgraded),
+                Some(tls) => tls.wrap(stream.0, &self.address).await.map(Wire),
                 None => Err(io::Error::other("TLS without settings for it")),
             }
         })
     }
 }
 
-/// A stream inside TLS.
-struct Upgraded(Box<dyn Stream>);
+/// A stream, without TLS or inside it.
+struct Wire(Box<dyn Stream>);
 
-impl TlsStream for Upgraded {
+impl TlsStream for Wire {
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }
 }
 
-impl AsyncRead for Upgraded {
+impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -163,7 +163,7 @@ impl AsyncRead for Upgraded {
     }
 }
 
-impl AsyncWrite for Upgraded {
+impl AsyncWrite for Wire {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -233,6 +233,8 @@ impl Sqlite {
             let flags = Flags::SQLITE_OPEN_READ_WRITE | Flags::SQLITE_OPEN_NO_MUTEX;
             let connection = rusqlite::Connection::open_with_flags(&*path, flags)?;
             connection.busy_timeout(wait)?;
+            // A name that is no column is an error, and no text.
+            connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
             // The file is read once: what is no database is found here.
             connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
             Ok(connection)
@@ -255,5 +257,17 @@ impl Sqlite {
             .env
             .offload(move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner)));
         done.await.map_err(|error| SqlError::sqlite(&target.address, &error))
+    }
+
+    /// Runs `work` soon, without waiting for it.
+    pub(crate) fn start(
+        &self,
+        target: &Target,
+        work: impl FnOnce(&mut rusqlite::Connection) + Send + 'static,
+    ) {
+        let connection = self.0.clone();
+        target.env.blocking.run(Box::new(move || {
+            work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
+        }));
     }
 }

@@ -53,6 +53,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "mqtt", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "mqtt", programs: FULL_PROGRAMS },
     Elsewhere { role: "encoder", kind: "parquet", programs: FULL_PROGRAMS },
+    Elsewhere { role: "source", kind: "sql", programs: FULL_PROGRAMS },
 ];
 
 const FULL_PROGRAMS: &str = "aqueduct-collector or aqueduct";
