@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -78,24 +79,23 @@ fn every_row_is_stored_once(kind: Kind) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let began = Instant::now();
-    let mut server = Server::start(kind, dir);
-    server.run(kind.tables());
-    server.run(&kind.fill(WHOLE));
+    let server = Server::start(kind, dir);
+    server.ask(kind.tables());
+    server.ask(&kind.fill(WHOLE));
     let (mut collector, mut rng) = (collector(dir, &server), seed::rng("sql_source"));
     collector.start();
-    let ends = AtomicBool::new(false);
+    // Statements of the test's own end before the database does.
+    let (server, ends) = (RwLock::new(server), AtomicBool::new(false));
+    let ask = |sql: &str| server.read().expect("no thread has failed").ask(sql);
     thread::scope(|scope| {
-        let (growing, commits) = (server.client(), server.client());
-        let ends = &ends;
-        scope.spawn(move || {
+        scope.spawn(|| {
             while !ends.load(Ordering::Relaxed) {
-                // It fails while the database is restarted.
-                let _ = growing.attempt(&kind.grow(20));
+                ask(&kind.grow(20));
             }
         });
-        scope.spawn(move || {
+        scope.spawn(|| {
             while !ends.load(Ordering::Relaxed) {
-                let _ = commits.attempt(kind.commit_late());
+                ask(kind.commit_late());
             }
         });
         for life in 1..LIVES {
@@ -103,7 +103,7 @@ fn every_row_is_stored_once(kind: Kind) {
             collector.kill();
             if life == LIVES / 2 {
                 collector.start();
-                server.restart();
+                server.write().expect("no thread has failed").restart();
                 thread::sleep(Duration::from_millis(1500));
                 collector.kill();
             }
@@ -112,6 +112,7 @@ fn every_row_is_stored_once(kind: Kind) {
         thread::sleep(Duration::from_millis(1000));
         ends.store(true, Ordering::Relaxed);
     });
+    let server = server.into_inner().expect("no thread has failed");
     for table in ["grow", "late", "whole"] {
         let rows = server.lines(table);
         let count: usize = rows.values().sum();

@@ -144,7 +144,8 @@ impl TlsConnect<Wire> for Upgrade {
     }
 }
 
-/// A stream, without TLS or inside it.
+/// A stream, plain or inside TLS. With a type of its own the compiler sees that futures over it can
+/// be sent.
 struct Wire(Box<dyn Stream>);
 
 impl TlsStream for Wire {

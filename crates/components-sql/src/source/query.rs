@@ -108,7 +108,7 @@ impl Table {
         })
     }
 
-    /// Rows of the window: behind `floor`, not older than `overlap` before the cursor, and up to it.
+    /// Rows of the window: behind `floor`, at most `overlap` older than the cursor, and up to it.
     pub(super) fn window(
         &self,
         (after, floor): (Option<&Tuple>, Option<&Tuple>),

@@ -250,7 +250,8 @@ async fn bodies_hold_what_the_table_holds() {
         "CREATE TABLE t (id INTEGER PRIMARY KEY, a REAL, b TEXT, c BLOB, d INTEGER, \"e f\" TEXT)",
     );
     site.run(
-        "INSERT INTO t VALUES (1, 0.1, 'x' || char(0) || 'é\"', x'00ff', 9223372036854775807, NULL), \
+        "INSERT INTO t VALUES \
+         (1, 0.1, 'x' || char(0) || 'é\"', x'00ff', 9223372036854775807, NULL), \
          (2, 9e999, '', x'', -9223372036854775808, '9999-12-31')",
     );
     let channel = Shared::default();

@@ -175,7 +175,10 @@ mod tests {
         ];
         let mut body = Vec::new();
         Encoder::new(Format::Json, &names).encode(&values, &mut body);
-        let expected = r#"{"a":null,"b\"":"x,\"\u0001\n","c":"","d":18446744073709551615,"e":"AP8=","f":"NaN","g":{"a b":"\" }","c":[1.10]}}"#;
+        let expected = concat!(
+            r#"{"a":null,"b\"":"x,\"\u0001\n","c":"","d":18446744073709551615,"e":"AP8=","#,
+            r#""f":"NaN","g":{"a b":"\" }","c":[1.10]}}"#
+        );
         assert_eq!(String::from_utf8_lossy(&body), expected);
         serde_json::from_slice::<serde_json::Value>(&body).unwrap();
         Encoder::new(Format::Csv, &names).encode(&values[..6], &mut body);
