@@ -52,6 +52,8 @@ const ELSEWHERE: &[Elsewhere] = &[
         programs: "a program built with the feature `parquet`",
     },
     #[cfg(not(feature = "sql"))]
+    Elsewhere { role: "source", kind: "sql", programs: "a program built with the feature `sql`" },
+    #[cfg(not(feature = "sql"))]
     Elsewhere { role: "sink", kind: "sql", programs: "a program built with the feature `sql`" },
 ];
 

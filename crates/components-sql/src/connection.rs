@@ -234,6 +234,8 @@ impl Sqlite {
             let flags = Flags::SQLITE_OPEN_READ_WRITE | Flags::SQLITE_OPEN_NO_MUTEX;
             let connection = rusqlite::Connection::open_with_flags(&*path, flags)?;
             connection.busy_timeout(wait)?;
+            // A name that is no column is an error, and no text.
+            connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
             // The file is read once: what is no database is found here.
             connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
             Ok(connection)
@@ -256,5 +258,17 @@ impl Sqlite {
             .env
             .offload(move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner)));
         done.await.map_err(|error| SqlError::sqlite(&target.address, &error))
+    }
+
+    /// Runs `work` soon, without waiting for it.
+    pub(crate) fn start(
+        &self,
+        target: &Target,
+        work: impl FnOnce(&mut rusqlite::Connection) + Send + 'static,
+    ) {
+        let connection = self.0.clone();
+        target.env.blocking.run(Box::new(move || {
+            work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
+        }));
     }
 }

@@ -12,12 +12,13 @@ mod connection;
 mod database;
 mod error;
 pub mod sink;
+pub mod source;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Group, Sink, Source};
 
 /// Every source.
-static SOURCES: &[Entry<dyn Source>] = &[];
+static SOURCES: &[Entry<dyn Source>] = &[entry::<source::Config>()];
 
 /// Every sink.
 static SINKS: &[Entry<dyn Sink>] = &[entry::<sink::Config>()];

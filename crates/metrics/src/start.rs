@@ -54,6 +54,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "vanished_unread",
         ],
     ),
+    ("sql", &["window_cut"]),
     ("syslog", &["message_cut", "messages_refused", "datagrams_dropped", "tls_failed"]),
     (
         "tail_dir",
