@@ -50,7 +50,7 @@ pub(super) async fn table(
         Connection::Sqlite(it) => {
             let columns = it.call(target, move |connection| {
                 let statement = connection.prepare(&text)?;
-                Ok(statement.column_names().into_iter().map(of_sqlite).collect::<Vec<_>>())
+                Ok(statement.column_names().map(of_sqlite).collect::<Vec<_>>())
             });
             columns.await?
         }
@@ -163,7 +163,7 @@ fn of_mysql(column: &mysql_async::Column) -> Described {
     let quoted = Dialect::Mysql.quote(&name);
     let (kind, flags) = (column.column_type(), column.flags());
     let cast =
-        |to: &str| (format!("CAST({quoted} AS CHAR)"), format!("CAST("), format!(" AS {to})"));
+        |to: &str| (format!("CAST({quoted} AS CHAR)"), "CAST(".to_owned(), format!(" AS {to})"));
     let plain = (quoted.clone(), String::new(), String::new());
     let form = match kind {
         _ if flags.intersects(ColumnFlags::ENUM_FLAG | ColumnFlags::SET_FLAG) => Err(

@@ -112,10 +112,10 @@ pub(super) fn lacks(known: &[(Bytes, Bytes)], number: u64) -> bool {
 }
 
 /// Values of keys that begin with `prefix`, and what stands behind it.
-pub(super) fn numbered<'a>(
-    known: &'a [(Bytes, Bytes)],
+pub(super) fn numbered(
+    known: &[(Bytes, Bytes)],
     prefix: char,
-) -> impl Iterator<Item = (u64, &'a Bytes)> {
+) -> impl Iterator<Item = (u64, &Bytes)> {
     known.iter().filter_map(move |(key, value)| {
         let text = std::str::from_utf8(key).ok()?.strip_prefix(prefix)?;
         Some((text.parse().ok()?, value))
