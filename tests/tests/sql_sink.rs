@@ -146,7 +146,15 @@ struct Written {
     last: BTreeMap<usize, usize>,
 }
 
+/// The rows, counted by the database.
+const COUNT: &str = "SELECT count(*), coalesce(sum(n), 0) FROM events";
+
 impl Written {
+    /// What [`COUNT`] has to answer.
+    fn count(&self) -> String {
+        format!("{}|{}", self.rows, self.sum)
+    }
+
     fn line(&mut self) -> String {
         let id = self.lines;
         self.lines += 1;
@@ -212,6 +220,27 @@ fn letters(dir: &Path) -> Vec<String> {
     bodies
 }
 
+/// Waits until the tables and the dead letters have what was written.
+fn wait_for(dir: &Path, database: &dyn Database, written: &Written) {
+    let rows = written.count();
+    wait::until("all rows", LIMIT, || {
+        let there = database.ask(COUNT);
+        let number = there.split('|').next().and_then(|number| number.parse::<usize>().ok());
+        assert!(number <= Some(written.rows), "{there}, and not {rows}");
+        (there == rows).then_some(())
+    });
+    let mut last = String::new();
+    for (key, id) in &written.last {
+        last += &format!("{key}|{id}\n");
+    }
+    wait::until("the last state of each key", LIMIT, || {
+        (database.ask("SELECT k, id FROM last ORDER BY k") == last.trim_end()).then_some(())
+    });
+    wait::until("the dead letters", LIMIT, || {
+        (letters(dir).len() >= written.bad.len()).then_some(())
+    });
+}
+
 fn exactly_once(dir: &Path, name: &str, database: &mut dyn Database) {
     database.ask(
         "CREATE TABLE events (id bigint PRIMARY KEY, n int NOT NULL CHECK (n >= 0), \
@@ -243,31 +272,14 @@ fn exactly_once(dir: &Path, name: &str, database: &mut dyn Database) {
             database.revive();
         }
     }
-    let rows = format!("{}|{}", written.rows, written.sum);
-    let count = "SELECT count(*), coalesce(sum(n), 0) FROM events";
-    wait::until("all rows", LIMIT, || {
-        let there = database.ask(count);
-        let number = there.split('|').next().and_then(|number| number.parse::<usize>().ok());
-        assert!(number <= Some(written.rows), "{there}, and not {rows}");
-        (there == rows).then_some(())
-    });
-    let mut last = String::new();
-    for (key, id) in &written.last {
-        last += &format!("{key}|{id}\n");
-    }
-    wait::until("the last state of each key", LIMIT, || {
-        (database.ask("SELECT k, id FROM last ORDER BY k") == last.trim_end()).then_some(())
-    });
-    wait::until("the dead letters", LIMIT, || {
-        (letters(dir).len() >= written.bad.len()).then_some(())
-    });
+    wait_for(dir, database, &written);
     assert!(wire.cuts() >= 50, "{} connections were cut, which is too few", wire.cuts());
     let metrics = collector.metrics().expect("it answers");
     let counted = |name: &str| metrics.sum(name).unwrap_or(0.0);
     let unanswered = counted("aqueduct_sql_unanswered_commits_total");
     let repeated = counted("aqueduct_sql_repeated_batches_total");
     collector.stop(LIMIT);
-    assert_eq!(database.ask(count), rows, "and no more");
+    assert_eq!(database.ask(COUNT), written.count(), "and no more");
     let bodies = letters(dir);
     assert_eq!(bodies.len(), written.bad.len(), "each letter once");
     assert_eq!(bodies.into_iter().collect::<BTreeSet<_>>(), written.bad);
