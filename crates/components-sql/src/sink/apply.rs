@@ -9,6 +9,8 @@
 //!   COMMIT ── not answered: the ledger is asked on another connection
 //! ```
 
+use std::ops::Range;
+
 use peers::FloorBoard;
 use pipeline::deliver::Delivered;
 use pipeline::{Batch, Floors, Identity};
@@ -153,8 +155,11 @@ fn detail(refused: &Refused) -> String {
 async fn put_all(session: &mut Session, plan: &Plan, rows: &[Row]) -> Result<Refused, SqlError> {
     let mut refused = Refused::new();
     // The last one is next.
-    let mut todo = vec![0..rows.len()];
-    while let Some(mut range) = todo.pop().filter(|_| !rows.is_empty()) {
+    let mut todo: Vec<Range<usize>> = Vec::new();
+    if !rows.is_empty() {
+        todo.push(0..rows.len());
+    }
+    while let Some(mut range) = todo.pop() {
         let end = range.start + plan.fit(&rows[range.clone()]);
         if end < range.end {
             todo.push(end..range.end);
