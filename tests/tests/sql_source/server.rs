@@ -44,15 +44,17 @@ impl Kind {
         format!("INSERT INTO whole_rows SELECT i, {part}, i + 0.125 FROM {source}")
     }
 
-    /// More rows of the table that grows.
+    /// More rows of the table that grows, and one that is not late.
     pub(crate) fn grow(self, rows: usize) -> String {
         match self {
             Self::Postgres => format!(
-                "INSERT INTO grow_rows (v) SELECT 'row ' || i FROM generate_series(1, {rows}) AS i"
+                "INSERT INTO grow_rows (v) SELECT 'row ' || i FROM generate_series(1, {rows}) AS i;
+                 INSERT INTO late_rows (at, v) VALUES (clock_timestamp(), 1)"
             ),
-            Self::Mariadb => {
-                format!("INSERT INTO grow_rows (v) SELECT concat('row ', seq) FROM seq_1_to_{rows}")
-            }
+            Self::Mariadb => format!(
+                "INSERT INTO grow_rows (v) SELECT concat('row ', seq) FROM seq_1_to_{rows};
+                 INSERT INTO late_rows (at, v) VALUES (now(6), 1)"
+            ),
         }
     }
 

@@ -51,10 +51,10 @@ pub struct Config {
     /// `full`: connections that read side by side.
     #[serde(default = "defaults::splits")]
     splits: u16,
-    /// `full`: column that rows are read in the order of, best one with an index; `key` unless set.
+    /// `full`: column that rows are read in the order of, best one with an index; empty: `key`.
     /// Rows without a value in it are read too, at the end.
     #[serde(default)]
-    split_by: Option<String>,
+    split_by: String,
     /// The body of an event.
     #[serde(default)]
     format: Format,
@@ -155,6 +155,7 @@ impl Config {
     pub(super) fn options(self, cx: &BuildContext) -> Result<Options, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let target = self.database.target(cx)?;
+        let split_by = Some(self.split_by).filter(|column| !column.is_empty());
         let relation = match (&self.table, &self.query) {
             (Some(table), None) => match table.split('.').any(str::is_empty) {
                 true => return invalid("table", "a part of the name is empty"),
@@ -178,7 +179,7 @@ impl Config {
         if self.batch_bytes > ByteSize::mib(64) {
             return invalid("batch_bytes", "at most 64MiB");
         }
-        if self.mode != Mode::Full && (self.splits > 1 || self.split_by.is_some()) {
+        if self.mode != Mode::Full && (self.splits > 1 || split_by.is_some()) {
             return invalid("splits", "`splits` and `split_by` are of the mode `full`");
         }
         if self.mode != Mode::Append && self.key.is_empty() {
@@ -188,7 +189,7 @@ impl Config {
             (Mode::Full, Some(_)) => {
                 return invalid("check_column", "the mode `full` has none: take it out");
             }
-            (Mode::Full, None) => self.split_by.clone(),
+            (Mode::Full, None) => split_by.clone(),
             (_, None) => return invalid("check_column", "name the column that grows"),
             (_, column) => column,
         };
@@ -197,7 +198,7 @@ impl Config {
         order.extend(
             self.key.iter().filter(|name| !order.contains(name)).cloned().collect::<Vec<_>>(),
         );
-        let has_nulls = self.split_by.is_some_and(|name| !self.key.contains(&name));
+        let has_nulls = split_by.is_some_and(|name| !self.key.contains(&name));
         let overlap =
             Some(self.overlap.0).filter(|it| self.mode == Mode::Modified && !it.is_zero());
         Ok(Options {

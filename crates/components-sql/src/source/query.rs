@@ -144,11 +144,10 @@ impl Table {
             self.part(statement, in_nulls);
             self.between(statement, order, after, None);
         });
-        let selected: Vec<&str> = order.iter().map(|it| &*it.selected).collect();
+        let selected = named(order.iter().map(|it| &*it.selected));
         let descending: Vec<String> = names.iter().map(|name| format!("{name} DESC")).collect();
         let text = format!(
-            "SELECT {} FROM ({}) AS aqueduct_page ORDER BY {} LIMIT 1",
-            selected.join(", "),
+            "SELECT {selected} FROM ({}) AS aqueduct_page ORDER BY {} LIMIT 1",
             inner.text,
             descending.join(", ")
         );
@@ -174,8 +173,7 @@ impl Table {
     fn selected(&self) -> String {
         let order = self.order.iter().map(|it| &*it.selected);
         let columns = self.columns.iter().map(|it| &*it.selected);
-        let all: Vec<&str> = order.chain(self.timestamp.as_deref()).chain(columns).collect();
-        all.join(", ")
+        named(order.chain(self.timestamp.as_deref()).chain(columns))
     }
 
     fn select(
@@ -310,6 +308,13 @@ impl Table {
             },
         }
     }
+}
+
+/// With names that no column has: `ORDER BY` would take a form of a column for the column itself,
+/// and order numbers as texts.
+fn named<'a>(selected: impl Iterator<Item = &'a str>) -> String {
+    let named = selected.enumerate().map(|(at, it)| format!("{it} AS aqueduct_{at}"));
+    named.collect::<Vec<_>>().join(", ")
 }
 
 impl Statement {
