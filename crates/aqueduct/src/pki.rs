@@ -28,9 +28,9 @@ use authority::{Authority, Issued, Role};
 
 const EXAMPLES: &str = "\
 Examples:
-  aqueduct pki init /root/aqueduct-ca
-  aqueduct pki collector collector-1.example 10.0.0.7 --ca /root/aqueduct-ca --out .
-  aqueduct pki edge web-1 --ca /root/aqueduct-ca --out .
+  aqueduct pki init /root/ca
+  aqueduct pki collector collector-1.example 10.0.0.7 --ca /root/ca --out .
+  aqueduct pki edge web-1 --ca /root/ca --out .
 
 ca.key signs certificates that all agents trust: keep it off the machines that they run on. Where
 the files go, and what to write into the configuration, is in docs/tls.md.";
@@ -52,8 +52,8 @@ enum PkiCommand {
 
 const INIT: &str = "\
 Examples:
-  aqueduct pki init /root/aqueduct-ca
-  aqueduct pki init /root/aqueduct-ca --name 'Logs of example.com' --days 1825";
+  aqueduct pki init /root/ca
+  aqueduct pki init /root/ca --name 'Logs of example.com' --days 1825";
 
 /// Make an authority: ca.pem, which agents trust, and ca.key, which signs.
 #[derive(Debug, Args)]
@@ -71,8 +71,8 @@ struct InitArgs {
 
 const EDGE: &str = "\
 Examples:
-  aqueduct pki edge web-1 --ca /root/aqueduct-ca
-  aqueduct pki edge web-1 --ca /root/aqueduct-ca --out /root/web-1 --days 90";
+  aqueduct pki edge web-1 --ca /root/ca
+  aqueduct pki edge web-1 --ca /root/ca --out /root/web-1 --days 90";
 
 /// Make the key and the certificate of an edge: a client.
 #[derive(Debug, Args)]
@@ -86,8 +86,8 @@ struct EdgeArgs {
 
 const COLLECTOR: &str = "\
 Examples:
-  aqueduct pki collector collector-1.example --ca /root/aqueduct-ca
-  aqueduct pki collector collector-1.example collectors.example 10.0.0.7 --ca /root/aqueduct-ca";
+  aqueduct pki collector collector-1.example --ca /root/ca
+  aqueduct pki collector collector-1.example collectors.example 10.0.0.7 --ca /root/ca";
 
 /// Make the key and the certificate of a collector: a server under these names, and a client.
 #[derive(Debug, Args)]
@@ -118,7 +118,9 @@ pub(crate) fn run(args: &PkiArgs) -> ExitCode {
     let env = real();
     let made = match &args.command {
         PkiCommand::Init(args) => init(args, &env),
-        PkiCommand::Edge(args) => issue(Role::Edge, &[args.name.clone()], &args.common, &env),
+        PkiCommand::Edge(args) => {
+            issue(Role::Edge, std::slice::from_ref(&args.name), &args.common, &env)
+        }
         PkiCommand::Collector(args) => issue(Role::Collector, &args.names, &args.common, &env),
     };
     match made {

@@ -52,8 +52,8 @@ pub(super) fn make(name: &str, days: u32, now: SystemTime) -> Result<Issued, Str
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let until = since_1970(now) + DAY * days;
     set_validity(&mut params, since_1970(now), until);
-    let key = KeyPair::generate().map_err(failed)?;
-    let certificate = params.self_signed(&key).map_err(failed)?;
+    let key = KeyPair::generate().map_err(|error| failed(&error))?;
+    let certificate = params.self_signed(&key).map_err(|error| failed(&error))?;
     Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem(), until: text(until) })
 }
 
@@ -110,8 +110,8 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let until = (now + DAY * days).min(self.until);
         set_validity(&mut params, now, until);
-        let key = KeyPair::generate().map_err(failed)?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        let key = KeyPair::generate().map_err(|error| failed(&error))?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(|error| failed(&error))?;
         Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem(), until: text(until) })
     }
 }
@@ -130,7 +130,7 @@ fn alternative(name: &str) -> Result<SanType, String> {
             "`{name}` is no name of a host: write letters, digits, `-` and dots, or an IP address"
         ));
     }
-    Ok(SanType::DnsName(name.try_into().map_err(failed)?))
+    Ok(SanType::DnsName(name.try_into().map_err(|error| failed(&error))?))
 }
 
 fn set_validity(params: &mut CertificateParams, from: Duration, until: Duration) {
@@ -149,7 +149,7 @@ fn text(since_1970: Duration) -> String {
     humantime::format_rfc3339_seconds(whole).to_string()
 }
 
-fn failed(error: rcgen::Error) -> String {
+fn failed(error: &rcgen::Error) -> String {
     format!("no certificate can be made: {error}")
 }
 
