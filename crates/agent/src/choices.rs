@@ -80,6 +80,10 @@ mod tests {
                  broker = { urls = [\"amqp://127.0.0.1:5672\"] }"
             }
             "mqtt" => "filters = [\"a/#\"]\nbroker = { address = \"127.0.0.1:1883\" }",
+            "sql" => {
+                "table = \"t\"\nmode = \"append\"\ncheck_column = \"id\"\n\
+                 database = { url = \"sqlite:/a.db\" }"
+            }
             "tail_dir" => "paths = [\"/var/log/*.log\"]",
             "spool_dir" => "directory = \"/var/spool/in\"",
             _ => "",
@@ -110,7 +114,7 @@ mod tests {
         }
         refused.sort_unstable();
         taken.sort_unstable();
-        assert_eq!(refused, ["grpc", "kafka", "sequence", "spool_dir", "tail_dir"]);
+        assert_eq!(refused, ["grpc", "kafka", "sequence", "spool_dir", "sql", "tail_dir"]);
         let others = [
             "amqp",
             "avro",

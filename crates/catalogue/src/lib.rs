@@ -21,6 +21,8 @@ const GROUPS: &[&Group] = &[
     &components_mqtt::GROUP,
     #[cfg(feature = "parquet")]
     &components_parquet::GROUP,
+    #[cfg(feature = "sql")]
+    &components_sql::GROUP,
 ];
 
 /// What was left out of this build.
@@ -55,6 +57,10 @@ const ELSEWHERE: &[Elsewhere] = &[
         kind: "parquet",
         programs: "a program built with the feature `parquet`",
     },
+    #[cfg(not(feature = "sql"))]
+    Elsewhere { role: "source", kind: "sql", programs: "a program built with the feature `sql`" },
+    #[cfg(not(feature = "sql"))]
+    Elsewhere { role: "sink", kind: "sql", programs: "a program built with the feature `sql`" },
 ];
 
 /// The reference page of a component, as `docs/components` has it; `None` where there is no page.
@@ -98,7 +104,8 @@ mod tests {
         feature = "hdfs",
         feature = "kafka",
         feature = "mqtt",
-        feature = "parquet"
+        feature = "parquet",
+        feature = "sql"
     ))]
     #[test]
     fn an_edge_names_each_kind_that_only_full_programs_have() {

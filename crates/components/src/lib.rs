@@ -6,6 +6,7 @@
 pub mod avro;
 mod charset;
 pub mod codecs;
+pub mod csv;
 pub mod decoders;
 pub mod encoders;
 pub mod format;
@@ -55,6 +56,8 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "mqtt", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "mqtt", programs: FULL_PROGRAMS },
     Elsewhere { role: "encoder", kind: "parquet", programs: FULL_PROGRAMS },
+    Elsewhere { role: "source", kind: "sql", programs: FULL_PROGRAMS },
+    Elsewhere { role: "sink", kind: "sql", programs: FULL_PROGRAMS },
 ];
 
 const FULL_PROGRAMS: &str = "aqueduct-collector or aqueduct";

@@ -55,6 +55,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "vanished_unread",
         ],
     ),
+    ("sql", &["window_cut"]),
     ("syslog", &["message_cut", "messages_refused", "datagrams_dropped", "tls_failed"]),
     (
         "tail_dir",
@@ -118,6 +119,7 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("amqp", &["invalid_address", "not_text", "too_large", "refused"]),
     ("kafka", &["too_large", "unknown_partition", "refused"]),
     ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused"]),
+    ("sql", &["unwritable_event", "refused", "epoch_closed"]),
 ];
 
 /// `reason` of `aqueduct_sink_failures_total`: the classes of errors that a sink may have.

@@ -15,6 +15,8 @@ const FAR: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "mqtt", programs: "aqueduct-collector or aqueduct" },
     Elsewhere { role: "sink", kind: "mqtt", programs: "aqueduct-collector or aqueduct" },
     Elsewhere { role: "encoder", kind: "parquet", programs: "aqueduct-collector or aqueduct" },
+    Elsewhere { role: "source", kind: "sql", programs: "aqueduct-collector or aqueduct" },
+    Elsewhere { role: "sink", kind: "sql", programs: "aqueduct-collector or aqueduct" },
 ];
 
 fn kinds(kind: &str, role: Option<&str>) -> Vec<(&'static str, &'static str)> {
