@@ -1,5 +1,5 @@
-//! Whether the work of an agent moves: what `/livez` says, and what the watchdog of a service manager
-//! is fed by.
+//! Whether the work of an agent moves: what `/livez` says, and what the watchdog of a service
+//! manager is fed by.
 //!
 //! ```text
 //!   a task of a source, sink or group ended by a panic ──┐

@@ -1,14 +1,14 @@
-//! What an agent says to the service manager that has started it, systemd: when it is ready, reloads
-//! and stops, its verdict in a line, and that its work moves.
+//! What an agent says to the service manager that has started it, systemd: when it is ready,
+//! reloads and stops, its verdict in a line, and that its work moves.
 //!
 //! ```text
 //!   channels and sources open ─► READY      a reload ─► RELOADING … READY      stop ─► STOPPING
 //!   a quarter of the watchdog's time ─► liveness ── nothing is dead ─► WATCHDOG
-//!                                           └────── something is ────► not fed, and the log says why
+//!                                           └────── something is ────► not fed; logged
 //! ```
 //!
-//! The watchdog is fed by what was found to move, not by a timer alone; and by a thread for blocking
-//! work, so that an agent in which these hang is not alive either.
+//! The watchdog is fed by what was found to move, not by a timer alone; and by a thread for
+//! blocking work, so that an agent in which these hang is not alive either.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

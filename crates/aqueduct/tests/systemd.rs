@@ -1,13 +1,15 @@
 //! Goal: a service manager hears of an agent what is so: that it is ready when all is open and not
-//! earlier, that it reloads, that it stops; and the watchdog hears from it only while its work moves.
+//! earlier, that it reloads, that it stops; and the watchdog is fed only while its work moves.
 //!
-//! Method: the test is the service manager, a socket that `NOTIFY_SOCKET` names. The agents are real
-//! processes. Those that have to hang or to panic are this program once more (`faulty_agent`): the
-//! collector with components of its own, as a user's program has them, that do so when they see an
-//! event.
+//! Method: the test is the service manager, a socket that `NOTIFY_SOCKET` names. The agents are
+//! real processes. Those that have to hang or to panic are this program once more (`faulty_agent`):
+//! the collector with components of its own, as a user's program has them (`systemd/faults.rs`).
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 #![expect(clippy::disallowed_methods, reason = "the test stands outside, as systemd does")]
+
+#[path = "systemd/faults.rs"]
+mod faults;
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -15,18 +17,12 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{env, fs};
 
 use agent::cli::{self, CollectorArgs};
-use pipeline::component::entry;
-use pipeline::sink::{Observer, ObserverSink};
-use pipeline::{
-    Batch, BuildContext, BuildError, Catalogue, Component, Events, Group, Interceptor, MemberView,
-    Origin, Rejects, Report, Selection, Sink, SinkProcessor,
-};
+use faults::FAULTS;
+use pipeline::{Catalogue, Group};
 use rustix::process::{Pid, Signal, kill_process};
-use schemars::JsonSchema;
-use serde::Deserialize;
 use support::loopback::free_address;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -302,113 +298,4 @@ fn faulty_agent() {
     let faulty = Catalogue { groups: groups.leak(), ..catalogue::FULL };
     let ended = cli::main::<CollectorArgs>("faulty", "0", arguments, faulty);
     panic!("it was to be killed: {ended:?}");
-}
-
-static FAULTS: Group = Group {
-    package: env!("CARGO_PKG_NAME"),
-    interceptors: &[entry::<InterceptorFault>()],
-    processors: &[entry::<Hanging>()],
-    sinks: &[entry::<Faulty>()],
-    ..Group::EMPTY
-};
-
-/// What an interceptor does when it sees the event `fault`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct InterceptorFault {
-    /// `hang`, `hold the thread` or `panic`.
-    fault: String,
-}
-
-impl Component for InterceptorFault {
-    const KIND: &'static str = "fault";
-    type Role = dyn Interceptor;
-
-    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
-        Ok(Box::new(self))
-    }
-}
-
-impl Interceptor for InterceptorFault {
-    fn intercept(&self, events: &mut Events, _rejects: &mut Rejects) {
-        if events.iter().any(|event| event.body() == b"fault") {
-            match &*self.fault {
-                "hang" => hang(),
-                "hold the thread" => hold(),
-                fault => panic!("{fault} on purpose"),
-            }
-        }
-    }
-
-    fn routing_effect(&self, _header: Option<&str>) -> Option<String> {
-        None
-    }
-}
-
-/// Waits for ever, as for a lock; tokio is asked to go on without this thread.
-fn hang() -> ! {
-    tokio::task::block_in_place(|| hold())
-}
-
-/// The same without a word to tokio: its timers may stand still too.
-fn hold() -> ! {
-    loop {
-        thread::park();
-    }
-}
-
-/// A sink that panics when it sees the event `fault`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Faulty {}
-
-impl Component for Faulty {
-    const KIND: &'static str = "faulty";
-    type Role = dyn Sink;
-
-    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
-        Ok(Box::new(ObserverSink::new(self)))
-    }
-}
-
-impl Observer for Faulty {
-    fn observe(&mut self, batch: &Batch) {
-        let has_fault = batch.events.iter().any(|event| event.body() == b"fault");
-        assert!(!has_fault, "a fault on purpose");
-    }
-}
-
-/// A sink processor that hangs at the first batch.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Hanging {
-    /// The group's sinks. Filled in by the agent.
-    #[serde(rename = "sinks")]
-    _sinks: Vec<String>,
-}
-
-impl Component for Hanging {
-    const KIND: &'static str = "hanging";
-    type Role = dyn SinkProcessor;
-
-    fn build(self, _cx: &BuildContext) -> Result<Box<dyn SinkProcessor>, BuildError> {
-        Ok(Box::new(self))
-    }
-}
-
-impl SinkProcessor for Hanging {
-    fn select(
-        &mut self,
-        _origin: Option<Origin>,
-        _members: &[MemberView],
-        _now: tokio::time::Instant,
-    ) -> Selection {
-        hang()
-    }
-
-    fn report(&mut self, _member: usize, _report: Report, _now: tokio::time::Instant) {}
-
-    fn longest_pause(&self) -> Duration {
-        WATCHDOG
-    }
 }

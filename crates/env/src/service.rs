@@ -1,5 +1,5 @@
-//! The service manager that has started this process, systemd: what it is sent, and how often it wants
-//! to hear that the process does its work.
+//! The service manager that has started this process, systemd: what it is sent, and how often it
+//! wants to hear that the process does its work.
 
 use std::io;
 use std::time::Duration;
