@@ -32,8 +32,10 @@ use pipeline::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
 use tracing::{info, warn};
+
+use crate::under_way::UnderWay;
 
 pub use label::Label;
 pub(crate) use label::Sender;
@@ -173,6 +175,8 @@ pub(crate) struct DeadLetters {
     open: OnceCell<Arc<dyn Channel>>,
     /// One letter is stored at a time: the same one is not stored twice meanwhile.
     turn: tokio::sync::Mutex<()>,
+    /// Letters that wait for room.
+    waits: UnderWay,
     known: Mutex<Known>,
 }
 
@@ -211,6 +215,7 @@ impl DeadLetters {
             metrics: metrics.clone(),
             open: OnceCell::new(),
             turn: tokio::sync::Mutex::default(),
+            waits: UnderWay::default(),
             known: Mutex::default(),
         }
     }
@@ -344,7 +349,10 @@ impl DeadLetters {
                      and batches with rejected events wait at their source",
                 );
                 match full {
-                    Full::Waits => begun.await?,
+                    Full::Waits => {
+                        let _step = self.waits.begin(Instant::now());
+                        begun.await?
+                    }
                     Full::Fails => {
                         return Err(ChannelError::Full { channel: "dead-letters".into() });
                     }
@@ -355,6 +363,11 @@ impl DeadLetters {
         put.commit().await?;
         self.known().add(label);
         Ok(Some(events))
+    }
+
+    /// Whether a letter waits for room, and those of interceptors behind it.
+    pub(crate) fn wait_for_room(&self) -> bool {
+        self.waits.still_since().is_some()
     }
 
     /// Lets go of the directory.

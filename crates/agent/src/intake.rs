@@ -142,15 +142,16 @@ impl AgentIntake {
         waits.min_by_key(|(_, since)| *since)
     }
 
-    /// Since when batches are with it and none has been answered, although no required channel
-    /// makes them wait; `None`: all is answered, or waits for room.
+    /// Since when batches are with it and none has been answered, although neither a required
+    /// channel nor the dead letters make them wait; `None`: all is answered, or waits for room.
     pub(crate) fn still_since(&self) -> Option<Instant> {
         let waits = |fed: &Fed| {
             let Boards { inflow, opened, .. } = &fed.boards;
             !opened.is_open() || inflow.waiting().is_some() || fed.channel.status().intake_stopped
         };
         let since = self.under_way.still_since()?;
-        (!self.required.iter().any(waits)).then_some(since)
+        let waits = self.dead_letters.wait_for_room() || self.required.iter().any(waits);
+        (!waits).then_some(since)
     }
 
     /// The required channel that is not open yet, and why.
