@@ -339,6 +339,7 @@ impl DeadLetters {
         let events = batch.len() as u64;
         let begun = channel.begin_put(batch.size());
         tokio::pin!(begun);
+        let waits = self.waits.begin(Instant::now());
         let mut put = match timeout(PATIENCE, &mut begun).await {
             Ok(begun) => begun?,
             Err(_) => {
@@ -349,16 +350,14 @@ impl DeadLetters {
                      and batches with rejected events wait at their source",
                 );
                 match full {
-                    Full::Waits => {
-                        let _step = self.waits.begin(Instant::now());
-                        begun.await?
-                    }
+                    Full::Waits => begun.await?,
                     Full::Fails => {
                         return Err(ChannelError::Full { channel: "dead-letters".into() });
                     }
                 }
             }
         };
+        drop(waits);
         put.put(batch);
         put.commit().await?;
         self.known().add(label);
