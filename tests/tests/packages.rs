@@ -3,9 +3,10 @@
 //! agent that hangs is started again, and what was removed is kept until it is purged.
 //!
 //! Method: a real systemd is the first process of namespaces of its own, on an overlay of this
-//! machine's files (`packages/boot`), and this machine's dpkg installs there what `deploy/debian/build`
-//! makes of the programs that are built. The edge's file is readable for the group `adm` alone. Its
-//! collector is started only after the upgrades, so that all of them find a backlog.
+//! machine's files (`packages/boot`), and this machine's dpkg installs there what
+//! `deploy/debian/build` makes of the programs that are built. The edge's file is readable for the
+//! group `adm` alone. Its collector is started only after the upgrades, so that all of them find a
+//! backlog.
 #![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]
 
 use std::fs;
