@@ -267,6 +267,10 @@ async fn a_channel_that_is_not_open_is_named_and_every_page_answers() {
     assert!(bench.get("/readyz").await.starts_with("HTTP/1.1 200"));
 }
 
+async fn faulty() {
+    panic!("on purpose");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_part_that_has_panicked_is_dead_and_one_that_fails_is_not() {
     let bench = bench();
@@ -278,7 +282,7 @@ async fn a_part_that_has_panicked_is_dead_and_one_that_fails_is_not() {
     store.clone().watch(async {}).await;
     assert!(bench.get("/livez").await.starts_with("HTTP/1.1 200"), "an end is no panic");
     for part in [files, store] {
-        let task = tokio::spawn(part.watch(async { panic!("on purpose") }));
+        let task = tokio::spawn(part.watch(faulty()));
         assert!(task.await.is_err_and(|error| error.is_panic()));
     }
     let answer = bench.get("/livez").await;
