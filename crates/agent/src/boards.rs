@@ -17,6 +17,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::opening::Opened;
 use crate::status::{Meter, Throughput, Volume};
+use crate::under_way::{Step, UnderWay};
 
 /// How long no put is answered before a channel counts as stuck: a group commit takes milliseconds,
 /// unless the disk does not answer.
@@ -46,6 +47,8 @@ pub(crate) struct Boards {
 #[derive(Clone)]
 pub(crate) struct Inflow {
     state: Arc<Mutex<State>>,
+    /// Commits that are not answered yet.
+    commits: UnderWay,
 }
 
 struct State {
@@ -55,24 +58,13 @@ struct State {
     /// Puts that wait for room, and since when there is always one.
     waiting: u64,
     since: Option<Instant>,
-    /// Commits that are not answered yet.
-    unanswered: u64,
-    /// The last answer, or the first of these commits if that is later.
-    answered: Instant,
 }
 
 impl Default for Inflow {
     fn default() -> Self {
         let now = Instant::now();
-        let state = State {
-            stored: Meter::new(now),
-            failed: 0,
-            waiting: 0,
-            since: None,
-            unanswered: 0,
-            answered: now,
-        };
-        Self { state: Arc::new(Mutex::new(state)) }
+        let state = State { stored: Meter::new(now), failed: 0, waiting: 0, since: None };
+        Self { state: Arc::new(Mutex::new(state)), commits: UnderWay::default() }
     }
 }
 
@@ -86,17 +78,6 @@ impl Drop for Waiting<'_> {
         if state.waiting == 0 {
             state.since = None;
         }
-    }
-}
-
-/// A commit is not answered while this lives.
-pub(crate) struct Unanswered<'a>(&'a Inflow);
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.unanswered -= 1;
-        state.answered = Instant::now();
     }
 }
 
@@ -137,20 +118,14 @@ impl Inflow {
     }
 
     /// A put is committed from now on.
-    pub(crate) fn commit(&self, now: Instant) -> Unanswered<'_> {
-        let mut state = self.state();
-        if state.unanswered == 0 {
-            state.answered = now;
-        }
-        state.unanswered += 1;
-        drop(state);
-        Unanswered(self)
+    pub(crate) fn commit(&self, now: Instant) -> Step<'_> {
+        self.commits.begin(now)
     }
 
     /// Whether commits have been without an answer for so long that others go elsewhere.
     pub(crate) fn is_stuck(&self, now: Instant) -> bool {
-        let state = self.state();
-        state.unanswered > 0 && now.duration_since(state.answered) >= STUCK_AFTER
+        let since = self.commits.still_since();
+        since.is_some_and(|since| now.duration_since(since) >= STUCK_AFTER)
     }
 
     /// Waits while it is stuck. Cancel safe.

@@ -32,8 +32,10 @@ use pipeline::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
 use tracing::{info, warn};
+
+use crate::under_way::UnderWay;
 
 pub use label::Label;
 pub(crate) use label::Sender;
@@ -173,6 +175,8 @@ pub(crate) struct DeadLetters {
     open: OnceCell<Arc<dyn Channel>>,
     /// One letter is stored at a time: the same one is not stored twice meanwhile.
     turn: tokio::sync::Mutex<()>,
+    /// Letters that wait for room.
+    waits: UnderWay,
     known: Mutex<Known>,
 }
 
@@ -211,6 +215,7 @@ impl DeadLetters {
             metrics: metrics.clone(),
             open: OnceCell::new(),
             turn: tokio::sync::Mutex::default(),
+            waits: UnderWay::default(),
             known: Mutex::default(),
         }
     }
@@ -334,6 +339,7 @@ impl DeadLetters {
         let events = batch.len() as u64;
         let begun = channel.begin_put(batch.size());
         tokio::pin!(begun);
+        let waits = self.waits.begin(Instant::now());
         let mut put = match timeout(PATIENCE, &mut begun).await {
             Ok(begun) => begun?,
             Err(_) => {
@@ -351,10 +357,16 @@ impl DeadLetters {
                 }
             }
         };
+        drop(waits);
         put.put(batch);
         put.commit().await?;
         self.known().add(label);
         Ok(Some(events))
+    }
+
+    /// Whether a letter waits for room, and those of interceptors behind it.
+    pub(crate) fn wait_for_room(&self) -> bool {
+        self.waits.still_since().is_some()
     }
 
     /// Lets go of the directory.

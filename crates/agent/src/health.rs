@@ -13,117 +13,23 @@
 //! [`State`] is pure: time is an argument. [`Standing`] is one component's state behind a lock,
 //! [`Health`] all of them.
 
+mod state;
+
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use metrics::{Metrics, SinkLabel, SourceLabel};
 use pipeline::env::Clock;
 use tokio::time::{Duration, Instant};
 use tracing::info;
 
-use crate::bulletin::{Bulletin, cut};
+use crate::bulletin::Bulletin;
 use crate::status;
+use state::{Phase, State, View};
 
-/// Bytes of an error that are kept: a server may answer with a page.
-const ERROR_MAX: usize = 4_096;
-
-/// A sink that has been open for so long works, also if it had nothing to store meanwhile.
-const STEADY: Duration = Duration::from_secs(60);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// There is no such member now: its place is free.
-    Absent,
-    Starting,
-    Open(Instant),
-    Failed,
-    /// It has nothing more to do, or was stopped.
-    Ended,
-}
-
-#[derive(Debug, Clone)]
-struct Failing {
-    began: Instant,
-    began_at: SystemTime,
-    error: String,
-    next_try: Instant,
-    /// It has failed at being opened, and at nothing else.
-    at_opening: bool,
-}
-
-/// What is known of one component.
-#[derive(Debug)]
-struct State {
-    phase: Phase,
-    failing: Option<Failing>,
-}
-
-/// A component as it is shown.
-#[derive(Debug, Clone, PartialEq)]
-enum View {
-    Absent,
-    Starting,
-    Works,
-    Ended,
-    Failing { since: SystemTime, lasts: Duration, error: String, next_try: Option<Duration> },
-}
-
-impl State {
-    fn new(phase: Phase) -> Self {
-        Self { phase, failing: None }
-    }
-
-    /// It is open; answers how long it had been failing, if that is over now.
-    fn opened(&mut self, now: Instant, works: bool) -> Option<Duration> {
-        self.phase = Phase::Open(now);
-        let is_over = works || self.failing.as_ref().is_some_and(|failing| failing.at_opening);
-        if is_over { self.worked(now) } else { None }
-    }
-
-    /// It has done its work; answers how long it had been failing.
-    fn worked(&mut self, now: Instant) -> Option<Duration> {
-        self.failing.take().map(|failing| now - failing.began)
-    }
-
-    fn failed(&mut self, (now, at): (Instant, SystemTime), error: &str, pause: Duration) {
-        self.forget_old(now);
-        let was_open = matches!(self.phase, Phase::Open(_));
-        let (began, began_at, at_opening) = match self.failing.take() {
-            Some(before) => (before.began, before.began_at, before.at_opening && !was_open),
-            None => (now, at, !was_open),
-        };
-        // It is shown line by line.
-        let error = cut(error, ERROR_MAX).replace(char::is_control, " ");
-        self.failing = Some(Failing { began, began_at, error, next_try: now + pause, at_opening });
-        self.phase = Phase::Failed;
-    }
-
-    /// A failure does not count any more that is followed by a long time without one.
-    fn forget_old(&mut self, now: Instant) {
-        if let Phase::Open(since) = self.phase
-            && now - since >= STEADY
-        {
-            self.failing = None;
-        }
-    }
-
-    fn view(&mut self, now: Instant) -> View {
-        self.forget_old(now);
-        match (&self.failing, self.phase) {
-            (_, Phase::Absent) => View::Absent,
-            (_, Phase::Ended) => View::Ended,
-            (Some(failing), phase) => View::Failing {
-                since: failing.began_at,
-                lasts: now - failing.began,
-                error: failing.error.clone(),
-                next_try: (phase == Phase::Failed)
-                    .then(|| failing.next_try.saturating_duration_since(now)),
-            },
-            (None, Phase::Open(_)) => View::Works,
-            (None, Phase::Starting | Phase::Failed) => View::Starting,
-        }
-    }
-}
+/// What is said of a component whose task has ended by a panic.
+const DIED: &str = "its task has ended by a panic, a fault of the program; restart the agent";
 
 /// The state of one source or sink. Cheap to clone.
 #[derive(Clone)]
@@ -159,6 +65,11 @@ impl Standing {
             View::Starting => status::State::Starting,
             View::Works => status::State::Running,
             View::Ended => status::State::Stopped,
+            View::Died { lasts } => status::State::Failing {
+                since_seconds_ago: lasts.as_secs_f64(),
+                last_error: DIED.to_owned(),
+                retry_in_seconds: None,
+            },
             View::Failing { lasts, error, next_try, .. } => status::State::Failing {
                 since_seconds_ago: lasts.as_secs_f64(),
                 last_error: error,
@@ -184,9 +95,32 @@ impl Standing {
         *self.state() = State::new(if is_present { Phase::Starting } else { Phase::Absent });
     }
 
+    /// Its `task`, to its end; one that panics is shown as dead.
+    pub(crate) async fn watch<T>(self, task: impl Future<Output = T>) -> T {
+        let _fuse = Fuse(self);
+        task.await
+    }
+
+    /// Its name and that it has died, if it has.
+    fn death(&self) -> Option<String> {
+        let is_dead = matches!(self.state().phase, Phase::Died(_));
+        is_dead.then(|| format!("{} `{}`: {DIED}", self.role, self.name))
+    }
+
     /// It has nothing more to do, or was stopped.
     pub(crate) fn ended(&self) {
         self.state().phase = Phase::Ended;
+    }
+}
+
+/// Notes the panic that unwinds it.
+struct Fuse(Standing);
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.state().phase = Phase::Died(Instant::now());
+        }
     }
 }
 
@@ -286,6 +220,17 @@ impl Health {
         }
     }
 
+    /// Whether every source is open, or has nothing more to do.
+    pub(crate) fn all_open(&self) -> bool {
+        self.parts().sources.iter().all(Standing::is_open)
+    }
+
+    /// The sources and sinks that have died, line by line.
+    pub(crate) fn deaths(&self) -> Vec<String> {
+        let parts = self.parts();
+        parts.sources.iter().chain(&parts.sinks).filter_map(Standing::death).collect()
+    }
+
     /// What is to be said of the agent now.
     pub(crate) fn word(&self) -> Word {
         let (parts, now) = (self.parts(), Instant::now());
@@ -294,14 +239,17 @@ impl Health {
             let line = match source.state().view(now) {
                 View::Starting => format!("source `{}` is not open yet", source.name),
                 view @ View::Failing { .. } => failing("source", &source.name, &view),
+                View::Died { .. } => format!("source `{}`: {DIED}", source.name),
                 View::Absent | View::Works | View::Ended => continue,
             };
             word.reasons.push(line);
         }
         for sink in &parts.sinks {
             let view = sink.state().view(now);
-            if matches!(view, View::Failing { .. }) {
-                word.remarks.push(failing("sink", &sink.name, &view));
+            match view {
+                View::Failing { .. } => word.remarks.push(failing("sink", &sink.name, &view)),
+                View::Died { .. } => word.remarks.push(format!("sink `{}`: {DIED}", sink.name)),
+                View::Absent | View::Starting | View::Works | View::Ended => {}
             }
         }
         word
@@ -343,7 +291,7 @@ fn place(all: &mut Vec<Standing>, standing: Standing) {
 fn gauges(view: &View) -> (i64, f64) {
     match view {
         View::Works | View::Ended => (1, 0.0),
-        View::Absent | View::Starting => (0, 0.0),
+        View::Absent | View::Starting | View::Died { .. } => (0, 0.0),
         View::Failing { since, .. } => {
             (0, since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64())
         }

@@ -46,6 +46,7 @@ use crate::boards::Boards;
 use crate::dead_letters::DeadLetters;
 use crate::opening::NotOpen;
 use crate::status::SourceFlow;
+use crate::under_way::UnderWay;
 
 use permit::Reserved;
 use puts::volume;
@@ -85,6 +86,8 @@ pub(crate) struct AgentIntake {
     /// Something listens.
     listened: Notify,
     flow: Mutex<SourceFlow>,
+    /// Batches that the source has handed over and that are not answered yet.
+    under_way: UnderWay,
 }
 
 impl AgentIntake {
@@ -100,6 +103,7 @@ impl AgentIntake {
         let flow = Mutex::new(SourceFlow::new(Instant::now()));
         let route = Route::new(interceptors, selector, required.len() + optional.len());
         let (agreed, listened) = (OnceLock::new(), Notify::new());
+        let under_way = UnderWay::default();
         Self {
             source,
             route,
@@ -111,6 +115,7 @@ impl AgentIntake {
             agreed,
             listened,
             flow,
+            under_way,
         }
     }
 
@@ -135,6 +140,18 @@ impl AgentIntake {
         let waits = self.required.iter();
         let waits = waits.filter_map(|fed| Some((fed.name.clone(), fed.boards.inflow.waiting()?)));
         waits.min_by_key(|(_, since)| *since)
+    }
+
+    /// Since when batches are with it and none has been answered, although neither a required
+    /// channel nor the dead letters make them wait; `None`: all is answered, or waits for room.
+    pub(crate) fn still_since(&self) -> Option<Instant> {
+        let waits = |fed: &Fed| {
+            let Boards { inflow, opened, .. } = &fed.boards;
+            !opened.is_open() || inflow.waiting().is_some() || fed.channel.status().intake_stopped
+        };
+        let since = self.under_way.still_since()?;
+        let waits = self.dead_letters.wait_for_room() || self.required.iter().any(waits);
+        (!waits).then_some(since)
     }
 
     /// The required channel that is not open yet, and why.

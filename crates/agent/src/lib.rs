@@ -11,6 +11,7 @@
 mod admin;
 mod boards;
 mod bulletin;
+mod check;
 mod choices;
 pub mod cli;
 mod data_dir;
@@ -19,6 +20,7 @@ mod group;
 mod health;
 mod intake;
 mod limits;
+mod liveness;
 mod opening;
 mod parts;
 mod probe;
@@ -27,21 +29,21 @@ mod resources;
 mod routing;
 mod running;
 mod scrape;
+mod service;
 mod source;
 pub mod status;
 mod stop;
 mod topology;
+mod under_way;
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 
 use config::{ConfigErrors, Plan};
 use futures::stream::{self, Stream, StreamExt};
 use metrics::Metrics;
-use peers::discovery::Discovery;
 use pipeline::env::unix_millis;
-use pipeline::{Catalogue, ChannelError, Env, Guarantee, Routing};
+use pipeline::{Catalogue, ChannelError, Env};
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
@@ -49,15 +51,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use admin::{Configuration, Listeners, Live, Pages};
+pub use check::{Checked, Promise, check};
 pub use data_dir::DataDir;
 use dead_letters::DeadLetters;
-use group::NamedSink;
 use health::Health;
 pub use probe::{Probed, probe};
 pub use reload::Reread;
 use reload::{Reloader, Reloads};
 use running::{Running, Surroundings};
-use topology::{BuiltGroup, Topology};
+use service::Service;
+use topology::Topology;
 
 /// Why an agent ended otherwise than it was asked to.
 #[derive(Debug, Error)]
@@ -100,89 +103,6 @@ pub enum RunError {
     Interrupted,
 }
 
-/// The weakest promise on the way out of one sink, for `check`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Promise {
-    /// Name of the sink.
-    pub sink: String,
-    /// Name of the channel that it takes from.
-    pub channel: String,
-    /// Kind of that channel.
-    pub channel_kind: String,
-    /// What that channel promises.
-    pub channel_guarantee: Guarantee,
-    /// What the sink promises.
-    pub guarantee: Guarantee,
-}
-
-/// What a plan that is right promises.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Checked {
-    /// Of each sink.
-    pub promises: Vec<Promise>,
-    /// What each source promises, by its name.
-    pub sources: BTreeMap<String, Guarantee>,
-    /// How each source's batches are sent into datasets, by its name: the same on all collectors of
-    /// a group. Without those that hand on to other agents.
-    pub routings: Vec<(String, Routing)>,
-    /// What each discovered sink looks up, by its name.
-    pub discoveries: Vec<(String, Discovery)>,
-    /// What may be meant so, and does not suit the disk.
-    pub warnings: Vec<String>,
-}
-
-/// Builds everything that `plan` names, without any I/O, and says what it promises. Of the disk
-/// only its size and free space are asked.
-///
-/// # Errors
-/// Every setting that is wrong.
-pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, ConfigErrors> {
-    let topology = Topology::build(plan, catalogue, env, &Metrics::default())?;
-    let kind = |name: &str| {
-        let channel = plan.channels.iter().find(|channel| channel.component.name == name);
-        channel.map(|channel| channel.component.kind.clone()).unwrap_or_default()
-    };
-    let (mut promises, mut discoveries) = (Vec::new(), Vec::new());
-    // A group of a channel that does not exist is among the problems of the graph.
-    let is_known = |group: &&BuiltGroup| {
-        plan.channels.iter().any(|channel| channel.component.name == *group.channel)
-    };
-    for group in topology.groups.iter().filter(is_known) {
-        for (name, named) in named_sinks(plan, group) {
-            promises.push(Promise {
-                sink: name.clone(),
-                channel: group.channel.clone(),
-                channel_kind: kind(&group.channel),
-                channel_guarantee: topology.channel(&group.channel).guarantee(),
-                guarantee: named.sink.guarantee(),
-            });
-            if let Some(seat) = named.seat() {
-                discoveries.push((name, seat.board().discovery().clone()));
-            }
-        }
-    }
-    let routings = topology.sources.iter().filter_map(|source| {
-        let routing = source.routing.as_ref()?;
-        Some((source.name.to_string(), routing.clone()))
-    });
-    let warnings = topology.channels.iter().flat_map(|built| built.channel.warnings()).collect();
-    let sources = topology.sources.iter();
-    let sources = sources.map(|built| (built.name.to_string(), built.source.guarantee())).collect();
-    Ok(Checked { promises, sources, routings: routings.collect(), discoveries, warnings })
-}
-
-/// The sinks of a group by their names in the configuration: of a discovered one, its first seat.
-fn named_sinks<'a>(
-    plan: &Plan,
-    group: &'a BuiltGroup,
-) -> impl Iterator<Item = (String, &'a NamedSink)> {
-    let planned = plan.groups.iter().find(|planned| *planned.name == *group.name);
-    let names = planned.map_or(&[][..], |planned| &planned.sinks).iter();
-    let is_first = |named: &&NamedSink| named.seat().is_none_or(|seat| seat.index() == 0);
-    let names: Vec<String> = names.map(|sink| sink.name.clone()).collect();
-    names.into_iter().zip(group.sinks.iter().filter(is_first))
-}
-
 /// The signal that asks for a reload.
 const RELOAD: &str = "SIGHUP";
 
@@ -199,7 +119,8 @@ pub async fn run(
     reread: Option<Reread>,
 ) -> Result<(), RunError> {
     let signals = stop::Signals::listen().map_err(RunError::Signals)?;
-    run_until(plan, catalogue, env, reread, signals.into_stream()).await
+    let service = Service::of_process(&env);
+    serve(plan, catalogue, env, reread, (signals.into_stream(), service)).await
 }
 
 /// [`run`], with the names of the signals from elsewhere: `SIGHUP` asks for a reload; of others the
@@ -215,14 +136,27 @@ pub async fn run_until(
     reread: Option<Reread>,
     signals: impl Stream<Item = &'static str>,
 ) -> Result<(), RunError> {
+    serve(plan, catalogue, env, reread, (signals, Service::default())).await
+}
+
+/// [`run_until`], with what hears how the agent does.
+async fn serve(
+    plan: Plan,
+    catalogue: Catalogue,
+    env: Env,
+    reread: Option<Reread>,
+    (signals, service): (impl Stream<Item = &'static str>, Service),
+) -> Result<(), RunError> {
     let mut signals = pin!(signals.chain(stream::pending()));
     let metrics = Metrics::default();
     let topology = Topology::build(&plan, catalogue, &env, &metrics)?;
     scrape::version(&metrics);
     let grace = plan.agent.grace;
+    service.starting().await;
     let configuration = Arc::new(Configuration::new(plan, catalogue, reread));
     let started = {
-        let mut starting = pin!(Agent::start(configuration, topology, &env, metrics));
+        let mut starting =
+            pin!(Agent::start(configuration, topology, &env, (metrics, service.clone())));
         loop {
             tokio::select! {
                 biased;
@@ -233,6 +167,7 @@ pub async fn run_until(
                         continue;
                     }
                     info!(signal, "stopped before the start was over");
+                    service.stopping().await;
                     return Ok(());
                 }
                 started = &mut starting => break started,
@@ -257,6 +192,7 @@ pub async fn run_until(
             failure = agent.failure.cancelled_with() => break Err(failure),
         }
     };
+    service.stopping().await;
     let again = async { while signals.next().await == Some(RELOAD) {} };
     tokio::select! {
         biased;
@@ -282,6 +218,8 @@ struct Agent {
     /// Serves them.
     reloader: Option<JoinHandle<()>>,
     admin: Listeners,
+    /// Says to the service manager how the agent does, until the end of the stop.
+    announcer: JoinHandle<()>,
     _data_dir: DataDir,
 }
 
@@ -290,7 +228,7 @@ impl Agent {
         configuration: Arc<Configuration>,
         topology: Topology,
         env: &Env,
-        metrics: Metrics,
+        (metrics, service): (Metrics, Service),
     ) -> Result<Self, RunError> {
         let plan = configuration.plan();
         let (started, started_ms) = (Instant::now(), unix_millis(env.clock.now()));
@@ -305,7 +243,7 @@ impl Agent {
             let letters = letters.clone();
             built.boards.floors.know_letters(move |origin| letters.lowest(origin));
         }
-        let admin = Listeners::listen(&plan.agent, env).await?;
+        let mut admin = Listeners::listen(&plan.agent, env).await?;
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
         let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());
         let stopping = CancellationToken::new();
@@ -328,10 +266,26 @@ impl Agent {
             running: running.clone(),
             stopping: stopping.clone(),
             limits,
+            service: service.clone(),
         });
         let (reloads, reloader) = Reloads::start(reloader);
         let late = tokio::spawn(late.open(stopping.clone(), failure.clone()));
-        let mut agent = Self {
+        let pages = Arc::new(Pages {
+            agent: plan.agent.name.clone(),
+            started,
+            started_ms,
+            running: running.clone(),
+            reloads: reloads.clone(),
+            dead_letters: letters.clone(),
+            health,
+            metrics,
+            env: env.clone(),
+            stopping: stopping.clone(),
+            configuration,
+            live: Live::default(),
+        });
+        admin.serve(&pages);
+        Ok(Self {
             running,
             stopping,
             late,
@@ -341,23 +295,9 @@ impl Agent {
             reloads,
             reloader,
             admin,
+            announcer: tokio::spawn(service.announce(pages)),
             _data_dir: data_dir,
-        };
-        agent.admin.serve(&Arc::new(Pages {
-            agent: plan.agent.name.clone(),
-            started,
-            started_ms,
-            running: agent.running.clone(),
-            reloads: agent.reloads.clone(),
-            dead_letters: agent.dead_letters.clone(),
-            health,
-            metrics,
-            env: env.clone(),
-            stopping: agent.stopping.clone(),
-            configuration,
-            live: Live::default(),
-        }));
-        Ok(agent)
+        })
     }
 
     /// Stops stage by stage; what is not settled when the grace is over stays in the channels.
@@ -376,6 +316,7 @@ impl Agent {
             error!(error = %chain(&cause), "the dead letters did not close cleanly");
         }
         drop(self.admin);
+        self.announcer.abort();
     }
 }
 

@@ -27,6 +27,7 @@ use crate::admin::Configuration;
 use crate::cli::{self, Draft};
 use crate::limits;
 use crate::running::{Parts, Running, Surroundings, Wiring};
+use crate::service::Service;
 use crate::status::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
 use crate::topology::{Kept, Topology};
 use apply::{Change, Mode, keeps};
@@ -97,6 +98,8 @@ pub(crate) struct Reloader {
     pub(crate) stopping: CancellationToken,
     /// Follows the channels.
     pub(crate) limits: limits::Followed,
+    /// Hears when one begins and ends.
+    pub(crate) service: Service,
 }
 
 /// How a change ended, before it is put in words.
@@ -133,7 +136,9 @@ impl Reloader {
         while let Some(Some(asked)) = stopping.run_until_cancelled(requests.recv()).await {
             let began = Instant::now();
             info!(by = asked.by, "reads the configuration again");
+            self.service.reloading().await;
             let ended = self.reload().await;
+            self.service.reloaded().await;
             let status = self.status(asked.by, began, ended);
             log(&status);
             reloads.ended(status.clone());

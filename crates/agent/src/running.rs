@@ -13,11 +13,12 @@ mod prepared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures::future::join_all;
 use peers::SenderBoard;
 use pipeline::{Channel, ChannelStatus, Guarantee, Routing};
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -184,6 +185,8 @@ pub(crate) struct GroupHandle {
     /// Whether that channel is open: the group begins then.
     opened: Opened,
     questions: mpsc::Sender<Question>,
+    /// The oldest question that it has not answered in time, and since when.
+    waits: Mutex<Option<(Instant, oneshot::Receiver<GroupView>)>>,
     tasks: Tasks,
 }
 
@@ -217,15 +220,36 @@ impl GroupHandle {
         if let Some(why) = self.opened.why_not() {
             return Answer::NotBegun(why);
         }
-        let (question, answer) = oneshot::channel();
-        if self.questions.send(question).await.is_err() {
-            return Answer::Ended;
+        let (question, mut answer) = oneshot::channel();
+        let asked = async {
+            self.questions.send(question).await.ok()?;
+            (&mut answer).await.ok()
+        };
+        match timeout(ANSWER_TIMEOUT, asked).await {
+            Ok(Some(view)) => Answer::View(Box::new(view)),
+            Ok(None) => Answer::Ended,
+            Err(_) => {
+                self.silent_since();
+                self.waits().get_or_insert((Instant::now(), answer));
+                Answer::Busy
+            }
         }
-        match timeout(ANSWER_TIMEOUT, answer).await {
-            Ok(Ok(view)) => Answer::View(Box::new(view)),
-            Ok(Err(_)) => Answer::Ended,
-            Err(_) => Answer::Busy,
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Option<(Instant, oneshot::Receiver<GroupView>)>> {
+        // It is replaced as a whole.
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Since when a question waits for its answer that was not answered in time.
+    pub(crate) fn silent_since(&self) -> Option<Instant> {
+        let mut waits = self.waits();
+        let (since, answer) = waits.as_mut()?;
+        if matches!(answer.try_recv(), Err(TryRecvError::Empty)) {
+            return Some(*since);
         }
+        *waits = None;
+        None
     }
 }
 

@@ -12,6 +12,7 @@ mod names;
 mod net;
 mod process;
 mod program;
+mod service;
 mod usage;
 mod watch;
 
@@ -30,6 +31,7 @@ pub use disk::RealDisk;
 pub use limits::{files_max, raise_file_limit};
 pub use names::RealNames;
 pub use net::RealNet;
+pub use service::{ServiceManager, Word};
 
 /// The real world. Blocking work runs on the threads of the tokio runtime that calls it, and what
 /// new events do not wait for on a second one, whose threads have a lower priority.

@@ -20,7 +20,7 @@ use crate::opening::NotOpen;
 use crate::reload::Reloads;
 use crate::running::Running;
 use crate::status::{Snapshot, Trouble};
-use crate::{scrape, status};
+use crate::{liveness, scrape, status};
 
 /// How long a comparison of the configuration with its file counts. What looks at an agent all the
 /// time asks once a minute.
@@ -142,6 +142,32 @@ impl Pages {
             })
         });
         unable.collect()
+    }
+
+    /// Whether every channel and source is open, so that the start is over.
+    pub(crate) fn is_open(&self) -> bool {
+        let parts = self.running.parts();
+        let mut channels = parts.channels.values();
+        channels.all(|handle| handle.boards.opened.is_open()) && self.health.all_open()
+    }
+
+    /// What has died or does not move, line by line.
+    pub(crate) async fn dead(&self, patience: Duration) -> Vec<String> {
+        liveness::dead(&self.running, &self.health, patience).await
+    }
+
+    /// The verdict in one line.
+    pub(crate) async fn verdict(&self) -> String {
+        self.snapshot().await.verdict.text
+    }
+
+    /// Whether a restart would help.
+    pub(super) async fn liveness(&self) -> Answer {
+        let dead = self.dead(liveness::PATIENCE).await;
+        if dead.is_empty() {
+            return page(StatusCode::OK, "alive\n".into());
+        }
+        page(StatusCode::SERVICE_UNAVAILABLE, dead.join("\n") + "\n")
     }
 
     /// What the agent is doing now.

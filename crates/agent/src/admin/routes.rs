@@ -106,7 +106,12 @@ const ADMIN: &[Route] = &[
         Page::Readiness,
         "200 while the agent does its work, 503 with the reason otherwise",
     ),
-    route("/livez", Access::Open, Page::Liveness, "200 while the process answers"),
+    route(
+        "/livez",
+        Access::Open,
+        Page::Liveness,
+        "200 while the agent's work moves, 503 with what has died or hangs: a restart helps",
+    ),
     route(
         "/status",
         Access::Token,
@@ -229,7 +234,7 @@ async fn unsecured(pages: &Arc<Pages>, of: Site, guard: &Guard, head: &Parts) ->
             typed(StatusCode::OK, format.content_type(), pages.metrics(format))
         }
         Page::Readiness => pages.readiness(),
-        Page::Liveness => page(StatusCode::OK, "alive\n".into()),
+        Page::Liveness => pages.liveness().await,
         Page::Status => pages.status().await,
         Page::Events => feed::answer(pages),
         Page::Configuration => pages.configuration().await,

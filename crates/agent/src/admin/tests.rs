@@ -266,3 +266,30 @@ async fn a_channel_that_is_not_open_is_named_and_every_page_answers() {
     opened.open_with(memory.status().events);
     assert!(bench.get("/readyz").await.starts_with("HTTP/1.1 200"));
 }
+
+async fn faulty() {
+    panic!("on purpose");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_has_panicked_is_dead_and_one_that_fails_is_not() {
+    let bench = bench();
+    let (files, store) =
+        (bench.health.add_source(&"f".into()), bench.health.add_sink(&"s".into(), true));
+    files.failed("its port is taken", Duration::from_secs(1));
+    store.failed("its store is away", Duration::from_secs(1));
+    assert!(bench.get("/livez").await.ends_with("\r\n\r\nalive\n"), "a restart would not help");
+    store.clone().watch(async {}).await;
+    assert!(bench.get("/livez").await.starts_with("HTTP/1.1 200"), "an end is no panic");
+    for part in [files, store] {
+        let task = tokio::spawn(part.watch(faulty()));
+        assert!(task.await.is_err_and(|error| error.is_panic()));
+    }
+    let answer = bench.get("/livez").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    for part in ["source `f`: ", "sink `s`: "] {
+        assert!(answer.contains(&format!("{part}its task has ended by a panic")), "{answer}");
+    }
+    let answer = bench.get("/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("ended by a panic"), "{answer}");
+}

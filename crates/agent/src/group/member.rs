@@ -184,9 +184,10 @@ pub(super) fn spawn(
     if let Some(hop) = next_hop.clone() {
         tasks.spawn(turning::watch(hop, shared.index, shared.events.clone(), end.clone()));
     }
+    let standing = shared.standing.clone();
     let (trouble, flushed) = (FailureLog::default(), false);
     let member = MemberTask { sink, seat, shared, batches, gauge, trouble, flushed };
-    tasks.spawn(member.run(stop, end));
+    tasks.spawn(standing.watch(member.run(stop, end)));
     Handle { name, queue, unacknowledged_bytes, proves, seat: view, next_hop }
 }
 

@@ -1,5 +1,7 @@
 //! Goal: what fails is shown for as long as it fails, and not longer. Method: time is an argument.
 
+use std::time::SystemTime;
+
 use super::*;
 
 const PAUSE: Duration = Duration::from_secs(3);

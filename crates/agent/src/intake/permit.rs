@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use pipeline::{Batch, BatchSize, ChannelError, IntakeError, Permit, PutTransaction};
+use tokio::time::Instant;
 
 use super::AgentIntake;
 use super::choice::Chosen;
@@ -42,6 +43,7 @@ impl AgentIntake {
 impl Reserved<'_> {
     async fn fill(self, batch: Batch) -> Result<(), IntakeError> {
         let Self { intake, room } = self;
+        let _step = intake.under_way.begin(Instant::now());
         let given = volume(&batch);
         let Parts { kept, rejected, required, optional } = intake.route(batch).await?;
         let optional = intake.begin_optional(optional);

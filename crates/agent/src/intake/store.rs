@@ -85,6 +85,7 @@ impl AgentIntake {
         batch: Batch,
         only: Option<&[usize]>,
     ) -> Result<(), IntakeError> {
+        let _step = self.under_way.begin(Instant::now());
         let given = volume(&batch);
         let Parts { kept, rejected, required, optional } = self.route(batch).await?;
         let free = if only.is_none() && kept > 0 { self.route.order() } else { None };

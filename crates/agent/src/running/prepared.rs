@@ -1,6 +1,6 @@
 //! Groups and sources on their way from what was built to handles.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use metrics::Metrics;
 use pipeline::{Env, Source, SourceError};
@@ -107,15 +107,17 @@ impl Prepared {
     ) -> (Arc<str>, SourceHandle) {
         let Self { name, handle, source, runner } = self;
         let stop = handle.tasks.stop.clone();
-        handle.tasks.spawn(handle.intake.clone().agree_on_committed(stop.clone()));
-        handle.tasks.spawn(async move {
+        let standing = handle.standing.clone();
+        let agreeing = handle.intake.clone().agree_on_committed(stop.clone());
+        handle.tasks.spawn(standing.clone().watch(agreeing));
+        handle.tasks.spawn(standing.watch(async move {
             if let Some(before) = before
                 && stop.run_until_cancelled(before.wait()).await.is_none()
             {
                 return;
             }
             runner.run(source, stop, is_open).await;
-        });
+        }));
         (name, handle)
     }
 }
@@ -142,6 +144,7 @@ impl Running {
             passed: passed.clone(),
             opened: channel.boards.opened.clone(),
             questions,
+            waits: Mutex::default(),
             tasks: Tasks::default(),
         };
         let group = GroupParts {

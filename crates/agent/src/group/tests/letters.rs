@@ -113,5 +113,6 @@ async fn full_dead_letters_hold_up_their_own_batches_and_no_others() {
         sleep(Duration::from_millis(5)).await;
     }
     assert!(bench.channel.status().events > 0, "what found no room among the letters stays");
+    assert!(bench.dead_letters.wait_for_room(), "what waits behind it is not taken for dead");
     bench.group.abort();
 }

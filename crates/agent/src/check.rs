@@ -1,0 +1,94 @@
+//! What a plan promises, found by building it without any I/O.
+
+use std::collections::BTreeMap;
+
+use config::{ConfigErrors, Plan};
+use metrics::Metrics;
+use peers::discovery::Discovery;
+use pipeline::{Catalogue, Env, Guarantee, Routing};
+
+use crate::group::NamedSink;
+use crate::topology::{BuiltGroup, Topology};
+
+/// The weakest promise on the way out of one sink, for `check`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promise {
+    /// Name of the sink.
+    pub sink: String,
+    /// Name of the channel that it takes from.
+    pub channel: String,
+    /// Kind of that channel.
+    pub channel_kind: String,
+    /// What that channel promises.
+    pub channel_guarantee: Guarantee,
+    /// What the sink promises.
+    pub guarantee: Guarantee,
+}
+
+/// What a plan that is right promises.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Of each sink.
+    pub promises: Vec<Promise>,
+    /// What each source promises, by its name.
+    pub sources: BTreeMap<String, Guarantee>,
+    /// How each source's batches are sent into datasets, by its name: the same on all collectors of
+    /// a group. Without those that hand on to other agents.
+    pub routings: Vec<(String, Routing)>,
+    /// What each discovered sink looks up, by its name.
+    pub discoveries: Vec<(String, Discovery)>,
+    /// What may be meant so, and does not suit the disk.
+    pub warnings: Vec<String>,
+}
+
+/// Builds everything that `plan` names, without any I/O, and says what it promises. Of the disk
+/// only its size and free space are asked.
+///
+/// # Errors
+/// Every setting that is wrong.
+pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, ConfigErrors> {
+    let topology = Topology::build(plan, catalogue, env, &Metrics::default())?;
+    let kind = |name: &str| {
+        let channel = plan.channels.iter().find(|channel| channel.component.name == name);
+        channel.map(|channel| channel.component.kind.clone()).unwrap_or_default()
+    };
+    let (mut promises, mut discoveries) = (Vec::new(), Vec::new());
+    // A group of a channel that does not exist is among the problems of the graph.
+    let is_known = |group: &&BuiltGroup| {
+        plan.channels.iter().any(|channel| channel.component.name == *group.channel)
+    };
+    for group in topology.groups.iter().filter(is_known) {
+        for (name, named) in named_sinks(plan, group) {
+            promises.push(Promise {
+                sink: name.clone(),
+                channel: group.channel.clone(),
+                channel_kind: kind(&group.channel),
+                channel_guarantee: topology.channel(&group.channel).guarantee(),
+                guarantee: named.sink.guarantee(),
+            });
+            if let Some(seat) = named.seat() {
+                discoveries.push((name, seat.board().discovery().clone()));
+            }
+        }
+    }
+    let routings = topology.sources.iter().filter_map(|source| {
+        let routing = source.routing.as_ref()?;
+        Some((source.name.to_string(), routing.clone()))
+    });
+    let warnings = topology.channels.iter().flat_map(|built| built.channel.warnings()).collect();
+    let sources = topology.sources.iter();
+    let sources = sources.map(|built| (built.name.to_string(), built.source.guarantee())).collect();
+    Ok(Checked { promises, sources, routings: routings.collect(), discoveries, warnings })
+}
+
+/// The sinks of a group by their names in the configuration: of a discovered one, its first seat.
+fn named_sinks<'a>(
+    plan: &Plan,
+    group: &'a BuiltGroup,
+) -> impl Iterator<Item = (String, &'a NamedSink)> {
+    let planned = plan.groups.iter().find(|planned| *planned.name == *group.name);
+    let names = planned.map_or(&[][..], |planned| &planned.sinks).iter();
+    let is_first = |named: &&NamedSink| named.seat().is_none_or(|seat| seat.index() == 0);
+    let names: Vec<String> = names.map(|sink| sink.name.clone()).collect();
+    names.into_iter().zip(group.sinks.iter().filter(is_first))
+}

@@ -1,0 +1,117 @@
+//! What is known of one source or sink, without lock and clock.
+
+use std::time::SystemTime;
+
+use tokio::time::{Duration, Instant};
+
+use crate::bulletin::cut;
+
+/// Bytes of an error that are kept: a server may answer with a page.
+const ERROR_MAX: usize = 4_096;
+
+/// A sink that has been open for so long works, also if it had nothing to store meanwhile.
+const STEADY: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// There is no such member now: its place is free.
+    Absent,
+    Starting,
+    Open(Instant),
+    Failed,
+    /// It has nothing more to do, or was stopped.
+    Ended,
+    /// Its task has ended by a panic: nothing begins it again.
+    Died(Instant),
+}
+
+#[derive(Debug, Clone)]
+struct Failing {
+    began: Instant,
+    began_at: SystemTime,
+    error: String,
+    next_try: Instant,
+    /// It has failed at being opened, and at nothing else.
+    at_opening: bool,
+}
+
+/// What is known of one component.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) phase: Phase,
+    failing: Option<Failing>,
+}
+
+/// A component as it is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum View {
+    Absent,
+    Starting,
+    Works,
+    Ended,
+    Died { lasts: Duration },
+    Failing { since: SystemTime, lasts: Duration, error: String, next_try: Option<Duration> },
+}
+
+impl State {
+    pub(super) fn new(phase: Phase) -> Self {
+        Self { phase, failing: None }
+    }
+
+    /// It is open; answers how long it had been failing, if that is over now.
+    pub(super) fn opened(&mut self, now: Instant, works: bool) -> Option<Duration> {
+        self.phase = Phase::Open(now);
+        let is_over = works || self.failing.as_ref().is_some_and(|failing| failing.at_opening);
+        if is_over { self.worked(now) } else { None }
+    }
+
+    /// It has done its work; answers how long it had been failing.
+    pub(super) fn worked(&mut self, now: Instant) -> Option<Duration> {
+        self.failing.take().map(|failing| now - failing.began)
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        (now, at): (Instant, SystemTime),
+        error: &str,
+        pause: Duration,
+    ) {
+        self.forget_old(now);
+        let was_open = matches!(self.phase, Phase::Open(_));
+        let (began, began_at, at_opening) = match self.failing.take() {
+            Some(before) => (before.began, before.began_at, before.at_opening && !was_open),
+            None => (now, at, !was_open),
+        };
+        // It is shown line by line.
+        let error = cut(error, ERROR_MAX).replace(char::is_control, " ");
+        self.failing = Some(Failing { began, began_at, error, next_try: now + pause, at_opening });
+        self.phase = Phase::Failed;
+    }
+
+    /// A failure does not count any more that is followed by a long time without one.
+    fn forget_old(&mut self, now: Instant) {
+        if let Phase::Open(since) = self.phase
+            && now - since >= STEADY
+        {
+            self.failing = None;
+        }
+    }
+
+    pub(super) fn view(&mut self, now: Instant) -> View {
+        self.forget_old(now);
+        match (&self.failing, self.phase) {
+            (_, Phase::Absent) => View::Absent,
+            (_, Phase::Ended) => View::Ended,
+            (_, Phase::Died(at)) => View::Died { lasts: now - at },
+            (Some(failing), phase) => View::Failing {
+                since: failing.began_at,
+                lasts: now - failing.began,
+                error: failing.error.clone(),
+                next_try: (phase == Phase::Failed)
+                    .then(|| failing.next_try.saturating_duration_since(now)),
+            },
+            (None, Phase::Open(_)) => View::Works,
+            (None, Phase::Starting | Phase::Failed) => View::Starting,
+        }
+    }
+}

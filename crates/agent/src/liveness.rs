@@ -1,0 +1,56 @@
+//! Whether the work of an agent moves: what `/livez` says, and what the watchdog of a service
+//! manager is fed by.
+//!
+//! ```text
+//!   a task of a source, sink or group ended by a panic ──┐
+//!   a group answers no question ─────────────────────────┼─► dead: a restart is what helps
+//!   a source's batch is with its intake, and none moves ─┘
+//! ```
+//!
+//! What waits for a neighbour or for room is alive: a sink that cannot reach its store, a channel
+//! that is full or not open. A restart would not help there.
+
+use futures::future::join_all;
+use tokio::time::{Duration, Instant};
+
+use crate::health::Health;
+use crate::running::{Answer, Parts, Running};
+
+/// How long work may stand still where no service manager says how long it waits: a disk that is
+/// slow takes seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What has died, or has not moved for `patience`, line by line; nothing: the agent is alive.
+pub(crate) async fn dead(running: &Running, health: &Health, patience: Duration) -> Vec<String> {
+    let parts = running.parts();
+    let mut lines = health.deaths();
+    lines.extend(groups(&parts, patience).await);
+    let now = Instant::now();
+    for (name, handle) in parts.sources.iter().filter(|(_, handle)| !handle.is_stopped()) {
+        let still = handle.intake.still_since().map(|since| now.saturating_duration_since(since));
+        if let Some(still) = still.filter(|still| *still >= patience) {
+            lines.push(format!(
+                "source `{name}` has handed over a batch, and none has been stored or refused for \
+                 {} s",
+                still.as_secs()
+            ));
+        }
+    }
+    lines
+}
+
+async fn groups(parts: &Parts, patience: Duration) -> Vec<String> {
+    let running = parts.groups.iter().filter(|(_, handle)| !handle.is_stopped());
+    let asked = running.map(async |(name, handle)| match handle.ask().await {
+        Answer::View(_) | Answer::NotBegun(_) => None,
+        // It may have been stopped meanwhile.
+        Answer::Ended if handle.is_stopped() => None,
+        Answer::Ended => Some(format!("group `{name}`: its task has ended; restart the agent")),
+        Answer::Busy => {
+            let silent = handle.silent_since()?.elapsed();
+            let seconds = silent.as_secs();
+            (silent >= patience).then(|| format!("group `{name}` does not answer for {seconds} s"))
+        }
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}

@@ -1,0 +1,150 @@
+//! What an agent says to the service manager that has started it, systemd: when it is ready,
+//! reloads and stops, its verdict in a line, and that its work moves.
+//!
+//! ```text
+//!   channels and sources open ─► READY      a reload ─► RELOADING … READY      stop ─► STOPPING
+//!   a quarter of the watchdog's time ─► liveness ── nothing is dead ─► WATCHDOG
+//!                                           └────── something is ────► not fed; logged
+//! ```
+//!
+//! The watchdog is fed by what was found to move, not by a timer alone; and by a thread for
+//! blocking work, so that an agent in which these hang is not alive either.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ::env::{ServiceManager, Word};
+use pipeline::Env;
+use tokio::time::{Duration, Instant, sleep};
+use tracing::{error, warn};
+
+use crate::admin::Pages;
+use crate::status::words::printable;
+
+/// How often it is looked whether the agent is ready.
+const STARTING: Duration = Duration::from_millis(100);
+
+/// How often the verdict is looked at, at most.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Bytes of a verdict that are sent: a datagram is limited, and it is shown in one line.
+const STATUS_MAX: usize = 500;
+
+/// The service manager of this process, if it has one. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Service(Option<Arc<Inner>>);
+
+struct Inner {
+    manager: ServiceManager,
+    env: Env,
+    /// It was said that the agent is ready.
+    is_ready: AtomicBool,
+    /// It was logged that nothing can be said.
+    is_silent: AtomicBool,
+}
+
+impl Inner {
+    /// Off the reactor: the manager may be slow to read.
+    async fn say(self: &Arc<Self>, words: Vec<Word>) {
+        let this = self.clone();
+        let said = self.env.offload(move || this.manager.say(&words)).await;
+        if let Err(error) = said
+            && !self.is_silent.swap(true, Ordering::Relaxed)
+        {
+            warn!(%error, "the service manager that NOTIFY_SOCKET names cannot be reached");
+        }
+    }
+}
+
+impl Service {
+    /// Of this process.
+    pub(crate) fn of_process(env: &Env) -> Self {
+        let (is_ready, is_silent) = (AtomicBool::new(false), AtomicBool::new(false));
+        let inner = |manager| Inner { manager, env: env.clone(), is_ready, is_silent };
+        Self(ServiceManager::of_process().map(|manager| Arc::new(inner(manager))))
+    }
+
+    async fn say(&self, words: Vec<Word>) {
+        if let Some(inner) = &self.0 {
+            inner.say(words).await;
+        }
+    }
+
+    /// The start has begun; large channels take a while to be read.
+    pub(crate) async fn starting(&self) {
+        self.say(vec![Word::Status("opening the channels".to_owned())]).await;
+    }
+
+    /// The stop begins.
+    pub(crate) async fn stopping(&self) {
+        self.say(vec![Word::Stopping, Word::Status("stopping".to_owned())]).await;
+    }
+
+    /// A reload begins. Before the agent is ready the manager expects its first word alone.
+    pub(crate) async fn reloading(&self) {
+        if self.is_ready() {
+            self.say(vec![Word::Reloading]).await;
+        }
+    }
+
+    /// It is over, whatever became of it.
+    pub(crate) async fn reloaded(&self) {
+        if self.is_ready() {
+            self.say(vec![Word::Ready]).await;
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.as_ref().is_some_and(|inner| inner.is_ready.load(Ordering::Relaxed))
+    }
+
+    /// Says how the agent does, until it is dropped.
+    pub(crate) async fn announce(self, pages: Arc<Pages>) {
+        let Some(inner) = &self.0 else { return };
+        let watchdog = inner.manager.watchdog();
+        let pause = watchdog.map_or(LOOK, |watchdog| LOOK.min(watchdog / 4));
+        let (mut shown, mut was_dead, mut looked) = (String::new(), false, None::<Instant>);
+        loop {
+            let is_ready = pages.is_open();
+            if !inner.is_ready.load(Ordering::Relaxed) && is_ready {
+                // Before the word itself: a reload that begins now says its own.
+                inner.is_ready.store(true, Ordering::Relaxed);
+                inner.say(vec![Word::Ready]).await;
+            }
+            if looked.is_none_or(|looked| looked.elapsed() >= pause) {
+                looked = Some(Instant::now());
+                let dead = match watchdog {
+                    Some(watchdog) => pages.dead(watchdog / 2).await,
+                    None => Vec::new(),
+                };
+                let mut words = Vec::new();
+                if dead.is_empty() {
+                    words.extend(watchdog.map(|_| Word::Watchdog));
+                } else if !was_dead {
+                    let dead = dead.join("; ");
+                    error!(dead, "the watchdog of the service manager is not fed any more");
+                }
+                was_dead = !dead.is_empty();
+                let verdict = match dead.first() {
+                    Some(dead) => format!("dead: {dead}"),
+                    None => pages.verdict().await,
+                };
+                if verdict != shown {
+                    words.push(Word::Status(one_line(&verdict)));
+                    shown = verdict;
+                }
+                if !words.is_empty() {
+                    inner.say(words).await;
+                }
+            }
+            let is_starting = !inner.is_ready.load(Ordering::Relaxed);
+            sleep(if is_starting { STARTING.min(pause) } else { pause }).await;
+        }
+    }
+}
+
+/// What is shown in one line, without what a terminal would obey.
+fn one_line(text: &str) -> String {
+    let end = text.floor_char_boundary(STATUS_MAX);
+    printable(&text[..end])
+}

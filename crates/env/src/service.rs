@@ -1,0 +1,64 @@
+//! The service manager that has started this process, systemd: what it is sent, and how often it
+//! wants to hear that the process does its work.
+
+use std::io;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// Something to say to the service manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// The start or the reload is over.
+    Ready,
+    /// A reload begins.
+    Reloading,
+    /// The process begins to stop.
+    Stopping,
+    /// What it is doing, in one line.
+    Status(String),
+    /// It does its work.
+    Watchdog,
+}
+
+/// The service manager that waits for words of this process.
+#[derive(Debug, Clone)]
+pub struct ServiceManager {
+    watchdog: Option<Duration>,
+}
+
+impl ServiceManager {
+    /// The one that `NOTIFY_SOCKET` names; `None` without one.
+    pub fn of_process() -> Option<Self> {
+        std::env::var_os("NOTIFY_SOCKET")?;
+        Some(Self { watchdog: sd_notify::watchdog_enabled().filter(|it| !it.is_zero()) })
+    }
+
+    /// The longest time between two [`Word::Watchdog`] after which it ends the process; `None`: it
+    /// does not watch.
+    pub fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    /// Says these words at once, in one datagram. Blocks while the manager reads nothing.
+    ///
+    /// # Errors
+    /// Its socket is not there, or refuses.
+    pub fn say(&self, words: &[Word]) -> io::Result<()> {
+        let mut states = Vec::with_capacity(words.len() + 1);
+        for word in words {
+            states.push(match word {
+                Word::Ready => NotifyState::Ready,
+                Word::Reloading => NotifyState::Reloading,
+                Word::Stopping => NotifyState::Stopping,
+                Word::Status(text) => NotifyState::Status(text),
+                Word::Watchdog => NotifyState::Watchdog,
+            });
+            if *word == Word::Reloading {
+                // It tells this reload from an earlier one by that (`Type=notify-reload`).
+                states.push(NotifyState::monotonic_usec_now()?);
+            }
+        }
+        sd_notify::notify(&states)
+    }
+}
