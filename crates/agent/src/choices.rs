@@ -74,6 +74,7 @@ mod tests {
             }
             "syslog" => "listen = [\"udp://127.0.0.1:5140\"]",
             "exec" => "command = [\"true\"]",
+            "http_poll" | "http_stream" => "url = \"http://127.0.0.1:1/\"",
             "kafka" => "brokers = [\"127.0.0.1:9092\"]\ntopics = [\"a\"]\ngroup = \"g\"",
             "mqtt" => "filters = [\"a/#\"]\nbroker = { address = \"127.0.0.1:1883\" }",
             "tail_dir" => "paths = [\"/var/log/*.log\"]",

@@ -11,6 +11,7 @@ const HEAVY: [&str; 13] = [
     "aqueduct-ledger",
     "aqueduct-components-expr",
     "aqueduct-components-hdfs",
+    "aqueduct-components-http-stream",
     "aqueduct-components-kafka",
     "aqueduct-components-mqtt",
     "aqueduct-components-parquet",

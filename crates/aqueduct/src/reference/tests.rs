@@ -8,6 +8,8 @@ use super::*;
 const FAR: &[Elsewhere] = &[
     Elsewhere { role: "condition", kind: "cel", programs: "aqueduct-collector or aqueduct" },
     Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector or aqueduct" },
+    Elsewhere { role: "source", kind: "http_poll", programs: "aqueduct-collector or aqueduct" },
+    Elsewhere { role: "source", kind: "http_stream", programs: "aqueduct-collector or aqueduct" },
     Elsewhere { role: "source", kind: "kafka", programs: "aqueduct-collector or aqueduct" },
     Elsewhere { role: "sink", kind: "kafka", programs: "aqueduct-collector or aqueduct" },
     Elsewhere { role: "source", kind: "mqtt", programs: "aqueduct-collector or aqueduct" },
