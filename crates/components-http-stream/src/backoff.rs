@@ -146,7 +146,10 @@ impl Backoff {
         let times = *before;
         *before = before.saturating_add(1);
         let doubled = |row: &Doubling| {
-            row.first.0.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(row.limit.0)
+            row.first
+                .0
+                .saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX))
+                .min(row.limit.0)
         };
         let pause = match trouble {
             Trouble::Network => {

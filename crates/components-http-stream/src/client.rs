@@ -118,7 +118,8 @@ impl Client {
         }
         let coding = response.headers().get(CONTENT_ENCODING).filter(|it| *it != "identity");
         if let Some(coding) = coding {
-            let problem = format!("the server compresses ({coding:?}) although it was not asked to");
+            let problem =
+                format!("the server compresses ({coding:?}) although it was not asked to");
             return Err(HttpError::Unexpected { url, problem });
         }
         Ok(response)
@@ -204,7 +205,8 @@ async fn answer(
     url: &Arc<str>,
     limit: Duration,
 ) -> Result<Response<Incoming>, HttpError> {
-    let network = |problem: String, source| HttpError::Network { url: url.clone(), problem, source };
+    let network =
+        |problem: String, source| HttpError::Network { url: url.clone(), problem, source };
     match timeout(limit, sender.request(request)).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => Err(network("no answer".into(), Some(error.into()))),
@@ -233,7 +235,8 @@ async fn whole(
     bytes_max: usize,
     limit: Duration,
 ) -> Result<Bytes, HttpError> {
-    let network = |problem: String, source| HttpError::Network { url: url.clone(), problem, source };
+    let network =
+        |problem: String, source| HttpError::Network { url: url.clone(), problem, source };
     match timeout(limit, Limited::new(body, bytes_max).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
@@ -341,7 +344,8 @@ mod tests {
 
     #[test]
     fn a_parameter_is_encoded_and_replaces_one_of_its_name() {
-        let with = |url: &str| with_parameter(&url.parse().unwrap(), "since", "a&b=1 é").to_string();
+        let with =
+            |url: &str| with_parameter(&url.parse().unwrap(), "since", "a&b=1 é").to_string();
         assert_eq!(with("http://h:1/p"), "http://h:1/p?since=a%26b%3D1+%C3%A9");
         let expected = "https://h/p?x=1&y=%2F&since=a%26b%3D1+%C3%A9";
         assert_eq!(with("https://h/p?x=1&since=old&y=/"), expected);

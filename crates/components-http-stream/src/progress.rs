@@ -122,7 +122,8 @@ impl Recent {
     /// What was stored, in another ring than it was written from.
     fn load(&mut self, mut pages: Vec<(u64, Vec<u64>)>) {
         pages.sort_unstable();
-        let Some((first, last)) = pages.last().map(|(first, digests)| (*first, digests.len())) else {
+        let Some((first, last)) = pages.last().map(|(first, digests)| (*first, digests.len()))
+        else {
             return;
         };
         // Behind all that is stored, on a page of its own: an old one cannot be taken for newer.

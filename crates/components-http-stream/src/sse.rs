@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn an_id_counts_when_its_event_is_whole() {
-        let (mut sse, mut buffer) = (Sse::new(100), BytesMut::from("id: 1\ndata: a\n\nid: 2\ndata"));
+        let (mut sse, mut buffer) =
+            (Sse::new(100), BytesMut::from("id: 1\ndata: a\n\nid: 2\ndata"));
         assert!(sse.next(&mut buffer).is_some() && sse.next(&mut buffer).is_none());
         assert_eq!(sse.last_id(), Some("1"));
         assert!(sse.is_within_event(&buffer));

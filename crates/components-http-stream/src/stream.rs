@@ -126,7 +126,11 @@ impl Connection {
 }
 
 /// The next bytes, within the time for them.
-async fn read(connection: &mut Connection, limit: Duration, url: &Arc<str>) -> Result<Bytes, HttpError> {
+async fn read(
+    connection: &mut Connection,
+    limit: Duration,
+    url: &Arc<str>,
+) -> Result<Bytes, HttpError> {
     let lost = |problem: String, source| HttpError::Network { url: url.clone(), problem, source };
     loop {
         match timeout_at(connection.heard + limit, connection.body.frame()).await {

@@ -62,9 +62,8 @@ impl Token {
     /// A setting is wrong.
     pub(super) fn new(oauth: OAuth, cx: &BuildContext) -> Result<Self, BuildError> {
         let uri = token_url(&oauth.url)?;
-        let encoded = |text: &str| -> String {
-            form_urlencoded::byte_serialize(text.as_bytes()).collect()
-        };
+        let encoded =
+            |text: &str| -> String { form_urlencoded::byte_serialize(text.as_bytes()).collect() };
         let user = encoded(&oauth.client_id);
         let pair = STANDARD.encode(format!("{user}:{}", encoded(oauth.client_secret.expose())));
         let credentials = hidden("access.oauth.client_secret", &format!("Basic {pair}"))?;
@@ -138,7 +137,8 @@ impl Token {
         };
         let life = token.get("expires_in").and_then(|it| it.as_u64()).map(Duration::from_secs);
         // A token that lives shorter than that is used all the same, for half of its life.
-        let life = life.map_or(LIFE, |life| life.saturating_sub(EARLY).max(life / 2).min(LIFE * 24));
+        let life =
+            life.map_or(LIFE, |life| life.saturating_sub(EARLY).max(life / 2).min(LIFE * 24));
         Ok((value, life))
     }
 }

@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn each_element_is_an_event_as_it_was_written() {
-        let body = "{\"data\":[{\"n\": 1.10,\n \"t\": \"a\\\" \\\\\",\r\n\t\"u\": \" x \"}, 7, \"\"]}";
+        let body =
+            "{\"data\":[{\"n\": 1.10,\n \"t\": \"a\\\" \\\\\",\r\n\t\"u\": \" x \"}, 7, \"\"]}";
         let expected = ["{\"n\":1.10,\"t\":\"a\\\" \\\\\",\"u\":\" x \"}", "7", "\"\""];
         assert_eq!(events(body, "/data").unwrap(), expected);
         assert_eq!(events("[]", "").unwrap().len(), 0);
@@ -187,8 +188,14 @@ mod tests {
     fn the_next_page_is_where_the_header_or_the_body_says() {
         let by_link = options("", None, None);
         for (header, expected) in [
-            ("<https://h/list?page=2>; rel=\"next\", <https://h/list?page=9>; rel=\"last\"", Some("2")),
-            ("<https://h/list?page=0>; rel=prev, </list?page=2>; title=x; rel=\"last next\"", Some("2")),
+            (
+                "<https://h/list?page=2>; rel=\"next\", <https://h/list?page=9>; rel=\"last\"",
+                Some("2"),
+            ),
+            (
+                "<https://h/list?page=0>; rel=prev, </list?page=2>; title=x; rel=\"last next\"",
+                Some("2"),
+            ),
             ("<https://h/list?page=9>; rel=last", None),
             ("nonsense", None),
         ] {

@@ -157,7 +157,10 @@ impl Config {
             return invalid("id", "a line of text has no JSON in it: set `format = \"ndjson\"`");
         }
         if format == Format::Lines && cursor.is_some() {
-            return invalid("cursor", "a line of text has no JSON in it: set `format = \"ndjson\"`");
+            return invalid(
+                "cursor",
+                "a line of text has no JSON in it: set `format = \"ndjson\"`",
+            );
         }
         self.backoff.check()?;
         let resume = match self.resume.take().filter(|name| !name.is_empty()) {

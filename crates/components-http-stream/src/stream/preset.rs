@@ -48,12 +48,9 @@ impl Preset {
                 id: Some("/meta/id"),
             },
             // A heartbeat each 15 s. An edited status keeps its id, so none is looked at.
-            Self::Mastodon => Filled {
-                url: None,
-                format: Some(Format::Sse),
-                idle_timeout: seconds(40),
-                id: None,
-            },
+            Self::Mastodon => {
+                Filled { url: None, format: Some(Format::Sse), idle_timeout: seconds(40), id: None }
+            }
         }
     }
 }
