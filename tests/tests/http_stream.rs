@@ -275,7 +275,11 @@ fn stored_soon(dir: &Path, lines: usize) -> BTreeMap<String, usize> {
 fn a_token_is_fetched_kept_and_fetched_again_and_rules_are_set() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
-    let server = Server::new(Manner { token: Some("none".into()), ..Manner::default() });
+    let server = Server::new(Manner {
+        token: Some("none".into()),
+        keep_alive: Some(Duration::from_millis(300)),
+        ..Manner::default()
+    });
     server.set_rules(&[("old", ""), ("cat", "cats"), ("dog", "other")]);
     let address = server.address;
     let settings = format!(
@@ -302,11 +306,13 @@ client_secret = "s:s"
     assert_eq!(form, "grant_type=client_credentials");
     let basic = asked.iter().find_map(|it| it.header("authorization")?.strip_prefix("Basic "));
     assert_eq!(basic, Some("YStiOnMlM0Fz"), "`a+b:s%3As`");
-    // The server forgets the token; the connection ends.
+    // The server forgets the token; a connection ends that has worked.
+    thread::sleep(Duration::from_millis(1500));
     server.set(|manner| manner.token = Some("another".into()));
     server.end_streams();
     wait::until("another stream", LIMIT, || (server.streams() == 2).then_some(()));
     assert_eq!(tokens(), 2, "it is fetched again");
+    assert!(agent.output().contains("connecting again"), "it is no failure of the source");
     assert!(!agent.output().contains("s:s"), "secrets are not shown");
     agent.stop(LIMIT);
 }
@@ -345,7 +351,11 @@ fn a_full_channel_keeps_the_stream_from_being_read_and_nothing_is_lost() {
     const EVENTS: usize = 12_000;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
-    let server = Server::new(Manner { is_sse: true, ..Manner::default() });
+    let server = Server::new(Manner {
+        is_sse: true,
+        keep_alive: Some(Duration::from_millis(200)),
+        ..Manner::default()
+    });
     let at = dir.display();
     let text = format!(
         r#"

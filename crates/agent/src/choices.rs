@@ -107,7 +107,10 @@ mod tests {
         }
         refused.sort_unstable();
         taken.sort_unstable();
-        assert_eq!(refused, ["grpc", "kafka", "sequence", "spool_dir", "tail_dir"]);
+        assert_eq!(
+            refused,
+            ["grpc", "http_poll", "http_stream", "kafka", "sequence", "spool_dir", "tail_dir"]
+        );
         let others =
             ["avro", "exec", "http", "mqtt", "netcat", "netcat_udp", "stress", "syslog", "thrift"];
         assert_eq!(taken, others);

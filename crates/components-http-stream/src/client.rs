@@ -283,7 +283,9 @@ pub(crate) fn shown_url(uri: &Uri) -> Arc<str> {
 /// It is none that can be asked.
 pub(crate) fn url_of(setting: &str, text: &str) -> Result<Uri, BuildError> {
     let invalid = |problem: String| BuildError::invalid(setting, problem);
-    let uri: Uri = text.parse().map_err(|error| invalid(format!("{error}")))?;
+    let uri: Uri = text
+        .parse()
+        .map_err(|error| invalid(format!("{error}; write for example `http://host:80/path`")))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(invalid("it has to begin with `http://` or `https://`".into()));
     }

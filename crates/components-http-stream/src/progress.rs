@@ -129,9 +129,12 @@ impl Recent {
         // Behind all that is stored, on a page of its own: an old one cannot be taken for newer.
         self.next = (first + last as u64).next_multiple_of(PAGE as u64);
         let keep = (self.pages.len().saturating_sub(1)) * PAGE;
-        let all: Vec<u64> = pages.into_iter().flat_map(|(_, digests)| digests).collect();
-        for digest in &all[all.len().saturating_sub(keep)..] {
-            self.add(*digest);
+        // A page that was not written over yet repeats, in an older order, what newer ones hold.
+        let mut seen = HashSet::new();
+        let all = pages.into_iter().rev().flat_map(|(_, digests)| digests.into_iter().rev());
+        let last: Vec<u64> = all.filter(|digest| seen.insert(*digest)).take(keep).collect();
+        for digest in last.into_iter().rev() {
+            self.add(digest);
         }
     }
 }
@@ -235,4 +238,113 @@ pub(crate) fn digest(kind: Option<&str>, id: &str) -> u64 {
     digest.update(&[0xff]);
     digest.update(id.as_bytes());
     digest.digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Known = Vec<(Bytes, Bytes)>;
+
+    fn load(ids: usize, known: &[Known]) -> Progress {
+        Progress::load("in".into(), "http://h/s", ids, known)
+    }
+
+    /// A channel stores the positions of a put.
+    fn store(channel: &mut Known, positions: &[SourcePosition]) {
+        for position in positions {
+            assert!(position.value.as_ref().is_some_and(|value| value.len() <= 4 << 10));
+            channel.retain(|(key, _)| *key != position.key);
+            channel.push((position.key.clone(), position.value.clone().unwrap()));
+        }
+    }
+
+    #[test]
+    fn the_last_ids_are_known_again_after_any_number_of_restarts() {
+        let ids = 1200;
+        let (mut channel, mut progress, mut next) = (Known::new(), load(ids, &[vec![]]), 0_u64);
+        for (events, restarts) in
+            [(3, true), (1100, false), (700, true), (1, true), (1, true), (499, true), (2600, true)]
+        {
+            for _ in 0..events {
+                assert!(progress.recent.add(next), "{next} is new");
+                next += 1;
+                if next.is_multiple_of(100) {
+                    store(&mut channel, &progress.next_put());
+                }
+            }
+            store(&mut channel, &progress.next_put());
+            if restarts {
+                progress = load(ids, std::slice::from_ref(&channel));
+            }
+            for known in next.saturating_sub(ids as u64)..next {
+                assert!(!progress.recent.add(known), "{known} of {next} is known");
+            }
+            assert!(progress.recent.known.len() <= ids + 2 * PAGE, "there is a limit");
+        }
+        assert!(progress.recent.add(0), "the first ones are forgotten");
+        assert!(load(0, &[channel]).recent.add(next - 1), "none is asked for");
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(20))]
+        /// A server that sends the last 1,500 events again, and an agent that is killed in between.
+        #[test]
+        fn what_a_server_repeats_is_known_whenever_the_agent_is_started(
+            turns in proptest::collection::vec((0..60_u64, 0..2500_usize, proptest::bool::ANY), 200),
+        ) {
+            let (mut channel, mut progress) = (Known::new(), load(2000, &[vec![]]));
+            let (mut end, mut taken) = (0, 0);
+            for (appended, sent, is_killed) in turns {
+                end += appended;
+                for event in (end.max(1500) - 1500..end).take(sent) {
+                    proptest::prop_assert_eq!(progress.recent.add(event), event >= taken);
+                    taken = taken.max(event + 1);
+                }
+                store(&mut channel, &progress.next_put());
+                if is_killed {
+                    progress = load(2000, std::slice::from_ref(&channel));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_channel_that_lacks_most_says_where_to_go_on() {
+        let [mut one, mut other] = [Known::new(), Known::new()];
+        let mut progress = load(0, &[]);
+        for put in 1..=3 {
+            progress.standing.cursor = Some(format!("at {put}"));
+            let positions = progress.next_put();
+            assert!(Progress::lacks(&one, progress.key(), put));
+            store(&mut one, &positions);
+            assert!(!Progress::lacks(&one, progress.key(), put));
+            let cursor = |known: &[Known]| load(0, known).standing.cursor;
+            let both = cursor(&[one.clone(), other.clone()]);
+            match put {
+                // Of the first put nothing can be asked for but all.
+                1 => assert_eq!(both, None),
+                _ => assert_eq!(both.as_deref(), Some(&*format!("at {}", put - 1))),
+            }
+            store(&mut other, &positions);
+            let both = cursor(&[one.clone(), other.clone()]);
+            assert_eq!(both.as_deref(), Some(&*format!("at {put}")));
+        }
+        // A channel that is new begins where the others stand.
+        assert_eq!(load(0, &[one, Known::new()]).standing, progress.standing);
+    }
+
+    #[test]
+    fn a_position_is_read_as_it_is_written() {
+        let standing = Standing {
+            puts: 7,
+            cursor: Some("x".repeat(CURSOR_BYTES_MAX)),
+            etag: Some("e".repeat(VALIDATOR_BYTES_MAX)),
+            modified: None,
+        };
+        assert!(standing.encode().len() <= 4 << 10);
+        assert_eq!(Standing::decode(&standing.encode()), Some(standing));
+        assert_eq!(Standing::decode(b"other"), None);
+        assert_ne!(digest(Some("delete"), "1"), digest(None, "1"));
+    }
 }

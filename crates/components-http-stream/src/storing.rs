@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::progress::Progress;
 
 /// How long a stop waits for what is on its way.
-pub(crate) const DRAIN: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN: Duration = Duration::from_secs(2);
 
 /// What is being stored: one put, and one more that waits for it.
 pub(crate) struct Storing {

@@ -14,6 +14,7 @@
 //! counted.
 
 mod config;
+mod connection;
 mod preset;
 mod rules;
 
@@ -21,31 +22,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
+use bytes::Bytes;
 use hyper::HeaderMap;
-use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use metrics::Counter;
-use pipeline::{Env, Framer, GivesAgain, Guarantee, Source, SourceContext, SourceError};
+use pipeline::{Env, GivesAgain, Guarantee, Source, SourceContext, SourceError};
 use support::failure_log::seconds;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
 use crate::client::{Client, HttpError, shown_url, with_parameter};
 use crate::progress::Progress;
 use crate::round::{Counts, ROUND_BYTES, Record, Round, advance};
-use crate::sse::Sse;
 use crate::storing::Storing;
 pub use config::Config;
 use config::{Format, Options, Resume};
+use connection::Connection;
 use rules::Rules;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// How long a connection has to hold, and to give an event, so that the next failure is a first
-/// one.
+/// How long after its beginning a connection has to give something, so that the next failure is a
+/// first one.
 const WORKS_AFTER: Duration = Duration::from_secs(1);
 
 struct HttpStream {
@@ -68,22 +67,6 @@ struct HttpStream {
     lost_at: Option<Instant>,
 }
 
-/// An answer that does not end.
-struct Connection {
-    body: Incoming,
-    buffer: BytesMut,
-    parser: Parser,
-    since: Instant,
-    /// When the last bytes came.
-    heard: Instant,
-    has_given: bool,
-}
-
-enum Parser {
-    Sse(Box<Sse>),
-    Lines(Box<dyn Framer>),
-}
-
 /// Why a connection is not read any more.
 enum End {
     /// The source is to stop.
@@ -92,60 +75,6 @@ enum End {
     NotStored(Result<(), SourceError>),
     /// It has ended, or is silent.
     Lost(HttpError),
-}
-
-impl Connection {
-    /// The next event that is whole.
-    fn next(&mut self) -> Option<Record<Bytes>> {
-        match &mut self.parser {
-            Parser::Sse(sse) => sse.next(&mut self.buffer).map(|event| Record {
-                body: event.data,
-                kind: event.kind,
-                is_cut: event.is_cut,
-                cursor: sse.last_id().map(str::to_owned),
-            }),
-            // An empty line says that the server lives.
-            Parser::Lines(lines) => std::iter::from_fn(|| lines.next(&mut self.buffer))
-                .find(|frame| !frame.message.is_empty())
-                .map(|frame| Record {
-                    body: frame.message,
-                    kind: None,
-                    is_cut: frame.is_cut,
-                    cursor: None,
-                }),
-        }
-    }
-
-    /// Whether it holds the beginning of an event.
-    fn is_within_event(&self) -> bool {
-        match &self.parser {
-            Parser::Sse(sse) => sse.is_within_event(&self.buffer),
-            Parser::Lines(_) => !self.buffer.is_empty(),
-        }
-    }
-}
-
-/// The next bytes, within the time for them.
-async fn read(
-    connection: &mut Connection,
-    limit: Duration,
-    url: &Arc<str>,
-) -> Result<Bytes, HttpError> {
-    let lost = |problem: String, source| HttpError::Network { url: url.clone(), problem, source };
-    loop {
-        match timeout_at(connection.heard + limit, connection.body.frame()).await {
-            Err(_) => return Err(lost(format!("nothing has come for {limit:?}"), None)),
-            Ok(None) => return Err(lost("the server has ended the stream".into(), None)),
-            Ok(Some(Err(error))) => {
-                return Err(lost("the connection broke".into(), Some(error.into())));
-            }
-            Ok(Some(Ok(frame))) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(data);
-                }
-            }
-        }
-    }
 }
 
 impl HttpStream {
@@ -169,21 +98,9 @@ impl HttpStream {
         let resumes = cursor.is_some() && self.options.resume != Resume::Never;
         let response = self.client.get(&uri, &headers, false).await?;
         self.check_type(response.headers())?;
-        let (now, options) = (Instant::now(), &self.options);
-        let parser = match options.format {
-            Format::Sse => Parser::Sse(Box::new(Sse::new(options.event_max))),
-            Format::Ndjson | Format::Lines => {
-                Parser::Lines(components::framings::lines::begin(options.event_max))
-            }
-        };
-        self.connection = Some(Connection {
-            body: response.into_body(),
-            buffer: BytesMut::new(),
-            parser,
-            since: now,
-            heard: now,
-            has_given: false,
-        });
+        let connection = Connection::new(response.into_body(), &self.options);
+        let now = connection.since;
+        self.connection = Some(connection);
         self.connections.inc();
         let gap = self.lost_at.take().map(|at| now.duration_since(at));
         if let Some(gap) = gap.filter(|_| !resumes) {
@@ -248,7 +165,6 @@ impl HttpStream {
                     waiting = Some(record);
                     break;
                 }
-                connection.has_given = true;
                 let cursor = round.push(record, &options.shape, progress, &self.counts);
                 advance(cursor, progress, &self.counts);
                 due_at = due_at.or_else(|| Some(Instant::now() + options.batch_wait));
@@ -280,13 +196,7 @@ impl HttpStream {
                     Err(ended) => return End::NotStored(ended),
                 },
                 () = sleep_until(due_at.unwrap_or_else(Instant::now)), if due_at.is_some() && !is_due => {}
-                bytes = read(connection, options.idle_timeout, &url), if reads => match bytes {
-                    Ok(bytes) => {
-                        connection.heard = Instant::now();
-                        connection.buffer.extend_from_slice(&bytes);
-                    }
-                    Err(error) => lost = Some(error),
-                },
+                read = connection.read(options.idle_timeout, &url), if reads => lost = read.err(),
             }
         }
     }
@@ -330,12 +240,10 @@ impl HttpStream {
             if connection.is_within_event() {
                 self.counts.count("event_unfinished");
             }
-            if let Parser::Sse(sse) = &mut connection.parser
-                && let Some(pause) = sse.take_retry()
-            {
+            if let Some(pause) = connection.take_retry() {
                 self.backoff.asks(pause);
             }
-            let has_worked = connection.has_given && connection.since.elapsed() >= WORKS_AFTER;
+            let has_worked = connection.heard.duration_since(connection.since) >= WORKS_AFTER;
             drop(connection);
             if !has_worked {
                 return Err(self.pause(error));
@@ -399,3 +307,6 @@ impl Source for HttpStream {
         ended.and(stored)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -96,11 +96,6 @@ impl Server {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no thread of the server fails")
-    }
-
-    /// Appends an event to the log.
-    pub(crate) fn append(&self, event: &str) {
-        self.state().log.push(event.to_owned());
     }
 
     /// Appends events whose bodies are `{"n":NUMBER,…}`, and answers how many there are.
@@ -261,11 +256,9 @@ impl Server {
         let (mut sent, mut said) = (0, Instant::now());
         let mut bytes = Vec::new();
         loop {
-            let stalls = manner.stalls_after.is_some_and(|most| sent >= most);
-            let events: Vec<String> = match stalls {
-                true => Vec::new(),
-                false => self.state().log.iter().skip(next).take(50).cloned().collect(),
-            };
+            let room = manner.stalls_after.map_or(50, |most| most.saturating_sub(sent).min(50));
+            let events: Vec<String> =
+                self.state().log.iter().skip(next).take(room).cloned().collect();
             bytes.clear();
             for event in &events {
                 match manner.is_sse {

@@ -134,7 +134,13 @@ impl Config {
         Ok(Options {
             interval: self.interval.0,
             items: pointer("items", self.items.take())?,
-            shape: Shape { is_json: true, id, cursor, kind_header: None },
+            // An element is JSON: it is parsed where something is looked for.
+            shape: Shape {
+                is_json: id.is_some() || cursor.is_some(),
+                id,
+                cursor,
+                kind_header: None,
+            },
             resume,
             ids_max: self.ids_max,
             next,

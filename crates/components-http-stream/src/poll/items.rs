@@ -26,7 +26,7 @@ impl<'a> Page<'a> {
         let whole: &RawValue = serde_json::from_slice(bytes)
             .map_err(|error| format!("the answer is no JSON: {error}"))?;
         let next = options.next.as_deref().and_then(|pointer| at(whole, pointer));
-        let next = next.and_then(|raw| text(raw));
+        let next = next.and_then(text);
         let pointer = options.items.as_deref().unwrap_or_default();
         let list = at(whole, pointer);
         let list = list.ok_or_else(|| format!("nothing is at `{pointer}`: look at `items`"))?;

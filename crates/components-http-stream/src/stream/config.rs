@@ -133,7 +133,7 @@ pub(super) struct Options {
 }
 
 impl Config {
-    fn options(&mut self) -> Result<Options, BuildError> {
+    pub(super) fn options(&mut self) -> Result<Options, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let filled = self.preset.map(Preset::filled).unwrap_or_default();
         let format = self.format.or(filled.format).unwrap_or(Format::Ndjson);
