@@ -10,87 +10,28 @@
     reason = "a system test looks at the machine as it is, and prints what it measured"
 )]
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::seed;
-use aqueduct_tests::site::read_below;
 use aqueduct_tests::wait;
 use rand::prelude::*;
 
 #[path = "http_stream/server.rs"]
 mod server;
 
+#[path = "http_stream/site.rs"]
+mod site;
+
 use server::{Manner, Server};
+use site::{agent, counted, line, repeats, stored, stored_soon};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Pauses that a test can wait for.
 const SHORT: &str = r#"backoff = { network = { first = "0s", step = "5ms", limit = "20ms" } }"#;
-
-/// A collector with a source of this kind, and a store.
-fn agent(dir: &Path, kind: &str, url: &str, settings: &str) -> Agent {
-    let at = dir.display();
-    let text = format!(
-        r#"
-[agent]
-data_dir = "{at}/data"
-[sources.in]
-type = "{kind}"
-url = "{url}"
-channels = ["main"]
-{settings}
-[channels.main]
-type = "durable"
-capacity = "64MiB"
-[sinks.store]
-type = "hdfs"
-url = "file://{at}/store/%Y"
-encoder = "text"
-channel = "main"
-roll = {{ age_max = "1s", idle_max = "1s" }}
-"#
-    );
-    Agent::configured("aqueduct-collector", dir, "agent", &text)
-}
-
-/// How often each line is in the store.
-fn stored(dir: &Path) -> BTreeMap<String, usize> {
-    let years = std::fs::read_dir(dir.join("store")).into_iter().flatten().flatten();
-    let years = years.filter(|entry| entry.file_name() != "_aqueduct");
-    let bytes: Vec<u8> = years.flat_map(|year| read_below(&year.path())).collect();
-    let mut lines = BTreeMap::new();
-    let text = String::from_utf8(bytes).expect("text");
-    text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
-    lines
-}
-
-fn line(number: usize) -> String {
-    format!("{{\"n\":{number},\"text\":\"\"}}")
-}
-
-/// Waits until so many different lines are stored; answers how often lines are there again.
-fn repeats(dir: &Path, lines: usize) -> usize {
-    wait::until(&format!("{lines} events in the store"), LIMIT, || {
-        thread::sleep(Duration::from_millis(200));
-        (stored(dir).len() >= lines).then_some(())
-    });
-    // What comes again would come now.
-    thread::sleep(Duration::from_millis(1500));
-    let stored = stored(dir);
-    assert_eq!(stored.len(), lines, "no other lines");
-    (0..lines).for_each(|number| assert!(stored.contains_key(&line(number)), "{number} lacks"));
-    stored.values().map(|times| times - 1).sum()
-}
-
-/// What an anomaly was counted.
-fn counted(agent: &Agent, reason: &str) -> f64 {
-    let series = format!("aqueduct_source_anomalies_total{{source=\"in\",reason=\"{reason}\"}}");
-    agent.metrics().and_then(|it| it.value(&series)).unwrap_or_default()
-}
 
 /// Appends events while the agent is killed at moments of its own.
 fn append_through_kills(server: &Server, agent: &mut Agent, kills: usize, events: usize) {
@@ -262,12 +203,6 @@ limited = { first = "100ms", limit = "100ms" }
     assert_eq!(repeats(dir, 30), 0);
     assert!(agent.output().contains("nothing has come for 1s"), "{}", agent.output());
     agent.stop(LIMIT);
-}
-
-fn stored_soon(dir: &Path, lines: usize) -> BTreeMap<String, usize> {
-    wait::until(&format!("{lines} lines"), LIMIT, || {
-        Some(stored(dir)).filter(|stored| stored.len() >= lines)
-    })
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How long to wait after a failure: a row for each kind of failure, with the rules of X (the former
+//! How long to wait after a failure: a row for each kind of failure, with the rules of X (which was
 //! Twitter) unless set. Pure.
 //!
 //! | kind | first pause | then | longest |
@@ -7,7 +7,8 @@
 //! | `http`: an answer that is no success | 5 s | twice as long | 320 s |
 //! | `limited`: 429, too many requests | 60 s | twice as long | 320 s |
 //!
-//! A server that says when to come again (`Retry-After`, `x-rate-limit-reset`) is not asked earlier.
+//! A server that says when to come again (`Retry-After`, `x-rate-limit-reset`) is not asked
+//! earlier.
 
 use std::time::Duration;
 

@@ -291,7 +291,10 @@ mod tests {
         /// A server that sends the last 1,500 events again, and an agent that is killed in between.
         #[test]
         fn what_a_server_repeats_is_known_whenever_the_agent_is_started(
-            turns in proptest::collection::vec((0..60_u64, 0..2500_usize, proptest::bool::ANY), 200),
+            turns in proptest::collection::vec(
+                (0..60_u64, 0..2500_usize, proptest::bool::ANY),
+                200,
+            ),
         ) {
             let (mut channel, mut progress) = (Known::new(), load(2000, &[vec![]]));
             let (mut end, mut taken) = (0, 0);

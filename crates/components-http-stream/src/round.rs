@@ -117,8 +117,8 @@ impl Round {
     }
 }
 
-/// The server goes on behind this from now on. One that is too long is left out; an empty one, as an
-/// event without an id after others with one says, is none.
+/// The server goes on behind this from now on. One that is too long is left out; an empty one, as
+/// an event without an id after others with one says, is none.
 pub(crate) fn advance(cursor: Option<String>, progress: &mut Progress, counts: &Counts) {
     let Some(cursor) = cursor else { return };
     if cursor.len() > CURSOR_BYTES_MAX {

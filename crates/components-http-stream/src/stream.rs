@@ -195,7 +195,7 @@ impl HttpStream {
                     }
                     Err(ended) => return End::NotStored(ended),
                 },
-                () = sleep_until(due_at.unwrap_or_else(Instant::now)), if due_at.is_some() && !is_due => {}
+                () = until(due_at), if !is_due => {}
                 read = connection.read(options.idle_timeout, &url), if reads => lost = read.err(),
             }
         }
@@ -266,6 +266,14 @@ impl HttpStream {
             }
         }
         Ok(())
+    }
+}
+
+/// Until a time, if there is one.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

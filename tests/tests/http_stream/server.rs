@@ -168,7 +168,7 @@ impl Server {
                     || asked.header("authorization") == Some(&format!("Bearer {token}"))
             });
             match path {
-                _ if !is_known => answer(stream, "401 Unauthorized", "", "who?")?,
+                _ if !is_known => answer(stream, "401 Unauthorized", "", "no token")?,
                 "/token" => self.token(stream)?,
                 "/list" => self.list(stream, &asked)?,
                 "/stream/rules" => self.change_rules(stream, &asked)?,

@@ -40,7 +40,8 @@ pub struct Config {
     /// Parameter of the URL that gets the cursor, such as `since_id`.
     #[serde(default)]
     resume: Option<String>,
-    /// JSON pointer of the id of an event: one with an id that is known is dropped. None unless set.
+    /// JSON pointer of the id of an event: one with an id that is known is dropped. None unless
+    /// set.
     #[serde(default)]
     id: Option<String>,
     /// How many ids are remembered, at least; up to 10000.

@@ -23,8 +23,8 @@ const IDS_MAX: usize = 10_000;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Whose stream it is: `x`, `wikimedia` or `mastodon`. It fills in what is not set; the page has
-    /// the table. None unless set.
+    /// Public stream: `x`, `wikimedia` or `mastodon`. It fills in what is not set; the page has the
+    /// table. None unless set.
     #[serde(default)]
     preset: Option<Preset>,
     /// Where the stream is: `http://host:port/path?query`, or `https://` for TLS. Needed without a
@@ -48,11 +48,12 @@ pub struct Config {
     /// it, that is the id of a server-sent event.
     #[serde(default)]
     cursor: Option<String>,
-    /// Parameter of the URL that gets the cursor when the stream goes on, such as `since_id`. Unless
-    /// set, an `sse` server gets the id in `Last-Event-ID`, and others nothing.
+    /// Parameter of the URL that gets the cursor when the stream goes on, such as `since_id`.
+    /// Unless set, an `sse` server gets the id in `Last-Event-ID`, and others nothing.
     #[serde(default)]
     resume: Option<String>,
-    /// JSON pointer of the id of an event: one with an id that is known is dropped. None unless set.
+    /// JSON pointer of the id of an event: one with an id that is known is dropped. None unless
+    /// set.
     #[serde(default)]
     id: Option<String>,
     /// How many ids are remembered, at least; up to 10000.

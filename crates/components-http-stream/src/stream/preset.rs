@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Format;
 
-/// Whose stream it is.
+/// A public stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Preset {

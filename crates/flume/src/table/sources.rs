@@ -234,8 +234,8 @@ pub(super) const ROWS: &[Row] = &[
         "twitter",
         &["org.apache.flume.source.twitter.TwitterSource"],
         Becomes::Kind("http_stream"),
-        "it reads the sample of X's interface of version 2, whose events are JSON and not Avro; the \
-         one that Flume reads was closed",
+        "it reads the sample of X's interface of version 2, whose events are JSON and not Avro; \
+         the one that Flume reads was closed",
         &[&[
             decision("consumerKey", "*", X_TOKEN),
             decision("consumerSecret", "*", X_TOKEN),
