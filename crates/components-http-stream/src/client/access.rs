@@ -26,8 +26,8 @@ pub(crate) struct Access {
     secret_headers: BTreeMap<String, Secret>,
     /// Token that is sent as `Authorization: Bearer`. Best a reference, `"${file:/run/secrets/x}"`.
     bearer: Option<Secret>,
-    /// Where a token is fetched by the client credentials of OAuth 2: it is kept until it expires
-    /// or the server refuses it.
+    /// Where a token is fetched by the client credentials of OAuth 2, in the place of `bearer`: it
+    /// is kept until it expires or the server refuses it.
     oauth: Option<OAuth>,
     /// TLS of URLs that begin with `https://`. Unless set: the authorities of the host.
     tls: Option<ClientTls>,
@@ -64,9 +64,6 @@ impl Access {
         };
         if self.timeout.0.is_zero() {
             return invalid("timeout", "must not be 0s");
-        }
-        if self.bearer.is_some() && self.oauth.is_some() {
-            return invalid("bearer", "`oauth` fetches the token; leave one of them out");
         }
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
