@@ -10,7 +10,6 @@
     reason = "a system test looks at the machine as it is, and prints what it measured"
 )]
 
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -283,7 +282,7 @@ fn a_list_is_read_page_by_page_from_the_cursor_on_and_each_event_is_stored_once(
 #[test]
 #[ignore = "needs the optimised programs: tests/run"]
 fn a_full_channel_keeps_the_stream_from_being_read_and_nothing_is_lost() {
-    const EVENTS: usize = 12_000;
+    const EVENTS: usize = 20_000;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let server = Server::new(Manner {
@@ -327,7 +326,8 @@ channel = "main"
         (server.sent_bytes() == before && before > 0).then_some(before)
     });
     eprintln!("{} of {} MiB are sent to a full channel", sent >> 20, (EVENTS * 2000) >> 20);
-    assert!(sent < EVENTS * 2000 * 3 / 4, "{sent} bytes are held somewhere");
+    // Channel, batches, and what the kernel holds for both sides.
+    assert!(sent < EVENTS * 2000 * 2 / 3, "{sent} bytes are held somewhere");
     std::fs::remove_file(dir.join("store/all")).expect("the file");
     let there = || stored(dir).len();
     wait::until("all events", LIMIT, || (there() == EVENTS).then_some(()));
