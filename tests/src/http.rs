@@ -49,6 +49,11 @@ impl Metrics {
         Self { series: series.collect() }
     }
 
+    /// The value of one series, by its name with all of its labels.
+    pub fn value(&self, series: &str) -> Option<f64> {
+        self.series.get(series).copied()
+    }
+
     /// The sum of metric `name` over all of its labels; `None` before there is any of it: a series
     /// comes with the first thing that it counts.
     pub fn sum(&self, name: &str) -> Option<f64> {
@@ -70,5 +75,6 @@ mod tests {
         assert_eq!(metrics.sum("x"), Some(7.0));
         assert_eq!(metrics.sum("xy"), Some(9.0));
         assert_eq!(metrics.sum("z"), None);
+        assert_eq!(metrics.value("x{channel=\"c\"}"), Some(4.0));
     }
 }

@@ -50,7 +50,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("guide_irc", "IRC"),
     ("guide_jms", "JMS"),
     ("guide_kafka_channel", "Kafka"),
-    ("guide_legacy", "agents of Flume 0.9, Scribe, Twitter"),
+    ("guide_legacy", "agents of Flume 0.9, Scribe, keys of Twitter"),
     ("guide_other_sinks", "Hive, HBase, Solr"),
     ("guide_serializers", "lines without an end, snappy, records of a schema"),
     ("own_competing_groups", "a sink next to a group on one channel"),

@@ -74,6 +74,7 @@ mod tests {
             }
             "syslog" => "listen = [\"udp://127.0.0.1:5140\"]",
             "exec" => "command = [\"true\"]",
+            "http_poll" | "http_stream" => "url = \"http://127.0.0.1:1/\"",
             "kafka" => "brokers = [\"127.0.0.1:9092\"]\ntopics = [\"a\"]\ngroup = \"g\"",
             "amqp" => {
                 "address = \"a\"\ndestination_type = \"queue\"\n\
@@ -114,7 +115,28 @@ mod tests {
         }
         refused.sort_unstable();
         taken.sort_unstable();
-        assert_eq!(refused, ["grpc", "kafka", "sequence", "spool_dir", "sql", "tail_dir"]);
+        assert_eq!(
+            refused,
+            [
+                "avro",
+                "exec",
+                "grpc",
+                "http",
+                "http_poll",
+                "http_stream",
+                "kafka",
+                "mqtt",
+                "netcat",
+                "netcat_udp",
+                "sequence",
+                "spool_dir",
+                "sql",
+                "stress",
+                "syslog",
+                "tail_dir",
+                "thrift"
+            ]
+        );
         let others = [
             "amqp",
             "avro",

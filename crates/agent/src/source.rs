@@ -3,7 +3,7 @@
 //! ```text
 //!   open ──Ok──► ready ─► run ──Ok──► ended
 //!    ▲ └─Err─┐             └─Err─┐
-//!    └─ pause, 100 ms to 30 s ◄──┘
+//!    └─ pause, 100 ms to 30 s ◄──┘      or as long as the source says
 //! ```
 //!
 //! It is opened only when every channel is open that it has to fill.
@@ -97,7 +97,8 @@ impl Runner {
             }
             failures = if began.elapsed() > HEALTHY_RUN { 1 } else { failures + 1 };
             let (base, limit) = RESTART;
-            let pause = jittered(base, limit, failures, self.env.entropy.next_u64());
+            let own = || jittered(base, limit, failures, self.env.entropy.next_u64());
+            let pause = source.retry_after().unwrap_or_else(own);
             self.failed(&chain(&error), pause, &mut trouble);
             if stop.run_until_cancelled(sleep(pause)).await.is_none() {
                 self.standing.ended();
@@ -133,8 +134,7 @@ impl Runner {
             warn!(
                 source = %self.name, error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = millis(pause),
-                "source failed; retrying in {} ms, then after up to {} s", millis(pause),
-                RESTART.1.as_secs(),
+                "source failed; retrying in {} ms", millis(pause),
             );
         }
     }

@@ -15,6 +15,8 @@ const GROUPS: &[&Group] = &[
     &components_expr::GROUP,
     #[cfg(feature = "hdfs")]
     &components_hdfs::GROUP,
+    #[cfg(feature = "http_stream")]
+    &components_http_stream::GROUP,
     #[cfg(feature = "kafka")]
     &components_kafka::GROUP,
     #[cfg(feature = "mqtt")]
@@ -39,6 +41,18 @@ const ELSEWHERE: &[Elsewhere] = &[
     },
     #[cfg(not(feature = "hdfs"))]
     Elsewhere { role: "sink", kind: "hdfs", programs: "a program built with the feature `hdfs`" },
+    #[cfg(not(feature = "http_stream"))]
+    Elsewhere {
+        role: "source",
+        kind: "http_poll",
+        programs: "a program built with the feature `http_stream`",
+    },
+    #[cfg(not(feature = "http_stream"))]
+    Elsewhere {
+        role: "source",
+        kind: "http_stream",
+        programs: "a program built with the feature `http_stream`",
+    },
     #[cfg(not(feature = "kafka"))]
     Elsewhere {
         role: "source",
@@ -102,6 +116,7 @@ mod tests {
         feature = "amqp",
         feature = "expr",
         feature = "hdfs",
+        feature = "http_stream",
         feature = "kafka",
         feature = "mqtt",
         feature = "parquet",

@@ -12,6 +12,7 @@ const HEAVY: &[&str] = &[
     "aqueduct-components-amqp",
     "aqueduct-components-expr",
     "aqueduct-components-hdfs",
+    "aqueduct-components-http-stream",
     "aqueduct-components-kafka",
     "aqueduct-components-mqtt",
     "aqueduct-components-parquet",

@@ -51,6 +51,8 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "sink", kind: "amqp", programs: FULL_PROGRAMS },
     Elsewhere { role: "condition", kind: "cel", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "hdfs", programs: FULL_PROGRAMS },
+    Elsewhere { role: "source", kind: "http_poll", programs: FULL_PROGRAMS },
+    Elsewhere { role: "source", kind: "http_stream", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "kafka", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "kafka", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "mqtt", programs: FULL_PROGRAMS },

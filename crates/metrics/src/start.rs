@@ -26,6 +26,11 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ),
     ("exec", &["command_failed", "event_divided", "line_cut", "lines_refused"]),
     ("http", &["tls_failed"]),
+    ("http_poll", &["cursor_too_long", "event_repeated"]),
+    (
+        "http_stream",
+        &["cursor_too_long", "event_cut", "event_repeated", "event_unfinished", "not_json"],
+    ),
     (
         "kafka",
         &["not_flume_event", "offsets_not_written", "position_out_of_range", "revoked_unstored"],

@@ -1,6 +1,7 @@
 //! The source: where events enter.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -61,6 +62,12 @@ pub trait Source: Send {
     /// # Errors
     /// The source cannot go on; the runner restarts it with back-off.
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError>;
+
+    /// How long the runner waits before it opens the source again, after what has just failed;
+    /// `None`: as its own back-off says. For a source whose server has rules for that.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
 
     /// What it promises of the events that reach it, a dying agent and a lost answer included.
     fn guarantee(&self) -> Guarantee;

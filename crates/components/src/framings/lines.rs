@@ -38,7 +38,7 @@ struct Lines {
 }
 
 /// Lines that end with a line feed, of at most `message_max` bytes each.
-pub(super) fn begin(message_max: usize) -> Box<dyn Framer> {
+pub fn begin(message_max: usize) -> Box<dyn Framer> {
     Lines { delimiter: b'\n' }.begin(message_max)
 }
 

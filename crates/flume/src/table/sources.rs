@@ -226,11 +226,22 @@ pub(super) const ROWS: &[Row] = &[
     source(
         "twitter",
         &["org.apache.flume.source.twitter.TwitterSource"],
-        Becomes::Never("the interface that it reads was closed"),
-        "",
-        &[&[ignored("*", "", "the source is not there")]],
+        Becomes::Kind("http_stream"),
+        "it reads the sample of X's interface of version 2, whose events are JSON and not Avro; \
+         the one that Flume reads was closed",
+        &[&[
+            decision("consumerKey", "*", X_TOKEN),
+            decision("consumerSecret", "*", X_TOKEN),
+            decision("accessToken", "*", X_TOKEN),
+            decision("accessTokenSecret", "*", X_TOKEN),
+            set("maxBatchSize", "1000", "batch_events", As::Count),
+            set("maxBatchDurationMillis", "1000", "batch_wait", As::Millis),
+        ]],
     ),
 ];
+
+const X_TOKEN: &str =
+    "version 2 takes one token of an application, and no keys of OAuth 1.0a: set `access.bearer`";
 
 const COMPRESSION: &[(&str, &str)] = &[("none", "none"), ("deflate", "deflate")];
 const PROTOCOL: &[(&str, &str)] = &[("compact", "compact"), ("binary", "binary")];

@@ -12,6 +12,9 @@ use crate::report::Outcome;
 /// Events of a batch of a source that has no such key in Flume.
 const BATCH_EVENTS: i64 = 1_000;
 
+/// What Flume's Twitter source read, a sample of all posts, in the interface that has followed.
+const X_SAMPLE: &str = "https://api.x.com/2/tweets/sample/stream";
+
 impl Translator<'_> {
     pub(super) fn sources(&mut self, all: Vec<Named>, made: &[Made]) -> Vec<Made> {
         let mut sources = Vec::new();
@@ -71,6 +74,10 @@ impl Translator<'_> {
             "stress" => self.stress(bag, settings, target),
             "kafka" => self.kafka_source(bag, settings, target),
             "jms" => self.jms_source(bag, settings, target),
+            "twitter" => {
+                settings.set("preset", plain("x", &bag.place));
+                settings.set("url", plain(X_SAMPLE, &bag.place));
+            }
             "spooldir" => {
                 self.decoder(bag, settings, target);
                 self.tracking(bag, settings, target);

@@ -1,0 +1,226 @@
+//! How long to wait after a failure: a row for each kind of failure, with the rules of X (which was
+//! Twitter) unless set. Pure.
+//!
+//! | kind | first pause | then | longest |
+//! |---|---|---|---|
+//! | `network`: no connection, or one that ended or was silent | none | 250 ms more each | 16 s |
+//! | `http`: an answer that is no success | 5 s | twice as long | 320 s |
+//! | `limited`: 429, too many requests | 60 s | twice as long | 320 s |
+//!
+//! A server that says when to come again (`Retry-After`, `x-rate-limit-reset`) is not asked
+//! earlier.
+
+use std::time::Duration;
+
+use pipeline::BuildError;
+use pipeline::units::Period;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Longest time that a server can ask for.
+pub(crate) const SERVER_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Share of a pause by which it may be longer, so that agents do not come back together.
+const SPREAD: f64 = 0.1;
+
+/// Pauses by kind of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Pauses {
+    /// No connection, or one that has ended or was silent.
+    network: Linear,
+    /// An answer that is no success.
+    http: Doubling,
+    /// The answer 429: too many requests.
+    limited: Doubling,
+}
+
+/// Pauses that grow by the same step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Linear {
+    /// Pause after the first failure.
+    first: Period,
+    /// How much longer each further one is.
+    step: Period,
+    /// Longest pause.
+    limit: Period,
+}
+
+/// Pauses that double.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Doubling {
+    /// Pause after the first failure.
+    first: Period,
+    /// Longest pause.
+    limit: Period,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        let seconds = |seconds| Period(Duration::from_secs(seconds));
+        let step = Period(Duration::from_millis(250));
+        Self {
+            network: Linear { first: seconds(0), step, limit: seconds(16) },
+            http: Doubling { first: seconds(5), limit: seconds(320) },
+            limited: Doubling { first: seconds(60), limit: seconds(320) },
+        }
+    }
+}
+
+impl Pauses {
+    /// Whether the rows can be kept.
+    ///
+    /// # Errors
+    /// A limit is below its first pause, or a pause can stay at nothing.
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
+        let Self { network, http, limited } = self;
+        for (row, first, limit) in [
+            ("network", network.first, network.limit),
+            ("http", http.first, http.limit),
+            ("limited", limited.first, limited.limit),
+        ] {
+            if limit.0 < first.0 || limit.0.is_zero() {
+                let problem = "must not be 0s, nor below `first`";
+                return Err(BuildError::invalid(format!("backoff.{row}.limit"), problem));
+            }
+        }
+        if network.first.0.is_zero() && network.step.0.is_zero() {
+            let problem = "must not be 0s where `first` is: the server would be asked without end";
+            return Err(BuildError::invalid("backoff.network.step", problem));
+        }
+        for (row, first) in [("http", http.first), ("limited", limited.first)] {
+            if first.0.is_zero() {
+                return Err(BuildError::invalid(format!("backoff.{row}.first"), "must not be 0s"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Kind of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// No connection, or one that has ended or was silent.
+    Network,
+    /// An answer that is no success.
+    Http,
+    /// 429.
+    Limited,
+}
+
+/// The failures in a row, of each kind.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    pauses: Pauses,
+    failures: [u32; 3],
+    /// What a stream has asked for by its field `retry`.
+    least: Duration,
+}
+
+impl Backoff {
+    /// Without a failure.
+    pub(crate) fn new(pauses: Pauses) -> Self {
+        Self { pauses, failures: [0; 3], least: Duration::ZERO }
+    }
+
+    /// It works: the next failure is the first one.
+    pub(crate) fn works(&mut self) {
+        self.failures = [0; 3];
+    }
+
+    /// The server wants clients to wait so long before they connect again.
+    pub(crate) fn asks(&mut self, pause: Duration) {
+        self.least = pause.min(self.pauses.network.limit.0);
+    }
+
+    /// The pause after one more failure. `server` is how long the server wants to be left alone;
+    /// `random` is any 64 bits.
+    pub(crate) fn failed(
+        &mut self,
+        trouble: Trouble,
+        server: Option<Duration>,
+        random: u64,
+    ) -> Duration {
+        let before = &mut self.failures[trouble as usize];
+        let times = *before;
+        *before = before.saturating_add(1);
+        let doubled = |row: &Doubling| {
+            row.first
+                .0
+                .saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX))
+                .min(row.limit.0)
+        };
+        let pause = match trouble {
+            Trouble::Network => {
+                let row = &self.pauses.network;
+                let grown = row.first.0.saturating_add(row.step.0.saturating_mul(times));
+                grown.min(row.limit.0).max(self.least)
+            }
+            Trouble::Http => doubled(&self.pauses.http),
+            Trouble::Limited => doubled(&self.pauses.limited),
+        };
+        let pause = match (server, trouble) {
+            // It knows better than the table: a reset may be sooner than a minute.
+            (Some(server), Trouble::Limited) => server.min(SERVER_MAX),
+            (Some(server), _) => pause.max(server.min(SERVER_MAX)),
+            (None, _) => pause,
+        };
+        pause + pause.mul_f64(SPREAD * random as f64 / u64::MAX as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn pauses_are_those_of_x() {
+        let mut backoff = Backoff::new(Pauses::default());
+        let mut after = |trouble| backoff.failed(trouble, None, 0).as_secs_f64();
+        let network: Vec<f64> = (0..70).map(|_| after(Trouble::Network)).collect();
+        assert_eq!(network[..4], [0.0, 0.25, 0.5, 0.75]);
+        assert_eq!(network[63..66], [15.75, 16.0, 16.0]);
+        let http: Vec<f64> = (0..9).map(|_| after(Trouble::Http)).collect();
+        assert_eq!(http, [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 320.0, 320.0]);
+        let limited: Vec<f64> = (0..5).map(|_| after(Trouble::Limited)).collect();
+        assert_eq!(limited, [60.0, 120.0, 240.0, 320.0, 320.0]);
+        backoff.works();
+        assert_eq!(backoff.failed(Trouble::Http, None, 0), seconds(5.0));
+    }
+
+    #[test]
+    fn a_server_that_says_when_to_come_again_is_not_asked_earlier() {
+        let mut backoff = Backoff::new(Pauses::default());
+        let mut after = |trouble, server| backoff.failed(trouble, Some(seconds(server)), 0);
+        assert_eq!(after(Trouble::Limited, 7.0), seconds(7.0));
+        assert_eq!(after(Trouble::Limited, 900.0), seconds(900.0));
+        assert_eq!(after(Trouble::Http, 30.0), seconds(30.0));
+        assert_eq!(after(Trouble::Http, 1.0), seconds(10.0));
+        assert_eq!(after(Trouble::Http, 1e9), SERVER_MAX);
+        backoff.asks(seconds(3.0));
+        assert_eq!(backoff.failed(Trouble::Network, None, 0), seconds(3.0));
+        // Whatever happens, no pause overflows.
+        for _ in 0..100 {
+            backoff.failed(Trouble::Http, None, u64::MAX);
+        }
+        assert_eq!(backoff.failed(Trouble::Http, None, u64::MAX), seconds(352.0));
+    }
+
+    #[test]
+    fn a_table_by_which_the_server_would_be_asked_without_end_is_refused() {
+        let none = Period(Duration::ZERO);
+        let mut pauses = Pauses::default();
+        pauses.network.step = none;
+        assert_eq!(pauses.check().err().map(|it| it.setting), Some("backoff.network.step".into()));
+        let mut pauses = Pauses::default();
+        pauses.limited.limit = none;
+        assert_eq!(pauses.check().err().map(|it| it.setting), Some("backoff.limited.limit".into()));
+        assert!(Pauses::default().check().is_ok());
+    }
+}

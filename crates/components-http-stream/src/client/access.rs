@@ -1,0 +1,118 @@
+//! How the server is reached, and by what right.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{HeaderMap, Uri};
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, Secret};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tls::ClientTls;
+use tls::http::Connector;
+
+use super::token::{OAuth, Token};
+use super::{Client, url_of};
+
+/// How the server is reached, and by what right.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Access {
+    /// Further headers of each request.
+    headers: BTreeMap<String, String>,
+    /// Headers whose values are never shown, such as `x-api-key`.
+    secret_headers: BTreeMap<String, Secret>,
+    /// Token that is sent as `Authorization: Bearer`. Best a reference, `"${file:/run/secrets/x}"`.
+    bearer: Option<Secret>,
+    /// Where a token is fetched by the client credentials of OAuth 2, in the place of `bearer`: it
+    /// is kept until it expires or the server refuses it.
+    oauth: Option<OAuth>,
+    /// TLS of URLs that begin with `https://`. Unless set: the authorities of the host.
+    tls: Option<ClientTls>,
+    /// How long an answer may take, connecting included: all of it, and of a stream its head.
+    timeout: Period,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            headers: BTreeMap::new(),
+            secret_headers: BTreeMap::new(),
+            bearer: None,
+            oauth: None,
+            tls: None,
+            timeout: Period(Duration::from_secs(30)),
+        }
+    }
+}
+
+impl Access {
+    /// A client of this server. `accept` is the form of events that it is asked for.
+    ///
+    /// # Errors
+    /// A setting is wrong, or two do not go together.
+    pub(crate) fn client(
+        self,
+        uri: Uri,
+        accept: &'static str,
+        cx: &BuildContext,
+    ) -> Result<Client, BuildError> {
+        let invalid = |setting: &str, problem: &str| {
+            Err(BuildError::invalid(format!("access.{setting}"), problem))
+        };
+        if self.timeout.0.is_zero() {
+            return invalid("timeout", "must not be 0s");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        let agent = concat!("aqueduct/", env!("CARGO_PKG_VERSION"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        for (name, text) in &self.headers {
+            let setting = format!("access.headers.{name}");
+            let name = header_name(&setting, name)?;
+            if name == AUTHORIZATION || name == COOKIE {
+                let problem = "it is a secret; write it in `secret_headers`, which is never shown";
+                return Err(BuildError::invalid(setting, problem));
+            }
+            headers.insert(name, value(&setting, text)?);
+        }
+        for (name, secret) in &self.secret_headers {
+            let setting = format!("access.secret_headers.{name}");
+            headers.insert(header_name(&setting, name)?, hidden(&setting, secret.expose())?);
+        }
+        if let Some(bearer) = &self.bearer {
+            let text = format!("Bearer {}", bearer.expose().trim());
+            headers.insert(AUTHORIZATION, hidden("access.bearer", &text)?);
+        }
+        let token = self.oauth.map(|oauth| Token::new(oauth, cx)).transpose()?;
+        let connector = Connector::new(self.tls, &cx.env).map_err(|error| BuildError {
+            setting: format!("access.{}", error.setting),
+            ..error
+        })?;
+        let clock = Arc::clone(&cx.env.clock);
+        let sender = connector.client();
+        Ok(Client { sender, uri, headers, token, timeout: self.timeout.0, clock })
+    }
+}
+
+fn header_name(setting: &str, name: &str) -> Result<HeaderName, BuildError> {
+    HeaderName::try_from(name).map_err(|error| BuildError::invalid(setting, error))
+}
+
+fn value(setting: &str, text: &str) -> Result<HeaderValue, BuildError> {
+    HeaderValue::from_str(text).map_err(|error| BuildError::invalid(setting, error))
+}
+
+/// A value that is never shown.
+pub(super) fn hidden(setting: &str, text: &str) -> Result<HeaderValue, BuildError> {
+    let mut value = value(setting, text)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The URL of the server of tokens.
+pub(super) fn token_url(text: &str) -> Result<Uri, BuildError> {
+    url_of("access.oauth.url", text)
+}

@@ -1,0 +1,274 @@
+//! `http_poll`: the events of a list that is asked for again and again.
+//!
+//! ```text
+//!   interval ─► first page ─► next page … last page ─► the cursor moves
+//!                   │ 304: nothing new      │
+//!                   └──────► events ──► storing ──► channels
+//! ```
+//!
+//! A list may begin with its newest or with its oldest events: so the cursor, which is the largest
+//! of all events of a turn, is stored with the last events of the turn. A turn that ends early is
+//! asked for again, and the ids say which of its events are stored already.
+
+mod config;
+mod items;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hyper::body::Incoming;
+use hyper::header::{
+    ETAG, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+};
+use hyper::{HeaderMap, Response, StatusCode, Uri};
+use pipeline::{Env, GivesAgain, Guarantee, Source, SourceContext, SourceError};
+use support::failure_log::seconds;
+use tokio::time::{Instant, sleep_until};
+use tracing::info;
+
+use crate::backoff::Backoff;
+use crate::client::{Client, HttpError, shown_url, with_parameter};
+use crate::progress::{Progress, Standing, VALIDATOR_BYTES_MAX};
+use crate::round::{Counts, ROUND_BYTES, Record, Round, advance};
+use crate::storing::Storing;
+pub use config::Config;
+use config::Options;
+use items::Page;
+
+struct HttpPoll {
+    name: Arc<str>,
+    env: Env,
+    options: Options,
+    client: Client,
+    counts: Counts,
+    backoff: Backoff,
+    /// How long to wait after the last failure.
+    pause: Option<Duration>,
+    progress: Option<Progress>,
+    /// The answer to the first request of a turn, as it was opened with.
+    first: Option<Response<Incoming>>,
+}
+
+/// Why a turn has ended early.
+enum Broken {
+    /// The server gives no events.
+    Http(HttpError),
+    /// Nothing is stored any more.
+    NotStored(Result<(), SourceError>),
+}
+
+impl From<HttpError> for Broken {
+    fn from(error: HttpError) -> Self {
+        Self::Http(error)
+    }
+}
+
+/// What a turn has found so far.
+#[derive(Default)]
+struct Found {
+    round: Round,
+    cursor: Option<String>,
+    events: usize,
+}
+
+impl HttpPoll {
+    /// Where a turn begins.
+    fn first_uri(&self) -> Uri {
+        let cursor = self.progress.as_ref().and_then(|it| it.standing.cursor.as_deref());
+        match (&self.options.resume, cursor) {
+            (Some(name), Some(cursor)) => with_parameter(&self.client.uri, name, cursor),
+            _ => self.client.uri.clone(),
+        }
+    }
+
+    /// Asks for the first page, if it has changed.
+    async fn begin(&mut self) -> Result<Response<Incoming>, HttpError> {
+        let mut headers = HeaderMap::new();
+        let standing = self.progress.as_ref().map(|it| &it.standing);
+        let mut condition = |name: HeaderName, text: Option<&String>| {
+            if let Some(value) = text.and_then(|text| HeaderValue::from_str(text).ok()) {
+                headers.insert(name, value);
+            }
+        };
+        condition(IF_NONE_MATCH, standing.and_then(|it| it.etag.as_ref()));
+        condition(IF_MODIFIED_SINCE, standing.and_then(|it| it.modified.as_ref()));
+        let uri = self.first_uri();
+        self.client.get(&uri, &headers, true).await
+    }
+
+    /// Reads all pages of a turn; `None` if nothing has changed.
+    async fn turn(
+        &mut self,
+        first: Response<Incoming>,
+        storing: &mut Storing,
+        cx: &SourceContext,
+    ) -> Result<Option<usize>, Broken> {
+        if first.status() == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let before = self.first_uri();
+        let etag = validator(first.headers(), &ETAG);
+        let modified = validator(first.headers(), &LAST_MODIFIED);
+        let (mut found, mut response, mut uri) = (Found::default(), first, before.clone());
+        for page in 1.. {
+            let (head, body) = response.into_parts();
+            let bytes = self.client.body(body, self.options.page_max).await?;
+            let unexpected = |problem| HttpError::Unexpected { url: shown_url(&uri), problem };
+            let list = Page::read(&bytes, &self.options).map_err(unexpected)?;
+            self.take(&list, &mut found, storing, cx).await?;
+            let next = list.next(&head.headers, &uri, &before, &self.options);
+            let Some(next) = next.map_err(unexpected)? else { break };
+            if page >= self.options.pages_max {
+                let problem = format!("more than {page} pages; raise `pages_max`");
+                return Err(unexpected(problem).into());
+            }
+            uri = next;
+            response = self.client.get(&uri, &HeaderMap::new(), false).await?;
+        }
+        let progress = self.progress.as_mut().expect("a source is opened before it runs");
+        let known = progress.standing.clone();
+        if self.options.resume.is_some() {
+            advance(found.cursor.take(), progress, &self.counts);
+        }
+        let standing = &mut progress.standing;
+        *standing = Standing { etag, modified, puts: known.puts, cursor: standing.cursor.take() };
+        if !found.round.is_empty() || *standing != known {
+            storing.room().await.map_err(Broken::NotStored)?;
+            storing.put(found.round.take(), progress);
+        }
+        Ok(Some(found.events))
+    }
+
+    /// Takes the events of a page; full rounds are put, where the cursor stays as it was.
+    async fn take(
+        &mut self,
+        list: &Page<'_>,
+        found: &mut Found,
+        storing: &mut Storing,
+        cx: &SourceContext,
+    ) -> Result<(), Broken> {
+        let progress = self.progress.as_mut().expect("a source is opened before it runs");
+        let options = &self.options;
+        for body in list.events() {
+            let agreed = cx.intake.batch_bytes_max();
+            if found.round.is_full(body.len(), options.batch_events, agreed) {
+                storing.room().await.map_err(Broken::NotStored)?;
+                storing.put(found.round.take(), progress);
+            }
+            let record = Record { body, kind: None, is_cut: false, cursor: None };
+            let cursor = found.round.push(record, &options.shape, progress, &self.counts);
+            if let Some(cursor) = cursor
+                && found.cursor.as_ref().is_none_or(|largest| is_after(&cursor, largest))
+            {
+                found.cursor = Some(cursor);
+            }
+            found.events += 1;
+        }
+        Ok(())
+    }
+
+    /// How long to wait after this failure; then the next run begins.
+    fn pause(&mut self, error: HttpError) -> SourceError {
+        let random = self.env.entropy.next_u64();
+        self.pause = Some(self.backoff.failed(error.trouble(), error.wait(), random));
+        error.into_source_error()
+    }
+
+    async fn serve(
+        &mut self,
+        storing: &mut Storing,
+        cx: &SourceContext,
+    ) -> Result<(), SourceError> {
+        loop {
+            let began = Instant::now();
+            let turn = async {
+                let first = match self.first.take() {
+                    Some(first) => first,
+                    None => self.begin().await?,
+                };
+                self.turn(first, storing, cx).await
+            };
+            match cx.stop.run_until_cancelled(turn).await {
+                // What is not put is given again.
+                None => return Ok(()),
+                Some(Ok(events)) => {
+                    self.backoff.works();
+                    let took = seconds(began.elapsed());
+                    tracing::debug!(source = %self.name, events, took_seconds = took, "asked");
+                }
+                Some(Err(Broken::Http(error))) => return Err(self.pause(error)),
+                Some(Err(Broken::NotStored(ended))) => return ended,
+            }
+            let next = sleep_until(began + self.options.interval);
+            if cx.stop.run_until_cancelled(next).await.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// What a server knows an answer by, if it can be stored.
+fn validator(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let text = headers.get(name)?.to_str().ok()?;
+    (text.len() <= VALIDATOR_BYTES_MAX).then(|| text.to_owned())
+}
+
+/// Whether a cursor is behind another one: as numbers where both are, else as texts.
+fn is_after(one: &str, other: &str) -> bool {
+    match (one.parse::<i128>(), other.parse::<i128>()) {
+        (Ok(one), Ok(other)) => one > other,
+        _ => one > other,
+    }
+}
+
+#[async_trait]
+impl Source for HttpPoll {
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::ByPosition
+    }
+
+    fn batch_bytes(&self) -> u64 {
+        ROUND_BYTES
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.pause
+    }
+
+    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
+        self.pause = None;
+        let known = cx.positions.positions(&self.name);
+        let (name, key) = (self.name.clone(), shown_url(&self.client.uri));
+        self.progress = Some(Progress::load(name, &key, self.options.ids_max, &known));
+        let first = self.begin().await.map_err(|error| self.pause(error))?;
+        info!(source = %self.name, url = %key, "the list is there");
+        self.first = Some(first);
+        Ok(())
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let progress = self.progress.as_ref().expect("a source is opened before it runs");
+        let (name, key) = (self.name.clone(), progress.key().clone());
+        let mut storing = Storing::begin(name, key, &self.env, &cx);
+        let ended = self.serve(&mut storing, &cx).await;
+        let stored = storing.finish(&cx).await;
+        ended.and(stored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_number_and_a_later_time_are_behind_others() {
+        assert!(is_after("10", "9") && !is_after("9", "10") && !is_after("9", "9"));
+        assert!(is_after("2026-01-02T00:00:00Z", "2026-01-01T23:00:00Z"));
+        assert!(is_after("98765432109876543210", "98765432109876543209"));
+    }
+}

@@ -1,0 +1,175 @@
+//! Settings of the source `http_poll`.
+
+use std::time::Duration;
+
+use pipeline::units::{ByteSize, Period};
+use pipeline::{BuildContext, BuildError, Component, Source};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::HttpPoll;
+use crate::backoff::{Backoff, Pauses};
+use crate::client::{Access, url_of};
+use crate::round::{Counts, Shape, pointer};
+
+/// Ids that can be remembered at most.
+const IDS_MAX: usize = 10_000;
+
+/// Settings of the `http_poll` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the list is: `http://host:port/path?query`, or `https://` for TLS. It is JSON.
+    url: String,
+    /// How long after the beginning of a turn the next one begins.
+    #[serde(default = "default_interval")]
+    interval: Period,
+    /// How the server is reached, and by what right.
+    #[serde(default)]
+    access: Access,
+    /// Pauses after failures.
+    #[serde(default)]
+    backoff: Pauses,
+    /// JSON pointer of the array whose elements are the events, such as `/data`. Unless set, the
+    /// answer is the array. What is no array is one event.
+    #[serde(default)]
+    items: Option<String>,
+    /// JSON pointer of a value in an event, for `resume`: the largest one is the cursor.
+    #[serde(default)]
+    cursor: Option<String>,
+    /// Parameter of the URL that gets the cursor, such as `since_id`.
+    #[serde(default)]
+    resume: Option<String>,
+    /// JSON pointer of the id of an event: one with an id that is known is dropped. None unless
+    /// set.
+    #[serde(default)]
+    id: Option<String>,
+    /// How many ids are remembered, at least; up to 10000.
+    #[serde(default = "default_ids_max")]
+    ids_max: usize,
+    /// JSON pointer of what leads to the next page, such as `/meta/next_token`. Unless set, the
+    /// header `Link` with `rel=next` does.
+    #[serde(default)]
+    next: Option<String>,
+    /// Parameter of the URL that gets it. Unless set, it is a URL itself.
+    #[serde(default)]
+    next_parameter: Option<String>,
+    /// Pages of a turn at most.
+    #[serde(default = "default_pages_max")]
+    pages_max: usize,
+    /// Largest page. It is held in memory while it is read.
+    #[serde(default = "default_page_max")]
+    page_max: ByteSize,
+    /// Events of a batch at most.
+    #[serde(default = "default_batch_events")]
+    batch_events: usize,
+}
+
+fn default_interval() -> Period {
+    Period(Duration::from_secs(60))
+}
+
+fn default_ids_max() -> usize {
+    2000
+}
+
+fn default_pages_max() -> usize {
+    1000
+}
+
+fn default_page_max() -> ByteSize {
+    ByteSize::mib(8)
+}
+
+fn default_batch_events() -> usize {
+    1000
+}
+
+/// What the source works by.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    pub(super) interval: Duration,
+    pub(super) items: Option<String>,
+    pub(super) shape: Shape,
+    pub(super) resume: Option<String>,
+    pub(super) ids_max: usize,
+    pub(super) next: Option<String>,
+    pub(super) next_parameter: Option<String>,
+    pub(super) pages_max: usize,
+    pub(super) page_max: usize,
+    pub(super) batch_events: usize,
+}
+
+impl Config {
+    fn options(&mut self) -> Result<Options, BuildError> {
+        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        let id = pointer("id", self.id.take())?;
+        let cursor = pointer("cursor", self.cursor.take())?;
+        let resume = self.resume.take().filter(|name| !name.is_empty());
+        if self.interval.0 < Duration::from_millis(100) {
+            return invalid("interval", "must be at least 100ms");
+        }
+        if self.ids_max > IDS_MAX {
+            return invalid("ids_max", "at most 10000");
+        }
+        if !(1..=100_000).contains(&self.pages_max) {
+            return invalid("pages_max", "must be from 1 to 100000");
+        }
+        if !(1 << 10..=64 << 20).contains(&self.page_max.0) {
+            return invalid("page_max", "must be from 1KiB to 64MiB");
+        }
+        if self.batch_events == 0 {
+            return invalid("batch_events", "a batch holds at least one event");
+        }
+        if resume.is_some() && cursor.is_none() {
+            return invalid("resume", "set `cursor` too: it is what the parameter gets");
+        }
+        if cursor.is_some() && resume.is_none() {
+            return invalid("cursor", "set `resume` too: the parameter that gets it");
+        }
+        let next = pointer("next", self.next.take())?;
+        if self.next_parameter.is_some() && next.is_none() {
+            return invalid("next_parameter", "set `next` too: it is what the parameter gets");
+        }
+        self.backoff.check()?;
+        Ok(Options {
+            interval: self.interval.0,
+            items: pointer("items", self.items.take())?,
+            // An element is JSON: it is parsed where something is looked for.
+            shape: Shape {
+                is_json: id.is_some() || cursor.is_some(),
+                id,
+                cursor,
+                kind_header: None,
+            },
+            resume,
+            ids_max: self.ids_max,
+            next,
+            next_parameter: self.next_parameter.take(),
+            pages_max: self.pages_max,
+            page_max: usize::try_from(self.page_max.0).expect("checked to be at most 64 MiB"),
+            batch_events: self.batch_events,
+        })
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "http_poll";
+    type Role = dyn Source;
+
+    fn build(mut self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        let options = self.options()?;
+        let uri = url_of("url", &self.url)?;
+        Ok(Box::new(HttpPoll {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            options,
+            client: self.access.client(uri, "application/json", cx)?,
+            counts: Counts { source: cx.name.clone(), metrics: cx.metrics.clone() },
+            backoff: Backoff::new(self.backoff),
+            pause: None,
+            progress: None,
+            first: None,
+        }))
+    }
+}

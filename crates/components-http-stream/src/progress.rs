@@ -1,0 +1,353 @@
+//! Where a source stands, and the ids of the last events. Pure.
+//!
+//! ```text
+//!   key URL           number of the put, cursor, validators
+//!   key URL ids 0     500 digests of ids ┐ a ring of pages: a put stores those that it has
+//!   key URL ids 1     500 digests of ids ┘ touched, and a value stays below its limit
+//! ```
+//!
+//! Each put has a number. Of several channels the one with the lowest number counts: what it lacks
+//! is asked for again, and another one may get it a second time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use pipeline::SourcePosition;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Digests in a page.
+const PAGE: usize = 500;
+
+/// Bytes of a cursor or of a validator at most: all of them stay below the limit of a position.
+pub(crate) const CURSOR_BYTES_MAX: usize = 3 << 10;
+
+/// Bytes of a validator of HTTP at most.
+pub(crate) const VALIDATOR_BYTES_MAX: usize = 256;
+
+/// Version of the form of the values.
+const FORM: u8 = 1;
+
+/// Where a source stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Puts so far.
+    pub(crate) puts: u64,
+    /// What the server is asked to go on behind.
+    pub(crate) cursor: Option<String>,
+    /// `ETag` of the last answer.
+    pub(crate) etag: Option<String>,
+    /// `Last-Modified` of the last answer.
+    pub(crate) modified: Option<String>,
+}
+
+impl Standing {
+    fn encode(&self) -> Bytes {
+        let mut value = BytesMut::new();
+        value.put_u8(FORM);
+        value.put_u64_le(self.puts);
+        for text in [&self.cursor, &self.etag, &self.modified] {
+            // An empty text is none.
+            let text = text.as_deref().unwrap_or_default();
+            value.put_u16_le(u16::try_from(text.len()).expect("texts are within their limits"));
+            value.put_slice(text.as_bytes());
+        }
+        value.freeze()
+    }
+
+    fn decode(mut value: &[u8]) -> Option<Self> {
+        if value.try_get_u8().ok()? != FORM {
+            return None;
+        }
+        let puts = value.try_get_u64_le().ok()?;
+        let mut text = || {
+            let length = usize::from(value.try_get_u16_le().ok()?);
+            let (text, rest) = value.split_at_checked(length)?;
+            value = rest;
+            String::from_utf8(text.to_vec()).ok()
+        };
+        let mut part = || text().map(|text| Some(text).filter(|text| !text.is_empty()));
+        let (cursor, etag, modified) = (part()?, part()?, part()?);
+        Some(Self { puts, cursor, etag, modified })
+    }
+}
+
+/// Digests of the ids of the last events.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    /// Each with the number of its first digest.
+    pages: Vec<Page>,
+    known: HashSet<u64>,
+    /// Number of the next digest.
+    next: u64,
+}
+
+#[derive(Debug, Default)]
+struct Page {
+    digests: Vec<u64>,
+    first: u64,
+    /// Not in a put yet.
+    is_new: bool,
+}
+
+impl Recent {
+    /// Of at least so many events; none where it is 0.
+    fn of(ids: usize) -> Self {
+        let pages = if ids == 0 { 0 } else { ids.div_ceil(PAGE) + 1 };
+        Self { pages: (0..pages).map(|_| Page::default()).collect(), ..Self::default() }
+    }
+
+    /// Adds an id; `false` if it is known.
+    pub(crate) fn add(&mut self, digest: u64) -> bool {
+        if self.pages.is_empty() {
+            return true;
+        }
+        if !self.known.insert(digest) {
+            return false;
+        }
+        let slot = self.next as usize / PAGE % self.pages.len();
+        let page = &mut self.pages[slot];
+        if (self.next as usize).is_multiple_of(PAGE) {
+            for old in page.digests.drain(..) {
+                self.known.remove(&old);
+            }
+            page.first = self.next;
+        }
+        page.digests.push(digest);
+        page.is_new = true;
+        self.next += 1;
+        true
+    }
+
+    /// What was stored, in another ring than it was written from.
+    fn load(&mut self, mut pages: Vec<(u64, Vec<u64>)>) {
+        pages.sort_unstable();
+        let Some((first, last)) = pages.last().map(|(first, digests)| (*first, digests.len()))
+        else {
+            return;
+        };
+        // Behind all that is stored, on a page of its own: an old one cannot be taken for newer.
+        self.next = (first + last as u64).next_multiple_of(PAGE as u64);
+        let keep = (self.pages.len().saturating_sub(1)) * PAGE;
+        // A page that was not written over yet repeats, in an older order, what newer ones hold.
+        let mut seen = HashSet::new();
+        let all = pages.into_iter().rev().flat_map(|(_, digests)| digests.into_iter().rev());
+        let last: Vec<u64> = all.filter(|digest| seen.insert(*digest)).take(keep).collect();
+        for digest in last.into_iter().rev() {
+            self.add(digest);
+        }
+    }
+}
+
+/// Where a source stands, as it is put.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    source: Arc<str>,
+    key: Bytes,
+    /// Where it stands.
+    pub(crate) standing: Standing,
+    /// The ids that it knows again.
+    pub(crate) recent: Recent,
+}
+
+impl Progress {
+    /// Where the channels say that the source stands: `known` is what each of them knows. `ids` are
+    /// the events whose ids are known again, at least.
+    pub(crate) fn load(
+        source: Arc<str>,
+        key: &str,
+        ids: usize,
+        known: &[Vec<(Bytes, Bytes)>],
+    ) -> Self {
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        let mut progress =
+            Self { source, standing: Standing::default(), recent: Recent::of(ids), key };
+        let of_channel = |known: &Vec<(Bytes, Bytes)>| progress.standing_in(known);
+        let all: Vec<Option<Standing>> = known.iter().map(of_channel).collect();
+        let lowest = (0..).zip(&all).filter_map(|(channel, it)| Some((it.as_ref()?.puts, channel)));
+        let Some((puts, channel)) = lowest.min() else { return progress };
+        if puts <= 1 && all.iter().any(Option::is_none) {
+            // Killed within the first put of all: the channel without a position lacks it.
+            return progress;
+        }
+        let standing: Option<Standing> = all.into_iter().nth(channel).flatten();
+        progress.standing = standing.unwrap_or_default();
+        let known: &Vec<(Bytes, Bytes)> = &known[channel];
+        let prefix = progress.page_prefix();
+        let pages = known.iter().filter(|(key, _)| key.starts_with(&prefix));
+        let pages = pages.filter_map(|(_, value)| {
+            let (first, rest) = value.split_first_chunk()?;
+            let digests = rest.as_chunks().0.iter().map(|it| u64::from_le_bytes(*it));
+            Some((u64::from_le_bytes(*first), digests.collect()))
+        });
+        let pages = pages.collect();
+        progress.recent.load(pages);
+        progress
+    }
+
+    fn standing_in(&self, known: &[(Bytes, Bytes)]) -> Option<Standing> {
+        let value = known.iter().find(|(key, _)| *key == self.key);
+        value.and_then(|(_, value)| Standing::decode(value))
+    }
+
+    fn page_prefix(&self) -> Vec<u8> {
+        [&self.key, &b" ids "[..]].concat()
+    }
+
+    /// The positions of the next put.
+    pub(crate) fn next_put(&mut self) -> Vec<SourcePosition> {
+        self.standing.puts += 1;
+        let position = |key: Bytes, value: Bytes| SourcePosition {
+            source: self.source.clone(),
+            key,
+            value: Some(value),
+            after: None,
+        };
+        let mut positions = vec![position(self.key.clone(), self.standing.encode())];
+        let prefix = self.page_prefix();
+        for (slot, page) in self.recent.pages.iter_mut().enumerate() {
+            if std::mem::take(&mut page.is_new) {
+                let key = [&prefix[..], slot.to_string().as_bytes()].concat();
+                let mut value = BytesMut::with_capacity(8 * (PAGE + 1));
+                value.put_u64_le(page.first);
+                page.digests.iter().for_each(|digest| value.put_u64_le(*digest));
+                positions.push(position(key.into(), value.freeze()));
+            }
+        }
+        positions
+    }
+
+    /// Whether a channel that knows this lacks the put with this number.
+    pub(crate) fn lacks(known: &[(Bytes, Bytes)], key: &Bytes, put: u64) -> bool {
+        let value = known.iter().find(|(known, _)| known == key);
+        let has = value.and_then(|(_, value)| Standing::decode(value));
+        has.is_none_or(|has| has.puts < put)
+    }
+
+    /// The key of [`Progress::lacks`].
+    pub(crate) fn key(&self) -> &Bytes {
+        &self.key
+    }
+}
+
+/// A digest of an id, and of the type of its event: an event that says that another one was deleted
+/// has the same id.
+pub(crate) fn digest(kind: Option<&str>, id: &str) -> u64 {
+    let mut digest = Xxh3::new();
+    digest.update(kind.unwrap_or_default().as_bytes());
+    digest.update(&[0xff]);
+    digest.update(id.as_bytes());
+    digest.digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Known = Vec<(Bytes, Bytes)>;
+
+    fn load(ids: usize, known: &[Known]) -> Progress {
+        Progress::load("in".into(), "http://h/s", ids, known)
+    }
+
+    /// A channel stores the positions of a put.
+    fn store(channel: &mut Known, positions: &[SourcePosition]) {
+        for position in positions {
+            assert!(position.value.as_ref().is_some_and(|value| value.len() <= 4 << 10));
+            channel.retain(|(key, _)| *key != position.key);
+            channel.push((position.key.clone(), position.value.clone().unwrap()));
+        }
+    }
+
+    #[test]
+    fn the_last_ids_are_known_again_after_any_number_of_restarts() {
+        let ids = 1200;
+        let (mut channel, mut progress, mut next) = (Known::new(), load(ids, &[vec![]]), 0_u64);
+        for (events, restarts) in
+            [(3, true), (1100, false), (700, true), (1, true), (1, true), (499, true), (2600, true)]
+        {
+            for _ in 0..events {
+                assert!(progress.recent.add(next), "{next} is new");
+                next += 1;
+                if next.is_multiple_of(100) {
+                    store(&mut channel, &progress.next_put());
+                }
+            }
+            store(&mut channel, &progress.next_put());
+            if restarts {
+                progress = load(ids, std::slice::from_ref(&channel));
+            }
+            for known in next.saturating_sub(ids as u64)..next {
+                assert!(!progress.recent.add(known), "{known} of {next} is known");
+            }
+            assert!(progress.recent.known.len() <= ids + 2 * PAGE, "there is a limit");
+        }
+        assert!(progress.recent.add(0), "the first ones are forgotten");
+        assert!(load(0, &[channel]).recent.add(next - 1), "none is asked for");
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(20))]
+        /// A server that sends the last 1,500 events again, and an agent that is killed in between.
+        #[test]
+        fn what_a_server_repeats_is_known_whenever_the_agent_is_started(
+            turns in proptest::collection::vec(
+                (0..60_u64, 0..2500_usize, proptest::bool::ANY),
+                200,
+            ),
+        ) {
+            let (mut channel, mut progress) = (Known::new(), load(2000, &[vec![]]));
+            let (mut end, mut taken) = (0, 0);
+            for (appended, sent, is_killed) in turns {
+                end += appended;
+                for event in (end.max(1500) - 1500..end).take(sent) {
+                    proptest::prop_assert_eq!(progress.recent.add(event), event >= taken);
+                    taken = taken.max(event + 1);
+                }
+                store(&mut channel, &progress.next_put());
+                if is_killed {
+                    progress = load(2000, std::slice::from_ref(&channel));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_channel_that_lacks_most_says_where_to_go_on() {
+        let [mut one, mut other] = [Known::new(), Known::new()];
+        let mut progress = load(0, &[]);
+        for put in 1..=3 {
+            progress.standing.cursor = Some(format!("at {put}"));
+            let positions = progress.next_put();
+            assert!(Progress::lacks(&one, progress.key(), put));
+            store(&mut one, &positions);
+            assert!(!Progress::lacks(&one, progress.key(), put));
+            let cursor = |known: &[Known]| load(0, known).standing.cursor;
+            let both = cursor(&[one.clone(), other.clone()]);
+            match put {
+                // Of the first put nothing can be asked for but all.
+                1 => assert_eq!(both, None),
+                _ => assert_eq!(both.as_deref(), Some(&*format!("at {}", put - 1))),
+            }
+            store(&mut other, &positions);
+            let both = cursor(&[one.clone(), other.clone()]);
+            assert_eq!(both.as_deref(), Some(&*format!("at {put}")));
+        }
+        // A channel that is new begins where the others stand.
+        assert_eq!(load(0, &[one, Known::new()]).standing, progress.standing);
+    }
+
+    #[test]
+    fn a_position_is_read_as_it_is_written() {
+        let standing = Standing {
+            puts: 7,
+            cursor: Some("x".repeat(CURSOR_BYTES_MAX)),
+            etag: Some("e".repeat(VALIDATOR_BYTES_MAX)),
+            modified: None,
+        };
+        assert!(standing.encode().len() <= 4 << 10);
+        assert_eq!(Standing::decode(&standing.encode()), Some(standing));
+        assert_eq!(Standing::decode(b"other"), None);
+        assert_ne!(digest(Some("delete"), "1"), digest(None, "1"));
+    }
+}

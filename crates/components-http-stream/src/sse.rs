@@ -1,0 +1,277 @@
+//! Server-sent events: bytes become events, by the rules of the WHATWG. Pure.
+//!
+//! Lines end with CR, LF or both. An event counts when the empty line behind it has come, so that
+//! of a connection that breaks within an event nothing is taken. Comments are passed over. Other
+//! than the rules say, an event is cut at its limit, and bytes of its data that are no UTF-8 stay.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr2;
+
+/// Bytes of a line that are no data: the name of its field.
+const FIELD_BYTES: usize = 16;
+
+/// Bytes of an event's type that are kept.
+const TYPE_BYTES_MAX: usize = 256;
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    /// Its data: its lines with LF between them.
+    pub(crate) data: Bytes,
+    /// Its type, where it names one.
+    pub(crate) kind: Option<String>,
+    /// Whether its data was longer than allowed, and is cut.
+    pub(crate) is_cut: bool,
+}
+
+/// The state between two pieces of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Sse {
+    /// Bytes of data in an event at most.
+    data_max: usize,
+    /// Bytes at the front of the stream that hold no end of a line.
+    searched: usize,
+    /// The last line ended with CR: a LF belongs to it.
+    after_cr: bool,
+    /// The rest of a line that is too long is passed over.
+    passes_over: bool,
+    /// Something of the stream was read: a mark of the byte order has no place any more.
+    is_begun: bool,
+    data: Vec<u8>,
+    has_data: bool,
+    is_cut: bool,
+    kind: Option<String>,
+    /// The id of this event and of those behind it, if the event is whole.
+    id: Option<String>,
+    /// The id behind the last event that was whole.
+    last_id: Option<String>,
+    retry: Option<Duration>,
+}
+
+impl Sse {
+    /// A new stream, whose events have at most `data_max` bytes.
+    pub(crate) fn new(data_max: usize) -> Self {
+        Self { data_max, ..Self::default() }
+    }
+
+    /// Takes bytes from the front of `stream` up to the end of the next event; `None` until more
+    /// come. What it leaves there is at most a line.
+    pub(crate) fn next(&mut self, stream: &mut BytesMut) -> Option<Event> {
+        loop {
+            if self.after_cr && !stream.is_empty() {
+                self.after_cr = false;
+                if stream[0] == b'\n' {
+                    self.advance(stream, 1);
+                }
+            }
+            let end = memchr2(b'\r', b'\n', &stream[self.searched..]).map(|at| self.searched + at);
+            let Some(end) = end else {
+                self.without_end(stream);
+                return None;
+            };
+            self.after_cr = stream[end] == b'\r';
+            let line = stream.split_to(end).freeze();
+            self.advance(stream, 1);
+            if std::mem::take(&mut self.passes_over) {
+                continue;
+            }
+            if let Some(event) = self.line(&line, line.len() > self.data_max + FIELD_BYTES) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// The id that a server may be asked to go on behind, once a whole event or line has named one.
+    pub(crate) fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
+    }
+
+    /// How long the server wants its clients to wait before they connect again, once.
+    pub(crate) fn take_retry(&mut self) -> Option<Duration> {
+        self.retry.take()
+    }
+
+    /// Whether an event has begun and has not ended.
+    pub(crate) fn is_within_event(&self, stream: &BytesMut) -> bool {
+        self.has_data || !stream.is_empty()
+    }
+
+    fn advance(&mut self, stream: &mut BytesMut, bytes: usize) {
+        stream.advance(bytes);
+        self.searched = 0;
+    }
+
+    /// No line ends here: one that is too long is not waited for.
+    fn without_end(&mut self, stream: &mut BytesMut) {
+        self.searched = stream.len();
+        if self.passes_over {
+            self.advance(stream, stream.len());
+        } else if stream.len() > self.data_max + FIELD_BYTES {
+            let line = stream.split().freeze();
+            self.searched = 0;
+            self.passes_over = true;
+            self.line(&line, true);
+        }
+    }
+
+    fn line(&mut self, line: &[u8], is_cut: bool) -> Option<Event> {
+        let first = !std::mem::replace(&mut self.is_begun, true);
+        let mark = "\u{feff}".as_bytes();
+        let line = if first { line.strip_prefix(mark).unwrap_or(line) } else { line };
+        if line.is_empty() {
+            return self.dispatch();
+        }
+        let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+        let value = line.get(colon + 1..).unwrap_or_default();
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match &line[..colon] {
+            b"data" => self.add_data(value),
+            // Half of an id or a type is another one.
+            b"event" if !is_cut && value.len() <= TYPE_BYTES_MAX => {
+                self.kind = std::str::from_utf8(value).ok().map(str::to_owned);
+            }
+            b"id" if !is_cut && !value.contains(&0) => {
+                if let Ok(id) = std::str::from_utf8(value) {
+                    self.id = Some(id.to_owned());
+                }
+            }
+            b"retry" if !is_cut && !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
+                let millis = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                self.retry = millis.map(Duration::from_millis);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn add_data(&mut self, value: &[u8]) {
+        if std::mem::replace(&mut self.has_data, true) && self.data.len() < self.data_max {
+            self.data.push(b'\n');
+        }
+        let room = self.data_max - self.data.len();
+        self.is_cut |= value.len() > room;
+        self.data.extend_from_slice(&value[..value.len().min(room)]);
+    }
+
+    fn dispatch(&mut self) -> Option<Event> {
+        if self.id.is_some() {
+            self.last_id = self.id.take();
+        }
+        let kind = self.kind.take().filter(|kind| !kind.is_empty());
+        let is_cut = std::mem::take(&mut self.is_cut);
+        let has_data = std::mem::take(&mut self.has_data);
+        let data = std::mem::take(&mut self.data).into();
+        has_data.then_some(Event { data, kind, is_cut })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a stream that comes in pieces of `piece` bytes says: data, type, and the id behind it.
+    fn read(stream: &[u8], piece: usize, data_max: usize) -> Vec<(String, String, String)> {
+        let (mut sse, mut buffer, mut seen) = (Sse::new(data_max), BytesMut::new(), Vec::new());
+        for bytes in stream.chunks(piece) {
+            buffer.extend_from_slice(bytes);
+            while let Some(event) = sse.next(&mut buffer) {
+                let mut data = String::from_utf8_lossy(&event.data).into_owned();
+                data.push_str(if event.is_cut { "…" } else { "" });
+                let id = sse.last_id().unwrap_or("-").to_owned();
+                seen.push((data, event.kind.unwrap_or_default(), id));
+            }
+            assert!(buffer.len() <= data_max + FIELD_BYTES + piece, "more than a line is left");
+        }
+        seen
+    }
+
+    fn plain(stream: &str) -> Vec<String> {
+        let read = read(stream.as_bytes(), 3, 1000);
+        read.into_iter().map(|(data, kind, id)| format!("{data}|{kind}|{id}")).collect()
+    }
+
+    #[test]
+    fn the_examples_of_the_rules_are_read_as_they_say() {
+        assert_eq!(plain("data: YHOO\ndata: +2\ndata: 10\n\n"), ["YHOO\n+2\n10||-"]);
+        let stream = ": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\n\
+                      data:  third event\n\n";
+        let expected = ["first event||1", "second event||", " third event||"];
+        assert_eq!(plain(stream), expected);
+        // The last block has no end: it is discarded.
+        assert_eq!(plain("data\n\ndata\ndata\n\ndata:"), ["||-", "\n||-"]);
+        assert_eq!(plain("data:test\n\ndata: test\n\n"), ["test||-", "test||-"]);
+        assert_eq!(plain("event: add\ndata: 7\n\ndata: 8\n\n"), ["7|add|-", "8||-"]);
+        assert_eq!(plain("\u{feff}data: x\r\rdata: y\r\n\r\ndata: z\n\n").len(), 3);
+        assert_eq!(plain("event: e\nid: 4\n\ndata: x\n\n"), ["x||4"]);
+        assert_eq!(plain("id: 1\ndata: x\n\nid: a\0b\ndata: y\n\n"), ["x||1", "y||1"]);
+    }
+
+    #[test]
+    fn an_id_counts_when_its_event_is_whole() {
+        let (mut sse, mut buffer) =
+            (Sse::new(100), BytesMut::from("id: 1\ndata: a\n\nid: 2\ndata"));
+        assert!(sse.next(&mut buffer).is_some() && sse.next(&mut buffer).is_none());
+        assert_eq!(sse.last_id(), Some("1"));
+        assert!(sse.is_within_event(&buffer));
+        buffer.extend_from_slice(b": b\n");
+        assert!(sse.next(&mut buffer).is_none() && sse.is_within_event(&buffer));
+        buffer.extend_from_slice(b"\n");
+        assert!(sse.next(&mut buffer).is_some());
+        assert_eq!(sse.last_id(), Some("2"));
+        assert!(!sse.is_within_event(&buffer));
+    }
+
+    #[test]
+    fn the_pause_that_a_server_asks_for_is_kept_once() {
+        let (mut sse, mut buffer) = (Sse::new(100), BytesMut::from("retry: 1500\nretry: soon\n"));
+        assert!(sse.next(&mut buffer).is_none());
+        assert_eq!(sse.take_retry(), Some(Duration::from_millis(1500)));
+        assert_eq!(sse.take_retry(), None);
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_the_next_event_is_read() {
+        let long = "x".repeat(100);
+        let stream = format!("data: {long}\n\nid: {long}\ndata: 12345\ndata: 6789\n\ndata: y\n\n");
+        for piece in [1, 7, 500] {
+            let expected = [("xxxxxxxx…", ""), ("12345\n67…", ""), ("y", "")];
+            let read = read(stream.as_bytes(), piece, 8);
+            let shown: Vec<_> = read.iter().map(|it| (it.0.as_str(), it.1.as_str())).collect();
+            assert_eq!(shown, expected, "{piece}");
+        }
+    }
+
+    fn block() -> impl Strategy<Value = String> {
+        let line = prop::sample::select(&[
+            "data: a", "data:b", "data", "id: 1", "id", "event: e", ": hm", "retry: 5", "", "", "x",
+        ]);
+        let end = prop::sample::select(&["\n", "\r\n", "\r"]);
+        let lines = prop::collection::vec((line, end), 0..30);
+        lines.prop_map(|lines| lines.iter().map(|(line, end)| format!("{line}{end}")).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_of_any_size_give_the_events_of_the_whole_stream(
+            stream in block(),
+            piece in 1_usize..40,
+            data_max in 1_usize..8,
+        ) {
+            let bytes = stream.as_bytes();
+            let whole = read(bytes, bytes.len().max(1), data_max);
+            prop_assert_eq!(read(bytes, piece, data_max), whole);
+        }
+
+        #[test]
+        fn any_bytes_are_read_alike_in_pieces_of_any_size(
+            stream in prop::collection::vec(any::<u8>(), 0..200),
+            piece in 1_usize..40,
+        ) {
+            prop_assert_eq!(read(&stream, piece, 1000), read(&stream, stream.len().max(1), 1000));
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! `http_stream`: the events of an answer that does not end.
+//!
+//! ```text
+//!   server ──bytes──► parser ──► round ──► storing ──► channels, with the position
+//! ```
+//!
+//! While a put waits, the round fills up; then the connection is not read. So a source holds three
+//! batches and what the connection has read ahead.
+//!
+//! # What the server is asked to go on behind
+//!
+//! The id of the last event (`Last-Event-ID`), or a value in it, which a parameter of the URL gets.
+//! It is stored in the write of the events. A server that takes neither leaves a gap, which is
+//! counted.
+
+mod config;
+mod connection;
+mod preset;
+mod rules;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use metrics::Counter;
+use pipeline::{Env, GivesAgain, Guarantee, Source, SourceContext, SourceError};
+use support::failure_log::seconds;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{info, warn};
+
+use crate::backoff::Backoff;
+use crate::client::{Client, HttpError, shown_url, with_parameter};
+use crate::progress::Progress;
+use crate::round::{Counts, ROUND_BYTES, Record, Round, advance};
+use crate::storing::Storing;
+pub use config::Config;
+use config::{Format, Options, Resume};
+use connection::Connection;
+use rules::Rules;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// How long after its beginning a connection has to give something, so that the next failure is a
+/// first one.
+const WORKS_AFTER: Duration = Duration::from_secs(1);
+
+struct HttpStream {
+    name: Arc<str>,
+    env: Env,
+    options: Options,
+    client: Client,
+    /// Rules that the server has to have, until it has them.
+    rules: Option<Rules>,
+    counts: Counts,
+    connections: Counter,
+    gap_seconds: Counter,
+    backoff: Backoff,
+    /// How long to wait after the last failure.
+    pause: Option<Duration>,
+    /// Where the source stands, while it is open.
+    progress: Option<Progress>,
+    connection: Option<Connection>,
+    /// When the last connection has ended, if there is none.
+    lost_at: Option<Instant>,
+}
+
+/// Why a connection is not read any more.
+enum End {
+    /// The source is to stop.
+    Stop,
+    /// Nothing is stored any more.
+    NotStored(Result<(), SourceError>),
+    /// It has ended, or is silent.
+    Lost(HttpError),
+}
+
+impl HttpStream {
+    /// Asks for the events behind those that are known.
+    async fn connect(&mut self) -> Result<(), HttpError> {
+        if let Some(rules) = &self.rules {
+            rules.set(&mut self.client, &self.name).await?;
+            self.rules = None;
+        }
+        let cursor = self.progress.as_ref().and_then(|it| it.standing.cursor.as_deref());
+        let (mut uri, mut headers) = (self.client.uri.clone(), HeaderMap::new());
+        match (&self.options.resume, cursor) {
+            (Resume::Parameter(name), Some(cursor)) => uri = with_parameter(&uri, name, cursor),
+            (Resume::Header, Some(cursor)) => {
+                if let Ok(value) = HeaderValue::from_bytes(cursor.as_bytes()) {
+                    headers.insert(LAST_EVENT_ID, value);
+                }
+            }
+            (Resume::Never, _) | (_, None) => {}
+        }
+        let resumes = cursor.is_some() && self.options.resume != Resume::Never;
+        let response = self.client.get(&uri, &headers, false).await?;
+        self.check_type(response.headers())?;
+        let connection = Connection::new(response.into_body(), &self.options);
+        let now = connection.since;
+        self.connection = Some(connection);
+        self.connections.inc();
+        let gap = self.lost_at.take().map(|at| now.duration_since(at));
+        if let Some(gap) = gap.filter(|_| !resumes) {
+            self.gap_seconds.inc_by(gap.as_secs_f64().round() as u64);
+            warn!(
+                source = %self.name, url = %shown_url(&uri), gap_seconds = seconds(gap),
+                "connected again; the server cannot send what came meanwhile"
+            );
+        } else {
+            info!(source = %self.name, url = %shown_url(&uri), resumes, "connected");
+        }
+        Ok(())
+    }
+
+    /// A page for people is no stream, whatever its status says.
+    fn check_type(&self, headers: &HeaderMap) -> Result<(), HttpError> {
+        let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = kind.unwrap_or_default().to_ascii_lowercase();
+        let is_events = kind.starts_with("text/event-stream");
+        let problem = match self.options.format {
+            Format::Sse if !is_events => {
+                format!("the answer is `{kind}` and not `text/event-stream`: look at `format`")
+            }
+            Format::Ndjson | Format::Lines if is_events => {
+                "the answer is a stream of server-sent events: set `format = \"sse\"`".to_owned()
+            }
+            _ if kind.starts_with("text/html") => {
+                "the answer is a page for people (`text/html`): look at `url`".to_owned()
+            }
+            _ => return Ok(()),
+        };
+        Err(HttpError::Unexpected { url: shown_url(&self.client.uri), problem })
+    }
+
+    /// How long to wait after this failure.
+    fn failed(&mut self, error: &HttpError) -> Duration {
+        let random = self.env.entropy.next_u64();
+        self.backoff.failed(error.trouble(), error.wait(), random)
+    }
+
+    /// Ends the run; the next one begins after a pause.
+    fn pause(&mut self, error: HttpError) -> SourceError {
+        self.pause = Some(self.failed(&error));
+        error.into_source_error()
+    }
+
+    /// Reads one connection to its end.
+    async fn events(
+        &mut self,
+        connection: &mut Connection,
+        storing: &mut Storing,
+        cx: &SourceContext,
+    ) -> End {
+        let progress = self.progress.as_mut().expect("a source is opened before it runs");
+        let (options, url) = (&self.options, shown_url(&self.client.uri));
+        let (mut round, mut waiting) = (Round::default(), None::<Record<Bytes>>);
+        let (mut due_at, mut lost) = (None, None);
+        loop {
+            let agreed = cx.intake.batch_bytes_max();
+            while let Some(record) = waiting.take().or_else(|| connection.next()) {
+                if round.is_full(record.body.len(), options.batch_events, agreed) {
+                    waiting = Some(record);
+                    break;
+                }
+                let cursor = round.push(record, &options.shape, progress, &self.counts);
+                advance(cursor, progress, &self.counts);
+                due_at = due_at.or_else(|| Some(Instant::now() + options.batch_wait));
+            }
+            if round.is_empty() {
+                due_at = None;
+                if let Some(error) = lost.take() {
+                    return End::Lost(error);
+                }
+            }
+            let is_full = waiting.is_some() || round.is_full(0, options.batch_events, agreed);
+            let reads = !is_full && lost.is_none();
+            let is_due = is_full || lost.is_some() || due_at.is_some_and(|at| at <= Instant::now());
+            let puts = is_due && !round.is_empty();
+            if is_full {
+                // The server may have said something: it is not read.
+                connection.heard = Instant::now();
+            }
+            tokio::select! {
+                biased;
+                () = cx.stop.cancelled() => {
+                    return self.flush(round, waiting, storing).await;
+                }
+                room = storing.room(), if puts => match room {
+                    Ok(()) => {
+                        storing.put(round.take(), progress);
+                        due_at = None;
+                    }
+                    Err(ended) => return End::NotStored(ended),
+                },
+                () = until(due_at), if !is_due => {}
+                read = connection.read(options.idle_timeout, &url), if reads => lost = read.err(),
+            }
+        }
+    }
+
+    /// A stop: what was read is stored, for the server may not give it again.
+    async fn flush(
+        &mut self,
+        mut round: Round,
+        waiting: Option<Record<Bytes>>,
+        storing: &mut Storing,
+    ) -> End {
+        let Some(progress) = &mut self.progress else { return End::Stop };
+        let mut records = waiting.into_iter();
+        loop {
+            if !round.is_empty() {
+                match tokio::time::timeout(crate::storing::DRAIN, storing.room()).await {
+                    Ok(Ok(())) => storing.put(round.take(), progress),
+                    Ok(Err(ended)) => return End::NotStored(ended),
+                    Err(_) => return End::Stop,
+                }
+            }
+            let Some(record) = records.next() else { return End::Stop };
+            let cursor = round.push(record, &self.options.shape, progress, &self.counts);
+            advance(cursor, progress, &self.counts);
+        }
+    }
+
+    /// Reads connections until one is followed by none.
+    async fn serve(
+        &mut self,
+        storing: &mut Storing,
+        cx: &SourceContext,
+    ) -> Result<(), SourceError> {
+        while let Some(mut connection) = self.connection.take() {
+            let error = match self.events(&mut connection, storing, cx).await {
+                End::Stop => return Ok(()),
+                End::NotStored(ended) => return ended,
+                End::Lost(error) => error,
+            };
+            self.lost_at = Some(connection.heard.max(connection.since));
+            if connection.is_within_event() {
+                self.counts.count("event_unfinished");
+            }
+            if let Some(pause) = connection.take_retry() {
+                self.backoff.asks(pause);
+            }
+            let has_worked = connection.heard.duration_since(connection.since) >= WORKS_AFTER;
+            drop(connection);
+            if !has_worked {
+                return Err(self.pause(error));
+            }
+            // Servers end streams now and then: that is no failure of the source.
+            self.backoff.works();
+            let pause = self.failed(&error);
+            info!(
+                source = %self.name, %error, pause_seconds = seconds(pause),
+                "the stream has ended; connecting again"
+            );
+            let again = async {
+                sleep(pause).await;
+                self.connect().await
+            };
+            match cx.stop.run_until_cancelled(again).await {
+                None => return Ok(()),
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Err(self.pause(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Until a time, if there is one.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[async_trait]
+impl Source for HttpStream {
+    fn guarantee(&self) -> Guarantee {
+        match self.options.resume {
+            Resume::Never => Guarantee::BestEffort,
+            Resume::Header | Resume::Parameter(_) => Guarantee::AtLeastOnce,
+        }
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::ByPosition
+    }
+
+    fn batch_bytes(&self) -> u64 {
+        ROUND_BYTES.max(self.options.event_max as u64)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.pause
+    }
+
+    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
+        self.pause = None;
+        let known = cx.positions.positions(&self.name);
+        let (name, key) = (self.name.clone(), shown_url(&self.client.uri));
+        self.progress = Some(Progress::load(name, &key, self.options.ids_max, &known));
+        self.connect().await.map_err(|error| self.pause(error))
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let progress = self.progress.as_ref().expect("a source is opened before it runs");
+        let (name, key) = (self.name.clone(), progress.key().clone());
+        let mut storing = Storing::begin(name, key, &self.env, &cx);
+        let ended = self.serve(&mut storing, &cx).await;
+        let stored = storing.finish(&cx).await;
+        ended.and(stored)
+    }
+}
+
+#[cfg(test)]
+mod tests;

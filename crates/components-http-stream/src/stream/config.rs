@@ -1,0 +1,244 @@
+//! Settings of the source `http_stream`.
+
+use std::time::Duration;
+
+use components::decoders::check_names;
+use metrics::MetricSpec;
+use pipeline::units::{ByteSize, Period};
+use pipeline::{BuildContext, BuildError, Component, Source};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::HttpStream;
+use super::preset::Preset;
+use super::rules::{Rule, Rules};
+use crate::backoff::{Backoff, Pauses};
+use crate::client::{Access, url_of};
+use crate::round::{Counts, Shape, pointer};
+
+/// Ids that can be remembered at most.
+const IDS_MAX: usize = 10_000;
+
+/// Settings of the `http_stream` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Public stream: `x`, `wikimedia` or `mastodon`. It fills in what is not set; the page has the
+    /// table. None unless set.
+    #[serde(default)]
+    preset: Option<Preset>,
+    /// Where the stream is: `http://host:port/path?query`, or `https://` for TLS. Needed without a
+    /// `preset` that has one.
+    #[serde(default)]
+    url: Option<String>,
+    /// Form of the stream: `ndjson`, a JSON value a line; `sse`, server-sent events; `lines`, any
+    /// text. `ndjson` unless set.
+    #[serde(default)]
+    format: Option<Format>,
+    /// How the server is reached, and by what right.
+    #[serde(default)]
+    access: Access,
+    /// After how long without a byte the connection counts as lost. `60s` unless set.
+    #[serde(default)]
+    idle_timeout: Option<Period>,
+    /// Pauses after failures.
+    #[serde(default)]
+    backoff: Pauses,
+    /// JSON pointer of a value in the event that the server can go on behind, for `resume`. Without
+    /// it, that is the id of a server-sent event.
+    #[serde(default)]
+    cursor: Option<String>,
+    /// Parameter of the URL that gets the cursor when the stream goes on, such as `since_id`.
+    /// Unless set, an `sse` server gets the id in `Last-Event-ID`, and others nothing.
+    #[serde(default)]
+    resume: Option<String>,
+    /// JSON pointer of the id of an event: one with an id that is known is dropped. None unless
+    /// set.
+    #[serde(default)]
+    id: Option<String>,
+    /// How many ids are remembered, at least; up to 10000.
+    #[serde(default = "default_ids_max")]
+    ids_max: usize,
+    /// Header that gets the type of a server-sent event, where it has one; empty: none.
+    #[serde(default = "default_event_header")]
+    event_header: String,
+    /// Largest event. A larger one is cut.
+    #[serde(default = "default_event_max")]
+    event_max: ByteSize,
+    /// Events of a batch at most.
+    #[serde(default = "default_batch_events")]
+    batch_events: usize,
+    /// How long the first event of a batch waits for others.
+    #[serde(default = "default_batch_wait")]
+    batch_wait: Period,
+    /// Rules of the preset `x`: what the server has besides is deleted there, what lacks is added.
+    /// Unless set, the rules of the server stay as they are.
+    #[serde(default)]
+    rules: Option<Vec<Rule>>,
+}
+
+/// Form of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Format {
+    /// A JSON value a line.
+    Ndjson,
+    /// Server-sent events.
+    Sse,
+    /// Any text, an event a line.
+    Lines,
+}
+
+fn default_ids_max() -> usize {
+    2000
+}
+
+fn default_event_header() -> String {
+    "event".into()
+}
+
+fn default_event_max() -> ByteSize {
+    ByteSize::mib(1)
+}
+
+fn default_batch_events() -> usize {
+    1000
+}
+
+fn default_batch_wait() -> Period {
+    Period(Duration::from_secs(1))
+}
+
+/// How the server is asked to go on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Resume {
+    /// Not at all.
+    Never,
+    /// By `Last-Event-ID`.
+    Header,
+    /// By this parameter of the URL.
+    Parameter(String),
+}
+
+/// What the source works by.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) format: Format,
+    pub(super) shape: Shape,
+    pub(super) resume: Resume,
+    pub(super) ids_max: usize,
+    pub(super) event_max: usize,
+    pub(super) idle_timeout: Duration,
+    pub(super) batch_events: usize,
+    pub(super) batch_wait: Duration,
+}
+
+impl Config {
+    pub(super) fn options(&mut self) -> Result<Options, BuildError> {
+        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        let filled = self.preset.map(Preset::filled).unwrap_or_default();
+        let format = self.format.or(filled.format).unwrap_or(Format::Ndjson);
+        let idle_timeout = self.idle_timeout.or(filled.idle_timeout);
+        let idle_timeout = idle_timeout.map_or(Duration::from_secs(60), |period| period.0);
+        let id = self.id.take().or_else(|| filled.id.map(str::to_owned));
+        let (id, cursor) = (pointer("id", id)?, pointer("cursor", self.cursor.take())?);
+        if idle_timeout.is_zero() {
+            return invalid("idle_timeout", "must not be 0s");
+        }
+        if self.ids_max > IDS_MAX {
+            return invalid("ids_max", "at most 10000");
+        }
+        if !(1 << 10..=16 << 20).contains(&self.event_max.0) {
+            return invalid("event_max", "must be from 1KiB to 16MiB");
+        }
+        if self.batch_events == 0 {
+            return invalid("batch_events", "a batch holds at least one event");
+        }
+        if format == Format::Lines && id.is_some() {
+            return invalid("id", "a line of text has no JSON in it: set `format = \"ndjson\"`");
+        }
+        if format == Format::Lines && cursor.is_some() {
+            return invalid(
+                "cursor",
+                "a line of text has no JSON in it: set `format = \"ndjson\"`",
+            );
+        }
+        self.backoff.check()?;
+        let resume = match self.resume.take().filter(|name| !name.is_empty()) {
+            Some(name) if cursor.is_some() || format == Format::Sse => Resume::Parameter(name),
+            Some(_) => return invalid("resume", "set `cursor` too: it is what the parameter gets"),
+            None if cursor.is_some() => {
+                return invalid("cursor", "set `resume` too: the parameter that gets it");
+            }
+            None if format == Format::Sse => Resume::Header,
+            None => Resume::Never,
+        };
+        let kind_header = Some(std::mem::take(&mut self.event_header)).filter(|it| !it.is_empty());
+        check_names(kind_header.iter().map(String::as_str))
+            .map_err(|error| BuildError::invalid("event_header", error))?;
+        // Server-sent events may hold any text: they count as JSON where something is looked for.
+        let is_json = format == Format::Ndjson || id.is_some() || cursor.is_some();
+        Ok(Options {
+            format,
+            shape: Shape { is_json, id, cursor, kind_header },
+            resume,
+            ids_max: self.ids_max,
+            event_max: usize::try_from(self.event_max.0).expect("checked to be at most 16 MiB"),
+            idle_timeout,
+            batch_events: self.batch_events,
+            batch_wait: self.batch_wait.0,
+        })
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "http_stream";
+    const METRICS: &'static [MetricSpec] = &[
+        MetricSpec::counter("connections", "Streams that a server has begun to send."),
+        MetricSpec::counter(
+            "gap_seconds",
+            "Time without a connection of which the server cannot send the events.",
+        ),
+    ];
+    type Role = dyn Source;
+
+    fn build(mut self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        let options = self.options()?;
+        let filled = self.preset.map(Preset::filled).unwrap_or_default();
+        let url = self.url.or_else(|| filled.url.map(str::to_owned));
+        let Some(url) = url else {
+            let problem = "name the stream, for example \"https://host/stream\"";
+            return Err(BuildError::invalid("url", problem));
+        };
+        let uri = url_of("url", &url)?;
+        let rules = match self.rules {
+            Some(_) if self.preset != Some(Preset::X) => {
+                let problem = "only `preset = \"x\"` has rules; leave them out";
+                return Err(BuildError::invalid("rules", problem));
+            }
+            Some(rules) => Some(Rules::new(rules, &uri)?),
+            None => None,
+        };
+        let accept = match options.format {
+            Format::Sse => "text/event-stream",
+            Format::Ndjson | Format::Lines => "*/*",
+        };
+        let client = self.access.client(uri, accept, cx)?;
+        let scope = cx.scope::<Self>();
+        Ok(Box::new(HttpStream {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            options,
+            client,
+            rules,
+            counts: Counts { source: cx.name.clone(), metrics: cx.metrics.clone() },
+            connections: scope.counter("connections")?,
+            gap_seconds: scope.counter("gap_seconds")?,
+            backoff: Backoff::new(self.backoff),
+            pause: None,
+            progress: None,
+            connection: None,
+            lost_at: None,
+        }))
+    }
+}

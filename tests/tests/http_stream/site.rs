@@ -1,0 +1,90 @@
+//! The collector under test, and what readers of its store see.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::site::read_below;
+use aqueduct_tests::wait;
+
+use super::LIMIT;
+
+/// A collector with a source of this kind, and a store.
+pub(crate) fn agent(dir: &Path, kind: &str, url: &str, settings: &str) -> Agent {
+    let at = dir.display();
+    let text = format!(
+        r#"
+[agent]
+data_dir = "{at}/data"
+[sources.in]
+type = "{kind}"
+url = "{url}"
+channels = ["main"]
+{settings}
+[channels.main]
+type = "durable"
+capacity = "64MiB"
+[sinks.store]
+type = "hdfs"
+url = "file://{at}/store/%Y"
+encoder = "text"
+channel = "main"
+roll = {{ age_max = "1s", idle_max = "1s" }}
+"#
+    );
+    Agent::configured("aqueduct-collector", dir, "agent", &text)
+}
+
+/// How often each line is in the store.
+pub(crate) fn stored(dir: &Path) -> BTreeMap<String, usize> {
+    let years = std::fs::read_dir(dir.join("store")).into_iter().flatten().flatten();
+    let years = years.filter(|entry| entry.file_name() != "_aqueduct");
+    let bytes: Vec<u8> = years.flat_map(|year| read_below(&year.path())).collect();
+    let mut lines = BTreeMap::new();
+    let text = String::from_utf8(bytes).expect("text");
+    text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
+    lines
+}
+
+/// The event with this number.
+pub(crate) fn line(number: usize) -> String {
+    format!("{{\"n\":{number},\"text\":\"\"}}")
+}
+
+/// Waits until so many different lines are stored; answers how often lines are there again.
+pub(crate) fn repeats(dir: &Path, lines: usize) -> usize {
+    let (mut there, mut since) = (0, Instant::now());
+    loop {
+        thread::sleep(Duration::from_millis(200));
+        let now = stored(dir).len();
+        if now >= lines {
+            break;
+        }
+        if now > there {
+            (there, since) = (now, Instant::now());
+        }
+        // A store that nothing more comes into will not be whole.
+        assert!(since.elapsed() < LIMIT / 3, "{there} of {lines} events are in the store");
+    }
+    // What comes again would come now.
+    thread::sleep(Duration::from_millis(1500));
+    let stored = stored(dir);
+    assert_eq!(stored.len(), lines, "no other lines");
+    (0..lines).for_each(|number| assert!(stored.contains_key(&line(number)), "{number} lacks"));
+    stored.values().map(|times| times - 1).sum()
+}
+
+/// What an anomaly was counted.
+pub(crate) fn counted(agent: &Agent, reason: &str) -> f64 {
+    let series = format!("aqueduct_source_anomalies_total{{source=\"in\",reason=\"{reason}\"}}");
+    agent.metrics().and_then(|it| it.value(&series)).unwrap_or_default()
+}
+
+/// The lines of the store, once so many are there.
+pub(crate) fn stored_soon(dir: &Path, lines: usize) -> BTreeMap<String, usize> {
+    wait::until(&format!("{lines} lines"), LIMIT, || {
+        Some(stored(dir)).filter(|stored| stored.len() >= lines)
+    })
+}
