@@ -24,6 +24,7 @@ pub mod hdfs;
 pub mod http;
 pub mod kafka;
 pub mod killed;
+pub mod metastore;
 pub mod mounted;
 pub mod nginx;
 pub mod process;

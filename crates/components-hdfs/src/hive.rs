@@ -23,14 +23,14 @@ mod table;
 
 use async_trait::async_trait;
 
-pub use client::{Metastore, Places};
-pub use error::MetastoreError;
-pub use partition::{Keys, Partition};
-pub use table::{Column, Reader, TableSpec};
+pub(crate) use client::{Metastore, Places};
+pub(crate) use error::MetastoreError;
+pub(crate) use partition::{Keys, Partition};
+pub(crate) use table::{Column, Reader, TableSpec};
 
 /// Where partitions are registered.
 #[async_trait]
-pub trait Registry: Send + Sync {
+pub(crate) trait Registry: Send + Sync {
     /// Adds these partitions, or finds that they are there. After an error some of them may be
     /// added; all of them may be added again.
     ///

@@ -1,8 +1,8 @@
 //! Partitions of a table of Hive, registered as they appear.
 //!
 //! ```text
-//!  note of a roll's new directories ─► entry won ─► files visible ─► partition added ─► note removed
-//!  <prefix>/_aqueduct/<sink>/partitions/<roll>           └ tried again with back-off
+//!  note of a roll's new directories ─► entry won, files visible ─► partition added ─► note removed
+//!  <prefix>/_aqueduct/<sink>/partitions/<roll>                       └ tried again with back-off
 //! ```
 //!
 //! The note is in the store before the entry that makes files of its directories visible, so no

@@ -31,19 +31,19 @@ const SASL_REFUSALS: [u8; 2] = [3, 4];
 
 /// Where metastores answer, and how.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub(crate) struct Places {
     /// `host:port`, in the order in which they are tried.
-    pub addresses: Vec<String>,
+    pub(crate) addresses: Vec<String>,
     /// Whether messages are framed.
-    pub framed: bool,
+    pub(crate) framed: bool,
     /// The user that is named to the metastore; none: it acts as its own.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Longest time of a connection, and of a call.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// The metastores of one database, for one table.
-pub struct Metastore {
+pub(crate) struct Metastore {
     env: Env,
     places: Places,
     spec: TableSpec,
@@ -70,7 +70,7 @@ struct Connection {
 impl Metastore {
     /// Of this table. Nothing is connected before the first call.
     #[must_use]
-    pub fn new(env: Env, places: Places, spec: TableSpec) -> Self {
+    pub(crate) fn new(env: Env, places: Places, spec: TableSpec) -> Self {
         Self { env, places, spec, connection: Mutex::default() }
     }
 

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// Why a metastore did not do what it was asked for.
 #[derive(Debug, Error)]
-pub enum MetastoreError {
+pub(crate) enum MetastoreError {
     /// It is not reached.
     #[error("no connection to the metastore {address}: start it, or correct `hive.metastore`")]
     Connect {

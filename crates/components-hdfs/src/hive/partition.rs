@@ -2,15 +2,15 @@
 
 /// The partition columns that a path has, from its folders `name=value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keys(Vec<String>);
+pub(crate) struct Keys(Vec<String>);
 
 /// A partition: a directory, and the values that its folders have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Partition {
+pub(crate) struct Partition {
     /// Below the prefix.
-    pub directory: String,
+    pub(crate) directory: String,
     /// One for each partition column.
-    pub values: Vec<String>,
+    pub(crate) values: Vec<String>,
 }
 
 impl Keys {
@@ -18,7 +18,7 @@ impl Keys {
     ///
     /// # Errors
     /// What is wrong with a folder, and the remedy.
-    pub fn of(folders: &[&str]) -> Result<Self, String> {
+    pub(crate) fn of(folders: &[&str]) -> Result<Self, String> {
         if folders.is_empty() {
             return Err("the path of `url` has no folder with an escape: partitions are folders \
                         such as `day=%Y-%m-%d`"
@@ -51,13 +51,13 @@ impl Keys {
     }
 
     /// Their names, in order.
-    pub fn names(&self) -> &[String] {
+    pub(crate) fn names(&self) -> &[String] {
         &self.0
     }
 
     /// The partition that a directory below the prefix is. `None`: it is none, as those of late
     /// events are.
-    pub fn partition(&self, directory: &str) -> Option<Partition> {
+    pub(crate) fn partition(&self, directory: &str) -> Option<Partition> {
         let folders: Vec<&str> = directory.split('/').collect();
         if folders.len() != self.0.len() {
             return None;

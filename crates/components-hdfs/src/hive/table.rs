@@ -6,45 +6,45 @@ use super::Keys;
 
 /// A column of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
+pub(crate) struct Column {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its type, in Hive's words: `string`, `decimal(10,2)`.
-    pub kind: String,
+    pub(crate) kind: String,
 }
 
 /// The external table of a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableSpec {
+pub(crate) struct TableSpec {
     /// The database that it is in.
-    pub database: String,
+    pub(crate) database: String,
     /// Its name.
-    pub table: String,
+    pub(crate) table: String,
     /// Whether it is created where it is missing, and its database too.
-    pub create: bool,
+    pub(crate) create: bool,
     /// Its directory, as readers see it: a URL without a slash at its end.
-    pub location: String,
+    pub(crate) location: String,
     /// Its partition columns.
-    pub keys: Keys,
+    pub(crate) keys: Keys,
     /// Its columns.
-    pub columns: Vec<Column>,
+    pub(crate) columns: Vec<Column>,
     /// What reads its files.
-    pub reader: Reader,
+    pub(crate) reader: Reader,
 }
 
 /// What reads the files of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reader {
+pub(crate) struct Reader {
     /// Class of the SerDe.
-    pub serde: String,
+    pub(crate) serde: String,
     /// Class of the input format.
-    pub input: &'static str,
+    pub(crate) input: &'static str,
     /// Class of the output format.
-    pub output: &'static str,
+    pub(crate) output: &'static str,
     /// Properties of the SerDe.
-    pub serde_properties: Vec<(String, String)>,
+    pub(crate) serde_properties: Vec<(String, String)>,
     /// Properties of the table.
-    pub table_properties: Vec<(String, String)>,
+    pub(crate) table_properties: Vec<(String, String)>,
 }
 
 const TEXT_INPUT: &str = "org.apache.hadoop.mapred.TextInputFormat";
@@ -53,14 +53,14 @@ const LAZY: &str = "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe";
 
 impl TableSpec {
     /// `database.table`.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}.{}", self.database, self.table)
     }
 }
 
 impl Reader {
     /// What reads files of this form; `serde` in place of the usual class.
-    pub fn of(form: &TableForm, serde: Option<&str>) -> Self {
+    pub(crate) fn of(form: &TableForm, serde: Option<&str>) -> Self {
         let (usual, input, output) = match form.storage {
             TableStorage::Text => (LAZY, TEXT_INPUT, TEXT_OUTPUT),
             TableStorage::Json => {

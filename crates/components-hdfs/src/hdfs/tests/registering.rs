@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ledger::{Audit, Dataset};
 use pipeline::{Batch, Existing, Outcome, Sink};
 use serde_json::{Value, json};
 use storage::FileSystem;
@@ -123,6 +124,8 @@ async fn a_partition_comes_with_its_first_file_and_a_metastore_that_is_down_hold
     assert!(trouble.contains("1 partitions of default.web are not registered"), "{trouble}");
     assert!(trouble.contains("no connection to the metastore hms:9083"), "{trouble}");
     assert!(partitions.with(|state| state.calls) < 30, "with back-off");
+    let audit = Audit::read(Arc::new(store.clone()), Dataset::new("/logs", "store")).await;
+    assert_eq!(audit.unwrap().unregistered, ["app=pay"]);
     partitions.with(|state| state.down = false);
     sleep(2 * MINUTE).await;
     assert_eq!((partitions.found(), notes(&store)).0, ["app=pay", "app=shop"]);
