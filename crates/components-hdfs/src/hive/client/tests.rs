@@ -6,7 +6,7 @@ use std::sync::Arc;
 use components::thrift::write::Type;
 use components::thrift::{Kind, Protocol};
 use pipeline::TableForm;
-use tokio::net::TcpListener;
+use pipeline::env::Listener;
 
 use super::*;
 use crate::hive::{Column, Keys, Reader};
@@ -23,6 +23,10 @@ fn spec(create: bool) -> TableSpec {
         columns: vec![Column { name: "line".into(), kind: "string".into() }],
         reader: Reader::of(&TableForm::lines(), None),
     }
+}
+
+async fn listen() -> Box<dyn Listener> {
+    env::real().net.listen("127.0.0.1:0").await.unwrap()
 }
 
 /// A client of these addresses.
@@ -85,7 +89,7 @@ fn table(keys: &[&str], property: (&str, &str)) -> Vec<u8> {
 const PLAIN: (&str, &str) = ("EXTERNAL", "TRUE");
 
 /// Answers the calls of one connection in turn; the messages that came.
-async fn serve(listener: TcpListener, framed: bool, script: Vec<Answer>) -> Vec<Vec<u8>> {
+async fn serve(listener: Box<dyn Listener>, framed: bool, script: Vec<Answer>) -> Vec<Vec<u8>> {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut calls = Vec::new();
     for (index, (name, fields)) in script.into_iter().enumerate() {
@@ -118,8 +122,8 @@ async fn add(
     create: bool,
     script: Vec<Answer>,
 ) -> (Result<(), MetastoreError>, Vec<Vec<u8>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let listener = listen().await;
+    let address = listener.local_address();
     let served = tokio::spawn(serve(listener, framed, script));
     let added = client(&[&address], framed, create).add(&partitions(days)).await;
     (added, served.await.unwrap())
@@ -184,8 +188,8 @@ async fn what_a_metastore_or_a_table_refuses_is_said_with_the_remedy() {
 
 /// A server that answers with these bytes, and keeps the connection.
 async fn raw(bytes: &'static [u8]) -> (String, tokio::task::JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let listener = listen().await;
+    let address = listener.local_address();
     let served = tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -221,9 +225,10 @@ async fn a_hostile_answer_ends_the_call_without_memory_for_what_it_announces() {
 
 #[tokio::test]
 async fn the_next_metastore_is_tried_and_stays_the_one_that_is_asked() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let works = listener.local_addr().unwrap().to_string();
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let listener = listen().await;
+    let works = listener.local_address();
+    // Nothing listens there any more.
+    let closed = listen().await.local_address();
     let (silent, _served) = raw(b"").await;
     let twice =
         || [("get_table_req", table(&["day"], PLAIN)), ("add_partitions_req", result(|_| ()))];
