@@ -2,12 +2,12 @@
 //! first file on, although collectors and the metastore are killed at any moment; and the table is
 //! read.
 //!
-//! Method: a real metastore, and two collectors of one sink that store in directories of two seconds
-//! each, from an edge that sends to both. While lines come, the collectors are killed (-9) in turn,
-//! and the metastore once, and started again. All the while Hive's own client in Java looks which
-//! partitions there are, and whether each has a file when it is first seen. In the end they are held
-//! against the directories of the store, and their rows, as the table's input format reads them,
-//! against what was written.
+//! Method: a real metastore, and two collectors of one sink that store in directories of two
+//! seconds each, from an edge that sends to both. While lines come, the collectors are killed (-9)
+//! in turn, and the metastore once, and started again. All the while Hive's own client in Java looks
+//! which partitions there are, and whether each has a file when it is first seen. In the end they
+//! are held against the directories of the store, and their rows, as the table's input format reads
+//! them, against what was written.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -89,8 +89,8 @@ fn partitions_are_the_directories_with_files_through_kills_of_collectors_and_met
     let mut watch = Process::start("watch", java(&metastore, dir, "watch"), &dir.join("watched"));
     let url = format!("file://{}/at=%Y%m%d-%H%M%S", store.display());
     let settings = format!(
-        "round = \"2s\"\nroll = {{ age_max = \"1s\" }}
-hive = {{ metastore = \"{}\", database = \"logs\", table = \"web\", create = true, timeout = \"5s\" }}",
+        "round = \"2s\"\nroll = {{ age_max = \"1s\" }}\nhive = {{ metastore = \"{}\", \
+         database = \"logs\", table = \"web\", create = true, timeout = \"5s\" }}",
         metastore.url()
     );
     let seen = |watch: &Process| of(&lines(watch), "seen").count();
