@@ -4,7 +4,7 @@
 //!
 //! Method: a real metastore, and two collectors of one sink that store in directories of two
 //! seconds each, from an edge that sends to both. While lines come, the collectors are killed (-9)
-//! in turn, and the metastore once, and started again. All the while Hive's own client in Java looks
+//! in turn, and the metastore once, and started again. All the while Hive's client in Java looks
 //! which partitions there are, and whether each has a file when it is first seen. In the end they
 //! are held against the directories of the store, and their rows, as the table's input format reads
 //! them, against what was written.
