@@ -33,6 +33,7 @@ use tracing::debug;
 use crate::broker::Target;
 use crate::connection::{Connection, MqttError};
 use crate::packets::{Packet, PingReq, PubAck, PubComp, PubRec, Publish, QoS};
+use crate::topic::is_shared;
 pub use config::Config;
 use config::{Options, Retained};
 use round::Round;
@@ -335,11 +336,12 @@ impl Mqtt {
 #[async_trait]
 impl Source for Mqtt {
     fn guarantee(&self) -> Guarantee {
+        let is_shared = self.options.filters.iter().any(|filter| is_shared(filter));
         match self.options.qos {
             _ if self.options.session_expiry_seconds == 0 => Guarantee::BestEffort,
             QoS::AtMostOnce => Guarantee::BestEffort,
-            // Another member of a shared subscription gets what one has not answered, and repeats
-            // of QoS 2 were seen with a broker whose connections are cut (docs/adr/0052).
+            QoS::ExactlyOnce if !is_shared => Guarantee::ExactlyOnce,
+            // Another member of the group gets what one has not answered.
             QoS::AtLeastOnce | QoS::ExactlyOnce => Guarantee::AtLeastOnce,
         }
     }

@@ -36,6 +36,11 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a filter is that of a shared subscription.
+pub(crate) fn is_shared(filter: &str) -> bool {
+    filter.starts_with("$share/")
+}
+
 /// A pattern of topics, which gives names to levels: `site/+site/sensor/+sensor`.
 #[derive(Debug)]
 pub(crate) struct Pattern {

@@ -32,9 +32,11 @@ impl Broker {
         let data = dir.join(name);
         fs::create_dir(&data).expect("the test's own folder");
         let config = dir.join(format!("{name}.conf"));
+        // When it starts again, mosquitto forgets what was answered to messages over this number,
+        // which it does not keep to when a session comes back.
         let text = format!(
             "listener {} 127.0.0.1\nuser root\npersistence true\n\
-             persistence_location {}/\nmax_inflight_messages 100\n\
+             persistence_location {}/\nmax_inflight_messages 10000\n\
              max_queued_messages 0\n{settings}",
             address.port(),
             data.display()

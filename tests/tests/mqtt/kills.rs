@@ -72,6 +72,7 @@ pub(crate) fn messages_survive_kills(version: &str) {
         }
     }
     let before = repeats(dir, &written);
+    assert_eq!(before[1], 0, "a message of QoS 2 is stored once");
     collector.kill();
     let after = killed_while_it_delivers(dir, &mut broker, &mut collector, &mut written);
     ids_are_given_again(dir, &mut broker, &mut rng);
