@@ -193,16 +193,6 @@ impl HiveConfig {
 
     /// The form of the files as a table, with what the settings say of it.
     fn form(&self, format: &Format) -> Result<TableForm, BuildError> {
-        let of_new = [
-            ("columns", !self.columns.is_empty()),
-            ("delimiter", self.delimiter.is_some()),
-            ("serde", self.serde.is_some()),
-        ];
-        if let Some((setting, _)) = of_new.into_iter().find(|(_, set)| *set && !self.create) {
-            let problem =
-                "it is of a table that is created: set `hive.create = true`, or remove it";
-            return invalid(setting, problem);
-        }
         let form = format.encoder().table();
         // One that is there says itself how it is read.
         let Some(mut form) =

@@ -209,7 +209,14 @@ fn what_is_no_table_is_refused_with_its_setting() {
         (hive(json!({ "table": "a.b" })), "hive.table"),
         (hive(json!({ "timeout": "0s" })), "hive.timeout"),
         (hive(json!({ "location": "/logs" })), "hive.location"),
-        (hive(json!({ "serde": "org.example.Serde" })), "hive.create"),
+        (
+            {
+                let mut settings = hive(json!({ "create": true }));
+                settings["encoder"] = json!("avro_schema");
+                settings
+            },
+            "hive.create",
+        ),
         (hive(json!({ "create": true, "delimiter": "\t" })), "hive.columns"),
         (
             hive(json!({ "create": true, "columns": [{ "name": "App", "type": "string" }] })),
