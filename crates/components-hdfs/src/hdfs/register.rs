@@ -127,11 +127,10 @@ impl Registering {
                     registration.failed.inc();
                     failures.count(now);
                     let text = chain(&error);
-                    let left =
-                        format!("{due} partitions of {} are not registered", registration.table);
+                    let left = format!("partitions of {} are not registered", registration.table);
                     self.board.set_trouble(Some(format!("{left}: {text}")));
                     if let Some((failures, _)) = failures.should_log(now, &text) {
-                        tracing::warn!(error = text, failures, "{left}; it is tried again");
+                        tracing::warn!(error = text, due, failures, "{left}; it is tried again");
                     }
                     let (first, longest) = RETRY;
                     let random = settings.env.entropy.next_u64();
