@@ -11,6 +11,7 @@ mod demo;
 mod dlq;
 mod manual;
 mod migrate;
+mod pki;
 mod reference;
 mod reload;
 mod schema;
@@ -34,6 +35,7 @@ use demo::DemoArgs;
 use dlq::DlqArgs;
 use manual::{CompletionsArgs, ManArgs};
 use migrate::{ConvertArgs, FlumeAgentArgs};
+use pki::PkiArgs;
 use reference::ComponentsArgs;
 use reload::ReloadArgs;
 use schema::SchemaArgs;
@@ -70,6 +72,7 @@ enum Command {
     Ledger(LedgerArgs),
     Edge(EdgeArgs),
     Collector(CollectorArgs),
+    Pki(PkiArgs),
     Convert(ConvertArgs),
     Agent(FlumeAgentArgs),
     Completions(CompletionsArgs),
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Ledger(args) }) => commit_ledger::run(&args),
         Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, components::EDGE),
         Ok(Program { command: Command::Collector(args) }) => cli::execute(&args, catalogue::FULL),
+        Ok(Program { command: Command::Pki(args) }) => pki::run(&args),
         Ok(Program { command: Command::Convert(args) }) => migrate::convert(&args),
         Ok(Program { command: Command::Agent(args) }) => migrate::run(&args),
         Ok(Program { command: Command::Completions(args) }) => {

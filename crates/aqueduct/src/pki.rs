@@ -1,0 +1,207 @@
+//! `aqueduct pki`: a small certificate authority, for agents that have none to ask.
+//!
+//! ```text
+//!   pki init DIR ──► DIR/ca.pem, DIR/ca.key          the key stays here
+//!                         │ signs
+//!   pki collector NAME ───┼──► NAME.pem, NAME.key    server and client, for its host names
+//!   pki edge NAME ────────┘──► NAME.pem, NAME.key    client
+//! ```
+//!
+//! Keys are P-256, signatures ECDSA with SHA-256 (RFC 5480, RFC 5758), certificates X.509 v3 as
+//! RFC 5280 profiles them: the authority signs no other authority (`pathLenConstraint` 0), each
+//! certificate says what it may be used for. A file that is there already is never replaced, and a
+//! key can be read by its owner alone.
+
+mod authority;
+
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use agent::cli::{self, EXIT_RUNTIME};
+use clap::{Args, Subcommand};
+use env::real;
+use pipeline::env::{Env, OpenMode};
+use rustix::fs::Mode;
+
+use authority::{Authority, Issued, Role};
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct pki init /root/ca
+  aqueduct pki collector collector-1.example 10.0.0.7 --ca /root/ca --out .
+  aqueduct pki edge web-1 --ca /root/ca --out .
+
+ca.key signs certificates that all agents trust: keep it off the machines that they run on. Where
+the files go, and what to write into the configuration, is in docs/tls.md.";
+
+/// Make a certificate authority, and certificates of edges and collectors.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EXAMPLES)]
+pub(crate) struct PkiArgs {
+    #[command(subcommand)]
+    command: PkiCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum PkiCommand {
+    Init(InitArgs),
+    Edge(EdgeArgs),
+    Collector(CollectorArgs),
+}
+
+const INIT: &str = "\
+Examples:
+  aqueduct pki init /root/ca
+  aqueduct pki init /root/ca --name 'Logs of example.com' --days 1825";
+
+/// Make an authority: ca.pem, which agents trust, and ca.key, which signs.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = INIT)]
+struct InitArgs {
+    /// Where the two files go; the directory is made if it is missing
+    directory: PathBuf,
+    /// Common name of the authority
+    #[arg(long, default_value = "Aqueduct")]
+    name: String,
+    /// How long it is valid
+    #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    days: u32,
+}
+
+const EDGE: &str = "\
+Examples:
+  aqueduct pki edge web-1 --ca /root/ca
+  aqueduct pki edge web-1 --ca /root/ca --out /root/web-1 --days 90";
+
+/// Make the key and the certificate of an edge: a client.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EDGE)]
+struct EdgeArgs {
+    /// Name of the edge, for example of its host
+    name: String,
+    #[command(flatten)]
+    common: IssueArgs,
+}
+
+const COLLECTOR: &str = "\
+Examples:
+  aqueduct pki collector collector-1.example --ca /root/ca
+  aqueduct pki collector collector-1.example collectors.example 10.0.0.7 --ca /root/ca";
+
+/// Make the key and the certificate of a collector: a server under these names, and a client.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = COLLECTOR)]
+struct CollectorArgs {
+    /// Host names and IP addresses as edges write them; the files have the first one
+    #[arg(required = true)]
+    names: Vec<String>,
+    #[command(flatten)]
+    common: IssueArgs,
+}
+
+#[derive(Debug, Args)]
+struct IssueArgs {
+    /// The directory that `pki init` made
+    #[arg(long)]
+    ca: PathBuf,
+    /// Where the files go; the directory is made if it is missing
+    #[arg(long, default_value = ".")]
+    out: PathBuf,
+    /// How long the certificate is valid; never longer than the authority
+    #[arg(long, default_value_t = 397, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    days: u32,
+}
+
+/// Makes what is asked for, and says what to do with it.
+pub(crate) fn run(args: &PkiArgs) -> ExitCode {
+    let env = real();
+    let made = match &args.command {
+        PkiCommand::Init(args) => init(args, &env),
+        PkiCommand::Edge(args) => {
+            issue(Role::Edge, std::slice::from_ref(&args.name), &args.common, &env)
+        }
+        PkiCommand::Collector(args) => issue(Role::Collector, &args.names, &args.common, &env),
+    };
+    match made {
+        Ok(text) => cli::print(&text),
+        Err(problem) => {
+            cli::say(&problem);
+            ExitCode::from(EXIT_RUNTIME)
+        }
+    }
+}
+
+fn init(args: &InitArgs, env: &Env) -> Result<String, String> {
+    let made = authority::make(&args.name, args.days, env.clock.now())?;
+    let (certificate, key) = (args.directory.join("ca.pem"), args.directory.join("ca.key"));
+    write_pair(&made, &certificate, &key, env)?;
+    Ok(format!(
+        "{}: what agents trust, by `ca` and `client_ca`\n\
+         {}: what signs; keep it off the machines of agents\n\
+         The authority is valid until {}.\n",
+        certificate.display(),
+        key.display(),
+        made.until
+    ))
+}
+
+fn issue(role: Role, names: &[String], args: &IssueArgs, env: &Env) -> Result<String, String> {
+    let [certificate, key] = ["ca.pem", "ca.key"].map(|name| args.ca.join(name));
+    let read = |path: &Path| {
+        let bytes = env.disk.open(path, OpenMode::default()).and_then(|file| file.read(0, 1 << 20));
+        let problem = |cause: &dyn std::fmt::Display| {
+            format!("{}: {cause}; `aqueduct pki init DIR` makes an authority", path.display())
+        };
+        String::from_utf8(bytes.map_err(|error| problem(&error))?)
+            .map_err(|_| problem(&"holds bytes that are no text"))
+    };
+    let authority = Authority::load(&read(&certificate)?, &read(&key)?)
+        .map_err(|problem| format!("{}: {problem}", args.ca.display()))?;
+    let issued = authority.issue(role, names, args.days, env.clock.now())?;
+    let [pem, key] = ["pem", "key"].map(|kind| args.out.join(format!("{}.{kind}", names[0])));
+    write_pair(&issued, &pem, &key, env)?;
+    let ca = certificate.display();
+    let (pem, key) = (pem.display(), key.display());
+    let settings = match role {
+        Role::Edge => {
+            format!("[sinks.NAME.tls]\nca = \"{ca}\"\ncertificate = \"{pem}\"\nkey = \"{key}\"\n")
+        }
+        Role::Collector => format!(
+            "[sources.NAME.tls]\ncertificate = \"{pem}\"\nkey = \"{key}\"\nclient_ca = \"{ca}\"\n"
+        ),
+    };
+    Ok(format!(
+        "{settings}# valid until {}; the paths are those of the agent's host, ca.key stays here\n",
+        issued.until
+    ))
+}
+
+/// Both files, or none: the key first, so that no certificate is without it.
+fn write_pair(made: &Issued, certificate: &Path, key: &Path, env: &Env) -> Result<(), String> {
+    let directory = key.parent().unwrap_or(Path::new("."));
+    let cannot = |path: &Path, error: &dyn std::fmt::Display| {
+        format!("{}: cannot be written: {error}", path.display())
+    };
+    env.disk.create_dir_all(directory).map_err(|error| cannot(directory, &error))?;
+    for path in [certificate, key] {
+        if env.disk.stat_link(path).is_ok() {
+            let path = path.display();
+            return Err(format!("{path}: is there already; move it away, or take another name"));
+        }
+    }
+    let files = [(key, &made.key, 0o600), (certificate, &made.certificate, 0o644)];
+    for (path, text, mode) in files {
+        write_new(path, text.as_bytes(), mode, env).map_err(|error| cannot(path, &error))?;
+    }
+    Ok(())
+}
+
+/// A new file with these rights, whatever the umask leaves of them.
+fn write_new(path: &Path, bytes: &[u8], mode: u32, env: &Env) -> std::io::Result<()> {
+    let open = OpenMode { write: true, create_new: true, ..OpenMode::default() };
+    let file = env.disk.open(path, open)?;
+    rustix::fs::chmod(path, Mode::from_raw_mode(mode))?;
+    file.write_at(&[IoSlice::new(bytes)], 0, false)?;
+    file.sync()
+}

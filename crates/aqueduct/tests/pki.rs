@@ -1,0 +1,128 @@
+//! Goal: agents with the certificates that `aqueduct pki` makes trust each other and nothing else,
+//! and no key of an authority is lost or can be read by others.
+//!
+//! Method: the program makes the files; handshakes of the crate `tls`, as agents make them, use
+//! them.
+
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+#![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
+
+#[allow(dead_code, reason = "a part of it is used here")]
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use common::{aqueduct, text};
+use serde_json::{Value, json};
+use tls::{Client, ClientTls, Server, ServerTls};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+/// Calls `aqueduct pki` in this directory; answers what it says, and whether it succeeded.
+fn pki(dir: &Path, arguments: &str) -> (bool, String) {
+    let at = dir.display().to_string();
+    let words: Vec<String> = arguments.split(' ').map(|word| word.replace("DIR", &at)).collect();
+    let words: Vec<&str> = ["pki"].into_iter().chain(words.iter().map(|it| &**it)).collect();
+    let output = aqueduct(&words);
+    (output.status.success(), text(&output) + &String::from_utf8_lossy(&output.stderr))
+}
+
+fn makes(dir: &Path, arguments: &str) -> String {
+    let (made, said) = pki(dir, arguments);
+    assert!(made, "{arguments}: {said}");
+    said
+}
+
+/// What the client says of a handshake and of bytes through it.
+async fn talk(server: Value, client: Value, address: &str) -> std::io::Result<()> {
+    let server: ServerTls = serde_json::from_value(server).unwrap();
+    let server = Server::new(server, &env::real(), &[]).unwrap();
+    let client: ClientTls = serde_json::from_value(client).unwrap();
+    let client = Client::new(client, &env::real(), &[]).unwrap();
+    let (here, there) = duplex(64 << 10);
+    let serving = tokio::spawn(async move {
+        let mut stream = server.wrap(Box::new(there), |_| {});
+        let byte = stream.read_u8().await?;
+        stream.write_u8(byte).await?;
+        stream.flush().await
+    });
+    let mut stream = client.wrap(Box::new(here), address).await?;
+    stream.write_u8(7).await?;
+    stream.flush().await?;
+    assert_eq!(stream.read_u8().await?, 7);
+    serving.await.unwrap()
+}
+
+fn identity(dir: &Path, name: &str) -> Value {
+    json!({
+        "certificate": dir.join(format!("{name}.pem")), "key": dir.join(format!("{name}.key")),
+    })
+}
+
+fn with(mut settings: Value, name: &str, value: impl AsRef<Path>) -> Value {
+    settings[name] = json!(value.as_ref());
+    settings
+}
+
+#[tokio::test]
+async fn edges_and_collectors_trust_each_other_and_none_of_another_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    makes(dir, "init DIR/ca");
+    makes(dir, "init DIR/other");
+    let said = makes(dir, "collector c-1.example 10.0.0.7 ::1 --ca DIR/ca --out DIR");
+    assert!(said.contains(&format!("client_ca = \"{}/ca/ca.pem\"", dir.display())), "{said}");
+    makes(dir, "edge web-1 --ca DIR/ca --out DIR");
+    makes(dir, "edge stranger --ca DIR/other --out DIR");
+    let (ca, other) = (dir.join("ca/ca.pem"), dir.join("other/ca.pem"));
+
+    let server = || with(identity(dir, "c-1.example"), "client_ca", &ca);
+    let edge = || with(identity(dir, "web-1"), "ca", &ca);
+    for address in ["c-1.example:4141", "10.0.0.7:4141", "[::1]:4141"] {
+        talk(server(), edge(), address).await.unwrap();
+    }
+    let collector = with(identity(dir, "c-1.example"), "ca", &ca);
+    talk(server(), collector, "c-1.example:4141").await.unwrap();
+
+    let refused = async |server: Value, client: Value, address: &str| {
+        talk(server, client, address).await.unwrap_err().to_string()
+    };
+    let problem = refused(server(), edge(), "c-2.example:4141").await;
+    assert!(problem.contains("is not for `c-2.example`"), "{problem}");
+    let stranger = with(identity(dir, "stranger"), "ca", &ca);
+    refused(server(), stranger, "c-1.example:4141").await;
+    refused(server(), json!({ "ca": ca }), "c-1.example:4141").await;
+    let problem = refused(server(), with(identity(dir, "web-1"), "ca", &other), "10.0.0.7:1").await;
+    assert!(problem.contains("certificate is refused"), "{problem}");
+    // While one authority takes the place of the other, both are trusted.
+    let both = dir.join("both.pem");
+    fs::write(&both, [fs::read(&ca).unwrap(), fs::read(&other).unwrap()].concat()).unwrap();
+    let changing = with(identity(dir, "c-1.example"), "client_ca", &both);
+    for name in ["web-1", "stranger"] {
+        let client = with(identity(dir, name), "ca", &both);
+        talk(changing.clone(), client, "c-1.example:4141").await.unwrap();
+    }
+    // The certificate of an edge is that of no server.
+    refused(with(identity(dir, "web-1"), "client_ca", &ca), edge(), "web-1:4141").await;
+}
+
+#[test]
+fn keys_are_their_owners_and_nothing_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    makes(dir, "init DIR/ca");
+    makes(dir, "edge web-1 --ca DIR/ca --out DIR/web-1");
+    let mode = |name: &str| fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode("ca/ca.key"), mode("web-1/web-1.key")], [0o600, 0o600]);
+    assert_eq!([mode("ca/ca.pem"), mode("web-1/web-1.pem")], [0o644, 0o644]);
+
+    let before = fs::read(dir.join("ca/ca.key")).unwrap();
+    for again in ["init DIR/ca", "edge web-1 --ca DIR/ca --out DIR/web-1"] {
+        let (made, said) = pki(dir, again);
+        assert!(!made && said.contains("is there already"), "{said}");
+    }
+    assert_eq!(fs::read(dir.join("ca/ca.key")).unwrap(), before);
+    let (made, said) = pki(dir, "edge web-2 --ca DIR/none --out DIR");
+    assert!(!made && said.contains("`aqueduct pki init DIR` makes an authority"), "{said}");
+}
