@@ -75,7 +75,15 @@ mod tests {
             "syslog" => "listen = [\"udp://127.0.0.1:5140\"]",
             "exec" => "command = [\"true\"]",
             "kafka" => "brokers = [\"127.0.0.1:9092\"]\ntopics = [\"a\"]\ngroup = \"g\"",
+            "amqp" => {
+                "address = \"a\"\ndestination_type = \"queue\"\n\
+                 broker = { urls = [\"amqp://127.0.0.1:5672\"] }"
+            }
             "mqtt" => "filters = [\"a/#\"]\nbroker = { address = \"127.0.0.1:1883\" }",
+            "sql" => {
+                "table = \"t\"\nmode = \"append\"\ncheck_column = \"id\"\n\
+                 database = { url = \"sqlite:/a.db\" }"
+            }
             "tail_dir" => "paths = [\"/var/log/*.log\"]",
             "spool_dir" => "directory = \"/var/spool/in\"",
             _ => "",
@@ -106,9 +114,19 @@ mod tests {
         }
         refused.sort_unstable();
         taken.sort_unstable();
-        assert_eq!(refused, ["grpc", "kafka", "sequence", "spool_dir", "tail_dir"]);
-        let others =
-            ["avro", "exec", "http", "mqtt", "netcat", "netcat_udp", "stress", "syslog", "thrift"];
+        assert_eq!(refused, ["grpc", "kafka", "sequence", "spool_dir", "sql", "tail_dir"]);
+        let others = [
+            "amqp",
+            "avro",
+            "exec",
+            "http",
+            "mqtt",
+            "netcat",
+            "netcat_udp",
+            "stress",
+            "syslog",
+            "thrift",
+        ];
         assert_eq!(taken, others);
     }
 }

@@ -9,6 +9,8 @@ pub const FULL: Catalogue = Catalogue { groups: GROUPS, elsewhere: ELSEWHERE };
 
 const GROUPS: &[&Group] = &[
     &components::GROUP,
+    #[cfg(feature = "amqp")]
+    &components_amqp::GROUP,
     #[cfg(feature = "expr")]
     &components_expr::GROUP,
     #[cfg(feature = "hdfs")]
@@ -19,10 +21,16 @@ const GROUPS: &[&Group] = &[
     &components_mqtt::GROUP,
     #[cfg(feature = "parquet")]
     &components_parquet::GROUP,
+    #[cfg(feature = "sql")]
+    &components_sql::GROUP,
 ];
 
 /// What was left out of this build.
 const ELSEWHERE: &[Elsewhere] = &[
+    #[cfg(not(feature = "amqp"))]
+    Elsewhere { role: "source", kind: "amqp", programs: "a program built with the feature `amqp`" },
+    #[cfg(not(feature = "amqp"))]
+    Elsewhere { role: "sink", kind: "amqp", programs: "a program built with the feature `amqp`" },
     #[cfg(not(feature = "expr"))]
     Elsewhere {
         role: "condition",
@@ -49,6 +57,10 @@ const ELSEWHERE: &[Elsewhere] = &[
         kind: "parquet",
         programs: "a program built with the feature `parquet`",
     },
+    #[cfg(not(feature = "sql"))]
+    Elsewhere { role: "source", kind: "sql", programs: "a program built with the feature `sql`" },
+    #[cfg(not(feature = "sql"))]
+    Elsewhere { role: "sink", kind: "sql", programs: "a program built with the feature `sql`" },
 ];
 
 /// The reference page of a component, as `docs/components` has it; `None` where there is no page.
@@ -87,11 +99,13 @@ mod tests {
 
     /// So that an edge can say where a kind is that it has not.
     #[cfg(all(
+        feature = "amqp",
         feature = "expr",
         feature = "hdfs",
         feature = "kafka",
         feature = "mqtt",
-        feature = "parquet"
+        feature = "parquet",
+        feature = "sql"
     ))]
     #[test]
     fn an_edge_names_each_kind_that_only_full_programs_have() {

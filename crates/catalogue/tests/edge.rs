@@ -5,20 +5,26 @@
 use std::process::Command;
 
 /// What brings a store, a broker or a file format with it.
-const HEAVY: [&str; 13] = [
+const HEAVY: &[&str] = &[
     "hdfs-native",
     "aqueduct-storage",
     "aqueduct-ledger",
+    "aqueduct-components-amqp",
     "aqueduct-components-expr",
     "aqueduct-components-hdfs",
     "aqueduct-components-kafka",
     "aqueduct-components-mqtt",
     "aqueduct-components-parquet",
+    "aqueduct-components-sql",
     "aqueduct-catalogue",
     "cel",
+    "fe2o3-amqp",
     "rdkafka",
     "rumqttc",
     "parquet",
+    "mysql_async",
+    "rusqlite",
+    "tokio-postgres",
 ];
 
 #[test]
@@ -32,7 +38,7 @@ fn an_edge_depends_on_the_light_components_alone() {
     let tree = String::from_utf8(output.stdout).unwrap();
     let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(names.contains(&"aqueduct-components"), "{tree}");
-    for heavy in HEAVY {
+    for &heavy in HEAVY {
         assert!(!names.contains(&heavy), "an edge must not depend on {heavy}");
     }
 }

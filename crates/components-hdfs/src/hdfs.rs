@@ -258,21 +258,13 @@ impl HdfsSink {
         Registering::new(self.settings.clone(), ledger.clone(), self.visible.board().clone())
     }
 
-    /// The name that a batch is committed under. One that was born here in a life that the ledger
-    /// has closed gets another one: a copy of this agent's directory has closed it.
+    /// The name that a batch is committed under.
     async fn named(&self, key: Identity) -> Identity {
         let key = self.floors.offered(key);
         self.floors.put(key);
-        if !self.floors.is_own(key) || !self.held.is_closed(key) {
-            return key;
-        }
-        let floors = self.floors.clone();
-        match self.settings.env.offload(move || floors.renamed_as_closed(key)).await {
-            Ok(_) => self.floors.offered(key),
-            Err(error) => {
-                tracing::warn!(%key, %error, "a closed epoch could not be left");
-                key
-            }
+        match self.held.is_closed(key) {
+            true => self.floors.left(&self.settings.env, key).await,
+            false => key,
         }
     }
 

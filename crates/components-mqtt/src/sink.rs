@@ -11,11 +11,11 @@
 
 mod publishing;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use components::sinks::places::Places;
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::Period;
 use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Guarantee, Sink};
@@ -110,7 +110,7 @@ impl Component for Config {
             retain: self.retain,
             properties: self.properties,
             content_type: self.content_type,
-            places: Mutex::new((0..self.in_flight_max).map(Place::new).collect()),
+            places: Places::new(self.in_flight_max),
         };
         Ok(Box::new(Requests::new(mqtt, options)))
     }
@@ -123,34 +123,10 @@ struct Mqtt {
     retain: bool,
     properties: Vec<String>,
     content_type: Option<String>,
-    /// Connections that no batch uses.
-    places: Mutex<Vec<Place>>,
-}
-
-/// A place for a connection. Each has a client id of its own.
-struct Place {
-    number: usize,
-    open: Option<Publishing>,
-}
-
-impl Place {
-    fn new(number: usize) -> Self {
-        Self { number, open: None }
-    }
+    places: Places<Publishing>,
 }
 
 impl Mqtt {
-    fn places(&self) -> std::sync::MutexGuard<'_, Vec<Place>> {
-        // The list is whole between two calls.
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A free place; there is one for each batch in flight.
-    fn place(&self) -> Taken<'_> {
-        let place = self.places().pop().expect("a place for each batch in flight");
-        Taken { of: self, place: Some(place) }
-    }
-
     fn properties_of(&self, event: EventRef<'_>) -> Result<PublishProperties, String> {
         let content_type = self.content_type.clone();
         let mut properties = PublishProperties { content_type, ..PublishProperties::default() };
@@ -189,27 +165,14 @@ impl Mqtt {
     }
 }
 
-/// A place that a batch uses. It is given back also when the batch is dropped midway, and then
-/// without its connection.
-struct Taken<'a> {
-    of: &'a Mqtt,
-    place: Option<Place>,
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        self.of.places().extend(self.place.take());
-    }
-}
-
 #[async_trait]
 impl Deliver for Mqtt {
     type Error = MqttError;
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, MqttError> {
         let (mut messages, mut refused) = self.messages(batch);
-        let mut taken = self.place();
-        let place = taken.place.as_mut().expect("it is given back when this ends");
+        let mut taken = self.places.take();
+        let place = taken.place();
         loop {
             let open = place.open.take().and_then(Publishing::if_usable);
             let mut publishing = match open {

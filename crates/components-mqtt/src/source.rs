@@ -15,13 +15,13 @@ mod config;
 mod opening;
 mod round;
 mod session;
-mod storing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use components::sources::under_way::{Storing, put_of, settled};
 use metrics::{Metrics, SourceReason};
 use pipeline::{
     BuildContext, Classify, GivesAgain, Guarantee, IntakeError, Source, SourceContext, SourceError,
@@ -38,7 +38,6 @@ pub use config::Config;
 use config::{Options, Retained};
 use round::Round;
 use session::{Arrival, Session};
-use storing::{Storing, put_of};
 
 /// How long a stop waits for what is being stored.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -62,7 +61,7 @@ struct Mqtt {
     round: Round,
     /// A message that belongs into the next round.
     waiting: Option<Publish>,
-    storing: Option<Storing>,
+    storing: Option<Storing<Round>>,
     connection: Option<Connection>,
     /// Messages of this connection are neither stored nor answered: it is ended when there is room
     /// for them, and they come again with the next one.
@@ -228,11 +227,7 @@ impl Mqtt {
     async fn settle(&mut self) {
         self.round = Round::default();
         self.waiting = None;
-        let Some(Storing { round, put, waits }) = &mut self.storing else { return };
-        *waits = None;
-        let result = put.await.unwrap_or(Err(IntakeError::Stopping));
-        let round = std::mem::take(round);
-        self.storing = None;
+        let Some((round, result)) = settled(&mut self.storing).await else { return };
         match result {
             Ok(()) => {
                 let _ = self.stored(&round, None);

@@ -6,6 +6,7 @@
 pub mod avro;
 mod charset;
 pub mod codecs;
+pub mod csv;
 pub mod decoders;
 pub mod encoders;
 pub mod format;
@@ -46,6 +47,8 @@ pub static GROUP: Group = Group {
 
 /// What is in the full programs only. A test of the operator's program holds it against them.
 pub const ELSEWHERE: &[Elsewhere] = &[
+    Elsewhere { role: "source", kind: "amqp", programs: FULL_PROGRAMS },
+    Elsewhere { role: "sink", kind: "amqp", programs: FULL_PROGRAMS },
     Elsewhere { role: "condition", kind: "cel", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "hdfs", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "kafka", programs: FULL_PROGRAMS },
@@ -53,6 +56,8 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "mqtt", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "mqtt", programs: FULL_PROGRAMS },
     Elsewhere { role: "encoder", kind: "parquet", programs: FULL_PROGRAMS },
+    Elsewhere { role: "source", kind: "sql", programs: FULL_PROGRAMS },
+    Elsewhere { role: "sink", kind: "sql", programs: FULL_PROGRAMS },
 ];
 
 const FULL_PROGRAMS: &str = "aqueduct-collector or aqueduct";

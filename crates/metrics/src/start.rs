@@ -9,6 +9,7 @@ use crate::{ChannelReason, Metrics, SinkLabel, SinkReason, SourceLabel, SourceRe
 /// `reason` of `aqueduct_source_anomalies_total`, by type of source; `*` = each.
 pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ("*", &["optional_channel_full", "optional_channel_failed"]),
+    ("amqp", &["message_rejected", "message_repeated"]),
     (
         "avro",
         &[
@@ -54,6 +55,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "vanished_unread",
         ],
     ),
+    ("sql", &["window_cut"]),
     ("syslog", &["message_cut", "messages_refused", "datagrams_dropped", "tls_failed"]),
     (
         "tail_dir",
@@ -114,8 +116,10 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("http", &["refused", "unwritable_event"]),
     ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
     ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
+    ("amqp", &["invalid_address", "not_text", "too_large", "refused"]),
     ("kafka", &["too_large", "unknown_partition", "refused"]),
     ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused"]),
+    ("sql", &["unwritable_event", "refused", "epoch_closed"]),
 ];
 
 /// `reason` of `aqueduct_sink_failures_total`: the classes of errors that a sink may have.

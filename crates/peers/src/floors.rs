@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use pipeline::{Channel, ChannelError, Epoch, Floors, Identity, Origin};
+use pipeline::{Channel, ChannelError, Env, Epoch, Floors, Identity, Origin};
 use support::mutant;
 
 use crate::births::Births;
@@ -138,6 +138,23 @@ impl FloorBoard {
     /// The disk refused.
     pub fn renamed_as_closed(&self, key: Identity) -> Result<bool, ChannelError> {
         if mutant!("closed_epoch_kept") { Ok(false) } else { self.agent.births.closed(key) }
+    }
+
+    /// The name of a batch whose life a ledger has closed. One that was born here in a life of this
+    /// process gets another one: a copy of this agent's directory has closed it. All others keep
+    /// theirs.
+    pub async fn left(&self, env: &Env, key: Identity) -> Identity {
+        if !self.is_own(key) {
+            return key;
+        }
+        let board = self.clone();
+        match env.offload(move || board.renamed_as_closed(key)).await {
+            Ok(_) => self.offered(key),
+            Err(error) => {
+                tracing::warn!(%key, %error, "a closed epoch could not be left");
+                key
+            }
+        }
     }
 
     /// How the dead letters of the agent answer. Said once, before anything runs.

@@ -36,7 +36,7 @@ use crate::channel::{Taken, Ticket};
 use crate::error::{Classify, ErrorClass};
 use crate::identity::Origin;
 use crate::intervals::IntervalSet;
-use crate::sink::{Guarantee, Letter, Outcome, Settlement, Sink, SinkError};
+use crate::sink::{DedupeScope, Guarantee, Letter, Outcome, Settlement, Sink, SinkError};
 use crate::sink_board::SinkBoard;
 
 /// What became of a batch whose request was answered.
@@ -146,6 +146,11 @@ pub trait Deliver: Send + Sync + 'static {
 
     /// What a batch that counts as delivered can rely on.
     fn guarantee(&self) -> Guarantee;
+
+    /// What knows which batches it has, as [`Sink::dedupe_scope`].
+    fn dedupe_scope(&self) -> DedupeScope {
+        DedupeScope::Nothing
+    }
 
     /// What it shows of itself on status pages.
     fn status(&self) -> Option<&SinkBoard> {
@@ -358,6 +363,10 @@ impl<D: Deliver> Sink for Requests<D> {
 
     fn guarantee(&self) -> Guarantee {
         self.deliver.guarantee()
+    }
+
+    fn dedupe_scope(&self) -> DedupeScope {
+        self.deliver.dedupe_scope()
     }
 }
 

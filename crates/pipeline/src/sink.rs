@@ -106,7 +106,7 @@ pub enum Guarantee {
 pub enum DedupeScope {
     /// Nothing: what is repeated is there twice.
     Nothing,
-    /// This dataset, by its ledger.
+    /// This dataset, or table of a database, by its ledger.
     Dataset(String),
     /// Whatever lies behind the next agent.
     NextAgent,

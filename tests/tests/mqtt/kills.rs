@@ -57,14 +57,13 @@ pub(crate) fn messages_survive_kills(version: &str) {
                     thread::sleep(Duration::from_millis(rng.random_range(1..20)));
                     wire.cut();
                 }
-                if life % 2 == 1 && qos == 2 {
-                    collector.kill();
-                }
                 publishing.join().expect("the devices publish");
             });
             written[qos - 1].extend(count(&text));
         }
         if life % 2 == 1 {
+            let text = killed_while_it_stores(life, &broker, &wire, &mut collector, &mut rng);
+            written[1].extend(count(&text));
             broker.save();
             broker.kill();
             broker.start();
@@ -83,6 +82,27 @@ pub(crate) fn messages_survive_kills(version: &str) {
         written[0].len(),
         began.elapsed()
     );
+}
+
+/// A collector that dies while messages of QoS 2 come and are stored. Answers what was written.
+fn killed_while_it_stores(
+    life: usize,
+    broker: &Broker,
+    wire: &Wire,
+    collector: &mut Agent,
+    rng: &mut impl Rng,
+) -> String {
+    let before = connections(collector);
+    wire.cut();
+    wait::until("both connections", LIMIT, || (connections(collector) >= before + 2).then_some(()));
+    let text = lines(&format!("2-{life}-killed"), 0..MESSAGES);
+    thread::scope(|scope| {
+        let publishing = scope.spawn(|| broker.publish("site/a/q2", 2, &text));
+        thread::sleep(Duration::from_millis(rng.random_range(5..60)));
+        collector.kill();
+        publishing.join().expect("the devices publish");
+    });
+    text
 }
 
 fn collector(dir: &Path, wire: &Wire, version: &str) -> Agent {

@@ -1,19 +1,8 @@
 //! The list, the pages, and what is said of a kind that is not there.
 
-use pipeline::{Elsewhere, Group};
+use pipeline::Group;
 
 use super::*;
-
-/// What is in the full programs alone, as an edge has it.
-const FAR: &[Elsewhere] = &[
-    Elsewhere { role: "condition", kind: "cel", programs: "aqueduct-collector or aqueduct" },
-    Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector or aqueduct" },
-    Elsewhere { role: "source", kind: "kafka", programs: "aqueduct-collector or aqueduct" },
-    Elsewhere { role: "sink", kind: "kafka", programs: "aqueduct-collector or aqueduct" },
-    Elsewhere { role: "source", kind: "mqtt", programs: "aqueduct-collector or aqueduct" },
-    Elsewhere { role: "sink", kind: "mqtt", programs: "aqueduct-collector or aqueduct" },
-    Elsewhere { role: "encoder", kind: "parquet", programs: "aqueduct-collector or aqueduct" },
-];
 
 fn kinds(kind: &str, role: Option<&str>) -> Vec<(&'static str, &'static str)> {
     let found = chosen(catalogue::FULL, Some(kind), role).unwrap();
@@ -34,7 +23,6 @@ fn an_unknown_kind_is_answered_with_the_closest_or_with_its_program() {
     assert_eq!(error(Some("hdfs"), None), far);
     assert_eq!(error(Some("hdfs"), Some("sink")), far);
     assert!(error(Some("hdfs"), Some("source")).starts_with("unknown kind `hdfs`; known: "));
-    assert_eq!(components::EDGE.elsewhere, FAR);
     let nothing = Catalogue { groups: &[&Group::EMPTY], elsewhere: &[] };
     assert!(chosen(nothing, Some("hdfs"), None).is_err());
 }

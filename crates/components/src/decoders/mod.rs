@@ -19,7 +19,7 @@ pub static ALL: &[Entry<dyn Decoder>] = &[
 ];
 
 /// Names of headers in one message: each is a column of its batch.
-pub(crate) const HEADER_NAMES_MAX: usize = 1_000;
+pub const HEADER_NAMES_MAX: usize = 1_000;
 
 /// Bytes of a header's name, as the encoding of a batch has it.
 const HEADER_NAME_BYTES_MAX: usize = u16::MAX as usize;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::networks::{Networks, Range};
-use super::parse::csv;
+use crate::csv;
 
 /// Longest value of a table, in bytes: each event that finds it stores it.
 const VALUE_MAX: usize = 4096;

@@ -4,7 +4,6 @@
 //! collected in columns, one for each name, so that a batch costs a few buffers and an event none.
 
 mod access;
-pub(super) mod csv;
 mod fields;
 mod format;
 mod grok;

@@ -6,6 +6,7 @@ pub mod file_roll;
 pub mod grpc;
 pub mod http;
 pub mod logger;
+pub mod places;
 pub mod thrift;
 
 use pipeline::component::entry;

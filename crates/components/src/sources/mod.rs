@@ -29,6 +29,7 @@ pub mod tail_dir;
 pub mod thrift;
 #[cfg(test)]
 mod tls_between;
+pub mod under_way;
 pub mod until_stored;
 mod waits;
 

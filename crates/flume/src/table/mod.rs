@@ -8,6 +8,7 @@ mod chain;
 mod channels;
 mod formats;
 mod hdfs;
+mod jms;
 mod kafka;
 mod keys;
 mod other_sinks;
@@ -127,6 +128,7 @@ const PARTS: &[&[Row]] = &[
     hdfs::ROWS,
     sinks::ROWS,
     kafka::ROWS,
+    jms::ROWS,
     other_sinks::ROWS,
     chain::ROWS,
     formats::ROWS,
@@ -163,7 +165,7 @@ pub fn find(role: &str, kind: &str) -> Result<&'static Row, String> {
 /// Our sources that give no event again which some of their channels have: there a selector may
 /// choose anew each time.
 const GIVE_NOTHING_AGAIN: &[&str] =
-    &["avro", "exec", "http", "netcat", "netcat_udp", "stress", "syslog", "thrift"];
+    &["amqp", "avro", "exec", "http", "netcat", "netcat_udp", "stress", "syslog", "thrift"];
 
 impl Row {
     /// Whether it becomes a source that gives no event again.

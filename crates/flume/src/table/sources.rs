@@ -71,13 +71,6 @@ pub(super) const ROWS: &[Row] = &[
         ]],
     ),
     source(
-        "jms",
-        &["org.apache.flume.source.jms.JMSSource"],
-        Becomes::Later(JMS),
-        "",
-        &[&[ignored("*", "", "the source is not there")]],
-    ),
-    source(
         "spooldir",
         &["org.apache.flume.source.SpoolDirectorySource"],
         Becomes::Kind("spool_dir"),
@@ -238,8 +231,6 @@ pub(super) const ROWS: &[Row] = &[
         &[&[ignored("*", "", "the source is not there")]],
     ),
 ];
-
-const JMS: &str = "there is no `jms` source; let a Flume agent with an `avro` sink stand between";
 
 const COMPRESSION: &[(&str, &str)] = &[("none", "none"), ("deflate", "deflate")];
 const PROTOCOL: &[(&str, &str)] = &[("compact", "compact"), ("binary", "binary")];

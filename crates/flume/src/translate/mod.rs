@@ -9,6 +9,7 @@ mod channels;
 mod formats;
 mod groups;
 mod hdfs;
+mod jms;
 mod kafka;
 mod pattern;
 mod sinks;

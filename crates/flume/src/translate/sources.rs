@@ -70,6 +70,7 @@ impl Translator<'_> {
             "avro" => self.ip_filter(bag, settings, target),
             "stress" => self.stress(bag, settings, target),
             "kafka" => self.kafka_source(bag, settings, target),
+            "jms" => self.jms_source(bag, settings, target),
             "spooldir" => {
                 self.decoder(bag, settings, target);
                 self.tracking(bag, settings, target);
@@ -283,20 +284,23 @@ impl Translator<'_> {
         let Some(most) = of_source.filter_map(|it| channels::events_max(&it.settings)).min() else {
             return;
         };
-        let has_batches = match source.settings.get("type").map(|it| &it.value) {
-            Some(Value::Text(kind)) => matches!(
-                kind.as_str(),
-                "kafka" | "syslog" | "tail_dir" | "sequence" | "exec" | "spool_dir" | "stress"
-            ),
-            _ => false,
+        let setting = match source.settings.get("type").map(|it| &it.value) {
+            Some(Value::Text(kind)) => match kind.as_str() {
+                "kafka" | "syslog" | "tail_dir" | "sequence" | "exec" | "spool_dir" | "stress" => {
+                    "batch_events"
+                }
+                "amqp" => "credit",
+                _ => return,
+            },
+            _ => return,
         };
-        let (events, place) = match source.settings.get("batch_events") {
+        let (events, place) = match source.settings.get(setting) {
             Some(Settings { value: Value::Integer(events), place, .. }) => (*events, place.clone()),
             _ => (BATCH_EVENTS, source.place.clone()),
         };
-        if has_batches && events > most {
-            source.settings.set("batch_events", number(most, &place));
-            let key = format!("sources.{}.batch_events", source.name);
+        if events > most {
+            source.settings.set(setting, number(most, &place));
+            let key = format!("sources.{}.{setting}", source.name);
             let text = format!("a batch has at most the {most} events that its channel holds");
             self.report.add(Outcome::Differs, &place, &key, text);
         }

@@ -106,7 +106,9 @@ impl Translator<'_> {
         let has_store = self.part(bag, settings, target, store);
         let has_own = password.keys.iter().any(|name| bag.get(name).is_some());
         match bag.take("keystore-password-file") {
-            Some(prop) if !has_own => self.password_of_file(&prop, settings, target),
+            Some(prop) if !has_own => {
+                self.password_of_file(&prop, settings, target, "tls.keystore_password");
+            }
             file => {
                 if let Some(prop) = file {
                     let why = "the password stands in the configuration itself";
@@ -125,7 +127,13 @@ impl Translator<'_> {
     }
 
     /// A password in a file of its own: our files refer to it.
-    fn password_of_file(&mut self, prop: &Prop, settings: &mut Settings, target: &str) {
+    pub(super) fn password_of_file(
+        &mut self,
+        prop: &Prop,
+        settings: &mut Settings,
+        target: &str,
+        setting: &str,
+    ) {
         if !self.options.keep_references {
             let what = "the file is not read here: use `aqueduct convert`, whose configuration \
                         refers to it";
@@ -133,8 +141,8 @@ impl Translator<'_> {
         }
         let reference = format!("${{file:{}}}", prop.text.value);
         let text = Text { written: Some(reference.clone()), value: reference, unset: None };
-        put(settings, "tls.keystore_password", value::text(&text, &prop.place));
-        self.carried(prop, target, "tls.keystore_password");
+        put(settings, setting, value::text(&text, &prop.place));
+        self.carried(prop, target, setting);
     }
 
     fn truststore(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {

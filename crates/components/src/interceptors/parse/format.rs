@@ -11,7 +11,8 @@ use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::fields::Found;
-use super::{Failure, access, csv, grok, json, pairs};
+use super::{Failure, access, grok, json, pairs};
+use crate::csv;
 
 /// How a text is written.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
@@ -149,7 +150,17 @@ impl Parser {
                 let separators = pairs::Separators::new(pair_separator, key_value_separator)?;
                 Ok(Self::KeyValue(separators))
             }
-            Format::Csv { columns, delimiter } => Ok(Self::Csv(csv::Csv::new(columns, delimiter)?)),
+            Format::Csv { columns, .. } if columns.is_empty() => {
+                let problem = "`csv` needs the names of its columns";
+                Err(BuildError::invalid("format.columns", problem))
+            }
+            Format::Csv { columns, delimiter } => match delimiter.as_bytes() {
+                [delimiter] => Ok(Self::Csv(csv::Csv::new(columns.clone(), *delimiter))),
+                _ => {
+                    let problem = "it must be one byte, such as `;`";
+                    Err(BuildError::invalid("format.delimiter", problem))
+                }
+            },
             Format::Combined {} => Ok(Self::Access { is_combined: true }),
             Format::Common {} => Ok(Self::Access { is_combined: false }),
             Format::Grok { pattern, patterns } => {
@@ -180,7 +191,9 @@ impl Parser {
             (Self::Logfmt, _) => pairs::logfmt(utf8()?, found),
             (Self::KeyValue(separators), _) => separators.parse(utf8()?, found),
             (Self::Access { is_combined }, _) => access::parse(utf8()?, *is_combined, found),
-            (Self::Csv(csv), State::Csv(scratch)) => csv.parse(text, found, scratch),
+            (Self::Csv(csv), State::Csv(scratch)) => {
+                csv.parse(text, scratch, |name, value| found.push(name, value))
+            }
             (Self::Grok(grok), State::Grok(groups)) => grok.parse(text, found, groups),
             (Self::Csv(_) | Self::Grok(_), _) => unreachable!("the state is of this parser"),
         }

@@ -1,17 +1,13 @@
-//! One line of a table, as RFC 4180 has it.
+//! Lines of a table, as RFC 4180 has them.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
-use pipeline::BuildError;
-
-use super::Failure;
-use super::fields::Found;
 
 /// Hands out each line of a table with commas, with its number from 1; each has as many columns as
 /// the first.
 ///
 /// # Errors
 /// A line has other columns, or `taken` refuses one.
-pub(in super::super) fn each_line(
+pub(crate) fn each_line(
     text: &str,
     mut taken: impl FnMut(usize, &[&str]) -> Result<(), String>,
 ) -> Result<(), String> {
@@ -48,46 +44,44 @@ pub(in super::super) fn each_line(
     }
 }
 
-/// Names of the columns, and what separates them.
-pub(super) struct Csv {
+/// One line: names of its columns, and what separates them.
+#[derive(Debug)]
+pub struct Csv {
     columns: Vec<String>,
     delimiter: u8,
 }
 
 /// What is used again from line to line.
-pub(super) struct Scratch {
+pub struct Scratch {
     reader: Reader,
     text: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Csv {
-    pub(super) fn new(columns: &[String], delimiter: &str) -> Result<Self, BuildError> {
-        if columns.is_empty() {
-            let problem = "`csv` needs the names of its columns";
-            return Err(BuildError::invalid("format.columns", problem));
-        }
-        let [delimiter] = delimiter.as_bytes() else {
-            return Err(BuildError::invalid(
-                "format.delimiter",
-                "it must be one byte, such as `;`",
-            ));
-        };
-        Ok(Self { columns: columns.to_vec(), delimiter: *delimiter })
+    /// Lines with these columns. An empty name: its value is left out.
+    pub fn new(columns: Vec<String>, delimiter: u8) -> Self {
+        Self { columns, delimiter }
     }
 
-    pub(super) fn scratch(&self) -> Scratch {
+    /// What [`Csv::parse`] works with.
+    pub fn scratch(&self) -> Scratch {
         // A clone of a reader has lost its tables in this version of the library.
         let reader = ReaderBuilder::new().delimiter(self.delimiter).build();
         Scratch { reader, text: vec![0; 1024], ends: vec![0; self.columns.len() + 1] }
     }
 
-    pub(super) fn parse(
-        &self,
+    /// Hands out the value of each column, with its name.
+    ///
+    /// # Errors
+    /// It is not one line with as many columns as there are names, or not UTF-8; some of its values
+    /// may have been handed out.
+    pub fn parse<'a>(
+        &'a self,
         line: &[u8],
-        found: &mut Found,
         scratch: &mut Scratch,
-    ) -> Result<(), Failure> {
+        mut put: impl FnMut(&'a str, &str),
+    ) -> Result<(), &'static str> {
         let Scratch { reader, text, ends } = scratch;
         reader.reset();
         // Quotes and escapes become less, never more.
@@ -121,7 +115,7 @@ impl Csv {
             let value = std::str::from_utf8(&text[start..*end]).map_err(|_| "not UTF-8")?;
             start = *end;
             if !name.is_empty() {
-                found.push(name, value);
+                put(name, value);
             }
         }
         Ok(())

@@ -1,0 +1,205 @@
+//! The settings of a connection to a broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fe2o3_amqp::sasl_profile::SaslProfile;
+use fe2o3_amqp::types::primitives::{Array, Symbol};
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, Secret, address};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tls::{ClientTls, Dialer};
+
+/// The broker, and how it is reached.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Broker {
+    /// Address of the broker, and those of the brokers that stand in for it, which are tried in
+    /// this order: `amqp://HOST:PORT`, usually with port 5672. `amqps://HOST:PORT` is TLS, usually
+    /// with port 5671.
+    urls: Vec<String>,
+    /// Name of the client at the broker, the container id of AMQP. `aqueduct-HOST-NAME` with the
+    /// names of this host and of the component unless set. A durable subscription belongs to it.
+    #[serde(default)]
+    client_id: Option<String>,
+    /// User, sent by SASL PLAIN. Without one the connection is SASL ANONYMOUS.
+    #[serde(default)]
+    user: Option<String>,
+    /// Password of `user`. Best a reference, `"${file:/run/secrets/amqp}"`.
+    #[serde(default)]
+    password: Option<Secret>,
+    /// How long a connection may take until the broker has opened it.
+    #[serde(default = "connect_timeout")]
+    connect_timeout: Period,
+    /// How long the broker may send nothing, not even a frame that says that it is there.
+    #[serde(default = "idle_timeout")]
+    idle_timeout: Period,
+    /// TLS of `amqps://`: authorities, certificate. Those of the host unless set.
+    #[serde(default)]
+    tls: Option<ClientTls>,
+}
+
+fn connect_timeout() -> Period {
+    Period(Duration::from_secs(10))
+}
+
+fn idle_timeout() -> Period {
+    Period(Duration::from_secs(60))
+}
+
+/// What an address of the broker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DestinationType {
+    /// A queue: each message goes to one consumer.
+    Queue,
+    /// A topic: each message goes to every subscription.
+    Topic,
+}
+
+impl DestinationType {
+    /// What tells the broker. Without it some make a topic of an address that they do not know, and
+    /// what is sent to that before there is a subscription is gone.
+    pub(crate) fn capability(self) -> Array<Symbol> {
+        let name = match self {
+            Self::Queue => "queue",
+            Self::Topic => "topic",
+        };
+        Array(vec![Symbol::from(name)])
+    }
+}
+
+/// A broker as it is connected to. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Target {
+    /// `host:port`, in the order in which they are tried.
+    pub(crate) addresses: Arc<[Arc<str>]>,
+    pub(crate) client_id: Arc<str>,
+    pub(crate) timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) dialer: Dialer,
+    login: Option<(String, Secret)>,
+}
+
+/// The address in a URL, and whether it is of TLS.
+fn parse(url: &str) -> Result<(Arc<str>, bool), String> {
+    let example = "amqp://broker-1:5672";
+    let (address, is_tls) = match url.split_once("://") {
+        Some(("amqp", address)) => (address, false),
+        Some(("amqps", address)) => (address, true),
+        Some((scheme @ ("tcp" | "ssl" | "failover" | "vm"), _)) => {
+            return Err(format!(
+                "`{url}`: `{scheme}://` is OpenWire, the protocol of ActiveMQ's own clients; write \
+                 the address of its AMQP connector, for example \"{example}\""
+            ));
+        }
+        _ => return Err(format!("`{url}` is no URL of AMQP; write for example \"{example}\"")),
+    };
+    if address.contains('@') {
+        return Err("a user in a URL is shown with it: set `user` and `password` instead".into());
+    }
+    address::check(address, "broker-1:5672", false)?;
+    Ok((address.into(), is_tls))
+}
+
+impl Broker {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// One of them is wrong.
+    pub(crate) fn target(self, cx: &BuildContext) -> Result<Target, BuildError> {
+        let invalid = |setting: &str, problem: String| {
+            Err(BuildError::invalid(format!("broker.{setting}"), problem))
+        };
+        let parsed: Result<Vec<_>, String> = self.urls.iter().map(|url| parse(url)).collect();
+        let parsed = match parsed {
+            Ok(parsed) if parsed.is_empty() => {
+                return invalid("urls", "at least one; \"amqp://broker-1:5672\"".into());
+            }
+            Ok(parsed) => parsed,
+            Err(problem) => return invalid("urls", problem),
+        };
+        let is_tls = parsed[0].1;
+        if parsed.iter().any(|(_, it)| *it != is_tls) {
+            return invalid(
+                "urls",
+                "all of them begin with `amqp://`, or all with `amqps://`".into(),
+            );
+        }
+        let tls = match (is_tls, self.tls) {
+            (false, Some(_)) => {
+                return invalid("tls", "it counts with `amqps://` alone; write the URLs so".into());
+            }
+            (true, None) => Some(ClientTls::default()),
+            (_, tls) => tls,
+        };
+        for (setting, period) in
+            [("connect_timeout", self.connect_timeout), ("idle_timeout", self.idle_timeout)]
+        {
+            if !(1..=86_400_000).contains(&period.0.as_millis()) {
+                return invalid(setting, "must be from 1ms to 24h".into());
+            }
+        }
+        let client_id =
+            self.client_id.unwrap_or_else(|| format!("aqueduct-{}-{}", cx.env.host, cx.name));
+        if client_id.is_empty() {
+            return invalid("client_id", "must not be empty; leave it out".into());
+        }
+        let login = match (self.user, self.password) {
+            (None, None) => None,
+            (Some(user), password) => {
+                Some((user, password.unwrap_or_else(|| String::new().into())))
+            }
+            (None, Some(_)) => {
+                return invalid("password", "it counts with `user` alone; set that too".into());
+            }
+        };
+        let dialer = Dialer::new(&cx.env, tls, &[]).map_err(|error| BuildError {
+            setting: format!("broker.{}", error.setting),
+            ..error
+        })?;
+        Ok(Target {
+            addresses: parsed.into_iter().map(|(address, _)| address).collect(),
+            client_id: client_id.into(),
+            timeout: self.connect_timeout.0,
+            idle_timeout: self.idle_timeout.0,
+            dialer,
+            login,
+        })
+    }
+}
+
+impl Target {
+    /// What SASL says of the user.
+    pub(crate) fn login(&self) -> SaslProfile {
+        match &self.login {
+            None => SaslProfile::Anonymous,
+            Some((user, password)) => SaslProfile::Plain {
+                username: user.clone(),
+                password: password.expose().to_owned(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_is_none_of_amqp_is_refused_with_the_remedy() {
+        assert_eq!(parse("amqp://a:5672").unwrap(), ("a:5672".into(), false));
+        assert_eq!(parse("amqps://[::1]:5671").unwrap(), ("[::1]:5671".into(), true));
+        for (url, cause) in [
+            ("tcp://a:61616", "AMQP connector"),
+            ("failover:(tcp://a:61616)", "no URL of AMQP"),
+            ("a:5672", "no URL of AMQP"),
+            ("amqp://a", "has no port"),
+            ("amqp://u:p@a:5672", "`user` and `password`"),
+        ] {
+            let error = parse(url).unwrap_err();
+            assert!(error.contains(cause), "{url}: {error}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! A connection to a broker, with one session.
+//!
+//! The library runs it in tasks of its own, which go on to write what is queued when its handles
+//! are dropped: a link that is dropped is *closed* at the broker, and with it a durable
+//! subscription. So the stream beneath is ours, and can be cut: then nothing more is written, and
+//! the broker finds the connection broken, keeps the subscription, and delivers again what is not
+//! accepted.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use fe2o3_amqp::connection::{ConnectionHandle, OpenError};
+use fe2o3_amqp::session::SessionHandle;
+use fe2o3_amqp::{Connection as Library, Session};
+use pipeline::env::Stream;
+use pipeline::{Classify, ErrorClass};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::broker::Target;
+
+/// Bytes of a frame at most, in both directions; a larger message has several.
+const FRAME_BYTES_MAX: u32 = 128 << 10;
+
+/// Why a connection cannot be made, or has ended.
+#[derive(Debug, Error)]
+pub(crate) enum AmqpError {
+    /// There is no connection.
+    #[error("cannot connect to {address}")]
+    Connect {
+        address: Arc<str>,
+        #[source]
+        source: io::Error,
+    },
+    /// The broker did not answer in time.
+    #[error("{address} has not answered within {limit:?}")]
+    NoAnswer { address: Arc<str>, limit: Duration },
+    /// The broker does not want this client.
+    #[error("{address} refuses the login: {problem}; look at `broker.user` and `broker.password`")]
+    Login { address: Arc<str>, problem: String },
+    /// The broker does not open the connection.
+    #[error("{address} does not open a connection: {problem}")]
+    Open { address: Arc<str>, problem: String },
+    /// The broker works and does not do what it is asked for.
+    #[error("{address} {problem}")]
+    NotGranted { address: Arc<str>, problem: String },
+    /// The connection, the session or the link has ended.
+    #[error("the connection to {address} has ended: {problem}")]
+    Ended { address: Arc<str>, problem: String },
+    /// The broker does not take a message now.
+    #[error("{address} does not take a message now: {problem}")]
+    NotTaken { address: Arc<str>, problem: String },
+}
+
+impl Classify for AmqpError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Connect { .. } | Self::NoAnswer { .. } | Self::Open { .. } => {
+                ErrorClass::Transient
+            }
+            Self::Login { .. } | Self::NotGranted { .. } => ErrorClass::Blocked,
+            // What was sent may have been taken.
+            Self::Ended { .. } | Self::NotTaken { .. } => ErrorClass::Indeterminate,
+        }
+    }
+}
+
+/// A connection that the broker has opened. Dropped, it is cut.
+pub(crate) struct Connection {
+    pub(crate) address: Arc<str>,
+    pub(crate) session: SessionHandle<()>,
+    connection: ConnectionHandle<()>,
+    is_cut: Arc<AtomicBool>,
+    /// The library has let go of the stream. It does not end all that waits for answers then.
+    gone: CancellationToken,
+}
+
+impl Connection {
+    /// Connects to the first address that answers.
+    ///
+    /// # Errors
+    /// None does; what the last one said.
+    pub(crate) async fn open(target: &Target, client_id: &str) -> Result<Self, AmqpError> {
+        let mut last = None;
+        for address in &*target.addresses {
+            let opening = Self::open_at(target, address, client_id);
+            let opened = timeout(target.timeout, opening).await.unwrap_or_else(|_| {
+                Err(AmqpError::NoAnswer { address: address.clone(), limit: target.timeout })
+            });
+            match opened {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.expect("the settings have an address"))
+    }
+
+    async fn open_at(
+        target: &Target,
+        address: &Arc<str>,
+        client_id: &str,
+    ) -> Result<Self, AmqpError> {
+        let stream = target.dialer.connect(address).await;
+        let stream =
+            stream.map_err(|source| AmqpError::Connect { address: address.clone(), source })?;
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let gone = CancellationToken::new();
+        let _gone = gone.clone().drop_guard();
+        let stream = Cuttable { stream, is_cut: is_cut.clone(), _gone };
+        let host = address.rsplit_once(':').map_or(&**address, |(host, _)| host);
+        let opened = Library::builder()
+            .container_id(client_id)
+            .hostname(host)
+            .sasl_hostname(host)
+            .scheme("amqp")
+            .max_frame_size(FRAME_BYTES_MAX)
+            .idle_time_out(u32::try_from(target.idle_timeout.as_millis()).unwrap_or(u32::MAX))
+            .sasl_profile(target.login())
+            .open_with_stream(stream)
+            .await;
+        let mut connection = opened.map_err(|error| failed_to_open(address, error))?;
+        let begun = Session::begin(&mut connection).await;
+        let session = begun.map_err(|error| AmqpError::Open {
+            address: address.clone(),
+            problem: error.to_string(),
+        })?;
+        Ok(Self { address: address.clone(), session, connection, is_cut, gone })
+    }
+
+    /// Whether it is open, as far as this side knows.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.connection.is_closed() && !self.session.is_ended()
+    }
+
+    /// Waits until it has ended, for whatever cause. Cancel safe.
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.gone.clone().cancelled_owned()
+    }
+
+    /// Nothing more is written to it, and nothing read.
+    pub(crate) fn cut(&self) {
+        self.is_cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends it in order, with all that is queued; for so long at most.
+    pub(crate) async fn close(mut self, limit: Duration) {
+        let _ = timeout(limit, async {
+            let _ = self.session.end().await;
+            self.connection.close().await
+        })
+        .await;
+    }
+
+    /// An error of this connection.
+    pub(crate) fn ended(&self, problem: impl fmt::Display) -> AmqpError {
+        AmqpError::Ended { address: self.address.clone(), problem: problem.to_string() }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+fn failed_to_open(address: &Arc<str>, error: OpenError) -> AmqpError {
+    let address = address.clone();
+    match error {
+        OpenError::Io(source) => AmqpError::Connect { address, source },
+        OpenError::SaslError { code, .. } => {
+            AmqpError::Login { address, problem: format!("{code:?}") }
+        }
+        OpenError::NotImplemented(_) => {
+            let problem = "it has neither PLAIN nor ANONYMOUS".to_owned();
+            AmqpError::Login { address, problem }
+        }
+        error => AmqpError::Open { address, problem: error.to_string() },
+    }
+}
+
+/// A stream that fails from a moment on.
+struct Cuttable {
+    stream: Box<dyn Stream>,
+    is_cut: Arc<AtomicBool>,
+    /// Dropped with it.
+    _gone: DropGuard,
+}
+
+impl Cuttable {
+    fn check(&self) -> io::Result<()> {
+        match self.is_cut.load(Ordering::SeqCst) {
+            true => Err(io::ErrorKind::ConnectionAborted.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Cuttable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cuttable")
+    }
+}
+
+impl AsyncRead for Cuttable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Cuttable {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A stream that is cut may hold bytes, of TLS for example: they are not sent.
+        self.check()?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_written_to_a_connection_that_is_cut_not_even_its_end() {
+        let (near, mut far) = duplex(64);
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let gone = CancellationToken::new();
+        let _gone = gone.clone().drop_guard();
+        let mut stream = Cuttable { stream: Box::new(near), is_cut: is_cut.clone(), _gone };
+        stream.write_all(b"before").await.unwrap();
+        is_cut.store(true, Ordering::SeqCst);
+        assert!(stream.write_all(b"detach").await.is_err());
+        assert!(stream.shutdown().await.is_err());
+        assert!(stream.read_u8().await.is_err());
+        assert!(!gone.is_cancelled());
+        drop(stream);
+        assert!(gone.is_cancelled());
+        let mut all = Vec::new();
+        far.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, b"before");
+    }
+}

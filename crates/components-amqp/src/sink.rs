@@ -1,0 +1,168 @@
+//! `amqp`: each event is a message to a broker; a batch is delivered when all are accepted.
+//!
+//! ```text
+//!   accepted              delivered
+//!   rejected              the event goes to the dead letters, unless the cause passes
+//!   released, modified    the batch goes again, in whole
+//! ```
+//!
+//! A batch whose connection ends is sent again in whole on another one, so a message may be there
+//! more than once; both have one message id.
+
+mod sending;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use components::sinks::places::Places;
+use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::units::Period;
+use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Guarantee, Sink};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::broker::{Broker, DestinationType, Target};
+use crate::connection::AmqpError;
+use crate::message::{BodyForm, message_of};
+use sending::{Outgoing, Refusal, Sending};
+
+/// Settings of the `amqp` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The broker, and how it is reached.
+    broker: Broker,
+    /// Address of the messages: the name of the queue or topic.
+    address: String,
+    /// Header that names another address for its event. None unless set.
+    #[serde(default)]
+    address_header: Option<String>,
+    /// What the address is, `queue` or `topic`. The broker makes it so if it does not know it.
+    destination_type: DestinationType,
+    /// What the body becomes: `bytes`, a `BytesMessage` of JMS, or `text`, a `TextMessage`.
+    #[serde(default)]
+    body: BodyForm,
+    /// Batches in flight at most, each on a connection of its own.
+    #[serde(default = "default_in_flight_max")]
+    in_flight_max: usize,
+    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    #[serde(default)]
+    in_order: bool,
+    /// How long a batch may take, connecting included.
+    #[serde(default = "default_timeout")]
+    timeout: Period,
+}
+
+fn default_in_flight_max() -> usize {
+    1
+}
+
+fn default_timeout() -> Period {
+    Period(Duration::from_secs(30))
+}
+
+impl Component for Config {
+    const KIND: &'static str = "amqp";
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        if self.address.is_empty() {
+            return Err(BuildError::invalid("address", "must be the name of a queue or topic"));
+        }
+        if self.in_flight_max == 0 {
+            return Err(BuildError::invalid("in_flight_max", "at least 1"));
+        }
+        let options = Options {
+            in_flight_max: self.in_flight_max,
+            in_order: self.in_order,
+            timeout: self.timeout.0,
+        };
+        let amqp = Amqp {
+            target: self.broker.target(cx)?,
+            address: self.address,
+            address_header: self.address_header,
+            destination_type: self.destination_type,
+            body: self.body,
+            places: Places::new(self.in_flight_max),
+        };
+        Ok(Box::new(Requests::new(amqp, options)))
+    }
+}
+
+struct Amqp {
+    target: Target,
+    address: String,
+    address_header: Option<String>,
+    destination_type: DestinationType,
+    body: BodyForm,
+    places: Places<Sending>,
+}
+
+impl Amqp {
+    fn address_of<'a>(&'a self, event: EventRef<'a>) -> Result<&'a str, String> {
+        let Some(name) = &self.address_header else { return Ok(&self.address) };
+        match event.header(name) {
+            Some("") => Err(format!("header `{name}` is empty: it is to be an address")),
+            Some(address) => Ok(address),
+            None => Ok(&self.address),
+        }
+    }
+
+    /// The messages of a batch, and what can be none.
+    fn messages(&self, batch: &Batch) -> (Vec<Outgoing>, Vec<Refusal>) {
+        let (mut messages, mut refused) = (Vec::new(), Vec::new());
+        for event in batch.iter() {
+            let place = event.index();
+            // The same when the batch is sent again: consumers can know the copy by it.
+            let id = batch.envelope.identity.map(|identity| format!("{identity}-{place}"));
+            let address = match self.address_of(event) {
+                Ok(address) => address.to_owned(),
+                Err(detail) => {
+                    refused.push(Refusal { place, reason: "invalid_address", detail });
+                    continue;
+                }
+            };
+            match message_of(event, self.body, self.address_header.as_deref(), id) {
+                Ok(message) => messages.push(Outgoing { place, address, message: message.into() }),
+                Err(detail) => refused.push(Refusal { place, reason: "not_text", detail }),
+            }
+        }
+        (messages, refused)
+    }
+}
+
+#[async_trait]
+impl Deliver for Amqp {
+    type Error = AmqpError;
+
+    async fn probe(&self) -> Result<Option<String>, AmqpError> {
+        let sending = Sending::open(&self.target, 0, self.destination_type).await?;
+        let reached = self.target.dialer.reached(sending.address());
+        sending.close().await;
+        Ok(Some(reached))
+    }
+
+    async fn deliver(&self, batch: &Batch) -> Result<Delivered, AmqpError> {
+        let (messages, mut refused) = self.messages(batch);
+        let mut taken = self.places.take();
+        let place = taken.place();
+        let mut sending = match place.open.take().filter(Sending::is_open) {
+            Some(open) => open,
+            None => Sending::open(&self.target, place.number, self.destination_type).await?,
+        };
+        sending.send(&messages, &mut refused).await?;
+        place.open = Some(sending);
+        refused.sort_unstable_by_key(|refusal| refusal.place);
+        let Some(first) = refused.first() else { return Ok(Delivered::All) };
+        let (reason, detail) = (first.reason, first.detail.clone());
+        let events = refused.into_iter().map(|refusal| refusal.place).collect();
+        Ok(Delivered::Except { events, reason, detail })
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! A connection that sends one batch at a time, with a link for each address.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fe2o3_amqp::link::delivery::DeliveryFut;
+use fe2o3_amqp::link::{SendError, SenderAttachError};
+use fe2o3_amqp::types::definitions::SenderSettleMode;
+use fe2o3_amqp::types::definitions::{self, AmqpError as Condition, ErrorCondition, LinkError};
+use fe2o3_amqp::types::messaging::message::Body;
+use fe2o3_amqp::types::messaging::{Outcome, Target as Terminus};
+use fe2o3_amqp::types::primitives::Value;
+use fe2o3_amqp::{Sendable, Sender};
+
+use crate::broker::{DestinationType, Target};
+use crate::connection::{AmqpError, Connection};
+
+/// Links of a connection at most; with a further address all are closed.
+const LINKS_MAX: usize = 64;
+
+/// How long a connection is given to end in order.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A message that was sent: its place, and its answer to come.
+type Waiting = (usize, DeliveryFut<Result<Outcome, SendError>>);
+
+/// A message that is sent.
+pub(super) struct Outgoing {
+    /// Its event in the batch.
+    pub(super) place: usize,
+    pub(super) address: String,
+    pub(super) message: Sendable<Body<Value>>,
+}
+
+/// An event that can never be delivered.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// Its place in the batch.
+    pub(super) place: usize,
+    /// In snake case, for letters.
+    pub(super) reason: &'static str,
+    /// For people.
+    pub(super) detail: String,
+}
+
+/// A connection for messages.
+pub(super) struct Sending {
+    links: BTreeMap<String, Sender>,
+    connection: Connection,
+    destination_type: DestinationType,
+}
+
+impl Sending {
+    /// Connects, as the client with this number.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub(super) async fn open(
+        target: &Target,
+        number: usize,
+        destination_type: DestinationType,
+    ) -> Result<Self, AmqpError> {
+        let client_id = match number {
+            0 => target.client_id.to_string(),
+            more => format!("{}-{more}", target.client_id),
+        };
+        let connection = Connection::open(target, &client_id).await?;
+        Ok(Self { links: BTreeMap::new(), connection, destination_type })
+    }
+
+    /// `host:port` of the broker.
+    pub(super) fn address(&self) -> &Arc<str> {
+        &self.connection.address
+    }
+
+    /// Whether it is open, as far as this side knows.
+    pub(super) fn is_open(&self) -> bool {
+        self.connection.is_open()
+    }
+
+    /// Ends it in order.
+    pub(super) async fn close(self) {
+        self.connection.close(GOODBYE).await;
+    }
+
+    /// Sends messages, and waits for the answer to each. What the broker refuses for good is added
+    /// to `refused`.
+    ///
+    /// # Errors
+    /// The connection has ended, or the broker refuses for now. Messages may have been taken.
+    pub(super) async fn send(
+        &mut self,
+        messages: &[Outgoing],
+        refused: &mut Vec<Refusal>,
+    ) -> Result<(), AmqpError> {
+        let gone = self.connection.gone();
+        tokio::select! {
+            biased;
+            sent = self.send_all(messages, refused) => sent,
+            () = gone => Err(self.connection.ended("it is closed")),
+        }
+    }
+
+    async fn send_all(
+        &mut self,
+        messages: &[Outgoing],
+        refused: &mut Vec<Refusal>,
+    ) -> Result<(), AmqpError> {
+        let mut waiting = Vec::with_capacity(messages.len());
+        for one in messages {
+            if self.links.len() >= LINKS_MAX && !self.links.contains_key(&one.address) {
+                // A link that is closed may get no answers any more.
+                self.outcomes(&mut waiting, refused).await?;
+                for (_, link) in std::mem::take(&mut self.links) {
+                    link.close().await.map_err(|error| self.connection.ended(error))?;
+                }
+            }
+            let link = match self.link(&one.address).await {
+                Ok(link) => link,
+                Err(Attach::Never(detail)) => {
+                    refused.push(Refusal { place: one.place, reason: "invalid_address", detail });
+                    continue;
+                }
+                Err(Attach::Failed(error)) => return Err(error),
+            };
+            match link.send_batchable_ref(&one.message).await {
+                Ok(outcome) => waiting.push((one.place, outcome)),
+                Err(error) => self.not_sent(one.place, error, refused)?,
+            }
+        }
+        self.outcomes(&mut waiting, refused).await
+    }
+
+    /// Waits for what becomes of messages that were sent.
+    async fn outcomes(
+        &self,
+        waiting: &mut Vec<Waiting>,
+        refused: &mut Vec<Refusal>,
+    ) -> Result<(), AmqpError> {
+        for (place, outcome) in waiting.drain(..) {
+            match outcome.await {
+                Ok(Outcome::Accepted(_)) => {}
+                Ok(Outcome::Rejected(it)) => self.rejected(place, it.error, refused)?,
+                Ok(Outcome::Released(_)) => return Err(self.not_taken("it was released")),
+                Ok(Outcome::Modified(_)) => return Err(self.not_taken("it was given back")),
+                Err(error) => self.not_sent(place, error, refused)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The link to an address.
+    async fn link(&mut self, address: &str) -> Result<&mut Sender, Attach> {
+        if !self.links.contains_key(address) {
+            let terminus = Terminus::builder()
+                .address(address)
+                .capabilities(self.destination_type.capability())
+                .build();
+            let attached = Sender::builder()
+                .name(address)
+                .target(terminus)
+                .sender_settle_mode(SenderSettleMode::Unsettled)
+                .attach(&mut self.connection.session)
+                .await;
+            let link = attached.map_err(|error| self.not_granted(address, &error))?;
+            self.links.insert(address.to_owned(), link);
+        }
+        Ok(self.links.get_mut(address).expect("it was made"))
+    }
+
+    fn not_granted(&self, address: &str, error: &SenderAttachError) -> Attach {
+        let SenderAttachError::RemoteClosedWithError(error) = error else {
+            return Attach::Failed(self.connection.ended(error));
+        };
+        let broker = &self.connection.address;
+        match is_passing(error) {
+            true => Attach::Failed(self.not_taken(&error.to_string())),
+            false if is_forbidden(error) => Attach::Failed(AmqpError::NotGranted {
+                address: broker.clone(),
+                problem: format!(
+                    "does not let messages be sent to `{address}`: {error}; look at the rights of \
+                     the user"
+                ),
+            }),
+            false => Attach::Never(format!("{broker} has no address `{address}`: {error}")),
+        }
+    }
+
+    fn not_taken(&self, problem: &str) -> AmqpError {
+        let (address, problem) = (self.connection.address.clone(), problem.to_owned());
+        AmqpError::NotTaken { address, problem }
+    }
+
+    /// What became of a message that has no outcome.
+    fn not_sent(
+        &self,
+        place: usize,
+        error: SendError,
+        refused: &mut Vec<Refusal>,
+    ) -> Result<(), AmqpError> {
+        let reason = match error {
+            SendError::MessageSizeExceeded(_) => "too_large",
+            SendError::MessageEncodeError => "refused",
+            error => return Err(self.connection.ended(error)),
+        };
+        refused.push(Refusal { place, reason, detail: error.to_string() });
+        Ok(())
+    }
+
+    /// A message that the broker has rejected: for good, unless the cause passes.
+    fn rejected(
+        &self,
+        place: usize,
+        error: Option<definitions::Error>,
+        refused: &mut Vec<Refusal>,
+    ) -> Result<(), AmqpError> {
+        let broker = &self.connection.address;
+        let detail = match &error {
+            Some(error) if is_passing(error) => return Err(self.not_taken(&error.to_string())),
+            Some(error) if is_forbidden(error) => {
+                return Err(AmqpError::NotGranted {
+                    address: broker.clone(),
+                    problem: format!("refuses a message: {error}; look at the rights of the user"),
+                });
+            }
+            Some(error) => format!("{broker} rejects it: {error}"),
+            None => format!("{broker} rejects it without a reason"),
+        };
+        let is_large = error.is_some_and(|error| {
+            error.condition == ErrorCondition::LinkError(LinkError::MessageSizeExceeded)
+        });
+        let reason = if is_large { "too_large" } else { "refused" };
+        refused.push(Refusal { place, reason, detail });
+        Ok(())
+    }
+}
+
+/// Why there is no link to an address.
+enum Attach {
+    /// There never will be one.
+    Never(String),
+    /// Not now.
+    Failed(AmqpError),
+}
+
+/// Whether a refusal has a cause that passes: a full address, a broker in trouble.
+pub(super) fn is_passing(error: &definitions::Error) -> bool {
+    match &error.condition {
+        ErrorCondition::AmqpError(condition) => matches!(
+            condition,
+            Condition::InternalError
+                | Condition::ResourceLimitExceeded
+                | Condition::ResourceLocked
+                | Condition::ResourceDeleted
+                | Condition::IllegalState
+        ),
+        ErrorCondition::ConnectionError(_) | ErrorCondition::SessionError(_) => true,
+        ErrorCondition::LinkError(error) => *error != LinkError::MessageSizeExceeded,
+        ErrorCondition::Custom(_) => false,
+    }
+}
+
+/// Whether the user may not do it: then no message of the sink can be taken, until that is mended.
+fn is_forbidden(error: &definitions::Error) -> bool {
+    error.condition == ErrorCondition::AmqpError(Condition::UnauthorizedAccess)
+}

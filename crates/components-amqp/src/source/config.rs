@@ -1,0 +1,178 @@
+//! Settings of the source `amqp`.
+
+use pipeline::units::ByteSize;
+use pipeline::{BuildContext, BuildError, Component, Source};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Amqp;
+use crate::broker::{Broker, DestinationType};
+use crate::message::JmsHeader;
+
+/// Settings of the `amqp` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The broker, and how it is reached.
+    broker: Broker,
+    /// Address of the messages: the name of the queue or topic.
+    address: String,
+    /// What the address is, `queue` or `topic`. The broker makes it so if it does not know it.
+    destination_type: DestinationType,
+    /// Messages that are wanted, as a selector of JMS over their properties:
+    /// `site = 'a' AND level > 3`. All of them unless set.
+    #[serde(default)]
+    message_selector: Option<String>,
+    /// Name of a durable subscription of a topic, together with `broker.client_id`: the broker
+    /// keeps its messages while the agent is away. None unless set.
+    #[serde(default)]
+    durable_subscription_name: Option<String>,
+    /// Messages that the broker sends ahead of the answers at most, and so the most of a batch.
+    #[serde(default = "default_credit")]
+    credit: u32,
+    /// Largest message. One that is larger ends the connection. It is not looked at with a durable
+    /// subscription, which would end with it.
+    #[serde(default = "default_message_max")]
+    message_max: ByteSize,
+    /// What a message says of itself that becomes headers, by the names of JMS: `JMSMessageID`,
+    /// `JMSCorrelationID`, `JMSTimestamp`, `JMSExpiration`, `JMSType`, `JMSDestination`,
+    /// `JMSReplyTo`, `JMSPriority`, `JMSRedelivered`, `JMSXGroupID`, `JMSXUserID`. Its application
+    /// properties become headers in any case.
+    #[serde(default = "default_jms_headers")]
+    jms_headers: Vec<JmsHeader>,
+}
+
+fn default_credit() -> u32 {
+    1000
+}
+
+fn default_message_max() -> ByteSize {
+    ByteSize::mib(16)
+}
+
+fn default_jms_headers() -> Vec<JmsHeader> {
+    vec![JmsHeader::JmsMessageId, JmsHeader::JmsCorrelationId, JmsHeader::JmsTimestamp]
+}
+
+/// What a link asks for.
+pub(super) struct Options {
+    pub(super) address: String,
+    pub(super) destination_type: DestinationType,
+    pub(super) message_selector: Option<String>,
+    pub(super) link_name: String,
+    durable: bool,
+    pub(super) credit: u32,
+    message_max: u64,
+    pub(super) jms_headers: Vec<JmsHeader>,
+}
+
+impl Options {
+    /// Whether the broker keeps a subscription of this source.
+    pub(super) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Whether the broker keeps messages while there is no connection.
+    pub(super) fn keeps(&self) -> bool {
+        self.durable || self.destination_type == DestinationType::Queue
+    }
+
+    /// Bytes of the largest message that is taken; `None` without a limit.
+    pub(super) fn message_max(&self) -> Option<u64> {
+        // Over the limit the library closes the link, which ends a durable subscription.
+        (!self.durable).then_some(self.message_max)
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "amqp";
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        if self.address.is_empty() {
+            return invalid("address", "must be the name of a queue or topic");
+        }
+        if self.message_selector.as_ref().is_some_and(String::is_empty) {
+            return invalid("message_selector", "must not be empty; leave it out for all messages");
+        }
+        if !(1..=10_000).contains(&self.credit) {
+            return invalid("credit", "must be from 1 to 10000");
+        }
+        if !(1 << 10..=1 << 30).contains(&self.message_max.0) {
+            return invalid("message_max", "must be from 1KiB to 1GiB");
+        }
+        match &self.durable_subscription_name {
+            Some(_) if self.destination_type == DestinationType::Queue => {
+                return invalid(
+                    "durable_subscription_name",
+                    "a queue keeps its messages by itself: leave it out, or set \
+                     `destination_type = \"topic\"`",
+                );
+            }
+            Some(name) if name.is_empty() => {
+                return invalid("durable_subscription_name", "must not be empty; leave it out");
+            }
+            _ => {}
+        }
+        let options = Options {
+            durable: self.durable_subscription_name.is_some(),
+            link_name: self.durable_subscription_name.unwrap_or_else(|| cx.name.to_string()),
+            address: self.address,
+            destination_type: self.destination_type,
+            message_selector: self.message_selector,
+            credit: self.credit,
+            message_max: self.message_max.0,
+            jms_headers: self.jms_headers,
+        };
+        Ok(Box::new(Amqp::new(cx, options, self.broker.target(cx)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pipeline::testkit::build;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn guarantee(more: &Value) -> Result<pipeline::Guarantee, String> {
+        let mut settings = json!({
+            "broker": { "urls": ["amqp://b:5672"] }, "address": "in", "destination_type": "topic",
+        });
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+        let built = build::<Config>(&settings, &cx);
+        built.map(|source| source.guarantee()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_the_broker_does_not_keep_is_best_effort() {
+        use pipeline::Guarantee::{AtLeastOnce, BestEffort};
+
+        assert_eq!(guarantee(&json!({})), Ok(BestEffort));
+        assert_eq!(guarantee(&json!({ "durable_subscription_name": "s" })), Ok(AtLeastOnce));
+        assert_eq!(guarantee(&json!({ "destination_type": "queue" })), Ok(AtLeastOnce));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+        for (settings, expected) in [
+            (json!({ "address": "" }), "must be the name"),
+            (json!({ "message_selector": "" }), "leave it out for all"),
+            (json!({ "credit": 0 }), "from 1 to 10000"),
+            (json!({ "message_max": "1B" }), "from 1KiB to 1GiB"),
+            (json!({ "jms_headers": ["JMSFoo"] }), "JMSMessageID"),
+            (json!({ "durable_subscription_name": "" }), "leave it out"),
+            (
+                json!({ "destination_type": "queue", "durable_subscription_name": "s" }),
+                "a queue keeps its messages",
+            ),
+        ] {
+            let error = guarantee(&settings).unwrap_err();
+            assert!(error.contains(expected), "{settings}: {error}");
+        }
+    }
+}

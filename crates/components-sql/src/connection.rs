@@ -1,0 +1,274 @@
+//! A connection to a database: one of three clients, each with its own way to bind and to read.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use mysql_async::prelude::Queryable;
+use pipeline::env::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::database::Target;
+use crate::error::SqlError;
+
+/// What kind of database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL and MariaDB.
+    Mysql,
+    /// SQLite.
+    Sqlite,
+}
+
+/// A connection that can be used.
+pub(crate) enum Connection {
+    /// PostgreSQL.
+    Postgres(Postgres),
+    /// MySQL and MariaDB.
+    Mysql(Box<mysql_async::Conn>),
+    /// SQLite.
+    Sqlite(Sqlite),
+}
+
+impl Connection {
+    /// Connects. Times are in UTC in each of them.
+    ///
+    /// # Errors
+    /// There is no connection, or the database refuses it.
+    pub(crate) async fn open(target: &Target) -> Result<Self, SqlError> {
+        let opening = async {
+            match target.dialect {
+                Dialect::Postgres => postgres(target).await.map(Self::Postgres),
+                Dialect::Mysql => mysql(target).await.map(Box::new).map(Self::Mysql),
+                Dialect::Sqlite => Sqlite::open(target).await.map(Self::Sqlite),
+            }
+        };
+        let limit = target.connect_timeout;
+        let silent = |_| Err(SqlError::Silent { address: target.address.clone(), limit });
+        timeout(limit, opening).await.unwrap_or_else(silent)
+    }
+
+    /// Runs statements without parameters and without rows.
+    ///
+    /// # Errors
+    /// One of them has failed.
+    pub(crate) async fn batch(&mut self, target: &Target, sql: &str) -> Result<(), SqlError> {
+        let address = &target.address;
+        match self {
+            Self::Postgres(it) => {
+                let done = it.client.batch_execute(sql).await;
+                done.map_err(|error| SqlError::postgres(address, &error))
+            }
+            Self::Mysql(it) => {
+                let done = it.query_drop(sql).await;
+                done.map_err(|error| SqlError::mysql(address, &error))
+            }
+            Self::Sqlite(it) => {
+                let sql = sql.to_owned();
+                it.call(target, move |connection| connection.execute_batch(&sql)).await
+            }
+        }
+    }
+}
+
+/// The client of PostgreSQL, and the task that moves its bytes.
+pub(crate) struct Postgres {
+    pub(crate) client: tokio_postgres::Client,
+    /// Ends with this.
+    _task: AbortOnDropHandle<()>,
+}
+
+async fn postgres(target: &Target) -> Result<Postgres, SqlError> {
+    let address = &target.address;
+    let stream = target.env.net.connect(address).await;
+    let stream = stream.map_err(|source| SqlError::Connect { address: address.clone(), source })?;
+    let mut config = tokio_postgres::Config::new();
+    config.dbname(&*target.name).application_name("aqueduct");
+    if let Some((user, password)) = &target.login {
+        config.user(user);
+        if let Some(password) = password {
+            config.password(password.expose());
+        }
+    }
+    config.ssl_mode(if target.tls.is_some() { SslMode::Require } else { SslMode::Disable });
+    let tls = Upgrade { tls: target.tls.clone(), address: address.clone() };
+    let connected = config.connect_raw(Wire(stream), tls).await;
+    let (client, connection) =
+        connected.map_err(|error| match SqlError::postgres(address, &error) {
+            // Nothing was asked for yet.
+            SqlError::Broken { address, problem } => {
+                SqlError::Connect { address, source: io::Error::other(problem) }
+            }
+            other => other,
+        })?;
+    let task = AbortOnDropHandle::new(tokio::spawn(async move {
+        // Its end is seen by the client.
+        let _ = connection.await;
+    }));
+    let millis = target.statement_timeout.as_millis().min(i32::MAX as u128);
+    let session = format!(
+        "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'iso_8601'; \
+         SET extra_float_digits = 1; SET bytea_output = 'hex'; SET statement_timeout = {millis}"
+    );
+    let set = client.batch_execute(&session).await;
+    set.map_err(|error| SqlError::postgres(address, &error))?;
+    Ok(Postgres { client, _task: task })
+}
+
+/// Makes the handshake of TLS on a stream where the server has agreed to it.
+struct Upgrade {
+    tls: Option<tls::Client>,
+    address: Arc<str>,
+}
+
+impl TlsConnect<Wire> for Upgrade {
+    type Stream = Wire;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Wire>>;
+
+    fn connect(self, stream: Wire) -> Self::Future {
+        Box::pin(async move {
+            match self.tls {
+                Some(tls) => tls.wrap(stream.0, &self.address).await.map(Wire),
+                None => Err(io::Error::other("TLS without settings for it")),
+            }
+        })
+    }
+}
+
+/// A stream, plain or inside TLS. With a type of its own the compiler sees that futures over it can
+/// be sent.
+struct Wire(Box<dyn Stream>);
+
+impl TlsStream for Wire {
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+async fn mysql(target: &Target) -> Result<mysql_async::Conn, SqlError> {
+    let address = &target.address;
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, "3306"));
+    let (user, password) = target.login.clone().unzip();
+    let password = password.flatten().map(|password| password.expose().to_owned());
+    // Strict: a value that a column does not take is an error, and never changed in silence. A
+    // reader that waits for the channels is not cut off for it.
+    let setup = vec![
+        "SET time_zone = '+00:00', net_write_timeout = 3600, sql_mode = \
+         'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'"
+            .to_owned(),
+    ];
+    let options = mysql_async::OptsBuilder::default()
+        .ip_or_hostname(host.trim_matches(['[', ']']))
+        .tcp_port(port.parse().unwrap_or(3306))
+        .db_name(Some(&*target.name))
+        .user(user)
+        .pass(password)
+        .prefer_socket(false)
+        .setup(setup);
+    let connected = mysql_async::Conn::new(options).await;
+    let mut connection = connected.map_err(|error| match SqlError::mysql(address, &error) {
+        SqlError::Broken { address, problem } => {
+            SqlError::Connect { address, source: io::Error::other(problem) }
+        }
+        other => other,
+    })?;
+    let failed = |error| SqlError::mysql(address, &error);
+    let version: Option<String> =
+        connection.query_first("SELECT VERSION()").await.map_err(failed)?;
+    let limit = target.statement_timeout;
+    let limit = match version.is_some_and(|version| version.contains("MariaDB")) {
+        true => format!("SET max_statement_time = {:.3}", limit.as_secs_f64()),
+        false => format!("SET max_execution_time = {}", limit.as_millis().min(u32::MAX.into())),
+    };
+    connection.query_drop(limit).await.map_err(failed)?;
+    Ok(connection)
+}
+
+/// A file of SQLite. Its calls block and run off the reactor, one at a time.
+#[derive(Clone)]
+pub(crate) struct Sqlite(Arc<Mutex<rusqlite::Connection>>);
+
+impl Sqlite {
+    async fn open(target: &Target) -> Result<Self, SqlError> {
+        let (path, wait) = (target.address.clone(), target.statement_timeout);
+        let opened = target.env.offload(move || {
+            use rusqlite::OpenFlags as Flags;
+            // A file that is not there is a mistake in the path: none is made.
+            let flags = Flags::SQLITE_OPEN_READ_WRITE | Flags::SQLITE_OPEN_NO_MUTEX;
+            let connection = rusqlite::Connection::open_with_flags(&*path, flags)?;
+            connection.busy_timeout(wait)?;
+            // A name that is no column is an error, and no text.
+            connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+            // The file is read once: what is no database is found here.
+            connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+            Ok(connection)
+        });
+        let opened = opened.await.map_err(|error| SqlError::sqlite(&target.address, &error))?;
+        Ok(Self(Arc::new(Mutex::new(opened))))
+    }
+
+    /// Runs `work` with the connection, to its end even if the future is dropped.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        target: &Target,
+        work: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, SqlError> {
+        let connection = self.0.clone();
+        let done = target
+            .env
+            .offload(move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner)));
+        done.await.map_err(|error| SqlError::sqlite(&target.address, &error))
+    }
+
+    /// Runs `work` soon, without waiting for it.
+    pub(crate) fn start(
+        &self,
+        target: &Target,
+        work: impl FnOnce(&mut rusqlite::Connection) + Send + 'static,
+    ) {
+        let connection = self.0.clone();
+        target.env.blocking.run(Box::new(move || {
+            work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
+        }));
+    }
+}

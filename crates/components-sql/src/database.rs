@@ -1,0 +1,219 @@
+//! The settings of a connection to a database.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, Env, Secret, address};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tls::{Client, ClientTls};
+
+use crate::connection::Dialect;
+
+/// The database, and how it is reached.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Database {
+    /// Where it is: `postgres://host:port/name`, `mysql://host:port/name` (also for MariaDB) or
+    /// `sqlite:/path`. Without a port: 5432 and 3306.
+    url: String,
+    /// User at the database.
+    #[serde(default)]
+    user: Option<String>,
+    /// Password of `user`. Best a reference, `"${file:/run/secrets/database}"`.
+    #[serde(default)]
+    password: Option<Secret>,
+    /// How long a connection may take until it can be used.
+    #[serde(default = "connect_timeout")]
+    connect_timeout: Period,
+    /// How long a statement may take in the database. In SQLite: how long a lock that another
+    /// process has is waited for.
+    #[serde(default = "statement_timeout")]
+    statement_timeout: Period,
+    /// TLS: with this table the connection is made with it. PostgreSQL only.
+    #[serde(default)]
+    tls: Option<ClientTls>,
+}
+
+fn connect_timeout() -> Period {
+    Period(Duration::from_secs(10))
+}
+
+fn statement_timeout() -> Period {
+    Period(Duration::from_secs(300))
+}
+
+/// A database as it is connected to. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) dialect: Dialect,
+    /// `host:port`, or the path of the file: for messages, too.
+    pub(crate) address: Arc<str>,
+    /// Name of the database; empty for SQLite.
+    pub(crate) name: Arc<str>,
+    pub(crate) login: Option<(String, Option<Secret>)>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
+    pub(crate) tls: Option<Client>,
+    pub(crate) env: Env,
+}
+
+/// What a URL says.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    dialect: Dialect,
+    address: String,
+    name: String,
+}
+
+const EXAMPLES: &str =
+    "write `postgres://host:port/name`, `mysql://host:port/name` or `sqlite:/path`";
+
+impl Database {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// One of them is wrong.
+    pub(crate) fn target(self, cx: &BuildContext) -> Result<Target, BuildError> {
+        let invalid = |setting: &str, problem: &str| {
+            Err(BuildError::invalid(format!("database.{setting}"), problem))
+        };
+        let place = match place(&self.url) {
+            Ok(place) => place,
+            Err(problem) => return invalid("url", &problem),
+        };
+        for (setting, period) in [
+            ("connect_timeout", self.connect_timeout),
+            ("statement_timeout", self.statement_timeout),
+        ] {
+            if period.0 < Duration::from_millis(1) {
+                return invalid(setting, "must be at least 1ms");
+            }
+        }
+        let is_file = place.dialect == Dialect::Sqlite;
+        if is_file && (self.user.is_some() || self.password.is_some() || self.tls.is_some()) {
+            return invalid("url", "SQLite has no `user`, `password` and `tls`: take them out");
+        }
+        if place.dialect == Dialect::Mysql && self.tls.is_some() {
+            let problem = "there is no TLS to MySQL and MariaDB here; take the table out, and let \
+                           a tunnel encrypt the connection";
+            return invalid("tls", problem);
+        }
+        let login = match (self.user, self.password) {
+            (Some(user), password) => Some((user, password)),
+            (None, Some(_)) => {
+                return invalid("password", "it counts with `user` alone; set that too");
+            }
+            (None, None) if is_file => None,
+            (None, None) => return invalid("user", "name the user of the database"),
+        };
+        let tls = self.tls.map(|settings| Client::new(settings, &cx.env, &[]));
+        let tls = tls.transpose().map_err(|error| BuildError {
+            setting: format!("database.{}", error.setting),
+            ..error
+        })?;
+        Ok(Target {
+            dialect: place.dialect,
+            address: place.address.into(),
+            name: place.name.into(),
+            login,
+            connect_timeout: self.connect_timeout.0,
+            statement_timeout: self.statement_timeout.0,
+            tls,
+            env: cx.env.clone(),
+        })
+    }
+}
+
+/// Reads a URL.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+fn place(url: &str) -> Result<Place, String> {
+    if let Some(rest) = url.strip_prefix("jdbc:") {
+        let rest = rest.split(['?', ';']).next().unwrap_or_default();
+        let rest = rest.replacen("postgresql://", "postgres://", 1);
+        let rest = rest.replacen("mariadb://", "mysql://", 1);
+        return Err(match place(&rest) {
+            Ok(_) => format!(
+                "a URL of JDBC; write `{rest}`, and what stood behind `?` as settings of `database`"
+            ),
+            Err(_) => format!("a URL of JDBC, which is not read here; {EXAMPLES}"),
+        });
+    }
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if !PathBuf::from(path).is_absolute() || path.contains('?') {
+            return Err("a path that begins with `/` has to follow: `sqlite:/path`".to_owned());
+        }
+        let (address, name) = (path.to_owned(), String::new());
+        return Ok(Place { dialect: Dialect::Sqlite, address, name });
+    }
+    let Some((scheme, rest)) = url.split_once("://") else { return Err(EXAMPLES.to_owned()) };
+    let (dialect, port) = match scheme {
+        "postgres" => (Dialect::Postgres, 5432),
+        "mysql" => (Dialect::Mysql, 3306),
+        _ => return Err(format!("`{scheme}` is no database that is known here; {EXAMPLES}")),
+    };
+    if rest.contains('@') {
+        return Err("user and password do not belong into the URL, which is shown; set \
+                    `database.user` and `database.password`"
+            .to_owned());
+    }
+    if rest.contains('?') {
+        return Err("nothing may follow the name; `?…` are settings of `database`".to_owned());
+    }
+    let (host, name) = rest.split_once('/').unwrap_or((rest, ""));
+    if name.is_empty() || name.contains('/') {
+        return Err(format!("it has no name of a database; write `{scheme}://{host}/name`"));
+    }
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    let address = if has_port { host.to_owned() } else { format!("{host}:{port}") };
+    address::check(&address, "db-1:5432", false)?;
+    Ok(Place { dialect, address, name: name.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_the_database_and_the_usual_port_is_added() {
+        let of = |dialect, address: &str, name: &str| Place {
+            dialect,
+            address: address.into(),
+            name: name.into(),
+        };
+        for (url, expected) in [
+            ("postgres://db/shop", of(Dialect::Postgres, "db:5432", "shop")),
+            ("mysql://[::1]/shop", of(Dialect::Mysql, "[::1]:3306", "shop")),
+            ("mysql://db:3307/shop", of(Dialect::Mysql, "db:3307", "shop")),
+            ("sqlite:/var/a.db", of(Dialect::Sqlite, "/var/a.db", "")),
+            ("sqlite:///var/a.db", of(Dialect::Sqlite, "/var/a.db", "")),
+        ] {
+            assert_eq!(place(url), Ok(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_used_is_refused_with_the_remedy() {
+        for (url, expected) in [
+            ("jdbc:postgresql://db:5432/shop?ssl=true", "write `postgres://db:5432/shop`"),
+            ("jdbc:mysql://db/shop", "write `mysql://db/shop`"),
+            ("jdbc:mariadb://db/shop", "write `mysql://db/shop`"),
+            ("jdbc:oracle:thin:@db:1521/x", "not read here"),
+            ("postgres://me:secret@db/shop", "set `database.user`"),
+            ("postgres://db/shop?sslmode=require", "settings of `database`"),
+            ("postgres://db", "`postgres://db/name`"),
+            ("postgres://db:x/shop", "no number as its port"),
+            ("oracle://db/shop", "no database that is known here"),
+            ("sqlite:a.db", "begins with `/`"),
+            ("shop", "postgres://host:port/name"),
+        ] {
+            let problem = place(url).unwrap_err();
+            assert!(problem.contains(expected) && !problem.contains("secret@"), "{url}: {problem}");
+        }
+    }
+}

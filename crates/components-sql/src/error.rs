@@ -1,0 +1,240 @@
+//! What goes wrong with a database, and whether another attempt helps.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::{Classify, ErrorClass};
+use thiserror::Error;
+
+use crate::connection::Dialect;
+
+/// Why a connection cannot be made, or a statement has failed.
+#[derive(Debug, Error)]
+pub(crate) enum SqlError {
+    /// There is no connection.
+    #[error("cannot connect to {address}")]
+    Connect {
+        address: Arc<str>,
+        #[source]
+        source: io::Error,
+    },
+    /// The database has not answered in time.
+    #[error("{address} has not answered within {limit:?}")]
+    Silent { address: Arc<str>, limit: Duration },
+    /// The connection broke: what was sent last may be done or not.
+    #[error("the connection to {address} broke: {problem}")]
+    Broken { address: Arc<str>, problem: String },
+    /// The database has refused a statement or the connection; nothing of the statement is done.
+    #[error("{address} says {code}: {problem}{}", help(code))]
+    Refused { address: Arc<str>, code: String, problem: String, class: ErrorClass },
+    /// The database does not have what the settings name, or not in a form that can be used.
+    #[error("{problem}")]
+    Misfit { problem: String },
+}
+
+impl Classify for SqlError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Connect { .. } | Self::Silent { .. } => ErrorClass::Transient,
+            Self::Broken { .. } => ErrorClass::Indeterminate,
+            Self::Refused { class, .. } => *class,
+            Self::Misfit { .. } => ErrorClass::Blocked,
+        }
+    }
+}
+
+/// What helps, where a code says it.
+fn help(code: &str) -> &'static str {
+    match code {
+        "57014" | "1969" | "3024" => "; raise `database.statement_timeout`, or read less at once",
+        "28P01" | "28000" | "1045" | "1698" => "; look at `database.user` and `database.password`",
+        "42501" | "1142" | "1044" => "; give the user the right to do this",
+        _ => "",
+    }
+}
+
+impl SqlError {
+    /// An error of the client of PostgreSQL.
+    pub(crate) fn postgres(address: &Arc<str>, error: &tokio_postgres::Error) -> Self {
+        let address = address.clone();
+        let Some(said) = error.as_db_error() else {
+            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+            let problem = format!("{error}{}", cause.unwrap_or_default());
+            return match error.is_closed() || is_of_stream(error) {
+                true => Self::Broken { address, problem },
+                false => Self::Misfit { problem },
+            };
+        };
+        let code = said.code().code().to_owned();
+        let detail = said.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        let problem = format!("{}{detail}", said.message());
+        let class = of_state(&code);
+        Self::Refused { address, code, problem, class }
+    }
+
+    /// An error of the client of MySQL and MariaDB.
+    pub(crate) fn mysql(address: &Arc<str>, error: &mysql_async::Error) -> Self {
+        let address = address.clone();
+        match error {
+            mysql_async::Error::Server(said) => Self::Refused {
+                address,
+                code: said.code.to_string(),
+                problem: said.message.clone(),
+                class: of_number(said.code, &said.state),
+            },
+            mysql_async::Error::Io(_) | mysql_async::Error::Driver(_) => {
+                Self::Broken { address, problem: error.to_string() }
+            }
+            mysql_async::Error::Other(_) | mysql_async::Error::Url(_) => {
+                Self::Misfit { problem: error.to_string() }
+            }
+        }
+    }
+
+    /// An error of SQLite.
+    pub(crate) fn sqlite(address: &Arc<str>, error: &rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Code;
+        let Some(code) = error.sqlite_error_code() else {
+            return Self::Misfit { problem: format!("{address}: {error}") };
+        };
+        let class = match code {
+            Code::DatabaseBusy
+            | Code::DatabaseLocked
+            | Code::DiskFull
+            | Code::SystemIoFailure
+            | Code::OperationInterrupted
+            | Code::OutOfMemory
+            | Code::SchemaChanged => ErrorClass::Transient,
+            Code::ConstraintViolation | Code::TypeMismatch | Code::TooBig => ErrorClass::Poison,
+            _ => ErrorClass::Blocked,
+        };
+        let (address, code) = (address.clone(), format!("{code:?}"));
+        Self::Refused { address, code, problem: error.to_string(), class }
+    }
+}
+
+/// The error is one of the stream below the client, and not of values.
+fn is_of_stream(error: &tokio_postgres::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(at) = cause {
+        if at.is::<io::Error>() {
+            return true;
+        }
+        cause = at.source();
+    }
+    false
+}
+
+/// What a SQLSTATE says.
+fn of_state(state: &str) -> ErrorClass {
+    match state {
+        // A lock that is not free, a statement that took too long, a server that stops, starts or
+        // is a standby now.
+        "55P03" | "57014" | "57P01" | "57P02" | "57P03" | "25006" | "55006" => {
+            ErrorClass::Transient
+        }
+        _ => match state.get(..2).unwrap_or_default() {
+            // Connections, resources, other transactions, the server itself.
+            "08" | "40" | "53" | "58" | "72" | "XX" => ErrorClass::Transient,
+            // Values, rules of the tables and of their triggers, sizes; a row twice in a statement.
+            "21" | "22" | "23" | "44" | "54" | "P0" => ErrorClass::Poison,
+            _ => ErrorClass::Blocked,
+        },
+    }
+}
+
+/// What a number of MySQL or MariaDB says.
+fn of_number(number: u16, state: &str) -> ErrorClass {
+    match number {
+        // Too many connections, disk full, a server that stops or is read-only now, locks, time.
+        1020
+        | 1021
+        | 1037
+        | 1040
+        | 1041
+        | 1053
+        | 1077
+        | 1078
+        | 1079
+        | 1080
+        | 1114
+        | 1129
+        | 1158..=1161
+        | 1180
+        | 1203
+        | 1205
+        | 1213
+        | 1226
+        | 1290
+        | 1317
+        | 1614
+        | 1836
+        | 1927
+        | 1969
+        | 3024
+        | 3572 => ErrorClass::Transient,
+        // Values that a column does not take.
+        1153 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 => ErrorClass::Poison,
+        _ if state.starts_with("08") || state.starts_with("40") => ErrorClass::Transient,
+        // Values, rules of the tables and of their triggers.
+        _ if ["22", "23", "44", "45"].iter().any(|class| state.starts_with(class)) => {
+            ErrorClass::Poison
+        }
+        _ => ErrorClass::Blocked,
+    }
+}
+
+impl Dialect {
+    /// A name in its quotes, which is then taken as it is.
+    pub(crate) fn quote(self, name: &str) -> String {
+        match self {
+            Self::Postgres | Self::Sqlite => format!("\"{}\"", name.replace('"', "\"\"")),
+            Self::Mysql => format!("`{}`", name.replace('`', "``")),
+        }
+    }
+
+    /// A table, perhaps with its schema before a dot, in quotes.
+    pub(crate) fn quote_table(self, table: &str) -> String {
+        let parts: Vec<String> = table.split('.').map(|part| self.quote(part)).collect();
+        parts.join(".")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_say_whether_another_attempt_helps() {
+        for (state, class) in [
+            ("40001", ErrorClass::Transient),
+            ("57P01", ErrorClass::Transient),
+            ("53300", ErrorClass::Transient),
+            ("22001", ErrorClass::Poison),
+            ("23505", ErrorClass::Poison),
+            ("P0001", ErrorClass::Poison),
+            ("42P01", ErrorClass::Blocked),
+            ("28P01", ErrorClass::Blocked),
+        ] {
+            assert_eq!(of_state(state), class, "{state}");
+        }
+        for (number, state, class) in [
+            (1213, "40001", ErrorClass::Transient),
+            (1040, "08004", ErrorClass::Transient),
+            (1366, "HY000", ErrorClass::Poison),
+            (1062, "23000", ErrorClass::Poison),
+            (1644, "45000", ErrorClass::Poison),
+            (1146, "42S02", ErrorClass::Blocked),
+            (1045, "28000", ErrorClass::Blocked),
+        ] {
+            assert_eq!(of_number(number, state), class, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_quotes() {
+        assert_eq!(Dialect::Postgres.quote_table("s.a\"b"), "\"s\".\"a\"\"b\"");
+        assert_eq!(Dialect::Mysql.quote("a`b"), "`a``b`");
+    }
+}

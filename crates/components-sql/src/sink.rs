@@ -1,0 +1,291 @@
+//! `sql`: each event is a row of a table, exactly once.
+//!
+//! ```text
+//!   a batch ─► one transaction: its rows, and its identity in the ledger of the database
+//!              a row that the database refuses goes to the dead letters, the rest is applied
+//!              a batch that the ledger knows is not applied again
+//! ```
+//!
+//! Whatever became of an attempt, the next one asks the ledger before it does anything, behind the
+//! lock of the batch's origin. So it does not matter whether a COMMIT that was not answered had
+//! its effect, or which collector made it.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `config` | the settings |
+//! | `row`, `value` | from an event to the values of columns |
+//! | `table` | what the database says of the table |
+//! | `statements` | the texts of statements, by dialect |
+//! | `session`, `bound` | a connection: statements with values, rows by a plan |
+//! | `record` | what the ledger says of one origin: pure |
+//! | `ledger` | the tables of the ledger |
+//! | `apply` | a batch in one transaction |
+
+mod apply;
+mod bound;
+mod config;
+mod ledger;
+mod problem;
+mod record;
+mod row;
+mod session;
+mod statements;
+mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use metrics::{Counter, MetricSpec};
+use peers::FloorBoard;
+use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::{
+    Batch, BuildContext, BuildError, Component, DedupeScope, Env, Guarantee, Identity, Sink,
+};
+use tokio::time::Instant;
+
+use crate::database::Target;
+use crate::error::SqlError;
+use apply::{Applied, Way};
+pub use config::Config;
+use config::Mode;
+use ledger::Ledger;
+use problem::SinkProblem;
+use row::Reading;
+use session::Session;
+use statements::Plan;
+use table::Table;
+
+/// No row could be made of an event.
+const UNWRITABLE: &str = "unwritable_event";
+/// The database refused a row.
+const REFUSED: &str = "refused";
+/// The batch is of an epoch that is closed.
+const CLOSED: &str = "epoch_closed";
+/// The reasons of dead letters that the ledger keeps.
+const REASONS: [&str; 2] = [UNWRITABLE, REFUSED];
+
+/// Attempts of a batch, one after the other, where nothing but the connection or the table's form
+/// was in its way.
+const ATTEMPTS: usize = 3;
+
+impl Component for Config {
+    const KIND: &'static str = "sql";
+    const METRICS: &'static [MetricSpec] = &[
+        MetricSpec::counter("applied_rows", "Rows that a sink has applied."),
+        MetricSpec::counter(
+            "repeated_batches",
+            "Batches that came again after they were applied, and were known by the ledger.",
+        ),
+        MetricSpec::counter(
+            "unanswered_commits",
+            "Transactions whose COMMIT was not answered, after which the ledger was asked.",
+        ),
+    ];
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        self.check()?;
+        let reading = self.reading()?;
+        let Self { database, table, mode, key, rows_max, ledger, in_flight_max, timeout, .. } =
+            self;
+        let target = database.target(cx)?;
+        let options = Options { in_flight_max, in_order: true, timeout: timeout.0 };
+        let ledger = Ledger::new(target.dialect, ledger, &cx.name, cx.env.clone());
+        let scope = cx.scope::<Self>();
+        let sql = Sql {
+            target,
+            table,
+            mode,
+            key,
+            rows_max,
+            reading,
+            ledger,
+            floors: cx.get(),
+            env: cx.env.clone(),
+            way: Mutex::default(),
+            sessions: Mutex::default(),
+            forgot: Mutex::default(),
+            applied: scope.counter("applied_rows")?,
+            repeated: scope.counter("repeated_batches")?,
+            unanswered: scope.counter("unanswered_commits")?,
+        };
+        Ok(Box::new(Requests::new(sql, options)))
+    }
+}
+
+struct Sql {
+    target: Target,
+    table: String,
+    mode: Mode,
+    key: Vec<String>,
+    rows_max: usize,
+    reading: Reading,
+    ledger: Ledger,
+    floors: FloorBoard,
+    env: Env,
+    /// None until the table is described, and after a failure.
+    way: Mutex<Option<Arc<Way>>>,
+    /// Connections that no batch uses.
+    sessions: Mutex<Vec<Session>>,
+    /// When the ledger was last looked through for what is too old.
+    forgot: Mutex<Option<Instant>>,
+    applied: Counter,
+    repeated: Counter,
+    unanswered: Counter,
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is kept is whole between two calls.
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sql {
+    /// A connection, and how batches are applied by it.
+    async fn ready(&self) -> Result<(Session, Arc<Way>), SinkProblem> {
+        let free = locked(&self.sessions).pop();
+        let mut session = match free {
+            Some(session) => session,
+            None => Session::open(&self.target).await?,
+        };
+        let known = locked(&self.way).clone();
+        if let Some(way) = known {
+            return Ok((session, way));
+        }
+        let way = Arc::new(self.describe(&mut session).await?);
+        *locked(&self.way) = Some(way.clone());
+        Ok((session, way))
+    }
+
+    async fn describe(&self, session: &mut Session) -> Result<Way, SinkProblem> {
+        let name = self.table.clone();
+        let table = Table::describe(session, &name).await?;
+        let (targets, key) = table.targets(&self.reading, self.mode, &self.key)?;
+        let plan = Plan::new(session.dialect(), &table, self.mode, targets, key, self.rows_max);
+        Ok(Way { name, table, plan })
+    }
+
+    /// Forgets connections and the table: what is wrong with them is not known.
+    fn forget(&self) {
+        locked(&self.sessions).clear();
+        *locked(&self.way) = None;
+    }
+
+    /// Looks for what is too old in the ledger, now and then.
+    async fn tidy(&self, session: &mut Session) -> Result<(), SinkProblem> {
+        let is_due = locked(&self.forgot).is_none_or(|at| at.elapsed() >= Ledger::FORGET_EVERY);
+        if is_due {
+            self.ledger.open(session).await?;
+            *locked(&self.forgot) = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// One attempt of a batch, on a connection that is kept when it is still good.
+    async fn attempt(&self, batch: &Batch, key: Option<Identity>) -> Result<Applied, SinkProblem> {
+        let (mut session, way) = self.ready().await?;
+        self.tidy(&mut session).await?;
+        let how = (&self.ledger, &self.reading);
+        let applied = way.apply(&mut session, how, batch, key, &self.floors).await?;
+        locked(&self.sessions).push(session);
+        Ok(applied)
+    }
+
+    /// Attempts a batch until something is in its way that does not go by itself.
+    async fn apply(&self, batch: &Batch, key: Option<Identity>) -> Result<Applied, SinkProblem> {
+        let mut attempts = 1;
+        loop {
+            let problem = match self.attempt(batch, key).await {
+                Ok(applied) => return Ok(applied),
+                Err(problem) => problem,
+            };
+            self.forget();
+            let goes_by_itself = match &problem {
+                SinkProblem::Unclear(_) => {
+                    self.unanswered.inc();
+                    // Without an identity the ledger cannot be asked.
+                    key.is_some()
+                }
+                // Nothing of it is applied: COMMIT was not sent.
+                SinkProblem::Sql(SqlError::Broken { .. }) | SinkProblem::Changed => true,
+                _ => false,
+            };
+            if !goes_by_itself || attempts == ATTEMPTS {
+                return Err(problem);
+            }
+            tracing::debug!(%problem, "a batch is attempted again");
+            attempts += 1;
+        }
+    }
+}
+
+#[async_trait]
+impl Deliver for Sql {
+    type Error = SinkProblem;
+
+    async fn open(&self) -> Result<(), SinkProblem> {
+        self.forget();
+        *locked(&self.forgot) = None;
+        let (mut session, _) = self.ready().await?;
+        self.tidy(&mut session).await?;
+        locked(&self.sessions).push(session);
+        Ok(())
+    }
+
+    async fn probe(&self) -> Result<Option<String>, SinkProblem> {
+        let mut session = Session::open(&self.target).await?;
+        self.describe(&mut session).await?;
+        Ok(Some(format!("{}: table {} is there", self.target.address, self.table)))
+    }
+
+    async fn deliver(&self, batch: &Batch) -> Result<Delivered, SinkProblem> {
+        if batch.is_empty() {
+            return Ok(Delivered::All);
+        }
+        let mut key = batch.envelope.identity.map(|key| self.floors.offered(key));
+        if let Some(key) = key {
+            self.floors.put(key);
+        }
+        loop {
+            match self.apply(batch, key).await? {
+                Applied::Now { delivered, rows } => {
+                    self.applied.inc_by(rows as u64);
+                    return Ok(delivered);
+                }
+                Applied::Before(delivered) => {
+                    self.repeated.inc();
+                    return Ok(delivered);
+                }
+                Applied::Closed => {
+                    let Some(before) = key else { return Ok(Delivered::All) };
+                    let name = self.floors.left(&self.env, before).await;
+                    if name == before {
+                        return Ok(closed(batch, before));
+                    }
+                    self.floors.put(name);
+                    key = Some(name);
+                }
+            }
+        }
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
+    fn dedupe_scope(&self) -> DedupeScope {
+        let Self { target, table, ledger, .. } = self;
+        let (address, name) = (&target.address, &target.name);
+        DedupeScope::Dataset(format!("{} in {address}/{name} {table}", ledger.sink()))
+    }
+}
+
+/// A copy that came late is not silently dropped.
+fn closed(batch: &Batch, key: Identity) -> Delivered {
+    let events = batch.iter().map(|event| event.index()).collect();
+    let detail =
+        format!("batch {key} was applied, and is forgotten; this is a copy that came late");
+    Delivered::Except { events, reason: CLOSED, detail }
+}

@@ -1,0 +1,194 @@
+//! A batch in one transaction: its rows, and its identity in the ledger.
+//!
+//! ```text
+//!   BEGIN
+//!     row of the origin, locked ──► known? nothing is done
+//!     SAVEPOINT ─ rows of one statement ─ RELEASE        …for all rows
+//!            └─ refused: back to the savepoint; the row that is named is taken out, else halves
+//!     row of the origin, with the batch
+//!   COMMIT ── not answered: the ledger is asked on another connection
+//! ```
+
+use std::ops::Range;
+
+use peers::FloorBoard;
+use pipeline::deliver::Delivered;
+use pipeline::{Batch, Floors, Identity};
+
+use super::ledger::Ledger;
+use super::problem::SinkProblem;
+use super::record::Known;
+use super::row::{Reader, Reading, Row};
+use super::session::{Cause, Session, Unput};
+use super::statements::Plan;
+use super::table::Table;
+use super::{REFUSED, UNWRITABLE};
+use crate::error::SqlError;
+
+/// Events that a detail names; a letter keeps a kilobyte of it.
+const NAMED_MAX: usize = 8;
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) enum Applied {
+    /// It is applied, but for what was refused.
+    Now { delivered: Delivered, rows: usize },
+    /// It was applied before.
+    Before(Delivered),
+    /// It is of an epoch that is closed.
+    Closed,
+}
+
+/// How batches are applied: what the settings and the table say.
+pub(super) struct Way {
+    pub(super) name: String,
+    pub(super) table: Table,
+    pub(super) plan: Plan,
+}
+
+/// Events that are refused: their places, in rising order, and why.
+type Refused = Vec<(usize, String)>;
+
+impl Way {
+    /// Applies a batch. When this fails, or is dropped midway, the session is of no more use: what
+    /// it has begun is rolled back with its connection.
+    ///
+    /// # Errors
+    /// It is not applied; with [`SinkProblem::Unclear`] it may be.
+    pub(super) async fn apply(
+        &self,
+        session: &mut Session,
+        (ledger, reading): (&Ledger, &Reading),
+        batch: &Batch,
+        key: Option<Identity>,
+        floors: &FloorBoard,
+    ) -> Result<Applied, SinkProblem> {
+        session.begin().await?;
+        let mut record = None;
+        if let Some(key) = key {
+            let found = ledger.lock(session, key.origin).await?;
+            let before = match found.knows(key) {
+                Known::New => None,
+                Known::Applied => Some(Applied::Before(ledger.delivered(session, key).await?)),
+                Known::Closed => Some(Applied::Closed),
+            };
+            if let Some(before) = before {
+                session.run("ROLLBACK").await?;
+                return Ok(before);
+            }
+            record = Some((key, found));
+        }
+        let (delivered, rows) = self.rows(session, reading, batch).await?;
+        if let Some((key, record)) = &mut record {
+            // To ask what is closed looks into all channels.
+            let floors =
+                if record.can_forget(*key) { floors.declarable() } else { Floors::default() };
+            record.add(*key, &floors);
+            ledger.write(session, *key, record, rows, &delivered).await?;
+        }
+        match session.run("COMMIT").await {
+            Ok(()) => Ok(Applied::Now { delivered, rows }),
+            Err(error @ (SqlError::Broken { .. } | SqlError::Silent { .. })) => {
+                Err(SinkProblem::Unclear(error))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Puts the rows of a batch; what is refused of it, and how many are put.
+    async fn rows(
+        &self,
+        session: &mut Session,
+        reading: &Reading,
+        batch: &Batch,
+    ) -> Result<(Delivered, usize), SinkProblem> {
+        let mut reader = Reader::new(reading, &self.plan.targets, &self.plan.key);
+        let (mut places, mut rows, mut unwritable) = (Vec::new(), Vec::new(), Refused::new());
+        for event in batch.iter() {
+            match reader.row(event) {
+                Ok(row) => {
+                    places.push(event.index());
+                    rows.push(row);
+                }
+                Err(problem) => unwritable.push((event.index(), problem)),
+            }
+        }
+        let mut refused: Refused = put_all(session, &self.plan, &rows)
+            .await?
+            .into_iter()
+            .map(|(place, problem)| (places[place], problem))
+            .collect();
+        let put = rows.len() - refused.len();
+        // By the rules of a table that is another one meanwhile, these may be good.
+        let is_whole = refused.is_empty() && unwritable.is_empty();
+        if !is_whole && Table::describe(session, &self.name).await? != self.table {
+            return Err(SinkProblem::Changed);
+        }
+        let reason = if refused.is_empty() { UNWRITABLE } else { REFUSED };
+        refused.append(&mut unwritable);
+        refused.sort_unstable_by_key(|(place, _)| *place);
+        if is_whole {
+            return Ok((Delivered::All, put));
+        }
+        let detail = detail(&refused);
+        let events = refused.into_iter().map(|(place, _)| place).collect();
+        Ok((Delivered::Except { events, reason, detail }, put))
+    }
+}
+
+/// Why events were refused, for people.
+fn detail(refused: &Refused) -> String {
+    let mut text: Vec<String> = refused
+        .iter()
+        .take(NAMED_MAX)
+        .map(|(place, problem)| format!("event {place}: {problem}"))
+        .collect();
+    if let Some(more) = refused.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
+        text.push(format!("and {more} more"));
+    }
+    text.join("; ")
+}
+
+/// Puts all rows but those that the database refuses by themselves, in their order; the places of
+/// those, with the reasons. A row is put again at most as often as rows near it are refused, so
+/// that statements grow with the refused rows and not with all.
+async fn put_all(session: &mut Session, plan: &Plan, rows: &[Row]) -> Result<Refused, SqlError> {
+    let mut refused = Refused::new();
+    // The last one is next.
+    let mut todo: Vec<Range<usize>> = Vec::new();
+    if !rows.is_empty() {
+        todo.push(0..rows.len());
+    }
+    while let Some(mut range) = todo.pop() {
+        let end = range.start + plan.fit(&rows[range.clone()]);
+        if end < range.end {
+            todo.push(end..range.end);
+            range.end = end;
+        }
+        session.run("SAVEPOINT aqueduct").await?;
+        let result = session.put(plan, &rows[range.clone()]).await;
+        if let Err(Unput { at, cause }) = result {
+            let cause = match cause {
+                Cause::Sql(error) if !Cause::is_of_rows(&error) => return Err(error),
+                cause => cause,
+            };
+            session.run("ROLLBACK TO SAVEPOINT aqueduct").await?;
+            match at.or((range.len() == 1).then_some(0)) {
+                Some(at) => {
+                    let at = range.start + at;
+                    refused.push((at, cause.to_string()));
+                    todo.push(at + 1..range.end);
+                    todo.push(range.start..at);
+                }
+                None => {
+                    let middle = range.start + range.len() / 2;
+                    todo.push(middle..range.end);
+                    todo.push(range.start..middle);
+                }
+            }
+            todo.retain(|range| !range.is_empty());
+        }
+        session.run("RELEASE SAVEPOINT aqueduct").await?;
+    }
+    Ok(refused)
+}

@@ -1,0 +1,117 @@
+//! Values as the clients bind and read them.
+
+use std::error::Error;
+use std::fmt::Write;
+
+use bytes::BytesMut;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+
+use super::value::Value;
+
+/// What PostgreSQL converts to the type of the column.
+pub(super) fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Int(number) => Some(number.to_string()),
+        Value::Real(number) => Some(number.to_string()),
+        Value::Text(text) => Some(text.clone()),
+        Value::Bytes(bytes) => {
+            let mut text = String::with_capacity(2 + 2 * bytes.len());
+            text.push_str("\\x");
+            for byte in bytes {
+                let _infallible = write!(text, "{byte:02x}");
+            }
+            Some(text)
+        }
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match self {
+            Self::Null => Ok(IsNull::Yes),
+            Self::Int(number) => number.to_sql(ty, out),
+            Self::Real(number) => number.to_sql(ty, out),
+            Self::Text(text) => text.to_sql(ty, out),
+            Self::Bytes(bytes) => bytes.to_sql(ty, out),
+        }
+    }
+
+    /// The statements of the sink name the types of their values.
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+pub(super) fn of_postgres(row: &tokio_postgres::Row) -> Result<Vec<Value>, tokio_postgres::Error> {
+    let value = |(at, column): (usize, &tokio_postgres::Column)| {
+        Ok(match *column.type_() {
+            Type::INT8 => row.try_get::<_, Option<i64>>(at)?.map(Value::Int),
+            Type::BYTEA => row.try_get::<_, Option<Vec<u8>>>(at)?.map(Value::Bytes),
+            _ => row.try_get::<_, Option<String>>(at)?.map(Value::Text),
+        }
+        .unwrap_or(Value::Null))
+    };
+    row.columns().iter().enumerate().map(value).collect()
+}
+
+pub(super) fn to_mysql(value: Value) -> mysql_async::Value {
+    match value {
+        Value::Null => mysql_async::Value::NULL,
+        Value::Int(number) => mysql_async::Value::Int(number),
+        Value::Real(number) => mysql_async::Value::Double(number),
+        Value::Text(text) => mysql_async::Value::Bytes(text.into_bytes()),
+        Value::Bytes(bytes) => mysql_async::Value::Bytes(bytes),
+    }
+}
+
+pub(super) fn of_mysql(row: mysql_async::Row) -> Vec<Value> {
+    let columns = row.columns();
+    let values = columns.iter().zip(row.unwrap_raw());
+    values
+        .map(|(column, value)| match value {
+            Some(mysql_async::Value::Int(number)) => Value::Int(number),
+            Some(mysql_async::Value::UInt(number)) => {
+                Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+            }
+            Some(mysql_async::Value::Bytes(bytes)) => {
+                // 63 is the character set of bytes.
+                if column.character_set() == 63 {
+                    return Value::Bytes(bytes);
+                }
+                Value::Text(String::from_utf8_lossy(&bytes).into_owned())
+            }
+            // The statements of the sink ask for nothing else.
+            _ => Value::Null,
+        })
+        .collect()
+}
+
+impl rusqlite::ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Int(number) => ValueRef::Integer(*number),
+            Self::Real(number) => ValueRef::Real(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+pub(super) fn of_sqlite(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Int(number),
+        ValueRef::Real(number) => Value::Real(number),
+        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_owned()),
+    }
+}

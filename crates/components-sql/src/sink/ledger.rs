@@ -1,0 +1,288 @@
+//! The ledger in the database: which batches are applied, and what of them was refused.
+//!
+//! ```text
+//!   aqueduct_applied           sink, origin → floor, applied     one row for each origin
+//!   aqueduct_applied_refused   sink, origin, epoch, sequence → events, reason, detail
+//! ```
+//!
+//! The row of an origin is locked before anything of a batch is done, and written in the
+//! transaction of its rows. So what two collectors have of one origin is applied one after the
+//! other, and whatever became of a COMMIT without an answer is seen behind that lock.
+
+use std::time::Duration;
+
+use pipeline::deliver::Delivered;
+use pipeline::env::unix_millis;
+use pipeline::{Env, Identity, Origin};
+
+use super::config::LedgerConfig;
+use super::problem::SinkProblem;
+use super::record::Record;
+use super::session::Session;
+use super::table::Table;
+use super::value::Value;
+use crate::connection::Dialect;
+use crate::error::SqlError;
+
+/// The ledger of one sink.
+pub(super) struct Ledger {
+    dialect: Dialect,
+    config: LedgerConfig,
+    /// Under what the sink is found.
+    sink: String,
+    env: Env,
+}
+
+/// A statement of the ledger. `?t`, `?i` and `?b` stand for text, a number and bytes.
+fn statement(dialect: Dialect, text: &str) -> String {
+    let mut out = String::new();
+    for (number, part) in text.split('?').enumerate() {
+        let (kind, rest) = if number == 0 { ("", part) } else { part.split_at(1) };
+        match (dialect, kind) {
+            (_, "") => {}
+            (Dialect::Postgres, "t") => out.push_str(&format!("${number}::text")),
+            (Dialect::Postgres, "b") => out.push_str(&format!("${number}::bytea")),
+            (Dialect::Postgres, _) => out.push_str(&format!("${number}::bigint")),
+            (Dialect::Mysql | Dialect::Sqlite, _) => out.push('?'),
+        }
+        out.push_str(rest);
+    }
+    out
+}
+
+fn number(value: u64) -> Value {
+    // What lies beyond is refused where batches come in.
+    Value::Int(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+impl Ledger {
+    pub(super) fn new(dialect: Dialect, config: LedgerConfig, sink: &str, env: Env) -> Self {
+        let sink = config.name.clone().unwrap_or_else(|| sink.to_owned());
+        Self { dialect, config, sink, env }
+    }
+
+    /// Under what the sink is found.
+    pub(super) fn sink(&self) -> &str {
+        &self.sink
+    }
+
+    fn applied(&self) -> String {
+        self.dialect.quote_table(&self.config.table)
+    }
+
+    fn refused_name(&self) -> String {
+        format!("{}_refused", self.config.table)
+    }
+
+    fn refused(&self) -> String {
+        self.dialect.quote_table(&self.refused_name())
+    }
+
+    fn text(&self) -> Value {
+        Value::Text(self.sink.clone())
+    }
+
+    fn row(&self, origin: Origin) -> Vec<Value> {
+        vec![self.text(), Value::Text(origin.to_string())]
+    }
+
+    /// The statements that make both tables.
+    fn definitions(&self) -> [String; 2] {
+        let (bytes, text, end) = match self.dialect {
+            Dialect::Postgres => ("bytea", "text", ""),
+            Dialect::Mysql => {
+                let end = " ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+                ("longblob", "longtext", end)
+            }
+            Dialect::Sqlite => ("blob", "text", ""),
+        };
+        let key = "sink varchar(128) NOT NULL, origin varchar(32) NOT NULL";
+        [
+            format!(
+                "CREATE TABLE IF NOT EXISTS {} ({key}, floor bigint NOT NULL, applied {bytes} NOT \
+                 NULL, batches bigint NOT NULL, events bigint NOT NULL, written_ms bigint NOT \
+                 NULL, PRIMARY KEY (sink, origin)){end}",
+                self.applied()
+            ),
+            format!(
+                "CREATE TABLE IF NOT EXISTS {} ({key}, epoch bigint NOT NULL, sequence bigint NOT \
+                 NULL, events {text} NOT NULL, reason varchar(64) NOT NULL, detail {text} NOT \
+                 NULL, written_ms bigint NOT NULL, PRIMARY KEY (sink, origin, epoch, \
+                 sequence)){end}",
+                self.refused()
+            ),
+        ]
+    }
+
+    /// Looks for both tables; makes them where the settings say so.
+    ///
+    /// # Errors
+    /// They are not there, or cannot be used.
+    pub(super) async fn open(&self, session: &mut Session) -> Result<(), SinkProblem> {
+        for name in [self.config.table.clone(), self.refused_name()] {
+            match Table::describe(session, &name).await {
+                Ok(_) => {}
+                Err(SinkProblem::NoTable { .. }) if self.config.create => {
+                    for definition in self.definitions() {
+                        session.run(&definition).await?;
+                    }
+                }
+                Err(SinkProblem::NoTable { .. }) => {
+                    let statements = self.definitions().join(";\n");
+                    return Err(SinkProblem::NoLedger { statements });
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
+        self.forget(session).await
+    }
+
+    /// Forgets what was refused so long ago that no batch of that time comes again.
+    async fn forget(&self, session: &mut Session) -> Result<(), SinkProblem> {
+        let text = format!("DELETE FROM {} WHERE sink = ?t AND written_ms < ?i", self.refused());
+        let kept = self.config.refused_kept.0;
+        let before = self.env.clock.now().checked_sub(kept).map_or(0, unix_millis);
+        let values = vec![self.text(), number(before)];
+        Ok(session.execute(&statement(self.dialect, &text), values).await?)
+    }
+
+    /// The row of an origin, locked until the transaction ends.
+    ///
+    /// # Errors
+    /// The database has failed, or the row cannot be read.
+    pub(super) async fn lock(
+        &self,
+        session: &mut Session,
+        origin: Origin,
+    ) -> Result<Record, SinkProblem> {
+        if let Some(record) = self.find(session, origin).await? {
+            return Ok(record);
+        }
+        let insert = match self.dialect {
+            Dialect::Postgres => "INSERT INTO",
+            Dialect::Mysql => "INSERT IGNORE INTO",
+            Dialect::Sqlite => "INSERT OR IGNORE INTO",
+        };
+        let end = if self.dialect == Dialect::Postgres { " ON CONFLICT DO NOTHING" } else { "" };
+        let text = format!(
+            "{insert} {} (sink, origin, floor, applied, batches, events, written_ms) VALUES (?t, \
+             ?t, ?i, ?b, 0, 0, 0){end}",
+            self.applied()
+        );
+        let mut values = self.row(origin);
+        let none = Record::default();
+        values.extend([number(none.floor()), Value::Bytes(none.bytes())]);
+        session.execute(&statement(self.dialect, &text), values).await?;
+        // Another collector may have made it, and applied its first batch.
+        let record = self.find(session, origin).await?;
+        record.ok_or_else(|| self.damaged(origin))
+    }
+
+    async fn find(
+        &self,
+        session: &mut Session,
+        origin: Origin,
+    ) -> Result<Option<Record>, SinkProblem> {
+        let end = if self.dialect == Dialect::Sqlite { "" } else { " FOR UPDATE" };
+        let text = format!(
+            "SELECT floor, applied FROM {} WHERE sink = ?t AND origin = ?t{end}",
+            self.applied()
+        );
+        let rows = session.query(&statement(self.dialect, &text), self.row(origin)).await?;
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        let record = match <[Value; 2]>::try_from(row) {
+            Ok([Value::Int(floor), Value::Bytes(applied)]) => {
+                u64::try_from(floor).ok().and_then(|floor| Record::read(floor, &applied).ok())
+            }
+            _ => None,
+        };
+        record.map(Some).ok_or_else(|| self.damaged(origin))
+    }
+
+    fn damaged(&self, origin: Origin) -> SinkProblem {
+        SinkProblem::Damaged { table: self.config.table.clone(), origin: origin.to_string() }
+    }
+
+    /// Writes the row of the batch's origin, with the batch in it, and what was refused of the
+    /// batch.
+    ///
+    /// # Errors
+    /// The database has failed.
+    pub(super) async fn write(
+        &self,
+        session: &mut Session,
+        batch: Identity,
+        record: &Record,
+        events: usize,
+        delivered: &Delivered,
+    ) -> Result<(), SqlError> {
+        let text = format!(
+            "UPDATE {} SET floor = ?i, applied = ?b, batches = batches + 1, events = events + ?i, \
+             written_ms = ?i WHERE sink = ?t AND origin = ?t",
+            self.applied()
+        );
+        let now = number(unix_millis(self.env.clock.now()));
+        let mut values = vec![
+            number(record.floor()),
+            Value::Bytes(record.bytes()),
+            number(events as u64),
+            now.clone(),
+        ];
+        values.extend(self.row(batch.origin));
+        session.execute(&statement(self.dialect, &text), values).await?;
+        let Delivered::Except { events, reason, detail } = delivered else { return Ok(()) };
+        let text = format!(
+            "INSERT INTO {} (sink, origin, epoch, sequence, events, reason, detail, written_ms) \
+             VALUES (?t, ?t, ?i, ?i, ?t, ?t, ?t, ?i)",
+            self.refused()
+        );
+        let mut values = self.row(batch.origin);
+        let places: Vec<String> = events.iter().map(usize::to_string).collect();
+        values.extend([number(batch.epoch.0), number(batch.sequence.0)]);
+        values.extend([places.join(","), (*reason).to_owned(), detail.clone()].map(Value::Text));
+        values.push(now);
+        session.execute(&statement(self.dialect, &text), values).await
+    }
+
+    /// What became of a batch that is applied: the same dead letters as the first time.
+    ///
+    /// # Errors
+    /// The database has failed.
+    pub(super) async fn delivered(
+        &self,
+        session: &mut Session,
+        batch: Identity,
+    ) -> Result<Delivered, SqlError> {
+        let text = format!(
+            "SELECT events, reason, detail FROM {} WHERE sink = ?t AND origin = ?t AND epoch = ?i \
+             AND sequence = ?i",
+            self.refused()
+        );
+        let mut values = self.row(batch.origin);
+        values.extend([number(batch.epoch.0), number(batch.sequence.0)]);
+        let rows = session.query(&statement(self.dialect, &text), values).await?;
+        let row = rows.into_iter().next().and_then(|row| <[Value; 3]>::try_from(row).ok());
+        let Some([Value::Text(events), Value::Text(reason), Value::Text(detail)]) = row else {
+            return Ok(Delivered::All);
+        };
+        let events = events.split(',').filter_map(|place| place.parse().ok()).collect();
+        let reason = super::REASONS.into_iter().find(|known| **known == reason);
+        Ok(Delivered::Except { events, reason: reason.unwrap_or(super::REFUSED), detail })
+    }
+
+    /// How often what is too old is looked for.
+    pub(super) const FORGET_EVERY: Duration = Duration::from_secs(3600);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_those_of_the_dialect() {
+        let text = "UPDATE t SET a = ?b WHERE b = ?t AND c = ?i";
+        let postgres = "UPDATE t SET a = $1::bytea WHERE b = $2::text AND c = $3::bigint";
+        assert_eq!(statement(Dialect::Postgres, text), postgres);
+        assert_eq!(statement(Dialect::Sqlite, text), "UPDATE t SET a = ? WHERE b = ? AND c = ?");
+    }
+}

@@ -1,0 +1,133 @@
+//! What the ledger says of one origin: which of its batches are applied. Pure.
+//!
+//! ```text
+//!   floor      epochs below are closed: what comes of them is a stray copy
+//!   applied    of the epochs above, the sequences, as intervals
+//! ```
+//!
+//! In the table it is one row for each origin: the floor as a number, the rest as the bytes of a
+//! [`KeySet`]. Batches that come in their order make one interval, whatever their number.
+
+use pipeline::intervals::MalformedIntervals;
+use pipeline::{Epoch, Floors, Identity, KeySet};
+
+/// The row of one origin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    floor: u64,
+    applied: KeySet,
+}
+
+/// What a record says of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It is not applied.
+    New,
+    /// It is applied.
+    Applied,
+    /// Its epoch is closed: its origin had all batches of it settled.
+    Closed,
+}
+
+impl Record {
+    /// Of what stands in the table.
+    ///
+    /// # Errors
+    /// The bytes are no set of identities.
+    pub(super) fn read(floor: u64, mut applied: &[u8]) -> Result<Self, MalformedIntervals> {
+        Ok(Self { floor, applied: KeySet::decode(&mut applied)? })
+    }
+
+    /// The epoch below which all is closed.
+    pub(super) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// The rest, as it stands in the table.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.applied.encode(&mut bytes);
+        bytes
+    }
+
+    /// Whether it names batches of epochs below that of this one, which may be closed.
+    pub(super) fn can_forget(&self, batch: Identity) -> bool {
+        let is_below = |epoch: Epoch| epoch < batch.epoch;
+        self.applied.iter().any(|(origin, epoch, _)| origin == batch.origin && is_below(epoch))
+    }
+
+    /// What it says of this batch.
+    pub(super) fn knows(&self, batch: Identity) -> Known {
+        if batch.epoch.0 < self.floor {
+            Known::Closed
+        } else if self.applied.contains(batch) {
+            Known::Applied
+        } else {
+            Known::New
+        }
+    }
+
+    /// The batch is applied, and its origin has closed these epochs.
+    pub(super) fn add(&mut self, batch: Identity, floors: &Floors) {
+        self.applied.insert(batch);
+        // The epoch of a batch that is applied right now is not closed by it.
+        let floor = floors.of(batch.origin).min(batch.epoch);
+        if floor > Epoch(self.floor) {
+            self.floor = floor.0;
+            let mut closing = Floors::default();
+            closing.raise(batch.origin, floor);
+            let closed = closing.closed_of(&self.applied);
+            self.applied.remove_all(&closed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Origin, Sequence};
+
+    use super::*;
+
+    const ORIGIN: Origin = Origin([3; 16]);
+
+    fn batch(epoch: u64, sequence: u64) -> Identity {
+        Identity { origin: ORIGIN, epoch: Epoch(epoch), sequence: Sequence(sequence) }
+    }
+
+    #[test]
+    fn what_was_added_is_known_also_after_it_was_written_and_read() {
+        let mut record = Record::default();
+        let none = Floors::default();
+        for sequence in [0, 2, 1, 7] {
+            assert_eq!(record.knows(batch(5, sequence)), Known::New);
+            record.add(batch(5, sequence), &none);
+        }
+        let read = Record::read(record.floor(), &record.bytes()).unwrap();
+        assert_eq!(read, record);
+        assert_eq!(read.knows(batch(5, 7)), Known::Applied);
+        assert_eq!(read.knows(batch(5, 6)), Known::New);
+        assert_eq!(read.knows(batch(6, 7)), Known::New);
+    }
+
+    #[test]
+    fn a_million_batches_in_their_order_take_no_more_room_than_one() {
+        let (mut record, none) = (Record::default(), Floors::default());
+        record.add(batch(5 << 20, 0), &none);
+        let one = record.bytes().len();
+        (1..1_000_000).for_each(|sequence| record.add(batch(5 << 20, sequence), &none));
+        assert!(record.bytes().len() <= one + 3, "{} bytes", record.bytes().len());
+    }
+
+    #[test]
+    fn a_closed_epoch_is_forgotten_and_its_copies_are_known_as_such() {
+        let (mut record, mut floors) = (Record::default(), Floors::default());
+        record.add(batch(5, 0), &floors);
+        floors.raise(ORIGIN, Epoch(9));
+        record.add(batch(7, 0), &floors);
+        assert_eq!(record.knows(batch(5, 0)), Known::Closed);
+        assert_eq!(record.knows(batch(5, 1)), Known::Closed);
+        assert_eq!(record.knows(batch(7, 0)), Known::Applied, "it is applied right now");
+        assert_eq!(record.knows(batch(7, 1)), Known::New);
+        assert_eq!(record.floor(), 7);
+    }
+}

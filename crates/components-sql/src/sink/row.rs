@@ -1,0 +1,323 @@
+//! From an event to a row: where each column has its value from.
+
+use std::collections::BTreeMap;
+
+use components::csv::{Csv, Scratch};
+use pipeline::EventRef;
+use serde_json::value::RawValue;
+
+use super::config::Format;
+use super::value::{Given, Kind, Value};
+
+/// Where a column has its value from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum From {
+    /// A field of the body, by its name.
+    Field(String),
+    /// A place in a body of JSON, in steps; the first is a field of the body.
+    Pointer(Vec<String>),
+    /// A header.
+    Header(String),
+    /// The body itself.
+    Body,
+}
+
+impl From {
+    /// Reads what a setting says; `None`: it says nothing.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        if text == "%body" {
+            return Some(Self::Body);
+        }
+        if let Some(rest) = text.strip_prefix("%{") {
+            let name = rest.strip_suffix('}').filter(|name| !name.is_empty());
+            return name.map(|name| Self::Header(name.to_owned()));
+        }
+        if let Some(rest) = text.strip_prefix('/') {
+            // As RFC 6901 has it.
+            let step = |step: &str| step.replace("~1", "/").replace("~0", "~");
+            return Some(Self::Pointer(rest.split('/').map(step).collect()));
+        }
+        (!text.is_empty()).then(|| Self::Field(text.to_owned()))
+    }
+
+    /// The field of the body that it looks into.
+    fn field(&self) -> Option<&str> {
+        match self {
+            Self::Field(name) => Some(name),
+            Self::Pointer(steps) => steps.first().map(String::as_str),
+            Self::Header(_) | Self::Body => None,
+        }
+    }
+}
+
+/// How events are read, by the settings.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    pub(super) format: Format,
+    pub(super) fields: Vec<String>,
+    pub(super) delimiter: u8,
+    pub(super) null: String,
+    /// Columns and their places. None: each field goes into the column of its name.
+    pub(super) columns: Vec<(String, From)>,
+    pub(super) rejects_extra: bool,
+}
+
+/// One column of the table, and where it has its value from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    pub(super) from: From,
+}
+
+/// A row: values, and the columns that they go into, by their places among the targets. A column
+/// that the event has no value for is left out.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    pub(super) columns: Vec<usize>,
+    pub(super) values: Vec<Value>,
+}
+
+impl Row {
+    /// Bytes that it takes, about.
+    pub(super) fn size(&self) -> usize {
+        self.values.iter().map(Value::size).sum()
+    }
+
+    /// The value of a column.
+    pub(super) fn value(&self, column: usize) -> Option<&Value> {
+        let at = self.columns.iter().position(|other| *other == column)?;
+        self.values.get(at)
+    }
+}
+
+/// Reads the events of a batch.
+pub(super) struct Reader<'a> {
+    reading: &'a Reading,
+    targets: &'a [Target],
+    /// Places of the columns that find a row.
+    key: &'a [usize],
+    csv: Option<(Csv, Scratch)>,
+}
+
+/// The fields of a body.
+enum Fields<'a> {
+    Json(BTreeMap<String, &'a RawValue>),
+    /// `None`: NULL.
+    Csv(BTreeMap<String, Option<String>>),
+    None,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(reading: &'a Reading, targets: &'a [Target], key: &'a [usize]) -> Self {
+        let csv = (reading.format == Format::Csv).then(|| {
+            let csv = Csv::new(reading.fields.clone(), reading.delimiter);
+            let scratch = csv.scratch();
+            (csv, scratch)
+        });
+        Self { reading, targets, key, csv }
+    }
+
+    /// The row of an event.
+    ///
+    /// # Errors
+    /// No row can be made of it, and why.
+    pub(super) fn row(&mut self, event: EventRef<'_>) -> Result<Row, String> {
+        let fields = self.fields(event.body())?;
+        if self.reading.rejects_extra {
+            self.check_extra(&fields)?;
+        }
+        let (mut columns, mut values) = (Vec::new(), Vec::new());
+        for (place, target) in self.targets.iter().enumerate() {
+            let value = match given(event, &target.from, &fields)? {
+                Found::Nothing => continue,
+                Found::Null => Ok(Value::Null),
+                Found::Given(given) => target.kind.convert(given),
+            };
+            columns.push(place);
+            values.push(value.map_err(|problem| format!("column `{}`: {problem}", target.name))?);
+        }
+        let row = Row { columns, values };
+        for key in self.key {
+            if row.value(*key).is_none_or(|value| *value == Value::Null) {
+                return Err(format!("column `{}` of `key` has no value", self.targets[*key].name));
+            }
+        }
+        if row.columns.is_empty() {
+            return Err("no column has a value".to_owned());
+        }
+        Ok(row)
+    }
+
+    fn fields<'b>(&mut self, body: &'b [u8]) -> Result<Fields<'b>, String> {
+        match (self.reading.format, &mut self.csv) {
+            (Format::Json, _) => {
+                let fields = serde_json::from_slice(body);
+                fields.map(Fields::Json).map_err(|error| format!("no object of JSON: {error}"))
+            }
+            (Format::Csv, Some((csv, scratch))) => {
+                let null = &self.reading.null;
+                let mut fields = BTreeMap::new();
+                let read = csv.parse(body, scratch, |name, value| {
+                    fields.insert(name.to_owned(), (value != null).then(|| value.to_owned()));
+                });
+                read.map_err(|problem| format!("no line of `fields`: {problem}"))?;
+                Ok(Fields::Csv(fields))
+            }
+            (Format::Csv | Format::None, _) => Ok(Fields::None),
+        }
+    }
+
+    fn check_extra(&self, fields: &Fields<'_>) -> Result<(), String> {
+        let taken = |name: &&String| {
+            let field = Some(name.as_str());
+            self.targets.iter().any(|target| target.from.field() == field)
+        };
+        let extra = match fields {
+            Fields::Json(fields) => fields.keys().find(|name| !taken(name)),
+            Fields::Csv(fields) => fields.keys().find(|name| !taken(name)),
+            Fields::None => None,
+        };
+        extra.map_or(Ok(()), |name| {
+            Err(format!("no column takes the field `{name}`: see the setting `extra`"))
+        })
+    }
+}
+
+/// What an event has for a column.
+enum Found<'a> {
+    Nothing,
+    Null,
+    Given(Given<'a>),
+}
+
+fn given<'a>(
+    event: EventRef<'a>,
+    from: &From,
+    fields: &'a Fields<'_>,
+) -> Result<Found<'a>, String> {
+    Ok(match (from, fields) {
+        (From::Header(name), _) => {
+            event.header(name).map_or(Found::Nothing, |text| Found::Given(Given::Text(text)))
+        }
+        (From::Body, _) => Found::Given(Given::Bytes(event.body())),
+        (From::Field(name), Fields::Json(fields)) => {
+            fields.get(name).map_or(Found::Nothing, |raw| Found::Given(Given::Json(raw)))
+        }
+        (From::Field(name), Fields::Csv(fields)) => match fields.get(name) {
+            None => Found::Nothing,
+            Some(None) => Found::Null,
+            Some(Some(text)) => Found::Given(Given::Text(text)),
+        },
+        (From::Pointer(steps), Fields::Json(fields)) => {
+            let first = steps.first().and_then(|step| fields.get(step)).copied();
+            let rest = steps.get(1..).unwrap_or_default();
+            match first.map(|raw| follow(raw, rest)).transpose()?.flatten() {
+                None => Found::Nothing,
+                Some(raw) => Found::Given(Given::Json(raw)),
+            }
+        }
+        (From::Field(_) | From::Pointer(_), Fields::Csv(_) | Fields::None) => Found::Nothing,
+    })
+}
+
+/// The value that lies behind these steps.
+fn follow<'a>(mut raw: &'a RawValue, steps: &[String]) -> Result<Option<&'a RawValue>, String> {
+    let malformed = |error: serde_json::Error| format!("no JSON: {error}");
+    for step in steps {
+        let next = match raw.get().as_bytes().first() {
+            Some(b'{') => {
+                let fields: BTreeMap<String, &RawValue> =
+                    serde_json::from_str(raw.get()).map_err(malformed)?;
+                fields.get(step).copied()
+            }
+            Some(b'[') => {
+                let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(malformed)?;
+                step.parse().ok().and_then(|place: usize| items.get(place).copied())
+            }
+            _ => None,
+        };
+        let Some(next) = next else { return Ok(None) };
+        raw = next;
+    }
+    Ok(Some(raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::BatchBuilder;
+
+    use super::*;
+
+    fn target(name: &str, from: &str) -> Target {
+        Target { name: name.into(), kind: Kind::Text, from: From::parse(from).unwrap() }
+    }
+
+    fn reading(format: Format) -> Reading {
+        Reading {
+            format,
+            fields: vec!["a".into(), "b".into()],
+            delimiter: b',',
+            null: String::new(),
+            columns: Vec::new(),
+            rejects_extra: true,
+        }
+    }
+
+    fn row(
+        reading: &Reading,
+        targets: &[Target],
+        key: &[usize],
+        body: &str,
+    ) -> Result<Row, String> {
+        let mut builder = BatchBuilder::default();
+        builder.push(body.as_bytes(), &[("host", "h1")]);
+        let batch = builder.finish();
+        let event = batch.iter().next().unwrap();
+        Reader::new(reading, targets, key).row(event)
+    }
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    #[test]
+    fn a_field_that_is_missing_is_left_out_and_one_that_is_null_is_null() {
+        let (reading, targets) =
+            (reading(Format::Json), [target("a", "a"), target("b", "b"), target("h", "%{host}")]);
+        let found = row(&reading, &targets, &[], r#"{"b":null}"#).unwrap();
+        assert_eq!(found, Row { columns: vec![1, 2], values: vec![Value::Null, text("h1")] });
+        let extra = row(&reading, &targets, &[], r#"{"a":1,"c":2}"#).unwrap_err();
+        assert!(extra.contains("`c`"), "{extra}");
+        let ignoring = Reading { rejects_extra: false, ..reading.clone() };
+        assert!(row(&ignoring, &targets, &[], r#"{"a":1,"c":2}"#).is_ok());
+        let no_key = row(&reading, &targets, &[0], r#"{"a":null}"#).unwrap_err();
+        assert!(no_key.contains("`key`"), "{no_key}");
+        assert!(row(&reading, &targets, &[], "[1]").unwrap_err().contains("no object"));
+        assert!(row(&reading, &targets[..1], &[], "{}").unwrap_err().contains("no column"));
+    }
+
+    #[test]
+    fn a_pointer_goes_into_objects_and_lists() {
+        let targets = [
+            target("id", "/user/ids/1"),
+            target("name", "/user/na~1me"),
+            target("no", "/user/no/1"),
+            target("line", "%body"),
+        ];
+        let body = r#"{"user":{"ids":[7,8],"na/me":"\u00e9"}}"#;
+        let found = row(&reading(Format::Json), &targets, &[], body).unwrap();
+        assert_eq!(found.columns, [0, 1, 3]);
+        assert_eq!(found.values, [text("8"), text("é"), text(body)]);
+    }
+
+    #[test]
+    fn a_line_has_as_many_values_as_names_and_what_is_null_is_said() {
+        let (reading, targets) = (reading(Format::Csv), [target("x", "a"), target("y", "b")]);
+        let found = row(&reading, &targets, &[], "1,\"a \"\"b\"\", c\"").unwrap();
+        assert_eq!(found.values, [text("1"), text("a \"b\", c")]);
+        assert_eq!(row(&reading, &targets, &[], "1,").unwrap().values, [text("1"), Value::Null]);
+        assert!(row(&reading, &targets, &[], "1").is_err());
+        assert!(row(&reading, &targets, &[], "1,2,3").is_err());
+    }
+}

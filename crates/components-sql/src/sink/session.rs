@@ -1,0 +1,292 @@
+//! A connection as the sink uses it: statements with values, and rows put by a plan.
+
+use std::collections::HashMap;
+
+use futures::future::BoxFuture;
+use mysql_async::prelude::Queryable;
+use mysql_async::{DriverError, Params};
+use pipeline::{Classify, ErrorClass};
+use tokio_postgres::Statement;
+use tokio_postgres::types::ToSql;
+
+use super::bound::{of_mysql, of_postgres, of_sqlite, text_of, to_mysql};
+use super::config::Mode;
+use super::row::Row;
+use super::statements::Plan;
+use super::value::Value;
+use crate::connection::{Connection, Dialect, Postgres};
+use crate::database::Target;
+use crate::error::SqlError;
+
+/// Statements that PostgreSQL keeps prepared for a connection.
+const PREPARED_MAX: usize = 64;
+
+/// A connection, with what it needs to be used.
+pub(super) struct Session {
+    connection: Connection,
+    target: Target,
+    prepared: HashMap<String, Statement>,
+}
+
+/// Why rows were not put. Nothing of the statement is done, but for those of SQLite and of updates
+/// in front of the row: they go with the savepoint.
+#[derive(Debug)]
+pub(super) struct Unput {
+    /// The first row that is not put, where that is known.
+    pub(super) at: Option<usize>,
+    pub(super) cause: Cause,
+}
+
+/// Why a row was not put.
+#[derive(Debug)]
+pub(super) enum Cause {
+    /// The database has refused it, or has failed.
+    Sql(SqlError),
+    /// There is no row with its key.
+    NoRow,
+}
+
+impl From<SqlError> for Unput {
+    fn from(error: SqlError) -> Self {
+        Self { at: None, cause: Cause::Sql(error) }
+    }
+}
+
+impl Cause {
+    /// Whether an error speaks of rows, and other rows may be put.
+    pub(super) fn is_of_rows(error: &SqlError) -> bool {
+        error.class() == ErrorClass::Poison
+    }
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            // The address is the same for all rows.
+            Self::Sql(SqlError::Refused { code, problem, .. }) => write!(f, "{code}: {problem}"),
+            Self::Sql(error) => error.fmt(f),
+            Self::NoRow => f.write_str("no row has this key"),
+        }
+    }
+}
+
+impl Session {
+    /// Connects.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub(super) async fn open(target: &Target) -> Result<Self, SqlError> {
+        let mut connection = connected(target).await?;
+        if target.dialect == Dialect::Mysql {
+            // Without locks of gaps, on which transactions of other origins would wait.
+            let level = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+            connection.batch(target, level).await?;
+        }
+        Ok(Self { connection, target: target.clone(), prepared: HashMap::new() })
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.target.dialect
+    }
+
+    /// Runs statements without values.
+    ///
+    /// # Errors
+    /// One of them has failed.
+    pub(super) async fn run(&mut self, sql: &str) -> Result<(), SqlError> {
+        self.connection.batch(&self.target, sql).await
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(super) async fn begin(&mut self) -> Result<(), SqlError> {
+        self.run(match self.dialect() {
+            // A row that breaks a deferred rule would be found by COMMIT, which does not name it.
+            Dialect::Postgres => {
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE"
+            }
+            Dialect::Mysql => "START TRANSACTION",
+            Dialect::Sqlite => "BEGIN IMMEDIATE",
+        })
+        .await
+    }
+
+    /// Runs a statement with values: `$1` … of PostgreSQL, `?` of the others.
+    ///
+    /// # Errors
+    /// It has failed.
+    pub(super) async fn execute(&mut self, sql: &str, values: Vec<Value>) -> Result<(), SqlError> {
+        self.query(sql, values).await.map(drop)
+    }
+
+    /// The same, with the rows that it answers: numbers, text and bytes.
+    ///
+    /// # Errors
+    /// It has failed.
+    pub(super) async fn query(
+        &mut self,
+        sql: &str,
+        values: Vec<Value>,
+    ) -> Result<Vec<Vec<Value>>, SqlError> {
+        let target = &self.target;
+        match &mut self.connection {
+            Connection::Postgres(postgres) => {
+                let failed = |error| SqlError::postgres(&target.address, &error);
+                let statement = prepared(postgres, &mut self.prepared, sql).await;
+                let statement = statement.map_err(failed)?;
+                let values: Vec<_> =
+                    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+                let rows = postgres.client.query(&statement, &values).await.map_err(failed)?;
+                rows.iter().map(of_postgres).collect::<Result<_, _>>().map_err(failed)
+            }
+            Connection::Mysql(mysql) => {
+                let values = Params::Positional(values.into_iter().map(to_mysql).collect());
+                let values = if sql.contains('?') { values } else { Params::Empty };
+                let rows = asked(mysql, sql.to_owned(), values).await;
+                let rows = rows.map_err(|error| SqlError::mysql(&target.address, &error))?;
+                Ok(rows.into_iter().map(of_mysql).collect())
+            }
+            Connection::Sqlite(sqlite) => {
+                let sql = sql.to_owned();
+                let asked = sqlite.call(target, move |connection| {
+                    let mut statement = connection.prepare(&sql)?;
+                    let columns = statement.column_count();
+                    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+                    let mut found = Vec::new();
+                    while let Some(row) = rows.next()? {
+                        let values = (0..columns).map(|at| row.get_ref(at).map(of_sqlite));
+                        found.push(values.collect::<Result<Vec<_>, _>>()?);
+                    }
+                    Ok(found)
+                });
+                asked.await
+            }
+        }
+    }
+
+    /// Puts rows that have the same columns, as the plan says.
+    ///
+    /// # Errors
+    /// Not all of them are put: the savepoint before has to be gone back to.
+    pub(super) async fn put(&mut self, plan: &Plan, rows: &[Row]) -> Result<(), Unput> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        let sql = plan.statement(&first.columns, rows.len());
+        let order = plan.order(&first.columns);
+        let of = |row: &Row| -> Vec<Value> {
+            order.iter().map(|column| row.value(*column).cloned().unwrap_or(Value::Null)).collect()
+        };
+        let target = &self.target;
+        match &mut self.connection {
+            Connection::Postgres(postgres) => {
+                let failed = |error| SqlError::postgres(&target.address, &error);
+                let columns: Vec<Vec<Option<String>>> = (0..first.columns.len())
+                    .map(|at| rows.iter().map(|row| row.values.get(at).and_then(text_of)).collect())
+                    .collect();
+                let values: Vec<_> =
+                    columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
+                let statement = prepared(postgres, &mut self.prepared, &sql).await;
+                let statement = statement.map_err(failed)?;
+                if plan.mode != Mode::Update {
+                    postgres.client.execute(&statement, &values).await.map_err(failed)?;
+                    return Ok(());
+                }
+                let done = postgres.client.query_one(&statement, &values).await.map_err(failed)?;
+                let done: i64 = done.try_get(0).map_err(failed)?;
+                match usize::try_from(done) == Ok(rows.len()) {
+                    true => Ok(()),
+                    false => Err(Unput { at: None, cause: Cause::NoRow }),
+                }
+            }
+            Connection::Mysql(mysql) if plan.mode != Mode::Update => {
+                let values = rows.iter().flat_map(of).map(to_mysql).collect();
+                let put = asked(mysql, sql, Params::Positional(values)).await.map(drop);
+                put.map_err(|error| of_rows(target, &error).into())
+            }
+            Connection::Mysql(mysql) => {
+                for (at, row) in rows.iter().enumerate() {
+                    let values = Params::Positional(of(row).into_iter().map(to_mysql).collect());
+                    let put = asked(mysql, sql.clone(), values).await;
+                    put.map_err(|error| {
+                        let cause = Cause::Sql(of_rows(target, &error));
+                        Unput { at: Some(at), cause }
+                    })?;
+                    // A row that stays as it was is matched, and not affected.
+                    if mysql.affected_rows() == 0 && matched(&mysql.info()) == 0 {
+                        return Err(Unput { at: Some(at), cause: Cause::NoRow });
+                    }
+                }
+                Ok(())
+            }
+            Connection::Sqlite(sqlite) => {
+                let sql = plan.statement(&first.columns, 1);
+                let rows: Vec<Vec<Value>> = rows.iter().map(of).collect();
+                let address = target.address.clone();
+                let is_update = plan.mode == Mode::Update;
+                let put = sqlite.call(target, move |connection| {
+                    let mut statement = connection.prepare(&sql)?;
+                    for (at, row) in rows.into_iter().enumerate() {
+                        let cause = match statement.execute(rusqlite::params_from_iter(row)) {
+                            Ok(0) if is_update => Cause::NoRow,
+                            Ok(_) => continue,
+                            Err(error) => Cause::Sql(SqlError::sqlite(&address, &error)),
+                        };
+                        return Ok(Err(Unput { at: Some(at), cause }));
+                    }
+                    Ok(Ok(()))
+                });
+                put.await?
+            }
+        }
+    }
+}
+
+/// Boxed, since the compiler cannot tell of longer futures with it that they can be sent.
+fn connected(target: &Target) -> BoxFuture<'_, Result<Connection, SqlError>> {
+    Box::pin(Connection::open(target))
+}
+
+/// The same.
+fn asked(
+    mysql: &mut mysql_async::Conn,
+    sql: String,
+    values: Params,
+) -> BoxFuture<'_, mysql_async::Result<Vec<mysql_async::Row>>> {
+    mysql.exec(sql, values)
+}
+
+async fn prepared(
+    postgres: &Postgres,
+    known: &mut HashMap<String, Statement>,
+    sql: &str,
+) -> Result<Statement, tokio_postgres::Error> {
+    if let Some(statement) = known.get(sql) {
+        return Ok(statement.clone());
+    }
+    let statement = postgres.client.prepare(sql).await?;
+    if known.len() >= PREPARED_MAX {
+        known.clear();
+    }
+    known.insert(sql.to_owned(), statement.clone());
+    Ok(statement)
+}
+
+/// A row that is larger than a packet may be is refused, and not the connection's failure.
+fn of_rows(target: &Target, error: &mysql_async::Error) -> SqlError {
+    match error {
+        mysql_async::Error::Driver(DriverError::PacketTooLarge) => SqlError::Refused {
+            address: target.address.clone(),
+            code: "1153".to_owned(),
+            problem: "the row is larger than `max_allowed_packet`".to_owned(),
+            class: ErrorClass::Poison,
+        },
+        _ => SqlError::mysql(&target.address, error),
+    }
+}
+
+/// How many rows an update has matched: `Rows matched: 1  Changed: 0  Warnings: 0`.
+fn matched(info: &str) -> u64 {
+    let number = info.split(':').nth(1).and_then(|rest| rest.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}

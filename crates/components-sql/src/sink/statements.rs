@@ -1,0 +1,173 @@
+//! The texts of statements, by dialect.
+//!
+//! ```text
+//!   PostgreSQL   INSERT … SELECT c0::type, … FROM unnest($1::text[], …)   any number of rows
+//!   MySQL        INSERT … VALUES (?, …), (?, …), …                        a row for each (…)
+//!   SQLite       INSERT … VALUES (?, …)                                   once for each row
+//! ```
+
+use std::fmt::Write;
+
+use super::config::Mode;
+use super::row::{Row, Target};
+use super::table::Table;
+use crate::connection::Dialect;
+
+/// How rows go into a table.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) dialect: Dialect,
+    /// The table, quoted.
+    pub(super) table: String,
+    pub(super) mode: Mode,
+    pub(super) targets: Vec<Target>,
+    /// Types of the targets, for casts of PostgreSQL.
+    casts: Vec<String>,
+    /// Places of the key's columns among the targets.
+    pub(super) key: Vec<usize>,
+    rows_max: usize,
+}
+
+/// Most placeholders of a statement: what MySQL allows.
+const PLACEHOLDERS_MAX: usize = 65_000;
+/// Most bytes of values in a statement, but for a single row: well below `max_allowed_packet`.
+const BYTES_MAX: usize = 1 << 20;
+
+impl Plan {
+    pub(super) fn new(
+        dialect: Dialect,
+        table: &Table,
+        mode: Mode,
+        targets: Vec<Target>,
+        key: Vec<usize>,
+        rows_max: usize,
+    ) -> Self {
+        let cast = |target: &Target| {
+            table.column(&target.name).map(|column| column.cast.clone()).unwrap_or_default()
+        };
+        let casts = targets.iter().map(cast).collect();
+        let table = table.quoted.clone();
+        Self { dialect, table, mode, targets, casts, key, rows_max }
+    }
+
+    /// How many of the rows at the front go into one statement: rows with the same columns, and for
+    /// PostgreSQL with different keys, since a statement changes a row once.
+    pub(super) fn fit(&self, rows: &[Row]) -> usize {
+        let Some(first) = rows.first() else { return 0 };
+        let most = self.rows_max.min(PLACEHOLDERS_MAX / first.columns.len().max(1)).max(1);
+        let by_key = self.dialect == Dialect::Postgres && self.mode != Mode::Insert;
+        let (mut keys, mut bytes) = (std::collections::BTreeSet::new(), 0);
+        for (place, row) in rows.iter().enumerate().take(most) {
+            bytes += row.size();
+            let is_over = place > 0 && bytes > BYTES_MAX;
+            if is_over || row.columns != first.columns || by_key && !keys.insert(self.key_of(row)) {
+                return place;
+            }
+        }
+        rows.len().min(most)
+    }
+
+    fn key_of(&self, row: &Row) -> String {
+        let mut text = String::new();
+        for key in &self.key {
+            // What a value looks like tells it from all others.
+            let _infallible = write!(text, "{:?} ", row.value(*key));
+        }
+        text
+    }
+
+    fn name(&self, column: usize) -> String {
+        self.dialect.quote(&self.targets[column].name)
+    }
+
+    fn names(&self, columns: &[usize]) -> String {
+        columns.iter().map(|column| self.name(*column)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What is set, among these columns: those that are not of the key, or the key itself if there
+    /// are no others.
+    fn changed(&self, columns: &[usize]) -> Vec<usize> {
+        let mut changed = columns.to_vec();
+        changed.retain(|column| !self.key.contains(column));
+        if changed.is_empty() { self.key.clone() } else { changed }
+    }
+
+    /// The statement for rows with these columns; `rows` of them with MySQL.
+    pub(super) fn statement(&self, columns: &[usize], rows: usize) -> String {
+        match self.dialect {
+            Dialect::Postgres => self.of_postgres(columns),
+            Dialect::Mysql | Dialect::Sqlite => self.with_placeholders(columns, rows),
+        }
+    }
+
+    fn of_postgres(&self, columns: &[usize]) -> String {
+        let numbers = 0..columns.len();
+        let arrays: Vec<_> = numbers.clone().map(|at| format!("${}::text[]", at + 1)).collect();
+        let names: Vec<_> = numbers.map(|at| format!("c{at}")).collect();
+        let (arrays, aliases) = (arrays.join(", "), names.join(", "));
+        let cast = |column: usize| {
+            let at = columns.iter().position(|other| *other == column).unwrap_or_default();
+            format!("u.c{at}::{}", self.casts[column])
+        };
+        let values = columns.iter().map(|column| cast(*column)).collect::<Vec<_>>().join(", ");
+        let (table, names) = (&self.table, self.names(columns));
+        let insert = format!(
+            "INSERT INTO {table} ({names}) SELECT {values} FROM unnest({arrays}) AS u({aliases})"
+        );
+        match self.mode {
+            Mode::Insert => insert,
+            Mode::Upsert => {
+                let set = |column: &usize| format!("{0} = EXCLUDED.{0}", self.name(*column));
+                let set = self.changed(columns).iter().map(set).collect::<Vec<_>>().join(", ");
+                let key = self.names(&self.key);
+                format!("{insert} ON CONFLICT ({key}) DO UPDATE SET {set}")
+            }
+            Mode::Update => {
+                let set = |column: &usize| format!("{} = {}", self.name(*column), cast(*column));
+                let set = self.changed(columns).iter().map(set).collect::<Vec<_>>().join(", ");
+                let meets =
+                    |column: &usize| format!("r.{} = {}", self.name(*column), cast(*column));
+                let meets = self.key.iter().map(meets).collect::<Vec<_>>().join(" AND ");
+                format!(
+                    "WITH done AS (UPDATE {table} AS r SET {set} FROM unnest({arrays}) WITH \
+                     ORDINALITY AS u({aliases}, n) WHERE {meets} RETURNING u.n) \
+                     SELECT count(DISTINCT n) FROM done"
+                )
+            }
+        }
+    }
+
+    fn with_placeholders(&self, columns: &[usize], rows: usize) -> String {
+        let (table, names) = (&self.table, self.names(columns));
+        if self.mode == Mode::Update {
+            let pair = |column: &usize| format!("{} = ?", self.name(*column));
+            let set: Vec<_> = self.changed(columns).iter().map(pair).collect();
+            let meets: Vec<_> = self.key.iter().map(pair).collect();
+            return format!("UPDATE {table} SET {} WHERE {}", set.join(", "), meets.join(" AND "));
+        }
+        let row = format!("({})", vec!["?"; columns.len()].join(", "));
+        let insert =
+            format!("INSERT INTO {table} ({names}) VALUES {}", vec![&*row; rows].join(", "));
+        if self.mode == Mode::Insert {
+            return insert;
+        }
+        let changed = self.changed(columns);
+        if self.dialect == Dialect::Mysql {
+            let set = |column: &usize| format!("{0} = VALUES({0})", self.name(*column));
+            let set = changed.iter().map(set).collect::<Vec<_>>().join(", ");
+            return format!("{insert} ON DUPLICATE KEY UPDATE {set}");
+        }
+        let set = |column: &usize| format!("{0} = excluded.{0}", self.name(*column));
+        let set = changed.iter().map(set).collect::<Vec<_>>().join(", ");
+        format!("{insert} ON CONFLICT ({}) DO UPDATE SET {set}", self.names(&self.key))
+    }
+
+    /// The columns whose values a statement with placeholders takes for a row, in their order.
+    pub(super) fn order(&self, columns: &[usize]) -> Vec<usize> {
+        if self.mode == Mode::Update {
+            self.changed(columns).into_iter().chain(self.key.iter().copied()).collect()
+        } else {
+            columns.to_vec()
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Goal: rows are there exactly once, whatever comes again; what is refused is refused by itself.
+//!
+//! Method: the sink on a real file of SQLite, and as a second one of another collector. What a
+//! crash leaves behind is made by giving the same batch again.
+
+use std::path::Path;
+
+use pipeline::testkit::build;
+use pipeline::{Epoch, Origin, Outcome, Sequence, Taken};
+use serde_json::{Value as Json, json};
+
+use super::*;
+
+fn settings(file: &Path, more: &Json) -> Json {
+    let mut settings = json!({
+        "database": { "url": format!("sqlite:{}", file.display()) },
+        "table": "t",
+        "ledger": { "create": true, "name": "one" },
+    });
+    let more = more.as_object().unwrap().clone();
+    settings.as_object_mut().unwrap().extend(more);
+    settings
+}
+
+fn made(settings: &Json) -> Result<Box<dyn Sink>, pipeline::SettingsError> {
+    let cx = BuildContext::alone("out", Path::new("unused"), env::real());
+    build::<Config>(settings, &cx)
+}
+
+struct Fixture {
+    folder: tempfile::TempDir,
+    more: Json,
+    sink: Box<dyn Sink>,
+}
+
+/// What became of a batch: the places in the letter, if there is one.
+type Became = Option<(Vec<String>, &'static str, String)>;
+
+impl Fixture {
+    async fn new(tables: &str, more: Json) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("db");
+        rusqlite::Connection::open(&file).unwrap().execute_batch(tables).unwrap();
+        let mut sink = made(&settings(&file, &more)).unwrap();
+        sink.open().await.unwrap();
+        Self { folder, more, sink }
+    }
+
+    fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.folder.path().join("db")).unwrap()
+    }
+
+    /// As another process finds it.
+    async fn restart(&mut self) {
+        self.sink.close().await;
+        let file = self.folder.path().join("db");
+        self.sink = made(&settings(&file, &self.more)).unwrap();
+        self.sink.open().await.unwrap();
+    }
+
+    /// The answer to a question about the rows, as text.
+    fn ask(&self, sql: &str) -> String {
+        self.database()
+            .query_row(sql, [], |row| row.get::<_, Option<String>>(0))
+            .unwrap()
+            .unwrap_or_default()
+    }
+
+    async fn write(
+        &mut self,
+        sequence: u64,
+        bodies: &[&str],
+    ) -> Result<Became, pipeline::SinkError> {
+        let mut batch = Batch::of(bodies);
+        let origin = Origin([1; 16]);
+        batch.envelope.identity =
+            Some(Identity { origin, epoch: Epoch(1 << 20), sequence: Sequence(sequence) });
+        self.sink.write(Taken { ticket: sequence, batch }).await?;
+        let mut letter = None;
+        loop {
+            match self.sink.settled().await.outcome {
+                Outcome::Delivered => return Ok(letter),
+                Outcome::Refused(found) => {
+                    let text = |body: &[u8]| String::from_utf8(body.to_vec()).unwrap();
+                    let bodies = found.events.iter().map(|event| text(event.body())).collect();
+                    letter = Some((bodies, found.reason, found.detail.clone()));
+                    if found.whole {
+                        return Ok(letter);
+                    }
+                }
+                Outcome::Again(Some(error)) => return Err(error),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+const COUNT: &str = "SELECT count(*) || ' ' || coalesce(sum(n), 0) FROM t";
+
+#[tokio::test]
+async fn a_batch_that_comes_again_is_known_also_by_another_process() {
+    let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER, s TEXT)", json!({})).await;
+    for round in 0..3 {
+        for sequence in 0..10 {
+            let (one, two) = (2 * sequence, 2 * sequence + 1);
+            let bodies = [format!("{{\"n\":{one}}}"), format!("{{\"n\":{two},\"s\":\"x\"}}")];
+            let became = fixture.write(sequence, &[&bodies[0], &bodies[1]]).await.unwrap();
+            assert_eq!(became, None);
+        }
+        assert_eq!(fixture.ask(COUNT), "20 190", "round {round}");
+        fixture.restart().await;
+    }
+    let row = fixture.ask("SELECT sink || ' ' || batches || ' ' || events FROM aqueduct_applied");
+    assert_eq!(row, "one 10 20");
+}
+
+#[tokio::test]
+async fn a_batch_whose_identity_cannot_be_written_leaves_no_row() {
+    let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER)", json!({})).await;
+    let trigger = "CREATE TRIGGER no BEFORE UPDATE ON aqueduct_applied \
+                   BEGIN SELECT RAISE(ABORT, 'not now'); END";
+    fixture.database().execute_batch(trigger).unwrap();
+    let error = fixture.write(0, &["{\"n\":1}"]).await.unwrap_err();
+    assert!(error.to_string().contains("not now"), "{error}");
+    assert_eq!(fixture.ask(COUNT), "0 0");
+    fixture.database().execute_batch("DROP TRIGGER no").unwrap();
+    assert_eq!(fixture.write(0, &["{\"n\":1}"]).await.unwrap(), None);
+    assert_eq!(fixture.ask(COUNT), "1 1");
+}
+
+#[tokio::test]
+async fn collectors_with_the_same_batches_apply_each_once() {
+    let mut one = Fixture::new("CREATE TABLE t (n INTEGER)", json!({})).await;
+    let file = one.folder.path().join("db");
+    let mut other = Fixture {
+        folder: tempfile::tempdir().unwrap(),
+        more: json!({}),
+        sink: made(&settings(&file, &json!({}))).unwrap(),
+    };
+    other.sink.open().await.unwrap();
+    for sequence in 0..30 {
+        let body = format!("{{\"n\":{sequence}}}");
+        let body = [&*body];
+        let (first, second) =
+            tokio::join!(one.write(sequence, &body), other.write(sequence, &body));
+        assert_eq!((first.unwrap(), second.unwrap()), (None, None));
+    }
+    assert_eq!(one.ask(COUNT), format!("30 {}", (0..30).sum::<usize>()));
+}
+
+#[tokio::test]
+async fn a_bad_row_is_a_dead_letter_and_so_it_is_when_the_batch_comes_again() {
+    let tables = "CREATE TABLE t (n INTEGER PRIMARY KEY, s TEXT CHECK (s <> 'bad'))";
+    let mut fixture = Fixture::new(tables, json!({ "rows_max": 3 })).await;
+    let body = |n: usize, s: &str| format!("{{\"n\":{n},\"s\":\"{s}\"}}");
+    let mut bodies: Vec<String> = (0..20).map(|n| body(n, "good")).collect();
+    bodies[4] = body(4, "bad");
+    bodies[5] = body(3, "again");
+    bodies[11] = "{\"n\":\"eleven\"}".to_owned();
+    bodies[19] = "no JSON".to_owned();
+    let given: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let first = fixture.write(0, &given).await.unwrap();
+    let (letter, reason, detail) = first.clone().unwrap();
+    assert_eq!(letter, [&*bodies[4], &*bodies[5], &*bodies[11], &*bodies[19]]);
+    assert_eq!(reason, "refused");
+    for part in ["event 4: ", "CHECK constraint failed", "event 5: ", "UNIQUE", "no integer"] {
+        assert!(detail.contains(part), "{detail}");
+    }
+    assert_eq!(fixture.ask(COUNT), format!("16 {}", (0..20).sum::<usize>() - 4 - 5 - 11 - 19));
+    fixture.restart().await;
+    assert_eq!(fixture.write(0, &given).await.unwrap(), first, "the same letter");
+    assert_eq!(fixture.write(1, &["{\"n\":20}"]).await.unwrap(), None);
+    assert_eq!(fixture.ask("SELECT '' || count(*) FROM aqueduct_applied_refused"), "1");
+}
+
+#[tokio::test]
+async fn an_upsert_leaves_the_last_state_and_an_update_without_its_row_is_refused() {
+    let more = json!({ "mode": "upsert", "key": ["k"] });
+    let tables = "CREATE TABLE t (k TEXT PRIMARY KEY, n INTEGER, s TEXT DEFAULT 'new')";
+    let mut fixture = Fixture::new(tables, more).await;
+    let bodies = [
+        r#"{"k":"a","n":1}"#,
+        r#"{"k":"b","n":1}"#,
+        r#"{"k":"a","n":"no"}"#,
+        r#"{"k":"a","s":"x"}"#,
+        r#"{"k":"a","n":2}"#,
+    ];
+    let letter = fixture.write(0, &bodies).await.unwrap().unwrap();
+    assert_eq!(letter.0, [bodies[2]]);
+    let all = "SELECT group_concat(k || n || s) FROM (SELECT * FROM t ORDER BY k)";
+    assert_eq!(fixture.ask(all), "a2x,b1new", "what a row leaves out stays as it was");
+    fixture.more = json!({ "mode": "update", "key": ["k"] });
+    fixture.restart().await;
+    let bodies = [r#"{"k":"b","n":7}"#, r#"{"k":"c","n":7}"#, r#"{"n":8}"#];
+    let (letter, _, detail) = fixture.write(1, &bodies).await.unwrap().unwrap();
+    assert_eq!(letter, [bodies[1], bodies[2]]);
+    assert!(detail.contains("no row has this key") && detail.contains("of `key`"), "{detail}");
+    assert_eq!(fixture.ask(all), "a2x,b7new");
+}
+
+#[tokio::test]
+async fn a_table_that_changes_is_read_again_before_a_row_is_refused() {
+    let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER NOT NULL)", json!({})).await;
+    assert_eq!(fixture.write(0, &["{\"n\":1}"]).await.unwrap(), None);
+    fixture.database().execute_batch("DROP TABLE t; CREATE TABLE t (n TEXT, m)").unwrap();
+    let became = fixture.write(1, &["{\"n\":\"one\"}", "{\"n\":\"two\",\"m\":3}"]).await;
+    assert_eq!(became.unwrap(), None);
+    assert_eq!(fixture.ask("SELECT group_concat(n || coalesce(m, '')) FROM t"), "one,two3");
+}
+
+#[tokio::test]
+async fn what_concerns_the_whole_table_gives_no_dead_letters_and_names_the_remedy() {
+    let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER)", json!({})).await;
+    fixture.database().execute_batch("DROP TABLE t").unwrap();
+    let error = fixture.write(0, &["{\"n\":1}"]).await.unwrap_err();
+    assert_eq!(error.class, pipeline::ErrorClass::Blocked, "{error}");
+    fixture.database().execute_batch("CREATE TABLE t (n INTEGER)").unwrap();
+    fixture.sink.open().await.unwrap();
+    assert_eq!(fixture.write(0, &["{\"n\":1}"]).await.unwrap(), None);
+    assert_eq!(fixture.ask(COUNT), "1 1");
+
+    let file = fixture.folder.path().join("db");
+    for (more, expected) in [
+        (json!({ "table": "missing" }), "no table `missing`"),
+        (json!({ "ledger": { "table": "other" } }), "set `ledger.create`"),
+        (json!({ "columns": { "m": "m" } }), "`columns.m`"),
+        (json!({ "mode": "update", "key": ["k"] }), "no column `k`"),
+    ] {
+        let mut sink = made(&settings(&file, &more)).unwrap();
+        let said = sink.open().await.unwrap_err().to_string();
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+    let good = settings(Path::new("/db"), &json!({}));
+    assert!(made(&good).is_ok());
+    for (name, value, expected) in [
+        ("table", json!("a.b.c"), "schema.table"),
+        ("mode", json!("upsert"), "name the columns that find the row"),
+        ("key", json!(["k"]), "`insert` looks for no row"),
+        ("format", json!("csv"), "names of its values"),
+        ("fields", json!(["a"]), "those of `csv`"),
+        ("format", json!("none"), "where values come from"),
+        ("delimiter", json!("\n"), "a character of ASCII"),
+        ("columns", json!({ "a": "%{}" }), "`columns.a`"),
+        ("rows_max", json!(0), "from 1 to"),
+        ("in_flight_max", json!(0), "from 1 to"),
+        ("ledger", json!({ "table": "t" }), "name another one"),
+        ("ledger", json!({ "refused_kept": "1s" }), "at least 1m"),
+    ] {
+        let mut settings = good.clone();
+        settings[name] = value;
+        let said = made(&settings).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(said.contains(expected), "{name}: {said}");
+    }
+}

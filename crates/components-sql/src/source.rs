@@ -1,0 +1,243 @@
+//! `sql`: reads rows of a table or a statement, and makes each an event.
+//!
+//! How far it has read travels with the rows in the channel's own atomic write. Rows are read in
+//! an order of the database, page by page, each page behind the last row of the one before it.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `config` | the settings |
+//! | `describe` | columns, and in which form each is read |
+//! | `query` | the statements |
+//! | `rows` | rows, one after the other |
+//! | `value` | a value, and how it stands in a body |
+//! | `gather` | rows become events |
+//! | `growing` | the modes `append` and `modified` |
+//! | `window` | rows of the window that are stored |
+//! | `full` | the mode `full` |
+//! | `position` | what is stored with the rows |
+
+mod config;
+mod describe;
+mod full;
+mod gather;
+mod growing;
+mod position;
+mod query;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod value;
+mod window;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use components::sources::until_stored::{Refused, UntilStored};
+use metrics::{Counter, FloatGauge, MetricSpec, Metrics, SourceReason};
+use pipeline::env::unix_millis;
+use pipeline::{
+    BuildContext, BuildError, Classify, Component, Env, ErrorClass, GivesAgain, Guarantee, Intake,
+    Source, SourceContext, SourceError,
+};
+
+use crate::connection::Connection;
+use crate::error::SqlError;
+pub use config::Config;
+use config::{Mode, Options};
+use gather::Gathered;
+use position::{STATE, State};
+use query::Table;
+use value::Encoder;
+use window::Window;
+
+/// How long a stop waits for a batch that is being stored.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+
+impl Component for Config {
+    const KIND: &'static str = "sql";
+    const METRICS: &'static [MetricSpec] = &[
+        MetricSpec::counter("rows", "Rows that are stored."),
+        MetricSpec::counter("row_bytes", "Bytes of their bodies."),
+        MetricSpec::gauge(
+            "complete_timestamp_seconds",
+            "When the source last had read all there was, in seconds since 1970.",
+        ),
+        MetricSpec::gauge("ranges_open", "Ranges of a full import that are begun."),
+    ];
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        let scope = cx.scope::<Self>();
+        Ok(Box::new(Sql {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            metrics: cx.metrics.clone(),
+            rows: scope.counter("rows")?,
+            row_bytes: scope.counter("row_bytes")?,
+            complete: scope.gauge("complete_timestamp_seconds")?,
+            ranges_open: scope.gauge("ranges_open")?,
+            options: Arc::new(self.options(cx)?),
+            opened: None,
+            until_stored: None,
+        }))
+    }
+}
+
+struct Sql {
+    name: Arc<str>,
+    env: Env,
+    metrics: Metrics,
+    rows: Counter,
+    row_bytes: Counter,
+    complete: FloatGauge,
+    ranges_open: FloatGauge,
+    options: Arc<Options>,
+    /// Between opening and running.
+    opened: Option<Opened>,
+    /// While it runs.
+    until_stored: Option<UntilStored>,
+}
+
+/// A connection, and where reading goes on.
+struct Opened {
+    connection: Connection,
+    table: Table,
+    encoder: Encoder,
+    state: State,
+    window: Window,
+    intake: Arc<dyn Intake>,
+    /// What the channel knows.
+    known: Vec<(Bytes, Bytes)>,
+}
+
+impl Sql {
+    /// What is known of this source in its channel.
+    fn known(&self, cx: &SourceContext) -> Result<Vec<(Bytes, Bytes)>, SourceError> {
+        let mut channels = cx.positions.positions(&self.name);
+        match (channels.pop(), channels.len()) {
+            (Some(known), 0) => Ok(known),
+            _ => {
+                let message = "the source `sql` needs exactly one required channel: it keeps its \
+                               position there; set one, and others as optional ones, or let sinks \
+                               of several groups take from it"
+                    .to_owned();
+                Err(SourceError { class: ErrorClass::Fatal, message, source: None })
+            }
+        }
+    }
+
+    /// Where reading goes on.
+    fn state(&self, known: &[(Bytes, Bytes)]) -> Result<State, SourceError> {
+        let of = self.options.digest();
+        let state: Option<State> = position::read(known, STATE).map_err(refused)?;
+        match state {
+            Some(state) if state.of != of => {
+                let message =
+                    "the position in the channel is of another `table`, `query`, `mode`, \
+                               `check_column`, `key` or `split_by`; set them back, or give the \
+                               source another name: then it begins anew"
+                        .to_owned();
+                Err(SourceError { class: ErrorClass::Blocked, message, source: None })
+            }
+            Some(state) => Ok(state),
+            None => Ok(State { of, ..State::default() }),
+        }
+    }
+
+    /// Stores a batch that has its positions.
+    async fn put(&mut self, gathered: Gathered, number: u64) -> Result<(), SourceError> {
+        let Gathered { batch, rows, bytes, .. } = gathered;
+        let Some(until_stored) = &mut self.until_stored else { return Ok(()) };
+        let lacks = |known: &[(Bytes, Bytes)]| position::lacks(known, number);
+        match until_stored.put(batch, None, lacks).await {
+            Ok(()) => {
+                self.rows.inc_by(rows as u64);
+                self.row_bytes.inc_by(bytes as u64);
+                Ok(())
+            }
+            Err(Refused::Source(error)) => Err(error),
+            Err(Refused::Batch(message)) => Err(refused(message)),
+            Err(Refused::Stopping) => std::future::pending().await,
+        }
+    }
+
+    /// All there was is stored.
+    fn at_end(&self) {
+        self.complete.set(unix_millis(self.env.clock.now()) as f64 / 1000.0);
+    }
+
+    /// The window had to begin anew.
+    fn window_cut(&self) {
+        let label = SourceReason { source: self.name.to_string(), reason: "window_cut" };
+        self.metrics.source_anomalies.get_or_create(&label).inc();
+    }
+}
+
+/// The database does not do what is asked for.
+#[expect(clippy::needless_pass_by_value, reason = "an error at hand is given away")]
+fn failed(error: SqlError) -> SourceError {
+    let cause = std::error::Error::source(&error).map(|cause| cause.to_string().into());
+    SourceError { class: error.class(), message: error.to_string(), source: cause }
+}
+
+/// Nothing can be stored until an operator acts.
+fn refused(message: String) -> SourceError {
+    SourceError { class: ErrorClass::Blocked, message, source: None }
+}
+
+#[async_trait]
+impl Source for Sql {
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::ByPosition
+    }
+
+    fn batch_bytes(&self) -> u64 {
+        self.options.batch_bytes as u64
+    }
+
+    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
+        let known = self.known(cx)?;
+        let state = self.state(&known)?;
+        let mut connection = Connection::open(&self.options.target).await.map_err(failed)?;
+        let table = describe::table(&mut connection, &self.options).await.map_err(failed)?;
+        if state.number == 0 {
+            let checked = describe::check_key(&mut connection, &self.options, &table).await;
+            checked.map_err(failed)?;
+        }
+        let names: Vec<String> = table.columns.iter().map(|it| it.name.clone()).collect();
+        let encoder = Encoder::new(self.options.format, &names);
+        let (window, intake) = (Window::load(&known), cx.intake.clone());
+        self.opened = Some(Opened { connection, table, encoder, state, window, intake, known });
+        Ok(())
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let opened = self.opened.take().expect("a source is opened before it runs");
+        let (entropy, positions) = (self.env.entropy.clone(), cx.positions.clone());
+        self.until_stored = Some(UntilStored::new(self.name.clone(), entropy, positions));
+        let reading = async {
+            match self.options.mode {
+                Mode::Full => self.import(opened).await,
+                Mode::Append | Mode::Modified => self.grow(opened).await,
+            }
+        };
+        let ended = Box::pin(cx.stop.run_until_cancelled(reading)).await;
+        if let Some(until_stored) = self.until_stored.take() {
+            until_stored.finish(FINISH_WITHIN).await;
+        }
+        match ended {
+            Some(Err(error)) => Err(error),
+            Some(Ok(())) => {
+                cx.stop.cancelled().await;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}

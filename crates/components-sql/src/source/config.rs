@@ -1,0 +1,223 @@
+//! The settings, and what the source makes of them.
+
+use std::time::Duration;
+
+use pipeline::units::{ByteSize, Period};
+use pipeline::{BuildContext, BuildError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::database::{Database, Target};
+
+/// Settings of the `sql` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The database, and how it is reached.
+    database: Database,
+    /// Table or view to read, perhaps with its schema: `shop.orders`.
+    #[serde(default)]
+    table: Option<String>,
+    /// Statement to read instead of a table: one `SELECT`, without a semicolon. `$CONDITIONS` in it
+    /// may stay where it stands in a call of Sqoop.
+    #[serde(default)]
+    query: Option<String>,
+    /// Columns to read; all of them unless set.
+    #[serde(default)]
+    columns: Vec<String>,
+    /// Condition of SQL that rows have to meet.
+    #[serde(default, rename = "where")]
+    condition: Option<String>,
+    /// What is read: `full`, `append` or `modified`.
+    mode: Mode,
+    /// `append`: the column that grows with each new row. `modified`: the column with the time of
+    /// the last change. Rows without a value in it are not read.
+    #[serde(default)]
+    check_column: Option<String>,
+    /// Columns that name a row, such as the primary key: unique together, and never NULL. For
+    /// `append` only needed where rows may have the same value in `check_column`.
+    #[serde(default)]
+    key: Vec<String>,
+    /// `modified`: how long after its time a row may be committed and is read still. Rows of this
+    /// time are read again with each pass, and those that are stored already are dropped.
+    #[serde(default = "defaults::overlap")]
+    overlap: Period,
+    /// Pause after a pass that has found no more rows.
+    #[serde(default = "defaults::interval")]
+    interval: Period,
+    /// Rows of a page: of one query.
+    #[serde(default = "defaults::fetch_size")]
+    fetch_size: u32,
+    /// `full`: connections that read side by side.
+    #[serde(default = "defaults::splits")]
+    splits: u16,
+    /// `full`: column that rows are read in the order of, best one with an index; empty: `key`.
+    /// Rows without a value in it are read too, at the end.
+    #[serde(default)]
+    split_by: String,
+    /// The body of an event.
+    #[serde(default)]
+    format: Format,
+    /// Column whose time becomes the header `timestamp`, in milliseconds since 1970.
+    #[serde(default)]
+    timestamp_column: Option<String>,
+    /// Bytes of bodies of a batch at most, about; a larger row is a batch of its own.
+    #[serde(default = "defaults::batch_bytes")]
+    batch_bytes: ByteSize,
+}
+
+/// What is read of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Mode {
+    /// All rows, once; then the source has ended its work.
+    Full,
+    /// New rows, by a column that grows.
+    Append,
+    /// New and changed rows, by the time of their last change.
+    Modified,
+}
+
+/// The body of an event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Format {
+    /// An object, with a member for each column.
+    #[default]
+    Json,
+    /// A line of RFC 4180, without a header line: NULL is empty, an empty text is `""`.
+    Csv,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    pub(super) fn overlap() -> Period {
+        Period(Duration::from_secs(60))
+    }
+
+    pub(super) fn interval() -> Period {
+        Period(Duration::from_secs(10))
+    }
+
+    pub(super) fn fetch_size() -> u32 {
+        10_000
+    }
+
+    pub(super) fn splits() -> u16 {
+        1
+    }
+
+    pub(super) fn batch_bytes() -> ByteSize {
+        ByteSize::mib(1)
+    }
+}
+
+/// Connections of one source at most.
+const SPLITS_MAX: u16 = 64;
+
+/// What the source works by.
+pub(super) struct Options {
+    pub(super) target: Target,
+    /// Name of the table, for the header; none of a query.
+    pub(super) table: Option<String>,
+    /// What stands behind `FROM`.
+    pub(super) relation: String,
+    pub(super) columns: Vec<String>,
+    pub(super) condition: Option<String>,
+    pub(super) mode: Mode,
+    /// What rows are ordered by. Together no two rows have the same values.
+    pub(super) order: Vec<String>,
+    /// The first of `order` may be NULL.
+    pub(super) has_nulls: bool,
+    pub(super) key: Vec<String>,
+    /// `None`: no row is read again.
+    pub(super) overlap: Option<Duration>,
+    pub(super) interval: Duration,
+    pub(super) fetch_size: u32,
+    pub(super) splits: u16,
+    pub(super) format: Format,
+    pub(super) timestamp_column: Option<String>,
+    pub(super) batch_bytes: usize,
+}
+
+impl Options {
+    /// What is read, and in which order: a position is of that alone.
+    pub(super) fn digest(&self) -> u64 {
+        let what = format!("{:?}", (&self.relation, self.mode, &self.order));
+        xxhash_rust::xxh3::xxh3_64(what.as_bytes())
+    }
+}
+
+impl Config {
+    pub(super) fn options(self, cx: &BuildContext) -> Result<Options, BuildError> {
+        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        let target = self.database.target(cx)?;
+        let split_by = Some(self.split_by).filter(|column| !column.is_empty());
+        let relation = match (&self.table, &self.query) {
+            (Some(table), None) => match table.split('.').any(str::is_empty) {
+                true => return invalid("table", "a part of the name is empty"),
+                false => target.dialect.quote_table(table),
+            },
+            (None, Some(query)) => {
+                let query = query.trim();
+                if query.contains(';') {
+                    return invalid("query", "it must be one statement, without a semicolon");
+                }
+                format!("({}) AS aqueduct_query", query.replace("$CONDITIONS", "(1 = 1)"))
+            }
+            _ => return invalid("table", "set either `table` or `query`"),
+        };
+        if self.fetch_size == 0 {
+            return invalid("fetch_size", "a page has at least 1 row");
+        }
+        if self.splits == 0 || self.splits > SPLITS_MAX {
+            return invalid("splits", &format!("from 1 to {SPLITS_MAX}"));
+        }
+        if self.batch_bytes > ByteSize::mib(64) {
+            return invalid("batch_bytes", "at most 64MiB");
+        }
+        if self.mode != Mode::Full && (self.splits > 1 || split_by.is_some()) {
+            return invalid("splits", "`splits` and `split_by` are of the mode `full`");
+        }
+        if self.mode != Mode::Append && self.key.is_empty() {
+            return invalid("key", "name the columns that name a row, such as the primary key");
+        }
+        let first = match (self.mode, self.check_column) {
+            (Mode::Full, Some(_)) => {
+                return invalid("check_column", "the mode `full` has none: take it out");
+            }
+            (Mode::Full, None) => split_by.clone(),
+            (_, None) => return invalid("check_column", "name the column that grows"),
+            (_, column) => column,
+        };
+        // Empty of a full import in the order of its key.
+        let mut order: Vec<String> = first.into_iter().collect();
+        order.extend(
+            self.key.iter().filter(|name| !order.contains(name)).cloned().collect::<Vec<_>>(),
+        );
+        let has_nulls = split_by.is_some_and(|name| !self.key.contains(&name));
+        let overlap =
+            Some(self.overlap.0).filter(|it| self.mode == Mode::Modified && !it.is_zero());
+        Ok(Options {
+            target,
+            table: self.table,
+            relation,
+            columns: self.columns,
+            condition: self.condition,
+            mode: self.mode,
+            order,
+            has_nulls,
+            key: self.key,
+            overlap,
+            interval: self.interval.0,
+            fetch_size: self.fetch_size,
+            splits: self.splits,
+            format: self.format,
+            timestamp_column: self.timestamp_column,
+            batch_bytes: self.batch_bytes.0 as usize,
+        })
+    }
+}

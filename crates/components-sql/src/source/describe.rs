@@ -1,0 +1,214 @@
+//! What the database says of the columns, and in which form each is read.
+
+use mysql_async::consts::{ColumnFlags, ColumnType};
+use mysql_async::prelude::Queryable;
+use tokio_postgres::types::{Kind, Type};
+
+use super::config::Options;
+use super::query::{Column, Meaning, Ordered, Table};
+use super::rows::{BINARY, Rows};
+use crate::connection::{Connection, Dialect};
+use crate::error::SqlError;
+
+/// Asks for the columns.
+///
+/// # Errors
+/// The database does not have what the settings name, or in a form that cannot be used.
+pub(super) async fn table(
+    connection: &mut Connection,
+    options: &Options,
+) -> Result<Table, SqlError> {
+    let target = &options.target;
+    let mut table = Table::of(options);
+    let quoted = |names: &[String]| -> Vec<String> {
+        names.iter().map(|name| target.dialect.quote(name)).collect()
+    };
+    let mut names = quoted(&options.order);
+    match options.columns.is_empty() {
+        true => names.push("aqueduct_all.*".to_owned()),
+        false => names.extend(quoted(&options.columns)),
+    }
+    // A relation of another name, so that all of its columns can stand behind others.
+    let text = format!(
+        "SELECT {} FROM (SELECT * FROM {}) AS aqueduct_all LIMIT 0",
+        names.join(", "),
+        options.relation
+    );
+    let described = match connection {
+        Connection::Postgres(it) => {
+            let statement = it.client.prepare(&text).await;
+            let statement =
+                statement.map_err(|error| SqlError::postgres(&target.address, &error))?;
+            let columns = statement.columns().iter();
+            columns.map(|column| of_postgres(column.name(), column.type_())).collect()
+        }
+        Connection::Mysql(it) => {
+            let statement = it.prep(text).await;
+            let statement = statement.map_err(|error| SqlError::mysql(&target.address, &error))?;
+            statement.columns().iter().map(of_mysql).collect()
+        }
+        Connection::Sqlite(it) => {
+            let columns = it.call(target, move |connection| {
+                let statement = connection.prepare(&text)?;
+                Ok(statement.column_names().map(of_sqlite).collect::<Vec<_>>())
+            });
+            columns.await?
+        }
+    };
+    let mut described: Vec<Described> = described;
+    let columns = described.split_off(options.order.len().min(described.len()));
+    for (name, described) in options.order.iter().zip(described) {
+        table.order.push(described.ordered.map_err(|problem| SqlError::Misfit {
+            problem: format!("rows cannot be ordered by the column `{name}`: {problem}"),
+        })?);
+    }
+    if options.overlap.is_some() && !table.order.first().is_some_and(|it| it.is_time) {
+        let problem = "`check_column` of the mode `modified` has to be a date or a time; set \
+                       `overlap = \"0s\"` for a column of another type";
+        return Err(SqlError::Misfit { problem: problem.to_owned() });
+    }
+    let unknown: Vec<&str> =
+        columns.iter().filter(|it| it.is_unknown).map(|it| &*it.column.name).collect();
+    if !unknown.is_empty() {
+        tracing::info!(columns = ?unknown, "columns of types of their own are read as texts");
+    }
+    table.columns = columns.into_iter().map(|it| it.column).collect();
+    Ok(table)
+}
+
+/// Looks for rows that cannot be named.
+///
+/// # Errors
+/// There is one.
+pub(super) async fn check_key(
+    connection: &mut Connection,
+    options: &Options,
+    table: &Table,
+) -> Result<(), SqlError> {
+    if options.key.is_empty() {
+        return Ok(());
+    }
+    let statement = table.nameless(&options.key);
+    let mut rows = Rows::of(connection, &options.target, &statement).await?;
+    match rows.next().await? {
+        None => Ok(()),
+        Some(_) => {
+            let problem = "a row has NULL in a column of `key`, and would be lost; set a `key` of \
+                           columns without NULL";
+            Err(SqlError::Misfit { problem: problem.to_owned() })
+        }
+    }
+}
+
+struct Described {
+    column: Column,
+    ordered: Result<Ordered, &'static str>,
+    /// The type is not known here.
+    is_unknown: bool,
+}
+
+/// Types whose form the client reads as it is.
+const NATIVE: [Type; 12] = [
+    Type::BOOL,
+    Type::INT2,
+    Type::INT4,
+    Type::INT8,
+    Type::OID,
+    Type::FLOAT4,
+    Type::FLOAT8,
+    Type::BYTEA,
+    Type::TEXT,
+    Type::VARCHAR,
+    Type::BPCHAR,
+    Type::NAME,
+];
+
+/// Types whose text is what is stored.
+const TEXTUAL: [Type; 7] =
+    [Type::NUMERIC, Type::DATE, Type::TIME, Type::TIMETZ, Type::UUID, Type::INTERVAL, Type::INET];
+
+fn of_postgres(name: &str, kind: &Type) -> Described {
+    let quoted = Dialect::Postgres.quote(name);
+    let as_text = format!("{quoted}::text");
+    let is_time = [Type::TIMESTAMP, Type::TIMESTAMPTZ, Type::DATE].contains(kind);
+    let (selected, meaning) = match kind {
+        _ if NATIVE.contains(kind) => (quoted.clone(), Meaning::Native),
+        &Type::JSON | &Type::JSONB => (as_text.clone(), Meaning::Json),
+        &Type::TIMESTAMP | &Type::TIMESTAMPTZ => (as_text.clone(), Meaning::Moment),
+        _ => match kind.kind() {
+            Kind::Array(_) | Kind::Composite(_) => {
+                (format!("to_json({quoted})::text"), Meaning::Json)
+            }
+            _ => (as_text.clone(), Meaning::Native),
+        },
+    };
+    let is_unknown = meaning == Meaning::Native
+        && !NATIVE.contains(kind)
+        && !TEXTUAL.contains(kind)
+        && !matches!(kind.kind(), Kind::Enum(_));
+    let quote = |name: &str| Dialect::Postgres.quote(name);
+    let cast = format!("::text::{}.{}", quote(kind.schema()), quote(kind.name()));
+    let around = (String::new(), cast);
+    let ordered = Ordered { name: quoted, selected: as_text, around, is_time };
+    Described {
+        column: Column { name: name.to_owned(), selected, meaning },
+        ordered: Ok(ordered),
+        is_unknown,
+    }
+}
+
+fn of_mysql(column: &mysql_async::Column) -> Described {
+    use ColumnType as T;
+    let name = column.name_str().into_owned();
+    let quoted = Dialect::Mysql.quote(&name);
+    let (kind, flags) = (column.column_type(), column.flags());
+    let cast =
+        |to: &str| (format!("CAST({quoted} AS CHAR)"), "CAST(".to_owned(), format!(" AS {to})"));
+    let plain = (quoted.clone(), String::new(), String::new());
+    let form = match kind {
+        _ if flags.intersects(ColumnFlags::ENUM_FLAG | ColumnFlags::SET_FLAG) => Err(
+            "ENUM and SET are ordered by numbers and compared as texts; order by another column",
+        ),
+        T::MYSQL_TYPE_TINY
+        | T::MYSQL_TYPE_SHORT
+        | T::MYSQL_TYPE_INT24
+        | T::MYSQL_TYPE_LONG
+        | T::MYSQL_TYPE_LONGLONG
+        | T::MYSQL_TYPE_YEAR => Ok(plain),
+        T::MYSQL_TYPE_DECIMAL | T::MYSQL_TYPE_NEWDECIMAL => Ok(cast("DECIMAL(65,30)")),
+        T::MYSQL_TYPE_DATE | T::MYSQL_TYPE_NEWDATE => Ok(cast("DATE")),
+        T::MYSQL_TYPE_DATETIME | T::MYSQL_TYPE_TIMESTAMP => Ok(cast("DATETIME(6)")),
+        T::MYSQL_TYPE_TIME => Ok(cast("TIME(6)")),
+        T::MYSQL_TYPE_STRING | T::MYSQL_TYPE_VAR_STRING | T::MYSQL_TYPE_VARCHAR => {
+            match column.character_set() {
+                BINARY => Ok((format!("HEX({quoted})"), "UNHEX(".to_owned(), ")".to_owned())),
+                _ => Ok(plain),
+            }
+        }
+        _ => Err("its type has no values that can be compared without a loss; order by another \
+                  column"),
+    };
+    let is_time =
+        matches!(kind, T::MYSQL_TYPE_DATE | T::MYSQL_TYPE_DATETIME | T::MYSQL_TYPE_TIMESTAMP);
+    let ordered = form.map(|(selected, before, behind)| Ordered {
+        name: quoted.clone(),
+        selected,
+        around: (before, behind),
+        is_time,
+    });
+    let column = Column { name, selected: quoted, meaning: Meaning::Native };
+    Described { column, ordered, is_unknown: false }
+}
+
+fn of_sqlite(name: &str) -> Described {
+    let quoted = Dialect::Sqlite.quote(name);
+    let ordered = Ordered {
+        name: quoted.clone(),
+        selected: quoted.clone(),
+        around: (String::new(), String::new()),
+        // Of any type: a text, or seconds since 1970.
+        is_time: true,
+    };
+    let column = Column { name: name.to_owned(), selected: quoted, meaning: Meaning::Native };
+    Described { column, ordered: Ok(ordered), is_unknown: false }
+}

@@ -1,0 +1,280 @@
+//! A whole table, once: ranges of rows, which several connections read side by side.
+//!
+//! ```text
+//!   plan: the next range ends at the row that is `fetch_size` rows further
+//!     reader ──┐
+//!     reader ──┼── pieces, a few at a time ──► one put after the other, with what is left of
+//!     reader ──┘                               each range that is begun
+//! ```
+//!
+//! A reader that is done takes the next range: no key that many rows share, and no gap, makes one
+//! of them last longer than the others.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use pipeline::{Intake, SourceError};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::config::Options;
+use super::gather::{Gather, Gathered};
+use super::position::{self, Plan, Range, STATE, forgotten, numbered};
+use super::query::{Statement, Table};
+use super::rows::Rows;
+use super::value::{Encoder, Tuple, Value};
+use super::{Opened, Sql, failed, refused};
+use crate::connection::{Connection, Dialect};
+use crate::error::SqlError;
+
+/// Rows of a range, and how far that is.
+struct Piece {
+    range: u64,
+    gathered: Gathered,
+    /// The range is read to its end.
+    is_last: bool,
+}
+
+/// What is to be read.
+#[derive(Default)]
+struct Work {
+    plan: Plan,
+    /// Ranges of a run before this one.
+    waiting: VecDeque<Range>,
+    /// Ranges that are begun.
+    open: BTreeMap<u64, Range>,
+    /// Those of them that the channel does not know in this form.
+    changed: BTreeSet<u64>,
+}
+
+/// What the readers share.
+struct Shared {
+    work: Mutex<Work>,
+    /// One of them looks for the end of the next range.
+    planning: tokio::sync::Mutex<()>,
+    options: Arc<Options>,
+    table: Table,
+    encoder: Encoder,
+    intake: Arc<dyn Intake>,
+}
+
+impl Work {
+    /// As a channel knows it.
+    fn load(plan: Plan, known: &[(Bytes, Bytes)]) -> Result<Self, String> {
+        let mut work = Self { plan, ..Self::default() };
+        for (number, _) in numbered(known, 'r') {
+            let range: Option<Range> = position::read(known, &format!("r{number}"))?;
+            if let Some(range) = range {
+                work.waiting.push_back(range.clone());
+                work.open.insert(number, range);
+            }
+        }
+        Ok(work)
+    }
+
+    /// The range of this number is read up to `last`, or to its end.
+    fn read(&mut self, number: u64, last: Option<Tuple>, is_last: bool) {
+        self.changed.insert(number);
+        if is_last {
+            self.open.remove(&number);
+        } else if let (Some(range), Some(last)) = (self.open.get_mut(&number), last) {
+            range.after = Some(last);
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next range; none if all rows have theirs.
+    async fn next(&self, connection: &mut Connection) -> Result<Option<Range>, SqlError> {
+        let _planning = self.planning.lock().await;
+        loop {
+            let (in_nulls, end) = {
+                let mut work = self.work();
+                if let Some(range) = work.waiting.pop_front() {
+                    return Ok(Some(range));
+                }
+                if work.plan.is_whole {
+                    return Ok(None);
+                }
+                (work.plan.in_nulls, work.plan.end.clone())
+            };
+            let statement = self.table.boundary(in_nulls, end.as_ref(), self.options.fetch_size);
+            let mut rows = Rows::of(connection, &self.options.target, &statement).await?;
+            let until = rows.next().await?;
+            let mut work = self.work();
+            match until {
+                Some(until) => {
+                    let number = work.plan.next;
+                    let range = Range { number, in_nulls, after: end, until: Some(until.clone()) };
+                    work.plan.next += 1;
+                    work.plan.end = Some(until);
+                    work.open.insert(number, range.clone());
+                    work.changed.insert(number);
+                    return Ok(Some(range));
+                }
+                None if self.options.has_nulls && !in_nulls => {
+                    work.plan.in_nulls = true;
+                    work.plan.end = None;
+                }
+                None => work.plan.is_whole = true,
+            }
+        }
+    }
+
+    /// Reads range after range.
+    async fn read(
+        &self,
+        mut connection: Connection,
+        pieces: mpsc::Sender<Piece>,
+    ) -> Result<(), SqlError> {
+        while let Some(range) = self.next(&mut connection).await? {
+            let (mut after, rows_max) = (range.after.clone(), self.options.fetch_size);
+            loop {
+                let statement = self.table.range(&range, after.as_ref(), rows_max);
+                let mut rows = Rows::of(&mut connection, &self.options.target, &statement).await?;
+                let (mut gather, mut found) = (Gather::default(), 0);
+                while let Some(mut row) = rows.row(&self.table).await? {
+                    found += 1;
+                    // In the rows without a value in the first column that one orders nothing.
+                    let order = row.order.split_off(usize::from(range.in_nulls));
+                    row.order = order;
+                    gather.push(row, &self.options, &self.encoder);
+                    if gather.is_full(&self.options, self.intake.batch_bytes_max()) {
+                        after.clone_from(&gather.last);
+                        let gathered = gather.finish();
+                        let piece = Piece { range: range.number, gathered, is_last: false };
+                        if pieces.send(piece).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                }
+                if let Some(last) = &gather.last {
+                    after = Some(last.clone());
+                }
+                let is_last = found < rows_max || after == range.until;
+                let piece = Piece { range: range.number, gathered: gather.finish(), is_last };
+                if pieces.send(piece).await.is_err() {
+                    return Ok(());
+                }
+                if is_last {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sql {
+    /// Reads what is left of the table; ends when all of it is stored.
+    ///
+    /// # Errors
+    /// The database, or the channels.
+    pub(super) async fn import(&mut self, opened: Opened) -> Result<(), SourceError> {
+        let Opened { connection, table, encoder, mut state, known, intake, .. } = opened;
+        if state.plan.is_done {
+            return Ok(());
+        }
+        let work = Work::load(state.plan.clone(), &known).map_err(refused)?;
+        let connections = self.snapshot(connection).await.map_err(failed)?;
+        let shared = Arc::new(Shared {
+            work: Mutex::new(work),
+            planning: tokio::sync::Mutex::default(),
+            options: self.options.clone(),
+            table,
+            encoder,
+            intake,
+        });
+        let (send, mut pieces) = mpsc::channel(1);
+        let mut readers = JoinSet::new();
+        for connection in connections {
+            let (shared, send) = (shared.clone(), send.clone());
+            readers.spawn(async move { shared.read(connection, send).await });
+        }
+        drop(send);
+        while let Some(Piece { range, gathered, is_last }) = pieces.recv().await {
+            shared.work().read(range, gathered.last.clone(), is_last);
+            self.keep(&mut state, &shared, gathered).await?;
+        }
+        while let Some(ended) = readers.join_next().await {
+            match ended {
+                Ok(ended) => ended.map_err(failed)?,
+                Err(error) => return Err(refused(format!("a reader has ended: {error}"))),
+            }
+        }
+        shared.work().plan.is_done = true;
+        self.keep(&mut state, &shared, Gather::default().finish()).await?;
+        self.at_end();
+        tracing::info!(source = %self.name, "the import has ended: all rows are stored");
+        Ok(())
+    }
+
+    /// Stores a batch with what is left to read, in one write.
+    async fn keep(
+        &mut self,
+        state: &mut super::State,
+        shared: &Shared,
+        mut gathered: Gathered,
+    ) -> Result<(), SourceError> {
+        state.number += 1;
+        let positions: &mut Vec<_> = &mut gathered.batch.envelope.positions;
+        {
+            let mut work = shared.work();
+            state.plan = work.plan.clone();
+            for number in std::mem::take(&mut work.changed) {
+                let key = format!("r{number}");
+                positions.push(match work.open.get(&number) {
+                    Some(range) => position::stored(&self.name, &key, range).map_err(refused)?,
+                    None => forgotten(&self.name, &key),
+                });
+            }
+            self.ranges_open.set(work.open.len() as f64);
+        }
+        positions.push(position::stored(&self.name, STATE, state).map_err(refused)?);
+        self.put(gathered, state.number).await
+    }
+
+    /// Connections that see the same state of the database, where it has a way for that.
+    async fn snapshot(&self, mut first: Connection) -> Result<Vec<Connection>, SqlError> {
+        const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        const OF_MYSQL: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+                                START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+        let (target, splits) = (&self.options.target, self.options.splits);
+        let mut id = None;
+        match target.dialect {
+            Dialect::Postgres => {
+                first.batch(target, "SET idle_in_transaction_session_timeout = 0").await?;
+                first.batch(target, BEGIN).await?;
+                if splits > 1 {
+                    let text = "SELECT pg_export_snapshot()".to_owned();
+                    let statement = Statement { text, parameters: Vec::new() };
+                    let mut rows = Rows::of(&mut first, target, &statement).await?;
+                    id = rows.next().await?.and_then(|row| row.first().map(Value::text));
+                }
+            }
+            Dialect::Mysql => first.batch(target, OF_MYSQL).await?,
+            Dialect::Sqlite => {}
+        }
+        let mut connections = vec![first];
+        for _ in 1..splits {
+            let mut next = Connection::open(target).await?;
+            match (target.dialect, &id) {
+                (Dialect::Postgres, Some(id)) => {
+                    next.batch(target, "SET idle_in_transaction_session_timeout = 0").await?;
+                    next.batch(target, BEGIN).await?;
+                    let join = format!("SET TRANSACTION SNAPSHOT '{}'", id.replace('\'', "''"));
+                    next.batch(target, &join).await?;
+                }
+                (Dialect::Mysql, _) => next.batch(target, OF_MYSQL).await?,
+                _ => {}
+            }
+            connections.push(next);
+        }
+        Ok(connections)
+    }
+}

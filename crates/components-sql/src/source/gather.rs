@@ -1,0 +1,70 @@
+//! Rows become events of a batch.
+
+use peers::limits::Cut;
+use pipeline::{Batch, BatchBuilder};
+
+use super::config::Options;
+use super::rows::Row;
+use super::value::{Encoder, Tuple, Value, digest};
+
+/// A batch that is being gathered.
+#[derive(Default)]
+pub(super) struct Gather {
+    builder: BatchBuilder,
+    body: Vec<u8>,
+    bytes: usize,
+    /// The last row of the batch, in the order.
+    pub(super) last: Option<Tuple>,
+    /// What its rows are known by.
+    pub(super) digests: Vec<u128>,
+}
+
+/// What goes into the channels at once.
+pub(super) struct Gathered {
+    pub(super) batch: Batch,
+    pub(super) rows: usize,
+    /// Bytes of bodies.
+    pub(super) bytes: usize,
+    pub(super) last: Option<Tuple>,
+    pub(super) digests: Vec<u128>,
+}
+
+impl Gather {
+    pub(super) fn is_empty(&self) -> bool {
+        self.builder.is_empty()
+    }
+
+    /// Whether the batch is as large as one may be.
+    pub(super) fn is_full(&self, options: &Options, batch_bytes_max: Option<u64>) -> bool {
+        let cut = batch_bytes_max.map(Cut::within);
+        let bytes = cut.as_ref().map_or(options.batch_bytes as u64, |cut| {
+            cut.body_bytes.min(options.batch_bytes as u64)
+        });
+        self.bytes as u64 >= bytes || cut.is_some_and(|cut| self.builder.len() as u64 >= cut.events)
+    }
+
+    pub(super) fn push(&mut self, row: Row, options: &Options, encoder: &Encoder) {
+        encoder.encode(&row.values, &mut self.body);
+        let timestamp = row.timestamp.map(|millis| millis.to_string());
+        // The key stands at the end of the order.
+        let of_key = row.order.len() - options.key.len().min(row.order.len());
+        let key: Vec<String> = row.order[of_key..].iter().map(Value::text).collect();
+        let key = key.join(",");
+        let mut headers: Vec<(&str, &str)> = Vec::new();
+        headers.extend(options.table.as_deref().map(|table| ("table", table)));
+        headers.extend((!options.key.is_empty()).then_some(("key", &*key)));
+        headers.extend(timestamp.as_deref().map(|millis| ("timestamp", millis)));
+        self.builder.push(&self.body, &headers);
+        self.bytes += self.body.len() + headers.iter().map(|(_, value)| value.len()).sum::<usize>();
+        if options.overlap.is_some() {
+            self.digests.push(digest(&row.order));
+        }
+        self.last = Some(row.order);
+    }
+
+    pub(super) fn finish(&mut self) -> Gathered {
+        let Self { builder, bytes, last, digests, .. } = std::mem::take(self);
+        let rows = builder.len();
+        Gathered { batch: builder.finish(), rows, bytes, last, digests }
+    }
+}

@@ -1,0 +1,138 @@
+//! Tables that grow: `append` and `modified`.
+//!
+//! ```text
+//!   floor            cursor - overlap          cursor
+//!     |  not read again  |  window: late rows    |  new rows  ->
+//! ```
+//!
+//! A pass reads the window first, then what lies behind the cursor. All comparisons are those of
+//! the database: no order of values is known here.
+
+use pipeline::SourceError;
+
+use super::gather::Gather;
+use super::position::{self, STATE};
+use super::rows::Rows;
+use super::value::digest;
+use super::{Opened, Sql, failed, refused};
+use crate::connection::Connection;
+
+/// Rows of the window that are remembered at most. With more of them the window begins anew.
+const WINDOW_ROWS_MAX: usize = 100_000;
+
+/// Pauses from which on a connection is not kept: something between may forget it.
+const KEPT_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
+impl Sql {
+    /// Reads pass after pass.
+    ///
+    /// # Errors
+    /// The database, or the channels.
+    pub(super) async fn grow(&mut self, mut opened: Opened) -> Result<(), SourceError> {
+        loop {
+            if self.options.overlap.is_some() {
+                self.late_rows(&mut opened).await?;
+            }
+            self.new_rows(&mut opened).await?;
+            self.at_end();
+            tokio::time::sleep(self.options.interval).await;
+            if self.options.interval > KEPT_MAX {
+                let connection = Connection::open(&self.options.target).await;
+                opened.connection = connection.map_err(failed)?;
+            }
+        }
+    }
+
+    /// Rows behind the cursor, page by page.
+    async fn new_rows(&mut self, opened: &mut Opened) -> Result<(), SourceError> {
+        let rows_max = self.options.fetch_size;
+        loop {
+            let statement = opened.table.page(opened.state.cursor.as_ref(), None, rows_max);
+            let target = &self.options.target;
+            let reading = Rows::of(&mut opened.connection, target, &statement).await;
+            let mut rows = reading.map_err(failed)?;
+            let (mut gather, mut found) = (Gather::default(), 0);
+            while let Some(row) = rows.row(&opened.table).await.map_err(failed)? {
+                found += 1;
+                gather.push(row, &self.options, &opened.encoder);
+                if gather.is_full(&self.options, opened.intake.batch_bytes_max()) {
+                    opened.state.cursor.clone_from(&gather.last);
+                    self.store(&mut opened.state, &mut opened.window, &mut gather).await?;
+                }
+            }
+            if !gather.is_empty() {
+                opened.state.cursor.clone_from(&gather.last);
+                self.store(&mut opened.state, &mut opened.window, &mut gather).await?;
+            }
+            if found < rows_max {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Rows of the window that were committed late.
+    async fn late_rows(&mut self, opened: &mut Opened) -> Result<(), SourceError> {
+        let (Some(overlap), Some(cursor)) = (self.options.overlap, opened.state.cursor.clone())
+        else {
+            return Ok(());
+        };
+        opened.window.begin();
+        let (mut after, rows_max) = (None, self.options.fetch_size);
+        let floor = opened.state.floor.clone();
+        loop {
+            let sides = (after.as_ref(), floor.as_ref());
+            let statement = opened.table.window(sides, &cursor, overlap, rows_max);
+            let target = &self.options.target;
+            let reading = Rows::of(&mut opened.connection, target, &statement).await;
+            let mut rows = reading.map_err(failed)?;
+            let (mut gather, mut found) = (Gather::default(), 0);
+            while let Some(row) = rows.row(&opened.table).await.map_err(failed)? {
+                found += 1;
+                after = Some(row.order.clone());
+                if opened.window.meets(digest(&row.order)) {
+                    continue;
+                }
+                gather.push(row, &self.options, &opened.encoder);
+                if gather.is_full(&self.options, opened.intake.batch_bytes_max()) {
+                    self.store(&mut opened.state, &mut opened.window, &mut gather).await?;
+                }
+            }
+            if !gather.is_empty() {
+                self.store(&mut opened.state, &mut opened.window, &mut gather).await?;
+            }
+            if opened.state.floor != floor {
+                // The window begins at the cursor now.
+                return Ok(());
+            }
+            if found < rows_max {
+                opened.window.end();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Stores a batch with the position behind it, in one write.
+    async fn store(
+        &mut self,
+        state: &mut super::State,
+        window: &mut super::Window,
+        gather: &mut Gather,
+    ) -> Result<(), SourceError> {
+        let mut gathered = gather.finish();
+        let mut positions = Vec::new();
+        if self.options.overlap.is_some() {
+            if window.len() + gathered.digests.len() > WINDOW_ROWS_MAX {
+                state.floor.clone_from(&state.cursor);
+                window.clear();
+                self.window_cut();
+            } else {
+                positions = window.add(&self.name, &gathered.digests);
+            }
+            positions.extend(window.forget(&self.name));
+        }
+        state.number += 1;
+        positions.push(position::stored(&self.name, STATE, state).map_err(refused)?);
+        gathered.batch.envelope.positions = positions;
+        self.put(gathered, state.number).await
+    }
+}

@@ -1,0 +1,310 @@
+//! Rows of a statement, one after the other, from each of the clients. What is not asked for yet
+//! stays in the database and in the buffers of its connection.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use mysql_async::BinaryProtocol;
+use mysql_async::prelude::Queryable;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_postgres::types::Type;
+
+use super::query::{Meaning, Statement, Table};
+use super::value::{Tuple, Value};
+use crate::connection::Connection;
+use crate::database::Target;
+use crate::error::SqlError;
+
+/// Rows of SQLite that are read ahead.
+const AHEAD: usize = 64;
+/// What is added to the time that a statement may take, for the way of the answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A row.
+pub(super) struct Row {
+    /// By what it is ordered.
+    pub(super) order: Tuple,
+    /// For the header `timestamp`.
+    pub(super) timestamp: Option<i64>,
+    pub(super) values: Vec<Value>,
+}
+
+/// Rows that are being read.
+pub(super) struct Rows<'a> {
+    address: Arc<str>,
+    limit: Duration,
+    client: Client<'a>,
+}
+
+enum Client<'a> {
+    Postgres(Pin<Box<tokio_postgres::RowStream>>),
+    Mysql(mysql_async::QueryResult<'a, 'static, BinaryProtocol>),
+    Sqlite(mpsc::Receiver<Result<Vec<Value>, SqlError>>),
+}
+
+impl<'a> Rows<'a> {
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// The database refuses the statement, or does not answer.
+    pub(super) async fn of(
+        connection: &'a mut Connection,
+        target: &Target,
+        statement: &Statement,
+    ) -> Result<Self, SqlError> {
+        let (address, limit) = (target.address.clone(), target.statement_timeout + ANSWER);
+        let beginning = Client::begin(connection, target, statement);
+        let client = timeout(limit, beginning)
+            .await
+            .unwrap_or_else(|_| Err(SqlError::Silent { address: address.clone(), limit }))?;
+        Ok(Self { address, limit, client })
+    }
+
+    /// The values of the next row.
+    ///
+    /// # Errors
+    /// The statement has failed, or the connection.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Value>>, SqlError> {
+        let (address, limit) = (&self.address, self.limit);
+        let next = async {
+            match &mut self.client {
+                Client::Postgres(rows) => {
+                    let row = rows.try_next().await;
+                    let row = row.map_err(|error| SqlError::postgres(address, &error))?;
+                    row.map(|row| of_postgres(&row, address)).transpose()
+                }
+                Client::Mysql(rows) => {
+                    let row = rows.next().await;
+                    let row = row.map_err(|error| SqlError::mysql(address, &error))?;
+                    Ok(row.map(of_mysql))
+                }
+                Client::Sqlite(rows) => rows.recv().await.transpose(),
+            }
+        };
+        let silent = |_| Err(SqlError::Silent { address: address.clone(), limit });
+        timeout(limit, next).await.unwrap_or_else(silent)
+    }
+
+    /// The next row of a page.
+    ///
+    /// # Errors
+    /// As [`Rows::next`].
+    pub(super) async fn row(&mut self, table: &Table) -> Result<Option<Row>, SqlError> {
+        let Some(mut order) = self.next().await? else { return Ok(None) };
+        let mut values = order.split_off(table.order.len().min(order.len()));
+        let timestamp = match table.timestamp.is_some() && !values.is_empty() {
+            true => match values.remove(0) {
+                Value::Int(millis) => Some(millis),
+                _ => None,
+            },
+            false => None,
+        };
+        for (value, column) in values.iter_mut().zip(&table.columns) {
+            let Value::Text(text) = value else { continue };
+            match column.meaning {
+                Meaning::Native => {}
+                Meaning::Json => *value = Value::json(text),
+                Meaning::Moment => *text = moment(text),
+            }
+        }
+        Ok(Some(Row { order, timestamp, values }))
+    }
+}
+
+impl<'a> Client<'a> {
+    async fn begin(
+        connection: &'a mut Connection,
+        target: &Target,
+        Statement { text, parameters }: &Statement,
+    ) -> Result<Self, SqlError> {
+        match connection {
+            Connection::Postgres(it) => {
+                let failed = |error| SqlError::postgres(&target.address, &error);
+                let statement = it.client.prepare(text).await.map_err(failed)?;
+                let texts: Vec<String> = parameters.iter().map(Value::text).collect();
+                let rows = it.client.query_raw(&statement, texts).await.map_err(failed)?;
+                Ok(Self::Postgres(Box::pin(rows)))
+            }
+            Connection::Mysql(it) => {
+                let parameters: Vec<_> = parameters.iter().map(to_mysql).collect();
+                let parameters = match parameters.is_empty() {
+                    true => mysql_async::Params::Empty,
+                    false => mysql_async::Params::Positional(parameters),
+                };
+                let rows = it.exec_iter(text.clone(), parameters).await;
+                rows.map(Self::Mysql).map_err(|error| SqlError::mysql(&target.address, &error))
+            }
+            Connection::Sqlite(it) => {
+                let (send, rows) = mpsc::channel(AHEAD);
+                let (text, parameters) = (text.clone(), parameters.clone());
+                let address = target.address.clone();
+                it.start(target, move |connection| {
+                    let read = read_sqlite(connection, &text, &parameters, &send);
+                    if let Err(error) = read {
+                        let error = SqlError::sqlite(&address, &error);
+                        // The reader may be gone: then the error is of no use.
+                        let _ = send.blocking_send(Err(error));
+                    }
+                });
+                Ok(Self::Sqlite(rows))
+            }
+        }
+    }
+}
+
+fn read_sqlite(
+    connection: &rusqlite::Connection,
+    text: &str,
+    parameters: &[Value],
+    rows: &mpsc::Sender<Result<Vec<Value>, SqlError>>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(text)?;
+    let parameters = rusqlite::params_from_iter(parameters.iter().map(to_sqlite));
+    let columns = statement.column_count();
+    let mut found = statement.query(parameters)?;
+    while let Some(row) = found.next()? {
+        let values = (0..columns).map(|at| row.get_ref(at).map(of_sqlite));
+        let values = values.collect::<rusqlite::Result<Vec<Value>>>()?;
+        if rows.blocking_send(Ok(values)).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn to_sqlite(value: &Value) -> rusqlite::types::Value {
+    use rusqlite::types::Value as Theirs;
+    match value {
+        Value::Null => Theirs::Null,
+        Value::Bool(it) => Theirs::Integer((*it).into()),
+        Value::Int(it) => Theirs::Integer(*it),
+        Value::Uint(it) => Theirs::Text(it.to_string()),
+        Value::Raw(it) => match it.parse() {
+            Ok(number) => Theirs::Real(number),
+            Err(_) => Theirs::Text(it.clone()),
+        },
+        Value::Text(it) => Theirs::Text(it.clone()),
+        Value::Bytes(it) => Theirs::Blob(it.clone()),
+    }
+}
+
+fn of_sqlite(value: rusqlite::types::ValueRef<'_>) -> Value {
+    use rusqlite::types::ValueRef as Theirs;
+    match value {
+        Theirs::Null => Value::Null,
+        Theirs::Integer(it) => Value::Int(it),
+        Theirs::Real(it) => Value::float(it),
+        Theirs::Text(it) => Value::Text(String::from_utf8_lossy(it).into_owned()),
+        Theirs::Blob(it) => Value::Bytes(it.to_vec()),
+    }
+}
+
+fn to_mysql(value: &Value) -> mysql_async::Value {
+    use mysql_async::Value as Theirs;
+    match value {
+        Value::Null => Theirs::NULL,
+        Value::Bool(it) => Theirs::Int((*it).into()),
+        Value::Int(it) => Theirs::Int(*it),
+        Value::Uint(it) => Theirs::UInt(*it),
+        Value::Raw(it) | Value::Text(it) => Theirs::Bytes(it.clone().into_bytes()),
+        Value::Bytes(it) => Theirs::Bytes(it.clone()),
+    }
+}
+
+/// The character set that stands for bytes.
+pub(super) const BINARY: u16 = 63;
+
+fn of_mysql(row: mysql_async::Row) -> Vec<Value> {
+    use mysql_async::consts::ColumnType as Type;
+    let columns = row.columns();
+    let values = row.unwrap_raw();
+    let convert = |(value, column): (Option<mysql_async::Value>, &mysql_async::Column)| {
+        use mysql_async::Value as Theirs;
+        let kind = column.column_type();
+        match value.unwrap_or(Theirs::NULL) {
+            Theirs::NULL => Value::Null,
+            Theirs::Int(it) => Value::Int(it),
+            Theirs::UInt(it) => Value::Uint(it),
+            Theirs::Float(it) => Value::single(it),
+            Theirs::Double(it) => Value::float(it),
+            Theirs::Bytes(bytes) => match kind {
+                Type::MYSQL_TYPE_BIT => {
+                    let number = bytes.iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
+                    Value::Uint(number)
+                }
+                Type::MYSQL_TYPE_JSON => Value::json(&text(bytes)),
+                Type::MYSQL_TYPE_DECIMAL | Type::MYSQL_TYPE_NEWDECIMAL => Value::Text(text(bytes)),
+                Type::MYSQL_TYPE_GEOMETRY => Value::Bytes(bytes),
+                _ if column.character_set() == BINARY => Value::Bytes(bytes),
+                _ => Value::Text(text(bytes)),
+            },
+            Theirs::Date(year, month, day, hour, minute, second, micros) => {
+                let date = format!("{year:04}-{month:02}-{day:02}");
+                if matches!(kind, Type::MYSQL_TYPE_DATE | Type::MYSQL_TYPE_NEWDATE) {
+                    return Value::Text(date);
+                }
+                // Sessions are in UTC: what has a zone is in that one.
+                let zone = matches!(kind, Type::MYSQL_TYPE_TIMESTAMP | Type::MYSQL_TYPE_TIMESTAMP2);
+                let zone = if zone { "Z" } else { "" };
+                let micros = fraction(micros);
+                Value::Text(format!("{date}T{hour:02}:{minute:02}:{second:02}{micros}{zone}"))
+            }
+            Theirs::Time(is_negative, days, hours, minutes, seconds, micros) => {
+                let (sign, hours) =
+                    (if is_negative { "-" } else { "" }, days * 24 + u32::from(hours));
+                let micros = fraction(micros);
+                Value::Text(format!("{sign}{hours:02}:{minutes:02}:{seconds:02}{micros}"))
+            }
+        }
+    };
+    values.into_iter().zip(columns.iter()).map(convert).collect()
+}
+
+fn fraction(micros: u32) -> String {
+    match micros {
+        0 => String::new(),
+        _ => format!(".{micros:06}"),
+    }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// `2026-01-31 12:00:00+00` as `2026-01-31T12:00:00Z`.
+fn moment(text: &str) -> String {
+    let joined = text.replacen(' ', "T", 1);
+    match joined.strip_suffix("+00") {
+        Some(local) => format!("{local}Z"),
+        None => joined,
+    }
+}
+
+fn of_postgres(row: &tokio_postgres::Row, address: &Arc<str>) -> Result<Vec<Value>, SqlError> {
+    let values = row.columns().iter().enumerate().map(|(at, column)| {
+        let value = match *column.type_() {
+            Type::BOOL => row.try_get::<_, Option<bool>>(at).map(|it| it.map(Value::Bool)),
+            Type::INT2 => {
+                row.try_get::<_, Option<i16>>(at).map(|it| it.map(|it| Value::Int(it.into())))
+            }
+            Type::INT4 => {
+                row.try_get::<_, Option<i32>>(at).map(|it| it.map(|it| Value::Int(it.into())))
+            }
+            Type::INT8 => row.try_get::<_, Option<i64>>(at).map(|it| it.map(Value::Int)),
+            Type::OID => {
+                row.try_get::<_, Option<u32>>(at).map(|it| it.map(|it| Value::Int(it.into())))
+            }
+            Type::FLOAT4 => row.try_get::<_, Option<f32>>(at).map(|it| it.map(Value::single)),
+            Type::FLOAT8 => row.try_get::<_, Option<f64>>(at).map(|it| it.map(Value::float)),
+            Type::BYTEA => row.try_get::<_, Option<Vec<u8>>>(at).map(|it| it.map(Value::Bytes)),
+            _ => row.try_get::<_, Option<String>>(at).map(|it| it.map(Value::Text)),
+        };
+        value.map(|value| value.unwrap_or(Value::Null))
+    });
+    let values: Result<Vec<Value>, _> = values.collect();
+    values.map_err(|error| SqlError::postgres(address, &error))
+}

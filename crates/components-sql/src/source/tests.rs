@@ -1,0 +1,328 @@
+//! Every row once, whatever happens to the source, with a real file of SQLite.
+//!
+//! Method: the channel is one that keeps events and positions in one write, as real ones do. The
+//! source is dropped in the middle of its work, after a number of puts that the test chooses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::testkit::{build, position_context};
+use pipeline::{
+    Batch, BatchSize, BuildContext, Intake, IntakeError, Permit, PositionIntake, Source, Unreserved,
+};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::Config;
+
+/// What a channel holds: events and positions.
+#[derive(Default)]
+struct Channel {
+    bodies: Vec<String>,
+    headers: Vec<BTreeMap<String, String>>,
+    positions: BTreeMap<Bytes, Bytes>,
+}
+
+type Shared = Arc<Mutex<Channel>>;
+
+/// The channel in one life of the agent: it takes a number of puts, and those that wait when the
+/// agent dies are never stored.
+struct Life {
+    channel: Shared,
+    room: Semaphore,
+    required: usize,
+}
+
+#[async_trait]
+impl Intake for Life {
+    async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
+        match self.room.acquire().await {
+            Ok(permit) => permit.forget(),
+            Err(_) => return std::future::pending().await,
+        }
+        let mut channel = self.channel.lock().unwrap();
+        for position in &batch.envelope.positions {
+            match &position.value {
+                Some(value) => channel.positions.insert(position.key.clone(), value.clone()),
+                None => channel.positions.remove(&position.key),
+            };
+        }
+        for event in batch.iter() {
+            channel.bodies.push(String::from_utf8(event.body().to_vec()).unwrap());
+            let headers = event.headers().map(|(name, value)| (name.into(), value.into()));
+            channel.headers.push(headers.collect());
+        }
+        Ok(())
+    }
+
+    async fn reserve(&self, _: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
+        Ok(Box::new(Unreserved(self)))
+    }
+
+    fn batch_bytes_max(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[async_trait]
+impl PositionIntake for Life {
+    fn positions(&self, _: &str) -> Vec<Vec<(Bytes, Bytes)>> {
+        let channel = self.channel.lock().unwrap();
+        let known = channel.positions.iter().map(|(key, value)| (key.clone(), value.clone()));
+        vec![known.collect(); self.required]
+    }
+
+    async fn accept_into(&self, batch: Batch, _: &[usize]) -> Result<(), IntakeError> {
+        self.accept(batch).await
+    }
+
+    fn stores_in_turn(&self) -> bool {
+        true
+    }
+}
+
+fn life(channel: &Shared, puts: usize, required: usize) -> Arc<Life> {
+    Arc::new(Life { channel: channel.clone(), room: Semaphore::new(puts), required })
+}
+
+struct Site {
+    _folder: tempfile::TempDir,
+    path: String,
+    database: rusqlite::Connection,
+}
+
+impl Site {
+    fn new(schema: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let database = rusqlite::Connection::open(&path).unwrap();
+        database.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF").unwrap();
+        database.execute_batch(schema).unwrap();
+        Self { _folder: folder, path: path.to_str().unwrap().to_owned(), database }
+    }
+
+    fn run(&self, sql: &str) {
+        self.database.execute_batch(sql).unwrap();
+    }
+
+    /// The source of the table `t`, with these settings.
+    fn source(&self, settings: &Value) -> Box<dyn Source> {
+        let mut all = json!({
+            "database": { "url": format!("sqlite:{}", self.path) },
+            "table": "t",
+            "interval": "10ms",
+        });
+        change(&mut all, settings);
+        build::<Config>(&all, &cx()).unwrap()
+    }
+}
+
+/// Sets these, and takes out what is null.
+fn change(settings: &mut Value, changes: &Value) {
+    let settings = settings.as_object_mut().unwrap();
+    settings.extend(changes.as_object().unwrap().clone());
+    settings.retain(|_, value| !value.is_null());
+}
+
+fn cx() -> BuildContext {
+    BuildContext::alone("in", Path::new("unused"), env::real())
+}
+
+/// Runs the source for so many puts, or until it finds nothing more, and kills it.
+async fn run(mut source: Box<dyn Source>, channel: &Shared, puts: usize) {
+    let life = life(channel, puts, 1);
+    let cx = position_context(life.clone(), CancellationToken::new());
+    let running = tokio::spawn(async move {
+        source.open(&cx).await.unwrap();
+        source.run(cx).await.unwrap();
+    });
+    let (mut before, mut quiet) = (0, 0);
+    while life.room.available_permits() > 0 && quiet < 15 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = channel.lock().unwrap().bodies.len();
+        quiet = if now == before { quiet + 1 } else { 0 };
+        before = now;
+    }
+    assert!(!running.is_finished(), "it has failed");
+    life.room.close();
+    running.abort();
+    let _ = running.await;
+}
+
+/// The numbers in the member `id`.
+fn ids(channel: &Shared) -> Vec<i64> {
+    let id = |body: &String| serde_json::from_str::<Value>(body).unwrap()["id"].as_i64().unwrap();
+    channel.lock().unwrap().bodies.iter().map(id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_rows_come_once_in_order_over_kills_and_ties_at_the_end_of_a_page() {
+    // Ten rows have the same value of the column that grows, and a page ends within them.
+    let site = Site::new("CREATE TABLE t (id INTEGER PRIMARY KEY, step INTEGER)");
+    let channel = Shared::default();
+    let settings = json!({
+        "mode": "append", "check_column": "step", "key": ["id"], "fetch_size": 7,
+        "batch_bytes": "60B",
+    });
+    let rows = |from: i64, to: i64| {
+        let rows: Vec<String> = (from..to).map(|id| format!("({id}, {})", id / 10)).collect();
+        format!("INSERT INTO t VALUES {}", rows.join(", "))
+    };
+    site.run(&rows(0, 200));
+    for puts in [1, 3, 10] {
+        run(site.source(&settings), &channel, puts).await;
+    }
+    site.run(&rows(200, 300));
+    run(site.source(&settings), &channel, 1000).await;
+    assert_eq!(ids(&channel), (0..300).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_import_has_every_row_once_also_those_without_a_value_to_split_by() {
+    let site = Site::new("CREATE TABLE t (id INTEGER PRIMARY KEY, part TEXT)");
+    // Most rows have the same value, a tenth has none.
+    let part = |id: i64| match id % 10 {
+        0 => "NULL".to_owned(),
+        1 => format!("'p{}'", id % 7),
+        _ => "'same'".to_owned(),
+    };
+    let rows: Vec<String> = (0..500).map(|id| format!("({id}, {})", part(id))).collect();
+    site.run(&format!("INSERT INTO t VALUES {}", rows.join(", ")));
+    let channel = Shared::default();
+    let settings = json!({
+        "mode": "full", "key": ["id"], "split_by": "part", "splits": 3, "fetch_size": 20,
+        "batch_bytes": "100B",
+    });
+    for puts in [1, 2, 17, 40, 1000] {
+        run(site.source(&settings), &channel, puts).await;
+    }
+    let mut all = ids(&channel);
+    all.sort_unstable();
+    assert_eq!(all, (0..500).collect::<Vec<_>>());
+    let held = channel.lock().unwrap().positions.clone();
+    assert_eq!(held.len(), 1, "no range is left: {held:?}");
+    // It has ended its work: rows that come later are not read.
+    site.run("INSERT INTO t VALUES (1000, 'late')");
+    run(site.source(&settings), &channel, 1000).await;
+    assert_eq!(ids(&channel).len(), 500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_are_committed_late_come_once_within_the_window() {
+    let site = Site::new("CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT, v INTEGER)");
+    let at = |second: i64| format!("2026-01-01 00:{:02}:{:02}", second / 60, second % 60);
+    let insert = |id: i64, second: i64| {
+        site.run(&format!("INSERT INTO t VALUES ({id}, '{}', 0)", at(second)));
+    };
+    let channel = Shared::default();
+    let settings = json!({
+        "mode": "modified", "check_column": "at", "key": ["id"], "overlap": "30s",
+        "fetch_size": 7, "timestamp_column": "at",
+    });
+    (0..100).for_each(|id| insert(id, 10 * id / 3));
+    run(site.source(&settings), &channel, 1000).await;
+    assert_eq!(ids(&channel).len(), 100);
+    // The last one has 330 s. Late: within the window, at its boundary to the cursor, and too late.
+    insert(100, 305);
+    insert(101, 330);
+    insert(102, 290);
+    site.run(&format!("UPDATE t SET v = 1, at = '{}' WHERE id = 7", at(331)));
+    for _ in 0..3 {
+        run(site.source(&settings), &channel, 1000).await;
+    }
+    let mut found = ids(&channel).split_off(100);
+    found.sort_unstable();
+    assert_eq!(found, [7, 100, 101], "what was changed comes again, and 102 is too late");
+    let headers = channel.lock().unwrap().headers.first().cloned().unwrap();
+    assert_eq!(headers["table"], "t");
+    assert_eq!(headers["key"], "0");
+    assert_eq!(headers["timestamp"], "1767225600000");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_hold_what_the_table_holds() {
+    let site = Site::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a REAL, b TEXT, c BLOB, d INTEGER, \"e f\" TEXT)",
+    );
+    site.run(
+        "INSERT INTO t VALUES \
+         (1, 0.1, 'x' || char(0) || 'é\"', x'00ff', 9223372036854775807, NULL), \
+         (2, 9e999, '', x'', -9223372036854775808, '9999-12-31')",
+    );
+    let channel = Shared::default();
+    let settings = json!({ "mode": "append", "check_column": "id" });
+    run(site.source(&settings), &channel, 10).await;
+    let expected = [
+        r#"{"id":1,"a":0.1,"b":"x\u0000é\"","c":"AP8=","d":9223372036854775807,"e f":null}"#,
+        r#"{"id":2,"a":"Infinity","b":"","c":"","d":-9223372036854775808,"e f":"9999-12-31"}"#,
+    ];
+    assert_eq!(channel.lock().unwrap().bodies, expected);
+    let channel = Shared::default();
+    let settings = json!({
+        "table": null, "query": "SELECT id, b FROM t WHERE $CONDITIONS AND id > 1", "format": "csv",
+        "mode": "append", "check_column": "id", "where": "b = '' -- only",
+    });
+    run(site.source(&settings), &channel, 10).await;
+    assert_eq!(channel.lock().unwrap().bodies, ["2,\"\""]);
+}
+
+/// What the source says when it is opened.
+async fn problem(site: &Site, settings: &Value, channel: &Shared, required: usize) -> String {
+    let mut source = site.source(settings);
+    let cx = position_context(life(channel, 0, required), CancellationToken::new());
+    source.open(&cx).await.unwrap_err().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_would_lose_rows_is_refused_when_the_source_is_opened() {
+    let site = Site::new("CREATE TABLE t (id INTEGER, at TEXT); INSERT INTO t VALUES (NULL, 'x')");
+    let good = json!({ "mode": "append", "check_column": "at" });
+    let full = json!({ "mode": "full", "key": ["id"] });
+    let one = Shared::default();
+    let said = problem(&site, &full, &one, 1).await;
+    assert!(said.contains("NULL in a column of `key`"), "{said}");
+    let said = problem(&site, &good, &one, 2).await;
+    assert!(said.contains("exactly one required channel"), "{said}");
+    let unknown = json!({ "mode": "append", "check_column": "nope" });
+    let said = problem(&site, &unknown, &one, 1).await;
+    assert!(said.contains("nope"), "{said}");
+    run(site.source(&good), &one, 10).await;
+    let said = problem(&site, &json!({ "mode": "append", "check_column": "id" }), &one, 1).await;
+    assert!(said.contains("give the source another name"), "{said}");
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_refused_with_the_remedy() {
+    let good = json!({
+        "database": { "url": "sqlite:/a.db" }, "table": "t", "mode": "append",
+        "check_column": "id",
+    });
+    let problem = |changes: &Value| {
+        let mut settings = good.clone();
+        change(&mut settings, changes);
+        build::<Config>(&settings, &cx()).err().map(|error| error.to_string())
+    };
+    assert_eq!(problem(&json!({})), None);
+    let mut seen = BTreeSet::new();
+    for (changes, expected) in [
+        (json!({ "query": "SELECT 1" }), "either `table` or `query`"),
+        (json!({ "table": null, "query": "SELECT 1; DROP TABLE t" }), "without a semicolon"),
+        (json!({ "mode": "full" }), "name the columns that name a row"),
+        (json!({ "mode": "full", "key": ["id"] }), "the mode `full` has none"),
+        (json!({ "check_column": null }), "name the column that grows"),
+        (json!({ "splits": 4 }), "of the mode `full`"),
+        (json!({ "fetch_size": 0 }), "at least 1 row"),
+        (json!({ "database": { "url": "jdbc:postgresql://db/shop" } }), "postgres://db/shop"),
+        (json!({ "database": { "url": "sqlite:/a", "user": "me" } }), "take them out"),
+        (json!({ "database": { "url": "postgres://db/shop" } }), "name the user"),
+    ] {
+        let said = problem(&changes).unwrap_or_default();
+        assert!(said.contains(expected), "{changes}: {said}");
+        assert!(seen.insert(said));
+    }
+}

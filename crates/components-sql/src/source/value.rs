@@ -1,0 +1,189 @@
+//! A value of a row, and how it stands in a body.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::config::Format;
+
+/// A value, after what is particular to a database is taken away.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    /// A number as it is written, or JSON.
+    Raw(String),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// Values by which rows are ordered.
+pub(super) type Tuple = Vec<Value>;
+
+impl Value {
+    /// A number with a fraction. What JSON has no number for is a text.
+    pub(super) fn float(number: f64) -> Self {
+        match serde_json::Number::from_f64(number) {
+            Some(number) => Self::Raw(number.to_string()),
+            None => Self::not_finite(number),
+        }
+    }
+
+    /// The same of four bytes, without the digits that eight would add.
+    pub(super) fn single(number: f32) -> Self {
+        match number.is_finite() {
+            true => Self::Raw(serde_json::to_string(&number).unwrap_or_default()),
+            false => Self::not_finite(number.into()),
+        }
+    }
+
+    fn not_finite(number: f64) -> Self {
+        let text = match () {
+            () if number.is_nan() => "NaN",
+            () if number > 0.0 => "Infinity",
+            () => "-Infinity",
+        };
+        Self::Text(text.to_owned())
+    }
+
+    /// JSON on one line: what stands between its parts is taken out.
+    pub(super) fn json(text: &str) -> Self {
+        let (mut compact, mut in_text, mut escaped) =
+            (String::with_capacity(text.len()), false, false);
+        for c in text.chars() {
+            if in_text {
+                in_text = escaped || c != '"';
+                escaped = !escaped && c == '\\';
+            } else if c.is_ascii_whitespace() {
+                continue;
+            } else {
+                in_text = c == '"';
+            }
+            compact.push(c);
+        }
+        Self::Raw(compact)
+    }
+
+    /// As it stands in a header, and in what a row is known by.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Null => String::new(),
+            Self::Bool(it) => it.to_string(),
+            Self::Int(it) => it.to_string(),
+            Self::Uint(it) => it.to_string(),
+            Self::Raw(it) | Self::Text(it) => it.clone(),
+            Self::Bytes(it) => STANDARD.encode(it),
+        }
+    }
+}
+
+/// What a row is known by: no other one has the same bytes.
+pub(super) fn digest(tuple: &Tuple) -> u128 {
+    let mut bytes = Vec::new();
+    for value in tuple {
+        let text = value.text();
+        bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    xxhash_rust::xxh3::xxh3_128(&bytes)
+}
+
+/// Makes bodies of rows.
+pub(super) struct Encoder {
+    format: Format,
+    /// `"name":` of each column.
+    names: Vec<String>,
+}
+
+impl Encoder {
+    pub(super) fn new(format: Format, columns: &[String]) -> Self {
+        let quoted = |name: &String| format!("{}:", serde_json::Value::from(&**name));
+        Self { format, names: columns.iter().map(quoted).collect() }
+    }
+
+    /// Writes the body over `body`.
+    pub(super) fn encode(&self, values: &[Value], body: &mut Vec<u8>) {
+        body.clear();
+        match self.format {
+            Format::Json => {
+                for (at, (name, value)) in self.names.iter().zip(values).enumerate() {
+                    body.push(if at == 0 { b'{' } else { b',' });
+                    body.extend_from_slice(name.as_bytes());
+                    put_json(body, value);
+                }
+                body.push(b'}');
+            }
+            Format::Csv => {
+                for (at, value) in values.iter().enumerate() {
+                    if at > 0 {
+                        body.push(b',');
+                    }
+                    put_csv(body, value);
+                }
+            }
+        }
+    }
+}
+
+fn put_json(body: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Null => body.extend_from_slice(b"null"),
+        Value::Text(text) => {
+            // Writing into memory does not fail, and a text always is JSON.
+            let _ = serde_json::to_writer(body, text);
+        }
+        Value::Bytes(bytes) => {
+            body.push(b'"');
+            body.extend_from_slice(STANDARD.encode(bytes).as_bytes());
+            body.push(b'"');
+        }
+        Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Raw(_) => {
+            body.extend_from_slice(value.text().as_bytes());
+        }
+    }
+}
+
+fn put_csv(body: &mut Vec<u8>, value: &Value) {
+    let text = value.text();
+    let is_plain = match value {
+        Value::Null => true,
+        _ => !text.is_empty() && !text.contains(['"', ',', '\n', '\r']),
+    };
+    match is_plain {
+        true => body.extend_from_slice(text.as_bytes()),
+        false => body.extend_from_slice(format!("\"{}\"", text.replace('"', "\"\"")).as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stand_in_a_body_so_that_they_can_be_read_back() {
+        let names = ["a", "b\"", "c", "d", "e", "f", "g"].map(str::to_owned);
+        let values = [
+            Value::Null,
+            Value::Text("x,\"\u{1}\n".into()),
+            Value::Text(String::new()),
+            Value::Uint(u64::MAX),
+            Value::Bytes(vec![0, 255]),
+            Value::float(f64::NAN),
+            Value::json("{ \"a b\" : \"\\\" }\" ,\n\"c\": [1.10] }"),
+        ];
+        let mut body = Vec::new();
+        Encoder::new(Format::Json, &names).encode(&values, &mut body);
+        let expected = concat!(
+            r#"{"a":null,"b\"":"x,\"\u0001\n","c":"","d":18446744073709551615,"e":"AP8=","#,
+            r#""f":"NaN","g":{"a b":"\" }","c":[1.10]}}"#
+        );
+        assert_eq!(String::from_utf8_lossy(&body), expected);
+        serde_json::from_slice::<serde_json::Value>(&body).unwrap();
+        Encoder::new(Format::Csv, &names).encode(&values[..6], &mut body);
+        let expected = ",\"x,\"\"\u{1}\n\",\"\",18446744073709551615,AP8=,NaN";
+        assert_eq!(String::from_utf8_lossy(&body), expected);
+        assert_eq!(Value::single(0.1), Value::Raw("0.1".into()));
+    }
+}

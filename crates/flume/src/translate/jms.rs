@@ -1,0 +1,170 @@
+//! The source of JMS: where JNDI finds a broker, and a durable subscription.
+
+use pipeline::Settings;
+use pipeline::settings::Value;
+
+use super::{Translator, list, put, text_of};
+use crate::agent::{Bag, Prop};
+use crate::report::Outcome;
+
+/// What the classes of JNDI begin with whose brokers speak AMQP 1.0 by themselves.
+const SPEAK_AMQP: &[&str] = &["org.apache.activemq.", "org.apache.qpid."];
+
+/// What a URL of OpenWire, the protocol of ActiveMQ, begins with, and the scheme of AMQP for it.
+const OPEN_WIRE: &[(&str, &str)] =
+    &[("tcp://", "amqp"), ("nio://", "amqp"), ("ssl://", "amqps"), ("nio+ssl://", "amqps")];
+
+impl Translator<'_> {
+    pub(super) fn jms_source(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        match bag.take("initialContextFactory") {
+            None => self.missing(bag, "initialContextFactory"),
+            Some(prop) if SPEAK_AMQP.iter().any(|it| prop.text.value.starts_with(it)) => {
+                self.add(Outcome::Ignored, &prop, "the broker speaks AMQP 1.0 by itself");
+            }
+            Some(prop) => {
+                let what = "the broker behind this class needs a connector for AMQP 1.0, as IBM MQ \
+                            and Solace have one: write its address as `broker.urls`; for a broker \
+                            without one let a Flume agent with an `avro` sink stand between";
+                self.add(Outcome::Decision, &prop, what);
+            }
+        }
+        self.broker_urls(bag, settings, target);
+        match bag.take("destinationName") {
+            None => self.missing(bag, "destinationName"),
+            Some(prop) => {
+                settings.set("address", text_of(&prop));
+                match prop.text.value.contains('?') {
+                    false => self.carried(&prop, target, "address"),
+                    true => {
+                        let what = "options behind `?` are those of ActiveMQ's client: leave them \
+                                    out";
+                        self.add(Outcome::Decision, &prop, what);
+                    }
+                }
+            }
+        }
+        if let Some(prop) = bag.take("passwordFile") {
+            self.password_of_file(&prop, settings, target, "broker.password");
+        }
+        self.subscription(bag, settings, target);
+        // Flume makes headers of the properties alone.
+        settings.set("jms_headers", Settings::at(Value::List(Vec::new()), bag.place.clone()));
+    }
+
+    fn broker_urls(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let Some(prop) = bag.take("providerURL") else {
+            return self.missing(bag, "providerURL");
+        };
+        let urls = match urls(&prop.text.value) {
+            Ok(urls) => urls,
+            Err(problem) => return self.add(Outcome::Decision, &prop, problem),
+        };
+        let named: Vec<&str> = urls.iter().map(|url| &*url.text).collect();
+        put(settings, "broker.urls", list(named.iter().copied(), &prop.place));
+        match urls.iter().any(|url| url.is_guessed) {
+            false => self.carried(&prop, target, "broker.urls"),
+            true => {
+                let text = format!(
+                    "`{target}.broker.urls = {named:?}`: OpenWire is not spoken, and the port is \
+                     the usual one of AMQP; look whether the broker has that connector (Artemis \
+                     takes AMQP at 61616 too)"
+                );
+                self.add(Outcome::Differs, &prop, text);
+            }
+        }
+    }
+
+    fn subscription(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let is_durable =
+            bag.value("createDurableSubscription", "false").eq_ignore_ascii_case("true");
+        let (switch, name) =
+            (bag.take("createDurableSubscription"), bag.take("durableSubscriptionName"));
+        let named: Vec<&Prop> = switch.iter().chain(&name).collect();
+        if !is_durable {
+            for prop in named {
+                let what = "`createDurableSubscription` is not true";
+                self.add(Outcome::Ignored, prop, what);
+            }
+            return;
+        }
+        match &name {
+            Some(prop) => {
+                settings.set("durable_subscription_name", text_of(prop));
+                named.iter().for_each(|it| self.carried(it, target, "durable_subscription_name"));
+            }
+            None => self.missing(bag, "durableSubscriptionName"),
+        }
+    }
+}
+
+/// An address of AMQP.
+#[derive(Debug, PartialEq, Eq)]
+struct Url {
+    text: String,
+    /// Its port is not that of the file.
+    is_guessed: bool,
+}
+
+/// The addresses of AMQP for a provider's URL: of AMQP itself, or of OpenWire, also with failover.
+fn urls(provider: &str) -> Result<Vec<Url>, String> {
+    let rest = ["failover:", "fanout:"].iter().find_map(|it| provider.strip_prefix(it));
+    let inner = rest.map_or(provider, |rest| {
+        let rest = rest.trim_start_matches("//");
+        match rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+            Some((inner, _)) => inner,
+            None => rest,
+        }
+    });
+    let all = inner.split(',').map(str::trim).filter(|url| !url.is_empty()).map(url);
+    let all = all.collect::<Result<Vec<_>, _>>()?;
+    match all.is_empty() {
+        true => Err("it names no broker: write its addresses as `broker.urls`".into()),
+        false => Ok(all),
+    }
+}
+
+fn url(url: &str) -> Result<Url, String> {
+    let url = url.split('?').next().unwrap_or(url).trim_end_matches('/');
+    if url.starts_with("amqp://") || url.starts_with("amqps://") {
+        return Ok(Url { text: url.to_owned(), is_guessed: false });
+    }
+    let of_scheme = |(begin, scheme): &(&str, &'static str)| {
+        Some((url.strip_prefix(begin)?.to_owned(), *scheme))
+    };
+    let Some((address, scheme)) = OPEN_WIRE.iter().find_map(of_scheme) else {
+        return Err(format!(
+            "`{url}` is no address of a broker: write that of its AMQP connector as `broker.urls`, \
+             for example \"amqp://broker-1:5672\""
+        ));
+    };
+    let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
+    let port = if scheme == "amqps" { 5671 } else { 5672 };
+    Ok(Url { text: format!("{scheme}://{host}:{port}"), is_guessed: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(provider: &str) -> Result<Vec<String>, String> {
+        Ok(urls(provider)?.into_iter().map(|url| url.text).collect())
+    }
+
+    #[test]
+    fn the_hosts_of_open_wire_are_taken_with_the_port_of_amqp() {
+        assert_eq!(texts("tcp://mq:61616").unwrap(), ["amqp://mq:5672"]);
+        let both = "failover:(tcp://a:61616,ssl://b:61617?x=y)?randomize=false";
+        assert_eq!(texts(both).unwrap(), ["amqp://a:5672", "amqps://b:5671"]);
+        assert_eq!(texts("failover://(nio://a:61616)").unwrap(), ["amqp://a:5672"]);
+        assert_eq!(texts("failover:tcp://a:1,tcp://b:2").unwrap().len(), 2);
+        assert_eq!(texts("amqp://a:5679?amqp.x=1").unwrap(), ["amqp://a:5679"]);
+        assert!(!urls("amqp://a:5679").unwrap()[0].is_guessed);
+    }
+
+    #[test]
+    fn a_directory_or_a_broker_in_the_process_is_refused_with_the_remedy() {
+        for provider in ["file:///opt/jndi", "ldap://d/o=x", "vm://localhost", "t3://w:7001", ""] {
+            assert!(texts(provider).unwrap_err().contains("`broker.urls`"), "{provider}");
+        }
+    }
+}

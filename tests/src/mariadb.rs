@@ -1,0 +1,117 @@
+//! A real MariaDB, from Debian's package: one server with all of its files in a folder.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::geteuid;
+
+use crate::http::free_address;
+use crate::process::Process;
+use crate::wait;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The user of the database, with all rights.
+pub const USER: &str = "aqueduct";
+/// Its password.
+pub const PASSWORD: &str = "open sesame";
+
+/// A server that runs, or was stopped. Dropping it kills it.
+#[derive(Debug)]
+pub struct MariaDb {
+    /// Where it listens.
+    pub address: SocketAddr,
+    folder: PathBuf,
+    process: Option<Process>,
+}
+
+impl MariaDb {
+    /// Starts one with all of its files in `dir`, and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start(dir: &Path) -> Self {
+        let folder = dir.join("mariadb");
+        fs::create_dir(&folder).expect("the test's own folder");
+        let mut mariadb = Self { address: free_address(), folder, process: None };
+        let mut install = Command::new("mariadb-install-db");
+        install.args([
+            "--no-defaults",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ]);
+        mariadb.for_user(&mut install);
+        let output = install.output().expect("mariadb-install-db starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "mariadb-install-db: {said}");
+        mariadb.revive();
+        let user = format!("'{USER}'@'%' IDENTIFIED BY '{PASSWORD}'");
+        mariadb.ask("mysql", &format!("GRANT ALL ON *.* TO {user}"));
+        mariadb
+    }
+
+    fn for_user(&self, command: &mut Command) {
+        command.arg(format!("--datadir={}", self.folder.join("data").display()));
+        if geteuid().is_root() {
+            command.arg("--user=root");
+        }
+    }
+
+    /// Starts it again after it was stopped.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn revive(&mut self) {
+        let mut command = Command::new("mariadbd");
+        command.args([
+            "--no-defaults",
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            "--default-time-zone=+00:00",
+        ]);
+        command.args(["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M"]);
+        self.for_user(&mut command);
+        command.arg(format!("--port={}", self.address.port()));
+        command.arg(format!("--socket={}", self.folder.join("socket").display()));
+        command.arg(format!("--pid-file={}", self.folder.join("pid").display()));
+        let log = self.folder.with_extension("out");
+        self.process = Some(Process::start("mariadbd", command, &log));
+        wait::until("MariaDB to answer", LIMIT, || {
+            self.client("mysql", "SELECT 1").output().ok().filter(|output| output.status.success())
+        });
+    }
+
+    /// Stops it in order; connections are cut.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run, or does not stop.
+    pub fn stop(&mut self) {
+        self.process.take().expect("a running server").stop(LIMIT);
+    }
+
+    /// The rows that answer statements in this database: a line for each, its values separated by
+    /// tabs.
+    ///
+    /// # Panics
+    ///
+    /// When the database refuses them.
+    pub fn ask(&self, database: &str, sql: &str) -> String {
+        let output = self.client(database, sql).output().expect("mariadb starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{sql}: {said}");
+        String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
+    }
+
+    fn client(&self, database: &str, sql: &str) -> Command {
+        let mut command = Command::new("mariadb");
+        command.args(["--no-defaults", "-u", "root", "-N", "-B", "-D", database, "-e", sql]);
+        command.arg(format!("--socket={}", self.folder.join("socket").display()));
+        command
+    }
+}

@@ -1,0 +1,134 @@
+//! A real PostgreSQL, from Debian's package: one server with all of its files in a folder.
+//!
+//! It does not run as root: a test that does starts it as another user. Nothing is synced: a
+//! server that is killed keeps what it wrote, since the machine goes on.
+
+use std::fs::{self, Permissions};
+use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::{Signal, geteuid};
+
+use crate::http::free_address;
+use crate::process::Process;
+use crate::wait;
+
+/// Where Debian has the programs of the server.
+const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
+/// A user and a group without rights.
+const PLAIN_USER: u32 = 65534;
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The user of the database, with all rights and without a password.
+pub const USER: &str = "aqueduct";
+
+/// A server that runs, or was stopped. Dropping it kills it.
+#[derive(Debug)]
+pub struct Postgres {
+    /// Where it listens.
+    pub address: SocketAddr,
+    folder: PathBuf,
+    process: Option<Process>,
+}
+
+/// A program of the server, as a user that is not root.
+fn program(name: &str) -> Command {
+    let mut command = Command::new(format!("{PROGRAMS}/{name}"));
+    if geteuid().is_root() {
+        command.uid(PLAIN_USER).gid(PLAIN_USER);
+    }
+    // The user may not see the folder that the test was started in.
+    command.current_dir("/");
+    command
+}
+
+impl Postgres {
+    /// Starts one with all of its files in `dir`, and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start(dir: &Path) -> Self {
+        let folder = dir.join("postgres");
+        fs::create_dir(&folder).expect("the test's own folder");
+        if geteuid().is_root() {
+            fs::set_permissions(dir, Permissions::from_mode(0o755)).expect("the test's own folder");
+            chown(&folder, Some(PLAIN_USER), Some(PLAIN_USER)).expect("root may give it away");
+        }
+        let mut initdb = program("initdb");
+        initdb.args([
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+            "-U",
+            USER,
+            "-D",
+        ]);
+        let output = initdb.arg(folder.join("data")).output().expect("initdb starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "initdb: {said}");
+        let mut postgres = Self { address: free_address(), folder, process: None };
+        postgres.revive();
+        postgres
+    }
+
+    /// Starts it again after it was stopped.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn revive(&mut self) {
+        let mut command = program("postgres");
+        command.arg("-D").arg(self.folder.join("data"));
+        let port = format!("port={}", self.address.port());
+        for setting in
+            ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", &port]
+        {
+            command.args(["-c", setting]);
+        }
+        let log = self.folder.with_extension("out");
+        self.process = Some(Process::start("postgres", command, &log));
+        wait::until("PostgreSQL to answer", LIMIT, || self.try_ask("postgres", "SELECT 1"));
+    }
+
+    /// Stops it without waiting for clients: connections are cut.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run, or does not stop.
+    pub fn stop(&mut self) {
+        let mut process = self.process.take().expect("a running server");
+        process.signal(Signal::INT);
+        process.wait(LIMIT);
+    }
+
+    /// The rows that answer statements in this database: a line for each, its values separated by
+    /// `|`.
+    ///
+    /// # Panics
+    ///
+    /// When the database refuses them.
+    pub fn ask(&self, database: &str, sql: &str) -> String {
+        let output = self.psql(database, sql).output().expect("psql starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{sql}: {said}");
+        String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
+    }
+
+    fn try_ask(&self, database: &str, sql: &str) -> Option<()> {
+        let output = self.psql(database, sql).output().expect("psql starts");
+        output.status.success().then_some(())
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> Command {
+        let mut command = Command::new("psql");
+        command.args(["-h", "127.0.0.1", "-U", USER, "-p", &self.address.port().to_string()]);
+        command.args(["-d", database, "-v", "ON_ERROR_STOP=1", "-XqAtc", sql]);
+        command
+    }
+}

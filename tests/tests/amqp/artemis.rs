@@ -1,0 +1,94 @@
+//! A real ActiveMQ Artemis that speaks AMQP 1.0, and applications of JMS.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use aqueduct_tests::flume::java_with;
+use aqueduct_tests::http::free_address;
+use aqueduct_tests::process::{Process, tail};
+use aqueduct_tests::wait;
+
+/// What is fetched.
+const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/artemis/pom.xml"));
+
+/// A broker with its messages on disk, running or killed. Dropping it kills it.
+pub(crate) struct Artemis {
+    address: SocketAddr,
+    scheme: &'static str,
+    dir: PathBuf,
+    process: Option<Process>,
+}
+
+impl Artemis {
+    /// One that runs.
+    pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_with(dir, "amqp", "", "")
+    }
+
+    /// One with this scheme, more parameters of its acceptor, and more settings.
+    pub(crate) fn start_with(
+        dir: &Path,
+        scheme: &'static str,
+        acceptor: &str,
+        settings: &str,
+    ) -> Self {
+        let (address, dir) = (free_address(), dir.join("artemis"));
+        fs::create_dir_all(dir.join("etc")).expect("the test's own folder");
+        let text = format!(
+            "<configuration xmlns=\"urn:activemq\"><core xmlns=\"urn:activemq:core\">\n\
+             <security-enabled>false</security-enabled><journal-type>NIO</journal-type>\n\
+             <max-disk-usage>100</max-disk-usage>\n\
+             <acceptors><acceptor name=\"amqp\">tcp://{address}?protocols=AMQP{acceptor}\
+             </acceptor></acceptors>\n{settings}\n</core></configuration>\n"
+        );
+        fs::write(dir.join("etc/broker.xml"), text).expect("the test's own folder");
+        let mut artemis = Self { address, scheme, dir, process: None };
+        artemis.revive();
+        artemis
+    }
+
+    fn java(&self) -> Command {
+        let mut java = java_with("artemis-2.40.0", POM, &self.dir);
+        java.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+        java
+    }
+
+    /// Starts it again after [`Artemis::kill`], with the same files at the same address.
+    pub(crate) fn revive(&mut self) {
+        let mut java = self.java();
+        java.arg("org.apache.activemq.artemis.core.server.embedded.Main").arg(&self.dir);
+        let mut process = Process::start("artemis", java, &self.dir.join("out"));
+        wait::until("the broker to listen", Duration::from_secs(30), || {
+            assert!(process.is_alive(), "Artemis ended:\n{}", tail(&process.output()));
+            TcpStream::connect(self.address).ok()
+        });
+        self.process = Some(process);
+    }
+
+    /// Kills it with -9.
+    pub(crate) fn kill(&mut self) {
+        self.process.take().expect("a running broker").kill();
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// An application to its end, with arguments behind the URL; what it has printed.
+    pub(crate) fn run_jms(&self, command: &str, arguments: &[&str]) -> String {
+        let source = self.dir.join("Jms.java");
+        fs::write(&source, include_str!("Jms.java")).expect("the test's own folder");
+        // The certificate of a test is in no store of Java's.
+        let trusting = "?transport.trustAll=true&transport.verifyHost=false";
+        let url = self.url() + if self.scheme == "amqps" { trusting } else { "" };
+        let mut java = self.java();
+        java.arg(source).arg(command).arg(url).args(arguments).stderr(Stdio::inherit());
+        let output = java.output().expect("java runs");
+        assert!(output.status.success(), "an application failed: {}", output.status);
+        String::from_utf8(output.stdout).expect("text")
+    }
+}

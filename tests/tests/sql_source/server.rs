@@ -1,0 +1,171 @@
+//! A database of a test: its tables, what happens to them, and what has to be stored of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use aqueduct_tests::mariadb::{self, MariaDb};
+use aqueduct_tests::postgres::{self, Postgres};
+
+/// Which server it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Postgres,
+    Mariadb,
+}
+
+impl Kind {
+    pub(crate) fn tables(self) -> &'static str {
+        match self {
+            Self::Postgres => {
+                "CREATE TABLE grow_rows (id bigserial PRIMARY KEY, v text);
+                 CREATE TABLE late_rows (id bigserial PRIMARY KEY, at timestamptz NOT NULL, v int);
+                 CREATE INDEX ON late_rows (at, id);
+                 CREATE TABLE whole_rows (id bigint PRIMARY KEY, part int, n numeric(20, 3));
+                 CREATE INDEX ON whole_rows (part, id)"
+            }
+            Self::Mariadb => {
+                "CREATE TABLE grow_rows (id bigint AUTO_INCREMENT PRIMARY KEY, v varchar(99));
+                 CREATE TABLE late_rows (id bigint AUTO_INCREMENT PRIMARY KEY,
+                   at timestamp(6) NOT NULL, v int, KEY (at, id));
+                 CREATE TABLE whole_rows (id bigint PRIMARY KEY, part int, n decimal(20, 3),
+                   KEY (part, id))"
+            }
+        }
+    }
+
+    /// The table that is read in whole: three of four rows have the same value, a tenth has none.
+    pub(crate) fn fill(self, rows: usize) -> String {
+        let part = "CASE WHEN i % 10 = 0 THEN NULL WHEN i % 4 = 1 THEN i ELSE 7 END";
+        let last = rows - 1;
+        let source = match self {
+            Self::Postgres => format!("generate_series(0, {last}) AS i"),
+            Self::Mariadb => format!("(SELECT seq AS i FROM seq_0_to_{last}) AS s"),
+        };
+        format!("INSERT INTO whole_rows SELECT i, {part}, i + 0.125 FROM {source}")
+    }
+
+    /// More rows of the table that grows, and one that is not late.
+    pub(crate) fn grow(self, rows: usize) -> String {
+        match self {
+            Self::Postgres => format!(
+                "INSERT INTO grow_rows (v) SELECT 'row ' || i FROM generate_series(1, {rows}) AS i;
+                 INSERT INTO late_rows (at, v) VALUES (clock_timestamp(), 1)"
+            ),
+            Self::Mariadb => format!(
+                "INSERT INTO grow_rows (v) SELECT concat('row ', seq) FROM seq_1_to_{rows};
+                 INSERT INTO late_rows (at, v) VALUES (now(6), 1)"
+            ),
+        }
+    }
+
+    /// Rows that are committed after others with later times.
+    pub(crate) fn commit_late(self) -> &'static str {
+        match self {
+            Self::Postgres => {
+                "BEGIN; INSERT INTO late_rows (at, v) VALUES
+                   (clock_timestamp(), 2),
+                   (clock_timestamp() - random() * interval '5 seconds', 3);
+                 SELECT pg_sleep(0.3); COMMIT"
+            }
+            Self::Mariadb => {
+                "BEGIN; INSERT INTO late_rows (at, v) VALUES
+                   (now(6), 2),
+                   (now(6) - INTERVAL floor(rand() * 5000000) MICROSECOND, 3);
+                 SELECT sleep(0.3); COMMIT"
+            }
+        }
+    }
+
+    /// The rows of a table as they have to be stored.
+    fn bodies(self, table: &str) -> &'static str {
+        match (self, table) {
+            (_, "grow") => "SELECT concat('{\"id\":', id, ',\"v\":\"', v, '\"}') FROM grow_rows",
+            (_, "whole") => {
+                "SELECT concat('{\"id\":', id, ',\"part\":', coalesce(cast(part AS char(9)), \
+                 'null'), ',\"n\":\"', n, '\"}') FROM whole_rows"
+            }
+            (Self::Postgres, _) => {
+                "SET timezone = 'UTC'; SELECT concat('{\"id\":', id, ',\"at\":\"', \
+                 replace(replace(at::text, ' ', 'T'), '+00', 'Z'), '\",\"v\":', v, '}') \
+                 FROM late_rows"
+            }
+            (Self::Mariadb, _) => {
+                "SELECT concat('{\"id\":', id, ',\"at\":\"', \
+                 replace(date_format(at, '%Y-%m-%dT%H:%i:%s.%fZ'), '.000000Z', 'Z'), \
+                 '\",\"v\":', v, '}') FROM late_rows"
+            }
+        }
+    }
+}
+
+/// A server that runs, with a database `shop`.
+pub(crate) enum Server {
+    Postgres(Postgres),
+    Mariadb(MariaDb),
+}
+
+impl Server {
+    pub(crate) fn start(kind: Kind, dir: &Path) -> Self {
+        let server = match kind {
+            Kind::Postgres => Self::Postgres(Postgres::start(dir)),
+            Kind::Mariadb => Self::Mariadb(MariaDb::start(dir)),
+        };
+        match &server {
+            Self::Postgres(it) => it.ask("postgres", "CREATE DATABASE shop"),
+            Self::Mariadb(it) => it.ask("mysql", "CREATE DATABASE shop"),
+        };
+        server
+    }
+
+    /// What statements answer, a line for each row.
+    pub(crate) fn ask(&self, sql: &str) -> String {
+        match self {
+            Self::Postgres(it) => it.ask("shop", sql),
+            Self::Mariadb(it) => it.ask("shop", sql),
+        }
+    }
+
+    /// Connections are cut.
+    pub(crate) fn restart(&mut self) {
+        match self {
+            Self::Postgres(it) => {
+                it.stop();
+                it.revive();
+            }
+            Self::Mariadb(it) => {
+                it.stop();
+                it.revive();
+            }
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Postgres(_) => Kind::Postgres,
+            Self::Mariadb(_) => Kind::Mariadb,
+        }
+    }
+
+    /// The settings of `database`.
+    pub(crate) fn settings(&self) -> String {
+        match self {
+            Self::Postgres(it) => {
+                format!("url = \"postgres://{}/shop\"\nuser = \"{}\"", it.address, postgres::USER)
+            }
+            Self::Mariadb(it) => format!(
+                "url = \"mysql://{}/shop\"\nuser = \"{}\"\npassword = \"{}\"",
+                it.address,
+                mariadb::USER,
+                mariadb::PASSWORD
+            ),
+        }
+    }
+
+    /// The rows of a table, as they have to be stored.
+    pub(crate) fn lines(&self, table: &str) -> BTreeMap<String, usize> {
+        let mut lines = BTreeMap::new();
+        let text = self.ask(self.kind().bodies(table));
+        text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
+        lines
+    }
+}
