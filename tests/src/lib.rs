@@ -25,6 +25,7 @@ pub mod http;
 pub mod kafka;
 pub mod killed;
 pub mod mariadb;
+pub mod metastore;
 pub mod mounted;
 pub mod nginx;
 pub mod postgres;

@@ -263,6 +263,9 @@ pub struct MemberStatus {
     pub last_commit: Option<String>,
     /// Address that it sends to.
     pub peer: Option<String>,
+    /// What does not work although events are delivered.
+    #[serde(default)]
+    pub trouble: Option<String>,
     /// Time from handing a batch to it until the next hop has stored it.
     #[serde(default)]
     pub stored_after: Option<LatencyStatus>,

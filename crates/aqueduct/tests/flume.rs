@@ -231,7 +231,10 @@ fn an_agent_that_needs_a_decision_does_not_start() {
     let output = run(&["agent", "-n", "a1", "-f", &file, "--data-dir", &data]);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(told.contains("flume.conf:11: a1.sinks.k1.type: there is no `hive` sink"), "{told}");
+    assert!(
+        told.contains("flume.conf:11: a1.sinks.k1.type: there is no writer of ORC transactions"),
+        "{told}"
+    );
     assert!(!Path::new(&data).exists());
 }
 

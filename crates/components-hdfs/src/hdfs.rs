@@ -30,12 +30,14 @@ mod noted;
 pub mod paths;
 pub mod place;
 mod probe;
+mod register;
 mod roll;
 mod rolls;
 #[cfg(any(test, feature = "testkit"))]
 pub mod sizes;
 mod staged;
 pub mod store;
+mod table;
 mod visible;
 mod waiting;
 mod writer;
@@ -66,6 +68,7 @@ use held::Held;
 use marker::Marking;
 use named::NamedLedger;
 use noted::Noted;
+use register::Registering;
 use roll::Limits;
 use rolls::Rolls;
 use staged::{CommitContext, Stage};
@@ -97,6 +100,18 @@ impl Component for Config {
         MetricSpec::gauge(
             "unmarked_directories",
             "Directories with files, of all collectors, that are not marked as complete yet.",
+        ),
+        MetricSpec::counter(
+            "registered_partitions",
+            "Partitions that this sink has added to its table, or found there.",
+        ),
+        MetricSpec::counter(
+            "failed_registrations",
+            "Tries to add partitions that failed; each is tried again.",
+        ),
+        MetricSpec::gauge(
+            "unregistered_partitions",
+            "Directories with files, of all collectors, that are not partitions of the table yet.",
         ),
     ];
     type Role = dyn Sink;
@@ -150,7 +165,8 @@ struct Session {
     commands: mpsc::UnboundedSender<Command>,
     room: Arc<Semaphore>,
     writer: JoinHandle<()>,
-    marking: AbortOnDropHandle<()>,
+    /// What is done for readers: markers, and partitions of a table.
+    tasks: [AbortOnDropHandle<()>; 2],
     ledger: Arc<Mutex<Ledger>>,
 }
 
@@ -161,8 +177,10 @@ impl HdfsSink {
         session.writer.abort();
         // Whether it had ended by itself, or was aborted here, does not matter any more.
         drop(session.writer.await);
-        session.marking.abort();
-        drop(session.marking.await);
+        for task in session.tasks {
+            task.abort();
+            drop(task.await);
+        }
         // A commit that was aborted lets go of the ledger at its next step.
         drop(session.ledger.lock().await);
         Arc::into_inner(session.ledger).map(Mutex::into_inner)
@@ -196,7 +214,8 @@ impl HdfsSink {
         if recorded {
             self.named_ledger.is(&ledger, began);
         }
-        let shows = self.settings.marker.is_some() && !fs.is_tree();
+        let Settings { marker, registration, .. } = &*self.settings;
+        let shows = (marker.is_some() || registration.is_some()) && !fs.is_tree();
         let stage = Stage { fs, dataset, author, options: self.options, recorded, shows };
         let limits = self.limits(&stage).await?;
         let ledger = Arc::new(Mutex::new(ledger));
@@ -215,6 +234,7 @@ impl HdfsSink {
                 decision: self.decision.clone(),
                 named_ledger: self.named_ledger.clone(),
                 noted: self.noted.clone(),
+                settings: self.settings.clone(),
             },
             settles_early: self.promise == Promise::BestEffort,
             rolls: Rolls::default(),
@@ -227,9 +247,15 @@ impl HdfsSink {
         let writer = behind.spawn(writer.run(queue));
         let marking = Marking::new(self.settings.clone(), ledger.clone());
         let marking = AbortOnDropHandle::new(behind.spawn(marking.run()));
+        let registering = AbortOnDropHandle::new(behind.spawn(self.registering(&ledger).run()));
         self.visible.opened(&self.dataset_name, self.settings.limits.age_max);
-        self.session = Some(Session { commands, room, writer, marking, ledger });
+        self.session =
+            Some(Session { commands, room, writer, tasks: [marking, registering], ledger });
         Ok(())
+    }
+
+    fn registering(&self, ledger: &Arc<Mutex<Ledger>>) -> Registering {
+        Registering::new(self.settings.clone(), ledger.clone(), self.visible.board().clone())
     }
 
     /// The name that a batch is committed under.
@@ -319,6 +345,9 @@ impl Sink for HdfsSink {
     }
 
     async fn close(&mut self) {
+        if let Some(session) = &self.session {
+            self.registering(&session.ledger).last(LEAVE_LIMIT).await;
+        }
         if let Some(mut ledger) = self.halt().await {
             match timeout(LEAVE_LIMIT, ledger.leave()).await {
                 Ok(Ok(())) => {}

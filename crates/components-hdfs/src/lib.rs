@@ -1,6 +1,7 @@
 //! The components that bring a store with them.
 
 pub mod hdfs;
+mod hive;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Group, Sink};

@@ -26,7 +26,10 @@ use ::parquet::basic::Compression;
 use ::parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use ::parquet::schema::types::TypePtr;
 use pipeline::units::ByteSize;
-use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder, Unwritable};
+use pipeline::{
+    BuildContext, BuildError, Component, Encoder, Events, FileEncoder, TableForm, TableStorage,
+    Unwritable,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -168,6 +171,12 @@ impl Encoder for Parquet {
         // The account may end any row group early, and each that these events fill begins another.
         let groups = 2 + bytes / self.form.group_bytes;
         self.form.bound(bytes, rows, groups) - self.form.bound(0, 0, 0)
+    }
+
+    fn table(&self) -> Option<TableForm> {
+        let mut form = TableForm::new(TableStorage::Parquet, &[]);
+        form.columns = self.form.rows.table_columns();
+        Some(form)
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {

@@ -21,14 +21,16 @@
 //! time and memory in proportion to its bytes.
 
 mod calls;
-mod read;
-mod write;
+mod extent;
+pub mod read;
+pub mod write;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use calls::{Answer, Events, answer, batch, exception, head, status};
+pub use extent::Extent;
 
 /// How messages are encoded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -12,6 +12,7 @@
 
 mod contents;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -22,6 +23,7 @@ use storage::{FileSystem, FsError};
 use super::dataset::{Dataset, Token, WriterId};
 use super::entry::{Kind, StagedFile};
 use super::error::LedgerError;
+use super::notes::NoteKind;
 use super::recall::read_name;
 use super::store::{FileNames, Known, Ledger, Options};
 use super::view::View;
@@ -44,6 +46,9 @@ pub struct Audit {
     /// When its newest generation began, and so all that older ones committed was committed; `None`
     /// for the first one, or where the store keeps no times.
     pub begun: Option<SystemTime>,
+    /// Directories with files that are noted for a table of Hive, and not registered there yet; in
+    /// order.
+    pub unregistered: Vec<String>,
     /// The number that names the ledger; one of an earlier program has none.
     pub identity: Option<Token>,
 }
@@ -119,7 +124,24 @@ impl Ledger {
         };
         let name = read_name(&*self.fs, &self.dataset).await?;
         let identity = name.map(|name| name.identity);
-        Ok(Audit { view: self.view().clone(), repeated, files, begun, identity })
+        let (view, unregistered) = (self.view().clone(), self.unregistered().await?);
+        Ok(Audit { view, repeated, files, begun, unregistered, identity })
+    }
+
+    /// What the notes of partitions name, as far as it has files.
+    async fn unregistered(&self) -> Result<Vec<String>, LedgerError> {
+        let mut noted = BTreeSet::new();
+        for note in self.notes(NoteKind::Partition).await? {
+            let places = self.noted(NoteKind::Partition, &note).await?;
+            noted.extend(places.into_iter().map(|place| place.directory));
+        }
+        let mut unregistered = Vec::new();
+        for directory in noted {
+            if self.has_files(&directory).await? {
+                unregistered.push(directory);
+            }
+        }
+        Ok(unregistered)
     }
 
     async fn time_of(&self, path: &str) -> Result<Option<SystemTime>, LedgerError> {

@@ -7,6 +7,7 @@
 //!             00000000000000000001
 //!        g1/checkpoint                all that the generations before say; the newest one counts
 //!   notes/<roll>                        directories of which a marker is due
+//!   partitions/<roll>                   directories that are due in a table of Hive
 //!   stage/<collector>/<incarnation>/    files being written, and entries not won yet
 //! <prefix>/2026-11-20/…                 what readers see, named by the entry that published it
 //! ```
@@ -65,6 +66,6 @@ pub use decide::{Decided, DecisionError, Operator, Standing};
 pub use entry::{Entry, EntryError, Kind, StagedFile};
 pub use error::LedgerError;
 pub use memory::{Memory, Remembered, Turns};
-pub use notes::NotedPlace;
+pub use notes::{NoteKind, NotedPlace};
 pub use store::{Committed, FileNames, Known, Ledger, Options, Roll, RollFile, check_length};
 pub use view::{Settled, Totals, View};

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  note of a roll's new directories ─► entry won ─► files visible ─► what is due, note removed
-//!  <prefix>/_aqueduct/<sink>/notes/<roll>
+//!  <prefix>/_aqueduct/<sink>/notes/<roll>             a marker is due
+//!                            partitions/<roll>        a partition of a table is due
 //! ```
 //!
 //! A note is in the store before the entry that its directories are in, so no directory has files
@@ -19,6 +20,25 @@ use super::store::{Ledger, write_file};
 /// Bytes of a note at most: a roll has some hundred directories, each of some thousand bytes.
 const NOTE_BYTES_MAX: u64 = 16 << 20;
 
+/// What is due for the directories of a note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoteKind {
+    /// A marker, once they are complete.
+    Marker,
+    /// A partition of a table, once they have a file.
+    Partition,
+}
+
+impl NoteKind {
+    /// The directory of the notes.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Marker => "notes",
+            Self::Partition => "partitions",
+        }
+    }
+}
+
 /// A directory that gets files.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NotedPlace {
@@ -34,12 +54,17 @@ impl Ledger {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn note(&self, roll: Token, places: &[NotedPlace]) -> Result<(), LedgerError> {
+    pub async fn note(
+        &self,
+        kind: NoteKind,
+        roll: Token,
+        places: &[NotedPlace],
+    ) -> Result<(), LedgerError> {
         let lines = places.iter().map(|place| format!("{} {}\n", place.at, place.directory));
         let content = Bytes::from(lines.collect::<String>());
         // Made elsewhere and renamed: a note that is there is whole.
         let staged = format!("{}/{roll}.note", self.desk(self.author));
-        let target = self.dataset.note(&roll.to_string());
+        let target = self.dataset.note(kind, &roll.to_string());
         self.fs.delete(&staged).await?;
         write_file(&*self.fs, &staged, content).await?;
         for made in [false, true] {
@@ -57,12 +82,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// The names of the notes of all collectors.
+    /// The names of the notes of this kind, of all collectors.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn notes(&self) -> Result<Vec<String>, LedgerError> {
-        let listed = self.list(split(&self.dataset.note("")).0).await?;
+    pub async fn notes(&self, kind: NoteKind) -> Result<Vec<String>, LedgerError> {
+        let listed = self.list(split(&self.dataset.note(kind, "")).0).await?;
         Ok(listed.into_iter().filter(|one| !one.directory).map(|one| one.name).collect())
     }
 
@@ -70,8 +95,8 @@ impl Ledger {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn noted(&self, note: &str) -> Result<Vec<NotedPlace>, LedgerError> {
-        let path = self.dataset.note(note);
+    pub async fn noted(&self, kind: NoteKind, note: &str) -> Result<Vec<NotedPlace>, LedgerError> {
+        let path = self.dataset.note(kind, note);
         let read = match self.fs.stat(&path).await {
             Ok(stat) if stat.len <= NOTE_BYTES_MAX => self.fs.read(&path).await,
             Ok(_) => return Ok(Vec::new()),
@@ -88,8 +113,8 @@ impl Ledger {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn remove_note(&self, note: &str) -> Result<(), LedgerError> {
-        self.fs.delete(&self.dataset.note(note)).await?;
+    pub async fn remove_note(&self, kind: NoteKind, note: &str) -> Result<(), LedgerError> {
+        self.fs.delete(&self.dataset.note(kind, note)).await?;
         Ok(())
     }
 
@@ -133,8 +158,8 @@ fn places(content: &[u8]) -> Vec<NotedPlace> {
 
 impl Dataset {
     /// The file of a note.
-    pub(super) fn note(&self, name: &str) -> String {
-        self.staged(&format!("notes/{name}"))
+    pub(super) fn note(&self, kind: NoteKind, name: &str) -> String {
+        self.staged(&format!("{}/{name}", kind.directory()))
     }
 }
 

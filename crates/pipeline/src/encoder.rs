@@ -15,6 +15,7 @@
 use bytes::Bytes;
 
 use crate::batch::{EventRef, Events};
+use crate::table_form::TableForm;
 
 /// An event that can never be written in a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +100,11 @@ pub trait Encoder: Send + Sync {
     /// What keeps this event out of the files of others, such as the schema that it states: a file
     /// has events of one form alone. `None` where there is but one.
     fn form<'e>(&self, _event: EventRef<'e>) -> Option<&'e str> {
+        None
+    }
+
+    /// How its files are read as a table; `None` where nothing reads them as one.
+    fn table(&self) -> Option<TableForm> {
         None
     }
 

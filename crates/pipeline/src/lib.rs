@@ -60,6 +60,7 @@ pub mod settings;
 pub mod sink;
 pub mod sink_board;
 pub mod source;
+pub mod table_form;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod units;
@@ -99,3 +100,4 @@ pub use settings::{Place, Settings, SettingsError, SettingsErrorKind};
 pub use sink::{DedupeScope, Guarantee, HeldBack, Letter, Outcome, Settlement, Sink, SinkError};
 pub use sink_board::{SinkBoard, SinkStatus};
 pub use source::{GivesAgain, Source, SourceContext, SourceError};
+pub use table_form::{TableForm, TableStorage};

@@ -11,6 +11,8 @@ pub struct SinkStatus {
     pub last_commit: Option<String>,
     /// Address of the agent or server that it sends to.
     pub peer: Option<String>,
+    /// What does not work although events are delivered, in a sentence.
+    pub trouble: Option<String>,
 }
 
 /// A place for a [`SinkStatus`]: the sink writes it, status pages read it at any time, also while
@@ -39,6 +41,11 @@ impl SinkBoard {
     /// The address that it sends to; `None` while there is none.
     pub fn set_peer(&self, address: Option<String>) {
         self.status().peer = address;
+    }
+
+    /// This does not work, although events are delivered; `None`: it works.
+    pub fn set_trouble(&self, what: Option<String>) {
+        self.status().trouble = what;
     }
 
     /// As it is now.

@@ -1,8 +1,9 @@
-//! Calls of Flume's clients: Avro RPC and Thrift.
+//! Calls of Flume's clients, and answers of a metastore: Avro RPC and Thrift.
 
 use components::avro::datum::put_event;
 use components::avro::events::{Events as AvroEvents, read as read_avro};
-use components::thrift::{Events, Method, Protocol, answer, batch};
+use components::thrift::read::{BINARY, Reader, Type};
+use components::thrift::{Events, Extent, Method, Protocol, answer, batch};
 use pipeline::{Batch, BatchBuilder};
 use serde_json::json;
 
@@ -61,9 +62,27 @@ pub(super) fn thrift(input: &[u8]) -> usize {
         return in_any_pieces("thrift", &settings, stream, 1 + choice / 4).events.len();
     }
     let _ = answer(protocol, 1, message);
+    if message.first() == Some(&BINARY) {
+        ends(message, 1 + choice / 4);
+    }
     let calls =
         [Method::Append, Method::AppendBatch].map(|method| batch(protocol, method, message));
     calls.into_iter().flatten().map(|batch| sent_again(protocol, &batch)).sum()
+}
+
+/// A message without a frame, as a metastore answers: it ends where its values end, in any pieces.
+fn ends(message: &[u8], piece: usize) {
+    let at_once = Extent::new(1 << 20).of(message);
+    let (mut extent, mut come, mut found) = (Extent::new(1 << 20), 0, Ok(None));
+    while come < message.len() && found == Ok(None) {
+        come = message.len().min(come + piece);
+        found = extent.of(&message[..come]);
+    }
+    assert_eq!(found, at_once, "pieces make no difference");
+    let mut reader = Reader::new(Protocol::Binary, message);
+    if reader.head().is_ok() && reader.skip(Type::Struct).is_ok() {
+        assert_eq!(found, Ok(Some(message.len() - reader.rest().len())), "it is read to its end");
+    }
 }
 
 /// The events of a call, written as the sink `thrift` writes them, are the same events.

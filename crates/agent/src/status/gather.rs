@@ -286,6 +286,7 @@ impl Views {
             open_files: part.sink.open_files,
             last_commit: part.sink.last_commit.clone(),
             peer: part.sink.peer.clone(),
+            trouble: part.sink.trouble.clone(),
             stored_after: latency(metrics.sink_stored_after.get(&label).as_deref()),
             committed_after: latency(metrics.sink_committed_after.get(&label).as_deref()),
         }

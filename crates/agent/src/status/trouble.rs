@@ -115,6 +115,11 @@ fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
     for group in &snapshot.groups {
         let members = &group.members;
         found.extend(members.iter().filter_map(|it| of_state("sink", &it.sink, &it.state)));
+        found.extend(members.iter().filter_map(|it| {
+            let (component, trouble) = (format!("sink {}", it.sink), it.trouble.as_ref()?);
+            let brief = format!("{component}: {trouble}");
+            Some(Trouble::new(Level::Warn, &component, brief, ""))
+        }));
         // It waits for its sinks, and they are named above.
         let is_failing = |state: &State| matches!(state, State::Failing { .. });
         let is_waiting = matches!(group.state, State::Waiting { .. });

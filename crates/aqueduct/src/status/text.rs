@@ -144,7 +144,7 @@ fn group(group: &GroupStatus) -> Vec<String> {
 fn member(group: &str, member: &MemberStatus) -> Vec<String> {
     let files = member.open_files.map(|files| format!("open files: {files}"));
     let commit = member.last_commit.as_ref().map(|commit| format!("last commit: {commit}"));
-    let details = [member.peer.clone(), files, commit];
+    let details = [member.peer.clone(), files, commit, member.trouble.clone()];
     let details: Vec<String> = details.into_iter().flatten().collect();
     vec![
         member.sink.clone(),

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Audited;
 
-/// Ranges that are listed of one account at most.
+/// Ranges that are listed of one account, and directories of one ledger, at most.
 const LISTED_MAX: usize = 10;
 
 /// All that was found.
@@ -48,6 +48,8 @@ struct LedgerLine {
     staged: u64,
     /// Files that are deleted, and older than the retention.
     expired: u64,
+    /// Directories with files that are not partitions of their table yet.
+    unregistered: Vec<String>,
     problems: Vec<String>,
     read: Option<Sums>,
 }
@@ -214,6 +216,7 @@ impl LedgerLine {
             visible: count(Place::Visible),
             staged: count(Place::Staged),
             expired,
+            unregistered: audit.unregistered,
             problems,
             read: contents.map(|contents| Sums::of(contents.read)),
         }
@@ -234,6 +237,14 @@ impl LedgerLine {
         );
         if self.expired > 0 {
             put(text, format_args!("  expired    {:>12} files", self.expired));
+        }
+        let unregistered = self.unregistered.len();
+        if unregistered > 0 {
+            let what = "directories with files are not partitions of their table yet";
+            put(text, format_args!("  not yet    {unregistered:>12} {what}"));
+        }
+        for directory in self.unregistered.iter().take(LISTED_MAX) {
+            put(text, format_args!("  not registered: {directory}"));
         }
         if let Some(Sums { files, bytes, events }) = self.read {
             put(

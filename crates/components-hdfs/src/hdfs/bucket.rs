@@ -150,6 +150,16 @@ impl Template {
         &self.prefix
     }
 
+    /// The folders below the prefix, each as far as it is literal from its beginning.
+    pub(super) fn folders(&self) -> Vec<&str> {
+        let first = self.names.iter().map(|pieces| pieces.first());
+        let literal = first.map(|piece| match piece {
+            Some(Piece::Literal(text)) => text.as_str(),
+            _ => "",
+        });
+        literal.collect()
+    }
+
     /// Whether it shows a time.
     pub(super) fn has_time(&self) -> bool {
         self.period.is_some()

@@ -47,6 +47,7 @@ impl Config {
         }
         let names = self.names(cx, &format)?;
         let marker = self.marker(&rules, cx)?;
+        let registration = self.registration(url, &rules, &format, cx)?;
         if self.sweep_after.0 < self.roll.age_max.0 {
             let problem = "files lie unchanged for `roll.age_max` at least; it must not be less";
             return Err(BuildError::invalid("sweep_after", problem));
@@ -72,6 +73,7 @@ impl Config {
             limits,
             buckets_max: self.buckets_max,
             marker,
+            registration,
         };
         let options = CreateOptions {
             block_size: self.block_size.map(|size| size.0),

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "testkit")]
 use storage::{FileSystem, StoreUrl};
 
+use super::table::HiveConfig;
+
 /// Settings of the `hdfs` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +50,10 @@ pub struct Config {
     /// It needs `late_after`, or `time_from = "arrival"`.
     #[serde(default)]
     pub(super) success_marker: Option<MarkerConfig>,
+    /// An external table of Hive whose partitions are the directories: each is added to it with its
+    /// first file. Its folders are `name=value` then, as in `day=%Y-%m-%d`.
+    #[serde(default)]
+    pub(super) hive: Option<HiveConfig>,
     /// How the names of files begin: the name of this host by default. The names of the sink and of
     /// the ledger entry follow.
     #[serde(default)]

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{Ledger, LedgerError, NotedPlace};
+use ledger::{Ledger, LedgerError, NoteKind, NotedPlace};
 use metrics::{Counter, FloatGauge};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
@@ -87,12 +87,14 @@ impl Marking {
 
     /// Marks what is complete. The ledger is held for one call at a time: commits come first.
     async fn turn(&mut self, marker: &Marker) -> Result<(), LedgerError> {
-        let notes: BTreeSet<String> = self.ledger.lock().await.notes().await?.into_iter().collect();
+        let notes: BTreeSet<String> =
+            self.ledger.lock().await.notes(NoteKind::Marker).await?.into_iter().collect();
         // Others may have done it.
         self.due.retain(|note, _| notes.contains(note));
         for note in notes {
             if !self.due.contains_key(&note) {
-                let places = self.ledger.lock().await.noted(&note).await?.into_iter();
+                let places =
+                    self.ledger.lock().await.noted(NoteKind::Marker, &note).await?.into_iter();
                 self.due.insert(note, places.map(|place| Due { place, staged: None }).collect());
             }
         }
@@ -151,7 +153,7 @@ impl Marking {
             .map(|(note, _)| note.clone())
             .collect();
         for note in done {
-            self.ledger.lock().await.remove_note(&note).await?;
+            self.ledger.lock().await.remove_note(NoteKind::Marker, &note).await?;
             self.due.remove(&note);
         }
         Ok(())

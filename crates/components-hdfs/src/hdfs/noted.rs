@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ledger::NotedPlace;
+use ledger::{Ledger, LedgerError, NoteKind, NotedPlace, Token};
 
 /// As many directories are kept in mind; one more than that is noted again, which does no harm.
 const KEPT_MAX: usize = 16_384;
@@ -36,5 +36,22 @@ impl Noted {
     fn directories(&self) -> MutexGuard<'_, BTreeSet<String>> {
         // Each change is one assignment.
         self.directories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The new directories of a roll, for what is done later for their readers.
+pub(super) struct Notes {
+    pub(super) marked: Vec<NotedPlace>,
+    pub(super) partitions: Vec<NotedPlace>,
+}
+
+impl Notes {
+    /// Before the entry, so that no directory has files without a note.
+    pub(super) async fn put(&self, ledger: &Ledger, roll: Token) -> Result<(), LedgerError> {
+        let kinds = [(NoteKind::Marker, &self.marked), (NoteKind::Partition, &self.partitions)];
+        for (kind, places) in kinds.into_iter().filter(|(_, places)| !places.is_empty()) {
+            ledger.note(kind, roll, places).await?;
+        }
+        Ok(())
     }
 }

@@ -23,11 +23,12 @@ use super::decision::Decision;
 use super::error::HdfsSinkError;
 use super::held::Held;
 use super::named::NamedLedger;
-use super::noted::Noted;
+use super::noted::{Noted, Notes};
 use super::roll::{Fill, Life};
 use super::rolls::Growing;
 use super::visible::Visible;
 use super::waiting::Waiting;
+use super::writer::Settings;
 use components::format::{Format, FormattedFile};
 
 /// Files of one roll that are closed at the same time.
@@ -86,6 +87,7 @@ pub(super) struct CommitContext {
     pub(super) named_ledger: Arc<NamedLedger>,
     /// Directories that have a note.
     pub(super) noted: Arc<Noted>,
+    pub(super) settings: Arc<Settings>,
 }
 
 impl CommitContext {
@@ -282,7 +284,12 @@ impl OpenRoll {
             let directory = key.directory.clone();
             file.noted.map(|at| NotedPlace { directory, at })
         });
-        let places = context.noted.new_ones(places);
+        let notes = Notes {
+            marked: context.noted.new_ones(places),
+            partitions: context.settings.registration.as_ref().map_or_else(Vec::new, |table| {
+                table.new_ones(self.files.keys().map(|key| &key.directory))
+            }),
+        };
         let roll = Roll { token: self.token, keys: self.keys, files };
         let (token, files) = (self.token, roll.files.clone());
         let published = Roll { token, keys: KeySet::default(), files };
@@ -299,15 +306,16 @@ impl OpenRoll {
             context.show(&ledger);
             return Ok(None);
         }
-        if !places.is_empty() {
-            ledger.note(token, &places).await?;
-        }
+        notes.put(&ledger, token).await?;
         let began = Instant::now();
         let committed = ledger.commit(roll, closing).await;
         let committed = committed.map_err(|error| decision.wanted(error))?;
         held.know(ledger.view().settled().clone());
         if let Committed::Published(index) = committed {
-            context.noted.add(places);
+            context.noted.add(notes.marked);
+            if let Some(table) = &context.settings.registration {
+                table.committed(notes.partitions);
+            }
             // Only an entry that was won shows where the ledger ends: a roll that others have
             // committed is found in a checkpoint, and the entries behind that are not read.
             named_ledger.is(&ledger, began);

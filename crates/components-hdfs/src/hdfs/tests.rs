@@ -14,6 +14,7 @@ mod objects;
 mod others;
 mod real;
 mod refusing;
+mod registering;
 mod rolls;
 mod sharing;
 

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use super::bucket::{OVERFLOW, Routed, Rules};
 use super::error::HdfsSinkError;
 use super::marker::Marker;
+use super::register::Registration;
 use super::roll::Limits;
 use super::rolls::{Growing, Rolls};
 use super::staged::{CommitContext, FileKey, OpenRoll, Part};
@@ -47,6 +48,8 @@ pub(super) struct Settings {
     pub(super) buckets_max: usize,
     /// What marks a directory as complete.
     pub(super) marker: Option<Marker>,
+    /// Where partitions are registered.
+    pub(super) registration: Option<Registration>,
 }
 
 /// The writer of one opening.

@@ -137,6 +137,27 @@ impl Kind {
         value + 5
     }
 
+    /// What a table calls the type, in Hive's words.
+    pub(super) fn in_table(self) -> String {
+        let name = match self {
+            Self::Decimal { .. } => return self.to_string(),
+            Self::Plain(plain) => match plain {
+                ColumnType::Bool => "boolean",
+                ColumnType::Int32 => "int",
+                ColumnType::Int64 => "bigint",
+                ColumnType::Float => "float",
+                ColumnType::Double => "double",
+                // Plain ones are never decimals.
+                ColumnType::Decimal => "decimal",
+                ColumnType::String | ColumnType::Json => "string",
+                ColumnType::Bytes => "binary",
+                ColumnType::Date => "date",
+                ColumnType::TimestampMillis | ColumnType::TimestampMicros => "timestamp",
+            },
+        };
+        name.to_owned()
+    }
+
     fn logical(self) -> Option<LogicalType> {
         let plain = match self {
             Self::Decimal { precision, scale } => {

@@ -33,6 +33,12 @@ pub(super) enum Misfit<'r> {
 }
 
 impl Rows {
+    /// Names of the columns, in small letters, and what a table calls their types.
+    pub(super) fn table_columns(&self) -> Vec<(String, String)> {
+        let column = |column: &Column| (column.name.to_ascii_lowercase(), column.kind.in_table());
+        self.columns.iter().map(column).collect()
+    }
+
     /// Of these columns.
     pub(super) fn new(columns: Vec<Column>) -> Self {
         let mut paths = Paths::default();

@@ -5,10 +5,11 @@
 
 use bytes::Bytes;
 use pipeline::units::ByteSize;
-use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder};
+use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder, TableForm};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::avro_table;
 use super::container::{self, BlockCodec, Container};
 use super::header_bytes;
 use crate::avro::datum::put_event;
@@ -63,6 +64,11 @@ impl Encoder for Avro {
         let headers: u64 = events.iter().map(|event| event.headers().count() as u64).sum();
         let numbers = 3 * events.len() as u64 + 2 * headers;
         self.0.size_bound(events.body_bytes() + header_bytes(events) + NUMBER * numbers)
+    }
+
+    fn table(&self) -> Option<TableForm> {
+        let schema = serde_json::from_str(SCHEMA).ok()?;
+        Some(avro_table::table(SCHEMA, &schema))
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {

@@ -13,12 +13,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, Unwritable,
+    BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, TableForm,
+    Unwritable,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::avro_table;
 use super::container::{self, BlockCodec, Container};
 use crate::avro::schema::{LITERAL_HEADER as LITERAL, Schema};
 
@@ -188,6 +190,10 @@ impl Encoder for AvroSchema {
 
     fn size_bound(&self, events: &Events) -> u64 {
         self.container.size_bound(events.body_bytes())
+    }
+
+    fn table(&self) -> Option<TableForm> {
+        Some(avro_table::table(&self.literal.to_string(), &self.literal))
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {

@@ -6,7 +6,10 @@
 
 use bytes::Bytes;
 use memchr::memchr3;
-use pipeline::{BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder};
+use pipeline::{
+    BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, TableForm,
+    TableStorage,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -134,6 +137,22 @@ impl Encoder for Format {
             name => events.values(name).flatten().map(|value| value.len() as u64).sum(),
         };
         2 * columns.iter().map(bytes).sum::<u64>() + around + self.names_bound()
+    }
+
+    fn table(&self) -> Option<TableForm> {
+        let columns: Vec<_> = self.config.columns.iter().map(|name| (&**name, "string")).collect();
+        let mut form = TableForm::new(TableStorage::Csv, &columns);
+        let property = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        form.serde_properties = vec![
+            property("separatorChar", &self.config.delimiter.to_string()),
+            property("quoteChar", "\""),
+            // Nothing is escaped but quotes, by doubling them, and a reader needs some character.
+            property("escapeChar", "\u{1}"),
+        ];
+        if self.config.names {
+            form.table_properties.push(property("skip.header.line.count", "1"));
+        }
+        Some(form)
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {

@@ -6,7 +6,7 @@
 //! each in the order in which they were set.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder};
+use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder, TableForm};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -37,6 +37,10 @@ impl Encoder for HeaderAndText {
         let headers: u64 = events.iter().map(|event| event.headers().count() as u64).sum();
         let around = AROUND * events.len() as u64 + AROUND_HEADER * headers;
         events.body_bytes() + header_bytes(events) + around
+    }
+
+    fn table(&self) -> Option<TableForm> {
+        Some(TableForm::lines())
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {

@@ -6,7 +6,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use pipeline::{BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder};
+use pipeline::{
+    BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, TableForm,
+    TableStorage,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer as Output, ser::SerializeMap};
 
@@ -47,6 +50,11 @@ impl Encoder for Json {
         let headers: u64 = events.iter().map(|event| event.headers().count() as u64).sum();
         let text = events.body_bytes() + header_bytes(events);
         ESCAPED * text + AROUND * events.len() as u64 + AROUND_HEADER * headers
+    }
+
+    fn table(&self) -> Option<TableForm> {
+        let columns = [("headers", "map<string,string>"), ("body", "string")];
+        Some(TableForm::new(TableStorage::Json, &columns))
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {

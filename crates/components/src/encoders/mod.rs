@@ -2,6 +2,7 @@
 
 pub mod avro;
 pub mod avro_schema;
+mod avro_table;
 mod container;
 pub mod csv;
 pub mod header_and_text;

@@ -17,7 +17,8 @@ use bytes::Bytes;
 use pipeline::env::{Clock, Entropy};
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Choice, Codec, Component, Encoder, Events, FileEncoder, Unwritable,
+    BuildContext, BuildError, Choice, Codec, Component, Encoder, Events, FileEncoder, TableForm,
+    TableStorage, Unwritable,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -178,6 +179,10 @@ impl Encoder for SequenceFile {
         };
         let added = if parts == 0 { 0 } else { bytes / 6 + AROUND_COMPRESSED * parts };
         bytes + added + 32 * (bytes / SYNC_INTERVAL + 2)
+    }
+
+    fn table(&self) -> Option<TableForm> {
+        Some(TableForm { storage: TableStorage::SequenceFile, ..TableForm::lines() })
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {

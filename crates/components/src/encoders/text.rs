@@ -3,7 +3,7 @@
 //! A body that holds LF itself becomes several lines, as it would in any text file.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder};
+use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder, TableForm};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,6 +26,10 @@ struct Text;
 impl Encoder for Text {
     fn size_bound(&self, events: &Events) -> u64 {
         events.body_bytes() + events.len() as u64
+    }
+
+    fn table(&self) -> Option<TableForm> {
+        Some(TableForm::lines())
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {

@@ -9,28 +9,40 @@ const DEPTH_MAX: u32 = 32;
 const NAME_BYTES_MAX: usize = 128;
 
 /// First byte of a message in the compact encoding.
-pub(super) const COMPACT: u8 = 0x82;
+pub const COMPACT: u8 = 0x82;
 /// First byte of a message in the binary encoding.
-pub(super) const BINARY: u8 = 0x80;
+pub const BINARY: u8 = 0x80;
 /// Version of both encodings.
-pub(super) const VERSION: u8 = 1;
+pub const VERSION: u8 = 1;
 
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Type {
+pub enum Type {
     /// A flag whose value is part of its type: a field in the compact encoding.
     Implied,
+    /// A flag.
     Bool,
+    /// A number of 8 bits.
     Byte,
+    /// A number of 16 bits.
     I16,
+    /// A number of 32 bits.
     I32,
+    /// A number of 64 bits.
     I64,
+    /// A floating-point number of 64 bits.
     Double,
+    /// Bytes, or a text.
     Binary,
+    /// Fields with ids.
     Struct,
+    /// Pairs.
     Map,
+    /// Elements without an order.
     Set,
+    /// Elements in an order.
     List,
+    /// 16 bytes.
     Uuid,
 }
 
@@ -56,28 +68,43 @@ impl Type {
 }
 
 /// A field of a struct, before its value.
-pub(super) struct Field {
-    pub(super) id: i16,
-    pub(super) kind: Type,
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// Its number in the struct.
+    pub id: i16,
+    /// What its value is.
+    pub kind: Type,
 }
 
-/// Reads one value after the other.
-pub(super) struct Reader<'a> {
+/// Reads one value after the other. What cannot be read is [`Malformed`], as each method says it.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
     protocol: Protocol,
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(protocol: Protocol, bytes: &'a [u8]) -> Self {
+    /// Of these bytes.
+    #[must_use]
+    pub fn new(protocol: Protocol, bytes: &'a [u8]) -> Self {
         Self { protocol, rest: bytes }
     }
 
     /// Nothing may follow.
-    pub(super) fn end(&self) -> Result<(), Malformed> {
+    ///
+    /// # Errors
+    /// Something does.
+    pub fn end(&self) -> Result<(), Malformed> {
         match self.rest.len() {
             0 => Ok(()),
             bytes => Err(Malformed::Long { bytes }),
         }
+    }
+
+    /// What was not read yet.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     fn take(&mut self, bytes: usize) -> Result<&'a [u8], Malformed> {
@@ -121,7 +148,11 @@ impl<'a> Reader<'a> {
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    pub(super) fn i32(&mut self) -> Result<i32, Malformed> {
+    /// A number of 32 bits.
+    ///
+    /// # Errors
+    /// It is none, or its end is missing.
+    pub fn i32(&mut self) -> Result<i32, Malformed> {
         match self.protocol {
             Protocol::Compact => {
                 let value = self.zigzag()?;
@@ -150,16 +181,28 @@ impl<'a> Reader<'a> {
         (size <= self.rest.len() / least).then_some(size).ok_or(Malformed::Short)
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    /// Bytes.
+    ///
+    /// # Errors
+    /// They are not all there.
+    pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let size = self.size(1)?;
         self.take(size)
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str, Malformed> {
+    /// A text.
+    ///
+    /// # Errors
+    /// It is not all there, or not UTF-8.
+    pub fn text(&mut self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Malformed::NotUtf8)
     }
 
-    pub(super) fn head(&mut self) -> Result<Head, Malformed> {
+    /// The beginning of a message.
+    ///
+    /// # Errors
+    /// It is another one's, or not all there.
+    pub fn head(&mut self) -> Result<Head, Malformed> {
         let (name, kind, sequence) = match self.protocol {
             Protocol::Compact => self.compact_head()?,
             Protocol::Binary => self.binary_head()?,
@@ -229,7 +272,10 @@ impl<'a> Reader<'a> {
 
     /// The next field of a struct; `None` at its end. `last` is the id of the field before it, at
     /// first 0.
-    pub(super) fn field(&mut self, last: &mut i16) -> Result<Option<Field>, Malformed> {
+    ///
+    /// # Errors
+    /// It has no valid type or id, or is not all there.
+    pub fn field(&mut self, last: &mut i16) -> Result<Option<Field>, Malformed> {
         let first = self.byte()?;
         if first == 0 {
             return Ok(None);
@@ -257,7 +303,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Type and number of the elements that follow.
-    pub(super) fn list(&mut self) -> Result<(Type, usize), Malformed> {
+    ///
+    /// # Errors
+    /// They have no valid type, or cannot all be there.
+    pub fn list(&mut self) -> Result<(Type, usize), Malformed> {
         let first = self.byte()?;
         if self.protocol == Protocol::Binary {
             let kind = Type::of(self.protocol, first)?;
@@ -272,7 +321,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Types and number of the pairs that follow; `None` where there are none.
-    pub(super) fn map(&mut self) -> Result<Option<(Type, Type, usize)>, Malformed> {
+    ///
+    /// # Errors
+    /// They have no valid types, or cannot all be there.
+    pub fn map(&mut self) -> Result<Option<(Type, Type, usize)>, Malformed> {
         let (size, kinds) = match self.protocol {
             Protocol::Compact => {
                 let size = self.size(2)?;
@@ -292,7 +344,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over a value.
-    pub(super) fn skip(&mut self, kind: Type) -> Result<(), Malformed> {
+    ///
+    /// # Errors
+    /// It is not all there, or nested too deep.
+    pub fn skip(&mut self, kind: Type) -> Result<(), Malformed> {
         self.skip_within(kind, DEPTH_MAX)
     }
 

@@ -5,11 +5,16 @@ use super::{Kind, Protocol};
 
 /// The types that are written.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Type {
+pub enum Type {
+    /// A number of 32 bits.
     I32,
+    /// Bytes, or a text.
     Binary,
+    /// Fields with ids.
     Struct,
+    /// Pairs.
     Map,
+    /// Elements in an order.
     List,
 }
 
@@ -31,16 +36,19 @@ impl Type {
 
 /// Writes one value after the other.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub struct Writer {
     protocol: Protocol,
-    pub(super) out: Vec<u8>,
+    /// What was written so far.
+    pub out: Vec<u8>,
 }
 
 /// As many elements, or bytes of one value, as a message can have.
 const SIZE: &str = "a value of a batch has less than 2 GiB";
 
 impl Writer {
-    pub(super) fn new(protocol: Protocol) -> Self {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(protocol: Protocol) -> Self {
         Self { protocol, out: Vec::new() }
     }
 
@@ -52,7 +60,8 @@ impl Writer {
         self.out.push(value as u8);
     }
 
-    pub(super) fn i32(&mut self, value: i32) {
+    /// A number of 32 bits.
+    pub fn i32(&mut self, value: i32) {
         match self.protocol {
             Protocol::Compact => self.varint((value << 1 ^ value >> 31).cast_unsigned()),
             Protocol::Binary => self.out.extend(value.to_be_bytes()),
@@ -67,12 +76,20 @@ impl Writer {
         }
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    /// Bytes, or a text.
+    ///
+    /// # Panics
+    /// They are 2 GiB or more.
+    pub fn bytes(&mut self, bytes: &[u8]) {
         self.size(bytes.len());
         self.out.extend_from_slice(bytes);
     }
 
-    pub(super) fn head(&mut self, name: &str, kind: Kind, sequence: i32) {
+    /// The beginning of a message.
+    ///
+    /// # Panics
+    /// The name has 2 GiB or more.
+    pub fn head(&mut self, name: &str, kind: Kind, sequence: i32) {
         let kind = match kind {
             Kind::Call => 1,
             Kind::Reply => 2,
@@ -95,7 +112,7 @@ impl Writer {
 
     /// A field whose id is `above` more than that of the field before it; the first one counts
     /// from 0.
-    pub(super) fn field(&mut self, kind: Type, id: u8, above: u8) {
+    pub fn field(&mut self, kind: Type, id: u8, above: u8) {
         let number = kind.number(self.protocol);
         match (self.protocol, above) {
             (Protocol::Binary, _) => self.out.extend([number, 0, id]),
@@ -104,12 +121,25 @@ impl Writer {
         }
     }
 
+    /// A field that is a flag, as [`Writer::field`] and its value.
+    pub fn flag(&mut self, id: u8, above: u8, value: bool) {
+        match (self.protocol, above) {
+            (Protocol::Binary, _) => self.out.extend([2, 0, id, u8::from(value)]),
+            (Protocol::Compact, 1..=15) => self.out.push(above << 4 | if value { 1 } else { 2 }),
+            (Protocol::Compact, _) => self.out.extend([if value { 1 } else { 2 }, id << 1]),
+        }
+    }
+
     /// The end of a struct.
-    pub(super) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.out.push(0);
     }
 
-    pub(super) fn list(&mut self, kind: Type, size: usize) {
+    /// The beginning of a list of so many elements.
+    ///
+    /// # Panics
+    /// There are more than 2³¹.
+    pub fn list(&mut self, kind: Type, size: usize) {
         let number = kind.number(self.protocol);
         match (self.protocol, size) {
             (Protocol::Binary, _) => {
@@ -125,11 +155,10 @@ impl Writer {
     }
 
     /// A map of texts.
-    pub(super) fn texts<'a>(
-        &mut self,
-        size: usize,
-        pairs: impl Iterator<Item = (&'a str, &'a str)>,
-    ) {
+    ///
+    /// # Panics
+    /// A text has 2 GiB or more.
+    pub fn texts<'a>(&mut self, size: usize, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
         let number = Type::Binary.number(self.protocol);
         match self.protocol {
             Protocol::Binary => {

@@ -12,7 +12,10 @@ pub(super) const ROWS: &[Row] = &[
     sink(
         "hive",
         &["org.apache.flume.sink.hive.HiveSink"],
-        Becomes::Later("there is no `hive` sink; write with `hdfs` below an external table"),
+        Becomes::Later(
+            "there is no writer of ORC transactions; write with `hdfs`, whose table `hive` names \
+             the metastore, into a new external table",
+        ),
     ),
     sink(
         "hbase2",

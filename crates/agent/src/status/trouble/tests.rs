@@ -67,6 +67,13 @@ fn components_and_channels_that_are_in_trouble_are_named() {
 }
 
 #[test]
+fn what_does_not_work_of_a_sink_that_delivers_is_something_to_look_after() {
+    let named = member(&mut well()).sink.clone();
+    let shown = verdict(|it| member(it).trouble = Some("its table lacks a partition".to_owned()));
+    assert_eq!(shown, format!("Look after this: sink {named}: its table lacks a partition"));
+}
+
+#[test]
 fn the_worst_comes_first_and_a_group_that_waits_for_a_named_sink_is_not_named_again() {
     let change = |it: &mut Snapshot| {
         it.dead_letters.events = 1;

@@ -1,0 +1,239 @@
+//! Partitions of a table of Hive, registered as they appear.
+//!
+//! ```text
+//!  note of a roll's new directories ─► entry won, files visible ─► partition added ─► note removed
+//!  <prefix>/_aqueduct/<sink>/partitions/<roll>                       └ tried again with back-off
+//! ```
+//!
+//! The note is in the store before the entry that makes files of its directories visible, so no
+//! directory has files without one, whatever dies. What is due is decided by [`Backlog`], from the
+//! notes of all collectors; adding a partition that is there already does nothing, so that any of
+//! them may do it, any number of times. The data path waits for none of it: a metastore that is
+//! down leaves notes in the store, and nothing else.
+
+mod backlog;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::{Ledger, LedgerError, NoteKind, NotedPlace};
+use metrics::{Counter, FloatGauge};
+use pipeline::SinkBoard;
+use support::backoff::jittered;
+use support::failure_log::FailureLog;
+use thiserror::Error;
+use tokio::sync::{Mutex, Notify};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::noted::Noted;
+use super::writer::Settings;
+use crate::hive::{Keys, MetastoreError, Partition, Registry};
+use backlog::Backlog;
+
+/// Pause between two looks at the notes of other collectors.
+const PAUSE: Duration = Duration::from_secs(30);
+/// Pause after a failure: the first one, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Partitions of one call.
+const CALL_MAX: usize = 100;
+
+/// What is registered, and where.
+pub(super) struct Registration {
+    /// Database and name of the table.
+    pub(super) table: String,
+    pub(super) keys: Keys,
+    pub(super) registry: Arc<dyn Registry>,
+    /// Partitions that were added, or were there.
+    pub(super) added: Counter,
+    /// Tries that failed.
+    pub(super) failed: Counter,
+    /// Directories with files that are not registered yet.
+    pub(super) due: FloatGauge,
+    /// Directories that have a note.
+    pub(super) noted: Noted,
+    /// There may be something to do.
+    pub(super) news: Notify,
+}
+
+impl Registration {
+    /// Of these directories those that are partitions and have no note yet.
+    pub(super) fn new_ones<'d>(
+        &self,
+        directories: impl Iterator<Item = &'d String>,
+    ) -> Vec<NotedPlace> {
+        let places = directories.filter(|directory| self.keys.partition(directory).is_some());
+        // Which time a partition shows does not matter here.
+        self.noted.new_ones(places.map(|it| NotedPlace { directory: it.clone(), at: 0 }))
+    }
+
+    /// These have a note and a file.
+    pub(super) fn committed(&self, places: Vec<NotedPlace>) {
+        if !places.is_empty() {
+            self.noted.add(places);
+            self.news.notify_one();
+        }
+    }
+}
+
+/// Why partitions are not registered yet.
+#[derive(Debug, Error)]
+enum RegisterError {
+    /// The store failed.
+    #[error("cannot read the notes of partitions")]
+    Store(#[from] LedgerError),
+    /// The metastore is not reached, or refuses.
+    #[error(transparent)]
+    Metastore(#[from] MetastoreError),
+}
+
+/// The task that registers, of one opening.
+pub(super) struct Registering {
+    settings: Arc<Settings>,
+    ledger: Arc<Mutex<Ledger>>,
+    board: SinkBoard,
+    backlog: Backlog,
+}
+
+impl Registering {
+    /// Of this ledger.
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        ledger: Arc<Mutex<Ledger>>,
+        board: SinkBoard,
+    ) -> Self {
+        Self { settings, ledger, board, backlog: Backlog::default() }
+    }
+
+    /// Looks again and again, until it is aborted.
+    pub(super) async fn run(mut self) {
+        let settings = self.settings.clone();
+        let Some(registration) = &settings.registration else { return };
+        let mut failures = FailureLog::default();
+        loop {
+            let turned = self.turn(registration).await;
+            let due = self.backlog.ready().count();
+            registration.due.set(due as f64);
+            let now = Instant::now();
+            match turned {
+                Ok(()) => {
+                    self.board.set_trouble(None);
+                    if let Some((failures, _)) = failures.over(now) {
+                        let table = &registration.table;
+                        tracing::info!(table, failures, "partitions are registered again");
+                    }
+                    drop(timeout(PAUSE, registration.news.notified()).await);
+                }
+                Err(error) => {
+                    registration.failed.inc();
+                    failures.count(now);
+                    let text = chain(&error);
+                    let left = format!("partitions of {} are not registered", registration.table);
+                    self.board.set_trouble(Some(format!("{left}: {text}")));
+                    if let Some((failures, _)) = failures.should_log(now, &text) {
+                        tracing::warn!(error = text, due, failures, "{left}; it is tried again");
+                    }
+                    let (first, longest) = RETRY;
+                    let random = settings.env.entropy.next_u64();
+                    sleep(jittered(first, longest, failures.failures(), random)).await;
+                }
+            }
+        }
+    }
+
+    /// One look at most, before the agent stops.
+    pub(super) async fn last(mut self, limit: Duration) {
+        let settings = self.settings.clone();
+        let Some(registration) = &settings.registration else { return };
+        match timeout(limit, self.turn(registration)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error = chain(&error);
+                tracing::debug!(error, "partitions are left to the next opening");
+            }
+            Err(_) => tracing::debug!("partitions are left to the next opening"),
+        }
+    }
+
+    /// Registers what has files. The ledger is held for one call at a time: commits come first.
+    async fn turn(&mut self, registration: &Registration) -> Result<(), RegisterError> {
+        let kind = NoteKind::Partition;
+        let notes = self.ledger.lock().await.notes(kind).await?;
+        for note in self.backlog.sees(notes) {
+            let places = self.ledger.lock().await.noted(kind, &note).await?;
+            self.backlog.takes(note, places.into_iter().map(|place| place.directory));
+        }
+        self.look().await?;
+        let registered = self.register(registration).await;
+        for note in self.backlog.done() {
+            self.ledger.lock().await.remove_note(kind, &note).await?;
+            self.backlog.forget(&note);
+        }
+        registered
+    }
+
+    /// Looks which directories have files.
+    async fn look(&mut self) -> Result<(), RegisterError> {
+        let unknown = self.backlog.unknown();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        // First the stage, then the directories: what is on neither is nowhere.
+        let staged = Arc::new(self.ledger.lock().await.staged_files().await?);
+        for directory in unknown {
+            let has_files = self.ledger.lock().await.has_files(&directory).await?;
+            self.backlog.looked(&directory, has_files, &staged);
+        }
+        Ok(())
+    }
+
+    async fn register(&mut self, registration: &Registration) -> Result<(), RegisterError> {
+        let mut ready = Vec::new();
+        let mut none = Vec::new();
+        for directory in self.backlog.ready() {
+            match registration.keys.partition(directory) {
+                Some(partition) => ready.push(partition),
+                // The settings were others when it was noted.
+                None => none.push(directory.to_owned()),
+            }
+        }
+        none.iter().for_each(|directory| self.backlog.registered(directory));
+        let mut refused = Ok(());
+        for partitions in ready.chunks(CALL_MAX) {
+            match registration.registry.add(partitions).await {
+                Ok(()) => self.added(registration, partitions),
+                Err(MetastoreError::InvalidObject { .. } | MetastoreError::Failed { .. })
+                    if partitions.len() > 1 =>
+                {
+                    // One that is refused holds up no other.
+                    for one in partitions {
+                        match registration.registry.add(std::slice::from_ref(one)).await {
+                            Ok(()) => self.added(registration, std::slice::from_ref(one)),
+                            Err(error) => refused = Err(error.into()),
+                        }
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        refused
+    }
+
+    fn added(&mut self, registration: &Registration, partitions: &[Partition]) {
+        registration.added.inc_by(partitions.len() as u64);
+        for Partition { directory, .. } in partitions {
+            tracing::info!(table = registration.table, directory, "partition is registered");
+            self.backlog.registered(directory);
+        }
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &RegisterError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,177 @@
+//! Which partitions are due, by the notes of all collectors. Pure: it is given what was found.
+//!
+//! # Rules (each has a test that fails without it)
+//!
+//! 1. A directory is due once it has a file that readers see, and not before.
+//! 2. One without files is given up only once all is gone that was on the stage when it was first
+//!    looked into: until then a file of it may still become visible.
+//! 3. A note is done once nothing of it is due.
+//!
+//! ```text
+//!  UNKNOWN ─files─► READY ─registered─► done
+//!     └─none─► EMPTY (and what is staged) ─files─► READY
+//!                └─all of that is gone, and no files─► done
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Directories that are kept in memory; further notes are read once there is room.
+const DUE_MAX: usize = 65_536;
+
+/// The notes that are known, and what is due of each.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    notes: BTreeMap<String, BTreeMap<String, Found>>,
+}
+
+/// What was found of a directory.
+#[derive(Debug, Clone)]
+enum Found {
+    /// It was not looked into.
+    Unknown,
+    /// It had no files, while these were on the stage.
+    Empty(Arc<BTreeSet<String>>),
+    /// It has files.
+    Ready,
+}
+
+impl Backlog {
+    /// These notes are in the store. Which of them are to be read.
+    pub(super) fn sees(&mut self, notes: Vec<String>) -> Vec<String> {
+        let there: BTreeSet<String> = notes.into_iter().collect();
+        // Others may have done it.
+        self.notes.retain(|note, _| there.contains(note));
+        let room = DUE_MAX.saturating_sub(self.notes.values().map(BTreeMap::len).sum());
+        let new = there.into_iter().filter(|note| !self.notes.contains_key(note));
+        new.take(room).collect()
+    }
+
+    /// A note names these directories.
+    pub(super) fn takes(&mut self, note: String, directories: impl Iterator<Item = String>) {
+        let due = directories.map(|directory| (directory, Found::Unknown));
+        self.notes.insert(note, due.collect());
+    }
+
+    /// The directories that are to be looked into.
+    pub(super) fn unknown(&self) -> BTreeSet<String> {
+        let due = self.notes.values().flatten();
+        let unknown = due.filter(|(_, found)| !matches!(found, Found::Ready));
+        unknown.map(|(directory, _)| directory.clone()).collect()
+    }
+
+    /// Whether a directory has files. `staged` was on the stage before it was looked into.
+    pub(super) fn looked(
+        &mut self,
+        directory: &str,
+        has_files: bool,
+        staged: &Arc<BTreeSet<String>>,
+    ) {
+        for due in self.notes.values_mut() {
+            let Some(found) = due.get_mut(directory) else { continue };
+            let before = match found {
+                Found::Ready => continue,
+                Found::Unknown => staged.clone(),
+                Found::Empty(before) => before.clone(),
+            };
+            if has_files {
+                *found = Found::Ready;
+            } else if before.is_disjoint(staged) {
+                due.remove(directory);
+            } else {
+                *found = Found::Empty(before);
+            }
+        }
+    }
+
+    /// The directories that are due, each once.
+    pub(super) fn ready(&self) -> impl Iterator<Item = &str> {
+        let due = self.notes.values().flatten();
+        let ready = due.filter(|(_, found)| matches!(found, Found::Ready));
+        ready.map(|(directory, _)| directory.as_str()).collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// A directory is registered.
+    pub(super) fn registered(&mut self, directory: &str) {
+        self.notes.values_mut().for_each(|due| drop(due.remove(directory)));
+    }
+
+    /// The notes of which nothing is due.
+    pub(super) fn done(&self) -> Vec<String> {
+        let done = self.notes.iter().filter(|(_, due)| due.is_empty());
+        done.map(|(note, _)| note.clone()).collect()
+    }
+
+    /// A note was removed.
+    pub(super) fn forget(&mut self, note: &str) {
+        self.notes.remove(note);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn staged(names: &[&str]) -> Arc<BTreeSet<String>> {
+        Arc::new(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    fn backlog(notes: &[(&str, &[&str])]) -> Backlog {
+        let mut backlog = Backlog::default();
+        let all = notes.iter().map(|(note, _)| (*note).to_owned()).collect();
+        assert_eq!(backlog.sees(all).len(), notes.len());
+        for (note, directories) in notes {
+            let directories = directories.iter().map(|it| (*it).to_owned());
+            backlog.takes((*note).to_owned(), directories);
+        }
+        backlog
+    }
+
+    fn ready(backlog: &Backlog) -> Vec<&str> {
+        backlog.ready().collect()
+    }
+
+    #[test]
+    fn a_directory_is_due_with_its_first_file_and_its_note_goes_with_the_last_directory() {
+        let mut backlog = backlog(&[("n1", &["a", "b"]), ("n2", &["a"])]);
+        assert_eq!(ready(&backlog), [""; 0]);
+        backlog.looked("a", true, &staged(&["x"]));
+        backlog.looked("b", false, &staged(&["x"]));
+        assert_eq!(ready(&backlog), ["a"]);
+        backlog.registered("a");
+        assert_eq!(backlog.done(), ["n2"]);
+        backlog.forget("n2");
+        assert_eq!(Vec::from_iter(backlog.unknown()), ["b"]);
+        backlog.looked("b", true, &staged(&[]));
+        assert_eq!(ready(&backlog), ["b"]);
+        backlog.registered("b");
+        assert_eq!(backlog.done(), ["n1"]);
+    }
+
+    #[test]
+    fn what_is_staged_may_still_become_visible() {
+        let mut backlog = backlog(&[("n", &["a"])]);
+        backlog.looked("a", false, &staged(&["x", "y"]));
+        backlog.looked("a", false, &staged(&["y", "of another roll"]));
+        assert_eq!(backlog.done(), [""; 0], "y may be of this directory");
+        backlog.looked("a", false, &staged(&["of another roll"]));
+        assert_eq!(backlog.done(), ["n"], "nothing of it is left");
+    }
+
+    #[test]
+    fn what_others_have_done_is_forgotten_and_nothing_is_read_twice() {
+        let mut backlog = backlog(&[("n1", &["a"]), ("n2", &["b"])]);
+        assert_eq!(backlog.sees(vec!["n2".to_owned(), "n3".to_owned()]), ["n3"]);
+        assert_eq!(Vec::from_iter(backlog.unknown()), ["b"]);
+    }
+
+    #[test]
+    fn more_than_fits_in_memory_waits_in_the_store() {
+        let mut backlog = Backlog::default();
+        backlog.takes("n".to_owned(), (0..DUE_MAX - 1).map(|number| number.to_string()));
+        let notes = || ["n", "n1", "n2"].map(str::to_owned).to_vec();
+        assert_eq!(backlog.sees(notes()), ["n1"]);
+        backlog.registered("0");
+        assert_eq!(backlog.sees(notes()), ["n1", "n2"]);
+    }
+}

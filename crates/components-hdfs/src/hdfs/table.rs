@@ -1,0 +1,236 @@
+//! The settings `hive`: the table of the files, checked.
+
+use std::sync::Arc;
+
+use components::format::Format;
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, TableForm, TableStorage, address};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use storage::StoreUrl;
+
+use super::Config;
+use super::bucket::Rules;
+use super::config::Promise;
+use super::register::Registration;
+use crate::hive::{Column, Keys, Metastore, Places, Reader, TableSpec};
+
+/// The external table that the directories of a sink are partitions of.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HiveConfig {
+    /// Where Hive's metastore answers: `thrift://host:9083`; of several of one database, with
+    /// commas, the next is tried when one fails. One with Kerberos cannot be used.
+    metastore: String,
+    /// The database.
+    #[serde(default = "default_database")]
+    database: String,
+    /// The table.
+    table: String,
+    /// Whether database and table are created where they are missing. The files are never deleted
+    /// by it, nor by `DROP TABLE`: the table is external.
+    #[serde(default)]
+    create: bool,
+    /// The columns of a table that is created, `{ name = "id", type = "bigint" }`, in Hive's
+    /// types. By default those of the encoder: `line` of `text`.
+    #[serde(default)]
+    columns: Vec<ColumnConfig>,
+    /// What parts the columns in a line of `text`: one character. It needs `columns`.
+    #[serde(default)]
+    delimiter: Option<String>,
+    /// Class of the SerDe of a table that is created; that of the encoder's files by default.
+    #[serde(default)]
+    serde: Option<String>,
+    /// The names of `url` in front of the first escape, as readers of the table reach them. By
+    /// default as in `url`, and with `s3a` for `s3`.
+    #[serde(default)]
+    location: Option<String>,
+    /// The user that the metastore is asked as; `proxy_user` by default.
+    #[serde(default)]
+    user: Option<String>,
+    /// Whether messages are framed (`metastore.thrift.framed.transport.enabled`).
+    #[serde(default)]
+    framed: bool,
+    /// Longest time for a connection, and for an answer.
+    #[serde(default = "default_timeout")]
+    timeout: Period,
+}
+
+/// A column of a table.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ColumnConfig {
+    /// Its name.
+    name: String,
+    /// Its type, such as `string`, `bigint` or `decimal(10,2)`.
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+fn default_database() -> String {
+    "default".to_owned()
+}
+
+fn default_timeout() -> Period {
+    Period(std::time::Duration::from_secs(30))
+}
+
+fn invalid<T>(setting: &str, problem: impl std::fmt::Display) -> Result<T, BuildError> {
+    let setting = if setting.is_empty() { "hive".to_owned() } else { format!("hive.{setting}") };
+    Err(BuildError::invalid(setting, problem))
+}
+
+impl Config {
+    /// Where the partitions are registered.
+    pub(super) fn registration(
+        &self,
+        url: &StoreUrl,
+        rules: &Rules,
+        format: &Format,
+        cx: &BuildContext,
+    ) -> Result<Option<Registration>, BuildError> {
+        let Some(hive) = &self.hive else { return Ok(None) };
+        if self.guarantee != Promise::ExactlyOnce {
+            let problem = "the commit ledger shows which directories have files: remove it, or \
+                           `guarantee`, so that each roll is an entry";
+            return invalid("", problem);
+        }
+        let keys = match Keys::of(&rules.template.folders()) {
+            Ok(keys) => keys,
+            Err(problem) => return invalid("", problem),
+        };
+        let spec = hive.spec(url, rules.template.prefix(), keys, format)?;
+        let places = Places {
+            addresses: hive.addresses()?,
+            framed: hive.framed,
+            user: hive.user.clone().or_else(|| self.proxy_user.clone()),
+            timeout: hive.timeout.0,
+        };
+        let scope = cx.scope::<Self>();
+        Ok(Some(Registration {
+            table: spec.name(),
+            keys: spec.keys.clone(),
+            registry: Arc::new(Metastore::new(cx.env.clone(), places, spec)),
+            added: scope.counter("registered_partitions")?,
+            failed: scope.counter("failed_registrations")?,
+            due: scope.gauge("unregistered_partitions")?,
+            noted: Default::default(),
+            news: Default::default(),
+        }))
+    }
+}
+
+impl HiveConfig {
+    /// The addresses of the metastores.
+    fn addresses(&self) -> Result<Vec<String>, BuildError> {
+        let mut addresses = Vec::new();
+        for one in self.metastore.split(',').map(str::trim) {
+            let Some(address) = one.strip_prefix("thrift://") else {
+                let problem = format!("`{one}` is none; write for example thrift://host:9083");
+                return invalid("metastore", problem);
+            };
+            if let Err(problem) = address::check(address, "thrift://host:9083", false) {
+                return invalid("metastore", problem);
+            }
+            addresses.push(address.to_owned());
+        }
+        Ok(addresses)
+    }
+
+    fn spec(
+        &self,
+        url: &StoreUrl,
+        prefix: &str,
+        keys: Keys,
+        format: &Format,
+    ) -> Result<TableSpec, BuildError> {
+        for (setting, name) in [("database", &self.database), ("table", &self.table)] {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.is_empty() || name.len() > 128 || !name.chars().all(is_name) {
+                let problem = "it has 1 to 128 letters, digits and `_` alone";
+                return invalid(setting, problem);
+            }
+        }
+        if self.timeout.0.is_zero() {
+            return invalid("timeout", "it must be more than 0");
+        }
+        let form = self.form(format)?;
+        let scheme = if url.scheme() == "s3" { "s3a" } else { url.scheme() };
+        let location = self.location.as_ref().map_or_else(
+            || format!("{scheme}://{}{prefix}", url.authority()),
+            |given| given.trim_end_matches('/').to_owned(),
+        );
+        if !location.contains(":/") {
+            let problem = "write it with its scheme, such as hdfs://nameservice1/logs";
+            return invalid("location", problem);
+        }
+        let small = |name: &str| name.to_ascii_lowercase();
+        let columns: Vec<Column> = form
+            .columns
+            .iter()
+            .map(|(name, kind)| Column { name: small(name), kind: kind.clone() })
+            .collect();
+        let mut names: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
+        names.extend(keys.names().iter().map(|name| &**name));
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]) {
+            let problem = format!(
+                "`{twice}` is there twice, among the columns and those of the path of `url`; \
+                 Hive looks at no case of letters"
+            );
+            return invalid("columns", problem);
+        }
+        Ok(TableSpec {
+            database: small(&self.database),
+            table: small(&self.table),
+            create: self.create,
+            location,
+            keys,
+            reader: Reader::of(&form, self.serde.as_deref()),
+            columns,
+        })
+    }
+
+    /// The form of the files as a table, with what the settings say of it.
+    fn form(&self, format: &Format) -> Result<TableForm, BuildError> {
+        let form = format.encoder().table();
+        // One that is there says itself how it is read.
+        let Some(mut form) =
+            form.or_else(|| (!self.create).then(|| TableForm::new(TableStorage::Text, &[])))
+        else {
+            let problem = "a table cannot be created for files of this `encoder`: create it \
+                           yourself, and remove `hive.create`";
+            return invalid("create", problem);
+        };
+        if let Some(delimiter) = &self.delimiter {
+            let mut letters = delimiter.chars();
+            let (Some(_), None) = (letters.next(), letters.next()) else {
+                return invalid("delimiter", "it is one character, such as `\\t`");
+            };
+            if form.storage != TableStorage::Text || self.columns.is_empty() {
+                let problem = "it parts the `hive.columns` of lines of `text`: set those, or \
+                               remove it";
+                return invalid("delimiter", problem);
+            }
+            form.serde_properties = ["field.delim", "serialization.format"]
+                .map(|name| (name.to_owned(), delimiter.clone()))
+                .to_vec();
+        }
+        let mut columns = Vec::new();
+        for (index, ColumnConfig { name, kind }) in self.columns.iter().enumerate() {
+            if name.is_empty() || kind.is_empty() {
+                return invalid(&format!("columns.{index}"), "it needs a name and a type");
+            }
+            columns.push((name.clone(), kind.clone()));
+        }
+        if !columns.is_empty() {
+            form.columns = columns;
+        }
+        if self.create && form.columns.is_empty() {
+            let problem = "the schema of the encoder has what a table has no type for: name the \
+                           columns";
+            return invalid("columns", problem);
+        }
+        Ok(form)
+    }
+}

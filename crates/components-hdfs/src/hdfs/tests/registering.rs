@@ -1,0 +1,230 @@
+//! Directories with files are partitions of the table, whatever fails, and none is one before.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ledger::{Audit, Dataset};
+use pipeline::{Batch, Existing, Outcome, Sink};
+use serde_json::{Value, json};
+use storage::FileSystem;
+use storage::faults::{Fault, Faulty};
+use storage::memory::Memory;
+use storage::objects::Objects;
+use tokio::time::sleep;
+
+use super::harness::{Collector, at_rest, batch, drive, lines_of, taken, visible};
+use crate::hdfs::HdfsSink;
+use crate::hive::{MetastoreError, Partition, Registry};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A registry in memory, over the store that it looks into: a partition that comes before its
+/// first file is found at once.
+#[derive(Clone)]
+struct Partitions {
+    store: Memory,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    found: BTreeSet<String>,
+    early: Vec<String>,
+    calls: u32,
+    down: bool,
+}
+
+impl Partitions {
+    fn over(store: &Memory) -> Self {
+        Self { store: store.clone(), state: Arc::default() }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn found(&self) -> Vec<String> {
+        self.with(|state| {
+            assert_eq!(state.early, [""; 0], "before their first file");
+            state.found.iter().cloned().collect()
+        })
+    }
+}
+
+#[async_trait]
+impl Registry for Partitions {
+    async fn add(&self, partitions: &[Partition]) -> Result<(), MetastoreError> {
+        let files = self.store.files();
+        let has_files = |directory: &str| {
+            let inside = format!("/logs/{directory}/");
+            visible(&files).keys().any(|path| path.starts_with(&inside))
+        };
+        self.with(|state| {
+            state.calls += 1;
+            if state.down {
+                let (address, source) = ("hms:9083".to_owned(), std::io::Error::other("down"));
+                return Err(MetastoreError::Connect { address, source });
+            }
+            for Partition { directory, .. } in partitions {
+                if !has_files(directory) {
+                    state.early.push(directory.clone());
+                }
+                state.found.insert(directory.clone());
+            }
+            Ok(())
+        })
+    }
+}
+
+fn settings() -> Value {
+    json!({
+        "url": "file:///logs/app=%{app}",
+        "hive": { "metastore": "thrift://hms:9083", "table": "web" },
+    })
+}
+
+/// A start of a collector that registers here.
+fn start(collector: &Collector, store: Arc<dyn FileSystem>, partitions: &Partitions) -> HdfsSink {
+    let mut sink = collector.sink_on(store);
+    let own = Arc::get_mut(&mut sink.settings).expect("it is not open");
+    own.registration.as_mut().expect("it has a table").registry = Arc::new(partitions.clone());
+    sink
+}
+
+fn of(n: u64, app: &str) -> (u64, Batch) {
+    let mut batch = batch(n, &[&n.to_string()]);
+    batch.set_header("app", app, Existing::Replace);
+    (n, batch)
+}
+
+fn notes(store: &Memory) -> usize {
+    store.files().into_keys().filter(|path| path.contains("/partitions/")).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_comes_with_its_first_file_and_a_metastore_that_is_down_holds_up_none() {
+    let store = Memory::new();
+    let (collector, partitions) = (Collector::new(settings()), Partitions::over(&store));
+    let mut sink = start(&collector, Arc::new(store.clone()), &partitions);
+    sink.open().await.unwrap();
+    sink.write(taken(0, &of(0, "shop").1)).await.unwrap();
+    sleep(MINUTE / 2).await;
+    assert_eq!(partitions.found(), [""; 0], "its file is staged");
+    assert!(drive(&mut sink, &[of(0, "shop"), of(1, "shop")]).await);
+    sleep(MINUTE / 100).await;
+    assert_eq!((partitions.found(), notes(&store)), (vec!["app=shop".to_owned()], 0));
+
+    partitions.with(|state| state.down = true);
+    assert!(drive(&mut sink, &[of(2, "pay"), of(3, "shop")]).await, "events are delivered");
+    sleep(10 * MINUTE).await;
+    let trouble = sink.status().unwrap().read().trouble.expect("it is shown");
+    assert!(trouble.contains("partitions of default.web are not registered: "), "{trouble}");
+    assert!(trouble.contains("no connection to the metastore hms:9083"), "{trouble}");
+    assert!(partitions.with(|state| state.calls) < 30, "with back-off");
+    let audit = Audit::read(Arc::new(store.clone()), Dataset::new("/logs", "store")).await;
+    assert_eq!(audit.unwrap().unregistered, ["app=pay"]);
+    partitions.with(|state| state.down = false);
+    sleep(2 * MINUTE).await;
+    assert_eq!((partitions.found(), notes(&store)).0, ["app=pay", "app=shop"]);
+    assert_eq!((notes(&store), sink.status().unwrap().read().trouble), (0, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_registers_what_was_committed_last() {
+    let store = Memory::new();
+    let (collector, partitions) = (Collector::new(settings()), Partitions::over(&store));
+    let mut sink = start(&collector, Arc::new(store.clone()), &partitions);
+    sink.open().await.unwrap();
+    sink.write(taken(0, &of(0, "shop").1)).await.unwrap();
+    sink.flush();
+    assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+    sink.close().await;
+    assert_eq!((partitions.found(), notes(&store)), (vec!["app=shop".to_owned()], 0));
+}
+
+/// A kill at one call of the store after the other: the next opening registers what the first did
+/// not, and nothing else.
+async fn killed_anywhere(over: fn(Arc<dyn FileSystem>) -> Arc<dyn FileSystem>) {
+    for at in 0.. {
+        let store = Memory::new();
+        let faulty = Arc::new(Faulty::new(Arc::new(store.clone()), Fault::DiesAfter, at));
+        let (collector, partitions) = (Collector::new(settings()), Partitions::over(&store));
+        let mut sink = start(&collector, over(faulty.clone()), &partitions);
+        if drive(&mut sink, &[of(0, "shop")]).await {
+            sleep(MINUTE).await;
+        }
+        let was_killed = faulty.calls() > at;
+        drop(sink);
+        // The batch leads elsewhere now: what was committed stays where it is.
+        let mut sink = start(&collector, over(Arc::new(store.clone())), &partitions);
+        assert!(drive(&mut sink, &[of(0, "pay")]).await);
+        sleep(2 * MINUTE).await;
+        at_rest(&sink).await;
+        assert_eq!(lines_of(&store), ["0"], "killed at call {at}");
+        let files = store.files();
+        let files = visible(&files);
+        let folders =
+            files.keys().filter_map(|path| path.strip_prefix("/logs/")?.split('/').next());
+        assert_eq!(partitions.found(), Vec::from_iter(folders), "killed at call {at}");
+        assert_eq!(notes(&store), 0, "killed at call {at}: {:?}", store.files().keys());
+        if !was_killed {
+            assert!(at > 30, "{at} calls");
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_at_any_call_leaves_each_directory_with_files_registered() {
+    killed_anywhere(|store| store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_at_any_call_of_an_object_store_leaves_each_directory_registered() {
+    killed_anywhere(|store| Arc::new(Objects::over(store))).await;
+}
+
+#[test]
+fn what_is_no_table_is_refused_with_its_setting() {
+    let cx = components::alone("store", Path::new("/nowhere"), env::real());
+    let hive = |more: Value| {
+        let mut hive = json!({ "metastore": "thrift://hms:9083", "table": "web" });
+        hive.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "url": "file:///logs/app=%{app}", "hive": hive })
+    };
+    let with = |setting: &str, value: Value| {
+        let mut settings = hive(json!({}));
+        settings[setting] = value;
+        settings
+    };
+    for (settings, problem) in [
+        (with("url", json!("file:///logs/%Y")), "names no partition column"),
+        (with("url", json!("file:///logs")), "no folder with an escape"),
+        (with("guarantee", json!("at_least_once")), "`guarantee`"),
+        (hive(json!({ "metastore": "hms:9083" })), "thrift://host:9083"),
+        (hive(json!({ "metastore": "thrift://hms" })), "has no port"),
+        (hive(json!({ "table": "a.b" })), "hive.table"),
+        (hive(json!({ "timeout": "0s" })), "hive.timeout"),
+        (hive(json!({ "location": "/logs" })), "hive.location"),
+        (
+            {
+                let mut settings = hive(json!({ "create": true }));
+                settings["encoder"] = json!("avro_schema");
+                settings
+            },
+            "hive.create",
+        ),
+        (hive(json!({ "create": true, "delimiter": "\t" })), "hive.columns"),
+        (
+            hive(json!({ "create": true, "columns": [{ "name": "App", "type": "string" }] })),
+            "`app` is there twice",
+        ),
+    ] {
+        let built = pipeline::testkit::build::<crate::hdfs::Config>(&settings, &cx);
+        let error = built.err().expect("it is refused").to_string();
+        assert!(error.contains(problem), "{error}");
+    }
+}

@@ -1,0 +1,297 @@
+//! The metastore: one connection, which is opened where it is needed, and closed by an error. Of
+//! several metastores of one database the next one is tried.
+
+use std::io;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use components::thrift::write::Writer;
+use components::thrift::{Extent, Malformed};
+use pipeline::Env;
+use pipeline::env::Stream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::Registry;
+use super::error::MetastoreError;
+use super::messages::{
+    ADD_PARTITIONS, CREATE_DATABASE, CREATE_TABLE, Call, GET_TABLE, SET_UGI, Table, add_partitions,
+    create_database, create_table, get_table, set_ugi,
+};
+use super::partition::Partition;
+use super::table::TableSpec;
+
+/// Bytes of an answer at most: a table of some thousand columns.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// Bytes that are read at once.
+const READ_BYTES: usize = 64 << 10;
+/// First bytes of an answer of SASL: the mechanism, or the login, is refused.
+const SASL_REFUSALS: [u8; 2] = [3, 4];
+
+/// Where metastores answer, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// `host:port`, in the order in which they are tried.
+    pub(crate) addresses: Vec<String>,
+    /// Whether messages are framed.
+    pub(crate) framed: bool,
+    /// The user that is named to the metastore; none: it acts as its own.
+    pub(crate) user: Option<String>,
+    /// Longest time of a connection, and of a call.
+    pub(crate) timeout: Duration,
+}
+
+/// The metastores of one database, for one table.
+pub(crate) struct Metastore {
+    env: Env,
+    places: Places,
+    spec: TableSpec,
+    connection: Mutex<Connecting>,
+}
+
+/// The connection, and which metastore it is to.
+#[derive(Default)]
+struct Connecting {
+    /// Index of the address.
+    at: usize,
+    open: Option<Connection>,
+}
+
+struct Connection {
+    stream: Box<dyn Stream>,
+    address: String,
+    framed: bool,
+    limit: Duration,
+    /// The sequence number of its last call.
+    sequence: i32,
+}
+
+impl Metastore {
+    /// Of this table. Nothing is connected before the first call.
+    #[must_use]
+    pub(crate) fn new(env: Env, places: Places, spec: TableSpec) -> Self {
+        Self { env, places, spec, connection: Mutex::default() }
+    }
+
+    async fn connect(&self, address: &str) -> Result<Connection, MetastoreError> {
+        let failed = |source| MetastoreError::Connect { address: address.to_owned(), source };
+        let Places { framed, user, timeout: limit, .. } = &self.places;
+        let stream = match timeout(*limit, self.env.net.connect(address)).await {
+            Ok(connected) => connected.map_err(failed)?,
+            Err(_) => return Err(failed(late("no connection", *limit))),
+        };
+        let address = address.to_owned();
+        let mut connection =
+            Connection { stream, address, framed: *framed, limit: *limit, sequence: 0 };
+        if let Some(user) = user {
+            connection.call(SET_UGI, |writer| set_ugi(writer, user)).await?;
+        }
+        Ok(connection)
+    }
+
+    /// The table, created where it is missing and that is asked for.
+    async fn table(&self, connection: &mut Connection) -> Result<Table, MetastoreError> {
+        let (spec, table) = (&self.spec, self.spec.name());
+        let mut found = connection.table(spec).await;
+        if matches!(found, Err(MetastoreError::NoSuchObject { .. })) {
+            if !spec.create {
+                return Err(MetastoreError::NoTable { table });
+            }
+            self.create(connection).await?;
+            found = connection.table(spec).await;
+        }
+        let found = found?;
+        if found.transactional {
+            return Err(MetastoreError::Transactional { table });
+        }
+        if found.keys != spec.keys.names() {
+            return Err(MetastoreError::OtherKeys {
+                table,
+                found: found.keys.join(", "),
+                wanted: spec.keys.names().join(", "),
+            });
+        }
+        Ok(found)
+    }
+
+    async fn create(&self, connection: &mut Connection) -> Result<(), MetastoreError> {
+        let (spec, user) = (&self.spec, self.places.user.as_deref());
+        let database =
+            connection.call(CREATE_DATABASE, |writer| create_database(writer, spec)).await;
+        there(database)?;
+        // Another collector may have created it meanwhile.
+        there(connection.call(CREATE_TABLE, |writer| create_table(writer, spec, user)).await)?;
+        tracing::info!(table = spec.name(), location = spec.location, "table is in the metastore");
+        Ok(())
+    }
+
+    async fn add_by(
+        &self,
+        connection: &mut Connection,
+        partitions: &[Partition],
+    ) -> Result<(), MetastoreError> {
+        let table = self.table(connection).await?;
+        match connection.add(&self.spec, &table, partitions).await {
+            // Another collector has added one meanwhile, and then none of these is added.
+            Err(MetastoreError::AlreadyExists { .. }) if partitions.len() > 1 => {
+                for one in partitions {
+                    there(connection.add(&self.spec, &table, std::slice::from_ref(one)).await)?;
+                }
+                Ok(())
+            }
+            added => there(added),
+        }
+    }
+}
+
+/// What is there already is done.
+fn there<T>(made: Result<T, MetastoreError>) -> Result<(), MetastoreError> {
+    match made {
+        Ok(_) | Err(MetastoreError::AlreadyExists { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[async_trait]
+impl Registry for Metastore {
+    async fn add(&self, partitions: &[Partition]) -> Result<(), MetastoreError> {
+        let mut connecting = self.connection.lock().await;
+        let mut tries = self.places.addresses.len();
+        // A connection may have ended while it was idle, which is no failure of the metastore.
+        if connecting.open.is_some() {
+            tries += 1;
+        }
+        loop {
+            tries -= 1;
+            let (open, at) = (connecting.open.take(), connecting.at);
+            let was_open = open.is_some();
+            let connected = match open {
+                Some(connection) => Ok(connection),
+                None => self.connect(&self.places.addresses[at]).await,
+            };
+            let error = match connected {
+                Ok(mut connection) => match self.add_by(&mut connection, partitions).await {
+                    Ok(()) => {
+                        connecting.open = Some(connection);
+                        return Ok(());
+                    }
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            if !error.is_of_one() {
+                return Err(error);
+            }
+            if !was_open {
+                connecting.at = (at + 1) % self.places.addresses.len();
+            }
+            if tries == 0 {
+                return Err(error);
+            }
+            tracing::debug!(%error, "the next metastore is tried");
+        }
+    }
+}
+
+impl Connection {
+    async fn table(&mut self, spec: &TableSpec) -> Result<Table, MetastoreError> {
+        let answer = self.call(GET_TABLE, |writer| get_table(writer, spec)).await?;
+        let malformed =
+            |source| MetastoreError::Malformed { address: self.address.clone(), source };
+        Table::read(&answer).map_err(malformed)
+    }
+
+    async fn add(
+        &mut self,
+        spec: &TableSpec,
+        table: &Table,
+        partitions: &[Partition],
+    ) -> Result<(), MetastoreError> {
+        let put = |writer: &mut Writer| add_partitions(writer, spec, table, partitions);
+        self.call(ADD_PARTITIONS, put).await.map(drop)
+    }
+
+    /// The bytes of a call's result.
+    async fn call(
+        &mut self,
+        call: Call,
+        arguments: impl FnOnce(&mut Writer),
+    ) -> Result<Vec<u8>, MetastoreError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let (sequence, limit) = (self.sequence, self.limit);
+        let message = call.message(sequence, arguments);
+        let broken =
+            |address: &str, source| MetastoreError::Broken { address: address.to_owned(), source };
+        let answer = match timeout(limit, self.exchange(&message)).await {
+            Ok(answer) => answer?,
+            Err(_) => {
+                let text = format!("no answer to `{}`", call.name);
+                return Err(broken(&self.address, late(&text, limit)));
+            }
+        };
+        call.answer(sequence, &answer, &self.address).map(<[u8]>::to_vec)
+    }
+
+    async fn exchange(&mut self, message: &[u8]) -> Result<Vec<u8>, MetastoreError> {
+        let sent = self.send(message).await;
+        sent.map_err(|source| MetastoreError::Broken { address: self.address.clone(), source })?;
+        self.receive().await
+    }
+
+    async fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        if self.framed {
+            let size = u32::try_from(message.len()).map_err(io::Error::other)?;
+            self.stream.write_all(&size.to_be_bytes()).await?;
+        }
+        self.stream.write_all(message).await?;
+        self.stream.flush().await
+    }
+
+    /// The message of an answer, with memory in proportion to what has come of it.
+    async fn receive(&mut self) -> Result<Vec<u8>, MetastoreError> {
+        let broken =
+            |address: &str, source| MetastoreError::Broken { address: address.to_owned(), source };
+        let (mut come, mut extent) = (Vec::new(), Extent::new(ANSWER_BYTES_MAX));
+        let mut frame = [0; 4];
+        if self.framed {
+            let read = self.stream.read_exact(&mut frame).await;
+            read.map_err(|source| broken(&self.address, source))?;
+            if SASL_REFUSALS.contains(&frame[0]) {
+                return Err(MetastoreError::Sasl { address: self.address.clone() });
+            }
+        }
+        let mut room = vec![0; READ_BYTES];
+        loop {
+            let read = self.stream.read(&mut room).await;
+            let read = match read.map_err(|source| broken(&self.address, source))? {
+                0 => {
+                    let ended = io::ErrorKind::UnexpectedEof.into();
+                    return Err(broken(&self.address, ended));
+                }
+                read => read,
+            };
+            come.extend_from_slice(&room[..read]);
+            if come.first().is_some_and(|first| SASL_REFUSALS.contains(first)) {
+                return Err(MetastoreError::Sasl { address: self.address.clone() });
+            }
+            let malformed =
+                |source| MetastoreError::Malformed { address: self.address.clone(), source };
+            if let Some(bytes) = extent.of(&come).map_err(malformed)? {
+                // Nothing is asked before this is answered, so nothing may follow.
+                if come.len() > bytes {
+                    return Err(malformed(Malformed::Long { bytes: come.len() - bytes }));
+                }
+                return Ok(come);
+            }
+        }
+    }
+}
+
+fn late(what: &str, limit: Duration) -> io::Error {
+    let text = format!("{what} within {limit:?} (`hive.timeout`)");
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! Calls of the metastore and their answers, in the binary encoding. Pure: bytes in, bytes out.
+//!
+//! Field numbers are those of `hive_metastore.thrift`. What is not written has its default there.
+//! Of a table that is read, its storage descriptor is kept as it came, field by field, also those
+//! that are not known here: a partition has the descriptor of its table, but for the location.
+
+use components::thrift::read::{Reader, Type as Found};
+use components::thrift::write::{Type, Writer};
+use components::thrift::{Kind, Malformed, Protocol};
+
+use super::error::MetastoreError;
+use super::partition::Partition;
+use super::table::{Column, TableSpec};
+
+const BINARY: Protocol = Protocol::Binary;
+
+/// Field of a storage descriptor: the location.
+const LOCATION: i16 = 2;
+
+/// An exception that a call declares.
+#[derive(Debug, Clone, Copy)]
+enum Exception {
+    AlreadyExists,
+    InvalidObject,
+    Meta,
+    NoSuchObject,
+}
+
+/// A call of the metastore, with the fields of its result that are exceptions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call {
+    pub(super) name: &'static str,
+    throws: &'static [Exception],
+}
+
+pub(super) const SET_UGI: Call = Call { name: "set_ugi", throws: &[Exception::Meta] };
+pub(super) const GET_TABLE: Call =
+    Call { name: "get_table_req", throws: &[Exception::Meta, Exception::NoSuchObject] };
+pub(super) const CREATE_DATABASE: Call = Call {
+    name: "create_database",
+    throws: &[Exception::AlreadyExists, Exception::InvalidObject, Exception::Meta],
+};
+pub(super) const CREATE_TABLE: Call = Call {
+    name: "create_table",
+    throws: &[
+        Exception::AlreadyExists,
+        Exception::InvalidObject,
+        Exception::Meta,
+        Exception::NoSuchObject,
+    ],
+};
+pub(super) const ADD_PARTITIONS: Call = Call {
+    name: "add_partitions_req",
+    throws: &[Exception::InvalidObject, Exception::AlreadyExists, Exception::Meta],
+};
+
+/// A table of the metastore.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    /// Names of the partition columns.
+    pub(super) keys: Vec<String>,
+    pub(super) transactional: bool,
+    /// The fields of its storage descriptor but for the location, as they came.
+    descriptor: Vec<u8>,
+}
+
+impl Call {
+    /// A call with these arguments, without a frame.
+    pub(super) fn message(self, sequence: i32, arguments: impl FnOnce(&mut Writer)) -> Vec<u8> {
+        let mut writer = Writer::new(BINARY);
+        writer.head(self.name, Kind::Call, sequence);
+        arguments(&mut writer);
+        writer.stop();
+        writer.out
+    }
+
+    /// What was answered to the call of this sequence number: the bytes of its result from its
+    /// value on, empty where there is none.
+    pub(super) fn answer<'m>(
+        self,
+        sequence: i32,
+        message: &'m [u8],
+        address: &str,
+    ) -> Result<&'m [u8], MetastoreError> {
+        let malformed = |source| MetastoreError::Malformed { address: address.to_owned(), source };
+        match self.read(sequence, message).map_err(malformed)? {
+            Answer::Value(value) => Ok(value),
+            Answer::Thrown(exception, text) => Err(self.thrown(exception, text)),
+            // The numbers of Thrift's TApplicationException.
+            Answer::Failed { number: 1, .. } => {
+                Err(MetastoreError::NoCall { address: address.to_owned(), call: self.name })
+            }
+            Answer::Failed { text, .. } => Err(MetastoreError::Failed { call: self.name, text }),
+        }
+    }
+
+    fn read<'m>(self, sequence: i32, message: &'m [u8]) -> Result<Answer<'m>, Malformed> {
+        let mut reader = Reader::new(BINARY, message);
+        let head = reader.head()?;
+        if head.sequence != sequence || head.name != self.name {
+            return Err(Malformed::OtherCall);
+        }
+        let failed = match head.kind {
+            Kind::Reply => false,
+            Kind::Exception => true,
+            Kind::Call | Kind::Oneway => return Err(Malformed::OtherCall),
+        };
+        let (mut last, mut answer) = (0, Answer::Value(&[]));
+        let (mut text, mut number) = (String::new(), 0);
+        while let Some(field) = reader.field(&mut last)? {
+            let value = reader.rest();
+            match (failed, field.id, field.kind) {
+                (true, 1, Found::Binary) => {
+                    text = String::from_utf8_lossy(reader.bytes()?).into_owned();
+                }
+                (true, 2, Found::I32) => number = reader.i32()?,
+                (false, 0, kind) => {
+                    reader.skip(kind)?;
+                    answer = Answer::Value(value);
+                }
+                (false, id, Found::Struct) => {
+                    let thrown = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+                    let thrown = thrown.and_then(|id| self.throws.get(id));
+                    match thrown {
+                        Some(thrown) => answer = Answer::Thrown(*thrown, said(&mut reader)?),
+                        None => reader.skip(field.kind)?,
+                    }
+                }
+                (_, _, kind) => reader.skip(kind)?,
+            }
+        }
+        reader.end()?;
+        Ok(if failed { Answer::Failed { number, text } } else { answer })
+    }
+
+    fn thrown(self, exception: Exception, text: String) -> MetastoreError {
+        let call = self.name;
+        match exception {
+            Exception::AlreadyExists => MetastoreError::AlreadyExists { text },
+            Exception::InvalidObject => MetastoreError::InvalidObject { call, text },
+            Exception::Meta => MetastoreError::Meta { call, text },
+            Exception::NoSuchObject => MetastoreError::NoSuchObject { call, text },
+        }
+    }
+}
+
+enum Answer<'m> {
+    Value(&'m [u8]),
+    Thrown(Exception, String),
+    Failed { number: i32, text: String },
+}
+
+/// The message of an exception.
+fn said(reader: &mut Reader<'_>) -> Result<String, Malformed> {
+    let (mut last, mut text) = (0, String::new());
+    while let Some(field) = reader.field(&mut last)? {
+        match (field.id, field.kind) {
+            (1, Found::Binary) => text = String::from_utf8_lossy(reader.bytes()?).into_owned(),
+            (_, kind) => reader.skip(kind)?,
+        }
+    }
+    Ok(text)
+}
+
+fn put_text(writer: &mut Writer, id: u8, text: &str) {
+    writer.field(Type::Binary, id, 1);
+    writer.bytes(text.as_bytes());
+}
+
+fn put_texts(writer: &mut Writer, id: u8, pairs: &[(String, String)]) {
+    writer.field(Type::Map, id, 1);
+    writer.texts(pairs.len(), pairs.iter().map(|(name, value)| (&**name, &**value)));
+}
+
+fn put_columns<'c>(
+    writer: &mut Writer,
+    id: u8,
+    columns: impl ExactSizeIterator<Item = (&'c str, &'c str)>,
+) {
+    writer.field(Type::List, id, 1);
+    writer.list(Type::Struct, columns.len());
+    for (name, kind) in columns {
+        put_text(writer, 1, name);
+        put_text(writer, 2, kind);
+        writer.stop();
+    }
+}
+
+/// Arguments of [`SET_UGI`].
+pub(super) fn set_ugi(writer: &mut Writer, user: &str) {
+    put_text(writer, 1, user);
+    writer.field(Type::List, 2, 1);
+    writer.list(Type::Binary, 1);
+    writer.bytes(user.as_bytes());
+}
+
+/// Arguments of [`GET_TABLE`].
+pub(super) fn get_table(writer: &mut Writer, spec: &TableSpec) {
+    writer.field(Type::Struct, 1, 1);
+    put_text(writer, 1, &spec.database);
+    put_text(writer, 2, &spec.table);
+    writer.stop();
+}
+
+/// Arguments of [`CREATE_DATABASE`].
+pub(super) fn create_database(writer: &mut Writer, spec: &TableSpec) {
+    writer.field(Type::Struct, 1, 1);
+    put_text(writer, 1, &spec.database);
+    writer.stop();
+}
+
+/// Arguments of [`CREATE_TABLE`].
+pub(super) fn create_table(writer: &mut Writer, spec: &TableSpec, user: Option<&str>) {
+    writer.field(Type::Struct, 1, 1);
+    put_text(writer, 1, &spec.table);
+    put_text(writer, 2, &spec.database);
+    if let Some(user) = user {
+        put_text(writer, 3, user);
+    }
+    writer.field(Type::Struct, 7, 1);
+    let columns = spec.columns.iter().map(|Column { name, kind }| (&**name, &**kind));
+    put_columns(writer, 1, columns);
+    put_text(writer, 2, &spec.location);
+    put_text(writer, 3, spec.reader.input);
+    put_text(writer, 4, spec.reader.output);
+    writer.flag(5, 1, false);
+    writer.field(Type::I32, 6, 1);
+    writer.i32(-1);
+    writer.field(Type::Struct, 7, 1);
+    put_text(writer, 2, &spec.reader.serde);
+    put_texts(writer, 3, &spec.reader.serde_properties);
+    writer.stop();
+    writer.field(Type::List, 8, 1);
+    writer.list(Type::Binary, 0);
+    writer.field(Type::List, 9, 1);
+    writer.list(Type::Struct, 0);
+    put_texts(writer, 10, &[]);
+    writer.stop();
+    put_columns(writer, 8, spec.keys.names().iter().map(|name| (&**name, "string")));
+    let mut properties = vec![("EXTERNAL".to_owned(), "TRUE".to_owned())];
+    properties.extend(spec.reader.table_properties.iter().cloned());
+    put_texts(writer, 9, &properties);
+    put_text(writer, 12, "EXTERNAL_TABLE");
+    writer.stop();
+}
+
+/// Arguments of [`ADD_PARTITIONS`]; those that are there stay as they are.
+pub(super) fn add_partitions(
+    writer: &mut Writer,
+    spec: &TableSpec,
+    table: &Table,
+    partitions: &[Partition],
+) {
+    writer.field(Type::Struct, 1, 1);
+    put_text(writer, 1, &spec.database);
+    put_text(writer, 2, &spec.table);
+    writer.field(Type::List, 3, 1);
+    writer.list(Type::Struct, partitions.len());
+    for Partition { directory, values } in partitions {
+        writer.field(Type::List, 1, 1);
+        writer.list(Type::Binary, values.len());
+        values.iter().for_each(|value| writer.bytes(value.as_bytes()));
+        put_text(writer, 2, &spec.database);
+        put_text(writer, 3, &spec.table);
+        writer.field(Type::Struct, 6, 1);
+        writer.out.extend_from_slice(&table.descriptor);
+        put_text(writer, LOCATION as u8, &format!("{}/{directory}", spec.location));
+        writer.stop();
+        put_texts(writer, 7, &[]);
+        writer.stop();
+    }
+    writer.flag(4, 1, true);
+    // The partitions are not sent back.
+    writer.flag(5, 1, false);
+    writer.stop();
+}
+
+impl Table {
+    /// The table that [`GET_TABLE`] answers.
+    pub(super) fn read(value: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(BINARY, value);
+        let mut last = 0;
+        while let Some(field) = reader.field(&mut last)? {
+            match (field.id, field.kind) {
+                (1, Found::Struct) => return Self::fields(&mut reader),
+                (_, kind) => reader.skip(kind)?,
+            }
+        }
+        Err(Malformed::Field { field: "table" })
+    }
+
+    fn fields(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut table = Self { keys: Vec::new(), transactional: false, descriptor: Vec::new() };
+        let mut last = 0;
+        while let Some(field) = reader.field(&mut last)? {
+            match (field.id, field.kind) {
+                (7, Found::Struct) => table.descriptor = descriptor(reader)?,
+                (8, Found::List) => table.keys = names(reader)?,
+                (9, Found::Map) => table.transactional = is_transactional(reader)?,
+                (_, kind) => reader.skip(kind)?,
+            }
+        }
+        Ok(table)
+    }
+}
+
+/// The fields of a storage descriptor without its location, as they came.
+fn descriptor(reader: &mut Reader<'_>) -> Result<Vec<u8>, Malformed> {
+    let (mut kept, mut last) = (Vec::new(), 0);
+    loop {
+        let before = reader.rest();
+        let Some(field) = reader.field(&mut last)? else { return Ok(kept) };
+        reader.skip(field.kind)?;
+        let bytes = before.len() - reader.rest().len();
+        if field.id != LOCATION {
+            kept.extend_from_slice(&before[..bytes]);
+        }
+    }
+}
+
+/// The names of columns.
+fn names(reader: &mut Reader<'_>) -> Result<Vec<String>, Malformed> {
+    let (kind, count) = reader.list()?;
+    if count > 0 && kind != Found::Struct {
+        return Err(Malformed::Field { field: "partitionKeys" });
+    }
+    (0..count).map(|_| said(reader)).collect()
+}
+
+fn is_transactional(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
+    let mut found = false;
+    let count = match reader.map()? {
+        None => 0,
+        Some((Found::Binary, Found::Binary, count)) => count,
+        Some(_) => return Err(Malformed::Field { field: "parameters" }),
+    };
+    for _ in 0..count {
+        let (name, value) = (reader.bytes()?, reader.bytes()?);
+        found |= name.eq_ignore_ascii_case(b"transactional") && value.eq_ignore_ascii_case(b"true");
+    }
+    Ok(found)
+}

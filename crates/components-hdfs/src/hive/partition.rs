@@ -1,0 +1,122 @@
+//! Which partition a directory is: `day=2026-11-26/host=web-1`.
+
+/// The partition columns that a path has, from its folders `name=value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Keys(Vec<String>);
+
+/// A partition: a directory, and the values that its folders have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Partition {
+    /// Below the prefix.
+    pub(crate) directory: String,
+    /// One for each partition column.
+    pub(crate) values: Vec<String>,
+}
+
+impl Keys {
+    /// Those of the folders below the prefix, each as far as it is literal.
+    ///
+    /// # Errors
+    /// What is wrong with a folder, and the remedy.
+    pub(crate) fn of(folders: &[&str]) -> Result<Self, String> {
+        if folders.is_empty() {
+            return Err("the path of `url` has no folder with an escape: partitions are folders \
+                        such as `day=%Y-%m-%d`"
+                .to_owned());
+        }
+        let mut keys = Vec::new();
+        for folder in folders {
+            let Some((name, _)) = folder.split_once('=') else {
+                return Err(format!(
+                    "the folder that begins with `{folder}` names no partition column: write it \
+                     as `name=…`, such as `day=%Y-%m-%d`"
+                ));
+            };
+            let is_name = |text: &str| {
+                let small = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '_');
+                !text.is_empty() && text.len() <= 128 && text.chars().all(small)
+            };
+            if !is_name(name) {
+                return Err(format!(
+                    "`{name}` is no name of a partition column: it has small letters, digits and \
+                     `_` alone"
+                ));
+            }
+            if keys.iter().any(|key| key == name) {
+                return Err(format!("the partition column `{name}` is there twice"));
+            }
+            keys.push(name.to_owned());
+        }
+        Ok(Self(keys))
+    }
+
+    /// Their names, in order.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    /// The partition that a directory below the prefix is. `None`: it is none, as those of late
+    /// events are.
+    pub(crate) fn partition(&self, directory: &str) -> Option<Partition> {
+        let folders: Vec<&str> = directory.split('/').collect();
+        if folders.len() != self.0.len() {
+            return None;
+        }
+        let values = folders.iter().zip(&self.0).map(|(folder, key)| {
+            let value = folder.strip_prefix(key.as_str())?.strip_prefix('=')?;
+            (!value.is_empty()).then(|| unescaped(value))
+        });
+        let values = values.collect::<Option<Vec<_>>>()?;
+        Some(Partition { directory: directory.to_owned(), values })
+    }
+}
+
+/// A value without the escapes of its folder. One that was cut within them stays as it is: two
+/// folders are never one partition.
+fn unescaped(value: &str) -> String {
+    let bytes = value.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while let Some(byte) = bytes.get(at) {
+        let digits = (*byte == b'%').then(|| value.get(at + 1..at + 3)).flatten();
+        let is_hex = |digits: &&str| digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let escaped = digits.filter(is_hex).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        out.push(escaped.unwrap_or(*byte));
+        at += if escaped.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8(out).unwrap_or_else(|_| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_partition_columns_or_are_refused_with_the_remedy() {
+        let keys = Keys::of(&["day=", "host=web-"]).unwrap();
+        assert_eq!(keys.names(), ["day", "host"]);
+        for (folders, problem) in [
+            (&[][..], "`day=%Y-%m-%d`"),
+            (&["day=", ""], "names no partition column"),
+            (&["Day="], "small letters"),
+            (&["="], "small letters"),
+            (&["day=", "day="], "twice"),
+        ] {
+            let error = Keys::of(folders).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_the_partition_of_its_values_or_none() {
+        let keys = Keys::of(&["day=", "host="]).unwrap();
+        let values = |directory: &str| keys.partition(directory).map(|found| found.values);
+        let two = |day: &str, host: &str| Some(vec![day.to_owned(), host.to_owned()]);
+        assert_eq!(values("day=2026-11-26/host=web-1"), two("2026-11-26", "web-1"));
+        assert_eq!(values("day=_/host=a%3Ab=c%C3%A9"), two("_", "a:b=cé"));
+        assert_eq!(values("day=1/host=cut%C3"), two("1", "cut%C3"));
+        assert_eq!(values("day=1/host=%+1%4"), two("1", "%+1%4"));
+        for none in ["late/day=1/host=a", "_overflow", "day=1", "day=1/host=", "dax=1/host=a"] {
+            assert_eq!(values(none), None, "{none}");
+        }
+    }
+}

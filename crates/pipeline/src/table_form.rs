@@ -1,0 +1,51 @@
+//! How files of an encoder are read as a table, for catalogues such as Hive's.
+
+/// In which form the rows are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableStorage {
+    /// Lines of text.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// Lines of values, quoted as in CSV.
+    Csv,
+    /// Avro container files.
+    Avro,
+    /// Hadoop's SequenceFile.
+    SequenceFile,
+    /// Parquet.
+    Parquet,
+}
+
+/// How files of an encoder are read as a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableForm {
+    /// In which form the rows are.
+    pub storage: TableStorage,
+    /// Names and types of the columns, in Hive's words: `map<string,string>`. Empty where only the
+    /// schema in the properties says them.
+    pub columns: Vec<(String, String)>,
+    /// Properties of what reads the rows, Hive's SerDe.
+    pub serde_properties: Vec<(String, String)>,
+    /// Properties of the table.
+    pub table_properties: Vec<(String, String)>,
+}
+
+impl TableForm {
+    /// A form with these columns, and without properties.
+    #[must_use]
+    pub fn new(storage: TableStorage, columns: &[(&str, &str)]) -> Self {
+        let owned = |(name, kind): &(&str, &str)| ((*name).to_owned(), (*kind).to_owned());
+        let columns = columns.iter().map(owned).collect();
+        Self { storage, columns, serde_properties: Vec::new(), table_properties: Vec::new() }
+    }
+
+    /// Lines of text, each of which is one column `line`, whatever characters it has.
+    #[must_use]
+    pub fn lines() -> Self {
+        let mut form = Self::new(TableStorage::Text, &[("line", "string")]);
+        let rest = "serialization.last.column.takes.rest";
+        form.serde_properties.push((rest.to_owned(), "true".to_owned()));
+        form
+    }
+}

@@ -1,0 +1,105 @@
+//! A real metastore of Hive, from its published jars, with an embedded Derby.
+//!
+//! One Java process; the jars are fetched by Maven once, into the user's cache.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::flume::jars_of;
+use crate::http;
+use crate::process::{Process, tail};
+use crate::wait;
+
+/// What is fetched.
+const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/hive/pom.xml"));
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A metastore, running or killed. Dropping it kills it.
+#[derive(Debug)]
+pub struct Metastore {
+    address: SocketAddr,
+    dir: PathBuf,
+    process: Option<Process>,
+}
+
+impl Metastore {
+    /// Starts one with all of its files in `dir`, and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// When the jars cannot be fetched, or it does not answer in time.
+    pub fn start(dir: &Path) -> Self {
+        let dir = dir.join("metastore");
+        fs::create_dir(&dir).expect("the test's own folder");
+        fs::write(dir.join("metastore-site.xml"), site(&dir)).expect("the test's own folder");
+        let mut metastore = Self { address: http::free_address(), dir, process: None };
+        metastore.revive();
+        metastore
+    }
+
+    /// Java with its jars and its configuration.
+    pub fn java(&self) -> Command {
+        let mut java = Command::new("java");
+        java.current_dir(&self.dir).args(["-Xmx384m", "-XX:TieredStopAtLevel=1", "-cp"]);
+        let jars = jars_of("metastore-4.0.1", POM);
+        java.arg(format!("{}:{}/*", self.dir.display(), jars.display()));
+        java
+    }
+
+    /// Starts it again after [`Metastore::kill`], with the same files at the same address.
+    ///
+    /// # Panics
+    ///
+    /// When it runs, or does not answer in time.
+    pub fn revive(&mut self) {
+        assert!(self.process.is_none(), "the metastore runs already");
+        let mut java = self.java();
+        java.arg("org.apache.hadoop.hive.metastore.HiveMetaStore");
+        java.args(["-p", &self.address.port().to_string()]);
+        let mut process = Process::start("metastore", java, &self.dir.join("out"));
+        wait::until("the metastore to answer", LIMIT, || {
+            assert!(process.is_alive(), "the metastore ended:\n{}", tail(&process.output()));
+            TcpStream::connect(self.address).ok()
+        });
+        self.process = Some(process);
+    }
+
+    /// Kills it with -9.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn kill(&mut self) {
+        self.process.take().expect("a running metastore").kill();
+    }
+
+    /// `thrift://host:port`.
+    pub fn url(&self) -> String {
+        format!("thrift://{}", self.address)
+    }
+}
+
+fn site(dir: &Path) -> String {
+    let property = |name: &str, value: &str| {
+        format!("<property><name>{name}</name><value>{value}</value></property>\n")
+    };
+    let database = format!("jdbc:derby:;databaseName={}/db;create=true", dir.display());
+    let properties = [
+        property("metastore.warehouse.dir", &format!("file://{}/warehouse", dir.display())),
+        property("metastore.thrift.bind.host", "127.0.0.1"),
+        property("javax.jdo.option.ConnectionURL", &database),
+        property("javax.jdo.option.ConnectionDriverName", "org.apache.derby.jdbc.EmbeddedDriver"),
+        property("datanucleus.schema.autoCreateAll", "true"),
+        property("metastore.schema.verification", "false"),
+        // That of the whole Hive is not among the jars of the metastore alone.
+        property(
+            "metastore.expression.proxy",
+            "org.apache.hadoop.hive.metastore.DefaultPartitionExpressionProxy",
+        ),
+    ];
+    format!("<configuration>\n{}</configuration>\n", properties.concat())
+}
