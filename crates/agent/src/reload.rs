@@ -138,9 +138,9 @@ impl Reloader {
             info!(by = asked.by, "reads the configuration again");
             self.service.reloading().await;
             let ended = self.reload().await;
-            self.service.reloaded().await;
             let status = self.status(asked.by, began, ended);
             log(&status);
+            self.service.reloaded().await;
             reloads.ended(status.clone());
             if let Some(answer) = asked.answer {
                 // It may be gone.

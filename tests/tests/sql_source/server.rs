@@ -81,8 +81,8 @@ impl Kind {
         match (self, table) {
             (_, "grow") => "SELECT concat('{\"id\":', id, ',\"v\":\"', v, '\"}') FROM grow_rows",
             (_, "whole") => {
-                "SELECT concat('{\"id\":', id, ',\"part\":', coalesce(cast(part AS char(9)), \
-                 'null'), ',\"n\":\"', n, '\"}') FROM whole_rows"
+                "SELECT concat('{\"id\":', id, ',\"part\":', CASE WHEN part IS NULL THEN 'null' \
+                 ELSE concat(part) END, ',\"n\":\"', n, '\"}') FROM whole_rows"
             }
             (Self::Postgres, _) => {
                 "SET timezone = 'UTC'; SELECT concat('{\"id\":', id, ',\"at\":\"', \

@@ -23,7 +23,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     let zero = json!({ "first": "0s", "step": "0s", "limit": "1s" });
     for (name, value, expected) in [
         ("url", json!("h/s"), "http://"),
-        ("url", Value::Null, "name the stream"),
+        ("url", Value::Null, "write for example `http://host:80/path`"),
         ("idle_timeout", json!("0s"), "idle_timeout"),
         ("ids_max", json!(10_001), "at most 10000"),
         ("event_max", json!("1B"), "from 1KiB to 16MiB"),
