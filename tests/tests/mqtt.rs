@@ -310,7 +310,9 @@ fn what_the_sink_publishes_over_tls_is_read_and_what_is_refused_is_a_letter() {
     let expected: String = (0..MESSAGES)
         .map(|line| format!("from/127.0.0.1/x client:127.0.0.1 line-{line}\n"))
         .collect();
-    assert_eq!(subscriber.output(), expected);
+    // In any order: what stands behind a refusal goes on with another connection.
+    let same = self::count(&subscriber.output()) == self::count(&expected);
+    assert!(same, "another message than was sent: {}", subscriber.output());
     let letters = || agent.metrics()?.sum("aqueduct_dead_letter_events_total");
     wait::until("the large one among the letters", LIMIT, || letters().filter(|it| *it == 1.0));
     agent.stop(LIMIT);

@@ -1,5 +1,5 @@
-//! Goal: the Debian packages hold what their users expect: programs that run, units that are closed,
-//! configurations that an upgrade keeps, and a channel that outlives all but a purge.
+//! Goal: the Debian packages hold what their users expect: programs that run, units that are
+//! closed, configurations that an upgrade keeps, and a channel that outlives all but a purge.
 //!
 //! Method: `deploy/debian/build` makes packages of the programs that are built, dpkg unpacks them
 //! into a folder, and what is there is looked at and run.
