@@ -60,6 +60,7 @@ pub use reload::Reread;
 use reload::{Reloader, Reloads};
 use running::{Running, Surroundings};
 use service::Service;
+pub use support::causes::chain;
 use topology::Topology;
 
 /// Why an agent ended otherwise than it was asked to.
@@ -318,19 +319,4 @@ impl Agent {
         drop(self.admin);
         self.announcer.abort();
     }
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.ends_with(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        cause = error.source();
-    }
-    text
 }

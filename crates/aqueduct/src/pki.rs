@@ -177,7 +177,7 @@ fn issue(role: Role, names: &[String], args: &IssueArgs, env: &Env) -> Result<St
     ))
 }
 
-/// Both files, or none: the key first, so that no certificate is without it.
+/// Both files, where neither is there yet: the key first, so that no certificate is without it.
 fn write_pair(made: &Issued, certificate: &Path, key: &Path, env: &Env) -> Result<(), String> {
     let directory = key.parent().unwrap_or(Path::new("."));
     let cannot = |path: &Path, error: &dyn std::fmt::Display| {

@@ -11,6 +11,7 @@ use pipeline::{
     Known, LedgerState, Origin, Outage, Permit, PositionIntake, RelayIntake, Role, Routing,
     Settings, Unreserved,
 };
+use support::causes::chain;
 use tokio::sync::{broadcast, watch};
 
 use crate::error::{Error, Result};
@@ -40,14 +41,7 @@ pub(crate) fn build_in<R: Role + ?Sized>(
 
 /// Says that a stage failed.
 pub(crate) fn failed(stage: &str, error: &dyn std::error::Error) -> Error {
-    let mut output = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        output.push_str(": ");
-        output.push_str(&error.to_string());
-        cause = error.source();
-    }
-    Error::Program { program: stage.to_owned(), status: "error".to_owned(), output }
+    Error::Program { program: stage.to_owned(), status: "error".to_owned(), output: chain(error) }
 }
 
 /// What has arrived at a [`Counter`].

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp::types::primitives::{Array, Symbol};
+use pipeline::secret::{self, Login};
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Secret, address};
 use schemars::JsonSchema;
@@ -79,7 +80,7 @@ pub(crate) struct Target {
     pub(crate) timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) dialer: Dialer,
-    login: Option<(String, Secret)>,
+    login: Option<Login>,
 }
 
 /// The address in a URL, and whether it is of TLS.
@@ -146,19 +147,9 @@ impl Broker {
         if client_id.is_empty() {
             return invalid("client_id", "must not be empty; leave it out".into());
         }
-        let login = match (self.user, self.password) {
-            (None, None) => None,
-            (Some(user), password) => {
-                Some((user, password.unwrap_or_else(|| String::new().into())))
-            }
-            (None, Some(_)) => {
-                return invalid("password", "it counts with `user` alone; set that too".into());
-            }
-        };
-        let dialer = Dialer::new(&cx.env, tls, &[]).map_err(|error| BuildError {
-            setting: format!("broker.{}", error.setting),
-            ..error
-        })?;
+        let login = secret::login(self.user, self.password);
+        let login = login.map_err(|error| error.below("broker"))?;
+        let dialer = Dialer::new(&cx.env, tls, &[]).map_err(|error| error.below("broker"))?;
         Ok(Target {
             addresses: parsed.into_iter().map(|(address, _)| address).collect(),
             client_id: client_id.into(),
@@ -177,7 +168,7 @@ impl Target {
             None => SaslProfile::Anonymous,
             Some((user, password)) => SaslProfile::Plain {
                 username: user.clone(),
-                password: password.expose().to_owned(),
+                password: password.as_ref().map(Secret::expose).unwrap_or_default().to_owned(),
             },
         }
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use components::sources::under_way::{Storing, put_of, settled};
-use metrics::{Metrics, SourceReason};
+use metrics::Metrics;
 use pipeline::{
     BuildContext, Classify, GivesAgain, Guarantee, IntakeError, Source, SourceContext, SourceError,
 };
@@ -67,8 +67,7 @@ impl Amqp {
     }
 
     fn count(&self, reason: &'static str) {
-        let label = SourceReason { source: self.name.to_string(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).inc();
+        self.metrics.count_anomaly(&self.name, reason, 1);
     }
 
     fn failed(error: AmqpError) -> SourceError {

@@ -224,6 +224,11 @@ impl Progress {
         has.is_none_or(|has| has.puts < put)
     }
 
+    /// The source whose progress it is.
+    pub(crate) fn source(&self) -> &Arc<str> {
+        &self.source
+    }
+
     /// The key of [`Progress::lacks`].
     pub(crate) fn key(&self) -> &Bytes {
         &self.key

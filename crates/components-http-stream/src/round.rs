@@ -1,6 +1,6 @@
 //! What is put at once, and what is looked for in an event before.
 
-use metrics::{Metrics, SourceReason};
+use metrics::Metrics;
 use peers::limits::{Cut, EVENT_OVERHEAD_BYTES};
 use pipeline::{Batch, BatchBuilder, BuildError};
 use serde::de::IgnoredAny;
@@ -10,6 +10,33 @@ use crate::progress::{CURSOR_BYTES_MAX, Progress, digest};
 
 /// Bytes of bodies from which on a round is full.
 pub(crate) const ROUND_BYTES: u64 = 1 << 20;
+
+/// Ids that can be remembered at most.
+const IDS_MAX: usize = 10_000;
+
+/// `ids_max` unless set.
+pub(crate) fn default_ids_max() -> usize {
+    2000
+}
+
+/// `batch_events` unless set.
+pub(crate) fn default_batch_events() -> usize {
+    1000
+}
+
+/// Checks the settings `ids_max` and `batch_events`.
+///
+/// # Errors
+/// One of them is wrong.
+pub(crate) fn check(ids_max: usize, batch_events: usize) -> Result<(), BuildError> {
+    if ids_max > IDS_MAX {
+        return Err(BuildError::invalid("ids_max", "at most 10000"));
+    }
+    if batch_events == 0 {
+        return Err(BuildError::invalid("batch_events", "a batch holds at least one event"));
+    }
+    Ok(())
+}
 
 /// What is looked for in an event, by JSON pointers.
 #[derive(Debug, Clone, Default)]
@@ -49,8 +76,7 @@ pub(crate) struct Counts {
 impl Counts {
     /// Something was lost or odd.
     pub(crate) fn count(&self, reason: &'static str) {
-        let label = SourceReason { source: self.source.to_string(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).inc();
+        self.metrics.count_anomaly(&self.source, reason, 1);
     }
 }
 

@@ -1,6 +1,5 @@
 //! One put after the other, with the position in the same write.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,8 +23,9 @@ pub(crate) struct Storing {
 }
 
 impl Storing {
-    /// Nothing yet. `key` is that of the position of the source.
-    pub(crate) fn begin(source: Arc<str>, key: Bytes, env: &Env, cx: &SourceContext) -> Self {
+    /// Nothing yet, of the source that stands here.
+    pub(crate) fn begin(progress: &Progress, env: &Env, cx: &SourceContext) -> Self {
+        let (source, key) = (progress.source().clone(), progress.key().clone());
         let (send, puts) = mpsc::channel(1);
         let until_stored = UntilStored::new(source, env.entropy.clone(), cx.positions.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(store(puts, until_stored, key)));

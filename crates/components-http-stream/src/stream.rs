@@ -308,8 +308,7 @@ impl Source for HttpStream {
 
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let progress = self.progress.as_ref().expect("a source is opened before it runs");
-        let (name, key) = (self.name.clone(), progress.key().clone());
-        let mut storing = Storing::begin(name, key, &self.env, &cx);
+        let mut storing = Storing::begin(progress, &self.env, &cx);
         let ended = self.serve(&mut storing, &cx).await;
         let stored = storing.finish(&cx).await;
         ended.and(stored)

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pipeline::secret::{self, Login};
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Secret, address};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::{ClientTls, Dialer};
 
-use crate::packets::{Login, Version};
+use crate::packets::{self, Version};
 
 /// The broker, and how it is reached.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -50,7 +51,7 @@ pub(crate) struct Target {
     pub(crate) client_id: Arc<str>,
     pub(crate) timeout: Duration,
     pub(crate) dialer: Dialer,
-    login: Option<(String, Secret)>,
+    login: Option<Login>,
 }
 
 impl Broker {
@@ -73,19 +74,9 @@ impl Broker {
         if client_id.is_empty() || client_id.len() > usize::from(u16::MAX) {
             return invalid("client_id", "must have 1 to 65535 bytes".into());
         }
-        let login = match (self.user, self.password) {
-            (None, None) => None,
-            (Some(user), password) => {
-                Some((user, password.unwrap_or_else(|| String::new().into())))
-            }
-            (None, Some(_)) => {
-                return invalid("password", "it counts with `user` alone; set that too".into());
-            }
-        };
-        let dialer = Dialer::new(&cx.env, self.tls, &[]).map_err(|error| BuildError {
-            setting: format!("broker.{}", error.setting),
-            ..error
-        })?;
+        let login = secret::login(self.user, self.password);
+        let login = login.map_err(|error| error.below("broker"))?;
+        let dialer = Dialer::new(&cx.env, self.tls, &[]).map_err(|error| error.below("broker"))?;
         Ok(Target {
             address: self.address.into(),
             version: self.version,
@@ -99,8 +90,11 @@ impl Broker {
 
 impl Target {
     /// What CONNECT says of the user.
-    pub(crate) fn login(&self) -> Option<Login> {
+    pub(crate) fn login(&self) -> Option<packets::Login> {
         let login = self.login.as_ref();
-        login.map(|(user, password)| Login::new(user.clone(), password.expose()))
+        login.map(|(user, password)| {
+            let password = password.as_ref().map(Secret::expose).unwrap_or_default();
+            packets::Login::new(user.clone(), password)
+        })
     }
 }

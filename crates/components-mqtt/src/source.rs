@@ -22,7 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use components::sources::under_way::{Storing, put_of, settled};
-use metrics::{Metrics, SourceReason};
+use metrics::Metrics;
 use pipeline::{
     BuildContext, Classify, GivesAgain, Guarantee, IntakeError, Source, SourceContext, SourceError,
     SourcePosition,
@@ -96,8 +96,7 @@ impl Mqtt {
     }
 
     fn count(&self, reason: &'static str) {
-        let label = SourceReason { source: self.name.to_string(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).inc();
+        self.metrics.count_anomaly(&self.name, reason, 1);
     }
 
     /// Whether the ids of messages are stored with them.

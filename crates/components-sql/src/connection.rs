@@ -17,6 +17,9 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::database::Target;
 use crate::error::SqlError;
 
+/// The character set that stands for bytes in MySQL.
+pub(crate) const MYSQL_BINARY: u16 = 63;
+
 /// What kind of database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pipeline::secret::{self, Login};
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Env, Secret, address};
 use schemars::JsonSchema;
@@ -53,7 +54,7 @@ pub(crate) struct Target {
     pub(crate) address: Arc<str>,
     /// Name of the database; empty for SQLite.
     pub(crate) name: Arc<str>,
-    pub(crate) login: Option<(String, Option<Secret>)>,
+    pub(crate) login: Option<Login>,
     pub(crate) connect_timeout: Duration,
     pub(crate) statement_timeout: Duration,
     pub(crate) tls: Option<Client>,
@@ -101,19 +102,13 @@ impl Database {
                            a tunnel encrypt the connection";
             return invalid("tls", problem);
         }
-        let login = match (self.user, self.password) {
-            (Some(user), password) => Some((user, password)),
-            (None, Some(_)) => {
-                return invalid("password", "it counts with `user` alone; set that too");
-            }
-            (None, None) if is_file => None,
-            (None, None) => return invalid("user", "name the user of the database"),
-        };
+        let login = secret::login(self.user, self.password);
+        let login = login.map_err(|error| error.below("database"))?;
+        if login.is_none() && !is_file {
+            return invalid("user", "name the user of the database");
+        }
         let tls = self.tls.map(|settings| Client::new(settings, &cx.env, &[]));
-        let tls = tls.transpose().map_err(|error| BuildError {
-            setting: format!("database.{}", error.setting),
-            ..error
-        })?;
+        let tls = tls.transpose().map_err(|error| error.below("database"))?;
         Ok(Target {
             dialect: place.dialect,
             address: place.address.into(),

@@ -35,7 +35,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use components::sources::until_stored::{Refused, UntilStored};
-use metrics::{Counter, FloatGauge, MetricSpec, Metrics, SourceReason};
+use metrics::{Counter, FloatGauge, MetricSpec, Metrics};
 use pipeline::env::unix_millis;
 use pipeline::{
     BuildContext, BuildError, Classify, Component, Env, ErrorClass, GivesAgain, Guarantee, Intake,
@@ -170,8 +170,7 @@ impl Sql {
 
     /// The window had to begin anew.
     fn window_cut(&self) {
-        let label = SourceReason { source: self.name.to_string(), reason: "window_cut" };
-        self.metrics.source_anomalies.get_or_create(&label).inc();
+        self.metrics.count_anomaly(&self.name, "window_cut", 1);
     }
 }
 

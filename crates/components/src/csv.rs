@@ -1,6 +1,31 @@
 //! Lines of a table, as RFC 4180 has them.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use memchr::memchr3;
+
+const QUOTE: u8 = b'"';
+
+/// Whether a value holds the delimiter, a quote, or the end of a line.
+pub(crate) fn needs_quotes(value: &[u8], delimiter: u8) -> bool {
+    memchr3(delimiter, QUOTE, b'\n', value).is_some() || value.contains(&b'\r')
+}
+
+/// Adds a value that is there: quoted where it has to be, and where it reads like `null`, which
+/// stands for one that is not there.
+pub fn put(out: &mut Vec<u8>, value: &[u8], delimiter: u8, null: &[u8]) {
+    if value != null && !needs_quotes(value, delimiter) {
+        out.extend_from_slice(value);
+        return;
+    }
+    out.push(QUOTE);
+    for (number, part) in value.split(|byte| *byte == QUOTE).enumerate() {
+        if number > 0 {
+            out.extend_from_slice(&[QUOTE, QUOTE]);
+        }
+        out.extend_from_slice(part);
+    }
+    out.push(QUOTE);
+}
 
 /// Hands out each line of a table with commas, with its number from 1; each has as many columns as
 /// the first.

@@ -26,6 +26,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use pipeline::{Classify, ErrorClass};
 use storage::{FileSystem, FsError};
+use support::causes::chain;
 use support::mutant;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -229,8 +230,8 @@ impl Ledger {
         let before = take(&mut self.known.refusals);
         let now = &mut self.known.refusals;
         for (file, error) in &refused {
-            let (directory, error) = (parent(&file.target), Causes(error));
-            now.cause = error.to_string();
+            let (directory, error) = (parent(&file.target), chain(error));
+            now.cause.clone_from(&error);
             if now.directories.insert(directory.to_owned())
                 && !before.directories.contains(directory)
             {
@@ -265,21 +266,6 @@ impl Refusals {
         self.tries = before.tries + u32::from(was_due);
         let pause = RETRY.0.saturating_mul(1 << self.tries.saturating_sub(1).min(5)).min(RETRY.1);
         self.due = before.due.filter(|_| !was_due).or(Some(now + pause));
-    }
-}
-
-/// An error with its causes, in one line.
-struct Causes<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 

@@ -307,6 +307,12 @@ metrics! {
 }
 
 impl Metrics {
+    /// Counts what a source treated in a documented, special way.
+    pub fn count_anomaly(&self, source: &str, reason: &'static str, times: u64) {
+        let label = SourceReason { source: source.to_owned(), reason };
+        self.source_anomalies.get_or_create(&label).inc_by(times);
+    }
+
     /// In the text form that every reader knows.
     pub fn text(&self) -> String {
         self.text_in(Format::Plain)

@@ -140,6 +140,12 @@ impl BuildError {
         let kind = SettingsErrorKind::Invalid;
         Self { kind, setting: setting.into(), problem: problem.to_string() }
     }
+
+    /// The same for a setting in the table `table`, dotted.
+    #[must_use]
+    pub fn below(self, table: &str) -> Self {
+        Self { setting: format!("{table}.{}", self.setting), ..self }
+    }
 }
 
 /// A mistake in the code of a component, and none of its settings: reported at its `type`.

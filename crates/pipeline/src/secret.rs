@@ -8,6 +8,8 @@ use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::component::BuildError;
+
 /// What is shown in the place of a secret.
 pub const MASK: &str = "***";
 
@@ -21,6 +23,23 @@ impl Secret {
     /// The text, for the call that needs it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+/// A user with its password, where a server asks for one.
+pub type Login = (String, Option<Secret>);
+
+/// The login of the settings `user` and `password`.
+///
+/// # Errors
+/// A password without a user.
+pub fn login(user: Option<String>, password: Option<Secret>) -> Result<Option<Login>, BuildError> {
+    match (user, password) {
+        (Some(user), password) => Ok(Some((user, password))),
+        (None, None) => Ok(None),
+        (None, Some(_)) => {
+            Err(BuildError::invalid("password", "it counts with `user` alone; set that too"))
+        }
     }
 }
 

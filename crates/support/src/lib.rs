@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`backoff`] | pauses between tries |
+//! | [`causes`] | an error with its causes, in one line |
 //! | [`compression`] | zstd frames |
 //! | [`loopback`] | free addresses of this machine for tests, benchmarks and the demonstration |
 //! | [`log_rate`] | a limit for log lines of one kind |
@@ -12,6 +13,7 @@
 //! | [`failure_log`] | failures that repeat, and when they are logged |
 
 pub mod backoff;
+pub mod causes;
 pub mod compression;
 pub mod failure_log;
 pub mod log_rate;

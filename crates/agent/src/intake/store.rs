@@ -2,7 +2,7 @@
 
 use futures::FutureExt;
 use futures::future::join_all;
-use metrics::{SourceLabel, SourceReason};
+use metrics::SourceLabel;
 use pipeline::{Batch, IntakeError};
 use tokio::time::Instant;
 use tracing::debug;
@@ -50,8 +50,7 @@ impl AgentIntake {
     }
 
     fn count_anomaly(&self, reason: &'static str, times: u64) {
-        let label = SourceReason { source: self.source.to_string(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).inc_by(times);
+        self.metrics.count_anomaly(&self.source, reason, times);
     }
 
     /// Puts the optional parts where there is room right now; with the events that found none.

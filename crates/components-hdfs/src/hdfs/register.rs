@@ -20,6 +20,7 @@ use ledger::{Ledger, LedgerError, NoteKind, NotedPlace};
 use metrics::{Counter, FloatGauge};
 use pipeline::SinkBoard;
 use support::backoff::jittered;
+use support::causes::chain;
 use support::failure_log::FailureLog;
 use thiserror::Error;
 use tokio::sync::{Mutex, Notify};
@@ -225,15 +226,4 @@ impl Registering {
             self.backlog.registered(directory);
         }
     }
-}
-
-/// An error with its causes.
-fn chain(error: &RegisterError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }

@@ -87,10 +87,7 @@ impl Access {
             headers.insert(AUTHORIZATION, hidden("access.bearer", &text)?);
         }
         let token = self.oauth.map(|oauth| Token::new(oauth, cx)).transpose()?;
-        let connector = Connector::new(self.tls, &cx.env).map_err(|error| BuildError {
-            setting: format!("access.{}", error.setting),
-            ..error
-        })?;
+        let connector = Connector::new(self.tls, &cx.env).map_err(|error| error.below("access"))?;
         let clock = Arc::clone(&cx.env.clock);
         let sender = connector.client();
         Ok(Client { sender, uri, headers, token, timeout: self.timeout.0, clock })

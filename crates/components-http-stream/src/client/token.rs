@@ -72,10 +72,8 @@ impl Token {
         if let Some(scope) = &oauth.scope {
             form.append_pair("scope", scope);
         }
-        let connector = Connector::new(oauth.tls, &cx.env).map_err(|error| BuildError {
-            setting: format!("access.oauth.{}", error.setting),
-            ..error
-        })?;
+        let connector =
+            Connector::new(oauth.tls, &cx.env).map_err(|error| error.below("access.oauth"))?;
         let (sender, form) = (connector.client(), form.finish().into());
         Ok(Self { uri, credentials, form, sender, kept: None })
     }

@@ -10,10 +10,7 @@ use serde::Deserialize;
 use super::HttpPoll;
 use crate::backoff::{Backoff, Pauses};
 use crate::client::{Access, url_of};
-use crate::round::{Counts, Shape, pointer};
-
-/// Ids that can be remembered at most.
-const IDS_MAX: usize = 10_000;
+use crate::round::{self, Counts, Shape, pointer};
 
 /// Settings of the `http_poll` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -45,7 +42,7 @@ pub struct Config {
     #[serde(default)]
     id: Option<String>,
     /// How many ids are remembered, at least; up to 10000.
-    #[serde(default = "default_ids_max")]
+    #[serde(default = "round::default_ids_max")]
     ids_max: usize,
     /// JSON pointer of what leads to the next page, such as `/meta/next_token`. Unless set, the
     /// header `Link` with `rel=next` does.
@@ -61,16 +58,12 @@ pub struct Config {
     #[serde(default = "default_page_max")]
     page_max: ByteSize,
     /// Events of a batch at most.
-    #[serde(default = "default_batch_events")]
+    #[serde(default = "round::default_batch_events")]
     batch_events: usize,
 }
 
 fn default_interval() -> Period {
     Period(Duration::from_secs(60))
-}
-
-fn default_ids_max() -> usize {
-    2000
 }
 
 fn default_pages_max() -> usize {
@@ -79,10 +72,6 @@ fn default_pages_max() -> usize {
 
 fn default_page_max() -> ByteSize {
     ByteSize::mib(8)
-}
-
-fn default_batch_events() -> usize {
-    1000
 }
 
 /// What the source works by.
@@ -109,18 +98,13 @@ impl Config {
         if self.interval.0 < Duration::from_millis(100) {
             return invalid("interval", "must be at least 100ms");
         }
-        if self.ids_max > IDS_MAX {
-            return invalid("ids_max", "at most 10000");
-        }
         if !(1..=100_000).contains(&self.pages_max) {
             return invalid("pages_max", "must be from 1 to 100000");
         }
         if !(1 << 10..=64 << 20).contains(&self.page_max.0) {
             return invalid("page_max", "must be from 1KiB to 64MiB");
         }
-        if self.batch_events == 0 {
-            return invalid("batch_events", "a batch holds at least one event");
-        }
+        round::check(self.ids_max, self.batch_events)?;
         if resume.is_some() && cursor.is_none() {
             return invalid("resume", "set `cursor` too: it is what the parameter gets");
         }

@@ -14,10 +14,7 @@ use super::preset::Preset;
 use super::rules::{Rule, Rules};
 use crate::backoff::{Backoff, Pauses};
 use crate::client::{Access, url_of};
-use crate::round::{Counts, Shape, pointer};
-
-/// Ids that can be remembered at most.
-const IDS_MAX: usize = 10_000;
+use crate::round::{self, Counts, Shape, pointer};
 
 /// Settings of the `http_stream` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -57,7 +54,7 @@ pub struct Config {
     #[serde(default)]
     id: Option<String>,
     /// How many ids are remembered, at least; up to 10000.
-    #[serde(default = "default_ids_max")]
+    #[serde(default = "round::default_ids_max")]
     ids_max: usize,
     /// Header that gets the type of a server-sent event, where it has one; empty: none.
     #[serde(default = "default_event_header")]
@@ -66,7 +63,7 @@ pub struct Config {
     #[serde(default = "default_event_max")]
     event_max: ByteSize,
     /// Events of a batch at most.
-    #[serde(default = "default_batch_events")]
+    #[serde(default = "round::default_batch_events")]
     batch_events: usize,
     /// How long the first event of a batch waits for others.
     #[serde(default = "default_batch_wait")]
@@ -89,20 +86,12 @@ pub(super) enum Format {
     Lines,
 }
 
-fn default_ids_max() -> usize {
-    2000
-}
-
 fn default_event_header() -> String {
     "event".into()
 }
 
 fn default_event_max() -> ByteSize {
     ByteSize::mib(1)
-}
-
-fn default_batch_events() -> usize {
-    1000
 }
 
 fn default_batch_wait() -> Period {
@@ -145,15 +134,10 @@ impl Config {
         if idle_timeout.is_zero() {
             return invalid("idle_timeout", "must not be 0s");
         }
-        if self.ids_max > IDS_MAX {
-            return invalid("ids_max", "at most 10000");
-        }
         if !(1 << 10..=16 << 20).contains(&self.event_max.0) {
             return invalid("event_max", "must be from 1KiB to 16MiB");
         }
-        if self.batch_events == 0 {
-            return invalid("batch_events", "a batch holds at least one event");
-        }
+        round::check(self.ids_max, self.batch_events)?;
         if format == Format::Lines && id.is_some() {
             return invalid("id", "a line of text has no JSON in it: set `format = \"ndjson\"`");
         }

@@ -11,7 +11,6 @@ mod calls;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use metrics::SourceReason;
 use pipeline::{Batch, PositionIntake, SourcePosition};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -223,8 +222,7 @@ impl Member {
     }
 
     pub(super) fn count(&self, reason: &'static str, times: u64) {
-        let label = SourceReason { source: self.name.to_string(), reason };
-        self.options.metrics.source_anomalies.get_or_create(&label).inc_by(times);
+        self.options.metrics.count_anomaly(&self.name, reason, times);
     }
 
     /// Asks the brokers how much of its partitions is not stored yet.

@@ -8,6 +8,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::value::Value;
+use crate::connection::MYSQL_BINARY;
 
 /// What PostgreSQL converts to the type of the column.
 pub(super) fn text_of(value: &Value) -> Option<String> {
@@ -82,8 +83,7 @@ pub(super) fn of_mysql(row: mysql_async::Row) -> Vec<Value> {
                 Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
             }
             Some(mysql_async::Value::Bytes(bytes)) => {
-                // 63 is the character set of bytes.
-                if column.character_set() == 63 {
+                if column.character_set() == MYSQL_BINARY {
                     return Value::Bytes(bytes);
                 }
                 Value::Text(String::from_utf8_lossy(&bytes).into_owned())

@@ -6,8 +6,8 @@ use tokio_postgres::types::{Kind, Type};
 
 use super::config::Options;
 use super::query::{Column, Meaning, Ordered, Table};
-use super::rows::{BINARY, Rows};
-use crate::connection::{Connection, Dialect};
+use super::rows::Rows;
+use crate::connection::{Connection, Dialect, MYSQL_BINARY};
 use crate::error::SqlError;
 
 /// Asks for the columns.
@@ -181,7 +181,7 @@ fn of_mysql(column: &mysql_async::Column) -> Described {
         T::MYSQL_TYPE_TIME => Ok(cast("TIME(6)")),
         T::MYSQL_TYPE_STRING | T::MYSQL_TYPE_VAR_STRING | T::MYSQL_TYPE_VARCHAR => {
             match column.character_set() {
-                BINARY => Ok((format!("HEX({quoted})"), "UNHEX(".to_owned(), ")".to_owned())),
+                MYSQL_BINARY => Ok((format!("HEX({quoted})"), "UNHEX(".to_owned(), ")".to_owned())),
                 _ => Ok(plain),
             }
         }

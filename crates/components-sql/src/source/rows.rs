@@ -14,7 +14,7 @@ use tokio_postgres::types::Type;
 
 use super::query::{Meaning, Statement, Table};
 use super::value::{Tuple, Value};
-use crate::connection::Connection;
+use crate::connection::{Connection, MYSQL_BINARY};
 use crate::database::Target;
 use crate::error::SqlError;
 
@@ -214,9 +214,6 @@ fn to_mysql(value: &Value) -> mysql_async::Value {
     }
 }
 
-/// The character set that stands for bytes.
-pub(super) const BINARY: u16 = 63;
-
 fn of_mysql(row: mysql_async::Row) -> Vec<Value> {
     use mysql_async::consts::ColumnType as Type;
     let columns = row.columns();
@@ -238,7 +235,7 @@ fn of_mysql(row: mysql_async::Row) -> Vec<Value> {
                 Type::MYSQL_TYPE_JSON => Value::json(&text(bytes)),
                 Type::MYSQL_TYPE_DECIMAL | Type::MYSQL_TYPE_NEWDECIMAL => Value::Text(text(bytes)),
                 Type::MYSQL_TYPE_GEOMETRY => Value::Bytes(bytes),
-                _ if column.character_set() == BINARY => Value::Bytes(bytes),
+                _ if column.character_set() == MYSQL_BINARY => Value::Bytes(bytes),
                 _ => Value::Text(text(bytes)),
             },
             Theirs::Date(year, month, day, hour, minute, second, micros) => {

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use components::csv;
 use serde::{Deserialize, Serialize};
 
 use super::config::Format;
@@ -120,7 +121,10 @@ impl Encoder {
                     if at > 0 {
                         body.push(b',');
                     }
-                    put_csv(body, value);
+                    // No value and an empty text are two things.
+                    if !matches!(value, Value::Null) {
+                        csv::put(body, value.text().as_bytes(), b',', b"");
+                    }
                 }
             }
         }
@@ -142,18 +146,6 @@ fn put_json(body: &mut Vec<u8>, value: &Value) {
         Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Raw(_) => {
             body.extend_from_slice(value.text().as_bytes());
         }
-    }
-}
-
-fn put_csv(body: &mut Vec<u8>, value: &Value) {
-    let text = value.text();
-    let is_plain = match value {
-        Value::Null => true,
-        _ => !text.is_empty() && !text.contains(['"', ',', '\n', '\r']),
-    };
-    match is_plain {
-        true => body.extend_from_slice(text.as_bytes()),
-        false => body.extend_from_slice(format!("\"{}\"", text.replace('"', "\"\"")).as_bytes()),
     }
 }
 

@@ -5,13 +5,14 @@
 //! `null`, which stands for a header that is not there: `,""` is an empty value, `,` is none.
 
 use bytes::Bytes;
-use memchr::memchr3;
 use pipeline::{
     BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, TableForm,
     TableStorage,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::csv;
 
 /// The column that is the body.
 const BODY: &str = "body";
@@ -52,7 +53,7 @@ impl Component for Config {
             return Err(BuildError::invalid("delimiter", problem));
         }
         let format = Format { delimiter: self.delimiter as u8, config: self };
-        if format.needs_quotes(format.config.null.as_bytes()) {
+        if csv::needs_quotes(format.config.null.as_bytes(), format.delimiter) {
             let problem = "must hold no delimiter, no quote and no end of a line";
             return Err(BuildError::invalid("null", problem));
         }
@@ -68,35 +69,16 @@ struct Format {
 }
 
 impl Format {
-    fn needs_quotes(&self, value: &[u8]) -> bool {
-        memchr3(self.delimiter, QUOTE, b'\n', value).is_some() || value.contains(&b'\r')
-    }
-
-    /// Adds a value that is there.
-    fn put(&self, out: &mut Vec<u8>, value: &[u8]) {
-        if value != self.config.null.as_bytes() && !self.needs_quotes(value) {
-            out.extend_from_slice(value);
-            return;
-        }
-        out.push(QUOTE);
-        for (number, part) in value.split(|byte| *byte == QUOTE).enumerate() {
-            if number > 0 {
-                out.extend_from_slice(&[QUOTE, QUOTE]);
-            }
-            out.extend_from_slice(part);
-        }
-        out.push(QUOTE);
-    }
-
     fn line<'a>(&self, out: &mut Vec<u8>, values: impl Iterator<Item = Option<&'a [u8]>>) {
         let before = out.len();
+        let null = self.config.null.as_bytes();
         for (number, value) in values.enumerate() {
             if number > 0 {
                 out.push(self.delimiter);
             }
             match value {
-                Some(value) => self.put(out, value),
-                None => out.extend_from_slice(self.config.null.as_bytes()),
+                Some(value) => csv::put(out, value, self.delimiter, null),
+                None => out.extend_from_slice(null),
             }
         }
         // Readers pass over an empty line.

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use metrics::{Metrics, SourceReason};
+use metrics::Metrics;
 use pipeline::env::{Listener, Stream};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
@@ -217,8 +217,7 @@ struct Shared {
 impl Shared {
     /// Counts what was odd.
     fn count(&self, reason: &'static str, times: u64) {
-        let label = SourceReason { source: self.storing.source.to_string(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).inc_by(times);
+        self.metrics.count_anomaly(&self.storing.source, reason, times);
     }
 }
 

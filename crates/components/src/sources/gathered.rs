@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metrics::{Metrics, SourceReason};
+use metrics::Metrics;
 use peers::limits::Cut;
 use pipeline::{Batch, BatchBuilder, Intake, IntakeError};
 use tokio::time::{Duration, timeout};
@@ -43,8 +43,7 @@ impl Destination {
 
     /// Counts what was lost or odd.
     pub(super) fn count(&self, reason: &'static str, times: u64) {
-        let label = SourceReason { source: self.source.to_string(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).inc_by(times);
+        self.metrics.count_anomaly(&self.source, reason, times);
     }
 
     /// Stores a batch, to its end also when this future is dropped.

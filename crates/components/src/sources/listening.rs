@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Metrics, SourceReason};
+use metrics::Metrics;
 use pipeline::env::{Listener, Net, Stream};
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError, ErrorClass, SourceError};
@@ -90,8 +90,7 @@ impl Guard {
         let (source, metrics, peer) = (self.source.clone(), self.metrics.clone(), peer.to_owned());
         self.server.wrap(stream, move |error| {
             debug!(%source, peer, %error, "a connection fails in its handshake");
-            let label = SourceReason { source: source.to_string(), reason: "tls_failed" };
-            metrics.source_anomalies.get_or_create(&label).inc();
+            metrics.count_anomaly(&source, "tls_failed", 1);
         })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use delivery::receiver::Contents;
 use delivery::sender::Window;
-use metrics::{Metrics, SourceReason};
+use metrics::Metrics;
 use pipeline::{Batch, Env, Identity, SourceContext};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -84,8 +84,7 @@ impl Service {
     }
 
     pub(super) fn count(&self, reason: &'static str) {
-        let label = SourceReason { source: self.name.to_string(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).inc();
+        self.metrics.count_anomaly(&self.name, reason, 1);
     }
 }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use metrics::SourceReason;
 use pipeline::env::FileStat;
 use pipeline::file_position::shown;
 use pipeline::{ErrorClass, SourceContext, SourceError};
@@ -271,7 +270,6 @@ impl<'a> Run<'a> {
     }
 
     fn count(&self, reason: &'static str, times: u64) {
-        let label = SourceReason { source: self.spool.name.to_string(), reason };
-        self.spool.metrics.source_anomalies.get_or_create(&label).inc_by(times);
+        self.spool.metrics.count_anomaly(&self.spool.name, reason, times);
     }
 }

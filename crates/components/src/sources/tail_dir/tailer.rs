@@ -32,7 +32,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Metrics, SourceReason};
+use metrics::Metrics;
 use pipeline::env::{Change, FileKind, FileStat, Watch};
 use pipeline::{Batch, Env};
 use tokio::time::Instant;
@@ -286,8 +286,7 @@ impl Tailer {
 
     /// Counts something unusual that was treated as documented.
     pub(super) fn count_anomaly(&self, reason: &'static str, count: u64) {
-        let label = SourceReason { source: self.source.to_string(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).inc_by(count);
+        self.metrics.count_anomaly(&self.source, reason, count);
     }
 
     /// Queues every file that wants to be read; says whether any was not queued before.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use metrics::{Metrics, SourceReason};
+use metrics::Metrics;
 use pipeline::env::Stream;
 use pipeline::{Batch, Env};
 use support::log_rate::LogRate;
@@ -215,8 +215,6 @@ impl Shared {
     }
 
     fn count_repeated(&self, events: u64) {
-        let source = self.storing.source.to_string();
-        let label = SourceReason { source, reason: "repeated_events" };
-        self.metrics.source_anomalies.get_or_create(&label).inc_by(events);
+        self.metrics.count_anomaly(&self.storing.source, "repeated_events", events);
     }
 }
