@@ -40,6 +40,10 @@ const FINISH: Duration = Duration::from_secs(120);
 /// ready, and those that are being removed; and the small one that says what the channel is.
 const IDLE_BYTES: u64 = 4 * SEGMENT_BYTES + 4096;
 
+/// Two more, for starts on a full disk. They grow with what a segment begins with, which stays a part
+/// of one.
+const RESERVE_BYTES: u64 = 2 * SEGMENT_BYTES;
+
 /// Where an agent has its channels.
 pub(crate) const CHANNELS: &str = "/data/channels";
 
@@ -299,11 +303,21 @@ impl Cluster {
             }
             let files = machine.disk().files();
             for channel in self.channels {
-                let of = |path: &Path| path.starts_with(Path::new(CHANNELS).join(channel));
-                let bytes: u64 =
-                    files.iter().filter(|(path, _)| of(path)).map(|(_, len)| len).sum();
-                if bytes > CAPACITY_BYTES + IDLE_BYTES {
-                    let told = format!("{channel} of {} takes {bytes} bytes", machine.name);
+                let directory = Path::new(CHANNELS).join(channel);
+                let (mut bytes, mut reserve_bytes) = (0, 0);
+                for (path, len) in files.iter().filter(|(path, _)| path.starts_with(&directory)) {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    let sum = match name.starts_with("reserve-") {
+                        true => &mut reserve_bytes,
+                        false => &mut bytes,
+                    };
+                    *sum += len;
+                }
+                if bytes > CAPACITY_BYTES + IDLE_BYTES || reserve_bytes > RESERVE_BYTES {
+                    let told = format!(
+                        "{channel} of {} takes {bytes} bytes, and {reserve_bytes} for starts",
+                        machine.name
+                    );
                     self.world.violation(told);
                 }
             }
