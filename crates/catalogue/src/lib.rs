@@ -23,6 +23,8 @@ const GROUPS: &[&Group] = &[
     &components_mqtt::GROUP,
     #[cfg(feature = "parquet")]
     &components_parquet::GROUP,
+    #[cfg(feature = "search")]
+    &components_search::GROUP,
     #[cfg(feature = "sql")]
     &components_sql::GROUP,
 ];
@@ -70,6 +72,12 @@ const ELSEWHERE: &[Elsewhere] = &[
         role: "encoder",
         kind: "parquet",
         programs: "a program built with the feature `parquet`",
+    },
+    #[cfg(not(feature = "search"))]
+    Elsewhere {
+        role: "sink",
+        kind: "elasticsearch",
+        programs: "a program built with the feature `search`",
     },
     #[cfg(not(feature = "sql"))]
     Elsewhere { role: "source", kind: "sql", programs: "a program built with the feature `sql`" },
@@ -120,6 +128,7 @@ mod tests {
         feature = "kafka",
         feature = "mqtt",
         feature = "parquet",
+        feature = "search",
         feature = "sql"
     ))]
     #[test]

@@ -16,6 +16,7 @@ const HEAVY: &[&str] = &[
     "aqueduct-components-kafka",
     "aqueduct-components-mqtt",
     "aqueduct-components-parquet",
+    "aqueduct-components-search",
     "aqueduct-components-sql",
     "aqueduct-catalogue",
     "cel",

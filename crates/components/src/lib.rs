@@ -50,6 +50,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "amqp", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "amqp", programs: FULL_PROGRAMS },
     Elsewhere { role: "condition", kind: "cel", programs: FULL_PROGRAMS },
+    Elsewhere { role: "sink", kind: "elasticsearch", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "hdfs", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "http_poll", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "http_stream", programs: FULL_PROGRAMS },

@@ -43,8 +43,8 @@ pub(super) const ROWS: &[Row] = &[
         "elasticsearch",
         &["org.apache.flume.sink.elasticsearch.ElasticSearchSink"],
         Becomes::Later(
-            "there is no `elasticsearch` sink (Flume 1.11 has none either); send JSON \
-                        with `http` to a proxy that makes bulk requests",
+            "Flume 1.11 has none either; write an `elasticsearch` sink, with port 9200 \
+                        in the place of 9300",
         ),
     ),
     sink(

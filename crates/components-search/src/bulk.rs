@@ -1,0 +1,222 @@
+//! Requests of the bulk API, and what their answers say of each document.
+//!
+//! ```text
+//!   {"create":{"_index":"logs","_id":"origin/1/7-0"}}     one line of action and
+//!   {"message":"…"}                                       one of the document, each ended by LF
+//!
+//!   201        it is there
+//!   409        it is there already: an attempt before wrote it, and its answer was lost
+//!   408 429 5xx   later; the whole batch is sent again, and what is there says 409
+//!   401 403 404   nothing of this index can be written until its set-up is right
+//!   others     it can never be written
+//! ```
+//!
+//! Source: the bulk API of the reference of Elasticsearch and OpenSearch.
+
+use pipeline::ErrorClass;
+use serde::Deserialize;
+use serde_json::json;
+
+/// Characters of a reason that are shown.
+const SHOWN_CHARS_MAX: usize = 300;
+
+/// What of an answer is asked for: of each document what became of it, and no more.
+pub(crate) const FILTER: &str = "filter_path=errors,items.*.status,items.*.error";
+
+/// A document on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outgoing {
+    /// Place of the event in its batch.
+    pub(crate) place: usize,
+    /// The index that it goes to.
+    pub(crate) index: String,
+    /// Its id; the engine gives it one where there is none.
+    pub(crate) id: Option<String>,
+    /// The document, as one line of JSON.
+    pub(crate) document: Vec<u8>,
+}
+
+impl Outgoing {
+    /// Appends the two lines.
+    pub(crate) fn append_to(&self, body: &mut Vec<u8>) {
+        let action = match &self.id {
+            Some(id) => json!({ "create": { "_index": self.index, "_id": id } }),
+            None => json!({ "create": { "_index": self.index } }),
+        };
+        body.extend_from_slice(action.to_string().as_bytes());
+        body.push(b'\n');
+        body.extend_from_slice(&self.document);
+        body.push(b'\n');
+    }
+
+    /// Bytes of the two lines, and a few more.
+    pub(crate) fn size(&self) -> usize {
+        let id = self.id.as_ref().map_or(0, String::len);
+        self.document.len() + self.index.len() + id + 50
+    }
+}
+
+/// How many of the first documents go into one request of so many bytes; at least one.
+pub(crate) fn fitting(documents: &[Outgoing], bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let fits = documents.iter().take_while(|document| {
+        bytes += document.size();
+        bytes <= bytes_max
+    });
+    fits.count().max(1).min(documents.len())
+}
+
+#[derive(Debug, Deserialize)]
+struct Answer {
+    errors: bool,
+    #[serde(default)]
+    items: Vec<Item>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Item {
+    create: Status,
+}
+
+#[derive(Debug, Deserialize)]
+struct Status {
+    status: u16,
+    #[serde(default)]
+    error: serde_json::Value,
+}
+
+/// What an answer says of the documents of its request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// Those at these places of the request can never be written; all others are there.
+    Except(Vec<(usize, String)>),
+    /// Not all are there, and another attempt may help: its class, and what was said.
+    Again(ErrorClass, String),
+}
+
+/// Reads an answer to a request of so many documents.
+///
+/// # Errors
+/// It is no answer to that, and says nothing of what was written.
+pub(crate) fn written(answer: &[u8], documents: usize) -> Result<Written, String> {
+    let answer: Answer =
+        serde_json::from_slice(answer).map_err(|error| format!("not of the bulk API: {error}"))?;
+    if !answer.errors {
+        return Ok(Written::Except(Vec::new()));
+    }
+    if answer.items.len() != documents {
+        let items = answer.items.len();
+        return Err(format!("it is about {items} documents, and {documents} were sent"));
+    }
+    let mut refused = Vec::new();
+    let mut again: Option<(ErrorClass, String)> = None;
+    for (place, Item { create }) in answer.items.iter().enumerate() {
+        let class = match create.status {
+            200..=299 | 409 => continue,
+            408 | 429 | 500.. => ErrorClass::Transient,
+            401 | 403 | 404 => ErrorClass::Blocked,
+            _ => {
+                refused.push((place, reason(create)));
+                continue;
+            }
+        };
+        // What needs a hand is said before what passes by itself.
+        let is_worse = again.as_ref().is_none_or(|(worst, _)| *worst == ErrorClass::Transient);
+        if is_worse {
+            again = Some((class, reason(create)));
+        }
+    }
+    Ok(match again {
+        Some((class, said)) => Written::Again(class, said),
+        None => Written::Except(refused),
+    })
+}
+
+/// What an engine says of a document, with the cause below.
+fn reason(of: &Status) -> String {
+    let mut said = format!("{}", of.status);
+    let mut error = &of.error;
+    while let Some(kind) = error["type"].as_str() {
+        let reason = error["reason"].as_str().unwrap_or("no reason given");
+        said = format!("{said}: {kind}: {reason}");
+        error = &error["caused_by"];
+    }
+    let shown = said.chars().take(SHOWN_CHARS_MAX);
+    shown.map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn outgoing(place: usize, len: usize) -> Outgoing {
+        let (index, id) = ("logs".to_owned(), Some(format!("a/1/2-{place}")));
+        Outgoing { place, index, id, document: vec![b'x'; len] }
+    }
+
+    fn item(status: u16, kind: &str) -> Value {
+        match status {
+            201 => json!({ "create": { "status": 201 } }),
+            _ => {
+                json!({ "create": { "status": status, "error": { "type": kind, "reason": "so" } } })
+            }
+        }
+    }
+
+    fn read(items: &[Value]) -> Result<Written, String> {
+        let answer = json!({ "errors": true, "items": items }).to_string();
+        written(answer.as_bytes(), 3)
+    }
+
+    #[test]
+    fn a_document_is_two_lines_and_its_size_is_not_underrated() {
+        let document = outgoing(3, 7);
+        let mut body = Vec::new();
+        document.append_to(&mut body);
+        let lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').collect();
+        let action: Value = serde_json::from_slice(lines[0]).unwrap();
+        assert_eq!(action, json!({ "create": { "_index": "logs", "_id": "a/1/2-3" } }));
+        assert_eq!(lines[1..], [&b"xxxxxxx"[..], b""]);
+        assert!(document.size() >= body.len());
+    }
+
+    #[test]
+    fn a_request_has_as_many_documents_as_fit_and_always_one() {
+        let documents: Vec<_> = (0..4).map(|place| outgoing(place, 100)).collect();
+        let one = documents[0].size();
+        assert_eq!(fitting(&documents, 2 * one), 2);
+        assert_eq!(fitting(&documents, 2 * one - 1), 1);
+        assert_eq!(fitting(&documents, 1), 1);
+        assert_eq!(fitting(&documents, usize::MAX), 4);
+        assert_eq!(fitting(&[], 1), 0);
+    }
+
+    #[test]
+    fn what_is_there_already_counts_and_what_can_never_be_is_named() {
+        let conflict = item(409, "version_conflict_engine_exception");
+        let poison = item(400, "mapper_parsing_exception");
+        let expected = vec![(2, "400: mapper_parsing_exception: so".to_owned())];
+        assert_eq!(read(&[item(201, ""), conflict, poison]), Ok(Written::Except(expected)));
+        let all = json!({ "errors": false }).to_string();
+        assert_eq!(written(all.as_bytes(), 3), Ok(Written::Except(vec![])));
+    }
+
+    #[test]
+    fn one_that_may_be_written_later_sends_the_batch_again_and_the_worst_is_said() {
+        let (busy, poison) = (item(429, "busy"), item(400, "mapper_parsing_exception"));
+        let expected = Written::Again(ErrorClass::Transient, "429: busy: so".into());
+        assert_eq!(read(&[busy.clone(), item(201, ""), poison]), Ok(expected));
+        let blocked = item(403, "cluster_block_exception");
+        let expected =
+            Written::Again(ErrorClass::Blocked, "403: cluster_block_exception: so".into());
+        assert_eq!(read(&[busy.clone(), blocked, busy]), Ok(expected));
+    }
+
+    #[test]
+    fn an_answer_to_something_else_says_nothing_of_what_was_written() {
+        assert!(read(&[item(409, "x")]).unwrap_err().contains("1 documents, and 3 were sent"));
+        assert!(written(b"<html>", 1).unwrap_err().contains("not of the bulk API"));
+    }
+}

@@ -1,0 +1,144 @@
+//! An event as a document.
+//!
+//! ```text
+//!   body {"level":"warn"}   headers host=web-1, timestamp=1764115200000
+//!   ──► {"level":"warn","headers":{"host":"web-1",…},"@timestamp":"2025-11-26T00:00:00.000Z"}
+//!   body GET /index.html
+//!   ──► {"message":"GET /index.html","headers":{…},"@timestamp":…}
+//! ```
+
+use jiff::Timestamp;
+use pipeline::EventRef;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The field that holds the body of an event that is no JSON.
+const MESSAGE: &str = "message";
+
+/// What a document is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BodyForm {
+    /// A body that is a JSON object is the document; of any other one it is the field `message`.
+    #[default]
+    Auto,
+    /// The body is a JSON object, which is the document.
+    Json,
+    /// The body is the field `message`.
+    Text,
+}
+
+/// Which fields a document gets besides those of its body.
+#[derive(Debug, Clone)]
+pub(crate) struct Fields {
+    /// What the body becomes.
+    pub(crate) body: BodyForm,
+    /// The field with the headers; empty for none.
+    pub(crate) headers: String,
+    /// The field with the event's time; empty for none.
+    pub(crate) time: String,
+}
+
+impl Fields {
+    /// The document of an event.
+    ///
+    /// # Errors
+    /// Why there is none, in snake case and in words.
+    pub(crate) fn document(
+        &self,
+        event: EventRef<'_>,
+        time: Option<Timestamp>,
+    ) -> Result<Vec<u8>, (&'static str, String)> {
+        let mut document = self.of_body(event.body())?;
+        // What the body says of itself counts.
+        if !self.headers.is_empty() && !document.contains_key(&self.headers) {
+            let headers = event.headers().map(|(name, value)| (name.to_owned(), value.into()));
+            let headers: Map<String, Value> = headers.collect();
+            if !headers.is_empty() {
+                document.insert(self.headers.clone(), headers.into());
+            }
+        }
+        if let Some(time) = time.filter(|_| !self.time.is_empty())
+            && !document.contains_key(&self.time)
+        {
+            document.insert(self.time.clone(), format!("{time:.3}").into());
+        }
+        Ok(serde_json::to_vec(&document).expect("JSON in memory takes every value"))
+    }
+
+    fn of_body(&self, body: &[u8]) -> Result<Map<String, Value>, (&'static str, String)> {
+        let object = match self.body {
+            BodyForm::Text => None,
+            BodyForm::Auto if body.trim_ascii_start().first() != Some(&b'{') => None,
+            BodyForm::Auto | BodyForm::Json => Some(serde_json::from_slice(body)),
+        };
+        match (object, self.body) {
+            (Some(Ok(Value::Object(object))), _) => return Ok(object),
+            (Some(Ok(_)), BodyForm::Json) => {
+                return Err(("not_json", "the body is JSON, and no object".into()));
+            }
+            (Some(Err(error)), BodyForm::Json) => {
+                return Err(("not_json", format!("the body is no JSON: {error}")));
+            }
+            _ => {}
+        }
+        let text = std::str::from_utf8(body).map_err(|error| {
+            let problem = format!("the body is no text, and JSON has no bytes: {error}");
+            ("not_text", problem)
+        })?;
+        Ok(Map::from_iter([(MESSAGE.to_owned(), text.into())]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::BatchBuilder;
+    use serde_json::json;
+
+    use super::*;
+
+    fn document(body: BodyForm, bytes: &[u8], time: bool) -> Result<Value, &'static str> {
+        let mut builder = BatchBuilder::default();
+        builder.push(bytes, &[("host", "web-1")]);
+        let batch = builder.finish();
+        let time = time.then(|| Timestamp::from_millisecond(1_764_115_200_007).unwrap());
+        let fields = Fields { body, headers: "headers".into(), time: "@timestamp".into() };
+        let made = fields.document(batch.iter().next().unwrap(), time);
+        made.map(|bytes| serde_json::from_slice(&bytes).unwrap()).map_err(|(reason, _)| reason)
+    }
+
+    #[test]
+    fn a_body_is_the_document_or_its_message() {
+        let headers = json!({ "host": "web-1" });
+        let time = "2025-11-26T00:00:00.007Z";
+        assert_eq!(
+            document(BodyForm::Auto, b" {\"level\":\"warn\"}", true).unwrap(),
+            json!({ "level": "warn", "headers": headers, "@timestamp": time })
+        );
+        for (body, bytes) in [
+            (BodyForm::Auto, &b"GET /"[..]),
+            (BodyForm::Text, b"{\"a\":1}"),
+            (BodyForm::Auto, b"{ no json"),
+            (BodyForm::Auto, b""),
+        ] {
+            let message = std::str::from_utf8(bytes).unwrap();
+            let expected = json!({ "message": message, "headers": headers });
+            assert_eq!(document(body, bytes, false).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn what_the_body_says_of_itself_counts() {
+        let body = b"{\"@timestamp\":\"then\",\"headers\":7}";
+        let expected = json!({ "@timestamp": "then", "headers": 7 });
+        assert_eq!(document(BodyForm::Json, body, true).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused_with_a_reason() {
+        assert_eq!(document(BodyForm::Json, b"[1]", true), Err("not_json"));
+        assert_eq!(document(BodyForm::Json, b"{", true), Err("not_json"));
+        assert_eq!(document(BodyForm::Auto, b"\xff", true), Err("not_text"));
+    }
+}

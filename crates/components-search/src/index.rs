@@ -1,0 +1,190 @@
+//! The name of the index that an event goes to: `logs-%{app}-%Y.%m.%d`.
+//!
+//! ```text
+//!   %{name}            the header, in small letters; what no name may have becomes `_`
+//!   %Y %m %d %H %G %V  the event's time in UTC: its header, in milliseconds since 1970
+//! ```
+//!
+//! A batch that is sent again must meet the same index, where the engine knows its documents by
+//! their ids. So a name is made of the event alone, and never of the clock.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use pipeline::EventRef;
+
+/// Bytes that an index's name has at most.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Escapes of time that a name may have.
+const TIMES: [char; 6] = ['Y', 'm', 'd', 'H', 'G', 'V'];
+
+/// A name with escapes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IndexName {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Header(String),
+    Time(char),
+}
+
+impl IndexName {
+    /// Takes a name apart.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub(crate) fn new(name: &str) -> Result<Self, String> {
+        let (mut pieces, mut text) = (Vec::new(), String::new());
+        let mut rest = name;
+        while let Some(at) = rest.find('%') {
+            text.push_str(&rest[..at]);
+            rest = &rest[at + 1..];
+            if !text.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(&mut text)));
+            }
+            let escape = rest.chars().next();
+            if escape == Some('{') {
+                let end = rest.find('}').ok_or("a `%{` has no `}`")?;
+                if end == 1 {
+                    return Err("`%{}` names no header".into());
+                }
+                pieces.push(Piece::Header(rest[1..end].to_owned()));
+                rest = &rest[end + 1..];
+            } else if let Some(time) = escape.filter(|escape| TIMES.contains(escape)) {
+                pieces.push(Piece::Time(time));
+                rest = &rest[1..];
+            } else {
+                let known: String = TIMES.iter().map(|known| format!(" %{known}")).collect();
+                let escape: String = escape.into_iter().collect();
+                return Err(format!("unknown escape `%{escape}`; known: %{{header}}{known}"));
+            }
+        }
+        text.push_str(rest);
+        if let Some(wrong) = text.chars().chain(literals(&pieces)).find(|c| !is_allowed(*c)) {
+            return Err(format!(
+                "an index has no {wrong:?} in its name: small letters, digits, `-`, `_` and `.`"
+            ));
+        }
+        if !text.is_empty() {
+            pieces.push(Piece::Text(text));
+        }
+        match pieces.first() {
+            None => Err("it must be the name of an index".into()),
+            Some(Piece::Text(first)) if first.starts_with(['-', '_', '.']) => {
+                Err("an index's name does not begin with `-`, `_` or `.`".into())
+            }
+            Some(Piece::Header(_)) => Err(
+                "a fixed beginning must stand in front of the first header, so that no event leads \
+                 to an index of something else: write for example `logs-%{app}`"
+                    .into(),
+            ),
+            Some(Piece::Text(_) | Piece::Time(_)) => Ok(Self { pieces }),
+        }
+    }
+
+    /// Whether a time stands in it.
+    pub(crate) fn has_time(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Time(_)))
+    }
+
+    /// The index of an event with this time.
+    ///
+    /// # Errors
+    /// The event has no time, and the name wants one; or the name is too long.
+    pub(crate) fn of(
+        &self,
+        event: EventRef<'_>,
+        time: Option<Timestamp>,
+    ) -> Result<String, Refused> {
+        let mut name = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => name.push_str(text),
+                Piece::Header(header) => {
+                    let value = event.header(header).unwrap_or_default();
+                    let shown = value.chars().flat_map(char::to_lowercase);
+                    name.extend(shown.map(|c| if is_allowed(c) { c } else { '_' }));
+                    if value.is_empty() {
+                        name.push('_');
+                    }
+                }
+                Piece::Time(escape) => {
+                    let time = time.ok_or(Refused::WithoutTime)?;
+                    let form = format!("%{escape}");
+                    name.push_str(&time.to_zoned(TimeZone::UTC).strftime(&form).to_string());
+                }
+            }
+        }
+        if name.len() > NAME_BYTES_MAX { Err(Refused::TooLong(name.len())) } else { Ok(name) }
+    }
+}
+
+/// Why an event has no index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The name has a time, and the event has none.
+    WithoutTime,
+    /// The name would have so many bytes.
+    TooLong(usize),
+}
+
+fn literals(pieces: &[Piece]) -> impl Iterator<Item = char> {
+    pieces.iter().flat_map(|piece| match piece {
+        Piece::Text(text) => text.chars(),
+        Piece::Header(_) | Piece::Time(_) => "".chars(),
+    })
+}
+
+fn is_allowed(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.')
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::BatchBuilder;
+
+    use super::*;
+
+    fn named(name: &str, headers: &[(&str, &str)], ms: Option<i64>) -> Result<String, Refused> {
+        let mut builder = BatchBuilder::default();
+        builder.push(b"", headers);
+        let batch = builder.finish();
+        let time = ms.map(|ms| Timestamp::from_millisecond(ms).unwrap());
+        let index = IndexName::new(name).unwrap();
+        index.of(batch.iter().next().unwrap(), time)
+    }
+
+    #[test]
+    fn a_name_is_made_of_the_event_alone() {
+        let ms = Some(1_767_225_600_000 - 1); // the last millisecond of 2025 in UTC
+        assert_eq!(named("logs-%Y.%m.%d", &[], ms).unwrap(), "logs-2025.12.31");
+        assert_eq!(named("logs-%G.w%V", &[], ms).unwrap(), "logs-2026.w01");
+        assert_eq!(named("logs-%d", &[], None), Err(Refused::WithoutTime));
+        assert_eq!(named("logs-%{app}", &[("app", "Shop/EU")], None).unwrap(), "logs-shop_eu");
+        assert_eq!(named("logs-%{app}", &[], None).unwrap(), "logs-_");
+        assert_eq!(named("logs-%{app}", &[("app", "../x,*")], None).unwrap(), "logs-.._x__");
+        let long = "x".repeat(300);
+        assert_eq!(named("l-%{app}", &[("app", &long)], None), Err(Refused::TooLong(302)));
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused_with_the_cause() {
+        for (name, expected) in [
+            ("", "must be the name"),
+            ("Logs", "no 'L'"),
+            ("logs/%Y", "no '/'"),
+            ("_all", "does not begin"),
+            ("%{app}", "a fixed beginning"),
+            ("logs-%q", "unknown escape `%q`; known: %{header} %Y"),
+            ("logs-%{app", "has no `}`"),
+            ("logs-%{}", "names no header"),
+            ("logs-%", "unknown escape `%`"),
+        ] {
+            let error = IndexName::new(name).unwrap_err();
+            assert!(error.contains(expected), "{name}: {error}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Settings that are refused, and what becomes of the events of a batch.
+
+use std::path::Path;
+
+use pipeline::testkit::build;
+use pipeline::{BatchBuilder, BuildContext, Epoch, Identity, Origin, Sequence};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn context() -> BuildContext {
+    BuildContext::alone("out", Path::new("unused"), env::real())
+}
+
+fn good() -> Value {
+    json!({ "urls": ["http://search-1:9200/"], "index": "logs-%Y.%m.%d" })
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+    assert!(build::<Config>(&good(), &context()).is_ok());
+    for (name, value, expected) in [
+        ("urls", json!([]), "at least one"),
+        ("urls", json!(["search-1:9200"]), "write for example `http://search-1:9200`"),
+        ("urls", json!(["tcp://search-1:9200"]), "it has to begin with `http://` or `https://`"),
+        ("urls", json!(["http://me:pw@search-1"]), "set `user` and `password`"),
+        ("urls", json!(["http://search-1?a=b"]), "it has a query"),
+        ("index", json!("Logs"), "small letters"),
+        ("index", json!("%{app}"), "a fixed beginning"),
+        ("time_header", json!(""), "name it"),
+        ("name", json!(""), "1 to 128 bytes"),
+        ("pipeline", json!("a/b"), "ingest pipeline"),
+        ("password", json!("x"), "`user`"),
+        ("tls", json!({}), "no URL begins with `https://`"),
+        ("in_flight_max", json!(0), "at least 1"),
+    ] {
+        let mut settings = good();
+        settings[name] = value;
+        let error = build::<Config>(&settings, &context()).err().unwrap().to_string();
+        assert!(error.contains(expected) && error.contains(name), "{name}: {error}");
+    }
+    let mut both = good();
+    both["user"] = json!("me");
+    both["api_key"] = json!("abc");
+    let error = build::<Config>(&both, &context()).err().unwrap().to_string();
+    assert!(error.contains("one way to log in"), "{error}");
+}
+
+fn sink(name: &str) -> Search {
+    let index = IndexName::new("logs-%Y").unwrap();
+    let connector = Connector::new(None, &env::real()).unwrap();
+    let fields = Fields { body: BodyForm::Json, headers: String::new(), time: String::new() };
+    Search {
+        client: Client::new(&connector, vec!["http://127.0.0.1:1".into()], HeaderMap::new()),
+        path: "/_bulk".into(),
+        name: name.into(),
+        scope: String::new(),
+        index,
+        time_header: "timestamp".into(),
+        fields,
+        request_bytes_max: usize::MAX,
+        board: SinkBoard::default(),
+    }
+}
+
+#[test]
+fn an_event_has_the_same_id_and_index_when_it_is_sent_again() {
+    let mut builder = BatchBuilder::default();
+    builder.push(b"{\"n\":1}", &[("timestamp", "1764115200000")]);
+    builder.push(b"{\"n\":2}", &[]);
+    builder.push(b"no json", &[("timestamp", "1764115200000")]);
+    builder.push(b"{\"n\":4}", &[("timestamp", "1764115200000")]);
+    let mut batch = builder.finish();
+    let (origin, epoch) = (Origin([7; 16]), Epoch(1));
+    batch.envelope.identity = Some(Identity { origin, epoch, sequence: Sequence(3) });
+    let (documents, never) = sink("out").documents(&batch);
+    let shown: Vec<_> =
+        documents.iter().map(|it| (it.place, it.index.as_str(), it.id.clone().unwrap())).collect();
+    let id = |place: usize| format!("out/{origin}/1/3-{place}");
+    assert_eq!(shown, [(0, "logs-2025", id(0)), (3, "logs-2025", id(3))]);
+    let reasons: Vec<_> = never.iter().map(|(place, reason, _)| (*place, *reason)).collect();
+    assert_eq!(reasons, [(1, "no_time"), (2, "not_json")]);
+    assert_eq!(sink("out").documents(&batch).0, documents);
+    // The other half of a batch that a selector splits has the same identity, and other documents.
+    assert_ne!(sink("other").documents(&batch).0[0].id, documents[0].id);
+}
