@@ -200,6 +200,17 @@ channel = "main"
     browser.click("letters-load");
     browser.wait_for("letters", &[MARKUP, "\\u202etxt.exe", "<svg onload=window.hacked=1>"]);
     browser.wait_for("letters", &["hexadecimal", "610062", "1.0\u{a0}MiB, text, cut"]);
+    // The same events as they pass; a condition leaves out the last one.
+    let choose = "(() => { const it = document.getElementById('tap-place'); \
+                  it.value = 'source=web'; return it.value })()";
+    assert_eq!(browser.value(choose), "source=web");
+    browser.write("tap-pattern", "<|x{9}");
+    browser.click("tap-begin");
+    browser.wait_for("tap-state", &["0 passed"]);
+    post(web, &events.to_string());
+    browser.wait_for("tap-state", &["3 passed, 2 match, 2 shown"]);
+    browser.wait_for("tap", &[MARKUP, "\\u202etxt.exe", "<svg onload=window.hacked=1>"]);
+    browser.click("tap-end");
     browser.assert_no_markup();
     let shown = browser.value("document.documentElement.outerHTML.length");
     assert!(shown.as_u64().is_some_and(|bytes| bytes < 200_000), "{shown} bytes are shown");

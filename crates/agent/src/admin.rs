@@ -18,6 +18,7 @@ mod pages;
 mod reload;
 mod routes;
 mod site;
+mod tap;
 
 use std::convert::Infallible;
 use std::io;

@@ -8,6 +8,7 @@
 //!               ledgers: the commit ledgers behind it
 //!   sources ─── inflow: what was put into it, how long puts wait, ───────► status
 //!               whether they are answered
+//!   sources ─── tap: the events that are stored in it, for those that look
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::opening::Opened;
 use crate::status::{Meter, Throughput, Volume};
+use crate::tap::Point;
 use crate::under_way::{Step, UnderWay};
 
 /// How long no put is answered before a channel counts as stuck: a group commit takes milliseconds,
@@ -41,6 +43,8 @@ pub(crate) struct Boards {
     pub(crate) inflow: Inflow,
     /// Whether it is open.
     pub(crate) opened: Opened,
+    /// Where events can be looked at that are stored in it.
+    pub(crate) tap: Point,
 }
 
 /// What was put into a channel since the agent has started, and whether puts wait. Clones share it.

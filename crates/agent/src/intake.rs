@@ -46,6 +46,7 @@ use crate::boards::Boards;
 use crate::dead_letters::DeadLetters;
 use crate::opening::NotOpen;
 use crate::status::SourceFlow;
+use crate::tap::Point;
 use crate::under_way::UnderWay;
 
 use permit::Reserved;
@@ -88,6 +89,8 @@ pub(crate) struct AgentIntake {
     flow: Mutex<SourceFlow>,
     /// Batches that the source has handed over and that are not answered yet.
     under_way: UnderWay,
+    /// Where events can be looked at as the source hands them over.
+    tap: Point,
 }
 
 impl AgentIntake {
@@ -116,7 +119,13 @@ impl AgentIntake {
             listened,
             flow,
             under_way,
+            tap: Point::default(),
         }
+    }
+
+    /// Where its events can be looked at before the interceptors.
+    pub(crate) fn tap(&self) -> &Point {
+        &self.tap
     }
 
     /// What went through it since it was made.

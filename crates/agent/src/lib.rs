@@ -33,6 +33,7 @@ mod service;
 mod source;
 pub mod status;
 mod stop;
+mod tap;
 mod topology;
 mod under_way;
 

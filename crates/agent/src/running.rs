@@ -32,6 +32,7 @@ use crate::health::Standing;
 use crate::intake::AgentIntake;
 use crate::opening::{NotOpen, Opened};
 use crate::status::Conservation;
+use crate::tap::Point;
 use crate::topology::{BuiltChannel, Topology};
 pub(crate) use prepared::{Prepared, Surroundings};
 
@@ -182,6 +183,8 @@ pub(crate) struct GroupHandle {
     pub(crate) since: Instant,
     /// What has left the channel by it, over its restarts.
     pub(crate) passed: Arc<Passed>,
+    /// Where events can be looked at as its members are handed them.
+    pub(crate) tap: Point,
     /// Whether that channel is open: the group begins then.
     opened: Opened,
     questions: mpsc::Sender<Question>,

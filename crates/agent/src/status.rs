@@ -21,6 +21,7 @@ mod meter;
 mod reload;
 #[cfg(test)]
 mod sample;
+mod shown;
 mod trouble;
 pub mod words;
 
@@ -36,6 +37,7 @@ pub(crate) use gather::{Sources, gather};
 pub use meter::Throughput;
 pub(crate) use meter::{Meter, Volume};
 pub use reload::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
+pub use shown::{SeenEvent, ShownEvent, TapMessage};
 pub use trouble::{Level, Trouble, Verdict};
 
 /// What an agent is doing.

@@ -4,14 +4,13 @@
 //! the disk as `aqueduct dlq show` reads them, off the reactor; nothing is taken out.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
 
 use channel::durable::inspect::Inspection;
 use pipeline::{Batch, ChannelError, Env};
 use serde::Serialize;
 
-use crate::bulletin::cut;
 use crate::dead_letters::{DeadLetters, Label, inspected};
+use crate::status::ShownEvent;
 
 /// Letters that are shown at most.
 const LETTERS_MAX: usize = 50;
@@ -21,18 +20,6 @@ const LETTERS: usize = 10;
 
 /// Events of a letter that are shown.
 const EVENTS_MAX: usize = 5;
-
-/// Headers of an event that are shown.
-const HEADERS_MAX: usize = 20;
-
-/// Bytes of a header's name, and of its value, that are shown.
-const HEADER_MAX: usize = 256;
-
-/// Bytes of a body that are shown as text.
-const TEXT_MAX: usize = 2_048;
-
-/// Bytes of a body that are shown in hexadecimal.
-const BINARY_MAX: usize = 512;
 
 /// The dead letters.
 #[derive(Debug, Default, PartialEq, Serialize)]
@@ -57,19 +44,6 @@ struct Shown {
     label: Label,
     events_total: u64,
     events: Vec<ShownEvent>,
-}
-
-#[derive(Debug, PartialEq, Serialize)]
-struct ShownEvent {
-    headers: Vec<(String, String)>,
-    headers_total: usize,
-    body_bytes: usize,
-    /// The body, if it is text.
-    text: Option<String>,
-    /// The beginning of a body that is not.
-    hexadecimal: Option<String>,
-    /// Whether more of it is there than is shown.
-    is_cut: bool,
 }
 
 /// How many letters the query asks for.
@@ -112,52 +86,10 @@ impl Found {
         count.letters += 1;
         count.events += total;
         let shown = events.iter().take(EVENTS_MAX);
-        let events = shown.map(|event| show(event.body(), event.headers())).collect();
+        let events = shown.map(|event| ShownEvent::new(event.body(), event.headers())).collect();
         self.newest.push_front(Shown { label, events_total: total, events });
         self.newest.truncate(most);
     }
-}
-
-fn show<'a>(body: &[u8], headers: impl Iterator<Item = (&'a str, &'a str)>) -> ShownEvent {
-    let (mut shown, mut headers_total) = (Vec::new(), 0);
-    for (name, value) in headers {
-        headers_total += 1;
-        if shown.len() < HEADERS_MAX {
-            shown.push((cut(name, HEADER_MAX).to_owned(), cut(value, HEADER_MAX).to_owned()));
-        }
-    }
-    let text = text(body);
-    let hexadecimal = text.is_none().then(|| {
-        let mut digits = String::new();
-        for byte in &body[..body.len().min(BINARY_MAX)] {
-            write!(digits, "{byte:02x}").expect("a string takes it");
-        }
-        digits
-    });
-    let shown_bytes = text.as_ref().map_or(BINARY_MAX, String::len);
-    ShownEvent {
-        headers: shown,
-        headers_total,
-        body_bytes: body.len(),
-        is_cut: body.len() > shown_bytes,
-        text,
-        hexadecimal,
-    }
-}
-
-/// The beginning of a body that is UTF-8 without control characters but tabs and line ends.
-fn text(body: &[u8]) -> Option<String> {
-    let start = &body[..body.len().min(TEXT_MAX)];
-    let text = match str::from_utf8(start) {
-        Ok(text) => text,
-        // A character that is cut.
-        Err(error) if error.error_len().is_none() && start.len() < body.len() => {
-            str::from_utf8(&start[..error.valid_up_to()]).ok()?
-        }
-        Err(_) => return None,
-    };
-    let is_binary = |c: char| c.is_control() && !"\t\r\n".contains(c);
-    (!text.contains(is_binary)).then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -169,31 +101,6 @@ mod tests {
 
     use super::*;
     use crate::dead_letters::{Config, Sender};
-
-    #[test]
-    fn a_body_is_shown_as_text_or_in_hexadecimal_and_never_whole_where_it_is_large() {
-        let none = || std::iter::empty();
-        let markup = show(b"<script>alert(1)</script>", none());
-        assert_eq!(markup.text.as_deref(), Some("<script>alert(1)</script>"));
-        assert!(!markup.is_cut);
-        for binary in [
-            &b"\xff\xfe"[..],
-            b"a\x00b",
-            b"\x1b[31m",
-            "abc\u{e9}".as_bytes().split_last().unwrap().1,
-        ] {
-            let shown = show(binary, none());
-            assert_eq!(shown.text, None, "{binary:?}");
-            assert_eq!(shown.hexadecimal.unwrap().len(), binary.len() * 2);
-        }
-        let large = "é".repeat(1 << 20);
-        let header = "x".repeat(1 << 20);
-        let headers = vec![("name", &*header); 100];
-        let shown = show(format!("a{large}").as_bytes(), headers.into_iter());
-        assert!(shown.is_cut && shown.text.as_ref().is_some_and(|text| text.len() <= TEXT_MAX));
-        assert_eq!((shown.headers.len(), shown.headers_total), (HEADERS_MAX, 100));
-        assert!(serde_json::to_string(&shown).unwrap().len() < 10_000);
-    }
 
     #[test]
     fn the_number_of_letters_is_bounded() {

@@ -1,5 +1,6 @@
 //! What each page says.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use hyper::StatusCode;
@@ -57,6 +58,8 @@ pub(crate) struct Pages {
 pub(crate) struct Live {
     /// Snapshots for those that read them all the time.
     pub(super) feed: Feed,
+    /// Readers of events that pass.
+    pub(super) taps: AtomicUsize,
     /// Held by what reads the disk for a page: one at a time.
     disk: Mutex<()>,
     /// What the last comparison of the configuration with its file has found, and when.

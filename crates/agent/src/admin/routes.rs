@@ -10,7 +10,7 @@ use tracing::debug;
 use super::answer::{Answer, JSON_LINES, fresh, page, secured, typed};
 use super::guard::Guard;
 use super::pages::Pages;
-use super::{feed, site};
+use super::{feed, site, tap};
 
 /// What a listener shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,7 @@ enum Page {
     Readiness,
     Status,
     Events,
+    Tap,
     Configuration,
     DeadLetters,
     Liveness,
@@ -135,6 +136,12 @@ const ADMIN: &[Route] = &[
         Access::Contents,
         Page::DeadLetters,
         "the dead letters by reason, and the newest of them; ?newest=N, at most 50",
+    ),
+    route(
+        "/tap",
+        Access::Contents,
+        Page::Tap,
+        "events that pass at ?source=, ?channel= or ?sink=, as server-sent events; &where=, &rate=",
     ),
     route(
         "/account",
@@ -237,6 +244,7 @@ async fn unsecured(pages: &Arc<Pages>, of: Site, guard: &Guard, head: &Parts) ->
         Page::Liveness => pages.liveness().await,
         Page::Status => pages.status().await,
         Page::Events => feed::answer(pages),
+        Page::Tap => tap::answer(pages, head.uri.query().unwrap_or_default()),
         Page::Configuration => pages.configuration().await,
         Page::DeadLetters => pages.letters(head.uri.query().unwrap_or_default()).await,
         Page::Account => fresh(typed(StatusCode::OK, JSON_LINES, pages.account())),

@@ -17,6 +17,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/page/graph.js", SCRIPT, include_str!("page/graph.js")),
     ("/page/history.js", SCRIPT, include_str!("page/history.js")),
     ("/page/tables.js", SCRIPT, include_str!("page/tables.js")),
+    ("/page/tap.js", SCRIPT, include_str!("page/tap.js")),
     ("/page/details.js", SCRIPT, include_str!("page/details.js")),
 ];
 

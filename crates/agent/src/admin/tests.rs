@@ -25,6 +25,7 @@ use crate::status::Snapshot;
 mod access;
 mod events;
 mod reload;
+mod tap;
 
 /// Bytes on their way between client and server.
 const PIPE_BYTES: usize = 256;

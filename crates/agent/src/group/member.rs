@@ -286,6 +286,7 @@ impl MemberTask {
                 Some(taken) = self.batches.recv() => {
                     let ticket = taken.ticket;
                     let (events, bytes) = (taken.batch.len() as u64, taken.batch.body_bytes());
+                    self.shared.sent.tap.pass_at(self.shared.index, &taken.batch);
                     if let Err(error) = self.sink.write(taken).await {
                         let outcome = Outcome::Again(Some(told(&error)));
                         let tickets = IntervalSet::from(ticket..ticket + 1);

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::view::{Passed, Question};
 use crate::dead_letters::DeadLetters;
 use crate::health::Health;
+use crate::tap::Point;
 
 /// A sink with its name in the configuration.
 pub(crate) struct NamedSink {
@@ -45,6 +46,8 @@ pub(crate) struct GroupParts {
     pub(crate) health: Health,
     /// What has left the channel by this consumer, over restarts of the group.
     pub(crate) passed: Arc<Passed>,
+    /// Where events can be looked at as its members are handed them.
+    pub(crate) tap: Point,
     /// Asked what it is doing.
     pub(crate) questions: mpsc::Receiver<Question>,
 }

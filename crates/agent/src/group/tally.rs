@@ -15,6 +15,7 @@ use tokio::time::{Duration, Instant};
 
 use super::Group;
 use crate::status::Volume;
+use crate::tap::Point;
 
 /// A batch that was sent and has not left the channel.
 #[derive(Debug, Clone, Copy)]
@@ -138,21 +139,23 @@ impl Counted {
     }
 }
 
-/// Counts what a sink is handed.
+/// Counts what a sink is handed, and shows it.
 pub(super) struct Sent {
     /// Events.
     pub(super) events: Counter,
     /// Bytes of their bodies.
     pub(super) bytes: Counter,
+    /// Where it can be looked at: the members of a group are its parts.
+    pub(super) tap: Point,
 }
 
 impl Sent {
     /// The counters of the sink `name`.
-    pub(super) fn of(name: &str, metrics: &Metrics) -> Self {
+    pub(super) fn of(name: &str, metrics: &Metrics, tap: Point) -> Self {
         let label = SinkLabel { sink: name.to_owned() };
         let events = metrics.sink_sent.get_or_create(&label).clone();
         let bytes = metrics.sink_sent_bytes.get_or_create(&label).clone();
-        Self { events, bytes }
+        Self { events, bytes, tap }
     }
 }
 

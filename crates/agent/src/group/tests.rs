@@ -227,6 +227,7 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
         health: Health::new(env.clock.clone()),
         env,
         passed: Arc::default(),
+        tap: crate::tap::Point::default(),
         questions: asked,
     };
     let stop = CancellationToken::new();

@@ -5,12 +5,15 @@ use tokio::time::Instant;
 
 use super::Fed;
 use crate::status::Volume;
+use crate::tap::Passed;
 
 /// A put that has begun, and what will be put.
 pub(super) struct Begun<'a> {
     pub(super) to: &'a Fed,
     volume: Volume,
     pub(super) put: Box<dyn PutTransaction>,
+    /// The same, where it is looked at.
+    seen: Option<Passed>,
 }
 
 /// What became of a put: the channel, what was put, and whether it is stored.
@@ -37,14 +40,19 @@ impl Fed {
 impl<'a> Begun<'a> {
     pub(super) fn new(to: &'a Fed, mut put: Box<dyn PutTransaction>, part: Batch) -> Self {
         let volume = volume(&part);
+        let seen = to.boards.tap.is_watched().then(|| Passed::of(&part));
         put.put(part);
-        Self { to, volume, put }
+        Self { to, volume, put, seen }
     }
 
     pub(super) async fn commit(self) -> Committed<'a> {
-        let Self { to, volume, put } = self;
+        let Self { to, volume, put, seen } = self;
         let committed = put.commit().await;
-        let _ = committed.as_ref().inspect_err(|_| to.boards.inflow.failed(volume.events));
+        match (&committed, seen) {
+            (Ok(()), Some(seen)) if volume.events > 0 => to.boards.tap.offer(0, &seen),
+            (Ok(()), _) => {}
+            (Err(_), _) => to.boards.inflow.failed(volume.events),
+        }
         (to, volume, committed)
     }
 }

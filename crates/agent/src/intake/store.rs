@@ -37,6 +37,7 @@ impl AgentIntake {
         let identity = batch.envelope.identity;
         let gives_again = identity.is_some() || !batch.envelope.positions.is_empty();
         debug_assert!(!(self.route.is_free() && gives_again), "the start refuses such a source");
+        self.tap.pass(&batch);
         let routed = self.route.route(batch);
         let settled = routed.settle(&self.source, &self.dead_letters, self.required.len());
         let mut parts = settled.await?;

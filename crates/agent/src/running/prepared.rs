@@ -15,6 +15,7 @@ use crate::dead_letters::DeadLetters;
 use crate::group::{self, GroupParts, Passed};
 use crate::health::{Health, Standing};
 use crate::intake::AgentIntake;
+use crate::tap::Point;
 use crate::topology::{BuiltGroup, BuiltSource, Topology};
 use crate::{source, stop};
 
@@ -142,11 +143,13 @@ impl Running {
             members: sinks.map(|named| named.name.clone()).collect(),
             since: Instant::now(),
             passed: passed.clone(),
+            tap: Point::default(),
             opened: channel.boards.opened.clone(),
             questions,
             waits: Mutex::default(),
             tasks: Tasks::default(),
         };
+        let tap = handle.tap.clone();
         let group = GroupParts {
             name: built.name.clone(),
             channel: channel.channel.clone(),
@@ -159,6 +162,7 @@ impl Running {
             env: around.env.clone(),
             health: around.health.clone(),
             passed,
+            tap,
             questions: asked,
         };
         let (stop, opened) = (handle.tasks.stop.clone(), handle.opened.clone());

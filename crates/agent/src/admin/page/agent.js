@@ -31,13 +31,12 @@ async function open(path, signal) {
 
 export const ask = async (path) => (await open(path)).json();
 
-// Hands each snapshot to `each`, until the stream ends, which is an error too. EventSource could not
-// send the token.
-export async function follow(each) {
-  const stop = new AbortController();
+// Hands the messages that have come to `each`, until the stream ends, which is an error too, or
+// `stop` is aborted. EventSource could not send the token.
+export async function stream(path, each, stop = new AbortController()) {
   let timer = setTimeout(() => stop.abort(), SILENCE);
   try {
-    const answer = await open('status/events', stop.signal);
+    const answer = await open(path, stop.signal);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = '';
     for (;;) {
@@ -46,14 +45,16 @@ export async function follow(each) {
       text += value;
       const events = text.split('\n\n');
       text = events.pop();
-      const last = events.pop();
-      if (last === undefined) continue;
+      if (!events.length) continue;
       clearTimeout(timer);
       timer = setTimeout(() => stop.abort(), SILENCE);
-      each(JSON.parse(last.slice('data: '.length)));
+      each(events.map((event) => event.slice('data: '.length)));
     }
   } finally {
     clearTimeout(timer);
     stop.abort();
   }
 }
+
+// Hands each snapshot to `each`; of several that have come, the last one.
+export const follow = (each) => stream('status/events', (messages) => each(JSON.parse(messages.pop())));

@@ -4,9 +4,9 @@ import { ask } from './agent.js';
 import { byId, el, show, table } from './dom.js';
 import { bytes, count } from './units.js';
 
-const time = (ms) => new Date(ms).toISOString().replace('T', ' ').slice(0, 19) + ' UTC';
+export const time = (ms) => new Date(ms).toISOString().replace('T', ' ').slice(0, 19) + ' UTC';
 
-function event(it) {
+export function event(it) {
   const headers = it.headers.map(([name, value]) => el('div', { class: 'header' }, el('b', {}, name), `: ${value}`));
   const hidden = it.headers_total - it.headers.length;
   const kind = it.text === null ? 'hexadecimal' : 'text';

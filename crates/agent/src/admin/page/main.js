@@ -6,6 +6,7 @@ import { configuration, letters } from './details.js';
 import { graph } from './graph.js';
 import { figures, forget, remember } from './history.js';
 import { bulletin, channels, conservation, lettersCount, sinks, sources } from './tables.js';
+import { places } from './tap.js';
 import { seconds } from './units.js';
 
 const LEVELS = { good: '✓', warn: '!', bad: '✕', note: 'i' };
@@ -43,6 +44,7 @@ function render(snapshot) {
   show(byId('sinks'), sinks(snapshot));
   show(byId('sum'), conservation(snapshot));
   show(byId('bulletin'), bulletin(snapshot));
+  places(snapshot);
   show(byId('letters-count'), lettersCount(snapshot));
 }
 

@@ -3,16 +3,21 @@
 use super::super::feed::READERS_MAX;
 use super::*;
 
-/// A reader of the stream.
-struct Reader {
+/// A reader of a stream.
+pub(super) struct Reader {
     stream: DuplexStream,
     text: String,
 }
 
 impl Reader {
     async fn of(bench: &Bench) -> Self {
+        Self::of_page(bench, "/status/events").await
+    }
+
+    pub(super) async fn of_page(bench: &Bench, page: &str) -> Self {
         let mut stream = bench.client();
-        stream.write_all(b"GET /status/events HTTP/1.1\r\n\r\n").await.unwrap();
+        let request = format!("GET {page} HTTP/1.1\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
         let mut reader = Self { stream, text: String::new() };
         let head = reader.until("\r\n\r\n").await;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
@@ -21,7 +26,7 @@ impl Reader {
     }
 
     /// All up to this.
-    async fn until(&mut self, end: &str) -> String {
+    pub(super) async fn until(&mut self, end: &str) -> String {
         loop {
             if let Some(at) = self.text.find(end) {
                 let rest = self.text.split_off(at + end.len());
@@ -30,6 +35,15 @@ impl Reader {
             let mut bytes = [0; 1024];
             let read = self.stream.read(&mut bytes).await.unwrap();
             assert!(read > 0, "the stream has ended: {}", self.text);
+            self.text += str::from_utf8(&bytes[..read]).unwrap();
+        }
+    }
+
+    /// Reads on until the agent ends the stream.
+    pub(super) async fn end(mut self) {
+        let mut bytes = [0; 1024];
+        while !self.text.ends_with("0\r\n\r\n") {
+            let read = self.stream.read(&mut bytes).await.unwrap();
             self.text += str::from_utf8(&bytes[..read]).unwrap();
         }
     }
