@@ -1,8 +1,8 @@
 //! Goal: `aqueduct import` stores each row of a table once, whatever kills it, and says by its exit
 //! code that it has; calls of Sqoop are translated into what runs.
 //!
-//! Method: a real PostgreSQL and a real MariaDB, each with a table whose values would break lines of
-//! CSV, with rows without a value to split by. The import is killed (-9) at random moments and
+//! Method: a real PostgreSQL and a real MariaDB, each with a table whose values would break lines
+//! of CSV, with rows without a value to split by. The import is killed (-9) at random moments and
 //! called again until it ends by itself; then the store is held against the table. A second import
 //! takes what is new, call after call. At last a script of Sqoop's lines becomes a configuration,
 //! which a collector runs.
@@ -252,7 +252,7 @@ fn a_script_is_converted_and_runs(dir: &Path, server: &Server) {
         server.connection(dir).iter().map(|word| format!("'{word}'")).collect();
     let target = dir.join("converted");
     let script = format!(
-        "#!/bin/sh\nset -e\n/opt/sqoop/bin/sqoop import {} \\\n  --table orders \\\n  --incremental \
+        "#!/bin/sh\nset -e\n/opt/sqoop/bin/sqoop import {} \\\n  --table orders --incremental \
          append --check-column id --last-value 29000 -m 1 \\\n  --target-dir 'file://{}'\n",
         words.join(" "),
         target.display()

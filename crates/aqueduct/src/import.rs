@@ -3,8 +3,9 @@
 //!
 //! ```text
 //!   options ─► translation ─► survey of the table ─► configuration ─► an agent in this process
-//!    notes       sqoop          key, columns                           │ watched until the source
-//!                                                                      ▼ has ended and all is stored
+//!    notes       sqoop          key, columns                        │ watched until the source
+//!                                                                   │ has ended and all is stored
+//!                                                                   ▼
 //!                                          rows counted (--validate), exit code
 //! ```
 //!

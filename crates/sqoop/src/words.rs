@@ -205,7 +205,8 @@ mod tests {
     #[test]
     fn a_script_is_read_as_the_shell_reads_it() {
         let script = "#!/bin/bash\nset -e  # sqoop import --not-this\nDAY=$(date +%F)\n\
-            sudo -u etl /opt/sqoop/bin/sqoop import \\\n  --table 'a b' --where \"x = \\\"1\\\"\" \\\n\
+            sudo -u etl /opt/sqoop/bin/sqoop import \\\n  --table 'a b' \
+            --where \"x = \\\"1\\\"\" \\\n\
             \x20 --target-dir /d/$DAY >> /var/log/a.log 2>&1 || exit 1\n\
             sqoop-export --table t; echo done\n\
             sqoop import --query 'SELECT 1 WHERE $CONDITIONS' -e \"b \\$CONDITIONS $CONDITIONS\"\n";
