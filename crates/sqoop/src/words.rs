@@ -95,7 +95,6 @@ impl Reader<'_> {
             self.take();
             match c {
                 '\n' | ';' | '|' | '(' | ')' if words.is_empty() => {}
-                '&' if words.last().is_some_and(|it: &String| it.ends_with('>')) => {}
                 '\n' | ';' | '|' | '&' | '(' | ')' => return Ok(Some((words, first))),
                 '>' => {
                     if words.last().is_some_and(|it| it == "1" || it == "2") {
