@@ -25,7 +25,7 @@ pub use collector::CollectorArgs;
 pub use edge::EdgeArgs;
 pub use logging::LogFormat;
 
-use crate::{Checked, Reread, RunError, chain};
+use crate::{Checked, Reread, RunError, Watch, chain};
 
 /// Something went wrong while running.
 pub const EXIT_RUNTIME: u8 = 1;
@@ -129,6 +129,34 @@ pub fn launch(
     draft: impl FnOnce(&Env) -> Result<Draft, ConfigErrors>,
     reread: Option<Reread>,
 ) -> ExitCode {
+    in_process(log_format, |env| {
+        let (plan, _) = match draft(env).and_then(|drafted| checked(drafted, catalogue, env)) {
+            Ok(checked) => checked,
+            Err(errors) => return refuse(&errors),
+        };
+        if print_config {
+            return print(&config::to_toml(&config::redacted(&plan, catalogue)));
+        }
+        work(crate::run(plan, catalogue, env.clone(), reread))
+    })
+}
+
+/// Runs the agent of a plan for work that has an end, which `watch` sees; then `ended` is given how
+/// the agent has ended, and says how the process does. Success says nothing of the work itself:
+/// only that the agent has stopped in order.
+pub fn launch_watched(
+    plan: Plan,
+    catalogue: Catalogue,
+    watch: Watch<'_>,
+    ended: impl FnOnce(ExitCode) -> ExitCode,
+) -> ExitCode {
+    in_process(LogFormat::Text, |env| {
+        ended(work(crate::run_watched(plan, catalogue, env.clone(), watch)))
+    })
+}
+
+/// Does `work` where log lines can be written.
+fn in_process(log_format: LogFormat, work: impl FnOnce(&Env) -> ExitCode) -> ExitCode {
     // Before there is a second thread, as it wants.
     let raised = env::raise_file_limit();
     // Dropped last: it waits for the last lines.
@@ -142,14 +170,11 @@ pub fn launch(
     if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
-    let env = env::real();
-    let plan = match draft(&env).and_then(|drafted| checked(drafted, catalogue, &env)) {
-        Ok((plan, _)) => plan,
-        Err(errors) => return refuse(&errors),
-    };
-    if print_config {
-        return print(&config::to_toml(&config::redacted(&plan, catalogue)));
-    }
+    work(&env::real())
+}
+
+/// Runs an agent to its end.
+fn work(run: impl Future<Output = Result<(), RunError>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -157,7 +182,7 @@ pub fn launch(
             return ExitCode::from(EXIT_RUNTIME);
         }
     };
-    match runtime.block_on(Box::pin(crate::run(plan, catalogue, env, reread))) {
+    match runtime.block_on(Box::pin(run)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Config(errors)) => refuse(&errors),
         Err(error) => {
@@ -252,7 +277,8 @@ fn set_agent(settings: &mut Settings, key: &str, value: &str) {
     settings.set("agent", agent);
 }
 
-fn refuse(errors: &ConfigErrors) -> ExitCode {
+/// Prints what is wrong with a configuration.
+pub fn refuse(errors: &ConfigErrors) -> ExitCode {
     say(&errors.to_string());
     ExitCode::from(EXIT_CONFIG)
 }

@@ -37,6 +37,7 @@ mod tap;
 mod topology;
 mod under_way;
 
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -108,6 +109,9 @@ pub enum RunError {
 /// The signal that asks for a reload.
 const RELOAD: &str = "SIGHUP";
 
+/// How often what has an end is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// Runs `plan` until a signal stops it, or something does that needs a person. `reread` reads again
 /// what the plan was read from: for a reload, and for the live page, which shows whether it has
 /// changed.
@@ -122,7 +126,26 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let signals = stop::Signals::listen().map_err(RunError::Signals)?;
     let service = Service::of_process(&env);
-    serve(plan, catalogue, env, reread, (signals.into_stream(), service)).await
+    serve(plan, catalogue, env, reread, (signals.into_stream(), service, None)).await
+}
+
+/// What looks at a running agent; with a break the agent stops, as it does at a signal.
+pub type Watch<'a> = Box<dyn FnMut(&status::Snapshot) -> ControlFlow<()> + Send + 'a>;
+
+/// [`run`] for work that has an end: `watch` looks at the agent several times a second, and says
+/// when it is to stop.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_watched(
+    plan: Plan,
+    catalogue: Catalogue,
+    env: Env,
+    watch: Watch<'_>,
+) -> Result<(), RunError> {
+    let signals = stop::Signals::listen().map_err(RunError::Signals)?;
+    let around = (signals.into_stream(), Service::default(), Some(watch));
+    serve(plan, catalogue, env, None, around).await
 }
 
 /// [`run`], with the names of the signals from elsewhere: `SIGHUP` asks for a reload; of others the
@@ -138,16 +161,16 @@ pub async fn run_until(
     reread: Option<Reread>,
     signals: impl Stream<Item = &'static str>,
 ) -> Result<(), RunError> {
-    serve(plan, catalogue, env, reread, (signals, Service::default())).await
+    serve(plan, catalogue, env, reread, (signals, Service::default(), None)).await
 }
 
-/// [`run_until`], with what hears how the agent does.
+/// [`run_until`], with what hears how the agent does, and what looks at it.
 async fn serve(
     plan: Plan,
     catalogue: Catalogue,
     env: Env,
     reread: Option<Reread>,
-    (signals, service): (impl Stream<Item = &'static str>, Service),
+    (signals, service, mut watch): (impl Stream<Item = &'static str>, Service, Option<Watch<'_>>),
 ) -> Result<(), RunError> {
     let mut signals = pin!(signals.chain(stream::pending()));
     let metrics = Metrics::default();
@@ -192,6 +215,7 @@ async fn serve(
                 break Ok(());
             }
             failure = agent.failure.cancelled_with() => break Err(failure),
+            () = watched(&agent.pages, &mut watch) => break Ok(()),
         }
     };
     service.stopping().await;
@@ -205,8 +229,20 @@ async fn serve(
     reason
 }
 
+/// Looks at the agent until it is to stop; for ever without something that looks.
+async fn watched(pages: &Pages, watch: &mut Option<Watch<'_>>) {
+    let Some(watch) = watch else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if watch(&pages.snapshot().await).is_break() {
+            return;
+        }
+    }
+}
+
 /// A running agent.
 struct Agent {
+    pages: Arc<Pages>,
     running: Arc<Running>,
     /// Cancelled when it begins to stop.
     stopping: CancellationToken,
@@ -288,6 +324,7 @@ impl Agent {
         });
         admin.serve(&pages);
         Ok(Self {
+            pages: pages.clone(),
             running,
             stopping,
             late,

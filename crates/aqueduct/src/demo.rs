@@ -27,6 +27,7 @@ use clap::Args;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub(crate) use progress::{grouped, megabytes};
 use scene::Scene;
 
 const EXAMPLES: &str = "\

@@ -9,6 +9,8 @@ mod commit_ledger;
 #[cfg(feature = "hdfs")]
 mod demo;
 mod dlq;
+#[cfg(all(feature = "hdfs", feature = "sql"))]
+mod import;
 mod manual;
 mod migrate;
 mod pki;
@@ -33,6 +35,8 @@ use commit_ledger::LedgerArgs;
 #[cfg(feature = "hdfs")]
 use demo::DemoArgs;
 use dlq::DlqArgs;
+#[cfg(all(feature = "hdfs", feature = "sql"))]
+use import::ImportArgs;
 use manual::{CompletionsArgs, ManArgs};
 use migrate::{ConvertArgs, FlumeAgentArgs};
 use pki::PkiArgs;
@@ -73,6 +77,8 @@ enum Command {
     Edge(EdgeArgs),
     Collector(CollectorArgs),
     Pki(PkiArgs),
+    #[cfg(all(feature = "hdfs", feature = "sql"))]
+    Import(ImportArgs),
     Convert(ConvertArgs),
     Agent(FlumeAgentArgs),
     Completions(CompletionsArgs),
@@ -101,6 +107,8 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, components::EDGE),
         Ok(Program { command: Command::Collector(args) }) => cli::execute(&args, catalogue::FULL),
         Ok(Program { command: Command::Pki(args) }) => pki::run(&args),
+        #[cfg(all(feature = "hdfs", feature = "sql"))]
+        Ok(Program { command: Command::Import(args) }) => import::run(&args),
         Ok(Program { command: Command::Convert(args) }) => migrate::convert(&args),
         Ok(Program { command: Command::Agent(args) }) => migrate::run(&args),
         Ok(Program { command: Command::Completions(args) }) => {

@@ -1,8 +1,11 @@
-//! Flume's configurations: `aqueduct convert` translates one, `aqueduct agent` runs one.
+//! Flume's configurations: `aqueduct convert` translates one, `aqueduct agent` runs one. And calls
+//! of Sqoop: `aqueduct convert sqoop`.
 
 mod agent;
 mod convert;
 mod monitoring;
+#[cfg(all(feature = "hdfs", feature = "sql"))]
+mod sqoop;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

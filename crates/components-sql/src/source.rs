@@ -15,6 +15,7 @@
 //! | `window` | rows of the window that are stored |
 //! | `full` | the mode `full` |
 //! | `position` | what is stored with the rows |
+//! | `survey` | what a program asks of a table before it is read |
 
 mod config;
 mod describe;
@@ -24,6 +25,7 @@ mod growing;
 mod position;
 mod query;
 mod rows;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -49,6 +51,7 @@ use config::{Mode, Options};
 use gather::Gathered;
 use position::{STATE, State};
 use query::Table;
+pub use survey::{Kind, Survey, primary_key, survey};
 use value::Encoder;
 use window::Window;
 
@@ -210,7 +213,7 @@ impl Source for Sql {
             checked.map_err(failed)?;
         }
         let names: Vec<String> = table.columns.iter().map(|it| it.name.clone()).collect();
-        let encoder = Encoder::new(self.options.format, &names);
+        let encoder = Encoder::new(self.options.form.clone(), &names);
         let (window, intake) = (Window::load(&known), cx.intake.clone());
         self.opened = Some(Opened { connection, table, encoder, state, window, intake, known });
         Ok(())
@@ -230,13 +233,7 @@ impl Source for Sql {
         if let Some(until_stored) = self.until_stored.take() {
             until_stored.finish(FINISH_WITHIN).await;
         }
-        match ended {
-            Some(Err(error)) => Err(error),
-            Some(Ok(())) => {
-                cx.stop.cancelled().await;
-                Ok(())
-            }
-            None => Ok(()),
-        }
+        // Work that has an end and is done is no failure, and nothing is waited for.
+        ended.unwrap_or(Ok(()))
     }
 }

@@ -174,7 +174,7 @@ impl Pages {
     }
 
     /// What the agent is doing now.
-    pub(super) async fn snapshot(&self) -> Snapshot {
+    pub(crate) async fn snapshot(&self) -> Snapshot {
         let snapshot = status::gather(status::Sources {
             agent: &self.agent,
             started: self.started,

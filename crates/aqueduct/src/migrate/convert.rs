@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use ::agent::cli::{self, EXIT_RUNTIME};
 use clap::Args;
+#[cfg(all(feature = "hdfs", feature = "sql"))]
+use clap::Subcommand;
 use flume::{Options, Outcome, Report};
 use pipeline::Env;
 use pipeline::env::OpenMode;
@@ -14,7 +16,7 @@ use super::monitoring::monitoring;
 use super::{EXIT_CONVERT_USAGE, Here, translated};
 
 /// Something needs a decision.
-const EXIT_DECISION: u8 = 2;
+pub(super) const EXIT_DECISION: u8 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,6 +24,7 @@ Examples:
   aqueduct convert -n a1 --report report.txt flume.conf > a1.toml
   aqueduct convert -n a1 --json --report report.json common.conf a1.conf > a1.toml
   aqueduct convert --default-fs hdfs://namenode:8020 flume.conf > collector.toml
+  aqueduct convert sqoop /etc/cron.daily/import-orders > orders.toml
 
 The configuration goes to standard output, the report to standard error. Nothing is started.
 
@@ -31,7 +34,12 @@ Exit codes: 0 translated, 1 not translated, 2 translated and something needs a d
 /// Translate a configuration of Apache Flume, and list what became of each key.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct ConvertArgs {
+    #[cfg(all(feature = "hdfs", feature = "sql"))]
+    #[command(subcommand)]
+    of: Option<Of>,
+
     /// Flume's configuration; of several a later one replaces keys of an earlier one
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -70,8 +78,19 @@ pub(crate) struct ConvertArgs {
     defines: Vec<String>,
 }
 
+/// What is translated in the place of a configuration of Flume.
+#[cfg(all(feature = "hdfs", feature = "sql"))]
+#[derive(Debug, Subcommand)]
+enum Of {
+    Sqoop(super::sqoop::SqoopArgs),
+}
+
 /// Prints the translation and its report.
 pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
+    #[cfg(all(feature = "hdfs", feature = "sql"))]
+    if let Some(Of::Sqoop(args)) = &args.of {
+        return super::sqoop::convert(args);
+    }
     let env = env::real();
     let here = Here::new(&env, &args.defines, false);
     let monitoring = match monitoring(&here) {

@@ -45,6 +45,10 @@ pub struct Config {
     /// Pause after a pass that has found no more rows.
     #[serde(default = "defaults::interval")]
     interval: Period,
+    /// `append`, `modified`: whether the work ends with a pass that has found no more rows. The
+    /// next start of the agent reads on behind the last row that is stored.
+    #[serde(default)]
+    once: bool,
     /// Rows of a page: of one query.
     #[serde(default = "defaults::fetch_size")]
     fetch_size: u32,
@@ -58,6 +62,12 @@ pub struct Config {
     /// The body of an event.
     #[serde(default)]
     format: Format,
+    /// `csv`: what stands between two values: one character of ASCII.
+    #[serde(default = "defaults::delimiter")]
+    delimiter: char,
+    /// `csv`: what stands for NULL; a text that reads like it is quoted.
+    #[serde(default)]
+    null: String,
     /// Column whose time becomes the header `timestamp`, in milliseconds since 1970.
     #[serde(default)]
     timestamp_column: Option<String>,
@@ -85,8 +95,16 @@ pub(super) enum Format {
     /// An object, with a member for each column.
     #[default]
     Json,
-    /// A line of RFC 4180, without a header line: NULL is empty, an empty text is `""`.
+    /// A line of RFC 4180, without a header line: NULL is `null`, empty unless set, and an empty
+    /// text is `""` then.
     Csv,
+}
+
+/// The body of an event, with what belongs to its form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Form {
+    Json,
+    Csv { delimiter: u8, null: String },
 }
 
 mod defaults {
@@ -108,6 +126,10 @@ mod defaults {
 
     pub(super) fn splits() -> u16 {
         1
+    }
+
+    pub(super) fn delimiter() -> char {
+        ','
     }
 
     pub(super) fn batch_bytes() -> ByteSize {
@@ -136,9 +158,11 @@ pub(super) struct Options {
     /// `None`: no row is read again.
     pub(super) overlap: Option<Duration>,
     pub(super) interval: Duration,
+    /// A pass without more rows is the last one.
+    pub(super) once: bool,
     pub(super) fetch_size: u32,
     pub(super) splits: u16,
-    pub(super) format: Format,
+    pub(super) form: Form,
     pub(super) timestamp_column: Option<String>,
     pub(super) batch_bytes: usize,
 }
@@ -154,6 +178,7 @@ impl Options {
 impl Config {
     pub(super) fn options(self, cx: &BuildContext) -> Result<Options, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        let form = self.form()?;
         let target = self.database.target(cx)?;
         let split_by = Some(self.split_by).filter(|column| !column.is_empty());
         let relation = match (&self.table, &self.query) {
@@ -178,6 +203,9 @@ impl Config {
         }
         if self.batch_bytes > ByteSize::mib(64) {
             return invalid("batch_bytes", "at most 64MiB");
+        }
+        if self.mode == Mode::Full && self.once {
+            return invalid("once", "the mode `full` ends by itself: take it out");
         }
         if self.mode != Mode::Full && (self.splits > 1 || split_by.is_some()) {
             return invalid("splits", "`splits` and `split_by` are of the mode `full`");
@@ -215,9 +243,34 @@ impl Config {
             interval: self.interval.0,
             fetch_size: self.fetch_size,
             splits: self.splits,
-            format: self.format,
+            once: self.once,
+            form,
             timestamp_column: self.timestamp_column,
             batch_bytes: self.batch_bytes.0 as usize,
         })
+    }
+
+    /// The database, and the table that is read of it.
+    pub(super) fn into_table(self) -> (Database, Option<String>) {
+        (self.database, self.table)
+    }
+
+    /// The form of a body.
+    fn form(&self) -> Result<Form, BuildError> {
+        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        let is_default = self.delimiter == defaults::delimiter() && self.null.is_empty();
+        match self.format {
+            Format::Json if is_default => return Ok(Form::Json),
+            Format::Json => return invalid("format", "`delimiter` and `null` are of `csv`"),
+            Format::Csv => {}
+        }
+        if !self.delimiter.is_ascii() || "\"\r\n".contains(self.delimiter) {
+            let problem = "must be a character of ASCII, and neither a quote nor the end of a line";
+            return invalid("delimiter", problem);
+        }
+        if self.null.contains([self.delimiter, '"', '\r', '\n']) {
+            return invalid("null", "must hold no delimiter, no quote and no end of a line");
+        }
+        Ok(Form::Csv { delimiter: self.delimiter as u8, null: self.null.clone() })
     }
 }

@@ -5,7 +5,7 @@ use mysql_async::prelude::Queryable;
 use tokio_postgres::types::{Kind, Type};
 
 use super::config::Options;
-use super::query::{Column, Meaning, Ordered, Table};
+use super::query::{Column, Kind as ColumnKind, Meaning, Ordered, Table};
 use super::rows::Rows;
 use crate::connection::{Connection, Dialect, MYSQL_BINARY};
 use crate::error::SqlError;
@@ -40,7 +40,7 @@ pub(super) async fn table(
             let statement =
                 statement.map_err(|error| SqlError::postgres(&target.address, &error))?;
             let columns = statement.columns().iter();
-            columns.map(|column| of_postgres(column.name(), column.type_())).collect()
+            columns.map(|it| of_postgres(it.name(), it.type_(), it.type_modifier())).collect()
         }
         Connection::Mysql(it) => {
             let statement = it.prep(text).await;
@@ -127,7 +127,66 @@ const NATIVE: [Type; 12] = [
 const TEXTUAL: [Type; 7] =
     [Type::NUMERIC, Type::DATE, Type::TIME, Type::TIMETZ, Type::UUID, Type::INTERVAL, Type::INET];
 
-fn of_postgres(name: &str, kind: &Type) -> Described {
+/// The most digits of a decimal number in a file of columns.
+const DIGITS_MAX: u32 = 38;
+
+fn decimal(precision: u32, scale: u32) -> ColumnKind {
+    match (1..=DIGITS_MAX).contains(&precision) && scale <= precision {
+        true => ColumnKind::Decimal { precision, scale },
+        false => ColumnKind::Text,
+    }
+}
+
+/// A type of PostgreSQL in a file of columns. What has no counterpart without a loss is a text.
+fn kind_of_postgres(kind: &Type, modifier: i32) -> ColumnKind {
+    match *kind {
+        Type::BOOL => ColumnKind::Bool,
+        Type::INT2 | Type::INT4 => ColumnKind::Int32,
+        Type::INT8 | Type::OID => ColumnKind::Int64,
+        Type::FLOAT4 => ColumnKind::Float,
+        Type::FLOAT8 => ColumnKind::Double,
+        Type::DATE => ColumnKind::Date,
+        Type::TIMESTAMPTZ => ColumnKind::Timestamp,
+        Type::JSON | Type::JSONB => ColumnKind::Json,
+        Type::NUMERIC => {
+            // Digits in the upper half, those behind the point in 11 bits, and 4 added to both.
+            let digits = u32::try_from(modifier - 4).unwrap_or_default();
+            decimal(digits >> 16, digits & 0x7ff)
+        }
+        _ => match kind.kind() {
+            Kind::Array(_) | Kind::Composite(_) => ColumnKind::Json,
+            _ => ColumnKind::Text,
+        },
+    }
+}
+
+/// A type of MySQL in a file of columns.
+fn kind_of_mysql(column: &mysql_async::Column) -> ColumnKind {
+    use ColumnType as T;
+    let is_unsigned = column.flags().contains(ColumnFlags::UNSIGNED_FLAG);
+    match column.column_type() {
+        T::MYSQL_TYPE_TINY | T::MYSQL_TYPE_SHORT | T::MYSQL_TYPE_INT24 | T::MYSQL_TYPE_YEAR => {
+            ColumnKind::Int32
+        }
+        T::MYSQL_TYPE_LONG if !is_unsigned => ColumnKind::Int32,
+        T::MYSQL_TYPE_LONG => ColumnKind::Int64,
+        T::MYSQL_TYPE_LONGLONG if !is_unsigned => ColumnKind::Int64,
+        T::MYSQL_TYPE_LONGLONG => decimal(20, 0),
+        T::MYSQL_TYPE_FLOAT => ColumnKind::Float,
+        T::MYSQL_TYPE_DOUBLE => ColumnKind::Double,
+        T::MYSQL_TYPE_TIMESTAMP => ColumnKind::Timestamp,
+        T::MYSQL_TYPE_JSON => ColumnKind::Json,
+        T::MYSQL_TYPE_NEWDECIMAL => {
+            // Its length counts the sign and the point.
+            let scale = u32::from(column.decimals());
+            let others = u32::from(!is_unsigned) + u32::from(scale > 0);
+            decimal(column.column_length().saturating_sub(others), scale)
+        }
+        _ => ColumnKind::Text,
+    }
+}
+
+fn of_postgres(name: &str, kind: &Type, modifier: i32) -> Described {
     let quoted = Dialect::Postgres.quote(name);
     let as_text = format!("{quoted}::text");
     let is_time = [Type::TIMESTAMP, Type::TIMESTAMPTZ, Type::DATE].contains(kind);
@@ -151,7 +210,12 @@ fn of_postgres(name: &str, kind: &Type) -> Described {
     let around = (String::new(), cast);
     let ordered = Ordered { name: quoted, selected: as_text, around, is_time };
     Described {
-        column: Column { name: name.to_owned(), selected, meaning },
+        column: Column {
+            name: name.to_owned(),
+            kind: kind_of_postgres(kind, modifier),
+            selected,
+            meaning,
+        },
         ordered: Ok(ordered),
         is_unknown,
     }
@@ -196,7 +260,8 @@ fn of_mysql(column: &mysql_async::Column) -> Described {
         around: (before, behind),
         is_time,
     });
-    let column = Column { name, selected: quoted, meaning: Meaning::Native };
+    let kind = kind_of_mysql(column);
+    let column = Column { name, kind, selected: quoted, meaning: Meaning::Native };
     Described { column, ordered, is_unknown: false }
 }
 
@@ -209,6 +274,8 @@ fn of_sqlite(name: &str) -> Described {
         // Of any type: a text, or seconds since 1970.
         is_time: true,
     };
-    let column = Column { name: name.to_owned(), selected: quoted, meaning: Meaning::Native };
+    // Each value of SQLite has a type of its own.
+    let kind = ColumnKind::Text;
+    let column = Column { name: name.to_owned(), kind, selected: quoted, meaning: Meaning::Native };
     Described { column, ordered: Ok(ordered), is_unknown: false }
 }

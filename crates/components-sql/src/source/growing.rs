@@ -24,7 +24,7 @@ const WINDOW_ROWS_MAX: usize = 100_000;
 const KEPT_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl Sql {
-    /// Reads pass after pass.
+    /// Reads pass after pass, or one.
     ///
     /// # Errors
     /// The database, or the channels.
@@ -35,6 +35,10 @@ impl Sql {
             }
             self.new_rows(&mut opened).await?;
             self.at_end();
+            if self.options.once {
+                tracing::info!(source = %self.name, "the pass has ended: all rows are stored");
+                return Ok(());
+            }
             tokio::time::sleep(self.options.interval).await;
             if self.options.interval > KEPT_MAX {
                 let connection = Connection::open(&self.options.target).await;

@@ -18,10 +18,41 @@ pub(super) enum Meaning {
     Moment,
 }
 
+/// What a file of columns can have in a column: the type of its values as they stand in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number of 32 bits.
+    Int32,
+    /// A whole number of 64 bits.
+    Int64,
+    /// A number of 32 bits.
+    Float,
+    /// A number of 64 bits.
+    Double,
+    /// A number with so many digits, and so many of them behind the point.
+    Decimal {
+        /// All digits.
+        precision: u32,
+        /// Those behind the point.
+        scale: u32,
+    },
+    /// A date.
+    Date,
+    /// A time in UTC.
+    Timestamp,
+    /// JSON.
+    Json,
+    /// A text: all else.
+    Text,
+}
+
 /// A column that is read.
 #[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) name: String,
+    pub(super) kind: Kind,
     /// What is selected for it.
     pub(super) selected: String,
     pub(super) meaning: Meaning,
@@ -162,6 +193,11 @@ impl Table {
         self.select("1", &[], 1, |statement| {
             statement.push(&condition);
         })
+    }
+
+    /// Number of all rows that meet the condition.
+    pub(super) fn count(&self) -> Statement {
+        self.select("count(*)", &[], 1, |_| {})
     }
 
     /// What rows are ordered by where the first column is NULL, or is not.

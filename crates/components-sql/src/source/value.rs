@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use components::csv;
 use serde::{Deserialize, Serialize};
 
-use super::config::Format;
+use super::config::Form;
 
 /// A value, after what is particular to a database is taken away.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,22 +93,22 @@ pub(super) fn digest(tuple: &Tuple) -> u128 {
 
 /// Makes bodies of rows.
 pub(super) struct Encoder {
-    format: Format,
+    form: Form,
     /// `"name":` of each column.
     names: Vec<String>,
 }
 
 impl Encoder {
-    pub(super) fn new(format: Format, columns: &[String]) -> Self {
+    pub(super) fn new(form: Form, columns: &[String]) -> Self {
         let quoted = |name: &String| format!("{}:", serde_json::Value::from(&**name));
-        Self { format, names: columns.iter().map(quoted).collect() }
+        Self { form, names: columns.iter().map(quoted).collect() }
     }
 
     /// Writes the body over `body`.
     pub(super) fn encode(&self, values: &[Value], body: &mut Vec<u8>) {
         body.clear();
-        match self.format {
-            Format::Json => {
+        match &self.form {
+            Form::Json => {
                 for (at, (name, value)) in self.names.iter().zip(values).enumerate() {
                     body.push(if at == 0 { b'{' } else { b',' });
                     body.extend_from_slice(name.as_bytes());
@@ -116,14 +116,17 @@ impl Encoder {
                 }
                 body.push(b'}');
             }
-            Format::Csv => {
+            Form::Csv { delimiter, null } => {
                 for (at, value) in values.iter().enumerate() {
                     if at > 0 {
-                        body.push(b',');
+                        body.push(*delimiter);
                     }
-                    // No value and an empty text are two things.
-                    if !matches!(value, Value::Null) {
-                        csv::put(body, value.text().as_bytes(), b',', b"");
+                    // No value and a text that reads like it are two things.
+                    match value {
+                        Value::Null => body.extend_from_slice(null.as_bytes()),
+                        value => {
+                            csv::put(body, value.text().as_bytes(), *delimiter, null.as_bytes());
+                        }
                     }
                 }
             }
@@ -166,16 +169,21 @@ mod tests {
             Value::json("{ \"a b\" : \"\\\" }\" ,\n\"c\": [1.10] }"),
         ];
         let mut body = Vec::new();
-        Encoder::new(Format::Json, &names).encode(&values, &mut body);
+        Encoder::new(Form::Json, &names).encode(&values, &mut body);
         let expected = concat!(
             r#"{"a":null,"b\"":"x,\"\u0001\n","c":"","d":18446744073709551615,"e":"AP8=","#,
             r#""f":"NaN","g":{"a b":"\" }","c":[1.10]}}"#
         );
         assert_eq!(String::from_utf8_lossy(&body), expected);
         serde_json::from_slice::<serde_json::Value>(&body).unwrap();
-        Encoder::new(Format::Csv, &names).encode(&values[..6], &mut body);
+        let csv = |delimiter, null: &str| Form::Csv { delimiter, null: null.to_owned() };
+        Encoder::new(csv(b',', ""), &names).encode(&values[..6], &mut body);
         let expected = ",\"x,\"\"\u{1}\n\",\"\",18446744073709551615,AP8=,NaN";
         assert_eq!(String::from_utf8_lossy(&body), expected);
+        let texts = ["\\N", "a\tb", "a,b"].map(|it| Value::Text(it.to_owned()));
+        let values: Vec<Value> = [Value::Null].into_iter().chain(texts).collect();
+        Encoder::new(csv(b'\t', "\\N"), &names).encode(&values, &mut body);
+        assert_eq!(String::from_utf8_lossy(&body), "\\N\t\"\\N\"\t\"a\tb\"\ta,b");
         assert_eq!(Value::single(0.1), Value::Raw("0.1".into()));
     }
 }

@@ -1,0 +1,173 @@
+//! `aqueduct import`: a table of a database into files, with the options of `sqoop import`; it ends
+//! when every row is stored and visible.
+//!
+//! ```text
+//!   options ─► translation ─► survey of the table ─► configuration ─► an agent in this process
+//!    notes       sqoop          key, columns                        │ watched until the source
+//!                                                                   │ has ended and all is stored
+//!                                                                   ▼
+//!                                          rows counted (--validate), exit code
+//! ```
+//!
+//! The agent is the usual one: source `sql`, a durable channel, sink `hdfs`. Channel and position
+//! lie in a data directory that the call itself names by what it reads and where to: the same call
+//! after a kill goes on there. [`watch`] is pure: it judges a snapshot.
+
+mod prepare;
+mod validate;
+mod watch;
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
+use clap::Args;
+use pipeline::Env;
+use sqoop::{Call, Task, World};
+
+use prepare::{Problem, Ready};
+use watch::{Outcome, Watch};
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct import --connect jdbc:postgresql://db-1/shop --username etl \\
+    --password-file /etc/aqueduct/shop.password --table orders \\
+    --target-dir hdfs://namenode:8020/shop/orders/2026-11-26
+  aqueduct import --connect jdbc:mysql://db-2/shop --username etl --password-file /etc/pw \\
+    --table orders --incremental append --check-column id --last-value 1000 \\
+    --target-dir /shop/orders --default-fs hdfs://namenode:8020
+  aqueduct import --dry-run --connect ... --table orders --target-dir ...
+
+Options are those of `sqoop import`; docs/migrate-from-sqoop.md says what becomes of each. Not of
+Sqoop are:
+  --dry-run          print plan and configuration, and read nothing
+  --data-dir DIR     directory of channel and position [default: below ~/.aqueduct/import]
+  --default-fs URL   what a path without a scheme begins with
+  --key COLUMNS      columns that name a row [default: the primary key]
+
+A call that was killed goes on where it was when it is called again: no row is lost or repeated.
+
+Exit codes: 0 all rows are stored and visible, 1 failed or stopped, 2 an option is refused, 78 the
+configuration is wrong";
+
+/// Import a table of a database into files, once, with the options of `sqoop import`.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EXAMPLES)]
+pub(crate) struct ImportArgs {
+    /// Options of `sqoop import`
+    #[arg(
+        value_name = "OPTION",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    options: Vec<String>,
+}
+
+/// What a translation asks of this process.
+pub(crate) struct Here<'a>(pub(crate) &'a Env);
+
+impl World for Here<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.0.blocking.variable(name)?.into_string().ok()
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        config::file_text(path.as_ref(), config::CONFIG_BYTES_MAX, self.0)
+    }
+}
+
+/// Imports, and says how it went.
+pub(crate) fn run(args: &ImportArgs) -> ExitCode {
+    let env = env::real();
+    let call = Call {
+        line: 1,
+        tool: "import".to_owned(),
+        arguments: args.options.clone(),
+        shell: Vec::new(),
+    };
+    let (task, notes) = sqoop::translate(&call, &Here(&env));
+    for note in &notes.0 {
+        cli::say(&note.to_string());
+    }
+    let import = match task {
+        Some(Task::Import(import)) if !notes.is_refused() => import,
+        _ => return ExitCode::from(EXIT_USAGE),
+    };
+    let ready = match waited(prepare::prepare(*import, &env)) {
+        Ok(Ok(ready)) => ready,
+        Ok(Err(Problem::Config(errors))) => return cli::refuse(&errors),
+        Ok(Err(Problem::Other(problem))) | Err(problem) => {
+            cli::say(&format!("import: {problem}"));
+            return ExitCode::from(EXIT_RUNTIME);
+        }
+    };
+    if ready.import.is_dry {
+        return cli::print(&ready.text);
+    }
+    cli::say(&ready.words());
+    let seen = Arc::new(Mutex::new(Watch::default()));
+    let watched = seen.clone();
+    let plan = ready.plan.clone();
+    let look = move |snapshot: &agent::status::Snapshot| -> ControlFlow<()> {
+        let mut watch = watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.look(snapshot).into_iter().for_each(|line| cli::say(&line));
+        match watch.outcome {
+            Outcome::Goes => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    };
+    cli::launch_watched(plan, catalogue::FULL, Box::new(look), |code| {
+        if code != ExitCode::SUCCESS {
+            cli::say("import: not complete; the same call goes on where it was");
+            return code;
+        }
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        ended(&ready, &seen, &env)
+    })
+}
+
+/// What is said when the agent has stopped, and the exit code.
+fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
+    match &seen.outcome {
+        Outcome::Complete => {}
+        Outcome::Goes => {
+            cli::say("import: stopped before its end; the same call goes on where it was");
+            return ExitCode::from(EXIT_RUNTIME);
+        }
+        Outcome::Stalled(problem) => {
+            cli::say(&format!("import: {problem}; the same call goes on where it was"));
+            return ExitCode::from(EXIT_RUNTIME);
+        }
+    }
+    cli::say(&seen.last_words(ready.is_new));
+    if seen.refused > 0 {
+        let (rows, dir) = (seen.refused, ready.data_dir.display());
+        cli::say(&format!(
+            "import: {rows} rows are no rows of such files and lie in the dead letters: `aqueduct \
+             dlq list {dir}` names the reasons"
+        ));
+        return ExitCode::from(EXIT_RUNTIME);
+    }
+    if !ready.import.validates {
+        return ExitCode::SUCCESS;
+    }
+    match waited(validate::validate(ready, env)) {
+        Ok(Ok(words)) => {
+            cli::say(&words);
+            ExitCode::SUCCESS
+        }
+        Ok(Err(problem)) | Err(problem) => {
+            cli::say(&format!("import: {problem}"));
+            ExitCode::from(EXIT_RUNTIME)
+        }
+    }
+}
+
+/// The result of some work, waited for.
+fn waited<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
+    Ok(runtime.block_on(work))
+}

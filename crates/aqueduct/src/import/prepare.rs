@@ -1,0 +1,163 @@
+//! What is found out before an import begins: the key, the columns, and an empty directory.
+
+use std::path::{Path, PathBuf};
+
+use agent::cli;
+use components_hdfs::hdfs::store::{self, Access};
+use components_sql::source::{self, Kind};
+use config::{ConfigErrors, Plan};
+use pipeline::{BuildContext, Env, SourceError};
+use sqoop::{Column, Import, Layout, Mode, Notes, World};
+use storage::{FsError, StoreUrl};
+
+use super::Here;
+
+/// Name of source and channel.
+const NAME: &str = "rows";
+
+/// Why an import does not begin.
+pub(super) enum Problem {
+    /// The configuration is wrong.
+    Config(ConfigErrors),
+    /// All else, for people.
+    Other(String),
+}
+
+impl From<ConfigErrors> for Problem {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Config(errors)
+    }
+}
+
+impl From<SourceError> for Problem {
+    fn from(error: SourceError) -> Self {
+        Self::Other(agent::chain(&error))
+    }
+}
+
+/// An import that can begin.
+pub(super) struct Ready {
+    pub(super) import: Import,
+    pub(super) plan: Plan,
+    /// The configuration as it can be kept.
+    pub(super) text: String,
+    pub(super) data_dir: PathBuf,
+    /// It has not begun before.
+    pub(super) is_new: bool,
+}
+
+impl Ready {
+    /// What is about to be done.
+    pub(super) fn words(&self) -> String {
+        let Import { url, .. } = &self.import;
+        let (what, dir) = (self.import.what(), self.data_dir.display());
+        let begins = if self.is_new { "begins" } else { "goes on" };
+        let connections = self.import.connections();
+        format!("import: {what} into {url} {begins}; connections {connections}, position in {dir}")
+    }
+
+    /// The settings of the source.
+    ///
+    /// # Errors
+    /// They are wrong.
+    pub(super) fn source(&self) -> Result<source::Config, String> {
+        source_of(&self.plan)
+    }
+}
+
+fn source_of(plan: &Plan) -> Result<source::Config, String> {
+    let source = plan.sources.first().ok_or("the configuration has no source")?;
+    source.component.settings.read().map_err(|error| error.to_string())
+}
+
+/// What the database is asked with.
+pub(super) fn context(env: &Env) -> BuildContext {
+    BuildContext::alone(NAME, Path::new("unused"), env.clone())
+}
+
+/// Asks the database for what the call does not say, and looks whether the directory is free.
+///
+/// # Errors
+/// The import cannot begin.
+pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<Ready, Problem> {
+    let home = Here(env).variable("HOME");
+    let data_dir = import.data_dir(home.as_deref());
+    let unset = || Problem::Other("HOME is not set: name a --data-dir".to_owned());
+    let data_dir = PathBuf::from(data_dir.ok_or_else(unset)?);
+    let asked_with = |import: &Import| -> Result<source::Config, Problem> {
+        let (plan, _) = config::examine("import", settings(import, &data_dir, env)?.1, &env.host);
+        source_of(&plan).map_err(Problem::Other)
+    };
+    if import.lacks_key() {
+        import.learn_key(source::primary_key(asked_with(&import)?, &context(env)).await?);
+    }
+    if import.lacks_key() && import.mode != Mode::Append {
+        let what = import.what();
+        return Err(Problem::Other(format!(
+            "{what} is not there, or has no primary key; name columns that are unique together and \
+             never NULL by --key"
+        )));
+    }
+    let survey = source::survey(asked_with(&import)?, false, &context(env)).await?;
+    if import.lacks_columns() {
+        let columns = survey.columns.into_iter();
+        let columns = columns.map(|(name, kind)| Column { name, kind: kind_of(kind) });
+        import.learn_columns(columns.collect());
+    }
+    let (text, settings) = settings(&import, &data_dir, env)?;
+    let draft = config::examine("import", settings, &env.host);
+    let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
+    checked.warnings.iter().for_each(|warning| cli::say(&format!("warning: {warning}")));
+    let is_new = env.disk.stat(&data_dir.join("channels").join(NAME)).is_err();
+    if is_new && !import.appends && !import.is_dry {
+        check_free(&import.url, env).await.map_err(Problem::Other)?;
+    }
+    Ok(Ready { import, plan, text, data_dir, is_new })
+}
+
+/// The configuration, as text and as settings.
+fn settings(
+    import: &Import,
+    data_dir: &Path,
+    env: &Env,
+) -> Result<(String, pipeline::Settings), ConfigErrors> {
+    let mut text = sqoop::agent(&data_dir.display().to_string()) + "\n";
+    text += &import.to_toml(Layout::Once(&import.sink()), &Notes::default());
+    let settings = config::read_text("import", Path::new("import.toml"), &text, env)?;
+    Ok((text, settings))
+}
+
+const fn kind_of(kind: Kind) -> sqoop::Kind {
+    match kind {
+        Kind::Bool => sqoop::Kind::Bool,
+        Kind::Int32 => sqoop::Kind::Int32,
+        Kind::Int64 => sqoop::Kind::Int64,
+        Kind::Float => sqoop::Kind::Float,
+        Kind::Double => sqoop::Kind::Double,
+        Kind::Decimal { precision, scale } => sqoop::Kind::Decimal { precision, scale },
+        Kind::Date => sqoop::Kind::Date,
+        Kind::Timestamp => sqoop::Kind::Timestamp,
+        Kind::Json => sqoop::Kind::Json,
+        Kind::Text => sqoop::Kind::Text,
+    }
+}
+
+/// An error where files are in the directory that readers would see: an import whose data directory
+/// is gone would store its rows a second time.
+async fn check_free(url: &str, env: &Env) -> Result<(), String> {
+    let parsed = StoreUrl::parse(url).map_err(|error| format!("{url}: {error}"))?;
+    let fs = store::open(&parsed, &Access::default(), env).map_err(|error| agent::chain(&error))?;
+    let listed = match fs.list(parsed.path()).await {
+        Ok(listed) => listed,
+        Err(FsError::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(format!("{url}: {}", agent::chain(&error))),
+    };
+    match listed.iter().find(|entry| !entry.name.starts_with(['_', '.'])) {
+        None => Ok(()),
+        Some(entry) => Err(format!(
+            "{url} holds `{}` already, and nothing is deleted here; take another --target-dir, \
+             remove the files, or add to them by --append",
+            entry.name
+        )),
+    }
+}

@@ -1,0 +1,37 @@
+//! `--validate`: rows of the table against rows that the ledger of the store has.
+
+use components_hdfs::hdfs::place;
+use components_hdfs::hdfs::store::{self, Access};
+use components_sql::source;
+use ledger::{Audit, Place};
+use pipeline::Env;
+use storage::StoreUrl;
+
+use super::prepare::{Ready, context};
+
+/// Counts on both sides, and looks whether each file is there.
+///
+/// # Errors
+/// They differ, or one cannot be counted.
+pub(super) async fn validate(ready: &Ready, env: &Env) -> Result<String, String> {
+    let url = &ready.import.url;
+    let failed = |error: &dyn std::error::Error| format!("{url}: {}", agent::chain(error));
+    let counted = source::survey(ready.source()?, true, &context(env)).await;
+    let counted = counted.map_err(|error| agent::chain(&error))?;
+    let wanted = counted.rows.ok_or("the database has not counted its rows")?;
+    let parsed = StoreUrl::parse(url).map_err(|error| failed(&error))?;
+    let fs = store::open(&parsed, &Access::default(), env).map_err(|error| failed(&error))?;
+    let (dataset, _) = place::dataset(&parsed, &ready.import.sink())?;
+    let audit = Audit::read(fs, dataset).await.map_err(|error| failed(&error))?;
+    if let Some((file, _)) = audit.files.iter().find(|(_, place)| *place != Place::Visible) {
+        return Err(format!("{} is not there as it was stored", file.target));
+    }
+    let stored = audit.view.totals().events;
+    match stored == wanted {
+        true => Ok(format!("import: validated; {stored} rows in the table and in the store")),
+        false => Err(format!(
+            "not the same: the table has {wanted} rows now, and {stored} are stored; rows that \
+             were added or deleted since the import began count as well"
+        )),
+    }
+}

@@ -1,0 +1,139 @@
+//! Whether an import is over, and what is said of it meanwhile. Pure: a snapshot comes in.
+
+use std::time::Duration;
+
+use agent::status::{Snapshot, State};
+
+use crate::demo::{grouped, megabytes};
+
+/// How long source or sink may fail until the import gives up.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Time between two lines.
+const PAUSE_SECONDS: f64 = 5.0;
+
+/// How an import stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It goes on.
+    #[default]
+    Goes,
+    /// All rows are stored and visible.
+    Complete,
+    /// It does not get on: why.
+    Stalled(String),
+}
+
+/// What was seen of an import.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    pub(super) outcome: Outcome,
+    /// Rows that are among the dead letters.
+    pub(super) refused: u64,
+    rows: u64,
+    bytes: u64,
+    stored: u64,
+    /// Time of the last line, since the start.
+    said: f64,
+}
+
+impl Watch {
+    /// Looks at a snapshot; a line where one is due.
+    pub(super) fn look(&mut self, snapshot: &Snapshot) -> Option<String> {
+        self.rows = snapshot.sources.iter().map(|it| it.accepted.events_total).sum();
+        self.bytes = snapshot.sources.iter().map(|it| it.accepted.bytes_total).sum();
+        self.stored = snapshot.groups.iter().map(|it| it.delivered.events_total).sum();
+        self.refused = snapshot.dead_letters.events;
+        let waiting: u64 = snapshot.channels.iter().map(|it| it.depth_events).sum();
+        let has_ended = snapshot.sources.iter().all(|it| it.state == State::Stopped);
+        self.outcome = match stalled(snapshot) {
+            _ if has_ended && waiting == 0 => Outcome::Complete,
+            Some(problem) => Outcome::Stalled(problem),
+            None => Outcome::Goes,
+        };
+        if snapshot.uptime_seconds < self.said + PAUSE_SECONDS {
+            return None;
+        }
+        self.said = snapshot.uptime_seconds;
+        let (rows, bytes) = (grouped(self.rows), megabytes(self.bytes));
+        let (stored, waiting) = (grouped(self.stored), grouped(waiting));
+        let more = if has_ended { "all rows are read" } else { "more rows are to be read" };
+        Some(format!("import: {rows} rows read ({bytes}), {stored} stored, {waiting} wait; {more}"))
+    }
+
+    /// What is said of an import that is complete.
+    pub(super) fn last_words(&self, is_new: bool) -> String {
+        if self.rows == 0 && self.stored == 0 && !is_new {
+            return "import: complete; there was nothing more to read. A whole table is read once \
+                    for each directory: take another --target-dir or --data-dir to read it again"
+                .to_owned();
+        }
+        let (rows, bytes) = (grouped(self.rows), megabytes(self.bytes));
+        let stored = grouped(self.stored);
+        format!("import: complete; {rows} rows read by this call ({bytes}), {stored} stored")
+    }
+}
+
+/// What fails for too long.
+fn stalled(snapshot: &Snapshot) -> Option<String> {
+    let sources = snapshot.sources.iter().map(|it| ("reading", &it.state));
+    let members = snapshot.groups.iter().flat_map(|group| &group.members);
+    let mut all = sources.chain(members.map(|it| ("storing", &it.state)));
+    all.find_map(|(what, state)| match state {
+        State::Failing { since_seconds_ago, last_error, .. }
+            if *since_seconds_ago >= PATIENCE.as_secs_f64() =>
+        {
+            Some(format!("{what} has failed for {since_seconds_ago:.0} s: {last_error}"))
+        }
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An agent with one source, one channel and one sink, as `/status` shows it.
+    fn snapshot(state: &str, waiting: u64) -> Snapshot {
+        let mut json: serde_json::Value =
+            serde_json::from_str(include_str!("../../../agent/src/status/well.json")).unwrap();
+        let state: serde_json::Value = serde_json::from_str(state).unwrap();
+        for source in json["sources"].as_array_mut().unwrap() {
+            source["state"] = state.clone();
+        }
+        for channel in json["channels"].as_array_mut().unwrap() {
+            channel["depth_events"] = waiting.into();
+        }
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn outcome(state: &str, waiting: u64) -> Outcome {
+        let mut watch = Watch::default();
+        let _ = watch.look(&snapshot(state, waiting));
+        watch.outcome
+    }
+
+    const STOPPED: &str = r#"{"name": "stopped"}"#;
+
+    #[test]
+    fn an_import_is_complete_when_its_source_has_ended_and_its_channel_is_empty() {
+        assert_eq!(outcome(STOPPED, 0), Outcome::Complete);
+        assert_eq!(outcome(STOPPED, 1), Outcome::Goes);
+        assert_eq!(outcome(r#"{"name": "running"}"#, 0), Outcome::Goes);
+        assert_eq!(outcome(r#"{"name": "starting"}"#, 0), Outcome::Goes);
+    }
+
+    #[test]
+    fn what_fails_for_long_ends_it_and_what_fails_for_short_does_not() {
+        let failing = |seconds: f64| {
+            let state = format!(
+                r#"{{"name": "failing", "since_seconds_ago": {seconds}, "last_error": "no route",
+                    "retry_in_seconds": 1.0}}"#
+            );
+            outcome(&state, 5)
+        };
+        assert_eq!(failing(299.0), Outcome::Goes);
+        let problem = "reading has failed for 301 s: no route";
+        assert_eq!(failing(301.0), Outcome::Stalled(problem.to_owned()));
+    }
+}

@@ -1,0 +1,94 @@
+//! What a program asks of a table before it is read: which columns name a row, what they are, and
+//! how many rows there are.
+
+use pipeline::{BuildContext, BuildError, ErrorClass, SourceError};
+
+use super::config::Config;
+use super::query::Statement;
+use super::rows::Rows;
+use super::value::Value;
+use super::{describe, failed};
+use crate::connection::{Connection, Dialect};
+
+pub use super::query::Kind;
+
+/// A table that can be read with the settings that were surveyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// Its columns, those that are read, with their types.
+    pub columns: Vec<(String, Kind)>,
+    /// Number of rows, if it was asked for.
+    pub rows: Option<u64>,
+}
+
+const POSTGRES: &str = "\
+SELECT a.attname::text FROM pg_catalog.pg_index i \
+ CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, place) \
+ JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
+WHERE i.indrelid = to_regclass($1::text) AND i.indisprimary ORDER BY k.place";
+
+const MYSQL: &str = "\
+SELECT CAST(column_name AS CHAR) FROM information_schema.statistics \
+WHERE index_name = 'PRIMARY' AND table_schema = coalesce(?, database()) AND table_name = ? \
+ORDER BY seq_in_index";
+
+const SQLITE: &str = "\
+SELECT name FROM pragma_table_info(?1, coalesce(?2, 'main')) WHERE pk > 0 ORDER BY pk";
+
+fn wrong(error: &BuildError) -> SourceError {
+    SourceError { class: ErrorClass::Blocked, message: error.to_string(), source: None }
+}
+
+/// The columns of the primary key of `table`; none where it has none, or is not there. The other
+/// settings of `config` are not looked at, but for those of the connection.
+///
+/// # Errors
+/// There is no connection, or the database does not answer.
+pub async fn primary_key(config: Config, cx: &BuildContext) -> Result<Vec<String>, SourceError> {
+    let (database, table) = config.into_table();
+    let target = database.target(cx).map_err(|error| wrong(&error))?;
+    let Some(table) = table else { return Ok(Vec::new()) };
+    let mut connection = Connection::open(&target).await.map_err(failed)?;
+    let (schema, name) = match table.split_once('.') {
+        Some((schema, name)) => (Value::Text(schema.to_owned()), name),
+        None => (Value::Null, &*table),
+    };
+    let name = Value::Text(name.to_owned());
+    let (text, parameters) = match target.dialect {
+        Dialect::Postgres => (POSTGRES, vec![Value::Text(target.dialect.quote_table(&table))]),
+        Dialect::Mysql => (MYSQL, vec![schema, name]),
+        Dialect::Sqlite => (SQLITE, vec![name, schema]),
+    };
+    let statement = Statement { text: text.to_owned(), parameters };
+    let mut rows = Rows::of(&mut connection, &target, &statement).await.map_err(failed)?;
+    let mut key = Vec::new();
+    while let Some(row) = rows.next().await.map_err(failed)? {
+        key.extend(row.first().map(Value::text));
+    }
+    Ok(key)
+}
+
+/// Looks at what the settings name, as the source does when it opens; counts its rows if asked to.
+///
+/// # Errors
+/// What the source would fail with.
+pub async fn survey(
+    config: Config,
+    counts: bool,
+    cx: &BuildContext,
+) -> Result<Survey, SourceError> {
+    let options = config.options(cx).map_err(|error| wrong(&error))?;
+    let mut connection = Connection::open(&options.target).await.map_err(failed)?;
+    let table = describe::table(&mut connection, &options).await.map_err(failed)?;
+    describe::check_key(&mut connection, &options, &table).await.map_err(failed)?;
+    let mut counted = None;
+    if counts {
+        let statement = table.count();
+        let rows = Rows::of(&mut connection, &options.target, &statement).await;
+        let mut rows = rows.map_err(failed)?;
+        let row = rows.next().await.map_err(failed)?;
+        counted = row.and_then(|row| row.first().and_then(|it| it.text().parse().ok()));
+    }
+    let columns = table.columns.into_iter().map(|column| (column.name, column.kind)).collect();
+    Ok(Survey { columns, rows: counted })
+}

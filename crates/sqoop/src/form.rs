@@ -1,0 +1,219 @@
+//! The form of the files: how a row stands in them, and how they are compressed.
+
+use crate::given::Given;
+use crate::notes::Notes;
+
+/// A column as the database describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: Kind,
+}
+
+/// The type of a column, as far as files of columns need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `bool`.
+    Bool,
+    /// `int32`.
+    Int32,
+    /// `int64`.
+    Int64,
+    /// `float`.
+    Float,
+    /// `double`.
+    Double,
+    /// `decimal`.
+    Decimal {
+        /// All digits.
+        precision: u32,
+        /// Those behind the point.
+        scale: u32,
+    },
+    /// `date`.
+    Date,
+    /// `timestamp_micros`, in UTC.
+    Timestamp,
+    /// `json`.
+    Json,
+    /// `string`: all else, without a loss.
+    Text,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Lines of CSV.
+    Text,
+    /// Lines of CSV as values.
+    Sequence,
+    /// Columns; none while the database was not asked.
+    Parquet(Vec<Column>),
+}
+
+impl Form {
+    /// What it is called here.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Sequence => "sequence_file",
+            Self::Parquet(_) => "parquet",
+        }
+    }
+}
+
+/// How files are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Files {
+    pub(crate) form: Form,
+    pub(crate) delimiter: char,
+    pub(crate) null: String,
+    /// Name of the codec, and how names of files end.
+    pub(crate) codec: Option<(&'static str, &'static str)>,
+}
+
+/// Names of codecs, those of Hadoop's classes, and endings.
+const CODECS: [(&str, &str, &str); 6] = [
+    ("gzip", "GzipCodec", ".gz"),
+    ("deflate", "DefaultCodec", ".deflate"),
+    ("bzip2", "BZip2Codec", ".bz2"),
+    ("snappy", "SnappyCodec", ".snappy"),
+    ("lz4", "Lz4Codec", ".lz4"),
+    ("zstd", "ZStandardCodec", ".zst"),
+];
+
+impl Files {
+    pub(crate) fn of(given: &Given, notes: &mut Notes) -> Self {
+        let forms: Vec<&str> =
+            ["as-textfile", "as-sequencefile", "as-avrodatafile", "as-parquetfile"]
+                .into_iter()
+                .filter(|name| given.has(name))
+                .collect();
+        if let [_, second, ..] = forms[..] {
+            notes.refuse(&format!("--{second}"), "files have one form; choose one");
+        }
+        let form = match forms.first() {
+            Some(&"as-sequencefile") => Form::Sequence,
+            Some(&"as-parquetfile") => Form::Parquet(Vec::new()),
+            _ => Form::Text,
+        };
+        let codec = codec(given, &form, notes);
+        let delimiter = delimiter(given, "fields-terminated-by", notes);
+        only(given, "lines-terminated-by", '\n', notes);
+        only(given, "enclosed-by", '"', notes);
+        only(given, "optionally-enclosed-by", '"', notes);
+        let nulls = (given.get("null-string"), given.get("null-non-string"));
+        // Each stands for itself, and `null` for the one that is not given.
+        let nulls = (nulls.0.unwrap_or("null"), nulls.1.unwrap_or("null"));
+        if unescaped(nulls.0) != unescaped(nulls.1) {
+            let text = "NULL is written in one way; give --null-string and --null-non-string the \
+                        same value";
+            notes.refuse("--null-string", text);
+        }
+        let null = unescaped(nulls.0);
+        if null.contains([delimiter, '"', '\n', '\r']) {
+            notes.refuse("--null-string", "it holds a delimiter, a quote or the end of a line");
+        }
+        Self { form, delimiter, null, codec }
+    }
+}
+
+fn codec(given: &Given, form: &Form, notes: &mut Notes) -> Option<(&'static str, &'static str)> {
+    let Some(wanted) = given.get("compression-codec") else {
+        let default = if matches!(form, Form::Parquet(_)) { "snappy" } else { "gzip" };
+        return given.has("compress").then(|| find(default)).flatten();
+    };
+    let found = find(wanted.rsplit('.').next().unwrap_or(wanted));
+    let fits = match (form, found) {
+        (_, None) => false,
+        (Form::Text, Some(_)) => true,
+        (Form::Sequence, Some((name, _))) => name != "bzip2",
+        (Form::Parquet(_), Some((name, _))) => ["gzip", "snappy", "zstd"].contains(&name),
+    };
+    if !fits {
+        let text =
+            format!("`{wanted}` is not written into files of this form; take gzip or snappy");
+        notes.refuse("--compression-codec", text);
+    }
+    found
+}
+
+fn find(wanted: &str) -> Option<(&'static str, &'static str)> {
+    let is = |name: &str, class: &str| {
+        wanted.eq_ignore_ascii_case(name) || wanted.eq_ignore_ascii_case(class)
+    };
+    CODECS.iter().find(|(name, class, _)| is(name, class)).map(|(name, _, end)| (*name, *end))
+}
+
+/// What stands between two values.
+pub(crate) fn delimiter(given: &Given, option: &str, notes: &mut Notes) -> char {
+    let Some(written) = given.get(option) else { return ',' };
+    let text = unescaped(written);
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        (Some(c), None) if c.is_ascii() && !"\"\r\n\0".contains(c) => c,
+        _ => {
+            let text = format!(
+                "`{written}` is not one character of ASCII other than a quote and the end of a line"
+            );
+            notes.refuse(&format!("--{option}"), text);
+            ','
+        }
+    }
+}
+
+/// An option that has one possible value.
+fn only(given: &Given, option: &str, value: char, notes: &mut Notes) {
+    let Some(written) = given.get(option) else { return };
+    if unescaped(written) != value.to_string() {
+        let text = format!("`{written}`: only `{}` can be", value.escape_default());
+        notes.refuse(&format!("--{option}"), text);
+    }
+}
+
+/// A character as Sqoop's options write it: `\t`, `\001`, `\0x01`. `\N` stays as it is.
+pub(crate) fn unescaped(text: &str) -> String {
+    let Some(rest) = text.strip_prefix('\\') else { return text.to_owned() };
+    let number = |digits: &str, radix| {
+        u32::from_str_radix(digits, radix).ok().and_then(char::from_u32).map(String::from)
+    };
+    let known = match rest {
+        "b" => Some("\u{8}".to_owned()),
+        "n" => Some("\n".to_owned()),
+        "r" => Some("\r".to_owned()),
+        "t" => Some("\t".to_owned()),
+        "\"" | "'" | "\\" => Some(rest.to_owned()),
+        // Sqoop's users write `\\N`, since its own reader takes one of them.
+        "\\N" => Some("\\N".to_owned()),
+        _ => match rest.strip_prefix("0x").or_else(|| rest.strip_prefix("0X")) {
+            Some(digits) => number(digits, 16),
+            None if rest.starts_with('0') => number(rest, 8),
+            None => None,
+        },
+    };
+    known.unwrap_or_else(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_read_as_sqoop_writes_them() {
+        for (written, expected) in [
+            (",", ","),
+            ("\\t", "\t"),
+            ("\\001", "\u{1}"),
+            ("\\0x01", "\u{1}"),
+            ("\\0x7C", "|"),
+            ("\\\\", "\\"),
+            ("\\N", "\\N"),
+            ("\\\\N", "\\N"),
+            ("null", "null"),
+        ] {
+            assert_eq!(unescaped(written), expected, "{written}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The options of a call, by their names.
+
+use std::collections::BTreeMap;
+
+use crate::World;
+use crate::notes::{Notes, Outcome};
+use crate::options::{self, Answer, Row};
+
+/// Files of options within files of options at most.
+const DEPTH_MAX: u32 = 8;
+
+/// What was given.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    /// In the order of the call.
+    all: Vec<(&'static Row, String)>,
+    /// Properties of Hadoop.
+    pub(crate) properties: BTreeMap<String, String>,
+}
+
+impl Given {
+    /// Reads arguments.
+    pub(crate) fn read(arguments: &[String], world: &dyn World, notes: &mut Notes) -> Self {
+        let mut given = Self::default();
+        given.add(arguments, world, notes, 0);
+        given
+    }
+
+    fn add(&mut self, arguments: &[String], world: &dyn World, notes: &mut Notes, depth: u32) {
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            // Behind it stand options for one kind of database.
+            if argument == "--" {
+                continue;
+            }
+            let Some(name) = argument.strip_prefix('-') else {
+                // It may be what is left of a password.
+                notes.refuse("arguments", "a value stands without an option in front of it");
+                continue;
+            };
+            let name = name.strip_prefix('-').unwrap_or(name);
+            if let Some(property) = name.strip_prefix('D').filter(|it| it.contains('=')) {
+                self.property(property);
+                continue;
+            }
+            let (name, attached) = match name.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (name, None),
+            };
+            let Some(row) = options::find(name) else {
+                notes.refuse(&format!("--{name}"), "Sqoop 1.4.7 has no such option");
+                continue;
+            };
+            let value = match (row.takes, attached) {
+                (false, _) => String::new(),
+                (true, Some(value)) => value,
+                (true, None) => match rest.next() {
+                    Some(value) => value.clone(),
+                    None => {
+                        notes.refuse(&format!("--{name}"), "a value has to follow");
+                        continue;
+                    }
+                },
+            };
+            match row.name {
+                "D" => self.property(&value),
+                "options-file" if depth >= DEPTH_MAX => {
+                    notes.refuse("--options-file", "too many of them lie in one another");
+                }
+                "options-file" => match world.file(&value) {
+                    Ok(text) => self.add(&arguments_of(&text), world, notes, depth + 1),
+                    Err(problem) => notes.refuse("--options-file", format!("{value}: {problem}")),
+                },
+                _ => self.all.push((row, value)),
+            }
+        }
+    }
+
+    fn property(&mut self, property: &str) {
+        let (name, value) = property.split_once('=').unwrap_or((property, ""));
+        self.properties.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Whether an option is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.all.iter().any(|(row, _)| row.name == name)
+    }
+
+    /// The value of an option; the last one counts.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let all = self.all.iter().rev();
+        all.filter(|(row, _)| row.name == name).map(|(_, value)| &**value).next()
+    }
+
+    /// Its values, with commas between them.
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
+        let value = self.get(name).unwrap_or_default();
+        value.split(',').map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect()
+    }
+
+    /// Says what the tables say.
+    pub(crate) fn answer_import(&self, notes: &mut Notes) {
+        for (row, _) in &self.all {
+            let option = written(row);
+            match row.answer {
+                Answer::Carried(_) => {}
+                Answer::Differs(text) => notes.add(Outcome::Differs, &option, text),
+                Answer::Ignored(text) => notes.add(Outcome::Ignored, &option, text),
+                Answer::Refused(text) => notes.refuse(&option, text),
+                Answer::Export(_) => notes.refuse(&option, "it is one of `export`"),
+            }
+        }
+        for name in self.properties.keys().filter(|name| *name != "fs.defaultFS") {
+            let text = "there is no job of MapReduce: it does nothing";
+            notes.add(Outcome::Ignored, &format!("-D {name}"), text);
+        }
+    }
+
+    /// The same for a call of `export`.
+    pub(crate) fn answer_export(&self, notes: &mut Notes) {
+        const USED: [&str; 7] =
+            ["connect", "username", "password-file", "table", "columns", "schema", "default-fs"];
+        for (row, _) in self.all.iter().filter(|(row, _)| !USED.contains(&row.name)) {
+            let option = written(row);
+            match (row.name, row.answer) {
+                ("export-dir" | "call" | "identity-insert", Answer::Export(text)) => {
+                    notes.refuse(&option, text);
+                }
+                ("update-key" | "update-mode", _) => {}
+                (_, Answer::Export(text)) => notes.add(Outcome::Differs, &option, text),
+                (_, Answer::Refused(text)) => notes.refuse(&option, text),
+                (_, Answer::Ignored(text)) => notes.add(Outcome::Ignored, &option, text),
+                _ => notes.add(Outcome::Ignored, &option, "it does nothing in an export"),
+            }
+        }
+    }
+}
+
+/// An option as it is written.
+pub(crate) fn written(row: &Row) -> String {
+    match row.name.len() {
+        1 | 2 => format!("-{}", row.name),
+        _ => format!("--{}", row.name),
+    }
+}
+
+/// The arguments in a file of options: one in a line, as Sqoop reads them.
+fn arguments_of(text: &str) -> Vec<String> {
+    let joined = text.replace("\\\n", "");
+    let lines = joined.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = lines.filter(|line| !line.starts_with('#'));
+    let unquoted = |line: &str| {
+        let quotes =
+            |quote: char| line.len() > 1 && line.starts_with(quote) && line.ends_with(quote);
+        match quotes('"') || quotes('\'') {
+            true => line[1..line.len() - 1].to_owned(),
+            false => line.to_owned(),
+        }
+    };
+    lines.map(unquoted).collect()
+}

@@ -1,0 +1,379 @@
+//! A call of `import`: what is read, and where it goes.
+
+use crate::World;
+use crate::form::{Column, Files, Form};
+use crate::given::Given;
+use crate::jdbc;
+use crate::notes::{Notes, Outcome};
+
+/// Connections at most.
+const SPLITS_MAX: u32 = 64;
+
+/// What is read of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// All rows, once.
+    Full,
+    /// New rows.
+    Append,
+    /// New and changed rows.
+    Modified,
+}
+
+/// How a database is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Database {
+    pub(crate) url: String,
+    pub(crate) user: Option<String>,
+    pub(crate) password_file: Option<String>,
+    pub(crate) tls: bool,
+}
+
+/// An import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    pub(crate) name: String,
+    pub(crate) database: Database,
+    pub(crate) table: Option<String>,
+    pub(crate) query: Option<String>,
+    pub(crate) columns: Vec<String>,
+    pub(crate) condition: Option<String>,
+    pub(crate) check_column: Option<String>,
+    pub(crate) split_by: Option<String>,
+    pub(crate) splits: u32,
+    pub(crate) fetch_size: Option<u32>,
+    pub(crate) files: Files,
+    key: Vec<String>,
+    last_value: Option<String>,
+    data_dir: Option<String>,
+    /// What is read of the table.
+    pub mode: Mode,
+    /// The URL of the directory.
+    pub url: String,
+    /// Files are added to what is there.
+    pub appends: bool,
+    /// Rows are counted at the end.
+    pub validates: bool,
+    /// Nothing is read.
+    pub is_dry: bool,
+}
+
+impl Import {
+    pub(crate) fn of(given: &Given, world: &dyn World, notes: &mut Notes) -> Self {
+        let (database, schema) = database(given, notes);
+        let mut table = given.get("table").map(str::to_owned);
+        if let (Some(table), Some(schema)) = (&mut table, given.get("schema").or(schema.as_deref()))
+            && !table.contains('.')
+        {
+            *table = format!("{schema}.{table}");
+        }
+        let query = given.get("query").map(str::to_owned);
+        match (&table, &query) {
+            (None, None) => notes.refuse("--table", "name the table, or give a --query"),
+            (Some(_), Some(_)) => notes.refuse("--query", "give a table or a query, not both"),
+            _ => {}
+        }
+        if query.is_some() && given.has("where") {
+            notes.refuse("--where", "it is of a table; put the condition into the query");
+        }
+        let (mode, check_column, last_value) = incremental(given, notes);
+        let mut splits = whole(given, "num-mappers", notes).unwrap_or(4);
+        if splits > SPLITS_MAX {
+            let text = format!("at most {SPLITS_MAX} connections: {SPLITS_MAX} are used");
+            notes.add(Outcome::Differs, "--num-mappers", text);
+            splits = SPLITS_MAX;
+        }
+        if mode != Mode::Full && given.has("split-by") {
+            let text = "new rows are read by one connection, in the order of --check-column";
+            notes.add(Outcome::Differs, "--split-by", text);
+        }
+        let mut key = given.list("key");
+        if key.is_empty() {
+            key = given.list("merge-key");
+        }
+        let name = name_of(table.as_deref().unwrap_or("query"));
+        if database.url.starts_with("sqlite:") && given.has("as-parquetfile") {
+            let text = "columns of SQLite have no types; take --as-textfile";
+            notes.refuse("--as-parquetfile", text);
+        }
+        let validates = given.has("validate");
+        if validates && (query.is_some() || mode != Mode::Full || given.has("append")) {
+            let text = "as in Sqoop, a whole table is validated, in a directory of its own: leave \
+                        it out, or leave --query, --incremental and --append out";
+            notes.refuse("--validate", text);
+        }
+        Self {
+            url: target(given, table.as_deref(), world, notes),
+            columns: given.list("columns"),
+            condition: given.get("where").map(str::to_owned),
+            split_by: given.get("split-by").map(str::to_owned).filter(|_| mode == Mode::Full),
+            fetch_size: whole(given, "fetch-size", notes),
+            files: Files::of(given, notes),
+            data_dir: given.get("data-dir").map(str::to_owned),
+            appends: given.has("append") || mode != Mode::Full,
+            is_dry: given.has("dry-run"),
+            name,
+            database,
+            table,
+            query,
+            check_column,
+            splits: splits.max(1),
+            key,
+            last_value,
+            mode,
+            validates,
+        }
+    }
+
+    /// Whether the database has to be asked for the columns that name a row.
+    pub fn lacks_key(&self) -> bool {
+        self.key.is_empty()
+    }
+
+    /// Whether it has to be asked for the types of the columns.
+    pub fn lacks_columns(&self) -> bool {
+        matches!(&self.files.form, Form::Parquet(columns) if columns.is_empty())
+    }
+
+    /// The database has said which columns name a row.
+    pub fn learn_key(&mut self, key: Vec<String>) {
+        self.key = key;
+    }
+
+    /// The database has said what the columns are.
+    pub fn learn_columns(&mut self, columns: Vec<Column>) {
+        if let Form::Parquet(known) = &mut self.files.form {
+            *known = columns;
+        }
+    }
+
+    /// A name for its parts in a configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the database would say to an import, and nothing says to a configuration.
+    pub fn note_on(&self, notes: &mut Notes) {
+        if self.key.is_empty() && self.mode != Mode::Append {
+            notes.refuse("--key", "no database is asked: name the primary key in `key`");
+        }
+        if self.key.is_empty() && self.mode == Mode::Append {
+            let text = "no two rows may have the same value in --check-column; else name the \
+                        primary key in `key`";
+            notes.add(Outcome::Differs, "--check-column", text);
+        }
+        if self.lacks_columns() {
+            notes.refuse("--as-parquetfile", "no database is asked: name the columns");
+        }
+        if self.mode == Mode::Full {
+            let text = "the source reads the table once and then has ended its work; for each day \
+                        anew call `aqueduct import`, or take `append` or `modified`";
+            notes.add(Outcome::Differs, "import", text);
+        }
+    }
+
+    /// What is read, for people.
+    pub fn what(&self) -> &str {
+        self.table.as_deref().unwrap_or("the query")
+    }
+
+    /// The columns that name a row.
+    pub fn key(&self) -> &[String] {
+        &self.key
+    }
+
+    /// Connections that read side by side.
+    pub fn connections(&self) -> u32 {
+        if self.mode == Mode::Full { self.splits } else { 1 }
+    }
+
+    /// What this import is known by: another one has another data directory and another ledger.
+    fn digest(&self) -> u64 {
+        let what = (
+            (&self.database.url, &self.table, &self.query, &self.columns, &self.condition),
+            (self.mode, &self.check_column, &self.split_by, &self.url, self.files.form.name()),
+        );
+        let what = format!("{what:?}");
+        xxhash_rust::xxh3::xxh3_64(what.as_bytes())
+    }
+
+    /// Name of the sink, and so of its ledger in the directory.
+    pub fn sink(&self) -> String {
+        format!("{}_{:08x}", self.name, self.digest() >> 32)
+    }
+
+    /// Directory of channel and position: the one that was named, or one below this home.
+    pub fn data_dir(&self, home: Option<&str>) -> Option<String> {
+        let default = |home: &str| format!("{home}/.aqueduct/import/{}", self.sink());
+        self.data_dir.clone().or_else(|| home.map(default))
+    }
+
+    /// The condition that rows have to meet; with `--last-value`, which is of the first call.
+    pub(crate) fn whole_condition(&self) -> Option<String> {
+        let last = self.check_column.as_ref().zip(self.last_value.as_ref());
+        let last = last.map(|(column, value)| {
+            let quoted = match self.database.url.starts_with("mysql:") {
+                true => format!("`{}`", column.replace('`', "``")),
+                false => format!("\"{}\"", column.replace('"', "\"\"")),
+            };
+            let sign = if self.mode == Mode::Append { ">" } else { ">=" };
+            format!("{quoted} {sign} '{}'", value.replace('\'', "''"))
+        });
+        match (&self.condition, last) {
+            // A comment at the end of the condition ends with its line.
+            (Some(condition), Some(last)) => Some(format!("({condition}\n) AND {last}")),
+            (Some(condition), None) => Some(condition.clone()),
+            (None, last) => last,
+        }
+    }
+}
+
+/// How the database is reached, and the schema that the URL names.
+pub(crate) fn database(given: &Given, notes: &mut Notes) -> (Database, Option<String>) {
+    let Some(url) = given.get("connect") else {
+        notes.refuse("--connect", "name the database: `jdbc:postgresql://host:port/name`");
+        return (Database::default(), None);
+    };
+    let place = match jdbc::place(url) {
+        Ok(place) => place,
+        Err(problem) => {
+            notes.refuse("--connect", problem);
+            return (Database::default(), None);
+        }
+    };
+    if place.has_password {
+        let text = "a password in a URL is shown in logs; write it into a file that only its \
+                    owner may read, and give --password-file";
+        notes.refuse("--connect", text);
+    }
+    if !place.ignored.is_empty() {
+        let text = format!("parameters of the driver do nothing: {}", place.ignored.join(", "));
+        notes.add(Outcome::Ignored, "--connect", text);
+    }
+    let password_file = given.get("password-file").and_then(|path| {
+        let local = path.strip_prefix("file://").or_else(|| path.strip_prefix("file:"));
+        match local.unwrap_or(path) {
+            local if local.contains("://") || !local.starts_with('/') => {
+                let text = "a local file is read: give its whole path, and copy it from HDFS \
+                            where it lies there";
+                notes.refuse("--password-file", text);
+                None
+            }
+            local => Some(local.to_owned()),
+        }
+    });
+    let database = Database {
+        url: place.url,
+        user: given.get("username").map(str::to_owned).or(place.user),
+        password_file,
+        tls: place.tls,
+    };
+    (database, place.schema)
+}
+
+/// Mode, column and last value.
+fn incremental(given: &Given, notes: &mut Notes) -> (Mode, Option<String>, Option<String>) {
+    let mode = match given.get("incremental") {
+        None => Mode::Full,
+        Some("append") => Mode::Append,
+        Some("lastmodified") => Mode::Modified,
+        Some(other) => {
+            let text = format!("`{other}`: it is `append` or `lastmodified`");
+            notes.refuse("--incremental", text);
+            Mode::Full
+        }
+    };
+    let column = given.get("check-column").map(str::to_owned);
+    if mode == Mode::Full {
+        for option in ["check-column", "last-value", "merge-key"] {
+            if given.has(option) {
+                notes.refuse(&format!("--{option}"), "it is of no use without --incremental");
+            }
+        }
+        return (mode, None, None);
+    }
+    if column.is_none() {
+        notes.refuse("--check-column", "name the column that grows, or that has the time");
+    }
+    if given.has("delete-target-dir") {
+        let text = "an incremental import adds to what is there: leave it out";
+        notes.refuse("--delete-target-dir", text);
+    }
+    let last = given.get("last-value").map(str::to_owned);
+    if last.as_ref().is_some_and(|last| last.contains(['\\', '\0', '\n'])) {
+        notes.refuse("--last-value", "it holds a backslash or the end of a line");
+    }
+    (mode, column, last)
+}
+
+/// A number of at least 1.
+fn whole(given: &Given, option: &str, notes: &mut Notes) -> Option<u32> {
+    let written = given.get(option)?;
+    let number = written.parse().ok().filter(|number| *number > 0);
+    if number.is_none() {
+        notes.refuse(&format!("--{option}"), format!("`{written}`: it is a number of at least 1"));
+    }
+    number
+}
+
+/// The URL of the directory.
+fn target(given: &Given, table: Option<&str>, world: &dyn World, notes: &mut Notes) -> String {
+    let (option, path) = match (given.get("target-dir"), given.get("warehouse-dir"), table) {
+        (Some(path), _, _) => ("--target-dir", path.to_owned()),
+        (None, Some(below), Some(table)) => {
+            ("--warehouse-dir", format!("{}/{table}", below.trim_end_matches('/')))
+        }
+        (None, None, Some(table)) => ("--target-dir", table.to_owned()),
+        _ => {
+            notes.refuse("--target-dir", "name the directory that files go to");
+            return String::new();
+        }
+    };
+    if path.contains('%') {
+        notes.refuse(option, "`%` begins an escape in a URL here; take another name");
+    }
+    let path = path.trim_end_matches('/');
+    if let Some((scheme, rest)) = path.split_once("://") {
+        let scheme = if scheme == "s3a" || scheme == "s3n" { "s3" } else { scheme };
+        if !rest.starts_with('/') || scheme == "file" {
+            return format!("{scheme}://{rest}");
+        }
+        return below(given, option, rest, notes);
+    }
+    if let Some(path) = path.strip_prefix("file:") {
+        return format!("file://{path}");
+    }
+    if path.starts_with('/') {
+        return below(given, option, path, notes);
+    }
+    let user = world.variable("HADOOP_USER_NAME").or_else(|| world.variable("USER"));
+    let Some(user) = user else {
+        notes.refuse(option, "it is relative, and no USER is set; give it from the root on");
+        return String::new();
+    };
+    below(given, option, &format!("/user/{user}/{path}"), notes)
+}
+
+/// A path in the default file system.
+fn below(given: &Given, option: &str, path: &str, notes: &mut Notes) -> String {
+    let default = given.get("default-fs").or_else(|| given.get("fs"));
+    let default = default.or_else(|| given.properties.get("fs.defaultFS").map(|it| &**it));
+    match default {
+        Some("local" | "file:///" | "file://") => format!("file://{path}"),
+        Some(store) => format!("{}{path}", store.trim_end_matches('/')),
+        None => {
+            let text = "it has no scheme; write `hdfs://namenode:8020/…`, or give --default-fs \
+                        hdfs://namenode:8020";
+            notes.refuse(option, text);
+            path.to_owned()
+        }
+    }
+}
+
+/// A name for parts of a configuration.
+pub(crate) fn name_of(table: &str) -> String {
+    let last = table.rsplit('.').next().unwrap_or(table);
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let name: String = last.chars().map(plain).collect();
+    if name.is_empty() { "rows".to_owned() } else { name }
+}

@@ -1,0 +1,133 @@
+//! URLs of JDBC → URLs of ours.
+
+/// A database as a URL of JDBC names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The URL here.
+    pub(crate) url: String,
+    /// It is asked for by TLS.
+    pub(crate) tls: bool,
+    /// What is added to a table without a schema.
+    pub(crate) schema: Option<String>,
+    /// User in the URL.
+    pub(crate) user: Option<String>,
+    /// A password is in the URL.
+    pub(crate) has_password: bool,
+    /// Parameters without a counterpart.
+    pub(crate) ignored: Vec<String>,
+}
+
+const FORMS: &str = "write `jdbc:postgresql://host:port/name`, `jdbc:mysql://host:port/name` or \
+                     `jdbc:sqlite:/path`";
+
+/// Translates a URL.
+///
+/// # Errors
+/// Why it cannot be, and what helps.
+pub(crate) fn place(url: &str) -> Result<Place, String> {
+    let rest = url.strip_prefix("jdbc:").unwrap_or(url);
+    let (base, parameters) = match rest.split_once('?') {
+        Some((base, parameters)) => (base, parameters),
+        None => (rest, ""),
+    };
+    let mut place = Place {
+        url: String::new(),
+        tls: false,
+        schema: None,
+        user: None,
+        has_password: false,
+        ignored: Vec::new(),
+    };
+    for (scheme, ours) in [
+        ("postgresql://", "postgres://"),
+        ("postgres://", "postgres://"),
+        ("mysql://", "mysql://"),
+        ("mariadb://", "mysql://"),
+        ("sqlite:", "sqlite:"),
+    ] {
+        if let Some(rest) = base.strip_prefix(scheme) {
+            place.url = format!("{ours}{rest}");
+        }
+    }
+    if place.url.is_empty() {
+        let name = rest.split(':').next().unwrap_or_default();
+        return Err(match name {
+            "oracle" | "sqlserver" | "db2" | "teradata" | "netezza" | "sap" => format!(
+                "there is no client of `{name}` here; PostgreSQL, MySQL, MariaDB and SQLite can be \
+                 read"
+            ),
+            "hsqldb" | "derby" | "h2" => format!("there is no client of `{name}` here"),
+            _ => FORMS.to_owned(),
+        });
+    }
+    if place.url.contains(',') {
+        return Err("several hosts in one URL are not tried one after the other here; name the \
+                    one that is read"
+            .to_owned());
+    }
+    let is_file = place.url.starts_with("sqlite:");
+    if !is_file && (place.url.contains('@') || place.url.contains(';')) {
+        return Err("user and password do not belong into the URL; give --username and \
+                    --password-file"
+            .to_owned());
+    }
+    for parameter in parameters.split(['&', ';']).filter(|it| !it.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        match (name, value) {
+            ("user", user) => place.user = Some(user.to_owned()),
+            ("password", _) => place.has_password = true,
+            ("currentSchema", schema) if !schema.contains(',') => {
+                place.schema = Some(schema.to_owned());
+            }
+            ("sslmode" | "sslMode", "require" | "verify-ca" | "verify-full")
+            | ("sslmode" | "sslMode", "REQUIRED" | "VERIFY_CA" | "VERIFY_IDENTITY")
+            | ("ssl" | "useSSL" | "requireSSL", "true" | "") => place.tls = true,
+            _ => place.ignored.push(name.to_owned()),
+        }
+    }
+    if place.tls && place.url.starts_with("mysql:") {
+        return Err("there is no TLS to MySQL and MariaDB here; let a tunnel encrypt the \
+                    connection, and take the parameter out of the URL"
+            .to_owned());
+    }
+    Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_of_jdbc_becomes_one_of_ours() {
+        for (url, ours) in [
+            ("jdbc:postgresql://db:5432/shop", "postgres://db:5432/shop"),
+            ("jdbc:mysql://db/shop?zeroDateTimeBehavior=convertToNull", "mysql://db/shop"),
+            ("jdbc:mariadb://db/shop?useSSL=false", "mysql://db/shop"),
+            ("jdbc:sqlite:/var/a.db", "sqlite:/var/a.db"),
+            ("postgres://db/shop", "postgres://db/shop"),
+        ] {
+            assert_eq!(place(url).unwrap().url, ours, "{url}");
+        }
+        let found =
+            place("jdbc:postgresql://db/shop?ssl=true&currentSchema=a&user=u&password=p&x=1");
+        let found = found.unwrap();
+        assert!(found.tls && found.has_password);
+        assert_eq!((found.schema.as_deref(), found.user.as_deref()), (Some("a"), Some("u")));
+        assert_eq!(found.ignored, ["x"]);
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_used_is_refused_with_the_reason() {
+        for (url, expected) in [
+            ("jdbc:oracle:thin:@db:1521:x", "no client of `oracle`"),
+            ("jdbc:sqlserver://db:1433;databaseName=x", "no client of `sqlserver`"),
+            ("jdbc:mysql://db/shop?useSSL=true", "no TLS to MySQL"),
+            ("jdbc:postgresql://a,b/shop", "several hosts"),
+            ("jdbc:postgresql://u:secret@db/shop", "--password-file"),
+            ("shop", "jdbc:postgresql://"),
+        ] {
+            let problem = place(url).unwrap_err();
+            assert!(problem.contains(expected) && !problem.contains("secret"), "{url}: {problem}");
+        }
+    }
+}

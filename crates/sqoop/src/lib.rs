@@ -1,0 +1,88 @@
+//! Calls of Apache Sqoop → configurations of ours.
+//!
+//! ```text
+//!   script ─► calls ─► given ─► Import ─┬─► to_toml ─► `aqueduct convert sqoop`
+//!             words    values   plan    └─► learn(key, columns) ─► to_toml ─► `aqueduct import`
+//!                        └─► notes: what became of each option
+//! ```
+//!
+//! Everything here is synchronous and without I/O: texts come in; variables and files that a call
+//! names are asked for through [`World`]. What each option becomes stands in the tables of
+//! [`options`], from which the reference in `docs/migrate-from-sqoop.md` is made too.
+
+mod export;
+mod form;
+mod given;
+mod import;
+mod jdbc;
+mod notes;
+pub mod options;
+pub mod page;
+mod text;
+mod words;
+
+pub use export::Export;
+pub use form::{Column, Kind};
+pub use import::{Import, Mode};
+pub use notes::{Note, Notes, Outcome};
+pub use text::{Layout, agent};
+pub use words::{Call, calls};
+
+use given::Given;
+
+/// What a translation asks of the program around it.
+pub trait World {
+    /// An environment variable; `None` where it is not set.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// The text of a file of options.
+    ///
+    /// # Errors
+    /// It cannot be read: why, for people.
+    fn file(&self, path: &str) -> Result<String, String>;
+}
+
+/// What a call asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// A table into files.
+    Import(Box<Import>),
+    /// Files into a table.
+    Export(Box<Export>),
+}
+
+/// Reads a call. What cannot be translated is a note of the outcome [`Outcome::Refused`]; then the
+/// task holds what could be.
+pub fn translate(call: &Call, world: &dyn World) -> (Option<Task>, Notes) {
+    let mut notes = Notes::default();
+    for shell in &call.shell {
+        let text = format!("`{shell}` is replaced by the shell, and not here: write its value");
+        notes.add(Outcome::Refused, "shell", text);
+    }
+    let given = Given::read(&call.arguments, world, &mut notes);
+    let task = match call.tool.as_str() {
+        "import" => {
+            given.answer_import(&mut notes);
+            Some(Task::Import(Box::new(Import::of(&given, world, &mut notes))))
+        }
+        "export" => {
+            given.answer_export(&mut notes);
+            Some(Task::Export(Box::new(Export::of(&given, &mut notes))))
+        }
+        tool => {
+            let text = match tool {
+                "import-all-tables" => "call `import` for each table",
+                "job" => "a saved job is a configuration, or a call with its own --data-dir",
+                "merge" => "files are not merged: readers take the latest row of a key",
+                "metastore" => "positions are kept in data directories: it is not needed",
+                "codegen" => "no code is generated: it is not needed",
+                "create-hive-table" => "the `hdfs` sink makes it, by `hive` with `create = true`",
+                "eval" | "list-databases" | "list-tables" => "use the client of the database",
+                _ => "there is no such tool of Sqoop",
+            };
+            notes.add(Outcome::Refused, tool, text);
+            None
+        }
+    };
+    (task, notes)
+}

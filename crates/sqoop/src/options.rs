@@ -1,0 +1,100 @@
+//! Every option of Sqoop 1.4.7, and what it becomes. The page in `docs/migrate-from-sqoop.md` is
+//! made from these tables.
+
+mod elsewhere;
+mod reading;
+
+/// What becomes of an option in a call of `import`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It becomes this.
+    Carried(&'static str),
+    /// It becomes this, and does not do quite the same.
+    Differs(&'static str),
+    /// It does nothing, for this reason.
+    Ignored(&'static str),
+    /// It is refused, for this reason and with this remedy.
+    Refused(&'static str),
+    /// It is one of `export`.
+    Export(&'static str),
+}
+
+/// An option.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Its name, without the two dashes.
+    pub name: &'static str,
+    /// Its letter, or nothing.
+    pub short: &'static str,
+    /// A value follows it.
+    pub takes: bool,
+    /// What becomes of it.
+    pub answer: Answer,
+}
+
+/// Options of one purpose.
+#[derive(Debug, Clone, Copy)]
+pub struct Group {
+    /// What they are for.
+    pub heading: &'static str,
+    /// They.
+    pub rows: &'static [Row],
+}
+
+/// A row with a value.
+const fn value(name: &'static str, answer: Answer) -> Row {
+    Row { name, short: "", takes: true, answer }
+}
+
+/// A row without one.
+const fn flag(name: &'static str, answer: Answer) -> Row {
+    Row { name, short: "", takes: false, answer }
+}
+
+/// The same with a letter.
+const fn short(letter: &'static str, row: Row) -> Row {
+    Row { short: letter, ..row }
+}
+
+/// All of them.
+pub static GROUPS: &[Group] = &[
+    reading::OURS,
+    reading::CONNECT,
+    reading::WHAT,
+    reading::WHERE,
+    reading::TEXT,
+    reading::INCREMENTAL,
+    elsewhere::TYPES,
+    elsewhere::HIVE,
+    elsewhere::HCATALOG,
+    elsewhere::HBASE,
+    elsewhere::ACCUMULO,
+    elsewhere::EXPORT,
+    elsewhere::VALIDATION,
+    elsewhere::JOBS,
+    elsewhere::CODE,
+    elsewhere::DATABASES,
+    elsewhere::HADOOP,
+];
+
+/// The option of this name or letter.
+pub(crate) fn find(name: &str) -> Option<&'static Row> {
+    let mut all = GROUPS.iter().flat_map(|group| group.rows);
+    all.find(|row| row.name == name || (!row.short.is_empty() && row.short == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_option_has_two_answers() {
+        let mut names = BTreeSet::new();
+        for row in GROUPS.iter().flat_map(|group| group.rows) {
+            assert!(names.insert(row.name), "{} is there twice", row.name);
+            assert!(row.short.is_empty() || names.insert(row.short), "{}", row.short);
+        }
+    }
+}

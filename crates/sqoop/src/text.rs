@@ -1,0 +1,238 @@
+//! A plan as a configuration in TOML, with what is to be known of it in comments.
+
+use std::fmt::Write;
+
+use crate::export::Export;
+use crate::form::{Column, Form, Kind};
+use crate::import::{Database, Import, Mode};
+use crate::notes::{Notes, Outcome};
+
+/// What a call itself does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout<'a> {
+    /// An import that ends; its sink has this name.
+    Once(&'a str),
+    /// Parts of an agent that goes on; they have this name.
+    On(&'a str),
+}
+
+/// The table `agent`.
+pub fn agent(data_dir: &str) -> String {
+    format!("[agent]\ndata_dir = {}\n", quoted(data_dir))
+}
+
+/// A text in TOML, in which nothing is a reference.
+fn quoted(text: &str) -> String {
+    let text = serde_json::Value::from(text.replace("${", "$${")).to_string();
+    text.replace('\u{7f}', "\\u007F")
+}
+
+fn list(items: &[String]) -> String {
+    let items: Vec<String> = items.iter().map(|it| quoted(it)).collect();
+    format!("[{}]", items.join(", "))
+}
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    writeln!(text, "{arguments}").expect("a string takes it");
+}
+
+fn set(text: &mut String, name: &str, value: &str) {
+    line(text, format_args!("{name} = {value}"));
+}
+
+impl Notes {
+    /// What is to be decided, and what differs, as comments.
+    pub fn comments(&self) -> String {
+        let mut text = String::new();
+        for outcome in [Outcome::Refused, Outcome::Differs] {
+            for note in self.of(outcome) {
+                // A line end would end the comment.
+                let note = note.to_string().replace(['\n', '\r'], " ");
+                line(&mut text, format_args!("# {note}"));
+            }
+        }
+        text
+    }
+}
+
+impl Database {
+    fn put(&self, text: &mut String, table: &str) {
+        line(text, format_args!("\n[{table}.database]"));
+        set(text, "url", &quoted(&self.url));
+        if let Some(user) = &self.user {
+            set(text, "user", &quoted(user));
+        }
+        if let Some(path) = &self.password_file {
+            // A reference, which is read when the agent starts.
+            let path = serde_json::Value::from(format!("${{file:{path}}}"));
+            set(text, "password", &path.to_string());
+        }
+        if self.tls {
+            set(text, "tls", "{}");
+        }
+    }
+}
+
+impl Import {
+    /// The configuration, without the table `agent`.
+    pub fn to_toml(&self, layout: Layout<'_>, notes: &Notes) -> String {
+        let (name, sink) = match layout {
+            Layout::Once(sink) => ("rows", sink),
+            Layout::On(name) => (name, name),
+        };
+        let mut text = notes.comments();
+        let out = &mut text;
+        line(out, format_args!("[sources.{name}]"));
+        set(out, "type", "\"sql\"");
+        set(out, "channels", &list(&[name.to_owned()]));
+        for (setting, value) in [("table", &self.table), ("query", &self.query)] {
+            if let Some(value) = value {
+                set(out, setting, &quoted(value));
+            }
+        }
+        if !self.columns.is_empty() {
+            set(out, "columns", &list(&self.columns));
+        }
+        if let Some(condition) = self.whole_condition() {
+            set(out, "where", &quoted(&condition));
+        }
+        let mode = match self.mode {
+            Mode::Full => "\"full\"",
+            Mode::Append => "\"append\"",
+            Mode::Modified => "\"modified\"",
+        };
+        set(out, "mode", mode);
+        if let Some(column) = &self.check_column {
+            set(out, "check_column", &quoted(column));
+        }
+        if self.key().is_empty() && self.mode != Mode::Append {
+            line(out, format_args!("# Name the columns that name a row, such as the primary key."));
+        }
+        if !self.key().is_empty() || self.mode != Mode::Append {
+            set(out, "key", &list(self.key()));
+        }
+        match (self.mode, layout) {
+            (Mode::Full, _) => {
+                if let Some(column) = &self.split_by {
+                    set(out, "split_by", &quoted(column));
+                }
+                set(out, "splits", &self.splits.to_string());
+            }
+            (_, Layout::Once(_)) => set(out, "once", "true"),
+            (_, Layout::On(_)) => {}
+        }
+        if let Some(rows) = self.fetch_size {
+            set(out, "fetch_size", &rows.to_string());
+        }
+        if !matches!(self.files.form, Form::Parquet(_)) {
+            set(out, "format", "\"csv\"");
+            set(out, "delimiter", &quoted(&self.files.delimiter.to_string()));
+            set(out, "null", &quoted(&self.files.null));
+        }
+        self.database.put(out, &format!("sources.{name}"));
+        line(out, format_args!("\n[channels.{name}]"));
+        set(out, "type", "\"durable\"");
+        set(out, "capacity", "\"4GiB\"");
+        line(out, format_args!("\n[sinks.{sink}]"));
+        set(out, "type", "\"hdfs\"");
+        set(out, "url", &quoted(&self.url));
+        set(out, "channel", &quoted(name));
+        self.put_form(out);
+        // The end of an import is not waited for longer than this.
+        let roll = match layout {
+            Layout::Once(_) => "{ age_max = \"10m\", idle_max = \"3s\" }",
+            Layout::On(_) => "{ age_max = \"10m\", idle_max = \"1m\" }",
+        };
+        set(out, "roll", roll);
+        text
+    }
+
+    fn put_form(&self, out: &mut String) {
+        let codec = self.files.codec;
+        match &self.files.form {
+            Form::Text => {
+                let (codec, end) = codec.unwrap_or(("none", ""));
+                set(out, "encoder", "\"text\"");
+                set(out, "codec", &quoted(codec));
+                set(out, "file_suffix", &quoted(&format!(".csv{end}")));
+            }
+            Form::Sequence => {
+                let packed = match codec {
+                    Some((codec, _)) => format!(", compression = \"block\", codec = \"{codec}\""),
+                    None => String::new(),
+                };
+                let encoder = "{ type = \"sequence_file\", write_format = \"text\"";
+                set(out, "encoder", &format!("{encoder}{packed} }}"));
+            }
+            Form::Parquet(columns) => {
+                let (codec, _) = codec.unwrap_or(("snappy", ""));
+                if columns.is_empty() {
+                    let todo = "# Name the columns: `{ name = \"id\", type = \"int64\" }`.";
+                    line(out, format_args!("{todo}"));
+                }
+                let columns: Vec<String> = columns.iter().map(column).collect();
+                let columns = columns.join(", ");
+                let encoder = format!("{{ type = \"parquet\", codec = \"{codec}\"");
+                set(out, "encoder", &format!("{encoder}, columns = [{columns}] }}"));
+            }
+        }
+    }
+}
+
+/// A column of a Parquet file, of the member of its name.
+fn column(Column { name, kind }: &Column) -> String {
+    let kind = match kind {
+        Kind::Bool => "type = \"bool\"".to_owned(),
+        Kind::Int32 => "type = \"int32\"".to_owned(),
+        Kind::Int64 => "type = \"int64\"".to_owned(),
+        Kind::Float => "type = \"float\"".to_owned(),
+        Kind::Double => "type = \"double\"".to_owned(),
+        Kind::Decimal { precision, scale } => {
+            format!("type = \"decimal\", precision = {precision}, scale = {scale}")
+        }
+        Kind::Date => "type = \"date\"".to_owned(),
+        Kind::Timestamp => "type = \"timestamp_micros\"".to_owned(),
+        Kind::Json => "type = \"json\"".to_owned(),
+        Kind::Text => "type = \"string\"".to_owned(),
+    };
+    // A path to the member: a dot in its name is none between two names.
+    let from = name.replace('\\', "\\\\").replace('.', "\\.");
+    let from = match from == *name && !name.starts_with("header:") && name != "body" {
+        true => String::new(),
+        false => format!(", from = {}", quoted(&from)),
+    };
+    format!("{{ name = {}, {kind}{from} }}", quoted(name))
+}
+
+impl Export {
+    /// The configuration, without the table `agent`.
+    pub fn to_toml(&self, name: &str, notes: &Notes) -> String {
+        let mut text = notes.comments();
+        let out = &mut text;
+        line(
+            out,
+            format_args!("# Missing: the files of --export-dir, copied into this directory."),
+        );
+        line(out, format_args!("[sources.{name}]"));
+        set(out, "type", "\"spool_dir\"");
+        set(out, "directory", &quoted(&format!("/var/spool/aqueduct/{name}")));
+        set(out, "channels", &list(&[name.to_owned()]));
+        line(out, format_args!("\n[channels.{name}]"));
+        set(out, "type", "\"durable\"");
+        set(out, "capacity", "\"4GiB\"");
+        line(out, format_args!("\n[sinks.{name}]"));
+        set(out, "type", "\"sql\"");
+        set(out, "channel", &quoted(name));
+        set(out, "table", &quoted(&self.table));
+        set(out, "mode", &quoted(self.mode));
+        if !self.key.is_empty() {
+            set(out, "key", &list(&self.key));
+        }
+        set(out, "format", "\"csv\"");
+        set(out, "fields", &list(&self.columns));
+        set(out, "delimiter", &quoted(&self.delimiter.to_string()));
+        set(out, "null", &quoted(&self.null));
+        self.database.put(out, &format!("sinks.{name}"));
+        text
+    }
+}
