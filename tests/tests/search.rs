@@ -28,6 +28,7 @@ use aqueduct_tests::http::{free_address, get};
 use aqueduct_tests::process::{Process, tail};
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// What is fetched.
@@ -71,6 +72,11 @@ impl Engine {
     /// Kills it with -9.
     fn kill(&mut self) {
         self.process.take().expect("a running engine").kill();
+    }
+
+    /// Stops it for a while, or lets it go on.
+    fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("a running engine").signal(signal);
     }
 
     /// A request with a body.
@@ -142,13 +148,18 @@ fn each_event_is_one_document_through_kills_of_agent_and_engine() {
     agent.start();
     for round in 0..6 {
         thread::sleep(Duration::from_millis(rng.random_range(100..700)));
-        agent.kill();
         if round % 2 == 1 {
+            agent.kill();
             engine.kill();
             agent.start();
             thread::sleep(Duration::from_millis(rng.random_range(0..300)));
             engine.revive();
         } else {
+            // What is sent meanwhile is carried out, and the agent that sent it never hears of it.
+            engine.signal(Signal::STOP);
+            thread::sleep(Duration::from_millis(200));
+            agent.kill();
+            engine.signal(Signal::CONT);
             agent.start();
         }
     }
