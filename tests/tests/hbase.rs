@@ -209,7 +209,8 @@ fn check(cells: &[Cell], written: &Written) {
     for (line, found) in &rows {
         let [(row, at)] = &found[..] else { panic!("{line} is there more than once: {found:?}") };
         assert_eq!(Some(at), written.good.get(*line), "the time of {line}");
-        let key = &serde_json::from_str::<Value>(line).expect("JSON")["k"];
+        let parsed: Value = serde_json::from_str(line).expect("JSON");
+        let key = &parsed["k"];
         assert!(row.starts_with(&format!("{key}-")), "{row}: {line}");
     }
     let ids = cells.iter().filter(|cell| cell.column == "f:id").count();

@@ -31,7 +31,10 @@ fn settings_that_work_are_taken() {
 
 #[test]
 fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
-    let zookeeper = |quorum: &[&str], znode: &str| json!({ "masters": [], "zookeeper": { "quorum": quorum, "znode": znode } });
+    let zookeeper = |quorum: &[&str], znode: &str| {
+        let zookeeper = json!({ "quorum": quorum, "znode": znode });
+        json!({ "masters": [], "zookeeper": zookeeper })
+    };
     let counter =
         |row: &str, column: &str| json!({ "counters": [{ "row": row, "column": column }] });
     for (more, expected) in [
