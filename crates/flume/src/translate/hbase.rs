@@ -35,17 +35,20 @@ impl Translator<'_> {
         let mut own = bag.below("serializer.");
         let class = serializer.as_ref().map_or(SIMPLE[0], |prop| &prop.text.value);
         let class = class.rsplit('.').next().unwrap_or(class).trim_end_matches("$Builder");
+        let is_known = SIMPLE.contains(&class) || REGEX.contains(&class);
         if SIMPLE.contains(&class) {
             self.simple(&mut own, settings, target, &family);
-        } else if REGEX.contains(&class) {
+        } else if is_known {
             self.regex(&mut own, settings, target, &family);
-        } else if let Some(prop) = &serializer {
-            let what = "classes of Java are not run here: write `row_key`, `columns` and \
-                        `counters`";
-            return self.add(Outcome::Decision, prop, what);
         }
-        if let Some(prop) = &serializer {
-            self.carried(prop, target, "columns");
+        match &serializer {
+            Some(prop) if is_known => self.carried(prop, target, "columns"),
+            Some(prop) => {
+                let what = "classes of Java are not run here: write `row_key`, `columns` and \
+                            `counters`";
+                self.add(Outcome::Decision, prop, what);
+            }
+            None => {}
         }
         for prop in own.props {
             self.add(Outcome::Ignored, &prop, "its serializer has no such key");
