@@ -80,7 +80,7 @@ fn configuration(dir: &Path, master: &str) -> String {
          regex = \"\\\"at\\\":(\\\\d+)\"\nserializers = [{{ name = \"at\" }}]\n\
          [channels.rows]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
          [sinks.rows]\ntype = \"hbase\"\nchannel = \"rows\"\nmasters = [\"{master}\"]\n\
-         table = \"events\"\nformat = \"json\"\nrow_key = \"%[k]-%id\"\ntimestamp_header = \"at\"\n\
+         table = \"events\"\nrow_key = \"%[k]-%id\"\ntimestamp_header = \"at\"\n\
          columns = {{ \"f:line\" = \"%body\", \"f:id\" = \"%[/id]\" }}\n\
          counters = [{{ row = \"%[k]\", column = \"n:lines\" }}]\nrequest_timeout = \"5s\"\n"
     )

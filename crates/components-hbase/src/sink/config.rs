@@ -24,7 +24,7 @@ pub struct Config {
     /// Masters of the cluster, `host:port`, usually with port 16000, which say where `hbase:meta`
     /// is (from HBase 2.3 on). Either these or `zookeeper`.
     #[serde(default)]
-    masters: Vec<String>,
+    masters: Option<Vec<String>>,
     /// The ZooKeeper of the cluster, which says where `hbase:meta` is. Either this or `masters`.
     #[serde(default)]
     zookeeper: Option<ZooKeeper>,
@@ -34,11 +34,7 @@ pub struct Config {
     /// or of the process.
     #[serde(default)]
     user: Option<String>,
-    /// What a body holds that `%[field]` stands for: `none`; `json`, an object; `regex`, what
-    /// `pattern` finds.
-    #[serde(default)]
-    format: FormatName,
-    /// Pattern of `regex`. An event that it does not match goes to the dead letters.
+    /// Pattern whose groups `%[…]` stands for. Without it `%[…]` is a field of a body of JSON.
     #[serde(default)]
     pattern: Option<String>,
     /// Key of the row of an event: text with `%{header}`, `%[field]`, `%body`, and `%id`, which no
@@ -48,7 +44,7 @@ pub struct Config {
     /// Columns, `family:qualifier`, and their values, written as `row_key` is. An event without a
     /// value has no such cell.
     #[serde(default)]
-    columns: BTreeMap<String, String>,
+    columns: Option<BTreeMap<String, String>>,
     /// Family in which each header is a column of its name. None unless set.
     #[serde(default)]
     header_family: Option<String>,
@@ -91,19 +87,6 @@ struct ZooKeeper {
     /// Where HBase keeps its state: `zookeeper.znode.parent` of HBase.
     #[serde(default = "defaults::znode")]
     znode: String,
-}
-
-/// What a body holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum FormatName {
-    /// Nothing that is looked into.
-    #[default]
-    None,
-    /// An object.
-    Json,
-    /// What a pattern finds.
-    Regex,
 }
 
 /// When a region server answers.
@@ -185,14 +168,15 @@ fn addresses(setting: &str, all: &[String], example: &str) -> Result<Vec<Arc<str
 impl Config {
     /// The cluster as it is connected to.
     pub(super) fn target(&self, cx: &BuildContext) -> Result<Target, BuildError> {
+        let masters = self.masters.as_deref().unwrap_or_default();
         let registry = match &self.zookeeper {
-            Some(_) if !self.masters.is_empty() => {
+            Some(_) if !masters.is_empty() => {
                 return invalid("zookeeper", "the `masters` say it already: leave one of both out");
             }
-            None if self.masters.is_empty() => {
+            None if masters.is_empty() => {
                 return invalid("masters", "name them, or set `zookeeper`");
             }
-            None => Registry::Masters(addresses("masters", &self.masters, "master-1:16000")?),
+            None => Registry::Masters(addresses("masters", masters, "master-1:16000")?),
             Some(ZooKeeper { quorum, .. }) if quorum.is_empty() => {
                 return invalid("zookeeper.quorum", "at least one; \"zk-1:2181\"");
             }
@@ -251,16 +235,18 @@ impl Config {
 
     /// How rows are made.
     pub(super) fn mapping(&self) -> Result<Mapping, BuildError> {
-        let format = self.format()?;
+        let pattern = self.pattern.as_deref().map(Regex::new).transpose();
+        let pattern = pattern.map_err(|error| BuildError::invalid("pattern", error))?;
         let template = |setting: &str, text: &str| {
-            Template::parse(text, &format).map_err(|problem| BuildError::invalid(setting, problem))
+            Template::parse(text, pattern.as_ref())
+                .map_err(|problem| BuildError::invalid(setting, problem))
         };
         let parsed = |setting: &str, text: &str| {
             let problem = format!("`{text}` is no column: write `family:qualifier`");
             Column::parse(text).ok_or_else(|| BuildError::invalid(setting, problem))
         };
         let mut columns = Vec::new();
-        for (column, value) in &self.columns {
+        for (column, value) in self.columns.iter().flatten() {
             let setting = format!("columns.{column}");
             columns.push((parsed(&setting, column)?, template(&setting, value)?));
         }
@@ -280,9 +266,19 @@ impl Config {
                 return invalid(setting, "the name of a family, without `:`");
             }
         }
-        if self.field_family.is_some() && self.format != FormatName::Json {
-            return invalid("field_family", "fields are those of JSON: set `format = \"json\"`");
+        if self.field_family.is_some() && pattern.is_some() {
+            return invalid("field_family", "fields are those of JSON: leave `pattern` out");
         }
+        let row_key = template("row_key", &self.row_key)?;
+        let has_fields = columns.iter().any(|(_, value): &(_, Template)| value.has_fields())
+            || counters.iter().any(|counter: &Counting| counter.row.has_fields())
+            || row_key.has_fields()
+            || self.field_family.is_some();
+        let format = match pattern {
+            Some(pattern) => Format::Regex(pattern),
+            None if has_fields => Format::Json,
+            None => Format::None,
+        };
         let has_puts =
             !columns.is_empty() || self.header_family.is_some() || self.field_family.is_some();
         if !has_puts && counters.is_empty() {
@@ -290,7 +286,7 @@ impl Config {
             return invalid("columns", problem);
         }
         Ok(Mapping {
-            row_key: template("row_key", &self.row_key)?,
+            row_key,
             format,
             columns,
             header_family: self.header_family.clone(),
@@ -300,18 +296,5 @@ impl Config {
             durability: self.durability as i32,
             counters,
         })
-    }
-
-    fn format(&self) -> Result<Format, BuildError> {
-        match (self.format, &self.pattern) {
-            (FormatName::Regex, Some(pattern)) => {
-                let pattern = Regex::new(pattern);
-                pattern.map(Format::Regex).map_err(|error| BuildError::invalid("pattern", error))
-            }
-            (FormatName::Regex, None) => invalid("pattern", "`format = \"regex\"` needs it"),
-            (_, Some(_)) => invalid("pattern", "set `format = \"regex\"`, or leave it out"),
-            (FormatName::Json, None) => Ok(Format::Json),
-            (FormatName::None, None) => Ok(Format::None),
-        }
     }
 }

@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     fn mapping(row_key: &str, columns: &[(&str, &str)]) -> Mapping {
-        let template = |text: &str| Template::parse(text, &Format::Json).unwrap();
+        let template = |text: &str| Template::parse(text, None).unwrap();
         let of = |(column, text): &(&str, &str)| (Column::parse(column).unwrap(), template(text));
         Mapping {
             format: Format::Json,
@@ -243,7 +243,7 @@ mod tests {
         assert!(error.contains("no column"), "{error}");
         (mapping.header_family, mapping.field_family) = (Some("h".into()), Some("f".into()));
         let all = cells(&mapping, r#"{"k":1.0,"n":null}"#).unwrap();
-        assert_eq!(all, ["h:at=77", "h:h=1", "f:k=1.0"]);
+        assert_eq!(all, ["h:h=1", "h:at=77", "f:k=1.0"]);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! What a row key or a value is made of: text with places for what an event has.
 
-use std::fmt::Write as _;
-
 use components::json;
 use pipeline::EventRef;
 use regex::bytes::{Captures, Regex};
@@ -66,7 +64,7 @@ impl Template {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn parse(text: &str, format: &Format) -> Result<Self, String> {
+    pub(super) fn parse(text: &str, pattern: Option<&Regex>) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once('%') {
@@ -87,7 +85,7 @@ impl Template {
                 rest = behind;
             } else if let Some(behind) = rest.strip_prefix('[') {
                 let (name, behind) = behind.split_once(']').ok_or("`%[` has no `]`")?;
-                parts.push(field(name, format)?);
+                parts.push(field(name, pattern)?);
                 rest = behind;
             } else {
                 return Err(
@@ -103,6 +101,11 @@ impl Template {
     /// Whether it holds the id of the event.
     pub(super) fn has_id(&self) -> bool {
         self.0.contains(&Part::Id)
+    }
+
+    /// Whether it needs a body of JSON.
+    pub(super) fn has_fields(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Field(_)))
     }
 
     /// What it is for an event.
@@ -157,26 +160,20 @@ fn push_text(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
-fn field(name: &str, format: &Format) -> Result<Part, String> {
-    match format {
-        Format::None => Err(format!("`%[{name}]` is a field of a body: set `format`")),
-        Format::Json => Ok(Part::Field(match name.strip_prefix('/') {
+fn field(name: &str, pattern: Option<&Regex>) -> Result<Part, String> {
+    let Some(pattern) = pattern else {
+        return Ok(Part::Field(match name.strip_prefix('/') {
             Some(pointer) => json::steps(pointer),
             None => vec![name.to_owned()],
-        })),
-        Format::Regex(pattern) => {
-            let named = pattern.capture_names().position(|group| group == Some(name));
-            let group = named.or_else(|| name.parse().ok());
-            let group = group.filter(|group| *group < pattern.captures_len());
-            group.map(Part::Group).ok_or_else(|| {
-                let mut known = String::new();
-                for number in 1..pattern.captures_len() {
-                    let _ = write!(known, " {number}");
-                }
-                format!("`pattern` has no group `{name}`; it has{known}")
-            })
-        }
-    }
+        }));
+    };
+    let named = pattern.capture_names().position(|group| group == Some(name));
+    let group = named.or_else(|| name.parse().ok());
+    let group = group.filter(|group| *group < pattern.captures_len());
+    group.map(Part::Group).ok_or_else(|| {
+        let groups = pattern.captures_len() - 1;
+        format!("`pattern` has no group `{name}`; it has {groups}, from 1 on")
+    })
 }
 
 #[cfg(test)]
@@ -186,7 +183,8 @@ mod tests {
     use super::*;
 
     fn rendered(template: &str, format: &Format, body: &str) -> Result<String, String> {
-        let template = Template::parse(template, format)?;
+        let pattern = if let Format::Regex(pattern) = format { Some(pattern) } else { None };
+        let template = Template::parse(template, pattern)?;
         let mut builder = BatchBuilder::default();
         builder.push(body.as_bytes(), &[("host", "h1")]);
         let batch = builder.finish();
@@ -225,8 +223,7 @@ mod tests {
             ("%[a]", Format::Json, "[1]", "no object of JSON"),
             ("%[2]", pattern("(a)|(b)"), "a", "group 2"),
             ("x", pattern("(a)"), "b", "does not match"),
-            ("%[2]", pattern("(a)"), "a", "has no group `2`; it has 1"),
-            ("%[a]", Format::None, "", "set `format`"),
+            ("%[2]", pattern("(a)"), "a", "has no group `2`; it has 1,"),
             ("%{a", Format::None, "", "has no `}`"),
             ("100%", Format::None, "", "behind `%`"),
         ] {

@@ -21,9 +21,9 @@ fn settings_that_work_are_taken() {
         json!({}),
         json!({ "masters": [], "zookeeper": { "quorum": ["zk-1:2181"] } }),
         json!({ "table": "default:t" }),
-        json!({ "table": "ns:t", "format": "json", "columns": {}, "field_family": "f" }),
+        json!({ "table": "ns:t", "columns": {}, "field_family": "f" }),
         json!({ "columns": {}, "counters": [{ "row": "n", "column": "f:n" }] }),
-        json!({ "format": "regex", "pattern": "(a)", "row_key": "%[1]" }),
+        json!({ "pattern": "(a)", "row_key": "%[1]" }),
     ] {
         assert!(built(&more).is_ok(), "{more}: {:?}", built(&more).err().map(|it| it.to_string()));
     }
@@ -47,12 +47,10 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         (json!({ "table": "a,b" }), "`namespace:table`"),
         (json!({ "columns": {} }), "say what is written"),
         (json!({ "columns": { "q": "%body" } }), "`family:qualifier`"),
-        (json!({ "columns": { "f:q": "%[a]" } }), "set `format`"),
+        (json!({ "pattern": "a", "columns": { "f:q": "%[a]" } }), "no group `a`"),
         (json!({ "row_key": "%x" }), "row_key"),
-        (json!({ "format": "regex" }), "needs it"),
-        (json!({ "pattern": "a" }), "set `format"),
-        (json!({ "format": "regex", "pattern": "(" }), "pattern"),
-        (json!({ "field_family": "f" }), "set `format"),
+        (json!({ "pattern": "(" }), "pattern"),
+        (json!({ "pattern": "a", "field_family": "f" }), "leave `pattern` out"),
         (json!({ "header_family": "f:" }), "without `:`"),
         (counter("%id", "f:n"), "leave `%id` out"),
         (counter("n", "n"), "`family:qualifier`"),

@@ -108,7 +108,6 @@ impl Translator<'_> {
         let columns: Vec<String> =
             own.value("colNames", "payload").split(',').map(str::to_owned).collect();
         let index = own.value("rowKeyIndex", "-1").parse::<i64>().unwrap_or(-1);
-        settings.set("format", plain("regex", &place));
         settings.set("pattern", plain(&pattern, &place));
         let key = usize::try_from(index).ok();
         let row_key = key.map_or_else(|| "%id".to_owned(), |key| format!("%[{}]", key + 1));
