@@ -20,6 +20,7 @@
 
 pub mod agent;
 pub mod flume;
+pub mod hbase;
 pub mod hdfs;
 pub mod http;
 pub mod kafka;

@@ -13,6 +13,8 @@ const GROUPS: &[&Group] = &[
     &components_amqp::GROUP,
     #[cfg(feature = "expr")]
     &components_expr::GROUP,
+    #[cfg(feature = "hbase")]
+    &components_hbase::GROUP,
     #[cfg(feature = "hdfs")]
     &components_hdfs::GROUP,
     #[cfg(feature = "http_stream")]
@@ -41,6 +43,8 @@ const ELSEWHERE: &[Elsewhere] = &[
         kind: "cel",
         programs: "a program built with the feature `expr`",
     },
+    #[cfg(not(feature = "hbase"))]
+    Elsewhere { role: "sink", kind: "hbase", programs: "a program built with the feature `hbase`" },
     #[cfg(not(feature = "hdfs"))]
     Elsewhere { role: "sink", kind: "hdfs", programs: "a program built with the feature `hdfs`" },
     #[cfg(not(feature = "http_stream"))]
@@ -123,6 +127,7 @@ mod tests {
     #[cfg(all(
         feature = "amqp",
         feature = "expr",
+        feature = "hbase",
         feature = "hdfs",
         feature = "http_stream",
         feature = "kafka",

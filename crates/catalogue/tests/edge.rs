@@ -11,6 +11,7 @@ const HEAVY: &[&str] = &[
     "aqueduct-ledger",
     "aqueduct-components-amqp",
     "aqueduct-components-expr",
+    "aqueduct-components-hbase",
     "aqueduct-components-hdfs",
     "aqueduct-components-http-stream",
     "aqueduct-components-kafka",

@@ -12,6 +12,7 @@ pub mod encoders;
 pub mod format;
 pub mod framings;
 pub mod interceptors;
+pub mod json;
 pub mod processors;
 pub mod selectors;
 pub mod sinks;
@@ -51,6 +52,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "sink", kind: "amqp", programs: FULL_PROGRAMS },
     Elsewhere { role: "condition", kind: "cel", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "elasticsearch", programs: FULL_PROGRAMS },
+    Elsewhere { role: "sink", kind: "hbase", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "hdfs", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "http_poll", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "http_stream", programs: FULL_PROGRAMS },

@@ -205,7 +205,12 @@ fn toml(value: &Json) -> String {
         }
         Json::Object(fields) if fields.is_empty() => "{}".to_owned(),
         Json::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| format!("{name} = {}", toml(value)));
+            let fields = fields.iter().map(|(name, value)| {
+                let is_bare =
+                    name.bytes().all(|it| it.is_ascii_alphanumeric() || b"_-".contains(&it));
+                let name = if is_bare { name.clone() } else { format!("{name:?}") };
+                format!("{name} = {}", toml(value))
+            });
             format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
         }
         // Text without a backslash, numbers and flags are written as in JSON.

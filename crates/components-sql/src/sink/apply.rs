@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 
+use components::sinks::refused::{Refused, all_but};
 use peers::FloorBoard;
 use pipeline::deliver::Delivered;
 use pipeline::{Batch, Floors, Identity};
@@ -24,9 +25,6 @@ use super::statements::Plan;
 use super::table::Table;
 use super::{REFUSED, UNWRITABLE};
 use crate::error::SqlError;
-
-/// Events that a detail names; a letter keeps a kilobyte of it.
-const NAMED_MAX: usize = 8;
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -45,9 +43,6 @@ pub(super) struct Way {
     pub(super) table: Table,
     pub(super) plan: Plan,
 }
-
-/// Events that are refused: their places, in rising order, and why.
-type Refused = Vec<(usize, String)>;
 
 impl Way {
     /// Applies a batch. When this fails, or is dropped midway, the session is of no more use: what
@@ -126,27 +121,8 @@ impl Way {
         }
         let reason = if refused.is_empty() { UNWRITABLE } else { REFUSED };
         refused.append(&mut unwritable);
-        refused.sort_unstable_by_key(|(place, _)| *place);
-        if is_whole {
-            return Ok((Delivered::All, put));
-        }
-        let detail = detail(&refused);
-        let events = refused.into_iter().map(|(place, _)| place).collect();
-        Ok((Delivered::Except { events, reason, detail }, put))
+        Ok((all_but(refused, reason), put))
     }
-}
-
-/// Why events were refused, for people.
-fn detail(refused: &Refused) -> String {
-    let mut text: Vec<String> = refused
-        .iter()
-        .take(NAMED_MAX)
-        .map(|(place, problem)| format!("event {place}: {problem}"))
-        .collect();
-    if let Some(more) = refused.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
-        text.push(format!("and {more} more"));
-    }
-    text.join("; ")
 }
 
 /// Puts all rows but those that the database refuses by themselves, in their order; the places of

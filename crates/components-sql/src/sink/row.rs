@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use components::csv::{Csv, Scratch};
+use components::json;
 use pipeline::EventRef;
-use serde_json::value::RawValue;
 
 use super::config::Format;
 use super::value::{Given, Kind, Value};
@@ -33,9 +33,7 @@ impl From {
             return name.map(|name| Self::Header(name.to_owned()));
         }
         if let Some(rest) = text.strip_prefix('/') {
-            // As RFC 6901 has it.
-            let step = |step: &str| step.replace("~1", "/").replace("~0", "~");
-            return Some(Self::Pointer(rest.split('/').map(step).collect()));
+            return Some(Self::Pointer(json::steps(rest)));
         }
         (!text.is_empty()).then(|| Self::Field(text.to_owned()))
     }
@@ -102,7 +100,7 @@ pub(super) struct Reader<'a> {
 
 /// The fields of a body.
 enum Fields<'a> {
-    Json(BTreeMap<String, &'a RawValue>),
+    Json(json::Fields<'a>),
     /// `None`: NULL.
     Csv(BTreeMap<String, Option<String>>),
     None,
@@ -151,10 +149,7 @@ impl<'a> Reader<'a> {
 
     fn fields<'b>(&mut self, body: &'b [u8]) -> Result<Fields<'b>, String> {
         match (self.reading.format, &mut self.csv) {
-            (Format::Json, _) => {
-                let fields = serde_json::from_slice(body);
-                fields.map(Fields::Json).map_err(|error| format!("no object of JSON: {error}"))
-            }
+            (Format::Json, _) => json::fields(body).map(Fields::Json),
             (Format::Csv, Some((csv, scratch))) => {
                 let null = &self.reading.null;
                 let mut fields = BTreeMap::new();
@@ -209,38 +204,12 @@ fn given<'a>(
             Some(None) => Found::Null,
             Some(Some(text)) => Found::Given(Given::Text(text)),
         },
-        (From::Pointer(steps), Fields::Json(fields)) => {
-            let first = steps.first().and_then(|step| fields.get(step)).copied();
-            let rest = steps.get(1..).unwrap_or_default();
-            match first.map(|raw| follow(raw, rest)).transpose()?.flatten() {
-                None => Found::Nothing,
-                Some(raw) => Found::Given(Given::Json(raw)),
-            }
-        }
+        (From::Pointer(steps), Fields::Json(fields)) => match json::follow(fields, steps)? {
+            None => Found::Nothing,
+            Some(raw) => Found::Given(Given::Json(raw)),
+        },
         (From::Field(_) | From::Pointer(_), Fields::Csv(_) | Fields::None) => Found::Nothing,
     })
-}
-
-/// The value that lies behind these steps.
-fn follow<'a>(mut raw: &'a RawValue, steps: &[String]) -> Result<Option<&'a RawValue>, String> {
-    let malformed = |error: serde_json::Error| format!("no JSON: {error}");
-    for step in steps {
-        let next = match raw.get().as_bytes().first() {
-            Some(b'{') => {
-                let fields: BTreeMap<String, &RawValue> =
-                    serde_json::from_str(raw.get()).map_err(malformed)?;
-                fields.get(step).copied()
-            }
-            Some(b'[') => {
-                let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(malformed)?;
-                step.parse().ok().and_then(|place: usize| items.get(place).copied())
-            }
-            _ => None,
-        };
-        let Some(next) = next else { return Ok(None) };
-        raw = next;
-    }
-    Ok(Some(raw))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod chain;
 mod channels;
 mod formats;
+mod hbase;
 mod hdfs;
 mod jms;
 mod kafka;
@@ -126,6 +127,7 @@ const PARTS: &[&[Row]] = &[
     sources::ROWS,
     channels::ROWS,
     hdfs::ROWS,
+    hbase::ROWS,
     sinks::ROWS,
     kafka::ROWS,
     jms::ROWS,

@@ -18,23 +18,6 @@ pub(super) const ROWS: &[Row] = &[
         ),
     ),
     sink(
-        "hbase2",
-        &["org.apache.flume.sink.hbase2.HBase2Sink"],
-        Becomes::Later(
-            "there is no `hbase2` sink; let a Flume agent behind an `avro` sink keep it",
-        ),
-    ),
-    sink(
-        "hbase",
-        &["org.apache.flume.sink.hbase.HBaseSink"],
-        Becomes::Never("HBase 1 ended; let a Flume agent behind an `avro` sink keep it"),
-    ),
-    sink(
-        "asynchbase",
-        &["org.apache.flume.sink.hbase.AsyncHBaseSink"],
-        Becomes::Never("HBase 1 ended; let a Flume agent behind an `avro` sink keep it"),
-    ),
-    sink(
         "morphline_solr",
         &["org.apache.flume.sink.solr.morphline.MorphlineSolrSink"],
         Becomes::Later("there is no `solr` sink; send JSON with `http`"),

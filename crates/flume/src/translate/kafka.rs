@@ -188,7 +188,7 @@ impl Translator<'_> {
 }
 
 /// Sets an entry of a table whose names may hold dots.
-fn put_in(settings: &mut Settings, table: &str, name: &str, value: Settings) {
+pub(super) fn put_in(settings: &mut Settings, table: &str, name: &str, value: Settings) {
     let mut all = settings.take(table).unwrap_or_else(Settings::empty);
     all.set(name, value);
     settings.set(table, all);

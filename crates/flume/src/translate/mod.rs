@@ -8,6 +8,7 @@ mod chain;
 mod channels;
 mod formats;
 mod groups;
+mod hbase;
 mod hdfs;
 mod jms;
 mod kafka;

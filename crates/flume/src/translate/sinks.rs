@@ -27,6 +27,9 @@ impl Translator<'_> {
         let (row, mut settings) = self.component("sink", None, &mut bag, &target);
         match row.map(|row| row.name) {
             Some("hdfs") => self.hdfs(&mut bag, &mut settings, &target),
+            Some("hbase" | "hbase2" | "asynchbase") => {
+                self.hbase_sink(&mut bag, &mut settings, &target);
+            }
             Some("kafka") => self.kafka_sink(&mut bag, &mut settings, &target),
             Some("avro" | "thrift") => {
                 if let Some(address) = self.address(&mut bag, ("hostname", "*"), &target, "address")

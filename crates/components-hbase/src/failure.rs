@@ -1,0 +1,205 @@
+//! What went wrong, and what the name of an exception of HBase means.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::{Classify, ErrorClass};
+use thiserror::Error;
+
+/// Why something is not done.
+#[derive(Debug, Error)]
+pub(crate) enum HbaseError {
+    /// There is no connection.
+    #[error("cannot connect to {address}")]
+    Connect {
+        address: Arc<str>,
+        #[source]
+        source: io::Error,
+    },
+    /// The server has not answered in time.
+    #[error("{address} has not answered within {limit:?}")]
+    Silent { address: Arc<str>, limit: Duration },
+    /// The connection broke: what was sent last may be done or not.
+    #[error("the connection to {address} broke: {problem}")]
+    Broken { address: Arc<str>, problem: String },
+    /// The server has refused a call, or what was in it.
+    #[error("{address} says {exception}{}", exception.help())]
+    Refused { address: Arc<str>, exception: Exception },
+    /// A counter is refused, which the settings name.
+    #[error("HBase refuses to raise a column of `counters`: {exception}{}", exception.help())]
+    Counter { exception: Exception },
+    /// No server has a row now: a region moves, or its server has died.
+    #[error("no server has the region of a row of table `{table}` now: {problem}")]
+    Nowhere { table: Arc<str>, problem: String },
+    /// It is not known where `hbase:meta` is.
+    #[error("{address} does not say where hbase:meta is: {problem}")]
+    NoMeta { address: Arc<str>, problem: String },
+    /// The table is not there.
+    #[error("there is no table `{table}`: make it in HBase, or look at `table`")]
+    NoTable { table: Arc<str> },
+}
+
+impl Classify for HbaseError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Connect { .. } | Self::Nowhere { .. } | Self::NoMeta { .. } => {
+                ErrorClass::Transient
+            }
+            Self::Silent { .. } | Self::Broken { .. } => ErrorClass::Indeterminate,
+            Self::NoTable { .. } | Self::Counter { .. } => ErrorClass::Blocked,
+            Self::Refused { exception, .. } => match exception.means() {
+                Means::Moved | Means::Busy | Means::Passing => ErrorClass::Transient,
+                // A refused row is a letter, unless it is not a row that was asked for.
+                Means::Row | Means::Blocked => ErrorClass::Blocked,
+            },
+        }
+    }
+}
+
+/// An exception that a server sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exception {
+    /// Name of its class, without packages.
+    class: String,
+    /// What it says, without the stack.
+    message: String,
+}
+
+/// What an exception means for what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Means {
+    /// The region is not there, or not yet: look where it is.
+    Moved,
+    /// The server does not take more now.
+    Busy,
+    /// It is about a row, and another attempt will not help.
+    Row,
+    /// Nothing helps but an operator.
+    Blocked,
+    /// Another attempt may help.
+    Passing,
+}
+
+/// Exceptions, by what they mean; the rest is [`Means::Passing`].
+const MEANINGS: &[(Means, &[&str])] = &[
+    (
+        Means::Moved,
+        &[
+            "NotServingRegionException",
+            "RegionMovedException",
+            "RegionOpeningException",
+            "RegionServerStoppedException",
+            "RegionServerAbortedException",
+            "ServerNotRunningYetException",
+            "WrongRegionException",
+            "UnknownRegionException",
+        ],
+    ),
+    (
+        Means::Busy,
+        &[
+            "RegionTooBusyException",
+            "CallQueueTooBigException",
+            "CallDroppedException",
+            "RpcThrottlingException",
+            "PleaseHoldException",
+        ],
+    ),
+    (Means::Row, &["NoSuchColumnFamilyException", "FailedSanityCheckException"]),
+    (
+        Means::Blocked,
+        &[
+            "AccessDeniedException",
+            "BadAuthException",
+            "DoNotRetryIOException",
+            "FatalConnectionException",
+            "NamespaceNotFoundException",
+            "SpaceLimitingException",
+            "TableNotEnabledException",
+            "TableNotFoundException",
+            "UnknownServiceException",
+            "WrongVersionException",
+        ],
+    ),
+];
+
+/// What the message of a row says that is larger than `hbase.server.keyvalue.maxsize`: its class is
+/// that of many failures.
+const TOO_LARGE: &str = "exceeds limit of";
+
+impl Exception {
+    /// By the name of its class, and its text with a stack.
+    pub(crate) fn new(class: &str, text: &str) -> Self {
+        let first = text.lines().next().unwrap_or_default();
+        let message = first.strip_prefix(class).unwrap_or(first).trim_start_matches(':').trim();
+        let class = class.rsplit(['.', '$']).next().unwrap_or(class).to_owned();
+        Self { class, message: message.to_owned() }
+    }
+
+    pub(crate) fn means(&self) -> Means {
+        if self.class == "DoNotRetryIOException" && self.message.contains(TOO_LARGE) {
+            return Means::Row;
+        }
+        let known = MEANINGS.iter().find(|(_, classes)| classes.contains(&&*self.class));
+        known.map_or(Means::Passing, |(means, _)| *means)
+    }
+
+    /// What helps, where the class says it.
+    fn help(&self) -> &'static str {
+        match &*self.class {
+            "AccessDeniedException" => {
+                "; give the user of `user` the right to write, or log in by another name"
+            }
+            "BadAuthException" => "; the cluster asks for Kerberos, which this sink does not have",
+            "TableNotEnabledException" => "; enable the table in HBase",
+            "NoSuchColumnFamilyException" => "; add the family to the table in HBase",
+            _ => "",
+        }
+    }
+}
+
+impl std::fmt::Display for Exception {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { class, message } = self;
+        if message.is_empty() { f.write_str(class) } else { write!(f, "{class}: {message}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOT_SERVING: &str = "org.apache.hadoop.hbase.NotServingRegionException";
+
+    #[test]
+    fn an_exception_is_known_by_its_class_and_says_its_first_line() {
+        let text = format!("{NOT_SERVING}: t,,1.a. is not online\n\tat a.b.C(D.java:1)\n");
+        let exception = Exception::new(NOT_SERVING, &text);
+        assert_eq!(exception.to_string(), "NotServingRegionException: t,,1.a. is not online");
+        assert_eq!(exception.means(), Means::Moved);
+        assert_eq!(Exception::new(NOT_SERVING, "").to_string(), "NotServingRegionException");
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_its_class() {
+        for (class, text, means, error_class) in [
+            ("RegionTooBusyException", "", Means::Busy, ErrorClass::Transient),
+            ("java.io.IOException", "", Means::Passing, ErrorClass::Transient),
+            ("AccessDeniedException", "", Means::Blocked, ErrorClass::Blocked),
+            ("a.DoNotRetryIOException", "read only", Means::Blocked, ErrorClass::Blocked),
+            (
+                "a.DoNotRetryIOException",
+                "a.DoNotRetryIOException: Cell[x] with size 9 exceeds limit of 8 bytes",
+                Means::Row,
+                ErrorClass::Blocked,
+            ),
+            ("NoSuchColumnFamilyException", "", Means::Row, ErrorClass::Blocked),
+        ] {
+            let exception = Exception::new(class, text);
+            assert_eq!(exception.means(), means, "{class}");
+            let error = HbaseError::Refused { address: "a:1".into(), exception };
+            assert_eq!(error.class(), error_class, "{class}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The settings, and what is wrong with them before anything runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, address};
+use regex::bytes::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tls::Dialer;
+
+use super::row::{Column, Counting, Mapping};
+use super::template::{Format, Template};
+use crate::cluster::{Registry, Target};
+
+/// The name of the user without `user`, as Hadoop has it.
+const USER_VARIABLE: &str = "HADOOP_USER_NAME";
+
+/// Settings of the `hbase` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Masters of the cluster, `host:port`, usually with port 16000, which say where `hbase:meta`
+    /// is (from HBase 2.3 on). Either these or `zookeeper`.
+    #[serde(default)]
+    masters: Option<Vec<String>>,
+    /// The ZooKeeper of the cluster, which says where `hbase:meta` is. Either this or `masters`.
+    #[serde(default)]
+    zookeeper: Option<ZooKeeper>,
+    /// Table that the rows go into, `table` or `namespace:table`.
+    pub(super) table: String,
+    /// Name of the user, which the cluster takes as it is. Without it that of `HADOOP_USER_NAME`,
+    /// or of the process.
+    #[serde(default)]
+    user: Option<String>,
+    /// Pattern whose groups `%[…]` stands for. Without it `%[…]` is a field of a body of JSON.
+    #[serde(default)]
+    pattern: Option<String>,
+    /// Key of the row of an event: text with `%{header}`, `%[field]`, `%body`, and `%id`, which no
+    /// other event has and which the event keeps when its batch comes again.
+    #[serde(default = "defaults::row_key")]
+    row_key: String,
+    /// Columns, `family:qualifier`, and their values, written as `row_key` is. An event without a
+    /// value has no such cell.
+    #[serde(default)]
+    columns: Option<BTreeMap<String, String>>,
+    /// Family in which each header is a column of its name. None unless set.
+    #[serde(default)]
+    header_family: Option<String>,
+    /// Family in which each field of a body of JSON is a column of its name. None unless set.
+    #[serde(default)]
+    field_family: Option<String>,
+    /// Header with the time of the cells in milliseconds since 1970, such as the interceptors
+    /// `timestamp` and `event_time` set. The clock of the region server unless set.
+    #[serde(default)]
+    timestamp_header: Option<String>,
+    /// When a region server answers: `table`, as the table says; `skip_wal`, before its log has
+    /// the row; `async_wal`, before its log is written; `sync_wal`, when its log is at three
+    /// hosts; `fsync_wal`, when it is on their disks.
+    #[serde(default)]
+    durability: Durability,
+    /// Columns that are raised for each event that is written.
+    #[serde(default)]
+    counters: Vec<Counter>,
+    /// Batches in flight at most, each on connections of its own. Those of one origin go one after
+    /// the other.
+    #[serde(default = "defaults::in_flight_max")]
+    pub(super) in_flight_max: usize,
+    /// How long a connection may take.
+    #[serde(default = "defaults::connect_timeout")]
+    connect_timeout: Period,
+    /// How long a server may take to answer a request.
+    #[serde(default = "defaults::request_timeout")]
+    request_timeout: Period,
+    /// How long a batch may take, with all that is sent again.
+    #[serde(default = "defaults::timeout")]
+    pub(super) timeout: Period,
+}
+
+/// The ZooKeeper of a cluster.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ZooKeeper {
+    /// Its servers, `host:port`, usually with port 2181.
+    quorum: Vec<String>,
+    /// Where HBase keeps its state: `zookeeper.znode.parent` of HBase.
+    #[serde(default = "defaults::znode")]
+    znode: String,
+}
+
+/// When a region server answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Durability {
+    /// As the table says.
+    #[default]
+    Table,
+    /// Before its log has the row.
+    SkipWal,
+    /// Before its log is written.
+    AsyncWal,
+    /// When its log is at other hosts.
+    SyncWal,
+    /// When its log is on their disks.
+    FsyncWal,
+}
+
+/// A column that is raised.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Counter {
+    /// Key of its row, written as `row_key` is. An event without it is not counted.
+    row: String,
+    /// The column, `family:qualifier`.
+    column: String,
+    /// What an event raises it by.
+    #[serde(default = "defaults::by")]
+    by: i64,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::Period;
+
+    pub(super) fn row_key() -> String {
+        "%id".to_owned()
+    }
+
+    pub(super) fn znode() -> String {
+        "/hbase".to_owned()
+    }
+
+    pub(super) fn by() -> i64 {
+        1
+    }
+
+    pub(super) fn in_flight_max() -> usize {
+        4
+    }
+
+    pub(super) fn connect_timeout() -> Period {
+        Period(Duration::from_secs(10))
+    }
+
+    pub(super) fn request_timeout() -> Period {
+        Period(Duration::from_secs(20))
+    }
+
+    pub(super) fn timeout() -> Period {
+        Period(Duration::from_secs(60))
+    }
+}
+
+fn invalid<T>(setting: &str, problem: impl ToString) -> Result<T, BuildError> {
+    Err(BuildError::invalid(setting, problem))
+}
+
+fn addresses(setting: &str, all: &[String], example: &str) -> Result<Vec<Arc<str>>, BuildError> {
+    for one in all {
+        address::check(one, example, false)
+            .map_err(|problem| BuildError::invalid(setting, problem))?;
+    }
+    Ok(all.iter().map(|one| one.as_str().into()).collect())
+}
+
+impl Config {
+    /// The cluster as it is connected to.
+    pub(super) fn target(&self, cx: &BuildContext) -> Result<Target, BuildError> {
+        let masters = self.masters.as_deref().unwrap_or_default();
+        let registry = match &self.zookeeper {
+            Some(_) if !masters.is_empty() => {
+                return invalid("zookeeper", "the `masters` say it already: leave one of both out");
+            }
+            None if masters.is_empty() => {
+                return invalid("masters", "name them, or set `zookeeper`");
+            }
+            None => Registry::Masters(addresses("masters", masters, "master-1:16000")?),
+            Some(ZooKeeper { quorum, .. }) if quorum.is_empty() => {
+                return invalid("zookeeper.quorum", "at least one; \"zk-1:2181\"");
+            }
+            Some(ZooKeeper { znode, .. }) if !znode.starts_with('/') || znode.ends_with('/') => {
+                return invalid("zookeeper.znode", "begins with `/`, and does not end with it");
+            }
+            Some(ZooKeeper { quorum, znode }) => Registry::ZooKeeper {
+                quorum: addresses("zookeeper.quorum", quorum, "zk-1:2181")?,
+                znode: znode.clone(),
+            },
+        };
+        let named = || cx.env.blocking.variable(USER_VARIABLE)?.into_string().ok();
+        let user = self.user.clone().or_else(named).or_else(|| whoami::username().ok());
+        let Some(user) = user.filter(|user| !user.is_empty()) else {
+            return invalid("user", "there is no name of a user: set it");
+        };
+        Ok(Target {
+            registry,
+            user,
+            connect_timeout: self.connect_timeout.0,
+            request_timeout: self.request_timeout.0,
+            dialer: Dialer::new(&cx.env, None, &[])?,
+        })
+    }
+
+    /// The table as `hbase:meta` has it.
+    pub(super) fn table(&self) -> Result<Arc<str>, BuildError> {
+        let name = self.table.strip_prefix("default:").unwrap_or(&self.table);
+        let is_word = |part: &str| {
+            let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+            !part.is_empty() && part.bytes().all(is_good)
+        };
+        if name.split(':').count() > 2 || !name.split(':').all(is_word) {
+            let problem = "write `table` or `namespace:table`: letters, digits, `_`, `-` and `.`";
+            return invalid("table", problem);
+        }
+        Ok(name.into())
+    }
+
+    /// Refuses numbers that cannot work.
+    pub(super) fn check(&self) -> Result<(), BuildError> {
+        if !(1..=64).contains(&self.in_flight_max) {
+            return invalid("in_flight_max", "from 1 to 64");
+        }
+        for (setting, period) in [
+            ("connect_timeout", self.connect_timeout),
+            ("request_timeout", self.request_timeout),
+            ("timeout", self.timeout),
+        ] {
+            if !(1..=86_400_000).contains(&period.0.as_millis()) {
+                return invalid(setting, "from 1ms to 24h");
+            }
+        }
+        Ok(())
+    }
+
+    /// How rows are made.
+    pub(super) fn mapping(&self) -> Result<Mapping, BuildError> {
+        let pattern = self.pattern.as_deref().map(Regex::new).transpose();
+        let pattern = pattern.map_err(|error| BuildError::invalid("pattern", error))?;
+        let template = |setting: &str, text: &str| {
+            Template::parse(text, pattern.as_ref())
+                .map_err(|problem| BuildError::invalid(setting, problem))
+        };
+        let parsed = |setting: &str, text: &str| {
+            let problem = format!("`{text}` is no column: write `family:qualifier`");
+            Column::parse(text).ok_or_else(|| BuildError::invalid(setting, problem))
+        };
+        let mut columns = Vec::new();
+        for (column, value) in self.columns.iter().flatten() {
+            let setting = format!("columns.{column}");
+            columns.push((parsed(&setting, column)?, template(&setting, value)?));
+        }
+        let mut counters = Vec::new();
+        for counter in &self.counters {
+            let row = template("counters", &counter.row)?;
+            if row.has_id() {
+                return invalid("counters", "a row with `%id` counts one event: leave `%id` out");
+            }
+            let column = parsed("counters", &counter.column)?;
+            counters.push(Counting { row, column, by: counter.by });
+        }
+        for (setting, family) in
+            [("header_family", &self.header_family), ("field_family", &self.field_family)]
+        {
+            if family.as_ref().is_some_and(|family| family.is_empty() || family.contains(':')) {
+                return invalid(setting, "the name of a family, without `:`");
+            }
+        }
+        if self.field_family.is_some() && pattern.is_some() {
+            return invalid("field_family", "fields are those of JSON: leave `pattern` out");
+        }
+        let row_key = template("row_key", &self.row_key)?;
+        let has_fields = columns.iter().any(|(_, value): &(_, Template)| value.has_fields())
+            || counters.iter().any(|counter: &Counting| counter.row.has_fields())
+            || row_key.has_fields()
+            || self.field_family.is_some();
+        let format = match pattern {
+            Some(pattern) => Format::Regex(pattern),
+            None if has_fields => Format::Json,
+            None => Format::None,
+        };
+        let has_puts =
+            !columns.is_empty() || self.header_family.is_some() || self.field_family.is_some();
+        if !has_puts && counters.is_empty() {
+            let problem = "say what is written: `columns = { \"family:body\" = \"%body\" }`";
+            return invalid("columns", problem);
+        }
+        Ok(Mapping {
+            row_key,
+            format,
+            columns,
+            header_family: self.header_family.clone(),
+            field_family: self.field_family.clone(),
+            has_puts,
+            timestamp_header: self.timestamp_header.clone(),
+            durability: self.durability as i32,
+            counters,
+        })
+    }
+}

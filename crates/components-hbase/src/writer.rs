@@ -1,0 +1,325 @@
+//! Writes mutations: each to the server that has its region, until it is done or refused.
+//!
+//! ```text
+//!   what is left ─► regions ─► requests to each server ─► done
+//!        ▲                                              ├► refused, alone: for good
+//!        ├── at once, by itself ◄───────────────────────┤  refused, among others
+//!        └── after a pause, where its region is then ◄──┘  moved, busy, broken
+//! ```
+//!
+//! A server refuses all rows of a region with one that is too large, and its answer does not say
+//! which one that was. So a row is refused for good only when it was sent by itself.
+//!
+//! What was sent may be done although nothing was answered. It is sent again all the same: a row
+//! has the same cells then, and an increment its nonce.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use metrics::Counter;
+use pipeline::{Classify, ErrorClass};
+use prost::Message;
+
+use crate::cluster::{Cluster, Connections};
+use crate::failure::{Exception, HbaseError, Means};
+use crate::proto::{
+    MultiRequest, MultiResponse, Mutation, NameBytesPair, NumberedMutation, RegionAction,
+    RegionSpecifier,
+};
+use crate::regions::Region;
+use crate::rpc::{Connection, Service};
+
+/// Bytes of a request at which nothing more is added to it.
+const REQUEST_BYTES: usize = 2 << 20;
+/// Pauses until a batch is given back to its channel. They are 6.3 s in sum: a region that moves
+/// is back by then.
+const PAUSES_MAX: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A mutation that is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Todo {
+    at: usize,
+    /// It is sent by itself.
+    is_alone: bool,
+}
+
+/// What an answer says of a mutation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    Done,
+    /// It is not done, or it is not known whether.
+    Again(Exception),
+    /// The same, and its region is not there.
+    Moved(Exception),
+    /// It, or one that was sent with it, is refused.
+    ByItself,
+    Refused(Exception),
+    /// Nothing helps but an operator.
+    Blocked(Exception),
+}
+
+/// Mutations of one region in a request.
+#[derive(Debug)]
+struct Part {
+    region: Arc<Region>,
+    todos: Vec<Todo>,
+}
+
+/// What became of the requests to one server.
+struct Sent {
+    address: Arc<str>,
+    connection: Option<Connection>,
+    answered: Vec<(Part, Vec<Verdict>)>,
+    /// What has no answer, and why.
+    failed: Option<(Vec<Part>, HbaseError)>,
+}
+
+/// What is not done after a round, and what is in its way.
+type Left = (Vec<Todo>, Option<HbaseError>);
+
+/// Writes the mutations of one batch.
+pub(crate) struct Writer<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) connections: &'a mut Connections,
+    /// Those of one row are done in this order.
+    pub(crate) mutations: &'a [Mutation],
+    /// What the nonces of increments belong to.
+    pub(crate) nonce_group: Option<u64>,
+    pub(crate) lookups: &'a Counter,
+}
+
+impl Writer<'_> {
+    /// Writes all but those that are refused for good: their places, in rising order, and why.
+    ///
+    /// # Errors
+    /// Not all of them are written.
+    pub(crate) async fn write(mut self) -> Result<Vec<(usize, Exception)>, HbaseError> {
+        let mut refused = Vec::new();
+        let mut todos: Vec<Todo> =
+            (0..self.mutations.len()).map(|at| Todo { at, is_alone: false }).collect();
+        let mut pauses = 0;
+        while !todos.is_empty() {
+            let (left, trouble) = self.round(todos, &mut refused).await?;
+            todos = left;
+            // Without trouble what is left is sent by itself, which is once.
+            let Some(trouble) = trouble else { continue };
+            if pauses == PAUSES_MAX {
+                return Err(trouble);
+            }
+            tracing::debug!(error = %support::causes::chain(&trouble), "rows are sent again");
+            tokio::time::sleep(PAUSE * 2_u32.pow(pauses)).await;
+            pauses += 1;
+        }
+        refused.sort_unstable_by_key(|(at, _)| *at);
+        Ok(refused)
+    }
+
+    async fn round(
+        &mut self,
+        todos: Vec<Todo>,
+        refused: &mut Vec<(usize, Exception)>,
+    ) -> Result<Left, HbaseError> {
+        let located = match self.locate(&todos).await {
+            Ok(located) => located,
+            Err(error) if error.class() == ErrorClass::Blocked => return Err(error),
+            Err(error) => return Ok((todos, Some(error))),
+        };
+        let (cluster, mutations, nonce_group) = (self.cluster, self.mutations, self.nonce_group);
+        let sending = requests(located, mutations).into_iter().map(|(address, requests)| {
+            let connection = self.connections.take(&address);
+            send(cluster, mutations, nonce_group, address, connection, requests)
+        });
+        let (mut left, mut trouble) = (Vec::new(), None);
+        for sent in join_all(sending).await {
+            self.take_in(sent, &mut left, &mut trouble, refused)?;
+        }
+        left.sort_unstable_by_key(|todo| todo.at);
+        Ok((left, trouble))
+    }
+
+    /// The regions of all that is left. Nothing is sent before each has one, so that the rows of a
+    /// batch stay together.
+    async fn locate(&mut self, todos: &[Todo]) -> Result<Vec<(Todo, Arc<Region>)>, HbaseError> {
+        let mut located = Vec::with_capacity(todos.len());
+        for todo in todos {
+            let row = self.mutations[todo.at].row.as_deref().unwrap_or_default();
+            let (region, is_new) = self.cluster.locate(self.connections, row).await?;
+            if is_new {
+                self.lookups.inc();
+            }
+            located.push((*todo, region));
+        }
+        Ok(located)
+    }
+
+    fn take_in(
+        &mut self,
+        sent: Sent,
+        left: &mut Vec<Todo>,
+        trouble: &mut Option<HbaseError>,
+        refused: &mut Vec<(usize, Exception)>,
+    ) -> Result<(), HbaseError> {
+        let Sent { address, connection, answered, failed } = sent;
+        if let Some(connection) = connection {
+            self.connections.keep(address.clone(), connection);
+        }
+        for (part, verdicts) in answered {
+            for (todo, verdict) in part.todos.into_iter().zip(verdicts) {
+                let (address, cluster) = (address.clone(), self.cluster);
+                match verdict {
+                    Verdict::Done => {}
+                    Verdict::ByItself => left.push(Todo { is_alone: true, ..todo }),
+                    Verdict::Refused(exception) => refused.push((todo.at, exception)),
+                    Verdict::Blocked(exception) => {
+                        return Err(HbaseError::Refused { address, exception });
+                    }
+                    Verdict::Again(exception) => {
+                        left.push(todo);
+                        *trouble = Some(HbaseError::Refused { address, exception });
+                    }
+                    Verdict::Moved(exception) => {
+                        cluster.forget_region(&part.region);
+                        left.push(todo);
+                        *trouble = Some(HbaseError::Refused { address, exception });
+                    }
+                }
+            }
+        }
+        let Some((parts, error)) = failed else { return Ok(()) };
+        match &error {
+            HbaseError::Refused { exception, .. } => match exception.means() {
+                Means::Blocked | Means::Row => return Err(error),
+                Means::Moved => self.cluster.forget_server(&address),
+                Means::Busy | Means::Passing => {}
+            },
+            _ => self.cluster.forget_server(&address),
+        }
+        left.extend(parts.into_iter().flat_map(|part| part.todos));
+        *trouble = Some(error);
+        Ok(())
+    }
+}
+
+/// Sends requests to a server, one after the other, until one has no answer.
+async fn send(
+    cluster: &Cluster,
+    mutations: &[Mutation],
+    nonce_group: Option<u64>,
+    address: Arc<str>,
+    mut connection: Option<Connection>,
+    requests: Vec<Vec<Part>>,
+) -> Sent {
+    let mut answered = Vec::new();
+    let mut requests = requests.into_iter();
+    while let Some(parts) = requests.next() {
+        let multi = multi(&parts, mutations, nonce_group);
+        let called = async {
+            let connection = match connection.take() {
+                Some(connection) => connection,
+                None => Connection::open(&cluster.target, &address, Service::Client).await?,
+            };
+            connection.call::<MultiResponse>("Multi", &multi).await
+        };
+        match called.await {
+            Ok((still, answer)) => {
+                connection = Some(still);
+                answered.extend(judge(parts, answer));
+            }
+            Err(error) => {
+                let failed = Some((parts.into_iter().chain(requests.flatten()).collect(), error));
+                return Sent { address, connection: None, answered, failed };
+            }
+        }
+    }
+    Sent { address, connection, answered, failed: None }
+}
+
+/// What is sent to each server: requests of a bounded size, each with the parts of regions.
+fn requests(
+    located: Vec<(Todo, Arc<Region>)>,
+    mutations: &[Mutation],
+) -> BTreeMap<Arc<str>, Vec<Vec<Part>>> {
+    /// The last request to a server.
+    #[derive(Default)]
+    struct Last {
+        /// Places of the parts to which more may be added.
+        places: BTreeMap<Vec<u8>, usize>,
+        bytes: usize,
+    }
+    let mut all: BTreeMap<Arc<str>, (Vec<Vec<Part>>, Last)> = BTreeMap::new();
+    for (todo, region) in located {
+        let (requests, last) = all.entry(region.server.clone()).or_default();
+        if requests.is_empty() || last.bytes >= REQUEST_BYTES {
+            requests.push(Vec::new());
+            *last = Last::default();
+        }
+        last.bytes += mutations[todo.at].encoded_len();
+        let parts = requests.last_mut().expect("there is one");
+        match last.places.get(&region.name).filter(|_| !todo.is_alone) {
+            Some(place) => parts[*place].todos.push(todo),
+            None => {
+                if !todo.is_alone {
+                    last.places.insert(region.name.clone(), parts.len());
+                }
+                parts.push(Part { region, todos: vec![todo] });
+            }
+        }
+    }
+    all.into_iter().map(|(address, (requests, _))| (address, requests)).collect()
+}
+
+fn multi(parts: &[Part], mutations: &[Mutation], nonce_group: Option<u64>) -> MultiRequest {
+    let region_action = parts
+        .iter()
+        .map(|part| RegionAction {
+            region: RegionSpecifier::of(&part.region.name),
+            action: (0..)
+                .zip(&part.todos)
+                .map(|(index, todo)| NumberedMutation {
+                    index: Some(index),
+                    mutation: Some(mutations[todo.at].clone()),
+                })
+                .collect(),
+        })
+        .collect();
+    MultiRequest { region_action, nonce_group }
+}
+
+/// What an answer says of each mutation. What it does not speak of is not done.
+fn judge(parts: Vec<Part>, answer: MultiResponse) -> Vec<(Part, Vec<Verdict>)> {
+    let mut results = answer.region_action_result.into_iter();
+    let judged = parts.into_iter().map(|part| {
+        let silent = Verdict::Again(Exception::new("MissingAnswer", "the answer is incomplete"));
+        let mut verdicts = vec![silent; part.todos.len()];
+        let Some(result) = results.next() else { return (part, verdicts) };
+        let of = |exception: &NameBytesPair| verdict(exception, part.todos.len() == 1);
+        if let Some(exception) = &result.exception {
+            verdicts.fill(of(exception));
+        }
+        for one in result.result_or_exception {
+            let index = one.index.and_then(|index| usize::try_from(index).ok()).unwrap_or_default();
+            let Some(verdict) = verdicts.get_mut(index) else { continue };
+            *verdict = one.exception.as_ref().map_or(Verdict::Done, of);
+        }
+        (part, verdicts)
+    });
+    judged.collect()
+}
+
+fn verdict(exception: &NameBytesPair, is_alone: bool) -> Verdict {
+    let text = exception.value.as_deref().unwrap_or_default();
+    let exception = Exception::new(&exception.name, &String::from_utf8_lossy(text));
+    match exception.means() {
+        Means::Moved => Verdict::Moved(exception),
+        Means::Busy | Means::Passing => Verdict::Again(exception),
+        Means::Blocked => Verdict::Blocked(exception),
+        Means::Row if is_alone => Verdict::Refused(exception),
+        Means::Row => Verdict::ByItself,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! Values in bodies of JSON, as they were written.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+/// The fields of an object.
+pub type Fields<'a> = BTreeMap<String, &'a RawValue>;
+
+/// The fields of a body that is an object.
+///
+/// # Errors
+/// It is none.
+pub fn fields(body: &[u8]) -> Result<Fields<'_>, String> {
+    serde_json::from_slice(body).map_err(|error| format!("no object of JSON: {error}"))
+}
+
+/// The steps of a JSON pointer behind its first `/`, as RFC 6901 has it.
+pub fn steps(pointer: &str) -> Vec<String> {
+    let step = |step: &str| step.replace("~1", "/").replace("~0", "~");
+    pointer.split('/').map(step).collect()
+}
+
+/// The value that lies behind these steps, of which the first is a field.
+///
+/// # Errors
+/// What is on the way is no JSON.
+pub fn follow<'a>(fields: &Fields<'a>, steps: &[String]) -> Result<Option<&'a RawValue>, String> {
+    let malformed = |error: serde_json::Error| format!("no JSON: {error}");
+    let Some((first, rest)) = steps.split_first() else { return Ok(None) };
+    let Some(&(mut raw)) = fields.get(first) else { return Ok(None) };
+    for step in rest {
+        let next = match raw.get().as_bytes().first() {
+            Some(b'{') => {
+                let fields: Fields<'a> = serde_json::from_str(raw.get()).map_err(malformed)?;
+                fields.get(step).copied()
+            }
+            Some(b'[') => {
+                let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(malformed)?;
+                step.parse().ok().and_then(|place: usize| items.get(place).copied())
+            }
+            _ => None,
+        };
+        let Some(next) = next else { return Ok(None) };
+        raw = next;
+    }
+    Ok(Some(raw))
+}
+
+/// A value as text: a string without its quotes, anything else as it is written. `null`: nothing.
+pub fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    match raw.get() {
+        "null" => None,
+        text if text.starts_with('"') => serde_json::from_str::<String>(text).ok().map(Cow::Owned),
+        text => Some(Cow::Borrowed(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_found_and_is_as_it_was_written() {
+        let body = br#"{"a":{"b/c":[1,2.50,"x\n"]},"n":null}"#;
+        let fields = fields(body).unwrap();
+        for (pointer, expected) in [
+            ("a/b~1c/1", Some("2.50")),
+            ("a/b~1c/2", Some("x\n")),
+            ("a/b~1c", Some(r#"[1,2.50,"x\n"]"#)),
+            ("a/b~1c/3", None),
+            ("a/b~1c/0/0", None),
+            ("n", None),
+            ("m", None),
+        ] {
+            let found = follow(&fields, &steps(pointer)).unwrap();
+            assert_eq!(found.and_then(text).as_deref(), expected, "{pointer}");
+        }
+        assert!(super::fields(b"[1]").unwrap_err().contains("no object"));
+    }
+}
