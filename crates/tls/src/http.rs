@@ -33,6 +33,7 @@ const IDLE_CONNECTIONS_MAX: usize = 32;
 pub struct Connector {
     plain: Dialer,
     secure: Dialer,
+    is_http2: bool,
 }
 
 impl Connector {
@@ -41,9 +42,22 @@ impl Connector {
     /// # Errors
     /// Settings that do not go together.
     pub fn new(tls: Option<ClientTls>, env: &Env) -> Result<Self, BuildError> {
+        Self::of(tls, env, false)
+    }
+
+    /// The same for HTTP/2 alone, also without TLS, as gRPC has it.
+    ///
+    /// # Errors
+    /// Settings that do not go together.
+    pub fn http2(tls: Option<ClientTls>, env: &Env) -> Result<Self, BuildError> {
+        Self::of(tls, env, true)
+    }
+
+    fn of(tls: Option<ClientTls>, env: &Env, is_http2: bool) -> Result<Self, BuildError> {
         let plain = Dialer::new(env, None, &[])?;
-        let secure = Dialer::new(env, Some(tls.unwrap_or_default()), &["http/1.1"])?;
-        Ok(Self { plain, secure })
+        let protocol = if is_http2 { "h2" } else { "http/1.1" };
+        let secure = Dialer::new(env, Some(tls.unwrap_or_default()), &[protocol])?;
+        Ok(Self { plain, secure, is_http2 })
     }
 
     /// A client with connections of its own. It follows no redirection and repeats no request
@@ -57,15 +71,31 @@ impl Connector {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .http2_only(self.is_http2)
             .build(self.clone())
     }
 
-    async fn dial(self, uri: Uri) -> io::Result<Wire> {
+    /// Opens a connection to the server of a URL, and says so.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn probe(&self, uri: &Uri) -> io::Result<String> {
+        let (dialer, address) = self.target(uri)?;
+        dialer.connect(&address).await?;
+        Ok(dialer.reached(&address))
+    }
+
+    /// How the server of a URL is reached, and where.
+    fn target(&self, uri: &Uri) -> io::Result<(&Dialer, String)> {
         let host = uri.host().ok_or_else(|| io::Error::other("a URL without a host"))?;
         let is_secure = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
         let dialer = if is_secure { &self.secure } else { &self.plain };
-        let address = format!("{host}:{port}");
+        Ok((dialer, format!("{host}:{port}")))
+    }
+
+    async fn dial(self, uri: Uri) -> io::Result<Wire> {
+        let (dialer, address) = self.target(&uri)?;
         match timeout(CONNECT_LIMIT, dialer.connect(&address)).await {
             Ok(stream) => Ok(Wire(TokioIo::new(stream?))),
             Err(_) => {
