@@ -294,8 +294,8 @@ impl Out<'_> {
         if header_bytes > HEADER_BYTES_MAX {
             self.reject(counts_as, || {
                 format!(
-                    "a record with {header_bytes} bytes of resource, scope and attributes, of which \
-                     {HEADER_BYTES_MAX} are taken"
+                    "a record with {header_bytes} bytes of resource, scope and attributes, of \
+                     which {HEADER_BYTES_MAX} are taken"
                 )
             });
         } else if bytes > self.event_bytes_max {

@@ -5,7 +5,7 @@
 //!   ResourceLogs ── resource    ─► otlp.resource (JSON)   schema_url ─► otlp.resource_schema
 //!     ScopeLogs  ── scope       ─► otlp.scope (JSON)      schema_url ─► otlp.scope_schema
 //!       LogRecord ─ body        ─► body of the event      its type   ─► otlp.body
-//!                 ─ attributes  ─► otlp.attributes (JSON) the rest   ─► otlp.time, otlp.severity, …
+//!                 ─ attributes  ─► otlp.attributes (JSON) the rest   ─► otlp.time, …
 //!       Span, Metric            ─► body of the event, as JSON or protobuf
 //! ```
 

@@ -16,6 +16,7 @@ use serde::de::DeserializeSeed;
 use serde_json::Value;
 
 #[allow(
+    dead_code,
     missing_docs,
     unreachable_pub,
     clippy::all,
@@ -154,7 +155,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 pub(crate) fn unhex(digits: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let pairs = digits.as_bytes().chunks(2);
-    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+    pairs.map(|pair| Some((digit(*pair.first()?)? << 4) | digit(*pair.get(1)?)?)).collect()
 }
 
 #[cfg(test)]
@@ -167,7 +168,8 @@ mod tests {
     const LOGS: &str = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name",
         "value":{"stringValue":"my.service"}}]},"scopeLogs":[{"scope":{"name":"lib"},"logRecords":[
         {"timeUnixNano":"1544712660300000000","observedTimeUnixNano":1544712660300000001,
-        "severityNumber":10,"severityText":"Information","traceId":"5B8EFFF798038103D269B633813FC60C",
+        "severityNumber":10,"severityText":"Information",
+        "traceId":"5B8EFFF798038103D269B633813FC60C",
         "spanId":"EEE19B7EC3C1B174","body":{"stringValue":"Example"},"attributes":[
         {"key":"i","value":{"intValue":"10"}},{"key":"traceId","value":{"stringValue":"x y"}}],
         "unknownField":{"a":1}}]}]}]}"#;

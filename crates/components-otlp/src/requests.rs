@@ -1,7 +1,7 @@
 //! Events become requests: the inverse of [`events`](crate::events). Pure.
 //!
-//! Neighbours with one resource and one scope share them again. A request ends where the next record
-//! would take it over its limits, or is of another signal.
+//! Neighbours with one resource and one scope share them again. A request ends where the next
+//! record would take it over its limits, or is of another signal.
 //!
 //! An event that did not come by OTLP is a log record: its body the text, its headers attributes.
 

@@ -26,7 +26,7 @@ use hyper::HeaderMap;
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, Secret, Sink,
+    Batch, BuildContext, BuildError, Classify, Component, Env, ErrorClass, Guarantee, Secret, Sink,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -193,6 +193,7 @@ impl Component for Config {
         };
         let is_gzip = self.compression == Compression::Gzip;
         let otlp = Otlp {
+            env: cx.env.clone(),
             caller: Caller::new(cx, connector, uri, (protocol, is_gzip), headers),
             limits: Limits {
                 records: self.events_max,
@@ -205,6 +206,7 @@ impl Component for Config {
 }
 
 struct Otlp {
+    env: Env,
     caller: Caller,
     limits: Limits,
 }
@@ -233,14 +235,16 @@ impl Deliver for Otlp {
     }
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, OtlpError> {
-        let (parts, unwritable) = requests::requests_of(batch, self.limits);
+        let (events, limits) = (batch.clone(), self.limits);
+        let made = self.env.offload(move || requests::requests_of(&events, limits));
+        let (parts, unwritable) = made.await;
         let mut refused = Refused::default();
         for one in unwritable {
             refused.add([one.place], "not_otlp", one.problem);
         }
         for part in parts {
             let records = part.places.len();
-            match self.caller.call(&part.request).await {
+            match self.caller.call(part.request).await {
                 Ok(None) => {}
                 Ok(Some(partial)) => {
                     let why = format!(

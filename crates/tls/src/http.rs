@@ -25,6 +25,9 @@ use crate::{ClientTls, Dialer};
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection stays open without a request: servers close theirs after 20 s.
 const IDLE_MAX: Duration = Duration::from_secs(15);
+/// How often a connection of HTTP/2 is probed while a request is on it, and how long the answer may
+/// take: all requests share it, and one that is dead would take them all with it.
+const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
 /// Connections that stay open without a request.
 const IDLE_CONNECTIONS_MAX: usize = 32;
 
@@ -71,7 +74,10 @@ impl Connector {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .timer(TokioTimer::new())
             .http2_only(self.is_http2)
+            .http2_keep_alive_interval(PROBE.0)
+            .http2_keep_alive_timeout(PROBE.1)
             .build(self.clone())
     }
 

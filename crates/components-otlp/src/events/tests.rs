@@ -1,5 +1,7 @@
 //! What an event shows of its record, and what can be none.
 
+use proptest::prelude::*;
+use prost::Message;
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -26,7 +28,8 @@ fn a_log_record_is_its_body_with_the_rest_in_headers() {
     let text = |text: &str| json!({ "stringValue": text });
     let request = json!({ "resourceLogs": [{
         "resource": { "attributes": [{ "key": "service.name", "value": text("shop") }] },
-        "scopeLogs": [{ "scope": { "name": "x", "attributes": [{ "key": "l", "value": text("v") }] },
+        "scopeLogs": [{
+            "scope": { "name": "x", "attributes": [{ "key": "l", "value": text("v") }] },
             "logRecords": [
                 { "timeUnixNano": "1544712660300999999", "severityNumber": 9, "body": text("hello"),
                     "attributes": [{ "key": "code", "value": { "intValue": "-5" } }] },
@@ -79,6 +82,37 @@ fn bytes_that_are_no_request_are_refused() {
         for form in [Form::Json, Form::Protobuf] {
             let error = events_of((signal, form), b"\xff\xff", &mapping, None).unwrap_err();
             assert!(!error.is_empty());
+        }
+    }
+}
+
+proptest! {
+    /// What a client may send: a good request with some of its bytes changed, cut or repeated.
+    #[test]
+    fn any_bytes_are_taken_or_refused(
+        changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..6),
+        cut in any::<usize>(),
+        logs in proptest::option::of(prop_oneof![Just(Form::Json), Just(Form::Protobuf)]),
+    ) {
+        let json = json!({ "resourceLogs": [{
+            "resource": { "attributes": [{ "key": "a", "value": { "intValue": "1" } }] },
+            "scopeLogs": [{ "logRecords": [{
+                "traceId": "5b8efff798038103d269b633813fc60c", "severityNumber": 3,
+                "body": { "kvlistValue": { "values": [{ "key": "k", "value": {} }] } },
+            }] }] }] }).to_string().into_bytes();
+        let request: ExportLogsServiceRequest = from_json(&json).unwrap();
+        let mapping = Mapping { logs, others: Form::Json, picked: Vec::new() };
+        for (form, mut bytes) in [(Form::Json, json), (Form::Protobuf, request.encode_to_vec())] {
+            for (at, byte) in &changes {
+                let at = at % bytes.len();
+                bytes[at] = *byte;
+            }
+            if cut % 4 == 0 {
+                bytes.truncate(cut % bytes.len());
+            }
+            for signal in Signal::ALL {
+                let _taken_or_refused = events_of((signal, form), &bytes, &mapping, Some(90_000));
+            }
         }
     }
 }

@@ -108,7 +108,7 @@ impl Caller {
     ///
     /// # Errors
     /// It is not taken, or that is not known.
-    pub(super) async fn call(&self, request: &Request) -> Result<Option<Partial>, OtlpError> {
+    pub(super) async fn call(&self, request: Request) -> Result<Option<Partial>, OtlpError> {
         let signal = request.signal();
         let uri = self.uri_of(signal);
         let url = uri.to_string();
@@ -120,7 +120,7 @@ impl Caller {
             let (url, is_connect) = (url.clone(), source.is_connect());
             // The cause says more than "client error".
             let source = std::error::Error::source(&source)
-                .map_or_else(|| source.to_string(), |cause| cause_text(cause))
+                .map_or_else(|| source.to_string(), cause_text)
                 .into();
             match is_connect {
                 true => OtlpError::Connect { url, source },
@@ -160,29 +160,32 @@ impl Caller {
     }
 
     /// The bytes of a request.
-    async fn body(&self, request: &Request) -> Bytes {
-        let form = match self.protocol {
-            Protocol::Grpc => Form::Protobuf,
-            Protocol::Http(form) => form,
-        };
-        let mut message = request.write(form);
-        if self.is_gzip {
-            let gzip = move || {
-                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-                encoder.write_all(&message).expect("memory takes it");
-                encoder.finish().expect("memory takes it")
-            };
-            message = self.env.offload(gzip).await;
-        }
-        if self.protocol != Protocol::Grpc {
-            return message.into();
-        }
-        let mut framed = Vec::with_capacity(FRAME_BYTES + message.len());
-        framed.put_u8(self.is_gzip.into());
-        framed.put_u32(u32::try_from(message.len()).expect("a request is below 1 GiB"));
-        framed.extend_from_slice(&message);
-        framed.into()
+    async fn body(&self, request: Request) -> Bytes {
+        let (protocol, is_gzip) = (self.protocol, self.is_gzip);
+        self.env.offload(move || framed(protocol, is_gzip, &request)).await
     }
+}
+
+/// A request as it is sent.
+fn framed(protocol: Protocol, is_gzip: bool, request: &Request) -> Bytes {
+    let form = match protocol {
+        Protocol::Grpc => Form::Protobuf,
+        Protocol::Http(form) => form,
+    };
+    let mut message = request.write(form);
+    if is_gzip {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&message).expect("memory takes it");
+        message = encoder.finish().expect("memory takes it");
+    }
+    if protocol != Protocol::Grpc {
+        return message.into();
+    }
+    let mut framed = Vec::with_capacity(FRAME_BYTES + message.len());
+    framed.put_u8(is_gzip.into());
+    framed.put_u32(u32::try_from(message.len()).expect("a request is below 1 GiB"));
+    framed.extend_from_slice(&message);
+    framed.into()
 }
 
 /// What stands at the end of a chain of causes.
@@ -283,7 +286,7 @@ fn partial(signal: Signal, form: Form, message: &[u8]) -> Result<Option<Partial>
     let (rejected, problem) = match said {
         Some((rejected, problem)) if rejected > 0 => (rejected, problem),
         Some((_, warning)) if !warning.is_empty() => {
-            tracing::warn!(warning, "a receiver took everything, and warns");
+            tracing::debug!(warning, "a receiver took everything, and warns");
             return Ok(None);
         }
         _ => return Ok(None),

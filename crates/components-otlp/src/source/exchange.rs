@@ -98,8 +98,9 @@ impl Exchange {
         }
         let is_gzip = is_gzip(protocol, request.headers())?;
         // A compressed body may become as large as is allowed.
-        let bytes = announced.filter(|_| !is_gzip).unwrap_or(body_max as u64);
-        let memory = self.memory(bytes).await?;
+        let largest = limits.body_max as u64;
+        let bytes = announced.filter(|_| !is_gzip).unwrap_or(largest).min(largest);
+        let mut memory = self.memory(bytes).await?;
         let body = body::read(request.into_body(), body_max, limits.body_timeout).await?;
         let (body, is_gzip) = match protocol {
             Protocol::Grpc => message(&body, is_gzip)?,
@@ -111,9 +112,12 @@ impl Exchange {
         let Events { batch, rejected, problem } =
             self.decode((signal, protocol.form()), body, is_gzip).await?;
         if rejected > 0 {
-            warn!(source = %self.source, records = rejected, problem, "records are rejected");
+            debug!(source = %self.source, records = rejected, problem, "records are rejected");
             self.metrics.count_anomaly(&self.source, "record_too_large", rejected);
         }
+        // What a body of unknown length might have had is for others while this one waits.
+        let used = units(batch.size().bytes) as usize;
+        drop(memory.split(memory.num_permits().saturating_sub(used)));
         if !batch.is_empty() {
             self.store(batch, memory).await?;
         }

@@ -1,8 +1,8 @@
 //! Each answer means what it says: success is stored, a full channel is not stored and says when to
 //! come again, and what can never be taken is not asked for again.
 //!
-//! Method: the source and the sink as a configuration builds them, on loopback; behind the source an
-//! intake that takes, or has no room.
+//! Method: the source and the sink as a configuration builds them, on loopback; behind the source
+//! an intake that takes, or has no room.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -207,6 +207,44 @@ async fn a_record_that_is_too_large_is_rejected_alone_and_the_sink_keeps_all_of_
         let outcome = fixture.delivered(&alone, Batch::of(["a", &large, "b"])).await;
         let Outcome::Refused(letter) = outcome else { panic!("{way}: {outcome:?}") };
         assert_eq!((letter.events.len(), letter.whole), (1, false), "{way}");
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn both_protocols_go_through_tls_on_one_listener() {
+    let material =
+        |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../tls/tests/material").join(name);
+    let identity = json!({ "keystore": material("keystore.jks"), "keystore_password": "changeit" });
+    let fixture = Running::start(json!({ "tls": identity })).await;
+    for mut way in ways() {
+        way["url"] = json!(format!("https://{}", fixture.address));
+        way["tls"] = json!({ "ca": material("ca.pem"), "server_name": "localhost" });
+        let outcome = fixture.delivered(&way, Batch::of(["one"])).await;
+        assert!(matches!(outcome, Outcome::Delivered), "{way}: {outcome:?}");
+        way["tls"] = json!({ "ca": material("other-ca.pem"), "server_name": "localhost" });
+        let outcome = fixture.delivered(&way, Batch::of(["one"])).await;
+        assert!(matches!(outcome, Outcome::Again(_)), "{way}: {outcome:?}");
+        way["url"] = json!(format!("http://{}", fixture.address));
+        way["tls"] = Value::Null;
+        let outcome = fixture.delivered(&way, Batch::of(["one"])).await;
+        assert!(matches!(outcome, Outcome::Again(_)), "{way}: {outcome:?}");
+    }
+    assert_eq!(fixture.bodies().len(), ways().len());
+    fixture.stop().await;
+}
+
+/// Their length is not announced, so each might be as large as nearly all of the memory.
+#[tokio::test]
+async fn calls_that_wait_for_room_hold_no_more_memory_than_they_need() {
+    let settings = json!({ "wait_max": "2s", "in_flight_max": "9MiB", "body_max": "8MiB" });
+    let fixture = Running::start(settings).await;
+    fixture.kept.is_full.store(true, Ordering::SeqCst);
+    let way = json!({});
+    let waiting = (0..3).map(|_| fixture.delivered(&way, Batch::of(["x"])));
+    for outcome in futures::future::join_all(waiting).await {
+        let Outcome::Again(Some(error)) = outcome else { panic!("{outcome:?}") };
+        assert!(error.to_string().contains("a channel is full"), "{error}");
     }
     fixture.stop().await;
 }
