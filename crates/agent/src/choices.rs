@@ -72,6 +72,7 @@ mod tests {
             "avro" | "grpc" | "http" | "netcat" | "netcat_udp" | "thrift" => {
                 "listen = \"127.0.0.1:4141\""
             }
+            "otlp" => "listen = [\"127.0.0.1:4317\"]",
             "syslog" => "listen = [\"udp://127.0.0.1:5140\"]",
             "exec" => "command = [\"true\"]",
             "http_poll" | "http_stream" => "url = \"http://127.0.0.1:1/\"",
@@ -136,6 +137,7 @@ mod tests {
             "mqtt",
             "netcat",
             "netcat_udp",
+            "otlp",
             "stress",
             "syslog",
             "thrift",

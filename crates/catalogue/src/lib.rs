@@ -23,6 +23,8 @@ const GROUPS: &[&Group] = &[
     &components_kafka::GROUP,
     #[cfg(feature = "mqtt")]
     &components_mqtt::GROUP,
+    #[cfg(feature = "otlp")]
+    &components_otlp::GROUP,
     #[cfg(feature = "parquet")]
     &components_parquet::GROUP,
     #[cfg(feature = "search")]
@@ -71,6 +73,10 @@ const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "mqtt", programs: "a program built with the feature `mqtt`" },
     #[cfg(not(feature = "mqtt"))]
     Elsewhere { role: "sink", kind: "mqtt", programs: "a program built with the feature `mqtt`" },
+    #[cfg(not(feature = "otlp"))]
+    Elsewhere { role: "source", kind: "otlp", programs: "a program built with the feature `otlp`" },
+    #[cfg(not(feature = "otlp"))]
+    Elsewhere { role: "sink", kind: "otlp", programs: "a program built with the feature `otlp`" },
     #[cfg(not(feature = "parquet"))]
     Elsewhere {
         role: "encoder",
@@ -132,6 +138,7 @@ mod tests {
         feature = "http_stream",
         feature = "kafka",
         feature = "mqtt",
+        feature = "otlp",
         feature = "parquet",
         feature = "search",
         feature = "sql"

@@ -60,6 +60,8 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "sink", kind: "kafka", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "mqtt", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "mqtt", programs: FULL_PROGRAMS },
+    Elsewhere { role: "source", kind: "otlp", programs: FULL_PROGRAMS },
+    Elsewhere { role: "sink", kind: "otlp", programs: FULL_PROGRAMS },
     Elsewhere { role: "encoder", kind: "parquet", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "sql", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "sql", programs: FULL_PROGRAMS },

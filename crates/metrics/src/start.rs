@@ -48,6 +48,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ),
     ("netcat", &["event_divided", "line_cut", "line_too_long", "lines_refused", "tls_failed"]),
     ("netcat_udp", &["datagrams_dropped", "lines_refused"]),
+    ("otlp", &["record_too_large", "tls_failed"]),
     (
         "spool_dir",
         &[
@@ -125,6 +126,7 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("amqp", &["invalid_address", "not_text", "too_large", "refused"]),
     ("kafka", &["too_large", "unknown_partition", "refused"]),
     ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused"]),
+    ("otlp", &["not_otlp", "partly_rejected", "refused"]),
     ("sql", &["unwritable_event", "refused", "epoch_closed"]),
 ];
 

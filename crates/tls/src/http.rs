@@ -25,6 +25,9 @@ use crate::{ClientTls, Dialer};
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection stays open without a request: servers close theirs after 20 s.
 const IDLE_MAX: Duration = Duration::from_secs(15);
+/// How often a connection of HTTP/2 is probed while a request is on it, and how long the answer may
+/// take: all requests share it, and one that is dead would take them all with it.
+const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
 /// Connections that stay open without a request.
 const IDLE_CONNECTIONS_MAX: usize = 32;
 
@@ -33,6 +36,7 @@ const IDLE_CONNECTIONS_MAX: usize = 32;
 pub struct Connector {
     plain: Dialer,
     secure: Dialer,
+    is_http2: bool,
 }
 
 impl Connector {
@@ -41,9 +45,22 @@ impl Connector {
     /// # Errors
     /// Settings that do not go together.
     pub fn new(tls: Option<ClientTls>, env: &Env) -> Result<Self, BuildError> {
+        Self::of(tls, env, false)
+    }
+
+    /// The same for HTTP/2 alone, also without TLS, as gRPC has it.
+    ///
+    /// # Errors
+    /// Settings that do not go together.
+    pub fn http2(tls: Option<ClientTls>, env: &Env) -> Result<Self, BuildError> {
+        Self::of(tls, env, true)
+    }
+
+    fn of(tls: Option<ClientTls>, env: &Env, is_http2: bool) -> Result<Self, BuildError> {
         let plain = Dialer::new(env, None, &[])?;
-        let secure = Dialer::new(env, Some(tls.unwrap_or_default()), &["http/1.1"])?;
-        Ok(Self { plain, secure })
+        let protocol = if is_http2 { "h2" } else { "http/1.1" };
+        let secure = Dialer::new(env, Some(tls.unwrap_or_default()), &[protocol])?;
+        Ok(Self { plain, secure, is_http2 })
     }
 
     /// A client with connections of its own. It follows no redirection and repeats no request
@@ -57,15 +74,34 @@ impl Connector {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .timer(TokioTimer::new())
+            .http2_only(self.is_http2)
+            .http2_keep_alive_interval(PROBE.0)
+            .http2_keep_alive_timeout(PROBE.1)
             .build(self.clone())
     }
 
-    async fn dial(self, uri: Uri) -> io::Result<Wire> {
+    /// Opens a connection to the server of a URL, and says so.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn probe(&self, uri: &Uri) -> io::Result<String> {
+        let (dialer, address) = self.target(uri)?;
+        dialer.connect(&address).await?;
+        Ok(dialer.reached(&address))
+    }
+
+    /// How the server of a URL is reached, and where.
+    fn target(&self, uri: &Uri) -> io::Result<(&Dialer, String)> {
         let host = uri.host().ok_or_else(|| io::Error::other("a URL without a host"))?;
         let is_secure = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
         let dialer = if is_secure { &self.secure } else { &self.plain };
-        let address = format!("{host}:{port}");
+        Ok((dialer, format!("{host}:{port}")))
+    }
+
+    async fn dial(self, uri: Uri) -> io::Result<Wire> {
+        let (dialer, address) = self.target(&uri)?;
         match timeout(CONNECT_LIMIT, dialer.connect(&address)).await {
             Ok(stream) => Ok(Wire(TokioIo::new(stream?))),
             Err(_) => {

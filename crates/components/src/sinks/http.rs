@@ -36,6 +36,8 @@ use tls::{ClientTls, Dialer};
 use crate::format::Format;
 use connections::{Connections, Response};
 
+pub use connections::shown;
+
 /// Settings of the `http` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -157,7 +159,10 @@ impl Component for Config {
 }
 
 /// What a request names, the address that it goes to, and whether with TLS.
-fn target(url: &str) -> Result<(Uri, Arc<str>, bool), BuildError> {
+///
+/// # Errors
+/// It is no URL of a server.
+pub fn target(url: &str) -> Result<(Uri, Arc<str>, bool), BuildError> {
     let invalid = |problem: String| BuildError::invalid("url", problem);
     let uri: Uri = url.parse().map_err(|error| {
         invalid(format!("{error}; write for example \"http://host:8428/insert/jsonline\""))
@@ -196,10 +201,26 @@ fn headers(config: &Config, format: &Format) -> Result<HeaderMap, BuildError> {
         let problem = "HTTP has no name for it: take `gzip`, `zstd` or `deflate`";
         return Err(BuildError::invalid("codec", problem));
     }
+    add_headers(&mut headers, &config.headers, &config.secret_headers)?;
+    Ok(headers)
+}
+
+/// Adds what the settings `headers` and `secret_headers` name.
+///
+/// # Errors
+/// A name or value can be none, or a secret is where it would be shown.
+pub fn add_headers(
+    headers: &mut HeaderMap,
+    plain: &BTreeMap<String, String>,
+    secret: &BTreeMap<String, Secret>,
+) -> Result<(), BuildError> {
+    let value = |setting: String, text: &str| {
+        HeaderValue::from_str(text).map_err(|error| BuildError::invalid(setting, error))
+    };
     let header = |setting: &str, name: &String| {
         HeaderName::try_from(name).map_err(|error| BuildError::invalid(setting, error))
     };
-    for (name, text) in &config.headers {
+    for (name, text) in plain {
         let setting = format!("headers.{name}");
         let name = header(&setting, name)?;
         if SECRET.contains(&name) {
@@ -208,14 +229,14 @@ fn headers(config: &Config, format: &Format) -> Result<HeaderMap, BuildError> {
         }
         headers.insert(name, value(setting, text)?);
     }
-    for (name, secret) in &config.secret_headers {
+    for (name, secret) in secret {
         let setting = format!("secret_headers.{name}");
         let name = header(&setting, name)?;
         let mut value = value(setting, secret.expose())?;
         value.set_sensitive(true);
         headers.insert(name, value);
     }
-    Ok(headers)
+    Ok(())
 }
 
 /// Why events were not delivered.

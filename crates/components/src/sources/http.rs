@@ -18,7 +18,7 @@
 //! A client that gets no answer sends again, so an event may be stored more than once. Room is
 //! reserved before anything is stored, so a 503 never means "stored later".
 
-mod body;
+pub mod body;
 mod exchange;
 
 use std::sync::Arc;

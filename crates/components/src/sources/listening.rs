@@ -21,10 +21,10 @@ use tracing::{debug, warn};
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// How long connections may take to end once the source stops.
-pub(super) const DRAIN: Duration = Duration::from_secs(5);
+pub const DRAIN: Duration = Duration::from_secs(5);
 
 /// An address to listen on is `host:port`.
-pub(super) fn check_address(setting: &str, address: &str) -> Result<(), BuildError> {
+pub fn check_address(setting: &str, address: &str) -> Result<(), BuildError> {
     let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     if port.is_some() {
         return Ok(());
@@ -35,7 +35,7 @@ pub(super) fn check_address(setting: &str, address: &str) -> Result<(), BuildErr
 
 /// The limits of a source that answers its clients: of connections, of a message by the name of its
 /// setting, and of all messages together.
-pub(super) fn check_limits(
+pub fn check_limits(
     connections_max: u32,
     (setting, message_max): (&str, ByteSize),
     in_flight_max: ByteSize,
@@ -54,14 +54,14 @@ pub(super) fn check_limits(
 }
 
 /// The host of an address `host:port`.
-pub(super) fn host(address: &str) -> &str {
+pub fn host(address: &str) -> &str {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     host.trim_matches(['[', ']'])
 }
 
 /// TLS of a source, and where handshakes that fail are counted.
 #[derive(Clone)]
-pub(super) struct Guard {
+pub struct Guard {
     server: tls::Server,
     source: Arc<str>,
     metrics: Metrics,
@@ -69,7 +69,7 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Of the setting `tls`. `protocols` are what ALPN offers.
-    pub(super) fn new(
+    pub fn new(
         settings: Option<ServerTls>,
         cx: &BuildContext,
         protocols: &[&str],
@@ -80,7 +80,7 @@ impl Guard {
     }
 
     /// The same with something to do to a stream before its handshake.
-    pub(super) fn with_prelude(self, prelude: tls::Prelude) -> Self {
+    pub fn with_prelude(self, prelude: tls::Prelude) -> Self {
         Self { server: self.server.with_prelude(prelude), ..self }
     }
 
@@ -96,7 +96,7 @@ impl Guard {
 }
 
 /// Listens on `address`, once the certificates that belong to it are read.
-pub(super) async fn listen(
+pub async fn listen(
     net: &dyn Net,
     address: &str,
     tls: Option<&Guard>,
@@ -116,17 +116,17 @@ pub(super) async fn listen(
 }
 
 /// A connection that was accepted.
-pub(super) struct Accepted {
+pub struct Accepted {
     /// Its bytes.
-    pub(super) stream: Box<dyn Stream>,
+    pub stream: Box<dyn Stream>,
     /// The address of the other end.
-    pub(super) peer: String,
+    pub peer: String,
     /// How many connections of this listener are open, with this one.
-    pub(super) open: usize,
+    pub open: usize,
     /// Cancelled when the time to end in order is over.
-    pub(super) cut: CancellationToken,
+    pub cut: CancellationToken,
     /// Held for as long as the connection counts as open.
-    pub(super) place: OwnedSemaphorePermit,
+    pub place: OwnedSemaphorePermit,
 }
 
 impl Accepted {
@@ -149,19 +149,19 @@ impl Accepted {
 
 /// What a listener allows its connections.
 #[derive(Clone, Copy)]
-pub(super) struct Allowed<'a> {
+pub struct Allowed<'a> {
     /// Connections at a time; further ones wait to be accepted.
-    pub(super) connections: usize,
+    pub connections: usize,
     /// How long they may take to end once the source stops.
-    pub(super) drain: Duration,
+    pub drain: Duration,
     /// TLS, where they have to speak it.
-    pub(super) tls: Option<&'a Guard>,
+    pub tls: Option<&'a Guard>,
 }
 
 /// Accepts connections until `stop`, and spawns what `begin` makes of each, as it is: it has to end
 /// when the connection is cut off. Ends when all have ended, at the end of `allowed.drain` at the
 /// latest: what is left then is cut off, as it is when this future is dropped.
-pub(super) async fn accept<F>(
+pub async fn accept<F>(
     listener: Box<dyn Listener>,
     source: &str,
     allowed: Allowed<'_>,
@@ -207,7 +207,7 @@ pub(super) async fn accept<F>(
 /// Serves connections, at most `max` at a time, by `serve`, which is given each connection with its
 /// peer's address, with TLS where there is a guard. Ends after `stop`, when the connections have
 /// ended, at most [`DRAIN`] later: what is left then is cut off.
-pub(super) async fn serve<F, S>(
+pub async fn serve<F, S>(
     listener: Box<dyn Listener>,
     source: &str,
     (max, tls): (usize, Option<&Guard>),

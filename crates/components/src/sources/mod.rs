@@ -8,7 +8,7 @@ pub mod exec;
 mod gathered;
 pub mod grpc;
 pub mod http;
-mod listening;
+pub mod listening;
 mod multiline;
 #[cfg(test)]
 mod narrow;
@@ -22,7 +22,7 @@ mod repeats;
 mod running;
 pub mod sequence;
 pub mod spool_dir;
-mod storing;
+pub mod storing;
 pub mod stress;
 pub mod syslog;
 pub mod tail_dir;

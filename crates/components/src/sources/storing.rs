@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Why events that a client waits for are not stored.
 #[derive(Debug)]
-pub(super) enum NotStored {
+pub enum NotStored {
     /// There was no room in time. They are not stored later either.
     Full,
     /// The agent stops. They are not stored later either.
@@ -22,12 +22,12 @@ pub(super) enum NotStored {
 }
 
 /// Bytes in the unit of the budget: KiB, rounded up.
-pub(super) fn units(bytes: u64) -> u32 {
+pub fn units(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
 }
 
 /// Stores a batch if there is room within `wait_max`. Must run to its end once it has been polled.
-pub(super) async fn store(
+pub async fn store(
     intake: &dyn Intake,
     batch: Batch,
     wait_max: Duration,

@@ -122,7 +122,7 @@ impl Connections {
 }
 
 /// The beginning of an answer as one line without control characters.
-fn shown(bytes: &[u8]) -> String {
+pub fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim();
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();

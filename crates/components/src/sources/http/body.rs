@@ -12,28 +12,28 @@ use tokio::time::timeout;
 
 /// A request that is refused: what it is answered.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub struct Refusal {
     /// The status.
-    pub(super) status: StatusCode,
+    pub status: StatusCode,
     /// Why, for people.
-    pub(super) text: String,
+    pub text: String,
 }
 
 impl Refusal {
     /// Answers `status` and says why.
-    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
         Self { status, text: text.into() }
     }
 
     /// The body has more bytes than `limit`.
-    pub(super) fn too_large(limit: usize) -> Self {
+    pub fn too_large(limit: usize) -> Self {
         let text = format!("the body is over the limit of {limit} bytes (`body_max`)");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     }
 }
 
 /// Reads the body of a request.
-pub(super) async fn read(body: Incoming, max: usize, limit: Duration) -> Result<Bytes, Refusal> {
+pub async fn read(body: Incoming, max: usize, limit: Duration) -> Result<Bytes, Refusal> {
     let collected = timeout(limit, Limited::new(body, max).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
@@ -47,7 +47,7 @@ pub(super) async fn read(body: Incoming, max: usize, limit: Duration) -> Result<
 }
 
 /// The bytes of a gzip body, at most `max` of them.
-pub(super) fn gunzip(compressed: &[u8], max: usize) -> Result<Bytes, Refusal> {
+pub fn gunzip(compressed: &[u8], max: usize) -> Result<Bytes, Refusal> {
     let mut bytes = Vec::new();
     let mut limited = MultiGzDecoder::new(compressed).take(max as u64 + 1);
     limited.read_to_end(&mut bytes).map_err(|error| {

@@ -1,0 +1,275 @@
+//! `otlp`: events as log records, spans and metrics of OpenTelemetry, over gRPC or HTTP.
+//!
+//! ```text
+//!   batch ─► requests, by signal and limits ─► one after the other ─► answers
+//! ```
+//!
+//! | answer | what becomes of the events of the request |
+//! |---|---|
+//! | success | delivered |
+//! | partial success | to the dead letters, all of them: which were rejected is not said |
+//! | a status that OTLP tries again | the batch goes again, after the time that the answer names |
+//! | not found, not permitted | nothing can be delivered until the set-up is right: tried on |
+//! | any other status | to the dead letters |
+//!
+//! A batch that goes again goes in whole, and a request without an answer may have been taken: so a
+//! record may be there more than once.
+
+mod call;
+mod error;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use components::sinks::http::{add_headers, target};
+use hyper::HeaderMap;
+use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::units::{ByteSize, Period};
+use pipeline::{
+    Batch, BuildContext, BuildError, Classify, Component, Env, ErrorClass, Guarantee, Secret, Sink,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tls::ClientTls;
+use tls::http::Connector;
+
+use crate::events::Form;
+use crate::requests::{self, Limits};
+use call::{Caller, Protocol};
+use error::OtlpError;
+
+/// Settings of the `otlp` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The receiver: `http://host:4317`, or `https://` for TLS. Over HTTP `/v1/logs` and its like
+    /// are put behind it.
+    url: String,
+    /// How it is reached: `grpc` or `http`.
+    #[serde(default)]
+    protocol: ProtocolName,
+    /// Form of the requests: `protobuf`, or `json` over HTTP.
+    #[serde(default)]
+    encoding: Encoding,
+    /// How requests are compressed: `gzip` or `none`.
+    #[serde(default)]
+    compression: Compression,
+    /// Further headers of each request.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Headers whose values are never shown, such as `authorization`.
+    #[serde(default)]
+    secret_headers: BTreeMap<String, Secret>,
+    /// Whether headers of events that OTLP has no place for become attributes of their log records.
+    #[serde(default = "defaults::header_attributes")]
+    header_attributes: bool,
+    /// Records in one request at most. With 1 a partial success is about a single record.
+    #[serde(default = "defaults::events_max")]
+    events_max: usize,
+    /// Bytes of a request before compression, unless a single record has more. The Collector takes
+    /// 4 MiB over gRPC unless it is set up for more.
+    #[serde(default = "defaults::request_max")]
+    request_max: ByteSize,
+    /// Batches in flight at most.
+    #[serde(default = "defaults::in_flight_max")]
+    in_flight_max: usize,
+    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    #[serde(default)]
+    in_order: bool,
+    /// How long a batch may take, connecting included.
+    #[serde(default = "defaults::timeout")]
+    timeout: Period,
+    /// TLS of a URL that begins with `https://`. Unless set: the authorities of the host.
+    #[serde(default)]
+    tls: Option<ClientTls>,
+}
+
+/// How a receiver is reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ProtocolName {
+    /// Calls of gRPC.
+    #[default]
+    Grpc,
+    /// Requests of HTTP/1.1.
+    Http,
+}
+
+/// The form of requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Encoding {
+    /// Protobuf.
+    #[default]
+    Protobuf,
+    /// JSON.
+    Json,
+}
+
+/// How requests are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Compression {
+    /// gzip.
+    #[default]
+    Gzip,
+    /// Not at all.
+    None,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    pub(super) fn header_attributes() -> bool {
+        true
+    }
+
+    pub(super) fn events_max() -> usize {
+        8192
+    }
+
+    pub(super) fn request_max() -> ByteSize {
+        ByteSize::mib(3)
+    }
+
+    pub(super) fn in_flight_max() -> usize {
+        4
+    }
+
+    pub(super) fn timeout() -> Period {
+        Period(Duration::from_secs(30))
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "otlp";
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        for (setting, value) in
+            [("in_flight_max", self.in_flight_max), ("events_max", self.events_max)]
+        {
+            if value == 0 {
+                return Err(BuildError::invalid(setting, "at least 1"));
+            }
+        }
+        if self.request_max.0 == 0 || self.request_max > ByteSize::mib(1024) {
+            return Err(BuildError::invalid("request_max", "must be over 0 and at most 1GiB"));
+        }
+        let protocol = match (self.protocol, self.encoding) {
+            (ProtocolName::Grpc, Encoding::Protobuf) => Protocol::Grpc,
+            (ProtocolName::Grpc, Encoding::Json) => {
+                let problem = "gRPC is protobuf; leave it out, or set `protocol = \"http\"`";
+                return Err(BuildError::invalid("encoding", problem));
+            }
+            (ProtocolName::Http, Encoding::Protobuf) => Protocol::Http(Form::Protobuf),
+            (ProtocolName::Http, Encoding::Json) => Protocol::Http(Form::Json),
+        };
+        let (uri, _, is_tls) = target(&self.url)?;
+        if self.tls.is_some() && !is_tls {
+            let problem = "the URL begins with `http://`: write `https://`, or leave `tls` out";
+            return Err(BuildError::invalid("tls", problem));
+        }
+        if uri.query().is_some() {
+            let problem = "it has a query, which the paths of OTLP would stand behind";
+            return Err(BuildError::invalid("url", problem));
+        }
+        if protocol == Protocol::Grpc && uri.path() != "/" {
+            let problem = "gRPC has paths of its own; write for example \"http://host:4317\"";
+            return Err(BuildError::invalid("url", problem));
+        }
+        let mut headers = HeaderMap::new();
+        add_headers(&mut headers, &self.headers, &self.secret_headers)?;
+        let connector = match protocol {
+            Protocol::Grpc => Connector::http2(self.tls, &cx.env)?,
+            Protocol::Http(_) => Connector::new(self.tls, &cx.env)?,
+        };
+        let options = Options {
+            in_flight_max: self.in_flight_max,
+            in_order: self.in_order,
+            timeout: self.timeout.0,
+        };
+        let is_gzip = self.compression == Compression::Gzip;
+        let otlp = Otlp {
+            env: cx.env.clone(),
+            caller: Caller::new(cx, connector, uri, (protocol, is_gzip), headers),
+            limits: Limits {
+                records: self.events_max,
+                bytes: self.request_max.0 as usize,
+                header_attributes: self.header_attributes,
+            },
+        };
+        Ok(Box::new(Requests::new(otlp, options)))
+    }
+}
+
+struct Otlp {
+    env: Env,
+    caller: Caller,
+    limits: Limits,
+}
+
+/// Events that go to the dead letters.
+#[derive(Default)]
+struct Refused {
+    places: Vec<usize>,
+    /// Why the first of them does.
+    first: Option<(&'static str, String)>,
+}
+
+impl Refused {
+    fn add(&mut self, places: impl IntoIterator<Item = usize>, reason: &'static str, why: String) {
+        self.places.extend(places);
+        self.first.get_or_insert((reason, why));
+    }
+}
+
+#[async_trait]
+impl Deliver for Otlp {
+    type Error = OtlpError;
+
+    async fn probe(&self) -> Result<Option<String>, OtlpError> {
+        self.caller.probe().await.map(Some)
+    }
+
+    async fn deliver(&self, batch: &Batch) -> Result<Delivered, OtlpError> {
+        let (events, limits) = (batch.clone(), self.limits);
+        let made = self.env.offload(move || requests::requests_of(&events, limits));
+        let (parts, unwritable) = made.await;
+        let mut refused = Refused::default();
+        for one in unwritable {
+            refused.add([one.place], "not_otlp", one.problem);
+        }
+        for part in parts {
+            let records = part.places.len();
+            match self.caller.call(part.request).await {
+                Ok(None) => {}
+                Ok(Some(partial)) => {
+                    let why = format!(
+                        "the receiver rejected {} of {records} and does not say which: {}",
+                        partial.rejected, partial.problem
+                    );
+                    refused.add(part.places, "partly_rejected", why);
+                }
+                Err(error) if error.class() == ErrorClass::Poison => {
+                    refused.add(part.places, "refused", error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        refused.places.sort_unstable();
+        Ok(match refused.first {
+            None => Delivered::All,
+            Some((reason, detail)) => Delivered::Except { events: refused.places, reason, detail },
+        })
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+}
+
+#[cfg(test)]
+mod tests;

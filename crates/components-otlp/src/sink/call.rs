@@ -1,0 +1,295 @@
+//! One request and its answer, over gRPC and over HTTP.
+
+use std::io::Write;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes};
+use components::sinks::http::shown;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, TE, USER_AGENT,
+};
+use hyper::{HeaderMap, Request as HttpRequest, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use pipeline::{BuildContext, Env};
+use prost::Message;
+use tls::http::Connector;
+use tonic::{Code, Status};
+
+use super::error::OtlpError;
+use crate::events::Form;
+use crate::proto::{
+    ExportLogsServiceResponse, ExportMetricsServiceResponse, ExportTraceServiceResponse, rpc,
+};
+use crate::requests::Request;
+use crate::signal::Signal;
+
+/// Bytes of an answer that are read.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes before the message of a call of gRPC: whether it is compressed, and its length.
+const FRAME_BYTES: usize = 5;
+
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("aqueduct/", env!("CARGO_PKG_VERSION")));
+
+/// How a receiver is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// Calls of gRPC.
+    Grpc,
+    /// Requests of HTTP.
+    Http(Form),
+}
+
+/// A receiver took a part of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Partial {
+    /// Records, or data points, that it did not take.
+    pub(super) rejected: i64,
+    /// Why.
+    pub(super) problem: String,
+}
+
+/// Sends requests to one receiver.
+pub(super) struct Caller {
+    env: Env,
+    connector: Connector,
+    client: Client<Connector, Full<Bytes>>,
+    uri: Uri,
+    protocol: Protocol,
+    is_gzip: bool,
+    headers: HeaderMap,
+}
+
+impl Caller {
+    /// With these headers in each request, besides those of the protocol.
+    pub(super) fn new(
+        cx: &BuildContext,
+        connector: Connector,
+        uri: Uri,
+        (protocol, is_gzip): (Protocol, bool),
+        mut headers: HeaderMap,
+    ) -> Self {
+        let content_type = match protocol {
+            Protocol::Grpc => "application/grpc",
+            Protocol::Http(Form::Protobuf) => "application/x-protobuf",
+            Protocol::Http(Form::Json) => "application/json",
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.entry(USER_AGENT).or_insert(AGENT);
+        if protocol == Protocol::Grpc {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        if is_gzip {
+            let name = match protocol {
+                Protocol::Grpc => HeaderName::from_static("grpc-encoding"),
+                Protocol::Http(_) => CONTENT_ENCODING,
+            };
+            headers.insert(name, HeaderValue::from_static("gzip"));
+        }
+        let client = connector.client();
+        Self { env: cx.env.clone(), connector, client, uri, protocol, is_gzip, headers }
+    }
+
+    /// Opens a connection, and says so.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) async fn probe(&self) -> Result<String, OtlpError> {
+        let url = self.uri.to_string();
+        let probed = self.connector.probe(&self.uri).await;
+        probed.map_err(|error| OtlpError::Connect { url, source: error.into() })
+    }
+
+    /// Sends a request; answers what was not taken of it, if anything.
+    ///
+    /// # Errors
+    /// It is not taken, or that is not known.
+    pub(super) async fn call(&self, request: Request) -> Result<Option<Partial>, OtlpError> {
+        let signal = request.signal();
+        let uri = self.uri_of(signal);
+        let url = uri.to_string();
+        let mut http = HttpRequest::new(Full::new(self.body(request).await));
+        *http.method_mut() = hyper::Method::POST;
+        *http.uri_mut() = uri;
+        *http.headers_mut() = self.headers.clone();
+        let answered = self.client.request(http).await.map_err(|source| {
+            let (url, is_connect) = (url.clone(), source.is_connect());
+            // The cause says more than "client error".
+            let source = std::error::Error::source(&source)
+                .map_or_else(|| source.to_string(), cause_text)
+                .into();
+            match is_connect {
+                true => OtlpError::Connect { url, source },
+                false => OtlpError::Broken { url, source },
+            }
+        })?;
+        let (head, body) = answered.into_parts();
+        let collected = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let collected = collected.map_err(|source| match source.is::<LengthLimitError>() {
+            true => {
+                let problem = format!("it is over {ANSWER_BYTES_MAX} bytes");
+                OtlpError::Unreadable { url: url.clone(), problem }
+            }
+            false => OtlpError::Broken { url: url.clone(), source },
+        })?;
+        let trailers = collected.trailers().cloned();
+        let body = collected.to_bytes();
+        let answer = match self.protocol {
+            Protocol::Grpc => of_grpc(&url, (head.status, &head.headers), trailers.as_ref(), &body)
+                .map(|message| (Form::Protobuf, message)),
+            Protocol::Http(form) => of_http(&url, (head.status, &head.headers), form, &body),
+        };
+        let (form, message) = answer?;
+        partial(signal, form, message).map_err(|problem| OtlpError::Unreadable { url, problem })
+    }
+
+    fn uri_of(&self, signal: Signal) -> Uri {
+        let path = match self.protocol {
+            Protocol::Grpc => signal.grpc_path().to_owned(),
+            Protocol::Http(_) => {
+                format!("{}{}", self.uri.path().trim_end_matches('/'), signal.http_path())
+            }
+        };
+        let mut parts = self.uri.clone().into_parts();
+        parts.path_and_query = Some(path.parse().expect("the path of a URI with one of ours"));
+        Uri::from_parts(parts).expect("the URI of a server with another path")
+    }
+
+    /// The bytes of a request.
+    async fn body(&self, request: Request) -> Bytes {
+        let (protocol, is_gzip) = (self.protocol, self.is_gzip);
+        self.env.offload(move || framed(protocol, is_gzip, &request)).await
+    }
+}
+
+/// A request as it is sent.
+fn framed(protocol: Protocol, is_gzip: bool, request: &Request) -> Bytes {
+    let form = match protocol {
+        Protocol::Grpc => Form::Protobuf,
+        Protocol::Http(form) => form,
+    };
+    let mut message = request.write(form);
+    if is_gzip {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&message).expect("memory takes it");
+        message = encoder.finish().expect("memory takes it");
+    }
+    if protocol != Protocol::Grpc {
+        return message.into();
+    }
+    let mut framed = Vec::with_capacity(FRAME_BYTES + message.len());
+    framed.put_u8(is_gzip.into());
+    framed.put_u32(u32::try_from(message.len()).expect("a request is below 1 GiB"));
+    framed.extend_from_slice(&message);
+    framed.into()
+}
+
+/// What stands at the end of a chain of causes.
+fn cause_text(cause: &(dyn std::error::Error + 'static)) -> String {
+    match cause.source() {
+        Some(deeper) => format!("{cause}: {}", cause_text(deeper)),
+        None => cause.to_string(),
+    }
+}
+
+/// The message of an answer of gRPC that says success.
+fn of_grpc<'a>(
+    url: &str,
+    (status, headers): (StatusCode, &HeaderMap),
+    trailers: Option<&HeaderMap>,
+    body: &'a [u8],
+) -> Result<&'a [u8], OtlpError> {
+    // An answer without a message has the status in its headers.
+    let said = trailers.and_then(Status::from_header_map);
+    let Some(said) = said.or_else(|| Status::from_header_map(headers)) else {
+        // A proxy has answered, or something else than gRPC.
+        let (url, text) = (url.to_owned(), shown(body));
+        if status.is_success() {
+            let problem = format!("no `grpc-status`: {text}");
+            return Err(OtlpError::Unreadable { url, problem });
+        }
+        return Err(OtlpError::Http { url, status, text, retry_after: seconds(headers) });
+    };
+    if said.code() != Code::Ok {
+        let (url, text) = (url.to_owned(), shown(said.message().as_bytes()));
+        let retry_after = retry_info(said.details());
+        return Err(OtlpError::Grpc { url, code: said.code(), text, retry_after });
+    }
+    let message = body.get(FRAME_BYTES..).filter(|_| body[0] == 0);
+    message.ok_or_else(|| {
+        let problem = "it is not one message without compression".to_owned();
+        OtlpError::Unreadable { url: url.to_owned(), problem }
+    })
+}
+
+/// The message of an answer of HTTP that says success.
+fn of_http<'a>(
+    url: &str,
+    (status, headers): (StatusCode, &HeaderMap),
+    form: Form,
+    body: &'a [u8],
+) -> Result<(Form, &'a [u8]), OtlpError> {
+    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let form = match content_type {
+        it if it.starts_with(b"application/json") => Form::Json,
+        it if it.starts_with(b"application/x-protobuf") => Form::Protobuf,
+        _ => form,
+    };
+    if status.is_success() {
+        return Ok((form, body));
+    }
+    let said: Option<rpc::Status> = form.read(body).ok();
+    let text = said.map(|said| said.message).filter(|text| !text.is_empty());
+    let text = text.map_or_else(|| shown(body), |text| shown(text.as_bytes()));
+    let retry_after = seconds(headers);
+    Err(OtlpError::Http { url: url.to_owned(), status, text, retry_after })
+}
+
+fn seconds(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// When to come again, of the details of a status.
+fn retry_info(details: &[u8]) -> Option<Duration> {
+    let status = rpc::Status::decode(details).ok()?;
+    let is_it = |detail: &&prost_types::Any| detail.type_url.ends_with("/google.rpc.RetryInfo");
+    let detail = status.details.iter().find(is_it)?;
+    let info = rpc::RetryInfo::decode(&*detail.value).ok()?;
+    info.retry_delay.unwrap_or_default().try_into().ok()
+}
+
+/// What an answer says was not taken. One that says nothing is empty.
+fn partial(signal: Signal, form: Form, message: &[u8]) -> Result<Option<Partial>, String> {
+    if message.is_empty() {
+        return Ok(None);
+    }
+    let said = match signal {
+        Signal::Logs => {
+            let partial = form.read::<ExportLogsServiceResponse>(message)?.partial_success;
+            partial.map(|it| (it.rejected_log_records, it.error_message))
+        }
+        Signal::Traces => {
+            let partial = form.read::<ExportTraceServiceResponse>(message)?.partial_success;
+            partial.map(|it| (it.rejected_spans, it.error_message))
+        }
+        Signal::Metrics => {
+            let partial = form.read::<ExportMetricsServiceResponse>(message)?.partial_success;
+            partial.map(|it| (it.rejected_data_points, it.error_message))
+        }
+    };
+    // With none rejected the text is a warning.
+    let (rejected, problem) = match said {
+        Some((rejected, problem)) if rejected > 0 => (rejected, problem),
+        Some((_, warning)) if !warning.is_empty() => {
+            tracing::debug!(warning, "a receiver took everything, and warns");
+            return Ok(None);
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Partial { rejected, problem: shown(problem.as_bytes()) }))
+}

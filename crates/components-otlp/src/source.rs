@@ -1,0 +1,181 @@
+//! `otlp`: log records, spans and metrics of OpenTelemetry, over gRPC and HTTP.
+//!
+//! ```text
+//!   connection ─► HTTP/1 or 2 ─► sizes ─► budget ─► body ─► gunzip ─► events ─► reserve ─► commit
+//!     each listener takes both    400      429       400     400       400       429
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. Success is answered when every record is in every required channel, or is named as rejected.
+//! 2. What is answered by a status that OTLP tries again (429, 503; `RESOURCE_EXHAUSTED` with
+//!    `RetryInfo`, `UNAVAILABLE`) is not stored, or is stored and may be stored again.
+//! 3. Nothing that is sent again can help is answered by a status that OTLP tries again.
+
+mod answer;
+mod config;
+mod exchange;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use components::sources::listening::{self, DRAIN, Guard};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use pipeline::env::{Listener, Stream};
+use pipeline::{Env, GivesAgain, Guarantee, Resource, Source, SourceContext, SourceError};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info};
+
+pub use config::Config;
+use exchange::{Exchange, Rules};
+
+/// How long a client may take to send the head of a request; of HTTP/1 an idle connection ends
+/// after it too.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a silent connection of HTTP/2 is probed, and how long the answer may take.
+const PROBE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// What HTTP/2 may hold of one request, and of all of a connection, before it is read.
+const WINDOWS: (u32, u32) = (128 << 10, 256 << 10);
+
+/// Calls at a time on one connection of HTTP/2.
+const STREAMS_MAX: u32 = 64;
+
+/// Bytes of the headers of a request.
+const HEADERS_MAX: u32 = 16 << 10;
+
+struct Otlp {
+    name: Arc<str>,
+    env: Env,
+    metrics: metrics::Metrics,
+    listen: Vec<String>,
+    connections_max: usize,
+    guard: Option<Guard>,
+    rules: Rules,
+    /// In units of `storing::units`.
+    budget: Arc<Semaphore>,
+    /// Between opening and running.
+    listeners: Vec<Box<dyn Listener>>,
+}
+
+#[async_trait]
+impl Source for Otlp {
+    fn guarantee(&self) -> Guarantee {
+        // A client without its answer sends the request again.
+        Guarantee::AtLeastOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::Nothing
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        let listen =
+            |address: &String| Resource::Listen { setting: "listen", address: address.clone() };
+        self.listen.iter().map(listen).collect()
+    }
+
+    async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
+        // What an opening that failed had taken.
+        self.listeners.clear();
+        let mut listeners = Vec::new();
+        for address in &self.listen {
+            let listener = listening::listen(&*self.env.net, address, self.guard.as_ref()).await?;
+            info!(source = %self.name, address = %listener.local_address(), "listening");
+            listeners.push(listener);
+        }
+        self.listeners = listeners;
+        Ok(())
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let work = TaskTracker::new();
+        let exchange = Arc::new(Exchange {
+            source: self.name.clone(),
+            env: self.env.clone(),
+            metrics: self.metrics.clone(),
+            intake: cx.intake,
+            stop: cx.stop.clone(),
+            rules: self.rules.clone(),
+            budget: self.budget.clone(),
+            work: work.clone(),
+        });
+        let listeners = std::mem::take(&mut self.listeners);
+        // Each listener has its places: a flood on one keeps nothing from the other.
+        let (name, guard, stop) = (&*self.name, self.guard.as_ref(), &cx.stop);
+        let allowed = (self.connections_max, guard);
+        let serving = listeners.into_iter().map(|listener| {
+            let exchange = exchange.clone();
+            listening::serve(listener, name, allowed, stop, move |stream, peer| {
+                connection(stream, peer, exchange.clone(), stop.clone())
+            })
+        });
+        futures::future::join_all(serving).await;
+        // What was reserved is stored to its end, also for clients that are gone.
+        work.close();
+        let _ = tokio::time::timeout(DRAIN, work.wait()).await;
+        Ok(())
+    }
+}
+
+/// Serves a connection to its end.
+async fn connection(
+    stream: Box<dyn Stream>,
+    peer: String,
+    exchange: Arc<Exchange>,
+    stop: CancellationToken,
+) {
+    let source = exchange.source.clone();
+    let used = Arc::new(AtomicBool::new(false));
+    let begun = used.clone();
+    let service = service_fn(move |request| {
+        begun.store(true, Ordering::Relaxed);
+        let exchange = exchange.clone();
+        async move { Ok::<_, Infallible>(exchange.answer(request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADERS_MAX)
+        .keep_alive_interval(PROBE.0)
+        .keep_alive_timeout(PROBE.1);
+    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut silent = std::pin::pin!(sleep(HEAD_TIMEOUT));
+    let mut stopping = false;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                served.as_mut().graceful_shutdown();
+            }
+            ended = &mut served => break ended,
+            () = &mut silent, if !stopping && !silent.is_elapsed() => {
+                if !used.load(Ordering::Relaxed) {
+                    debug!(%source, peer, "a connection without a request");
+                    return;
+                }
+            }
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%source, peer, %error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests;

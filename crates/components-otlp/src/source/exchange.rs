@@ -1,0 +1,258 @@
+//! One request and its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use components::sources::http::body::{self, Refusal};
+use components::sources::storing::{self, NotStored, units};
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use metrics::Metrics;
+use pipeline::{Batch, Classify, Env, ErrorClass, Intake, IntakeError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use super::answer::{self, Protocol};
+use crate::events::{self, Events, Form, Mapping};
+use crate::signal::Signal;
+
+/// Bytes before the message of a call of gRPC: whether it is compressed, and its length.
+const FRAME_BYTES: usize = 5;
+
+/// What a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) body_max: usize,
+    pub(super) wait_max: Duration,
+    pub(super) retry_after: Duration,
+    pub(super) body_timeout: Duration,
+}
+
+/// How requests become events.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) mapping: Arc<Mapping>,
+    pub(super) limits: Limits,
+}
+
+/// What all requests of one run share.
+pub(super) struct Exchange {
+    pub(super) source: Arc<str>,
+    pub(super) env: Env,
+    pub(super) metrics: Metrics,
+    pub(super) intake: Arc<dyn Intake>,
+    pub(super) stop: CancellationToken,
+    pub(super) rules: Rules,
+    pub(super) budget: Arc<Semaphore>,
+    /// Batches that are being stored: they go on to their end, whatever becomes of their client.
+    pub(super) work: TaskTracker,
+}
+
+/// Records that are rejected while the rest of their request is stored.
+#[derive(Debug, Default)]
+pub(super) struct Rejected {
+    pub(super) records: u64,
+    /// Why the first of them is.
+    pub(super) problem: String,
+}
+
+impl Exchange {
+    /// Answers a request.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<answer::Body> {
+        let (protocol, signal) = match asked(&request) {
+            Ok(asked) => asked,
+            Err((protocol, refusal)) => return self.refuse(protocol, &refusal),
+        };
+        match self.take(protocol, signal, request).await {
+            Ok(rejected) => answer::success(protocol, signal, rejected),
+            Err(refusal) => self.refuse(protocol, &refusal),
+        }
+    }
+
+    fn refuse(&self, protocol: Protocol, refusal: &Refusal) -> Response<answer::Body> {
+        debug!(source = %self.source, status = %refusal.status, refusal.text, "request refused");
+        answer::refusal(protocol, refusal, self.rules.limits.retry_after)
+    }
+
+    /// Takes the records of a request; `Ok` once they are in every required channel.
+    async fn take(
+        &self,
+        protocol: Protocol,
+        signal: Signal,
+        request: Request<Incoming>,
+    ) -> Result<Rejected, Refusal> {
+        if self.stop.is_cancelled() {
+            return Err(stopping());
+        }
+        let limits = self.rules.limits;
+        let frame = if protocol == Protocol::Grpc { FRAME_BYTES } else { 0 };
+        let body_max = limits.body_max + frame;
+        let announced = request.body().size_hint().exact();
+        if announced.is_some_and(|bytes| bytes > body_max as u64) {
+            return Err(Refusal::too_large(limits.body_max));
+        }
+        let is_gzip = is_gzip(protocol, request.headers())?;
+        // A compressed body may become as large as is allowed.
+        let largest = limits.body_max as u64;
+        let bytes = announced.filter(|_| !is_gzip).unwrap_or(largest).min(largest);
+        let mut memory = self.memory(bytes).await?;
+        let body = body::read(request.into_body(), body_max, limits.body_timeout).await?;
+        let (body, is_gzip) = match protocol {
+            Protocol::Grpc => message(&body, is_gzip)?,
+            Protocol::Http(_) => (body, is_gzip),
+        };
+        if body.len() > limits.body_max {
+            return Err(Refusal::too_large(limits.body_max));
+        }
+        let Events { batch, rejected, problem } =
+            self.decode((signal, protocol.form()), body, is_gzip).await?;
+        if rejected > 0 {
+            debug!(source = %self.source, records = rejected, problem, "records are rejected");
+            self.metrics.count_anomaly(&self.source, "record_too_large", rejected);
+        }
+        // What a body of unknown length might have had is for others while this one waits.
+        let used = units(batch.size().bytes) as usize;
+        drop(memory.split(memory.num_permits().saturating_sub(used)));
+        if !batch.is_empty() {
+            self.store(batch, memory).await?;
+        }
+        Ok(Rejected { records: rejected, problem })
+    }
+
+    /// The events of a body.
+    async fn decode(
+        &self,
+        form: (Signal, Form),
+        body: Bytes,
+        is_gzip: bool,
+    ) -> Result<Events, Refusal> {
+        let (mapping, body_max) = (self.rules.mapping.clone(), self.rules.limits.body_max);
+        let batch_bytes_max = self.intake.batch_bytes_max();
+        let decode = move || {
+            let body = if is_gzip { body::gunzip(&body, body_max)? } else { body };
+            events::events_of(form, &body, &mapping, batch_bytes_max).map_err(|problem| {
+                let text = format!("the body is no request of OTLP: {problem}");
+                Refusal::new(StatusCode::BAD_REQUEST, text)
+            })
+        };
+        self.env.offload(decode).await
+    }
+
+    /// Memory for so many bytes; waits for it as long as a request may wait.
+    async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
+        let permit = self.budget.clone().acquire_many_owned(units(bytes));
+        match timeout(self.rules.limits.wait_max, permit).await {
+            Ok(permit) => Ok(permit.expect("the budget is never closed")),
+            Err(_) => Err(full("other requests hold all of the memory (`in_flight_max`)")),
+        }
+    }
+
+    /// Stores a batch in a task of its own, which goes on if the client breaks off.
+    async fn store(&self, batch: Batch, memory: OwnedSemaphorePermit) -> Result<(), Refusal> {
+        let (intake, wait_max) = (self.intake.clone(), self.rules.limits.wait_max);
+        let (source, stop) = (self.source.clone(), self.stop.clone());
+        let storing = self.work.spawn(async move {
+            let _memory = memory;
+            match storing::store(&*intake, batch, wait_max, &stop).await {
+                Ok(()) => Ok(()),
+                Err(NotStored::Stopping) => Err(stopping()),
+                Err(NotStored::Full) => Err(full("a channel is full")),
+                Err(NotStored::Refused(error)) => Err(refused(&source, &error)),
+                Err(NotStored::Failed(error)) => {
+                    warn!(%source, %error, "records of a request are not stored");
+                    Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+                }
+            }
+        });
+        storing.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping")
+}
+
+fn full(text: &str) -> Refusal {
+    Refusal::new(StatusCode::TOO_MANY_REQUESTS, text)
+}
+
+/// Why there is no room, and will be none.
+fn refused(source: &str, error: &IntakeError) -> Refusal {
+    if error.class() == ErrorClass::Poison {
+        return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string());
+    }
+    warn!(source, %error, "a request finds no channel that takes it");
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "a channel is not available")
+}
+
+/// How a request asks, and for what.
+fn asked(request: &Request<Incoming>) -> Result<(Protocol, Signal), (Protocol, Refusal)> {
+    let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    let protocol = match essence.trim_ascii().to_ascii_lowercase().as_slice() {
+        b"application/grpc" | b"application/grpc+proto" => Protocol::Grpc,
+        b"application/x-protobuf" => Protocol::Http(Form::Protobuf),
+        b"application/json" => Protocol::Http(Form::Json),
+        other => {
+            let text = format!(
+                "content type `{}`; known: application/grpc, application/x-protobuf, \
+                 application/json",
+                other.escape_ascii()
+            );
+            let refusal = Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+            return Err((Protocol::Http(Form::Json), refusal));
+        }
+    };
+    let path = request.uri().path();
+    let of_path = |signal: &Signal| match protocol {
+        Protocol::Grpc => signal.grpc_path() == path,
+        Protocol::Http(_) => signal.http_path() == path,
+    };
+    let Some(signal) = Signal::ALL.into_iter().find(of_path) else {
+        let text = format!("`{path}` is none of OTLP for logs, traces and metrics");
+        return Err((protocol, Refusal::new(StatusCode::NOT_FOUND, text)));
+    };
+    if request.method() != Method::POST {
+        let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "records come by POST");
+        return Err((protocol, refusal));
+    }
+    Ok((protocol, signal))
+}
+
+/// Whether messages are compressed.
+fn is_gzip(protocol: Protocol, headers: &HeaderMap) -> Result<bool, Refusal> {
+    let coding = match protocol {
+        Protocol::Grpc => headers.get("grpc-encoding"),
+        Protocol::Http(_) => headers.get(CONTENT_ENCODING),
+    };
+    match coding.map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => Ok(false),
+        Some(b"gzip") => Ok(true),
+        Some(other) => {
+            let text = format!("encoding `{}`; known: gzip, identity", other.escape_ascii());
+            Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
+        }
+    }
+}
+
+/// The message of a call's body, and whether it is compressed.
+fn message(body: &Bytes, is_gzip: bool) -> Result<(Bytes, bool), Refusal> {
+    let malformed = |text: &str| Refusal::new(StatusCode::BAD_REQUEST, text);
+    let &[flag, a, b, c, d] =
+        body.get(..FRAME_BYTES).and_then(|frame| frame.try_into().ok()).unwrap_or(&[2; 5]);
+    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    if length != body.len().saturating_sub(FRAME_BYTES) {
+        return Err(malformed("the body is not one message of gRPC"));
+    }
+    let is_compressed = match flag {
+        0 => false,
+        1 if is_gzip => true,
+        _ => return Err(malformed("a message is compressed by what `grpc-encoding` does not say")),
+    };
+    Ok((body.slice(FRAME_BYTES..), is_compressed))
+}

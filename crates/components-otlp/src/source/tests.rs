@@ -1,0 +1,269 @@
+//! Each answer means what it says: success is stored, a full channel is not stored and says when to
+//! come again, and what can never be taken is not asked for again.
+//!
+//! Method: the source and the sink as a configuration builds them, on loopback; behind the source
+//! an intake that takes, or has no room.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use pipeline::testkit::{build, plain_context};
+use pipeline::{
+    Batch, BatchSize, BuildContext, Intake, IntakeError, Outcome, Permit, Sink, Taken, Unreserved,
+};
+use serde_json::{Value, json};
+use support::loopback::free_address;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+
+use super::*;
+
+/// Keeps what it takes; without room it waits for ever.
+#[derive(Default)]
+struct Kept {
+    batches: Mutex<Vec<Batch>>,
+    is_full: AtomicBool,
+}
+
+#[async_trait]
+impl Intake for Kept {
+    async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
+        self.batches.lock().unwrap().push(batch);
+        Ok(())
+    }
+
+    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
+        if self.is_full.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        Ok(Box::new(Unreserved(self)))
+    }
+
+    fn batch_bytes_max(&self) -> Option<u64> {
+        Some(100_000)
+    }
+}
+
+struct Running {
+    address: String,
+    kept: Arc<Kept>,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), SourceError>>,
+}
+
+fn context() -> BuildContext {
+    BuildContext::alone("in", Path::new("unused"), env::real())
+}
+
+impl Running {
+    async fn start(mut settings: Value) -> Self {
+        let address = free_address().to_string();
+        settings["listen"] = json!([address]);
+        let mut source = build::<Config>(&settings, &context()).unwrap();
+        let (kept, stop) = (Arc::new(Kept::default()), CancellationToken::new());
+        let cx = plain_context(kept.clone(), stop.clone());
+        source.open(&cx).await.unwrap();
+        let running = tokio::spawn(async move { source.run(cx).await });
+        Self { address, kept, stop, running }
+    }
+
+    /// Sends a request over HTTP/1.1; the status and the whole answer.
+    async fn request(&self, head: &str, content_type: &str, body: &[u8]) -> (u16, String) {
+        let mut stream = env::real().net.connect(&self.address).await.unwrap();
+        let length = body.len();
+        let head = format!(
+            "{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {content_type}\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        (answer[9..12].parse().unwrap(), answer)
+    }
+
+    async fn logs(&self, json: &Value) -> (u16, String) {
+        self.request("POST /v1/logs", "application/json", json.to_string().as_bytes()).await
+    }
+
+    /// What a sink of these settings says of a batch.
+    async fn delivered(&self, more: &Value, batch: Batch) -> Outcome {
+        let mut settings = json!({ "url": format!("http://{}", self.address) });
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut sink: Box<dyn Sink> = build::<crate::sink::Config>(&settings, &context()).unwrap();
+        sink.write(Taken { ticket: 1, batch }).await.unwrap();
+        sink.settled().await.outcome
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        let batches = self.kept.batches.lock().unwrap();
+        let events = batches.iter().flat_map(|batch| batch.iter());
+        events.map(|event| String::from_utf8_lossy(event.body()).into_owned()).collect()
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+fn log(text: &str) -> Value {
+    let record = json!({ "body": { "stringValue": text } });
+    json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [record] }] }] })
+}
+
+/// Each way from the sink to the source.
+fn ways() -> Vec<Value> {
+    let mut ways = Vec::new();
+    for compression in ["gzip", "none"] {
+        ways.push(json!({ "compression": compression }));
+        for encoding in ["protobuf", "json"] {
+            let protocol = "http";
+            ways.push(
+                json!({ "protocol": protocol, "encoding": encoding, "compression": compression }),
+            );
+        }
+    }
+    ways
+}
+
+#[tokio::test]
+async fn the_sink_reaches_the_source_over_both_protocols_in_each_form() {
+    let fixture = Running::start(json!({})).await;
+    for way in ways() {
+        let outcome = fixture.delivered(&way, Batch::of(["one", "two"])).await;
+        assert!(matches!(outcome, Outcome::Delivered), "{way}: {outcome:?}");
+    }
+    assert_eq!(fixture.bodies(), ["one", "two"].repeat(ways().len()));
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_channel_says_when_to_come_again_and_nothing_is_stored() {
+    let settings = json!({ "wait_max": "50ms", "retry_after": "1500ms" });
+    let fixture = Running::start(settings).await;
+    fixture.kept.is_full.store(true, Ordering::SeqCst);
+    let (status, answer) = fixture.logs(&log("x")).await;
+    assert_eq!(status, 429, "{answer}");
+    assert!(answer.contains("retry-after: 2\r\n"), "{answer}");
+    assert!(answer.contains("\"retryDelay\":\"1.500s\""), "{answer}");
+    for (way, millis) in ways().iter().zip([1500, 2000, 2000]) {
+        let Outcome::Again(Some(error)) = fixture.delivered(way, Batch::of(["x"])).await else {
+            panic!("{way}: it is tried again")
+        };
+        assert_eq!(error.retry_after, Some(Duration::from_millis(millis)), "{way}: {error}");
+        assert_eq!(error.class, pipeline::ErrorClass::Transient);
+    }
+    assert!(fixture.bodies().is_empty());
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn what_can_never_be_taken_is_not_asked_for_again() {
+    let fixture = Running::start(json!({ "body_max": "20KiB" })).await;
+    let good = log("x").to_string();
+    for (head, content_type, body, expected) in [
+        ("POST /v1/logs", "application/json", "{", 400),
+        ("POST /v1/logs", "application/x-protobuf", "\u{7f}", 400),
+        ("POST /v1/log", "application/json", &good, 404),
+        ("POST /", "application/grpc", &good, 200),
+        ("GET /v1/logs", "application/json", &good, 405),
+        ("POST /v1/logs", "text/plain", &good, 415),
+        ("POST /v1/logs", "application/json", &log(&"x".repeat(30_000)).to_string(), 413),
+        ("POST /v1/traces", "application/json; charset=utf-8", "{}", 200),
+    ] {
+        let (status, answer) = fixture.request(head, content_type, body.as_bytes()).await;
+        assert_eq!(status, expected, "{head} {content_type}: {answer}");
+        if content_type == "application/grpc" {
+            assert!(answer.contains("grpc-status: 12"), "{answer}");
+        }
+    }
+    assert!(fixture.bodies().is_empty());
+    for way in ways() {
+        // Bytes that do not get smaller.
+        let noise: String = (0..30_000u32)
+            .map(|at| char::from(b' ' + (at.wrapping_mul(2_654_435_761) >> 16) as u8 % 90))
+            .collect();
+        let outcome = fixture.delivered(&way, Batch::of([noise])).await;
+        assert!(matches!(outcome, Outcome::Refused(_)), "{way}: {outcome:?}");
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_that_is_too_large_is_rejected_alone_and_the_sink_keeps_all_of_its_request() {
+    let fixture = Running::start(json!({})).await;
+    let large = "x".repeat(200_000);
+    for way in ways() {
+        fixture.kept.batches.lock().unwrap().clear();
+        let outcome = fixture.delivered(&way, Batch::of(["a", &large, "b"])).await;
+        let Outcome::Refused(letter) = outcome else { panic!("{way}: {outcome:?}") };
+        assert_eq!((letter.reason, letter.whole), ("partly_rejected", true), "{way}");
+        assert!(letter.detail.contains("rejected 1 of 3"), "{}", letter.detail);
+        assert_eq!(fixture.bodies(), ["a", "b"], "{way}");
+        let mut alone = way.clone();
+        alone["events_max"] = json!(1);
+        let outcome = fixture.delivered(&alone, Batch::of(["a", &large, "b"])).await;
+        let Outcome::Refused(letter) = outcome else { panic!("{way}: {outcome:?}") };
+        assert_eq!((letter.events.len(), letter.whole), (1, false), "{way}");
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn both_protocols_go_through_tls_on_one_listener() {
+    let material =
+        |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../tls/tests/material").join(name);
+    let identity = json!({ "keystore": material("keystore.jks"), "keystore_password": "changeit" });
+    let fixture = Running::start(json!({ "tls": identity })).await;
+    for mut way in ways() {
+        way["url"] = json!(format!("https://{}", fixture.address));
+        way["tls"] = json!({ "ca": material("ca.pem"), "server_name": "localhost" });
+        let outcome = fixture.delivered(&way, Batch::of(["one"])).await;
+        assert!(matches!(outcome, Outcome::Delivered), "{way}: {outcome:?}");
+        way["tls"] = json!({ "ca": material("other-ca.pem"), "server_name": "localhost" });
+        let outcome = fixture.delivered(&way, Batch::of(["one"])).await;
+        assert!(matches!(outcome, Outcome::Again(_)), "{way}: {outcome:?}");
+        way["url"] = json!(format!("http://{}", fixture.address));
+        way["tls"] = Value::Null;
+        let outcome = fixture.delivered(&way, Batch::of(["one"])).await;
+        assert!(matches!(outcome, Outcome::Again(_)), "{way}: {outcome:?}");
+    }
+    assert_eq!(fixture.bodies().len(), ways().len());
+    fixture.stop().await;
+}
+
+/// Their length is not announced, so each might be as large as nearly all of the memory.
+#[tokio::test]
+async fn calls_that_wait_for_room_hold_no_more_memory_than_they_need() {
+    let settings = json!({ "wait_max": "2s", "in_flight_max": "9MiB", "body_max": "8MiB" });
+    let fixture = Running::start(settings).await;
+    fixture.kept.is_full.store(true, Ordering::SeqCst);
+    let way = json!({});
+    let waiting = (0..3).map(|_| fixture.delivered(&way, Batch::of(["x"])));
+    for outcome in futures::future::join_all(waiting).await {
+        let Outcome::Again(Some(error)) = outcome else { panic!("{outcome:?}") };
+        assert!(error.to_string().contains("a channel is full"), "{error}");
+    }
+    fixture.stop().await;
+}
+
+#[test]
+fn settings_that_cannot_work_are_named() {
+    let listen = json!(["127.0.0.1:4317"]);
+    for (more, path) in [
+        (json!({ "listen": [] }), "listen"),
+        (json!({ "listen": ["127.0.0.1:1", "4318"] }), "listen.1"),
+        (json!({ "retry_after": "0s" }), "retry_after"),
+        (json!({ "in_flight_max": "1KiB" }), "in_flight_max"),
+        (json!({ "headers": { "otlp.x": "resource.a" } }), "headers.otlp.x"),
+        (json!({ "headers": { "x": "service.name" } }), "headers.x"),
+        (json!({ "headers": { "x": "resource." } }), "headers.x"),
+    ] {
+        let mut settings = json!({ "listen": listen });
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let error = build::<Config>(&settings, &context()).err().unwrap();
+        assert_eq!(error.path, path, "{error}");
+    }
+}
