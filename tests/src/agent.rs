@@ -210,7 +210,11 @@ impl CollectorConfig {
     /// When the program does not print its configuration, or `dir` cannot be written.
     pub fn agent(&self, dir: &Path) -> Agent {
         let mut command = program("aqueduct-collector");
-        command.args(["--listen", &self.listen, "--store", &self.store, "--data-dir"]);
+        command.args(["--listen", &self.listen, "--store", &self.store]);
+        if !self.listen.starts_with("127.") {
+            command.arg("--insecure");
+        }
+        command.arg("--data-dir");
         let output = command.arg(&self.data_dir).arg("--print-config").output();
         let output = output.expect("the program starts");
         assert!(output.status.success(), "--print-config: {output:?}");

@@ -5,7 +5,8 @@
 //! once by Compose 1.29 and once by Compose v2 where its plugin is installed. curl sends numbered
 //! requests to the web server; in the middle of them the collector that the edge sends to is
 //! stopped. At the end the agents are stopped, so that nothing more can come, and what Hadoop's
-//! shell reads from HDFS must be, byte for byte, the web server's log.
+//! shell reads from HDFS must be, byte for byte, the web server's log. What goes between the tiers
+//! is TLS by certificates that the site made itself, or the agents would refuse to start.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -17,6 +18,7 @@ mod engine;
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -96,6 +98,7 @@ fn check(engine: &Engine, compose: &'static [&'static str]) {
     assert!(requests.is_alive(), "{owner} was to be stopped in the middle of the requests");
     assert!(requests.wait(Duration::from_secs(60)).success(), "{}", requests.output());
     site.await_stored(2_001);
+    site.check_page(if owner == "collector-1" { "collector-2" } else { "collector-1" });
 
     run(site.compose(&["start", owner]));
     site.request(2_001, 2_200, 100).wait(Duration::from_secs(60));
@@ -178,6 +181,30 @@ impl Site<'_> {
         command.args(["aqueduct-collector:latest", "verify", "--complete"]);
         command.args(["--store=hdfs://namenode:8020/logs/%Y-%m-%d", "/edge/channels/main"]);
         command
+    }
+
+    /// The page of a collector speaks TLS alone, and shows nothing to a request without the token.
+    fn check_page(&self, collector: &str) {
+        let shown = |file: &str| output(self.compose(&["exec", "-T", collector, "cat", file]));
+        let ca = self.engine.scratch().join("ca.pem");
+        fs::write(&ca, shown("/tls/ca.pem")).expect("the test's own folder");
+        let token = String::from_utf8(shown("/tls/token")).expect("a token is ASCII");
+        let port = if collector == "collector-1" { 9464 } else { 9465 };
+        let status = |scheme: &str, header: &str| {
+            let mut curl = self.engine.command_on_its_network("curl");
+            curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}"]);
+            curl.arg("--cacert").arg(&ca).args(["--header", header]);
+            curl.arg(format!("{scheme}://localhost:{port}/status"));
+            let answer = curl.output().expect("curl can be started").stdout;
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        assert_eq!(status("https", "Accept: */*"), "401", "{collector} without a token");
+        assert_eq!(
+            status("https", &format!("Authorization: Bearer {token}")),
+            "200",
+            "{collector}"
+        );
+        assert_eq!(status("http", "Accept: */*"), "000", "{collector} in plain text");
     }
 
     fn await_stored(&self, lines: usize) {

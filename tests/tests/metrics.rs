@@ -20,6 +20,9 @@ use aqueduct_tests::{http, wait};
 const OPEN: &str =
     "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
 
+/// Where the alerts are.
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus");
+
 /// Reads a page by the client's own parser; each counter has its type and its help.
 const PARSE: &str = r#"
 import sys
@@ -42,6 +45,26 @@ for name in ("aqueduct_source_events", "aqueduct_sink_stored_events", "aqueduct_
     assert samples, name + " has no sample"
 print(len(families))
 "#;
+
+#[test]
+#[ignore = "needs promtool: tests/run"]
+fn each_alert_fires_where_its_trouble_is_and_nowhere_else() {
+    let rules = fs::read_to_string(format!("{RULES}/aqueduct.rules.yml")).expect("the alerts");
+    let tests =
+        fs::read_to_string(format!("{RULES}/aqueduct.rules.test.yml")).expect("their tests");
+    for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        let fires = format!("alertname: {alert}\n        exp_alerts:");
+        assert!(tests.contains(&fires), "{alert} is never seen to fire");
+    }
+    for arguments in
+        [["check", "rules", "aqueduct.rules.yml"], ["test", "rules", "aqueduct.rules.test.yml"]]
+    {
+        let done = Command::new("promtool").args(arguments).current_dir(RULES).output();
+        let done = done.expect("promtool can be started");
+        let said = [done.stdout, done.stderr].concat();
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said));
+    }
+}
 
 #[test]
 #[ignore = "needs the optimised programs, promtool and Python: tests/run"]

@@ -8,6 +8,7 @@ use peers::discovery::Discovery;
 use pipeline::{Catalogue, Env, Guarantee, Routing};
 
 use crate::group::NamedSink;
+use crate::status::PlainTextStatus;
 use crate::topology::{BuiltGroup, Topology};
 
 /// The weakest promise on the way out of one sink, for `check`.
@@ -37,7 +38,7 @@ pub struct Checked {
     pub routings: Vec<(String, Routing)>,
     /// What each discovered sink looks up, by its name.
     pub discoveries: Vec<(String, Discovery)>,
-    /// What may be meant so, and does not suit the disk.
+    /// What may be meant so, and does not suit the disk, or is not safe.
     pub warnings: Vec<String>,
 }
 
@@ -75,7 +76,12 @@ pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, Co
         let routing = source.routing.as_ref()?;
         Some((source.name.to_string(), routing.clone()))
     });
-    let warnings = topology.channels.iter().flat_map(|built| built.channel.warnings()).collect();
+    let of_disk = topology.channels.iter().flat_map(|built| built.channel.warnings());
+    let plain = topology.plain_text.iter().map(|it| {
+        let PlainTextStatus { component, setting, address } = it;
+        format!("{component}: `{setting}`: plain text leaves this host over {address}")
+    });
+    let warnings = of_disk.chain(plain).collect();
     let sources = topology.sources.iter();
     let sources = sources.map(|built| (built.name.to_string(), built.source.guarantee())).collect();
     Ok(Checked { promises, sources, routings: routings.collect(), discoveries, warnings })

@@ -67,6 +67,22 @@ pub struct Common {
     #[arg(long, value_name = "HOST:PORT")]
     pub admin: Option<String>,
 
+    /// TLS between the tiers: PEM file of the authority that signed the certificates of both sides
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pub ca: Option<PathBuf>,
+
+    /// TLS between the tiers: PEM file with the certificate of this agent
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "config")]
+    pub certificate: Option<PathBuf>,
+
+    /// TLS between the tiers: PEM file with the key of that certificate
+    #[arg(long, value_name = "FILE", requires = "certificate", conflicts_with = "config")]
+    pub key: Option<PathBuf>,
+
+    /// Let plain text leave this host, on the addresses of these flags that have no TLS
+    #[arg(long)]
+    pub insecure: bool,
+
     /// How log lines are written; RUST_LOG=debug writes more of them
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
@@ -74,6 +90,23 @@ pub struct Common {
     /// Print the configuration that these arguments stand for, as one TOML file, and exit
     #[arg(long)]
     pub print_config: bool,
+}
+
+impl Common {
+    /// Puts TLS between the tiers, with the authority as the setting `ca`, or that there is none on
+    /// purpose, into the table of a component.
+    fn secure(&self, component: &mut Settings, ca: &str) {
+        let files = [("certificate", &self.certificate), ("key", &self.key), (ca, &self.ca)];
+        let files = files.into_iter().filter_map(|(setting, file)| {
+            Some((setting, Settings::text(file.as_ref()?.display().to_string())))
+        });
+        let files: Vec<_> = files.collect();
+        if !files.is_empty() {
+            component.set("tls", table(&files));
+        } else if self.insecure {
+            component.set("insecure", Settings::new(Value::Flag(true)));
+        }
+    }
 }
 
 /// The whole of a program that is one agent: reads `arguments` (the program's name first), runs,
@@ -216,8 +249,12 @@ pub fn plan<A: AgentArgs>(args: &A, env: &Env) -> Result<Draft, ConfigErrors> {
     ];
     for (key, value) in overrides {
         if let Some(value) = value.filter(|_| is_table) {
-            set_agent(&mut settings, key, &value);
+            set_agent(&mut settings, key, Settings::text(value));
         }
+    }
+    // Of a file the flag is about `--admin` alone; where that is missing it is refused.
+    if common.insecure && is_table && (common.admin.is_some() || common.config.is_some()) {
+        set_agent(&mut settings, "insecure", Settings::new(Value::Flag(true)));
     }
     Ok(config::examine(&file, settings, &env.host))
 }
@@ -269,10 +306,10 @@ pub fn read_stdin(format: &str, env: &Env) -> Result<Settings, ConfigErrors> {
 }
 
 /// Sets a key of the table `agent`, which is made where it is missing. A flag has no place.
-fn set_agent(settings: &mut Settings, key: &str, value: &str) {
+fn set_agent(settings: &mut Settings, key: &str, value: Settings) {
     let mut agent = settings.take("agent").unwrap_or_else(Settings::empty);
     if matches!(agent.value, Value::Table(_)) {
-        agent.set(key, Settings::text(value));
+        agent.set(key, value);
     }
     settings.set("agent", agent);
 }

@@ -23,6 +23,7 @@ mod limits;
 mod liveness;
 mod opening;
 mod parts;
+mod plain_text;
 mod probe;
 mod reload;
 mod resources;
@@ -296,7 +297,9 @@ impl Agent {
             dead_letters: letters.clone(),
             failure: failure.clone(),
         };
+        let plain_text = topology.plain_text.clone();
         let running = Arc::new(Running::start(topology, &around));
+        plain_text::show(&running, &plain_text);
         let reloader = configuration.reread.clone().map(|reread| Reloader {
             reread,
             configuration: configuration.clone(),

@@ -26,6 +26,7 @@ use tracing::{error, info, warn};
 use crate::admin::Configuration;
 use crate::cli::{self, Draft};
 use crate::limits;
+use crate::plain_text;
 use crate::running::{Parts, Running, Surroundings, Wiring};
 use crate::service::Service;
 use crate::status::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
@@ -228,6 +229,7 @@ impl Reloader {
         let ended = change.run(changes.steps.clone()).await;
         ended.map_err(Failed::Midway)?;
         change.tidy(&configured);
+        plain_text::show(&self.running, &configured.plain_text);
         self.follow_channels();
         Ok(changes)
     }

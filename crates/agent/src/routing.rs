@@ -157,7 +157,7 @@ channel = "two"
     fn who_hands_on_whole_batches_leaves_it_to_the_next_and_who_splits_says_how() {
         let relay = TWO.replace(
             "type = \"hdfs\"\nurl = \"hdfs://nn:8020/rest\"",
-            "type = \"grpc\"\naddress = \"c:4141\"",
+            "type = \"grpc\"\naddress = \"localhost:4141\"",
         );
         let text = "by \"kind\": \"order\" into orders in hdfs://nn:8020/orders, \
                     else into the next agents of channel two";

@@ -31,7 +31,7 @@ use crate::group::{GroupView, Passed, Question};
 use crate::health::Standing;
 use crate::intake::AgentIntake;
 use crate::opening::{NotOpen, Opened};
-use crate::status::Conservation;
+use crate::status::{Conservation, PlainTextStatus};
 use crate::tap::Point;
 use crate::topology::{BuiltChannel, Topology};
 pub(crate) use prepared::{Prepared, Surroundings};
@@ -63,6 +63,8 @@ pub(crate) struct Parts {
     pub(crate) gone: BTreeSet<Arc<str>>,
     /// Those of them that hold batches on disk, and how many events.
     pub(crate) left_behind: BTreeMap<Arc<str>, u64>,
+    /// What leaves this host in plain text.
+    pub(crate) plain_text: Vec<PlainTextStatus>,
 }
 
 /// What has no handle any more.

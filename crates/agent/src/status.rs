@@ -38,7 +38,7 @@ pub use meter::Throughput;
 pub(crate) use meter::{Meter, Volume};
 pub use reload::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
 pub use shown::{SeenEvent, ShownEvent, TapMessage};
-pub use trouble::{Level, Trouble, Verdict};
+pub use trouble::{Cause, Level, Trouble, Verdict};
 
 /// What an agent is doing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,11 +76,25 @@ pub struct Snapshot {
     pub dead_letters: DeadLetterStatus,
     /// What became of the events since the agent has started.
     pub conservation: Conservation,
+    /// Addresses that plain text leaves this host by, as `insecure = true` allows.
+    #[serde(default)]
+    pub plain_text: Vec<PlainTextStatus>,
     /// What the last reload did; `null` before the first one.
     pub last_reload: Option<ReloadStatus>,
     /// The latest failures of sources and sinks, the newest first; at most 50.
     #[serde(default)]
     pub bulletin: Vec<NoticeStatus>,
+}
+
+/// An address that plain text leaves this host by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlainTextStatus {
+    /// `source NAME`, `sink NAME` or `agent`.
+    pub component: String,
+    /// The setting that names the address, dotted.
+    pub setting: String,
+    /// The address.
+    pub address: String,
 }
 
 /// What a source or a sink is doing.

@@ -1,8 +1,9 @@
 //! From a plan to components: everything is built before anything starts, and building does no I/O.
 
+mod kept;
 mod unfit;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,10 +12,11 @@ use metrics::Metrics;
 use peers::{FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard, Seat, SenderBoard};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, PartNames,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, PartNames, PlainText,
     RequiredChannels, Role, Routing, Settings, Sink, SinkProcessor, Source,
 };
 
+pub(crate) use kept::Kept;
 use unfit::unfit;
 
 use crate::boards::Boards;
@@ -24,8 +26,10 @@ use crate::group::NamedSink;
 use crate::intake::{BuiltInterceptor, Fed};
 use crate::limits;
 use crate::parts;
+use crate::plain_text;
 use crate::resources::Resources;
 use crate::routing;
+use crate::status::PlainTextStatus;
 
 /// What the agent is made of, built and not started.
 pub(crate) struct Topology {
@@ -33,6 +37,8 @@ pub(crate) struct Topology {
     pub(crate) sources: Vec<BuiltSource>,
     pub(crate) groups: Vec<BuiltGroup>,
     pub(crate) dead_letters: dead_letters::Config,
+    /// What leaves this host in plain text, as the configuration says that it may.
+    pub(crate) plain_text: Vec<PlainTextStatus>,
 }
 
 pub(crate) struct BuiltChannel {
@@ -111,6 +117,7 @@ impl Topology {
             metrics,
             catalogue,
             errors: Vec::new(),
+            plain_text: plain_text::of_agent(plan),
         };
         let agent_floors = kept.floors();
         let channels = plan.channels.iter();
@@ -150,7 +157,7 @@ impl Topology {
         });
         builder.errors.extend(unfit(plan, &sources, &channels));
         ConfigErrors::check(builder.errors)?;
-        Ok(Self { channels, sources, groups, dead_letters })
+        Ok(Self { channels, sources, groups, dead_letters, plain_text: builder.plain_text })
     }
 
     /// All channels of the agent are these.
@@ -205,25 +212,6 @@ fn consumers(groups: &[GroupPlan], channel: &str) -> Vec<Arc<str>> {
     of_it.map(|group| group.name.as_str().into()).collect()
 }
 
-/// What a topology takes over from one that runs.
-#[derive(Default)]
-pub(crate) struct Kept {
-    /// What the agent knows of its own epochs: of the agent's channels, and of those that follow.
-    pub(crate) floors: Option<FloorBoard>,
-    /// Channels that stay, with what is known along them.
-    pub(crate) channels: BTreeMap<Arc<str>, (Arc<dyn Channel>, Boards)>,
-    /// Names of the sources that stay.
-    pub(crate) sources: BTreeSet<Arc<str>>,
-    /// Names of the groups that stay.
-    pub(crate) groups: BTreeSet<Arc<str>>,
-}
-
-impl Kept {
-    fn floors(&self) -> FloorBoard {
-        self.floors.clone().unwrap_or_default()
-    }
-}
-
 struct Builder<'a> {
     file: &'a str,
     data_dir: &'a Path,
@@ -231,6 +219,7 @@ struct Builder<'a> {
     metrics: &'a Metrics,
     catalogue: Catalogue,
     errors: Vec<ConfigError>,
+    plain_text: Vec<PlainTextStatus>,
 }
 
 impl Builder<'_> {
@@ -243,7 +232,13 @@ impl Builder<'_> {
         along: &Extensions,
     ) -> Option<Box<R>> {
         let cx = self.context(plan, role, along);
-        self.built(plan, &cx)
+        let built = self.built(plan, &cx)?;
+        let role = role.strip_suffix('s').unwrap_or(role);
+        match plain_text::judge((self.file, role), plan, &cx.plain_text) {
+            Ok(shown) => self.plain_text.extend(shown),
+            Err(errors) => self.errors.extend(errors),
+        }
+        Some(built)
     }
 
     fn context(&self, plan: &ComponentPlan, role: &str, along: &Extensions) -> BuildContext {
@@ -254,6 +249,7 @@ impl Builder<'_> {
             metrics: self.metrics.clone(),
             catalogue: self.catalogue,
             extensions: along.clone(),
+            plain_text: PlainText::default(),
         }
     }
 

@@ -41,11 +41,12 @@ fn the_demo_finds_every_line_once_although_a_collector_is_killed() {
 #[test]
 fn several_configurations_and_standard_input_can_be_checked() {
     let dir = tempfile::tempdir().unwrap();
-    let good = run(&["edge", "--tail", "/a", "--to", "c:1", "--data-dir", "/d", "--print-config"]);
+    let good =
+        run(&["edge", "--tail", "/a", "--to", "localhost:1", "--data-dir", "/d", "--print-config"]);
     let good = String::from_utf8(good.stdout).unwrap();
     let files = ["a.toml", "b.toml", "c.toml"].map(|name| dir.path().join(name));
     put(&files[0], &good);
-    put(&files[1], &good.replace("c:1", "c:100000"));
+    put(&files[1], &good.replace("localhost:1", "localhost:100000"));
     put(&files[2], &good);
     let paths = files.map(|file| file.display().to_string());
     let output = run(&["check", &paths[0], &paths[1], &paths[2]]);
@@ -299,7 +300,8 @@ fn the_address_of_an_agent_without_its_scheme_is_recognised() {
 
 #[test]
 fn a_filter_that_is_none_ends_with_2() {
-    let mut command = command(&["edge", "--tail", "/a", "--to", "c:1", "--data-dir", "/none"]);
+    let mut command =
+        command(&["edge", "--tail", "/a", "--to", "localhost:1", "--data-dir", "/none"]);
     let output = command.env("RUST_LOG", "info,=,").output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }

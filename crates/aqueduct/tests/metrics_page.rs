@@ -1,5 +1,6 @@
 //! `docs/metrics.md` names every metric that there is, and every `reason` that something is counted
-//! by. Method: the page is read, and held against the registry and against the sources.
+//! by. Method: the page is read, and held against the registry and against the sources. The same
+//! for `docs/runbook.md`, and for the alerts and the dashboard in `deploy/prometheus`.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
@@ -7,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use agent::status::Cause;
 use metrics::Metrics;
 use metrics::start::{
     CHANNEL_REASONS, FAILURE_CLASSES, LETTER_REASONS, REJECT_REASONS, SOURCE_REASONS,
@@ -60,6 +62,48 @@ fn every_reason_is_documented_and_counted_somewhere() {
     }
 }
 
+/// Method: the headings of the page are held against what the code can report, and the other way
+/// round, so that nothing is described that is gone.
+#[test]
+fn the_run_book_has_a_heading_for_all_that_is_reported() {
+    let page = doc("docs/runbook.md");
+    let headings = page.lines().filter_map(|line| line.strip_prefix("### "));
+    let found: BTreeSet<String> = headings.map(str::to_owned).collect();
+    let tables = [SOURCE_REASONS, REJECT_REASONS, CHANNEL_REASONS, LETTER_REASONS].concat();
+    let reasons = tables.iter().flat_map(|(_, reasons)| *reasons).chain(&FAILURE_CLASSES);
+    let mut expected: BTreeSet<String> = reasons.map(|reason| format!("`{reason}`")).collect();
+    expected.extend(Cause::ALL.map(|cause| cause.heading().to_owned()));
+    let rules = doc("deploy/prometheus/aqueduct.rules.yml");
+    let alerts: Vec<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    for alert in alerts {
+        let anchor = format!("/runbook.md#{}\n", alert.to_lowercase());
+        assert!(rules.contains(&anchor), "{alert} has no `runbook_url` of its own");
+        expected.insert(alert.to_owned());
+    }
+    assert_eq!(found, expected);
+    let all = [Cause::ALL.map(Cause::heading)].concat();
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "{all:?}");
+}
+
+/// A metric that no agent has would never fire an alert, nor draw a line.
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
+    let known = page();
+    for file in ["aqueduct.rules.yml", "dashboard.json"] {
+        let text = doc(&format!("deploy/prometheus/{file}"));
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        let names = text.split(|c: char| !is_name(c));
+        let names = names.filter(|it| it.starts_with("aqueduct_") || it.starts_with("process_"));
+        let names: BTreeSet<&str> = names.map(|it| it.trim_end_matches("_bucket")).collect();
+        assert!(names.len() > 5, "{file}: {names:?}");
+        for name in names {
+            assert!(known.contains(&format!("| `{name}` |")), "{file}: {name}");
+        }
+    }
+}
+
 /// The metrics of single components, from each role of the catalogue.
 fn of_components() -> Vec<(String, &'static str)> {
     fn of<R: Role + ?Sized>(all: &mut Vec<(String, &'static str)>) {
@@ -83,7 +127,11 @@ fn of_components() -> Vec<(String, &'static str)> {
 }
 
 fn page() -> String {
-    fs::read_to_string(Path::new(ROOT).join("docs/metrics.md")).unwrap()
+    doc("docs/metrics.md")
+}
+
+fn doc(path: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join(path)).unwrap()
 }
 
 /// The cells of each row of each table, without marks; not the heads.

@@ -128,6 +128,9 @@ impl Broker {
                 "all of them begin with `amqp://`, or all with `amqps://`".into(),
             );
         }
+        for (address, _) in parsed.iter().filter(|_| !is_tls) {
+            cx.plain_text.speaks("broker.urls", address, "write `amqps://`");
+        }
         let tls = match (is_tls, self.tls) {
             (false, Some(_)) => {
                 return invalid("tls", "it counts with `amqps://` alone; write the URLs so".into());

@@ -5,11 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::{BuildError, Secret};
+use pipeline::{BuildContext, BuildError, Secret};
 use rdkafka::ClientConfig;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult};
+
+/// Names the brokers, which are spoken with in plain text.
+pub(crate) fn name_plain_text(brokers: &[String], cx: &BuildContext) {
+    for broker in brokers {
+        let remedy = "there is no TLS to Kafka here: let a tunnel encrypt";
+        cx.plain_text.speaks("brokers", broker, remedy);
+    }
+}
 
 /// The configuration of a client: brokers, what the component sets itself, then what the operator
 /// sets.

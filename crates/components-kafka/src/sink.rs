@@ -58,6 +58,7 @@ impl Component for Config {
             // The client has a limit for each message, after which it knows what became of it.
             timeout: Duration::MAX,
         };
+        crate::client::name_plain_text(&self.brokers, cx);
         let target = self.target()?;
         let (env, name) = (cx.env.clone(), cx.name.clone());
         let (producer, alone) = (Mutex::default(), RwLock::default());

@@ -76,6 +76,10 @@ impl Broker {
         }
         let login = secret::login(self.user, self.password);
         let login = login.map_err(|error| error.below("broker"))?;
+        if self.tls.is_none() {
+            let remedy = "set the table `broker.tls`";
+            cx.plain_text.speaks("broker.address", &self.address, remedy);
+        }
         let dialer = Dialer::new(&cx.env, self.tls, &[]).map_err(|error| error.below("broker"))?;
         Ok(Target {
             address: self.address.into(),

@@ -107,6 +107,13 @@ impl Database {
         if login.is_none() && !is_file {
             return invalid("user", "name the user of the database");
         }
+        if self.tls.is_none() && !is_file {
+            let remedy = match place.dialect {
+                Dialect::Mysql => "there is no TLS to MySQL and MariaDB here: let a tunnel encrypt",
+                _ => "set the table `database.tls`",
+            };
+            cx.plain_text.speaks("database.url", &place.address, remedy);
+        }
         let tls = self.tls.map(|settings| Client::new(settings, &cx.env, &[]));
         let tls = tls.transpose().map_err(|error| error.below("database"))?;
         Ok(Target {

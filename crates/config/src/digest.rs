@@ -84,6 +84,9 @@ impl Hash {
     fn component(&mut self, component: &ComponentPlan) {
         self.text(&component.kind);
         self.text(&component.name);
+        if component.insecure.is_some() {
+            self.text("insecure");
+        }
         self.settings(&component.settings);
     }
 
@@ -173,7 +176,9 @@ roll = { age_max = "1m", flag = true }
             (0, "rate = 1.5", "rate = 1.25"),
             (0, "type = \"host\"", "type = \"timestamp\""),
             (0, "interceptors = [{ type = \"host\" }]", ""),
+            (0, "count = 5", "count = 5\ninsecure = true"),
             (1, "type = \"memory\"", "type = \"durable\""),
+            (2, "type = \"logger\"", "type = \"logger\"\ninsecure = true"),
             (2, "age_max = \"1m\"", "age_max = \"2m\""),
             (2, "flag = true", "flag = false"),
             (2, "roll = {", "rool = {"),

@@ -45,6 +45,8 @@ pub struct AgentSettings {
     pub flume_metrics: Option<String>,
     /// Where that setting stands.
     pub flume_metrics_place: Place,
+    /// Where `insecure = true` stands: what these listeners say may leave this host in plain text.
+    pub insecure: Option<Place>,
     /// When the configuration is read again.
     pub reload: Reload,
 }
@@ -81,6 +83,7 @@ impl AgentSettings {
             ("admin_tls", self.admin_tls == other.admin_tls),
             ("admin_token", self.admin_token == other.admin_token),
             ("flume_metrics", self.flume_metrics == other.flume_metrics),
+            ("insecure", self.insecure.is_some() == other.insecure.is_some()),
             ("reload", self.reload == other.reload),
         ];
         compared.into_iter().filter(|(_, equal)| !equal).map(|(setting, _)| setting).collect()
@@ -100,6 +103,8 @@ pub struct ComponentPlan {
     pub path: String,
     /// Its own settings, without those that the plan holds.
     pub settings: Settings,
+    /// Where `insecure = true` stands: plain text may leave this host. Of sources and sinks.
+    pub insecure: Option<Place>,
 }
 
 /// One source with its way into its channels.
@@ -145,8 +150,9 @@ impl PartialEq for AgentSettings {
 
 impl PartialEq for ComponentPlan {
     fn eq(&self, other: &Self) -> bool {
-        (&self.name, &self.kind, &self.path, &self.settings)
-            == (&other.name, &other.kind, &other.path, &other.settings)
+        let meant = |it: &Self| it.insecure.is_some();
+        (&self.name, &self.kind, &self.path, &self.settings, meant(self))
+            == (&other.name, &other.kind, &other.path, &other.settings, meant(other))
     }
 }
 

@@ -27,6 +27,9 @@ pub fn to_toml(plan: &Plan) -> String {
     if let Some(address) = &plan.agent.flume_metrics {
         agent.insert("flume_metrics", escape(address).into());
     }
+    if plan.agent.insecure.is_some() {
+        agent.insert("insecure", insecure());
+    }
     if plan.agent.reload == Reload::Watch {
         agent.insert("reload", "watch".into());
     }
@@ -47,6 +50,13 @@ pub fn to_toml(plan: &Plan) -> String {
         document.insert("dead_letters", Item::Table(letters));
     }
     document.to_string()
+}
+
+/// `insecure = true`, with what it means.
+fn insecure() -> Item {
+    let mut value = TomlValue::from(true);
+    value.decor_mut().set_suffix(" # plain text leaves this host: docs/tls.md");
+    Item::Value(value)
 }
 
 /// Adds `[name.…]` with its tables, if there are any.
@@ -106,6 +116,9 @@ fn is_implied(group: &GroupPlan) -> bool {
 fn table(component: &ComponentPlan, hidden: &[&str]) -> Table {
     let mut table = Table::new();
     table.insert("type", component.kind.as_str().into());
+    if component.insecure.is_some() {
+        table.insert("insecure", insecure());
+    }
     for (name, value) in own(component, hidden) {
         table.insert(name, item(value));
     }

@@ -184,12 +184,13 @@ fn component(
             (String::new(), settings.place.clone())
         }
     };
-    Some(ComponentPlan { name, kind, kind_place, path, settings })
+    Some(ComponentPlan { name, kind, kind_place, path, settings, insecure: None })
 }
 
 impl Named {
     fn source(self, found: &mut Findings<'_>) -> SourceDraft {
         let Self { mut component, place } = self;
+        component.insecure = insecure(found, &mut component);
         let path = component.path.clone();
         let required = references(found, &mut component, "channels").unwrap_or_default();
         if required.is_empty() {
@@ -211,6 +212,7 @@ impl Named {
 
     fn sink(self, found: &mut Findings<'_>) -> SinkDraft {
         let Self { mut component, place } = self;
+        component.insecure = insecure(found, &mut component);
         let channel = reference(found, &mut component, "channel");
         SinkDraft { component, place, channel }
     }
@@ -236,6 +238,14 @@ impl Named {
         };
         GroupDraft { plan, channel, sinks }
     }
+}
+
+/// Takes `insecure` out of a component's settings; where it stands if it is true.
+fn insecure(found: &mut Findings<'_>, component: &mut ComponentPlan) -> Option<Place> {
+    let given = component.settings.take("insecure")?;
+    let path = format!("{}.insecure", component.path);
+    let is_meant = given.read::<bool>();
+    found.keep(&path, is_meant)?.then_some(given.place)
 }
 
 /// The interceptors of a source, named by their place.
@@ -269,6 +279,7 @@ fn selector<'a>(
         kind_place: Place::default(),
         path,
         settings: Settings::empty(),
+        insecure: None,
     });
     if let Some(given) = selector.settings.take("channels") {
         let problem = "a selector gets the channels of its source; remove this";

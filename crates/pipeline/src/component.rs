@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::catalogue::{Catalogue, Role};
 use crate::env::Env;
 use crate::extensions::Extensions;
+use crate::plain_text::PlainText;
 use crate::settings::{Settings, SettingsError, SettingsErrorKind};
 
 /// Implemented by a component's settings.
@@ -94,6 +95,8 @@ pub struct BuildContext {
     pub catalogue: Catalogue,
     /// What it shares with the other components along its channel and in its group, by type.
     pub extensions: Extensions,
+    /// The addresses that it speaks plain text with: it names each of them.
+    pub plain_text: PlainText,
 }
 
 impl BuildContext {
@@ -107,6 +110,7 @@ impl BuildContext {
             metrics: Metrics::default(),
             catalogue: Catalogue::EMPTY,
             extensions: Extensions::default(),
+            plain_text: PlainText::default(),
         }
     }
 

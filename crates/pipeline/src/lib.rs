@@ -27,6 +27,7 @@
 //! | [`settings`] | configuration values that know the line they stand on |
 //! | [`file_position`] | where the reading of a file stands, as it is stored |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
+//! | [`plain_text`](mod@plain_text) | addresses without TLS, as components name them: [`PlainText`] |
 //! | [`resource`] | what only one component can have: an address to listen on |
 //! | [`error`], [`units`] | shared by all of them |
 
@@ -51,6 +52,7 @@ pub mod intake;
 pub mod interceptor;
 pub mod intervals;
 pub mod ledgers;
+pub mod plain_text;
 pub mod processor;
 pub mod resource;
 pub mod routing;
@@ -90,6 +92,7 @@ pub use intake::{
 pub use interceptor::{Interceptor, Reject, Rejects};
 pub use intervals::IntervalSet;
 pub use ledgers::{LedgerId, LedgerState};
+pub use plain_text::{PlainAddress, PlainText};
 pub use processor::{Failure, MemberView, Report, SeatView, Selection, SinkProcessor};
 pub use resource::Resource;
 pub use routing::Routing;

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::reload::Reread;
-use crate::status::{Level, Trouble};
+use crate::status::{Cause, Level, Trouble};
 
 /// Problems that are listed.
 const PROBLEMS_MAX: usize = 20;
@@ -67,7 +67,7 @@ impl Compared {
             }
         };
         let brief = format!("the file of the configuration {what}");
-        Some(Trouble::new(level, "configuration", brief, &more))
+        Some(Trouble::new((level, Cause::Configuration), "configuration", brief, &more))
     }
 }
 

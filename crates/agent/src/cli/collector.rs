@@ -9,11 +9,14 @@ use super::{AgentArgs, Common, component, table, texts};
 pub(super) const EXAMPLES: &str = "\
 Examples:
   aqueduct-collector --listen 0.0.0.0:4141 --store 'hdfs://namenode:8020/logs/%Y-%m-%d' \\
-                     --data-dir /var/lib/aqueduct
+                     --data-dir /var/lib/aqueduct --ca ca.pem --certificate collector-1.pem \\
+                     --key collector-1.key
   aqueduct-collector --listen 0.0.0.0:4141 --store file:///data/logs/%Y-%m-%d/%{host} \\
-                     --data-dir /var/lib/aqueduct
+                     --data-dir /var/lib/aqueduct --insecure
   aqueduct-collector --config /etc/aqueduct/collector.toml
 
+With --ca edges have to show a certificate of that authority: `aqueduct pki` makes them. In a
+network that you trust --insecure does without TLS.
 %Y, %m, %d, %H … are of the header `timestamp`, in UTC; %{name} is a header.
 --print-config shows the configuration behind the flags.
 
@@ -45,8 +48,9 @@ impl AgentArgs for CollectorArgs {
 
     fn settings(&self) -> Settings {
         let given = |flag: &Option<String>| Settings::text(flag.clone().unwrap_or_default());
-        let source =
+        let mut source =
             component("grpc", &[("listen", given(&self.listen)), ("channels", texts(["main"]))]);
+        self.common.secure(&mut source, "client_ca");
         let channel = component("durable", &[("capacity", Settings::text("8GiB"))]);
         let sink =
             component("hdfs", &[("url", given(&self.store)), ("channel", Settings::text("main"))]);

@@ -12,13 +12,15 @@ use super::{AgentArgs, Common, component, table, texts};
 pub(super) const EXAMPLES: &str = "\
 Examples:
   aqueduct-edge --tail '/var/log/nginx/*.log' --to collector-1:4141,collector-2:4141 \\
-                --data-dir /var/lib/aqueduct
-  aqueduct-edge --tail '/var/log/app.log' --to dns:collectors.logs.svc:4141 --data-dir /data
+                --data-dir /var/lib/aqueduct --ca ca.pem --certificate web-1.pem --key web-1.key
+  aqueduct-edge --tail '/var/log/app.log' --to dns:collectors.logs.svc:4141 --data-dir /data \\
+                --insecure
   aqueduct-edge --config /etc/aqueduct/edge.toml
 
 Several collectors share the load; the batches of one edge stay with one collector while it works,
 and go to another one when it does not. With dns:HOST:PORT (every address of a host) or srv:NAME
-(SRV records) collectors are looked up again and again, and come and go. --print-config shows the
+(SRV records) collectors are looked up again and again, and come and go. `aqueduct pki` makes
+certificates; in a network that you trust --insecure does without. --print-config shows the
 configuration behind the flags.
 
 Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wrong configuration";
@@ -73,7 +75,9 @@ impl AgentArgs for EdgeArgs {
         for (index, address) in self.to.iter().enumerate() {
             let name = format!("collector-{}", index + 1);
             let setting = if Query::is_meant_by(address) { "discover" } else { "address" };
-            sinks.set(&name, component("grpc", &[(setting, Settings::text(address))]));
+            let mut sink = component("grpc", &[(setting, Settings::text(address))]);
+            self.common.secure(&mut sink, "ca");
+            sinks.set(&name, sink);
             names.push(name);
         }
         // A group even of one: it is the consumer's name in the channel, so that a collector can be

@@ -27,9 +27,19 @@ capacity = "8GiB"
 type = "grpc"
 address = "c1:4141"
 
+[sinks.collector-1.tls]
+certificate = "/web.pem"
+key = "/web.key"
+ca = "/ca.pem"
+
 [sinks.collector-2]
 type = "grpc"
 address = "c2:4141"
+
+[sinks.collector-2.tls]
+certificate = "/web.pem"
+key = "/web.key"
+ca = "/ca.pem"
 
 [groups.collectors]
 type = "load_balance"
@@ -42,9 +52,11 @@ name = "c1"
 data_dir = "/d"
 grace = "20s"
 admin = "127.0.0.1:9464"
+insecure = true # plain text leaves this host: docs/tls.md
 
 [sources.edges]
 type = "grpc"
+insecure = true # plain text leaves this host: docs/tls.md
 listen = "0.0.0.0:4141"
 channels = ["main"]
 
@@ -61,14 +73,14 @@ channel = "main"
 #[test]
 fn the_flags_of_an_edge_mean_this_configuration() {
     let args = "edge --tail /var/log/nginx/*.log --tail /b --to c1:4141,c2:4141 --data-dir /d \
-                --name web-1";
+                --name web-1 --ca /ca.pem --certificate /web.pem --key /web.key";
     assert_eq!(printed::<EdgeArgs>(args), EDGE);
 }
 
 #[test]
 fn the_flags_of_a_collector_mean_this_configuration() {
     let args = "collector --listen 0.0.0.0:4141 --store hdfs://n:8020/logs/%Y-%m-%d --data-dir /d \
-                --name c1 --admin 127.0.0.1:9464";
+                --name c1 --admin 127.0.0.1:9464 --insecure";
     assert_eq!(printed::<CollectorArgs>(args), COLLECTOR);
 }
 
@@ -85,14 +97,46 @@ fn one_collector_is_a_group_too_so_that_a_second_one_finds_what_the_channel_hold
 fn what_the_flags_mean_can_be_built() {
     let env = env::real();
     for to in ["c1:4141", "c1:4141,c2:4141,c3:4141", "dns:c:4141", "srv:_a._tcp.c,c2:4141"] {
-        let arguments = format!("edge --tail /a/**/*.log --to {to} --data-dir /d");
+        let arguments = format!("edge --tail /a/**/*.log --to {to} --data-dir /d --insecure");
         let draft = plan(&parse::<EdgeArgs>(&arguments).unwrap(), &env).unwrap();
         checked(draft, components::EDGE, &env).unwrap();
     }
     for store in ["hdfs://namenode:8020/logs/%Y-%m-%d", "file:///data/logs/%Y-%m-%d/%{host}"] {
-        let arguments = format!("collector --listen 0.0.0.0:4141 --store {store} --data-dir /d");
+        let arguments =
+            format!("collector --listen 0.0.0.0:4141 --store {store} --data-dir /d --insecure");
         let draft = plan(&parse::<CollectorArgs>(&arguments).unwrap(), &env).unwrap();
         checked(draft, catalogue::FULL, &env).unwrap();
+    }
+}
+
+#[test]
+fn plain_text_leaves_the_host_by_no_flag_but_one() {
+    let env = env::real();
+    let edge = "edge --tail /a --to c1:4141 --data-dir /d";
+    let tls = "--ca /ca.pem --certificate /a.pem --key /a.key";
+    let remedies = "plain text would leave this host; set the table `tls`, or `insecure = true`";
+    for (arguments, refused) in [
+        (edge.to_owned(), Some(format!("sinks.collector-1.address: `c1:4141`: {remedies}"))),
+        (edge.replace("c1:", "localhost:"), None),
+        (format!("{edge} --insecure"), None),
+        (format!("{edge} {tls}"), None),
+        (
+            format!("{edge} {tls} --admin 0.0.0.0:1"),
+            Some(
+                "agent.admin: `0.0.0.0:1`: plain text would leave this host; set the table \
+                  `admin_tls`, or `insecure = true`"
+                    .to_owned(),
+            ),
+        ),
+        (format!("{edge} {tls} --admin 0.0.0.0:1 --insecure"), None),
+    ] {
+        let args = parse::<EdgeArgs>(&arguments).unwrap();
+        let result = plan(&args, &env).and_then(|it| checked(it, components::EDGE, &env));
+        let error = result.err().map(|errors| errors.to_string()).unwrap_or_default();
+        match refused {
+            Some(expected) => assert!(error.contains(&expected), "{arguments}: {error}"),
+            None => assert_eq!(error, "", "{arguments}"),
+        }
     }
 }
 

@@ -197,6 +197,7 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
         metrics: metrics.clone(),
         catalogue: pipeline::Catalogue::EMPTY,
         extensions: pipeline::Extensions::default(),
+        plain_text: pipeline::PlainText::default(),
     };
     let channel: Arc<dyn Channel> =
         Arc::from(built::<channel::memory::Config>(&json!({ "capacity": "1MiB" }), &cx));

@@ -86,6 +86,7 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         dead_letters: views.dead_letters(&parts, of.dead_letters),
         conservation: views.conservation(&parts, &channels, of.metrics),
         channels,
+        plain_text: parts.plain_text.clone(),
         last_reload: of.reloads.last(now),
         bulletin: of.bulletin.read(now),
     };

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::words::{percent, seconds};
-use super::{ChannelStatus, Snapshot, SourceStatus, State};
+use super::{ChannelStatus, PlainTextStatus, Snapshot, SourceStatus, State};
 
 /// Filled part of a channel from which on it is nearly full.
 const NEARLY_FULL: f64 = 0.8;
@@ -36,11 +36,85 @@ pub enum Level {
     Bad,
 }
 
+/// What kind of trouble it is: each has its heading in `docs/runbook.md`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Only the agent knows: a reason of `/readyz`.
+    #[default]
+    NotReady,
+    /// A source, a sink or a group fails.
+    Fails,
+    /// It waits for something else.
+    Waits,
+    /// It is not open yet.
+    NotOpen,
+    /// A sink delivers, and something beyond does not work.
+    Beyond,
+    /// A channel takes nothing in.
+    IntakeStopped,
+    /// A channel is nearly full.
+    NearlyFull,
+    /// A channel is full soon.
+    Fills,
+    /// Events came in and are nowhere.
+    Missing,
+    /// Events left more often than they came.
+    LeftTwice,
+    /// There are dead letters.
+    DeadLetters,
+    /// The file of the configuration is wrong, or says something else than what runs.
+    Configuration,
+    /// Plain text leaves the host.
+    PlainText,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::NotReady,
+        Self::Fails,
+        Self::Waits,
+        Self::NotOpen,
+        Self::Beyond,
+        Self::IntakeStopped,
+        Self::NearlyFull,
+        Self::Fills,
+        Self::Missing,
+        Self::LeftTwice,
+        Self::DeadLetters,
+        Self::Configuration,
+        Self::PlainText,
+    ];
+
+    /// Its heading in `docs/runbook.md`.
+    pub const fn heading(self) -> &'static str {
+        match self {
+            Self::NotReady => "The agent is not ready",
+            Self::Fails => "A source, a sink or a group fails",
+            Self::Waits => "A source or a group waits",
+            Self::NotOpen => "A source, a sink or a group is not open yet",
+            Self::Beyond => "Something beyond a sink does not work",
+            Self::IntakeStopped => "A channel takes nothing in",
+            Self::NearlyFull => "A channel is nearly full",
+            Self::Fills => "A channel fills",
+            Self::Missing => "Events are not accounted for",
+            Self::LeftTwice => "Events left more often than they came",
+            Self::DeadLetters => "There are dead letters",
+            Self::Configuration => "The configuration is wrong or differs",
+            Self::PlainText => "Plain text leaves this host",
+        }
+    }
+}
+
 /// Something that is wrong, or may become so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
     /// How bad it is.
     pub level: Level,
+    /// What kind of trouble it is.
+    #[serde(default)]
+    pub cause: Cause,
     /// What it is about: `source NAME`, `channel NAME`, `group NAME`, `sink NAME`, `conservation`,
     /// `agent`, `dead letters` or `configuration`.
     pub component: String,
@@ -61,9 +135,14 @@ pub struct Verdict {
 
 impl Trouble {
     /// Without `more`, which stands in brackets in the text.
-    pub(crate) fn new(level: Level, component: &str, brief: String, more: &str) -> Self {
+    pub(crate) fn new(
+        (level, cause): (Level, Cause),
+        component: &str,
+        brief: String,
+        more: &str,
+    ) -> Self {
         let text = if more.is_empty() { brief.clone() } else { format!("{brief} ({more})") };
-        Self { level, component: component.to_owned(), brief, text }
+        Self { level, cause, component: component.to_owned(), brief, text }
     }
 }
 
@@ -118,7 +197,7 @@ fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
         found.extend(members.iter().filter_map(|it| {
             let (component, trouble) = (format!("sink {}", it.sink), it.trouble.as_ref()?);
             let brief = format!("{component}: {trouble}");
-            Some(Trouble::new(Level::Warn, &component, brief, ""))
+            Some(Trouble::new((Level::Warn, Cause::Beyond), &component, brief, ""))
         }));
         // It waits for its sinks, and they are named above.
         let is_failing = |state: &State| matches!(state, State::Failing { .. });
@@ -133,35 +212,44 @@ fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
         let said = snapshot.reasons.iter();
         found.extend(said.map(|text| Trouble {
             brief: without_times(text),
-            ..Trouble::new(Level::Bad, "agent", text.clone(), "")
+            ..Trouble::new((Level::Bad, Cause::NotReady), "agent", text.clone(), "")
         }));
     }
+    found.extend(snapshot.plain_text.iter().map(|it| {
+        let PlainTextStatus { component, address, .. } = it;
+        let brief = format!("{component}: plain text leaves this host over {address}");
+        Trouble::new((Level::Note, Cause::PlainText), component, brief, "`insecure = true`")
+    }));
     let letters = snapshot.dead_letters.events;
     if letters > 0 {
         let brief = "there are dead letters".to_owned();
-        found.push(Trouble::new(Level::Warn, "dead letters", brief, &format!("{letters} events")));
+        let kind = (Level::Warn, Cause::DeadLetters);
+        found.push(Trouble::new(kind, "dead letters", brief, &format!("{letters} events")));
     }
     found
 }
 
 fn of_state(role: &str, name: &str, state: &State) -> Option<Trouble> {
     let component = format!("{role} {name}");
-    let (level, brief, more) = match state {
+    let (kind, brief, more) = match state {
         State::Failing { since_seconds_ago, last_error, retry_in_seconds } => {
             let next = retry_in_seconds.map_or("it is tried again now".to_owned(), |pause| {
                 format!("next try in {}", seconds(Some(pause)))
             });
             let more = format!("for {}; {next}", seconds(Some(*since_seconds_ago)));
-            (Level::Bad, format!("{component} fails: {last_error}"), more)
+            ((Level::Bad, Cause::Fails), format!("{component} fails: {last_error}"), more)
         }
         State::Waiting { waits_for, since_seconds_ago } => {
             let more = format!("for {}", seconds(Some(*since_seconds_ago)));
-            (Level::Warn, format!("{component} waits for {waits_for}"), more)
+            ((Level::Warn, Cause::Waits), format!("{component} waits for {waits_for}"), more)
         }
-        State::Starting => (Level::Warn, format!("{component} is not open yet"), String::new()),
+        State::Starting => {
+            let brief = format!("{component} is not open yet");
+            ((Level::Warn, Cause::NotOpen), brief, String::new())
+        }
         State::Running | State::Absent | State::Stopped => return None,
     };
-    Some(Trouble::new(level, &component, brief, &more))
+    Some(Trouble::new(kind, &component, brief, &more))
 }
 
 fn of_channel(channel: &ChannelStatus) -> Option<Trouble> {
@@ -169,16 +257,18 @@ fn of_channel(channel: &ChannelStatus) -> Option<Trouble> {
     let full = percent(channel.fill_ratio);
     let soon = channel.until_full_seconds.filter(|left| *left < SOON_FULL);
     let has_backlog = channel.oldest_event_seconds.is_some_and(|oldest| oldest > BACKLOG);
-    let (level, what, more) = if channel.intake_stopped {
-        (Level::Bad, "takes nothing in", format!("{full} full"))
+    let (kind, what, more) = if channel.intake_stopped {
+        ((Level::Bad, Cause::IntakeStopped), "takes nothing in", format!("{full} full"))
     } else if channel.fill_ratio >= NEARLY_FULL {
-        (Level::Warn, "is nearly full", format!("{full}, {} events", channel.depth_events))
+        let more = format!("{full}, {} events", channel.depth_events);
+        ((Level::Warn, Cause::NearlyFull), "is nearly full", more)
     } else if soon.is_some() && has_backlog {
-        (Level::Warn, "fills", format!("full in {} at the present rates", seconds(soon)))
+        let more = format!("full in {} at the present rates", seconds(soon));
+        ((Level::Warn, Cause::Fills), "fills", more)
     } else {
         return None;
     };
-    Some(Trouble::new(level, &name, format!("{name} {what}"), &more))
+    Some(Trouble::new(kind, &name, format!("{name} {what}"), &more))
 }
 
 /// Events that are not accounted for although nothing moves.
@@ -192,10 +282,12 @@ fn of_conservation(snapshot: &Snapshot) -> Option<Trouble> {
     if difference == 0 || !is_quiet {
         return None;
     }
-    let what =
-        if difference > 0 { "are not accounted for" } else { "left more often than they came" };
+    let (cause, what) = match difference > 0 {
+        true => (Cause::Missing, "are not accounted for"),
+        false => (Cause::LeftTwice, "left more often than they came"),
+    };
     let brief = format!("{} events {what}", difference.unsigned_abs());
-    Some(Trouble::new(Level::Bad, "conservation", brief, ""))
+    Some(Trouble::new((Level::Bad, cause), "conservation", brief, ""))
 }
 
 /// A line of `/readyz` without the seconds in it, which change all the time.

@@ -60,6 +60,11 @@ impl Folder {
             data_dir: Some(self.root.join("data").join(name)),
             name: Some(name.into()),
             admin: Some(admin.into()),
+            // Everything is on this host.
+            ca: None,
+            certificate: None,
+            key: None,
+            insecure: false,
             log_format: LogFormat::Text,
             print_config: false,
         }

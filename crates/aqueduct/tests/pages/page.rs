@@ -23,8 +23,8 @@ const SINK: &str = "[sinks.out]\ntype = \"logger\"\nchannel = \"main\"\n";
 const FILTER: &str = "[[sources.access.interceptors]]\ntype = \"filter\"\n";
 const STORE: &str = "[sinks.store]\ntype = \"hdfs\"\nurl = \"hdfs://namenode:8020/logs/%Y-%m-%d\"\n\
                      channel = \"main\"\n";
-const COLLECTORS: &str = "[sinks.collector-1]\ntype = \"grpc\"\naddress = \"collector-1:4141\"\n\
-                          [sinks.collector-2]\ntype = \"grpc\"\naddress = \"collector-2:4141\"\n";
+const COLLECTORS: &str = "[sinks.collector-1]\ntype = \"grpc\"\naddress = \"127.0.0.1:4141\"\n\
+                          [sinks.collector-2]\ntype = \"grpc\"\naddress = \"127.0.0.1:4142\"\n";
 
 /// What the snippet of this component needs to be a whole configuration.
 pub(crate) fn frame(listed: &Listed) -> String {

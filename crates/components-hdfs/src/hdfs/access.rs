@@ -1,8 +1,8 @@
 //! The settings of how a store is reached, checked without it.
 
-use pipeline::BuildError;
 #[cfg(feature = "s3")]
 use pipeline::units::ByteSize;
+use pipeline::{BuildContext, BuildError};
 use storage::StoreUrl;
 use storage::hdfs::{HdfsAccess, Login};
 
@@ -67,6 +67,21 @@ impl Config {
             #[cfg(feature = "webhdfs")]
             webhdfs: self.by_http(url)?,
         })
+    }
+
+    /// Names the stores that are reached by plain HTTP. What protects `hdfs://` is what the cluster
+    /// asks for, which is known only when it is reached.
+    pub(super) fn name_plain_text(&self, url: &StoreUrl, cx: &BuildContext) {
+        if url.scheme() == "webhdfs" {
+            cx.plain_text.speaks("url", url.authority(), "write `swebhdfs://`");
+        }
+        #[cfg(feature = "s3")]
+        if let ("s3", Some(access)) = (url.scheme(), &self.s3)
+            && let Some(server) = access.endpoint.as_deref()
+            && server.starts_with("http://")
+        {
+            cx.plain_text.speaks("s3.endpoint", server, "write `https://`");
+        }
     }
 
     /// How an HDFS is reached by HTTP.
@@ -145,6 +160,28 @@ mod tests {
         let config: Config = Settings::from_json(&all).read().unwrap();
         let access = config.access(&StoreUrl::parse(url).unwrap());
         access.map(|access| access.hdfs).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn stores_behind_plain_http_are_named_and_no_others() {
+        let named = |url: &str, s3: Value| {
+            let all = match s3.is_null() {
+                true => json!({ "url": url }),
+                false => json!({ "url": url, "s3": s3 }),
+            };
+            let config: Config = Settings::from_json(&all).read().unwrap();
+            let cx = BuildContext::alone("k", "/d".as_ref(), env::real());
+            config.name_plain_text(&StoreUrl::parse(url).unwrap(), &cx);
+            cx.plain_text.all().into_iter().map(|it| it.setting).collect::<Vec<_>>()
+        };
+        for url in ["hdfs://nn:8020/logs", "swebhdfs://nn:9871/logs", "file:///logs"] {
+            assert!(named(url, Value::Null).is_empty(), "{url}");
+        }
+        assert_eq!(named("webhdfs://nn:9870/logs", Value::Null), ["url"]);
+        #[cfg(feature = "s3")]
+        for (endpoint, settings) in [("http://minio:9000", 1), ("https://minio:9000", 0)] {
+            assert_eq!(named("s3://b/logs", json!({ "endpoint": endpoint })).len(), settings);
+        }
     }
 
     #[test]

@@ -87,10 +87,18 @@ impl Access {
             headers.insert(AUTHORIZATION, hidden("access.bearer", &text)?);
         }
         let token = self.oauth.map(|oauth| Token::new(oauth, cx)).transpose()?;
+        name_plain_text("url", &uri, cx);
         let connector = Connector::new(self.tls, &cx.env).map_err(|error| error.below("access"))?;
         let clock = Arc::clone(&cx.env.clock);
         let sender = connector.client();
         Ok(Client { sender, uri, headers, token, timeout: self.timeout.0, clock })
+    }
+}
+
+/// Says that this server is asked by plain HTTP, if it is.
+pub(super) fn name_plain_text(setting: &str, uri: &Uri, cx: &BuildContext) {
+    if let ("http", Some(server)) = (uri.scheme_str().unwrap_or_default(), uri.authority()) {
+        cx.plain_text.speaks(setting, server.as_str(), "write `https://`");
     }
 }
 

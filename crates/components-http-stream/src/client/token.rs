@@ -16,7 +16,7 @@ use tls::ClientTls;
 use tls::http::Connector;
 use tokio::time::Instant;
 
-use super::access::{hidden, token_url};
+use super::access::{hidden, name_plain_text, token_url};
 use super::{HttpError, Sender, answer, parsed, refusal, shown_url, whole};
 
 /// Bytes of the answer of a server of tokens.
@@ -72,6 +72,7 @@ impl Token {
         if let Some(scope) = &oauth.scope {
             form.append_pair("scope", scope);
         }
+        name_plain_text("access.oauth.url", &uri, cx);
         let connector =
             Connector::new(oauth.tls, &cx.env).map_err(|error| error.below("access.oauth"))?;
         let (sender, form) = (connector.client(), form.finish().into());

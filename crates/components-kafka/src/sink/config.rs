@@ -15,7 +15,7 @@ use crate::client;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Brokers to ask first, `host:port` each; they name the others.
-    brokers: Vec<String>,
+    pub(super) brokers: Vec<String>,
     /// Topic of each event, unless `topic_header` names another one.
     topic: String,
     /// Header whose value is the topic of its event. Events of a `kafka` source have the header

@@ -17,7 +17,7 @@ use crate::client;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Brokers to ask first, `host:port` each; they name the others.
-    brokers: Vec<String>,
+    pub(super) brokers: Vec<String>,
     /// Topics to read. One that begins with `^` is a pattern, which also matches topics to come.
     topics: Vec<String>,
     /// The consumer group. Its members share the partitions.

@@ -17,7 +17,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::Period;
-use pipeline::{Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, Sink};
+use pipeline::{
+    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, Sink, plain_text,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -129,6 +131,9 @@ impl Component for Config {
         }
         if self.compression_level > 9 {
             return Err(BuildError::invalid("compression_level", "0 to 9"));
+        }
+        if self.tls.is_none() {
+            cx.plain_text.speaks("address", &self.address, plain_text::TABLE);
         }
         let options = Options {
             in_flight_max: self.in_flight_max,

@@ -28,7 +28,7 @@ use metrics::Metrics;
 use peers::{Dispute, FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard};
 use pipeline::{
     BuildContext, BuildError, Component, DedupeScope, Env, ErrorClass, Extensions, Guarantee,
-    Settlement, Sink, SinkBoard, SinkError, Taken,
+    Settlement, Sink, SinkBoard, SinkError, Taken, plain_text,
 };
 use tls::Dialer;
 use tokio::task::JoinHandle;
@@ -63,6 +63,14 @@ impl Component for Config {
         match &self.address {
             Some(address) => cx.get::<LimitBoard>().expect(address),
             None => cx.get::<LimitBoard>().expect_any(),
+        }
+        if self.tls.is_none() {
+            let address = self.address.as_deref().map(|it| ("address", it));
+            let queried = self.discover.as_deref().map(|it| ("discover", it));
+            for (setting, address) in address.into_iter().chain(queried) {
+                let address = address.strip_prefix("dns:").unwrap_or(address);
+                cx.plain_text.speaks(setting, address, plain_text::TABLE);
+            }
         }
         match (&self.address, &self.discover) {
             (Some(address), None) => {

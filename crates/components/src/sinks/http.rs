@@ -130,6 +130,9 @@ impl Component for Config {
             let problem = "the URL begins with `http://`: write `https://`, or leave `tls` out";
             return Err(BuildError::invalid("tls", problem));
         }
+        if !is_tls {
+            cx.plain_text.speaks("url", &address, "write `https://`");
+        }
         let tls = is_tls.then(|| self.tls.clone().unwrap_or_default());
         let dialer = Dialer::new(&cx.env, tls, &["http/1.1"])?;
         let format = Format::new(&self.encoder, &self.codec, cx)?;

@@ -19,6 +19,7 @@ use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, Sink, address,
+    plain_text,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -107,6 +108,9 @@ impl Component for Config {
         }
         if self.frame_max < ByteSize(1024) || self.frame_max > ByteSize::mib(1024) {
             return Err(BuildError::invalid("frame_max", "must be between 1KiB and 1GiB"));
+        }
+        if self.tls.is_none() {
+            cx.plain_text.speaks("address", &self.address, plain_text::TABLE);
         }
         let options = Options {
             in_flight_max: self.in_flight_max,

@@ -47,7 +47,7 @@ use pipeline::env::Listener;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Resource, Source,
-    SourceContext, SourceError,
+    SourceContext, SourceError, plain_text,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -210,7 +210,7 @@ impl Component for Config {
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
-            guard: Guard::new(self.tls.clone(), cx, &[HTTP2])?,
+            guard: Guard::new(self.tls.clone(), ("listen", &self.listen), cx, &[HTTP2])?,
             senders: cx.get(),
             config: self,
             listener: None,
@@ -249,13 +249,12 @@ impl Source for Grpc {
         let address = listener.local_address();
         info!(source = %self.name, %address, tls = guard.is_some(), "listening");
         let certificates = self.config.tls.as_ref().is_some_and(ServerTls::needs_certificates);
-        if !certificates && !is_loopback(&address) {
+        if !certificates && plain_text::leaves_host(&address) {
             warn!(
                 source = %self.name,
                 %address,
                 "clients show no certificate (`tls.client_ca`): every one that reaches this \
-                 listener can write and read{}",
-                if guard.is_some() { "" } else { ", and all goes in plain text (`tls`)" },
+                 listener can write and read",
             );
         }
         self.listener = Some(listener);
@@ -328,32 +327,12 @@ impl Grpc {
     }
 }
 
-fn is_loopback(address: &str) -> bool {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let host = host.trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use pipeline::testkit::build;
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn only_this_hosts_own_addresses_are_loopback() {
-        for (address, loopback) in [
-            ("127.0.0.1:4141", true),
-            ("[::1]:4141", true),
-            ("localhost:1", true),
-            ("0.0.0.0:4141", false),
-            ("[::]:4141", false),
-            ("10.1.2.3:4141", false),
-        ] {
-            assert_eq!(is_loopback(address), loopback, "{address}");
-        }
-    }
 
     #[test]
     fn settings_that_can_never_work_are_named() {

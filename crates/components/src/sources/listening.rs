@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use metrics::Metrics;
 use pipeline::env::{Listener, Net, Stream};
+use pipeline::plain_text;
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError, ErrorClass, SourceError};
 use tls::ServerTls;
@@ -68,13 +69,18 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Of the setting `tls`. `protocols` are what ALPN offers.
+    /// Of the setting `tls`, for the listener on `address`, which stands in `setting`. `protocols`
+    /// are what ALPN offers.
     pub fn new(
         settings: Option<ServerTls>,
+        (setting, address): (&str, &str),
         cx: &BuildContext,
         protocols: &[&str],
     ) -> Result<Option<Self>, BuildError> {
-        let Some(settings) = settings else { return Ok(None) };
+        let Some(settings) = settings else {
+            cx.plain_text.speaks(setting, address, plain_text::TABLE);
+            return Ok(None);
+        };
         let server = tls::Server::new(settings, &cx.env, protocols)?;
         Ok(Some(Self { server, source: cx.name.clone(), metrics: cx.metrics.clone() }))
     }

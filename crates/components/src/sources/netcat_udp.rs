@@ -54,6 +54,8 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         listening::check_address("listen", &self.listen)?;
+        let remedy = "UDP has no TLS: take the source `netcat` with the table `tls`";
+        cx.plain_text.speaks("listen", &self.listen, remedy);
         let positive = [("batch_events", self.batch_events), ("queue_max", self.queue_max)];
         if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(BuildError::invalid(*setting, "must not be 0"));

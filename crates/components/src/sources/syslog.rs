@@ -112,6 +112,9 @@ mod defaults {
     }
 }
 
+/// How what comes by UDP gets TLS.
+const UDP_REMEDY: &str = "UDP has no TLS: take `tcp://` with the table `tls`";
+
 /// How messages come on an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transport {
@@ -161,8 +164,18 @@ impl Component for Config {
             port_header: self.port_header,
             zone: zone(&self.offset)?,
         };
+        let mut guard = None;
+        for (n, (transport, address)) in addresses.iter().enumerate() {
+            let setting = format!("listen.{n}");
+            match transport {
+                Transport::Tcp => {
+                    guard = Guard::new(self.tls.clone(), (&setting, address), cx, &[])?;
+                }
+                Transport::Udp => cx.plain_text.speaks(&setting, address, UDP_REMEDY),
+            }
+        }
         Ok(Box::new(Syslog {
-            guard: Guard::new(self.tls, cx, &[])?,
+            guard,
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),

@@ -94,6 +94,7 @@ fn problems(kind: &str, text: &str) -> Vec<String> {
         kind_place: Place { file: "a.toml".into(), line: 9, column: 1 },
         path: "it".into(),
         settings: crate::read(Path::new("a.toml"), text).unwrap(),
+        insecure: None,
     };
     let alone = BuildContext::alone("it", Path::new("/d"), env::real());
     let cx = BuildContext { catalogue: CATALOGUE, ..alone };

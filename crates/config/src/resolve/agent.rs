@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use pipeline::Secret;
-use pipeline::address;
+use pipeline::plain_text::MEANS_NOTHING;
 use pipeline::settings::{Place, Settings, SettingsErrorKind as Kind};
 use pipeline::units::Period;
+use pipeline::{PlainText, Secret, address};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ServerTls;
@@ -35,6 +35,10 @@ pub(crate) struct AgentTable {
     /// Address of a page for monitors made for Flume: `/metrics` there is the JSON object of
     /// Flume's HTTP monitoring, in plain text: `host:port`. Off unless set.
     flume_metrics: Option<String>,
+    /// Whether `admin` without `admin_tls`, and `flume_metrics`, may be addresses that other hosts
+    /// reach: what they show, and the token, is then sent in plain text.
+    #[serde(default)]
+    insecure: bool,
     /// When the configuration is read again while the agent runs: `asked`, by SIGHUP,
     /// `aqueduct reload` or `POST /reload`; `watch`, also when one of its files has changed.
     #[serde(default)]
@@ -61,6 +65,7 @@ pub(super) fn agent(
         admin_token: None,
         flume_metrics: None,
         flume_metrics_place: Place::default(),
+        insecure: None,
         reload: Reload::default(),
     };
     let Some(table) = table else {
@@ -70,6 +75,7 @@ pub(super) fn agent(
     };
     let Some(read) = found.keep("agent", table.read::<AgentTable>()) else { return unknown };
     check_access(found, &table, &read);
+    check_plain_text(found, &table, &read);
     let name = read.name.unwrap_or_else(|| host.into());
     if let Err(problem) = check_name(&name) {
         found.keep::<()>("agent", Err(table.invalid("name", &problem)));
@@ -100,6 +106,7 @@ pub(super) fn agent(
         admin_token: table.get("admin_token").cloned(),
         flume_metrics: read.flume_metrics,
         flume_metrics_place: place("flume_metrics"),
+        insecure: read.insecure.then(|| place("insecure")),
         reload: read.reload,
     }
 }
@@ -131,6 +138,26 @@ fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
                 "it holds a space or a character that is not ASCII, which a header cannot";
             refuse("admin_token", problem);
         }
+    }
+}
+
+/// What leaves the host in plain text is meant so.
+fn check_plain_text(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
+    let plain = PlainText::default();
+    if let (Some(address), None) = (&read.admin, &read.admin_tls) {
+        plain.speaks("admin", address, "set the table `admin_tls`");
+    }
+    if let Some(address) = &read.flume_metrics {
+        let remedy = "monitors made for Flume have no TLS: name an address of loopback";
+        plain.speaks("flume_metrics", address, remedy);
+    }
+    let mut refuse = |setting: &str, problem: &str| {
+        found.keep::<()>("agent", Err(table.invalid(setting, problem)));
+    };
+    match read.insecure {
+        true if plain.all().is_empty() => refuse("insecure", MEANS_NOTHING),
+        true => {}
+        false => plain.leaving().iter().for_each(|it| refuse(&it.setting, &it.problem())),
     }
 }
 

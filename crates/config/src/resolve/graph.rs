@@ -76,6 +76,7 @@ fn alone(found: &mut Findings<'_>, sink: SinkDraft, groups: &[GroupDraft]) -> Op
         kind_place: Place::default(),
         path: component.path.clone(),
         settings,
+        insecure: None,
     };
     let plan = GroupPlan {
         name: component.name.clone(),

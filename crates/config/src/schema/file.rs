@@ -128,6 +128,10 @@ fn place(role: &str) -> (Json, &'static [&'static str]) {
         })
     };
     let channel = "The channel that the events come from.";
+    let insecure = json!({
+        "description": "Plain text may leave this host: an address without TLS is meant so.",
+        "type": "boolean",
+    });
     match role {
         "source" => {
             let settings = json!({
@@ -135,6 +139,7 @@ fn place(role: &str) -> (Json, &'static [&'static str]) {
                     "Channels that must have stored a batch before it counts as read.",
                     1,
                 ),
+                "insecure": insecure,
                 "optional_channels": names(
                     "Channels that get a batch only if they have room at once.",
                     0,
@@ -151,7 +156,10 @@ fn place(role: &str) -> (Json, &'static [&'static str]) {
             });
             (settings, &["channels"])
         }
-        "sink" => (json!({ "channel": { "description": channel, "type": "string" } }), &[]),
+        "sink" => {
+            let channel = json!({ "description": channel, "type": "string" });
+            (json!({ "channel": channel, "insecure": insecure }), &[])
+        }
         "processor" => {
             let settings = json!({
                 "channel": { "description": channel, "type": "string" },

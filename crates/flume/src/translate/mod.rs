@@ -13,6 +13,7 @@ mod hdfs;
 mod jms;
 mod kafka;
 mod pattern;
+mod plain_text;
 mod sinks;
 mod sources;
 mod taildir;
@@ -20,6 +21,7 @@ mod tls;
 mod value;
 
 use pipeline::Settings;
+use pipeline::plain_text::leaves_host;
 use pipeline::settings::{Key as Name, Place, Value, unknown};
 
 use crate::agent::{Agent, Bag, Prop};
@@ -43,6 +45,9 @@ pub(crate) fn translate(
     {
         if let Some(address) = address {
             table.set(setting, Settings::text(address.clone()));
+            if leaves_host(address) {
+                table.set("insecure", Settings::new(Value::Flag(true)));
+            }
         }
     }
     let mut root = Settings::empty();

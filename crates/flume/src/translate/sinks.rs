@@ -51,6 +51,7 @@ impl Translator<'_> {
             _ => {}
         }
         self.rest(&bag);
+        self.plain_text(&mut settings, &place, &bag.path);
         let key = bag.path.clone();
         Drain { made: Made { name, place, settings }, channel, key }
     }

@@ -33,6 +33,7 @@ impl Translator<'_> {
             };
             self.rest(&bag);
             for mut part in parts {
+                self.plain_text(&mut part.settings, &part.place, &bag.path);
                 way.put(&mut part.settings);
                 self.clamp(&mut part, &way.channels(), made);
                 sources.push(part);

@@ -314,6 +314,17 @@ mod tests {
     }
 
     #[test]
+    fn what_flume_speaks_in_plain_text_says_so_and_is_advised_against() {
+        let it = converted("a.sinks.k.ssl = true\n");
+        assert_eq!(at(&it, "sources.r.insecure").unwrap().0, Value::Flag(true));
+        assert!(at(&it, "sinks.k.insecure").is_none(), "it has TLS");
+        let advised: Vec<_> = it.report.of(crate::Outcome::Advice).map(|it| &*it.key).collect();
+        assert_eq!(advised, ["a.sources.r"]);
+        let it = converted("a.sources.r.bind = localhost\n");
+        assert!(at(&it, "sources.r.insecure").is_none(), "it stays on this host");
+    }
+
+    #[test]
     fn a_sink_checks_no_name_and_has_zlib_around_tls() {
         let it = converted("a.sinks.k.ssl = true\na.sinks.k.compression-type = deflate\n");
         let truststore = text(&it, "sinks.k.tls.truststore");

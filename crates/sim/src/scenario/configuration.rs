@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use super::{CAPACITY_BYTES, Input, Reads, SEGMENT_BYTES, Scenario};
 
+/// The source of an agent that others send to.
+const LISTENS: &str = "type = \"grpc\"\nlisten = \"0.0.0.0:4141\"\ninsecure = true\n";
+
 impl Scenario {
     /// The configuration of an edge's agent.
     pub(crate) fn edge(&self, edge: usize) -> String {
@@ -38,7 +41,7 @@ impl Scenario {
     pub(crate) fn relay(&self, relay: usize) -> String {
         let hops = Self::hops("collector", self.collectors);
         format!(
-            "{}[sources.in]\ntype = \"grpc\"\nlisten = \"0.0.0.0:4141\"\n{}{}",
+            "{}[sources.in]\n{LISTENS}{}{}",
             agent(&format!("relay-{relay}")),
             self.selector("host", "edge-1"),
             self.ways_to(&hops),
@@ -89,7 +92,7 @@ impl Scenario {
                 };
                 write!(
                     text,
-                    "[sinks.{channel}-{hop}]\ntype = \"grpc\"\n{way}\n\
+                    "[sinks.{channel}-{hop}]\ntype = \"grpc\"\ninsecure = true\n{way}\n\
                      window_batches = {window}\ncompression = \"{compression}\"\n\
                      retain = \"{retain}\"\nconnect_timeout = \"1s\"\nanswer_timeout = \"2s\"\n\
                      resend_after = \"5s\"\n"
@@ -137,7 +140,7 @@ impl Scenario {
         let limit = self.message_max.get(collector).copied().flatten();
         let limit = limit.map_or_else(String::new, |bytes| format!("message_max = \"{bytes}B\"\n"));
         let mut text = format!(
-            "{}[sources.in]\ntype = \"grpc\"\nlisten = \"0.0.0.0:4141\"\n{limit}{}",
+            "{}[sources.in]\n{LISTENS}{limit}{}",
             agent(&format!("collector-{collector}")),
             self.selector("host", "edge-0"),
         );
@@ -170,6 +173,6 @@ impl Scenario {
 pub(super) fn agent(name: &str) -> String {
     format!(
         "[agent]\nname = \"{name}\"\ndata_dir = \"/data\"\ngrace = \"2s\"\n\
-         admin = \"0.0.0.0:9464\"\n"
+         admin = \"0.0.0.0:9464\"\ninsecure = true\n"
     )
 }

@@ -7,6 +7,7 @@ use crate::status::sample::well;
 use crate::status::{GroupStatus, MemberStatus, Throughput};
 
 const WELL: &str = "All is well";
+const CHANGED: (Level, Cause) = (Level::Note, Cause::Configuration);
 
 fn member(snapshot: &mut Snapshot) -> &mut MemberStatus {
     &mut snapshot.groups[0].members[0]
@@ -124,7 +125,18 @@ fn what_only_the_agent_knows_is_shown_and_a_sentence_stays_while_its_trouble_doe
     };
     let text = "Something is wrong: channel `c` has not been open for some time: no room";
     assert_eq!((&*verdict(change(7)), &*verdict(change(8))), (text, text));
-    let note = Trouble::new(Level::Note, "configuration", "differs".to_owned(), "sinks.k");
+    let note = Trouble::new(CHANGED, "configuration", "differs".to_owned(), "sinks.k");
     let judged = well().judged(Some(note));
     assert_eq!((&*judged.verdict.text, &*judged.troubles[0].text), (WELL, "differs (sinks.k)"));
+}
+
+#[test]
+fn plain_text_is_shown_and_is_no_trouble_of_its_own() {
+    let mut snapshot = well();
+    let (component, setting, address) = ("sink k".into(), "address".into(), "c:1".into());
+    snapshot.plain_text = vec![PlainTextStatus { component, setting, address }];
+    let snapshot = snapshot.judged(None);
+    let shown = "sink k: plain text leaves this host over c:1 (`insecure = true`)";
+    assert_eq!((&*snapshot.verdict.text, &*snapshot.troubles[0].text), (WELL, shown));
+    assert_eq!(snapshot.troubles[0].cause, Cause::PlainText);
 }

@@ -2,7 +2,7 @@
 //!
 //! Method: the view draws into the buffer of a terminal without a terminal.
 
-use agent::status::{Trouble, Verdict, WayState};
+use agent::status::{Cause, Trouble, Verdict, WayState};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -39,7 +39,7 @@ fn snapshot() -> Box<Snapshot> {
 
 fn trouble(level: Level, component: &str, text: &str) -> Trouble {
     let (component, text) = (component.to_owned(), text.to_owned());
-    Trouble { level, component, brief: text.clone(), text }
+    Trouble { level, cause: Cause::default(), component, brief: text.clone(), text }
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! What Flume speaks in plain text with other hosts goes on so, and says so: `insecure = true`.
+
+use pipeline::Settings;
+use pipeline::plain_text::leaves_host;
+use pipeline::settings::{Place, Value};
+
+use super::{Translator, flag};
+use crate::report::Outcome;
+
+/// Settings that hold addresses, or URLs.
+const ADDRESSES: [&[&str]; 5] =
+    [&["listen"], &["address"], &["url"], &["brokers"], &["broker", "urls"]];
+
+/// Schemes of URLs without TLS. What has none is an address, and TLS is a table there.
+const PLAIN: [&str; 3] = ["http", "amqp", "webhdfs"];
+
+impl Translator<'_> {
+    /// Lets a component go on as in Flume; `key` is its own, in Flume's file.
+    pub(super) fn plain_text(&mut self, settings: &mut Settings, place: &Place, key: &str) {
+        let has_tls = settings.get("tls").is_some();
+        let addresses = ADDRESSES.iter().flat_map(|path| texts(settings, path));
+        let mut leaving = addresses.filter(|text| leaves_in_plain_text(text, has_tls));
+        let Some(first) = leaving.next() else { return };
+        let text = format!(
+            "plain text with `{first}` leaves this host, as in Flume (`insecure = true`): better \
+             is TLS"
+        );
+        self.report.add(Outcome::Advice, place, key, text);
+        settings.set("insecure", flag(true, place));
+    }
+}
+
+fn leaves_in_plain_text(text: &str, has_tls: bool) -> bool {
+    let is_plain = match text.split_once("://") {
+        None | Some(("tcp", _)) => !has_tls,
+        Some(("udp", _)) => true,
+        Some((scheme, _)) => PLAIN.contains(&scheme),
+    };
+    is_plain && leaves_host(text)
+}
+
+/// The text at a path, or the texts of the list there.
+fn texts(settings: &Settings, path: &[&str]) -> Vec<String> {
+    let found = path.iter().try_fold(settings, |at, name| at.get(name));
+    let text = |it: &Settings| match &it.value {
+        Value::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    match found.map(|it| &it.value) {
+        Some(Value::Text(text)) => vec![text.clone()],
+        Some(Value::List(items)) => items.iter().filter_map(text).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_without_tls_and_no_loopback_leaves() {
+        for (text, has_tls, leaves) in [
+            ("h:1", false, true),
+            ("h:1", true, false),
+            ("127.0.0.1:1", false, false),
+            ("tcp://0.0.0.0:1", false, true),
+            ("tcp://0.0.0.0:1", true, false),
+            ("udp://0.0.0.0:1", true, true),
+            ("http://h/x", false, true),
+            ("https://h/x", false, false),
+            ("http://localhost:1/x", false, false),
+            ("amqp://h:5672", false, true),
+            ("amqps://h:5671", false, false),
+            ("hdfs://h:8020/x", false, false),
+            ("webhdfs://h:9870/x", false, true),
+            ("${HOST}:1", false, true),
+        ] {
+            assert_eq!(leaves_in_plain_text(text, has_tls), leaves, "{text} {has_tls}");
+        }
+    }
+}
