@@ -1,8 +1,8 @@
 //! Goal: each event is one document of a search engine, while agent and engine are killed; what the
 //! engine refuses goes to the dead letters, and nothing else with it.
 //!
-//! Method: a real node of OpenSearch (`search/Server.java`), whose documents are read back. It takes
-//! requests of 256 KiB, so that larger ones are parted.
+//! Method: a real node of OpenSearch (`search/Server.java`), whose documents are read back. It
+//! takes requests of 256 KiB, so that larger ones are parted.
 //!
 //! ```text
 //!   sequence ─► durable ─► elasticsearch sink ─► POST /_bulk ─► index `lines-shop`
@@ -179,7 +179,8 @@ fn each_event_is_one_document_through_kills_of_agent_and_engine() {
     }
     let repeated = found.values().filter(|times| **times > 1).count();
     eprintln!(
-        "{EVENTS} events, {} documents, {repeated} repeated; 6 kills of the agent, 3 of the engine; {:?}",
+        "{EVENTS} events, {} documents, {repeated} repeated; 6 kills of the agent, 3 of the \
+         engine; {:?}",
         found.len(),
         began.elapsed()
     );

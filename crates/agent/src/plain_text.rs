@@ -106,11 +106,14 @@ mod tests {
                  database = { url = \"mysql://h:1/a\", user = \"u\" }"
             }
             ("sink", "avro" | "grpc" | "thrift") => "address = \"h:1\"",
-            ("sink", "http") => "url = \"http://h:1/\"",
+            ("sink", "elasticsearch") => "urls = [\"http://h:1\"]\nindex = \"a\"",
+            ("source", "otlp") => "listen = [\"0.0.0.0:1\"]",
+            ("sink", "http" | "otlp") => "url = \"http://h:1/\"",
             ("source", "exec" | "sequence" | "spool_dir" | "stress" | "tail_dir")
             | ("sink", "discard" | "file_roll" | "logger") => return None,
-            // The one has the connection of its source, the other one a test of its own.
-            ("sink", "sql" | "hdfs") => return None,
+            // The one has the connection of its source, the other one a test of its own, and HBase
+            // is protected as its cluster asks for.
+            ("sink", "sql" | "hdfs" | "hbase") => return None,
             (role, kind) => panic!("{role} {kind}: say here how it leads out of the host"),
         };
         Some(settings)

@@ -110,8 +110,7 @@ pub(crate) struct SourceHandle {
     pub(crate) kind: String,
     /// Of its configuration.
     pub(crate) digest: u64,
-    /// Of what its batches are called and where they are sent, which follows from the groups behind
-    /// its channels.
+    /// Of what its batches are called and where they are sent: by the groups behind its channels.
     pub(crate) wiring: Wiring,
     /// Channels that it feeds, the optional ones too.
     pub(crate) channels: Vec<Arc<str>>,

@@ -167,10 +167,13 @@ impl Component for Config {
             (ProtocolName::Http, Encoding::Protobuf) => Protocol::Http(Form::Protobuf),
             (ProtocolName::Http, Encoding::Json) => Protocol::Http(Form::Json),
         };
-        let (uri, _, is_tls) = target(&self.url)?;
+        let (uri, address, is_tls) = target(&self.url)?;
         if self.tls.is_some() && !is_tls {
             let problem = "the URL begins with `http://`: write `https://`, or leave `tls` out";
             return Err(BuildError::invalid("tls", problem));
+        }
+        if !is_tls {
+            cx.plain_text.speaks("url", &address, "write `https://`");
         }
         if uri.query().is_some() {
             let problem = "it has a query, which the paths of OTLP would stand behind";

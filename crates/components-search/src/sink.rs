@@ -1,14 +1,14 @@
 //! `elasticsearch`: each event is a document of Elasticsearch or OpenSearch, by the bulk API.
 //!
 //! ```text
-//!   batch ──► documents ──► POST /_bulk, as many as `request_bytes_max` allows, one after the other
+//!   batch ──► documents ──► POST /_bulk, as many as `request_bytes_max` allows, in turn
 //!               │ none can be made:             │ item refused for good:
 //!               └──────────► dead letters ◄─────┘
 //! ```
 //!
-//! The id of a document is the sink's name, the identity of its batch and its place in it, and it is written by
-//! `create`, which never replaces one. So a batch that is sent again, because an answer was lost,
-//! finds its documents, and each is there once.
+//! The id of a document is the sink's name, the identity of its batch and its place in it. It is
+//! written by `create`, which never replaces one. So a batch that is sent again, because an answer
+//! was lost, finds its documents, and each is there once.
 
 use std::sync::Arc;
 
@@ -60,9 +60,9 @@ pub struct Config {
     /// Field of the document that holds the headers. `""` for none.
     #[serde(default = "defaults::headers_field")]
     headers_field: String,
-    /// What ids of documents begin with. Sinks that may get the same batches for the same index have
-    /// the same name, and sinks of two channels that a selector splits a batch over have different
-    /// ones. The sink's own name unless set.
+    /// What ids of documents begin with. Sinks that may get the same batches for the same index
+    /// have the same name, and sinks of two channels that a selector splits a batch over have
+    /// different ones. The sink's own name unless set.
     #[serde(default)]
     name: Option<String>,
     /// What the body becomes: `json`, the document; `text`, its field `message`; `auto`, the one or
@@ -139,6 +139,9 @@ impl Component for Config {
             return Err(BuildError::invalid("time_header", problem));
         }
         let urls = self.urls.iter().map(|url| node(url)).collect::<Result<Vec<_>, _>>()?;
+        for url in urls.iter().filter(|url| url.starts_with("http://")) {
+            cx.plain_text.speaks("urls", url, "write `https://`");
+        }
         if urls.is_empty() {
             let problem = "at least one; write for example [\"http://search-1:9200\"]";
             return Err(BuildError::invalid("urls", problem));

@@ -40,8 +40,8 @@ const FINISH: Duration = Duration::from_secs(120);
 /// ready, and those that are being removed; and the small one that says what the channel is.
 const IDLE_BYTES: u64 = 4 * SEGMENT_BYTES + 4096;
 
-/// Two more, for starts on a full disk. They grow with what a segment begins with, which stays a part
-/// of one.
+/// Two more, for starts on a full disk. They grow with what a segment begins with, which stays a
+/// part of one.
 const RESERVE_BYTES: u64 = 2 * SEGMENT_BYTES;
 
 /// Where an agent has its channels.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use pipeline::plain_text::leaves_host;
+
 use crate::export::Export;
 use crate::form::{Column, Form, Kind};
 use crate::import::{Database, Import, Mode};
@@ -56,7 +58,13 @@ impl Notes {
 }
 
 impl Database {
+    /// The last of a component, whose table is `table`.
     fn put(&self, text: &mut String, table: &str) {
+        if !self.tls && !self.url.starts_with("sqlite:") && leaves_host(&self.url) {
+            let why = "# Plain text leaves this host, as with Sqoop. Better is TLS, or a tunnel.";
+            line(text, format_args!("{why}"));
+            set(text, "insecure", "true");
+        }
         line(text, format_args!("\n[{table}.database]"));
         set(text, "url", &quoted(&self.url));
         if let Some(user) = &self.user {

@@ -122,8 +122,11 @@ impl Component for Config {
             let problem = "at least one address; write for example [\"0.0.0.0:4317\"]";
             return Err(BuildError::invalid("listen", problem));
         }
+        let mut guard = None;
         for (at, address) in self.listen.iter().enumerate() {
-            listening::check_address(&format!("listen.{at}"), address)?;
+            let setting = format!("listen.{at}");
+            listening::check_address(&setting, address)?;
+            guard = Guard::new(self.tls.clone(), (&setting, address), cx, &["h2", "http/1.1"])?;
         }
         let largest = ("body_max", self.body_max);
         listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
@@ -143,7 +146,7 @@ impl Component for Config {
             picked: self.headers.iter().map(picked).collect::<Result<_, _>>()?,
         };
         Ok(Box::new(Otlp {
-            guard: Guard::new(self.tls, cx, &["h2", "http/1.1"])?,
+            guard,
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
