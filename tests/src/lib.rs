@@ -25,6 +25,7 @@ pub mod hdfs;
 pub mod http;
 pub mod kafka;
 pub mod killed;
+pub mod letters;
 pub mod mariadb;
 pub mod metastore;
 pub mod mounted;

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::{Agent, program};
 use aqueduct_tests::hbase::{CELL_BYTES_MAX, Hbase};
+use aqueduct_tests::letters::letters;
 use aqueduct_tests::process::Process;
 use aqueduct_tests::{http, seed, wait};
 use rand::prelude::*;
@@ -39,6 +40,8 @@ const KEYS: usize = 10;
 /// The time of the first line, in milliseconds.
 const BEGIN: usize = 1_700_000_000_000;
 const LIMIT: Duration = Duration::from_secs(90);
+/// Why events are dead letters.
+const REASONS: [&str; 2] = ["refused", "unwritable_event"];
 
 const ROWS: &str = include_str!("hbase/Rows.java");
 
@@ -86,26 +89,6 @@ fn configuration(dir: &Path, master: &str) -> String {
          columns = {{ \"f:line\" = \"%body\", \"f:id\" = \"%[/id]\" }}\n\
          counters = [{{ row = \"%[k]\", column = \"n:lines\" }}]\nrequest_timeout = \"5s\"\n"
     )
-}
-
-/// Bodies of all dead letters.
-fn letters(dir: &Path) -> Vec<String> {
-    let mut command = program("aqueduct");
-    command.args(["dlq", "show"]).arg(dir.join("data"));
-    command.args(["--format", "json", "--limit", "1000000"]);
-    let output = command.output().expect("the program starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let mut bodies = Vec::new();
-    for letter in text.lines() {
-        let letter: Value = serde_json::from_str(letter).expect("a letter");
-        let is_known = ["refused", "unwritable_event"].iter().any(|it| letter["reason"] == *it);
-        assert!(is_known, "{letter}");
-        for event in letter["events"].as_array().expect("events") {
-            bodies.push(event["body"].as_str().expect("a body").to_owned());
-        }
-    }
-    bodies
 }
 
 /// A cell as HBase has it.
@@ -179,12 +162,12 @@ fn each_event_is_one_row_through_kills_splits_and_moves() {
         let unread = metrics.sum("aqueduct_source_lag_bytes")?;
         let left = metrics.value("aqueduct_channel_events{channel=\"rows\"}")?;
         let idle = unread == 0.0 && left == 0.0;
-        (idle && letters(dir).len() >= written.bad.len()).then_some(())
+        (idle && letters(&dir.join("data"), &REASONS).len() >= written.bad.len()).then_some(())
     });
     lookups += sum(&collector, "aqueduct_hbase_region_lookups_total");
     collector.stop(LIMIT);
     check(&cells(&hbase, "events"), &written);
-    let bodies = letters(dir);
+    let bodies = letters(&dir.join("data"), &REASONS);
     assert_eq!(bodies.len(), written.bad.len(), "each letter once");
     assert_eq!(bodies.into_iter().collect::<BTreeSet<_>>(), written.bad);
     eprintln!(

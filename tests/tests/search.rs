@@ -22,9 +22,10 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::{Agent, program};
+use aqueduct_tests::agent::Agent;
 use aqueduct_tests::flume::java_with;
 use aqueduct_tests::http::{free_address, get};
+use aqueduct_tests::letters::letters;
 use aqueduct_tests::process::{Process, tail};
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
@@ -37,6 +38,8 @@ const POM: &str =
 
 /// How long a step may take.
 const LIMIT: Duration = Duration::from_secs(40);
+/// Why events are dead letters: the first one of a batch gives the reason.
+const REASONS: [&str; 3] = ["refused", "too_large", "not_json"];
 
 /// A node with its documents on disk, running or killed. Dropping it kills it.
 struct Engine {
@@ -112,25 +115,6 @@ fn agent(dir: &Path, engine: &Engine, source: &str, settings: &str) -> Agent {
         at = dir.display(),
     );
     Agent::configured("aqueduct-collector", dir, "agent", &text)
-}
-
-/// Bodies of all dead letters.
-fn letters(dir: &Path) -> Vec<String> {
-    let mut command = program("aqueduct");
-    command.args(["dlq", "show"]).arg(dir.join("data"));
-    command.args(["--format", "json", "--limit", "1000000"]);
-    let output = command.output().expect("the program starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let mut bodies = Vec::new();
-    for letter in text.lines() {
-        let letter: Value = serde_json::from_str(letter).expect("a letter");
-        eprintln!("letter: {}: {}", letter["reason"], letter["detail"]);
-        for event in letter["events"].as_array().expect("events") {
-            bodies.push(event["body"].as_str().expect("a body").to_owned());
-        }
-    }
-    bodies
 }
 
 #[test]
@@ -234,7 +218,7 @@ fn what_is_refused_goes_to_the_dead_letters_and_a_closed_index_holds_the_flow() 
         .collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..GOOD as u64).collect::<Vec<_>>());
-    let letters = letters(dir);
+    let letters = letters(&dir.join("data"), &REASONS);
     let mut starts: Vec<&str> = letters.iter().map(|body| &body[..7]).collect();
     starts.sort_unstable();
     assert_eq!(starts, ["no JSON", "{\"n\":\"n", "{\"text\""]);

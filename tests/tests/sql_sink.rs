@@ -24,12 +24,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::{Agent, program};
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::letters::letters;
 use aqueduct_tests::mariadb::{self, MariaDb};
 use aqueduct_tests::postgres::{self, Postgres};
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 use wire::Wire;
 
 /// Lines that are written at once, and how often.
@@ -40,6 +41,8 @@ const BAD_EACH: usize = 150;
 /// Keys whose last state is kept.
 const KEYS: usize = 97;
 const LIMIT: Duration = Duration::from_secs(60);
+/// Why events are dead letters. A number that is none is found before MariaDB is asked.
+const REASONS: [&str; 2] = ["refused", "unwritable_event"];
 
 /// A database under test.
 trait Database {
@@ -199,27 +202,6 @@ fn configuration(dir: &Path, settings: &str) -> String {
     )
 }
 
-/// Bodies of all dead letters, in their order.
-fn letters(dir: &Path) -> Vec<String> {
-    let mut command = program("aqueduct");
-    command.args(["dlq", "show"]).arg(dir.join("data"));
-    command.args(["--format", "json", "--limit", "1000000"]);
-    let output = command.output().expect("the program starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let mut bodies = Vec::new();
-    for letter in text.lines() {
-        let letter: Value = serde_json::from_str(letter).expect("a letter");
-        // A number that is none is found before MariaDB is asked.
-        let is_known = ["refused", "unwritable_event"].iter().any(|it| letter["reason"] == *it);
-        assert!(is_known, "{letter}");
-        for event in letter["events"].as_array().expect("events") {
-            bodies.push(event["body"].as_str().expect("a body").to_owned());
-        }
-    }
-    bodies
-}
-
 /// Waits until the tables and the dead letters have what was written.
 fn wait_for(dir: &Path, database: &dyn Database, written: &Written) {
     let rows = written.count();
@@ -237,7 +219,7 @@ fn wait_for(dir: &Path, database: &dyn Database, written: &Written) {
         (database.ask("SELECT k, id FROM last ORDER BY k") == last.trim_end()).then_some(())
     });
     wait::until("the dead letters", LIMIT, || {
-        (letters(dir).len() >= written.bad.len()).then_some(())
+        (letters(&dir.join("data"), &REASONS).len() >= written.bad.len()).then_some(())
     });
 }
 
@@ -280,7 +262,7 @@ fn exactly_once(dir: &Path, name: &str, database: &mut dyn Database) {
     let repeated = counted("aqueduct_sql_repeated_batches_total");
     collector.stop(LIMIT);
     assert_eq!(database.ask(COUNT), written.count(), "and no more");
-    let bodies = letters(dir);
+    let bodies = letters(&dir.join("data"), &REASONS);
     assert_eq!(bodies.len(), written.bad.len(), "each letter once");
     assert_eq!(bodies.into_iter().collect::<BTreeSet<_>>(), written.bad);
     let ledger =
