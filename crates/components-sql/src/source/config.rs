@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::database::{Database, Target};
+use crate::value::Format;
 
 /// Settings of the `sql` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -76,17 +77,6 @@ pub(super) enum Mode {
     Append,
     /// New and changed rows, by the time of their last change.
     Modified,
-}
-
-/// The body of an event.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Format {
-    /// An object, with a member for each column.
-    #[default]
-    Json,
-    /// A line of RFC 4180, without a header line: NULL is empty, an empty text is `""`.
-    Csv,
 }
 
 mod defaults {

@@ -3,13 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use components::csv;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use super::config::Format;
 
 /// A value, after what is particular to a database is taken away.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Int(i64),
@@ -21,11 +20,11 @@ pub(super) enum Value {
 }
 
 /// Values by which rows are ordered.
-pub(super) type Tuple = Vec<Value>;
+pub(crate) type Tuple = Vec<Value>;
 
 impl Value {
     /// A number with a fraction. What JSON has no number for is a text.
-    pub(super) fn float(number: f64) -> Self {
+    pub(crate) fn float(number: f64) -> Self {
         match serde_json::Number::from_f64(number) {
             Some(number) => Self::Raw(number.to_string()),
             None => Self::not_finite(number),
@@ -33,7 +32,7 @@ impl Value {
     }
 
     /// The same of four bytes, without the digits that eight would add.
-    pub(super) fn single(number: f32) -> Self {
+    pub(crate) fn single(number: f32) -> Self {
         match number.is_finite() {
             true => Self::Raw(serde_json::to_string(&number).unwrap_or_default()),
             false => Self::not_finite(number.into()),
@@ -50,7 +49,7 @@ impl Value {
     }
 
     /// JSON on one line: what stands between its parts is taken out.
-    pub(super) fn json(text: &str) -> Self {
+    pub(crate) fn json(text: &str) -> Self {
         let (mut compact, mut in_text, mut escaped) =
             (String::with_capacity(text.len()), false, false);
         for c in text.chars() {
@@ -68,7 +67,7 @@ impl Value {
     }
 
     /// As it stands in a header, and in what a row is known by.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Null => String::new(),
             Self::Bool(it) => it.to_string(),
@@ -80,8 +79,19 @@ impl Value {
     }
 }
 
+/// The body of an event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Format {
+    /// An object, with a member for each column.
+    #[default]
+    Json,
+    /// A line of RFC 4180, without a header line: NULL is empty, an empty text is `""`.
+    Csv,
+}
+
 /// What a row is known by: no other one has the same bytes.
-pub(super) fn digest(tuple: &Tuple) -> u128 {
+pub(crate) fn digest(tuple: &Tuple) -> u128 {
     let mut bytes = Vec::new();
     for value in tuple {
         let text = value.text();
@@ -92,20 +102,20 @@ pub(super) fn digest(tuple: &Tuple) -> u128 {
 }
 
 /// Makes bodies of rows.
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     format: Format,
     /// `"name":` of each column.
     names: Vec<String>,
 }
 
 impl Encoder {
-    pub(super) fn new(format: Format, columns: &[String]) -> Self {
+    pub(crate) fn new(format: Format, columns: &[String]) -> Self {
         let quoted = |name: &String| format!("{}:", serde_json::Value::from(&**name));
         Self { format, names: columns.iter().map(quoted).collect() }
     }
 
     /// Writes the body over `body`.
-    pub(super) fn encode(&self, values: &[Value], body: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, values: &[Value], body: &mut Vec<u8>) {
         body.clear();
         match self.format {
             Format::Json => {
