@@ -9,6 +9,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Signal, geteuid};
@@ -105,6 +106,17 @@ impl Postgres {
         let mut process = self.process.take().expect("a running server");
         process.signal(Signal::INT);
         process.wait(LIMIT);
+    }
+
+    /// Kills it with -9, and waits until its processes are gone.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn kill(&mut self) {
+        self.process.take().expect("a running server").kill();
+        // They see the end of their parent, and hold its memory until then.
+        thread::sleep(Duration::from_secs(2));
     }
 
     /// The rows that answer statements in this database: a line for each, its values separated by

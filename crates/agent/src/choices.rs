@@ -86,6 +86,10 @@ mod tests {
                 "table = \"t\"\nmode = \"append\"\ncheck_column = \"id\"\n\
                  database = { url = \"sqlite:/a.db\" }"
             }
+            "sql_changes" => {
+                "tables = [\"t\"]\ncreate = true\n\
+                 database = { url = \"postgres://127.0.0.1/shop\", user = \"a\" }"
+            }
             "tail_dir" => "paths = [\"/var/log/*.log\"]",
             "spool_dir" => "directory = \"/var/spool/in\"",
             _ => "",
@@ -126,6 +130,7 @@ mod tests {
                 "sequence",
                 "spool_dir",
                 "sql",
+                "sql_changes",
                 "tail_dir"
             ]
         );

@@ -105,6 +105,10 @@ mod tests {
                 "table = \"t\"\nmode = \"append\"\ncheck_column = \"id\"\n\
                  database = { url = \"mysql://h:1/a\", user = \"u\" }"
             }
+            ("source", "sql_changes") => {
+                "tables = [\"t\"]\ncreate = true\n\
+                 database = { url = \"postgres://h:1/a\", user = \"u\" }"
+            }
             ("sink", "avro" | "grpc" | "thrift") => "address = \"h:1\"",
             ("sink", "elasticsearch") => "urls = [\"http://h:1\"]\nindex = \"a\"",
             ("source", "otlp") => "listen = [\"0.0.0.0:1\"]",

@@ -92,6 +92,12 @@ const ELSEWHERE: &[Elsewhere] = &[
     #[cfg(not(feature = "sql"))]
     Elsewhere { role: "source", kind: "sql", programs: "a program built with the feature `sql`" },
     #[cfg(not(feature = "sql"))]
+    Elsewhere {
+        role: "source",
+        kind: "sql_changes",
+        programs: "a program built with the feature `sql`",
+    },
+    #[cfg(not(feature = "sql"))]
     Elsewhere { role: "sink", kind: "sql", programs: "a program built with the feature `sql`" },
 ];
 

@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::{Classify, ErrorClass};
+use pipeline::{Classify, ErrorClass, SourceError};
 use thiserror::Error;
 
 use crate::connection::Dialect;
+use crate::database::Target;
 
 /// Why a connection cannot be made, or a statement has failed.
 #[derive(Debug, Error)]
@@ -69,8 +70,33 @@ impl SqlError {
         let code = said.code().code().to_owned();
         let detail = said.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
         let problem = format!("{}{detail}", said.message());
+        Self::of_state(&address, code, problem)
+    }
+
+    /// What PostgreSQL says, by its SQLSTATE.
+    pub(crate) fn of_state(address: &Arc<str>, code: String, problem: String) -> Self {
         let class = of_state(&code);
-        Self::Refused { address, code, problem, class }
+        Self::Refused { address: address.clone(), code, problem, class }
+    }
+
+    /// The same of a connection for replication, with what it needs.
+    pub(crate) fn of_replication(self, target: &Target) -> Self {
+        let user = target.login.as_ref().map_or("", |(user, _)| user);
+        let help = match &self {
+            Self::Refused { code, .. } if code == "42501" => {
+                format!("; it needs the right to replicate: `ALTER ROLE \"{user}\" REPLICATION`")
+            }
+            Self::Refused { code, .. } if code == "53300" => {
+                "; raise `max_wal_senders` of the server".to_owned()
+            }
+            _ => return self,
+        };
+        match self {
+            Self::Refused { address, code, problem, class } => {
+                Self::Refused { address, code, problem: problem + &help, class }
+            }
+            other => other,
+        }
     }
 
     /// An error of the client of MySQL and MariaDB.
@@ -112,6 +138,18 @@ impl SqlError {
         let (address, code) = (address.clone(), format!("{code:?}"));
         Self::Refused { address, code, problem: error.to_string(), class }
     }
+}
+
+/// The database does not do what is asked for.
+#[expect(clippy::needless_pass_by_value, reason = "an error at hand is given away")]
+pub(crate) fn failed(error: SqlError) -> SourceError {
+    let cause = std::error::Error::source(&error).map(|cause| cause.to_string().into());
+    SourceError { class: error.class(), message: error.to_string(), source: cause }
+}
+
+/// Nothing can be stored until an operator acts.
+pub(crate) fn refused(message: String) -> SourceError {
+    SourceError { class: ErrorClass::Blocked, message, source: None }
 }
 
 /// The error is one of the stream below the client, and not of values.

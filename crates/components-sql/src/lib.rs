@@ -4,21 +4,26 @@
 //!   database    the settings of a connection: where it leads, as which user
 //!   connection  one of three: PostgreSQL, MySQL or MariaDB, SQLite
 //!   error       what went wrong, and whether another attempt helps
+//!   value       a value, and how it stands in a body; meaning: what its text means
 //!   source      pages of rows ──► events, with the position in the same write
+//!   changes     what a slot of PostgreSQL sends ──► events, the position in the same write
 //!   sink        events ──► rows, with the identity of their batch in the same transaction
 //! ```
 
+pub mod changes;
 mod connection;
 mod database;
 mod error;
+mod meaning;
 pub mod sink;
 pub mod source;
+mod value;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Group, Sink, Source};
 
 /// Every source.
-static SOURCES: &[Entry<dyn Source>] = &[entry::<source::Config>()];
+static SOURCES: &[Entry<dyn Source>] = &[entry::<source::Config>(), entry::<changes::Config>()];
 
 /// Every sink.
 static SINKS: &[Entry<dyn Sink>] = &[entry::<sink::Config>()];

@@ -9,7 +9,6 @@
 //! | `describe` | columns, and in which form each is read |
 //! | `query` | the statements |
 //! | `rows` | rows, one after the other |
-//! | `value` | a value, and how it stands in a body |
 //! | `gather` | rows become events |
 //! | `growing` | the modes `append` and `modified` |
 //! | `window` | rows of the window that are stored |
@@ -28,7 +27,6 @@ mod rows;
 mod survey;
 #[cfg(test)]
 mod tests;
-mod value;
 mod window;
 
 use std::sync::Arc;
@@ -40,19 +38,19 @@ use components::sources::until_stored::{Refused, UntilStored};
 use metrics::{Counter, FloatGauge, MetricSpec, Metrics};
 use pipeline::env::unix_millis;
 use pipeline::{
-    BuildContext, BuildError, Classify, Component, Env, ErrorClass, GivesAgain, Guarantee, Intake,
-    Source, SourceContext, SourceError,
+    BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Intake, Source,
+    SourceContext, SourceError,
 };
 
 use crate::connection::Connection;
-use crate::error::SqlError;
+use crate::error::{failed, refused};
+use crate::value::Encoder;
 pub use config::Config;
 use config::{Mode, Options};
 use gather::Gathered;
 use position::{STATE, State};
 use query::Table;
 pub use survey::{Kind, Survey, primary_key, survey};
-use value::Encoder;
 use window::Window;
 
 /// How long a stop waits for a batch that is being stored.
@@ -175,18 +173,6 @@ impl Sql {
     fn window_cut(&self) {
         self.metrics.count_anomaly(&self.name, "window_cut", 1);
     }
-}
-
-/// The database does not do what is asked for.
-#[expect(clippy::needless_pass_by_value, reason = "an error at hand is given away")]
-fn failed(error: SqlError) -> SourceError {
-    let cause = std::error::Error::source(&error).map(|cause| cause.to_string().into());
-    SourceError { class: error.class(), message: error.to_string(), source: cause }
-}
-
-/// Nothing can be stored until an operator acts.
-fn refused(message: String) -> SourceError {
-    SourceError { class: ErrorClass::Blocked, message, source: None }
 }
 
 #[async_trait]

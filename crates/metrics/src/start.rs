@@ -62,6 +62,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sql", &["window_cut"]),
+    ("sql_changes", &["changes_lost", "schema_changed", "snapshot_repeated"]),
     ("syslog", &["message_cut", "messages_refused", "datagrams_dropped", "tls_failed"]),
     (
         "tail_dir",

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::database::{Database, Target};
+use crate::value::Form;
 
 /// Settings of the `sql` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -98,13 +99,6 @@ pub(super) enum Format {
     /// A line of RFC 4180, without a header line: NULL is `null`, empty unless set, and an empty
     /// text is `""` then.
     Csv,
-}
-
-/// The body of an event, with what belongs to its form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Form {
-    Json,
-    Csv { delimiter: u8, null: String },
 }
 
 mod defaults {

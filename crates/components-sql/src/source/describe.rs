@@ -5,10 +5,11 @@ use mysql_async::prelude::Queryable;
 use tokio_postgres::types::{Kind, Type};
 
 use super::config::Options;
-use super::query::{Column, Kind as ColumnKind, Meaning, Ordered, Table};
+use super::query::{Column, Kind as ColumnKind, Ordered, Table};
 use super::rows::Rows;
 use crate::connection::{Connection, Dialect, MYSQL_BINARY};
 use crate::error::SqlError;
+use crate::meaning::Meaning;
 
 /// Asks for the columns.
 ///
@@ -107,25 +108,12 @@ struct Described {
     is_unknown: bool,
 }
 
-/// Types whose form the client reads as it is.
-const NATIVE: [Type; 12] = [
-    Type::BOOL,
-    Type::INT2,
-    Type::INT4,
-    Type::INT8,
-    Type::OID,
-    Type::FLOAT4,
-    Type::FLOAT8,
-    Type::BYTEA,
-    Type::TEXT,
-    Type::VARCHAR,
-    Type::BPCHAR,
-    Type::NAME,
-];
+/// Texts.
+const TEXTS: [Type; 4] = [Type::TEXT, Type::VARCHAR, Type::BPCHAR, Type::NAME];
 
 /// Types whose text is what is stored.
-const TEXTUAL: [Type; 7] =
-    [Type::NUMERIC, Type::DATE, Type::TIME, Type::TIMETZ, Type::UUID, Type::INTERVAL, Type::INET];
+const TEXTUAL: [Type; 6] =
+    [Type::NUMERIC, Type::DATE, Type::TIME, Type::TIMETZ, Type::UUID, Type::INTERVAL];
 
 /// The most digits of a decimal number in a file of columns.
 const DIGITS_MAX: u32 = 38;
@@ -191,18 +179,17 @@ fn of_postgres(name: &str, kind: &Type, modifier: i32) -> Described {
     let as_text = format!("{quoted}::text");
     let is_time = [Type::TIMESTAMP, Type::TIMESTAMPTZ, Type::DATE].contains(kind);
     let (selected, meaning) = match kind {
-        _ if NATIVE.contains(kind) => (quoted.clone(), Meaning::Native),
-        &Type::JSON | &Type::JSONB => (as_text.clone(), Meaning::Json),
-        &Type::TIMESTAMP | &Type::TIMESTAMPTZ => (as_text.clone(), Meaning::Moment),
+        // A cast would take the blanks at the end of `char(n)`.
+        _ if TEXTS.contains(kind) => (quoted.clone(), Meaning::Native),
         _ => match kind.kind() {
             Kind::Array(_) | Kind::Composite(_) => {
                 (format!("to_json({quoted})::text"), Meaning::Json)
             }
-            _ => (as_text.clone(), Meaning::Native),
+            _ => (as_text.clone(), Meaning::of(kind)),
         },
     };
     let is_unknown = meaning == Meaning::Native
-        && !NATIVE.contains(kind)
+        && !TEXTS.contains(kind)
         && !TEXTUAL.contains(kind)
         && !matches!(kind.kind(), Kind::Enum(_));
     let quote = |name: &str| Dialect::Postgres.quote(name);

@@ -23,10 +23,10 @@ use super::gather::{Gather, Gathered};
 use super::position::{self, Plan, Range, STATE, forgotten, numbered};
 use super::query::{Statement, Table};
 use super::rows::Rows;
-use super::value::{Encoder, Tuple, Value};
 use super::{Opened, Sql, failed, refused};
 use crate::connection::{Connection, Dialect};
 use crate::error::SqlError;
+use crate::value::{Encoder, Tuple, Value};
 
 /// Rows of a range, and how far that is.
 struct Piece {

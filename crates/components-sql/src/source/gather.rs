@@ -5,7 +5,7 @@ use pipeline::{Batch, BatchBuilder};
 
 use super::config::Options;
 use super::rows::Row;
-use super::value::{Encoder, Tuple, Value, digest};
+use crate::value::{Encoder, Tuple, Value, digest};
 
 /// A batch that is being gathered.
 #[derive(Default)]

@@ -13,9 +13,9 @@ use pipeline::SourceError;
 use super::gather::Gather;
 use super::position::{self, STATE};
 use super::rows::Rows;
-use super::value::digest;
 use super::{Opened, Sql, failed, refused};
 use crate::connection::Connection;
+use crate::value::digest;
 
 /// Rows of the window that are remembered at most. With more of them the window begins anew.
 const WINDOW_ROWS_MAX: usize = 100_000;

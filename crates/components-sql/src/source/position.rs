@@ -13,7 +13,7 @@ use pipeline::SourcePosition;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::value::Tuple;
+use crate::value::Tuple;
 
 /// Bytes of a position at most.
 pub(super) const VALUE_BYTES_MAX: usize = 4096;

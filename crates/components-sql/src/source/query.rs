@@ -4,19 +4,9 @@ use std::time::Duration;
 
 use super::config::Options;
 use super::position::Range;
-use super::value::{Tuple, Value};
 use crate::connection::Dialect;
-
-/// What text of a database means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Meaning {
-    /// The type of the client says it.
-    Native,
-    /// JSON, as a text.
-    Json,
-    /// Date and time with a space in between, perhaps with `+00` behind.
-    Moment,
-}
+use crate::meaning::Meaning;
+use crate::value::{Tuple, Value};
 
 /// What a file of columns can have in a column: the type of its values as they stand in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,7 +180,7 @@ impl Table {
         let nulls: Vec<String> =
             key.iter().map(|name| format!("{} IS NULL", self.dialect.quote(name))).collect();
         let condition = format!(" AND ({})", nulls.join(" OR "));
-        self.select("1", &[], 1, |statement| {
+        self.select("'nameless'", &[], 1, |statement| {
             statement.push(&condition);
         })
     }

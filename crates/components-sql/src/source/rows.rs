@@ -12,11 +12,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
 
-use super::query::{Meaning, Statement, Table};
-use super::value::{Tuple, Value};
+use super::query::{Statement, Table};
 use crate::connection::{Connection, MYSQL_BINARY};
 use crate::database::Target;
 use crate::error::SqlError;
+use crate::value::{Tuple, Value};
 
 /// Rows of SQLite that are read ahead.
 const AHEAD: usize = 64;
@@ -103,11 +103,8 @@ impl<'a> Rows<'a> {
             false => None,
         };
         for (value, column) in values.iter_mut().zip(&table.columns) {
-            let Value::Text(text) = value else { continue };
-            match column.meaning {
-                Meaning::Native => {}
-                Meaning::Json => *value = Value::json(text),
-                Meaning::Moment => *text = moment(text),
+            if let Value::Text(text) = value {
+                *value = column.meaning.value(std::mem::take(text));
             }
         }
         Ok(Some(Row { order, timestamp, values }))
@@ -272,32 +269,11 @@ fn text(bytes: Vec<u8>) -> String {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// `2026-01-31 12:00:00+00` as `2026-01-31T12:00:00Z`.
-fn moment(text: &str) -> String {
-    let joined = text.replacen(' ', "T", 1);
-    match joined.strip_suffix("+00") {
-        Some(local) => format!("{local}Z"),
-        None => joined,
-    }
-}
-
 fn of_postgres(row: &tokio_postgres::Row, address: &Arc<str>) -> Result<Vec<Value>, SqlError> {
     let values = row.columns().iter().enumerate().map(|(at, column)| {
+        // But for the header `timestamp` all is selected as a text.
         let value = match *column.type_() {
-            Type::BOOL => row.try_get::<_, Option<bool>>(at).map(|it| it.map(Value::Bool)),
-            Type::INT2 => {
-                row.try_get::<_, Option<i16>>(at).map(|it| it.map(|it| Value::Int(it.into())))
-            }
-            Type::INT4 => {
-                row.try_get::<_, Option<i32>>(at).map(|it| it.map(|it| Value::Int(it.into())))
-            }
             Type::INT8 => row.try_get::<_, Option<i64>>(at).map(|it| it.map(Value::Int)),
-            Type::OID => {
-                row.try_get::<_, Option<u32>>(at).map(|it| it.map(|it| Value::Int(it.into())))
-            }
-            Type::FLOAT4 => row.try_get::<_, Option<f32>>(at).map(|it| it.map(Value::single)),
-            Type::FLOAT8 => row.try_get::<_, Option<f64>>(at).map(|it| it.map(Value::float)),
-            Type::BYTEA => row.try_get::<_, Option<Vec<u8>>>(at).map(|it| it.map(Value::Bytes)),
             _ => row.try_get::<_, Option<String>>(at).map(|it| it.map(Value::Text)),
         };
         value.map(|value| value.unwrap_or(Value::Null))

@@ -5,11 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use components::csv;
 use serde::{Deserialize, Serialize};
 
-use super::config::Form;
-
 /// A value, after what is particular to a database is taken away.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Int(i64),
@@ -21,11 +19,11 @@ pub(super) enum Value {
 }
 
 /// Values by which rows are ordered.
-pub(super) type Tuple = Vec<Value>;
+pub(crate) type Tuple = Vec<Value>;
 
 impl Value {
     /// A number with a fraction. What JSON has no number for is a text.
-    pub(super) fn float(number: f64) -> Self {
+    pub(crate) fn float(number: f64) -> Self {
         match serde_json::Number::from_f64(number) {
             Some(number) => Self::Raw(number.to_string()),
             None => Self::not_finite(number),
@@ -33,7 +31,7 @@ impl Value {
     }
 
     /// The same of four bytes, without the digits that eight would add.
-    pub(super) fn single(number: f32) -> Self {
+    pub(crate) fn single(number: f32) -> Self {
         match number.is_finite() {
             true => Self::Raw(serde_json::to_string(&number).unwrap_or_default()),
             false => Self::not_finite(number.into()),
@@ -50,7 +48,7 @@ impl Value {
     }
 
     /// JSON on one line: what stands between its parts is taken out.
-    pub(super) fn json(text: &str) -> Self {
+    pub(crate) fn json(text: &str) -> Self {
         let (mut compact, mut in_text, mut escaped) =
             (String::with_capacity(text.len()), false, false);
         for c in text.chars() {
@@ -68,7 +66,7 @@ impl Value {
     }
 
     /// As it stands in a header, and in what a row is known by.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Null => String::new(),
             Self::Bool(it) => it.to_string(),
@@ -80,8 +78,15 @@ impl Value {
     }
 }
 
+/// The body of an event, with what belongs to its form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Form {
+    Json,
+    Csv { delimiter: u8, null: String },
+}
+
 /// What a row is known by: no other one has the same bytes.
-pub(super) fn digest(tuple: &Tuple) -> u128 {
+pub(crate) fn digest(tuple: &Tuple) -> u128 {
     let mut bytes = Vec::new();
     for value in tuple {
         let text = value.text();
@@ -92,20 +97,20 @@ pub(super) fn digest(tuple: &Tuple) -> u128 {
 }
 
 /// Makes bodies of rows.
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     form: Form,
     /// `"name":` of each column.
     names: Vec<String>,
 }
 
 impl Encoder {
-    pub(super) fn new(form: Form, columns: &[String]) -> Self {
+    pub(crate) fn new(form: Form, columns: &[String]) -> Self {
         let quoted = |name: &String| format!("{}:", serde_json::Value::from(&**name));
         Self { form, names: columns.iter().map(quoted).collect() }
     }
 
     /// Writes the body over `body`.
-    pub(super) fn encode(&self, values: &[Value], body: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, values: &[Value], body: &mut Vec<u8>) {
         body.clear();
         match &self.form {
             Form::Json => {

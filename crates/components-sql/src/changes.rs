@@ -1,0 +1,214 @@
+//! `sql_changes`: reads the changes of tables from PostgreSQL, in the order of their commits, and
+//! makes each an event.
+//!
+//! ```text
+//!   slot ── transactions ──► messages ──► events ──┐
+//!     ▲                                            ├──► one write of the channel
+//!     │                          how far they are ─┘          │
+//!     └──────────── the database may forget ◄── is stored ────┘
+//! ```
+//!
+//! How far the source is travels with the events, in the channel's own atomic write. The database
+//! hears of it afterwards alone. So after a crash it sends too much, never too little, and what is
+//! stored already is dropped by its position.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `config` | the settings |
+//! | `catalog` | what the database says of itself |
+//! | `slot` | what is to be done, by what channel and database have |
+//! | `snapshot` | the slot is made, and the rows that are there are read |
+//! | `wire` | a connection for replication |
+//! | `pgoutput` | what the slot sends |
+//! | `assemble` | messages become events, each one once |
+//! | `follow` | the stream: events into the channel, and word of it to the database |
+//! | `position` | what is stored with the events |
+
+mod assemble;
+mod catalog;
+mod config;
+mod follow;
+mod pgoutput;
+mod position;
+mod slot;
+mod snapshot;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use components::sources::until_stored::{Refused, UntilStored};
+use metrics::{Counter, FloatGauge, MetricSpec, Metrics};
+use pipeline::{
+    BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Intake, Source,
+    SourceContext, SourceError,
+};
+
+use crate::error::{failed, refused};
+use assemble::{Gather, Gathered};
+use catalog::Catalog;
+pub use config::Config;
+use config::Options;
+use position::State;
+use slot::Next;
+use wire::Replication;
+
+/// How long a stop waits for a batch that is being stored.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+
+impl Component for Config {
+    const KIND: &'static str = "sql_changes";
+    const METRICS: &'static [MetricSpec] = &[
+        MetricSpec::counter("events", "Changes, and rows of snapshots, that are stored."),
+        MetricSpec::counter("event_bytes", "Bytes of their bodies and headers."),
+        MetricSpec::gauge(
+            "commit_timestamp_seconds",
+            "When the last transaction that is stored was committed, in seconds since 1970.",
+        ),
+        MetricSpec::gauge(
+            "slot_lag_bytes",
+            "Bytes of its log that the database keeps because they are not stored here, or that \
+             it has not read yet.",
+        ),
+    ];
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        let scope = cx.scope::<Self>();
+        Ok(Box::new(Changes {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            metrics: cx.metrics.clone(),
+            events: scope.counter("events")?,
+            event_bytes: scope.counter("event_bytes")?,
+            committed: scope.gauge("commit_timestamp_seconds")?,
+            lag: scope.gauge("slot_lag_bytes")?,
+            options: Arc::new(self.options(cx)?),
+            opened: None,
+            until_stored: None,
+        }))
+    }
+}
+
+struct Changes {
+    name: Arc<str>,
+    env: Env,
+    metrics: Metrics,
+    events: Counter,
+    event_bytes: Counter,
+    committed: FloatGauge,
+    lag: FloatGauge,
+    options: Arc<Options>,
+    /// Between opening and running.
+    opened: Option<(State, Next)>,
+    /// While it runs.
+    until_stored: Option<UntilStored>,
+}
+
+impl Changes {
+    /// What the channel knows; `None`: nothing.
+    fn state(&self, cx: &SourceContext) -> Result<Option<State>, SourceError> {
+        let mut channels = cx.positions.positions(&self.name);
+        let (Some(known), 0) = (channels.pop(), channels.len()) else {
+            let message = "the source `sql_changes` needs exactly one required channel: it keeps \
+                           its position there; set one, and others as optional ones, or let sinks \
+                           of several groups take from it"
+                .to_owned();
+            return Err(SourceError { class: ErrorClass::Fatal, message, source: None });
+        };
+        let state = State::read(&known).map_err(refused)?;
+        match state {
+            Some(state) if state.of != self.options.digest() => Err(refused(
+                "the position in the channel is of another database, `slot` or `publication`; set \
+                 them back, or give the source another name: then it begins anew"
+                    .to_owned(),
+            )),
+            state => Ok(state),
+        }
+    }
+
+    /// Stores a batch with the position behind it.
+    async fn store(&mut self, gather: &mut Gather, state: &mut State) -> Result<(), SourceError> {
+        state.number += 1;
+        let gathered = gather.finish(&self.name, state).map_err(refused)?;
+        self.put(gathered, state.number).await
+    }
+
+    async fn put(&mut self, gathered: Gathered, number: u64) -> Result<(), SourceError> {
+        let Gathered { batch, events, bytes } = gathered;
+        let Some(until_stored) = &mut self.until_stored else { return Ok(()) };
+        match until_stored.put(batch, None, |known| position::lacks(known, number)).await {
+            Ok(()) => {
+                self.events.inc_by(events as u64);
+                self.event_bytes.inc_by(bytes as u64);
+                Ok(())
+            }
+            Err(Refused::Source(error)) => Err(error),
+            Err(Refused::Batch(message)) => Err(refused(message)),
+            Err(Refused::Stopping) => std::future::pending().await,
+        }
+    }
+
+    /// Reads until something fails.
+    async fn read(
+        &mut self,
+        (mut state, next): (State, Next),
+        intake: &dyn Intake,
+    ) -> Result<(), SourceError> {
+        match next {
+            Next::Changes(from) => state = from,
+            Next::Make { is_void, is_lost } => {
+                if is_lost {
+                    self.metrics.count_anomaly(&self.name, "changes_lost", 1);
+                }
+                state = self.snapshot(state, is_void, intake).await?;
+            }
+        }
+        self.follow(state, intake).await
+    }
+}
+
+#[async_trait]
+impl Source for Changes {
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::ByPosition
+    }
+
+    fn batch_bytes(&self) -> u64 {
+        self.options.batch_bytes as u64
+    }
+
+    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
+        let state = self.state(cx)?;
+        let catalog = Catalog::open(&self.options.target).await.map_err(failed)?;
+        catalog.publication(&self.options).await.map_err(failed)?;
+        // The right to replicate is looked at before anything is made.
+        let opened = Replication::open(&self.options.target).await;
+        opened.map_err(|error| failed(error.of_replication(&self.options.target)))?;
+        let slot = catalog.slot(&self.options.slot).await.map_err(failed)?;
+        let next = slot::next(&self.options, state.clone(), slot).map_err(failed)?;
+        let of = self.options.digest();
+        let state = state.unwrap_or_else(|| State { of, ..State::default() });
+        self.opened = Some((state, next));
+        Ok(())
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let opened = self.opened.take().expect("a source is opened before it runs");
+        let (entropy, positions) = (self.env.entropy.clone(), cx.positions.clone());
+        self.until_stored = Some(UntilStored::new(self.name.clone(), entropy, positions));
+        let ended = {
+            let reading = Box::pin(self.read(opened, &*cx.intake));
+            cx.stop.run_until_cancelled(reading).await
+        };
+        if let Some(until_stored) = self.until_stored.take() {
+            until_stored.finish(FINISH_WITHIN).await;
+        }
+        ended.unwrap_or(Ok(()))
+    }
+}

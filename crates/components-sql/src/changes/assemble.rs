@@ -1,0 +1,345 @@
+//! Messages of the slot become events, and what is stored already is dropped.
+//!
+//! Nothing here waits, so each rule can be held against a list of messages.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use peers::limits::Cut;
+use pipeline::{Batch, BatchBuilder, SourcePosition};
+
+use super::pgoutput::{Cell, Lsn, Old, Relation, Row};
+use super::position::{KEY, Part, State};
+use super::wire::EPOCH_MICROS;
+use crate::meaning::Meaning;
+use crate::value::{Encoder, Form, Value};
+
+/// A table, as it is for the rows that come.
+pub(super) struct Table {
+    schema: String,
+    name: String,
+    columns: Vec<Column>,
+    encoder: Encoder,
+}
+
+/// A column of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) name: String,
+    /// Part of what names a row.
+    pub(super) is_key: bool,
+    pub(super) meaning: Meaning,
+}
+
+impl Table {
+    pub(super) fn new(schema: String, name: String, columns: Vec<Column>) -> Self {
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        let encoder = Encoder::new(Form::Json, &names);
+        Self { schema, name, columns, encoder }
+    }
+
+    /// How the columns of this table differ from those before; `None`: not at all.
+    fn changes_since(&self, before: &Self) -> Option<String> {
+        let names = |of: &[Column], without: &[Column]| {
+            let names = of.iter().filter(|column| !without.contains(column));
+            names.map(|column| format!("`{}`", column.name)).collect::<Vec<_>>().join(", ")
+        };
+        let (come, gone) =
+            (names(&self.columns, &before.columns), names(&before.columns, &self.columns));
+        (self.columns != before.columns).then(|| {
+            format!("{}.{}: columns [{come}] in place of [{gone}]", self.schema, self.name)
+        })
+    }
+}
+
+/// Where a change stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    /// Of the commit, or of the snapshot.
+    pub(super) lsn: Lsn,
+    /// Number within it.
+    pub(super) change: u64,
+    /// None of a snapshot.
+    pub(super) xid: Option<u32>,
+    /// Of the commit, or of the snapshot, since 1970.
+    pub(super) millis: i64,
+}
+
+/// What a change does.
+pub(super) enum Change {
+    Snapshot(Row),
+    Insert(Row),
+    Update { old: Option<Old>, new: Row },
+    Delete(Old),
+    Truncate,
+}
+
+/// A batch that is being gathered.
+#[derive(Default)]
+pub(super) struct Gather {
+    builder: BatchBuilder,
+    bytes: usize,
+}
+
+/// What goes into the channel at once.
+pub(super) struct Gathered {
+    pub(super) batch: Batch,
+    pub(super) events: usize,
+    /// Bytes of bodies and of headers that differ.
+    pub(super) bytes: usize,
+}
+
+impl Gather {
+    pub(super) fn is_empty(&self) -> bool {
+        self.builder.is_empty()
+    }
+
+    /// Whether the batch is as large as one may be.
+    pub(super) fn is_full(&self, batch_bytes: usize, batch_bytes_max: Option<u64>) -> bool {
+        let cut = batch_bytes_max.map(Cut::within);
+        let bytes =
+            cut.as_ref().map_or(batch_bytes as u64, |cut| cut.body_bytes.min(batch_bytes as u64));
+        self.bytes as u64 >= bytes || cut.is_some_and(|cut| self.builder.len() as u64 >= cut.events)
+    }
+
+    /// Adds an event.
+    ///
+    /// # Errors
+    /// The row is not of the table.
+    pub(super) fn push(&mut self, table: &Table, change: Change, at: At) -> Result<(), String> {
+        let mut object = Object::default();
+        let mut before = None;
+        let operation = match change {
+            Change::Snapshot(row) => {
+                object.fill(table, row, false)?;
+                "snapshot"
+            }
+            Change::Insert(row) => {
+                object.fill(table, row, false)?;
+                "insert"
+            }
+            Change::Update { old, mut new } => {
+                if let Some(old) = old {
+                    if old.is_whole {
+                        // A long value that was not changed is in the old row.
+                        for (new, old) in new.iter_mut().zip(&old.row) {
+                            if *new == Cell::Unchanged {
+                                new.clone_from(old);
+                            }
+                        }
+                    }
+                    let mut object = Object::default();
+                    object.fill(table, old.row, !old.is_whole)?;
+                    before = Some(object.json(table));
+                }
+                object.fill(table, new, false)?;
+                "update"
+            }
+            Change::Delete(old) => {
+                object.fill(table, old.row, !old.is_whole)?;
+                "delete"
+            }
+            Change::Truncate => "truncate",
+        };
+        let body = object.json(table);
+        let before = before.map(|json| String::from_utf8_lossy(&json).into_owned());
+        let unchanged = object.unchanged.join(",");
+        let [lsn, change, millis] =
+            [at.lsn.to_string(), at.change.to_string(), at.millis.to_string()];
+        let xid = at.xid.map(|xid| xid.to_string());
+        let key = object.key.join(",");
+        let mut headers: Vec<(&str, &str)> = vec![
+            ("schema", &table.schema),
+            ("table", &table.name),
+            ("operation", operation),
+            ("lsn", &lsn),
+            ("change", &change),
+            ("timestamp", &millis),
+        ];
+        headers.extend(xid.as_deref().map(|xid| ("xid", xid)));
+        headers.extend((!object.key.is_empty()).then_some(("key", &*key)));
+        headers.extend(before.as_deref().map(|before| ("old", before)));
+        headers.extend((!unchanged.is_empty()).then_some(("unchanged", &*unchanged)));
+        self.builder.push(&body, &headers);
+        self.bytes += body.len() + headers.iter().map(|(_, value)| value.len()).sum::<usize>();
+        Ok(())
+    }
+
+    /// The batch, with the position behind it.
+    ///
+    /// # Errors
+    /// The position cannot be written.
+    pub(super) fn finish(&mut self, source: &Arc<str>, state: &State) -> Result<Gathered, String> {
+        let Self { builder, bytes } = std::mem::take(self);
+        let events = builder.len();
+        let mut batch = builder.finish();
+        let value = serde_json::to_vec(state).map_err(|error| error.to_string())?;
+        batch.envelope.positions = vec![SourcePosition {
+            source: source.clone(),
+            key: KEY.into(),
+            value: Some(value.into()),
+            after: None,
+        }];
+        Ok(Gathered { batch, events, bytes })
+    }
+}
+
+/// What stands in a body.
+#[derive(Default)]
+struct Object {
+    /// Columns that have a value here.
+    columns: Vec<usize>,
+    values: Vec<Value>,
+    key: Vec<String>,
+    /// Columns whose values were not sent.
+    unchanged: Vec<String>,
+}
+
+impl Object {
+    fn fill(&mut self, table: &Table, row: Row, key_alone: bool) -> Result<(), String> {
+        if row.len() != table.columns.len() {
+            return Err(format!(
+                "a row of {}.{} has {} values, and the table {} columns",
+                table.schema,
+                table.name,
+                row.len(),
+                table.columns.len()
+            ));
+        }
+        for (at, (cell, column)) in row.into_iter().zip(&table.columns).enumerate() {
+            if key_alone && !column.is_key {
+                continue;
+            }
+            let value = match cell {
+                Cell::Null => Value::Null,
+                Cell::Text(text) => column.meaning.value(text),
+                Cell::Unchanged => {
+                    self.unchanged.push(column.name.clone());
+                    continue;
+                }
+            };
+            if column.is_key {
+                self.key.push(value.text());
+            }
+            self.columns.push(at);
+            self.values.push(value);
+        }
+        Ok(())
+    }
+
+    fn json(&self, table: &Table) -> Vec<u8> {
+        let mut body = Vec::new();
+        if self.columns.is_empty() {
+            return b"{}".to_vec();
+        }
+        if self.columns.len() == table.columns.len() {
+            table.encoder.encode(&self.values, &mut body);
+        } else {
+            let names = self.columns.iter().map(|at| table.columns[*at].name.clone());
+            let encoder = Encoder::new(Form::Json, &names.collect::<Vec<_>>());
+            encoder.encode(&self.values, &mut body);
+        }
+        body
+    }
+}
+
+/// The transaction that comes.
+struct Transaction {
+    at: At,
+    /// How many of its changes are stored already; `None`: all of them.
+    stored: Option<u64>,
+}
+
+/// Makes events of messages.
+pub(super) struct Assembler {
+    tables: HashMap<u32, Table>,
+    transaction: Option<Transaction>,
+    /// Everything that was committed before this has come, and nothing else.
+    come: Lsn,
+    /// Of the last commit that has come, since 1970.
+    pub(super) committed_millis: Option<i64>,
+    state: State,
+    pub(super) gather: Gather,
+}
+
+impl Assembler {
+    /// From where a channel is.
+    pub(super) fn new(state: State) -> Self {
+        Self {
+            tables: HashMap::new(),
+            transaction: None,
+            come: state.done,
+            committed_millis: None,
+            state,
+            gather: Gather::default(),
+        }
+    }
+
+    /// A table comes, or comes anew; says what has changed in it.
+    pub(super) fn relation(&mut self, relation: Relation, columns: Vec<Column>) -> Option<String> {
+        let table = Table::new(relation.schema, relation.name, columns);
+        let changes = self.tables.get(&relation.id).and_then(|it| table.changes_since(it));
+        self.tables.insert(relation.id, table);
+        changes
+    }
+
+    pub(super) fn begin(&mut self, commit: Lsn, micros: i64, xid: u32) {
+        let millis = (micros + EPOCH_MICROS).div_euclid(1000);
+        let at = At { lsn: commit, change: 0, xid: Some(xid), millis };
+        self.transaction = Some(Transaction { at, stored: self.state.stored(commit) });
+    }
+
+    pub(super) fn commit(&mut self, end: Lsn) {
+        self.committed_millis = self.transaction.take().map(|it| it.at.millis);
+        self.come = self.come.max(end);
+    }
+
+    /// Everything before `end` has come.
+    pub(super) fn alive(&mut self, end: Lsn) {
+        if self.transaction.is_none() {
+            self.come = self.come.max(end);
+        }
+    }
+
+    /// A change of the table with this number.
+    ///
+    /// # Errors
+    /// The change is of no table and of no transaction that has come.
+    pub(super) fn change(&mut self, relation: u32, change: Change) -> Result<(), String> {
+        let Some(transaction) = &mut self.transaction else {
+            return Err("a change came outside of a transaction".to_owned());
+        };
+        let at = transaction.at;
+        transaction.at.change += 1;
+        if transaction.stored.is_none_or(|stored| at.change < stored) {
+            return Ok(());
+        }
+        let table = self.tables.get(&relation);
+        let table = table.ok_or_else(|| format!("a change of an unknown table {relation} came"))?;
+        self.gather.push(table, change, at)
+    }
+
+    /// No transaction is cut here.
+    pub(super) fn is_between(&self) -> bool {
+        self.transaction.is_none()
+    }
+
+    /// The channel does not know yet how far this is.
+    pub(super) fn has_news(&self) -> bool {
+        self.is_between() && self.come > self.state.done
+    }
+
+    /// What has come, with the position behind it.
+    ///
+    /// # Errors
+    /// As [`Gather::finish`].
+    pub(super) fn flush(&mut self, source: &Arc<str>) -> Result<(Gathered, State), String> {
+        let part = self.transaction.as_ref();
+        let part = part.map(|it| Part { commit: it.at.lsn, changes: it.at.change });
+        self.state = State { done: self.come, part, number: self.state.number + 1, ..self.state };
+        Ok((self.gather.finish(source, &self.state)?, self.state.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

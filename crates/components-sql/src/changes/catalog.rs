@@ -1,0 +1,343 @@
+//! What the database says of itself: whether changes can be read at all, the publication, the
+//! slot, tables and types.
+
+use std::collections::HashMap;
+
+use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
+
+use super::assemble::Column;
+use super::config::Options;
+use super::pgoutput::Lsn;
+use super::slot::Slot;
+use crate::connection::{Connection, Dialect, Postgres};
+use crate::database::Target;
+use crate::error::SqlError;
+use crate::meaning::{Element, Meaning};
+
+/// The first version with `pgoutput`.
+const VERSION_MIN: i32 = 100_000;
+/// The first version with columns that are generated.
+const GENERATED: i32 = 120_000;
+
+/// Asks the database.
+pub(super) struct Catalog {
+    pub(super) postgres: Postgres,
+    target: Target,
+    version: i32,
+    meanings: HashMap<u32, Meaning>,
+}
+
+/// A table of the publication.
+pub(super) struct Published {
+    pub(super) id: u32,
+    pub(super) schema: String,
+    pub(super) name: String,
+    /// Its rows lie in partitions, which are not published themselves.
+    pub(super) is_partitioned: bool,
+    /// Condition that rows have to meet.
+    pub(super) filter: Option<String>,
+}
+
+type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+fn misfit(problem: String) -> SqlError {
+    SqlError::Misfit { problem }
+}
+
+fn quote(name: &str) -> String {
+    Dialect::Postgres.quote(name)
+}
+
+/// A table, in quotes.
+pub(super) fn quoted(schema: &str, name: &str) -> String {
+    format!("{}.{}", quote(schema), quote(name))
+}
+
+impl Catalog {
+    /// Connects, and looks whether the server can send changes at all.
+    ///
+    /// # Errors
+    /// It cannot, and what helps; or there is no connection.
+    pub(super) async fn open(target: &Target) -> Result<Self, SqlError> {
+        let Connection::Postgres(postgres) = Connection::open(target).await? else {
+            return Err(misfit("changes are read from PostgreSQL alone".to_owned()));
+        };
+        let (target, meanings) = (target.clone(), HashMap::new());
+        let mut catalog = Self { postgres, target, version: 0, meanings };
+        let row = catalog.one(
+            "SELECT current_setting('wal_level'), current_setting('server_version_num')::int4, \
+             pg_is_in_recovery()",
+            &[],
+        );
+        let row = row.await?.ok_or_else(|| misfit("the server has no settings".to_owned()))?;
+        let (level, is_standby): (String, bool) = (catalog.get(&row, 0)?, catalog.get(&row, 2)?);
+        catalog.version = catalog.get(&row, 1)?;
+        let address = &catalog.target.address;
+        if catalog.version < VERSION_MIN {
+            let problem = format!("{address} is older than PostgreSQL 10, and sends no changes");
+            return Err(misfit(problem));
+        }
+        if is_standby {
+            return Err(misfit(format!(
+                "{address} is a standby; set `database.url` to the primary, which has the slot"
+            )));
+        }
+        if level != "logical" {
+            return Err(misfit(format!(
+                "`wal_level` of {address} is `{level}`, and changes are in its log with `logical` \
+                 alone; run `ALTER SYSTEM SET wal_level = 'logical'` and restart the server"
+            )));
+        }
+        Ok(catalog)
+    }
+
+    async fn rows(
+        &self,
+        text: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<tokio_postgres::Row>, SqlError> {
+        let rows = self.postgres.client.query(text, parameters).await;
+        rows.map_err(|error| SqlError::postgres(&self.target.address, &error))
+    }
+
+    async fn one(
+        &self,
+        text: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Option<tokio_postgres::Row>, SqlError> {
+        Ok(self.rows(text, parameters).await?.into_iter().next())
+    }
+
+    fn get<T: FromSqlOwned>(&self, row: &tokio_postgres::Row, at: usize) -> Result<T, SqlError> {
+        row.try_get(at).map_err(|error| SqlError::postgres(&self.target.address, &error))
+    }
+
+    /// Whether the statement answers `true`.
+    async fn holds(&self, text: &str, parameters: Parameters<'_>) -> Result<bool, SqlError> {
+        let row = self.one(text, parameters).await?;
+        row.map_or(Ok(false), |row| self.get(&row, 0))
+    }
+
+    /// Looks at the publication, or makes it.
+    ///
+    /// # Errors
+    /// It is not there and is not to be made, or lacks a table, or would do harm.
+    pub(super) async fn publication(&self, options: &Options) -> Result<(), SqlError> {
+        let (name, address) = (&options.publication, &self.target.address);
+        let there = "SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = $1)";
+        let tables: Vec<String> =
+            options.tables.iter().map(|(schema, table)| quoted(schema, table)).collect();
+        let make = format!("CREATE PUBLICATION {} FOR TABLE {}", quote(name), tables.join(", "));
+        if self.holds(there, &[name]).await? {
+            for (schema, table) in &options.tables {
+                let has = "SELECT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = $1 AND \
+                           schemaname = $2 AND tablename = $3) OR EXISTS (SELECT FROM \
+                           pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid JOIN \
+                           pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = \
+                           c.relnamespace WHERE p.pubname = $1 AND n.nspname = $2 AND \
+                           c.relname = $3)";
+                if !self.holds(has, &[name, schema, table]).await? {
+                    let table = quoted(schema, table);
+                    return Err(misfit(format!(
+                        "the publication `{name}` of {address} does not have the table {table}; \
+                         run `ALTER PUBLICATION {} ADD TABLE {table}`, or take it out of `tables`",
+                        quote(name)
+                    )));
+                }
+            }
+            return Ok(());
+        }
+        if !options.create || tables.is_empty() {
+            let make = match tables.is_empty() {
+                true => format!("CREATE PUBLICATION {} FOR TABLE …", quote(name)),
+                false => make,
+            };
+            return Err(misfit(format!(
+                "{address} has no publication `{name}`; run `{make}`, or set `tables` and \
+                 `create = true`"
+            )));
+        }
+        for (schema, table) in &options.tables {
+            self.check_identity(schema, table).await?;
+        }
+        let made = self.postgres.client.batch_execute(&make).await;
+        made.map_err(|error| SqlError::postgres(address, &error))?;
+        tracing::info!(publication = %name, "the publication is made");
+        Ok(())
+    }
+
+    /// Looks whether rows of the table have something that names them: without it the database
+    /// refuses applications to change or delete rows as soon as the table is published.
+    async fn check_identity(&self, schema: &String, name: &String) -> Result<(), SqlError> {
+        let text = "SELECT c.relreplident::text, EXISTS (SELECT FROM pg_index i WHERE \
+                    i.indrelid = c.oid AND i.indisprimary) FROM pg_class c JOIN pg_namespace n ON \
+                    n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
+        let table = quoted(schema, name);
+        let Some(row) = self.one(text, &[schema, name]).await? else {
+            let problem = format!("{} has no table {table}; see `tables`", self.target.address);
+            return Err(misfit(problem));
+        };
+        let (identity, has_key): (String, bool) = (self.get(&row, 0)?, self.get(&row, 1)?);
+        match (&*identity, has_key) {
+            ("f" | "i", _) | ("d", true) => Ok(()),
+            _ => Err(misfit(format!(
+                "nothing names a row of the table {table}: once it is published the database \
+                 refuses to update and delete its rows; add a primary key, or run `ALTER TABLE \
+                 {table} REPLICA IDENTITY FULL`"
+            ))),
+        }
+    }
+
+    /// The slot; `None` if there is none.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub(super) async fn slot(&self, name: &String) -> Result<Option<Slot>, SqlError> {
+        // Some columns came with later versions.
+        let text = "SELECT coalesce(s.plugin::text, ''), coalesce(s.database::text, ''), \
+                    s.confirmed_flush_lsn::text, \
+                    s.restart_lsn IS NULL OR coalesce(to_jsonb(s) ->> 'wal_status', '') = 'lost' \
+                    OR to_jsonb(s) ->> 'invalidation_reason' IS NOT NULL \
+                    FROM pg_replication_slots s WHERE s.slot_name = $1";
+        let Some(row) = self.one(text, &[name]).await? else { return Ok(None) };
+        let confirmed: Option<String> = self.get(&row, 2)?;
+        Ok(Some(Slot {
+            plugin: self.get(&row, 0)?,
+            database: self.get(&row, 1)?,
+            confirmed: confirmed.and_then(|text| Lsn::read(&text)).unwrap_or_default(),
+            is_lost: self.get(&row, 3)?,
+        }))
+    }
+
+    /// Takes the slot away.
+    ///
+    /// # Errors
+    /// It is read, or the user has no right to.
+    pub(super) async fn drop_slot(&self, name: &String) -> Result<(), SqlError> {
+        self.rows("SELECT pg_drop_replication_slot($1)", &[name]).await.map(drop)
+    }
+
+    /// How many bytes of the log the slot is behind; `None`: there is no such slot.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub(super) async fn lag(&self, name: &String) -> Result<Option<(i64, bool)>, SqlError> {
+        let text = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::int8, \
+                    coalesce(to_jsonb(s) ->> 'wal_status', '') = 'unreserved' \
+                    FROM pg_replication_slots s \
+                    WHERE s.slot_name = $1 AND s.confirmed_flush_lsn IS NOT NULL";
+        let Some(row) = self.one(text, &[name]).await? else { return Ok(None) };
+        Ok(Some((self.get(&row, 0)?, self.get(&row, 1)?)))
+    }
+
+    /// The tables of a publication.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub(super) async fn published(&self, name: &String) -> Result<Vec<Published>, SqlError> {
+        let text = "SELECT c.oid, t.schemaname::text, t.tablename::text, c.relkind::text = 'p', \
+                    to_jsonb(t) ->> 'rowfilter' FROM pg_publication_tables t \
+                    JOIN pg_namespace n ON n.nspname = t.schemaname \
+                    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename \
+                    WHERE t.pubname = $1 ORDER BY 2, 3";
+        let mut tables = Vec::new();
+        for row in self.rows(text, &[name]).await? {
+            tables.push(Published {
+                id: self.get(&row, 0)?,
+                schema: self.get(&row, 1)?,
+                name: self.get(&row, 2)?,
+                is_partitioned: self.get(&row, 3)?,
+                filter: self.get(&row, 4)?,
+            });
+        }
+        Ok(tables)
+    }
+
+    /// The columns of a table that are published.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub(super) async fn columns(
+        &mut self,
+        publication: &String,
+        table: &Published,
+    ) -> Result<Vec<Column>, SqlError> {
+        let generated = if self.version < GENERATED { "" } else { "AND a.attgenerated = ''" };
+        let text = format!(
+            "SELECT a.attname::text, a.atttypid, {KEY} FROM pg_attribute a JOIN pg_class c ON \
+             c.oid = a.attrelid WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped \
+             {generated} AND coalesce((SELECT to_jsonb(t) -> 'attnames' FROM \
+             pg_publication_tables t WHERE t.pubname = $2 AND t.schemaname = $3 AND \
+             t.tablename = $4) ? a.attname::text, true) ORDER BY a.attnum"
+        );
+        let rows = self.rows(&text, &[&table.id, publication, &table.schema, &table.name]).await?;
+        let mut columns = Vec::new();
+        for row in rows {
+            let meaning = self.meaning(self.get(&row, 1)?).await?;
+            columns.push(Column { name: self.get(&row, 0)?, is_key: self.get(&row, 2)?, meaning });
+        }
+        Ok(columns)
+    }
+
+    /// The columns that name a row where a whole old row is sent.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub(super) async fn key(&self, table: u32) -> Result<Vec<String>, SqlError> {
+        let text = format!(
+            "SELECT a.attname::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+             WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND {KEY}"
+        );
+        let rows = self.rows(&text, &[&table]).await?;
+        rows.iter().map(|row| self.get(row, 0)).collect()
+    }
+
+    /// What texts of a type mean.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub(super) async fn meaning(&mut self, kind: u32) -> Result<Meaning, SqlError> {
+        if let Some(meaning) = known(kind) {
+            return Ok(meaning);
+        }
+        if let Some(meaning) = self.meanings.get(&kind) {
+            return Ok(meaning.clone());
+        }
+        let base = self.base(kind).await?;
+        let text = "SELECT typelem, typcategory::text = 'A' AND typelem <> 0, typdelim::text \
+                    FROM pg_type WHERE oid = $1";
+        let meaning = match (known(base), self.one(text, &[&base]).await?) {
+            (Some(meaning), _) => meaning,
+            (None, Some(row)) if self.get(&row, 1)? => {
+                let (element, sign): (u32, String) = (self.get(&row, 0)?, self.get(&row, 2)?);
+                let element = Type::from_oid(self.base(element).await?);
+                let element = element.map_or(Element::Text, |kind| Element::of(&kind));
+                Meaning::Array(element, sign.chars().next().unwrap_or(','))
+            }
+            // An enumeration, a composite, or gone since.
+            (None, _) => Meaning::Native,
+        };
+        self.meanings.insert(kind, meaning.clone());
+        Ok(meaning)
+    }
+
+    /// The type that a domain is of, or the type itself.
+    async fn base(&self, mut kind: u32) -> Result<u32, SqlError> {
+        let text = "SELECT typbasetype FROM pg_type WHERE oid = $1 AND typtype = 'd'";
+        while Type::from_oid(kind).is_none() {
+            let Some(row) = self.one(text, &[&kind]).await? else { break };
+            kind = self.get(&row, 0)?;
+        }
+        Ok(kind)
+    }
+}
+
+/// A column is part of what names a row: of the index that is chosen for it, or the primary key.
+const KEY: &str = "EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND \
+                   a.attnum = ANY (i.indkey) AND CASE c.relreplident WHEN 'i' THEN \
+                   i.indisreplident ELSE i.indisprimary END)";
+
+/// The meaning of a type that each server has.
+pub(super) fn known(kind: u32) -> Option<Meaning> {
+    Type::from_oid(kind).map(|kind| Meaning::of(&kind))
+}

@@ -1,0 +1,212 @@
+//! The settings, and what the source makes of them.
+
+use std::time::Duration;
+
+use pipeline::units::{ByteSize, Period};
+use pipeline::{BuildContext, BuildError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::connection::Dialect;
+use crate::database::{Database, Target};
+
+/// Settings of the `sql_changes` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The database, and how it is reached: PostgreSQL. The user needs the right to replicate, and
+    /// to read the tables of the snapshot.
+    database: Database,
+    /// Tables whose changes are read, perhaps with their schema: `shop.orders`. The publication is
+    /// made of them, or has to have them. Without any, the publication has to be there already.
+    #[serde(default)]
+    tables: Vec<String>,
+    /// Name of the publication, which says in the database what is sent; `aqueduct_` and the
+    /// name of the source unless set.
+    #[serde(default)]
+    publication: Option<String>,
+    /// Name of the replication slot, which keeps in the database what is not stored yet;
+    /// `aqueduct_` and the name of the source unless set. Of no other reader.
+    #[serde(default)]
+    slot: Option<String>,
+    /// Make the publication and the slot where they are not there. The database keeps its log for
+    /// the slot from then on, until the slot is dropped.
+    #[serde(default)]
+    create: bool,
+    /// Read the rows that are there before the changes, when the slot is made.
+    #[serde(default = "defaults::snapshot")]
+    snapshot: bool,
+    /// What to do when the slot is gone, or has lost changes that are not stored.
+    #[serde(default)]
+    on_lost: OnLost,
+    /// How often the database hears that a part of its log is not needed, when no table changes,
+    /// and how often it is asked how far behind the slot is.
+    #[serde(default = "defaults::heartbeat")]
+    heartbeat: Period,
+    /// Bytes of bodies of a batch at most, about; a larger row is a batch of its own.
+    #[serde(default = "defaults::batch_bytes")]
+    batch_bytes: ByteSize,
+}
+
+/// What to do when changes are lost in the database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OnLost {
+    /// Nothing is read until an operator has acted.
+    #[default]
+    Stop,
+    /// A new slot and a new snapshot, after a `truncate` event for each table. Needs `create` and
+    /// `snapshot`.
+    Snapshot,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    pub(super) fn snapshot() -> bool {
+        true
+    }
+
+    pub(super) fn heartbeat() -> Period {
+        Period(Duration::from_secs(10))
+    }
+
+    pub(super) fn batch_bytes() -> ByteSize {
+        ByteSize::mib(1)
+    }
+}
+
+/// A name in PostgreSQL at most.
+const NAME_MAX: usize = 63;
+
+/// What the source works by.
+pub(super) struct Options {
+    pub(super) target: Target,
+    /// Schema and name.
+    pub(super) tables: Vec<(String, String)>,
+    pub(super) publication: String,
+    pub(super) slot: String,
+    pub(super) create: bool,
+    pub(super) snapshot: bool,
+    pub(super) on_lost: OnLost,
+    pub(super) heartbeat: Duration,
+    pub(super) batch_bytes: usize,
+}
+
+impl Options {
+    /// What is read: a position is of that alone.
+    pub(super) fn digest(&self) -> u64 {
+        let target = &self.target;
+        let what = format!("{:?}", (&target.name, &self.slot, &self.publication));
+        xxhash_rust::xxh3::xxh3_64(what.as_bytes())
+    }
+}
+
+impl Config {
+    pub(super) fn options(self, cx: &BuildContext) -> Result<Options, BuildError> {
+        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        let target = self.database.target(cx)?;
+        if target.dialect != Dialect::Postgres {
+            let problem = "changes are read from PostgreSQL alone; read a table of another \
+                           database by the source `sql` with `mode = \"modified\"`";
+            return invalid("database.url", problem);
+        }
+        if self.create && self.tables.is_empty() && self.publication.is_none() {
+            return invalid("tables", "name the tables that the publication is to be made of");
+        }
+        let mut tables = Vec::new();
+        for table in &self.tables {
+            let (schema, name) = table.split_once('.').unwrap_or(("public", table));
+            if schema.is_empty() || name.is_empty() {
+                return invalid("tables", &format!("a part of the name `{table}` is empty"));
+            }
+            tables.push((schema.to_owned(), name.to_owned()));
+        }
+        let usual = usual_name(&cx.name);
+        let slot = self.slot.unwrap_or_else(|| usual.clone());
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if slot.is_empty() || slot.len() > NAME_MAX || !slot.chars().all(is_plain) {
+            let problem = "a slot has a name of 1 to 63 characters: small letters, digits and `_`";
+            return invalid("slot", problem);
+        }
+        let publication = self.publication.unwrap_or(usual);
+        if publication.is_empty() || publication.len() > NAME_MAX || publication.contains('\0') {
+            return invalid("publication", "a publication has a name of 1 to 63 bytes");
+        }
+        if self.on_lost == OnLost::Snapshot && !(self.create && self.snapshot) {
+            return invalid("on_lost", "`snapshot` needs `create = true` and `snapshot = true`");
+        }
+        if self.heartbeat.0 < Duration::from_millis(100) {
+            return invalid("heartbeat", "must be at least 100ms");
+        }
+        if self.batch_bytes > ByteSize::mib(64) {
+            return invalid("batch_bytes", "at most 64MiB");
+        }
+        Ok(Options {
+            target,
+            tables,
+            publication,
+            slot,
+            create: self.create,
+            snapshot: self.snapshot,
+            on_lost: self.on_lost,
+            heartbeat: self.heartbeat.0,
+            batch_bytes: self.batch_bytes.0 as usize,
+        })
+    }
+}
+
+/// `aqueduct_` and the name of the source, as far as a slot may have it.
+fn usual_name(source: &str) -> String {
+    let plain = source.chars().map(|c| match c.to_ascii_lowercase() {
+        c if c.is_ascii_alphanumeric() => c,
+        _ => '_',
+    });
+    let name = format!("aqueduct_{}", plain.collect::<String>());
+    name.chars().take(NAME_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use pipeline::testkit::build;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn settings_that_do_not_go_together_are_refused_with_the_remedy() {
+        let problem = |changes: &Value| {
+            let mut settings = json!({
+                "database": { "url": "postgres://db/shop", "user": "a" }, "tables": ["orders"],
+                "create": true,
+            });
+            let all = settings.as_object_mut().unwrap();
+            all.extend(changes.as_object().unwrap().clone());
+            let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+            build::<Config>(&settings, &cx).err().map(|error| error.to_string())
+        };
+        assert_eq!(problem(&json!({})), None);
+        let mut seen = BTreeSet::new();
+        for (changes, expected) in [
+            (json!({ "database": { "url": "mysql://db/shop", "user": "a" } }), "source `sql`"),
+            (json!({ "tables": [] }), "name the tables"),
+            (json!({ "tables": ["shop."] }), "a part of the name `shop.` is empty"),
+            (json!({ "slot": "Orders" }), "small letters"),
+            (json!({ "publication": "" }), "63 bytes"),
+            (json!({ "on_lost": "snapshot", "snapshot": false }), "needs `create = true`"),
+            (json!({ "heartbeat": "1ms" }), "at least 100ms"),
+            (json!({ "batch_bytes": "65MiB" }), "at most 64MiB"),
+        ] {
+            let said = problem(&changes).unwrap_or_default();
+            assert!(said.contains(expected), "{changes}: {said}");
+            assert!(seen.insert(said));
+        }
+        assert_eq!(usual_name("Orders-1"), "aqueduct_orders_1");
+        assert_eq!(usual_name(&"ä".repeat(80)).len(), NAME_MAX);
+    }
+}

@@ -1,0 +1,236 @@
+//! The stream of the slot: events into the channel, and word to the database of what is stored.
+//!
+//! 1. A batch ends when it is full, or behind a commit when no more has come.
+//! 2. The database hears of a place when the channel has it. That goes on while a batch waits for
+//!    room in the channel: a reader that is silent is cut off.
+//! 3. Where other tables change alone, the position moves on by batches without events.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::FloatGauge;
+use pipeline::{Intake, SourceError};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Changes;
+use super::assemble::{Assembler, Change, Column};
+use super::catalog::{Catalog, known};
+use super::config::Options;
+use super::pgoutput::{Frame, Lsn, Message, Relation};
+use super::position::State;
+use super::wire::Replication;
+use crate::connection::Dialect;
+use crate::error::{SqlError, failed, refused};
+
+/// How often the database hears of this reader at least: it cuts off one that is silent for
+/// `wal_sender_timeout`, a minute unless set.
+const WORD: Duration = Duration::from_secs(5);
+/// After so long without a word the database is asked for one, and after twice that given up.
+const SILENCE: Duration = Duration::from_secs(45);
+
+/// The stream, and what the database was let know.
+struct Stream {
+    wire: Replication,
+    /// What the channel has.
+    stored: Lsn,
+    word: Interval,
+}
+
+impl Changes {
+    /// Reads changes until something fails.
+    ///
+    /// # Errors
+    /// The database, or the channel.
+    pub(super) async fn follow(
+        &mut self,
+        state: State,
+        intake: &dyn Intake,
+    ) -> Result<(), SourceError> {
+        let options = self.options.clone();
+        let mut wire = Replication::open(&options.target).await.map_err(failed)?;
+        wire.start(&start(&options, state.done)).await.map_err(failed)?;
+        let _lag = AbortOnDropHandle::new(tokio::spawn(watch(options.clone(), self.lag.clone())));
+        let mut word = interval(WORD.min(options.heartbeat));
+        word.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stream = Stream { wire, stored: state.done, word };
+        let mut assembler = Assembler::new(state);
+        let (mut heard, mut moved) = (Instant::now(), Instant::now());
+        loop {
+            let frame = tokio::select! {
+                frame = stream.wire.frame() => Some(frame.map_err(failed)?),
+                _ = stream.word.tick() => None,
+            };
+            let is_word = frame.is_none();
+            let mut has_to_answer = false;
+            match frame {
+                Some(Frame::Message(message)) => {
+                    heard = Instant::now();
+                    self.message(&mut assembler, message).await?;
+                    let is_full =
+                        assembler.gather.is_full(options.batch_bytes, intake.batch_bytes_max());
+                    let is_end = assembler.is_between() && !stream.wire.has_more();
+                    if (is_full || is_end) && !assembler.gather.is_empty() {
+                        self.flush(&mut stream, &mut assembler).await?;
+                        moved = Instant::now();
+                    }
+                    continue;
+                }
+                Some(Frame::Alive { end, wants_answer }) => {
+                    heard = Instant::now();
+                    assembler.alive(end);
+                    has_to_answer = wants_answer;
+                }
+                None => {}
+            }
+            // A database that shuts down waits until all is confirmed, and asks for it.
+            let is_due = has_to_answer || moved.elapsed() >= options.heartbeat;
+            if is_due && assembler.has_news() {
+                self.flush(&mut stream, &mut assembler).await?;
+                moved = Instant::now();
+            } else if has_to_answer || is_word {
+                let asks = heard.elapsed() >= SILENCE;
+                if heard.elapsed() >= 2 * SILENCE {
+                    let (address, limit) = (options.target.address.clone(), 2 * SILENCE);
+                    return Err(failed(SqlError::Silent { address, limit }));
+                }
+                stream.wire.confirm(stream.stored, asks).await.map_err(failed)?;
+            }
+        }
+    }
+
+    async fn message(
+        &mut self,
+        assembler: &mut Assembler,
+        message: Message,
+    ) -> Result<(), SourceError> {
+        let done = match message {
+            Message::Begin { commit, micros, xid } => {
+                assembler.begin(commit, micros, xid);
+                Ok(())
+            }
+            Message::Commit { end } => {
+                assembler.commit(end);
+                Ok(())
+            }
+            Message::Relation(relation) => {
+                let columns = self.columns(&relation).await.map_err(failed)?;
+                if let Some(changes) = assembler.relation(relation, columns) {
+                    self.metrics.count_anomaly(&self.name, "schema_changed", 1);
+                    tracing::warn!(source = %self.name, "a table has changed: {changes}");
+                }
+                Ok(())
+            }
+            Message::Insert { relation, new } => assembler.change(relation, Change::Insert(new)),
+            Message::Update { relation, old, new } => {
+                assembler.change(relation, Change::Update { old, new })
+            }
+            Message::Delete { relation, old } => assembler.change(relation, Change::Delete(old)),
+            Message::Truncate { relations } => relations
+                .into_iter()
+                .try_for_each(|relation| assembler.change(relation, Change::Truncate)),
+            Message::Other => Ok(()),
+        };
+        done.map_err(refused)
+    }
+
+    /// The columns of a table that comes. The database is asked only for what the message lacks.
+    async fn columns(&self, relation: &Relation) -> Result<Vec<Column>, SqlError> {
+        let kinds: Vec<u32> = relation.columns.iter().map(|column| column.kind).collect();
+        let is_asked = relation.is_full || kinds.iter().any(|kind| known(*kind).is_none());
+        let mut catalog = match is_asked {
+            true => Some(Catalog::open(&self.options.target).await?),
+            false => None,
+        };
+        let key = match &catalog {
+            Some(catalog) if relation.is_full => Some(catalog.key(relation.id).await?),
+            _ => None,
+        };
+        let mut columns = Vec::new();
+        for column in &relation.columns {
+            let meaning = match (known(column.kind), &mut catalog) {
+                (Some(meaning), _) => meaning,
+                (None, Some(catalog)) => catalog.meaning(column.kind).await?,
+                (None, None) => crate::meaning::Meaning::Native,
+            };
+            let is_key = match &key {
+                Some(key) => key.contains(&column.name),
+                None => column.is_key,
+            };
+            columns.push(Column { name: column.name.clone(), is_key, meaning });
+        }
+        Ok(columns)
+    }
+
+    /// Stores what has come, and lets the database know. While it waits for the channel, the
+    /// database hears of what was stored before.
+    async fn flush(
+        &mut self,
+        stream: &mut Stream,
+        assembler: &mut Assembler,
+    ) -> Result<(), SourceError> {
+        let (gathered, state) = assembler.flush(&self.name).map_err(refused)?;
+        let mut broken = None;
+        {
+            let mut storing = pin!(self.put(gathered, state.number));
+            loop {
+                tokio::select! {
+                    stored = &mut storing => break stored?,
+                    // Even without the database the batch has to be stored to its end: another
+                    // attempt would find the channel without it, and store it again.
+                    _ = stream.word.tick(), if broken.is_none() => {
+                        broken = stream.wire.confirm(stream.stored, false).await.err();
+                    }
+                }
+            }
+        }
+        stream.stored = state.done;
+        if let Some(millis) = assembler.committed_millis {
+            self.committed.set(millis as f64 / 1000.0);
+        }
+        match broken {
+            Some(error) => Err(failed(error)),
+            None => stream.wire.confirm(stream.stored, false).await.map_err(failed),
+        }
+    }
+}
+
+/// The command that begins the stream.
+fn start(options: &Options, from: Lsn) -> String {
+    let publication = Dialect::Postgres.quote(&options.publication).replace('\'', "''");
+    format!(
+        "START_REPLICATION SLOT {} LOGICAL {from} (proto_version '1', publication_names \
+         '{publication}')",
+        options.slot
+    )
+}
+
+/// Asks again and again how far behind the slot is.
+async fn watch(options: Arc<Options>, lag: FloatGauge) {
+    let mut catalog = None;
+    loop {
+        if catalog.is_none() {
+            catalog = Catalog::open(&options.target).await.ok();
+        }
+        let asked = match &catalog {
+            Some(catalog) => Some(catalog.lag(&options.slot).await),
+            None => None,
+        };
+        match asked {
+            Some(Ok(Some((bytes, is_near_its_end)))) => {
+                lag.set(bytes as f64);
+                if is_near_its_end {
+                    tracing::warn!(
+                        slot = %options.slot, bytes,
+                        "the database throws away soon what is not stored; raise its \
+                         `max_slot_wal_keep_size`, or make room in the channel",
+                    );
+                }
+            }
+            Some(Ok(None)) => {}
+            Some(Err(_)) | None => catalog = None,
+        }
+        sleep(options.heartbeat).await;
+    }
+}

@@ -1,0 +1,179 @@
+//! What is to be done, by what the channel knows and what the database has.
+
+use super::config::{OnLost, Options};
+use super::pgoutput::Lsn;
+use super::position::{Phase, State};
+use crate::error::SqlError;
+
+/// A slot of the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) plugin: String,
+    pub(super) database: String,
+    /// The database keeps nothing that was committed before this.
+    pub(super) confirmed: Lsn,
+    /// The database has thrown away what it was to keep.
+    pub(super) is_lost: bool,
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    /// Changes are read on from here.
+    Changes(State),
+    /// The slot is made, and perhaps a snapshot read.
+    Make {
+        /// What is stored is void: a `truncate` event comes first.
+        is_void: bool,
+        /// Changes were lost.
+        is_lost: bool,
+    },
+}
+
+/// Decides it.
+///
+/// # Errors
+/// An operator has to act; how, it says.
+pub(super) fn next(
+    options: &Options,
+    state: Option<State>,
+    slot: Option<Slot>,
+) -> Result<Next, SqlError> {
+    let (name, address) = (&options.slot, &options.target.address);
+    let misfit = |problem: String| Err(SqlError::Misfit { problem });
+    if let Some(slot) = &slot
+        && (slot.plugin != "pgoutput" || *slot.database != *options.target.name)
+    {
+        return misfit(format!(
+            "the slot `{name}` of {address} is of the plugin `{}` and the database `{}`; set \
+             `slot` to another name",
+            slot.plugin, slot.database
+        ));
+    }
+    let state = state.unwrap_or_else(|| State { of: options.digest(), ..State::default() });
+    let lost = match (state.phase, slot) {
+        (Phase::Snapshot { has_rows }, _) => {
+            return Ok(Next::Make { is_void: has_rows, is_lost: false });
+        }
+        (Phase::New, None) if options.create => {
+            return Ok(Next::Make { is_void: false, is_lost: false });
+        }
+        (Phase::New, None) => {
+            return misfit(format!(
+                "{address} has no slot `{name}`; set `create = true`, or run \
+                 `SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')` and set \
+                 `snapshot = false`"
+            ));
+        }
+        (Phase::New, Some(_)) if options.snapshot => {
+            return misfit(format!(
+                "{address} has a slot `{name}` already, and a snapshot fits to a new slot alone; \
+                 if no other reader has it run `SELECT pg_drop_replication_slot('{name}')`, or \
+                 set `snapshot = false` to read on from it"
+            ));
+        }
+        (Phase::New, Some(slot)) if !slot.is_lost => {
+            let phase = Phase::Changes;
+            return Ok(Next::Changes(State { phase, done: slot.confirmed, ..state }));
+        }
+        (_, None) => "is gone".to_owned(),
+        (_, Some(slot)) if slot.is_lost => {
+            "was behind by more than `max_slot_wal_keep_size`, and the database has thrown away \
+             what it was to send"
+                .to_owned()
+        }
+        (_, Some(slot)) if slot.confirmed > state.done => {
+            format!("was moved on to {} by something else", slot.confirmed)
+        }
+        (_, Some(_)) => return Ok(Next::Changes(state)),
+    };
+    let lost =
+        format!("changes behind {} are lost: the slot `{name}` of {address} {lost}", state.done);
+    match options.on_lost {
+        OnLost::Snapshot => {
+            tracing::warn!(slot = %name, "{lost}; a new snapshot begins");
+            Ok(Next::Make { is_void: true, is_lost: true })
+        }
+        OnLost::Stop => misfit(format!(
+            "{lost}; set `on_lost = \"snapshot\"` for a new slot and a new snapshot, or drop the \
+             slot, if it is there, and give the source another name: then it begins anew"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pipeline::BuildContext;
+    use serde_json::json;
+
+    use super::super::config::Config;
+    use super::*;
+
+    fn options(changes: &serde_json::Value) -> Options {
+        let mut settings = json!({
+            "database": { "url": "postgres://db/shop", "user": "a" }, "tables": ["t"],
+            "create": true,
+        });
+        settings.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let config: Config = serde_json::from_value(settings).unwrap();
+        config.options(&BuildContext::alone("in", Path::new("unused"), env::real())).unwrap()
+    }
+
+    fn slot(confirmed: u64) -> Slot {
+        let (plugin, database) = ("pgoutput".to_owned(), "shop".to_owned());
+        Slot { plugin, database, confirmed: Lsn(confirmed), is_lost: false }
+    }
+
+    fn at(phase: Phase, done: u64) -> State {
+        State { phase, done: Lsn(done), number: 3, ..State::default() }
+    }
+
+    #[test]
+    fn what_the_channel_and_the_database_have_says_what_comes_next() {
+        let (usual, none) = (json!({}), json!({ "snapshot": false }));
+        let make = |is_void, is_lost| Next::Make { is_void, is_lost };
+        let begun = |has_rows| Some(at(Phase::Snapshot { has_rows }, 0));
+        let reads = || at(Phase::Changes, 50);
+        let again = json!({ "on_lost": "snapshot" });
+        let lost = Slot { is_lost: true, ..slot(50) };
+        for (settings, state, slot, expected) in [
+            (&usual, None, None, make(false, false)),
+            (&usual, begun(false), Some(slot(9)), make(false, false)),
+            (&usual, begun(true), None, make(true, false)),
+            (&usual, Some(reads()), Some(slot(50)), Next::Changes(reads())),
+            (&usual, Some(reads()), Some(slot(40)), Next::Changes(reads())),
+            (&again, Some(reads()), Some(slot(51)), make(true, true)),
+            (&again, Some(reads()), Some(lost.clone()), make(true, true)),
+            (&again, Some(reads()), None, make(true, true)),
+        ] {
+            let options = options(settings);
+            assert_eq!(next(&options, state.clone(), slot.clone()).unwrap(), expected, "{state:?}");
+        }
+        let options = options(&none);
+        let Next::Changes(state) = next(&options, None, Some(slot(9))).unwrap() else {
+            panic!("it reads on from the slot");
+        };
+        assert_eq!((state.done, state.of), (Lsn(9), options.digest()));
+    }
+
+    #[test]
+    fn what_only_an_operator_can_mend_is_said_with_the_remedy() {
+        let (usual, bare) = (json!({}), json!({ "create": false }));
+        let reads = || Some(at(Phase::Changes, 50));
+        let lost = Slot { is_lost: true, ..slot(50) };
+        let other = Slot { plugin: "wal2json".into(), ..slot(50) };
+        for (settings, state, slot, expected) in [
+            (&bare, None, None, "set `create = true`"),
+            (&usual, None, Some(slot(9)), "pg_drop_replication_slot('aqueduct_in')"),
+            (&usual, reads(), None, "is gone; set `on_lost"),
+            (&usual, reads(), Some(lost), "max_slot_wal_keep_size"),
+            (&usual, reads(), Some(slot(51)), "moved on to 0/33"),
+            (&usual, reads(), Some(other), "plugin `wal2json`"),
+        ] {
+            let said = next(&options(settings), state, slot).unwrap_err().to_string();
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The slot is made, and the rows that are there are read: exactly those that no change of the
+//! slot brings.
+//!
+//! ```text
+//!   replication   CREATE_REPLICATION_SLOT ──► consistent point, name of a snapshot
+//!   catalog       BEGIN; SET TRANSACTION SNAPSHOT ──► every row as of that point
+//!   channel       position "snapshot" ── rows ── rows ── position "changes, from that point"
+//! ```
+//!
+//! A snapshot lives as long as its connection. One that is not read to its end begins anew, with a
+//! new slot, and says by a `truncate` event for each table that the rows before are void.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use pipeline::env::unix_millis;
+use pipeline::{Intake, SourceError};
+use tokio::time::timeout;
+use tokio_postgres::SimpleQueryMessage;
+
+use super::Changes;
+use super::assemble::{At, Change, Gather, Table};
+use super::catalog::{Catalog, Published, quoted};
+use super::pgoutput::{Cell, Lsn};
+use super::position::{Phase, State};
+use super::wire::Replication;
+use crate::connection::Dialect;
+use crate::error::{SqlError, failed, refused};
+
+/// How long a row may take, more than a statement may.
+const ANSWER: Duration = Duration::from_secs(10);
+
+impl Changes {
+    /// Makes the slot, and stores what is there. Answers where changes begin.
+    ///
+    /// # Errors
+    /// The database, or the channel.
+    pub(super) async fn snapshot(
+        &mut self,
+        mut state: State,
+        is_void: bool,
+        intake: &dyn Intake,
+    ) -> Result<State, SourceError> {
+        // A slot that is there from here on is one of this source.
+        state.phase = Phase::Snapshot { has_rows: is_void };
+        (state.done, state.part) = (Lsn(0), None);
+        self.store(&mut Gather::default(), &mut state).await?;
+        let options = self.options.clone();
+        let mut catalog = Catalog::open(&options.target).await.map_err(failed)?;
+        if catalog.slot(&options.slot).await.map_err(failed)?.is_some() {
+            catalog.drop_slot(&options.slot).await.map_err(failed)?;
+        }
+        let mut replication = Replication::open(&options.target).await.map_err(failed)?;
+        let (begin, snapshot) = self.make_slot(&mut replication).await.map_err(failed)?;
+        if options.snapshot || is_void {
+            // The snapshot is there as long as the connection does nothing else.
+            let sql = format!(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+                 SET TRANSACTION SNAPSHOT '{snapshot}'; SET LOCAL statement_timeout = 0"
+            );
+            let begun = catalog.postgres.client.batch_execute(&sql).await;
+            begun.map_err(|error| failed(SqlError::postgres(&options.target.address, &error)))?;
+            drop(replication);
+            self.rows(&mut catalog, &mut state, begin, intake).await?;
+        }
+        state.phase = Phase::Changes;
+        state.done = begin;
+        self.store(&mut Gather::default(), &mut state).await?;
+        tracing::info!(source = %self.name, slot = %options.slot, lsn = %begin, "changes are read");
+        Ok(state)
+    }
+
+    async fn make_slot(&self, wire: &mut Replication) -> Result<(Lsn, String), SqlError> {
+        let slot = &self.options.slot;
+        let text = format!("CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput EXPORT_SNAPSHOT");
+        let rows = wire.command(&text).await?;
+        let mut row = rows.into_iter().next().unwrap_or_default().into_iter().skip(1).flatten();
+        match (row.next().as_deref().and_then(Lsn::read), row.next()) {
+            (Some(begin), Some(snapshot)) => Ok((begin, snapshot)),
+            _ => {
+                let problem = format!("the slot `{slot}` was made without a place in the log");
+                Err(SqlError::Misfit { problem })
+            }
+        }
+    }
+
+    /// Every row of every table.
+    async fn rows(
+        &mut self,
+        catalog: &mut Catalog,
+        state: &mut State,
+        begin: Lsn,
+        intake: &dyn Intake,
+    ) -> Result<(), SourceError> {
+        let is_void = state.phase == Phase::Snapshot { has_rows: true };
+        let millis = unix_millis(self.env.clock.now()) as i64;
+        let mut at = At { lsn: begin, change: 0, xid: None, millis };
+        let mut gather = Gather::default();
+        state.phase = Phase::Snapshot { has_rows: true };
+        let publication = self.options.publication.clone();
+        for published in catalog.published(&publication).await.map_err(failed)? {
+            let columns = catalog.columns(&publication, &published).await.map_err(failed)?;
+            let names: Vec<String> =
+                columns.iter().map(|it| Dialect::Postgres.quote(&it.name)).collect();
+            let text = select(&published, &names);
+            let table = Table::new(published.schema, published.name, columns);
+            if is_void {
+                self.metrics.count_anomaly(&self.name, "snapshot_repeated", 1);
+                gather.push(&table, Change::Truncate, at).map_err(refused)?;
+                at.change += 1;
+            }
+            let address = self.options.target.address.clone();
+            let limit = self.options.target.statement_timeout + ANSWER;
+            let broken = |error| failed(SqlError::postgres(&address, &error));
+            let rows = catalog.postgres.client.simple_query_raw(&text).await.map_err(broken)?;
+            let mut rows = pin!(rows);
+            loop {
+                let next = timeout(limit, rows.try_next()).await;
+                let silent = |_| failed(SqlError::Silent { address: address.clone(), limit });
+                let Some(message) = next.map_err(silent)?.map_err(broken)? else { break };
+                let SimpleQueryMessage::Row(row) = message else { continue };
+                let cell = |at| row.get(at).map_or(Cell::Null, |text| Cell::Text(text.to_owned()));
+                let row = (0..row.len()).map(cell).collect();
+                gather.push(&table, Change::Snapshot(row), at).map_err(refused)?;
+                at.change += 1;
+                if gather.is_full(self.options.batch_bytes, intake.batch_bytes_max()) {
+                    self.store(&mut gather, state).await?;
+                }
+            }
+        }
+        if !gather.is_empty() {
+            self.store(&mut gather, state).await?;
+        }
+        tracing::info!(source = %self.name, rows = at.change, "the snapshot is stored");
+        Ok(())
+    }
+}
+
+/// All rows of a table, and none of tables that inherit from it: those are published themselves.
+fn select(table: &Published, names: &[String]) -> String {
+    let only = if table.is_partitioned { "" } else { "ONLY " };
+    let filter = table.filter.as_ref().map(|filter| format!(" WHERE {filter}"));
+    let (names, from) = (names.join(", "), quoted(&table.schema, &table.name));
+    format!("SELECT {names} FROM {only}{from}{}", filter.unwrap_or_default())
+}

@@ -1,0 +1,218 @@
+//! What the text of a value means: the one way from a database's texts to values, for rows that
+//! are selected and for changes that are sent.
+
+use tokio_postgres::types::{Kind, Type};
+
+use crate::value::Value;
+
+/// What text of a database means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// It is the value; or the type of the client says it.
+    Native,
+    /// `t` or `true`.
+    Bool,
+    /// A whole number.
+    Int,
+    /// A number of four bytes with a fraction.
+    Single,
+    /// The same of eight.
+    Float,
+    /// Bytes as `\x00ff`.
+    Bytes,
+    /// JSON.
+    Json,
+    /// Date and time with a space in between, perhaps with `+00` behind.
+    Moment,
+    /// An address, which has no `/32` or `/128` behind it where a cast to a text adds it.
+    Address,
+    /// An array as `{1,2}`; values are separated by this sign.
+    Array(Element, char),
+}
+
+/// What a value of an array means: as `to_json` of PostgreSQL has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Element {
+    Bool,
+    Number,
+    Json,
+    Moment,
+    Text,
+}
+
+impl Meaning {
+    /// Of a type of PostgreSQL, in the form that the server writes.
+    pub(crate) fn of(kind: &Type) -> Self {
+        match *kind {
+            Type::BOOL => Self::Bool,
+            Type::INT2 | Type::INT4 | Type::INT8 | Type::OID => Self::Int,
+            Type::FLOAT4 => Self::Single,
+            Type::FLOAT8 => Self::Float,
+            Type::BYTEA => Self::Bytes,
+            Type::JSON | Type::JSONB => Self::Json,
+            Type::TIMESTAMP | Type::TIMESTAMPTZ => Self::Moment,
+            Type::INET => Self::Address,
+            // A form of its own, of numbers with blanks in between.
+            Type::INT2_VECTOR | Type::OID_VECTOR => Self::Native,
+            _ => match kind.kind() {
+                Kind::Array(of) => {
+                    let sign = if *of == Type::BOX { ';' } else { ',' };
+                    Self::Array(Element::of(of), sign)
+                }
+                _ => Self::Native,
+            },
+        }
+    }
+
+    /// The value. A text that does not have this meaning stays a text: nothing is lost.
+    pub(crate) fn value(&self, text: String) -> Value {
+        let value = match self {
+            Self::Native => None,
+            Self::Bool => match &*text {
+                "t" | "true" => Some(Value::Bool(true)),
+                "f" | "false" => Some(Value::Bool(false)),
+                _ => None,
+            },
+            Self::Int => text.parse().ok().map(Value::Int),
+            Self::Single => text.parse().ok().map(Value::single),
+            Self::Float => text.parse().ok().map(Value::float),
+            Self::Bytes => text.strip_prefix("\\x").and_then(bytes).map(Value::Bytes),
+            Self::Json => Some(Value::json(&text)),
+            Self::Moment => Some(Value::Text(moment(&text))),
+            Self::Address => (!text.contains('/')).then(|| {
+                let bits = if text.contains(':') { 128 } else { 32 };
+                Value::Text(format!("{text}/{bits}"))
+            }),
+            Self::Array(element, sign) => array(&text, *element, *sign).map(Value::Raw),
+        };
+        value.unwrap_or(Value::Text(text))
+    }
+}
+
+impl Element {
+    /// Of the type of the values.
+    pub(crate) fn of(kind: &Type) -> Self {
+        match *kind {
+            Type::BOOL => Self::Bool,
+            Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC => {
+                Self::Number
+            }
+            Type::JSON | Type::JSONB => Self::Json,
+            Type::TIMESTAMP | Type::TIMESTAMPTZ => Self::Moment,
+            _ => Self::Text,
+        }
+    }
+
+    fn put(self, text: &str, json: &mut String) {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        match self {
+            Self::Bool => json.push_str(if text == "t" { "true" } else { "false" }),
+            // `NaN` and `Infinity` are none in JSON.
+            Self::Number if text.ends_with(|last: char| last.is_ascii_digit()) => {
+                json.push_str(text);
+            }
+            Self::Json => json.push_str(&Value::json(text).text()),
+            Self::Moment => {
+                let text = text.replacen(' ', "T", 1);
+                let zone = if text.ends_with("+00") { ":00" } else { "" };
+                json.push_str(&quoted(&(text + zone)));
+            }
+            Self::Number | Self::Text => json.push_str(&quoted(text)),
+        }
+    }
+}
+
+fn bytes(digits: &str) -> Option<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.map(byte).collect()
+}
+
+/// `2026-01-31 12:00:00+00` as `2026-01-31T12:00:00Z`.
+fn moment(text: &str) -> String {
+    let joined = text.replacen(' ', "T", 1);
+    match joined.strip_suffix("+00") {
+        Some(local) => format!("{local}Z"),
+        None => joined,
+    }
+}
+
+/// An array as JSON; `None` if it is none.
+fn array(text: &str, element: Element, sign: char) -> Option<String> {
+    // Bounds other than the usual ones stand before it: `[0:1]={1,2}`.
+    let text = match text.starts_with('[') {
+        true => text.split_once("]=")?.1,
+        false => text,
+    };
+    let (mut json, mut chars) = (String::with_capacity(text.len()), text.chars().peekable());
+    while let Some(c) = chars.next() {
+        match c {
+            '{' => json.push('['),
+            '}' => json.push(']'),
+            _ if c == sign => json.push(','),
+            '"' => {
+                let mut value = String::new();
+                loop {
+                    match chars.next()? {
+                        '"' => break,
+                        '\\' => value.push(chars.next()?),
+                        other => value.push(other),
+                    }
+                }
+                element.put(&value, &mut json);
+            }
+            _ => {
+                let mut value = String::from(c);
+                while let Some(more) = chars.next_if(|next| *next != sign && *next != '}') {
+                    value.push(more);
+                }
+                match &*value {
+                    "NULL" => json.push_str("null"),
+                    value => element.put(value, &mut json),
+                }
+            }
+        }
+    }
+    serde_json::from_str::<&serde_json::value::RawValue>(&json).is_ok().then_some(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_postgresql_become_the_values_that_they_are() {
+        let raw = |text: &str| Value::Raw(text.to_owned());
+        let text = |text: &str| Value::Text(text.to_owned());
+        for (kind, written, value) in [
+            (Type::BOOL, "t", Value::Bool(true)),
+            (Type::BOOL, "false", Value::Bool(false)),
+            (Type::INT8, "-9223372036854775808", Value::Int(i64::MIN)),
+            (Type::INT4, "no number", text("no number")),
+            (Type::FLOAT4, "0.1", raw("0.1")),
+            (Type::FLOAT8, "-Infinity", text("-Infinity")),
+            (Type::NUMERIC, "1.10", text("1.10")),
+            (Type::BYTEA, "\\x00ff", Value::Bytes(vec![0, 255])),
+            (Type::JSONB, "{\"a\": 1}", raw("{\"a\":1}")),
+            (Type::TIMESTAMPTZ, "2026-01-31 12:00:00+00", text("2026-01-31T12:00:00Z")),
+            (Type::INET, "10.0.0.1", text("10.0.0.1/32")),
+            (Type::INET, "10.0.0.0/8", text("10.0.0.0/8")),
+            (Type::INT4_ARRAY, "[0:1]={1,NULL}", raw("[1,null]")),
+            (Type::INT4_ARRAY, "{{1,2},{3,4}}", raw("[[1,2],[3,4]]")),
+            (Type::TEXT_ARRAY, "{}", raw("[]")),
+            (Type::TEXT_ARRAY, r#"{a,"NULL","b,\"\\}",""}"#, raw(r#"["a","NULL","b,\"\\}",""]"#)),
+            (Type::BOOL_ARRAY, "{t,f}", raw("[true,false]")),
+            (Type::NUMERIC_ARRAY, "{1.10,NaN}", raw(r#"[1.10,"NaN"]"#)),
+            (
+                Type::TIMESTAMPTZ_ARRAY,
+                r#"{"2026-01-31 12:00:00+00"}"#,
+                raw(r#"["2026-01-31T12:00:00+00:00"]"#),
+            ),
+            (Type::JSONB_ARRAY, r#"{"{\"a\": 1}"}"#, raw(r#"[{"a":1}]"#)),
+            (Type::TEXT_ARRAY, "{a", text("{a")),
+            (Type::TEXT_ARRAY, r#"{"a"#, text(r#"{"a"#)),
+        ] {
+            assert_eq!(Meaning::of(&kind).value(written.to_owned()), value, "{kind}: {written}");
+        }
+    }
+}
