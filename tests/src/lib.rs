@@ -32,6 +32,7 @@ pub mod mounted;
 pub mod nginx;
 pub mod postgres;
 pub mod process;
+pub mod python;
 pub mod reconcile;
 pub mod s3;
 pub mod seed;

@@ -3,17 +3,15 @@
 //! one is done, and so of the ends of uploads. (S3Mock 5.2.0 does several of them, and is of no use
 //! here.) It does not look at signatures, and holds all in memory.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::flume::cache;
 use crate::http;
 use crate::process::{Process, tail};
+use crate::python::environment;
 use crate::wait;
 
 /// What is installed.
@@ -38,7 +36,7 @@ impl S3 {
     /// When it cannot be installed, or does not answer in time.
     pub fn start(dir: &Path) -> Self {
         let address = http::free_address();
-        let mut command = Command::new(installed());
+        let mut command = Command::new(environment("moto", REQUIREMENTS).join("moto_server"));
         command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
         let mut process = Process::start("moto", command, &dir.join("moto.out"));
         wait::until("the server of S3 to answer", Duration::from_secs(60), || {
@@ -110,29 +108,4 @@ fn has_made_bucket(address: SocketAddr) -> bool {
     let asked =
         stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
     asked.is_ok() && answer.split(' ').nth(1) == Some("200")
-}
-
-/// The program, installed unless it is in the cache.
-fn installed() -> PathBuf {
-    // Tests of one process ask at the same time; one of them installs.
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _others_wait = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = cache().join("moto");
-    let (program, complete) = (place.join("bin/moto_server"), place.join("complete"));
-    if fs::read_to_string(&complete).is_ok_and(|installed| installed == REQUIREMENTS) {
-        return program;
-    }
-    // One of another version, or one that was cut short.
-    let _none = fs::remove_dir_all(&place);
-    let run = |command: &mut Command| {
-        let done = command.output().expect("python3 runs");
-        let said = [done.stdout, done.stderr].concat();
-        assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said));
-    };
-    run(Command::new("python3").args(["-m", "venv"]).arg(&place));
-    let requirements = place.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).expect("the user's cache");
-    run(Command::new(place.join("bin/pip")).args(["install", "-q", "-r"]).arg(&requirements));
-    fs::write(complete, REQUIREMENTS).expect("the user's cache");
-    program
 }

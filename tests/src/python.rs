@@ -1,0 +1,38 @@
+//! Programs in Python, installed from PyPI once, into the user's cache.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use crate::flume::cache;
+
+/// The folder of the programs of an environment of this name, which has these packages: installed
+/// unless it is in the cache.
+///
+/// # Panics
+///
+/// When it cannot be installed.
+pub fn environment(name: &str, requirements: &str) -> PathBuf {
+    // Tests of one process ask at the same time; one of them installs.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _others_wait = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = cache().join(name);
+    let (programs, complete) = (place.join("bin"), place.join("complete"));
+    if fs::read_to_string(&complete).is_ok_and(|installed| installed == requirements) {
+        return programs;
+    }
+    // One of another version, or one that was cut short.
+    let _none = fs::remove_dir_all(&place);
+    let run = |command: &mut Command| {
+        let done = command.output().expect("python3 runs");
+        let said = [done.stdout, done.stderr].concat();
+        assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said));
+    };
+    run(Command::new("python3").args(["-m", "venv"]).arg(&place));
+    let file = place.join("requirements.txt");
+    fs::write(&file, requirements).expect("the user's cache");
+    run(Command::new(programs.join("pip")).args(["install", "-q", "-r"]).arg(&file));
+    fs::write(complete, requirements).expect("the user's cache");
+    programs
+}
