@@ -6,7 +6,7 @@ use pipeline::{BuildContext, BuildError, ErrorClass, SourceError};
 use super::config::Config;
 use super::query::Statement;
 use super::rows::Rows;
-use super::value::Value;
+use crate::value::Value;
 use super::{describe, failed};
 use crate::connection::{Connection, Dialect};
 
