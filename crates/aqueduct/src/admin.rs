@@ -23,11 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A reload waits for sources, channels and groups, each within the grace.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(600);
 
-/// A stream of snapshots that is silent for so long is lost: there is one a second.
+/// A stream that is silent for so long is lost: there is a message a second.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Most bytes of a snapshot.
-const SNAPSHOT_MAX: usize = 64 << 20;
+/// Most bytes of a message of a stream.
+const MESSAGE_MAX: usize = 64 << 20;
 
 /// Most bytes of a file with a token.
 const TOKEN_MAX: u64 = 4_096;
@@ -142,7 +142,14 @@ impl Admin {
     /// # Errors
     /// As [`Admin::get`].
     pub(crate) async fn follow(&self) -> io::Result<Follow> {
-        let page = "/status/events";
+        self.stream("/status/events").await
+    }
+
+    /// The messages of a page that is a stream.
+    ///
+    /// # Errors
+    /// As [`Admin::get`], with what the agent says.
+    pub(crate) async fn stream(&self, page: &str) -> io::Result<Follow> {
         let asked = timeout(PATIENCE, self.ask(Request::get(page))).await;
         let (connection, answer) =
             asked.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -151,7 +158,15 @@ impl Admin {
                 let body = answer.into_body();
                 Ok(Follow { _connection: connection, body, held: Vec::new() })
             }
-            status => Err(refused(page, status)),
+            status => {
+                let said = timeout(PATIENCE, answer.into_body().collect()).await;
+                let said = said.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+                let said = said.map_err(io::Error::other)?.to_bytes();
+                Err(io::Error::other(match String::from_utf8_lossy(&said).trim() {
+                    "" => status.to_string(),
+                    said => said.to_owned(),
+                }))
+            }
         }
     }
 
@@ -189,7 +204,7 @@ fn refused(page: &str, status: StatusCode) -> io::Error {
     io::Error::other(format!("{page} is answered with {status}"))
 }
 
-/// The snapshots of an agent.
+/// The messages of a stream.
 pub(crate) struct Follow {
     /// Held until the last of the body.
     _connection: SendRequest<Empty<Bytes>>,
@@ -199,7 +214,7 @@ pub(crate) struct Follow {
 }
 
 impl Follow {
-    /// The next snapshot, as JSON.
+    /// The next message, as JSON.
     ///
     /// # Errors
     /// The stream has ended, or nothing has come for a while.
@@ -213,8 +228,8 @@ impl Follow {
             let frame = frame.ok_or_else(|| io::Error::other("the agent has ended the stream"))?;
             let frame = frame.map_err(io::Error::other)?;
             self.held.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-            if self.held.len() > SNAPSHOT_MAX {
-                let problem = format!("a snapshot of more than {SNAPSHOT_MAX} bytes");
+            if self.held.len() > MESSAGE_MAX {
+                let problem = format!("a message of more than {MESSAGE_MAX} bytes");
                 return Err(io::Error::other(problem));
             }
         }
@@ -229,7 +244,7 @@ fn event(held: &mut Vec<u8>) -> Option<io::Result<String>> {
     event.truncate(end);
     let text = String::from_utf8(event).ok();
     let data = text.as_deref().and_then(|text| text.strip_prefix("data: "));
-    Some(data.map(str::to_owned).ok_or_else(|| io::Error::other("it sends no snapshots")))
+    Some(data.map(str::to_owned).ok_or_else(|| io::Error::other("it sends no messages")))
 }
 
 /// The token in a file, without spaces and line ends around it.

@@ -19,7 +19,10 @@ mod reload;
 mod schema;
 mod send;
 mod status;
+mod tap;
 mod top;
+#[cfg(feature = "hdfs")]
+mod trace;
 #[cfg(feature = "hdfs")]
 mod verify;
 
@@ -45,7 +48,10 @@ use reload::ReloadArgs;
 use schema::SchemaArgs;
 use send::SendArgs;
 use status::StatusArgs;
+use tap::TapArgs;
 use top::TopArgs;
+#[cfg(feature = "hdfs")]
+use trace::TraceArgs;
 #[cfg(feature = "hdfs")]
 use verify::VerifyArgs;
 
@@ -67,9 +73,12 @@ enum Command {
     Status(StatusArgs),
     Reload(ReloadArgs),
     Top(TopArgs),
+    Tap(TapArgs),
     Send(SendArgs),
     #[cfg(feature = "hdfs")]
     Verify(VerifyArgs),
+    #[cfg(feature = "hdfs")]
+    Trace(TraceArgs),
     Channel(ChannelArgs),
     Dlq(DlqArgs),
     #[cfg(feature = "hdfs")]
@@ -97,9 +106,12 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Status(args) }) => status::run(&args),
         Ok(Program { command: Command::Reload(args) }) => reload::run(&args),
         Ok(Program { command: Command::Top(args) }) => top::run(&args),
+        Ok(Program { command: Command::Tap(args) }) => tap::run(&args),
         Ok(Program { command: Command::Send(args) }) => send::run(&args),
         #[cfg(feature = "hdfs")]
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
+        #[cfg(feature = "hdfs")]
+        Ok(Program { command: Command::Trace(args) }) => trace::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),
         Ok(Program { command: Command::Dlq(args) }) => dlq::run(&args),
         #[cfg(feature = "hdfs")]

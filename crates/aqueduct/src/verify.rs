@@ -92,7 +92,7 @@ pub(crate) struct VerifyArgs {
 
 /// Why nothing can be said.
 #[derive(Debug, Error)]
-enum VerifyError {
+pub(crate) enum VerifyError {
     #[error("--store {url}: {problem}")]
     Store { url: String, problem: String },
     #[error("{url} cannot be opened")]
@@ -247,17 +247,37 @@ fn text_of(path: &Path, shown: &str, env: &Env) -> Result<Vec<u8>, VerifyError> 
     })
 }
 
-async fn audit(url: &str, args: &VerifyArgs, env: &Env) -> Result<Audited, VerifyError> {
+/// A dataset that can be read, and the name of its sink.
+pub(crate) struct Opened {
+    pub(crate) fs: Arc<dyn FileSystem>,
+    pub(crate) dataset: Dataset,
+    pub(crate) sink: String,
+}
+
+/// Opens the dataset of `sink` below `url`; unless it is named, of the only one that is there.
+///
+/// # Errors
+/// The store cannot be reached, or the sink is not clear.
+pub(crate) async fn opened(
+    url: &str,
+    sink: Option<&str>,
+    env: &Env,
+) -> Result<Opened, VerifyError> {
     let wrong = |problem: String| VerifyError::Store { url: url.to_owned(), problem };
     let parsed = StoreUrl::parse(url).map_err(|error| wrong(error.to_string()))?;
     let prefix = place::prefix(parsed.path()).map_err(wrong)?;
     let connected = store::open(&parsed, &Access::default(), env);
     let fs = connected.map_err(|source| VerifyError::Connect { url: url.to_owned(), source })?;
-    let sink = match &args.sink {
+    let sink = match sink {
         Some(sink) => place::name(sink),
         None => only_sink(&*fs, &prefix).await?,
     };
     let dataset = Dataset::new(&prefix, &sink);
+    Ok(Opened { fs, dataset, sink })
+}
+
+async fn audit(url: &str, args: &VerifyArgs, env: &Env) -> Result<Audited, VerifyError> {
+    let Opened { fs, dataset, sink } = opened(url, args.sink.as_deref(), env).await?;
     let failed = |source| VerifyError::Ledger { url: url.to_owned(), source };
     let audit = Audit::read(fs.clone(), dataset.clone()).await.map_err(failed)?;
     let contents = match args.deep {

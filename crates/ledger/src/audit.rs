@@ -13,6 +13,7 @@
 mod contents;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -28,8 +29,8 @@ use super::recall::read_name;
 use super::store::{FileNames, Known, Ledger, Options};
 use super::view::View;
 
-pub use contents::Contents;
 pub(super) use contents::index_of;
+pub use contents::{Contents, VisibleFile, VisibleFiles, is_lines};
 
 /// Files that are looked up at the same time.
 const LOOKED_UP_AT_ONCE: usize = 16;
@@ -43,6 +44,9 @@ pub struct Audit {
     pub repeated: KeySet,
     /// The files of the newest generation's entries, and what the store has of each.
     pub files: Vec<(StagedFile, Place)>,
+    /// The batches that each entry of the newest generation names, and which of the files are its
+    /// own.
+    pub commits: Vec<(KeySet, Range<usize>)>,
     /// When its newest generation began, and so all that older ones committed was committed; `None`
     /// for the first one, or where the store keeps no times.
     pub begun: Option<SystemTime>,
@@ -103,10 +107,13 @@ impl Ledger {
     /// Reads what follows what is known, to the end.
     async fn audit(&mut self) -> Result<Audit, LedgerError> {
         let (mut repeated, mut files) = (KeySet::default(), Vec::new());
+        let mut commits = Vec::new();
         for entry in self.unread_entries().await? {
             if let Kind::Commit { keys, files: more } = &entry.kind {
                 repeated.insert_all(&self.view().settled_of(keys));
+                let first = files.len();
                 files.extend(more.iter().map(|file| (entry.index, file.clone())));
+                commits.push((keys.clone(), first..files.len()));
             }
             self.known.view.absorb(&entry);
         }
@@ -125,7 +132,7 @@ impl Ledger {
         let name = read_name(&*self.fs, &self.dataset).await?;
         let identity = name.map(|name| name.identity);
         let (view, unregistered) = (self.view().clone(), self.unregistered().await?);
-        Ok(Audit { view, repeated, files, begun, unregistered, identity })
+        Ok(Audit { view, repeated, files, commits, begun, unregistered, identity })
     }
 
     /// What the notes of partitions name, as far as it has files.

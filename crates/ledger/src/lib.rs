@@ -59,7 +59,7 @@ mod store;
 mod sweep;
 pub mod view;
 
-pub use audit::{Audit, Contents, Place};
+pub use audit::{Audit, Contents, Place, VisibleFile, VisibleFiles, is_lines};
 pub use change::Change;
 pub use dataset::{BOOKS, Dataset, Token, WriterId};
 pub use decide::{Decided, DecisionError, Operator, Standing};

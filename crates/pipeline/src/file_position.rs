@@ -190,6 +190,11 @@ impl Stretch {
         (from <= to).then_some(Self { path, from, to, after, place })
     }
 
+    /// Whether they stand in the file with this device and inode.
+    pub fn is_in_file(&self, device: u64, inode: u64) -> bool {
+        (self.after.device, self.after.inode) == (device, inode)
+    }
+
     /// The bytes that stand there now, if the file is still there and holds what was read: where it
     /// was, or under another name in the same directory.
     pub fn read(&self, disk: &dyn Disk) -> Option<Vec<u8>> {

@@ -59,40 +59,29 @@ impl Audit {
         let newest =
             Totals::of(&self.files.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>());
         let mut contents = Contents { older: self.view.totals() - newest, ..Contents::default() };
-        let mut directories = vec![dataset.prefix().to_owned()];
-        while let Some(directory) = directories.pop() {
-            for Listed { name, directory: is_directory } in fs.list(&directory).await? {
-                let path = format!("{}/{name}", directory.trim_end_matches('/'));
-                if is_directory {
-                    // Readers of Hadoop pass over these too; `_overflow` is ours.
-                    if !name.starts_with(['_', '.']) || name == "_overflow" || name == "_" {
-                        directories.push(path);
-                    }
-                    continue;
-                }
-                let Some(index) = index_of(&name, sink) else { continue };
-                let entry = named.get(&path);
-                if index >= self.view.next() || (entry.is_none() && index >= self.view.first()) {
-                    // It came after the ledger was read, or is not of this ledger.
-                    continue;
-                }
-                let bytes = fs.read(&path).await?;
-                let is_lines = is_lines(&name);
-                // Of another form the ledger's own number stands, where it names the file.
-                let lines = match entry {
-                    Some(file) if !is_lines => file.events,
-                    _ => memchr_iter(b'\n', &bytes).count() as u64,
-                };
-                let one = Totals { files: 1, bytes: bytes.len() as u64, events: lines };
-                contents.read = contents.read + one;
-                match entry {
-                    Some(file) if crc32c::crc32c(&bytes) != file.crc => contents.damaged.push(path),
-                    Some(file) if lines < file.events => contents.short.push(path),
-                    Some(_) => {}
-                    None => {
-                        contents.older_uncounted |= !is_lines;
-                        contents.older_read = contents.older_read + one;
-                    }
+        let mut files = VisibleFiles::new(fs.clone(), dataset, sink);
+        while let Some(VisibleFile { path, index }) = files.next().await? {
+            let entry = named.get(&path);
+            if index >= self.view.next() || (entry.is_none() && index >= self.view.first()) {
+                // It came after the ledger was read, or is not of this ledger.
+                continue;
+            }
+            let bytes = fs.read(&path).await?;
+            let is_lines = is_lines(&path);
+            // Of another form the ledger's own number stands, where it names the file.
+            let lines = match entry {
+                Some(file) if !is_lines => file.events,
+                _ => memchr_iter(b'\n', &bytes).count() as u64,
+            };
+            let one = Totals { files: 1, bytes: bytes.len() as u64, events: lines };
+            contents.read = contents.read + one;
+            match entry {
+                Some(file) if crc32c::crc32c(&bytes) != file.crc => contents.damaged.push(path),
+                Some(file) if lines < file.events => contents.short.push(path),
+                Some(_) => {}
+                None => {
+                    contents.older_uncounted |= !is_lines;
+                    contents.older_read = contents.older_read + one;
                 }
             }
         }
@@ -100,8 +89,58 @@ impl Audit {
     }
 }
 
+/// A file that readers see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VisibleFile {
+    /// Its path in the store.
+    pub path: String,
+    /// The index of the entry that published it.
+    pub index: u64,
+}
+
+/// The files of one sink that readers see, directory by directory.
+pub struct VisibleFiles {
+    fs: Arc<dyn FileSystem>,
+    sink: String,
+    directories: Vec<String>,
+    files: Vec<VisibleFile>,
+}
+
+impl VisibleFiles {
+    /// Those of `sink` in `dataset`.
+    pub fn new(fs: Arc<dyn FileSystem>, dataset: &Dataset, sink: &str) -> Self {
+        let directories = vec![dataset.prefix().to_owned()];
+        Self { fs, sink: sink.to_owned(), directories, files: Vec::new() }
+    }
+
+    /// The next one; `None` after the last.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn next(&mut self) -> Result<Option<VisibleFile>, LedgerError> {
+        loop {
+            if let Some(file) = self.files.pop() {
+                return Ok(Some(file));
+            }
+            let Some(directory) = self.directories.pop() else { return Ok(None) };
+            for Listed { name, directory: is_directory } in self.fs.list(&directory).await? {
+                let path = format!("{}/{name}", directory.trim_end_matches('/'));
+                if is_directory {
+                    // Readers of Hadoop pass over these too; `_overflow` is ours.
+                    if !name.starts_with(['_', '.']) || name == "_overflow" || name == "_" {
+                        self.directories.push(path);
+                    }
+                } else if let Some(index) = index_of(&name, &self.sink) {
+                    self.files.push(VisibleFile { path, index });
+                }
+            }
+            self.files.reverse();
+        }
+    }
+}
+
 /// Whether each event is a line of a file with this name.
-fn is_lines(name: &str) -> bool {
+pub fn is_lines(name: &str) -> bool {
     [".log", ".json"].iter().any(|extension| name.ends_with(extension))
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use pipeline::env::{Entropy, Lock, LockError};
 use pipeline::{
-    Account, Batch, BuildContext, ChannelError, Env, Epoch, IntervalSet, KeySet, Origin,
-    SourcePosition, Ticket,
+    Account, Batch, BuildContext, ChannelError, Env, Epoch, IntervalSet, Origin, SourcePosition,
+    Ticket,
 };
 use tokio::sync::Notify;
 
@@ -33,9 +33,11 @@ use crate::durable::read::reader;
 use crate::positions::Positions;
 
 mod report;
+mod traced;
 
 use report::tickets_at;
 pub use report::{Report, Stats};
+pub use traced::{Traced, TracedLines};
 
 /// A channel's directory that is looked at.
 pub struct Inspection {
@@ -311,29 +313,6 @@ impl Inspection {
             }
         }
         Ok(())
-    }
-
-    /// Those of `keys` that `consumer` has not committed.
-    ///
-    /// # Errors
-    /// The disk could not be read.
-    pub fn waiting_for(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
-        let tickets = &self.recovered.tickets;
-        let mut waiting = KeySet::default();
-        if tickets.window.pending().intersection(keys).is_empty() {
-            return Ok(waiting);
-        }
-        let acked = tickets.in_flight.acked().find(|(name, _)| &***name == consumer);
-        let Some((_, acked)) = acked else { return Ok(waiting) };
-        for record in self.segments() {
-            let all = IntervalSet::from(record.first..record.first + record.tickets);
-            let wanted = all.difference(acked);
-            if !wanted.is_empty() {
-                let index = reader::index_of(&self.scan(&record)?, &record);
-                waiting.insert_all(&index.describe(&wanted).0.intersection(keys));
-            }
-        }
-        Ok(waiting)
     }
 
     fn scan(&self, record: &SegmentRecord) -> Result<Scan, ChannelError> {

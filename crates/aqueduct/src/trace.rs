@@ -1,0 +1,156 @@
+//! `aqueduct trace`: where a line is.
+//!
+//! ```text
+//!  FILE, byte ──► the line, and where its file stands in the positions of channels
+//!                     │ a segment that is still there names its batch
+//!  text ──────────────┼─► batches that channels hold, dead letters ──► identities
+//!  identity ──────────┘                                                   │
+//!                            commit ledgers: the entry, its files ◄───────┘
+//!                                            └─► the file that holds the text, and its line
+//! ```
+//!
+//! Nothing is changed anywhere, and agents may run meanwhile. What is forgotten is said to be so: a
+//! channel lets a segment go after it was delivered, a ledger the names of a generation's files
+//! after the next one came in, and of what an interceptor dropped nothing is kept at all.
+
+mod host;
+mod line;
+mod report;
+mod store;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use agent::cli::{self, EXIT_RUNTIME};
+use clap::Args;
+use pipeline::{Env, Identity};
+
+use crate::channel::Keys;
+use line::Line;
+use report::Report;
+
+const EXAMPLES: &str = "\
+Examples:
+  # A line by a byte of it, from the host that it was written on:
+  aqueduct trace --file /var/log/nginx/access.log --offset 48211 --data-dir /var/lib/aqueduct \\
+      --store 'hdfs://namenode:8020/logs/%Y-%m-%d'
+
+  # By its text, as far as something still holds it:
+  aqueduct trace --text 'order 4711' --data-dir /var/lib/aqueduct --store file:///data/logs
+
+  # A batch that a log, `aqueduct tap` or another trace has named, on a collector:
+  aqueduct trace --batch 8f1d…/3/77 --data-dir /var/lib/aqueduct --store hdfs://namenode:8020/logs
+
+What is asked is what --data-dir and --store name: a line that lies on another host is found there.
+Of a batch that was delivered the file is found as long as the channel's segment is there and the
+ledger names its files; after that, by the text alone. Files that are compressed or in columns are
+named, and not searched.
+
+Exit codes: 0 found, 1 not found or not readable, 2 wrong arguments";
+
+/// Find a line: which batch it is in, which hop holds it, and in which file it is.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EXAMPLES)]
+pub(crate) struct TraceArgs {
+    /// The file that the line was written to, by the name that it has now
+    #[arg(long, value_name = "FILE", requires = "offset")]
+    file: Option<PathBuf>,
+    /// Any byte of the line
+    #[arg(long, value_name = "BYTE", requires = "file")]
+    offset: Option<u64>,
+    /// A part of the line's text
+    #[arg(long, value_name = "TEXT", conflicts_with = "file")]
+    text: Option<String>,
+    /// The batch: ORIGIN/EPOCH/SEQUENCE
+    #[arg(long, value_name = "IDENTITY", required_unless_present_any = ["file", "text"])]
+    batch: Option<Identity>,
+    /// Data directory of an agent on this host; several may be given
+    #[arg(long, value_name = "DIR")]
+    data_dir: Vec<PathBuf>,
+    /// The `url` of an `hdfs` sink; several may be given
+    #[arg(long, value_name = "URL")]
+    store: Vec<String>,
+    /// Name of that sink; needed where several have stored below one URL
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+    /// Most bytes of visible files that are read for a text
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
+    read_max: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+/// What is looked for.
+pub(super) struct Wanted {
+    /// The line, if it is known by its place.
+    line: Option<Line>,
+    /// What an event's body holds; empty: nothing is known of it.
+    text: Vec<u8>,
+}
+
+impl Wanted {
+    /// Whether this body is meant.
+    fn is(&self, body: &[u8]) -> bool {
+        match &self.line {
+            Some(line) => line.text == body,
+            None => !self.text.is_empty() && memchr::memmem::find(body, &self.text).is_some(),
+        }
+    }
+}
+
+/// Looks for the line and prints what is known of it.
+pub(crate) fn run(args: &TraceArgs) -> ExitCode {
+    let env = env::real();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let traced = runtime
+        .map_err(|error| format!("cannot start a runtime: {error}"))
+        .and_then(|runtime| runtime.block_on(traced(args, &env)));
+    match traced {
+        Ok(report) => {
+            let printed = cli::print(&if args.json { report.json() } else { report.text() });
+            if report.is_found() { printed } else { ExitCode::from(EXIT_RUNTIME) }
+        }
+        Err(problem) => {
+            cli::say(&problem);
+            ExitCode::from(EXIT_RUNTIME)
+        }
+    }
+}
+
+/// Channels first: what is committed while they are read is found in the store.
+async fn traced(args: &TraceArgs, env: &Env) -> Result<Report, String> {
+    let line = match (&args.file, args.offset) {
+        (Some(file), Some(offset)) => Some(line::read(file, offset, env)?),
+        _ => None,
+    };
+    let text = match (&line, &args.text) {
+        (Some(line), _) => line.text.clone(),
+        (None, Some(text)) => text.clone().into_bytes(),
+        (None, None) => Vec::new(),
+    };
+    let wanted = Wanted { line, text };
+    let mut report = Report::new(wanted.line.as_ref());
+    report.batches.extend(args.batch);
+    let encryption = args.keys.encryption();
+    for data_dir in &args.data_dir {
+        host::look(data_dir, encryption.as_ref(), env, &wanted, &mut report)?;
+    }
+    // A batch that one hop has named may be held by one that was looked into before.
+    let named = report.batches.clone();
+    for data_dir in &args.data_dir {
+        host::look_for_batches(data_dir, encryption.as_ref(), env, &named, &mut report)?;
+    }
+    for url in &args.store {
+        let sink = args.sink.as_deref();
+        let left = args.read_max;
+        store::look((url, sink), env, &wanted, left, &mut report).await?;
+    }
+    report.conclude(&wanted, args.store.is_empty());
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests;
