@@ -1,5 +1,5 @@
 //! Goal: an operator sees the events that pass at a running agent, and finds a line wherever it is;
-//! the flow does not notice, whatever the one who looks does.
+//! the flow does not notice, whatever the reader does.
 //!
 //! Method: an edge that tails logs, and a collector with a `file://` store, as child processes.
 //! `aqueduct tap` looks at the channel by a condition, reads nothing for a while (SIGSTOP), and

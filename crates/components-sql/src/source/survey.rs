@@ -6,9 +6,9 @@ use pipeline::{BuildContext, BuildError, ErrorClass, SourceError};
 use super::config::Config;
 use super::query::Statement;
 use super::rows::Rows;
-use crate::value::Value;
 use super::{describe, failed};
 use crate::connection::{Connection, Dialect};
+use crate::value::Value;
 
 pub use super::query::Kind;
 
