@@ -39,7 +39,7 @@ const POM: &str =
 /// How long a step may take.
 const LIMIT: Duration = Duration::from_secs(40);
 /// Why events are dead letters: the first one of a batch gives the reason.
-const REASONS: [&str; 3] = ["refused", "too_large", "not_json"];
+const REASONS: [&str; 3] = ["refused", "too_large", "unwritable_event"];
 
 /// A node with its documents on disk, running or killed. Dropping it kills it.
 struct Engine {

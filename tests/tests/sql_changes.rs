@@ -35,7 +35,6 @@ use shop::DATABASE;
 const LIVES: usize = 6;
 /// How long a step may take.
 const LIMIT: Duration = Duration::from_secs(40);
-const TABLES: [&str; 3] = ["orders", "items", "drafts"];
 
 /// A server that sends changes.
 fn server(dir: &Path) -> Postgres {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use components::sinks::http::shown;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::header::RETRY_AFTER;
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
@@ -14,9 +15,6 @@ use tls::http::Connector;
 
 /// Bytes of an answer at most: some hundred for each document of a request.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
-
-/// Characters of an answer that an error shows.
-const SHOWN_CHARS_MAX: usize = 200;
 
 /// Why documents are not written.
 #[derive(Debug, Error)]
@@ -186,12 +184,4 @@ impl Client {
             retry_after: seconds.map(Duration::from_secs),
         })
     }
-}
-
-/// The beginning of an answer as one line without control characters.
-pub(crate) fn shown(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let shown = text.trim().chars().take(SHOWN_CHARS_MAX);
-    let shown: String = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if shown.is_empty() { "no reason given".to_owned() } else { shown }
 }

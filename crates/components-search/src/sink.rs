@@ -10,12 +10,14 @@
 //! written by `create`, which never replaces one. So a batch that is sent again, because an answer
 //! was lost, finds its documents, and each is there once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use components::sinks::http::add_headers;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Method, Uri};
 use jiff::Timestamp;
@@ -78,9 +80,10 @@ pub struct Config {
     /// Password of the user.
     #[serde(default)]
     password: Option<Secret>,
-    /// Key of the API in its encoded form, in the place of a user.
+    /// Further headers of each request, whose values are never shown, such as `authorization` with
+    /// an API key: `"ApiKey …"`.
     #[serde(default)]
-    api_key: Option<Secret>,
+    secret_headers: BTreeMap<String, Secret>,
     /// TLS of URLs that begin with `https://`. Unless set: the authorities of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
@@ -170,7 +173,7 @@ impl Component for Config {
         let options =
             Options { in_flight_max: self.in_flight_max, in_order: false, timeout: self.timeout.0 };
         let client =
-            Client::new(&connector, urls, headers(self.user, self.password, self.api_key)?);
+            Client::new(&connector, urls, headers(self.user, self.password, &self.secret_headers)?);
         let search = Search {
             client,
             path,
@@ -213,28 +216,25 @@ fn node(url: &str) -> Result<Arc<str>, BuildError> {
 fn headers(
     user: Option<String>,
     password: Option<Secret>,
-    api_key: Option<Secret>,
+    secret: &BTreeMap<String, Secret>,
 ) -> Result<HeaderMap, BuildError> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     let agent = concat!("aqueduct/", env!("CARGO_PKG_VERSION"));
     headers.insert(USER_AGENT, HeaderValue::from_static(agent));
-    let (setting, text) = match (login(user, password)?, api_key) {
-        (Some(_), Some(_)) => {
-            let problem = "one way to log in: this one, or `user` and `password`";
-            return Err(BuildError::invalid("api_key", problem));
+    add_headers(&mut headers, &BTreeMap::new(), secret)?;
+    if let Some((user, password)) = login(user, password)? {
+        if headers.contains_key(AUTHORIZATION) {
+            let problem = "one way to log in: this header, or `user` and `password`";
+            return Err(BuildError::invalid("secret_headers.authorization", problem));
         }
-        (Some((user, password)), None) => {
-            let password = password.as_ref().map_or("", |it| it.expose().trim_end_matches('\n'));
-            ("user", format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
-        }
-        (None, Some(key)) => ("api_key", format!("ApiKey {}", key.expose().trim())),
-        (None, None) => return Ok(headers),
-    };
-    let value = HeaderValue::from_str(&text);
-    let mut value = value.map_err(|error| BuildError::invalid(setting, error))?;
-    value.set_sensitive(true);
-    headers.insert(AUTHORIZATION, value);
+        let password = password.as_ref().map_or("", |it| it.expose().trim_end_matches('\n'));
+        let text = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+        let mut value =
+            HeaderValue::from_str(&text).map_err(|error| BuildError::invalid("user", error))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
     Ok(headers)
 }
 
@@ -274,11 +274,11 @@ impl Search {
                 never("no_time", detail)
             }
             Refused::TooLong(bytes) => {
-                never("invalid_index", format!("the name of its index would have {bytes} bytes"))
+                never("unwritable_event", format!("the name of its index would have {bytes} bytes"))
             }
         })?;
         let document = self.fields.document(event, time);
-        let document = document.map_err(|(reason, detail)| never(reason, detail))?;
+        let document = document.map_err(|detail| never("unwritable_event", detail))?;
         Ok(Outgoing { place, index, id, document })
     }
 
@@ -347,7 +347,7 @@ impl Deliver for Search {
         let about: Value = serde_json::from_slice(&answer).unwrap_or_default();
         let url = self.client.node();
         let Some(number) = about["version"]["number"].as_str() else {
-            let problem = crate::client::shown(&answer);
+            let problem = components::sinks::http::shown(&answer);
             return Err(SearchError::Foreign { url: url.clone(), problem });
         };
         let engine = about["version"]["distribution"].as_str().unwrap_or("elasticsearch");

@@ -122,6 +122,7 @@ pub const REJECT_REASONS: &[(&str, &[&str])] =
 pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("http", &["refused", "unwritable_event"]),
     ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
+    ("elasticsearch", &["unwritable_event", "no_time", "too_large", "refused"]),
     ("hbase", &["unwritable_event", "refused"]),
     ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
     ("amqp", &["invalid_address", "not_text", "too_large", "refused"]),

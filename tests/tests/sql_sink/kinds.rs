@@ -6,7 +6,7 @@ use std::path::Path;
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::wait;
 
-use crate::{Database, LIMIT, letters};
+use crate::{Database, LIMIT, REASONS, letters};
 
 /// Makes a row of each line, and says which lines are dead letters.
 pub(crate) fn rows(
@@ -31,10 +31,10 @@ pub(crate) fn rows(
         (database.ask("SELECT count(*) FROM kinds") == good.to_string()).then_some(())
     });
     wait::until("the dead letters", LIMIT, || {
-        (letters(dir).len() == lines.len() - good).then_some(())
+        (letters(&dir.join("data"), &REASONS).len() == lines.len() - good).then_some(())
     });
     collector.stop(LIMIT);
-    letters(dir)
+    letters(&dir.join("data"), &REASONS)
 }
 
 /// Lines that PostgreSQL takes, and lines that it does not.

@@ -41,7 +41,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     }
     let mut both = good();
     both["user"] = json!("me");
-    both["api_key"] = json!("abc");
+    both["secret_headers"] = json!({ "authorization": "ApiKey abc" });
     let error = build::<Config>(&both, &context()).err().unwrap().to_string();
     assert!(error.contains("one way to log in"), "{error}");
 }
@@ -79,7 +79,7 @@ fn an_event_has_the_same_id_and_index_when_it_is_sent_again() {
     let id = |place: usize| format!("out/{origin}/1/3-{place}");
     assert_eq!(shown, [(0, "logs-2025", id(0)), (3, "logs-2025", id(3))]);
     let reasons: Vec<_> = never.iter().map(|(place, reason, _)| (*place, *reason)).collect();
-    assert_eq!(reasons, [(1, "no_time"), (2, "not_json")]);
+    assert_eq!(reasons, [(1, "no_time"), (2, "unwritable_event")]);
     assert_eq!(sink("out").documents(&batch).0, documents);
     // The other half of a batch that a selector splits has the same identity, and other documents.
     assert_ne!(sink("other").documents(&batch).0[0].id, documents[0].id);
