@@ -76,10 +76,10 @@ impl Server {
 
     /// The rows as lines that have to be stored, with this between two values and for NULL.
     fn lines(&self, delimiter: char, null: &str) -> BTreeMap<String, usize> {
-        let text = self.ask(&format!(
+        let text = self.ask(
             "SELECT concat(id, '|', CASE WHEN part IS NULL THEN '~' ELSE concat(part) END, '|', n, \
-             '|', coalesce(v, '~')) FROM orders"
-        ));
+             '|', coalesce(v, '~')) FROM orders",
+        );
         let quoted = |value: &str| match value {
             "~" => null.to_owned(),
             _ if value.contains([delimiter, '"']) || value == null => {
@@ -93,6 +93,12 @@ impl Server {
         };
         counted(text.lines().map(line))
     }
+}
+
+/// The key of a row, which stands first.
+fn id(line: &str, delimiter: char) -> usize {
+    let id = line.split(delimiter).next().and_then(|id| id.parse().ok());
+    id.expect("a row begins with its key")
 }
 
 fn counted(lines: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
@@ -221,7 +227,7 @@ fn new_rows(dir: &Path, server: &Server) {
         ));
         assert_eq!(code, Some(0), "{said}");
         let mut wanted = server.lines('\t', "\\N");
-        wanted.retain(|line, _| line.split('\t').next().unwrap().parse::<usize>().unwrap() > 1000);
+        wanted.retain(|line, _| id(line, '\t') > 1000);
         assert!(
             stored(&target) == wanted,
             "round {round}: {} rows of {rows}",
@@ -269,7 +275,7 @@ fn a_script_is_converted_and_runs(dir: &Path, server: &Server) {
     let mut collector = Agent::configured("aqueduct-collector", dir, "collector", &text);
     collector.start();
     let mut wanted = server.lines(',', "null");
-    wanted.retain(|line, _| line.split(',').next().unwrap().parse::<usize>().unwrap() > 29_000);
+    wanted.retain(|line, _| id(line, ',') > 29_000);
     wait::until("the rows of the configuration", LIMIT, || {
         (stored(&target) == wanted).then_some(())
     });

@@ -262,6 +262,14 @@ struct Agent {
     _data_dir: DataDir,
 }
 
+/// Channels ask the dead letters for what these still hold of an origin.
+fn know_letters(topology: &Topology, letters: &Arc<DeadLetters>) {
+    for built in &topology.channels {
+        let letters = letters.clone();
+        built.boards.floors.know_letters(move |origin| letters.lowest(origin));
+    }
+}
+
 impl Agent {
     async fn start(
         configuration: Arc<Configuration>,
@@ -278,10 +286,7 @@ impl Agent {
         let letters = DeadLetters::new(letters, &plan.agent.data_dir, env, &metrics);
         letters.open_existing().await?;
         let letters = Arc::new(letters);
-        for built in &topology.channels {
-            let letters = letters.clone();
-            built.boards.floors.know_letters(move |origin| letters.lowest(origin));
-        }
+        know_letters(&topology, &letters);
         let mut admin = Listeners::listen(&plan.agent, env).await?;
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
         let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());

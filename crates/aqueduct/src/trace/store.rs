@@ -3,6 +3,7 @@
 use ledger::{Audit, LedgerError, Place, VisibleFile, VisibleFiles, is_lines};
 use memchr::memmem::find;
 use pipeline::Env;
+use storage::FileSystem;
 
 use super::Wanted;
 use super::report::{Commit, FileFound, Report};
@@ -62,6 +63,17 @@ pub(super) async fn look(
         all.sort_by(|a, b| b.index.cmp(&a.index).then_with(|| a.path.cmp(&b.path)));
         files = all.into_iter().map(|VisibleFile { path, .. }| path).collect();
     }
+    search(&*fs, (url, files), wanted, read_max, report).await
+}
+
+/// Finds the text in these files, until so many bytes are read.
+async fn search(
+    fs: &dyn FileSystem,
+    (url, files): (&str, Vec<String>),
+    wanted: &Wanted,
+    read_max: u64,
+    report: &mut Report,
+) -> Result<(), String> {
     let (mut read, mut others, mut left_out) = (0_u64, 0_u64, 0_u64);
     // An encoder of JSON escapes some characters.
     let written = serde_json::to_string(&String::from_utf8_lossy(&wanted.text));
@@ -76,7 +88,10 @@ pub(super) async fn look(
             left_out += 1;
             continue;
         }
-        let bytes = fs.read(&path).await.map_err(|error| failed(error.into()))?;
+        let bytes = fs
+            .read(&path)
+            .await
+            .map_err(|error| format!("{url}: {}", agent::chain(&LedgerError::from(error))))?;
         read += bytes.len() as u64;
         let lines = bytes.split(|byte| *byte == b'\n').zip(1_u64..);
         let holds = |line: &[u8]| match wanted.line.is_some() && path.ends_with(".log") {

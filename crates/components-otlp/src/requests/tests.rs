@@ -29,8 +29,8 @@ fn logs(json: &Json) -> Request {
     Request::Logs(from_json(json.to_string().as_bytes()).unwrap())
 }
 
-#[test]
-fn a_request_of_each_signal_goes_on_as_it_came_in_each_form() {
+/// A request of each signal, with all that there is to lose.
+fn each_signal() -> [Request; 3] {
     let resource = json!({ "attributes": [
         { "key": "service.name", "value": { "stringValue": "shop" } },
         { "key": "n", "value": { "intValue": "9007199254740993" } },
@@ -56,7 +56,7 @@ fn a_request_of_each_signal_goes_on_as_it_came_in_each_form() {
         { "body": {} },
         {},
     ]);
-    let all = [
+    [
         logs(&json!({ "resourceLogs": [
             { "resource": resource, "schemaUrl": "r", "scopeLogs": [
                 { "scope": scope, "schemaUrl": "s", "logRecords": records },
@@ -92,10 +92,13 @@ fn a_request_of_each_signal_goes_on_as_it_came_in_each_form() {
             )
             .unwrap(),
         ),
-    ];
-    let forms = [Form::Json, Form::Protobuf];
-    for request in &all {
-        for form in forms {
+    ]
+}
+
+#[test]
+fn a_request_of_each_signal_goes_on_as_it_came_in_each_form() {
+    for request in &each_signal() {
+        for form in [Form::Json, Form::Protobuf] {
             for mapping in [
                 mapping(None, form),
                 mapping(Some(Form::Json), Form::Json),

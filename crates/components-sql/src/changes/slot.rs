@@ -145,7 +145,7 @@ mod tests {
             (&usual, Some(reads()), Some(slot(50)), Next::Changes(reads())),
             (&usual, Some(reads()), Some(slot(40)), Next::Changes(reads())),
             (&again, Some(reads()), Some(slot(51)), make(true, true)),
-            (&again, Some(reads()), Some(lost.clone()), make(true, true)),
+            (&again, Some(reads()), Some(lost), make(true, true)),
             (&again, Some(reads()), None, make(true, true)),
         ] {
             let options = options(settings);

@@ -156,7 +156,7 @@ fn a_cut_anywhere_repeats_no_change_and_loses_none() {
     assert_eq!((whole.len(), state.done), (11, Lsn(70)));
     for every in 1..5 {
         for cut in 0..12 {
-            let flushes = |at: usize| at % every == 0;
+            let flushes = |at: usize| at.is_multiple_of(every);
             let (mut stored, state) = send(begin(), flushes, cut);
             // A second cut, soon after the first one.
             let (more, state) = send(state, |_| true, 2);
