@@ -117,7 +117,8 @@ impl World {
              batch_events = 10\nchannels = [\"main\"]\n[groups.out]\ntype = \"{processor}\"\n\
              sticky = false\nchannel = \"main\"\nsinks = [\"out\"]\nbackoff_max = \"1s\"\n\
              [sinks.out]\ntype = \"grpc\"\ndiscover = \"srv:_aqueduct._tcp.test\"\n\
-             discover_server = \"{server}\"\ndiscover_every = \"1s\"\ndiscover_max = 4\n"
+             discover_server = \"{server}\"\ndiscover_every = \"1s\"\ndiscover_max = 4\n\
+             insecure = true\n"
         );
         (self.live(processor, admin, &rest), admin)
     }

@@ -130,6 +130,15 @@ impl Manager {
         fs::read_to_string(self.path("log")).unwrap()
     }
 
+    /// Waits for what may be said after the word to the service manager.
+    fn until_logged(&self, what: &str) {
+        let began = Instant::now();
+        while !self.log().contains(what) {
+            assert!(began.elapsed() < PATIENCE, "{what}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn append(&self, line: &str) {
         let mut file = fs::OpenOptions::new().append(true).open(self.path("in.log")).unwrap();
         writeln!(file, "{line}").unwrap();
@@ -195,7 +204,7 @@ fn a_reload_is_announced_and_its_end_too_whatever_became_of_it() {
         let stamp: Option<u64> = stamp.and_then(|stamp| stamp.parse().ok());
         assert!(stamp.is_some_and(|stamp| stamp > 0), "{words:?}");
         assert_eq!((&*words[0], &*words[2], words.len()), ("RELOADING=1", "READY=1", 3));
-        assert!(manager.log().contains(outcome), "{outcome}: {}", manager.log());
+        manager.until_logged(outcome);
     }
 }
 

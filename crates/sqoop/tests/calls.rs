@@ -88,6 +88,8 @@ splits = 8
 format = "csv"
 delimiter = ","
 null = "null"
+# Plain text leaves this host, as with Sqoop. Better is TLS, or a tunnel.
+insecure = true
 
 [sources.rows.database]
 url = "postgres://db/shop"

@@ -144,10 +144,12 @@ fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
 /// What leaves the host in plain text is meant so.
 fn check_plain_text(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
     let plain = PlainText::default();
-    if let (Some(address), None) = (&read.admin, &read.admin_tls) {
+    // Of one that is none, no more is said than that.
+    let is_one = |address: &&String| address::check(address, "", true).is_ok();
+    if let (Some(address), None) = (read.admin.as_ref().filter(is_one), &read.admin_tls) {
         plain.speaks("admin", address, "set the table `admin_tls`");
     }
-    if let Some(address) = &read.flume_metrics {
+    if let Some(address) = read.flume_metrics.as_ref().filter(is_one) {
         let remedy = "monitors made for Flume have no TLS: name an address of loopback";
         plain.speaks("flume_metrics", address, remedy);
     }

@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(at(&it, "sources.r.insecure").unwrap().0, Value::Flag(true));
         assert!(at(&it, "sinks.k.insecure").is_none(), "it has TLS");
         let advised: Vec<_> = it.report.of(crate::Outcome::Advice).map(|it| &*it.key).collect();
-        assert_eq!(advised, ["a.sources.r"]);
+        assert!(advised.contains(&"a.sources.r") && !advised.contains(&"a.sinks.k"), "{advised:?}");
         let it = converted("a.sources.r.bind = localhost\n");
         assert!(at(&it, "sources.r.insecure").is_none(), "it stays on this host");
     }
