@@ -90,13 +90,16 @@ fn events_that_pass_are_shown_and_the_flow_never_waits_for_those_that_look() {
     still.kill();
 
     // A terminal gets no command.
-    let mut command = tap(&edge, &["--channel", "main", "--count", "1"]);
+    let mut command = tap(&edge, &["--channel", "main", "--count", "2"]);
     let hostile = std::thread::spawn(move || command.output().expect("the program starts"));
     std::thread::sleep(Duration::from_secs(1));
-    fs::write(site.logs().join("hostile.log"), format!("{HOSTILE}\n")).expect("a log");
+    let lines = format!("{HOSTILE}\nan \u{202e}gpj.exe\n");
+    fs::write(site.logs().join("hostile.log"), lines).expect("a log");
     let output = hostile.join().expect("no panic");
     let text = shown(&output);
-    assert!(output.status.success() && text.contains("\\u{1b}]0;owned\\u{7}"), "{output:?}");
+    // What holds a command is shown as bytes.
+    assert!(output.status.success() && text.contains(" | 0x1b5d303b"), "{output:?}");
+    assert!(text.contains(" | an \\u{202e}gpj.exe"), "{output:?}");
     assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
     assert!(!text.contains('\u{202e}'), "{text:?}");
 
