@@ -190,7 +190,13 @@ async fn a_file_that_is_given_up_does_not_hold_its_name() {
     let mut writer = fs.create(&path, CreateOptions::default()).await.unwrap();
     writer.write(vec![1; 300_000].into()).await.unwrap();
     drop(writer);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Its call is on the way to the NameNode by way of a DataNode, which may take its time.
+    for _ in 0..100 {
+        if fs.stat(&path).await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     fs.delete(&path).await.unwrap();
     put(&*fs, &path, b"another".to_vec()).await.unwrap();
     assert_eq!(fs.read(&path).await.unwrap(), "another");
