@@ -304,4 +304,4 @@ async fn only_sink(fs: &dyn FileSystem, prefix: &str) -> Result<String, VerifyEr
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

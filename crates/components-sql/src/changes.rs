@@ -35,17 +35,17 @@ mod snapshot;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use components::sources::until_stored::{Refused, UntilStored};
+use components::sources::until_stored::UntilStored;
 use metrics::{Counter, FloatGauge, MetricSpec, Metrics};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Intake, Source,
-    SourceContext, SourceError,
+    BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Intake, Source, SourceContext,
+    SourceError,
 };
 
 use crate::error::{failed, refused};
+use crate::storing;
 use assemble::{Gather, Gathered};
 use catalog::Catalog;
 pub use config::Config;
@@ -53,9 +53,6 @@ use config::Options;
 use position::State;
 use slot::Next;
 use wire::Replication;
-
-/// How long a stop waits for a batch that is being stored.
-const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 impl Component for Config {
     const KIND: &'static str = "sql_changes";
@@ -109,14 +106,7 @@ struct Changes {
 impl Changes {
     /// What the channel knows; `None`: nothing.
     fn state(&self, cx: &SourceContext) -> Result<Option<State>, SourceError> {
-        let mut channels = cx.positions.positions(&self.name);
-        let (Some(known), 0) = (channels.pop(), channels.len()) else {
-            let message = "the source `sql_changes` needs exactly one required channel: it keeps \
-                           its position there; set one, and others as optional ones, or let sinks \
-                           of several groups take from it"
-                .to_owned();
-            return Err(SourceError { class: ErrorClass::Fatal, message, source: None });
-        };
+        let known = storing::known(Config::KIND, &self.name, cx)?;
         let state = State::read(&known).map_err(refused)?;
         match state {
             Some(state) if state.of != self.options.digest() => Err(refused(
@@ -144,9 +134,7 @@ impl Changes {
                 self.event_bytes.inc_by(bytes as u64);
                 Ok(())
             }
-            Err(Refused::Source(error)) => Err(error),
-            Err(Refused::Batch(message)) => Err(refused(message)),
-            Err(Refused::Stopping) => std::future::pending().await,
+            Err(error) => Err(storing::cause(error).await),
         }
     }
 
@@ -207,7 +195,7 @@ impl Source for Changes {
             cx.stop.run_until_cancelled(reading).await
         };
         if let Some(until_stored) = self.until_stored.take() {
-            until_stored.finish(FINISH_WITHIN).await;
+            until_stored.finish(storing::FINISH_WITHIN).await;
         }
         ended.unwrap_or(Ok(()))
     }

@@ -30,11 +30,10 @@ mod tests;
 mod window;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use components::sources::until_stored::{Refused, UntilStored};
+use components::sources::until_stored::UntilStored;
 use metrics::{Counter, FloatGauge, MetricSpec, Metrics};
 use pipeline::env::unix_millis;
 use pipeline::{
@@ -44,6 +43,7 @@ use pipeline::{
 
 use crate::connection::Connection;
 use crate::error::{failed, refused};
+use crate::storing;
 use crate::value::Encoder;
 pub use config::Config;
 use config::{Mode, Options};
@@ -52,9 +52,6 @@ use position::{STATE, State};
 use query::Table;
 pub use survey::{Kind, Survey, primary_key, survey};
 use window::Window;
-
-/// How long a stop waits for a batch that is being stored.
-const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 impl Component for Config {
     const KIND: &'static str = "sql";
@@ -114,21 +111,6 @@ struct Opened {
 }
 
 impl Sql {
-    /// What is known of this source in its channel.
-    fn known(&self, cx: &SourceContext) -> Result<Vec<(Bytes, Bytes)>, SourceError> {
-        let mut channels = cx.positions.positions(&self.name);
-        match (channels.pop(), channels.len()) {
-            (Some(known), 0) => Ok(known),
-            _ => {
-                let message = "the source `sql` needs exactly one required channel: it keeps its \
-                               position there; set one, and others as optional ones, or let sinks \
-                               of several groups take from it"
-                    .to_owned();
-                Err(SourceError { class: ErrorClass::Fatal, message, source: None })
-            }
-        }
-    }
-
     /// Where reading goes on.
     fn state(&self, known: &[(Bytes, Bytes)]) -> Result<State, SourceError> {
         let of = self.options.digest();
@@ -158,9 +140,7 @@ impl Sql {
                 self.row_bytes.inc_by(bytes as u64);
                 Ok(())
             }
-            Err(Refused::Source(error)) => Err(error),
-            Err(Refused::Batch(message)) => Err(refused(message)),
-            Err(Refused::Stopping) => std::future::pending().await,
+            Err(error) => Err(storing::cause(error).await),
         }
     }
 
@@ -190,7 +170,7 @@ impl Source for Sql {
     }
 
     async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
-        let known = self.known(cx)?;
+        let known = storing::known(Config::KIND, &self.name, cx)?;
         let state = self.state(&known)?;
         let mut connection = Connection::open(&self.options.target).await.map_err(failed)?;
         let table = describe::table(&mut connection, &self.options).await.map_err(failed)?;
@@ -217,7 +197,7 @@ impl Source for Sql {
         };
         let ended = Box::pin(cx.stop.run_until_cancelled(reading)).await;
         if let Some(until_stored) = self.until_stored.take() {
-            until_stored.finish(FINISH_WITHIN).await;
+            until_stored.finish(storing::FINISH_WITHIN).await;
         }
         // Work that has an end and is done is no failure, and nothing is waited for.
         ended.unwrap_or(Ok(()))

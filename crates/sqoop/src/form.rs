@@ -8,38 +8,8 @@ use crate::notes::Notes;
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// Its type.
-    pub kind: Kind,
-}
-
-/// The type of a column, as far as files of columns need it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `bool`.
-    Bool,
-    /// `int32`.
-    Int32,
-    /// `int64`.
-    Int64,
-    /// `float`.
-    Float,
-    /// `double`.
-    Double,
-    /// `decimal`.
-    Decimal {
-        /// All digits.
-        precision: u32,
-        /// Those behind the point.
-        scale: u32,
-    },
-    /// `date`.
-    Date,
-    /// `timestamp_micros`, in UTC.
-    Timestamp,
-    /// `json`.
-    Json,
-    /// `string`: all else, without a loss.
-    Text,
+    /// Its type in a column of Parquet, as settings in TOML: `type = "int64"`.
+    pub kind: String,
 }
 
 /// What a file holds.

@@ -22,7 +22,7 @@ mod text;
 mod words;
 
 pub use export::Export;
-pub use form::{Column, Kind};
+pub use form::Column;
 pub use import::{Import, Mode};
 pub use notes::{Note, Notes, Outcome};
 pub use text::{Layout, agent};

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use pipeline::plain_text::leaves_host;
 
 use crate::export::Export;
-use crate::form::{Column, Form, Kind};
+use crate::form::{Column, Form};
 use crate::import::{Database, Import, Mode};
 use crate::notes::{Notes, Outcome};
 
@@ -189,20 +189,6 @@ impl Import {
 
 /// A column of a Parquet file, of the member of its name.
 fn column(Column { name, kind }: &Column) -> String {
-    let kind = match kind {
-        Kind::Bool => "type = \"bool\"".to_owned(),
-        Kind::Int32 => "type = \"int32\"".to_owned(),
-        Kind::Int64 => "type = \"int64\"".to_owned(),
-        Kind::Float => "type = \"float\"".to_owned(),
-        Kind::Double => "type = \"double\"".to_owned(),
-        Kind::Decimal { precision, scale } => {
-            format!("type = \"decimal\", precision = {precision}, scale = {scale}")
-        }
-        Kind::Date => "type = \"date\"".to_owned(),
-        Kind::Timestamp => "type = \"timestamp_micros\"".to_owned(),
-        Kind::Json => "type = \"json\"".to_owned(),
-        Kind::Text => "type = \"string\"".to_owned(),
-    };
     // A path to the member: a dot in its name is none between two names.
     let from = name.replace('\\', "\\\\").replace('.', "\\.");
     let from = match from == *name && !name.starts_with("header:") && name != "body" {

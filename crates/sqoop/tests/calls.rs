@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aqueduct_sqoop::options::{Answer, GROUPS};
-use aqueduct_sqoop::{Call, Column, Kind, Layout, Notes, Outcome, Task, World, translate};
+use aqueduct_sqoop::{Call, Column, Layout, Notes, Outcome, Task, World, translate};
 
 /// A home, a user, and one file of options.
 struct Here;
@@ -203,7 +203,7 @@ fn an_import_is_known_by_what_it_reads_and_where_to() {
         let Some(Task::Import(mut import)) = task else { panic!() };
         if learns {
             import.learn_key(vec!["id".to_owned()]);
-            let (name, kind) = ("Parquet".to_owned(), Kind::Int64);
+            let (name, kind) = ("Parquet".to_owned(), "type = \"int64\"".to_owned());
             import.learn_columns(vec![Column { name, kind }]);
         }
         import.sink()

@@ -127,19 +127,23 @@ fn settings(
     Ok((text, settings))
 }
 
-const fn kind_of(kind: Kind) -> sqoop::Kind {
-    match kind {
-        Kind::Bool => sqoop::Kind::Bool,
-        Kind::Int32 => sqoop::Kind::Int32,
-        Kind::Int64 => sqoop::Kind::Int64,
-        Kind::Float => sqoop::Kind::Float,
-        Kind::Double => sqoop::Kind::Double,
-        Kind::Decimal { precision, scale } => sqoop::Kind::Decimal { precision, scale },
-        Kind::Date => sqoop::Kind::Date,
-        Kind::Timestamp => sqoop::Kind::Timestamp,
-        Kind::Json => sqoop::Kind::Json,
-        Kind::Text => sqoop::Kind::Text,
-    }
+/// A type as the encoder `parquet` names it.
+fn kind_of(kind: Kind) -> String {
+    let name = match kind {
+        Kind::Bool => "bool",
+        Kind::Int32 => "int32",
+        Kind::Int64 => "int64",
+        Kind::Float => "float",
+        Kind::Double => "double",
+        Kind::Decimal { precision, scale } => {
+            return format!("type = \"decimal\", precision = {precision}, scale = {scale}");
+        }
+        Kind::Date => "date",
+        Kind::Timestamp => "timestamp_micros",
+        Kind::Json => "json",
+        Kind::Text => "string",
+    };
+    format!("type = \"{name}\"")
 }
 
 /// An error where files are in the directory that readers would see: an import whose data directory

@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use channel::durable::Config as ChannelConfig;
 use clap::Parser;
-use components_hdfs::hdfs::Config as SinkConfig;
 use pipeline::file_position::{Position, Print};
 use pipeline::testkit::build;
-use pipeline::{Batch, Channel, IntervalSet, Outcome, Sink, SourcePosition};
+use pipeline::{Batch, Channel, SourcePosition};
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::verify::tests::deliver;
 
 #[derive(Parser)]
 struct Program {
@@ -68,22 +68,7 @@ async fn agent(dir: &TempDir, lines: u64, read: u64, stored: u64) {
         put.put(batch);
         put.commit().await.unwrap();
     }
-    let settings = json!({ "url": format!("file://{}/logs", dir.path().display()) });
-    let cx = components::alone("store", &dir.path().join("sink"), env::real());
-    let mut sink: Box<dyn Sink> = build::<SinkConfig>(&settings, &cx).unwrap();
-    sink.open().await.unwrap();
-    let mut take = channel.begin_take("all");
-    for _ in 0..stored {
-        let taken = take.take().await.unwrap();
-        let ticket = taken.ticket;
-        sink.write(taken).await.unwrap();
-        sink.flush();
-        assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
-        take.commit(&IntervalSet::from(ticket..ticket + 1));
-    }
-    sink.close().await;
-    drop(take);
-    channel.close().await.unwrap();
+    deliver(&channel, dir, stored).await;
 }
 
 fn by_byte<'a>(log: &'a Path, offset: &'a str) -> [&'a str; 4] {

@@ -28,6 +28,11 @@ async fn accepted(dir: &TempDir, batches: u64, stored: u64) {
         put.put(batch);
         put.commit().await.unwrap();
     }
+    deliver(&channel, dir, stored).await;
+}
+
+/// Delivers so many batches of a channel into the store of [`url`], and closes both.
+pub(crate) async fn deliver(channel: &Arc<dyn Channel>, dir: &TempDir, stored: u64) {
     let settings = json!({ "url": url(dir) });
     let cx = components::alone("store", &dir.path().join("sink"), env::real());
     let mut sink: Box<dyn Sink> = build::<SinkConfig>(&settings, &cx).unwrap();

@@ -122,12 +122,13 @@ impl Component for Config {
             let problem = "at least one address; write for example [\"0.0.0.0:4317\"]";
             return Err(BuildError::invalid("listen", problem));
         }
-        let mut guard = None;
-        for (at, address) in self.listen.iter().enumerate() {
-            let setting = format!("listen.{at}");
-            listening::check_address(&setting, address)?;
-            guard = Guard::new(self.tls.clone(), (&setting, address), cx, &["h2", "http/1.1"])?;
+        let named = self.listen.iter().enumerate().map(|(at, it)| (format!("listen.{at}"), it));
+        let named: Vec<_> = named.collect();
+        let named: Vec<_> = named.iter().map(|(setting, it)| (&**setting, &***it)).collect();
+        for (setting, address) in &named {
+            listening::check_address(setting, address)?;
         }
+        let guard = Guard::new(self.tls, &named, cx, &["h2", "http/1.1"])?;
         let largest = ("body_max", self.body_max);
         listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
         if self.retry_after.0 < Duration::from_millis(1) {

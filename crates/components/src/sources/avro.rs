@@ -147,7 +147,7 @@ impl Component for Config {
             BuildError::invalid(format!("ip_filter.{place}"), problem)
         })?;
         let mut compression = self.compression;
-        let mut guard = Guard::new(self.tls, ("listen", &self.listen), cx, &[])?;
+        let mut guard = Guard::new(self.tls, &[("listen", &self.listen)], cx, &[])?;
         if compression != Compression::None
             && let Some(tls) = guard.take()
         {

@@ -210,7 +210,7 @@ impl Component for Config {
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
-            guard: Guard::new(self.tls.clone(), ("listen", &self.listen), cx, &[HTTP2])?,
+            guard: Guard::new(self.tls.clone(), &[("listen", &self.listen)], cx, &[HTTP2])?,
             senders: cx.get(),
             config: self,
             listener: None,

@@ -122,7 +122,7 @@ impl Component for Config {
         let largest = ("body_max", self.body_max);
         listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
         Ok(Box::new(Http {
-            guard: Guard::new(self.tls, ("listen", &self.listen), cx, &["http/1.1"])?,
+            guard: Guard::new(self.tls, &[("listen", &self.listen)], cx, &["http/1.1"])?,
             name: cx.name.clone(),
             env: cx.env.clone(),
             listen: self.listen,

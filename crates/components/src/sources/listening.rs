@@ -69,16 +69,18 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Of the setting `tls`, for the listener on `address`, which stands in `setting`. `protocols`
-    /// are what ALPN offers.
+    /// Of the setting `tls`, for the listeners on these addresses, each with the setting that it
+    /// stands in. `protocols` are what ALPN offers.
     pub fn new(
         settings: Option<ServerTls>,
-        (setting, address): (&str, &str),
+        addresses: &[(&str, &str)],
         cx: &BuildContext,
         protocols: &[&str],
     ) -> Result<Option<Self>, BuildError> {
         let Some(settings) = settings else {
-            cx.plain_text.speaks(setting, address, plain_text::TABLE);
+            for (setting, address) in addresses {
+                cx.plain_text.speaks(setting, address, plain_text::TABLE);
+            }
             return Ok(None);
         };
         let server = tls::Server::new(settings, &cx.env, protocols)?;

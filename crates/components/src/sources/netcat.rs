@@ -132,7 +132,7 @@ impl Component for Config {
         }
         Ok(Box::new(Netcat {
             joining,
-            guard: Guard::new(self.tls.take(), ("listen", &self.listen), cx, &[])?,
+            guard: Guard::new(self.tls.take(), &[("listen", &self.listen)], cx, &[])?,
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),

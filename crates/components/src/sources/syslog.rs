@@ -164,16 +164,19 @@ impl Component for Config {
             port_header: self.port_header,
             zone: zone(&self.offset)?,
         };
-        let mut guard = None;
+        let mut over_tcp = Vec::new();
         for (n, (transport, address)) in addresses.iter().enumerate() {
             let setting = format!("listen.{n}");
             match transport {
-                Transport::Tcp => {
-                    guard = Guard::new(self.tls.clone(), (&setting, address), cx, &[])?;
-                }
+                Transport::Tcp => over_tcp.push((setting, address)),
                 Transport::Udp => cx.plain_text.speaks(&setting, address, UDP_REMEDY),
             }
         }
+        let over_tcp: Vec<_> = over_tcp.iter().map(|(it, address)| (&**it, &***address)).collect();
+        let guard = match over_tcp.is_empty() {
+            true => None,
+            false => Guard::new(self.tls, &over_tcp, cx, &[])?,
+        };
         Ok(Box::new(Syslog {
             guard,
             name: cx.name.clone(),

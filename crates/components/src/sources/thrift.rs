@@ -131,7 +131,7 @@ impl Component for Config {
         let largest = ("frame_max", self.frame_max);
         listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
         Ok(Box::new(Thrift {
-            guard: Guard::new(self.tls, ("listen", &self.listen), cx, &[])?,
+            guard: Guard::new(self.tls, &[("listen", &self.listen)], cx, &[])?,
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
