@@ -6,6 +6,7 @@
 pub mod avro;
 mod charset;
 pub mod codecs;
+mod container_log;
 pub mod csv;
 pub mod decoders;
 pub mod encoders;

@@ -44,6 +44,7 @@ static SETTINGS: LazyLock<Vec<(&str, Value)>> = LazyLock::new(|| {
             }),
         ),
         ("search_replace", json!({ "search": "(token=)[^&]+", "replace": "${1}***" })),
+        ("container_log", json!({ "on_failure": "dead_letters" })),
         ("mask", json!({ "pattern": "[0-9]{4}-?([0-9]{4})" })),
     ]
 });

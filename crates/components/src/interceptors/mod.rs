@@ -1,6 +1,7 @@
 //! What changes or drops events on their way in.
 
 mod conditions;
+pub mod container_log;
 mod dates;
 pub mod dedupe;
 pub mod event_time;
@@ -28,6 +29,7 @@ use regex::bytes::{CaptureLocations, Regex};
 
 /// All of them.
 pub static ALL: &[Entry<dyn Interceptor>] = &[
+    entry::<container_log::Config>(),
     entry::<dedupe::Config>(),
     entry::<event_time::Config>(),
     entry::<filter::Config>(),

@@ -20,6 +20,8 @@ use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::container_log::{self, Stream};
+
 /// The settings, and what only some sources have in addition.
 macro_rules! settings {
     ($(#[$about:meta])* $name:ident { $($more:tt)* }) => {
@@ -28,13 +30,17 @@ macro_rules! settings {
         #[serde(deny_unknown_fields)]
         pub(super) struct $name {
             /// Regular expression of the lines that begin an event; all others belong to the event
-            /// before them. Either this or `continue`.
+            /// before them. Either this, `continue` or `container`.
             #[serde(default)]
             start: Option<String>,
             /// Regular expression of the lines that belong to the event before them; all others
             /// begin one.
             #[serde(default, rename = "continue")]
             continuation: Option<String>,
+            /// Whether the lines are those of a container runtime (containerd, CRI-O, Docker), and
+            /// the parts of a line that it has cut are one event.
+            #[serde(default)]
+            container: bool,
             /// Most lines of an event. A line more begins another event, which is counted.
             #[serde(default = "default_lines_max")]
             lines_max: u32,
@@ -47,9 +53,10 @@ macro_rules! settings {
 
         impl $name {
             fn rule(&self) -> Rule<'_> {
-                let Self { start, continuation, lines_max, bytes_max, .. } = self;
+                let Self { start, continuation, container, lines_max, bytes_max, .. } = self;
                 let (start, continuation) = (start.as_deref(), continuation.as_deref());
-                Rule { start, continuation, lines_max: *lines_max, bytes_max: *bytes_max }
+                let (container, lines_max, bytes_max) = (*container, *lines_max, *bytes_max);
+                Rule { start, continuation, container, lines_max, bytes_max }
             }
         }
     };
@@ -73,6 +80,7 @@ settings! {
 struct Rule<'a> {
     start: Option<&'a str>,
     continuation: Option<&'a str>,
+    container: bool,
     lines_max: u32,
     bytes_max: ByteSize,
 }
@@ -95,13 +103,22 @@ fn default_timeout() -> Period {
 /// Which lines are one event, as sources use it.
 #[derive(Debug, Clone)]
 pub(super) struct Joining {
-    pattern: Regex,
-    /// Whether a line that matches begins an event, and not one that does not.
-    matching_begins: bool,
+    lines: Lines,
     lines_max: usize,
     pub(super) bytes_max: usize,
     /// How long nothing more comes before the last event counts as ended.
     pub(super) timeout: Duration,
+}
+
+/// Which lines belong to the event before them.
+#[derive(Debug, Clone)]
+enum Lines {
+    /// Those that do not match.
+    UnlessMatching(Regex),
+    /// Those that match.
+    Matching(Regex),
+    /// Those of the stream whose last line is a part of one.
+    Parts,
 }
 
 /// An event as far as its lines are known.
@@ -111,13 +128,8 @@ pub(super) struct Open {
     pub(super) lines: usize,
     /// Bytes of them, with their ends.
     pub(super) bytes: usize,
-}
-
-impl Open {
-    /// Adds a line of so many bytes, with its end.
-    pub(super) fn add(&mut self, bytes: usize) {
-        (self.lines, self.bytes) = (self.lines + 1, self.bytes + bytes);
-    }
+    /// Of lines of a container: the stream whose last line is a part of one.
+    unfinished: Option<Stream>,
 }
 
 /// What a line is to the event before it.
@@ -158,16 +170,20 @@ impl Multiline {
 
 impl Rule<'_> {
     fn joining(&self, timeout: Duration, most: ByteSize) -> Result<Joining, BuildError> {
-        let (text, setting, matching_begins) = match (self.start, self.continuation) {
-            (Some(text), None) => (text, "multiline.start", true),
-            (None, Some(text)) => (text, "multiline.continue", false),
-            (Some(_), Some(_)) | (None, None) => {
-                let problem = "set `start` (lines that begin an event) or `continue` (lines that \
-                               belong to the event before them), and not both";
+        let pattern = |setting: &str, text: &str| {
+            Regex::new(text).map_err(|error| BuildError::invalid(setting, error))
+        };
+        let lines = match (self.start, self.continuation, self.container) {
+            (Some(text), None, false) => Lines::UnlessMatching(pattern("multiline.start", text)?),
+            (None, Some(text), false) => Lines::Matching(pattern("multiline.continue", text)?),
+            (None, None, true) => Lines::Parts,
+            _ => {
+                let problem = "set one of `start` (lines that begin an event), `continue` (lines \
+                               that belong to the event before them) and `container` (parts of \
+                               lines of a container)";
                 return Err(BuildError::invalid("multiline", problem));
             }
         };
-        let pattern = Regex::new(text).map_err(|error| BuildError::invalid(setting, error))?;
         if self.lines_max == 0 {
             let problem = "an event has at least one line";
             return Err(BuildError::invalid("multiline.lines_max", problem));
@@ -178,7 +194,7 @@ impl Rule<'_> {
         }
         let lines_max = self.lines_max as usize;
         let bytes_max = usize::try_from(self.bytes_max.0).unwrap_or(usize::MAX);
-        Ok(Joining { pattern, matching_begins, lines_max, bytes_max, timeout })
+        Ok(Joining { lines, lines_max, bytes_max, timeout })
     }
 }
 
@@ -189,11 +205,27 @@ impl Joining {
         if open.lines == 0 {
             return Next::Same;
         }
-        if self.pattern.is_match(line) == self.matching_begins {
+        let belongs = match &self.lines {
+            Lines::UnlessMatching(pattern) => !pattern.is_match(line),
+            Lines::Matching(pattern) => pattern.is_match(line),
+            Lines::Parts => open.unfinished.is_some_and(|stream| {
+                container_log::parse(line).is_some_and(|entry| entry.stream == stream)
+            }),
+        };
+        if !belongs {
             return Next::Another;
         }
         let bytes = open.bytes + line.len();
         let has_room = open.lines < self.lines_max && bytes <= self.bytes_max.min(most);
         if has_room { Next::Same } else { Next::Divided }
+    }
+
+    /// Adds `line`, without its end, to the event that is open; with its end it has `bytes`.
+    pub(super) fn add(&self, open: &mut Open, line: &[u8], bytes: usize) {
+        (open.lines, open.bytes) = (open.lines + 1, open.bytes + bytes);
+        if matches!(self.lines, Lines::Parts) {
+            let part = container_log::parse(line).filter(|entry| entry.is_part);
+            open.unfinished = part.map(|entry| entry.stream);
+        }
     }
 }

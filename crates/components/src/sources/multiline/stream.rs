@@ -126,7 +126,7 @@ impl Lines {
             self.text.extend_from_slice(b"\n");
         }
         self.text.extend_from_slice(&line.message);
-        self.open.add(line.message.len() + 1);
+        self.joining.add(&mut self.open, &line.message, line.message.len() + 1);
         ended
     }
 

@@ -53,7 +53,7 @@ impl Joining {
                     return events(lengths, line_at, divided);
                 }
             }
-            open.add(line.len() + 1);
+            self.add(&mut open, line, line.len() + 1);
             line_at = lf + 1;
         }
         let rest = &data[line_at..];

@@ -54,6 +54,22 @@ async fn a_last_event_counts_as_ended_when_its_file_is_quiet_and_what_follows_is
 }
 
 #[tokio::test]
+async fn parts_of_a_line_of_a_container_are_one_event_and_lines_of_both_streams_are_their_own() {
+    let rig = Rig::new(&json!({ "multiline": { "container": true, "timeout": "1h" } }));
+    let running = rig.start();
+    let parts = ["t stdout P a", "t stdout P b", "t stdout F c"].join("\n");
+    for line in [&parts, "t stderr F d", "t stdout P e", "t stderr F f", "no runtime", "t stdout P"]
+    {
+        rig.append("a.log", line);
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        rig.append("a.log", "\n");
+    }
+    // The last one may go on.
+    rig.expect(&[&parts, "t stderr F d", "t stdout P e", "t stderr F f", "no runtime"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn the_end_of_a_rotated_file_ends_its_event() {
     let rig = Rig::new(&json!({ "multiline": dated() }));
     rig.append("a.log", format!("{TRACE}{TRACE}"));

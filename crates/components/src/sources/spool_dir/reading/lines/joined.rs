@@ -107,7 +107,7 @@ impl Lines {
                 other => break other,
             }
             text = open.bytes + line;
-            open.add(length);
+            joining.add(&mut open, &self.buffer[at..at + line], length);
         };
         let event = || Event {
             lines: open.lines,
