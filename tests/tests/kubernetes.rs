@@ -71,7 +71,8 @@ fn secrets(dir: &Path) -> String {
     let calls = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next());
     let calls = calls.expect("the page has a block of commands");
     let script = format!(
-        "set -eu\nkubectl() {{ command kubectl \"$@\" --dry-run=client --output yaml; echo ---; }}\n\
+        "set -eu\n\
+         kubectl() {{ command kubectl \"$@\" --dry-run=client --output yaml; echo ---; }}\n\
          {calls}"
     );
     let programs = Path::new(program("aqueduct").get_program()).parent().map(Path::to_owned);

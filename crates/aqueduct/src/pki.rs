@@ -4,15 +4,17 @@
 //!   pki init DIR ──► DIR/ca.pem, DIR/ca.key          the key stays here
 //!                         │ signs
 //!   pki collector NAME ───┼──► NAME.pem, NAME.key    server and client, for its host names
-//!   pki edge NAME ────────┘──► NAME.pem, NAME.key    client
+//!   pki edge NAME ────────┤──► NAME.pem, NAME.key    client
+//!   pki revoke NAME.pem ──┘──► DIR/ca.crl            what counts no more
 //! ```
 //!
 //! Keys are P-256, signatures ECDSA with SHA-256 (RFC 5480, RFC 5758), certificates X.509 v3 as
 //! RFC 5280 profiles them: the authority signs no other authority (`pathLenConstraint` 0), each
-//! certificate says what it may be used for. A file that is there already is never replaced, and a
-//! key can be read by its owner alone.
+//! certificate says what it may be used for. A file that is there already is never replaced but the
+//! list of what is revoked, and a key can be read by its owner alone.
 
 mod authority;
+mod revoked;
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,7 @@ Examples:
   aqueduct pki init /root/ca
   aqueduct pki collector collector-1.example 10.0.0.7 --ca /root/ca --out .
   aqueduct pki edge web-1 --ca /root/ca --out .
+  aqueduct pki revoke web-1.pem --ca /root/ca
 
 ca.key signs certificates that all agents trust: keep it off the machines that they run on. Where
 the files go, and what to write into the configuration, is in docs/tls.md.";
@@ -48,6 +51,7 @@ enum PkiCommand {
     Init(InitArgs),
     Edge(EdgeArgs),
     Collector(CollectorArgs),
+    Revoke(RevokeArgs),
 }
 
 const INIT: &str = "\
@@ -100,6 +104,25 @@ struct CollectorArgs {
     common: IssueArgs,
 }
 
+const REVOKE: &str = "\
+Examples:
+  aqueduct pki revoke --ca /root/ca                    # an empty list, before anything is revoked
+  aqueduct pki revoke web-1.pem web-2.pem --ca /root/ca
+
+Copy ca.crl to the agents: a listener names it by `tls.client_crl`, a client by `tls.crl`. It counts
+from the next handshake on, without a restart.";
+
+/// Put certificates on the list of those that count no more, `ca.crl`.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = REVOKE)]
+struct RevokeArgs {
+    /// PEM files of the certificates; without any, the list is made anew with what is on it
+    certificates: Vec<PathBuf>,
+    /// The directory that `pki init` made
+    #[arg(long)]
+    ca: PathBuf,
+}
+
 #[derive(Debug, Args)]
 struct IssueArgs {
     /// The directory that `pki init` made
@@ -122,6 +145,7 @@ pub(crate) fn run(args: &PkiArgs) -> ExitCode {
             issue(Role::Edge, std::slice::from_ref(&args.name), &args.common, &env)
         }
         PkiCommand::Collector(args) => issue(Role::Collector, &args.names, &args.common, &env),
+        PkiCommand::Revoke(args) => revoke(args, &env),
     };
     match made {
         Ok(text) => cli::print(&text),
@@ -146,22 +170,58 @@ fn init(args: &InitArgs, env: &Env) -> Result<String, String> {
     ))
 }
 
-fn issue(role: Role, names: &[String], args: &IssueArgs, env: &Env) -> Result<String, String> {
-    let [certificate, key] = ["ca.pem", "ca.key"].map(|name| args.ca.join(name));
-    let read = |path: &Path| {
-        let bytes = env.disk.open(path, OpenMode::default()).and_then(|file| file.read(0, 1 << 20));
-        let problem = |cause: &dyn std::fmt::Display| {
-            format!("{}: {cause}; `aqueduct pki init DIR` makes an authority", path.display())
-        };
-        String::from_utf8(bytes.map_err(|error| problem(&error))?)
-            .map_err(|_| problem(&"holds bytes that are no text"))
+/// The authority in this directory.
+fn authority(dir: &Path, env: &Env) -> Result<Authority, String> {
+    let [certificate, key] = ["ca.pem", "ca.key"].map(|name| {
+        let text = read(&dir.join(name), env);
+        text.map_err(|problem| format!("{problem}; `aqueduct pki init DIR` makes an authority"))
+    });
+    Authority::load(&certificate?, &key?).map_err(|error| format!("{}: {error}", dir.display()))
+}
+
+/// The text of a small file.
+fn read(path: &Path, env: &Env) -> Result<String, String> {
+    let bytes = env.disk.open(path, OpenMode::default()).and_then(|file| file.read(0, 16 << 20));
+    let bytes = bytes.map_err(|error| format!("{}: {error}", path.display()))?;
+    String::from_utf8(bytes)
+        .map_err(|_| format!("{}: holds bytes that are no text", path.display()))
+}
+
+fn revoke(args: &RevokeArgs, env: &Env) -> Result<String, String> {
+    let authority = authority(&args.ca, env)?;
+    let (path, fresh) = (args.ca.join("ca.crl"), args.ca.join("ca.crl.new"));
+    let mut list = match env.disk.stat_link(&path) {
+        Ok(_) => Some(read(&path, env)?),
+        Err(_) => None,
     };
-    let authority = Authority::load(&read(&certificate)?, &read(&key)?)
-        .map_err(|problem| format!("{}: {problem}", args.ca.display()))?;
+    let mut count = 0;
+    let certificates = args.certificates.iter().map(Some);
+    // Without a certificate the list is made all the same.
+    for certificate in certificates.chain(args.certificates.is_empty().then_some(None)) {
+        let text = certificate.map(|path| read(path, env)).transpose()?;
+        let texts: Vec<&str> = text.as_deref().into_iter().collect();
+        let place = certificate.unwrap_or(&path).display();
+        let made = revoked::revoke(&authority, list.as_deref(), &texts, env.clock.now());
+        let made = made.map_err(|problem| format!("{place}: {problem}"))?;
+        (list, count) = (Some(made.pem), made.count);
+    }
+    let written = write_new(&fresh, list.unwrap_or_default().as_bytes(), 0o644, env);
+    let written = written.and_then(|()| env.disk.rename(&fresh, &path));
+    let path = path.display();
+    written.map_err(|error| format!("{path}: cannot be written: {error}"))?;
+    Ok(format!(
+        "{path}: {count} revoked; copy it to the agents, where `tls.client_crl` of listeners and \
+         `tls.crl` of clients name it\n"
+    ))
+}
+
+fn issue(role: Role, names: &[String], args: &IssueArgs, env: &Env) -> Result<String, String> {
+    let authority = authority(&args.ca, env)?;
     let issued = authority.issue(role, names, args.days, env.clock.now())?;
     let [pem, key] = ["pem", "key"].map(|kind| args.out.join(format!("{}.{kind}", names[0])));
     write_pair(&issued, &pem, &key, env)?;
-    let ca = certificate.display();
+    let ca = args.ca.join("ca.pem");
+    let ca = ca.display();
     let (pem, key) = (pem.display(), key.display());
     let settings = match role {
         Role::Edge => {

@@ -37,7 +37,10 @@ fn makes(dir: &Path, arguments: &str) -> String {
 /// What the client says of a handshake and of bytes through it.
 async fn talk(server: Value, client: Value, address: &str) -> std::io::Result<()> {
     let server: ServerTls = serde_json::from_value(server).unwrap();
-    let server = Server::new(server, &env::real(), &[]).unwrap();
+    talk_to(Server::new(server, &env::real(), &[]).unwrap(), client, address).await
+}
+
+async fn talk_to(server: Server, client: Value, address: &str) -> std::io::Result<()> {
     let client: ClientTls = serde_json::from_value(client).unwrap();
     let client = Client::new(client, &env::real(), &[]).unwrap();
     let (here, there) = duplex(64 << 10);
@@ -94,7 +97,7 @@ async fn edges_and_collectors_trust_each_other_and_none_of_another_authority() {
     refused(server(), stranger, "c-1.example:4141").await;
     refused(server(), json!({ "ca": ca }), "c-1.example:4141").await;
     let problem = refused(server(), with(identity(dir, "web-1"), "ca", &other), "10.0.0.7:1").await;
-    assert!(problem.contains("certificate is refused"), "{problem}");
+    assert!(problem.contains("not signed by one that is trusted"), "{problem}");
     // While one authority takes the place of the other, both are trusted.
     let both = dir.join("both.pem");
     fs::write(&both, [fs::read(&ca).unwrap(), fs::read(&other).unwrap()].concat()).unwrap();
@@ -105,6 +108,65 @@ async fn edges_and_collectors_trust_each_other_and_none_of_another_authority() {
     }
     // The certificate of an edge is that of no server.
     refused(with(identity(dir, "web-1"), "client_ca", &ca), edge(), "web-1:4141").await;
+}
+
+#[tokio::test]
+async fn what_is_revoked_is_refused_on_both_sides_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    makes(dir, "init DIR/ca");
+    makes(dir, "collector c-1 --ca DIR/ca --out DIR");
+    makes(dir, "edge web-1 --ca DIR/ca --out DIR");
+    makes(dir, "edge web-2 --ca DIR/ca --out DIR");
+    let said = makes(dir, "revoke --ca DIR/ca");
+    assert!(said.contains("0 revoked"), "{said}");
+    let (ca, crl) = (dir.join("ca/ca.pem"), dir.join("ca/ca.crl"));
+    let server = || with(with(identity(dir, "c-1"), "client_ca", &ca), "client_crl", &crl);
+    let edge = |name: &str| with(with(identity(dir, name), "ca", &ca), "crl", &crl);
+    for name in ["web-1", "web-2"] {
+        talk(server(), edge(name), "c-1:4141").await.unwrap();
+    }
+    makes(dir, "revoke DIR/web-1.pem --ca DIR/ca");
+    talk(server(), edge("web-1"), "c-1:4141").await.unwrap_err();
+    talk(server(), edge("web-2"), "c-1:4141").await.unwrap();
+    makes(dir, "revoke DIR/c-1.pem --ca DIR/ca");
+    let problem = talk(server(), edge("web-2"), "c-1:4141").await.unwrap_err().to_string();
+    assert!(problem.contains("is revoked"), "{problem}");
+    // What is on it stays on it; by the name it is refused for another reason.
+    makes(dir, "revoke --ca DIR/ca");
+    let unnamed = with(edge("web-2"), "server_name", "other");
+    let problem = talk(server(), unnamed, "c-1:4141").await.unwrap_err().to_string();
+    assert!(problem.contains("is revoked"), "{problem}");
+
+    // The list of another authority says nothing of this one's.
+    makes(dir, "init DIR/other");
+    makes(dir, "revoke --ca DIR/other");
+    let foreign = with(edge("web-2"), "crl", dir.join("other/ca.crl"));
+    let problem = talk(server(), foreign, "c-1:4141").await.unwrap_err().to_string();
+    assert!(problem.contains("no revocation list of its authority"), "{problem}");
+    let (made, said) = pki(dir, "revoke DIR/web-2.pem --ca DIR/other");
+    assert!(!made && said.contains("web-2.pem: is not signed by this authority"), "{said}");
+}
+
+#[tokio::test]
+async fn a_list_that_changes_counts_from_the_next_handshake_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    for made in ["init DIR/ca", "collector c-1 --ca DIR/ca --out DIR", "revoke --ca DIR/ca"] {
+        makes(dir, made);
+    }
+    makes(dir, "edge web-1 --ca DIR/ca --out DIR");
+    let ca = dir.join("ca/ca.pem");
+    let settings = with(identity(dir, "c-1"), "client_ca", &ca);
+    let settings = with(settings, "client_crl", dir.join("ca/ca.crl"));
+    let settings: ServerTls = serde_json::from_value(settings).unwrap();
+    let server = Server::new(settings, &env::real(), &[]).unwrap();
+    let edge = || with(identity(dir, "web-1"), "ca", &ca);
+    talk_to(server.clone(), edge(), "c-1:4141").await.unwrap();
+    makes(dir, "revoke DIR/web-1.pem --ca DIR/ca");
+    // Files are looked at once a second.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    talk_to(server, edge(), "c-1:4141").await.unwrap_err();
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! one with `F`, or without the `\n` that ends a whole one. Parts of one stream follow each other;
 //! a line of the other stream may stand between them.
 //!
-//! Source: <https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md>.
+//! Source: Kubernetes' design proposal `kubelet-cri-logging.md`, and what Docker writes.
 
 use std::borrow::Cow;
 

@@ -15,7 +15,7 @@ use crate::material::authorities;
 use crate::problem::{TlsError, handshake};
 use crate::settings::{ClientParts, ClientTls};
 use crate::stream::Secured;
-use crate::verify::{Trust, Verifier};
+use crate::verify::{Trust, Verifier, signed};
 use crate::watched::{Time, Watched, as_io};
 
 /// TLS of a client. Cheap to clone.
@@ -34,6 +34,7 @@ impl Client {
     pub fn new(settings: ClientTls, env: &Env, protocols: &[&str]) -> Result<Self, BuildError> {
         let parts = settings.parts()?;
         let mut files: Vec<PathBuf> = parts.trust.iter().map(|trust| trust.path()).collect();
+        files.extend(parts.crl.iter().map(|crl| crl.path.clone()));
         files.extend(parts.identity.iter().flat_map(|identity| identity.paths()));
         let server_name = parts.server_name.clone().map(|name| {
             ServerName::try_from(name).expect("the settings hold a name that can be read")
@@ -138,7 +139,9 @@ fn config(
                 None => authorities(disk, of_host.map(|path| &**path))?,
             };
             let exact = files.read(disk)?;
-            Trust::Of { roots: Arc::new(files.roots(&exact)?), exact }
+            let crls = parts.crl.as_ref().map(|crl| crl.read(disk, now)).transpose()?;
+            let signed = signed(files.roots(&exact)?, crls, &provider)?;
+            Trust::Of { signed, exact }
         }
     };
     let verifier = Verifier {

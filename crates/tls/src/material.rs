@@ -8,10 +8,12 @@ use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
 use pipeline::Secret;
 use pipeline::env::{Disk, OpenMode};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer,
+};
 use rustls::{RootCertStore, sign};
 use tracing::warn;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::jks;
@@ -40,6 +42,13 @@ pub(crate) enum IdentityFiles {
 pub(crate) enum TrustFiles {
     Pem { setting: &'static str, path: PathBuf },
     Keystore { path: PathBuf, password: Option<Secret> },
+}
+
+/// Where the lists of revoked certificates are.
+#[derive(Debug, Clone)]
+pub(crate) struct CrlFile {
+    pub(crate) setting: &'static str,
+    pub(crate) path: PathBuf,
 }
 
 /// A certificate with its chain, and the key.
@@ -112,6 +121,44 @@ impl IdentityFiles {
             warn!(%path, "the certificate has expired, and others refuse it: renew it");
         }
         Ok(identity)
+    }
+}
+
+impl CrlFile {
+    /// Reads it: at least one list. One whose time is over is used all the same, and said: an old
+    /// list is better than none, and than no agent at all.
+    pub(crate) fn read(
+        &self,
+        disk: &dyn Disk,
+        now: SystemTime,
+    ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+        let Self { setting, path } = self;
+        let content = |problem: String| {
+            let (setting, path) = (*setting, path.clone());
+            TlsError::Content { setting, path, problem }
+        };
+        let bytes = bytes(disk, setting, path)?;
+        let lists: Vec<CertificateRevocationListDer<'static>> = match bytes.first() {
+            Some(0x30) => vec![bytes.to_vec().into()],
+            _ => CertificateRevocationListDer::pem_slice_iter(&bytes)
+                .collect::<Result<_, _>>()
+                .map_err(|error| content(format!("is no PEM file: {error}")))?,
+        };
+        if lists.is_empty() {
+            return Err(content("holds no `BEGIN X509 CRL`".to_owned()));
+        }
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
+        for list in &lists {
+            let parsed = CertificateRevocationList::from_der(list);
+            let (_, parsed) = parsed
+                .map_err(|error| content(format!("holds a list that is damaged: {error}")))?;
+            let until = parsed.next_update().map(|time| time.timestamp());
+            if until.is_some_and(|until| u64::try_from(until).unwrap_or(0) < now) {
+                let (path, issuer) = (path.display(), parsed.issuer());
+                warn!(%path, %issuer, "the time of a revocation list is over: put a new one there");
+            }
+        }
+        Ok(lists)
     }
 }
 

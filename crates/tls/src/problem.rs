@@ -69,6 +69,7 @@ fn explained(cause: &Error) -> String {
             | AlertDescription::UnknownCA
             | AlertDescription::CertificateUnknown
             | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
             | AlertDescription::UnsupportedCertificate),
         ) => format!("the other side refuses our certificate ({alert:?})"),
         Error::AlertReceived(
@@ -92,6 +93,14 @@ fn certificate(problem: &CertificateError) -> String {
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "its certificate is not valid yet: compare the clocks".to_owned()
+        }
+        CertificateError::Revoked => {
+            "its certificate is revoked (`crl`, `client_crl`): give that side a new one".to_owned()
+        }
+        CertificateError::UnknownRevocationStatus => {
+            "no revocation list of its authority is in `crl` (a client) or `client_crl` (a \
+             listener): add it there"
+                .to_owned()
         }
         CertificateError::NotValidForNameContext { expected, presented } => format!(
             "its certificate is not for `{}`{}: set `server_name`, or `check_name = false`",

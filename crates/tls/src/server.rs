@@ -39,6 +39,7 @@ impl Server {
         let parts = settings.parts()?;
         let mut files = parts.identity.paths();
         files.extend(parts.clients.iter().map(|(trust, _)| trust.path()));
+        files.extend(parts.crl.iter().map(|crl| crl.path.clone()));
         let handshake_timeout = parts.handshake_timeout;
         let protocols: Vec<Vec<u8>> = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
         let time = Time(env.clone());
@@ -110,6 +111,10 @@ fn config(
         Some((trust, auth)) => {
             let roots = Arc::new(trust.roots(&trust.read(disk)?)?);
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            let verifier = match &parts.crl {
+                Some(crl) => verifier.with_crls(crl.read(disk, now)?),
+                None => verifier,
+            };
             let verifier = match auth {
                 ClientAuth::Required => verifier,
                 ClientAuth::Optional => verifier.allow_unauthenticated(),

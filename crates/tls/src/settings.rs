@@ -10,7 +10,7 @@ use rustls::version::{TLS12, TLS13};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::material::{IdentityFiles, TrustFiles};
+use crate::material::{CrlFile, IdentityFiles, TrustFiles};
 
 /// TLS of a listener.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -39,6 +39,10 @@ pub struct ServerTls {
     /// Password of `truststore`.
     #[serde(default)]
     truststore_password: Option<Secret>,
+    /// File of revocation lists of these authorities, PEM or DER: a certificate on one of them, or
+    /// of an authority that has none there, is refused.
+    #[serde(default)]
+    client_crl: Option<PathBuf>,
     /// Whether clients need a certificate, where `client_ca` or `truststore` is set: `required`, or
     /// `optional`: one that is shown is checked.
     #[serde(default)]
@@ -65,6 +69,10 @@ pub struct ClientTls {
     /// Password of `truststore`.
     #[serde(default)]
     truststore_password: Option<Secret>,
+    /// File of revocation lists of these authorities, PEM or DER: a certificate on one of them, or
+    /// of an authority that has none there, is refused.
+    #[serde(default)]
+    crl: Option<PathBuf>,
     /// PEM file with a certificate of our own, for servers that ask for one.
     #[serde(default)]
     certificate: Option<PathBuf>,
@@ -165,6 +173,7 @@ impl Default for ClientTls {
             ca: None,
             truststore: None,
             truststore_password: None,
+            crl: None,
             certificate: None,
             key: None,
             keystore: None,
@@ -182,6 +191,7 @@ impl Default for ClientTls {
 pub(crate) struct ServerParts {
     pub(crate) identity: IdentityFiles,
     pub(crate) clients: Option<(TrustFiles, ClientAuth)>,
+    pub(crate) crl: Option<CrlFile>,
     pub(crate) min_version: MinVersion,
     pub(crate) handshake_timeout: Duration,
 }
@@ -191,6 +201,7 @@ pub(crate) struct ServerParts {
 pub(crate) struct ClientParts {
     /// `None`: the authorities of the host.
     pub(crate) trust: Option<TrustFiles>,
+    pub(crate) crl: Option<CrlFile>,
     pub(crate) identity: Option<IdentityFiles>,
     pub(crate) server_name: Option<String>,
     pub(crate) check_name: bool,
@@ -211,12 +222,17 @@ impl ServerTls {
             let problem = "it counts with `client_ca` or `truststore`; set one of them";
             return Err(BuildError::invalid("tls.client_auth", problem));
         }
+        if trust.is_none() && self.client_crl.is_some() {
+            let problem = "it counts with `client_ca` or `truststore`; set one of them";
+            return Err(BuildError::invalid("tls.client_crl", problem));
+        }
         if self.handshake_timeout.0.is_zero() {
             return Err(BuildError::invalid("tls.handshake_timeout", "must not be 0"));
         }
         Ok(ServerParts {
             identity,
             clients: trust.map(|trust| (trust, self.client_auth)),
+            crl: self.client_crl.map(|path| CrlFile { setting: "client_crl", path }),
             min_version: self.min_version,
             handshake_timeout: self.handshake_timeout.0,
         })
@@ -232,6 +248,10 @@ impl ClientTls {
                            `truststore`";
             return Err(BuildError::invalid("tls.trust_all", problem));
         }
+        if self.trust_all && self.crl.is_some() {
+            let problem = "every certificate would be taken: leave it out, or leave out `crl`";
+            return Err(BuildError::invalid("tls.trust_all", problem));
+        }
         if let Some(name) = &self.server_name
             && rustls::pki_types::ServerName::try_from(name.as_str()).is_err()
         {
@@ -240,6 +260,7 @@ impl ClientTls {
         }
         Ok(ClientParts {
             trust,
+            crl: self.crl.map(|path| CrlFile { setting: "crl", path }),
             identity: identity(own)?,
             server_name: self.server_name,
             check_name: self.check_name,

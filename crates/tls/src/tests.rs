@@ -22,8 +22,8 @@ fn material(name: &str) -> PathBuf {
 
 /// Settings whose files are those of the tests.
 fn placed(mut settings: Value) -> Value {
-    let names =
-        ["certificate", "key", "keystore", "client_ca", "ca", "truststore"].map(str::to_owned);
+    let names = ["certificate", "key", "keystore", "client_ca", "client_crl", "ca", "truststore"]
+        .map(str::to_owned);
     for (name, value) in settings.as_object_mut().unwrap() {
         if let Some(file) = value.as_str().filter(|_| names.contains(name)) {
             *value = json!(material(file));
@@ -205,6 +205,10 @@ async fn a_listener_refuses_a_client_whose_certificate_has_expired() {
 #[tokio::test]
 async fn what_is_wrong_with_a_file_is_said_with_its_name_and_the_remedy() {
     let pair = |certificate: &str, key: &str| json!({ "certificate": certificate, "key": key });
+    let revoking = |crl: &str| {
+        json!({ "certificate": "server.pem", "key": "server.key.pem", "client_ca": "ca.pem",
+            "client_crl": crl })
+    };
     let store =
         |file: &str, password: &str| json!({ "keystore": file, "keystore_password": password });
     for (settings, file, words) in [
@@ -221,6 +225,8 @@ async fn what_is_wrong_with_a_file_is_said_with_its_name_and_the_remedy() {
         (store("truststore.jks", "changeit"), "truststore.jks", "no private key"),
         (store("old.jceks", "changeit"), "old.jceks", "keytool -importkeystore"),
         (store("server.pem", "changeit"), "server.pem", "neither PKCS#12 nor JKS"),
+        (revoking("server.pem"), "server.pem", "no `BEGIN X509 CRL`"),
+        (revoking("keystore.p12"), "keystore.p12", "a list that is damaged"),
     ] {
         let error = server(settings).load().await.err().unwrap().to_string();
         assert!(error.contains(file) && error.contains(words), "{file}: {error}");
@@ -238,6 +244,7 @@ fn settings_that_do_not_go_together_are_refused_by_their_name() {
         (json!({ "keystore_password": "hunter2" }), "tls.keystore_password"),
         (json!({ "certificate": "a", "key": "b", "keystore": "c" }), "tls.keystore"),
         (json!({ "certificate": "a", "key": "b", "client_auth": "optional" }), "tls.client_auth"),
+        (json!({ "certificate": "a", "key": "b", "client_crl": "c" }), "tls.client_crl"),
         (
             json!({ "certificate": "a", "key": "b", "client_ca": "c", "truststore": "d" }),
             "tls.truststore",
@@ -254,6 +261,7 @@ fn settings_that_do_not_go_together_are_refused_by_their_name() {
     }
     for (settings, setting) in [
         (json!({ "ca": "a", "trust_all": true }), "tls.trust_all"),
+        (json!({ "crl": "a", "trust_all": true }), "tls.trust_all"),
         (json!({ "server_name": "a b" }), "tls.server_name"),
         (json!({ "truststore_password": "a" }), "tls.truststore_password"),
     ] {

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use crate::material::validity;
+use crate::problem::TlsError;
 
 /// What is trusted, and what is checked.
 #[derive(Debug)]
@@ -27,12 +30,29 @@ pub(crate) enum Trust {
     All,
     /// Signed by one of these, or one of these itself.
     Of {
-        /// As authorities.
-        roots: Arc<RootCertStore>,
+        /// As authorities, where one of them can be one.
+        signed: Option<Arc<WebPkiServerVerifier>>,
         /// As they are. Java takes what stands in a truststore itself, and what `openssl req -x509`
         /// makes is an authority by its extensions, which no server may be.
         exact: Vec<CertificateDer<'static>>,
     },
+}
+
+/// What checks that one of these authorities signed a certificate, and that none of these lists has
+/// it.
+pub(crate) fn signed(
+    roots: RootCertStore,
+    crls: Option<Vec<CertificateRevocationListDer<'static>>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<WebPkiServerVerifier>>, TlsError> {
+    if roots.is_empty() {
+        return Ok(None);
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .with_crls(crls.unwrap_or_default())
+        .build();
+    let verifier = verifier.map_err(|error| Error::General(error.to_string()));
+    verifier.map(Some).map_err(TlsError::Refused)
 }
 
 impl ServerCertVerifier for Verifier {
@@ -41,13 +61,12 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         between: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        _ocsp: &[u8],
+        ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Trust::Of { roots, exact } = &self.trust else {
+        let Trust::Of { signed, exact } = &self.trust else {
             return Ok(ServerCertVerified::assertion());
         };
-        let parsed = ParsedCertificate::try_from(certificate)?;
         if exact.iter().any(|it| it.as_ref() == certificate.as_ref()) {
             let valid = validity(certificate).ok_or(CertificateError::BadEncoding)?;
             if now.as_secs() > valid.until {
@@ -56,14 +75,19 @@ impl ServerCertVerifier for Verifier {
             if now.as_secs() < valid.from {
                 return Err(CertificateError::NotValidYet.into());
             }
-        } else {
-            let all = self.algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(&parsed, roots, between, now, all)?;
+            if self.checks_name {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+            }
+            return Ok(ServerCertVerified::assertion());
         }
-        if self.checks_name {
-            verify_server_name(&parsed, name)?;
+        let signed = signed.as_ref().ok_or(CertificateError::UnknownIssuer)?;
+        // The name is what it looks at last.
+        match signed.verify_server_cert(certificate, between, name, ocsp, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if !self.checks_name => Ok(ServerCertVerified::assertion()),
+            outcome => outcome,
         }
-        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

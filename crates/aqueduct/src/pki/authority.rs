@@ -9,8 +9,13 @@ use rcgen::{
 };
 use x509_parser::pem::parse_x509_pem;
 
+use super::revoked::Names;
+
 /// Clocks of hosts differ: a certificate counts from an hour before it is made.
-const BEFORE: Duration = Duration::from_secs(3600);
+pub(super) const BEFORE: Duration = Duration::from_secs(3600);
+
+/// The attribute `serialNumber` of a name (X.520).
+const SERIAL_NUMBER: &[u64] = &[2, 5, 4, 5];
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -33,8 +38,10 @@ pub(super) struct Issued {
 
 /// What signs.
 pub(super) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    until: Duration,
+    pub(super) issuer: Issuer<'static, KeyPair>,
+    /// Since 1970.
+    pub(super) until: Duration,
+    pub(super) names: Names,
 }
 
 /// Makes an authority of this common name.
@@ -53,6 +60,10 @@ pub(super) fn make(name: &str, days: u32, now: SystemTime) -> Result<Issued, Str
     let until = since_1970(now) + DAY * days;
     set_validity(&mut params, since_1970(now), until);
     let key = KeyPair::generate().map_err(|error| failed(&error))?;
+    // Authorities with one name would be taken for one where lists of what is revoked are looked up.
+    let own: String =
+        key.public_key_raw().iter().rev().take(8).map(|byte| format!("{byte:02x}")).collect();
+    params.distinguished_name.push(DnType::CustomDnType(SERIAL_NUMBER.to_vec()), own);
     let certificate = params.self_signed(&key).map_err(|error| failed(&error))?;
     Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem(), until: text(until) })
 }
@@ -73,10 +84,11 @@ impl Authority {
         if parsed.public_key().subject_public_key.as_ref() != key.public_key_raw() {
             return Err("ca.pem and ca.key are not of the same authority".into());
         }
+        let names = Names::of(&parsed);
         let until = parsed.validity().not_after.timestamp();
         let until = Duration::from_secs(u64::try_from(until).unwrap_or_default());
         let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(|error| wrong(&error))?;
-        Ok(Self { issuer, until })
+        Ok(Self { issuer, until, names })
     }
 
     /// A key, and a certificate that it belongs to these names.
@@ -139,7 +151,7 @@ fn set_validity(params: &mut CertificateParams, from: Duration, until: Duration)
     params.not_after = epoch + until;
 }
 
-fn since_1970(time: SystemTime) -> Duration {
+pub(super) fn since_1970(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
@@ -149,7 +161,7 @@ fn text(since_1970: Duration) -> String {
     humantime::format_rfc3339_seconds(whole).to_string()
 }
 
-fn failed(error: &rcgen::Error) -> String {
+pub(super) fn failed(error: &rcgen::Error) -> String {
     format!("no certificate can be made: {error}")
 }
 
