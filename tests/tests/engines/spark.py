@@ -1,0 +1,141 @@
+"""Runs the examples of docs/engines.md in one session of Spark while their datasets grow.
+
+Its argument is a folder with the examples as `NAME.py`, and gets what they found as `NAME.lines`.
+Directory and table are read again and again until the file `written` is there: each read has to hold
+all that the one before found, every line once and whole, and for each partition of the table a line.
+The two streams start as soon as their examples are there, and are stopped and started again once.
+Ends with 1 and the reason where a read is not so.
+"""
+
+import pathlib
+import re
+import sys
+import time
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import SparkSession
+
+FOLDER = pathlib.Path(sys.argv[1])
+WHOLE = re.compile(r"\d-\d \d{1,3}")
+# Longest time from `written` until the table has all lines of the directory.
+REGISTERED_SECONDS = 30
+# Not in each state a dataset can be read: before its first file there is no schema, and no table.
+NOT_YET = ("PATH_NOT_FOUND", "UNABLE_TO_INFER_SCHEMA", "TABLE_OR_VIEW_NOT_FOUND")
+
+
+def run(name):
+    """The variables of an example that has run; none before there is anything to read."""
+    scope = {}
+    try:
+        exec(compile((FOLDER / f"{name}.py").read_text(), name, "exec"), scope)
+    except AnalysisException as error:
+        if error.getErrorClass() not in NOT_YET:
+            raise
+        return None
+    return scope
+
+
+class Reads:
+    """What the reads of one dataset found."""
+
+    def __init__(self, name):
+        self.name, self.found, self.count, self.growths = name, set(), 0, 0
+
+    def look(self, lines):
+        found = set(lines)
+        torn = [line for line in found if not WHOLE.fullmatch(line)]
+        lost = self.found - found
+        if len(lines) > len(found) or torn or lost:
+            sys.exit(
+                f"{self.name}, read {self.count}: {len(lines) - len(found)} lines are repeated, "
+                f"{len(lost)} of the read before are missing, and not whole are {torn[:3]}"
+            )
+        self.count += 1
+        self.growths += len(found) > len(self.found)
+        self.found = found
+
+    def keep(self):
+        keep(self.name, self.found)
+        print(f"{self.name}: {self.count} reads, {self.growths} growths", flush=True)
+
+
+def keep(name, lines):
+    (FOLDER / f"{name}.lines").write_text("".join(f"{line}\n" for line in lines))
+
+
+def read_directory(reads):
+    scope = run("directory")
+    if scope is None:
+        if reads.found:
+            sys.exit("the directory is not there any more")
+        return
+    files = scope["logs"].inputFiles()
+    if odd := [file for file in files if "/_" in file or not file.endswith(".parquet")]:
+        sys.exit(f"files that no reader should see: {odd}")
+    reads.look([row.line for row in scope["lines"].collect()])
+
+
+def read_table(reads, spark):
+    try:
+        shown = {row[0] for row in spark.sql("SHOW PARTITIONS logs.web").collect()}
+    except AnalysisException as error:
+        if error.getErrorClass() not in NOT_YET:
+            raise
+        return
+    rows = run("table")["web"].collect()
+    if early := shown - {f"day={row.day}" for row in rows}:
+        sys.exit(f"partitions without a line: {sorted(early)}")
+    reads.look([row.line for row in rows])
+
+
+class Stream:
+    """A query that runs all the time, and once in two runs."""
+
+    def __init__(self, name):
+        self.name, self.scope, self.runs = name, None, 0
+
+    def start(self):
+        if self.scope is None and (FOLDER / f"{self.name}.py").exists():
+            self.scope = run(self.name)
+            self.runs += self.scope is not None
+
+    def restart(self):
+        """Stops it once it has a result: what comes next is another run's."""
+        if self.runs == 1 and self.scope and (self.scope["query"].lastProgress or {}).get("batchId", 0) > 1:
+            self.scope["query"].stop()
+            self.scope = None
+
+    def finish(self, spark):
+        self.scope["query"].processAllAvailable()
+        self.scope["query"].stop()
+        keep(self.name, [row.line for row in spark.read.parquet(self.scope["RESULT"]).collect()])
+        print(f"{self.name}: {self.runs} runs", flush=True)
+
+
+def main():
+    spark = SparkSession.builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    # What is loaded late is loaded now.
+    spark.sql("SHOW DATABASES").collect()
+    print("ready", flush=True)
+    directory, table = Reads("directory"), Reads("table")
+    streams = [Stream("files"), Stream("topic")]
+    written, until = False, None
+    while not (written and table.found == directory.found):
+        if written and until is None:
+            until = time.monotonic() + REGISTERED_SECONDS
+        if until and time.monotonic() > until:
+            sys.exit(f"the table has {len(table.found)} of {len(directory.found)} lines")
+        written = (FOLDER / "written").exists()
+        for stream in streams:
+            stream.restart()
+            stream.start()
+        read_directory(directory)
+        read_table(table, spark)
+    for reads in (directory, table):
+        reads.keep()
+    for stream in streams:
+        stream.finish(spark)
+
+
+main()
