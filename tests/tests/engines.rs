@@ -116,7 +116,7 @@ impl Site {
         let own_logs: &[_] = &[("hdfs://namenode:8020/logs", &*logs)];
         write(&own, "directory.py", &example("A directory", "python", own_logs));
         write(&own, "table.py", &example("A table of Hive", "python", &[]));
-        let stream = [("hdfs://namenode:8020", &*self.root), ("1 minute", "1 second")];
+        let stream = [("hdfs://namenode:8020", &*self.root), ("1 minute", "2 seconds")];
         write(&own, "files.py", &example("A directory as a stream", "python", &stream));
         let broker = self.kafka.address();
         let topic: &[_] = &[stream[0], stream[1], ("broker:9092", &broker)];
@@ -135,7 +135,7 @@ impl Site {
         let others = [
             ("hdfs://namenode:8020", root),
             ("broker:9092", &broker),
-            ("ofSeconds(60)", "ofSeconds(1)"),
+            ("ofSeconds(60)", "ofSeconds(2)"),
         ];
         let mut flink = engines::flink(&own, "Lines", &example("Flink", "java", &others));
         flink.env("HADOOP_CONF_DIR", self.hdfs.conf_dir());
