@@ -3,7 +3,8 @@
 Its argument is a folder with the examples as `NAME.py`, and gets what they found as `NAME.lines`.
 Directory and table are read again and again until the file `written` is there: each read has to hold
 all that the one before found, every line once and whole, and for each partition of the table a line.
-The two streams start as soon as their examples are there, and are stopped and started again once.
+The two streams are stopped and started again once. `written` names results of Flink, each with the
+number of lines that are waited for, which are read like the others.
 Ends with 1 and the reason where a read is not so.
 """
 
@@ -17,8 +18,8 @@ from pyspark.sql import SparkSession
 
 FOLDER = pathlib.Path(sys.argv[1])
 WHOLE = re.compile(r"\d-\d \d{1,3}")
-# Longest time from `written` until the table has all lines of the directory.
-REGISTERED_SECONDS = 30
+# Longest time from `written` until the table has all lines of the directory, and Flink has all of its.
+PATIENCE_SECONDS = 60
 # Not in each state a dataset can be read: before its first file there is no schema, and no table.
 NOT_YET = ("PATH_NOT_FOUND", "UNABLE_TO_INFER_SCHEMA", "TABLE_OR_VIEW_NOT_FOUND")
 
@@ -95,21 +96,38 @@ class Stream:
         self.name, self.scope, self.runs = name, None, 0
 
     def start(self):
-        if self.scope is None and (FOLDER / f"{self.name}.py").exists():
+        if self.scope is None:
             self.scope = run(self.name)
             self.runs += self.scope is not None
 
     def restart(self):
-        """Stops it once it has a result: what comes next is another run's."""
-        if self.runs == 1 and self.scope and (self.scope["query"].lastProgress or {}).get("batchId", 0) > 1:
+        """Stops it once it has a result: what comes next is of another run."""
+        if self.runs == 1 and self.scope and self.scope["query"].lastProgress:
             self.scope["query"].stop()
             self.scope = None
 
     def finish(self, spark):
+        if self.runs == 1:
+            self.scope["query"].processAllAvailable()
+            self.restart()
+            self.start()
         self.scope["query"].processAllAvailable()
         self.scope["query"].stop()
         keep(self.name, [row.line for row in spark.read.parquet(self.scope["RESULT"]).collect()])
         print(f"{self.name}: {self.runs} runs", flush=True)
+
+
+def read_flink(spark, path, wanted):
+    """The lines of a result, once there are so many; those that are there, after a while."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            lines = spark.read.option("recursiveFileLookup", "true").text(path).collect()
+        except AnalysisException:
+            lines = []
+        if len(lines) >= wanted or time.monotonic() > until:
+            keep(path.rsplit("/", 1)[1], [row.value for row in lines])
+            return
 
 
 def main():
@@ -126,7 +144,7 @@ def main():
     written, until = False, None
     while not (written and table.found == directory.found):
         if written and until is None:
-            until = time.monotonic() + REGISTERED_SECONDS
+            until = time.monotonic() + PATIENCE_SECONDS
         if until and time.monotonic() > until:
             sys.exit(f"the table has {len(table.found)} of {len(directory.found)} lines")
         written = (FOLDER / "written").exists()
@@ -139,6 +157,9 @@ def main():
         reads.keep()
     for stream in streams:
         stream.finish(spark)
+    for result in (FOLDER / "written").read_text().splitlines():
+        path, wanted = result.split(" ")
+        read_flink(spark, path, int(wanted))
 
 
 main()
