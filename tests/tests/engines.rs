@@ -130,6 +130,7 @@ impl Site {
         let mut spark = engines::spark();
         spark.arg(write(&own, "spark.py", include_str!("engines/spark.py"))).arg(&own);
         spark.env("SPARK_CONF_DIR", &own).env("HADOOP_CONF_DIR", self.hdfs.conf_dir());
+        spark.env("SPARK_LOCAL_IP", "127.0.0.1");
         Process::start("Spark", spark, &own.join("out"))
     }
 
