@@ -117,12 +117,13 @@ impl Site {
                      spark.ui.showConsoleProgress false\nspark.driver.memory 1g\n\
                      spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1\n\
                      spark.sql.shuffle.partitions 2\n";
-        write(&own, "spark-defaults.conf", &(settings + small));
+        let local = format!("spark.local.dir {}/local\n", own.display());
+        write(&own, "spark-defaults.conf", &(settings + small + &local));
         let logs = format!("{}/logs", self.root);
         let own_logs: &[_] = &[("hdfs://namenode:8020/logs", &*logs)];
         write(&own, "directory.py", &example("A directory", "python", own_logs));
         write(&own, "table.py", &example("A table of Hive", "python", &[]));
-        let stream = [("hdfs://namenode:8020", &*self.root), ("1 minute", "2 seconds")];
+        let stream = [("hdfs://namenode:8020", &*self.root), ("1 minute", "5 seconds")];
         write(&own, "files.py", &example("A directory as a stream", "python", &stream));
         let broker = self.kafka.address();
         let topic = [stream[0], stream[1], ("broker:9092", &broker)];
@@ -284,7 +285,8 @@ fn spark_and_flink_find_each_committed_line_once_while_agents_write_and_are_kill
     fs::rename(results, own.join("written")).expect("the test's own folder");
     let ended = spark.wait(PATIENCE);
     let said = spark.output();
-    assert!(ended.success(), "Spark ended with {ended}:\n{}", tail(&said));
+    let failed = said.lines().find(|line| line.starts_with("failed: "));
+    assert!(ended.success(), "Spark ended with {ended}: {}", failed.unwrap_or(&tail(&said)));
     assert!(flink.is_alive(), "Flink ended:\n{}", tail(&flink.output()));
     collector.stop(STOP);
     written.is_found(&own);

@@ -24,6 +24,12 @@ PATIENCE_SECONDS = 60
 NOT_YET = ("PATH_NOT_FOUND", "UNABLE_TO_INFER_SCHEMA", "TABLE_OR_VIEW_NOT_FOUND")
 
 
+def fail(reason):
+    # It stands in front of what the end of the session has to say.
+    print(f"failed: {reason}", flush=True)
+    sys.exit(1)
+
+
 def run(name):
     """The variables of an example that has run; none before there is anything to read."""
     scope = {}
@@ -47,7 +53,7 @@ class Reads:
         torn = [line for line in found if not WHOLE.fullmatch(line)]
         lost = self.found - found
         if len(lines) > len(found) or torn or lost:
-            sys.exit(
+            fail(
                 f"{self.name}, read {self.count}: {len(lines) - len(found)} lines are repeated, "
                 f"{len(lost)} of the read before are missing, and not whole are {torn[:3]}"
             )
@@ -68,11 +74,11 @@ def read_directory(reads):
     scope = run("directory")
     if scope is None:
         if reads.found:
-            sys.exit("the directory is not there any more")
+            fail("the directory is not there any more")
         return
     files = scope["logs"].inputFiles()
     if odd := [file for file in files if "/_" in file or not file.endswith(".parquet")]:
-        sys.exit(f"files that no reader should see: {odd}")
+        fail(f"files that no reader should see: {odd}")
     reads.look([row.line for row in scope["lines"].collect()])
 
 
@@ -85,7 +91,7 @@ def read_table(reads, spark):
         return
     rows = run("table")["web"].collect()
     if early := shown - {f"day={row.day}" for row in rows}:
-        sys.exit(f"partitions without a line: {sorted(early)}")
+        fail(f"partitions without a line: {sorted(early)}")
     reads.look([row.line for row in rows])
 
 
@@ -146,7 +152,7 @@ def main():
         if written and until is None:
             until = time.monotonic() + PATIENCE_SECONDS
         if until and time.monotonic() > until:
-            sys.exit(f"the table has {len(table.found)} of {len(directory.found)} lines")
+            fail(f"the table has {len(table.found)} of {len(directory.found)} lines")
         written = (FOLDER / "written").exists()
         for stream in streams:
             stream.restart()
