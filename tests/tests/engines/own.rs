@@ -1,5 +1,6 @@
 //! The receiver of the page, for programs that take events by gRPC: each line is once in its table,
-//! although it and the agent are killed (-9) again and again.
+//! although it and the agent are killed (-9) again and again, once between what the receiver has
+//! stored and the answer, so that lines come again for sure.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -14,6 +15,7 @@ use aqueduct_tests::python::environment;
 use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::{http, seed, wait};
 use rand::RngExt;
+use rustix::process::Signal;
 
 use super::page::example;
 use super::{PATIENCE, STOP, write};
@@ -25,6 +27,8 @@ const REQUIREMENTS: &str =
 /// Kills, of the agent and of the receiver by turns, and lines in front of each.
 const KILLS: usize = 6;
 const LINES: usize = 2_000;
+/// Lines whose answer is missed.
+const FEW: usize = 100;
 /// Longest time between two kills, in milliseconds.
 const PAUSE_MAX: u64 = 600;
 
@@ -47,6 +51,38 @@ fn receiver(dir: &Path, listen: SocketAddr) -> Process {
         TcpStream::connect(listen).ok()
     });
     process
+}
+
+/// What is in the table.
+fn stored(dir: &Path) -> Vec<u8> {
+    let mut read = python();
+    let output = read.args(["-c", READ]).arg(dir.join("lines.db")).output().expect("python runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    output.stdout
+}
+
+/// Kills the agent when the receiver has stored what it was sent, and before the agent can have
+/// seen the answer: these lines come again. Everything before is delivered.
+fn an_answer_is_missed(dir: &Path, agent: &mut Agent, taking: &Process) -> Vec<u8> {
+    let sent = |agent: &Agent| agent.metrics()?.sum("aqueduct_sink_sent_events_total");
+    let before = sent(agent).unwrap_or_default();
+    taking.signal(Signal::STOP);
+    // So few that they are on the wire without the receiver's help.
+    let lines: String = (0..FEW).map(|line| format!("missed {line}\n")).collect();
+    fs::write(dir.join("missed.log"), &lines).expect("a log is written");
+    wait::until("the lines to be sent", PATIENCE, || {
+        (sent(agent)? >= before + FEW as f64).then_some(())
+    });
+    thread::sleep(Duration::from_millis(300));
+    agent.process().signal(Signal::STOP);
+    taking.signal(Signal::CONT);
+    wait::until("the lines to be stored", PATIENCE, || {
+        stored(dir).ends_with(format!("missed {}\n", FEW - 1).as_bytes()).then_some(())
+    });
+    agent.kill();
+    agent.start();
+    lines.into_bytes()
 }
 
 #[test]
@@ -80,10 +116,10 @@ fn a_receiver_of_ones_own_has_each_line_once_through_its_kills_and_those_of_the_
         }
     }
     wait_until_delivered(&agent, PATIENCE);
+    written.extend(an_answer_is_missed(dir, &mut agent, &taking));
+    wait_until_delivered(&agent, PATIENCE);
     agent.stop(STOP);
     drop(taking);
-    let mut read = python();
-    let output = read.args(["-c", READ]).arg(dir.join("lines.db")).output().expect("python runs");
-    let found = compare(&written, &output.stdout);
-    assert!(found.is_none(), "{found}\n{}", String::from_utf8_lossy(&output.stderr));
+    let found = compare(&written, &stored(dir));
+    assert!(found.is_none(), "{found}");
 }
