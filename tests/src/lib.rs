@@ -19,6 +19,7 @@
 )]
 
 pub mod agent;
+pub mod engines;
 pub mod flume;
 pub mod hbase;
 pub mod hdfs;
