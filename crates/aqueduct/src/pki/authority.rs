@@ -60,7 +60,7 @@ pub(super) fn make(name: &str, days: u32, now: SystemTime) -> Result<Issued, Str
     let until = since_1970(now) + DAY * days;
     set_validity(&mut params, since_1970(now), until);
     let key = KeyPair::generate().map_err(|error| failed(&error))?;
-    // Authorities with one name would be taken for one where lists of what is revoked are looked up.
+    // Authorities with one name would be taken for one where revocation lists are looked up.
     let own: String =
         key.public_key_raw().iter().rev().take(8).map(|byte| format!("{byte:02x}")).collect();
     params.distinguished_name.push(DnType::CustomDnType(SERIAL_NUMBER.to_vec()), own);
