@@ -109,9 +109,17 @@ pub struct Config {
     #[serde(default = "default_directory_mode")]
     pub(super) directory_mode: String,
     /// How the bucket of an `s3://` URL is reached; other URLs pass it over.
-    #[cfg(feature = "s3")]
+    #[cfg(feature = "objects")]
     #[serde(default)]
-    pub(super) s3: Option<storage_s3::Access>,
+    pub(super) s3: Option<storage_objects::S3>,
+    /// How the bucket of a `gs://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "objects")]
+    #[serde(default)]
+    pub(super) gcs: Option<storage_objects::Gcs>,
+    /// How the container of an `abfs://` or `abfss://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "objects")]
+    #[serde(default)]
+    pub(super) azure: Option<storage_objects::Azure>,
     /// How the HDFS of a `webhdfs://` or `swebhdfs://` URL is reached; other URLs pass it over.
     #[cfg(feature = "webhdfs")]
     #[serde(default)]
