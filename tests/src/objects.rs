@@ -76,12 +76,10 @@ fn request(
 ) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    let len = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {len}\r\n{headers}\r\n{body}"
-    )
-    .ok()?;
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n{length}{headers}\r\n");
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(body.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;

@@ -11,8 +11,8 @@
 //!
 //! All of them keep the same promises, which `conformance` asserts. The two that everything
 //! else rests on: a name is never replaced, and a rename happens whole or not at all. Object stores
-//! (the crate `storage-objects`) have no directories and no renames of their own; what holds there says
-//! [`FileSystem::is_tree`].
+//! (the crate `storage-objects`) have no directories and no renames of their own; what holds there
+//! says [`FileSystem::is_tree`].
 
 #[cfg(feature = "testkit")]
 pub mod conformance;

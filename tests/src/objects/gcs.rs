@@ -1,6 +1,6 @@
 //! A server of Google's buckets: fake-gcs-server. It heeds `ifGenerationMatch` of uploads by the
 //! JSON interface, under one lock, and passes it over in copies and by the XML interface. It does
-//! not look at who asks, and holds all in memory.
+//! not look at tokens, and holds all in memory.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
