@@ -106,6 +106,22 @@ pub(crate) fn variable(env: &Env, name: &str) -> Option<String> {
     env.blocking.variable(name)?.into_string().ok().filter(|value| !value.is_empty())
 }
 
+/// An endpoint that a variable of the environment names.
+///
+/// # Errors
+/// It is none; the variable, and the remedy.
+pub(crate) fn endpoint_of(
+    env: &Env,
+    name: &str,
+    may_have_path: bool,
+    example: &str,
+) -> Result<Option<String>, String> {
+    let endpoint = variable(env, name);
+    check_endpoint(endpoint.as_deref(), None, may_have_path, example)
+        .map_err(|(_, problem)| format!("{name}: {problem}"))?;
+    Ok(endpoint)
+}
+
 /// Whether an endpoint is one, and `tls` has an effect on it.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ClientTls;
 
-use crate::access::{self, Wrong, check_endpoint, clients, one_try, variable};
+use crate::access::{self, Wrong, check_endpoint, clients, endpoint_of, one_try, variable};
 use crate::blobs::Blobs;
 use crate::bucket::Bucket;
 use crate::crypto::Ring;
@@ -61,6 +61,10 @@ const CREDENTIALS: &[&str] = &[
     "AZURE_AUTHORITY_HOST",
 ];
 
+/// What an endpoint looks like.
+const EXAMPLE: &str =
+    "scheme and host, as in https://account.blob.core.windows.net, and the container in `url`";
+
 /// The account key, as requests are signed with it.
 struct Key {
     credential: AzureCredential,
@@ -106,9 +110,7 @@ impl Azure {
             let problem = "it is no query, as tokens are: sv=...&sp=racwdl&sig=...";
             return Err(("sas_token", problem.into()));
         }
-        let example = "scheme and host, as in https://account.blob.core.windows.net, and the \
-                       container in `url`";
-        check_endpoint(self.endpoint.as_deref(), self.tls.as_ref(), true, example)
+        check_endpoint(self.endpoint.as_deref(), self.tls.as_ref(), true, EXAMPLE)
     }
 
     /// The container of `container@account.dfs.core.windows.net`.
@@ -121,8 +123,12 @@ impl Azure {
         // The same objects by the interface of blobs, which has the conditions.
         let suffix = suffix.strip_prefix("dfs.").map(|rest| format!("blob.{rest}"));
         let suffix = suffix.ok_or("the host is not that of an account")?;
-        let endpoint = self.endpoint.clone().or_else(|| variable(env, "AZURE_STORAGE_ENDPOINT"));
-        let endpoint = endpoint.unwrap_or_else(|| format!("https://{account}.{suffix}"));
+        let named = endpoint_of(env, "AZURE_STORAGE_ENDPOINT", true, EXAMPLE)?;
+        let endpoint = self
+            .endpoint
+            .clone()
+            .or(named)
+            .unwrap_or_else(|| format!("https://{account}.{suffix}"));
         let endpoint = endpoint.trim_end_matches('/');
         let mut builder = MicrosoftAzureBuilder::new()
             .with_account(account)

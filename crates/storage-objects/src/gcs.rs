@@ -8,12 +8,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ClientTls;
 
-use crate::access::{self, Wrong, check_endpoint, clients, one_try, variable};
+use crate::access::{self, Wrong, check_endpoint, clients, endpoint_of, one_try, variable};
 use crate::bucket::Bucket;
 use crate::crypto::Ring;
 use crate::google::Google;
 use crate::provider;
 
+/// What an endpoint looks like.
+const EXAMPLE: &str =
+    "scheme and host, as in https://storage.googleapis.com, and the bucket in `url`";
 /// Google's own server.
 const GOOGLE: &str = "https://storage.googleapis.com";
 
@@ -41,9 +44,7 @@ impl Gcs {
     /// # Errors
     /// Settings that do not go together.
     pub(crate) fn check(&self) -> Result<(), Wrong> {
-        let example = "scheme and host, as in https://storage.googleapis.com, and the bucket in \
-                       `url`";
-        check_endpoint(self.endpoint.as_deref(), self.tls.as_ref(), false, example)
+        check_endpoint(self.endpoint.as_deref(), self.tls.as_ref(), false, EXAMPLE)
     }
 
     /// The bucket of this name.
@@ -51,8 +52,8 @@ impl Gcs {
     /// # Errors
     /// Settings or environment do not go together, or the file with the key cannot be read.
     pub(crate) fn open(&self, bucket: &str, env: &Env) -> Result<Bucket, String> {
-        let endpoint = self.endpoint.clone().or_else(|| variable(env, "STORAGE_EMULATOR_HOST"));
-        let endpoint = endpoint.unwrap_or_else(|| GOOGLE.into());
+        let named = endpoint_of(env, "STORAGE_EMULATOR_HOST", false, EXAMPLE)?;
+        let endpoint = self.endpoint.clone().or(named).unwrap_or_else(|| GOOGLE.into());
         let endpoint = endpoint.trim_end_matches('/');
         let clients = clients(self.tls.as_ref(), &provider::GCS, env)?;
         let client = clients.client();
