@@ -268,6 +268,13 @@ impl MultipartUpload for Upload {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use hyper::header::HeaderValue;
+    use object_store::ClientOptions;
+    use object_store::client::{HttpConnector, HttpError, HttpService};
+    use object_store::gcp::GoogleCloudStorageBuilder;
+
     use super::*;
 
     #[test]
@@ -284,5 +291,73 @@ mod tests {
         assert_eq!(kept(&head), 0);
         head.insert(RANGE, "bytes=0-4".parse().unwrap());
         assert_eq!(kept(&head), 5);
+    }
+
+    /// What Google does with parts and the server of the other tests does not: it counts them, and
+    /// may take the beginning of one alone.
+    #[derive(Debug, Default)]
+    struct Strict {
+        /// How many bytes came, of one request at most.
+        taken: Mutex<(usize, usize)>,
+    }
+
+    #[async_trait]
+    impl HttpService for Strict {
+        async fn call(&self, request: HttpRequest) -> std::result::Result<HttpResponse, HttpError> {
+            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut response = HttpResponse::new(Bytes::new().into());
+            if request.method() == Method::POST {
+                let session = HeaderValue::from_static("https://elsewhere/o?upload_id=1");
+                response.headers_mut().insert(LOCATION, session);
+                return Ok(response);
+            }
+            assert_eq!(request.uri(), "https://google/o?upload_id=1");
+            let range = request.headers()[CONTENT_RANGE].to_str().unwrap();
+            let (part, total) = range.strip_prefix("bytes ").unwrap().split_once('/').unwrap();
+            if let Some((from, to)) = part.split_once('-') {
+                let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
+                assert_eq!((from, to - from + 1), (taken.0, request.body().content_length()));
+                taken.0 += (to - from + 1).min(taken.1);
+            }
+            if total.parse().is_ok_and(|total: usize| total == taken.0) {
+                return Ok(response);
+            }
+            *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+            let range = format!("bytes=0-{}", taken.0 - 1).parse().unwrap();
+            response.headers_mut().insert(RANGE, range);
+            Ok(response)
+        }
+    }
+
+    #[derive(Debug)]
+    struct Connects(HttpClient);
+
+    impl HttpConnector for Connects {
+        fn connect(&self, _: &ClientOptions) -> Result<HttpClient> {
+            Ok(self.0.clone())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_goes_on_where_the_server_has_stopped() {
+        const UNIT: usize = 256 << 10;
+        for (most, last) in [(usize::MAX, 7), (3 * UNIT, 7), (3 * UNIT, 0), (PART_BYTES, 2 * UNIT)]
+        {
+            let server = Strict { taken: Mutex::new((0, most)) };
+            let client = HttpClient::new(server);
+            let builder = GoogleCloudStorageBuilder::new().with_bucket_name("b");
+            let builder = builder.with_bearer_token("token");
+            let reads = builder.with_http_connector(Connects(client.clone())).build().unwrap();
+            let google = Google::new(reads, client, "https://google", "b");
+            let path = Path::from("a");
+            let mut upload = google.put_multipart_opts(&path, Default::default()).await.unwrap();
+            for _ in 0..2 {
+                upload.put_part(vec![0; PART_BYTES].into()).await.unwrap();
+            }
+            if last > 0 {
+                upload.put_part(vec![0; last].into()).await.unwrap();
+            }
+            upload.complete().await.unwrap();
+        }
     }
 }
