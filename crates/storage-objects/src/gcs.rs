@@ -91,6 +91,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the library reads the file as it is")]
     fn a_key_that_cannot_be_used_is_refused_with_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key.json");
