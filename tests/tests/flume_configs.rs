@@ -96,8 +96,8 @@ fn the_configurations_of_flume_run_or_are_refused_by_name() {
     let (_next, peer) = feed::next_tier(dir.path());
     let mut cases = corpus();
     // What they need is not there: keystores (`tests/tls.rs` runs TLS with some), a server of S3
-    // (`tests/s3.rs` has one), a broker (`tests/kafka.rs` has one), HBase (`tests/hbase.rs`), files
-    // that end in `.csv`.
+    // (`tests/objects.rs` has one), a broker (`tests/kafka.rs` has one), HBase (`tests/hbase.rs`),
+    // files that end in `.csv`.
     let lacking = [
         "own_tls",
         "own_object_store",

@@ -12,8 +12,8 @@
 //! A directory that refuses its file holds up that file alone. A roll that fails gives its batches
 //! back to the channel; what it staged is cleared away when the sink is opened again.
 //!
-//! The store is any that [`store`] knows: `hdfs://`, `webhdfs://`, `file://` and `s3://` behave
-//! the same.
+//! The store is any that [`store`] knows: `hdfs://`, `webhdfs://`, `file://`, `s3://`, `gs://`
+//! and `abfss://` behave the same.
 
 mod access;
 mod bucket;

@@ -5,7 +5,7 @@
 //! NameNode is then asked what it holds. What a DataNode has synced is read from its counters.
 #![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
 
-#[path = "../../storage-s3/tests/relay/mod.rs"]
+#[path = "../../storage-objects/tests/relay/mod.rs"]
 #[allow(dead_code, reason = "it does more to a server of S3")]
 mod relay;
 

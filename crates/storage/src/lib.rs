@@ -7,12 +7,12 @@
 //! | none | `memory` (feature `testkit`) | for tests and the simulator |
 //! | none | `objects` (feature `testkit`) | another store with the promises of an object store |
 //!
-//! Stores with a crate of their own: `storage-webhdfs` (HDFS by HTTP), `storage-s3` (buckets).
+//! Stores with a crate of their own: `storage-webhdfs` (HDFS by HTTP), `storage-objects` (buckets).
 //!
 //! All of them keep the same promises, which `conformance` asserts. The two that everything
 //! else rests on: a name is never replaced, and a rename happens whole or not at all. Object stores
-//! (the crate `storage-s3`) have no directories and no renames of their own; what holds there says
-//! [`FileSystem::is_tree`].
+//! (the crate `storage-objects`) have no directories and no renames of their own; what holds there
+//! says [`FileSystem::is_tree`].
 
 #[cfg(feature = "testkit")]
 pub mod conformance;

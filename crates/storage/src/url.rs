@@ -14,7 +14,7 @@ use crate::{FileSystem, FsError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     scheme: Scheme,
-    /// `host:port`, a name service, or a bucket; empty for `file`.
+    /// `host:port`, a name service, a bucket, or `container@host`; empty for `file`.
     authority: String,
     path: String,
 }
@@ -27,6 +27,9 @@ enum Scheme {
     Webhdfs,
     Swebhdfs,
     S3,
+    Gs,
+    Abfs,
+    Abfss,
 }
 
 impl Scheme {
@@ -38,6 +41,9 @@ impl Scheme {
             Self::Webhdfs => "webhdfs",
             Self::Swebhdfs => "swebhdfs",
             Self::S3 => "s3",
+            Self::Gs => "gs",
+            Self::Abfs => "abfs",
+            Self::Abfss => "abfss",
         }
     }
 }
@@ -60,6 +66,9 @@ impl StoreUrl {
             "webhdfs" => Scheme::Webhdfs,
             "swebhdfs" => Scheme::Swebhdfs,
             "s3" => Scheme::S3,
+            "gs" => Scheme::Gs,
+            "abfs" => Scheme::Abfs,
+            "abfss" => Scheme::Abfss,
             other => return Err(unusable(&absent(other))),
         };
         let slash = rest.find('/').unwrap_or(rest.len());
@@ -79,6 +88,15 @@ impl StoreUrl {
             }
             Scheme::S3 if authority.is_empty() => {
                 return Err(unusable("the bucket is missing: write s3://bucket/logs"));
+            }
+            Scheme::Gs if authority.is_empty() => {
+                return Err(unusable("the bucket is missing: write gs://bucket/logs"));
+            }
+            Scheme::Abfs | Scheme::Abfss if !names_a_container(authority) => {
+                return Err(unusable(
+                    "write container and account, as in \
+                     abfss://container@account.dfs.core.windows.net/logs",
+                ));
             }
             _ => {}
         }
@@ -102,12 +120,14 @@ impl StoreUrl {
         format!("{}://{}", self.scheme.name(), self.authority)
     }
 
-    /// `host:port`, a name service, or a bucket; empty for a directory of this host.
+    /// `host:port`, a name service, a bucket, or `container@host`; empty for a directory of this
+    /// host.
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// Its first part: `file`, `hdfs`, `viewfs`, `webhdfs`, `swebhdfs` or `s3`.
+    /// Its first part: `file`, `hdfs`, `viewfs`, `webhdfs`, `swebhdfs`, `s3`, `gs`, `abfs` or
+    /// `abfss`.
     pub fn scheme(&self) -> &'static str {
         self.scheme.name()
     }
@@ -131,7 +151,9 @@ impl StoreUrl {
                 Ok(Arc::new(Hdfs::connect(&self.store(), access, env)?))
             }
             Scheme::Webhdfs | Scheme::Swebhdfs => Err(self.lacks("WebHDFS", "webhdfs")),
-            Scheme::S3 => Err(self.lacks("object stores", "s3")),
+            Scheme::S3 | Scheme::Gs | Scheme::Abfs | Scheme::Abfss => {
+                Err(self.lacks("object stores", "objects"))
+            }
         }
     }
 }
@@ -140,14 +162,24 @@ impl StoreUrl {
 fn absent(scheme: &str) -> String {
     let instead = match scheme {
         "s3a" | "s3n" => "write s3:// for a bucket of S3",
-        "gs" => "there is no client for buckets of Google; store in HDFS or in a bucket of S3",
-        "abfs" | "abfss" | "wasb" | "wasbs" => {
-            "there is no client for containers of Azure; store in HDFS or in a bucket of S3"
+        "gcs" => "write gs:// for a bucket of Google",
+        "wasb" | "wasbs" | "az" | "adl" => {
+            "write abfss://container@account.dfs.core.windows.net for a container of Azure"
         }
         _ => "",
     };
     let between = if instead.is_empty() { "" } else { "; " };
-    format!("the schemes are file, hdfs, viewfs, webhdfs, swebhdfs and s3{between}{instead}")
+    format!(
+        "the schemes are file, hdfs, viewfs, webhdfs, swebhdfs, s3, gs, abfs and \
+         abfss{between}{instead}"
+    )
+}
+
+/// As `container@account.dfs.core.windows.net`.
+fn names_a_container(authority: &str) -> bool {
+    let (container, host) = authority.split_once('@').unwrap_or_default();
+    let (account, suffix) = host.split_once('.').unwrap_or_default();
+    ![container, account].contains(&"") && suffix.starts_with("dfs.") && !suffix.contains(':')
 }
 
 fn names_a_port(authority: &str) -> bool {
@@ -172,6 +204,9 @@ mod tests {
             "hdfs://nn:8020/logs/%Y-%m-%d/%{host}",
             "hdfs://cluster/logs",
             "s3://bucket/a/%Y",
+            "gs://bucket/a/%Y",
+            "abfs://logs@account.dfs.core.windows.net/a/%Y",
+            "abfss://logs@account.dfs.core.chinacloudapi.cn/a",
             "webhdfs://nn:9870/logs/%Y",
             "swebhdfs://nn:9871/logs",
         ] {
@@ -183,8 +218,8 @@ mod tests {
     #[test]
     fn a_store_that_has_no_client_is_refused_by_its_name() {
         for (url, says) in [
-            ("gs://bucket/logs", "buckets of Google"),
-            ("abfss://c@a.dfs.core.windows.net/logs", "containers of Azure"),
+            ("gcs://bucket/logs", "write gs://"),
+            ("wasbs://c@a.blob.core.windows.net/logs", "write abfss://"),
             ("s3a://bucket/logs", "write s3://"),
         ] {
             let problem = StoreUrl::parse(url).unwrap_err().to_string();
@@ -199,6 +234,10 @@ mod tests {
             "s4://bucket/logs",
             "s3:///logs",
             "s3://bucket",
+            "gs:///logs",
+            "abfss://container/logs",
+            "abfss://container@account.blob.core.windows.net/logs",
+            "abfss://@account.dfs.core.windows.net/logs",
             "webhdfs://nn/logs",
             "webhdfs://:9870/logs",
             "swebhdfs://cluster/logs",

@@ -16,7 +16,12 @@ const OF_THE_PLAN: [&str; 5] =
 
 /// Tables that several components share: a page of their own, below `docs`, has their settings, and
 /// the snippets have a value of them.
-pub(crate) const SHARED: [(&str, &str); 2] = [("tls", "tls.md"), ("s3", "object-stores.md")];
+pub(crate) const SHARED: [(&str, &str); 4] = [
+    ("tls", "tls.md"),
+    ("s3", "object-stores.md"),
+    ("gcs", "object-stores.md"),
+    ("azure", "object-stores.md"),
+];
 
 fn has_page(setting: &Setting) -> bool {
     SHARED.iter().any(|(name, _)| *name == setting.name)

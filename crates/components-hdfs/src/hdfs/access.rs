@@ -1,6 +1,6 @@
 //! The settings of how a store is reached, checked without it.
 
-#[cfg(feature = "s3")]
+#[cfg(feature = "objects")]
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError};
 use storage::StoreUrl;
@@ -44,7 +44,7 @@ impl Config {
         ];
         let (passed_over, counts): (&[&str], _) = match url.scheme() {
             "file" => (ALL, "the user and the umask of this process count there"),
-            "s3" => (ALL, "the access key counts there"),
+            "s3" | "gs" | "abfs" | "abfss" => (ALL, "the credentials count there"),
             "webhdfs" | "swebhdfs" => (
                 &["conf_dir", "kerberos"],
                 "it is reached as `url` says, by a name of a user without a proof",
@@ -62,8 +62,8 @@ impl Config {
         }
         Ok(Access {
             hdfs: access,
-            #[cfg(feature = "s3")]
-            s3: self.bucket(url)?,
+            #[cfg(feature = "objects")]
+            objects: self.objects(url)?,
             #[cfg(feature = "webhdfs")]
             webhdfs: self.by_http(url)?,
         })
@@ -75,12 +75,9 @@ impl Config {
         if url.scheme() == "webhdfs" {
             cx.plain_text.speaks("url", url.authority(), "write `swebhdfs://`");
         }
-        #[cfg(feature = "s3")]
-        if let ("s3", Some(access)) = (url.scheme(), &self.s3)
-            && let Some(server) = access.endpoint.as_deref()
-            && server.starts_with("http://")
-        {
-            cx.plain_text.speaks("s3.endpoint", server, "write `https://`");
+        #[cfg(feature = "objects")]
+        if let Some((setting, server)) = self.buckets().plain_text(url.scheme()) {
+            cx.plain_text.speaks(setting, server, "write `https://`");
         }
     }
 
@@ -98,19 +95,30 @@ impl Config {
         Ok(access)
     }
 
-    /// How a bucket is reached. What is not set comes from the environment.
+    /// How buckets are reached. What is not set comes from the environment.
+    #[cfg(feature = "objects")]
+    fn buckets(&self) -> storage_objects::Access {
+        storage_objects::Access {
+            s3: self.s3.clone().unwrap_or_default(),
+            gcs: self.gcs.clone().unwrap_or_default(),
+            azure: self.azure.clone().unwrap_or_default(),
+        }
+    }
+
+    /// The same, checked.
     ///
     /// # Errors
     /// Settings that do not go together, or that a bucket does not take.
-    #[cfg(feature = "s3")]
-    fn bucket(&self, url: &StoreUrl) -> Result<storage_s3::Access, BuildError> {
-        let access = self.s3.clone().unwrap_or_default();
-        let wrong = |(setting, problem)| BuildError::invalid(format!("s3.{setting}"), problem);
-        access.check().map_err(wrong)?;
-        if url.scheme() != "s3" {
+    #[cfg(feature = "objects")]
+    fn objects(&self, url: &StoreUrl) -> Result<storage_objects::Access, BuildError> {
+        let access = self.buckets();
+        access.check().map_err(|(table, (setting, problem))| {
+            BuildError::invalid(format!("{table}.{setting}"), problem)
+        })?;
+        if !storage_objects::is_bucket(url.scheme()) {
             return Ok(access);
         }
-        let is_large = |size: ByteSize| size.0 > storage_s3::OBJECT_BYTES_MAX;
+        let is_large = |size: ByteSize| size.0 > storage_objects::OBJECT_BYTES_MAX;
         let problem = if self.roll.size_max.is_some_and(is_large) {
             ("roll.size_max", "a file in a bucket has at most 5GiB")
         } else if self.block_size.is_some() {
@@ -164,23 +172,27 @@ mod tests {
 
     #[test]
     fn stores_behind_plain_http_are_named_and_no_others() {
-        let named = |url: &str, s3: Value| {
-            let all = match s3.is_null() {
-                true => json!({ "url": url }),
-                false => json!({ "url": url, "s3": s3 }),
-            };
+        let named = |url: &str, tables: &Value| {
+            let mut all = json!({ "url": url });
+            all.as_object_mut().unwrap().extend(tables.as_object().unwrap().clone());
             let config: Config = Settings::from_json(&all).read().unwrap();
             let cx = BuildContext::alone("k", "/d".as_ref(), env::real());
             config.name_plain_text(&StoreUrl::parse(url).unwrap(), &cx);
             cx.plain_text.all().into_iter().map(|it| it.setting).collect::<Vec<_>>()
         };
         for url in ["hdfs://nn:8020/logs", "swebhdfs://nn:9871/logs", "file:///logs"] {
-            assert!(named(url, Value::Null).is_empty(), "{url}");
+            assert!(named(url, &json!({})).is_empty(), "{url}");
         }
-        assert_eq!(named("webhdfs://nn:9870/logs", Value::Null), ["url"]);
-        #[cfg(feature = "s3")]
-        for (endpoint, settings) in [("http://minio:9000", 1), ("https://minio:9000", 0)] {
-            assert_eq!(named("s3://b/logs", json!({ "endpoint": endpoint })).len(), settings);
+        assert_eq!(named("webhdfs://nn:9870/logs", &json!({})), ["url"]);
+        #[cfg(feature = "objects")]
+        for (table, url) in [
+            ("s3", "s3://b/logs"),
+            ("gcs", "gs://b/logs"),
+            ("azure", "abfss://c@a.dfs.core.windows.net/logs"),
+        ] {
+            let named = |endpoint| named(url, &json!({ table: { "endpoint": endpoint } }));
+            assert_eq!(named("http://local:9000"), [format!("{table}.endpoint")]);
+            assert!(named("https://local:9000").is_empty(), "{table}");
         }
     }
 
@@ -240,21 +252,27 @@ mod tests {
         assert!(access("swebhdfs://nn:9871/logs", &tls).is_ok());
     }
 
-    #[cfg(feature = "s3")]
+    #[cfg(feature = "objects")]
     #[test]
     fn what_a_bucket_cannot_take_is_refused_with_its_setting() {
-        let url = "s3://bucket/logs";
-        assert_eq!(access(url, &json!({})), Ok(HdfsAccess::default()));
+        let urls = ["s3://bucket/logs", "gs://bucket/logs", "abfss://c@a.dfs.x.net/logs"];
+        for url in urls {
+            assert_eq!(access(url, &json!({})), Ok(HdfsAccess::default()));
+        }
         for (setting, settings) in [
             ("conf_dir", json!({ "conf_dir": "/etc/hadoop/conf" })),
             ("s3.secret_key", json!({ "s3": { "access_key": "key" } })),
             ("s3.endpoint", json!({ "s3": { "endpoint": "minio:9000" } })),
+            ("gcs.endpoint", json!({ "gcs": { "endpoint": "localhost:4443" } })),
+            ("azure.tenant_id", json!({ "azure": { "client_id": "a", "client_secret": "b" } })),
             ("roll.size_max", json!({ "roll": { "size_max": "6GiB" } })),
             ("block_size", json!({ "block_size": "64MiB" })),
             ("replication", json!({ "replication": 2 })),
         ] {
-            let problem = access(url, &settings).unwrap_err();
-            assert!(problem.contains(setting), "{problem}");
+            for url in urls {
+                let problem = access(url, &settings).unwrap_err();
+                assert!(problem.contains(setting), "{problem}");
+            }
         }
     }
 }

@@ -20,8 +20,9 @@ use super::table::HiveConfig;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}`, `webhdfs://namenode:9870/…`
-    /// by HTTP, `file:///data/logs` or `s3://bucket/logs/%Y-%m-%d`. The escapes are Flume's: those
-    /// of time (`%Y %m %d %H %M %S` …), `%{header}`, and of this host `%[localhost] %[IP] %[FQDN]`.
+    /// by HTTP, `file:///data/logs`, `s3://bucket/logs/%Y-%m-%d`, `gs://bucket/logs/…` or
+    /// `abfss://container@account.dfs.core.windows.net/logs/…`. The escapes are Flume's: those of
+    /// time (`%Y %m %d %H %M %S` …), `%{header}`, and of this host `%[localhost] %[IP] %[FQDN]`.
     pub(super) url: String,
     /// Zone of the times in the path, by its name in the time zone database, or an offset such as
     /// `+02:00`. The database is in the program: the name means the same on every host.
@@ -109,9 +110,17 @@ pub struct Config {
     #[serde(default = "default_directory_mode")]
     pub(super) directory_mode: String,
     /// How the bucket of an `s3://` URL is reached; other URLs pass it over.
-    #[cfg(feature = "s3")]
+    #[cfg(feature = "objects")]
     #[serde(default)]
-    pub(super) s3: Option<storage_s3::Access>,
+    pub(super) s3: Option<storage_objects::S3>,
+    /// How the bucket of a `gs://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "objects")]
+    #[serde(default)]
+    pub(super) gcs: Option<storage_objects::Gcs>,
+    /// How the container of an `abfs://` or `abfss://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "objects")]
+    #[serde(default)]
+    pub(super) azure: Option<storage_objects::Azure>,
     /// How the HDFS of a `webhdfs://` or `swebhdfs://` URL is reached; other URLs pass it over.
     #[cfg(feature = "webhdfs")]
     #[serde(default)]

@@ -11,9 +11,9 @@ use storage::{FileSystem, FsError, StoreUrl};
 pub struct Access {
     /// An HDFS.
     pub hdfs: HdfsAccess,
-    /// A bucket.
-    #[cfg(feature = "s3")]
-    pub s3: storage_s3::Access,
+    /// Buckets.
+    #[cfg(feature = "objects")]
+    pub objects: storage_objects::Access,
     /// An HDFS by HTTP.
     #[cfg(feature = "webhdfs")]
     pub webhdfs: storage_webhdfs::Access,
@@ -24,13 +24,24 @@ type Opener = fn(&StoreUrl, &Access, &Env) -> Result<Arc<dyn FileSystem>, FsErro
 
 /// The schemes of stores that have a crate of their own.
 static OPENERS: &[(&str, Opener)] = &[
-    #[cfg(feature = "s3")]
-    ("s3", |url, access, env| storage_s3::open(url, &access.s3, env)),
+    #[cfg(feature = "objects")]
+    ("s3", bucket),
+    #[cfg(feature = "objects")]
+    ("gs", bucket),
+    #[cfg(feature = "objects")]
+    ("abfs", bucket),
+    #[cfg(feature = "objects")]
+    ("abfss", bucket),
     #[cfg(feature = "webhdfs")]
     ("webhdfs", by_http),
     #[cfg(feature = "webhdfs")]
     ("swebhdfs", by_http),
 ];
+
+#[cfg(feature = "objects")]
+fn bucket(url: &StoreUrl, access: &Access, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
+    storage_objects::open(url, &access.objects, env)
+}
 
 #[cfg(feature = "webhdfs")]
 fn by_http(url: &StoreUrl, access: &Access, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {

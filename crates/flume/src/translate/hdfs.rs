@@ -19,7 +19,8 @@ const SIZE_SMALL: u64 = 1 << 20;
 const AGE_SMALL: u64 = 60;
 
 /// Stores that the `hdfs` sink writes.
-const SCHEMES: [&str; 6] = ["hdfs", "viewfs", "webhdfs", "swebhdfs", "file", "s3"];
+const SCHEMES: [&str; 9] =
+    ["hdfs", "viewfs", "webhdfs", "swebhdfs", "file", "s3", "gs", "abfs", "abfss"];
 
 /// Hadoop's names of clients for S3.
 const HADOOP_S3: [&str; 2] = ["s3a://", "s3n://"];

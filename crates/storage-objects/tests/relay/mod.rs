@@ -17,7 +17,7 @@ pub(crate) enum Mood {
     LosesRequest,
     /// The server gets it without its condition.
     IgnoresConditions,
-    /// This status with this code of S3; the server gets nothing.
+    /// This status with this code in XML; the server gets nothing.
     Answers(u16, &'static str),
     /// No answer, and no end.
     Silent,
@@ -88,7 +88,10 @@ async fn serve(mut client: Box<dyn Stream>, shared: Arc<Shared>) {
         // One connection for each request: the answer ends with it.
         let mut lines: Vec<&str> = head.trim_end().split("\r\n").filter(kept).collect();
         lines.push("Connection: close");
-        let head = format!("{}\r\n\r\n", lines.join("\r\n"));
+        let mut head = format!("{}\r\n\r\n", lines.join("\r\n"));
+        if mood == Mood::IgnoresConditions {
+            head = head.replacen("&ifGenerationMatch=0", "", 1);
+        }
         let mut server = env::real().net.connect(&shared.server.to_string()).await.unwrap();
         server.write_all(head.as_bytes()).await.unwrap();
         server.write_all(&body).await.unwrap();

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use storage::{FileWriter, FsError};
@@ -17,7 +16,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::trouble::failed;
 
-/// Bytes of a part, which S3 wants at least. So many are held of each open file.
+/// Bytes of a part, which S3 wants at least, and 20 times what Google counts parts in. So many are
+/// held of each open file.
 pub const PART_BYTES: usize = 5 << 20;
 /// How long one request may take, with a part in it.
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(60);
@@ -53,19 +53,43 @@ pub(crate) async fn within<T>(
 
 /// Puts a small object, unless there is one of that name.
 pub(crate) async fn put_new(
-    store: &AmazonS3,
+    store: &dyn ObjectStore,
     call: &'static str,
     path: &str,
     key: &Path,
     content: Bytes,
 ) -> Result<(), FsError> {
-    let put = store.put_opts(key, PutPayload::from(content), PutMode::Create.into());
-    bounded(call, path, put).await.map(drop)
+    let content = PutPayload::from(content);
+    let put = store.put_opts(key, content.clone(), PutMode::Create.into());
+    let taken = match bounded(call, path, put).await {
+        Err(taken @ FsError::AlreadyExists { .. }) => taken,
+        other => return other.map(drop),
+    };
+    // In Azure a name may be taken by the blocks of an upload that has not ended, and may never
+    // end. The end of another upload passes them over.
+    match bounded(call, path, store.head(key)).await {
+        Ok(_) => Err(taken),
+        Err(FsError::NotFound { .. }) => upload_new(store, call, path, key, content).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// Uploads an object of one part, however small, unless there is one of that name.
+pub(crate) async fn upload_new(
+    store: &dyn ObjectStore,
+    call: &'static str,
+    path: &str,
+    key: &Path,
+    content: PutPayload,
+) -> Result<(), FsError> {
+    let mut upload = bounded(call, path, store.put_multipart(key)).await?;
+    bounded(call, path, upload.put_part(content)).await?;
+    bounded(call, path, upload.complete()).await.map(drop)
 }
 
 /// A file being written.
 pub(crate) struct ObjectWriter {
-    store: Arc<AmazonS3>,
+    store: Arc<dyn ObjectStore>,
     /// How many parts of all files may be under way.
     turns: Arc<Semaphore>,
     path: String,
@@ -76,7 +100,12 @@ pub(crate) struct ObjectWriter {
 }
 
 impl ObjectWriter {
-    pub(crate) fn new(store: Arc<AmazonS3>, turns: Arc<Semaphore>, path: &str, key: Path) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn ObjectStore>,
+        turns: Arc<Semaphore>,
+        path: &str,
+        key: Path,
+    ) -> Self {
         let (rest, upload, part) = (BytesMut::new(), None, None);
         Self { store, turns, path: path.into(), key, rest, upload, part }
     }
@@ -134,7 +163,7 @@ impl FileWriter for ObjectWriter {
     async fn close(mut self: Box<Self>) -> Result<(), FsError> {
         let rest = self.rest.split().freeze();
         if self.upload.is_none() {
-            return put_new(&self.store, "close", &self.path, &self.key, rest).await;
+            return put_new(&*self.store, "close", &self.path, &self.key, rest).await;
         }
         if !rest.is_empty() {
             self.send(rest).await?;

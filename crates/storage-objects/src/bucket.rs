@@ -6,14 +6,14 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use object_store::aws::AmazonS3;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{Attribute, Attributes, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt};
 use pipeline::Env;
 use storage::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat};
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::writer::{COPY_LIMIT, ObjectWriter, PART_BYTES, bounded, put_new, within};
+use crate::provider::Provider;
+use crate::writer::{COPY_LIMIT, ObjectWriter, PART_BYTES, bounded, put_new, upload_new, within};
 
 /// Bytes of an object at most: more cannot be copied to another name in one part.
 pub const OBJECT_BYTES_MAX: u64 = 5 << 30;
@@ -26,7 +26,8 @@ const COMPARED_BYTES: u64 = PART_BYTES as u64;
 
 /// One bucket.
 pub(crate) struct Bucket {
-    store: Arc<AmazonS3>,
+    store: Arc<dyn ObjectStore>,
+    provider: &'static Provider,
     env: Env,
     turns: Arc<Semaphore>,
     /// Whether the server was seen to heed conditions.
@@ -42,23 +43,30 @@ fn key(call: &'static str, path: &str) -> Result<Path, FsError> {
     })
 }
 
+/// Whether an object stands for a directory, as where Azure's containers have them.
+fn is_directory(attributes: &Attributes) -> bool {
+    let name = Attribute::Metadata("hdi_isfolder".into());
+    attributes.get(&name).is_some_and(|value| value.as_ref() == "true")
+}
+
 fn not_found(path: &str) -> FsError {
     FsError::NotFound { path: path.into() }
 }
 
 /// That a condition had no effect.
-fn unheeded(path: &str, what: &str) -> FsError {
+fn unheeded(provider: &Provider, path: &str, what: &str) -> FsError {
+    let Provider { condition, heeded_by, .. } = provider;
     let source = format!(
-        "the server ignores `If-None-Match: *` of {what}, and would replace what others have \
-         committed; use a server that heeds it, as Amazon S3 does since 2024"
+        "the server ignores {condition} of {what}, and would replace what others have committed; \
+         use a server that heeds it, as {heeded_by}"
     );
     FsError::Unfit { call: "rename", path: path.into(), source: source.into() }
 }
 
 impl Bucket {
-    pub(crate) fn new(store: AmazonS3, env: Env) -> Self {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, provider: &'static Provider, env: Env) -> Self {
         let (turns, heeds) = (Arc::new(Semaphore::new(PARTS_AT_ONCE)), OnceCell::new());
-        Self { store: Arc::new(store), env, turns, heeds }
+        Self { store, provider, env, turns, heeds }
     }
 
     async fn head(
@@ -67,8 +75,10 @@ impl Bucket {
         path: &str,
         key: &Path,
     ) -> Result<Option<ObjectMeta>, FsError> {
-        match bounded(call, path, self.store.head(key)).await {
-            Ok(meta) => Ok(Some(meta)),
+        let asked = self.store.get_opts(key, GetOptions { head: true, ..Default::default() });
+        match bounded(call, path, asked).await {
+            Ok(found) if is_directory(&found.attributes) => Ok(None),
+            Ok(found) => Ok(Some(found.meta)),
             Err(FsError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -91,13 +101,14 @@ impl Bucket {
         let look = async {
             let path = format!("{directory}/condition-{:016x}", self.env.entropy.next_u64());
             let key = key("rename", &path)?;
-            put_new(&self.store, "rename", &path, &key, Bytes::from_static(b"?")).await?;
-            let again = put_new(&self.store, "rename", &path, &key, Bytes::from_static(b"!")).await;
-            let copied = self.copy_new(&path, &path).await;
+            put_new(&*self.store, "rename", &path, &key, Bytes::from_static(b"?")).await?;
+            let again =
+                put_new(&*self.store, "rename", &path, &key, Bytes::from_static(b"!")).await;
+            let ended = upload_new(&*self.store, "rename", &path, &key, "!".into()).await;
             bounded("rename", &path, self.store.delete(&key)).await?;
-            for (answer, what) in [(again, "a put"), (copied, "the end of an upload")] {
+            for (answer, what) in [(again, "a put"), (ended, "the end of an upload")] {
                 match answer {
-                    Ok(()) => return Err(unheeded(&path, what)),
+                    Ok(()) => return Err(unheeded(self.provider, &path, what)),
                     Err(FsError::AlreadyExists { .. }) => {}
                     Err(error) => return Err(error),
                 }
@@ -107,10 +118,23 @@ impl Bucket {
         self.heeds.get_or_try_init(|| look).await.copied()
     }
 
-    /// Copies an object of any size inside the server, unless the new name is taken.
-    async fn copy_new(&self, from: &str, to: &str) -> Result<(), FsError> {
-        let (from, key) = (key("rename", from)?, key("rename", to)?);
-        within(COPY_LIMIT, "rename", to, self.store.copy_if_not_exists(&from, &key)).await
+    /// Copies an object of several parts, unless the new name is taken: inside the server, or by
+    /// way of this process, where no server takes a condition with a copy.
+    async fn copy_new(&self, source: &ObjectMeta, to: &str) -> Result<(), FsError> {
+        let (from, key) = (&source.location, key("rename", to)?);
+        if self.provider.copies_inside {
+            let copy = self.store.copy_if_not_exists(from, &key);
+            return within(COPY_LIMIT, "rename", to, copy).await;
+        }
+        let mut writer = ObjectWriter::new(self.store.clone(), self.turns.clone(), to, key);
+        let mut at = 0;
+        while at < source.size {
+            let range = at..(at + PART_BYTES as u64).min(source.size);
+            let part = bounded("rename", to, self.store.get_range(from, range.clone())).await?;
+            writer.write(part).await?;
+            at = range.end;
+        }
+        Box::new(writer).close().await
     }
 
     /// Whether both names hold the same bytes.
@@ -182,12 +206,12 @@ impl FileSystem for Bucket {
         let copied = if source.size <= PART_BYTES as u64 {
             let got = bounded("rename", from, self.store.get(&old)).await?;
             let content = bounded("rename", from, got.bytes()).await?;
-            put_new(&self.store, "rename", to, &key("rename", to)?, content).await
+            put_new(&*self.store, "rename", to, &key("rename", to)?, content).await
         } else if self.head("rename", to, &key("rename", to)?).await?.is_some() {
             // Nothing is copied in vain where an earlier try has done it.
             Err(FsError::AlreadyExists { path: to.into() })
         } else {
-            self.copy_new(from, to).await
+            self.copy_new(&source, to).await
         };
         match copied {
             Ok(()) => {}

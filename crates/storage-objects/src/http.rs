@@ -1,11 +1,12 @@
 //! Requests over the network and the TLS of this program, with connections that are kept open.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use http_body_util::BodyExt;
-use hyper::header::{HeaderValue, IF_NONE_MATCH};
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
+use hyper::header::CONTENT_RANGE;
 use hyper_util::client::legacy::Client;
 use object_store::ClientOptions;
 use object_store::client::{
@@ -14,24 +15,60 @@ use object_store::client::{
 };
 use tls::http::Connector;
 
-use crate::trouble::Trouble;
+use crate::provider::Provider;
+use crate::trouble::{Trouble, address};
 
 /// Where a machine asks for its role.
-const METADATA_HOST: &str = "169.254.169.254";
+const METADATA_HOSTS: [&str; 2] = ["169.254.169.254", "metadata.google.internal"];
+
+/// What is done to a request before it is sent.
+pub(crate) type Amend = dyn Fn(&mut HttpRequest) -> object_store::Result<()> + Send + Sync;
 
 /// Makes clients of the network that an agent has.
-#[derive(Debug)]
-pub(crate) struct Clients(pub(crate) Connector);
+pub(crate) struct Clients {
+    connector: Connector,
+    provider: &'static Provider,
+    amend: Arc<Amend>,
+}
+
+impl Clients {
+    /// Those that send each request as it is.
+    pub(crate) fn new(connector: Connector, provider: &'static Provider) -> Self {
+        Self { connector, provider, amend: Arc::new(|_| Ok(())) }
+    }
+
+    /// Those that amend each request.
+    pub(crate) fn amending(
+        self,
+        amend: impl Fn(&mut HttpRequest) -> object_store::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self { amend: Arc::new(amend), ..self }
+    }
+
+    /// One client.
+    pub(crate) fn client(&self) -> HttpClient {
+        let (client, provider) = (self.connector.client(), self.provider);
+        HttpClient::new(Requests { client, provider, amend: self.amend.clone() })
+    }
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clients")
+    }
+}
 
 impl HttpConnector for Clients {
     fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Requests { client: self.0.client() }))
+        Ok(self.client())
     }
 }
 
 /// One client.
 struct Requests {
     client: Client<Connector, HttpRequestBody>,
+    provider: &'static Provider,
+    amend: Arc<Amend>,
 }
 
 impl fmt::Debug for Requests {
@@ -43,18 +80,17 @@ impl fmt::Debug for Requests {
 #[async_trait]
 impl HttpService for Requests {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let query = request.uri().query().unwrap_or_default();
-        // The library completes an upload with this condition for its copies alone. The header is
-        // none of those that a signature covers.
-        if request.method() == Method::POST && query.contains("uploadId=") {
-            request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
-        }
+        (self.amend)(&mut request)
+            .map_err(|error| HttpError::new(HttpErrorKind::Request, error))?;
         let uri = request.uri().clone();
-        let address = uri.authority().map_or_else(String::new, ToString::to_string);
+        // A part of an upload to Google: 308 says there how much of it has come.
+        let is_part = request.headers().contains_key(CONTENT_RANGE);
+        let address = address(&uri);
         let response = self.client.request(request).await.map_err(|error| {
             let (is_connect, source) = (error.is_connect(), Box::new(error));
-            if is_connect && uri.host() == Some(METADATA_HOST) {
-                return HttpError::new(HttpErrorKind::Connect, Trouble::NoKey);
+            if is_connect && uri.host().is_some_and(|host| METADATA_HOSTS.contains(&host)) {
+                let trouble = Trouble::NoCredentials(self.provider.no_credentials);
+                return HttpError::new(HttpErrorKind::Connect, trouble);
             }
             match is_connect {
                 true => {
@@ -70,18 +106,14 @@ impl HttpService for Requests {
         match head.status {
             // What the library makes an error of its own of.
             StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED => {}
-            StatusCode::NOT_FOUND => {
-                let trouble = Trouble::answered(head.status, &body);
-                if let Trouble::Answered { code, .. } = &trouble
-                    && !matches!(code.as_str(), "" | "NoSuchKey")
-                {
-                    return Err(HttpError::new(HttpErrorKind::Unknown, trouble));
-                }
-            }
+            StatusCode::PERMANENT_REDIRECT if is_part => {}
             status if status.is_success() => {}
             status => {
-                let trouble = Trouble::answered(status, &body);
-                return Err(HttpError::new(HttpErrorKind::Unknown, trouble));
+                let answer = (status, &head.headers);
+                let trouble = Trouble::answered(self.provider, &address, answer, &body);
+                if !trouble.is_no_object() {
+                    return Err(HttpError::new(HttpErrorKind::Unknown, trouble));
+                }
             }
         }
         Ok(HttpResponse::from_parts(head, body.into()))

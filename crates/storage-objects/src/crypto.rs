@@ -4,14 +4,18 @@ use object_store::client::{
     CryptoProvider, DigestAlgorithm, DigestContext, HmacContext, Signer, SigningAlgorithm,
 };
 use object_store::{Error, Result};
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use ring::{digest, hmac};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 
 /// What requests are hashed and signed by.
 #[derive(Debug)]
 pub(crate) struct Ring;
 
 fn unknown(what: &str) -> Error {
-    Error::NotSupported { source: format!("{what} is not among what requests of S3 need").into() }
+    Error::NotSupported { source: format!("{what} is not among what requests need").into() }
 }
 
 impl CryptoProvider for Ring {
@@ -35,9 +39,37 @@ impl CryptoProvider for Ring {
         }
     }
 
-    fn sign(&self, algorithm: SigningAlgorithm, _pem: &[u8]) -> Result<Box<dyn Signer>> {
-        // Google's service accounts have it.
-        Err(unknown(&format!("{algorithm:?}")))
+    /// By the key of a service account of Google.
+    fn sign(&self, algorithm: SigningAlgorithm, pem: &[u8]) -> Result<Box<dyn Signer>> {
+        match algorithm {
+            SigningAlgorithm::RS256 => Ok(Box::new(Rsa(rsa_key(pem)?))),
+            other => Err(unknown(&format!("{other:?}"))),
+        }
+    }
+}
+
+/// The RSA key in a text in PEM.
+fn rsa_key(pem: &[u8]) -> Result<RsaKeyPair> {
+    let unusable = |problem: String| Error::Generic { store: "key", source: problem.into() };
+    let key = PrivateKeyDer::from_pem_slice(pem);
+    let key = key.map_err(|error| unusable(format!("`private_key` is no key in PEM: {error}")))?;
+    let key = match &key {
+        PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
+        PrivateKeyDer::Pkcs1(key) => RsaKeyPair::from_der(key.secret_pkcs1_der()),
+        _ => return Err(unusable("`private_key` is no RSA key".into())),
+    };
+    key.map_err(|error| unusable(format!("`private_key` is no RSA key: {error}")))
+}
+
+/// An RSA key that signs.
+struct Rsa(RsaKeyPair);
+
+impl Signer for Rsa {
+    fn sign(&self, text: &[u8]) -> Result<Vec<u8>> {
+        let mut signature = vec![0; self.0.public().modulus_len()];
+        let signed = self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text, &mut signature);
+        signed.map_err(|_| unknown("a key of this size"))?;
+        Ok(signature)
     }
 }
 

