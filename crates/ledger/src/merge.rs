@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `concat` and the replacing rename are one step of the store each, and leave the bytes as they
-//! are. Whoever reads the entry does what is left of it, by what it finds:
+//! are. Any collector that reads the entry does what is left of it, by what is there:
 //!
 //! | sources | target | copy | to do |
 //! |---|---|---|---|
