@@ -247,8 +247,9 @@ impl HdfsSink {
     }
 
     fn merging(&self, ledger: &Arc<Mutex<Ledger>>, size_max: u64) -> Merging {
-        let (settings, ledger, due) = (self.settings.clone(), ledger.clone(), Default::default());
-        Merging { settings, ledger, size_max, options: self.options, due }
+        let (settings, ledger) = (self.settings.clone(), ledger.clone());
+        let (due, failures) = Default::default();
+        Merging { settings, ledger, size_max, options: self.options, due, failures }
     }
 
     /// The name that a batch is committed under.

@@ -23,7 +23,7 @@ use pipeline::KeySet;
 use storage::{FileSystem, FsError};
 
 use super::dataset::{Dataset, Token, WriterId};
-use super::entry::{Kind, StagedFile};
+use super::entry::{Entry, Kind, StagedFile};
 use super::error::LedgerError;
 use super::merge::Holders;
 use super::notes::NoteKind;
@@ -82,16 +82,37 @@ impl Audit {
     /// # Errors
     /// There is no ledger, it is damaged, or the store failed.
     pub async fn read(fs: Arc<dyn FileSystem>, dataset: Dataset) -> Result<Self, LedgerError> {
-        let mut ledger = reader(fs, dataset);
+        let mut ledger = reader(fs.clone(), dataset.clone());
         loop {
             ledger.known.view = ledger.newest().await?;
             let generation = ledger.view().generation();
             let audit = ledger.audit().await?;
             // A generation that was deleted meanwhile looks as if it ended early.
-            if ledger.newest().await?.generation() == generation {
+            if ledger.newest().await?.generation() == generation
+                && !audit.is_overtaken(fs.clone(), dataset.clone()).await?
+            {
                 return Ok(audit);
             }
         }
+    }
+
+    /// Whether files were merged since it was read: then what was looked at may be elsewhere.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn is_overtaken(
+        &self,
+        fs: Arc<dyn FileSystem>,
+        dataset: Dataset,
+    ) -> Result<bool, LedgerError> {
+        let mut ledger = reader(fs, dataset);
+        let newest = ledger.newest().await?;
+        if newest.generation() != self.view.generation() {
+            return Ok(newest.merged_files() != self.view.merged_files());
+        }
+        ledger.known.view = self.view.clone();
+        let is_merge = |entry: &Entry| matches!(entry.kind, Kind::Merge(_));
+        Ok(ledger.unread_entries().await?.iter().any(is_merge))
     }
 
     /// Whether everything that is committed is visible, once.

@@ -28,6 +28,8 @@ use super::writer::{Settings, now};
 
 /// Pause between two looks at the notes at most; it is shorter where `after` is.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Tries of one directory, while the store answers otherwise: a file of it cannot be read.
+const TRIES_MAX: u32 = 20;
 
 /// When the files of a directory are merged, and what counts it.
 #[derive(Debug)]
@@ -67,12 +69,15 @@ pub(super) struct Merging {
     pub(super) options: CreateOptions,
     /// By the name of the note.
     pub(super) due: BTreeMap<String, Vec<NotedPlace>>,
+    /// Tries of a directory that have failed.
+    pub(super) failures: BTreeMap<String, u32>,
 }
 
 /// The directories, of all collectors, whose files are to be merged still.
 pub(super) async fn unmerged(ledger: &Mutex<Ledger>) -> Result<BTreeSet<String>, LedgerError> {
     let mut directories = BTreeSet::new();
-    for note in ledger.lock().await.notes(NoteKind::Merge).await? {
+    let notes = ledger.lock().await.notes(NoteKind::Merge).await?;
+    for note in notes {
         let places = ledger.lock().await.noted(NoteKind::Merge, &note).await?;
         directories.extend(places.into_iter().map(|place| place.directory));
     }
@@ -122,12 +127,21 @@ impl Merging {
             over.into_iter().map(|it| (self.settings.env.entropy.next_u64(), it)).collect();
         over.sort_unstable();
         for (_, directory) in over {
-            let done = self.directory(compact, &directory).await?;
+            let done = match self.directory(compact, &directory).await {
+                Ok(done) => done,
+                Err(error) => {
+                    let failures = self.failures.entry(directory.clone()).or_default();
+                    *failures += 1;
+                    tracing::debug!(directory, %error, "files of a directory are not merged yet");
+                    if *failures < TRIES_MAX { Done::Later } else { Done::GivenUp }
+                }
+            };
             if done == Done::GivenUp {
                 compact.given_up.inc();
                 tracing::warn!(directory, "the small files of a directory stay as they are");
             }
             if done != Done::Later {
+                self.failures.remove(&directory);
                 self.due.values_mut().for_each(|due| due.retain(|it| it.directory != directory));
             }
         }

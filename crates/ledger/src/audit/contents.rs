@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use memchr::memchr_iter;
-use storage::{FileSystem, Listed};
+use storage::{FileSystem, FsError, Listed};
 
 use super::super::dataset::Dataset;
 use super::super::entry::StagedFile;
@@ -75,7 +75,12 @@ impl Audit {
                 // It came after the ledger was read, or is not of this ledger.
                 continue;
             }
-            let bytes = fs.read(&path).await?;
+            let bytes = match fs.read(&path).await {
+                Ok(bytes) => bytes,
+                // It became part of another one since it was listed, or was deleted.
+                Err(FsError::NotFound { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
             let is_lines = is_lines(&path);
             let target = path.strip_prefix(&below).unwrap_or_default();
             if let Some(merge) = self.holders.whole(target, bytes.len() as u64) {
