@@ -1,8 +1,8 @@
 //! Goal: small files become large ones in HDFS, and a reader that lists their directory finds each
 //! byte once at every moment, although collectors are killed at any of the steps.
 //!
-//! Method: two collectors of one sink store small files in directories of five seconds each, from an
-//! edge that sends to both, and merge those of directories that are over. While lines come, the
+//! Method: two collectors of one sink store small files in directories of five seconds each, from
+//! an edge that sends to both, and merge those of directories that are over. While lines come, the
 //! collectors are killed (-9) in turn, and started again; then one of them is started and killed
 //! within its first steps, again and again. All the while a reader lists the directories, by
 //! WebHDFS, and adds up the lengths: what is there once stays there, and nothing is there twice. In
@@ -52,7 +52,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// The names in a directory, which is one step of the NameNode, with what they are and how long.
+    /// The names in a directory, in one step of the NameNode; whether each is a directory; bytes.
     fn list(&self, below: &str) -> Option<Vec<(String, bool, u64)>> {
         let path = format!("/webhdfs/v1{}{below}?op=LISTSTATUS", self.root);
         let (head, body) = http::ask(self.address, &path, &[])?;
@@ -70,7 +70,10 @@ impl Reader {
 
     fn look(&self) -> Option<Look> {
         let mut look = Look::new();
-        for (directory, _, _) in self.list("")?.into_iter().filter(|(name, ..)| !name.contains('_')) {
+        for (directory, ..) in self.list("")? {
+            if directory.contains('_') {
+                continue;
+            }
             let files = self.list(&format!("/{directory}"))?;
             look.insert(directory, (files.len(), files.iter().map(|(.., len)| len).sum()));
         }

@@ -237,8 +237,13 @@ impl HdfsSink {
         };
         let merging = AbortOnDropHandle::new(behind.spawn(merging));
         self.visible.opened(&self.dataset_name, self.settings.limits.age_max);
-        self.session =
-            Some(Session { commands, room, writer, tasks: [marking, registering, merging], ledger });
+        self.session = Some(Session {
+            commands,
+            room,
+            writer,
+            tasks: [marking, registering, merging],
+            ledger,
+        });
         Ok(())
     }
 

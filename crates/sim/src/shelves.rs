@@ -1,5 +1,5 @@
-//! What a reader finds in each directory. Files that become one leave its lines as they are, at each
-//! step: this is looked at after every call that touches one of them.
+//! What a reader finds in each directory. Files that become one leave its lines as they are, at
+//! each step: this is looked at after every call that touches one of them.
 
 use std::collections::BTreeMap;
 
@@ -44,12 +44,7 @@ impl Shelves {
     }
 
     /// An entry names files that become one; what is wrong with it.
-    pub(crate) fn merge(
-        &mut self,
-        memory: &Memory,
-        dataset: &str,
-        merge: Merge,
-    ) -> Option<String> {
+    pub(crate) fn merge(&mut self, memory: &Memory, dataset: &str, merge: Merge) -> Option<String> {
         let files = [&merge.target].into_iter().chain(&merge.sources);
         let mut told = None;
         for file in files {

@@ -8,10 +8,7 @@ pub(super) const METRICS: &[MetricSpec] = &[
         "Events older than `late_after`, written below `late_path`, each time they are \
          written.",
     ),
-    MetricSpec::counter(
-        "success_markers",
-        "Directories that this sink has marked as complete.",
-    ),
+    MetricSpec::counter("success_markers", "Directories that this sink has marked as complete."),
     MetricSpec::gauge(
         "unmarked_directories",
         "Directories with files, of all collectors, that are not marked as complete yet.",
@@ -28,14 +25,8 @@ pub(super) const METRICS: &[MetricSpec] = &[
         "unregistered_partitions",
         "Directories with files, of all collectors, that are not partitions of the table yet.",
     ),
-    MetricSpec::counter(
-        "merges",
-        "Files that this sink has made of several small ones.",
-    ),
-    MetricSpec::counter(
-        "merged_files",
-        "Small files that became part of a larger one.",
-    ),
+    MetricSpec::counter("merges", "Files that this sink has made of several small ones."),
+    MetricSpec::counter("merged_files", "Small files that became part of a larger one."),
     MetricSpec::counter(
         "merged_bytes",
         "Bytes of the small files that became part of a larger one.",

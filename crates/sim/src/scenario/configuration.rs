@@ -160,8 +160,9 @@ impl Scenario {
             write!(
                 text,
                 "{}[sinks.{channel}]\ntype = \"hdfs\"\nchannel = \"{channel}\"\n\
-                 url = \"hdfs://store/logs/{folder}%{{host}}\"\nsweep_after = \"{sweep}ms\"\n{merges}\
-                 roll = {{ age_max = \"{age}ms\", idle_max = \"{}ms\", count_max = {events}{size} }}\n",
+                 url = \"hdfs://store/logs/{folder}%{{host}}\"\nsweep_after = \"{sweep}ms\"\n\
+                 {merges}roll = {{ age_max = \"{age}ms\", idle_max = \"{}ms\", \
+                 count_max = {events}{size} }}\n",
                 self.channel(channel),
                 age / 2,
             )
