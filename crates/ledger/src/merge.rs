@@ -100,7 +100,7 @@ enum Left {
 
 impl Merge {
     /// Bytes of all of them.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.target.len + self.sources.iter().map(|file| file.len).sum::<u64>()
     }
 
@@ -115,7 +115,7 @@ impl Merge {
         match found.target {
             _ if mutant!("replaced_before_concat") && found.copy => Left::Replace,
             Some(len) if all && (len == self.target.len || !found.copy) => Left::Concat,
-            Some(len) if none && len == self.len() && found.copy => Left::Replace,
+            Some(len) if none && len == self.bytes() && found.copy => Left::Replace,
             _ if found.copy => Left::DeleteCopy,
             _ => Left::Nothing,
         }

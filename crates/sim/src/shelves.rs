@@ -55,7 +55,7 @@ impl Shelves {
         }
         let copy = memory.file(&format!("{ROOT}{dataset}/{}", merge.copy));
         // It may go at any time, and is whole as long as it is there.
-        if copy.is_some_and(|copy| copy.len() as u64 != merge.len()) {
+        if copy.is_some_and(|copy| copy.len() as u64 != merge.bytes()) {
             told = Some(format!("merges into {}, which is not whole", merge.copy));
         }
         self.merges.push((dataset.to_owned(), merge));

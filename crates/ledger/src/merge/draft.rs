@@ -101,7 +101,7 @@ impl Ledger {
     /// The store failed. The entry may be won all the same: then any collector finishes it.
     pub async fn merge(&mut self, draft: Draft) -> Result<MergeOutcome, LedgerError> {
         let Draft { merge, at } = draft;
-        let (files, bytes) = (1 + merge.sources.len() as u64, merge.len());
+        let (files, bytes) = (1 + merge.sources.len() as u64, merge.bytes());
         if mutant!("merge_without_entry") {
             self.known.view.begin_merge(&merge);
             self.finish_merges().await?;
@@ -210,7 +210,7 @@ impl Base {
             writer.write(bytes).await?;
         }
         writer.close().await?;
-        check_length(&*self.fs, &path, merge.len()).await?;
+        check_length(&*self.fs, &path, merge.bytes()).await?;
         merge.crc = crc;
         Ok(true)
     }

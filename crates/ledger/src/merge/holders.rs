@@ -45,7 +45,7 @@ impl Holders {
     /// The merge that makes the file `target` this long.
     pub(crate) fn whole(&self, target: &str, len: u64) -> Option<&Merge> {
         let mut own = self.merges.iter().filter(|merge| merge.target.target == target);
-        own.find(|merge| merge.len() == len)
+        own.find(|merge| merge.bytes() == len)
     }
 
     /// Which of these files each merge holds, by its copy.
