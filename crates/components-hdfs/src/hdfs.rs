@@ -195,10 +195,10 @@ impl HdfsSink {
         }
         let Settings { marker, registration, .. } = &*self.settings;
         let shows = (marker.is_some() || registration.is_some()) && !fs.is_tree();
-        let merges = fs.merges_files();
+        let merges_files = fs.merges_files();
         let stage = Stage { fs, dataset, author, options: self.options, recorded, shows };
         let limits = self.limits(&stage).await?;
-        let size_max = limits.size_max;
+        let merged_max = merges_files.then_some(limits.size_max);
         let ledger = Arc::new(Mutex::new(ledger));
         let (commands, queue) = mpsc::unbounded_channel();
         let writer = Writer {
@@ -224,27 +224,32 @@ impl HdfsSink {
             stops: false,
         };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
+        let writer = self.settings.env.blocking.behind().spawn(writer.run(queue));
+        let tasks = self.tasks(&ledger, merged_max);
+        self.visible.opened(&self.dataset_name, self.settings.limits.age_max);
+        self.session = Some(Session { commands, room, writer, tasks, ledger });
+        Ok(())
+    }
+
+    /// What is done for readers; files are merged where the store can do that, up to this size.
+    fn tasks(
+        &self,
+        ledger: &Arc<Mutex<Ledger>>,
+        merged_max: Option<u64>,
+    ) -> [AbortOnDropHandle<()>; 3] {
         let behind = self.settings.env.blocking.behind();
-        let writer = behind.spawn(writer.run(queue));
         let marking = Marking::new(self.settings.clone(), ledger.clone());
-        let marking = AbortOnDropHandle::new(behind.spawn(marking.run()));
-        let registering = AbortOnDropHandle::new(behind.spawn(self.registering(&ledger).run()));
-        let merging = self.merging(&ledger, size_max);
+        let merging = merged_max.map(|size_max| self.merging(ledger, size_max));
         let merging = async move {
-            if merges {
+            if let Some(merging) = merging {
                 merging.run().await;
             }
         };
-        let merging = AbortOnDropHandle::new(behind.spawn(merging));
-        self.visible.opened(&self.dataset_name, self.settings.limits.age_max);
-        self.session = Some(Session {
-            commands,
-            room,
-            writer,
-            tasks: [marking, registering, merging],
-            ledger,
-        });
-        Ok(())
+        [
+            AbortOnDropHandle::new(behind.spawn(marking.run())),
+            AbortOnDropHandle::new(behind.spawn(self.registering(ledger).run())),
+            AbortOnDropHandle::new(behind.spawn(merging)),
+        ]
     }
 
     fn registering(&self, ledger: &Arc<Mutex<Ledger>>) -> Registering {
