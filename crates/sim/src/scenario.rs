@@ -150,11 +150,7 @@ impl Scenario {
             adopts: Dice::new(seed, "adopts").chance(400),
             spreads: Dice::new(seed, "spreads").chance(500),
         };
-        let drawn = match theme {
-            // What an operator makes of a ledger is held against files of one entry each.
-            Theme::Changed => drawn,
-            _ => drawn.with_merges(&Dice::new(seed, "merges")),
-        };
+        let drawn = drawn.with_merges(seed, &theme);
         // Dice of their own: the other seeds stay as they are.
         let restores = Dice::new(seed, "restores");
         match theme {
@@ -247,8 +243,13 @@ impl Scenario {
         }
     }
 
-    /// In a quarter of the seeds the files of directories whose seconds are over are merged.
-    fn with_merges(self, dice: &Dice) -> Self {
+    /// In a quarter of the seeds the files of directories whose seconds are over are merged. What
+    /// an operator makes of a ledger is held against files of one entry each.
+    fn with_merges(self, seed: u64, theme: &Theme) -> Self {
+        if matches!(theme, Theme::Changed) {
+            return self;
+        }
+        let dice = Dice::new(seed, "merges");
         let drawn = (dice.between(500, 3_000), dice.between(2, 64) << 10);
         Self { merges: dice.chance(250).then_some(drawn), ..self }
     }
