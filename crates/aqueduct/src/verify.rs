@@ -279,12 +279,18 @@ pub(crate) async fn opened(
 async fn audit(url: &str, args: &VerifyArgs, env: &Env) -> Result<Audited, VerifyError> {
     let Opened { fs, dataset, sink } = opened(url, args.sink.as_deref(), env).await?;
     let failed = |source| VerifyError::Ledger { url: url.to_owned(), source };
-    let audit = Audit::read(fs.clone(), dataset.clone()).await.map_err(failed)?;
-    let contents = match args.deep {
-        true => Some(audit.examine(Arc::clone(&fs), &dataset, &sink).await.map_err(failed)?),
-        false => None,
-    };
-    Ok(Audited { url: url.to_owned(), sink, audit, contents })
+    loop {
+        let audit = Audit::read(fs.clone(), dataset.clone()).await.map_err(failed)?;
+        let contents = match args.deep {
+            true => Some(audit.examine(Arc::clone(&fs), &dataset, &sink).await.map_err(failed)?),
+            false => None,
+        };
+        // Small files that were merged while all were read are looked for where they are now.
+        let overtaken = audit.is_overtaken(fs.clone(), dataset.clone()).await;
+        if !args.deep || !overtaken.map_err(failed)? {
+            return Ok(Audited { url: url.to_owned(), sink, audit, contents });
+        }
+    }
 }
 
 /// The only sink that has books below `prefix`.

@@ -24,6 +24,8 @@ mod error;
 mod held;
 mod identity;
 mod marker;
+mod measures;
+mod merging;
 mod named;
 mod noted;
 #[cfg(feature = "testkit")]
@@ -66,6 +68,7 @@ use decision::Decision;
 pub use error::HdfsSinkError;
 use held::Held;
 use marker::Marking;
+use merging::Merging;
 use named::NamedLedger;
 use noted::Noted;
 use register::Registering;
@@ -87,33 +90,7 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Component for Config {
     const KIND: &'static str = "hdfs";
-    const METRICS: &'static [MetricSpec] = &[
-        MetricSpec::counter(
-            "late_events",
-            "Events older than `late_after`, written below `late_path`, each time they are \
-             written.",
-        ),
-        MetricSpec::counter(
-            "success_markers",
-            "Directories that this sink has marked as complete.",
-        ),
-        MetricSpec::gauge(
-            "unmarked_directories",
-            "Directories with files, of all collectors, that are not marked as complete yet.",
-        ),
-        MetricSpec::counter(
-            "registered_partitions",
-            "Partitions that this sink has added to its table, or found there.",
-        ),
-        MetricSpec::counter(
-            "failed_registrations",
-            "Tries to add partitions that failed; each is tried again.",
-        ),
-        MetricSpec::gauge(
-            "unregistered_partitions",
-            "Directories with files, of all collectors, that are not partitions of the table yet.",
-        ),
-    ];
+    const METRICS: &'static [MetricSpec] = measures::METRICS;
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
@@ -121,6 +98,7 @@ impl Component for Config {
         let url = url.map_err(|error| BuildError::invalid("url", error))?;
         let env = cx.env.clone();
         let (access, at) = (self.access(&url)?, url.clone());
+        self.compact_fits(&url)?;
         self.name_plain_text(&url, cx);
         let connect = Box::new(move || store::open(&at, &access, &env));
         Ok(Box::new(self.sink(&url, cx, connect)?))
@@ -166,8 +144,8 @@ struct Session {
     commands: mpsc::UnboundedSender<Command>,
     room: Arc<Semaphore>,
     writer: JoinHandle<()>,
-    /// What is done for readers: markers, and partitions of a table.
-    tasks: [AbortOnDropHandle<()>; 2],
+    /// What is done for readers: markers, partitions of a table, and large files.
+    tasks: [AbortOnDropHandle<()>; 3],
     ledger: Arc<Mutex<Ledger>>,
 }
 
@@ -217,8 +195,10 @@ impl HdfsSink {
         }
         let Settings { marker, registration, .. } = &*self.settings;
         let shows = (marker.is_some() || registration.is_some()) && !fs.is_tree();
+        let merges_files = fs.merges_files();
         let stage = Stage { fs, dataset, author, options: self.options, recorded, shows };
         let limits = self.limits(&stage).await?;
+        let merged_max = merges_files.then_some(limits.size_max);
         let ledger = Arc::new(Mutex::new(ledger));
         let (commands, queue) = mpsc::unbounded_channel();
         let writer = Writer {
@@ -244,19 +224,42 @@ impl HdfsSink {
             stops: false,
         };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
-        let behind = self.settings.env.blocking.behind();
-        let writer = behind.spawn(writer.run(queue));
-        let marking = Marking::new(self.settings.clone(), ledger.clone());
-        let marking = AbortOnDropHandle::new(behind.spawn(marking.run()));
-        let registering = AbortOnDropHandle::new(behind.spawn(self.registering(&ledger).run()));
+        let writer = self.settings.env.blocking.behind().spawn(writer.run(queue));
+        let tasks = self.tasks(&ledger, merged_max);
         self.visible.opened(&self.dataset_name, self.settings.limits.age_max);
-        self.session =
-            Some(Session { commands, room, writer, tasks: [marking, registering], ledger });
+        self.session = Some(Session { commands, room, writer, tasks, ledger });
         Ok(())
+    }
+
+    /// What is done for readers; files are merged where the store can do that, up to this size.
+    fn tasks(
+        &self,
+        ledger: &Arc<Mutex<Ledger>>,
+        merged_max: Option<u64>,
+    ) -> [AbortOnDropHandle<()>; 3] {
+        let behind = self.settings.env.blocking.behind();
+        let marking = Marking::new(self.settings.clone(), ledger.clone());
+        let merging = merged_max.map(|size_max| self.merging(ledger, size_max));
+        let merging = async move {
+            if let Some(merging) = merging {
+                merging.run().await;
+            }
+        };
+        [
+            AbortOnDropHandle::new(behind.spawn(marking.run())),
+            AbortOnDropHandle::new(behind.spawn(self.registering(ledger).run())),
+            AbortOnDropHandle::new(behind.spawn(merging)),
+        ]
     }
 
     fn registering(&self, ledger: &Arc<Mutex<Ledger>>) -> Registering {
         Registering::new(self.settings.clone(), ledger.clone(), self.visible.board().clone())
+    }
+
+    fn merging(&self, ledger: &Arc<Mutex<Ledger>>, size_max: u64) -> Merging {
+        let (settings, ledger) = (self.settings.clone(), ledger.clone());
+        let (due, failures) = Default::default();
+        Merging { settings, ledger, size_max, options: self.options, due, failures }
     }
 
     /// The name that a batch is committed under.

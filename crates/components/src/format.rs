@@ -51,6 +51,18 @@ impl Format {
         !self.codec.extension().is_empty()
     }
 
+    /// That files in a row are one file with the events of all.
+    ///
+    /// # Errors
+    /// The setting that stands against it.
+    pub fn concatenates(&self) -> Result<(), &'static str> {
+        match (self.encoder.concatenates(), self.codec.concatenates()) {
+            (false, _) => Err("encoder"),
+            (true, false) => Err("codec"),
+            (true, true) => Ok(()),
+        }
+    }
+
     /// The content coding, for protocols that name it.
     pub fn content_encoding(&self) -> Option<&'static str> {
         self.codec.content_encoding()

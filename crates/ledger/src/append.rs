@@ -66,7 +66,7 @@ impl Ledger {
     }
 
     /// A token for an attempt of this author: none of another author begins like it.
-    fn mint(&mut self) -> Token {
+    pub(super) fn mint(&mut self) -> Token {
         self.minted += 1;
         let number = u128::from(self.minted);
         Token((u128::from_be_bytes(self.author.incarnation.0) ^ number).to_be_bytes())
@@ -208,6 +208,7 @@ impl Ledger {
             }
             AttemptKind::Fence(author) => Kind::Fence(*author),
             AttemptKind::Seal(_) => Kind::Seal,
+            AttemptKind::Merge { merge, .. } => Kind::Merge(merge.clone()),
         };
         Entry { index, author: attempt.author, attempt: attempt.token, kind }
     }

@@ -5,6 +5,7 @@
 //! | is a batch committed? | the checkpoint and the entries behind it |
 //! | is it committed twice? | two entries that name it |
 //! | is what is committed visible? | each file of each entry, looked up by name and length |
+//! | is it in another file by now? | the merges among the entries |
 //! | are the files what was written? | [`Audit::examine`], which reads them |
 //!
 //! What older generations committed was published before the checkpoint came in, and their files
@@ -12,7 +13,7 @@
 
 mod contents;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,15 +23,16 @@ use pipeline::KeySet;
 use storage::{FileSystem, FsError};
 
 use super::dataset::{Dataset, Token, WriterId};
-use super::entry::{Kind, StagedFile};
+use super::entry::{Entry, Kind, StagedFile};
 use super::error::LedgerError;
+use super::merge::Holders;
 use super::notes::NoteKind;
 use super::recall::read_name;
 use super::store::{FileNames, Known, Ledger, Options};
 use super::view::View;
 
-pub(super) use contents::index_of;
 pub use contents::{Contents, VisibleFile, VisibleFiles, is_lines};
+pub(super) use contents::{index_of, place_of};
 
 /// Files that are looked up at the same time.
 const LOOKED_UP_AT_ONCE: usize = 16;
@@ -44,6 +46,8 @@ pub struct Audit {
     pub repeated: KeySet,
     /// The files of the newest generation's entries, and what the store has of each.
     pub files: Vec<(StagedFile, Place)>,
+    /// The files of these that became part of another one, and that file.
+    pub moved: BTreeMap<String, String>,
     /// The batches that each entry of the newest generation names, and which of the files are its
     /// own.
     pub commits: Vec<(KeySet, Range<usize>)>,
@@ -55,12 +59,14 @@ pub struct Audit {
     pub unregistered: Vec<String>,
     /// The number that names the ledger; one of an earlier program has none.
     pub identity: Option<Token>,
+    /// What the newest generation has merged.
+    pub(super) holders: Holders,
 }
 
 /// What the store has of a committed file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// It is visible, and as long as it should be.
+    /// It is visible, and as long as it should be; or the file is that it became part of.
     Visible,
     /// It is visible with another length.
     WrongLength(u64),
@@ -76,16 +82,37 @@ impl Audit {
     /// # Errors
     /// There is no ledger, it is damaged, or the store failed.
     pub async fn read(fs: Arc<dyn FileSystem>, dataset: Dataset) -> Result<Self, LedgerError> {
-        let mut ledger = reader(fs, dataset);
+        let mut ledger = reader(fs.clone(), dataset.clone());
         loop {
             ledger.known.view = ledger.newest().await?;
             let generation = ledger.view().generation();
             let audit = ledger.audit().await?;
             // A generation that was deleted meanwhile looks as if it ended early.
-            if ledger.newest().await?.generation() == generation {
+            if ledger.newest().await?.generation() == generation
+                && !audit.is_overtaken(fs.clone(), dataset.clone()).await?
+            {
                 return Ok(audit);
             }
         }
+    }
+
+    /// Whether files were merged since it was read: then what was looked at may be elsewhere.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn is_overtaken(
+        &self,
+        fs: Arc<dyn FileSystem>,
+        dataset: Dataset,
+    ) -> Result<bool, LedgerError> {
+        let mut ledger = reader(fs, dataset);
+        let newest = ledger.newest().await?;
+        if newest.generation() != self.view.generation() {
+            return Ok(newest.merged_files() != self.view.merged_files());
+        }
+        ledger.known.view = self.view.clone();
+        let is_merge = |entry: &Entry| matches!(entry.kind, Kind::Merge(_));
+        Ok(ledger.unread_entries().await?.iter().any(is_merge))
     }
 
     /// Whether everything that is committed is visible, once.
@@ -107,7 +134,7 @@ impl Ledger {
     /// Reads what follows what is known, to the end.
     async fn audit(&mut self) -> Result<Audit, LedgerError> {
         let (mut repeated, mut files) = (KeySet::default(), Vec::new());
-        let mut commits = Vec::new();
+        let (mut commits, mut holders) = (Vec::new(), Holders::default());
         for entry in self.unread_entries().await? {
             if let Kind::Commit { keys, files: more } = &entry.kind {
                 repeated.insert_all(&self.view().settled_of(keys));
@@ -115,15 +142,28 @@ impl Ledger {
                 files.extend(more.iter().map(|file| (entry.index, file.clone())));
                 commits.push((keys.clone(), first..files.len()));
             }
+            holders.add(&entry);
             self.known.view.absorb(&entry);
         }
-        let ledger = &*self;
+        let (ledger, merged) = (&*self, &holders);
         let looked_up = files.into_iter().map(|(index, file)| async move {
-            let place = ledger.place(index, &file).await?;
-            Ok::<_, LedgerError>((file, place))
+            let mut place = ledger.place(index, &file).await?;
+            let mut holder = None;
+            if !matches!(place, Place::Visible | Place::Staged) {
+                holder = ledger.holder(merged, &file.target).await?;
+                place = if holder.is_some() { Place::Visible } else { place };
+            }
+            Ok::<_, LedgerError>((file, place, holder))
         });
         let looked_up = stream::iter(looked_up).buffered(LOOKED_UP_AT_ONCE);
-        let files = looked_up.try_collect().await?;
+        let looked_up: Vec<_> = looked_up.try_collect().await?;
+        let (mut files, mut moved) = (Vec::new(), BTreeMap::new());
+        for (file, place, holder) in looked_up {
+            if let Some(holder) = holder.filter(|holder| *holder != file.target) {
+                moved.insert(file.target.clone(), holder);
+            }
+            files.push((file, place));
+        }
         let generation = self.view().generation();
         let begun = match generation {
             0 => None,
@@ -132,7 +172,22 @@ impl Ledger {
         let name = read_name(&*self.fs, &self.dataset).await?;
         let identity = name.map(|name| name.identity);
         let (view, unregistered) = (self.view().clone(), self.unregistered().await?);
-        Ok(Audit { view, repeated, files, commits, begun, unregistered, identity })
+        Ok(Audit { view, repeated, files, moved, commits, begun, unregistered, identity, holders })
+    }
+
+    /// The visible file that `target` became part of, if it did.
+    async fn holder(&self, merged: &Holders, target: &str) -> Result<Option<String>, LedgerError> {
+        // The target of a merge has its own name still.
+        for holder in [target].into_iter().chain(merged.of_file(target)) {
+            match self.fs.stat(&self.dataset.published(holder)).await {
+                Ok(stat) if merged.whole(holder, stat.len).is_some() => {
+                    return Ok(Some(holder.to_owned()));
+                }
+                Ok(_) | Err(FsError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
     }
 
     /// What the notes of partitions name, as far as it has files.

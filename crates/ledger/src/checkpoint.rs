@@ -9,6 +9,7 @@ use support::mutant;
 
 use super::entry::{EntryError, author_of, bytes_of};
 use super::frame;
+use super::merge::{MergeBody, Merges};
 use super::view::{Settled, Totals, View};
 
 const MAGIC: &[u8; 8] = b"AQCHECKP";
@@ -31,6 +32,12 @@ struct Body {
     floors: Bytes,
     #[prost(message, optional, tag = "6")]
     totals: Option<TotalsBody>,
+    /// Those that may not be over.
+    #[prost(message, repeated, tag = "7")]
+    merges: Vec<MergeBody>,
+    /// Files that became part of another one.
+    #[prost(uint64, tag = "8")]
+    merged_files: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -79,6 +86,8 @@ pub(super) fn encode(sealed: &View, floors: &Floors) -> Bytes {
         fences: sealed.fenced().filter(carried).map(fence).collect(),
         floors: floors.freeze(),
         totals: Some(TotalsBody { files, bytes, events }),
+        merges: sealed.open_merges().map(MergeBody::of).collect(),
+        merged_files: sealed.merged_files(),
     };
     frame::wrap(MAGIC, &body)
 }
@@ -98,11 +107,14 @@ pub(super) fn decode(encoded: Bytes, generation: u64) -> Result<View, EntryError
     };
     let fenced = body.fences.iter().map(|fence| author_of(&fence.collector, &fence.incarnation));
     let TotalsBody { files, bytes, events } = body.totals.unwrap_or_default();
+    let merges =
+        body.merges.into_iter().map(MergeBody::into_merge).collect::<Result<Vec<_>, _>>()?;
     Ok(View::resumed(
         (generation, body.first),
         Settled { keys, floors },
         fenced.collect::<Result<_, _>>()?,
         Totals { files, bytes, events },
+        Merges::carried(merges.into_iter(), body.merged_files),
     ))
 }
 

@@ -27,11 +27,12 @@
 //!    just so.
 //! 6. A writer that was taken for dead stops: what it staged may be gone.
 //! 7. A batch of an epoch that the ledger has closed counts as held by an earlier entry.
+//! 8. Files that another entry may have merged since they were listed are not merged.
 
 use pipeline::KeySet;
 use support::mutant;
 
-use crate::{Entry, Token, Totals, View, WriterId};
+use crate::{Entry, Merge, Token, Totals, View, WriterId};
 
 /// One try to get one entry into the ledger.
 #[derive(Debug, Clone)]
@@ -58,6 +59,13 @@ pub enum AttemptKind {
     Fence(WriterId),
     /// Nothing follows in this generation.
     Seal(u64),
+    /// These files become one.
+    Merge {
+        /// The files.
+        merge: Merge,
+        /// Generation and index up to which the ledger was read before they were listed.
+        at: (u64, u64),
+    },
 }
 
 /// What the loop around does next.
@@ -80,7 +88,7 @@ pub enum Step {
 pub enum Verdict {
     /// It stands as this entry. Files of a commit are to be published.
     Won(u64),
-    /// Other entries say all of it. Files of a commit are to be deleted.
+    /// Other entries say all of it, or make it void. Files of a commit are to be deleted.
     Settled,
     /// Other entries hold these batches; write the rest anew.
     Overlap(KeySet),
@@ -250,6 +258,7 @@ impl Committer {
             AttemptKind::Commit { keys, volume } => view.absorb_commit(index, keys, *volume),
             AttemptKind::Fence(author) => view.absorb_fence(index, *author),
             AttemptKind::Seal(_) => view.absorb_seal(index),
+            AttemptKind::Merge { merge, .. } => view.absorb_merge(index, merge),
         }
         self.state = State::Done(Verdict::Won(index));
     }
@@ -265,6 +274,9 @@ impl Committer {
             AttemptKind::Seal(generation) => {
                 let sealed = view.is_sealed() || view.generation() > *generation;
                 sealed.then_some(Verdict::Settled)
+            }
+            AttemptKind::Merge { merge, at } => {
+                view.is_stale(merge.directory(), *at).then_some(Verdict::Settled)
             }
         };
         self.state = match said {

@@ -20,6 +20,7 @@ use super::dataset::{Dataset, Token, WriterId};
 use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::memory::{Memory, Remembered, Turns};
+use super::merge::Holders;
 use super::recall::{Name, last_published, read_name};
 use super::salvage::{Salvage, Sum};
 use super::store::write_file;
@@ -137,8 +138,9 @@ impl Operator {
         // A file name of an index that was given before may be taken.
         let mut sum = Sum::default();
         sum.add_checkpoint(&stored.begin);
+        let merged = Holders::of(&stored.entries);
         for entry in &stored.entries {
-            self.publish(entry, &mut notes).await?;
+            self.publish(entry, &merged, &mut notes).await?;
             sum.add(entry);
         }
         let generation = known.as_ref().map_or(0, |known| known.generation);
@@ -179,8 +181,10 @@ impl Operator {
         let mut notes = stored.problems.clone();
         let mut sum = Sum::default();
         sources.iter().for_each(|source| sum.add_checkpoint(&source.begin));
-        for entry in distinct(&sources) {
-            if self.publish(entry, &mut notes).await? {
+        let entries = distinct(&sources);
+        let merged = Holders::of(entries.iter().copied());
+        for entry in entries {
+            if self.publish(entry, &merged, &mut notes).await? {
                 sum.add(entry);
             }
         }
@@ -197,7 +201,12 @@ impl Operator {
     }
 
     /// Publishes what an entry names and is staged still; whether any of its files is in the store.
-    async fn publish(&self, entry: &Entry, notes: &mut Vec<String>) -> Result<bool, DecisionError> {
+    async fn publish(
+        &self,
+        entry: &Entry,
+        merged: &Holders,
+        notes: &mut Vec<String>,
+    ) -> Result<bool, DecisionError> {
         let Kind::Commit { keys, files } = &entry.kind else { return Ok(true) };
         let mut there = files.is_empty();
         for file in files {
@@ -213,6 +222,10 @@ impl Operator {
                 there = true;
                 continue;
             }
+            if self.is_held(merged, &file.target).await? {
+                there = true;
+                continue;
+            }
             notes.push(format!("{to} is named by entry {}, and is nowhere", entry.index));
         }
         if !there {
@@ -224,6 +237,16 @@ impl Operator {
             ));
         }
         Ok(there)
+    }
+
+    /// Whether a file became part of one that is there.
+    async fn is_held(&self, merged: &Holders, target: &str) -> Result<bool, DecisionError> {
+        for holder in merged.of_file(target) {
+            if self.exists(&self.dataset.published(holder)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn exists(&self, path: &str) -> Result<bool, DecisionError> {

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::dataset::{Token, WriterId};
 use super::frame;
+use super::merge::{Merge, MergeBody};
 
 const MAGIC: &[u8; 8] = b"AQLEDGER";
 
@@ -41,6 +42,8 @@ pub enum Kind {
     Fence(WriterId),
     /// Nothing follows in this generation.
     Seal,
+    /// These visible files become one.
+    Merge(Merge),
 }
 
 /// One file of a commit.
@@ -99,7 +102,7 @@ struct Body {
     incarnation: Bytes,
     #[prost(bytes = "bytes", tag = "4")]
     attempt: Bytes,
-    #[prost(oneof = "Said", tags = "10, 11, 12")]
+    #[prost(oneof = "Said", tags = "10, 11, 12, 13")]
     said: Option<Said>,
 }
 
@@ -111,6 +114,8 @@ enum Said {
     Fence(FenceBody),
     #[prost(message, tag = "12")]
     Seal(SealBody),
+    #[prost(message, tag = "13")]
+    Merge(MergeBody),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -162,6 +167,7 @@ impl Entry {
                 incarnation: bytes_of(author.incarnation),
             }),
             Kind::Seal => Said::Seal(SealBody {}),
+            Kind::Merge(merge) => Said::Merge(MergeBody::of(merge)),
         };
         let body = Body {
             index: self.index,
@@ -192,6 +198,7 @@ impl Entry {
             }
             Said::Fence(fence) => Kind::Fence(author_of(&fence.collector, &fence.incarnation)?),
             Said::Seal(SealBody {}) => Kind::Seal,
+            Said::Merge(merge) => Kind::Merge(merge.into_merge()?),
         };
         Ok(Self { index, author, attempt: token_of(&body.attempt)?, kind })
     }
@@ -210,13 +217,17 @@ impl FileBody {
 
     /// An entry is read by others than its writer, so its paths must not lead out of the dataset.
     fn into_file(self) -> Result<StagedFile, EntryError> {
-        let inside = |path: &str| !path.split('/').any(|name| matches!(name, "" | "." | ".."));
-        if !inside(&self.temp) || !inside(&self.target) {
+        if !is_inside(&self.temp) || !is_inside(&self.target) {
             return Err(EntryError::Damaged { problem: "a path in it" });
         }
         let Self { temp, target, len, crc, events } = self;
         Ok(StagedFile { temp, target, len, crc, events })
     }
+}
+
+/// Whether a path leads to a place below the directory that it begins at.
+pub(super) fn is_inside(path: &str) -> bool {
+    !path.split('/').any(|name| matches!(name, "" | "." | ".."))
 }
 
 pub(super) fn bytes_of(token: Token) -> Bytes {

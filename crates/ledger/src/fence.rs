@@ -62,6 +62,8 @@ impl Ledger {
             // The next look finds it there still.
             return Ok(());
         }
+        // With the copy of merged files gone, they would stay of many blocks.
+        self.finish_merges().await?;
         self.fs.delete(&desk).await?;
         info!(%collector, %incarnation, "deleted what it had staged");
         Ok(())

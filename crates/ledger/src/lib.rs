@@ -8,6 +8,7 @@
 //!        g1/checkpoint                all that the generations before say; the newest one counts
 //!   notes/<roll>                        directories of which a marker is due
 //!   partitions/<roll>                   directories that are due in a table of Hive
+//!   merges/<roll>                       directories whose small files are to be merged
 //!   stage/<collector>/<incarnation>/    files being written, and entries not won yet
 //! <prefix>/2026-11-20/…                 what readers see, named by the entry that published it
 //! ```
@@ -35,6 +36,7 @@
 //! | `idle` | which collectors may have left something behind: pure |
 //! | `notes` | which directories get files, for what is done for their readers |
 //! | `compact` | how a generation of many entries becomes one checkpoint |
+//! | [`merge`] | how small files of one directory become a large one |
 
 mod append;
 mod audit;
@@ -50,6 +52,7 @@ mod fence;
 mod frame;
 mod idle;
 mod memory;
+pub mod merge;
 mod notes;
 pub mod proof;
 mod publish;
@@ -66,6 +69,7 @@ pub use decide::{Decided, DecisionError, Operator, Standing};
 pub use entry::{Entry, EntryError, Kind, StagedFile};
 pub use error::LedgerError;
 pub use memory::{Memory, Remembered, Turns};
+pub use merge::{Merge, MergeLimits, MergeOutcome};
 pub use notes::{NoteKind, NotedPlace};
 pub use store::{Committed, FileNames, Known, Ledger, Options, Roll, RollFile, check_length};
 pub use view::{Settled, Totals, View};

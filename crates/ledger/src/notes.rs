@@ -4,6 +4,7 @@
 //!  note of a roll's new directories ─► entry won ─► files visible ─► what is due, note removed
 //!  <prefix>/_aqueduct/<sink>/notes/<roll>             a marker is due
 //!                            partitions/<roll>        a partition of a table is due
+//!                            merges/<roll>            small files are to be merged
 //! ```
 //!
 //! A note is in the store before the entry that its directories are in, so no directory has files
@@ -27,6 +28,8 @@ pub enum NoteKind {
     Marker,
     /// A partition of a table, once they have a file.
     Partition,
+    /// Their small files are merged, once no more come.
+    Merge,
 }
 
 impl NoteKind {
@@ -35,6 +38,7 @@ impl NoteKind {
         match self {
             Self::Marker => "notes",
             Self::Partition => "partitions",
+            Self::Merge => "merges",
         }
     }
 }

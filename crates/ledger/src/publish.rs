@@ -218,6 +218,8 @@ impl Ledger {
             match published {
                 Ok(()) => {}
                 Err(LedgerError::Store(error)) => refused.push((file, error)),
+                // Others have published it, and merged it since.
+                Err(LedgerError::Vanished { .. }) if self.is_merged(&file.target).await? => {}
                 // A file that is nowhere, or whose name is taken: the others are published first.
                 Err(error) => worst = Err(error),
             }

@@ -12,6 +12,7 @@ use super::dataset::{Dataset, Token, WriterId};
 use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::memory::Remembered;
+use super::merge::Merges;
 use super::recall::{Name, read_name};
 use super::store::read_entry;
 use super::view::{Settled, Totals, View};
@@ -163,6 +164,7 @@ pub(super) struct Sum {
     pub(super) settled: Settled,
     fenced: BTreeSet<WriterId>,
     totals: Totals,
+    merges: Merges,
 }
 
 impl Sum {
@@ -171,6 +173,8 @@ impl Sum {
         self.settled.keys.insert_all(&begin.settled().keys);
         self.settled.floors.raise_all(&begin.settled().floors);
         self.fenced.extend(begin.fenced());
+        self.merges.open.extend(begin.merges().open.clone());
+        self.merges.sources = self.merges.sources.max(begin.merged_files());
         // Of two copies of one ledger the longer one has counted what the other has.
         if begin.totals().files > self.totals.files {
             self.totals = begin.totals();
@@ -186,6 +190,7 @@ impl Sum {
             }
             Kind::Fence(author) => drop(self.fenced.insert(*author)),
             Kind::Seal => {}
+            Kind::Merge(merge) => self.merges.add(entry.index, merge),
         }
     }
 
@@ -193,6 +198,6 @@ impl Sum {
     pub(super) fn view(self, generation: u64, next: u64) -> View {
         let mut settled = self.settled;
         settled.close(&Floors::default());
-        View::resumed((generation, next), settled, self.fenced, self.totals)
+        View::resumed((generation, next), settled, self.fenced, self.totals, self.merges)
     }
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use storage::{FileSystem, FsError, Listed};
 use support::mutant;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::change::Change;
 use super::dataset::{Dataset, PREPARED, Token, WriterId};
 use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::memory::Memory;
+use super::merge::COPY;
 use super::recall::{Name, new_identity};
 use super::store::{Known, Ledger, Options, read_entry, write_file};
 
@@ -72,6 +73,10 @@ impl Ledger {
         if !ledger.known.unpublished.is_empty() {
             info!(files = ledger.known.unpublished.len(), "publishing what was committed before");
             ledger.publish_all().await?;
+        }
+        // The files are whole without that: their merges are left to the next opening.
+        if let Err(error) = ledger.finish_merges().await {
+            debug!(%error, "merges of small files are not finished yet");
         }
         for orphan in orphans {
             let desk = ledger.desk(orphan);
@@ -279,7 +284,9 @@ impl Ledger {
     ) -> Result<BTreeSet<String>, LedgerError> {
         let desk = Dataset::desk(author);
         let names = self.list(&self.dataset.staged(&desk)).await?;
-        let files = names.into_iter().filter(|listed| !listed.directory);
+        // The copy of merged files is of no batch, and may go at any time.
+        let is_of_a_batch = |listed: &Listed| !listed.directory && !listed.name.ends_with(COPY);
+        let files = names.into_iter().filter(is_of_a_batch);
         Ok(files.map(|listed| format!("{desk}/{}", listed.name)).collect())
     }
 

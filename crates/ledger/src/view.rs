@@ -8,6 +8,7 @@ use support::mutant;
 
 use super::dataset::WriterId;
 use super::entry::{Entry, Kind, StagedFile};
+use super::merge::{Merge, Merges};
 
 /// What the entries of a ledger say, up to [`View::next`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +19,7 @@ pub struct View {
     settled: Settled,
     fenced: BTreeSet<WriterId>,
     totals: Totals,
+    merges: Merges,
     sealed: bool,
 }
 
@@ -115,8 +117,9 @@ impl View {
         settled: Settled,
         fenced: BTreeSet<WriterId>,
         totals: Totals,
+        merges: Merges,
     ) -> Self {
-        Self { generation, first, next: first, settled, fenced, totals, sealed: false }
+        Self { generation, first, next: first, settled, fenced, totals, merges, sealed: false }
     }
 
     /// The generation that the entries are of.
@@ -150,6 +153,7 @@ impl View {
             }
             Kind::Fence(author) => self.absorb_fence(entry.index, *author),
             Kind::Seal => self.absorb_seal(entry.index),
+            Kind::Merge(merge) => self.absorb_merge(entry.index, merge),
         }
     }
 
@@ -173,6 +177,36 @@ impl View {
     pub(crate) fn absorb_seal(&mut self, index: u64) {
         self.advance(index);
         self.sealed = true;
+    }
+
+    /// Takes in that entry `index`, the next one, merges files.
+    pub(crate) fn absorb_merge(&mut self, index: u64, merge: &Merge) {
+        self.advance(index);
+        self.merges.add(index, merge);
+    }
+
+    /// The merges that may not be over.
+    pub fn open_merges(&self) -> impl Iterator<Item = &Merge> {
+        self.merges.open.values()
+    }
+
+    /// Files that became part of another one.
+    pub fn merged_files(&self) -> u64 {
+        self.merges.sources
+    }
+
+    pub(super) fn merges(&self) -> &Merges {
+        &self.merges
+    }
+
+    /// Nothing is left to do of the merge with this copy.
+    pub(super) fn merge_is_over(&mut self, copy: &str) {
+        self.merges.open.remove(copy);
+    }
+
+    /// What a planted bug does in place of an entry.
+    pub(super) fn begin_merge(&mut self, merge: &Merge) {
+        self.merges.open.insert(merge.copy.clone(), merge.clone());
     }
 
     fn advance(&mut self, index: u64) {

@@ -83,6 +83,12 @@ pub trait Encoder: Send + Sync {
         true
     }
 
+    /// Whether two files one after the other are a file with the events of both: it has no head and
+    /// no end.
+    fn concatenates(&self) -> bool {
+        false
+    }
+
     /// Those of `events` that can never be written in this form, by rising index.
     fn unwritable(&self, _events: &Events) -> Vec<Unwritable> {
         Vec::new()
@@ -192,6 +198,12 @@ pub trait Codec: Send + Sync {
     /// none.
     fn hadoop_class(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether two files one after the other are a file with the content of both, for whatever
+    /// reads this form.
+    fn concatenates(&self) -> bool {
+        false
     }
 
     /// Begins a file.

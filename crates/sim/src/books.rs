@@ -8,6 +8,7 @@
 //! | a generation comes in | its number is new; all that is committed is published |
 //! | a file becomes visible | an entry names it, in this place and with this content |
 //! | a staged file is deleted | no entry waits for it |
+//! | files become one | an entry says so, and a reader of their directory finds the same lines |
 //!
 //! The names are those that `ledger` draws; the entries are read by its own decoder.
 
@@ -19,6 +20,7 @@ use ledger::{Entry, Kind, StagedFile, View, WriterId};
 use pipeline::KeySet;
 use storage::memory::Memory;
 
+use crate::shelves::Shelves;
 use crate::store::Asked;
 use crate::world::{World, lock};
 
@@ -50,6 +52,8 @@ struct State {
     sealed: BTreeSet<(String, u64)>,
     fenced: BTreeSet<WriterId>,
     entries: u64,
+    /// What readers find.
+    shelves: Shelves,
     /// Where they stand.
     datasets: BTreeSet<String>,
     /// How often each event of each source is visible.
@@ -193,6 +197,18 @@ impl Books {
     pub(crate) fn see(&self, asked: &Asked) {
         match asked {
             Asked::Rename(from, to) => self.renamed(from, to),
+            Asked::Concat(target, sources) => {
+                let mut state = lock(&self.state);
+                let State { shelves, published, .. } = &mut *state;
+                published.retain(|path| !sources.contains(path));
+                let told = shelves.put_together(&self.memory, target, sources);
+                told.into_iter().for_each(|told| self.world.violation(told));
+            }
+            Asked::Replace(from, to) => {
+                self.world.count_fault("(small files merged)");
+                let told = lock(&self.state).shelves.replaced(&self.memory, from, to);
+                told.into_iter().for_each(|told| self.world.violation(told));
+            }
             Asked::Delete(path) => self.deleted(path),
             Asked::Mkdirs(path) => self.made(path),
             Asked::Create(_) | Asked::Other(..) => {}
@@ -262,6 +278,10 @@ impl Books {
                     state.waiting.insert(temp, file);
                 }
             }
+            Kind::Merge(merge) => {
+                let told = state.shelves.merge(&self.memory, dataset, merge);
+                told.into_iter().for_each(|told| self.world.violation(format!("{path} {told}")));
+            }
             Kind::Seal => {
                 state.sealed.insert((dataset.to_owned(), generation));
             }
@@ -299,6 +319,7 @@ impl Books {
             _ => self.world.violation(format!("{to} became visible without an entry")),
         }
         state.published.insert(to.to_owned());
+        state.shelves.add(to, &content);
         self.count(&mut state, to, &content);
     }
 

@@ -112,6 +112,7 @@ pub(crate) fn run(seed: u64, show: bool) -> Report {
         ("(discovery)", scenario.discovers),
         ("(copy of an edge)", scenario.clones),
         ("(limits that differ)", scenario.has_limits()),
+        ("(merges)", scenario.merges()),
     ] {
         if is_so {
             world.count_fault(kind);

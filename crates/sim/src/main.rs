@@ -29,6 +29,7 @@
 //! | `net` | connections of an agent over turmoil's, which can be reset |
 //! | `names` | which agent is found, and which is not, where agents look each other up |
 //! | `store`, `books` | the store as a host of its own; what is never allowed there |
+//! | `shelves` | what a reader finds in each directory, while files become one |
 //! | `turn` | the calls of the store at which a stop hurts most |
 //! | `input` | applications that write log files, with rotation |
 //! | `fault_kind`, `faults` | what can go wrong; when it does, and how it is mended |
@@ -64,6 +65,7 @@ mod operator;
 mod parts;
 mod proof;
 mod scenario;
+mod shelves;
 mod store;
 mod trace;
 mod turn;

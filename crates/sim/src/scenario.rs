@@ -62,6 +62,8 @@ pub(crate) struct Scenario {
     only_first_sweeps: bool,
     /// Bytes of the largest batch that each collector takes; `None`: its default.
     message_max: Vec<Option<u64>>,
+    /// Small files are merged: milliseconds after the time of their directory, and bytes of a file.
+    merges: Option<(u64, u64)>,
     /// The longest that an event may wait at an edge, where that is promised.
     pub(crate) oldest_max: Option<Duration>,
     /// Every other collector rolls this many times as slowly, and so is often taken for dead.
@@ -141,12 +143,14 @@ impl Scenario {
             only_first_sweeps: false,
             slower: 1,
             message_max: Vec::new(),
+            merges: None,
             oldest_max: None,
             discovers: false,
             clones: false,
             adopts: Dice::new(seed, "adopts").chance(400),
             spreads: Dice::new(seed, "spreads").chance(500),
         };
+        let drawn = drawn.with_merges(seed, &theme);
         // Dice of their own: the other seeds stay as they are.
         let restores = Dice::new(seed, "restores");
         match theme {
@@ -237,6 +241,22 @@ impl Scenario {
             sweep_millis: roll_age_millis,
             ..self
         }
+    }
+
+    /// In a quarter of the seeds the files of directories whose seconds are over are merged. What
+    /// an operator makes of a ledger is held against files of one entry each.
+    fn with_merges(self, seed: u64, theme: &Theme) -> Self {
+        if matches!(theme, Theme::Changed) {
+            return self;
+        }
+        let dice = Dice::new(seed, "merges");
+        let drawn = (dice.between(500, 3_000), dice.between(2, 64) << 10);
+        Self { merges: dice.chance(250).then_some(drawn), ..self }
+    }
+
+    /// Whether small files are merged.
+    pub(crate) fn merges(&self) -> bool {
+        self.merges.is_some()
     }
 
     /// Agents are found by their names, and at times are not, in addition to all that goes wrong

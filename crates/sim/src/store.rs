@@ -108,6 +108,8 @@ impl Store {
 pub(crate) enum Asked {
     Create(String),
     Rename(String, String),
+    Concat(String, Vec<String>),
+    Replace(String, String),
     Delete(String),
     Mkdirs(String),
     Other(&'static str, String),
@@ -118,6 +120,8 @@ impl Asked {
         match self {
             Self::Create(_) => "create",
             Self::Rename(..) => "rename",
+            Self::Concat(..) => "concat",
+            Self::Replace(..) => "replace",
             Self::Delete(_) => "delete",
             Self::Mkdirs(_) => "mkdirs",
             Self::Other(call, _) => call,
@@ -127,6 +131,8 @@ impl Asked {
     fn path(&self) -> &str {
         match self {
             Self::Rename(_, path)
+            | Self::Replace(_, path)
+            | Self::Concat(path, _)
             | Self::Create(path)
             | Self::Delete(path)
             | Self::Mkdirs(path)
@@ -195,6 +201,10 @@ impl Remote {
 
 #[async_trait]
 impl FileSystem for Remote {
+    fn merges_files(&self) -> bool {
+        true
+    }
+
     async fn create(
         &self,
         path: &str,
@@ -212,6 +222,20 @@ impl FileSystem for Remote {
         let names = (from.to_owned(), to.to_owned());
         let asked = Asked::Rename(names.0.clone(), names.1.clone());
         self.call(asked, async move { memory.rename(&names.0, &names.1).await }).await
+    }
+
+    async fn concat(&self, target: &str, sources: &[String]) -> Result<(), FsError> {
+        let memory = self.store.memory.clone();
+        let names = (target.to_owned(), sources.to_vec());
+        let asked = Asked::Concat(names.0.clone(), names.1.clone());
+        self.call(asked, async move { memory.concat(&names.0, &names.1).await }).await
+    }
+
+    async fn replace(&self, from: &str, to: &str) -> Result<(), FsError> {
+        let memory = self.store.memory.clone();
+        let names = (from.to_owned(), to.to_owned());
+        let asked = Asked::Replace(names.0.clone(), names.1.clone());
+        self.call(asked, async move { memory.replace(&names.0, &names.1).await }).await
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {

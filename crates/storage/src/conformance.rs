@@ -27,6 +27,12 @@ pub async fn keeps_the_promises(fs: Arc<dyn FileSystem>, root: &str) {
     } else {
         a_sync_is_refused(fs, root).await;
     }
+    if fs.merges_files() {
+        files_become_one_with_all_of_them_or_with_none(fs, root).await;
+        a_file_takes_the_place_of_another_one(fs, root).await;
+    } else {
+        what_merges_files_is_refused(fs, root).await;
+    }
     if fs.is_tree() {
         nothing_is_made_without_its_directory(fs, root).await;
         a_directory_is_renamed_with_what_is_in_it(fs, root).await;
@@ -192,6 +198,55 @@ async fn rename_moves_once_and_never_replaces(fs: &dyn FileSystem, root: &str) {
     assert!(fs.rename(&other, &to).await.unwrap_err().is_already_exists());
     assert_eq!(fs.read(&to).await.unwrap(), "moved");
     assert_eq!(fs.read(&other).await.unwrap(), "other");
+}
+
+async fn files_become_one_with_all_of_them_or_with_none(fs: &dyn FileSystem, root: &str) {
+    let directory = fresh(fs, root, "concat").await;
+    let [target, one, other, missing] =
+        ["target", "one", "other", "missing"].map(|name| format!("{directory}/{name}"));
+    put(fs, &target, "a").await;
+    put(fs, &one, "bb").await;
+    put(fs, &other, "ccc").await;
+    let outside = format!("{root}/concat/a/outside");
+    put(fs, &outside, "d").await;
+    for sources in [vec![one.clone(), missing.clone()], vec![one.clone(), outside]] {
+        assert!(fs.concat(&target, &sources).await.is_err(), "{sources:?}");
+        assert_eq!(fs.read(&target).await.unwrap(), "a");
+        assert_eq!(fs.read(&one).await.unwrap(), "bb");
+    }
+    let only = std::slice::from_ref(&one);
+    assert!(fs.concat(&missing, only).await.unwrap_err().is_not_found());
+    // The order is that of the call, not of the names.
+    let sources = [other.clone(), one.clone()];
+    fs.concat(&target, &sources).await.unwrap();
+    assert_eq!(fs.read(&target).await.unwrap(), "acccbb");
+    assert_eq!(fs.stat(&target).await.unwrap().len, 6);
+    assert_eq!(fs.list(&directory).await.unwrap().len(), 1);
+    assert!(fs.concat(&target, &sources).await.unwrap_err().is_not_found(), "it is done once");
+    assert_eq!(fs.read(&target).await.unwrap(), "acccbb");
+}
+
+async fn a_file_takes_the_place_of_another_one(fs: &dyn FileSystem, root: &str) {
+    let directory = fresh(fs, root, "replace").await;
+    let [from, to] = ["from", "to"].map(|name| format!("{directory}/{name}"));
+    put(fs, &from, "new").await;
+    put(fs, &to, "old one").await;
+    fs.replace(&from, &to).await.unwrap();
+    assert_eq!(fs.read(&to).await.unwrap(), "new");
+    assert!(fs.stat(&from).await.unwrap_err().is_not_found());
+    assert!(fs.replace(&from, &to).await.unwrap_err().is_not_found());
+    assert_eq!(fs.read(&to).await.unwrap(), "new");
+}
+
+async fn what_merges_files_is_refused(fs: &dyn FileSystem, root: &str) {
+    let directory = fresh(fs, root, "unmerged").await;
+    let [one, other] = ["one", "other"].map(|name| format!("{directory}/{name}"));
+    put(fs, &one, "a").await;
+    put(fs, &other, "b").await;
+    assert!(fs.concat(&one, std::slice::from_ref(&other)).await.is_err());
+    assert!(fs.replace(&one, &other).await.is_err());
+    assert_eq!(fs.read(&one).await.unwrap(), "a");
+    assert_eq!(fs.read(&other).await.unwrap(), "b");
 }
 
 async fn a_directory_is_renamed_with_what_is_in_it(fs: &dyn FileSystem, root: &str) {

@@ -131,6 +131,11 @@ impl Classify for FsError {
 }
 
 impl FsError {
+    /// What a store answers to a call that it does not have.
+    pub(crate) fn lacks(call: &'static str, path: &str) -> Self {
+        Self::Unfit { call, path: path.into(), source: "this store has no such call".into() }
+    }
+
     /// Whether this says that a name is missing.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })

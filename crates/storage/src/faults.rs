@@ -140,6 +140,10 @@ impl FileSystem for Faulty {
         self.inner.syncs_open_files()
     }
 
+    fn merges_files(&self) -> bool {
+        self.inner.merges_files()
+    }
+
     async fn create(
         &self,
         path: &str,
@@ -151,6 +155,14 @@ impl FileSystem for Faulty {
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
         self.plan.run("rename", to, self.inner.rename(from, to)).await
+    }
+
+    async fn concat(&self, target: &str, sources: &[String]) -> Result<(), FsError> {
+        self.plan.run("concat", target, self.inner.concat(target, sources)).await
+    }
+
+    async fn replace(&self, from: &str, to: &str) -> Result<(), FsError> {
+        self.plan.run("replace", to, self.inner.replace(from, to)).await
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {
@@ -234,6 +246,10 @@ impl FileSystem for Refusing {
         self.inner.syncs_open_files()
     }
 
+    fn merges_files(&self) -> bool {
+        self.inner.merges_files()
+    }
+
     async fn create(
         &self,
         path: &str,
@@ -246,6 +262,16 @@ impl FileSystem for Refusing {
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
         self.look("rename", to)?;
         self.inner.rename(from, to).await
+    }
+
+    async fn concat(&self, target: &str, sources: &[String]) -> Result<(), FsError> {
+        self.look("concat", target)?;
+        self.inner.concat(target, sources).await
+    }
+
+    async fn replace(&self, from: &str, to: &str) -> Result<(), FsError> {
+        self.look("replace", to)?;
+        self.inner.replace(from, to).await
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {

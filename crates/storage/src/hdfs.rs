@@ -207,6 +207,10 @@ fn stat_of(status: &FileStatus) -> Stat {
 
 #[async_trait]
 impl FileSystem for Hdfs {
+    fn merges_files(&self) -> bool {
+        true
+    }
+
     async fn create(
         &self,
         path: &str,
@@ -227,6 +231,16 @@ impl FileSystem for Hdfs {
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
         self.limited(CALL_LIMIT, "rename", to, self.client.rename(from, to, false)).await
+    }
+
+    async fn concat(&self, target: &str, sources: &[String]) -> Result<(), FsError> {
+        let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+        let merged = self.client.concat(target, &sources);
+        self.limited(CALL_LIMIT, "concat", target, merged).await
+    }
+
+    async fn replace(&self, from: &str, to: &str) -> Result<(), FsError> {
+        self.limited(CALL_LIMIT, "replace", to, self.client.rename(from, to, true)).await
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {

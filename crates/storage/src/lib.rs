@@ -90,6 +90,12 @@ pub trait FileSystem: Send + Sync {
         self.is_tree()
     }
 
+    /// Whether files can become one: [`FileSystem::concat`] and [`FileSystem::replace`]. `false`:
+    /// both are refused.
+    fn merges_files(&self) -> bool {
+        false
+    }
+
     /// Begins a new file. Its directory must be there; the name must not.
     ///
     /// # Errors
@@ -107,6 +113,23 @@ pub trait FileSystem: Send + Sync {
     /// [`FsError::AlreadyExists`] for the new name; [`FsError::NotFound`] for the old name or the
     /// directory of the new one; or the store failed.
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError>;
+
+    /// Appends closed files to another one of their directory, in this order, and removes their
+    /// names: one step, durable. It is done with all of them or not at all.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`] for any of them; or the store failed, or cannot do it.
+    async fn concat(&self, target: &str, _sources: &[String]) -> Result<(), FsError> {
+        Err(FsError::lacks("concat", target))
+    }
+
+    /// Renames a file in one step, durably, in the place of the file that has the new name.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`] for the old name; or the store failed, or cannot do it.
+    async fn replace(&self, _from: &str, to: &str) -> Result<(), FsError> {
+        Err(FsError::lacks("replace", to))
+    }
 
     /// The whole content of a file; meant for small ones.
     ///

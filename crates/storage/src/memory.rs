@@ -117,6 +117,10 @@ fn below(names: &BTreeMap<String, Node>, directory: &str) -> Vec<String> {
 
 #[async_trait]
 impl FileSystem for Memory {
+    fn merges_files(&self) -> bool {
+        true
+    }
+
     async fn create(
         &self,
         path: &str,
@@ -141,6 +145,42 @@ impl FileSystem for Memory {
         }
         names.remove(from);
         names.insert(to.into(), node);
+        Ok(())
+    }
+
+    async fn concat(&self, target: &str, sources: &[String]) -> Result<(), FsError> {
+        sleep(self.latency).await;
+        let mut names = self.names();
+        let file = |path: &str| match names.get(path) {
+            Some(Node::File(content)) => Ok(content.clone()),
+            _ => Err(not_found(path)),
+        };
+        let (into, mut more) = (file(target)?, BytesMut::new());
+        for path in sources {
+            more.extend_from_slice(&lock(&*file(path)?).bytes);
+            if split(path).0 != split(target).0 || path == target {
+                let source = "all files are in one directory, each once".into();
+                return Err(FsError::Unfit { call: "concat", path: path.clone(), source });
+            }
+        }
+        let mut into = lock(&into);
+        into.bytes.extend_from_slice(&more);
+        into.durable = into.bytes.len();
+        sources.iter().for_each(|path| drop(names.remove(path)));
+        Ok(())
+    }
+
+    async fn replace(&self, from: &str, to: &str) -> Result<(), FsError> {
+        sleep(self.latency).await;
+        let mut names = self.names();
+        let Some(Node::File(content)) = names.get(from).cloned() else {
+            return Err(not_found(from));
+        };
+        if !names.contains_key(to) {
+            free(&names, to)?;
+        }
+        names.remove(from);
+        names.insert(to.into(), Node::File(content));
         Ok(())
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn look(
             files: named.iter().map(|(file, _)| dataset.published(&file.target)).collect(),
         });
         for (file, place) in named {
-            let path = dataset.published(&file.target);
+            let path = dataset.published(audit.moved.get(&file.target).unwrap_or(&file.target));
             match place {
                 Place::Visible => files.push(path),
                 Place::Staged => report.note(format!("{path} is committed and not visible yet")),

@@ -200,6 +200,7 @@ impl LedgerLine {
         }
         if let Some(contents) = &contents {
             let missing = contents.older.files.saturating_sub(contents.older_read.files);
+            let missing = missing.saturating_sub(contents.merged_files);
             let may_be = is_old(audit.begun) && missing > 0;
             if may_be {
                 expired += missing;

@@ -13,9 +13,10 @@ use storage::{CreateOptions, StoreUrl};
 use super::bucket::{
     Calendar, HostNames, OfThisHost, Round, Rules, Template, WithoutTime, branch, confined,
 };
-use super::config::{MarkerConfig, Promise, TimeFrom};
+use super::config::{CompactConfig, MarkerConfig, Promise, TimeFrom};
 use super::decision::Decision;
 use super::marker::Marker;
+use super::merging::Compact;
 use super::named::NamedLedger;
 use super::roll::Limits;
 use super::visible::Visible;
@@ -47,6 +48,7 @@ impl Config {
         }
         let names = self.names(cx, &format)?;
         let marker = self.marker(&rules, cx)?;
+        let compact = self.compact(&rules, &format, cx)?;
         let registration = self.registration(url, &rules, &format, cx)?;
         if self.sweep_after.0 < self.roll.age_max.0 {
             let problem = "files lie unchanged for `roll.age_max` at least; it must not be less";
@@ -73,6 +75,7 @@ impl Config {
             limits,
             buckets_max: self.buckets_max,
             marker,
+            compact,
             registration,
         };
         let options = CreateOptions {
@@ -186,6 +189,65 @@ impl Config {
             margin,
             made: scope.counter("success_markers")?,
             due: scope.gauge("unmarked_directories")?,
+        }))
+    }
+
+    /// That the store can put files together.
+    pub(super) fn compact_fits(&self, url: &StoreUrl) -> Result<(), BuildError> {
+        if self.compact.is_none() || matches!(url.scheme(), "hdfs" | "viewfs") {
+            return Ok(());
+        }
+        let problem = format!(
+            "`{}://` cannot put files together in one step: write `hdfs://`, or remove it",
+            url.scheme()
+        );
+        Err(BuildError::invalid("compact", problem))
+    }
+
+    /// What small files are merged by.
+    fn compact(
+        &self,
+        rules: &Rules,
+        format: &Format,
+        cx: &BuildContext,
+    ) -> Result<Option<Compact>, BuildError> {
+        let Some(CompactConfig { after }) = &self.compact else { return Ok(None) };
+        let invalid = |setting: &str, problem: &str| {
+            Err(BuildError::invalid(format!("compact{setting}"), problem))
+        };
+        if self.guarantee != Promise::ExactlyOnce {
+            let problem = "the commit ledger says which files are merged: remove it, or \
+                           `guarantee`, so that each roll is an entry";
+            return invalid("", problem);
+        }
+        if !rules.template.has_time() {
+            let problem = "the path of `url` shows no time, so files are added to its directories \
+                           for ever: add an escape such as `%Y-%m-%d`";
+            return invalid("", problem);
+        }
+        if let Err(setting) = format.concatenates() {
+            let problem = format!(
+                "files of this `{setting}` cannot be put together byte by byte: remove it, or \
+                 choose another `{setting}`"
+            );
+            return invalid("", &problem);
+        }
+        let late = rules.late.as_ref().map_or(Duration::ZERO, |(late, _)| *late);
+        if after.0 <= late {
+            let problem = match rules.late {
+                Some(_) => "it must be more than `late_after`: until then events still come",
+                None => "it must be more than 0",
+            };
+            return invalid(".after", problem);
+        }
+        let scope = cx.scope::<Self>();
+        Ok(Some(Compact {
+            after: after.0,
+            merges: scope.counter("merges")?,
+            files: scope.counter("merged_files")?,
+            bytes: scope.counter("merged_bytes")?,
+            given_up: scope.counter("unmerged_given_up")?,
+            due: scope.gauge("unmerged_directories")?,
         }))
     }
 

@@ -51,6 +51,11 @@ pub struct Config {
     /// It needs `late_after`, or `time_from = "arrival"`.
     #[serde(default)]
     pub(super) success_marker: Option<MarkerConfig>,
+    /// Small files become large ones, once the time that their path shows is over. Only on
+    /// `hdfs://`, and with an `encoder` and a `codec` whose files can be put together: `text`,
+    /// `json`, `header_and_text`, and `csv` without `names`; `none`, `gzip` and `zstd`.
+    #[serde(default)]
+    pub(super) compact: Option<CompactConfig>,
     /// An external table of Hive whose partitions are the directories: each is added to it with its
     /// first file. Its folders are `name=value` then, as in `day=%Y-%m-%d`.
     #[serde(default)]
@@ -147,6 +152,16 @@ pub(super) struct MarkerConfig {
     /// How long after the end of the time that a path shows its directory may be marked; more than
     /// `late_after`. By half of the difference clocks of collectors may differ, and in the other
     /// half a file has to be begun.
+    pub(super) after: Period,
+}
+
+/// When small files become large ones.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CompactConfig {
+    /// How long after the end of the time that a path shows its small files are merged; more than
+    /// `late_after`. What comes later stays as it is. A job that has listed a directory before and
+    /// opens the files after it does not find them.
     pub(super) after: Period,
 }
 

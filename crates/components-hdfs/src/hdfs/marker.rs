@@ -23,6 +23,7 @@ use metrics::{Counter, FloatGauge};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
+use super::merging::unmerged;
 use super::writer::{Settings, now};
 
 /// Pause between two looks at the notes at most; it is shorter where the margin is.
@@ -112,6 +113,11 @@ impl Marking {
     /// Marks those whose time was over at `end`, in milliseconds since 1970.
     async fn mark(&mut self, marker: &Marker, end: i64) -> Result<(), LedgerError> {
         let staged = Arc::new(self.ledger.lock().await.staged_files().await?);
+        // A job that begins by a marker finds the files that it has listed.
+        let unmerged = match &self.settings.compact {
+            Some(_) => unmerged(&self.ledger).await?,
+            None => BTreeSet::new(),
+        };
         for all in self.due.values_mut() {
             let mut waiting = Vec::new();
             for mut due in std::mem::take(all) {
@@ -120,7 +126,7 @@ impl Marking {
                     continue;
                 }
                 let before = due.staged.get_or_insert_with(|| staged.clone());
-                if !before.is_disjoint(&staged) {
+                if !before.is_disjoint(&staged) || unmerged.contains(&due.place.directory) {
                     waiting.push(due);
                     continue;
                 }

@@ -41,15 +41,18 @@ impl Noted {
 
 /// The new directories of a roll, for what is done later for their readers.
 pub(super) struct Notes {
-    pub(super) marked: Vec<NotedPlace>,
+    /// Those of which the path shows a time, and what is done once it is over.
+    pub(super) timed: Vec<NotedPlace>,
+    pub(super) kinds: Vec<NoteKind>,
     pub(super) partitions: Vec<NotedPlace>,
 }
 
 impl Notes {
     /// Before the entry, so that no directory has files without a note.
     pub(super) async fn put(&self, ledger: &Ledger, roll: Token) -> Result<(), LedgerError> {
-        let kinds = [(NoteKind::Marker, &self.marked), (NoteKind::Partition, &self.partitions)];
-        for (kind, places) in kinds.into_iter().filter(|(_, places)| !places.is_empty()) {
+        let timed = self.kinds.iter().map(|kind| (*kind, &self.timed));
+        let kinds = timed.chain([(NoteKind::Partition, &self.partitions)]);
+        for (kind, places) in kinds.filter(|(_, places)| !places.is_empty()) {
             ledger.note(kind, roll, places).await?;
         }
         Ok(())

@@ -285,7 +285,8 @@ impl OpenRoll {
             file.noted.map(|at| NotedPlace { directory, at })
         });
         let notes = Notes {
-            marked: context.noted.new_ones(places),
+            timed: context.noted.new_ones(places),
+            kinds: context.settings.kinds_of_notes(),
             partitions: context.settings.registration.as_ref().map_or_else(Vec::new, |table| {
                 table.new_ones(self.files.keys().map(|key| &key.directory))
             }),
@@ -312,7 +313,7 @@ impl OpenRoll {
         let committed = committed.map_err(|error| decision.wanted(error))?;
         held.know(ledger.view().settled().clone());
         if let Committed::Published(index) = committed {
-            context.noted.add(notes.marked);
+            context.noted.add(notes.timed);
             if let Some(table) = &context.settings.registration {
                 table.committed(notes.partitions);
             }

@@ -9,6 +9,7 @@ mod changed;
 mod faults;
 mod harness;
 mod marking;
+mod merging;
 mod named;
 mod objects;
 mod others;

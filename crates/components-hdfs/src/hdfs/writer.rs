@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ledger::Token;
+use ledger::{NoteKind, Token};
 use metrics::Counter;
 use pipeline::env::unix_millis;
 use pipeline::{Batch, BatchBuilder, Env, IntervalSet, Letter, Outcome, Taken, Ticket, Unwritable};
@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use super::bucket::{OVERFLOW, Routed, Rules};
 use super::error::HdfsSinkError;
 use super::marker::Marker;
+use super::merging::Compact;
 use super::register::Registration;
 use super::roll::Limits;
 use super::rolls::{Growing, Rolls};
@@ -48,8 +49,20 @@ pub(super) struct Settings {
     pub(super) buckets_max: usize,
     /// What marks a directory as complete.
     pub(super) marker: Option<Marker>,
+    /// When small files are merged.
+    pub(super) compact: Option<Compact>,
     /// Where partitions are registered.
     pub(super) registration: Option<Registration>,
+}
+
+impl Settings {
+    /// What is done for directories whose time is over. A marker is put after the merge: so the
+    /// note of that is there first.
+    pub(super) fn kinds_of_notes(&self) -> Vec<NoteKind> {
+        let merge = self.compact.as_ref().map(|_| NoteKind::Merge);
+        let marker = self.marker.as_ref().map(|_| NoteKind::Marker);
+        merge.into_iter().chain(marker).collect()
+    }
 }
 
 /// The writer of one opening.
@@ -172,7 +185,8 @@ impl Writer {
     /// The events of a batch by file. An event that cannot be written goes to the dead
     /// letters; the rest of its batch is delivered. `None`: nothing is left of it.
     fn parts(&self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
-        let Settings { rules, late, buckets_max, format, marker, .. } = &*self.settings;
+        let Settings { rules, late, buckets_max, format, marker, compact, .. } = &*self.settings;
+        let notes = marker.is_some() || compact.is_some();
         let at = now(&self.settings.env);
         let Routed { parts: routed, rejected, late: came_late } =
             rules.route(batch, at, *buckets_max);
@@ -201,7 +215,7 @@ impl Writer {
             if events.is_empty() {
                 continue;
             }
-            let first = events.iter().next().filter(|_| marker.is_some() && directory != OVERFLOW);
+            let first = events.iter().next().filter(|_| notes && directory != OVERFLOW);
             let noted = first.and_then(|first| rules.time_shown(first, at));
             for (form, events) in format.by_form(events) {
                 let bytes_bound = format.size_bound(&events);

@@ -43,6 +43,10 @@ impl Codec for Gzip {
         Some("org.apache.hadoop.io.compress.GzipCodec")
     }
 
+    fn concatenates(&self) -> bool {
+        true
+    }
+
     fn begin(&self) -> Box<dyn Compressor> {
         Box::new(Encoded(GzEncoder::new(Vec::new(), self.level)))
     }

@@ -32,6 +32,10 @@ impl Codec for Plain {
         None
     }
 
+    fn concatenates(&self) -> bool {
+        true
+    }
+
     fn begin(&self) -> Box<dyn Compressor> {
         Box::new(Plain)
     }

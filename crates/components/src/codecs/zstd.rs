@@ -49,6 +49,10 @@ impl Codec for Zstd {
         Some("org.apache.hadoop.io.compress.ZStandardCodec")
     }
 
+    fn concatenates(&self) -> bool {
+        true
+    }
+
     fn begin(&self) -> Box<dyn Compressor> {
         let encoder = Encoder::new(Vec::new(), self.level).expect("the level was looked at");
         Box::new(Encoded(encoder))

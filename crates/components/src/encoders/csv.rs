@@ -110,6 +110,10 @@ impl Encoder for Format {
         "text/csv"
     }
 
+    fn concatenates(&self) -> bool {
+        !self.config.names
+    }
+
     fn size_bound(&self, events: &Events) -> u64 {
         // Each byte of a value may be a quote, and each value has two around it and a delimiter.
         let columns = &self.config.columns;

@@ -33,6 +33,10 @@ const AROUND: u64 = 4;
 const AROUND_HEADER: u64 = 3;
 
 impl Encoder for HeaderAndText {
+    fn concatenates(&self) -> bool {
+        true
+    }
+
     fn size_bound(&self, events: &Events) -> u64 {
         let headers: u64 = events.iter().map(|event| event.headers().count() as u64).sum();
         let around = AROUND * events.len() as u64 + AROUND_HEADER * headers;

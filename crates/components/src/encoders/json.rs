@@ -46,6 +46,10 @@ impl Encoder for Json {
         "application/x-ndjson"
     }
 
+    fn concatenates(&self) -> bool {
+        true
+    }
+
     fn size_bound(&self, events: &Events) -> u64 {
         let headers: u64 = events.iter().map(|event| event.headers().count() as u64).sum();
         let text = events.body_bytes() + header_bytes(events);

@@ -24,6 +24,10 @@ impl Component for Config {
 struct Text;
 
 impl Encoder for Text {
+    fn concatenates(&self) -> bool {
+        true
+    }
+
     fn size_bound(&self, events: &Events) -> u64 {
         events.body_bytes() + events.len() as u64
     }

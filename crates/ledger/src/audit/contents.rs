@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use memchr::memchr_iter;
-use storage::{FileSystem, Listed};
+use storage::{FileSystem, FsError, Listed};
 
 use super::super::dataset::Dataset;
+use super::super::entry::StagedFile;
 use super::super::error::LedgerError;
 use super::super::view::Totals;
 use super::Audit;
@@ -26,6 +27,9 @@ pub struct Contents {
     pub older_read: Totals,
     /// Whether some of these are in a form whose events cannot be counted by lines.
     pub older_uncounted: bool,
+    /// Files that became part of another one, of whichever generation: so many of the older ones
+    /// may be missing under their own names.
+    pub merged_files: u64,
 }
 
 impl Contents {
@@ -36,8 +40,10 @@ impl Contents {
 
     /// Whether all that older generations committed is there.
     pub fn is_whole(&self) -> bool {
-        let Self { older, older_read, older_uncounted, .. } = self;
-        (older_read.files, older_read.bytes) == (older.files, older.bytes)
+        let Self { older, older_read, older_uncounted, merged_files, .. } = self;
+        let least = older.files.saturating_sub(*merged_files);
+        (least..=older.files).contains(&older_read.files)
+            && older_read.bytes == older.bytes
             && (*older_uncounted || older_read.events >= older.events)
     }
 }
@@ -58,7 +64,10 @@ impl Audit {
             self.files.iter().map(|(file, _)| (dataset.published(&file.target), file)).collect();
         let newest =
             Totals::of(&self.files.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>());
-        let mut contents = Contents { older: self.view.totals() - newest, ..Contents::default() };
+        let (older, merged_files) = (self.view.totals() - newest, self.view.merged_files());
+        let mut contents = Contents { older, merged_files, ..Contents::default() };
+        let parts = self.holders.parts(self.files.iter().map(|(file, _)| file));
+        let below = format!("{}/", dataset.prefix());
         let mut files = VisibleFiles::new(fs.clone(), dataset, sink);
         while let Some(VisibleFile { path, index }) = files.next().await? {
             let entry = named.get(&path);
@@ -66,8 +75,18 @@ impl Audit {
                 // It came after the ledger was read, or is not of this ledger.
                 continue;
             }
-            let bytes = fs.read(&path).await?;
+            let bytes = match fs.read(&path).await {
+                Ok(bytes) => bytes,
+                // It became part of another one since it was listed, or was deleted.
+                Err(FsError::NotFound { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
             let is_lines = is_lines(&path);
+            let target = path.strip_prefix(&below).unwrap_or_default();
+            if let Some(merge) = self.holders.whole(target, bytes.len() as u64) {
+                contents.add_merged(path, &bytes, (merge.crc, &parts[merge.copy.as_str()]));
+                continue;
+            }
             // Of another form the ledger's own number stands, where it names the file.
             let lines = match entry {
                 Some(file) if !is_lines => file.events,
@@ -86,6 +105,32 @@ impl Audit {
             }
         }
         Ok(contents)
+    }
+}
+
+impl Contents {
+    /// What was read of a file that was made of several, of which the newest generation names
+    /// these.
+    fn add_merged(&mut self, path: String, bytes: &[u8], (crc, parts): (u32, &[&StagedFile])) {
+        let is_lines = is_lines(&path);
+        let named = parts.iter().fold(Totals::default(), |sum, file| {
+            sum + Totals { files: 1, bytes: file.len, events: file.events }
+        });
+        let lines = memchr_iter(b'\n', bytes).count() as u64;
+        let events = if is_lines { lines } else { named.events };
+        let len = bytes.len() as u64;
+        self.read = self.read + Totals { files: 1, bytes: len, events };
+        let older = len.saturating_sub(named.bytes);
+        if older > 0 {
+            self.older_uncounted |= !is_lines;
+            let events = events.saturating_sub(named.events);
+            self.older_read = self.older_read + Totals { files: 1, bytes: older, events };
+        }
+        if crc32c::crc32c(bytes) != crc {
+            self.damaged.push(path);
+        } else if is_lines && lines < named.events {
+            self.short.push(path);
+        }
     }
 }
 
@@ -147,12 +192,16 @@ pub fn is_lines(name: &str) -> bool {
 /// The index of the entry that published a file, which is called
 /// `<host>-<sink>-<index>-<n>.<extension>`.
 pub(crate) fn index_of(name: &str, sink: &str) -> Option<u64> {
+    place_of(name, sink).map(|(index, _)| index)
+}
+
+/// The same, and the number of the file among those of the entry.
+pub(crate) fn place_of(name: &str, sink: &str) -> Option<(u64, u64)> {
     let mut parts = name.rsplitn(3, '-');
     let (number, index, stem) = (parts.next()?, parts.next()?, parts.next()?);
     let (number, _extension) = number.split_once('.')?;
-    number.parse::<u64>().ok()?;
     let ours = stem.strip_suffix(sink)?.ends_with('-');
-    index.parse().ok().filter(|_| ours)
+    Some((index.parse().ok().filter(|_| ours)?, number.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -194,6 +194,7 @@ impl Actor {
                     AttemptKind::Commit { keys, .. } => Kind::Commit { keys, files: Vec::new() },
                     AttemptKind::Fence(author) => Kind::Fence(author),
                     AttemptKind::Seal(_) => Kind::Seal,
+                    AttemptKind::Merge { merge, .. } => Kind::Merge(merge),
                 };
                 store
                     .prepared

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use bytes::BufMut;
 
+use super::super::merge::MergedFile;
 use super::frame::{HEAD, TAIL, VERSION};
 use super::*;
 
@@ -45,7 +46,11 @@ fn framed(version: u32, body: &[u8]) -> Bytes {
 
 #[test]
 fn every_kind_is_read_as_it_was_written() {
-    for entry in [commit(), entry(Kind::Fence(author())), entry(Kind::Seal)] {
+    let file = |name: &str| MergedFile { target: format!("day/{name}"), len: 12 };
+    let copy = "stage/a/b/c.merged".to_owned();
+    let merge = Merge { copy, target: file("a"), sources: vec![file("b"), file("c")], crc: 7 };
+    let kinds = [Kind::Fence(author()), Kind::Seal, Kind::Merge(merge)];
+    for entry in [commit()].into_iter().chain(kinds.map(entry)) {
         assert_eq!(Entry::decode(entry.encode(), 7).unwrap(), entry);
     }
 }
@@ -77,7 +82,7 @@ fn a_field_of_a_newer_program_is_passed_over_and_a_kind_is_not() {
     let mut unknown = Body::decode(&encoded[HEAD..encoded.len() - TAIL]).unwrap();
     unknown.said = None;
     let mut body = unknown.encode_to_vec();
-    body.extend_from_slice(&[0x6a, 0x00]); // field 13, an empty message
+    body.extend_from_slice(&[0x72, 0x00]); // field 14, an empty message
     let error = Entry::decode(framed(VERSION, &body), 7).unwrap_err();
     assert!(matches!(error, EntryError::Unknown));
 

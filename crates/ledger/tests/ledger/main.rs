@@ -10,6 +10,7 @@ mod crowd;
 mod fence;
 mod floors;
 mod harness;
+mod merge;
 mod objects;
 mod opening;
 mod site;

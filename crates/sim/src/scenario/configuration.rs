@@ -144,12 +144,25 @@ impl Scenario {
             agent(&format!("collector-{collector}")),
             self.selector("host", "edge-0"),
         );
+        let (folder, merges, size) = match self.merges {
+            None => ("", String::new(), String::new()),
+            // A directory for each five seconds, by the clock of the collector.
+            Some((after, bytes)) => (
+                "%H-%M-%S/",
+                format!(
+                    "round = \"5s\"\ntime_from = \"arrival\"\n\
+                     compact = {{ after = \"{after}ms\" }}\n"
+                ),
+                format!(", size_max = \"{bytes}B\""),
+            ),
+        };
         for channel in self.channels() {
             write!(
                 text,
                 "{}[sinks.{channel}]\ntype = \"hdfs\"\nchannel = \"{channel}\"\n\
-                 url = \"hdfs://store/logs/%{{host}}\"\nsweep_after = \"{sweep}ms\"\n\
-                 roll = {{ age_max = \"{age}ms\", idle_max = \"{}ms\", count_max = {events} }}\n",
+                 url = \"hdfs://store/logs/{folder}%{{host}}\"\nsweep_after = \"{sweep}ms\"\n\
+                 {merges}roll = {{ age_max = \"{age}ms\", idle_max = \"{}ms\", \
+                 count_max = {events}{size} }}\n",
                 self.channel(channel),
                 age / 2,
             )

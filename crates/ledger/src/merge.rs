@@ -1,0 +1,341 @@
+//! Merges: small files of one directory become a large one, and a reader that lists the directory
+//! finds each byte once at every moment.
+//!
+//! ```text
+//!  files a b c ─► copy of abc on the stage ─► entry of the ledger won ─► concat ─► replace
+//!    a b c visible                                    a b c             abc        abc
+//!                                                (3 files of 1 block)  (3 blocks)  (1 block)
+//! ```
+//!
+//! `concat` and the replacing rename are one step of the store each, and leave the bytes as they
+//! are. Any collector that reads the entry does what is left of it, by what is there:
+//!
+//! | sources | target | copy | to do |
+//! |---|---|---|---|
+//! | all there | of its own length | | `concat` |
+//! | none there | of the full length | staged | the replacing rename |
+//! | all there | changed from outside | gone | `concat`: it takes no byte away |
+//! | anything else | | staged | the copy is deleted, if a second look finds the same |
+//! | one missing, or the target | | gone | nothing: it is over |
+//!
+//! # Rules (the simulator shows what each prevents)
+//!
+//! 1. The entry is won before a visible file is touched, and after the copy is whole.
+//! 2. The target is replaced only where no source is there any more.
+//! 3. A merge is won only behind entries that were read before its directory was listed, and behind
+//!    merges of other directories; and in the generation in which it was begun.
+//! 4. Nothing of a directory is merged while a merge of it is open. It is over for good once its
+//!    copy is gone, and one of the files that `concat` would need: neither call can do anything
+//!    any more, however late it comes.
+//! 5. A checkpoint carries every merge that is not over.
+//!
+//! The copy may go at any time: the files are one then, of many blocks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+use storage::FsError;
+use support::mutant;
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use super::entry::{EntryError, is_inside};
+use super::error::LedgerError;
+use super::store::{Ledger, PAUSE};
+
+mod draft;
+mod holders;
+
+pub use draft::{Base, Draft, MergeLimits, MergeOutcome};
+pub(crate) use holders::Holders;
+
+/// Ending of the copy of merged files on the stage.
+pub(super) const COPY: &str = ".merged";
+/// Looks at one merge until it is left to later.
+const LOOKS_MAX: u32 = 8;
+/// Calls for it that the store refuses until then: others wait for the ledger.
+const REFUSED_MAX: u32 = 2;
+
+/// Small files that become one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merge {
+    /// Where the copy of all of them is staged, below the dataset's own directory.
+    pub copy: String,
+    /// The first one, which keeps its name, below the prefix.
+    pub target: MergedFile,
+    /// The others, in the order of their bytes.
+    pub sources: Vec<MergedFile>,
+    /// CRC32C of all of them in this order.
+    pub crc: u32,
+}
+
+/// One of the files that become one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MergedFile {
+    /// Below the prefix.
+    pub target: String,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// What the store has of a merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Found {
+    /// How many of its sources.
+    sources: usize,
+    /// The length of its target, if that is there.
+    target: Option<u64>,
+    /// Whether its copy is staged.
+    copy: bool,
+}
+
+/// What is left to do of a merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Concat,
+    Replace,
+    DeleteCopy,
+    Nothing,
+}
+
+impl Merge {
+    /// Bytes of all of them.
+    pub fn bytes(&self) -> u64 {
+        self.target.len + self.sources.iter().map(|file| file.len).sum::<u64>()
+    }
+
+    /// The directory that they are in, below the prefix; empty for the prefix itself.
+    pub fn directory(&self) -> &str {
+        self.target.target.rsplit_once('/').map_or("", |(directory, _)| directory)
+    }
+
+    /// What is left to do where this was found: the table of the page.
+    fn left(&self, found: Found) -> Left {
+        let (all, none) = (found.sources == self.sources.len(), found.sources == 0);
+        match found.target {
+            _ if mutant!("replaced_before_concat") && found.copy => Left::Replace,
+            Some(len) if all && (len == self.target.len || !found.copy) => Left::Concat,
+            Some(len) if none && len == self.bytes() && found.copy => Left::Replace,
+            _ if found.copy => Left::DeleteCopy,
+            _ => Left::Nothing,
+        }
+    }
+}
+
+impl Ledger {
+    /// Does what is left of the merges that are open; those that the store refuses stay open.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn finish_merges(&mut self) -> Result<(), LedgerError> {
+        let open: Vec<Merge> = self.view().open_merges().cloned().collect();
+        for merge in open {
+            if self.finish(&merge).await? {
+                self.known.view.merge_is_over(&merge.copy);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what is left of one merge; whether it is over.
+    async fn finish(&self, merge: &Merge) -> Result<bool, LedgerError> {
+        let (mut before, mut refused, mut cause) = (None, 0, None);
+        for _ in 0..LOOKS_MAX {
+            let found = self.look_for(merge).await?;
+            let again = before.replace(found) == Some(found);
+            let done = match merge.left(found) {
+                Left::Nothing => return Ok(true),
+                Left::Concat => self.concat(merge).await,
+                Left::Replace => self.replace(merge).await,
+                // Files that another collector has just merged look so, too.
+                Left::DeleteCopy if !again => Ok(()),
+                Left::DeleteCopy => {
+                    let (directory, copy) = (merge.directory(), &merge.copy);
+                    debug!(directory, copy, "files that were to be merged are not as they were");
+                    self.fs.delete(&self.dataset.staged(copy)).await.map(drop)
+                }
+            };
+            if let Err(error) = done {
+                cause = Some(error);
+                refused += 1;
+                if refused == REFUSED_MAX {
+                    break;
+                }
+                sleep(PAUSE).await;
+            }
+        }
+        if let Some(error) = cause {
+            let (directory, error) = (merge.directory(), &error as &dyn std::error::Error);
+            warn!(directory, error, "files of a directory are not merged yet; it is tried again");
+        }
+        Ok(false)
+    }
+
+    /// What the store has of a merge. A change between the looks is found by the next call, which
+    /// the store refuses, or by a second look.
+    async fn look_for(&self, merge: &Merge) -> Result<Found, LedgerError> {
+        let directory = self.dataset.published(merge.directory());
+        let listed = self.list(directory.trim_end_matches('/')).await?;
+        let names: BTreeSet<&str> = listed.iter().map(|one| one.name.as_str()).collect();
+        let is_there = |file: &&MergedFile| {
+            file.target.rsplit('/').next().is_some_and(|name| names.contains(name))
+        };
+        let sources = merge.sources.iter().filter(is_there).count();
+        let target = self.length(&self.dataset.published(&merge.target.target)).await?;
+        let copy = self.length(&self.dataset.staged(&merge.copy)).await?.is_some();
+        Ok(Found { sources, target, copy })
+    }
+
+    async fn length(&self, path: &str) -> Result<Option<u64>, LedgerError> {
+        match self.fs.stat(path).await {
+            Ok(stat) => Ok(Some(stat.len)),
+            Err(FsError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn concat(&self, merge: &Merge) -> Result<(), FsError> {
+        let sources = merge.sources.iter().map(|file| self.dataset.published(&file.target));
+        let target = self.dataset.published(&merge.target.target);
+        self.fs.concat(&target, &sources.collect::<Vec<_>>()).await
+    }
+
+    async fn replace(&self, merge: &Merge) -> Result<(), FsError> {
+        let target = self.dataset.published(&merge.target.target);
+        self.fs.replace(&self.dataset.staged(&merge.copy), &target).await
+    }
+
+    /// Whether a committed file that is nowhere is in another one by now.
+    pub(super) async fn is_merged(&self, target: &str) -> Result<bool, LedgerError> {
+        if self.newest().await?.generation() > self.view().generation() {
+            // It was published before the next generation came in.
+            return Ok(true);
+        }
+        let mut entries = self.read_whole(self.view().first()..self.view().next()).await?;
+        entries.extend(self.unread_entries().await?);
+        Ok(Holders::of(&entries).of_file(target).next().is_some())
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct MergeBody {
+    #[prost(string, tag = "1")]
+    copy: String,
+    /// The target is the first one.
+    #[prost(message, repeated, tag = "2")]
+    files: Vec<MergedFileBody>,
+    #[prost(fixed32, tag = "3")]
+    crc: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct MergedFileBody {
+    #[prost(string, tag = "1")]
+    target: String,
+    #[prost(uint64, tag = "2")]
+    len: u64,
+}
+
+impl MergeBody {
+    pub(super) fn of(merge: &Merge) -> Self {
+        let files = [&merge.target].into_iter().chain(&merge.sources);
+        let file = |MergedFile { target, len }: &MergedFile| MergedFileBody {
+            target: target.clone(),
+            len: *len,
+        };
+        Self { copy: merge.copy.clone(), files: files.map(file).collect(), crc: merge.crc }
+    }
+
+    /// An entry is read by others than its writer: its files are in one directory of the dataset.
+    pub(super) fn into_merge(self) -> Result<Merge, EntryError> {
+        let damaged = || EntryError::Damaged { problem: "the files that it merges" };
+        let parent = |path: &str| path.rsplit_once('/').map(|(parent, _)| parent.to_owned());
+        let is_one = |file: &MergedFileBody| {
+            is_inside(&file.target) && parent(&file.target) == parent(&self.files[0].target)
+        };
+        if self.files.len() < 2 || !is_inside(&self.copy) || !self.files.iter().all(is_one) {
+            return Err(damaged());
+        }
+        let file = |MergedFileBody { target, len }| MergedFile { target, len };
+        let mut files = self.files.into_iter().map(file);
+        let target = files.next().ok_or_else(damaged)?;
+        Ok(Merge { copy: self.copy, target, sources: files.collect(), crc: self.crc })
+    }
+}
+
+/// The merges that a ledger has begun, as far as it has to know of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Merges {
+    /// Those that may not be over, by their copy.
+    pub(super) open: BTreeMap<String, Merge>,
+    /// The last one of each directory in this generation, by its index.
+    last: BTreeMap<String, u64>,
+    /// Files that became part of another one, in all generations.
+    pub(super) sources: u64,
+}
+
+impl Merges {
+    /// Those of a checkpoint.
+    pub(super) fn carried(open: impl Iterator<Item = Merge>, sources: u64) -> Self {
+        let open = open.map(|merge| (merge.copy.clone(), merge)).collect();
+        Self { open, last: BTreeMap::new(), sources }
+    }
+
+    pub(super) fn add(&mut self, index: u64, merge: &Merge) {
+        self.last.insert(merge.directory().to_owned(), index);
+        self.sources += merge.sources.len() as u64;
+        self.open.insert(merge.copy.clone(), merge.clone());
+    }
+
+    /// Whether one of this directory was won at `index` or later.
+    pub(super) fn has_since(&self, directory: &str, index: u64) -> bool {
+        self.last.get(directory).is_some_and(|last| *last >= index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merge() -> Merge {
+        let file = |name: &str, len| MergedFile { target: format!("d/{name}"), len };
+        let sources = vec![file("b", 20), file("c", 30)];
+        Merge { copy: "stage/x.merged".into(), target: file("a", 10), sources, crc: 7 }
+    }
+
+    /// The table of the page, row by row.
+    #[test]
+    fn what_is_left_follows_from_what_is_there() {
+        let left = |sources, target, copy| merge().left(Found { sources, target, copy });
+        for copy in [true, false] {
+            assert_eq!(left(2, Some(10), copy), Left::Concat);
+        }
+        assert_eq!(left(0, Some(60), true), Left::Replace);
+        assert_eq!(left(0, Some(60), false), Left::Nothing);
+        assert_eq!(left(2, Some(11), false), Left::Concat, "a changed target takes no byte away");
+        for (sources, target) in
+            [(2, Some(11)), (2, None), (1, Some(10)), (1, Some(60)), (0, Some(61)), (0, None)]
+        {
+            assert_eq!(left(sources, target, true), Left::DeleteCopy, "{sources} {target:?}");
+        }
+        for (sources, target) in [(2, None), (1, Some(10)), (0, Some(10)), (0, None)] {
+            assert_eq!(left(sources, target, false), Left::Nothing, "{sources} {target:?}");
+        }
+    }
+
+    #[test]
+    fn a_merge_that_leads_out_of_its_directory_is_damaged() {
+        let body = MergeBody::of(&merge());
+        assert_eq!(body.clone().into_merge().unwrap(), merge());
+        for damage in [
+            |body: &mut MergeBody| body.files.truncate(1),
+            |body: &mut MergeBody| body.files[1].target = "e/b".into(),
+            |body: &mut MergeBody| body.files[1].target = "d/../b".into(),
+            |body: &mut MergeBody| body.copy = "/stage".into(),
+        ] {
+            let mut damaged = body.clone();
+            damage(&mut damaged);
+            assert!(damaged.into_merge().is_err());
+        }
+    }
+}

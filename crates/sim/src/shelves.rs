@@ -1,0 +1,110 @@
+//! What a reader finds in each directory. Files that become one leave its lines as they are, at
+//! each step: this is looked at after every call that touches one of them.
+
+use std::collections::BTreeMap;
+
+use ledger::Merge;
+use storage::memory::Memory;
+
+use crate::books::{PREFIX, ROOT};
+
+/// The lines of each directory, and the merges that entries name.
+#[derive(Debug, Default)]
+pub(crate) struct Shelves {
+    lines: BTreeMap<String, Lines>,
+    /// With their dataset.
+    merges: Vec<(String, Merge)>,
+}
+
+/// Lines in any order: how many, and what they come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Lines {
+    count: u64,
+    sum: u64,
+}
+
+impl Lines {
+    fn add(&mut self, content: &[u8]) {
+        for line in content.split_inclusive(|byte| *byte == b'\n') {
+            // FNV-1a: lines differ in their numbers alone, which sums of bytes would not show.
+            let hash = line.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+            self.count += 1;
+            self.sum = self.sum.wrapping_add(hash);
+        }
+    }
+}
+
+impl Shelves {
+    /// A file became visible.
+    pub(crate) fn add(&mut self, path: &str, content: &[u8]) {
+        let (directory, _) = storage::split(path);
+        self.lines.entry(directory.to_owned()).or_default().add(content);
+    }
+
+    /// An entry names files that become one; what is wrong with it.
+    pub(crate) fn merge(&mut self, memory: &Memory, dataset: &str, merge: Merge) -> Option<String> {
+        let files = [&merge.target].into_iter().chain(&merge.sources);
+        let mut told = None;
+        for file in files {
+            let there = memory.file(&format!("{PREFIX}/{}", file.target));
+            if there.is_none_or(|content| content.len() as u64 != file.len) {
+                told = Some(format!("merges {}, which is not so", file.target));
+            }
+        }
+        let copy = memory.file(&format!("{ROOT}{dataset}/{}", merge.copy));
+        // It may go at any time, and is whole as long as it is there.
+        if copy.is_some_and(|copy| copy.len() as u64 != merge.bytes()) {
+            told = Some(format!("merges into {}, which is not whole", merge.copy));
+        }
+        self.merges.push((dataset.to_owned(), merge));
+        told
+    }
+
+    /// Files were put together; what is wrong with that.
+    pub(crate) fn put_together(
+        &self,
+        memory: &Memory,
+        target: &str,
+        sources: &[String],
+    ) -> Vec<String> {
+        let path = |below: &str| format!("{PREFIX}/{below}");
+        let is_named = self.merges.iter().any(|(_, merge)| {
+            let named = merge.sources.iter().map(|file| path(&file.target));
+            path(&merge.target.target) == target && named.eq(sources.iter().cloned())
+        });
+        let foreign = format!("files were put into {target} without an entry");
+        let mut told = if is_named { Vec::new() } else { vec![foreign] };
+        told.extend(self.changed(memory, target));
+        told
+    }
+
+    /// A file took the place of another one; what is wrong with that.
+    pub(crate) fn replaced(&self, memory: &Memory, from: &str, to: &str) -> Vec<String> {
+        let is_named = self.merges.iter().any(|(dataset, merge)| {
+            format!("{ROOT}{dataset}/{}", merge.copy) == from
+                && format!("{PREFIX}/{}", merge.target.target) == to
+        });
+        let foreign = format!("{to} was replaced without an entry");
+        let mut told = if is_named { Vec::new() } else { vec![foreign] };
+        told.extend(self.changed(memory, to));
+        told
+    }
+
+    /// Whether a reader of the directory of this file finds other lines than were put there.
+    fn changed(&self, memory: &Memory, path: &str) -> Option<String> {
+        let (directory, _) = storage::split(path);
+        let mut found = Lines::default();
+        for (path, content) in memory.files() {
+            if storage::split(&path).0 == directory {
+                found.add(&content);
+            }
+        }
+        let expected = self.lines.get(directory).copied().unwrap_or_default();
+        (found != expected).then(|| {
+            let (found, expected) = (found.count, expected.count);
+            format!("a reader of {directory} finds {found} lines, of {expected}, or others")
+        })
+    }
+}

@@ -1,0 +1,185 @@
+//! Goal: small files become large ones in HDFS, and a reader that lists their directory finds each
+//! byte once at every moment, although collectors are killed at any of the steps.
+//!
+//! Method: two collectors of one sink store small files in directories of five seconds each, from
+//! an edge that sends to both, and merge those of directories that are over. While lines come, the
+//! collectors are killed (-9) in turn, and started again; then one of them is started and killed
+//! within its first steps, again and again. All the while a reader lists the directories, by
+//! WebHDFS, and adds up the lengths: what is there once stays there, and nothing is there twice. In
+//! the end there is one file in each directory, each line is once in the store, and `aqueduct
+//! verify` agrees.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a system test looks at the machine as it is, and prints what it measured"
+)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::hdfs::Hdfs;
+use aqueduct_tests::http;
+use aqueduct_tests::killed::{collectors_are_killed, edge_channel};
+use aqueduct_tests::reconcile::{compare, prove};
+use aqueduct_tests::seed;
+use rand::prelude::*;
+
+/// Each log of the edge is a file of its own, or two.
+const SETTINGS: &str = "round = \"5s\"\ntime_from = \"arrival\"\ncompact = { after = \"2s\" }
+roll = { age_max = \"1s\", count_max = 200 }";
+/// Kills of collectors while lines come.
+const KILLS: usize = 4;
+/// Longest time between two logs, in milliseconds.
+const PAUSE_MAX: u64 = 900;
+/// Kills of the one that merges what is left, and its longest life, in milliseconds.
+const SHORT_LIVES: usize = 8;
+const LIFE_MAX: u64 = 700;
+/// Longest time until all is merged.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// One look at the store: the files of each directory, and their bytes.
+type Look = BTreeMap<String, (usize, u64)>;
+
+/// The store as a job sees it, by the NameNode's own HTTP.
+struct Reader {
+    address: SocketAddr,
+    root: String,
+}
+
+impl Reader {
+    /// The names in a directory, in one step of the NameNode; whether each is a directory; bytes.
+    fn list(&self, below: &str) -> Option<Vec<(String, bool, u64)>> {
+        let path = format!("/webhdfs/v1{}{below}?op=LISTSTATUS", self.root);
+        let (head, body) = http::ask(self.address, &path, &[])?;
+        if !head.contains(" 200 ") {
+            return Some(Vec::new());
+        }
+        let json: serde_json::Value = serde_json::from_str(&body).expect("a listing is JSON");
+        let files = json["FileStatuses"]["FileStatus"].as_array().expect("a listing has files");
+        let file = |file: &serde_json::Value| {
+            let name = file["pathSuffix"].as_str().expect("a file has a name").to_owned();
+            (name, file["type"] == "DIRECTORY", file["length"].as_u64().expect("and a length"))
+        };
+        Some(files.iter().map(file).collect())
+    }
+
+    fn look(&self) -> Option<Look> {
+        let mut look = Look::new();
+        for (directory, ..) in self.list("")? {
+            if directory.contains('_') {
+                continue;
+            }
+            let files = self.list(&format!("/{directory}"))?;
+            look.insert(directory, (files.len(), files.iter().map(|(.., len)| len).sum()));
+        }
+        Some(look)
+    }
+}
+
+/// What was seen of each directory.
+#[derive(Default)]
+struct Seen {
+    last: Look,
+    looks: usize,
+    /// Files that have become part of others, as far as the looks show it.
+    merged: usize,
+}
+
+impl Seen {
+    /// No byte that was seen is missing; what is there twice would be missing in the next look.
+    fn add(&mut self, look: Look) {
+        self.looks += 1;
+        for (directory, (files, bytes)) in look {
+            let (before, last) = self.last.entry(directory.clone()).or_default();
+            assert!(bytes >= *last, "{directory}: {bytes} bytes, and {last} before");
+            self.merged += before.saturating_sub(files);
+            (*before, *last) = (files, bytes);
+        }
+    }
+}
+
+/// Blocks of the files of a directory, as `hdfs fsck` counts them.
+fn blocks(hdfs: &Hdfs, directory: &str) -> u64 {
+    let said = hdfs.java("org.apache.hadoop.hdfs.tools.DFSck", &[directory]);
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let line = said.lines().find(|line| line.contains("Total blocks (validated):"));
+    let number = line.and_then(|line| line.split(':').nth(1)?.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no blocks:\n{said}"))
+}
+
+fn merging(dir: &Path) -> Agent {
+    let config = dir.join("one/collector.toml").display().to_string();
+    Agent::new("aqueduct-collector", &["--config", &config], &dir.join("one/last.out"))
+}
+
+#[test]
+#[ignore = "needs the optimised programs and HDFS: tests/run"]
+fn a_reader_finds_each_byte_once_while_files_are_merged_and_collectors_are_killed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (dir, hdfs) = (folder.path(), Hdfs::shared());
+    let (mut rng, began) = (seed::rng("compact"), Instant::now());
+    let root = format!("/compact-{:x}", rng.random::<u32>());
+    let url = format!("{}{root}/%H-%M-%S", hdfs.url());
+    let reader = Reader { address: hdfs.web_address(), root: root.clone() };
+    let over = AtomicBool::new(false);
+    let (written, seen) = thread::scope(|scope| {
+        let reader = &reader;
+        let watched = scope.spawn(|| {
+            let mut seen = Seen::default();
+            while !over.load(Ordering::Relaxed) {
+                if let Some(look) = reader.look() {
+                    seen.add(look);
+                }
+                thread::sleep(Duration::from_millis(2));
+            }
+            seen
+        });
+        let ends = Ends(&over);
+        let written = collectors_are_killed(dir, &url, SETTINGS, &mut rng, (KILLS, PAUSE_MAX));
+        let mut collector = merging(dir);
+        for _ in 0..SHORT_LIVES {
+            collector.start();
+            thread::sleep(Duration::from_millis(rng.random_range(0..LIFE_MAX)));
+            collector.kill();
+        }
+        collector.start();
+        let ended = Instant::now();
+        while reader.look().is_none_or(|look| look.values().any(|(files, _)| *files != 1)) {
+            assert!(ended.elapsed() < PATIENCE, "not merged: {:?}", reader.look());
+            thread::sleep(Duration::from_millis(100));
+        }
+        collector.stop(PATIENCE);
+        drop(ends);
+        (written, watched.join().expect("the store is looked at"))
+    });
+    let last = reader.look().expect("the NameNode answers");
+    assert_eq!(seen.last, last, "what was seen last is what is there");
+    assert!(seen.merged > 0, "the reader was there while files were merged");
+    let stored = hdfs.read(&format!("{root}/[0-9]*/*"));
+    let found = compare(&written, &stored);
+    assert!(found.is_none(), "{found}");
+    prove(&url, None, &[edge_channel(dir)]);
+    let (first, _) = last.first_key_value().expect("a directory");
+    assert_eq!(blocks(hdfs, &format!("{root}/{first}")), 1, "its files were one block each");
+    eprintln!(
+        "{found}; {} looks; {} directories with a file of one block each, of {} files; {:?}",
+        seen.looks,
+        last.len(),
+        last.len() + seen.merged,
+        began.elapsed()
+    );
+}
+
+/// Ends what looks at the store, also where the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
