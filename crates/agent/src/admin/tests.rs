@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, mpsc};
 use metrics::Metrics;
 
 use super::*;
+use crate::audit::Audit;
 use crate::boards::Boards;
 use crate::dead_letters::{self, DeadLetters};
 use crate::health::Health;
@@ -86,6 +87,7 @@ fn bench_behind(running: Running, front: Front) -> Bench {
         started_ms: 0,
         running: Arc::new(running),
         reloads: Reloads::start(None).0,
+        audit: Audit::of(&PathBuf::from("/nowhere"), &env),
         dead_letters: Arc::new(letters),
         health: health.clone(),
         metrics,

@@ -51,6 +51,8 @@ pub enum Cause {
     NotOpen,
     /// A sink delivers, and something beyond does not work.
     Beyond,
+    /// An operator has stopped a part.
+    Held,
     /// A channel takes nothing in.
     IntakeStopped,
     /// A channel is nearly full.
@@ -71,12 +73,13 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NotReady,
         Self::Fails,
         Self::Waits,
         Self::NotOpen,
         Self::Beyond,
+        Self::Held,
         Self::IntakeStopped,
         Self::NearlyFull,
         Self::Fills,
@@ -95,6 +98,7 @@ impl Cause {
             Self::Waits => "A source or a group waits",
             Self::NotOpen => "A source, a sink or a group is not open yet",
             Self::Beyond => "Something beyond a sink does not work",
+            Self::Held => "An operator has stopped a part",
             Self::IntakeStopped => "A channel takes nothing in",
             Self::NearlyFull => "A channel is nearly full",
             Self::Fills => "A channel fills",
@@ -246,6 +250,10 @@ fn of_state(role: &str, name: &str, state: &State) -> Option<Trouble> {
         State::Starting => {
             let brief = format!("{component} is not open yet");
             ((Level::Warn, Cause::NotOpen), brief, String::new())
+        }
+        State::Held { since_seconds_ago, by } => {
+            let more = format!("for {}, by {by}", seconds(Some(*since_seconds_ago)));
+            ((Level::Warn, Cause::Held), format!("{component} is stopped by an operator"), more)
         }
         State::Running | State::Absent | State::Stopped => return None,
     };
