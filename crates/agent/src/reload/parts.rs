@@ -207,7 +207,7 @@ impl Reloader {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::Settings;
+    use std::path::Path;
 
     use super::*;
 
@@ -233,7 +233,7 @@ mod tests {
     "#;
 
     fn plan() -> Plan {
-        let settings = Settings::parse("a.toml", TEXT).unwrap();
+        let settings = config::read(Path::new("a.toml"), TEXT).unwrap();
         config::examine("a.toml", settings, "host").0
     }
 
