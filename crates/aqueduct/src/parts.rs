@@ -27,7 +27,7 @@ Examples:
 The part stops and stays so, over reloads and restarts, until `aqueduct start`. Its channel keeps
 what it holds: behind a stopped group it fills. The status, the page and the metrics show it.
 
-Exit codes: 0 it is stopped, 1 refused or not done, 2 the agent does not answer, or wrong arguments";
+Exit codes: 0 stopped, 1 refused or not done, 2 the agent does not answer, or wrong arguments";
 
 const START: &str = "\
 Examples:

@@ -281,8 +281,8 @@ metrics! {
     group_held_bytes: "group_held_back_bytes", GroupLabel => Gauge;
     /// Time in seconds since 1970 since when no sink of the group delivers; 0 while one does.
     group_unable_since: "group_unable_since_seconds", GroupLabel => FloatGauge;
-    /// Time in seconds since 1970 since when an operator has stopped a source or a group; parts that
-    /// run have none.
+    /// Time in seconds since 1970 since when an operator has stopped a source or a group; parts
+    /// that run have none.
     part_held_since: "part_held_since_seconds", PartLabel => FloatGauge;
     /// Committed files that are not visible yet, because their directory refuses them.
     sink_unpublished: "sink_unpublished_files", SinkLabel => Gauge;

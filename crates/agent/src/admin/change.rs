@@ -1,5 +1,5 @@
-//! What changes the agent: `POST /reload`, `/stop`, `/start` and `/drain`; and `/audit`, where it is
-//! noted.
+//! What changes the agent: `POST /reload`, `/stop`, `/start` and `/drain`; and `/audit`, where it
+//! is noted.
 
 use std::sync::Arc;
 

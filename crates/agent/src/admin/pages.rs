@@ -29,10 +29,11 @@ use crate::{held, liveness, scrape, status};
 const COMPARED_FOR: Duration = Duration::from_secs(150);
 
 /// What the pages are made of. Ready means: every source is open, or stopped by an operator while
-/// another one is open; no channel has stopped its intake, and the agent is not stopping. A sink that fails, and a group that delivers nothing, are
-/// named and do not make the agent unready: events wait in the channel. Where every collector of a
-/// site is like that, the events are safer in their channels than with the clients that would be
-/// refused; senders that have a choice turn to other agents by what the agent says to them.
+/// another one is open; no channel has stopped its intake, and the agent is not stopping. A sink
+/// that fails, and a group that delivers nothing, are named and do not make the agent unready:
+/// events wait in the channel. Where every collector of a site is like that, the events are safer
+/// in their channels than with the clients that would be refused; senders that have a choice turn
+/// to other agents by what the agent says to them.
 pub(crate) struct Pages {
     /// Name of the agent.
     pub(crate) agent: String,
