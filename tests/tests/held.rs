@@ -1,5 +1,6 @@
 //! Goal: parts of running agents are stopped, started and drained at random while lines are written
-//! and agents are killed; each line is stored once, nothing starts by itself, and each call is noted.
+//! and agents are killed; each line is stored once, nothing starts by itself, and each call is
+//! noted.
 //!
 //! Method: an edge tails logs, and a collector has a `file://` store. Lines are written all the
 //! time. By a seed a source or a group of either is stopped by `aqueduct stop`, one of the agents

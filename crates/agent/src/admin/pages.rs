@@ -120,13 +120,15 @@ impl Pages {
         Word { reasons: reasons.collect(), remarks }
     }
 
-    /// Brings up to date since when each group delivers nothing.
+    /// Brings up to date since when each group delivers nothing; a held one has a gauge of its own.
     fn show_unable(&self) {
         let (now, at) = (Instant::now(), self.env.clock.now());
-        for handle in self.running.parts().channels.values() {
+        let parts = self.running.parts();
+        for handle in parts.channels.values() {
             let unable = handle.boards.outlet.unable(now);
             for group in &handle.consumers {
                 let outage = unable.iter().find(|(name, _)| name == group);
+                let outage = outage.filter(|_| !parts.holds_group(group));
                 let since = outage.map_or(0.0, |(_, outage)| {
                     let began = at.checked_sub(now.saturating_duration_since(outage.since));
                     began.map_or(0.0, |began| unix_millis(began) as f64 / 1_000.0)
@@ -137,11 +139,13 @@ impl Pages {
         }
     }
 
-    /// The groups that deliver nothing, line by line.
+    /// The groups that deliver nothing though they are not held, line by line.
     fn unable(&self) -> Vec<String> {
         let (now, parts) = (Instant::now(), self.running.parts());
         let unable = parts.channels.iter().flat_map(|(channel, handle)| {
-            handle.boards.outlet.unable(now).into_iter().map(move |(group, outage)| {
+            let unable = handle.boards.outlet.unable(now).into_iter();
+            let unable = unable.filter(|(group, _)| !parts.holds_group(group));
+            unable.map(move |(group, outage)| {
                 let seconds = now.saturating_duration_since(outage.since).as_secs();
                 let cause = outage.cause.replace(char::is_control, " ");
                 format!(

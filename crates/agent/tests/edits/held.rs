@@ -17,7 +17,8 @@ const NUMBERS: u64 = 3_000;
 fn flow(place: &Place, rate: u64, more: &str) -> String {
     let at = place.dir.path().display();
     format!(
-        "[agent]\nname = \"a\"\ndata_dir = \"{at}/data\"\nadmin = \"127.0.0.1:{}\"\ngrace = \"9s\"\n\
+        "[agent]\nname = \"a\"\ndata_dir = \"{at}/data\"\nadmin = \"127.0.0.1:{}\"\n\
+         grace = \"9s\"\n\
          [sources.in]\ntype = \"sequence\"\ncount = {NUMBERS}\nrate = {rate}\nbatch_events = 10\n\
          channels = [\"main\"]\n[channels.main]\ntype = \"durable\"\n\
          [sinks.store]\ntype = \"hdfs\"\nchannel = \"main\"\nurl = \"file://{at}/store\"\n\
