@@ -40,6 +40,7 @@ pub use meter::Throughput;
 pub(crate) use meter::{Meter, Volume};
 pub use reload::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
 pub use shown::{SeenEvent, ShownEvent, TapMessage};
+pub(crate) use trouble::EVERY_SOURCE_HELD;
 pub use trouble::{Cause, Level, Trouble, Verdict};
 
 /// What an agent is doing.

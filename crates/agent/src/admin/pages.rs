@@ -21,7 +21,7 @@ use crate::health::{Health, Word};
 use crate::opening::NotOpen;
 use crate::reload::Reloads;
 use crate::running::{Parts, Running};
-use crate::status::{HeldStatus, Snapshot, Trouble};
+use crate::status::{EVERY_SOURCE_HELD, HeldStatus, Snapshot, Trouble};
 use crate::{held, liveness, scrape, status};
 
 /// How long a comparison of the configuration with its file counts. What looks at an agent all the
@@ -273,7 +273,7 @@ fn held(parts: &Parts, env: &Env) -> (Option<String>, Vec<String>) {
     };
     let is_closed =
         !parts.sources.is_empty() && parts.sources.keys().all(|name| parts.holds_source(name));
-    let none = is_closed.then(|| "an operator has stopped every source".to_owned());
+    let none = is_closed.then(|| EVERY_SOURCE_HELD.to_owned());
     (none, held::shown(&parts.held, env).into_iter().map(line).collect())
 }
 

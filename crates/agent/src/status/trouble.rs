@@ -17,6 +17,9 @@ const SOON_FULL: f64 = 1_800.0;
 /// delivered is not free yet, and it will be.
 const BACKLOG: f64 = 60.0;
 
+/// Why an agent is not ready into which nothing enters at an operator's word.
+pub(crate) const EVERY_SOURCE_HELD: &str = "an operator has stopped every source";
+
 /// Seconds without an event after which a difference is one. While events move it goes to and fro:
 /// each part is counted at another moment.
 const QUIET: f64 = 40.0;
@@ -213,7 +216,8 @@ fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
     found.extend(of_conservation(snapshot));
     // What the agent says itself and the above does not.
     if !snapshot.ready && found.iter().all(|it| it.level < Level::Bad) {
-        let said = snapshot.reasons.iter();
+        // Each held source is named above, and it was meant.
+        let said = snapshot.reasons.iter().filter(|text| **text != EVERY_SOURCE_HELD);
         found.extend(said.map(|text| Trouble {
             brief: without_times(text),
             ..Trouble::new((Level::Bad, Cause::NotReady), "agent", text.clone(), "")
