@@ -269,6 +269,18 @@ struct Agent {
     _data_dir: DataDir,
 }
 
+/// The dead letters of an agent.
+async fn open_letters(
+    config: dead_letters::Config,
+    plan: &Plan,
+    env: &Env,
+    metrics: &Metrics,
+) -> Result<Arc<DeadLetters>, RunError> {
+    let letters = DeadLetters::new(config, &plan.agent.data_dir, env, metrics);
+    letters.open_existing().await?;
+    Ok(Arc::new(letters))
+}
+
 /// Channels ask the dead letters for what these still hold of an origin.
 fn know_letters(topology: &Topology, letters: &Arc<DeadLetters>) {
     for built in &topology.channels {
@@ -290,9 +302,7 @@ impl Agent {
         limits::recall(&topology.limits(), &plan.agent.data_dir, env);
         let late = opening::open_channels(&topology.channels).await?;
         let letters = topology.dead_letters.clone();
-        let letters = DeadLetters::new(letters, &plan.agent.data_dir, env, &metrics);
-        letters.open_existing().await?;
-        let letters = Arc::new(letters);
+        let letters = open_letters(letters, &plan, env, &metrics).await?;
         know_letters(&topology, &letters);
         let mut admin = Listeners::listen(&plan.agent, env).await?;
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
@@ -310,9 +320,7 @@ impl Agent {
             failure: failure.clone(),
         };
         let plain_text = topology.plain_text.clone();
-        let held = held::recall(&plan, env);
-        scrape::held(&metrics, &held::Holds::new(), &held);
-        let running = Arc::new(Running::start(topology, &around, held));
+        let running = Running::start(topology, &around, held::recall(&plan, env));
         plain_text::show(&running, &plain_text);
         let audit = Audit::of(&plan.agent.data_dir, env);
         let (reloads, reloader) = Reloads::start(Some(Reloader {

@@ -33,6 +33,7 @@ use crate::health::Standing;
 use crate::held::Holds;
 use crate::intake::AgentIntake;
 use crate::opening::{NotOpen, Opened};
+use crate::scrape;
 use crate::status::{Conservation, PlainTextStatus};
 use crate::tap::Point;
 use crate::topology::{BuiltChannel, Topology};
@@ -238,8 +239,9 @@ impl GroupHandle {
 impl Running {
     /// Starts the groups, then the sources; each begins when its channels are open. What is held
     /// does not begin.
-    pub(crate) fn start(mut topology: Topology, around: &Surroundings, held: Holds) -> Self {
+    pub(crate) fn start(mut topology: Topology, around: &Surroundings, held: Holds) -> Arc<Self> {
         let running = Self::default();
+        scrape::held(&around.metrics, &Holds::new(), &held);
         running.change(|parts| parts.held = held);
         for built in &topology.channels {
             running.add_channel(built);
@@ -262,7 +264,7 @@ impl Running {
             running.run_source(Prepared::new(source, &topology, standing, around), false);
         }
         running.parts().say_held();
-        running
+        Arc::new(running)
     }
 
     /// With these handles.

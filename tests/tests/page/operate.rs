@@ -84,7 +84,19 @@ channel = "main"
     browser.wait_for("held", &["Nothing is stopped"]);
     browser.wait_for("word", &["All is well"]);
 
-    // A script without the header, and what a page of another site can send.
+    send_from_elsewhere(&browser, &page);
+    browser.open(&page);
+    browser.wait_for("word", &["All is well"]);
+    browser.wait_for("held", &["Nothing is stopped"]);
+    browser.click("audit-load");
+    browser.wait_for("audit", &["refused", "without the header"]);
+    browser.assert_no_markup();
+    drop(browser);
+    agent.stop(Duration::from_secs(25));
+}
+
+/// A script of the page without the header, and what a page of another site can send.
+fn send_from_elsewhere(browser: &Browser, page: &str) {
     let sent = "(() => { window.answer = ''; fetch('stop?source=in', { method: 'POST' })\
                 .then((it) => { document.getElementById('operated').textContent = it.status }); \
                 return 1 })()";
@@ -100,14 +112,6 @@ channel = "main"
         browser.value(&sent);
         browser.wait_for("done", &["answered"]);
     }
-    browser.open(&page);
-    browser.wait_for("word", &["All is well"]);
-    browser.wait_for("held", &["Nothing is stopped"]);
-    browser.click("audit-load");
-    browser.wait_for("audit", &["refused", "without the header"]);
-    browser.assert_no_markup();
-    drop(browser);
-    agent.stop(Duration::from_secs(25));
 }
 
 /// A part is not stopped without the token, and the audit log has both tries.

@@ -247,7 +247,7 @@ async fn unsecured(
     let path = head.uri.path();
     let route = of.routes().iter().find(|route| route.path == path);
     let actor = || guard.actor(&head.headers, peer);
-    if let Err(Refusal(answer, why)) = let_in(of, guard, head, route) {
+    if let Some(Refusal(answer, why)) = refusal(of, guard, head, route) {
         let is_change = route.is_some_and(|route| route.verb == Verb::Change);
         if is_change && head.method == Method::POST {
             let line = Line::new(&path[1..], None, actor(), Outcome::Refused);
@@ -293,38 +293,38 @@ async fn unsecured(
     }
 }
 
-/// Whether a request may have what it asks for, whatever that is.
-fn let_in(of: Site, guard: &Guard, head: &Parts, route: Option<&Route>) -> Result<(), Refusal> {
+/// Why a request may not have what it asks for, whatever that is.
+fn refusal(of: Site, guard: &Guard, head: &Parts, route: Option<&Route>) -> Option<Refusal> {
     if of == Site::Admin && !guard.is_meant(&head.headers) {
         let text = "this address answers on loopback alone, for the hosts `localhost` and \
                     127.0.0.1; a proxy in front of it has to send one of them as `Host`\n";
         let why = "for another host";
-        return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, why, text.into()));
+        return Some(Refusal::new(StatusCode::MISDIRECTED_REQUEST, why, text.into()));
     }
     let verb = route.map_or(Verb::Read, |route| route.verb);
     if !verb.allows(&head.method) {
         let (names, why) = (verb.names(), "by another method");
         let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, why, format!("only {names}\n"));
-        return Err(refusal.with(header::ALLOW, names));
+        return Some(refusal.with(header::ALLOW, names));
     }
-    let Some(route) = route else { return Ok(()) };
+    let route = route?;
     if route.access == Access::Contents && !guard.has_token() && !guard.is_loopback() {
         let text = "this page is answered on loopback alone, or to those with a token: set \
                     `agent.admin_token`\n";
         let why = "on a network address, where no token is set";
-        return Err(Refusal::new(StatusCode::FORBIDDEN, why, text.into()));
+        return Some(Refusal::new(StatusCode::FORBIDDEN, why, text.into()));
     }
     if route.access != Access::Open && !guard.is_allowed(&head.headers) {
         debug!(path = route.path, "a request without the admin token is refused");
         let text =
             "this page needs the token of `agent.admin_token`, as `Authorization: Bearer …`\n";
         let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "without the token", text.into());
-        return Err(refusal.with(header::WWW_AUTHENTICATE, "Bearer realm=\"aqueduct\""));
+        return Some(refusal.with(header::WWW_AUTHENTICATE, "Bearer realm=\"aqueduct\""));
     }
     let action = &route.path[1..];
     if route.verb == Verb::Change && !change::is_meant(&head.headers, action) {
         let text = format!("the request needs the header `{}: {action}`\n", change::HEADER);
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "without the header", text));
+        return Some(Refusal::new(StatusCode::FORBIDDEN, "without the header", text));
     }
-    Ok(())
+    None
 }
