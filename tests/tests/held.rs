@@ -101,6 +101,22 @@ fn assert_held(agent: &Agent, role: &str, what: &str) {
     assert_eq!(state(agent, role), ("held".to_owned(), before), "{what}: it moves");
 }
 
+/// The edge has read everything: then it is empty, and after it the collector, which ends.
+fn drain(edge: &Agent, collector: &mut Agent) {
+    wait::until("the edge to have read its log", LIMIT, || {
+        (edge.metrics()?.sum("aqueduct_source_lag_bytes")? == 0.0).then_some(())
+    });
+    let drained = aqueduct("drain", edge, &["--timeout", "60s"]);
+    assert!(drained.status.success(), "{drained:?}");
+    assert_eq!(status(edge)["channels"][0]["depth_events"], 0);
+    let drained = aqueduct("drain", collector, &["--timeout", "60s", "--exit", "--json"]);
+    assert!(drained.status.success(), "{drained:?}");
+    let last = String::from_utf8_lossy(&drained.stdout).lines().last().map(str::to_owned);
+    assert!(last.is_some_and(|it| it.contains("\"drained\"")), "{drained:?}");
+    assert!(collector.process().wait(LIMIT).success(), "{}", collector.output());
+    collector.stop(LIMIT);
+}
+
 #[test]
 #[ignore = "needs the optimised programs: tests/run"]
 fn what_is_stopped_and_started_while_agents_die_stores_each_line_once() {
@@ -153,19 +169,7 @@ fn what_is_stopped_and_started_while_agents_die_stores_each_line_once() {
     println!("{ROUNDS} rounds with {kills} kills in {:?}, {lines} lines", began.elapsed());
     assert!(kills > 0, "agents died");
 
-    // The edge has read everything: then it is empty, and after it the collector.
-    wait::until("the edge to have read its log", LIMIT, || {
-        (edge.metrics()?.sum("aqueduct_source_lag_bytes")? == 0.0).then_some(())
-    });
-    let drained = aqueduct("drain", &edge, &["--timeout", "60s"]);
-    assert!(drained.status.success(), "{drained:?}");
-    assert_eq!(status(&edge)["channels"][0]["depth_events"], 0);
-    let drained = aqueduct("drain", &collector, &["--timeout", "60s", "--exit", "--json"]);
-    assert!(drained.status.success(), "{drained:?}");
-    let last = String::from_utf8_lossy(&drained.stdout).lines().last().map(str::to_owned);
-    assert!(last.is_some_and(|it| it.contains("\"drained\"")), "{drained:?}");
-    assert!(collector.process().wait(LIMIT).success(), "{}", collector.output());
-    collector.stop(LIMIT);
+    drain(&edge, &mut collector);
     let found = compare(&site.logged(), &site.stored());
     println!("{found}");
     assert!(found.is_none(), "{found}");
@@ -186,8 +190,11 @@ fn what_is_stopped_and_started_while_agents_die_stores_each_line_once() {
     let found = compare(&site.logged(), &site.stored());
     assert!(found.is_none(), "{found}");
     site.prove();
+    assert_audited(&site);
+}
 
-    // Each call has its line, over all of the kills.
+/// Each call has its line, over all of the kills.
+fn assert_audited(site: &Site) {
     let text = fs::read_to_string(site.path().join("edge/audit.log")).expect("the audit log");
     let text = text + &fs::read_to_string(site.path().join("collector/audit.log")).expect("it too");
     for (action, times) in [("stop", ROUNDS), ("start", ROUNDS + 1)] {
