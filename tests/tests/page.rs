@@ -3,7 +3,8 @@
 //!
 //! Method: headless Chromium, driven by WebDriver, looks at real agents: an edge and its collector
 //! while all is well, the edge while the collector is down, an agent whose directory and events are
-//! full of markup, and one behind TLS and a token.
+//! full of markup, and one behind TLS and a token. A part is stopped and started by the keyboard
+//! alone; what another site could send changes nothing.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"
@@ -22,6 +23,8 @@ use aqueduct_tests::{http, wait};
 
 #[path = "page/browser.rs"]
 mod browser;
+#[path = "page/operate.rs"]
+mod operate;
 
 use browser::Browser;
 
@@ -275,6 +278,7 @@ channel = "main"
     let refused = status(&access[..2]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(2) && said.contains("--token-file"), "{said}");
+    operate::stop_needs_the_token(dir, admin);
 
     let browser = Browser::start(dir);
     browser.open(&format!("https://{admin}/"));

@@ -1,6 +1,6 @@
 //! The admin listener: the live page, `/metrics` (Prometheus text), `/status` (JSON), `/livez`,
-//! `/readyz`, and `POST /reload`. All but that one read only. A second one, with Flume's page of
-//! counters alone, is for monitors made for Flume.
+//! `/readyz`; and what changes the agent, by POST alone: `/reload`, `/stop`, `/start`, `/drain`. A
+//! second one, with Flume's page of counters alone, is for monitors made for Flume.
 //!
 //! ```text
 //!   accept ─► TLS ─► Guests (a place) ─► routes: Host? method? token? ─► Pages ─► an answer
@@ -8,6 +8,7 @@
 //! ```
 
 mod answer;
+mod change;
 mod configuration;
 mod feed;
 mod flume;
@@ -15,7 +16,6 @@ mod guard;
 mod guests;
 mod letters;
 mod pages;
-mod reload;
 mod routes;
 mod site;
 mod tap;
@@ -173,12 +173,12 @@ async fn accept(
                 let (front, pages, guest) = (front.clone(), pages.clone(), guests.admit());
                 let ended = ended.clone();
                 tokio::spawn(async move {
-                    let stream = guest.watch(front.wrap(stream, peer));
+                    let stream = guest.watch(front.wrap(stream, peer.clone()));
                     tokio::select! {
                         biased;
                         () = ended.cancelled() => {}
                         () = guest.must_leave() => debug!("a quiet admin connection gave way"),
-                        () = serve_connection(&front, stream, pages) => {}
+                        () = serve_connection(&front, stream, pages, &peer) => {}
                     }
                 });
             }
@@ -205,13 +205,18 @@ impl Front {
     }
 }
 
-async fn serve_connection(front: &Front, stream: Watched<Box<dyn Stream>>, pages: Arc<Pages>) {
+async fn serve_connection(
+    front: &Front,
+    stream: Watched<Box<dyn Stream>>,
+    pages: Arc<Pages>,
+    peer: &str,
+) {
     let service = service_fn(|request: Request<Incoming>| {
         let (front, pages) = (front.clone(), pages.clone());
         // No page reads a body.
         let (head, _) = request.into_parts();
         async move {
-            let answer = routes::answer(&pages, front.site, &front.guard, &head).await;
+            let answer = routes::answer(&pages, front.site, (&front.guard, peer), &head).await;
             Ok::<_, Infallible>(answer)
         }
     });

@@ -9,6 +9,7 @@
 //! Both programs, edge and collector, are this library with another catalogue.
 
 mod admin;
+pub mod audit;
 mod boards;
 mod bulletin;
 mod check;
@@ -18,6 +19,7 @@ mod data_dir;
 pub mod dead_letters;
 mod group;
 mod health;
+mod held;
 mod intake;
 mod limits;
 mod liveness;
@@ -54,6 +56,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use admin::{Configuration, Listeners, Live, Pages};
+use audit::Audit;
 pub use check::{Checked, Promise, check};
 pub use data_dir::DataDir;
 use dead_letters::DeadLetters;
@@ -217,6 +220,10 @@ async fn serve(
             }
             failure = agent.failure.cancelled_with() => break Err(failure),
             () = watched(&agent.pages, &mut watch) => break Ok(()),
+            () = agent.reloads.exit.cancelled() => {
+                info!("drained, as it was asked for: the agent ends");
+                break Ok(());
+            }
         }
     };
     service.stopping().await;
@@ -262,6 +269,18 @@ struct Agent {
     _data_dir: DataDir,
 }
 
+/// The dead letters of an agent.
+async fn open_letters(
+    config: dead_letters::Config,
+    plan: &Plan,
+    env: &Env,
+    metrics: &Metrics,
+) -> Result<Arc<DeadLetters>, RunError> {
+    let letters = DeadLetters::new(config, &plan.agent.data_dir, env, metrics);
+    letters.open_existing().await?;
+    Ok(Arc::new(letters))
+}
+
 /// Channels ask the dead letters for what these still hold of an origin.
 fn know_letters(topology: &Topology, letters: &Arc<DeadLetters>) {
     for built in &topology.channels {
@@ -283,9 +302,7 @@ impl Agent {
         limits::recall(&topology.limits(), &plan.agent.data_dir, env);
         let late = opening::open_channels(&topology.channels).await?;
         let letters = topology.dead_letters.clone();
-        let letters = DeadLetters::new(letters, &plan.agent.data_dir, env, &metrics);
-        letters.open_existing().await?;
-        let letters = Arc::new(letters);
+        let letters = open_letters(letters, &plan, env, &metrics).await?;
         know_letters(&topology, &letters);
         let mut admin = Listeners::listen(&plan.agent, env).await?;
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
@@ -303,18 +320,19 @@ impl Agent {
             failure: failure.clone(),
         };
         let plain_text = topology.plain_text.clone();
-        let running = Arc::new(Running::start(topology, &around));
+        let running = Running::start(topology, &around, held::recall(&plan, env));
         plain_text::show(&running, &plain_text);
-        let reloader = configuration.reread.clone().map(|reread| Reloader {
-            reread,
+        let audit = Audit::of(&plan.agent.data_dir, env);
+        let (reloads, reloader) = Reloads::start(Some(Reloader {
+            reread: configuration.reread.clone(),
             configuration: configuration.clone(),
             around,
             running: running.clone(),
             stopping: stopping.clone(),
             limits,
             service: service.clone(),
-        });
-        let (reloads, reloader) = Reloads::start(reloader);
+            audit: audit.clone(),
+        }));
         let late = tokio::spawn(late.open(stopping.clone(), failure.clone()));
         let pages = Arc::new(Pages {
             agent: plan.agent.name.clone(),
@@ -322,6 +340,7 @@ impl Agent {
             started_ms,
             running: running.clone(),
             reloads: reloads.clone(),
+            audit,
             dead_letters: letters.clone(),
             health,
             metrics,

@@ -1,17 +1,22 @@
-//! Reload: what a changed configuration changes, while all else runs.
+//! Reload: what a changed configuration changes, while all else runs; and what an operator stops
+//! and starts.
 //!
 //! ```text
 //!   SIGHUP ─────────┐
 //!   POST /reload ───┼─► read and check ─► diff by digests ─► steps ─► ReloadStatus
 //!   files changed ──┘        │ wrong: nothing is touched       │ one fails: steps back
+//!   POST /stop, /start, /drain ─► the same, with other parts held ──► PartsStatus
 //! ```
 //!
-//! One reload runs at a time, in one task. What runs is compared by its digests, and by what the
+//! One change runs at a time, in one task. What runs is compared by its digests, and by what the
 //! handles say of it; so the way back from a change that failed half way is the same comparison
-//! with the old plan.
+//! with the old plan, and the parts that were held before.
 
 mod apply;
 mod diff;
+mod drain;
+mod parts;
+mod shape;
 mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,20 +24,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use config::{ConfigErrors, Plan};
 use pipeline::Env;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::admin::Configuration;
+use crate::audit::{Actor, Audit, Line, Outcome};
 use crate::cli::{self, Draft};
 use crate::limits;
 use crate::plain_text;
-use crate::running::{Parts, Running, Surroundings, Wiring};
+use crate::running::{Running, Surroundings};
 use crate::service::Service;
-use crate::status::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
-use crate::topology::{Kept, Topology};
-use apply::{Change, Mode, keeps};
-use diff::{Changes, ChannelShape, GroupShape, Shape, SourceShape};
+use crate::status::{DrainStatus, LeftBehind, PartChange, PartsStatus, ReloadResult, ReloadStatus};
+use crate::topology::Topology;
+use apply::{Change, Mode};
+use diff::Changes;
+use drain::Draining;
+pub(crate) use parts::Wish;
+use shape::{kept, runs, wanted};
 
 /// Requests that wait.
 const ASKED_MAX: usize = 4;
@@ -41,37 +50,71 @@ const ASKED_MAX: usize = 4;
 pub type Reread = Arc<dyn Fn(&Env) -> Result<Draft, ConfigErrors> + Send + Sync>;
 
 /// A request, and where its answer goes.
-struct Asked {
-    by: &'static str,
-    answer: Option<oneshot::Sender<ReloadStatus>>,
+enum Asked {
+    /// The files are to be read again.
+    Reload { by: &'static str, actor: Actor, answer: Option<oneshot::Sender<ReloadStatus>> },
+    /// Parts are to stop or to start.
+    Parts { wish: Wish, actor: Actor, answer: oneshot::Sender<PartsStatus> },
 }
 
-/// Asks for reloads, and shows what the last one did. Clones are the same.
+/// Asks for changes, and shows what the last ones did. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Reloads {
     asked: mpsc::Sender<Asked>,
+    /// Whether there are files to read.
+    can_reload: bool,
     last: Arc<Mutex<Option<(Instant, ReloadStatus)>>>,
+    /// The last drain, with its begin.
+    drain: Arc<Mutex<Option<(Instant, DrainStatus)>>>,
+    /// Cancelled when the agent is drained and is to end then.
+    pub(crate) exit: CancellationToken,
 }
 
 impl Reloads {
     /// With the other end, from which requests are served.
-    fn new() -> (Self, mpsc::Receiver<Asked>) {
+    fn new(can_reload: bool) -> (Self, mpsc::Receiver<Asked>) {
         let (asked, requests) = mpsc::channel(ASKED_MAX);
-        (Self { asked, last: Arc::default() }, requests)
+        let (last, drain, exit) = Default::default();
+        (Self { asked, can_reload, last, drain, exit }, requests)
+    }
+
+    fn send(&self, asked: Asked) -> Option<()> {
+        let can = self.can_reload || matches!(asked, Asked::Parts { .. });
+        can.then(|| self.asked.try_send(asked).ok())?
     }
 
     /// Asks for a reload. Where several wait already, one of them does what this one would.
     pub(crate) fn ask(&self, by: &'static str) {
-        if self.asked.try_send(Asked { by, answer: None }).is_err() {
+        if self.send(Asked::Reload { by, actor: Actor::new(by, None), answer: None }).is_none() {
             warn!(by, "no reload: several wait already, or the agent was started without a file");
         }
     }
 
     /// Asks for a reload and waits for its end; `None`: the agent does not reload now.
-    pub(crate) async fn wait(&self, by: &'static str) -> Option<ReloadStatus> {
+    pub(crate) async fn wait(&self, by: &'static str, actor: Actor) -> Option<ReloadStatus> {
         let (answer, answered) = oneshot::channel();
-        self.asked.try_send(Asked { by, answer: Some(answer) }).ok()?;
+        self.send(Asked::Reload { by, actor, answer: Some(answer) })?;
         answered.await.ok()
+    }
+
+    /// Asks for parts to stop or start, and waits for it; `None`: others wait, or the agent stops.
+    pub(crate) async fn change(&self, wish: Wish, actor: Actor) -> Option<PartsStatus> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Asked::Parts { wish, actor, answer })?;
+        answered.await.ok()
+    }
+
+    /// The last drain, as it is `now`.
+    pub(crate) fn drain(&self, now: Instant) -> Option<DrainStatus> {
+        let drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        drain.map(|(began, status)| DrainStatus {
+            began_seconds_ago: now.saturating_duration_since(began).as_secs_f64(),
+            ..status
+        })
+    }
+
+    fn show_drain(&self, drain: Option<(Instant, DrainStatus)>) {
+        *self.drain.lock().unwrap_or_else(PoisonError::into_inner) = drain;
     }
 
     /// What the last reload did, as it is `now`.
@@ -91,7 +134,8 @@ impl Reloads {
 
 /// Serves the requests of an agent.
 pub(crate) struct Reloader {
-    pub(crate) reread: Reread,
+    /// Nothing where there are no files: then parts are stopped and started alone.
+    pub(crate) reread: Option<Reread>,
     /// What runs.
     pub(crate) configuration: Arc<Configuration>,
     pub(crate) around: Surroundings,
@@ -101,6 +145,7 @@ pub(crate) struct Reloader {
     pub(crate) limits: limits::Followed,
     /// Hears when one begins and ends.
     pub(crate) service: Service,
+    pub(crate) audit: Audit,
 }
 
 /// How a change ended, before it is put in words.
@@ -114,11 +159,14 @@ enum Ended {
 impl Reloads {
     /// Serves requests until the agent stops; without a reloader there are none.
     pub(crate) fn start(reloader: Option<Reloader>) -> (Self, Option<tokio::task::JoinHandle<()>>) {
-        let (reloads, requests) = Self::new();
+        let files = reloader.as_ref().and_then(|reloader| reloader.reread.clone());
+        let (reloads, requests) = Self::new(files.is_some());
         let task = reloader.map(|reloader| {
-            if reloader.configuration.plan().agent.reload == config::Reload::Watch {
+            if let Some(reread) = files
+                && reloader.configuration.plan().agent.reload == config::Reload::Watch
+            {
                 let watcher = watch::run(
-                    reloader.reread.clone(),
+                    reread,
                     (*reloader.configuration.plan()).clone(),
                     reloader.around.env.clone(),
                     reloads.clone(),
@@ -133,21 +181,46 @@ impl Reloads {
 
 impl Reloader {
     async fn serve(mut self, mut requests: mpsc::Receiver<Asked>, reloads: Reloads) {
-        let stopping = self.stopping.clone();
-        while let Some(Some(asked)) = stopping.run_until_cancelled(requests.recv()).await {
-            let began = Instant::now();
-            info!(by = asked.by, "reads the configuration again");
-            self.service.reloading().await;
-            let ended = self.reload().await;
-            let status = self.status(asked.by, began, ended);
-            log(&status);
-            self.service.reloaded().await;
-            reloads.ended(status.clone());
-            if let Some(answer) = asked.answer {
-                // It may be gone.
-                drop(answer.send(status));
+        let (stopping, mut draining) = (self.stopping.clone(), None::<Draining>);
+        loop {
+            let asked = tokio::select! {
+                biased;
+                () = stopping.cancelled() => return,
+                asked = requests.recv() => asked,
+                () = sleep(drain::LOOK), if draining.is_some() => {
+                    self.look_at(&mut draining, &reloads).await;
+                    continue;
+                }
+            };
+            match asked {
+                None => return,
+                Some(Asked::Reload { by, actor, answer }) => {
+                    let status = self.reload_for(by, actor).await;
+                    reloads.ended(status.clone());
+                    if let Some(answer) = answer {
+                        // It may be gone.
+                        drop(answer.send(status));
+                    }
+                }
+                Some(Asked::Parts { wish, actor, answer }) => {
+                    let status = self.change_parts(wish, &actor, &mut draining, &reloads).await;
+                    drop(answer.send(status));
+                }
             }
         }
+    }
+
+    async fn reload_for(&mut self, by: &'static str, actor: Actor) -> ReloadStatus {
+        let began = Instant::now();
+        info!(by, "reads the configuration again");
+        self.service.reloading().await;
+        let ended = self.reload().await;
+        let status = self.status(by, began, ended);
+        log(&status);
+        let line = Line::new("reload", None, actor, outcome(status.result));
+        self.audit.add(line.because(status.error.clone())).await;
+        self.service.reloaded().await;
+        status
     }
 
     async fn reload(&mut self) -> Ended {
@@ -158,6 +231,7 @@ impl Reloader {
         match self.change(&plan, Mode::Try).await {
             Ok(changes) => {
                 let is_same = changes.steps.is_empty();
+                self.forget_held(&plan).await;
                 self.configuration.exchange(plan);
                 if is_same { Ended::Unchanged(changes) } else { Ended::Applied(changes) }
             }
@@ -179,8 +253,10 @@ impl Reloader {
 
     /// The plan that the files say now, if it is sound and needs no restart.
     async fn examined(&self) -> Result<Plan, String> {
-        let (reread, env, catalogue) =
-            (self.reread.clone(), self.around.env.clone(), self.configuration.catalogue);
+        let Some(reread) = self.reread.clone() else {
+            return Err("the agent was started without a file".to_owned());
+        };
+        let (env, catalogue) = (self.around.env.clone(), self.configuration.catalogue);
         let read = move || {
             let drafted = reread(&env)?;
             cli::checked(drafted, catalogue, &env).map(|(plan, _)| plan)
@@ -219,6 +295,7 @@ impl Reloader {
         }
         let changes = Changes::between(&runs(&parts), &wanted(&configured, &parts));
         if changes.steps.is_empty() {
+            self.running.refresh_held(configured, &self.around);
             self.follow_channels();
             return Ok(changes);
         }
@@ -281,83 +358,12 @@ enum Failed {
     Midway(String),
 }
 
-/// What runs.
-fn runs(parts: &Parts) -> Shape {
-    let sources = parts.sources.iter().filter(|(_, handle)| !handle.is_stopped());
-    let groups = parts.groups.iter().filter(|(_, handle)| !handle.is_stopped());
-    Shape {
-        sources: sources
-            .map(|(name, handle)| {
-                let (digest, wiring) = (handle.digest, handle.wiring.clone());
-                let channels = handle.channels.clone();
-                (name.clone(), SourceShape { digest, wiring, channels })
-            })
-            .collect(),
-        channels: parts
-            .channels
-            .iter()
-            .map(|(name, handle)| {
-                let (kind, consumers) = (handle.kind.clone(), handle.consumers.clone());
-                let (digest, keeps) = (handle.digest, keeps(handle));
-                (name.clone(), ChannelShape { digest, kind, keeps, consumers })
-            })
-            .collect(),
-        groups: groups
-            .map(|(name, handle)| {
-                let (digest, channel) = (handle.digest, handle.channel.clone());
-                (name.clone(), GroupShape { digest, channel })
-            })
-            .collect(),
-    }
-}
-
-/// What a configuration says.
-fn wanted(topology: &Topology, parts: &Parts) -> Shape {
-    let is_kept = |name: &str| parts.channels.get(name).is_some_and(|handle| keeps(handle));
-    Shape {
-        sources: topology
-            .sources
-            .iter()
-            .map(|built| {
-                let wiring =
-                    Wiring { naming: built.naming.clone(), routing: built.routing.clone() };
-                let channels = built.required.iter().chain(&built.optional);
-                let channels = channels.map(|name| name.as_str().into()).collect();
-                let digest = built.digest;
-                (built.name.clone(), SourceShape { digest, wiring, channels })
-            })
-            .collect(),
-        channels: topology
-            .channels
-            .iter()
-            .map(|built| {
-                let (kind, consumers) = (built.kind.clone(), built.consumers.clone());
-                let (digest, keeps) = (built.digest, is_kept(&built.name));
-                (built.name.clone(), ChannelShape { digest, kind, keeps, consumers })
-            })
-            .collect(),
-        groups: topology
-            .groups
-            .iter()
-            .map(|built| {
-                let (digest, channel) = (built.digest, built.channel.as_str().into());
-                (built.name.clone(), GroupShape { digest, channel })
-            })
-            .collect(),
-    }
-}
-
-/// What a new topology takes over.
-fn kept(parts: &Parts, changes: &Changes) -> Kept {
-    let channels = parts.channels.iter().filter(|(name, _)| changes.kept_channels.contains(*name));
-    let channels = channels
-        .map(|(name, handle)| (name.clone(), (handle.channel.clone(), handle.boards.clone())));
-    let first = parts.channels.values().next();
-    Kept {
-        floors: first.map(|handle| handle.boards.floors.of_another_channel()),
-        channels: channels.collect(),
-        sources: changes.kept_sources.clone(),
-        groups: changes.kept_groups.clone(),
+/// As the audit log has it.
+fn outcome(result: ReloadResult) -> Outcome {
+    match result {
+        ReloadResult::Applied => Outcome::Done,
+        ReloadResult::Unchanged => Outcome::Unchanged,
+        ReloadResult::Refused | ReloadResult::RolledBack => Outcome::Failed,
     }
 }
 

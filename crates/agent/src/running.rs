@@ -9,6 +9,8 @@
 //! A handle is all that the rest of the agent knows of a component: it is stopped by it, compared
 //! by its digest, and asked for its state. Components of a stage stop together, within one grace.
 
+mod channel;
+mod held;
 mod prepared;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures::future::join_all;
 use peers::SenderBoard;
-use pipeline::{Channel, ChannelStatus, Guarantee, Routing};
+use pipeline::{Guarantee, Routing};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
@@ -25,15 +27,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
-use crate::boards::Boards;
 use crate::chain;
 use crate::group::{GroupView, Passed, Question};
 use crate::health::Standing;
+use crate::held::Holds;
 use crate::intake::AgentIntake;
 use crate::opening::{NotOpen, Opened};
+use crate::scrape;
 use crate::status::{Conservation, PlainTextStatus};
 use crate::tap::Point;
 use crate::topology::{BuiltChannel, Topology};
+pub(crate) use channel::ChannelHandle;
 pub(crate) use prepared::{Prepared, Surroundings};
 
 /// Questions that wait for a group; each is answered in a moment.
@@ -65,9 +69,11 @@ pub(crate) struct Parts {
     pub(crate) left_behind: BTreeMap<Arc<str>, u64>,
     /// What leaves this host in plain text.
     pub(crate) plain_text: Vec<PlainTextStatus>,
+    /// Parts that an operator has stopped: their handles stay, and nothing runs behind them.
+    pub(crate) held: Holds,
 }
 
-/// What has no handle any more.
+/// What does not run any more: it has no handle, or is held.
 pub(crate) struct Gone {
     /// Names of sources.
     pub(crate) sources: Vec<Arc<str>>,
@@ -136,38 +142,6 @@ pub(crate) struct Wiring {
     pub(crate) routing: Option<Routing>,
 }
 
-/// A channel. Of one that is not open only its handle can be asked.
-#[derive(Clone)]
-pub(crate) struct ChannelHandle {
-    /// Its type.
-    pub(crate) kind: String,
-    /// Of its configuration.
-    pub(crate) digest: u64,
-    /// The channel.
-    pub(crate) channel: Arc<dyn Channel>,
-    /// What is known along it.
-    pub(crate) boards: Boards,
-    /// Names of the groups that take from it.
-    pub(crate) consumers: Vec<Arc<str>>,
-    /// When it was started.
-    pub(crate) since: Instant,
-}
-
-impl ChannelHandle {
-    /// What it holds now; nothing while it is not open.
-    pub(crate) fn status(&self) -> ChannelStatus {
-        match self.boards.opened.is_open() {
-            true => self.channel.status(),
-            false => ChannelStatus { intake_stopped: true, ..ChannelStatus::default() },
-        }
-    }
-
-    /// The channel, once it is open.
-    pub(crate) fn opened(&self) -> Option<&Arc<dyn Channel>> {
-        self.boards.opened.is_open().then_some(&self.channel)
-    }
-}
-
 /// A group that runs.
 pub(crate) struct GroupHandle {
     /// Of its configuration.
@@ -210,6 +184,11 @@ impl SourceHandle {
     /// Whether it was asked to stop.
     pub(crate) fn is_stopped(&self) -> bool {
         self.tasks.stop.is_cancelled()
+    }
+
+    /// Whether it does nothing any more.
+    pub(crate) fn have_ended(&self) -> bool {
+        self.tasks.have_ended()
     }
 }
 
@@ -258,22 +237,34 @@ impl GroupHandle {
 }
 
 impl Running {
-    /// Starts the groups, then the sources; each begins when its channels are open.
-    pub(crate) fn start(mut topology: Topology, around: &Surroundings) -> Self {
+    /// Starts the groups, then the sources; each begins when its channels are open. What is held
+    /// does not begin.
+    pub(crate) fn start(mut topology: Topology, around: &Surroundings, held: Holds) -> Arc<Self> {
         let running = Self::default();
+        scrape::held(&around.metrics, &Holds::new(), &held);
+        running.change(|parts| parts.held = held);
         for built in &topology.channels {
             running.add_channel(built);
         }
+        let parts = running.parts();
         for group in std::mem::take(&mut topology.groups) {
-            running.start_group(group, around);
+            match parts.holds_group(&group.name) {
+                true => running.place_group(group, around),
+                false => running.start_group(group, around),
+            }
         }
         // All are known before the first one runs: none is the last one that the agent waits for.
-        let sources = std::mem::take(&mut topology.sources).into_iter();
+        let (held, sources) = std::mem::take(&mut topology.sources)
+            .into_iter()
+            .partition::<Vec<_>, _>(|source| parts.holds_source(&source.name));
+        held.into_iter().for_each(|source| running.place_source(source, &topology, around));
+        let sources = sources.into_iter();
         let sources = sources.map(|source| (around.health.add_source(&source.name), source));
         for (standing, source) in sources.collect::<Vec<_>>() {
             running.run_source(Prepared::new(source, &topology, standing, around), false);
         }
-        running
+        running.parts().say_held();
+        Arc::new(running)
     }
 
     /// With these handles.
@@ -334,20 +325,6 @@ impl Running {
             let channels = parts.channels.values().map(|handle| &handle.channel);
             first.boards.floors.know_channels(channels, !parts.left_behind.is_empty());
         }
-    }
-
-    /// Takes away the handles of what was stopped and has no successor.
-    pub(crate) fn forget_stopped(&self) -> Gone {
-        self.change(|parts| {
-            let sources: Vec<_> =
-                parts.sources.extract_if(.., |_, handle| handle.is_stopped()).collect();
-            for (_, handle) in &sources {
-                handle.intake.flow().add_to(&mut parts.past);
-            }
-            let groups = parts.groups.extract_if(.., |_, handle| handle.is_stopped());
-            let groups = groups.map(|(name, handle)| (name, handle.members.clone())).collect();
-            Gone { sources: sources.into_iter().map(|(name, _)| name).collect(), groups }
-        })
     }
 
     /// Stops the sources within the grace, then the groups, then closes the channels; what is not

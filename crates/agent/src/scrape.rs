@@ -1,10 +1,11 @@
 //! Metrics that are looked up when they are asked for: what the channels hold, what the process
 //! uses.
 
-use metrics::{ChannelLabel, GroupLabel, Metrics, VersionLabel};
+use metrics::{ChannelLabel, GroupLabel, Metrics, PartLabel, VersionLabel};
 use pipeline::{ChannelStatus, Env};
 
 use crate::cli::stderr;
+use crate::held::{Holds, Part};
 
 /// Shows the program's version.
 pub(crate) fn version(metrics: &Metrics) {
@@ -49,6 +50,17 @@ pub(crate) fn forget_channel(metrics: &Metrics, name: &str) {
 /// There is no such group any more.
 pub(crate) fn forget_group(metrics: &Metrics, name: &str) {
     metrics.group_unable_since.remove(&GroupLabel { group: name.to_owned() });
+}
+
+/// Shows since when parts are held that were not `before`.
+pub(crate) fn held(metrics: &Metrics, before: &Holds, after: &Holds) {
+    let label = |part: &Part| PartLabel { part: part.to_string() };
+    for part in before.keys().filter(|part| !after.contains_key(*part)) {
+        metrics.part_held_since.remove(&label(part));
+    }
+    for (part, hold) in after {
+        metrics.part_held_since.get_or_create(&label(part)).set(hold.since_unix_seconds());
+    }
 }
 
 /// Brings up to date what the process uses.

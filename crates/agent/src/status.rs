@@ -17,6 +17,7 @@
 mod conservation;
 mod flow;
 mod gather;
+mod held;
 mod meter;
 mod reload;
 #[cfg(test)]
@@ -34,10 +35,12 @@ pub use conservation::Conservation;
 pub(crate) use conservation::{Passage, SourceFlow};
 pub use flow::{Flow, Way, WayState};
 pub(crate) use gather::{Sources, gather};
+pub use held::{DrainState, DrainStatus, HeldStatus, PartsStatus};
 pub use meter::Throughput;
 pub(crate) use meter::{Meter, Volume};
 pub use reload::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
 pub use shown::{SeenEvent, ShownEvent, TapMessage};
+pub(crate) use trouble::EVERY_SOURCE_HELD;
 pub use trouble::{Cause, Level, Trouble, Verdict};
 
 /// What an agent is doing.
@@ -79,6 +82,12 @@ pub struct Snapshot {
     /// Addresses that plain text leaves this host by, as `insecure = true` allows.
     #[serde(default)]
     pub plain_text: Vec<PlainTextStatus>,
+    /// Sources and groups that an operator has stopped.
+    #[serde(default)]
+    pub held: Vec<HeldStatus>,
+    /// The last drain; `null` before the first one.
+    #[serde(default)]
+    pub drain: Option<DrainStatus>,
     /// What the last reload did; `null` before the first one.
     pub last_reload: Option<ReloadStatus>,
     /// The latest failures of sources and sinks, the newest first; at most 50.
@@ -125,6 +134,13 @@ pub enum State {
     Absent,
     /// It has ended: it was stopped, or has no more to do.
     Stopped,
+    /// An operator has stopped it; it stays so until it is started by name.
+    Held {
+        /// When it was stopped.
+        since_seconds_ago: f64,
+        /// At whose word.
+        by: String,
+    },
 }
 
 /// A source.

@@ -11,6 +11,8 @@
 #![expect(clippy::print_stdout, reason = "the figures are read by people")]
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+#[path = "edits/held.rs"]
+mod held;
 #[path = "edits/parts.rs"]
 mod parts;
 #[path = "edits/place.rs"]

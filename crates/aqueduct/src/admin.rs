@@ -14,14 +14,15 @@ use hyper::http::request::Builder;
 use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use pipeline::{Env, Secret, Settings};
+use serde::de::DeserializeOwned;
 use tls::{ClientTls, Dialer};
 use tokio::time::timeout;
 
 /// An agent that takes longer is too busy to be asked now.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A reload waits for sources, channels and groups, each within the grace.
-const RELOAD_PATIENCE: Duration = Duration::from_secs(600);
+/// A change waits for sources, channels and groups, each within the grace.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(600);
 
 /// A stream that is silent for so long is lost: there is a message a second.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -113,12 +114,40 @@ impl Admin {
         }
     }
 
-    /// The agent reads its configuration again: the status of the answer, and its body.
+    /// The agent changes: reads its configuration again, or stops or starts parts, as `action`
+    /// says. The status of the answer, and its body.
     ///
     /// # Errors
     /// There is no answer in time, or it wants a token.
-    pub(crate) async fn reload(&self) -> io::Result<(StatusCode, String)> {
-        self.whole(Request::post("/reload").header("x-aqueduct", "reload"), RELOAD_PATIENCE).await
+    pub(crate) async fn change(
+        &self,
+        action: &str,
+        query: &str,
+    ) -> io::Result<(StatusCode, String)> {
+        let request = Request::post(format!("/{action}{query}")).header("x-aqueduct", action);
+        self.whole(request, CHANGE_PATIENCE).await
+    }
+
+    /// As [`Admin::change`], where the answer is this document; with its text.
+    ///
+    /// # Errors
+    /// For people: there is no such answer.
+    pub(crate) async fn changed<T: DeserializeOwned>(
+        &self,
+        action: &str,
+        query: &str,
+    ) -> Result<(String, T), String> {
+        let problem = |problem: &dyn std::fmt::Display| {
+            format!("no {action} at the agent at {}: {problem}", self.address)
+        };
+        let (code, answer) = self.change(action, query).await.map_err(|error| {
+            problem(&format!(
+                "{error}; is it the address of `agent.admin`, and does the agent run?"
+            ))
+        })?;
+        let document = serde_json::from_str(&answer);
+        let document = document.map_err(|_| problem(&format!("{code}: {}", answer.trim_end())))?;
+        Ok((answer, document))
     }
 
     /// The status of an answer, and its body.

@@ -6,10 +6,11 @@ mod show;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use agent::audit::{Actor, Audit, Line, Outcome};
 use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use agent::dead_letters::Label;
 use clap::{Args, Subcommand, ValueEnum};
-use pipeline::Identity;
+use pipeline::{Env, Identity};
 
 use crate::channel::Keys;
 
@@ -171,8 +172,12 @@ pub(crate) fn run(args: &DlqArgs) -> ExitCode {
         Action::Show { target, format, limit } => {
             show::show(target, *format, limit.unwrap_or(usize::MAX), &env)
         }
-        Action::Replay { target, new_identity } => act::replay(target, *new_identity, &env),
-        Action::Drop { target, yes: _ } => act::drop_letters(target, &env),
+        Action::Replay { target, new_identity } => {
+            audited("dlq replay", target, &env, || act::replay(target, *new_identity, &env))
+        }
+        Action::Drop { target, yes: _ } => {
+            audited("dlq drop", target, &env, || act::drop_letters(target, &env))
+        }
     };
     done.unwrap_or_else(|problem| {
         cli::say(&problem);
@@ -180,11 +185,34 @@ pub(crate) fn run(args: &DlqArgs) -> ExitCode {
     })
 }
 
+/// Does it, and notes in the audit log of the agent that it was done, and by which user.
+fn audited(
+    action: &str,
+    target: &Target,
+    env: &Env,
+    act: impl FnOnce() -> Result<ExitCode, String>,
+) -> Result<ExitCode, String> {
+    let done = act();
+    let (outcome, problem) = match &done {
+        Ok(code) if *code == ExitCode::SUCCESS => (Outcome::Done, None),
+        Ok(_) => (Outcome::Failed, Some("not all of it".to_owned())),
+        Err(problem) => (Outcome::Failed, Some(problem.clone())),
+    };
+    // What is no data directory gets no file.
+    if env.disk.stat(&target.data_dir.join("format")).is_ok() {
+        let by = format!("user {}", rustix::process::getuid().as_raw());
+        let part = target.channel.as_ref().map(|name| format!("channels.{name}"));
+        let line = Line::new(action, part, Actor::new(&by, None), outcome);
+        Audit::of(&target.data_dir, env).write(line.because(problem));
+    }
+    done
+}
+
 /// Whether an agent with this data directory has ever had a dead letter.
 ///
 /// # Errors
 /// It is no data directory.
-fn has_letters(data_dir: &Path, env: &pipeline::Env) -> Result<bool, String> {
+fn has_letters(data_dir: &Path, env: &Env) -> Result<bool, String> {
     let known = |path: &Path| env.disk.stat(path).is_ok();
     if !known(&data_dir.join("format")) {
         return Err(format!("{}: no agent's data directory", data_dir.display()));

@@ -2,6 +2,7 @@
 
 mod account;
 mod admin;
+mod audit;
 mod channel;
 mod check;
 #[cfg(feature = "hdfs")]
@@ -13,6 +14,7 @@ mod dlq;
 mod import;
 mod manual;
 mod migrate;
+mod parts;
 mod pki;
 mod reference;
 mod reload;
@@ -31,6 +33,7 @@ use std::process::ExitCode;
 use agent::cli::{self, CollectorArgs, EdgeArgs};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use audit::AuditArgs;
 use channel::ChannelArgs;
 use check::CheckArgs;
 #[cfg(feature = "hdfs")]
@@ -42,6 +45,7 @@ use dlq::DlqArgs;
 use import::ImportArgs;
 use manual::{CompletionsArgs, ManArgs};
 use migrate::{ConvertArgs, FlumeAgentArgs};
+use parts::{DrainArgs, StartArgs, StopArgs};
 use pki::PkiArgs;
 use reference::ComponentsArgs;
 use reload::ReloadArgs;
@@ -72,6 +76,10 @@ enum Command {
     Schema(SchemaArgs),
     Status(StatusArgs),
     Reload(ReloadArgs),
+    Stop(StopArgs),
+    Start(StartArgs),
+    Drain(DrainArgs),
+    Audit(AuditArgs),
     Top(TopArgs),
     Tap(TapArgs),
     Send(SendArgs),
@@ -105,6 +113,10 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Schema(args) }) => schema::run(&args),
         Ok(Program { command: Command::Status(args) }) => status::run(&args),
         Ok(Program { command: Command::Reload(args) }) => reload::run(&args),
+        Ok(Program { command: Command::Stop(args) }) => parts::stop(&args),
+        Ok(Program { command: Command::Start(args) }) => parts::start(&args),
+        Ok(Program { command: Command::Drain(args) }) => parts::drain(&args),
+        Ok(Program { command: Command::Audit(args) }) => audit::run(&args),
         Ok(Program { command: Command::Top(args) }) => top::run(&args),
         Ok(Program { command: Command::Tap(args) }) => tap::run(&args),
         Ok(Program { command: Command::Send(args) }) => send::run(&args),

@@ -58,16 +58,7 @@ pub(crate) fn run(args: &ReloadArgs) -> ExitCode {
 fn ask(args: &ReloadArgs) -> Result<(String, ReloadStatus), String> {
     let env = env::real();
     let admin = Admin::new(&env, &args.address, &args.access)?;
-    let problem = |problem: &dyn std::fmt::Display| {
-        format!("no reload of the agent at {}: {problem}", admin.address())
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| problem(&error))?;
-    let answer = runtime.block_on(admin.reload());
-    let (code, answer) = answer.map_err(|error| {
-        problem(&format!("{error}; is it the address of `agent.admin`, and does the agent run?"))
-    })?;
-    let status = serde_json::from_str(&answer);
-    let status = status.map_err(|_| problem(&format!("{code}: {}", answer.trim_end())))?;
-    Ok((answer, status))
+    let runtime = runtime.map_err(|error| admin.unanswered(&error))?;
+    runtime.block_on(admin.changed("reload", ""))
 }

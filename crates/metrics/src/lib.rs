@@ -77,6 +77,13 @@ pub struct GroupLabel {
     pub group: String,
 }
 
+/// Label of a source or a group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PartLabel {
+    /// Its place in the configuration: `sources.in`.
+    pub part: String,
+}
+
 /// Label of the program that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct VersionLabel {
@@ -274,6 +281,9 @@ metrics! {
     group_held_bytes: "group_held_back_bytes", GroupLabel => Gauge;
     /// Time in seconds since 1970 since when no sink of the group delivers; 0 while one does.
     group_unable_since: "group_unable_since_seconds", GroupLabel => FloatGauge;
+    /// Time in seconds since 1970 since when an operator has stopped a source or a group; parts
+    /// that run have none.
+    part_held_since: "part_held_since_seconds", PartLabel => FloatGauge;
     /// Committed files that are not visible yet, because their directory refuses them.
     sink_unpublished: "sink_unpublished_files", SinkLabel => Gauge;
     /// Bytes that senders make this agent remember: what they hold unsettled, and their Hello.

@@ -84,6 +84,14 @@ impl Browser {
         });
     }
 
+    /// Presses keys where the focus is.
+    pub(super) fn press(&self, keys: &str) {
+        self.runtime.block_on(async {
+            let element = self.driver().active_element().await.expect("the focus is somewhere");
+            element.send_keys(keys).await.expect("it takes keys");
+        });
+    }
+
     /// Nothing of what came from outside has become an element or a script, and the browser had
     /// nothing to refuse.
     pub(super) fn assert_no_markup(&self) {

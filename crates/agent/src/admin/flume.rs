@@ -54,7 +54,8 @@ impl Page<'_> {
     }
 
     fn source(&self, source: &SourceStatus) -> Counters {
-        let mut counters = self.component("SOURCE", source.state == State::Stopped);
+        let ended = matches!(source.state, State::Stopped | State::Held { .. });
+        let mut counters = self.component("SOURCE", ended);
         let events = source.accepted.events_total;
         let batches = source.accepted_batches;
         counters.extend(numbers([

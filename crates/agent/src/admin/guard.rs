@@ -6,6 +6,8 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
 use pipeline::Secret;
 use subtle::ConstantTimeEq;
 
+use crate::audit::Actor;
+
 /// What a listener asks of requests.
 pub(super) struct Guard {
     /// The host of the setting.
@@ -42,6 +44,17 @@ impl Guard {
                 || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
         };
         !self.loopback || headers.get_all(HOST).iter().all(|it| it.to_str().is_ok_and(is_own))
+    }
+
+    /// What a request is known by in the audit log.
+    pub(super) fn actor(&self, headers: &HeaderMap, peer: &str) -> Actor {
+        let by = match (self.has_token(), headers.contains_key(AUTHORIZATION)) {
+            (true, _) if self.is_allowed(headers) => "admin token",
+            (true, true) => "a wrong token",
+            (false, _) if self.loopback => "loopback",
+            (true, false) | (false, _) => "no token",
+        };
+        Actor::new(by, Some(peer.to_owned()))
     }
 
     /// Whether the request shows the token, where one is set. Takes the same time whatever is

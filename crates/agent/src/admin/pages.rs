@@ -15,23 +15,25 @@ use super::answer::{Answer, JSON_UTF_8, fresh, json, page, typed};
 use super::configuration::Configuration;
 use super::feed::Feed;
 use super::{flume, letters};
+use crate::audit::Audit;
 use crate::dead_letters::DeadLetters;
 use crate::health::{Health, Word};
 use crate::opening::NotOpen;
 use crate::reload::Reloads;
-use crate::running::Running;
-use crate::status::{Snapshot, Trouble};
-use crate::{liveness, scrape, status};
+use crate::running::{Parts, Running};
+use crate::status::{EVERY_SOURCE_HELD, HeldStatus, Snapshot, Trouble};
+use crate::{held, liveness, scrape, status};
 
 /// How long a comparison of the configuration with its file counts. What looks at an agent all the
 /// time asks once a minute.
 const COMPARED_FOR: Duration = Duration::from_secs(150);
 
-/// What the pages are made of. Ready means: every source is open, no channel has stopped its
-/// intake, and the agent is not stopping. A sink that fails, and a group that delivers nothing, are
-/// named and do not make the agent unready: events wait in the channel. Where every collector of a
-/// site is like that, the events are safer in their channels than with the clients that would be
-/// refused; senders that have a choice turn to other agents by what the agent says to them.
+/// What the pages are made of. Ready means: every source is open, or stopped by an operator while
+/// another one is open; no channel has stopped its intake, and the agent is not stopping. A sink
+/// that fails, and a group that delivers nothing, are named and do not make the agent unready:
+/// events wait in the channel. Where every collector of a site is like that, the events are safer
+/// in their channels than with the clients that would be refused; senders that have a choice turn
+/// to other agents by what the agent says to them.
 pub(crate) struct Pages {
     /// Name of the agent.
     pub(crate) agent: String,
@@ -41,6 +43,7 @@ pub(crate) struct Pages {
     pub(crate) started_ms: u64,
     pub(crate) running: Arc<Running>,
     pub(crate) reloads: Reloads,
+    pub(crate) audit: Audit,
     pub(crate) dead_letters: Arc<DeadLetters>,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
@@ -100,6 +103,8 @@ impl Pages {
         remarks.extend(self.unable());
         let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
         let parts = self.running.parts();
+        let (none, some) = held(&parts, &self.env);
+        remarks.extend(some);
         let channels = parts.channels.iter();
         let full = channels.filter_map(|(name, handle)| match handle.boards.opened.why_not() {
             Some(NotOpen { waits, cause }) => {
@@ -111,16 +116,19 @@ impl Pages {
             }
             None => None,
         });
-        Word { reasons: stopping.into_iter().chain(full).chain(reasons).collect(), remarks }
+        let reasons = stopping.into_iter().chain(full).chain(none).chain(reasons);
+        Word { reasons: reasons.collect(), remarks }
     }
 
-    /// Brings up to date since when each group delivers nothing.
+    /// Brings up to date since when each group delivers nothing; a held one has a gauge of its own.
     fn show_unable(&self) {
         let (now, at) = (Instant::now(), self.env.clock.now());
-        for handle in self.running.parts().channels.values() {
+        let parts = self.running.parts();
+        for handle in parts.channels.values() {
             let unable = handle.boards.outlet.unable(now);
             for group in &handle.consumers {
                 let outage = unable.iter().find(|(name, _)| name == group);
+                let outage = outage.filter(|_| !parts.holds_group(group));
                 let since = outage.map_or(0.0, |(_, outage)| {
                     let began = at.checked_sub(now.saturating_duration_since(outage.since));
                     began.map_or(0.0, |began| unix_millis(began) as f64 / 1_000.0)
@@ -131,11 +139,13 @@ impl Pages {
         }
     }
 
-    /// The groups that deliver nothing, line by line.
+    /// The groups that deliver nothing though they are not held, line by line.
     fn unable(&self) -> Vec<String> {
         let (now, parts) = (Instant::now(), self.running.parts());
         let unable = parts.channels.iter().flat_map(|(channel, handle)| {
-            handle.boards.outlet.unable(now).into_iter().map(move |(group, outage)| {
+            let unable = handle.boards.outlet.unable(now).into_iter();
+            let unable = unable.filter(|(group, _)| !parts.holds_group(group));
+            unable.map(move |(group, outage)| {
                 let seconds = now.saturating_duration_since(outage.since).as_secs();
                 let cause = outage.cause.replace(char::is_control, " ");
                 format!(
@@ -252,6 +262,19 @@ impl Pages {
         self.metrics.dead_letter_batches.set(scrape::gauge(self.dead_letters.batches()));
         self.metrics.text_in(format)
     }
+}
+
+/// What an operator has stopped: the reason why the agent is not ready, where nothing can enter
+/// any more, and a remark for each part.
+fn held(parts: &Parts, env: &Env) -> (Option<String>, Vec<String>) {
+    let line = |it: HeldStatus| {
+        let HeldStatus { part, since_seconds_ago: seconds, by, .. } = it;
+        format!("{part} has been stopped for {seconds:.0} s, by {by}")
+    };
+    let is_closed =
+        !parts.sources.is_empty() && parts.sources.keys().all(|name| parts.holds_source(name));
+    let none = is_closed.then(|| EVERY_SOURCE_HELD.to_owned());
+    (none, held::shown(&parts.held, env).into_iter().map(line).collect())
 }
 
 fn busy() -> Answer {

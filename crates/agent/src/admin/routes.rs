@@ -10,7 +10,8 @@ use tracing::debug;
 use super::answer::{Answer, JSON_LINES, fresh, page, secured, typed};
 use super::guard::Guard;
 use super::pages::Pages;
-use super::{feed, site, tap};
+use super::{change, feed, site, tap};
+use crate::audit::{Line, Outcome};
 
 /// What a listener shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,9 @@ enum Page {
     Liveness,
     Account,
     FlumeMetrics,
+    Audit,
     Reload,
+    Change,
 }
 
 /// What a request may do to a page.
@@ -88,8 +91,8 @@ const fn route(path: &'static str, access: Access, page: Page, about: &'static s
     Route { verb: Verb::Read, path, access, page, about }
 }
 
-const fn change(path: &'static str, access: Access, page: Page, about: &'static str) -> Route {
-    Route { verb: Verb::Change, path, access, page, about }
+const fn change(path: &'static str, page: Page, about: &'static str) -> Route {
+    Route { verb: Verb::Change, path, access: Access::Contents, page, about }
 }
 
 /// What is here.
@@ -155,12 +158,33 @@ const ADMIN: &[Route] = &[
         Page::FlumeMetrics,
         "the counters as Flume's HTTP monitoring shows them: JSON by its names",
     ),
+    route(
+        "/audit",
+        Access::Contents,
+        Page::Audit,
+        "what operators have changed, or wanted to, the newest first; ?newest=N, at most 1000",
+    ),
     change(
         "/reload",
-        Access::Contents,
         Page::Reload,
         "POST with the header `X-Aqueduct: reload`: the configuration is read again, and what \
          became of each part is answered as JSON",
+    ),
+    change(
+        "/stop",
+        Page::Change,
+        "POST with the header `X-Aqueduct: stop`: ?source= or ?group= stops, and stays so",
+    ),
+    change(
+        "/start",
+        Page::Change,
+        "POST with the header `X-Aqueduct: start`: ?source=, ?group= or ?all starts again",
+    ),
+    change(
+        "/drain",
+        Page::Change,
+        "POST with the header `X-Aqueduct: drain`: sources stop until the channels are empty; \
+         ?channel=, &timeout= seconds, &exit",
     ),
 ];
 
@@ -190,25 +214,46 @@ impl Site {
     }
 }
 
-/// The answer to a request.
-pub(super) async fn answer(pages: &Arc<Pages>, of: Site, guard: &Guard, head: &Parts) -> Answer {
-    secured(unsecured(pages, of, guard, head).await)
+/// Why a request is not let in: its answer, and what the audit log says of it.
+struct Refusal(Answer, &'static str);
+
+impl Refusal {
+    fn new(status: StatusCode, why: &'static str, text: String) -> Self {
+        Self(page(status, text), why)
+    }
+
+    fn with(mut self, name: header::HeaderName, value: &'static str) -> Self {
+        self.0.headers_mut().insert(name, header::HeaderValue::from_static(value));
+        self
+    }
 }
 
-async fn unsecured(pages: &Arc<Pages>, of: Site, guard: &Guard, head: &Parts) -> Answer {
-    if of == Site::Admin && !guard.is_meant(&head.headers) {
-        let text = "this address answers on loopback alone, for the hosts `localhost` and \
-                    127.0.0.1; a proxy in front of it has to send one of them as `Host`\n";
-        return page(StatusCode::MISDIRECTED_REQUEST, text.into());
-    }
+/// The answer to a request of `peer`.
+pub(super) async fn answer(
+    pages: &Arc<Pages>,
+    of: Site,
+    (guard, peer): (&Guard, &str),
+    head: &Parts,
+) -> Answer {
+    secured(unsecured(pages, of, (guard, peer), head).await)
+}
+
+async fn unsecured(
+    pages: &Arc<Pages>,
+    of: Site,
+    (guard, peer): (&Guard, &str),
+    head: &Parts,
+) -> Answer {
     let path = head.uri.path();
     let route = of.routes().iter().find(|route| route.path == path);
-    let verb = route.map_or(Verb::Read, |route| route.verb);
-    if !verb.allows(&head.method) {
-        let names = verb.names();
-        let mut refusal = page(StatusCode::METHOD_NOT_ALLOWED, format!("only {names}\n"));
-        refusal.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(names));
-        return refusal;
+    let actor = || guard.actor(&head.headers, peer);
+    if let Some(Refusal(answer, why)) = refusal(of, guard, head, route) {
+        let is_change = route.is_some_and(|route| route.verb == Verb::Change);
+        if is_change && head.method == Method::POST {
+            let line = Line::new(&path[1..], None, actor(), Outcome::Refused);
+            pages.audit.add(line.because(Some(why.to_owned()))).await;
+        }
+        return answer;
     }
     if let Some(asset) = site::asset(path).filter(|_| of == Site::Admin) {
         return asset;
@@ -217,22 +262,9 @@ async fn unsecured(pages: &Arc<Pages>, of: Site, guard: &Guard, head: &Parts) ->
         let text = format!("no such page; there are:\n{}", of.index());
         return page(StatusCode::NOT_FOUND, text);
     };
-    if route.access == Access::Contents && !guard.has_token() && !guard.is_loopback() {
-        let text = "this page is answered on loopback alone, or to those with a token: set \
-                    `agent.admin_token`\n";
-        return page(StatusCode::FORBIDDEN, text.into());
-    }
-    if route.access != Access::Open && !guard.is_allowed(&head.headers) {
-        debug!(path, "a request without the admin token is refused");
-        let text =
-            "this page needs the token of `agent.admin_token`, as `Authorization: Bearer …`\n";
-        let mut refusal = page(StatusCode::UNAUTHORIZED, text.into());
-        let asks = header::HeaderValue::from_static("Bearer realm=\"aqueduct\"");
-        refusal.headers_mut().insert(header::WWW_AUTHENTICATE, asks);
-        return refusal;
-    }
     let accept = head.headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
     let accept = accept.unwrap_or_default();
+    let query = head.uri.query().unwrap_or_default();
     match route.page {
         Page::Index if of == Site::Admin && accept.contains("text/html") => site::index(),
         Page::Index => page(StatusCode::OK, of.index()),
@@ -244,11 +276,55 @@ async fn unsecured(pages: &Arc<Pages>, of: Site, guard: &Guard, head: &Parts) ->
         Page::Liveness => pages.liveness().await,
         Page::Status => pages.status().await,
         Page::Events => feed::answer(pages),
-        Page::Tap => tap::answer(pages, head.uri.query().unwrap_or_default()),
+        Page::Tap => {
+            let answer = tap::answer(pages, query);
+            if answer.status().is_success() {
+                pages.note_tap(query, actor()).await;
+            }
+            answer
+        }
         Page::Configuration => pages.configuration().await,
-        Page::DeadLetters => pages.letters(head.uri.query().unwrap_or_default()).await,
+        Page::DeadLetters => pages.letters(query).await,
         Page::Account => fresh(typed(StatusCode::OK, JSON_LINES, pages.account())),
         Page::FlumeMetrics => pages.flume().await,
-        Page::Reload => pages.reload(&head.headers).await,
+        Page::Audit => pages.audited(query).await,
+        Page::Reload => pages.reload(actor()).await,
+        Page::Change => pages.change(&path[1..], query, actor()).await,
     }
+}
+
+/// Why a request may not have what it asks for, whatever that is.
+fn refusal(of: Site, guard: &Guard, head: &Parts, route: Option<&Route>) -> Option<Refusal> {
+    if of == Site::Admin && !guard.is_meant(&head.headers) {
+        let text = "this address answers on loopback alone, for the hosts `localhost` and \
+                    127.0.0.1; a proxy in front of it has to send one of them as `Host`\n";
+        let why = "for another host";
+        return Some(Refusal::new(StatusCode::MISDIRECTED_REQUEST, why, text.into()));
+    }
+    let verb = route.map_or(Verb::Read, |route| route.verb);
+    if !verb.allows(&head.method) {
+        let (names, why) = (verb.names(), "by another method");
+        let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, why, format!("only {names}\n"));
+        return Some(refusal.with(header::ALLOW, names));
+    }
+    let route = route?;
+    if route.access == Access::Contents && !guard.has_token() && !guard.is_loopback() {
+        let text = "this page is answered on loopback alone, or to those with a token: set \
+                    `agent.admin_token`\n";
+        let why = "on a network address, where no token is set";
+        return Some(Refusal::new(StatusCode::FORBIDDEN, why, text.into()));
+    }
+    if route.access != Access::Open && !guard.is_allowed(&head.headers) {
+        debug!(path = route.path, "a request without the admin token is refused");
+        let text =
+            "this page needs the token of `agent.admin_token`, as `Authorization: Bearer …`\n";
+        let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "without the token", text.into());
+        return Some(refusal.with(header::WWW_AUTHENTICATE, "Bearer realm=\"aqueduct\""));
+    }
+    let action = &route.path[1..];
+    if route.verb == Verb::Change && !change::is_meant(&head.headers, action) {
+        let text = format!("the request needs the header `{}: {action}`\n", change::HEADER);
+        return Some(Refusal::new(StatusCode::FORBIDDEN, "without the header", text));
+    }
+    None
 }

@@ -18,6 +18,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/page/history.js", SCRIPT, include_str!("page/history.js")),
     ("/page/tables.js", SCRIPT, include_str!("page/tables.js")),
     ("/page/tap.js", SCRIPT, include_str!("page/tap.js")),
+    ("/page/operate.js", SCRIPT, include_str!("page/operate.js")),
     ("/page/details.js", SCRIPT, include_str!("page/details.js")),
 ];
 

@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, mpsc};
 use metrics::Metrics;
 
 use super::*;
+use crate::audit::Audit;
 use crate::boards::Boards;
 use crate::dead_letters::{self, DeadLetters};
 use crate::health::Health;
@@ -23,8 +24,8 @@ use crate::running::{ChannelHandle, Parts, Running};
 use crate::status::Snapshot;
 
 mod access;
+mod change;
 mod events;
-mod reload;
 mod tap;
 
 /// Bytes on their way between client and server.
@@ -54,6 +55,8 @@ struct Bench {
     stopping: CancellationToken,
     pages: Arc<Pages>,
     admin: Listeners,
+    /// Of the audit log.
+    _folder: tempfile::TempDir,
 }
 
 fn bench() -> Bench {
@@ -73,7 +76,7 @@ fn bench_behind(running: Running, front: Front) -> Bench {
     let (plan, _) = config::examine("a.toml", Settings::empty(), "host");
     let (connect, connected) = mpsc::unbounded_channel();
     let listener = Pipes { connected: Mutex::new(connected) };
-    let (env, metrics) = (env::real(), Metrics::default());
+    let (env, metrics, folder) = (env::real(), Metrics::default(), tempfile::tempdir().unwrap());
     let config = dead_letters::Config::read(&Settings::empty()).unwrap();
     // Nothing is written there before the first letter.
     let letters = DeadLetters::new(config, &PathBuf::from("/nowhere"), &env, &metrics);
@@ -86,6 +89,7 @@ fn bench_behind(running: Running, front: Front) -> Bench {
         started_ms: 0,
         running: Arc::new(running),
         reloads: Reloads::start(None).0,
+        audit: Audit::of(folder.path(), &env),
         dead_letters: Arc::new(letters),
         health: health.clone(),
         metrics,
@@ -95,7 +99,7 @@ fn bench_behind(running: Running, front: Front) -> Bench {
         live: Live::default(),
     });
     admin.serve(&pages);
-    Bench { connect, health, stopping, pages, admin }
+    Bench { connect, health, stopping, pages, admin, _folder: folder }
 }
 
 impl Bench {

@@ -306,13 +306,14 @@ impl<'a> Change<'a> {
 
     /// Takes away what was stopped and has no successor, and what is known of peers that are none
     /// any more; `configured` was built from the same configuration, and nothing of it runs.
-    pub(super) fn tidy(&self, configured: &Topology) {
-        let Gone { sources, groups } = self.running.forget_stopped();
+    pub(super) fn tidy(self, configured: &Topology) {
+        let Gone { sources, groups } = self.running.forget_stopped(configured);
+        self.running.place_held(&self.topology, (self.sources, self.groups), self.around);
         let parts = self.running.parts();
         let metrics = &self.around.metrics;
         sources.iter().for_each(|name| self.around.health.forget_source(name, metrics));
-        let present: BTreeSet<&Arc<str>> =
-            parts.groups.values().flat_map(|group| &group.members).collect();
+        let present = parts.groups.values().filter(|group| !group.is_stopped());
+        let present: BTreeSet<&Arc<str>> = present.flat_map(|group| &group.members).collect();
         for (name, members) in &groups {
             if !parts.groups.contains_key(name) {
                 scrape::forget_group(metrics, name);

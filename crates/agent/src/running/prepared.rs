@@ -100,6 +100,12 @@ impl Prepared {
         self.runner.open(&mut *self.source, &self.handle.tasks.stop).await
     }
 
+    /// Its handle alone: nothing runs behind it but the end of what had its place.
+    pub(super) fn held(self, before: Option<TaskTracker>) -> (Arc<str>, SourceHandle) {
+        self.handle.tasks.hold(before);
+        (self.name, self.handle)
+    }
+
     /// Runs it, when what had its place has ended.
     pub(super) fn run(
         self,
@@ -127,6 +133,15 @@ impl Running {
     /// Starts a group: it begins when its channel is open, and when that of its name, if it was
     /// here, has ended.
     pub(crate) fn start_group(&self, built: BuiltGroup, around: &Surroundings) {
+        self.add_group(built, around, false);
+    }
+
+    /// The handle of a group that does not run, in the place of the one of its name.
+    pub(super) fn place_group(&self, built: BuiltGroup, around: &Surroundings) {
+        self.add_group(built, around, true);
+    }
+
+    fn add_group(&self, built: BuiltGroup, around: &Surroundings, is_held: bool) {
         let parts = self.parts();
         let channel = &parts.channels[&*built.channel];
         let old = parts.groups.get(&built.name);
@@ -167,6 +182,12 @@ impl Running {
         };
         let (stop, opened) = (handle.tasks.stop.clone(), handle.opened.clone());
         let grace = around.grace;
+        if is_held {
+            handle.tasks.hold(before);
+            self.change(|parts| parts.groups.insert(built.name, Arc::new(handle)));
+            return;
+        }
+        channel.boards.outlet.works(&built.name);
         handle.tasks.spawn(async move {
             let begin = async {
                 if let Some(before) = before {

@@ -83,7 +83,8 @@ fn into_channel(source: &SourceStatus, channel: &ChannelStatus, is_required: boo
 }
 
 fn to_group(group: &GroupStatus) -> Way {
-    let is_stopped = matches!(group.state, State::Failing { .. } | State::Waiting { .. });
+    let is_stopped =
+        matches!(group.state, State::Failing { .. } | State::Waiting { .. } | State::Held { .. });
     Way {
         from: group.channel.clone(),
         to: group.name.clone(),

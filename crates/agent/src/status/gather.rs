@@ -11,13 +11,14 @@ use pipeline::{Env, Guarantee};
 use tokio::time::{Duration, Instant};
 
 use super::{
-    ChannelStatus, Conservation, DeadLetterStatus, Flow, GroupStatus, LatencyStatus, MemberStatus,
-    SenderStatus, Snapshot, SourceStatus, State, Throughput, Trouble, Verdict,
+    ChannelStatus, Conservation, DeadLetterStatus, Flow, GroupStatus, HeldStatus, LatencyStatus,
+    MemberStatus, SenderStatus, Snapshot, SourceStatus, State, Throughput, Trouble, Verdict,
 };
 use crate::bulletin::Bulletin;
 use crate::dead_letters::DeadLetters;
 use crate::group::{GroupView, MemberPart, OutflowPart};
 use crate::health::Word;
+use crate::held;
 use crate::opening::NotOpen;
 use crate::reload::Reloads;
 use crate::running::{Answer, ChannelHandle, GroupHandle, Parts, Running, SourceHandle};
@@ -66,10 +67,20 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
     let channels: Vec<ChannelStatus> =
         channels.map(|(name, handle)| views.channel(name, handle, of.metrics)).collect();
     let sources = parts.sources.iter().map(|(name, handle)| source(name, handle, now));
-    let sources: Vec<SourceStatus> = sources.collect();
+    let mut sources: Vec<SourceStatus> = sources.collect();
     let groups = parts.groups.iter();
-    let groups: Vec<GroupStatus> =
+    let mut groups: Vec<GroupStatus> =
         groups.map(|(name, handle)| views.group(name, handle, of.metrics)).collect();
+    let held = held::shown(&parts.held, of.env);
+    for HeldStatus { part, since_seconds_ago, by, .. } in &held {
+        let is_it = |role: &str, name: &str| part.strip_prefix(role) == Some(name);
+        let sources = sources.iter_mut().filter(|it| is_it("sources.", &it.name));
+        let groups = groups.iter_mut().filter(|it| is_it("groups.", &it.name));
+        let states = sources.map(|it| &mut it.state).chain(groups.map(|it| &mut it.state));
+        for state in states {
+            *state = State::Held { since_seconds_ago: *since_seconds_ago, by: by.clone() };
+        }
+    }
     let snapshot = Snapshot {
         agent: of.agent.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -87,6 +98,8 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         conservation: views.conservation(&parts, &channels, of.metrics),
         channels,
         plain_text: parts.plain_text.clone(),
+        held,
+        drain: of.reloads.drain(now),
         last_reload: of.reloads.last(now),
         bulletin: of.bulletin.read(now),
     };

@@ -17,6 +17,9 @@ const SOON_FULL: f64 = 1_800.0;
 /// delivered is not free yet, and it will be.
 const BACKLOG: f64 = 60.0;
 
+/// Why an agent is not ready into which nothing enters at an operator's word.
+pub(crate) const EVERY_SOURCE_HELD: &str = "an operator has stopped every source";
+
 /// Seconds without an event after which a difference is one. While events move it goes to and fro:
 /// each part is counted at another moment.
 const QUIET: f64 = 40.0;
@@ -51,6 +54,8 @@ pub enum Cause {
     NotOpen,
     /// A sink delivers, and something beyond does not work.
     Beyond,
+    /// An operator has stopped a part.
+    Held,
     /// A channel takes nothing in.
     IntakeStopped,
     /// A channel is nearly full.
@@ -71,12 +76,13 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NotReady,
         Self::Fails,
         Self::Waits,
         Self::NotOpen,
         Self::Beyond,
+        Self::Held,
         Self::IntakeStopped,
         Self::NearlyFull,
         Self::Fills,
@@ -95,6 +101,7 @@ impl Cause {
             Self::Waits => "A source or a group waits",
             Self::NotOpen => "A source, a sink or a group is not open yet",
             Self::Beyond => "Something beyond a sink does not work",
+            Self::Held => "An operator has stopped a part",
             Self::IntakeStopped => "A channel takes nothing in",
             Self::NearlyFull => "A channel is nearly full",
             Self::Fills => "A channel fills",
@@ -209,7 +216,8 @@ fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
     found.extend(of_conservation(snapshot));
     // What the agent says itself and the above does not.
     if !snapshot.ready && found.iter().all(|it| it.level < Level::Bad) {
-        let said = snapshot.reasons.iter();
+        // Each held source is named above, and it was meant.
+        let said = snapshot.reasons.iter().filter(|text| **text != EVERY_SOURCE_HELD);
         found.extend(said.map(|text| Trouble {
             brief: without_times(text),
             ..Trouble::new((Level::Bad, Cause::NotReady), "agent", text.clone(), "")
@@ -246,6 +254,10 @@ fn of_state(role: &str, name: &str, state: &State) -> Option<Trouble> {
         State::Starting => {
             let brief = format!("{component} is not open yet");
             ((Level::Warn, Cause::NotOpen), brief, String::new())
+        }
+        State::Held { since_seconds_ago, by } => {
+            let more = format!("for {}, by {by}", seconds(Some(*since_seconds_ago)));
+            ((Level::Warn, Cause::Held), format!("{component} is stopped by an operator"), more)
         }
         State::Running | State::Absent | State::Stopped => return None,
     };

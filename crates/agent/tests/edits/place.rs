@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent::status::{ReloadStatus, Snapshot};
+use agent::status::{PartsStatus, ReloadStatus, Snapshot};
 use aqueduct_agent as agent;
 use catalogue::FULL;
 use support::loopback::free_address;
@@ -22,7 +22,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 fn ask(admin: u16, request: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", admin)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    let request = format!("{request} HTTP/1.1\r\nconnection: close\r\nx-aqueduct: reload\r\n\r\n");
+    let action = request.split(['/', '?']).nth(1)?;
+    let request =
+        format!("{request} HTTP/1.1\r\nconnection: close\r\nx-aqueduct: {action}\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
@@ -55,6 +57,12 @@ impl Place {
 
     pub(super) fn reload(&self) -> ReloadStatus {
         serde_json::from_str(&self.ask("POST /reload")).unwrap()
+    }
+
+    /// Stops, starts or drains: `stop?group=wild`.
+    pub(super) fn change(&self, what: &str) -> PartsStatus {
+        let answer = self.ask(&format!("POST /{what}"));
+        serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{what}: {answer}"))
     }
 
     pub(super) fn status(&self) -> Snapshot {
@@ -119,6 +127,11 @@ impl Agent {
 
     pub(super) fn stop(self) {
         self.signals.send("SIGTERM").unwrap();
+        self.end();
+    }
+
+    /// Waits until it has ended.
+    pub(super) fn end(self) {
         self.runtime
             .block_on(async { tokio::time::timeout(PATIENCE, self.ended).await })
             .unwrap()

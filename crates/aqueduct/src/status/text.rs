@@ -167,6 +167,7 @@ fn state(state: &State) -> String {
         State::Failing { .. } => "FAILING",
         State::Absent => "absent",
         State::Stopped => "stopped",
+        State::Held { .. } => "HELD",
     };
     word.to_owned()
 }

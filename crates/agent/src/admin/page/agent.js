@@ -21,15 +21,22 @@ export function useToken(text) {
 
 export const hasToken = () => Boolean(token);
 
-async function open(path, signal) {
+async function open(path, signal, action) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const answer = await fetch(path, { headers, signal, cache: 'no-store', credentials: 'omit' });
-  if (answer.status === 401) throw new Refused();
+  // No page of another site may send it.
+  if (action) headers['X-Aqueduct'] = action;
+  const method = action ? 'POST' : 'GET';
+  const answer = await fetch(path, { method, headers, signal, cache: 'no-store', credentials: 'omit' });
+  if (answer.status === 401) throw new Refused('The agent wants its token');
+  if (action && answer.status === 409) throw new Error((await answer.json()).error);
   if (!answer.ok) throw new Error(`${path} is answered ${answer.status}: ${(await answer.text()).trim()}`);
   return answer;
 }
 
 export const ask = async (path) => (await open(path)).json();
+
+// Changes the agent: stops, starts, drains.
+export const change = async (action, query) => (await open(`${action}?${query}`, undefined, action)).json();
 
 // Hands the messages that have come to `each`, until the stream ends, which is an error too, or
 // `stop` is aborted. EventSource could not send the token.

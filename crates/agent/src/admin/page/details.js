@@ -35,6 +35,20 @@ export async function letters() {
   show(byId('letters'), table('By reason', ['Reason', 'Letters', 'Events'], rows), found.newest.map(letter));
 }
 
+const OUTCOMES = { done: 'good', unchanged: 'off', failed: 'bad', refused: 'warn' };
+
+// What operators have changed, or wanted to.
+export async function audit() {
+  const lines = await ask('audit?newest=50');
+  show(byId('audit'), table('The newest first', ['Time', 'Outcome', 'Action', 'By', 'More'], lines.map((it) => [
+    it.at.replace('T', ' ').slice(0, 19) + ' UTC',
+    el('span', { class: `state ${OUTCOMES[it.outcome] ?? 'off'}` }, it.outcome),
+    it.part ? `${it.action} ${it.part}` : it.action,
+    it.address ? `${it.by} at ${it.address}` : it.by,
+    [it.detail, it.left_out ? `${count(it.left_out)} refused calls before it are left out` : null].filter(Boolean).join('; '),
+  ])));
+}
+
 const WORDS = {
   none: 'There is no file that could have changed.',
   same: 'The file says what runs.',

@@ -2,9 +2,10 @@
 
 import { follow, hasToken, Refused, useToken } from './agent.js';
 import { byId, el, plain, show } from './dom.js';
-import { configuration, letters } from './details.js';
+import { audit, configuration, letters } from './details.js';
 import { graph } from './graph.js';
 import { figures, forget, remember } from './history.js';
+import { operation } from './operate.js';
 import { bulletin, channels, conservation, lettersCount, sinks, sources } from './tables.js';
 import { places } from './tap.js';
 import { seconds } from './units.js';
@@ -44,6 +45,7 @@ function render(snapshot) {
   show(byId('sinks'), sinks(snapshot));
   show(byId('sum'), conservation(snapshot));
   show(byId('bulletin'), bulletin(snapshot));
+  operation(snapshot);
   places(snapshot);
   show(byId('letters-count'), lettersCount(snapshot));
 }
@@ -94,16 +96,18 @@ byId('access').addEventListener('submit', (event) => {
 
 byId('config-load').addEventListener('click', compare);
 
-byId('letters-load').addEventListener('click', async () => {
-  const place = byId('letters');
-  place.setAttribute('aria-busy', 'true');
-  try {
-    await letters();
-  } catch (error) {
-    show(place, el('p', { class: 'state bad' }, error.message));
-  }
-  place.setAttribute('aria-busy', 'false');
-});
+for (const [name, load] of [['letters', letters], ['audit', audit]]) {
+  byId(`${name}-load`).addEventListener('click', async () => {
+    const place = byId(name);
+    place.setAttribute('aria-busy', 'true');
+    try {
+      await load();
+    } catch (error) {
+      show(place, el('p', { class: 'state bad' }, error.message));
+    }
+    place.setAttribute('aria-busy', 'false');
+  });
+}
 
 setInterval(() => {
   if (!byId('live').hidden && !document.hidden) compare();

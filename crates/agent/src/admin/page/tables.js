@@ -2,13 +2,14 @@
 
 import { el, table } from './dom.js';
 import { depthLine, latency } from './history.js';
+import { button } from './operate.js';
 import { ago, bytes, count, percent, rate, seconds, NONE } from './units.js';
 
-const LEVELS = { failing: 'bad', waiting: 'warn', starting: 'warn', running: 'good' };
+const LEVELS = { failing: 'bad', waiting: 'warn', starting: 'warn', held: 'warn', running: 'good' };
 
 function state(of) {
   const mark = el('span', { class: `state ${LEVELS[of.name] ?? 'off'}` }, of.name);
-  const why = of.last_error ?? of.waits_for;
+  const why = of.last_error ?? of.waits_for ?? (of.by && `stopped by ${of.by}`);
   const since = of.since_seconds_ago === undefined ? '' : ` for ${seconds(of.since_seconds_ago)}`;
   return why ? el('div', { class: 'why' }, mark, `${since}: ${why}`) : mark;
 }
@@ -18,7 +19,7 @@ const reasons = (counts) =>
 
 export const sources = (snapshot) => table(
   'Where events enter',
-  ['Source', 'Type', 'State', 'Rate', 'Bytes', 'Accepted', 'Last', 'Channels', 'Dropped', 'Senders'],
+  ['Source', 'Type', 'State', 'Rate', 'Bytes', 'Accepted', 'Last', 'Channels', 'Dropped', 'Senders', 'Change'],
   snapshot.sources.map((it) => [
     it.name,
     it.kind,
@@ -30,6 +31,7 @@ export const sources = (snapshot) => table(
     [...it.channels, ...it.optional_channels.map((name) => `${name} (optional)`)].join(', '),
     reasons(it.dropped_events),
     it.senders.map((sender) => `${sender.agent} ${sender.peer}`).join(', ') || NONE,
+    button('source', it),
   ]),
 );
 
@@ -71,7 +73,7 @@ const member = (group, it) => [
 export function sinks(snapshot) {
   const groups = table(
     'Groups of sinks',
-    ['Group', 'Channel', 'Processor', 'State', 'Rate', 'Delivered', 'In flight', 'Last'],
+    ['Group', 'Channel', 'Processor', 'State', 'Rate', 'Delivered', 'In flight', 'Last', 'Change'],
     snapshot.groups.map((it) => [
       it.name,
       it.channel,
@@ -81,6 +83,7 @@ export function sinks(snapshot) {
       `${count(it.delivered.events_total)} events`,
       `${count(it.in_flight_events)} events`,
       ago(it.delivered.last_seconds_ago),
+      button('group', it),
     ]),
   );
   const members = snapshot.groups.flatMap((group) =>

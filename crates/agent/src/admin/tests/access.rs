@@ -17,7 +17,9 @@ async fn with_a_token_only_probes_monitors_and_the_empty_page_are_answered_witho
     for open in ["/", "/metrics", "/livez", "/readyz", "/page/main.js", "/page/page.css"] {
         assert_eq!(status(&bench.get(open).await), "200", "{open}");
     }
-    for closed in ["/status", "/status/events", "/config", "/dead-letters", "/account", "/tap"] {
+    for closed in
+        ["/status", "/status/events", "/config", "/dead-letters", "/account", "/tap", "/audit"]
+    {
         let answer = bench.get(closed).await;
         assert_eq!(status(&answer), "401", "{closed}");
         assert!(answer.contains("\r\nwww-authenticate: Bearer realm=\"aqueduct\"\r\n"), "{answer}");
@@ -41,7 +43,9 @@ async fn what_events_hold_is_shown_to_the_network_with_a_token_alone() {
     };
     let (open, closed) = (at(None), at(Some(TOKEN)));
     let right = format!("authorization: Bearer {TOKEN}\r\n");
-    for (page, answered) in [("/config", "200"), ("/dead-letters", "200"), ("/tap", "400")] {
+    for (page, answered) in
+        [("/config", "200"), ("/dead-letters", "200"), ("/tap", "400"), ("/audit", "200")]
+    {
         let refused = open.get(page).await;
         assert_eq!(status(&refused), "403", "{page}");
         assert!(refused.contains("set `agent.admin_token`"), "{refused}");

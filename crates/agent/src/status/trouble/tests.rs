@@ -131,6 +131,28 @@ fn what_only_the_agent_knows_is_shown_and_a_sentence_stays_while_its_trouble_doe
 }
 
 #[test]
+fn what_an_operator_has_stopped_is_to_be_looked_after_and_was_meant() {
+    let held = || State::Held { since_seconds_ago: 60.0, by: "loopback".to_owned() };
+    let text = "Look after this: source s is stopped by an operator";
+    let source = |it: &mut Snapshot| it.sources[0].state = held();
+    assert_eq!(verdict(source), text);
+    let every = |it: &mut Snapshot| {
+        source(it);
+        (it.ready, it.reasons) = (false, vec![EVERY_SOURCE_HELD.to_owned()]);
+    };
+    assert_eq!(verdict(every), text);
+    let and_more = |it: &mut Snapshot| {
+        every(it);
+        it.reasons.push("stopping".to_owned());
+    };
+    assert_eq!(verdict(and_more), "Something is wrong: stopping, and 1 more");
+    let mut snapshot = well();
+    group(&mut snapshot).state = held();
+    let more = "group g is stopped by an operator (for 1m, by loopback)";
+    assert_eq!(snapshot.judged(None).troubles[0].text, more);
+}
+
+#[test]
 fn plain_text_is_shown_and_is_no_trouble_of_its_own() {
     let mut snapshot = well();
     let (component, setting, address) = ("sink k".into(), "address".into(), "c:1".into());

@@ -1,0 +1,205 @@
+//! What changes the agent: `POST /reload`, `/stop`, `/start` and `/drain`; and `/audit`, where it
+//! is noted.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use hyper::header::HeaderMap;
+use percent_encoding::percent_decode_str;
+use pipeline::settings::unknown;
+use tokio::time::Duration;
+
+use super::answer::{Answer, json, page};
+use super::pages::Pages;
+use crate::audit::{Actor, Line, Outcome};
+use crate::held::Part;
+use crate::reload::Wish;
+use crate::status::ReloadResult;
+
+/// What a request for a change has to say, with the name of the change: a page of another site may
+/// not set such a header, and so cannot make one in the operator's browser.
+pub(super) const HEADER: &str = "x-aqueduct";
+
+/// Longest duration of a drain, unless another one is asked for, and at most.
+const TIME_LIMIT: Duration = Duration::from_secs(600);
+const TIME_LIMIT_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// Lines of the audit log, unless others are asked for, and at most.
+const LINES: usize = 20;
+const LINES_MAX: usize = 1_000;
+
+/// Whether a request says by its header that it means `action`.
+pub(super) fn is_meant(headers: &HeaderMap, action: &str) -> bool {
+    headers.get(HEADER).is_some_and(|said| said.as_bytes() == action.as_bytes())
+}
+
+/// The parameters of a query, decoded.
+fn parameters(query: &str) -> Result<Vec<(&str, String)>, String> {
+    let parts = query.split('&').filter(|part| !part.is_empty());
+    let decoded = parts.map(|part| {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        let value = percent_decode_str(value).decode_utf8();
+        let value = value.map_err(|_| format!("`{key}` is not UTF-8"))?;
+        Ok((key, value.into_owned()))
+    });
+    decoded.collect()
+}
+
+/// The one part that the query of `/stop` or `/start` names.
+fn part(query: &str, more: &[&str]) -> Result<Option<Part>, String> {
+    let mut found = None;
+    for (key, value) in parameters(query)? {
+        let part = match key {
+            "source" => Some(Part::Source(value.into())),
+            "group" => Some(Part::Group(value.into())),
+            "all" if more.contains(&key) => None,
+            _ => return Err(unknown("parameter", key, &[&["source", "group"], more].concat())),
+        };
+        if found.replace(part).is_some() {
+            return Err("one part at a time".to_owned());
+        }
+    }
+    found.ok_or_else(|| "name a part: ?source= or ?group=".to_owned())
+}
+
+/// What `/drain` is asked for.
+fn drain(query: &str) -> Result<Wish, String> {
+    let (mut channel, mut time_limit, mut exit) = (None, TIME_LIMIT, false);
+    for (key, value) in parameters(query)? {
+        match key {
+            "channel" => channel = Some(Arc::from(value)),
+            "timeout" => {
+                let known = value.parse().ok().map(Duration::from_secs);
+                let known = known.filter(|limit| *limit <= TIME_LIMIT_MAX && !limit.is_zero());
+                let most = TIME_LIMIT_MAX.as_secs();
+                time_limit = known.ok_or(format!("`timeout` is seconds, 1 to {most}"))?;
+            }
+            "exit" => exit = true,
+            _ => return Err(unknown("parameter", key, &["channel", "timeout", "exit"])),
+        }
+    }
+    if exit && channel.is_some() {
+        return Err("the agent ends when all of its channels are empty: leave `channel` out".into());
+    }
+    Ok(Wish::Drain { channel, time_limit, exit })
+}
+
+/// What a request to this page asks for.
+fn wish(action: &str, query: &str) -> Result<Wish, String> {
+    match action {
+        "stop" => part(query, &[])?.map(Wish::Stop).ok_or_else(|| "name a part".to_owned()),
+        "start" => Ok(part(query, &["all"])?.map_or(Wish::StartAll, Wish::Start)),
+        _ => drain(query),
+    }
+}
+
+/// As it is answered.
+fn code(result: ReloadResult) -> StatusCode {
+    match result {
+        ReloadResult::Applied | ReloadResult::Unchanged => StatusCode::OK,
+        ReloadResult::Refused | ReloadResult::RolledBack => StatusCode::CONFLICT,
+    }
+}
+
+impl Pages {
+    /// Reads the configuration again, and says what became of each part.
+    pub(super) async fn reload(&self, actor: Actor) -> Answer {
+        let Some(status) = self.reloads.wait("POST /reload", actor.clone()).await else {
+            let problem = "no reload now: others wait, the agent stops, or it was started without \
+                           a file";
+            return self.not_now("reload", None, actor, problem).await;
+        };
+        let mut answer = json(&status);
+        *answer.status_mut() = code(status.result);
+        answer
+    }
+
+    /// Stops, starts or drains, and says what became of it.
+    pub(super) async fn change(&self, action: &str, query: &str, actor: Actor) -> Answer {
+        let wish = match wish(action, query) {
+            Ok(wish) => wish,
+            Err(problem) => {
+                let line = Line::new(action, None, actor, Outcome::Failed);
+                self.audit.add(line.because(Some(problem.clone()))).await;
+                return page(StatusCode::BAD_REQUEST, problem + "\n");
+            }
+        };
+        let part = wish.part();
+        let Some(status) = self.reloads.change(wish, actor.clone()).await else {
+            let problem = "not now: other changes wait, or the agent stops";
+            return self.not_now(action, part, actor, problem).await;
+        };
+        let mut answer = json(&status);
+        *answer.status_mut() = code(status.result);
+        answer
+    }
+
+    async fn not_now(
+        &self,
+        action: &str,
+        part: Option<String>,
+        actor: Actor,
+        problem: &str,
+    ) -> Answer {
+        let line = Line::new(action, part, actor, Outcome::Failed);
+        self.audit.add(line.because(Some(problem.to_owned()))).await;
+        page(StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n"))
+    }
+
+    /// The newest lines of the audit log.
+    pub(super) async fn audited(&self, query: &str) -> Answer {
+        let asked = query.split('&').find_map(|part| part.strip_prefix("newest="));
+        let most = asked.and_then(|number| number.parse().ok()).unwrap_or(LINES).min(LINES_MAX);
+        match self.audit.newest(most).await {
+            Ok(lines) => json(&lines),
+            Err(error) => page(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        }
+    }
+
+    /// Notes that events are looked at.
+    pub(super) async fn note_tap(&self, query: &str, actor: Actor) {
+        let places = [("source", "sources"), ("channel", "channels"), ("sink", "sinks")];
+        let found = parameters(query).unwrap_or_default().into_iter().find_map(|(key, name)| {
+            let (_, role) = places.iter().find(|(place, _)| *place == key)?;
+            Some(format!("{role}.{name}"))
+        });
+        self.audit.add(Line::new("tap", found, actor, Outcome::Done)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_one_part() {
+        let source = Part::Source("a b".into());
+        assert_eq!(wish("stop", "source=a%20b"), Ok(Wish::Stop(source.clone())));
+        assert_eq!(wish("start", "source=a%20b"), Ok(Wish::Start(source)));
+        assert_eq!(wish("start", "all"), Ok(Wish::StartAll));
+        for (action, query) in [
+            ("stop", ""),
+            ("stop", "all"),
+            ("stop", "source=a&group=b"),
+            ("start", "all&source=a"),
+            ("stop", "source=%ff"),
+            ("stop", "sink=a"),
+        ] {
+            assert!(wish(action, query).is_err(), "{action}?{query}");
+        }
+    }
+
+    #[test]
+    fn a_drain_has_a_limit() {
+        let wanted = |channel: Option<&str>, seconds, exit| {
+            let (channel, time_limit) = (channel.map(Arc::from), Duration::from_secs(seconds));
+            Ok(Wish::Drain { channel, time_limit, exit })
+        };
+        assert_eq!(wish("drain", ""), wanted(None, 600, false));
+        assert_eq!(wish("drain", "timeout=5&exit"), wanted(None, 5, true));
+        assert_eq!(wish("drain", "channel=main"), wanted(Some("main"), 600, false));
+        for query in ["timeout=0", "timeout=604801", "timeout=x", "exit&channel=a", "now"] {
+            assert!(wish("drain", query).is_err(), "{query}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+// What an operator changes: parts stop and start, the agent drains; each after a question that says
+// what will happen.
+
+import { change } from './agent.js';
+import { audit } from './details.js';
+import { byId, el, plain, show } from './dom.js';
+import { count, seconds } from './units.js';
+
+const STAYS = 'It stays so, over reloads and restarts, until it is started again.';
+const WORDS = {
+  'stop source': ['Stop', (name) => `Nothing enters by source ${name} any more: its senders are refused, and its files are not read on. What it has acknowledged is delivered. ${STAYS}`],
+  'stop group': ['Stop', (name) => `Group ${name} delivers nothing any more. Its channel keeps what it holds and fills; when it is full, the sources wait. ${STAYS}`],
+  'start source': ['Start', (name) => `Source ${name} takes events again, from its position.`],
+  'start group': ['Start', (name) => `Group ${name} delivers again, beginning with what its channel holds.`],
+  'drain agent': ['Drain', () => 'All sources stop, and the groups deliver until the channels are empty. The sources stay stopped until they are started again.'],
+  'start all': ['Start all', () => 'All that was stopped starts again.'],
+};
+
+let asked = null;
+
+const labelled = (action, role, name, query) => el('button', {
+  type: 'button',
+  'data-action': action,
+  'data-role': role,
+  'data-name': name,
+  'data-query': query,
+  'aria-label': `${WORDS[`${action} ${role}`][0]} ${role} ${name}`,
+  'aria-haspopup': 'dialog',
+}, WORDS[`${action} ${role}`][0]);
+
+// What stops or starts a part.
+export function button(role, { name, state }) {
+  const action = state.name === 'held' ? 'start' : 'stop';
+  return labelled(action, role, name, `${role}=${encodeURIComponent(name)}`);
+}
+
+const DRAINS = {
+  draining: (it) => `The agent drains: ${count(it.left_events)} events left`,
+  drained: () => 'The channels are empty; the sources stay stopped',
+  timed_out: (it) => `Not drained in time: ${count(it.left_events)} events are left`,
+  ended: () => 'The drain was ended',
+};
+
+// What is stopped, and how the last drain does.
+export function operation({ held, drain }) {
+  const lines = held.map((it) => el('li', {}, `${it.part} has been stopped for ${seconds(it.since_seconds_ago)}, by ${it.by}`));
+  const state = drain && `${DRAINS[drain.state](drain)}${drain.why ? `: ${drain.why}` : ''}`;
+  byId('start-all').disabled = !held.length;
+  show(byId('held'), lines.length ? el('ul', {}, lines) : el('p', { class: 'none' }, 'Nothing is stopped'),
+    state ? el('p', {}, state) : null);
+}
+
+function question({ action, role, name, query }) {
+  const [word, will] = WORDS[`${action} ${role}`];
+  asked = { action, query, word };
+  byId('confirm-title').textContent = plain(`${word} ${name ? `${role} ${name}` : ''}?`.replace(' ?', '?'));
+  byId('confirm-text').textContent = plain(will(name));
+  byId('confirm-problem').textContent = '';
+  byId('confirm-yes').textContent = word;
+  byId('confirm-yes').disabled = false;
+  byId('confirm').showModal();
+  byId('confirm-no').focus();
+}
+
+async function act() {
+  byId('confirm-yes').disabled = true;
+  try {
+    const done = await change(asked.action, asked.query);
+    const what = done.changed.join(', ') || 'nothing has changed';
+    byId('operated').textContent = plain(`${asked.word}: ${what}`);
+    byId('confirm').close();
+  } catch (error) {
+    byId('confirm-problem').textContent = plain(error.message);
+    byId('confirm-yes').disabled = false;
+  }
+  audit().catch(() => {});
+}
+
+document.addEventListener('click', (event) => {
+  const pressed = event.target.closest('button[data-action]');
+  if (pressed) question(pressed.dataset);
+});
+byId('confirm-yes').addEventListener('click', act);
+byId('confirm-no').addEventListener('click', () => byId('confirm').close());

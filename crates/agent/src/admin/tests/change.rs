@@ -1,0 +1,124 @@
+//! Which requests may change the agent, and that each is noted.
+
+use super::*;
+use crate::audit::{Line, Outcome};
+
+const ASKS: &str = "x-aqueduct: reload\r\n";
+
+fn at(address: &str, token: Option<&str>) -> Bench {
+    let guard = Arc::new(Guard::new(address, address, token.map(|it| it.to_owned().into())));
+    bench_behind(Running::default(), Front { site: Site::Admin, guard, tls: None })
+}
+
+/// What an agent without a file answers when the request is allowed.
+fn is_allowed(answer: &str) -> bool {
+    answer.starts_with("HTTP/1.1 503") && answer.contains("no reload now")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_is_asked_for_by_post_with_its_header_alone() {
+    let bench = at("127.0.0.1:1", None);
+    assert!(is_allowed(&bench.ask("POST", "/reload", ASKS).await));
+    for method in ["GET", "HEAD", "PUT", "DELETE"] {
+        let answer = bench.ask(method, "/reload", ASKS).await;
+        assert!(answer.starts_with("HTTP/1.1 405"), "{method}: {answer}");
+        assert!(answer.contains("\r\nallow: POST\r\n"), "{method}: {answer}");
+    }
+    for headers in ["", "x-aqueduct: 1\r\n", "content-type: text/plain\r\n"] {
+        let answer = bench.ask("POST", "/reload", headers).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{headers}: {answer}");
+    }
+    let elsewhere = format!("{ASKS}host: evil.example\r\n");
+    assert!(bench.ask("POST", "/reload", &elsewhere).await.starts_with("HTTP/1.1 421"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_network_asks_for_a_reload_with_the_token_alone() {
+    let open = at("10.0.0.1:1", None);
+    let answer = open.ask("POST", "/reload", ASKS).await;
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("`agent.admin_token`"));
+    let closed = at("10.0.0.1:1", Some("0123456789abcdef"));
+    assert!(closed.ask("POST", "/reload", ASKS).await.starts_with("HTTP/1.1 401"));
+    let token = format!("{ASKS}authorization: Bearer 0123456789abcdef\r\n");
+    assert!(is_allowed(&closed.ask("POST", "/reload", &token).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn flumes_page_reloads_nothing() {
+    let guard = Arc::new(Guard::new("127.0.0.1:1", "127.0.0.1:1", None));
+    let front = Front { site: Site::Flume, guard, tls: None };
+    let answer = bench_behind(Running::default(), front).ask("POST", "/reload", ASKS).await;
+    assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+}
+
+/// The audit log as pairs of action and outcome, the newest first, with what it says more.
+async fn audited(bench: &Bench) -> Vec<(String, Outcome, String)> {
+    let lines = bench.pages.audit.newest(99).await.unwrap();
+    let pair = |line: Line| {
+        let more = format!("{}: {}", line.actor, line.detail.unwrap_or_default());
+        (line.action, line.outcome, more)
+    };
+    lines.into_iter().map(pair).collect()
+}
+
+#[tokio::test]
+async fn each_change_needs_its_own_header_and_each_refusal_is_noted() {
+    for action in ["reload", "stop", "start", "drain"] {
+        let bench = at("127.0.0.1:1", None);
+        let page = format!("/{action}?{}", if action == "drain" { "" } else { "source=a" });
+        for (headers, status, why) in [
+            (String::new(), "403", "loopback at client: without the header"),
+            ("x-aqueduct: status\r\n".into(), "403", "loopback at client: without the header"),
+            (
+                format!("x-aqueduct: {action}\r\nhost: evil.example\r\n"),
+                "421",
+                "loopback at client: for another host",
+            ),
+        ] {
+            let answer = bench.ask("POST", &page, &headers).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{page}: {answer}");
+            let (noted, outcome, more) = audited(&bench).await.remove(0);
+            assert_eq!((&*noted, outcome, &*more), (action, Outcome::Refused, why));
+        }
+        // It is let in, and there is nothing that could do it.
+        let answer = bench.ask("POST", &page, &format!("x-aqueduct: {action}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{page}: {answer}");
+        let all = audited(&bench).await;
+        assert_eq!((&*all[0].0, all[0].1), (action, Outcome::Failed), "{all:?}");
+        assert_eq!(all.len(), 4, "{all:?}");
+        assert!(bench.ask("GET", &page, "").await.starts_with("HTTP/1.1 405"));
+        assert_eq!(audited(&bench).await.len(), 4, "a look changes nothing");
+    }
+}
+
+#[tokio::test]
+async fn the_audit_log_names_the_token_and_never_holds_it() {
+    let bench = at("10.0.0.1:1", Some("0123456789abcdef"));
+    let asks = "x-aqueduct: stop\r\n";
+    let token = |token: &str| format!("{asks}authorization: Bearer {token}\r\n");
+    bench.ask("POST", "/stop?group=a", asks).await;
+    bench.ask("POST", "/stop?group=a", &token("fedcba9876543210")).await;
+    bench.ask("POST", "/stop?group=a", &token("0123456789abcdef")).await;
+    bench.ask("POST", "/stop?grop=a", &token("0123456789abcdef")).await;
+    let known = "authorization: Bearer 0123456789abcdef\r\n";
+    let page = bench.ask("GET", "/audit?newest=9", known).await;
+    assert!(!page.contains("0123456789abcdef") && !page.contains("fedcba9876543210"), "{page}");
+    let noted: Vec<_> = audited(&bench).await;
+    let noted: Vec<_> = noted.iter().map(|(_, outcome, more)| (*outcome, &**more)).collect();
+    assert_eq!(
+        noted,
+        [
+            (
+                Outcome::Failed,
+                "admin token at client: unknown parameter `grop`; did you mean `group`?"
+            ),
+            (
+                Outcome::Failed,
+                "admin token at client: not now: other changes wait, or the agent stops"
+            ),
+            (Outcome::Refused, "a wrong token at client: without the token"),
+            (Outcome::Refused, "no token at client: without the token"),
+        ]
+    );
+    assert!(bench.get("/audit").await.starts_with("HTTP/1.1 401"));
+}

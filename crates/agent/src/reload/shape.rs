@@ -1,0 +1,96 @@
+//! What runs, and what is to run, as the difference compares them.
+
+use super::apply::keeps;
+use super::diff::{Changes, ChannelShape, GroupShape, Shape, SourceShape};
+use crate::held::Part;
+use crate::running::{Parts, Wiring};
+use crate::topology::{Kept, Topology};
+
+/// What runs.
+pub(super) fn runs(parts: &Parts) -> Shape {
+    let sources = parts.sources.iter().filter(|(_, handle)| !handle.is_stopped());
+    let groups = parts.groups.iter().filter(|(_, handle)| !handle.is_stopped());
+    Shape {
+        sources: sources
+            .map(|(name, handle)| {
+                let (digest, wiring) = (handle.digest, handle.wiring.clone());
+                let channels = handle.channels.clone();
+                (name.clone(), SourceShape { digest, wiring, channels })
+            })
+            .collect(),
+        channels: parts
+            .channels
+            .iter()
+            .map(|(name, handle)| {
+                let (kind, consumers) = (handle.kind.clone(), handle.consumers.clone());
+                let (digest, keeps) = (handle.digest, keeps(handle));
+                (name.clone(), ChannelShape { digest, kind, keeps, consumers })
+            })
+            .collect(),
+        groups: groups
+            .map(|(name, handle)| {
+                let (digest, channel) = (handle.digest, handle.channel.clone());
+                (name.clone(), GroupShape { digest, channel })
+            })
+            .collect(),
+    }
+}
+
+/// What a configuration says, without what an operator has stopped.
+pub(super) fn wanted(topology: &Topology, parts: &Parts) -> Shape {
+    let is_kept = |name: &str| parts.channels.get(name).is_some_and(|handle| keeps(handle));
+    Shape {
+        sources: topology
+            .sources
+            .iter()
+            .filter(|built| !parts.holds_source(&built.name))
+            .map(|built| {
+                let wiring =
+                    Wiring { naming: built.naming.clone(), routing: built.routing.clone() };
+                let channels = built.required.iter().chain(&built.optional);
+                let channels = channels.map(|name| name.as_str().into()).collect();
+                let digest = built.digest;
+                (built.name.clone(), SourceShape { digest, wiring, channels })
+            })
+            .collect(),
+        channels: topology
+            .channels
+            .iter()
+            .map(|built| {
+                let (kind, consumers) = (built.kind.clone(), built.consumers.clone());
+                let (digest, keeps) = (built.digest, is_kept(&built.name));
+                (built.name.clone(), ChannelShape { digest, kind, keeps, consumers })
+            })
+            .collect(),
+        groups: topology
+            .groups
+            .iter()
+            .filter(|built| !parts.holds_group(&built.name))
+            .map(|built| {
+                let (digest, channel) = (built.digest, built.channel.as_str().into());
+                (built.name.clone(), GroupShape { digest, channel })
+            })
+            .collect(),
+    }
+}
+
+/// What a new topology takes over. What is held is not begun, so it is built as what stays.
+pub(super) fn kept(parts: &Parts, changes: &Changes) -> Kept {
+    let channels = parts.channels.iter().filter(|(name, _)| changes.kept_channels.contains(*name));
+    let channels = channels
+        .map(|(name, handle)| (name.clone(), (handle.channel.clone(), handle.boards.clone())));
+    let first = parts.channels.values().next();
+    let (mut sources, mut groups) = (changes.kept_sources.clone(), changes.kept_groups.clone());
+    for part in parts.held.keys() {
+        match part {
+            Part::Source(name) => sources.insert(name.clone()),
+            Part::Group(name) => groups.insert(name.clone()),
+        };
+    }
+    Kept {
+        floors: first.map(|handle| handle.boards.floors.of_another_channel()),
+        channels: channels.collect(),
+        sources,
+        groups,
+    }
+}

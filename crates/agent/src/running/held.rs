@@ -1,0 +1,130 @@
+//! Parts that are stopped at the word of an operator: they keep a handle, so that they are shown,
+//! and that what they did still counts.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::{Gone, Parts, Prepared, Running, Surroundings, Tasks};
+use crate::held::Part;
+use crate::topology::{BuiltGroup, BuiltSource, Topology};
+
+/// What senders and pages say of a channel whose group is held.
+const HELD: &str = "an operator has stopped it; `aqueduct start` starts it again";
+
+impl Tasks {
+    /// None begin; these have ended when those before them have.
+    pub(super) fn hold(&self, before: Option<TaskTracker>) {
+        if let Some(before) = before {
+            self.spawn(async move { before.wait().await });
+        }
+        self.ask();
+    }
+}
+
+impl Parts {
+    /// Whether an operator has stopped this source.
+    pub(crate) fn holds_source(&self, name: &Arc<str>) -> bool {
+        self.held.contains_key(&Part::Source(name.clone()))
+    }
+
+    /// Whether an operator has stopped this group.
+    pub(crate) fn holds_group(&self, name: &Arc<str>) -> bool {
+        self.held.contains_key(&Part::Group(name.clone()))
+    }
+
+    /// Says on the boards of the channels which of their groups are held: a sender that has a
+    /// choice goes elsewhere.
+    pub(crate) fn say_held(&self) {
+        for (name, group) in self.groups.iter().filter(|(name, _)| self.holds_group(name)) {
+            if let Some(channel) = self.channels.get(&group.channel) {
+                channel.boards.outlet.fails(name, HELD.into(), Instant::now());
+            }
+        }
+    }
+}
+
+impl Running {
+    /// The handle of a source that does not run, in the place of the one of its name.
+    pub(crate) fn place_source(
+        &self,
+        built: BuiltSource,
+        topology: &Topology,
+        around: &Surroundings,
+    ) {
+        let standing = around.health.add_source(&built.name);
+        around.health.forget_source(&built.name, &around.metrics);
+        let old = self.parts().sources.get(&built.name).map(|old| old.tasks.ended());
+        let (name, handle) = Prepared::new(built, topology, standing, around).held(old);
+        self.change(|parts| {
+            if let Some(old) = parts.sources.insert(name, Arc::new(handle)) {
+                old.intake.flow().add_to(&mut parts.past);
+            }
+        });
+    }
+
+    /// The handles of held parts as they are built now, where those that are there are of another
+    /// configuration or of a channel that was opened again.
+    pub(crate) fn place_held(
+        &self,
+        topology: &Topology,
+        (sources, groups): (Vec<BuiltSource>, Vec<BuiltGroup>),
+        around: &Surroundings,
+    ) {
+        let parts = self.parts();
+        for built in sources.into_iter().filter(|built| parts.holds_source(&built.name)) {
+            let known = parts.sources.get(&built.name);
+            if known.is_none_or(|known| known.digest != built.digest) {
+                self.place_source(built, topology, around);
+            }
+        }
+        for built in groups.into_iter().filter(|built| parts.holds_group(&built.name)) {
+            let known = parts.groups.get(&built.name).filter(|known| {
+                let channel = parts.channels.get(&known.channel);
+                let is_of_it = channel.is_some_and(|channel| known.since >= channel.since);
+                is_of_it && known.digest == built.digest
+            });
+            if known.is_none() {
+                self.place_group(built, around);
+            }
+        }
+        self.parts().say_held();
+    }
+
+    /// The handles of held parts are those of this topology, of which nothing runs; parts that it
+    /// does not have are gone.
+    pub(crate) fn refresh_held(&self, mut configured: Topology, around: &Surroundings) {
+        self.forget_stopped(&configured);
+        let sources = std::mem::take(&mut configured.sources);
+        let groups = std::mem::take(&mut configured.groups);
+        self.place_held(&configured, (sources, groups), around);
+    }
+
+    /// Takes away the handles of what was stopped and has no successor; those of held parts that
+    /// `topology` has stay.
+    pub(crate) fn forget_stopped(&self, topology: &Topology) -> Gone {
+        let has_source = |name: &Arc<str>| topology.sources.iter().any(|it| it.name == *name);
+        let has_group = |name: &Arc<str>| topology.groups.iter().any(|it| it.name == *name);
+        self.change(|parts| {
+            let stopped = parts.sources.iter().filter(|(_, handle)| handle.is_stopped());
+            let sources: Vec<_> = stopped.map(|(name, _)| name.clone()).collect();
+            for name in &sources {
+                if !(parts.holds_source(name) && has_source(name))
+                    && let Some(handle) = parts.sources.remove(name)
+                {
+                    handle.intake.flow().add_to(&mut parts.past);
+                }
+            }
+            let stopped = parts.groups.iter().filter(|(_, handle)| handle.is_stopped());
+            let groups = stopped.map(|(name, handle)| (name.clone(), handle.members.clone()));
+            let groups: Vec<_> = groups.collect();
+            for (name, _) in &groups {
+                if !(parts.holds_group(name) && has_group(name)) {
+                    parts.groups.remove(name);
+                }
+            }
+            Gone { sources, groups }
+        })
+    }
+}
