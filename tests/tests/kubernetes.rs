@@ -156,11 +156,8 @@ fn stored(store: &Path) -> Vec<u8> {
     shown.collect::<String>().into_bytes()
 }
 
-#[test]
-#[ignore = "needs the optimised programs and kubectl: tests/run"]
-fn each_line_of_each_container_is_stored_once_with_its_pod_through_kills_and_rotation() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let dir = folder.path();
+/// The agents of the manifests, on this machine.
+fn agents(dir: &Path) -> [Agent; 2] {
     let [edge_tls, collector_tls] = certificates(dir);
     let listen = http::free_address();
     let place = |path: &str| dir.join(path).display().to_string();
@@ -185,6 +182,17 @@ fn each_line_of_each_container_is_stored_once_with_its_pod_through_kills_and_rot
         ],
     );
     let collector = format!("{collector}roll = {{ age_max = \"1s\" }}\n");
+    [
+        Agent::configured("aqueduct-edge", dir, "edge", &edge),
+        Agent::configured("aqueduct-collector", dir, "collector", &collector),
+    ]
+}
+
+#[test]
+#[ignore = "needs the optimised programs and kubectl: tests/run"]
+fn each_line_of_each_container_is_stored_once_with_its_pod_through_kills_and_rotation() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
     let mut rng = seed::rng("kubernetes");
     let pods = [["shop", "web-0", "7a-1"], ["shop", "web-1", "7a-2"], ["ops", "dns-x7k", "7a-3"]];
     let mut containers = vec![
@@ -198,10 +206,7 @@ fn each_line_of_each_container_is_stored_once_with_its_pod_through_kills_and_rot
         Container::new(dir, Runtime::Containerd, ["aqueduct", "edge-4tq", "7a-4"], "edge");
     own.write("stderr", "what the edge says");
 
-    let mut agents = [
-        Agent::configured("aqueduct-edge", dir, "edge", &edge),
-        Agent::configured("aqueduct-collector", dir, "collector", &collector),
-    ];
+    let mut agents = agents(dir);
     agents.iter_mut().for_each(Agent::start);
     let mut number = 0;
     for round in 0..KILLS {
