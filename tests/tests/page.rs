@@ -30,6 +30,20 @@ use browser::Browser;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// A flow that is healthy.
+const FLOW: &str = r#"
+[sources.in]
+type = "sequence"
+rate = 50
+channels = ["main"]
+[channels.main]
+type = "memory"
+capacity = "16MiB"
+[sinks.out]
+type = "discard"
+channel = "main"
+"#;
+
 const TOKEN: &str = "a-token-of-this-test-0123456789";
 
 /// What would run if any text became markup.
@@ -248,17 +262,7 @@ data_dir = "{shown}/data"
 admin = "{admin}"
 admin_token = "${{file:{shown}/token}}"
 admin_tls = {{ certificate = "{shown}/cert.pem", key = "{shown}/key.pem" }}
-[sources.in]
-type = "sequence"
-rate = 50
-channels = ["main"]
-[channels.main]
-type = "memory"
-capacity = "16MiB"
-[sinks.out]
-type = "discard"
-channel = "main"
-"#
+{FLOW}"#
     );
     let file = dir.join("closed.toml");
     fs::write(&file, text).expect("the test's own folder");

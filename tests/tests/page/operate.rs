@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aqueduct_tests::agent::{Agent, program};
 
-use super::TOKEN;
 use super::browser::Browser;
+use super::{FLOW, TOKEN};
 
 /// Keys that have no letter.
 const ENTER: &str = "\u{e007}";
@@ -24,22 +24,7 @@ fn a_part_is_stopped_and_started_by_the_keyboard_and_by_no_other_site() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let shown = dir.display();
-    let text = format!(
-        r#"
-[agent]
-data_dir = "{shown}/data"
-[sources.in]
-type = "sequence"
-rate = 50
-channels = ["main"]
-[channels.main]
-type = "memory"
-capacity = "16MiB"
-[sinks.out]
-type = "discard"
-channel = "main"
-"#
-    );
+    let text = format!("[agent]\ndata_dir = \"{shown}/data\"\n{FLOW}");
     let mut agent = Agent::configured("aqueduct-edge", dir, "keys", &text);
     agent.start();
     let browser = Browser::start(dir);
