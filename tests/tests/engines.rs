@@ -7,8 +7,8 @@
 //! a real metastore, the other text; each collector is killed (-9) in turn. An agent sends lines to
 //! a topic of a real broker, and is killed, too. All the while one session of Spark reads directory
 //! and table again and again, holds each read against the one before (`engines/spark.py`), and runs
-//! two streams; a job of Flink reads text and topic. In the end what each has found is compared
-//! with what was written.
+//! two streams; a job of Flink reads text and topic. In the end pyarrow reads the files of Parquet,
+//! and what each has found is compared with what was written.
 //!
 //! ```text
 //!   lines ─► edge ─► two collectors ─► Parquet in HDFS ─► Spark, the directory
@@ -239,6 +239,7 @@ impl Written {
         for (found, written) in [
             ("directory", &self.rows),
             ("table", &self.rows),
+            ("arrow", &self.rows),
             ("files", &self.lines),
             ("topic", &self.messages),
             ("flink-lines", &self.lines),

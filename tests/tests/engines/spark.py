@@ -4,7 +4,8 @@ Its argument is a folder with the examples as `NAME.py`, and gets what they foun
 Directory and table are read again and again until the file `written` is there: each read has to hold
 all that the one before found, every line once and whole, and for each partition of the table a line.
 The two streams are stopped and started again once. `written` names results of Flink, each with the
-number of lines that are waited for, which are read like the others.
+number of lines that are waited for, which are read like the others. At last pyarrow reads the files of
+the directory.
 Ends with 1 and the reason where a read is not so.
 """
 
@@ -13,6 +14,7 @@ import re
 import sys
 import time
 
+import pyarrow.parquet
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
@@ -136,6 +138,18 @@ def read_flink(spark, path, wanted):
             return
 
 
+def read_with_arrow(spark):
+    """The lines of the directory's files by another reader, which reads copies of them."""
+    path, configuration = spark._jvm.org.apache.hadoop.fs.Path, spark._jsc.hadoopConfiguration()
+    lines = []
+    for number, file in enumerate(run("directory")["logs"].inputFiles()):
+        source, copy = path(file), FOLDER / f"copies/{number}.parquet"
+        store = source.getFileSystem(configuration)
+        store.copyToLocalFile(False, source, path(f"file://{copy}"), True)
+        lines += pyarrow.parquet.read_table(copy, columns=["line"]).column("line").to_pylist()
+    keep("arrow", lines)
+
+
 def main():
     spark = SparkSession.builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
@@ -166,6 +180,7 @@ def main():
     for result in (FOLDER / "written").read_text().splitlines():
         path, wanted = result.split(" ")
         read_flink(spark, path, int(wanted))
+    read_with_arrow(spark)
 
 
 main()
