@@ -29,8 +29,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const SCREEN_LEFT: &str = "\x1b[?1049l";
 
 /// What a terminal shows of an output, without styles; a move of the cursor separates words. Cells
-/// that are blank already, as all are before the first picture, are not written: the cursor is moved
-/// over them.
+/// that are blank already, as all are before the first picture, are not written: the cursor is
+/// moved over them.
 fn words(output: &str) -> String {
     let mut words = String::new();
     for (at, part) in output.split("\x1b[").enumerate() {
