@@ -88,7 +88,8 @@ BEGIN
         DELETE FROM orders WHERE id = at;
         RAISE EXCEPTION 'no';
       END IF;
-    EXCEPTION WHEN unique_violation OR raise_exception THEN NULL;
+    -- Two callers that have changed a table may both want all of it.
+    EXCEPTION WHEN unique_violation OR raise_exception OR deadlock_detected THEN NULL;
     END;
   END LOOP;
 END $$;
