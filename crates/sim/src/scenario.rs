@@ -244,10 +244,9 @@ impl Scenario {
     }
 
     /// In a quarter of the seeds the files of directories whose seconds are over are merged. What
-    /// an operator makes of a ledger is held against files of one entry each; and where events may
-    /// not wait long, small files would be what they wait for.
+    /// an operator makes of a ledger is held against files of one entry each.
     fn with_merges(self, seed: u64, theme: &Theme) -> Self {
-        if matches!(theme, Theme::Changed) || self.oldest_max.is_some() {
+        if matches!(theme, Theme::Changed) {
             return self;
         }
         let dice = Dice::new(seed, "merges");

@@ -42,6 +42,8 @@ impl Scenario {
             sweep_millis: 60_000,
             roll_events: 1_000,
             oldest_max: Some(TURNED_AFTER + SLACK),
+            // Else what is given back waits for many small files.
+            merges: None,
             ..self.hurried(dice, 2..=3, faults)
         }
     }
