@@ -20,6 +20,7 @@ mod bucket;
 mod build;
 mod config;
 mod decision;
+mod due;
 mod error;
 mod held;
 mod identity;
@@ -258,8 +259,7 @@ impl HdfsSink {
 
     fn merging(&self, ledger: &Arc<Mutex<Ledger>>, size_max: u64) -> Merging {
         let (settings, ledger) = (self.settings.clone(), ledger.clone());
-        let (due, failures) = Default::default();
-        Merging { settings, ledger, size_max, options: self.options, due, failures }
+        Merging::new(settings, ledger, size_max, self.options)
     }
 
     /// The name that a batch is committed under.

@@ -14,7 +14,7 @@
 //! Which directories there are is in the notes of the ledger. Every step may be done again, by any
 //! collector: after a kill, what has a note is marked by the next opening.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use metrics::{Counter, FloatGauge};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
+use super::due::Due;
 use super::merging::unmerged;
 use super::writer::{Settings, now};
 
@@ -47,66 +48,58 @@ pub(super) struct Marker {
 
 /// A directory that has a note.
 #[derive(Debug)]
-struct Due {
+struct Unmarked {
     place: NotedPlace,
     /// What was on the stage when its time was over.
     staged: Option<Arc<BTreeSet<String>>>,
+}
+
+impl From<NotedPlace> for Unmarked {
+    fn from(place: NotedPlace) -> Self {
+        Self { place, staged: None }
+    }
+}
+
+impl AsRef<NotedPlace> for Unmarked {
+    fn as_ref(&self) -> &NotedPlace {
+        &self.place
+    }
 }
 
 /// The task that marks, of one opening.
 pub(super) struct Marking {
     pub(super) settings: Arc<Settings>,
     pub(super) ledger: Arc<Mutex<Ledger>>,
-    /// By the name of the note.
-    due: BTreeMap<String, Vec<Due>>,
+    due: Due<Unmarked>,
 }
 
 impl Marking {
     /// Of this ledger.
     pub(super) fn new(settings: Arc<Settings>, ledger: Arc<Mutex<Ledger>>) -> Self {
-        Self { settings, ledger, due: BTreeMap::new() }
+        Self { settings, ledger, due: Due::new(NoteKind::Marker) }
     }
 
     /// Looks again and again, until it is aborted.
     pub(super) async fn run(mut self) {
         let settings = self.settings.clone();
         let Some(marker) = &settings.marker else { return };
-        let mut failed = false;
         loop {
-            match self.turn(marker).await {
-                Ok(()) => failed = false,
-                Err(error) if failed => tracing::debug!(%error, "directories are not marked yet"),
-                Err(error) => {
-                    failed = true;
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "directories are not marked yet; it is tried again");
-                }
-            }
+            let turn = self.turn(marker).await;
+            self.due.ended(&turn, "directories are not marked yet");
             sleep(PAUSE_MAX.min(marker.margin)).await;
         }
     }
 
     /// Marks what is complete. The ledger is held for one call at a time: commits come first.
     async fn turn(&mut self, marker: &Marker) -> Result<(), LedgerError> {
-        let notes: BTreeSet<String> =
-            self.ledger.lock().await.notes(NoteKind::Marker).await?.into_iter().collect();
-        // Others may have done it.
-        self.due.retain(|note, _| notes.contains(note));
-        for note in notes {
-            if !self.due.contains_key(&note) {
-                let places =
-                    self.ledger.lock().await.noted(NoteKind::Marker, &note).await?.into_iter();
-                self.due.insert(note, places.map(|place| Due { place, staged: None }).collect());
-            }
-        }
+        self.due.read(&self.ledger).await?;
         let after = i64::try_from(marker.after.as_millis()).unwrap_or(i64::MAX);
         let end = now(&self.settings.env).saturating_sub(after);
-        let is_over = |due: &Due| self.settings.rules.is_over(due.place.at, end);
-        if self.due.values().flatten().any(is_over) {
+        let is_over = |due: &Unmarked| self.settings.rules.is_over(due.place.at, end);
+        if self.due.iter().any(is_over) {
             self.mark(marker, end).await?;
         }
-        let directories = self.due.values().flatten().map(|due| &due.place.directory);
-        marker.due.set(directories.collect::<BTreeSet<_>>().len() as f64);
+        marker.due.set(self.due.directories() as f64);
         Ok(())
     }
 
@@ -118,7 +111,7 @@ impl Marking {
             Some(_) => unmerged(&self.ledger).await?,
             None => BTreeSet::new(),
         };
-        for all in self.due.values_mut() {
+        for all in self.due.lists() {
             let mut waiting = Vec::new();
             for mut due in std::mem::take(all) {
                 if !self.settings.rules.is_over(due.place.at, end) {
@@ -152,16 +145,6 @@ impl Marking {
             }
             *all = waiting;
         }
-        let done: Vec<String> = self
-            .due
-            .iter()
-            .filter(|(_, due)| due.is_empty())
-            .map(|(note, _)| note.clone())
-            .collect();
-        for note in done {
-            self.ledger.lock().await.remove_note(NoteKind::Marker, &note).await?;
-            self.due.remove(&note);
-        }
-        Ok(())
+        self.due.remove_done(&self.ledger).await
     }
 }

@@ -24,6 +24,7 @@ use storage::CreateOptions;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
+use super::due::Due;
 use super::writer::{Settings, now};
 
 /// Pause between two looks at the notes at most; it is shorter where `after` is.
@@ -59,47 +60,60 @@ enum Done {
     Later,
 }
 
+/// A directory that has a note.
+struct Unmerged(NotedPlace);
+
+impl From<NotedPlace> for Unmerged {
+    fn from(place: NotedPlace) -> Self {
+        Self(place)
+    }
+}
+
+impl AsRef<NotedPlace> for Unmerged {
+    fn as_ref(&self) -> &NotedPlace {
+        &self.0
+    }
+}
+
 /// The task of one opening.
 pub(super) struct Merging {
-    pub(super) settings: Arc<Settings>,
-    pub(super) ledger: Arc<Mutex<Ledger>>,
+    settings: Arc<Settings>,
+    ledger: Arc<Mutex<Ledger>>,
     /// Bytes of a file at most.
-    pub(super) size_max: u64,
+    size_max: u64,
     /// How files are laid out.
-    pub(super) options: CreateOptions,
-    /// By the name of the note.
-    pub(super) due: BTreeMap<String, Vec<NotedPlace>>,
+    options: CreateOptions,
+    due: Due<Unmerged>,
     /// Tries of a directory that have failed.
-    pub(super) failures: BTreeMap<String, u32>,
+    failures: BTreeMap<String, u32>,
 }
 
 /// The directories, of all collectors, whose files are to be merged still.
 pub(super) async fn unmerged(ledger: &Mutex<Ledger>) -> Result<BTreeSet<String>, LedgerError> {
-    let mut directories = BTreeSet::new();
-    let notes = ledger.lock().await.notes(NoteKind::Merge).await?;
-    for note in notes {
-        let places = ledger.lock().await.noted(NoteKind::Merge, &note).await?;
-        directories.extend(places.into_iter().map(|place| place.directory));
-    }
-    Ok(directories)
+    let mut due = Due::<Unmerged>::new(NoteKind::Merge);
+    due.read(ledger).await?;
+    Ok(due.iter().map(|Unmerged(place)| place.directory.clone()).collect())
 }
 
 impl Merging {
+    /// Of this ledger, into files of up to `size_max` bytes.
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        ledger: Arc<Mutex<Ledger>>,
+        size_max: u64,
+        options: CreateOptions,
+    ) -> Self {
+        let due = Due::new(NoteKind::Merge);
+        Self { settings, ledger, size_max, options, due, failures: BTreeMap::new() }
+    }
+
     /// Looks again and again, until it is aborted.
     pub(super) async fn run(mut self) {
         let settings = self.settings.clone();
         let Some(compact) = &settings.compact else { return };
-        let mut failed = false;
         loop {
-            match self.turn(compact).await {
-                Ok(()) => failed = false,
-                Err(error) if failed => tracing::debug!(%error, "files are not merged yet"),
-                Err(error) => {
-                    failed = true;
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "files are not merged yet; it is tried again");
-                }
-            }
+            let turn = self.turn(compact).await;
+            self.due.ended(&turn, "files are not merged yet");
             sleep(PAUSE_MAX.min(compact.after)).await;
         }
     }
@@ -108,21 +122,12 @@ impl Merging {
     async fn turn(&mut self, compact: &Compact) -> Result<(), LedgerError> {
         // What the store has refused before may be possible now.
         self.ledger.lock().await.finish_merges().await?;
-        let notes: BTreeSet<String> =
-            self.ledger.lock().await.notes(NoteKind::Merge).await?.into_iter().collect();
-        // Others may have done it.
-        self.due.retain(|note, _| notes.contains(note));
-        for note in notes {
-            if !self.due.contains_key(&note) {
-                let places = self.ledger.lock().await.noted(NoteKind::Merge, &note).await?;
-                self.due.insert(note, places);
-            }
-        }
+        self.due.read(&self.ledger).await?;
         let after = i64::try_from(compact.after.as_millis()).unwrap_or(i64::MAX);
         let end = now(&self.settings.env).saturating_sub(after);
         let rules = &self.settings.rules;
-        let over = self.due.values().flatten().filter(|place| rules.is_over(place.at, end));
-        let over: BTreeSet<String> = over.map(|place| place.directory.clone()).collect();
+        let over = self.due.iter().filter(|Unmerged(place)| rules.is_over(place.at, end));
+        let over: BTreeSet<String> = over.map(|Unmerged(place)| place.directory.clone()).collect();
         let mut over: Vec<_> =
             over.into_iter().map(|it| (self.settings.env.entropy.next_u64(), it)).collect();
         over.sort_unstable();
@@ -142,16 +147,13 @@ impl Merging {
             }
             if done != Done::Later {
                 self.failures.remove(&directory);
-                self.due.values_mut().for_each(|due| due.retain(|it| it.directory != directory));
+                for due in self.due.lists() {
+                    due.retain(|Unmerged(place)| place.directory != directory);
+                }
             }
         }
-        let done: Vec<String> =
-            self.due.extract_if(.., |_, due| due.is_empty()).map(|(note, _)| note).collect();
-        for note in done {
-            self.ledger.lock().await.remove_note(NoteKind::Merge, &note).await?;
-        }
-        let left = self.due.values().flatten().map(|place| &place.directory);
-        compact.due.set(left.collect::<BTreeSet<_>>().len() as f64);
+        self.due.remove_done(&self.ledger).await?;
+        compact.due.set(self.due.directories() as f64);
         Ok(())
     }
 

@@ -189,9 +189,9 @@ impl Base {
             }
         });
         let looked_up = stream::iter(looked_up).buffered(LOOKED_UP_AT_ONCE);
-        let mut files: Vec<_> = looked_up.try_collect::<Vec<_>>().await?;
+        let files: Vec<_> = looked_up.try_collect().await?;
         let is_small = |stat: &Stat| stat.len > 0 && stat.len < limits.size_max / 2;
-        let small = files.drain(..).flatten().filter(|(_, stat)| is_small(stat));
+        let small = files.into_iter().flatten().filter(|(_, stat)| is_small(stat));
         Ok(small.collect())
     }
 
