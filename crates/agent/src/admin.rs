@@ -16,6 +16,7 @@ mod guard;
 mod guests;
 mod letters;
 mod pages;
+mod query;
 mod routes;
 mod site;
 mod tap;

@@ -29,16 +29,13 @@ use pipeline::Env;
 use pipeline::env::{Disk, small_file, unix_millis};
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::audit::Actor;
+use crate::checked;
 use crate::status::HeldStatus;
 
 /// Its name.
 const FILE: &str = "held";
-
-/// More than this is not our file.
-const BYTES_MAX: usize = 1 << 20;
 
 /// A source or a group. It is shown as its place in the configuration: `sources.web`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,32 +113,26 @@ pub(crate) fn shown(holds: &Holds, env: &Env) -> Vec<HeldStatus> {
     holds.iter().map(|(part, hold)| hold.status(part, env)).collect()
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Content {
     parts: BTreeMap<String, Hold>,
 }
 
 fn text(holds: &Holds) -> String {
     let parts = holds.iter().map(|(part, hold)| (part.to_string(), hold.clone())).collect();
-    let line = serde_json::to_string(&Content { parts }).expect("names and numbers");
-    let check = xxh3_64(line.as_bytes());
-    format!("{line}\n{check:016x}\n")
+    checked::text(&Content { parts })
 }
 
-fn parse(bytes: &[u8]) -> Option<Holds> {
-    let (line, check) = std::str::from_utf8(bytes).ok()?.trim_end().split_once('\n')?;
-    if format!("{:016x}", xxh3_64(line.as_bytes())) != check {
-        return None;
+impl Content {
+    /// `None`: it names what is no part.
+    fn holds(self) -> Option<Holds> {
+        let parts = self.parts.into_iter();
+        parts.map(|(part, hold)| Some((Part::parse(&part)?, hold))).collect()
     }
-    let Content { parts } = serde_json::from_str(line).ok()?;
-    parts.into_iter().map(|(part, hold)| Some((Part::parse(&part)?, hold))).collect()
 }
 
 fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Holds>> {
-    match small_file::find(disk, path)? {
-        Some(file) => Ok(parse(&file.read(0, BYTES_MAX)?)),
-        None => Ok(Some(Holds::new())),
-    }
+    Ok(checked::read(disk, path)?.and_then(Content::holds))
 }
 
 /// What was stopped before this process began, of the parts that `plan` has.
@@ -209,9 +200,11 @@ mod tests {
         let whole = text(&held);
         assert!(whole.contains(r#""groups.a.b":{"since_unix_ms""#), "{whole}");
         for cut in 0..whole.len() - 1 {
-            assert_eq!(parse(&whole.as_bytes()[..cut]), None, "cut at {cut}");
+            let damaged = checked::parse(&whole.as_bytes()[..cut]).and_then(Content::holds);
+            assert_eq!(damaged, None, "cut at {cut}");
         }
-        assert_eq!(parse(whole.replace("a.b", "a.c").as_bytes()), None);
+        let other = whole.replace("a.b", "a.c");
+        assert_eq!(checked::parse(other.as_bytes()).and_then(Content::holds), None);
     }
 
     #[test]

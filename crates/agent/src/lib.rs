@@ -13,6 +13,7 @@ pub mod audit;
 mod boards;
 mod bulletin;
 mod check;
+mod checked;
 mod choices;
 pub mod cli;
 mod data_dir;

@@ -26,13 +26,11 @@ use support::failure_log::FailureLog;
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, sleep};
 use tracing::warn;
-use xxhash_rust::xxh3::xxh3_64;
+
+use crate::checked;
 
 /// Its name.
 const FILE: &str = "limits";
-
-/// More than this is not our file.
-const BYTES_MAX: usize = 1 << 20;
 
 /// Pause after it could not be written.
 const RETRY: Duration = Duration::from_secs(30);
@@ -120,36 +118,17 @@ impl Content {
         let channels = channels.filter(|(_, rows): &(_, BTreeMap<_, _>)| !rows.is_empty());
         Self { channels: channels.collect() }
     }
-
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let (line, check) = std::str::from_utf8(bytes).ok()?.trim_end().split_once('\n')?;
-        let is_sound = format!("{:016x}", xxh3_64(line.as_bytes())) == check;
-        is_sound.then(|| serde_json::from_str(line).ok())?
-    }
-
-    fn text(&self) -> String {
-        let line = serde_json::to_string(self).expect("names and numbers");
-        let check = xxh3_64(line.as_bytes());
-        format!("{line}\n{check:016x}\n")
-    }
-}
-
-fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Content>> {
-    match small_file::find(disk, path)? {
-        Some(file) => Ok(Content::parse(&file.read(0, BYTES_MAX)?)),
-        None => Ok(Some(Content::default())),
-    }
 }
 
 /// Replaces the file, durably.
 fn write(disk: &dyn Disk, path: &Path, content: &Content) -> io::Result<()> {
-    small_file::replace(disk, path, content.text().as_bytes())
+    small_file::replace(disk, path, checked::text(content).as_bytes())
 }
 
 /// Shows each channel's board what was agreed before this process began.
 pub(crate) fn recall(boards: &Boards, data_dir: &Path, env: &Env) {
     let path = data_dir.join(FILE);
-    let content = match read(&*env.disk, &path) {
+    let content = match checked::read::<Content>(&*env.disk, &path) {
         Ok(Some(content)) => content,
         Ok(None) => {
             warn!(
@@ -184,7 +163,7 @@ pub(crate) fn keep(
 
 async fn keep_file(boards: Followed, path: PathBuf, env: Env) {
     let mut trouble = FailureLog::default();
-    let mut stands = read(&*env.disk, &path).ok().flatten().unwrap_or_default();
+    let mut stands: Content = checked::read(&*env.disk, &path).ok().flatten().unwrap_or_default();
     loop {
         let content = Content::of(&boards.boards());
         if content == stands {
@@ -271,7 +250,7 @@ mod tests {
         write(&*env.disk, &path, &content).unwrap();
         let mode = OpenMode { write: true, ..OpenMode::default() };
         let file = env.disk.open(&path, mode).unwrap();
-        let digit = content.text().find('5').unwrap() as u64;
+        let digit = checked::text(&content).find('5').unwrap() as u64;
         for (damage, at) in [(&b"9"[..], digit), (b"\xff", 0)] {
             write(&*env.disk, &path, &content).unwrap();
             let file = env.disk.open(&path, mode).unwrap();
@@ -284,7 +263,10 @@ mod tests {
         let after = boards();
         after[0].1.named(&"a:1".into(), Some(PeerLimit::of(512)));
         let keeping = tokio::spawn(keep(Followed::new(after), dir.path(), &env));
-        until(|| read(&*env.disk, &path).unwrap().is_some_and(|it| it == content)).await;
+        until(|| {
+            checked::read(&*env.disk, &path).unwrap().is_some_and(|it: Content| it == content)
+        })
+        .await;
         keeping.abort();
     }
 }

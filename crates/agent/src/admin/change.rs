@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use hyper::header::HeaderMap;
-use percent_encoding::percent_decode_str;
 use pipeline::settings::unknown;
 use tokio::time::Duration;
 
 use super::answer::{Answer, json, page};
 use super::pages::Pages;
+use super::query::{newest, parameters};
 use crate::audit::{Actor, Line, Outcome};
 use crate::held::Part;
 use crate::reload::Wish;
@@ -33,22 +33,11 @@ pub(super) fn is_meant(headers: &HeaderMap, action: &str) -> bool {
     headers.get(HEADER).is_some_and(|said| said.as_bytes() == action.as_bytes())
 }
 
-/// The parameters of a query, decoded.
-fn parameters(query: &str) -> Result<Vec<(&str, String)>, String> {
-    let parts = query.split('&').filter(|part| !part.is_empty());
-    let decoded = parts.map(|part| {
-        let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        let value = percent_decode_str(value).decode_utf8();
-        let value = value.map_err(|_| format!("`{key}` is not UTF-8"))?;
-        Ok((key, value.into_owned()))
-    });
-    decoded.collect()
-}
-
 /// The one part that the query of `/stop` or `/start` names.
 fn part(query: &str, more: &[&str]) -> Result<Option<Part>, String> {
     let mut found = None;
-    for (key, value) in parameters(query)? {
+    for parameter in parameters(query) {
+        let (key, value) = parameter?;
         let part = match key {
             "source" => Some(Part::Source(value.into())),
             "group" => Some(Part::Group(value.into())),
@@ -65,7 +54,8 @@ fn part(query: &str, more: &[&str]) -> Result<Option<Part>, String> {
 /// What `/drain` is asked for.
 fn drain(query: &str) -> Result<Wish, String> {
     let (mut channel, mut time_limit, mut exit) = (None, TIME_LIMIT, false);
-    for (key, value) in parameters(query)? {
+    for parameter in parameters(query) {
+        let (key, value) = parameter?;
         match key {
             "channel" => channel = Some(Arc::from(value)),
             "timeout" => {
@@ -148,9 +138,7 @@ impl Pages {
 
     /// The newest lines of the audit log.
     pub(super) async fn audited(&self, query: &str) -> Answer {
-        let asked = query.split('&').find_map(|part| part.strip_prefix("newest="));
-        let most = asked.and_then(|number| number.parse().ok()).unwrap_or(LINES).min(LINES_MAX);
-        match self.audit.newest(most).await {
+        match self.audit.newest(newest(query, LINES, LINES_MAX)).await {
             Ok(lines) => json(&lines),
             Err(error) => page(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
@@ -159,7 +147,7 @@ impl Pages {
     /// Notes that events are looked at.
     pub(super) async fn note_tap(&self, query: &str, actor: Actor) {
         let places = [("source", "sources"), ("channel", "channels"), ("sink", "sinks")];
-        let found = parameters(query).unwrap_or_default().into_iter().find_map(|(key, name)| {
+        let found = parameters(query).flatten().find_map(|(key, name)| {
             let (_, role) = places.iter().find(|(place, _)| *place == key)?;
             Some(format!("{role}.{name}"))
         });

@@ -48,8 +48,7 @@ struct Shown {
 
 /// How many letters the query asks for.
 pub(super) fn newest(query: &str) -> usize {
-    let asked = query.split('&').find_map(|part| part.strip_prefix("newest="));
-    asked.and_then(|number| number.parse().ok()).unwrap_or(LETTERS).min(LETTERS_MAX)
+    super::query::newest(query, LETTERS, LETTERS_MAX)
 }
 
 /// Reads all letters of a running agent; the newest `most` are shown.

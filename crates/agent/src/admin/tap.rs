@@ -18,7 +18,6 @@ use futures::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::StatusCode;
 use hyper::body::Frame;
-use percent_encoding::percent_decode_str;
 use pipeline::env::unix_millis;
 use pipeline::settings::unknown;
 use pipeline::{BuildContext, Interceptor, Rejects, Settings};
@@ -27,6 +26,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use super::answer::{Answer, fresh, of, page};
 use super::pages::Pages;
+use super::query::parameters;
 use crate::running::Parts;
 use crate::status::{SeenEvent, TapMessage};
 use crate::tap::{Line, Passed, Point};
@@ -128,14 +128,12 @@ impl Wanted {
     /// What a query asks for.
     fn read(query: &str, pages: &Pages) -> Result<Self, String> {
         let (mut at, mut filter, mut rate) = (None, None, RATE);
-        for part in query.split('&').filter(|part| !part.is_empty()) {
-            let (key, value) = part.split_once('=').unwrap_or((part, ""));
-            let value = percent_decode_str(value).decode_utf8();
-            let value = value.map_err(|_| format!("`{key}` is not UTF-8"))?;
+        for parameter in parameters(query) {
+            let (key, value) = parameter?;
             let place = Place::ALL.iter().find(|(name, _)| *name == key);
             match (place, key) {
                 (Some(_), _) if at.is_some() => return Err("one place at a time".to_owned()),
-                (Some((_, place)), _) => at = Some((*place, value.into_owned())),
+                (Some((_, place)), _) => at = Some((*place, value)),
                 (None, "where") => filter = conditions(&value, pages)?,
                 (None, "rate") => {
                     let known = value.parse().ok().filter(|rate| (1..=RATE_MAX).contains(rate));
