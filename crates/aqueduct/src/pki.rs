@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use agent::cli::{self, EXIT_RUNTIME};
 use clap::{Args, Subcommand};
 use env::real;
-use pipeline::env::{Env, OpenMode};
+use pipeline::env::{Env, OpenMode, small_file};
 use rustix::fs::Mode;
 
 use authority::{Authority, Issued, Role};
@@ -189,7 +189,7 @@ fn read(path: &Path, env: &Env) -> Result<String, String> {
 
 fn revoke(args: &RevokeArgs, env: &Env) -> Result<String, String> {
     let authority = authority(&args.ca, env)?;
-    let (path, fresh) = (args.ca.join("ca.crl"), args.ca.join("ca.crl.new"));
+    let path = args.ca.join("ca.crl");
     let mut list = match env.disk.stat_link(&path) {
         Ok(_) => Some(read(&path, env)?),
         Err(_) => None,
@@ -205,8 +205,8 @@ fn revoke(args: &RevokeArgs, env: &Env) -> Result<String, String> {
         let made = made.map_err(|problem| format!("{place}: {problem}"))?;
         (list, count) = (Some(made.pem), made.count);
     }
-    let written = write_new(&fresh, list.unwrap_or_default().as_bytes(), 0o644, env);
-    let written = written.and_then(|()| env.disk.rename(&fresh, &path));
+    let written = small_file::replace(&*env.disk, &path, list.unwrap_or_default().as_bytes());
+    let written = written.and_then(|()| Ok(rustix::fs::chmod(&path, Mode::from_raw_mode(0o644))?));
     let path = path.display();
     written.map_err(|error| format!("{path}: cannot be written: {error}"))?;
     Ok(format!(
