@@ -83,7 +83,7 @@ impl Agent {
 
     /// Waits until something is so.
     #[expect(clippy::disallowed_methods, reason = "it waits for another process")]
-    pub(crate) fn until(&self, so: impl Fn() -> bool) {
+    pub(crate) fn until(&self, mut so: impl FnMut() -> bool) {
         let began = Instant::now();
         while !so() {
             assert!(began.elapsed() < PATIENCE, "it takes too long");
