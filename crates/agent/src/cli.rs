@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Command};
-use config::{CONFIG_BYTES_MAX, ConfigError, ConfigErrors, Plan};
+use config::{CONFIG_BYTES_MAX, ConfigError, ConfigErrors, FileMode, Plan};
 use pipeline::settings::{Place, Settings, SettingsErrorKind, Value};
 use pipeline::{Catalogue, Env, SettingsError};
 
@@ -170,6 +170,7 @@ pub fn launch(
         if print_config {
             return print(&config::to_toml(&config::redacted(&plan, catalogue)));
         }
+        close_to_others(&plan);
         work(crate::run(plan, catalogue, env.clone(), reread))
     })
 }
@@ -184,6 +185,7 @@ pub fn launch_watched(
     ended: impl FnOnce(ExitCode) -> ExitCode,
 ) -> ExitCode {
     in_process(LogFormat::Text, |env| {
+        close_to_others(&plan);
         ended(work(crate::run_watched(plan, catalogue, env.clone(), watch)))
     })
 }
@@ -204,6 +206,18 @@ fn in_process(log_format: LogFormat, work: impl FnOnce(&Env) -> ExitCode) -> Exi
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
     work(&env::real())
+}
+
+/// What the plan says of this process alone: before it makes a file or reads a key.
+fn close_to_others(plan: &Plan) {
+    if plan.agent.file_mode == FileMode::Owner {
+        env::keep_files_to_owner();
+    }
+    if !plan.agent.core_dumps
+        && let Err(error) = env::forbid_core_dumps()
+    {
+        tracing::warn!(%error, "a crash may leave the memory of this process in a file");
+    }
 }
 
 /// Runs an agent to its end.

@@ -13,11 +13,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use pipeline::env::unix_millis;
 use pipeline::{BuildContext, ChannelError, Choice, Encoder, Env};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::account;
 
 mod import_flume;
 mod positions;
+mod rotate_key;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,9 +28,10 @@ Examples:
   aqueduct channel account /var/lib/aqueduct/channels/main > edge-1.json
   aqueduct channel export /var/lib/aqueduct/channels/main > lines.txt
   aqueduct channel stats /var/lib/aqueduct/channels/main --key-file /etc/aqueduct/channel.keys
+  aqueduct channel rotate-key /etc/aqueduct/channel.keys
 
-`stats` may be used while the agent runs; everything else needs it stopped, or DIR to be a copy.
-Only `repair`, `renew` and `import-flume` change anything.
+`stats` and `rotate-key` may be used while the agent runs; everything else needs it stopped, or DIR
+to be a copy. Only `repair`, `renew`, `rotate-key` and `import-flume` change anything.
 
 Exit codes: 0 done and sound, 1 not readable or not sound, 2 wrong arguments";
 
@@ -57,7 +60,8 @@ Examples:
 const REPAIR: &str = "\
 Examples:
   aqueduct channel check /var/lib/aqueduct/channels/main    # says what will be given up
-  aqueduct channel repair /var/lib/aqueduct/channels/main";
+  aqueduct channel repair /var/lib/aqueduct/channels/main
+  aqueduct channel repair /var/lib/aqueduct/channels/main --json | jq -r '.given_up[]'";
 
 const RENEW: &str = "\
 Examples:
@@ -106,23 +110,14 @@ enum Action {
     /// Mend damaged batches whose lines are still in their files; give the others up, so that
     /// everything else goes on: agents that sent them here send them again
     #[command(after_help = REPAIR)]
-    Repair {
-        /// The channel's directory: DATA_DIR/channels/NAME
-        #[arg(value_name = "DIR")]
-        directory: PathBuf,
-        #[command(flatten)]
-        keys: Keys,
-    },
+    Repair(Target),
     /// Give the channel another origin, because its directory is a copy of one that is in use; what
     /// it holds keeps its identities, and arrives once
     #[command(after_help = RENEW)]
-    Renew {
-        /// The channel's directory: DATA_DIR/channels/NAME
-        #[arg(value_name = "DIR")]
-        directory: PathBuf,
-        #[command(flatten)]
-        keys: Keys,
-    },
+    Renew(Target),
+    /// Add a new key to a key file; with --finish take away those that no channel needs any more
+    #[command(after_help = rotate_key::EXAMPLES)]
+    RotateKey(rotate_key::RotateKeyArgs),
     /// Take over the events that a stopped Flume agent left in a file channel
     #[command(after_help = import_flume::EXAMPLES)]
     ImportFlume(import_flume::ImportArgs),
@@ -182,9 +177,15 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
             inspection.and_then(|it| export(&it, *format, &env))
         }
         Action::Positions(args) => positions::run(args, &env),
-        Action::Repair { directory, keys } => mend(directory, keys, &env),
-        Action::Renew { directory, keys } => renew(&env, directory, keys.encryption().as_ref())
-            .map(|(old, new)| cli::print(&format!("origin {old} is now {new}\n"))),
+        Action::Repair(target) => mend(target, &env),
+        Action::Renew(target) => {
+            let renewed = renew(&env, &target.directory, target.keys.encryption().as_ref());
+            renewed.map(|(old, new)| match target.json {
+                true => print_json(&json!({ "old": old.to_string(), "new": new.to_string() })),
+                false => cli::print(&format!("origin {old} is now {new}\n")),
+            })
+        }
+        Action::RotateKey(args) => return rotate_key::run(args, &env),
         Action::ImportFlume(args) => return import_flume::run(args, &env),
     };
     done.unwrap_or_else(|error| {
@@ -306,7 +307,8 @@ pub(crate) fn encoder(kind: &str, env: &Env) -> Box<dyn Encoder> {
     built.expect("both formats are in the catalogue and need no settings")
 }
 
-fn mend(directory: &Path, keys: &Keys, env: &Env) -> Result<ExitCode, ChannelError> {
+fn mend(target: &Target, env: &Env) -> Result<ExitCode, ChannelError> {
+    let Target { directory, json, keys } = target;
     // Looked at first: a directory that holds no channel must not become one.
     let encryption = keys.encryption();
     let found = Inspection::open(env, directory, encryption.as_ref())?.check()?;
@@ -318,7 +320,7 @@ fn mend(directory: &Path, keys: &Keys, env: &Env) -> Result<ExitCode, ChannelErr
     let _inside = runtime.enter();
     let config = Config { index: IndexKind::None, encryption, ..Config::default() };
     repair(config, &context(directory, env))?;
-    Ok(cli::print(&repair_text(&found)))
+    Ok(if *json { print_json(&found) } else { cli::print(&repair_text(&found)) })
 }
 
 /// What a repair did about what was found before it.
@@ -344,7 +346,8 @@ fn context(directory: &Path, env: &Env) -> BuildContext {
     components::alone(&name, directory, env.clone())
 }
 
-fn print_json(value: &impl Serialize) -> ExitCode {
+/// Prints one JSON object.
+pub(crate) fn print_json(value: &impl Serialize) -> ExitCode {
     let text = serde_json::to_string(value).expect("numbers and names are always JSON");
     cli::print(&format!("{text}\n"))
 }

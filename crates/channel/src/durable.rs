@@ -20,6 +20,7 @@
 //! | `read` | takes: the tail in memory, reading ahead, wake-ups |
 //! | `index` | where batches lie: by ticket in memory, by segment in sled |
 //! | `recovery` | opening a directory; damage; what an operator can ask |
+//! | `rotation` | keys that come and go in their file |
 //! | `space` | capacity and full disks |
 //! | `background` | work on files that only closing waits for |
 //!
@@ -111,6 +112,7 @@ mod index;
 mod log;
 mod read;
 mod recovery;
+pub mod rotation;
 mod space;
 mod state;
 

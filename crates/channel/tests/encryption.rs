@@ -227,6 +227,15 @@ async fn keys_come_from_a_file_of_its_owner_or_from_a_program() {
     let failing = json!({ "key_command": ["false"] });
     let says = opened(dir.path(), &failing).await.err().expect("it fails").to_string();
     assert!(says.contains("`encryption.key_command` false failed"), "{says}");
+    // What its command says is shown, and neither what it prints nor what it is called with.
+    let script = "echo token refused >&2; echo 1 abcd; exit 7";
+    let failing = json!({ "key_command": ["sh", "-c", script, "s.password"] });
+    let says = opened(dir.path(), &failing).await.err().expect("it fails").to_string();
+    assert!(says.contains("7: token refused"), "{says}");
+    assert!(!says.contains("abcd") && !says.contains("s.password"), "{says}");
+    let missing = json!({ "key_variable": "AQUEDUCT_TEST_NO_KEYS" });
+    let says = opened(dir.path(), &missing).await.err().expect("it is not set").to_string();
+    assert!(says.contains("`encryption.key_variable` AQUEDUCT_TEST_NO_KEYS is not set"), "{says}");
     let channel = opened(dir.path(), &json!({ "key_command": ["cat", shown] })).await.unwrap();
     assert_eq!(drain(&*channel).await, [SECRET]);
     channel.close().await.unwrap();
@@ -255,6 +264,7 @@ fn settings_without_keys_are_refused() {
     for (encryption, setting) in [
         (json!({}), "encryption.key_file"),
         (json!({ "key_file": "a", "key_command": ["b"] }), "encryption.key_command"),
+        (json!({ "key_command": ["b"], "key_variable": "C" }), "encryption.key_variable"),
         (json!({ "key_file": "a", "reload": "1ms" }), "encryption.reload"),
     ] {
         let settings = json!({ "encryption": encryption });

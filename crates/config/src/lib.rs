@@ -34,7 +34,9 @@ use pipeline::{Settings, SettingsError};
 pub use error::{ConfigError, ConfigErrors};
 pub use files::{CONFIG_BYTES_MAX, bytes as file_bytes, text as file_text};
 pub use include::{read_file, read_text};
-pub use plan::{AgentSettings, ChannelPlan, ComponentPlan, GroupPlan, Plan, Reload, SourcePlan};
+pub use plan::{
+    AgentSettings, ChannelPlan, ComponentPlan, FileMode, GroupPlan, Plan, Reload, SourcePlan,
+};
 pub use print::to_toml;
 pub use redact::redacted;
 pub use resolve::{examine, resolve};

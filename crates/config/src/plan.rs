@@ -49,6 +49,32 @@ pub struct AgentSettings {
     pub insecure: Option<Place>,
     /// When the configuration is read again.
     pub reload: Reload,
+    /// What may read the files that the agent makes.
+    pub file_mode: FileMode,
+    /// Whether the process may leave its memory in a file when it crashes.
+    pub core_dumps: bool,
+}
+
+/// What may read the files that an agent makes.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+pub enum FileMode {
+    /// Its user, and the group of that.
+    #[default]
+    #[serde(rename = "0640")]
+    Group,
+    /// Its user alone.
+    #[serde(rename = "0600")]
+    Owner,
 }
 
 /// When a running agent reads its configuration again.
@@ -85,6 +111,8 @@ impl AgentSettings {
             ("flume_metrics", self.flume_metrics == other.flume_metrics),
             ("insecure", self.insecure.is_some() == other.insecure.is_some()),
             ("reload", self.reload == other.reload),
+            ("file_mode", self.file_mode == other.file_mode),
+            ("core_dumps", self.core_dumps == other.core_dumps),
         ];
         compared.into_iter().filter(|(_, equal)| !equal).map(|(setting, _)| setting).collect()
     }

@@ -4,7 +4,7 @@ use pipeline::settings::{Settings, Value};
 use pipeline::units::Period;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value as TomlValue};
 
-use crate::plan::{ComponentPlan, GroupPlan, Plan, Reload, SourcePlan};
+use crate::plan::{ComponentPlan, FileMode, GroupPlan, Plan, Reload, SourcePlan};
 use crate::substitute::escape;
 
 /// The plan as a TOML file. References (`${…}`) are printed as they are written.
@@ -32,6 +32,12 @@ pub fn to_toml(plan: &Plan) -> String {
     }
     if plan.agent.reload == Reload::Watch {
         agent.insert("reload", "watch".into());
+    }
+    if plan.agent.file_mode == FileMode::Owner {
+        agent.insert("file_mode", "0600".into());
+    }
+    if plan.agent.core_dumps {
+        agent.insert("core_dumps", true.into());
     }
     document.insert("agent", Item::Table(agent));
     section(&mut document, "sources", plan.sources.iter().map(source));

@@ -10,6 +10,7 @@ mod disk;
 mod limits;
 mod names;
 mod net;
+mod private;
 mod process;
 mod program;
 mod service;
@@ -31,6 +32,7 @@ pub use disk::RealDisk;
 pub use limits::{files_max, raise_file_limit};
 pub use names::RealNames;
 pub use net::RealNet;
+pub use private::{forbid_core_dumps, keep_files_to_owner};
 pub use service::{ServiceManager, Word};
 
 /// The real world. Blocking work runs on the threads of the tokio runtime that calls it, and what

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,12 +10,18 @@ use std::time::{Duration, Instant};
 const OUTPUT_MAX: u64 = 64 << 10;
 /// How often a program that has said everything is looked at.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long what is written at the end is waited for.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Runs a program to its end; see [`pipeline::env::Blocking::output`]. What it writes to its
-/// standard error goes to ours.
+/// So much of what a program says of its failure is shown: its end.
+const COMPLAINT_MAX: usize = 1 << 10;
+
+/// Runs a program to its end; see [`pipeline::env::Blocking::output`]. The end of what it writes to
+/// its standard error is a part of the error if it fails, and is dropped if it does not.
 pub(crate) fn output(program: &str, arguments: &[String], limit: Duration) -> io::Result<Vec<u8>> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let mut stdout = child.stdout.take().expect("the output is piped");
     let reader = thread::spawn(move || {
@@ -23,19 +30,50 @@ pub(crate) fn output(program: &str, arguments: &[String], limit: Duration) -> io
         // A pipe that is closed before its end would kill the program: that is not what failed.
         io::copy(&mut stdout, &mut io::sink()).map(|_| bytes)
     });
-    let ended = wait(&mut child, limit);
-    if ended.is_err() {
+    let complaint = Arc::new(Mutex::new(Vec::new()));
+    let mut stderr = child.stderr.take().expect("the errors are piped");
+    let heard = complaint.clone();
+    let listener = thread::spawn(move || listen(&mut stderr, &heard));
+    if let Err(error) = wait(&mut child, limit) {
         // It may have ended by itself meanwhile.
         let _ = child.kill();
         let _ = child.wait();
-        // Another process may keep the pipe open: the reader is left alone.
-        return ended.map(|()| Vec::new());
+        // Another process may keep the pipes open: the reader is left alone, and the last words are
+        // not waited for long.
+        let until = Instant::now() + LAST_WORDS;
+        while !listener.is_finished() && Instant::now() < until {
+            thread::sleep(LOOK);
+        }
+        return Err(with_complaint(error, &complaint));
     }
     let bytes = reader.join().map_err(|_| io::Error::other("its output could not be read"))??;
     if bytes.len() as u64 > OUTPUT_MAX {
         return Err(io::Error::other(format!("it printed more than {OUTPUT_MAX} bytes")));
     }
     Ok(bytes)
+}
+
+/// Keeps the end of what comes.
+fn listen(stderr: &mut impl Read, heard: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 4 << 10];
+    // What cannot be read is not there.
+    while let Ok(len @ 1..) = stderr.read(&mut buffer) {
+        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.extend_from_slice(&buffer[..len]);
+        let surplus = heard.len().saturating_sub(COMPLAINT_MAX);
+        heard.drain(..surplus);
+    }
+}
+
+/// The error with what the program said, on one line.
+fn with_complaint(error: io::Error, heard: &Mutex<Vec<u8>>) -> io::Error {
+    let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = String::from_utf8_lossy(&heard);
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    match text.trim().chars().map(plain).collect::<String>() {
+        none if none.is_empty() => error,
+        said => io::Error::new(error.kind(), format!("{error}: {said}")),
+    }
 }
 
 fn wait(child: &mut Child, limit: Duration) -> io::Result<()> {
@@ -69,6 +107,17 @@ mod tests {
         assert!(sh("echo half; exit 3", long).unwrap_err().to_string().contains('3'));
         assert!(output("/no/such/program", &[], long).is_err());
         assert!(sh("head -c 70000 /dev/zero", long).unwrap_err().to_string().contains("65536"));
+    }
+
+    #[test]
+    fn a_program_that_fails_says_why() {
+        let long = Duration::from_secs(20);
+        let error = sh("echo no such key >&2; echo secret; exit 3", long).unwrap_err().to_string();
+        assert!(error.contains("3: no such key") && !error.contains("secret"), "{error}");
+        let error = sh("head -c 70000 /dev/zero | tr '\\0' x >&2; echo end >&2; false", long);
+        let error = error.unwrap_err().to_string();
+        assert!(error.ends_with("xend") && error.len() < 2 * COMPLAINT_MAX, "{error}");
+        assert_eq!(sh("echo noise >&2; echo one", long).unwrap(), "one\n");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use channel::durable::inspect::Inspection;
 use clap::Args;
 use pipeline::file_position::{FlumePosition, Position, shown};
 use pipeline::{ChannelError, Env, SourcePosition};
+use serde_json::{Value, json};
 
 use super::{Keys, print_json};
 
@@ -37,6 +38,9 @@ pub(super) struct PositionsArgs {
     /// Print what Flume's source `taildir` keeps in its `positionFile`
     #[arg(long)]
     flume: bool,
+    /// Print a list of objects in JSON
+    #[arg(long, conflicts_with = "flume")]
+    json: bool,
     #[command(flatten)]
     keys: Keys,
 }
@@ -58,6 +62,10 @@ pub(super) fn run(args: &PositionsArgs, env: &Env) -> Result<ExitCode, ChannelEr
     let known: Vec<_> = opened.iter().map(Inspection::positions).collect();
     let mut standings = lowest(&known);
     standings.retain(|it| args.source.is_empty() || args.source.iter().any(|s| **s == *it.source));
+    if args.json {
+        let objects: Vec<_> = standings.iter().map(as_json).collect();
+        return Ok(print_json(&objects));
+    }
     if !args.flume {
         return Ok(cli::print(&text(&standings)));
     }
@@ -99,6 +107,13 @@ fn text(standings: &[Standing]) -> String {
     };
     let head = format!("{:<12} {:>14} {:>12} {}\n", "source", "offset", "inode", "file");
     head + &standings.iter().map(line).collect::<String>()
+}
+
+fn as_json(standing: &Standing) -> Value {
+    let Standing { source, position, place } = standing;
+    let (offset, inode) = (position.offset, position.inode);
+    let (source, file) = (&**source, place.to_string_lossy());
+    json!({ "source": source, "file": file, "offset": offset, "inode": inode })
 }
 
 /// The file as Flume finds it; nothing if it is not there any more.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ServerTls;
 
-use crate::plan::Reload;
+use crate::plan::{FileMode, Reload};
 
 use super::{AgentSettings, Findings, check_name};
 
@@ -43,6 +43,15 @@ pub(crate) struct AgentTable {
     /// `aqueduct reload` or `POST /reload`; `watch`, also when one of its files has changed.
     #[serde(default)]
     reload: Reload,
+    /// What may read the files that the agent makes: `"0640"`, its group too; `"0600"`, its user
+    /// alone, and nothing else enters the directories that it makes. It holds for programs that it
+    /// starts too. What is there already stays as it is.
+    #[serde(default)]
+    file_mode: FileMode,
+    /// Whether the process may leave its memory in a file when it crashes: keys and events are in
+    /// it. Unless it may, debuggers of its own user cannot attach to it either.
+    #[serde(default)]
+    core_dumps: bool,
 }
 
 fn grace() -> Period {
@@ -67,6 +76,8 @@ pub(super) fn agent(
         flume_metrics_place: Place::default(),
         insecure: None,
         reload: Reload::default(),
+        file_mode: FileMode::default(),
+        core_dumps: false,
     };
     let Some(table) = table else {
         let problem = "table `agent` is missing; it needs at least `data_dir`";
@@ -108,6 +119,8 @@ pub(super) fn agent(
         flume_metrics_place: place("flume_metrics"),
         insecure: read.insecure.then(|| place("insecure")),
         reload: read.reload,
+        file_mode: read.file_mode,
+        core_dumps: read.core_dumps,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a channel's keys come from: a file, or what a program prints.
+//! Where a channel's keys come from: a file, what a program prints, or a variable.
 //!
 //! ```text
 //! # number, then 64 hexadecimal digits; the highest number seals what is new
@@ -8,7 +8,10 @@
 //!
 //! To rotate: add a line with a higher number. Running channels read the keys again after a while
 //! and seal each new segment with the newest one; `aqueduct channel stats` says which keys a
-//! channel still needs. A key that none needs may be removed.
+//! channel still needs. A key that none needs may be removed. `rotation` does both to a file.
+//!
+//! A program is the way to a key service: it asks there, with what it needs to be let in. What it
+//! prints is kept in memory alone; of its arguments nothing is in a message.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -42,8 +45,14 @@ pub struct Encryption {
     /// the highest number seals what is new. Only its owner may be able to read it (mode 0400 or
     /// 0600).
     pub key_file: Option<PathBuf>,
-    /// In the place of a file: a program and its arguments that print the same.
+    /// In the place of a file: a program and its arguments that print the same within 30 s. It is
+    /// the way to a key service. Its standard error is in the message if it fails. The arguments
+    /// are shown with the configuration: no password belongs there.
     pub key_command: Vec<String>,
+    /// In the place of both: the name of a variable of the environment that holds the same; a comma
+    /// does where a line ends. It is what it was at the start of the process, so a new key needs a
+    /// restart.
+    pub key_variable: Option<String>,
     /// How often the keys are read again.
     pub reload: Period,
     /// Whether what is new is sealed. `false`: what is sealed stays readable, and runs out.
@@ -53,24 +62,32 @@ pub struct Encryption {
 impl Default for Encryption {
     fn default() -> Self {
         let reload = Period(Duration::from_secs(60));
-        Self { key_file: None, key_command: Vec::new(), reload, seal_new: true }
+        Self { key_file: None, key_command: Vec::new(), key_variable: None, reload, seal_new: true }
     }
 }
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum KeysError {
+pub enum KeysError {
+    /// The file cannot be read.
     #[error("`encryption.key_file` {path} cannot be read: {source}", path = path.display())]
     File { path: PathBuf, source: io::Error },
+    /// The program failed, or took too long.
     #[error("`encryption.key_command` {program} failed: {source}")]
     Command { program: String, source: io::Error },
+    /// There is no such variable, or it is no text.
+    #[error("`encryption.key_variable` {name} is not set for this process, or is no text")]
+    Variable { name: String },
+    /// Others may read the file.
     #[error(
         "`encryption.key_file` {path} has mode {mode:04o}; only its owner may read it: chmod 0400",
         path = path.display()
     )]
     Open { path: PathBuf, mode: u32 },
+    /// A line is no key.
     #[error("line {line} of {origin}: {problem}")]
     Line { line: usize, origin: String, problem: &'static str },
+    /// There is no key.
     #[error("{origin} holds no key")]
     Empty { origin: String },
 }
@@ -82,11 +99,20 @@ impl Encryption {
     /// The first setting that is wrong.
     pub fn validate(&self) -> Result<(), BuildError> {
         let wrong = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
-        match (&self.key_file, self.key_command.is_empty()) {
-            (None, true) => {
-                wrong("encryption.key_file", "set it or `key_command`: the keys come from there")
+        let given = [
+            ("encryption.key_file", self.key_file.is_some()),
+            ("encryption.key_command", !self.key_command.is_empty()),
+            ("encryption.key_variable", self.key_variable.is_some()),
+        ];
+        let mut given = given.iter().filter(|(_, is_set)| *is_set).map(|(setting, _)| *setting);
+        match (given.next(), given.next()) {
+            (None, _) => wrong(
+                "encryption.key_file",
+                "set it, `key_command` or `key_variable`: the keys come from there",
+            ),
+            (Some(_), Some(second)) => {
+                wrong(second, "set one of `key_file`, `key_command` and `key_variable`")
             }
-            (Some(_), false) => wrong("encryption.key_command", "set it or `key_file`, not both"),
             _ if self.reload.0 < Duration::from_secs(1) => {
                 wrong("encryption.reload", "it must be at least \"1s\"")
             }
@@ -94,10 +120,14 @@ impl Encryption {
         }
     }
 
+    /// What the keys come from, as a message names it. Arguments of a program may be secret.
     fn origin(&self) -> String {
-        match &self.key_file {
-            Some(path) => format!("`encryption.key_file` {}", path.display()),
-            None => format!("`encryption.key_command` {}", self.key_command.join(" ")),
+        match (&self.key_file, self.key_command.first(), &self.key_variable) {
+            (Some(path), ..) => format!("`encryption.key_file` {}", path.display()),
+            (_, Some(program), _) => format!("`encryption.key_command` {program}"),
+            (.., name) => {
+                format!("`encryption.key_variable` {}", name.as_deref().unwrap_or_default())
+            }
         }
     }
 
@@ -110,7 +140,7 @@ impl Encryption {
                 let failed = |source| KeysError::Command { program: program.clone(), source };
                 Zeroizing::new(printed.map_err(failed)?)
             }
-            (None, None) => Zeroizing::default(),
+            (None, None) => variable(env, self.key_variable.as_deref().unwrap_or_default())?,
         };
         parse(&text, &self.origin())
     }
@@ -122,7 +152,18 @@ impl Encryption {
     }
 }
 
-fn file(env: &Env, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysError> {
+/// The variable, with a line for each of its parts.
+fn variable(env: &Env, name: &str) -> Result<Zeroizing<Vec<u8>>, KeysError> {
+    let value = env.blocking.variable(name).and_then(|value| value.into_string().ok());
+    let missing = || KeysError::Variable { name: name.to_owned() };
+    let mut bytes = Zeroizing::new(value.ok_or_else(missing)?.into_bytes());
+    bytes.iter_mut().filter(|byte| **byte == b',').for_each(|byte| *byte = b'\n');
+    Ok(bytes)
+}
+
+/// What a key file holds. Only its owner may be able to read it. What was read is durable: nothing
+/// is sealed with a key that a failure of the power takes away.
+pub(crate) fn file(env: &Env, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysError> {
     let failed = |source| KeysError::File { path: path.to_owned(), source };
     let file = env.disk.open(path, OpenMode::default()).map_err(failed)?;
     let mode = file.stat().map_err(failed)?.mode;
@@ -132,10 +173,20 @@ fn file(env: &Env, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysError> {
     let mut bytes = Zeroizing::new(vec![0; BYTES_MAX]);
     let read = file.read_at(&mut bytes, 0).map_err(failed)?;
     bytes.truncate(read);
+    // A file system that cannot be written to has nothing to lose, and where the directory may not
+    // be read only a file that is changed in this very moment has.
+    let _ = file.sync().and_then(|()| env.disk.sync_dir(directory(path)));
     Ok(bytes)
 }
 
-fn parse(text: &[u8], origin: &str) -> Result<BTreeMap<u32, Arc<Key>>, KeysError> {
+/// The directory that a file lies in.
+pub(crate) fn directory(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
+/// The keys of a list, which came from `origin`.
+pub(crate) fn parse(text: &[u8], origin: &str) -> Result<BTreeMap<u32, Arc<Key>>, KeysError> {
     let mut keys = BTreeMap::new();
     for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let line = line.trim_ascii();
@@ -154,7 +205,8 @@ fn parse(text: &[u8], origin: &str) -> Result<BTreeMap<u32, Arc<Key>>, KeysError
     if keys.is_empty() { Err(KeysError::Empty { origin: origin.to_owned() }) } else { Ok(keys) }
 }
 
-fn key(line: &[u8]) -> Result<(u32, Key), &'static str> {
+/// The key that a line gives; says what is wrong with it, without a word of it.
+pub(crate) fn key(line: &[u8]) -> Result<(u32, Key), &'static str> {
     let blank = line.iter().position(u8::is_ascii_whitespace).ok_or("a number, a blank, a key")?;
     let id = std::str::from_utf8(&line[..blank]).ok().and_then(|text| text.parse().ok());
     let id = id.filter(|id| *id > 0).ok_or("it begins with a number from 1 on")?;

@@ -1,0 +1,134 @@
+//! `aqueduct channel rotate-key`: a new key for channels, and the end of old ones.
+//!
+//! What is safe to do, and when, is decided in `channel::durable::rotation`; here are arguments,
+//! the owner of the file, and words.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use agent::cli::{self, EXIT_RUNTIME};
+use channel::durable::rotation::{Added, Finished, KeyFile, RotationError};
+use clap::Args;
+use pipeline::Env;
+use rustix::fs::{Gid, Mode, Uid};
+
+use super::print_json;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  aqueduct channel rotate-key /etc/aqueduct/channel.keys
+  aqueduct channel rotate-key /etc/aqueduct/channel.keys --finish /var/lib/aqueduct
+  aqueduct channel rotate-key /etc/aqueduct/channel.keys --finish /var/lib/aqueduct --json
+
+Agents that run need not be asked: they read the file again within `encryption.reload` (1 minute
+unless set) and seal each new segment with the new key. What is on disk is not sealed anew; it
+drains. Then --finish takes the old keys away: those that no segment of any channel in or below DIR
+is sealed with. Name the data directories of all agents that use the file: a key that another one
+needs would be gone. It may be called at any time, and again; a key that is needed stays.
+
+A file that is not there is made, with its first key. What is cut off leaves the file whole.
+
+Exit codes: 0 done, 1 refused or not done; then every key is still there, 2 wrong arguments";
+
+#[derive(Debug, Args)]
+pub(super) struct RotateKeyArgs {
+    /// The key file, as `encryption.key_file` of the channels names it
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Add no key: take away those that no channel in or below these directories needs any more
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    finish: Vec<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Changes the keys, and says how.
+pub(super) fn run(args: &RotateKeyArgs, env: &Env) -> ExitCode {
+    let own = |new: &Path| as_the_old_one(&args.file, new);
+    let done = KeyFile::hold(env, &args.file, &own).and_then(|file| match &args.finish[..] {
+        [] => file.add().map(|added| show(args, &added, added_text)),
+        directories => {
+            file.finish(directories).map(|finished| show(args, &finished, finished_text))
+        }
+    });
+    done.unwrap_or_else(|error: RotationError| {
+        cli::say(&agent::chain(&error));
+        ExitCode::from(EXIT_RUNTIME)
+    })
+}
+
+/// Gives the new file the owner and the rights of the old one; its owner alone may read it.
+fn as_the_old_one(old: &Path, new: &Path) -> io::Result<()> {
+    let private = Mode::RUSR | Mode::WUSR;
+    let mode = match rustix::fs::stat(old) {
+        Ok(stat) => {
+            let (user, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+            let made = rustix::fs::stat(new)?;
+            if (made.st_uid, made.st_gid) != (stat.st_uid, stat.st_gid) {
+                rustix::fs::chown(new, Some(user), Some(group)).map_err(|error| {
+                    let problem = "it cannot be given the owner of the file that is there";
+                    io::Error::new(io::Error::from(error).kind(), format!("{problem}: {error}"))
+                })?;
+            }
+            Mode::from_raw_mode(stat.st_mode) & private
+        }
+        Err(rustix::io::Errno::NOENT) => private,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(rustix::fs::chmod(new, mode)?)
+}
+
+fn show<T: serde::Serialize>(
+    args: &RotateKeyArgs,
+    done: &T,
+    text: fn(&Path, &T) -> String,
+) -> ExitCode {
+    if args.json { print_json(done) } else { cli::print(&text(&args.file, done)) }
+}
+
+fn list(keys: &[u32]) -> String {
+    keys.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn added_text(file: &Path, done: &Added) -> String {
+    let (file, added) = (file.display(), done.added);
+    format!(
+        "{file}: key {added} added; it holds {}\nnew segments are sealed with key {added} once \
+         their agents have read the file again\n",
+        list(&done.keys)
+    )
+}
+
+fn finished_text(file: &Path, done: &Finished) -> String {
+    let mut text = match &done.removed[..] {
+        [] => "no key taken away".to_owned(),
+        [one] => format!("key {one} taken away"),
+        some => format!("keys {} taken away", list(some)),
+    };
+    text = format!("{}: {text}; it holds {}\n", file.display(), list(&done.keys));
+    for (directory, needed) in &done.channels {
+        let needed = if needed.is_empty() { "no key".to_owned() } else { list(needed) };
+        text += &format!("{directory}  sealed with {needed}\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_what_it_did_and_what_is_still_needed() {
+        let file = Path::new("/etc/keys");
+        let added = Added { added: 3, keys: vec![1, 3] };
+        let text = added_text(file, &added);
+        assert!(text.starts_with("/etc/keys: key 3 added; it holds 1, 3\n"), "{text}");
+        let channels = [("/a".to_owned(), vec![3]), ("/b".to_owned(), vec![])].into();
+        let done = Finished { removed: vec![1, 2], keys: vec![3], channels };
+        let expected = "/etc/keys: keys 1, 2 taken away; it holds 3\n\
+                        /a  sealed with 3\n/b  sealed with no key\n";
+        assert_eq!(finished_text(file, &done), expected);
+    }
+}
