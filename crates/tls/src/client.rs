@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::material::authorities;
 use crate::problem::{TlsError, handshake};
+use crate::provider::provider;
 use crate::settings::{ClientParts, ClientTls};
 use crate::stream::Secured;
 use crate::verify::{Trust, Verifier, signed};
@@ -130,7 +131,7 @@ fn config(
     time: &Time,
     of_host: Option<&PathBuf>,
 ) -> Result<ClientConfig, TlsError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = provider();
     let trust = match parts.trust_all {
         true => Trust::All,
         false => {

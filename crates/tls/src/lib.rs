@@ -17,6 +17,7 @@ pub mod http;
 mod jks;
 mod material;
 mod problem;
+mod provider;
 mod server;
 mod settings;
 mod stream;

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::problem::{TlsError, handshake};
+use crate::provider::provider;
 use crate::settings::{ClientAuth, ServerParts, ServerTls};
 use crate::stream::{Failed, Secured};
 use crate::watched::{Time, Watched, as_io};
@@ -102,7 +103,7 @@ fn config(
     time: &Time,
 ) -> Result<ServerConfig, TlsError> {
     let identity = parts.identity.read(disk, now)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = provider();
     let builder = ServerConfig::builder_with_details(provider.clone(), Arc::new(time.clone()))
         .with_protocol_versions(parts.min_version.versions())
         .map_err(TlsError::Refused)?;

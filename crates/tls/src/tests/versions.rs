@@ -9,6 +9,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
+use crate::provider::provider;
 
 #[tokio::test]
 async fn the_least_version_holds_on_both_sides() {
@@ -39,7 +40,7 @@ fn old_client() -> TlsConnector {
     let mut roots = RootCertStore::empty();
     let authorities = CertificateDer::pem_file_iter(material("ca.pem")).unwrap();
     roots.add_parsable_certificates(authorities.map(Result::unwrap));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = provider();
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS12])
         .unwrap()
@@ -52,7 +53,7 @@ fn old_client() -> TlsConnector {
 fn old_server() -> TlsAcceptor {
     let chain = CertificateDer::pem_file_iter(material("server.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(material("server.key.pem")).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = provider();
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS12])
         .unwrap()
