@@ -13,6 +13,10 @@ use config::ConfigErrors;
 use peers::discovery::{Discovery, Found, Query};
 use pipeline::{Env, Routing, Settings};
 
+use serde::Serialize;
+use serde_json::json;
+
+use crate::channel::print_json;
 use paths::{Path, paths, words};
 
 const EXAMPLES: &str = "\
@@ -21,6 +25,7 @@ Examples:
   aqueduct check /etc/aqueduct/*.toml
   aqueduct check --resolve /etc/aqueduct/edge.toml
   aqueduct check --connect /etc/aqueduct/collector.toml
+  aqueduct check --json /etc/aqueduct/*.toml | jq -r '.errors[]'
   aqueduct edge --tail '/a/*.log' --to localhost:1 --data-dir /d --print-config | aqueduct check -
 
 Nothing is opened, connected or written; only --resolve asks DNS, and --connect tries from this host
@@ -52,6 +57,10 @@ pub(crate) struct CheckArgs {
     /// Try to connect, to store and to listen, as the agent would; nothing stays
     #[arg(long)]
     connect: bool,
+
+    /// Print one JSON object for each file, on a line
+    #[arg(long)]
+    json: bool,
 }
 
 /// The format of a configuration that has no file name.
@@ -81,16 +90,26 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
         };
         let name = file.display().to_string();
         match settings.and_then(|settings| report(&name, settings, args, &env)) {
-            Ok(Report { text, warnings, is_reached }) => {
-                all_reached &= is_reached;
-                warnings.iter().for_each(|warning| cli::say(&format!("warning: {warning}")));
-                if cli::print(&text) != ExitCode::SUCCESS {
+            Ok(report) => {
+                all_reached &= report.is_reached();
+                let printed = if args.json {
+                    print_json(&report)
+                } else {
+                    let say = |warning: &String| cli::say(&format!("warning: {warning}"));
+                    report.warnings.iter().for_each(say);
+                    cli::print(&report.text())
+                };
+                if printed != ExitCode::SUCCESS {
                     return ExitCode::FAILURE;
                 }
             }
             Err(errors) => {
-                cli::say(&errors.to_string());
                 all_valid = false;
+                if args.json {
+                    print_json(&refused(&name, &errors));
+                } else {
+                    cli::say(&errors.to_string());
+                }
             }
         }
     }
@@ -101,13 +120,80 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     }
 }
 
-/// What is to be said of a configuration.
+/// What is to be said of a configuration that is valid.
+#[derive(Debug, Serialize)]
 struct Report {
-    text: String,
+    file: String,
+    valid: bool,
+    /// What runs it.
+    programs: &'static [&'static str],
+    paths: Vec<Path>,
+    routings: Vec<Routed>,
+    discoveries: Vec<Discovered>,
+    /// What was tried, if it was.
+    connections: Vec<Connection>,
     /// What of it does not suit the disk.
     warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Routed {
+    source: String,
+    routing: String,
+    digest: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Discovered {
+    sink: String,
+    query: String,
+    /// The addresses, or why there is none; only where it was looked up.
+    found: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Connection {
+    /// Its role and its name.
+    component: String,
+    reached: bool,
+    /// What was reached, or why it is not.
+    said: String,
+}
+
+/// The same of one that is not.
+fn refused(file: &str, errors: &ConfigErrors) -> serde_json::Value {
+    let errors: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+    json!({ "file": file, "valid": false, "errors": errors })
+}
+
+impl Report {
     /// Whether all that was tried was reached.
-    is_reached: bool,
+    fn is_reached(&self) -> bool {
+        self.connections.iter().all(|connection| connection.reached)
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{}: valid, for {}\n", self.file, self.programs.join(" and "));
+        let mut put = |line: &str| writeln!(text, "{line}").expect("a string takes it");
+        for Path { source, channel, sink, guarantee, weakest } in &self.paths {
+            let promise = words(*guarantee);
+            let weakest = weakest.as_ref().map(|link| format!("; weakest link: {link}"));
+            let weakest = weakest.unwrap_or_default();
+            put(&format!("{source} -> {channel} -> {sink}: {promise}{weakest}"));
+        }
+        for Routed { source, routing, digest } in &self.routings {
+            put(&format!("{source} routes {routing} [{digest}]"));
+        }
+        for Discovered { sink, query, found } in &self.discoveries {
+            let found = found.as_ref().map(|found| format!(": {found}")).unwrap_or_default();
+            put(&format!("{sink} discovers {query}{found}"));
+        }
+        for Connection { component, reached, said } in &self.connections {
+            let failed = if *reached { "" } else { "FAILED: " };
+            put(&format!("{component}: {failed}{said}").replace(char::is_control, " "));
+        }
+        text
+    }
 }
 
 /// What is to be said of the configuration `file`.
@@ -119,28 +205,30 @@ fn report(
 ) -> Result<Report, ConfigErrors> {
     let draft = config::examine(file, settings, &env.host);
     let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
-    let programs = match agent::check(&plan, components::EDGE, env) {
-        Ok(_) => "aqueduct-edge and aqueduct-collector",
-        Err(_) => "aqueduct-collector",
+    let programs: &[_] = match agent::check(&plan, components::EDGE, env) {
+        Ok(_) => &["aqueduct-edge", "aqueduct-collector"],
+        Err(_) => &["aqueduct-collector"],
     };
-    let mut text = format!("{file}: valid, for {programs}\n");
-    for path in paths(&plan, &checked) {
-        let Path { source, channel, sink, guarantee, weakest } = path;
-        let promise = words(guarantee);
-        let weakest = weakest.map(|link| format!("; weakest link: {link}")).unwrap_or_default();
-        writeln!(text, "{source} -> {channel} -> {sink}: {promise}{weakest}")
-            .expect("a string takes it");
-    }
-    for (source, routing) in &checked.routings {
-        let Routing { digest, text: routing } = routing;
-        writeln!(text, "{source} routes {routing} [{digest:016x}]").expect("a string takes it");
-    }
-    for (sink, discovery) in &checked.discoveries {
-        let found = if args.resolve { found(discovery, env) } else { String::new() };
-        writeln!(text, "{sink} discovers {}{found}", discovery.query).expect("a string takes it");
-    }
-    let is_reached = !args.connect || connect::tried(&plan, env, &mut text)?;
-    Ok(Report { text, warnings: checked.warnings, is_reached })
+    let routed = |(source, routing): (&String, &Routing)| Routed {
+        source: source.clone(),
+        routing: routing.text.to_string(),
+        digest: format!("{:016x}", routing.digest),
+    };
+    let discovered = |(sink, discovery): (&String, &Discovery)| Discovered {
+        sink: sink.clone(),
+        query: discovery.query.to_string(),
+        found: args.resolve.then(|| found(discovery, env)),
+    };
+    Ok(Report {
+        file: file.to_owned(),
+        valid: true,
+        programs,
+        paths: paths(&plan, &checked),
+        routings: checked.routings.iter().map(|(s, r)| routed((s, r))).collect(),
+        discoveries: checked.discoveries.iter().map(|(s, d)| discovered((s, d))).collect(),
+        connections: if args.connect { connect::tried(&plan, env)? } else { Vec::new() },
+        warnings: checked.warnings,
+    })
 }
 
 /// The addresses that are found now, or why none is.
@@ -155,9 +243,9 @@ fn found(discovery: &Discovery, env: &Env) -> String {
                 Query::Host { .. } => address.to_string(),
                 Query::Service(_) => format!("{address} (priority {priority}, weight {weight})"),
             };
-            format!(": {}", found.iter().map(one).collect::<Vec<_>>().join(", "))
+            found.iter().map(one).collect::<Vec<_>>().join(", ")
         }
-        Err(error) => format!(": cannot be looked up: {error}"),
+        Err(error) => format!("cannot be looked up: {error}"),
     }
 }
 

@@ -12,8 +12,11 @@ use components_hdfs::hdfs::store::{self, Access};
 use ledger::{Decided, DecisionError, Operator, Standing};
 use pipeline::Env;
 use pipeline::env::{Lock, LockError};
+use serde_json::{Value, json};
 use storage::{FsError, StoreUrl};
 use thiserror::Error;
+
+use crate::channel::print_json;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -93,6 +96,9 @@ struct Target {
     /// Data directory of a collector that stores there
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Why it was not done.
@@ -118,13 +124,21 @@ enum LedgerCommandError {
     Decision(#[from] DecisionError),
 }
 
+/// What is to be printed.
+struct Said {
+    text: String,
+    json: Value,
+    /// Whether all is well.
+    sound: bool,
+}
+
 /// Does what is asked.
 pub(crate) fn run(args: &LedgerArgs) -> ExitCode {
+    let (Action::Show(target) | Action::Adopt(target) | Action::Rebuild(target)) = &args.action;
     match done(args, &env::real()) {
-        Ok((text, true)) => cli::print(&text),
-        Ok((text, false)) => {
-            cli::print(&text);
-            ExitCode::from(EXIT_RUNTIME)
+        Ok(Said { text, json, sound }) => {
+            let printed = if target.json { print_json(&json) } else { cli::print(&text) };
+            if sound { printed } else { ExitCode::from(EXIT_RUNTIME) }
         }
         Err(error) => {
             cli::say(&agent::chain(&error));
@@ -133,8 +147,7 @@ pub(crate) fn run(args: &LedgerArgs) -> ExitCode {
     }
 }
 
-/// What is to be printed, and whether all is well.
-fn done(args: &LedgerArgs, env: &Env) -> Result<(String, bool), LedgerCommandError> {
+fn done(args: &LedgerArgs, env: &Env) -> Result<Said, LedgerCommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(LedgerCommandError::Runtime)?;
     runtime.block_on(async {
@@ -146,20 +159,18 @@ fn done(args: &LedgerArgs, env: &Env) -> Result<(String, bool), LedgerCommandErr
             }
             Action::Adopt(target) => {
                 let _lock = owned(&target.data_dir, env)?;
-                let decided = operator(target, env)?.adopt().await?;
-                Ok((told("adopted", &decided), true))
+                Ok(changed("adopted", &operator(target, env)?.adopt().await?))
             }
             Action::Rebuild(target) => {
                 let _lock = owned(&target.data_dir, env)?;
-                let decided = operator(target, env)?.rebuild().await?;
-                Ok((told("rebuilt", &decided), true))
+                Ok(changed("rebuilt", &operator(target, env)?.rebuild().await?))
             }
         }
     })
 }
 
 fn operator(target: &Target, env: &Env) -> Result<Operator, LedgerCommandError> {
-    let Target { store, sink, data_dir } = target;
+    let Target { store, sink, data_dir, json: _ } = target;
     if env.disk.stat(&data_dir.join("format")).is_err() {
         return Err(LedgerCommandError::NoDataDir { path: data_dir.display().to_string() });
     }
@@ -209,12 +220,32 @@ fn describe(text: &mut String, title: &str, standing: &Standing) {
     }
 }
 
-fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> (String, bool) {
+fn as_json(standing: &Standing) -> Value {
+    let Standing { identity, view, problems } = standing;
+    let totals = view.totals();
+    json!({
+        "identity": identity.map(|identity| identity.to_string()),
+        "generation": view.generation(),
+        "next_entry": view.next(),
+        "batches": view.settled().keys.count(),
+        "events": totals.events,
+        "files": totals.files,
+        "bytes": totals.bytes,
+        "problems": problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> Said {
     let mut text = String::new();
+    let mut json = json!({
+        "ledger": name, "stored": as_json(stored), "remembered": known.map(as_json),
+    });
     describe(&mut text, &format!("ledger of {name}, in the store"), stored);
     let Some(known) = known else {
         put(&mut text, format_args!("this collector remembers no ledger of that dataset"));
-        return (text, stored.problems.is_empty());
+        let sound = stored.problems.is_empty();
+        json["sound"] = sound.into();
+        return Said { text, json, sound };
     };
     describe(&mut text, "as this collector remembers it", known);
     let mut forgotten = known.view.settled().keys.clone();
@@ -240,16 +271,21 @@ fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> (String, bo
          means"
     };
     put(&mut text, format_args!("{verdict}"));
-    (text, sound)
+    json["same_ledger"] = same.into();
+    json["forgotten_batches"] = forgotten.count().into();
+    json["sound"] = sound.into();
+    Said { text, json, sound }
 }
 
-fn told(done: &str, decided: &Decided) -> String {
+fn changed(done: &str, decided: &Decided) -> Said {
     let mut text = String::new();
     for note in &decided.notes {
         put(&mut text, format_args!("note: {note}"));
     }
     describe(&mut text, &format!("the ledger is {done}"), &decided.standing);
-    text
+    let notes: Vec<String> = decided.notes.iter().map(ToString::to_string).collect();
+    let json = json!({ "done": done, "notes": notes, "stored": as_json(&decided.standing) });
+    Said { text, json, sound: true }
 }
 
 #[cfg(test)]

@@ -93,6 +93,9 @@ enum Action {
         /// same, by another copy of the data directory, is delivered a second time
         #[arg(long)]
         new_identity: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Drop dead letters: their events are lost
     #[command(after_help = DROP)]
@@ -102,6 +105,9 @@ enum Action {
         /// Confirm that their events are to be deleted
         #[arg(long, required = true)]
         yes: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -172,12 +178,15 @@ pub(crate) fn run(args: &DlqArgs) -> ExitCode {
         Action::Show { target, format, limit } => {
             show::show(target, *format, limit.unwrap_or(usize::MAX), &env)
         }
-        Action::Replay { target, new_identity } => {
-            audited("dlq replay", target, &env, || act::replay(target, *new_identity, &env))
+        Action::Replay { target, new_identity, json } => {
+            audited("dlq replay", target, &env, || {
+                act::replay(target, *new_identity, &env)
+                    .map(|done| act::show_replayed(&done, *json))
+            })
         }
-        Action::Drop { target, yes: _ } => {
-            audited("dlq drop", target, &env, || act::drop_letters(target, &env))
-        }
+        Action::Drop { target, yes: _, json } => audited("dlq drop", target, &env, || {
+            act::drop_letters(target, &env).map(|done| act::show_dropped(&done, *json))
+        }),
     };
     done.unwrap_or_else(|problem| {
         cli::say(&problem);

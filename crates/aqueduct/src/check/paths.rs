@@ -4,13 +4,15 @@ use agent::{Checked, Promise};
 use config::{Plan, SourcePlan};
 use pipeline::settings::Value;
 use pipeline::{Guarantee, Settings};
+use serde::{Serialize, Serializer};
 
 /// One way of events through the agent.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Path {
     pub(super) source: String,
     pub(super) channel: String,
     pub(super) sink: String,
+    #[serde(serialize_with = "by_name")]
     pub(super) guarantee: Guarantee,
     /// What keeps it from promising more.
     pub(super) weakest: Option<String>,
@@ -87,6 +89,16 @@ fn says<'a>(settings: &'a Settings, setting: &str) -> Option<&'a str> {
         Value::Text(text) => Some(text),
         _ => None,
     }
+}
+
+/// The promise, in the words of a program that reads it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn by_name<S: Serializer>(guarantee: &Guarantee, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match guarantee {
+        Guarantee::BestEffort => "best_effort",
+        Guarantee::AtLeastOnce => "at_least_once",
+        Guarantee::ExactlyOnce => "exactly_once",
+    })
 }
 
 /// The promise, in the words of the report.

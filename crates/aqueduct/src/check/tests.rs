@@ -52,6 +52,26 @@ channel spare is optional: passed over when it is full
 }
 
 #[test]
+fn a_program_reads_the_same_as_json() {
+    let settings = config::read(std::path::Path::new("a.toml"), GOOD).unwrap();
+    let found = report("a.toml", settings, &offline(), &env::real()).unwrap();
+    let found = serde_json::to_value(&found).unwrap();
+    assert_eq!((&found["file"], &found["valid"]), (&json!("a.toml"), &json!(true)));
+    assert_eq!(found["programs"], json!(["aqueduct-edge", "aqueduct-collector"]));
+    let first = json!({
+        "source": "files (tail_dir)", "channel": "safe (durable)", "sink": "next",
+        "guarantee": "exactly_once", "weakest": null,
+    });
+    assert_eq!(found["paths"][0], first);
+    let wrong = GOOD.replace("localhost:4141", "nowhere");
+    let settings = config::read(std::path::Path::new("a.toml"), &wrong).unwrap();
+    let errors = report("a.toml", settings, &offline(), &env::real()).err().unwrap();
+    let found = refused("a.toml", &errors);
+    assert!(found["errors"][0].as_str().unwrap().starts_with("a.toml:"), "{found}");
+    assert_eq!(found["valid"], json!(false));
+}
+
+#[test]
 fn a_source_whose_senders_have_no_identity_is_the_weakest_link() {
     let tail = "type = \"tail_dir\"\npaths = [\"/a/*.log\"]";
     for (source, promise) in [
@@ -80,7 +100,7 @@ fn a_discovered_sink_is_one_path_and_says_what_it_looks_up() {
     assert!(text.ends_with("next discovers dns:127.0.0.1:4141\n"), "{text}");
     let query: Query = "dns:127.0.0.1:4141".parse().unwrap();
     let discovery = Discovery { query, server: None };
-    assert_eq!(found(&discovery, &env::real()), ": 127.0.0.1:4141");
+    assert_eq!(found(&discovery, &env::real()), "127.0.0.1:4141");
 }
 
 #[test]
@@ -229,7 +249,7 @@ fn a_capacity_that_no_disk_holds_is_warned_of() {
 
 fn offline() -> CheckArgs {
     let format = Format::default();
-    CheckArgs { files: Vec::new(), format, resolve: false, connect: false }
+    CheckArgs { files: Vec::new(), format, resolve: false, connect: false, json: false }
 }
 
 /// The report without the name of the file.
@@ -243,5 +263,5 @@ fn checked(text: &str) -> Result<String, String> {
     let settings = cli::read(&file, &env::real());
     let name = file.display().to_string();
     let report = settings.and_then(|it| report(&name, it, &offline(), &env::real()));
-    report.map(|it| it.text.replace(&prefix, "")).map_err(|errors| errors.to_string())
+    report.map(|it| it.text().replace(&prefix, "")).map_err(|errors| errors.to_string())
 }

@@ -6,14 +6,13 @@ use components_hdfs::hdfs::Config as SinkConfig;
 use pipeline::env::OpenMode;
 use pipeline::testkit::build;
 use pipeline::{Batch, Epoch, Identity, Origin, Outcome, Sequence, Sink, Taken};
-use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
 
 fn target(dir: &TempDir) -> Target {
     let store = format!("file://{}/logs/%Y", dir.path().display());
-    Target { store, sink: "store".into(), data_dir: dir.path().join("data") }
+    Target { store, sink: "store".into(), data_dir: dir.path().join("data"), json: false }
 }
 
 /// Offers one batch to a start of the collector; whether it was delivered.
@@ -48,7 +47,8 @@ fn site() -> TempDir {
 }
 
 fn act(action: Action) -> Result<(String, bool), String> {
-    done(&LedgerArgs { action }, &env::real()).map_err(|error| agent::chain(&error))
+    let said = done(&LedgerArgs { action }, &env::real());
+    said.map(|said| (said.text, said.sound)).map_err(|error| agent::chain(&error))
 }
 
 fn lose(dir: &TempDir) {
@@ -71,6 +71,20 @@ fn what_was_lost_is_shown_and_a_rebuilt_ledger_names_it_again() {
     assert!(offer(&dir, 0) && offer(&dir, 1));
     let (text, sound) = act(Action::Show(target(&dir))).unwrap();
     assert!(sound && text.contains("2 batches by name, 2 events in 2 files"), "{text}");
+}
+
+#[test]
+fn a_program_reads_the_same_as_json() {
+    let dir = site();
+    let said = |action| done(&LedgerArgs { action }, &env::real()).map(|said| said.json).unwrap();
+    let found = said(Action::Show(target(&dir)));
+    assert_eq!((&found["sound"], &found["stored"]["events"]), (&json!(true), &json!(1)));
+    assert_eq!(found["stored"], found["remembered"]);
+    lose(&dir);
+    let found = said(Action::Show(target(&dir)));
+    assert_eq!((&found["sound"], &found["forgotten_batches"]), (&json!(false), &json!(1)));
+    let found = said(Action::Rebuild(target(&dir)));
+    assert_eq!((&found["done"], &found["stored"]["batches"]), (&json!("rebuilt"), &json!(1)));
 }
 
 #[test]

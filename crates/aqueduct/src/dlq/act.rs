@@ -15,7 +15,10 @@ use pipeline::{
     TakeTransaction, Ticket,
 };
 
+use serde::Serialize;
+
 use super::{Target, has_letters};
+use crate::channel::print_json;
 
 /// One look through all letters of an agent. Those that are not removed stay.
 struct Pass<'a> {
@@ -63,31 +66,48 @@ fn block_on<T>(work: impl Future<Output = Result<T, ChannelError>>) -> Result<T,
     runtime.block_on(work).map_err(|error| agent::chain(&error))
 }
 
-pub(super) fn drop_letters(target: &Target, env: &Env) -> Result<ExitCode, String> {
-    let (mut letters, mut events) = (0, 0);
+/// What was dropped.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Dropped {
+    letters: u64,
+    /// Those are lost.
+    events: usize,
+}
+
+pub(super) fn drop_letters(target: &Target, env: &Env) -> Result<Dropped, String> {
+    let mut done = Dropped::default();
     if has_letters(&target.data_dir, env)? {
         block_on(async {
             let channel = open(target, env).await?;
             let mut pass = Pass::new(&*channel, target);
             while let Some((ticket, _, batch)) = pass.next().await? {
                 pass.remove(ticket);
-                letters += 1;
-                events += batch.len();
+                done.letters += 1;
+                done.events += batch.len();
             }
             drop(pass);
             channel.close().await
         })?;
     }
-    Ok(cli::print(&format!("{letters} letters dropped, {events} events lost\n")))
+    Ok(done)
+}
+
+pub(super) fn show_dropped(done: &Dropped, json: bool) -> ExitCode {
+    let Dropped { letters, events } = done;
+    match json {
+        true => print_json(done),
+        false => cli::print(&format!("{letters} letters dropped, {events} events lost\n")),
+    }
 }
 
 /// What became of the letters.
-#[derive(Debug, Default)]
-struct Replayed {
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Replayed {
     letters: u64,
     events: usize,
     /// Those that wait in their channel already.
     waiting: u64,
+    /// Why others stay.
     problems: Vec<String>,
 }
 
@@ -100,7 +120,7 @@ fn back_as(label: &Label, new_identity: bool) -> Option<Identity> {
     if renamed { label.renamed() } else { label.put_back_as() }
 }
 
-pub(super) fn replay(target: &Target, new_identity: bool, env: &Env) -> Result<ExitCode, String> {
+pub(super) fn replay(target: &Target, new_identity: bool, env: &Env) -> Result<Replayed, String> {
     let mut done = Replayed::default();
     if has_letters(&target.data_dir, env)? {
         block_on(async {
@@ -117,14 +137,20 @@ pub(super) fn replay(target: &Target, new_identity: bool, env: &Env) -> Result<E
             letters.close().await
         })?;
     }
+    Ok(done)
+}
+
+pub(super) fn show_replayed(done: &Replayed, json: bool) -> ExitCode {
     let Replayed { letters, events, waiting, problems } = done;
-    for problem in &problems {
-        cli::say(problem);
-    }
-    let printed = cli::print(&format!(
-        "{letters} letters with {events} events put back; {waiting} waited there already\n"
-    ));
-    Ok(if problems.is_empty() { printed } else { ExitCode::from(EXIT_RUNTIME) })
+    let printed = if json {
+        print_json(done)
+    } else {
+        problems.iter().for_each(|problem| cli::say(problem));
+        cli::print(&format!(
+            "{letters} letters with {events} events put back; {waiting} waited there already\n"
+        ))
+    };
+    if problems.is_empty() { printed } else { ExitCode::from(EXIT_RUNTIME) }
 }
 
 /// Where the letters that are meant belong. One that cannot go back is a problem.
