@@ -3,6 +3,8 @@
 mod account;
 mod admin;
 mod audit;
+#[cfg(all(test, feature = "hdfs", feature = "sql"))]
+mod book;
 mod channel;
 mod check;
 #[cfg(feature = "hdfs")]
@@ -102,8 +104,12 @@ enum Command {
     Man(ManArgs),
 }
 
+/// The program with all of its commands.
+fn program() -> clap::Command {
+    cli::as_subcommands(Program::command())
+}
+
 fn main() -> ExitCode {
-    let program = || cli::as_subcommands(Program::command());
     let matches = program().try_get_matches();
     match matches.and_then(|matches| Program::from_arg_matches(&matches)) {
         #[cfg(feature = "hdfs")]
@@ -159,7 +165,7 @@ mod tests {
     #[test]
     fn each_command_shows_examples_that_call_it_by_its_name() {
         let mut found = Vec::new();
-        all(&cli::as_subcommands(Program::command()), "aqueduct", &mut found);
+        all(&program(), "aqueduct", &mut found);
         assert!(found.len() >= 15, "{found:?}");
         for (name, help) in found.iter().filter(|(name, _)| name != "aqueduct") {
             let examples = help.split("Examples:\n").nth(1);
@@ -170,5 +176,56 @@ mod tests {
             let widest = help.lines().map(|line| line.chars().count()).max();
             assert!(widest.is_some_and(|widest| widest <= 100), "{name}:\n{help}");
         }
+    }
+
+    /// Commands without `--json`, and why.
+    const NO_JSON: [(&str, &str); 17] = [
+        ("agent", "an agent: its log is JSON by --log-format, its state by `status --json`"),
+        ("channel account", "prints JSON anyway"),
+        ("channel export", "prints events: --format json"),
+        ("collector", "an agent, as `agent`"),
+        ("convert sqoop", "prints a configuration"),
+        ("completions", "prints a script for a shell"),
+        ("demo", "shows an agent to a person; its exit code says how it went"),
+        ("dlq show", "prints events: --format json"),
+        ("edge", "an agent, as `agent`"),
+        ("import", "an agent that ends: its exit code says how it went"),
+        ("man", "writes manual pages"),
+        ("pki collector", "prints settings in TOML, to be put into a configuration"),
+        ("pki edge", "prints settings in TOML, to be put into a configuration"),
+        ("pki init", "writes files; prints what to do with them"),
+        ("pki revoke", "writes a file; prints what to do with it"),
+        ("schema", "prints JSON anyway"),
+        ("send", "prints one number, which is JSON"),
+    ];
+
+    /// The commands that do something, with whether they have `--json`.
+    fn doing(command: &clap::Command, name: &str, found: &mut Vec<(String, bool)>) {
+        let below: Vec<_> = command.get_subcommands().collect();
+        for below in &below {
+            doing(below, format!("{name} {}", below.get_name()).trim_start(), found);
+        }
+        if below.is_empty() || !command.is_subcommand_required_set() {
+            let has = command.get_arguments().any(|it| it.get_long() == Some("json"));
+            found.push((name.to_owned(), has));
+        }
+    }
+
+    #[test]
+    fn each_command_that_prints_a_result_prints_it_as_json_too() {
+        let mut found = Vec::new();
+        doing(&program(), "", &mut found);
+        assert!(found.iter().filter(|(_, has)| *has).count() >= 20, "{found:?}");
+        let excused = |name: &str| NO_JSON.iter().any(|(excused, _)| *excused == name);
+        let page = include_str!("../../../docs/tools.md");
+        let table = page.split("## For programs: `--json`").nth(1).unwrap_or_default();
+        for (name, has) in &found {
+            assert!(!has || table.contains(&format!("`{name}`")), "{name} is not in docs/tools.md");
+            assert!(*has != excused(name), "{name}: {}", if *has { "has it" } else { "lacks it" });
+        }
+        let all: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        let gone = NO_JSON.iter().filter(|(name, _)| !all.contains(name));
+        let gone: Vec<_> = gone.collect();
+        assert!(gone.is_empty() || cfg!(not(feature = "hdfs")), "{gone:?}");
     }
 }

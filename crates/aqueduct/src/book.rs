@@ -1,0 +1,271 @@
+//! The user guide, which is the folder `docs` with its `SUMMARY.md`, says what is so.
+//!
+//! | what | how it is checked |
+//! |---|---|
+//! | pages | each is in the summary once, and the summary names no other |
+//! | links within the repository | the file is there, and so is the heading |
+//! | whole configurations | read and built, as `aqueduct check` does |
+//! | parts of configurations | read as TOML; those of components are checked by the test `pages` |
+//! | command lines of Aqueduct | parsed by the program's own parser |
+//! | commands in the text, and shortened ones | the command is there, and so is each of its options |
+//!
+//! A block that cannot be checked has `<!-- not checked: REASON -->` in the line before it.
+//! Decisions (`adr`) and measurements are of their time, and are no pages of the guide.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use agent::cli;
+use clap::error::ErrorKind;
+
+mod words;
+
+use words::commands;
+
+/// What a reader finds in a block of code.
+struct Block {
+    /// Page and line, for messages.
+    at: String,
+    lang: String,
+    text: String,
+}
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+}
+
+/// The pages below a folder, by their paths below `docs`.
+fn pages(below: &str, found: &mut BTreeMap<String, String>) {
+    for entry in std::fs::read_dir(docs().join(below)).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
+        if entry.path().is_dir() {
+            if !["adr", "measurements"].contains(&name.as_str()) {
+                pages(&path, found);
+            }
+        } else if path.ends_with(".md") && path != "SUMMARY.md" {
+            found.insert(path, std::fs::read_to_string(entry.path()).unwrap());
+        }
+    }
+}
+
+fn all_pages() -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    pages("", &mut found);
+    assert!(found.len() > 100, "{}", found.len());
+    found
+}
+
+/// The blocks of a page that are to be checked, and the text around all blocks.
+fn taken_apart(page: &str, text: &str) -> (Vec<Block>, String) {
+    let (mut blocks, mut prose) = (Vec::new(), String::new());
+    let mut before = "";
+    let mut open: Option<(Block, bool)> = None;
+    for (line, number) in text.lines().zip(1..) {
+        match (&mut open, line.trim_start().strip_prefix("```")) {
+            (None, Some(lang)) => {
+                let excused = before.starts_with("<!-- not checked: ");
+                let (at, lang) = (format!("{page}:{number}"), lang.to_owned());
+                open = Some((Block { at, lang, text: String::new() }, excused));
+            }
+            (Some(_), Some(_)) => {
+                let (block, excused) = open.take().expect("it is open");
+                blocks.extend((!excused).then_some(block));
+            }
+            (Some((block, _)), None) => block.text += &format!("{line}\n"),
+            (None, None) => prose += &format!("{line}\n"),
+        }
+        before = line.trim();
+    }
+    (blocks, prose)
+}
+
+/// What is wrong with a command line.
+fn wrong_command(words: &[String]) -> Option<String> {
+    let shown = words.join(" ");
+    let mut words = words.to_vec();
+    let program = words.remove(0);
+    if let Some(kind) = program.strip_prefix("aqueduct-") {
+        words.insert(0, kind.to_owned());
+    }
+    words.insert(0, "aqueduct".to_owned());
+    let program = crate::program();
+    let short = |word: &String| word.contains('…') || word.contains("...");
+    if words.iter().any(short) {
+        return unknown_option(&program, &words).map(|problem| format!("`{shown}`: {problem}"));
+    }
+    let error = program.try_get_matches_from(words).err()?;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => None,
+        _ => {
+            let said = error.to_string();
+            let said = said.split("\n\n").next().unwrap_or_default();
+            let said: Vec<&str> = said.split_whitespace().collect();
+            Some(format!("`{shown}`: {}", said.join(" ")))
+        }
+    }
+}
+
+/// A command or an option that is not there, of a command line that may be shortened.
+fn unknown_option(program: &clap::Command, words: &[String]) -> Option<String> {
+    let mut command = program;
+    for (nth, word) in words.iter().skip(1).enumerate() {
+        let option = word.split('=').next().unwrap_or_default().trim_end_matches(['…', ',', '.']);
+        if let Some(name) = option.strip_prefix("--").filter(|name| !name.is_empty()) {
+            let known = command.get_arguments().any(|it| it.get_long() == Some(name));
+            if !known && !["help", "version"].contains(&name) {
+                return Some(format!("`{}` has no --{name}", command.get_name()));
+            }
+        } else if let Some(below) = command.find_subcommand(word) {
+            command = below;
+        } else if nth == 0 && word != "help" && word.chars().all(|c| c.is_ascii_lowercase()) {
+            return Some(format!("there is no command `{word}`"));
+        }
+    }
+    None
+}
+
+/// What is wrong with a block.
+fn wrong_block(block: &Block) -> Vec<String> {
+    let text = match block.lang.as_str() {
+        "toml" => return wrong_configuration(&block.text).into_iter().collect(),
+        "sh" => block.text.clone(),
+        // Of what is shown with its answer only the commands, behind a prompt.
+        _ => {
+            let prompted = |line: &str| line.starts_with("$ ") || line.starts_with("    ");
+            let lines = block.text.lines().filter(|line| prompted(line));
+            lines.map(|line| format!("{}\n", line.trim_start_matches("$ "))).collect()
+        }
+    };
+    commands(&text).iter().filter_map(|words| wrong_command(words)).collect()
+}
+
+fn wrong_configuration(text: &str) -> Option<String> {
+    let env = env::real();
+    let settings = match config::read(Path::new("page.toml"), text) {
+        Ok(settings) => settings,
+        Err(errors) => return Some(errors.to_string()),
+    };
+    let is_whole = ["agent", "sources", "channels"].iter().all(|part| settings.get(part).is_some());
+    if !is_whole {
+        return None;
+    }
+    let draft = config::examine("page.toml", settings, &env.host);
+    cli::checked(draft, catalogue::FULL, &env).err().map(|errors| errors.to_string())
+}
+
+/// The anchor of a heading.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
+    let text: String = heading.trim().to_lowercase().chars().filter(kept).collect();
+    text.replace(' ', "-")
+}
+
+/// The headings of a page as anchors; one that comes again has a number.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let (_, prose) = taken_apart("", text);
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    let mut found = BTreeSet::new();
+    for heading in prose.lines().filter(|line| line.starts_with('#')) {
+        let name = anchor(heading.trim_start_matches('#'));
+        let count = seen.entry(name.clone()).or_default();
+        found.insert(if *count == 0 { name } else { format!("{name}-{count}") });
+        *count += 1;
+    }
+    found
+}
+
+/// The links of a text that lead within the repository.
+fn links(prose: &str) -> Vec<&str> {
+    let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let inside = |target: &&str| !target.is_empty() && !target.contains("://");
+    targets.filter(inside).collect()
+}
+
+/// What is wrong with a link on a page.
+fn wrong_link(page: &str, target: &str) -> Option<String> {
+    let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+    let at = docs().join(page);
+    let file = if path.is_empty() { at } else { at.parent().expect("a page").join(path) };
+    if !file.exists() {
+        return Some(format!("{page}: {target}: there is no such file"));
+    }
+    if heading.is_empty() || file.extension().is_none_or(|kind| kind != "md") {
+        return None;
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    let is_there = anchors(&text).contains(heading);
+    (!is_there).then(|| format!("{page}: {target}: there is no such heading"))
+}
+
+fn wrong_page(page: &str, text: &str) -> Vec<String> {
+    let (blocks, prose) = taken_apart(page, text);
+    let mut problems = Vec::new();
+    for block in &blocks {
+        // The snippets of components are in no whole file; the test `pages` builds them.
+        let is_snippet = block.lang == "toml" && page.starts_with("components/");
+        if !is_snippet {
+            let said = wrong_block(block);
+            problems.extend(said.into_iter().map(|it| format!("{}: {it}", block.at)));
+        }
+    }
+    let program = crate::program();
+    // Markdown lets a line end within a command.
+    let spans = prose.split('`').skip(1).step_by(2).filter(|it| it.starts_with("aqueduct "));
+    for span in spans {
+        let words: Vec<String> = span.split_whitespace().map(str::to_owned).collect();
+        let problem = unknown_option(&program, &words);
+        problems.extend(problem.map(|it| format!("{page}: `{span}`: {it}")));
+    }
+    problems.extend(links(&prose).into_iter().filter_map(|target| wrong_link(page, target)));
+    problems
+}
+
+#[test]
+fn each_command_configuration_and_link_of_the_guide_is_right() {
+    let pages = all_pages();
+    let problems: Vec<_> = pages.iter().flat_map(|(page, text)| wrong_page(page, text)).collect();
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[test]
+fn each_page_is_in_the_guide_once() {
+    let summary = std::fs::read_to_string(docs().join("SUMMARY.md")).unwrap();
+    let listed = links(&summary);
+    let unique: BTreeSet<&str> = listed.iter().copied().collect();
+    assert_eq!(listed.len(), unique.len(), "a page is in it twice");
+    let pages = all_pages();
+    assert_eq!(unique, pages.keys().map(String::as_str).collect());
+}
+
+#[test]
+fn what_is_wrong_on_a_page_is_found() {
+    let page = "# A page\n\n```sh\naqueduct check --conect a.toml\n\
+        sudo aqueduct-edge --tail '/a b' --to x:1 # --data-dir /d\n\
+        aqueduct status web:1 | jq . > out\nX=1 aqueduct top web:1 --jsn\n```\n\n\
+        ```toml\n[agent]\ndata_dir = \"/d\"\n[sources.a]\ntype = \"sequense\"\nchannels = [\"m\"]\n\
+        [channels.m]\ntype = \"memory\"\n[sinks.s]\ntype = \"discard\"\nchannel = \"m\"\n```\n\n\
+        ```toml\nkey = = 1\n```\n\n<!-- not checked: it shows a mistake -->\n\
+        ```sh\naqueduct nothing\n```\n\n\
+        ```text\n$ aqueduct drian web:1\n```\n\n\
+        See `aqueduct stats X`, `aqueduct tap HOST --wear x`, [a](no.md), [b](start.md#no-such) and\n\
+        [c](start.md#see-it), [d](#a-page-2).\n";
+    let problems = wrong_page("start.md", page);
+    for found in [
+        "--conect",
+        "--data-dir",
+        "--jsn",
+        "sequense",
+        "page.toml:1:",
+        "drian",
+        "stats",
+        "--wear",
+        "no.md",
+        "#no-such",
+        "#a-page-2",
+    ] {
+        let count = problems.iter().filter(|it| it.contains(found)).count();
+        assert_eq!(count, 1, "{found}:\n{}", problems.join("\n"));
+    }
+    assert_eq!(problems.len(), 11, "{}", problems.join("\n"));
+}
