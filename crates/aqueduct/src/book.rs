@@ -248,8 +248,8 @@ fn what_is_wrong_on_a_page_is_found() {
         ```toml\nkey = = 1\n```\n\n<!-- not checked: it shows a mistake -->\n\
         ```sh\naqueduct nothing\n```\n\n\
         ```text\n$ aqueduct drian web:1\n```\n\n\
-        See `aqueduct stats X`, `aqueduct tap HOST --wear x`, [a](no.md), [b](start.md#no-such) and\n\
-        [c](start.md#see-it), [d](#a-page-2).\n";
+        See `aqueduct stats X`, `aqueduct tap HOST --wear x`, [a](no.md), [b](start.md#no-such),\n\
+        [c](start.md#see-it) and [d](#a-page-2).\n";
     let problems = wrong_page("start.md", page);
     for found in [
         "--conect",

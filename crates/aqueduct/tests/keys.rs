@@ -1,7 +1,7 @@
 //! Keys of channels change under a running agent, and what an agent keeps from others of its host.
 //!
 //! Method: the real program. An edge without a collector fills a sealed channel, while keys are
-//! added and `rotate-key` and the edge are killed again and again; then a collector comes, and every
+//! added and `rotate-key` and the edge are killed again and again; then a collector comes, and each
 //! line has to arrive once. A crash is SIGABRT, with room for the memory of the process.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
