@@ -12,6 +12,8 @@
 //! A block that cannot be checked has `<!-- not checked: REASON -->` in the line before it.
 //! Decisions (`adr`) and measurements are of their time, and are no pages of the guide.
 
+#![allow(clippy::unwrap_used, reason = "a page that cannot be read is a test that fails")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -226,6 +228,52 @@ fn each_command_configuration_and_link_of_the_guide_is_right() {
     let pages = all_pages();
     let problems: Vec<_> = pages.iter().flat_map(|(page, text)| wrong_page(page, text)).collect();
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+/// The folders of components, in the order in which an event meets them.
+const ROLES: [&str; 11] = [
+    "sources",
+    "interceptors",
+    "conditions",
+    "selectors",
+    "channels",
+    "processors",
+    "sinks",
+    "framings",
+    "decoders",
+    "encoders",
+    "codecs",
+];
+
+/// The lines of the summary that name the pages of components.
+fn lines_of_components(pages: &BTreeMap<String, String>) -> String {
+    let mut lines = String::new();
+    for role in ROLES {
+        let (first, rest) = role.split_at(1);
+        lines += &format!("- [{}{rest}]()\n", first.to_uppercase());
+        let below = format!("components/{role}/");
+        for kind in pages.keys().filter_map(|page| page.strip_prefix(&below)?.strip_suffix(".md")) {
+            lines += &format!("  - [{kind}]({below}{kind}.md)\n");
+        }
+    }
+    lines
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "it writes a page, if it is asked to")]
+fn the_summary_lists_the_components_as_it_would_be_written() {
+    let path = docs().join("SUMMARY.md");
+    let summary = std::fs::read_to_string(&path).unwrap();
+    let (head, tail) = ("- [All components](components/README.md)\n", "\n# Run\n");
+    let (before, rest) = summary.split_once(head).unwrap();
+    let (_, after) = rest.split_once(tail).unwrap();
+    let components = lines_of_components(&all_pages());
+    let expected = [before, head, &components, tail, after].concat();
+    if expected != summary {
+        let blesses = env::real().blocking.variable("AQUEDUCT_BLESS").is_some();
+        assert!(blesses, "AQUEDUCT_BLESS=1 writes docs/SUMMARY.md:\n{components}");
+        std::fs::write(&path, expected).unwrap();
+    }
 }
 
 #[test]
