@@ -18,6 +18,7 @@ mod body;
 mod buffer;
 mod column;
 mod file;
+pub mod infer;
 mod paths;
 mod row;
 mod value;
@@ -54,10 +55,10 @@ pub struct Config {
     /// event that does not fit them goes to the dead letters.
     columns: Vec<ColumnConfig>,
     /// What a body holds, where a column has a path in it: `json`, an object; `csv`, a line, whose
-    /// values `fields` names; `avro`, a datum of a record, whose schema is in `schema`, or which the
-    /// event states.
+    /// values `fields` names; `avro`, a datum of a record, whose schema is in `schema`, or is
+    /// stated by the event. `json` unless set.
     #[serde(default)]
-    format: Format,
+    format: Option<Format>,
     /// Of `csv`: names of the values of a line, in their order. One without a name is passed over.
     #[serde(default)]
     fields: Vec<String>,
@@ -71,8 +72,8 @@ pub struct Config {
     /// `"${file:app.avsc}"`. Without it each event states its own.
     #[serde(default)]
     schema: Option<String>,
-    /// Of `avro`: URLs of `schema`. An event whose header `flume.avro.schema.url` has another one is
-    /// refused.
+    /// Of `avro`: URLs of `schema`. An event whose header `flume.avro.schema.url` has another one
+    /// is refused.
     #[serde(default)]
     schema_urls: Vec<String>,
     /// Of `avro`: the schemas behind the URLs that events state, where `schema` is not set. Nothing
@@ -131,7 +132,7 @@ impl Component for Config {
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
         let columns = column::read(self.columns)?;
         let reading = Reading {
-            format: self.format,
+            format: self.format.unwrap_or_default(),
             fields: self.fields,
             delimiter: self.delimiter,
             null: self.null,

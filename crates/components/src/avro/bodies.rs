@@ -4,7 +4,8 @@
 //! are there, as in Flume.
 //!
 //! A schema that is stated is compiled once, when it is first seen. Events come from outside: a
-//! text has at most [`LITERAL_MAX`] bytes, [`COMPILED_MAX`] of them are kept, and no URL is fetched.
+//! text has at most [`LITERAL_MAX`] bytes, [`COMPILED_MAX`] of them are kept, and no URL is
+//! fetched.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

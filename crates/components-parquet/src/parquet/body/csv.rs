@@ -58,8 +58,8 @@ impl Bodies {
             let name = path.join(".");
             let Some(at) = named.iter().position(|field| path.len() == 1 && **field == name) else {
                 let problem = format!(
-                    "`fields` has no `{name}`: name one of them, `header:NAME` or `body`, and write \
-                     `\\.` for a point in its name"
+                    "`fields` has no `{name}`: name one of them, `header:NAME` or `body`, and \
+                     write `\\.` for a point in its name"
                 );
                 return Err(BuildError::invalid(format!("columns.{index}.from"), problem));
             };

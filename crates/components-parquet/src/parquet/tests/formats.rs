@@ -103,7 +103,8 @@ fn records(more: &Value) -> Value {
 const FULL_ROW: &str = "{page: \"p\", user: -7, kind: \"a_long_name_of_a_symbol\", \
      at: 1970-01-01 00:00:00.001000 +00:00, t: true, \
      whole: \"{\"id\":-7,\"kind\":\"a_long_name_of_a_symbol\"}\"}";
-const BARE_ROW: &str = "{page: \"\", user: null, kind: null, at: 1970-01-01 00:00:00.000000 +00:00, t: null, whole: null}";
+const BARE_ROW: &str = "{page: \"\", user: null, kind: null, \
+     at: 1970-01-01 00:00:00.000000 +00:00, t: null, whole: null}";
 
 #[test]
 fn fields_of_a_record_are_in_the_columns_whose_paths_lead_to_them() {

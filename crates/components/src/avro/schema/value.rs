@@ -272,8 +272,8 @@ mod tests {
         Schema::parse(&schema).unwrap()
     }
 
-    const DATUM: &[u8] =
-        b"\x04\"h\x02\0\0\0\0\0\0\xf8\x3f\x02\x02\x04\x04\xff\x06\x02\x02k\0\x03\0\x04\x02a\x02\xe9\0\0";
+    const DATUM: &[u8] = b"\x04\"h\x02\0\0\0\0\0\0\xf8\x3f\x02\x02\x04\x04\xff\x06\
+        \x02\x02k\0\x03\0\x04\x02a\x02\xe9\0\0";
 
     #[test]
     fn values_are_handed_out_with_their_names_and_what_they_mean() {
