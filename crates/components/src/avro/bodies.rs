@@ -112,12 +112,15 @@ impl Declared {
     }
 }
 
+/// What makes something of a schema and its text.
+type Make<T> = dyn Fn(Schema, &str) -> T + Send + Sync;
+
 /// What a schema comes to, or why it is none.
 pub type Seen<T> = Result<Arc<T>, Arc<str>>;
 
 /// The schemas of events that state them, each with what is made of it.
 pub struct Stated<T> {
-    make: Box<dyn Fn(Schema, &str) -> T + Send + Sync>,
+    make: Box<Make<T>>,
     /// By URL.
     known: BTreeMap<String, Arc<T>>,
     /// By text.

@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use super::{build, context, encoder, file_of, rows};
 use crate::parquet::Config;
 
-fn batch(events: &[(&[u8], &[(&str, &str)])]) -> Batch {
+/// A body, and headers.
+type Pieces<'a> = (&'a [u8], &'a [(&'a str, &'a str)]);
+
+fn batch(events: &[Pieces<'_>]) -> Batch {
     let mut builder = BatchBuilder::default();
     events.iter().for_each(|(body, headers)| builder.push(body, headers));
     builder.finish()
