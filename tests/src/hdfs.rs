@@ -43,7 +43,7 @@ impl Hdfs {
         Self::configured_with(dir, &[])
     }
 
-    /// The same with options: `--kerberos`, `--ha`, `--httpfs`.
+    /// The same with options: `--kerberos`, `--ha`, `--httpfs`, `--federation`.
     ///
     /// # Panics
     ///
@@ -91,7 +91,7 @@ impl Hdfs {
         assert!(status.success(), "stopping HDFS ended with {status}");
     }
 
-    /// Kills one daemon with -9: `namenode`, `datanode1`, `datanode2` …
+    /// Kills one daemon with -9: `namenode`, `datanode1`, `datanode2`, `router` …
     ///
     /// # Panics
     ///

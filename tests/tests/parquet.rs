@@ -4,11 +4,14 @@
 //! Method: a collector follows a log of JSON lines and stores it in a real HDFS; it is killed twice
 //! with -9 meanwhile, and what is visible then is read as well. Some lines do not fit the columns:
 //! they are in the dead letters, and hold up no other. What Java reads of each row is compared with
-//! what the line says, doubles by their bits.
+//! what the line says, doubles by their bits. So it is for other bodies than JSON ([`bodies`]).
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"
 )]
+
+#[path = "parquet/bodies.rs"]
+mod bodies;
 
 use std::collections::BTreeSet;
 use std::fs;

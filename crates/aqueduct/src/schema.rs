@@ -1,4 +1,8 @@
-//! `aqueduct schema`: the JSON schema of a configuration, for editors.
+//! `aqueduct schema`: the JSON schema of a configuration, for editors; and settings for the columns
+//! of samples.
+
+#[cfg(feature = "parquet")]
+mod infer;
 
 use std::process::ExitCode;
 
@@ -11,6 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   aqueduct schema > aqueduct.schema.json
   aqueduct schema | jq '.definitions.sink_hdfs.properties | keys'
+  aqueduct schema infer visits.json
 
 In TOML, for Taplo, at the top of a file:
   #:schema ./aqueduct.schema.json
@@ -20,10 +25,34 @@ In YAML, for yaml-language-server:
 /// Print the JSON schema of a configuration file, with every component of this program.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
-pub(crate) struct SchemaArgs {}
+pub(crate) struct SchemaArgs {
+    #[cfg(feature = "parquet")]
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[cfg(feature = "parquet")]
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Infer(infer::InferArgs),
+}
+
+/// Prints the schema, or what is inferred.
+#[cfg(feature = "parquet")]
+pub(crate) fn run(args: &SchemaArgs) -> ExitCode {
+    match &args.action {
+        Some(Action::Infer(args)) => infer::run(args),
+        None => of_configuration(),
+    }
+}
 
 /// Prints the schema.
+#[cfg(not(feature = "parquet"))]
 pub(crate) fn run(_: &SchemaArgs) -> ExitCode {
+    of_configuration()
+}
+
+fn of_configuration() -> ExitCode {
     let mut schema = config::schema::file(catalogue::FULL, agent::dead_letters::schema);
     // What an editor shows of a component is the first sentence of its page.
     for listed in catalogue::FULL.all() {

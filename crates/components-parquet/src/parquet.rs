@@ -1,7 +1,8 @@
 //! `parquet`: Parquet files of flat columns, whose schema the settings declare.
 //!
 //! ```text
-//!   event ─► each column's value: a path in the body's JSON, a header, the body
+//!   event ─► each column's value: a path in the body, a header, the body
+//!              │ JSON, CSV, Avro: one reader each            (body)
 //!              │ fits no column: unwritable                 (row)
 //!              ▼
 //!          row group in memory ─full, or the account is─► pages, compressed   (file, account)
@@ -13,13 +14,16 @@
 //! an encoder share one account of memory.
 
 mod account;
+mod body;
 mod buffer;
 mod column;
 mod file;
+pub mod infer;
 mod paths;
 mod row;
 mod value;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::parquet::basic::Compression;
@@ -34,7 +38,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::account::Account;
-use self::column::{ColumnConfig, Source};
+use self::body::{Format, Reading};
+use self::column::ColumnConfig;
 use self::row::Rows;
 
 /// Bytes of a row group at most: a page says its length in 31 bits.
@@ -49,6 +54,36 @@ pub struct Config {
     /// The columns in their order: tables with `name`, `type`, and where a value comes from. An
     /// event that does not fit them goes to the dead letters.
     columns: Vec<ColumnConfig>,
+    /// What a body holds, where a column has a path in it: `json`, an object; `csv`, a line, whose
+    /// values `fields` names; `avro`, a datum of a record, whose schema is in `schema`, or is
+    /// stated by the event. `json` unless set.
+    #[serde(default)]
+    format: Option<Format>,
+    /// Of `csv`: names of the values of a line, in their order. One without a name is passed over.
+    #[serde(default)]
+    fields: Vec<String>,
+    /// Of `csv`: what stands between two values of a line: one character of ASCII.
+    #[serde(default = "default_delimiter")]
+    delimiter: char,
+    /// Of `csv`: what a line has where a value is null.
+    #[serde(default)]
+    null: String,
+    /// Of `avro`: the schema of all bodies, in JSON. Best a reference to a file,
+    /// `"${file:app.avsc}"`. Without it each event states its own.
+    #[serde(default)]
+    schema: Option<String>,
+    /// Of `avro`: URLs of `schema`. An event whose header `flume.avro.schema.url` has another one
+    /// is refused.
+    #[serde(default)]
+    schema_urls: Vec<String>,
+    /// Of `avro`: the schemas behind the URLs that events state, where `schema` is not set. Nothing
+    /// is fetched: an event with another URL is refused.
+    #[serde(default)]
+    schemas: BTreeMap<String, String>,
+    /// Of `avro`: number of `schema` in a schema registry. Where it is set, each body begins with a
+    /// byte 0 and this number in four bytes, the highest first.
+    #[serde(default)]
+    registry_id: Option<u32>,
     /// Bytes of rows, before compression, that are held back and written as one row group; from
     /// 64 KiB to 1 GiB.
     #[serde(default = "default_row_group_size")]
@@ -78,6 +113,10 @@ enum PageCodec {
     Zstd,
 }
 
+fn default_delimiter() -> char {
+    ','
+}
+
 fn default_row_group_size() -> ByteSize {
     ByteSize::mib(32)
 }
@@ -92,6 +131,17 @@ impl Component for Config {
 
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
         let columns = column::read(self.columns)?;
+        let reading = Reading {
+            format: self.format.unwrap_or_default(),
+            fields: self.fields,
+            delimiter: self.delimiter,
+            null: self.null,
+            schema: self.schema,
+            schema_urls: self.schema_urls,
+            schemas: self.schemas,
+            registry_id: self.registry_id,
+        };
+        let body = reading.body(&columns)?;
         if !(GROUP_MIN..=GROUP_MAX).contains(&self.row_group_size.0) {
             let problem = "it must be from 64KiB to 1GiB";
             return Err(BuildError::invalid("row_group_size", problem));
@@ -111,7 +161,7 @@ impl Component for Config {
             form: Arc::new(Form {
                 schema: column::schema(&columns),
                 properties: Arc::new(properties.build()),
-                rows: Rows::new(columns),
+                rows: Rows::new(columns, body),
                 group_bytes: self.row_group_size.0,
             }),
             account: Account::new(self.memory_max.0),
@@ -159,14 +209,7 @@ impl Encoder for Parquet {
         let columns = self.form.rows.columns();
         let rows = events.len() as u64;
         let fixed: u64 = columns.iter().map(|column| column.kind.cost()).sum();
-        let headers = columns.iter().filter(|column| column.kind.is_bytes());
-        let headers = headers.filter_map(|column| match &column.source {
-            Source::Header(name) => {
-                Some(events.values(name).flatten().map(str::len).sum::<usize>())
-            }
-            Source::Body | Source::Path(_) => None,
-        });
-        let texts = events.body_bytes() * self.form.rows.copies() + headers.sum::<usize>() as u64;
+        let texts = self.form.rows.text_bytes(events);
         let bytes = rows * fixed + texts;
         // The account may end any row group early, and each that these events fill begins another.
         let groups = 2 + bytes / self.form.group_bytes;

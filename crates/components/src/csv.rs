@@ -101,11 +101,11 @@ impl Csv {
     /// # Errors
     /// It is not one line with as many columns as there are names, or not UTF-8; some of its values
     /// may have been handed out.
-    pub fn parse<'a>(
+    pub fn parse<'a, 's>(
         &'a self,
         line: &[u8],
-        scratch: &mut Scratch,
-        mut put: impl FnMut(&'a str, &str),
+        scratch: &'s mut Scratch,
+        mut put: impl FnMut(&'a str, &'s str),
     ) -> Result<(), &'static str> {
         let Scratch { reader, text, ends } = scratch;
         reader.reset();
@@ -135,7 +135,7 @@ impl Csv {
         if fields != self.columns.len() {
             return Err("other columns than there are names");
         }
-        let mut start = 0;
+        let (mut start, text) = (0, &*text);
         for (name, end) in self.columns.iter().zip(&ends[..fields]) {
             let value = std::str::from_utf8(&text[start..*end]).map_err(|_| "not UTF-8")?;
             start = *end;

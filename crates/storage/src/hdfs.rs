@@ -339,7 +339,7 @@ mod tests {
     /// What an operator meets while a cluster is set up names what helps, and its class says
     /// whether it passes by itself.
     #[test]
-    fn an_answer_of_kerberos_names_its_remedy() {
+    fn an_answer_that_an_operator_can_change_names_its_remedy() {
         let explained = |error| {
             let error = explain(error, "mkdirs", "/logs");
             let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -365,6 +365,11 @@ mod tests {
         let (class, text) = remote("java.io.IOException", copies);
         assert_eq!(class, ErrorClass::Blocked);
         assert!(text.contains("-setPolicy -replicate"), "{text}");
+        let mounts = "Rename of /one/_aqueduct/f to /one/two/f is not allowed, no eligible \
+                      destination in the same namespace was found";
+        let (class, text) = remote("java.io.IOException", mounts);
+        assert_eq!(class, ErrorClass::Blocked);
+        assert!(text.contains("have a sink for each mount"), "{text}");
     }
 
     /// The client takes an unknown name for a cluster without NameNodes.

@@ -17,9 +17,9 @@ pub(super) struct ColumnConfig {
     /// What its values are.
     #[serde(rename = "type")]
     kind: ColumnType,
-    /// Where a value comes from: a path in the body, which is a JSON object then (`user.id`);
+    /// Where a value comes from: a path in the body (`user.id`), which is what `format` says;
     /// `header:NAME`; or `body`, all of it. In a path, a character behind `\` stands for itself. By
-    /// default the key `name` of the body.
+    /// default the key, field or value `name` of the body.
     #[serde(default)]
     from: Option<String>,
     /// Whether an event without a value is refused. Otherwise the value is null.

@@ -1,14 +1,17 @@
-//! The values at many paths of a JSON object, found in one pass over its text.
+//! The values at many paths of a JSON object or of a record of Avro, found in one pass over it.
 //!
-//! A value stays the text that it was: what it means is its column's to say, and a number is read
-//! once, exactly. The whole text is looked at, so half an object is none.
+//! A value stays what it was, in JSON its text: what it means is its column's to say, and a number
+//! is read once, exactly. All of a body is looked at, so half an object is none.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use components::avro::schema::value::{Datum, Value as Item};
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::value::{Found, Problem, name};
+use super::value::{Found, Problem, name, noun};
 
 /// The paths of columns, as a tree of keys.
 #[derive(Debug, Default)]
@@ -18,11 +21,14 @@ pub(super) struct Paths {
     columns: Vec<usize>,
 }
 
+/// What a body is that is none of JSON.
+const NO_OBJECT: Unread = Unread::Body(Cow::Borrowed("the body is no JSON object"));
+
 /// Why a body has no values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// It is no object in JSON.
-    NoObject,
+    /// It is not what it should be; a whole sentence.
+    Body(Cow<'static, str>),
     /// On the way to this column there is something else than an object.
     Within(usize, Problem),
 }
@@ -62,8 +68,40 @@ impl Paths {
         let mut text = serde_json::Deserializer::from_slice(body);
         let object = Object { paths: self, found, problem: &mut problem };
         let whole = object.deserialize(&mut text).and_then(|()| text.end());
-        whole.map_err(|_| Unread::NoObject)?;
+        whole.map_err(|_| NO_OBJECT)?;
         problem.map_or(Ok(()), Err)
+    }
+
+    /// The same in a record of Avro, or a map.
+    ///
+    /// # Errors
+    /// It is neither, or something within it is neither.
+    pub(super) fn read_datum<'e>(
+        &self,
+        datum: Datum<'e>,
+        found: &mut [Found<'e>],
+    ) -> Result<(), Unread> {
+        if datum.value() != Item::Named {
+            return Err(Unread::Body("the body is no record of Avro".into()));
+        }
+        let mut problem = None;
+        datum.each(|name, inner| {
+            if let Some((_, paths)) = self.keys.iter().find(|(key, _)| Some(&**key) == name) {
+                problem = paths.take_datum(inner, found).err().or(problem.take());
+            }
+        });
+        problem.map_or(Ok(()), Err)
+    }
+
+    fn take_datum<'e>(&self, datum: Datum<'e>, found: &mut [Found<'e>]) -> Result<(), Unread> {
+        self.forget(found);
+        self.columns.iter().for_each(|column| found[*column] = Found::Avro(datum));
+        match datum.value() {
+            _ if self.keys.is_empty() => Ok(()),
+            Item::Named => self.read_datum(datum, found),
+            Item::Null => Ok(()),
+            other => Err(Unread::Within(self.keys[0].1.first(), noun(other))),
+        }
     }
 
     fn forget(&self, found: &mut [Found<'_>]) {
@@ -120,7 +158,8 @@ impl<'e> Visitor<'e> for Object<'_, '_, 'e> {
                 }
                 Some(inner) => {
                     let raw = map.next_value()?;
-                    *self.problem = inner.take(raw, self.found).err().or(*self.problem);
+                    let problem = inner.take(raw, self.found).err();
+                    *self.problem = problem.or(self.problem.take());
                 }
             }
         }
@@ -168,7 +207,7 @@ mod tests {
         paths.read(body.as_bytes(), &mut found)?;
         let text = |found: &Found<'_>| match found {
             Found::Json(raw) => Some(raw.get().to_owned()),
-            Found::Missing | Found::Text(_) => None,
+            Found::Missing | Found::Text(_) | Found::Avro(_) => None,
         };
         Ok(found.iter().map(text).collect())
     }
@@ -194,7 +233,7 @@ mod tests {
     fn what_is_no_object_has_no_values() {
         let deep = "[".repeat(1_000_000);
         for body in ["", "[]", "1", "{", r#"{"d":1}}"#, r#"{"d":1} x"#, r#"{"z":}"#, &deep] {
-            assert_eq!(read(body), Err(Unread::NoObject), "{body:.20}");
+            assert_eq!(read(body), Err(NO_OBJECT), "{body:.20}");
         }
         assert_eq!(read(r#"{"a":5}"#), Err(Unread::Within(1, "a number")));
         assert_eq!(read(r#"{"a":{"b":"x"}}"#), Err(Unread::Within(2, "a string")));

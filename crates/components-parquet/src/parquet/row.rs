@@ -4,29 +4,32 @@ use std::fmt;
 
 use pipeline::Events;
 
+use super::body::Body;
 use super::column::{Column, Source};
-use super::paths::{Paths, Unread};
+use super::paths::Unread;
 use super::value::{Found, Problem, Value, value};
 
 /// The columns, and how their values are found.
 #[derive(Debug)]
 pub(super) struct Rows {
     columns: Vec<Column>,
-    paths: Paths,
+    body: Box<dyn Body>,
 }
 
 /// What each column finds in one event.
 pub(super) struct Row<'r, 'e> {
     columns: &'r [Column],
-    found: &'r [Found<'e>],
-    unread: Option<Unread>,
+    /// In the body, by its path.
+    within: Result<&'r [Found<'e>], Unread>,
+    /// In a header, or as the whole body.
+    whole: &'r [Found<'e>],
 }
 
 /// Why an event does not fit the columns. It names the column and the kind of value, and not the
 /// value: events that are alike in that are one dead letter.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Misfit<'r> {
-    NoObject,
+    Body(&'r str),
     Within(&'r Column, Problem),
     Missing(&'r Column),
     Value(&'r Column, Problem),
@@ -39,15 +42,9 @@ impl Rows {
         self.columns.iter().map(column).collect()
     }
 
-    /// Of these columns.
-    pub(super) fn new(columns: Vec<Column>) -> Self {
-        let mut paths = Paths::default();
-        for (index, column) in columns.iter().enumerate() {
-            if let Source::Path(path) = &column.source {
-                paths.add(path, index);
-            }
-        }
-        Self { columns, paths }
+    /// Of these columns, which look into bodies of this form.
+    pub(super) fn new(columns: Vec<Column>, body: Box<dyn Body>) -> Self {
+        Self { columns, body }
     }
 
     /// The columns, in their order.
@@ -55,12 +52,27 @@ impl Rows {
         &self.columns
     }
 
-    /// How often a byte of a body may be in a row: in columns of the whole body, and in those of a
-    /// value and of what is in it.
-    pub(super) fn copies(&self) -> u64 {
-        let columns = self.columns.iter();
-        let whole = columns.filter(|it| it.source == Source::Body && it.kind.is_bytes()).count();
-        whole as u64 + self.paths.copies(&|column| self.columns[column].kind.is_bytes())
+    /// At least as many bytes as the texts of all rows have.
+    pub(super) fn text_bytes(&self, events: &Events) -> u64 {
+        let columns = self.columns.iter().filter(|column| column.kind.is_bytes());
+        let Some(copies) = self.body.copies(&|column| self.columns[column].kind.is_bytes()) else {
+            let mut bytes = 0;
+            self.read(events, |_, row| {
+                // What does not fit is in no file.
+                let _fits = row.each(|_, value| {
+                    if let Value::Bytes(text) = value {
+                        bytes += text.len() as u64;
+                    }
+                });
+            });
+            return bytes;
+        };
+        let of_column = |column: &Column| match &column.source {
+            Source::Header(name) => events.values(name).flatten().map(|it| it.len() as u64).sum(),
+            Source::Body => events.body_bytes(),
+            Source::Path(_) => 0,
+        };
+        events.body_bytes() * copies + columns.map(of_column).sum::<u64>()
     }
 
     /// Hands each event to `each`, with its place among the others.
@@ -72,15 +84,9 @@ impl Rows {
                 Source::Body | Source::Path(_) => None,
             });
         }
-        let mut found = vec![Found::Missing; self.columns.len()];
-        for event in events.iter() {
-            found.fill(Found::Missing);
-            let unread = if self.paths.is_empty() {
-                None
-            } else {
-                self.paths.read(event.body(), &mut found).err()
-            };
-            for ((column, header), found) in self.columns.iter().zip(&mut headers).zip(&mut found) {
+        let mut whole = vec![Found::Missing; self.columns.len()];
+        self.body.each(events, &mut |event, within| {
+            for ((column, header), found) in self.columns.iter().zip(&mut headers).zip(&mut whole) {
                 match (&column.source, header) {
                     (_, Some(header)) => {
                         let header = header.next().flatten();
@@ -90,26 +96,30 @@ impl Rows {
                     (Source::Path(_) | Source::Header(_), None) => {}
                 }
             }
-            each(event.index(), &Row { columns: &self.columns, found: &found, unread });
-        }
+            each(event.index(), &Row { columns: &self.columns, within, whole: &whole });
+        });
     }
 }
 
-impl<'r, 'e> Row<'r, 'e> {
+impl<'e> Row<'_, 'e> {
     /// Hands the value of each column to `each`, with the column's place.
     ///
     /// # Errors
     /// One has none. Some may have been handed on before it.
-    pub(super) fn each(&self, mut each: impl FnMut(usize, Value<'e>)) -> Result<(), Misfit<'r>> {
-        match self.unread {
-            None => {}
-            Some(Unread::NoObject) => return Err(Misfit::NoObject),
-            Some(Unread::Within(column, problem)) => {
-                return Err(Misfit::Within(&self.columns[column], problem));
+    pub(super) fn each(&self, mut each: impl FnMut(usize, Value<'e>)) -> Result<(), Misfit<'_>> {
+        let within = match &self.within {
+            Ok(within) => within,
+            Err(Unread::Body(reason)) => return Err(Misfit::Body(reason)),
+            Err(Unread::Within(column, problem)) => {
+                return Err(Misfit::Within(&self.columns[*column], problem));
             }
-        }
-        for (index, (column, found)) in self.columns.iter().zip(self.found).enumerate() {
-            match value(column.kind, *found) {
+        };
+        for (index, column) in self.columns.iter().enumerate() {
+            let found = match column.source {
+                Source::Path(_) => within[index],
+                Source::Header(_) | Source::Body => self.whole[index],
+            };
+            match value(column.kind, found) {
                 Ok(Value::Null) if column.required => return Err(Misfit::Missing(column)),
                 Ok(value) => each(index, value),
                 Err(problem) => return Err(Misfit::Value(column, problem)),
@@ -122,7 +132,7 @@ impl<'r, 'e> Row<'r, 'e> {
 impl fmt::Display for Misfit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoObject => f.write_str("the body is no JSON object"),
+            Self::Body(reason) => f.write_str(reason),
             Self::Within(column, problem) => {
                 let Column { name, .. } = column;
                 write!(f, "column `{name}`: {problem} stands where its path needs an object")

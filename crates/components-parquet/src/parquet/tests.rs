@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod formats;
+
 fn context() -> BuildContext {
     BuildContext::alone("store", Path::new("unused"), env::real())
 }
@@ -184,10 +186,21 @@ fn open_files_share_one_account_and_give_back_what_they_held() {
     let config = pipeline::Settings::from_json(&settings).read::<Config>().unwrap();
     let columns = column::read(config.columns).unwrap();
     let account = Account::new(config.memory_max.0);
+    let reading = Reading {
+        format: Format::Json,
+        fields: Vec::new(),
+        delimiter: config.delimiter,
+        null: String::new(),
+        schema: None,
+        schema_urls: Vec::new(),
+        schemas: BTreeMap::new(),
+        registry_id: None,
+    };
+    let body = reading.body(&columns).unwrap();
     let form = Arc::new(Form {
         schema: column::schema(&columns),
         properties: Arc::new(WriterProperties::new()),
-        rows: Rows::new(columns),
+        rows: Rows::new(columns, body),
         group_bytes: 1 << 20,
     });
     let batch = lines(0..200);

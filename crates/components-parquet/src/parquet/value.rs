@@ -1,11 +1,15 @@
 //! A value for its column, exactly, or why it has none there.
 
+mod avro;
+
 use std::borrow::Cow;
 
+use components::avro::schema::value::Datum;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::value::RawValue;
 
+pub(super) use self::avro::noun;
 use super::column::{ColumnType, Kind};
 
 /// What stands where a column looks.
@@ -15,8 +19,10 @@ pub(super) enum Found<'a> {
     Missing,
     /// A value in JSON.
     Json(&'a RawValue),
-    /// A header, or the body.
+    /// A header, a value of a line, or the body.
     Text(&'a [u8]),
+    /// A value of Avro.
+    Avro(Datum<'a>),
 }
 
 /// A value of a column's type.
@@ -49,6 +55,7 @@ pub(super) fn value(kind: Kind, found: Found<'_>) -> Result<Value<'_>, Problem> 
         Found::Missing => return Ok(Value::Null),
         Found::Json(raw) => raw.get(),
         Found::Text(text) => return of_text(kind, text),
+        Found::Avro(datum) => return avro::of(kind, datum),
     };
     if raw == "null" {
         return Ok(Value::Null);

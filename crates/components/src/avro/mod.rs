@@ -9,6 +9,7 @@
 //! of the framing are big endian; all else is Avro's binary encoding.
 
 pub mod around;
+pub mod bodies;
 pub mod call;
 pub mod caller;
 pub mod coding;

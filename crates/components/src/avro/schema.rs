@@ -6,16 +6,19 @@
 //! leave a field out skip by. A value takes time by its bytes alone: what never has any is left out
 //! of the table.
 //!
-//! Layout: Avro specification 1.11, "Schema Declaration" and "Binary Encoding". Logical types,
-//! defaults, aliases, order and docs do not change what a datum looks like, and are not looked at.
+//! Layout: Avro specification 1.11, "Schema Declaration" and "Binary Encoding". Defaults, aliases,
+//! order and docs do not change what a datum looks like, and are not looked at. Neither do logical
+//! types: they say what a value means ([`value`]).
 
 mod fingerprint;
+pub mod value;
 
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
 use fingerprint::Fingerprint;
+use value::Logical;
 
 use super::Malformed;
 use super::datum::Reader;
@@ -34,6 +37,8 @@ const NAME_BYTES_MAX: usize = 4096;
 #[derive(Debug)]
 pub struct Schema {
     nodes: Vec<Node>,
+    /// What values of a node mean, where the schema says so.
+    logical: HashMap<usize, Logical>,
     root: usize,
     fingerprint: u64,
 }
@@ -48,14 +53,17 @@ enum Node {
     Long,
     Bytes,
     Text,
-    /// So many bytes: `fixed`, `float` and `double`.
+    Float,
+    Double,
+    /// So many bytes.
     Fixed(usize),
-    /// So many symbols.
-    Enum(usize),
+    /// Its symbols.
+    Enum(Vec<Box<str>>),
     Array(usize),
     Map(usize),
     Union(Vec<usize>),
-    Record(Vec<usize>),
+    /// Its fields that have bytes, with their names.
+    Record(Vec<(Box<str>, usize)>),
 }
 
 /// The type of this name, where it needs no more than its name.
@@ -65,8 +73,8 @@ fn primitive(name: &str) -> Option<Node> {
         "boolean" => Node::Boolean,
         "int" => Node::Int,
         "long" => Node::Long,
-        "float" => Node::Fixed(4),
-        "double" => Node::Fixed(8),
+        "float" => Node::Float,
+        "double" => Node::Double,
         "bytes" => Node::Bytes,
         "string" => Node::Text,
         _ => return None,
@@ -94,13 +102,14 @@ impl Schema {
     fn compile(schema: &Value, checks_names: bool) -> Result<Self, String> {
         let mut compiler = Compiler {
             nodes: Vec::new(),
+            logical: HashMap::new(),
             names: HashMap::new(),
             print: Fingerprint::default(),
             checks_names,
         };
         let root = compiler.node(schema, "")?;
-        let Compiler { nodes, print, .. } = compiler;
-        Ok(Self { nodes, root, fingerprint: print.value() })
+        let Compiler { nodes, logical, print, .. } = compiler;
+        Ok(Self { nodes, logical, root, fingerprint: print.value() })
     }
 
     /// The CRC-64-AVRO of its canonical form, as Avro's library writes it in hexadecimal: the
@@ -145,14 +154,16 @@ impl Schema {
             Node::Long => reader.long().map(drop),
             Node::Bytes => reader.bytes().map(drop),
             Node::Text => reader.text().map(drop),
+            Node::Float => reader.take(4).map(drop),
+            Node::Double => reader.take(8).map(drop),
             Node::Fixed(bytes) => reader.take(*bytes).map(drop),
-            Node::Enum(symbols) => reader.branch(*symbols).map(drop),
+            Node::Enum(symbols) => reader.branch(symbols.len()).map(drop),
             Node::Union(branches) => {
                 let branch = reader.branch(branches.len())?;
                 self.walk(branches[branch], reader, depth)
             }
             Node::Record(fields) => {
-                fields.iter().try_for_each(|field| self.walk(*field, reader, depth))
+                fields.iter().try_for_each(|(_, field)| self.walk(*field, reader, depth))
             }
             Node::Array(items) => blocks(reader, |reader| self.walk(*items, reader, depth)),
             Node::Map(values) => blocks(reader, |reader| {
@@ -185,6 +196,7 @@ fn blocks<'a>(
 
 struct Compiler {
     nodes: Vec<Node>,
+    logical: HashMap<usize, Logical>,
     /// By full name.
     names: HashMap<String, usize>,
     /// Of the canonical form, written on the way.
@@ -203,27 +215,37 @@ impl Compiler {
         match schema {
             Value::String(name) => self.named(name, namespace),
             Value::Array(branches) => self.union(branches, namespace),
-            Value::Object(_) => match text(schema, "type")? {
-                kind @ ("record" | "enum" | "fixed") => self.complex(kind, schema, namespace),
-                "array" => {
-                    self.print.add(&[r#"{"type":"array","items":"#]);
-                    let items = self.node(member(schema, "items")?, namespace)?;
-                    self.print.add(&["}"]);
-                    if self.nodes[items] == Node::Null {
-                        let problem = "an array has items without bytes, so that nothing limits it";
-                        return Err(problem.to_owned());
-                    }
-                    Ok(self.add(Node::Array(items)))
-                }
-                "map" => {
-                    self.print.add(&[r#"{"type":"map","values":"#]);
-                    let values = self.node(member(schema, "values")?, namespace)?;
-                    self.print.add(&["}"]);
-                    Ok(self.add(Node::Map(values)))
-                }
-                other => self.named(other, namespace),
-            },
+            Value::Object(_) => {
+                let known = self.nodes.len();
+                let node = self.object(schema, namespace)?;
+                // A name that stands for a type further up says nothing new of it.
+                self.logical.extend((node >= known).then_some(node).zip(Logical::of(schema)));
+                Ok(node)
+            }
             other => Err(format!("`{other}` is no schema")),
+        }
+    }
+
+    fn object(&mut self, schema: &Value, namespace: &str) -> Result<usize, String> {
+        match text(schema, "type")? {
+            kind @ ("record" | "enum" | "fixed") => self.complex(kind, schema, namespace),
+            "array" => {
+                self.print.add(&[r#"{"type":"array","items":"#]);
+                let items = self.node(member(schema, "items")?, namespace)?;
+                self.print.add(&["}"]);
+                if self.nodes[items] == Node::Null {
+                    let problem = "an array has items without bytes, so that nothing limits it";
+                    return Err(problem.to_owned());
+                }
+                Ok(self.add(Node::Array(items)))
+            }
+            "map" => {
+                self.print.add(&[r#"{"type":"map","values":"#]);
+                let values = self.node(member(schema, "values")?, namespace)?;
+                self.print.add(&["}"]);
+                Ok(self.add(Node::Map(values)))
+            }
+            other => self.named(other, namespace),
         }
     }
 
@@ -306,7 +328,7 @@ impl Compiler {
             self.print.add(&[if number > 0 { ",\"" } else { "\"" }, symbol, "\""]);
         }
         self.print.add(&["]"]);
-        Ok(Node::Enum(symbols.len()))
+        Ok(Node::Enum(symbols.into_iter().map(|(_, symbol)| symbol.into()).collect()))
     }
 
     fn record(&mut self, schema: &Value, full: &str, namespace: &str) -> Result<Node, String> {
@@ -319,7 +341,7 @@ impl Compiler {
             let node = self.node(member(field, "type")?, namespace)?;
             self.print.add(&["}"]);
             if self.nodes[node] != Node::Null {
-                nodes.push(node);
+                nodes.push(((*name).into(), node));
             }
         }
         self.print.add(&["]"]);

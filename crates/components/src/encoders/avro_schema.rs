@@ -18,18 +18,10 @@ use pipeline::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::avro_table;
 use super::container::{self, BlockCodec, Container};
-use crate::avro::schema::{LITERAL_HEADER as LITERAL, Schema};
-
-/// The header by which Flume's events state where their schema is. It counts where the literal one
-/// is there too.
-const URL: &str = "flume.avro.schema.url";
-
-/// Bytes in front of a datum in the wire format of a schema registry: 0, and the schema's number.
-const PREFIX: usize = 5;
+use crate::avro::bodies::{self, Declared, Same, no_datum};
 
 /// Settings of the `avro_schema` encoder.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -64,105 +56,33 @@ impl Component for Config {
     type Role = dyn Encoder;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
-        let Some(text) = &self.schema else { return self.stated(cx) };
-        if !self.schemas.is_empty() {
-            let problem = "`schema` is that of all events: remove one of the two, or give its URLs \
-                           in `schema_urls`";
-            return Err(BuildError::invalid("schemas", problem));
-        }
-        let text = text.trim();
-        let (literal, schema) = parsed("schema", text)?;
+        let Self { schema, schema_urls, schemas, registry_id, codec, sync_interval } = self;
+        bodies::check_settings(schema.as_deref(), &schema_urls, registry_id, &schemas)?;
+        let container = Container::new("", codec, sync_interval, cx)?;
+        let Some(text) = schema else {
+            return Ok(Box::new(stated::files(container, &schemas)?));
+        };
         Ok(Box::new(AvroSchema {
-            container: Container::new(text, self.codec, self.sync_interval, cx)?,
-            schema,
-            literal,
-            urls: self.schema_urls,
-            prefix: self.registry_id.map(|number| {
-                let [a, b, c, d] = number.to_be_bytes();
-                [0, a, b, c, d]
-            }),
+            container: container.of(text.trim()),
+            bodies: Declared::new(&text, schema_urls, registry_id)?,
         }))
     }
 }
 
-impl Config {
-    /// Where each event states its schema.
-    fn stated(self, cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
-        let unset = [
-            ("schema_urls", self.schema_urls.is_empty()),
-            ("registry_id", self.registry_id.is_none()),
-        ];
-        if let Some((setting, _)) = unset.into_iter().find(|(_, unset)| !unset) {
-            let problem = "it says something of `schema`, which is not set";
-            return Err(BuildError::invalid(setting, problem));
-        }
-        let container = Container::new("", self.codec, self.sync_interval, cx)?;
-        let mut known = BTreeMap::new();
-        for (url, text) in &self.schemas {
-            let (_, schema) = parsed(&format!("schemas.{url:?}"), text.trim())?;
-            known.insert(url.clone(), (schema, container.of(text.trim())));
-        }
-        Ok(Box::new(stated::Stated::new(container, known)))
-    }
-}
-
-/// A schema that the settings declare: its JSON, and what it comes to.
-fn parsed(setting: &str, text: &str) -> Result<(Value, Schema), BuildError> {
-    let invalid = |problem: String| BuildError::invalid(setting, problem);
-    let literal: Value =
-        serde_json::from_str(text).map_err(|error| invalid(format!("it is not JSON: {error}")))?;
-    let schema = Schema::parse(&literal).map_err(invalid)?;
-    Ok((literal, schema))
-}
-
-/// Why a body is unwritable.
-fn no_datum(malformed: impl std::fmt::Display) -> String {
-    format!("the body is no datum of the schema: {malformed}")
-}
-
 struct AvroSchema {
     container: Container,
-    schema: Schema,
-    /// The schema as events may state it.
-    literal: Value,
-    urls: Vec<String>,
-    /// What each body begins with.
-    prefix: Option<[u8; PREFIX]>,
+    bodies: Declared,
 }
 
 impl AvroSchema {
-    /// Why an event cannot be written; `same` has what the last literal came to.
-    fn problem<'a>(
-        &self,
-        event: EventRef<'a>,
-        same: &mut Option<(&'a str, bool)>,
-    ) -> Option<Cow<'static, str>> {
-        if let Some(url) = event.header(URL) {
-            if !self.urls.iter().any(|known| known == url) {
-                let reason = "the header `flume.avro.schema.url` is none of `schema_urls`";
-                return Some(reason.into());
+    /// Why an event cannot be written.
+    fn problem<'a>(&self, event: EventRef<'a>, same: &mut Same<'a>) -> Option<Cow<'static, str>> {
+        match self.bodies.datum(event, same) {
+            Ok(datum) => {
+                self.bodies.schema.check(datum).err().map(|problem| no_datum(problem).into())
             }
-        } else if let Some(literal) = event.header(LITERAL) {
-            let is_same = match *same {
-                Some((last, is_same)) if last == literal => is_same,
-                _ => serde_json::from_str::<Value>(literal).is_ok_and(|it| it == self.literal),
-            };
-            *same = Some((literal, is_same));
-            if !is_same {
-                let reason = "the header `flume.avro.schema.literal` is not the setting `schema`";
-                return Some(reason.into());
-            }
+            Err(reason) => Some(reason.into()),
         }
-        let mut datum = event.body();
-        if let Some(prefix) = &self.prefix {
-            let Some(rest) = datum.strip_prefix(prefix) else {
-                let reason = "the body does not begin with a byte 0 and the number `registry_id`";
-                return Some(reason.into());
-            };
-            datum = rest;
-        }
-        let malformed = self.schema.check(datum).err()?;
-        Some(no_datum(malformed).into())
     }
 }
 
@@ -193,12 +113,12 @@ impl Encoder for AvroSchema {
     }
 
     fn table(&self) -> Option<TableForm> {
-        Some(avro_table::table(&self.literal.to_string(), &self.literal))
+        let literal = &self.bodies.literal;
+        Some(avro_table::table(&literal.to_string(), literal))
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {
-        let skip = self.prefix.map_or(0, |prefix| prefix.len());
-        Box::new(File { file: self.container.begin(), skip })
+        Box::new(File { file: self.container.begin(), skip: self.bodies.prefix_bytes() })
     }
 }
 
@@ -231,11 +151,13 @@ impl FileEncoder for File {
 #[cfg(test)]
 mod tests {
     use pipeline::{Batch, BatchBuilder, Choice, Settings};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::container::testkit::blocks;
     use super::super::testkit::{encoder, file};
     use super::*;
+    use crate::avro::bodies::URL_HEADER as URL;
+    use crate::avro::schema::LITERAL_HEADER as LITERAL;
 
     const SCHEMA: &str = r#"{ "type": "record", "name": "Visit", "fields": [
         { "name": "page", "type": "string" }, { "name": "status", "type": "int" } ] }"#;

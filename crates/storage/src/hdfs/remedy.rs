@@ -117,7 +117,14 @@ const ANSWERS: &[(&str, Kind, &str)] = &[
          fs.viewfs.mounttable.NAME.linkFallback for this mount table; or set the hdfs:// URL \
          behind the mount point in `url`",
     ),
+    ("Cannot rename across different name services", Unusable, MOUNTS),
+    ("no eligible destination in the same namespace", Unusable, MOUNTS),
 ];
+
+/// What a mount table of viewfs and a router refuse.
+const MOUNTS: &str = "a name cannot be moved from one mount to another: the directory in front of \
+     the first escape of `url`, which has `_aqueduct` in it, and all that is written below it have \
+     to lie on one; have a sink for each mount";
 
 const ERASURE_CODED: &str = "files that are erasure-coded cannot be synced: have the files \
      staged with copies by `hdfs ec -setPolicy -replicate -path …/_aqueduct`, the directory below \

@@ -1,25 +1,18 @@
-//! Bodies of which each event states the schema: by its text in `flume.avro.schema.literal`, or by
-//! its URL in `flume.avro.schema.url`, which counts where both are there, as in Flume.
+//! Bodies of which each event states the schema.
 //!
 //! What an event states is its [form](Encoder::form), so a sink keeps the events of each schema in
-//! files of their own. A schema is compiled once, when it is first seen. Events come from outside:
-//! a text has at most [`LITERAL_MAX`] bytes, [`COMPILED_MAX`] of them are kept, and no URL is
-//! fetched.
+//! files of their own.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use pipeline::{Encoder, EventRef, Events, FileEncoder, Unwritable};
+use pipeline::{BuildError, Encoder, EventRef, Events, FileEncoder, Unwritable};
 
 use super::super::container::{self, Container};
-use super::{LITERAL, URL, no_datum};
+use crate::avro::bodies::{Seen, Stated, no_datum, stated};
 use crate::avro::schema::Schema;
 
-/// Bytes of the text of a schema at most.
-const LITERAL_MAX: usize = 64 << 10;
-/// Schemas that are kept compiled at most; with one more, all are compiled anew when they come.
-const COMPILED_MAX: usize = 256;
 /// Bytes that the beginning of a file has in addition to its schema.
 const AROUND_HEAD: u64 = 128;
 
@@ -29,79 +22,29 @@ struct Form {
     container: Container,
 }
 
-/// A schema that was seen, or why it is none.
-type Seen = Result<Arc<Form>, Arc<str>>;
-
-/// The forms of all events.
-struct Forms {
-    /// Settings of the files.
-    container: Container,
-    /// By URL.
-    known: BTreeMap<String, Arc<Form>>,
-    /// By text.
-    seen: Mutex<HashMap<String, Seen>>,
-}
-
-impl Forms {
-    /// The schema that an event states.
-    fn of(&self, event: EventRef<'_>) -> Seen {
-        if let Some(url) = event.header(URL) {
-            let known = self.known.get(url).cloned();
-            return known
-                .ok_or_else(|| "the header `flume.avro.schema.url` is none of `schemas`".into());
-        }
-        let Some(text) = event.header(LITERAL) else {
-            return Err("the event states no schema, and the setting `schema` is not there".into());
-        };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = seen.get(text) {
-            return known.clone();
-        }
-        let form = self.compiled(text);
-        if seen.len() >= COMPILED_MAX {
-            seen.clear();
-        }
-        // What is too long is not worth its room.
-        if text.len() <= LITERAL_MAX {
-            seen.insert(text.to_owned(), form.clone());
-        }
-        form
-    }
-
-    fn compiled(&self, text: &str) -> Seen {
-        if text.len() > LITERAL_MAX {
-            return Err("the header `flume.avro.schema.literal` has more than 64 KiB".into());
-        }
-        let wrong = |problem: String| {
-            Arc::<str>::from(format!("the header `flume.avro.schema.literal`: {problem}"))
-        };
-        let literal = serde_json::from_str(text);
-        let literal = literal.map_err(|error| wrong(format!("it is not JSON: {error}")))?;
-        let schema = Schema::parse(&literal).map_err(wrong)?;
-        let container = self.container.of(text);
-        Ok(Arc::new(Form { schema, container }))
-    }
-}
-
 /// Files of the schemas that events state.
-pub(super) struct Stated(Arc<Forms>);
-
-impl Stated {
-    /// Files like this one, of the schemas behind these URLs and of those that events spell out.
-    pub(super) fn new(container: Container, known: BTreeMap<String, (Schema, Container)>) -> Self {
-        let known = known
-            .into_iter()
-            .map(|(url, (schema, container))| (url, Arc::new(Form { schema, container })));
-        Self(Arc::new(Forms { container, known: known.collect(), seen: Mutex::default() }))
-    }
+pub(super) struct Files {
+    forms: Arc<Stated<Form>>,
+    /// Settings of the files.
+    container: Arc<Container>,
 }
 
-/// What the event states.
-fn stated<'e>(event: EventRef<'e>) -> Option<&'e str> {
-    event.header(URL).or_else(|| event.header(LITERAL))
+/// Files like `container`, of the schemas behind these URLs and of those that events spell out.
+///
+/// # Errors
+/// One of them is no schema.
+pub(super) fn files(
+    container: Container,
+    schemas: &BTreeMap<String, String>,
+) -> Result<Files, BuildError> {
+    let container = Arc::new(container);
+    let like = Arc::clone(&container);
+    let forms =
+        Stated::new(schemas, move |schema, text| Form { schema, container: like.of(text) })?;
+    Ok(Files { forms: Arc::new(forms), container })
 }
 
-impl Encoder for Stated {
+impl Encoder for Files {
     fn extension(&self) -> &'static str {
         container::EXTENSION
     }
@@ -116,12 +59,12 @@ impl Encoder for Stated {
 
     fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
         // Events that follow each other mostly state the same.
-        let mut last: Option<(Option<&str>, Seen)> = None;
+        let mut last: Option<(Option<&str>, Seen<Form>)> = None;
         let mut found = Vec::new();
         for (index, event) in events.iter().enumerate() {
             let states = stated(event);
             if last.as_ref().is_none_or(|(before, _)| *before != states) {
-                last = Some((states, self.0.of(event)));
+                last = Some((states, self.forms.of(event)));
             }
             let reason = match last.as_ref().map(|(_, form)| form) {
                 Some(Ok(form)) => form.schema.check(event.body()).err().map(no_datum),
@@ -134,9 +77,9 @@ impl Encoder for Stated {
     }
 
     fn size_bound(&self, events: &Events) -> u64 {
-        let form = events.iter().next().and_then(|event| self.0.of(event).ok());
+        let form = events.iter().next().and_then(|event| self.forms.of(event).ok());
         let head = form.map_or(0, |form| form.container.schema_bytes() + AROUND_HEAD);
-        head + self.0.container.size_bound(events.body_bytes())
+        head + self.container.size_bound(events.body_bytes())
     }
 
     fn has_forms(&self) -> bool {
@@ -148,13 +91,13 @@ impl Encoder for Stated {
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {
-        Box::new(File { forms: self.0.clone(), file: None })
+        Box::new(File { forms: self.forms.clone(), file: None })
     }
 }
 
 /// A file; its schema is that of its first events.
 struct File {
-    forms: Arc<Forms>,
+    forms: Arc<Stated<Form>>,
     file: Option<container::File>,
 }
 
@@ -190,7 +133,8 @@ mod tests {
 
     use super::super::super::container::testkit::blocks;
     use super::super::super::testkit::{encoder, file};
-    use super::*;
+    use crate::avro::bodies::{COMPILED_MAX, LITERAL_MAX, URL_HEADER as URL};
+    use crate::avro::schema::LITERAL_HEADER as LITERAL;
 
     const VISIT: &str = r#"{ "type": "record", "name": "Visit", "fields": [
         { "name": "page", "type": "string" } ] }"#;

@@ -1,0 +1,83 @@
+//! Bodies that are records in Avro's binary encoding. Events of several schemas go into one file:
+//! its columns are those of the settings, and each body is read by the schema that it was written
+//! with.
+
+use components::avro::bodies::{Declared, Seen, Stated, no_datum, stated};
+use components::avro::schema::Schema;
+use pipeline::{EventRef, Events};
+
+use super::{Body, EachRow};
+use crate::parquet::paths::{Paths, Unread};
+use crate::parquet::value::Found;
+
+/// Which schema a body has.
+#[derive(Debug)]
+pub(super) enum Schemas {
+    /// All of them the same.
+    Declared(Declared),
+    /// The one that its event states.
+    Stated(Stated<Schema>),
+}
+
+/// Read by their schemas.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    pub(super) schemas: Schemas,
+    pub(super) paths: Paths,
+    /// How many columns there are.
+    pub(super) columns: usize,
+}
+
+impl Bodies {
+    fn row<'e>(
+        &self,
+        event: EventRef<'e>,
+        datum: Result<(&[u8], &Schema), String>,
+        row: &mut EachRow<'_, 'e>,
+    ) {
+        let mut found = vec![Found::Missing; self.columns];
+        let read = datum.and_then(|(bytes, schema)| schema.read(bytes).map_err(no_datum));
+        let read = read.map_err(|reason| Unread::Body(reason.into()));
+        let read = read.and_then(|datum| self.paths.read_datum(datum, &mut found));
+        row(event, read.map(|()| &found[..]));
+    }
+}
+
+impl Body for Bodies {
+    fn each<'e>(&self, events: &'e Events, row: &mut EachRow<'_, 'e>) {
+        if self.paths.is_empty() {
+            let found = vec![Found::Missing; self.columns];
+            events.iter().for_each(|event| row(event, Ok(&found)));
+            return;
+        }
+        match &self.schemas {
+            Schemas::Declared(declared) => {
+                let mut same = None;
+                for event in events.iter() {
+                    let datum = declared.datum(event, &mut same).map_err(str::to_owned);
+                    self.row(event, datum.map(|bytes| (bytes, &declared.schema)), row);
+                }
+            }
+            Schemas::Stated(schemas) => {
+                // Events that follow each other mostly state the same.
+                let mut last: Option<(Option<&str>, Seen<Schema>)> = None;
+                for event in events.iter() {
+                    let states = stated(event);
+                    let same = last.take().filter(|(before, _)| *before == states);
+                    let (_, schema) =
+                        last.insert(same.unwrap_or_else(|| (states, schemas.of(event))));
+                    let datum = match schema {
+                        Ok(schema) => Ok((event.body(), &**schema)),
+                        Err(reason) => Err(reason.to_string()),
+                    };
+                    self.row(event, datum, row);
+                }
+            }
+        }
+    }
+
+    /// A symbol of an enum has one byte in a body, and JSON has the names of fields.
+    fn copies(&self, _counts: &dyn Fn(usize) -> bool) -> Option<u64> {
+        None
+    }
+}

@@ -1,0 +1,102 @@
+//! Bodies that are lines of values: RFC 4180, with names that the settings give.
+
+use components::csv::Csv;
+use pipeline::{BuildError, Events};
+
+use super::{Body, EachRow};
+use crate::parquet::column::{Column, Source};
+use crate::parquet::paths::Unread;
+use crate::parquet::value::Found;
+
+/// What lines look like.
+#[derive(Debug)]
+pub(super) struct Lines {
+    pub(super) delimiter: char,
+    pub(super) null: String,
+}
+
+/// Lines whose values have names.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    csv: Csv,
+    null: String,
+    /// For each value that has a name, in their order, the columns that take it.
+    takers: Vec<Vec<usize>>,
+    /// How many columns there are.
+    columns: usize,
+}
+
+impl Bodies {
+    /// Of lines with these values.
+    ///
+    /// # Errors
+    /// The settings are wrong, or a column looks for another value.
+    pub(super) fn new(
+        fields: Vec<String>,
+        lines: Lines,
+        columns: &[Column],
+    ) -> Result<Self, BuildError> {
+        if fields.is_empty() {
+            return Err(BuildError::invalid("fields", "`csv` needs the names of its values"));
+        }
+        let Lines { delimiter, null } = lines;
+        if !delimiter.is_ascii() || "\"\r\n".contains(delimiter) {
+            let problem = "must be a character of ASCII, and neither a quote nor the end of a line";
+            return Err(BuildError::invalid("delimiter", problem));
+        }
+        let named: Vec<&String> = fields.iter().filter(|name| !name.is_empty()).collect();
+        if let Some(index) = (1..named.len()).find(|index| named[..*index].contains(&named[*index]))
+        {
+            return Err(BuildError::invalid(
+                "fields",
+                format!("`{}` is there twice", named[index]),
+            ));
+        }
+        let mut takers = vec![Vec::new(); named.len()];
+        for (index, column) in columns.iter().enumerate() {
+            let Source::Path(path) = &column.source else { continue };
+            let name = path.join(".");
+            let Some(at) = named.iter().position(|field| path.len() == 1 && **field == name) else {
+                let problem = format!(
+                    "`fields` has no `{name}`: name one of them, `header:NAME` or `body`, and \
+                     write `\\.` for a point in its name"
+                );
+                return Err(BuildError::invalid(format!("columns.{index}.from"), problem));
+            };
+            takers[at].push(index);
+        }
+        let csv = Csv::new(fields, delimiter as u8);
+        Ok(Self { csv, null, takers, columns: columns.len() })
+    }
+}
+
+impl Body for Bodies {
+    fn each<'e>(&self, events: &'e Events, row: &mut EachRow<'_, 'e>) {
+        let mut scratch = self.csv.scratch();
+        let is_read = self.takers.iter().any(|takers| !takers.is_empty());
+        for event in events.iter() {
+            let mut found = vec![Found::Missing; self.columns];
+            if !is_read {
+                row(event, Ok(&found));
+                continue;
+            }
+            let mut takers = self.takers.iter();
+            let read = self.csv.parse(event.body(), &mut scratch, |_, text| {
+                let takers = takers.next().filter(|_| *text != *self.null);
+                takers
+                    .into_iter()
+                    .flatten()
+                    .for_each(|column| found[*column] = Found::Text(text.as_bytes()));
+            });
+            let read = read.map_err(|problem| {
+                Unread::Body(format!("the body is no line of `fields`: {problem}").into())
+            });
+            row(event, read.map(|()| &found[..]));
+        }
+    }
+
+    fn copies(&self, counts: &dyn Fn(usize) -> bool) -> Option<u64> {
+        let of = |takers: &Vec<usize>| takers.iter().filter(|column| counts(**column)).count();
+        Some(self.takers.iter().map(of).max().unwrap_or(0) as u64)
+    }
+}

@@ -1,0 +1,34 @@
+//! Bodies that are objects in JSON.
+
+use pipeline::Events;
+
+use super::{Body, EachRow};
+use crate::parquet::paths::Paths;
+use crate::parquet::value::Found;
+
+/// Read by their paths.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    pub(super) paths: Paths,
+    /// How many columns there are.
+    pub(super) columns: usize,
+}
+
+impl Body for Bodies {
+    fn each<'e>(&self, events: &'e Events, row: &mut EachRow<'_, 'e>) {
+        let mut found = vec![Found::Missing; self.columns];
+        for event in events.iter() {
+            if self.paths.is_empty() {
+                row(event, Ok(&found));
+                continue;
+            }
+            found.fill(Found::Missing);
+            let read = self.paths.read(event.body(), &mut found);
+            row(event, read.map(|()| &found[..]));
+        }
+    }
+
+    fn copies(&self, counts: &dyn Fn(usize) -> bool) -> Option<u64> {
+        Some(self.paths.copies(&counts))
+    }
+}

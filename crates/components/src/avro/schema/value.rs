@@ -1,0 +1,339 @@
+//! The values of a datum: what each is, where in the bytes it stands, and its text in JSON.
+//!
+//! Nothing is copied: a [`Datum`] is bytes of the body and the node of their type. It exists only
+//! of bytes that were checked as a whole, so reading it cannot fail.
+
+use std::fmt::Write;
+
+use serde_json::Value as Json;
+
+use super::{DEPTH_MAX, Node, Schema};
+use crate::avro::Malformed;
+use crate::avro::datum::Reader;
+
+const CHECKED: &str = "the whole datum was checked";
+/// Digits behind the point of a decimal at most: as many as 128 bits have.
+const SCALE_MAX: u64 = 38;
+
+/// What a value means beyond its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Logical {
+    /// A number with so many digits behind the point.
+    Decimal(usize),
+    /// Days since 1970.
+    Date,
+    /// So many parts of a second since 1970, UTC.
+    Timestamp(i64),
+}
+
+impl Logical {
+    /// What a schema says of its values. Other logical types are what they are stored as.
+    pub(super) fn of(schema: &Json) -> Option<Self> {
+        let kind = schema.get("type")?.as_str()?;
+        match (kind, schema.get("logicalType")?.as_str()?) {
+            ("bytes" | "fixed", "decimal") => {
+                let scale = schema.get("scale").map_or(Some(0), Json::as_u64);
+                let scale = scale.filter(|scale| *scale <= SCALE_MAX)?;
+                Some(Self::Decimal(scale as usize))
+            }
+            ("int", "date") => Some(Self::Date),
+            ("long", "timestamp-millis") => Some(Self::Timestamp(1_000)),
+            ("long", "timestamp-micros") => Some(Self::Timestamp(1_000_000)),
+            ("long", "timestamp-nanos") => Some(Self::Timestamp(1_000_000_000)),
+            _ => None,
+        }
+    }
+}
+
+/// A value of a datum, which may have others in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Datum<'a> {
+    schema: &'a Schema,
+    node: usize,
+    bytes: &'a [u8],
+}
+
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// Nothing.
+    Null,
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A whole number of 32 or 64 bits.
+    Whole(i64),
+    /// A number of 32 bits.
+    Float(f32),
+    /// A number of 64 bits.
+    Double(f64),
+    /// Bytes, of any length or a fixed one.
+    Bytes(&'a [u8]),
+    /// A text, or a symbol of an enum.
+    Text(&'a str),
+    /// A decimal: its digits as one whole number, the highest byte first, and how many of them are
+    /// behind the point.
+    Decimal(&'a [u8], usize),
+    /// Days since 1970.
+    Day(i32),
+    /// A time since 1970 in so many parts of a second each.
+    Time(i64, i64),
+    /// A list.
+    Array,
+    /// A record or a map: something with names.
+    Named,
+}
+
+impl Schema {
+    /// These bytes as one datum.
+    ///
+    /// # Errors
+    /// As [`Schema::check`].
+    pub fn read<'a>(&'a self, datum: &'a [u8]) -> Result<Datum<'a>, Malformed> {
+        self.check(datum)?;
+        Ok(Datum::new(self, self.root, datum))
+    }
+}
+
+impl<'a> Datum<'a> {
+    /// A union is the branch that stands there.
+    fn new(schema: &'a Schema, mut node: usize, bytes: &'a [u8]) -> Self {
+        let mut reader = Reader::new(bytes);
+        while let Node::Union(branches) = &schema.nodes[node] {
+            node = branches[reader.branch(branches.len()).expect(CHECKED)];
+        }
+        Self { schema, node, bytes: reader.rest() }
+    }
+
+    /// What it is.
+    pub fn value(self) -> Value<'a> {
+        let mut reader = Reader::new(self.bytes);
+        let logical = self.schema.logical.get(&self.node);
+        match &self.schema.nodes[self.node] {
+            Node::Null => Value::Null,
+            Node::Boolean => Value::Boolean(reader.boolean().expect(CHECKED)),
+            Node::Int | Node::Long => {
+                let number = reader.long().expect(CHECKED);
+                match logical {
+                    Some(Logical::Date) => Value::Day(i32::try_from(number).expect(CHECKED)),
+                    Some(Logical::Timestamp(parts)) => Value::Time(number, *parts),
+                    Some(Logical::Decimal(_)) | None => Value::Whole(number),
+                }
+            }
+            Node::Float => Value::Float(f32::from_le_bytes(array(&mut reader))),
+            Node::Double => Value::Double(f64::from_le_bytes(array(&mut reader))),
+            node @ (Node::Bytes | Node::Fixed(_)) => {
+                let bytes = match node {
+                    Node::Fixed(bytes) => reader.take(*bytes),
+                    _ => reader.bytes(),
+                };
+                let bytes = bytes.expect(CHECKED);
+                match logical {
+                    Some(Logical::Decimal(scale)) => Value::Decimal(bytes, *scale),
+                    _ => Value::Bytes(bytes),
+                }
+            }
+            Node::Text => Value::Text(reader.text().expect(CHECKED)),
+            Node::Enum(symbols) => {
+                Value::Text(&symbols[reader.branch(symbols.len()).expect(CHECKED)])
+            }
+            Node::Array(_) => Value::Array,
+            Node::Map(_) | Node::Record(_) => Value::Named,
+            Node::Union(_) => unreachable!("it is the branch of a union"),
+        }
+    }
+
+    /// Hands out what is in it: the fields of a record and the entries of a map with their names,
+    /// and the items of an array without one. Nothing is in any other.
+    pub fn each(self, mut each: impl FnMut(Option<&'a str>, Datum<'a>)) {
+        let mut reader = Reader::new(self.bytes);
+        match &self.schema.nodes[self.node] {
+            Node::Record(fields) => {
+                for (name, node) in fields {
+                    each(Some(name), self.next(*node, &mut reader));
+                }
+            }
+            node @ (Node::Array(inner) | Node::Map(inner)) => loop {
+                let count = reader.block().expect(CHECKED);
+                if count == 0 {
+                    return;
+                }
+                for _ in 0..count {
+                    let name = match node {
+                        Node::Map(_) => Some(reader.text().expect(CHECKED)),
+                        _ => None,
+                    };
+                    each(name, self.next(*inner, &mut reader));
+                }
+            },
+            _ => {}
+        }
+    }
+
+    /// The value that a reader stands at.
+    fn next(self, node: usize, reader: &mut Reader<'a>) -> Self {
+        let bytes = reader.rest();
+        self.schema.walk(node, reader, DEPTH_MAX).expect(CHECKED);
+        let length = bytes.len() - reader.rest().len();
+        Self::new(self.schema, node, &bytes[..length])
+    }
+
+    /// Adds its text in JSON: bytes as Avro's own JSON has them, a character for each; days and
+    /// times as their numbers. Whether there is one: infinity is no number in JSON.
+    pub fn put_json(self, out: &mut String) -> bool {
+        match self.value() {
+            Value::Null => out.push_str("null"),
+            Value::Boolean(value) => put(out, &value),
+            Value::Whole(number) | Value::Time(number, _) => put(out, &number),
+            Value::Day(day) => put(out, &day),
+            Value::Float(number) if number.is_finite() => put(out, &number),
+            Value::Double(number) if number.is_finite() => put(out, &number),
+            Value::Float(_) | Value::Double(_) => return false,
+            Value::Text(text) => put(out, &text),
+            Value::Bytes(bytes) => {
+                put(out, &bytes.iter().map(|byte| char::from(*byte)).collect::<String>());
+            }
+            Value::Decimal(bytes, scale) => match decimal(bytes, scale) {
+                Some(text) => out.push_str(&text),
+                None => return false,
+            },
+            list @ (Value::Array | Value::Named) => {
+                let (open, close) = if list == Value::Array { ('[', ']') } else { ('{', '}') };
+                let mut is_json = true;
+                let mut before = open;
+                self.each(|name, inner| {
+                    out.push(before);
+                    before = ',';
+                    if let Some(name) = name {
+                        put(out, &name);
+                        out.push(':');
+                    }
+                    is_json &= inner.put_json(out);
+                });
+                if before == open {
+                    out.push(open);
+                }
+                out.push(close);
+                return is_json;
+            }
+        }
+        true
+    }
+}
+
+fn array<const N: usize>(reader: &mut Reader<'_>) -> [u8; N] {
+    reader.take(N).expect(CHECKED).try_into().expect("so many bytes")
+}
+
+fn put(out: &mut String, value: &impl serde::Serialize) {
+    out.push_str(&serde_json::to_string(value).expect("a plain value has a text in JSON"));
+}
+
+/// A decimal as digits with a point; none of more than 128 bits.
+pub fn decimal(bytes: &[u8], scale: usize) -> Option<String> {
+    let is_negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
+    let fill = if is_negative { 0xff } else { 0 };
+    let (more, bytes) = bytes.split_at(bytes.len().saturating_sub(16));
+    let mut number = [fill; 16];
+    number[16 - bytes.len()..].copy_from_slice(bytes);
+    let number = i128::from_be_bytes(number);
+    if more.iter().any(|byte| *byte != fill) || (number < 0) != is_negative {
+        return None;
+    }
+    let mut digits = format!("{:0>1$}", number.unsigned_abs(), scale + 1);
+    if scale > 0 {
+        digits.insert(digits.len() - scale, '.');
+    }
+    let mut text = String::new();
+    write!(text, "{}{digits}", if is_negative { "-" } else { "" }).expect("a string takes all");
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn schema() -> Schema {
+        let unit = |kind: &str, logical: &str| json!({ "type": kind, "logicalType": logical });
+        let schema = json!({ "type": "record", "name": "R", "fields": [
+            { "name": "text", "type": "string" },
+            { "name": "maybe", "type": ["null", "double"] },
+            { "name": "kind", "type": { "type": "enum", "name": "K", "symbols": ["A", "B"] } },
+            { "name": "day", "type": unit("int", "date") },
+            { "name": "at", "type": unit("long", "timestamp-micros") },
+            { "name": "price", "type":
+                { "type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2 } },
+            { "name": "none", "type": "null" },
+            { "name": "tags", "type": { "type": "map", "values": ["long", "null"] } },
+            { "name": "list", "type": { "type": "array", "items": "bytes" } },
+            { "name": "again", "type": { "type": "K", "logicalType": "date" } },
+        ] });
+        Schema::parse(&schema).unwrap()
+    }
+
+    const DATUM: &[u8] = b"\x04\"h\x02\0\0\0\0\0\0\xf8\x3f\x02\x02\x04\x04\xff\x06\
+        \x02\x02k\0\x03\0\x04\x02a\x02\xe9\0\0";
+
+    #[test]
+    fn values_are_handed_out_with_their_names_and_what_they_mean() {
+        let schema = schema();
+        let datum = schema.read(DATUM).unwrap();
+        assert_eq!(datum.value(), Value::Named);
+        let mut found = Vec::new();
+        datum.each(|name, inner| found.push((name.unwrap(), inner.value())));
+        assert_eq!(
+            found,
+            [
+                ("text", Value::Text("\"h")),
+                ("maybe", Value::Double(1.5)),
+                ("kind", Value::Text("B")),
+                ("day", Value::Day(1)),
+                ("at", Value::Time(2, 1_000_000)),
+                ("price", Value::Decimal(&[0xff, 6], 2)),
+                ("tags", Value::Named),
+                ("list", Value::Array),
+                ("again", Value::Text("A")),
+            ]
+        );
+        let mut text = String::new();
+        assert!(datum.put_json(&mut text));
+        let expected = "{\"text\":\"\\\"h\",\"maybe\":1.5,\"kind\":\"B\",\"day\":1,\"at\":2,\
+                        \"price\":-2.50,\"tags\":{\"k\":-2},\"list\":[\"a\",\"\u{e9}\"],\
+                        \"again\":\"A\"}";
+        assert_eq!(text, expected);
+        assert!(schema.read(&DATUM[..DATUM.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn a_number_that_json_has_not_has_no_text_in_it() {
+        let schema = Schema::parse(&json!({ "type": "array", "items": "float" })).unwrap();
+        let json = |number: f32| {
+            let datum = [&[2][..], &number.to_le_bytes(), &[0]].concat();
+            let mut text = String::new();
+            schema.read(&datum).unwrap().put_json(&mut text).then_some(text)
+        };
+        assert_eq!(json(0.1).as_deref(), Some("[0.1]"));
+        assert_eq!(json(f32::NAN), None);
+        let schema = Schema::parse(&json!({ "type": "map", "values": "int" })).unwrap();
+        let mut text = String::new();
+        assert!(schema.read(&[0]).unwrap().put_json(&mut text));
+        assert_eq!(text, "{}");
+    }
+
+    #[test]
+    fn a_decimal_is_the_number_of_its_bytes() {
+        for (bytes, scale, text) in [
+            (&[][..], 0, "0"),
+            (&[5], 2, "0.05"),
+            (&[0xff], 1, "-0.1"),
+            (&[0, 0x80], 0, "128"),
+            (&[0x80], 0, "-128"),
+        ] {
+            assert_eq!(decimal(bytes, scale).as_deref(), Some(text));
+        }
+        assert_eq!(decimal(&[[0xff; 8], [0xff; 8], [0xff; 8]].concat(), 0).as_deref(), Some("-1"));
+        assert_eq!(decimal(&[&[1][..], &[0; 16]].concat(), 0), None);
+        assert_eq!(decimal(&[&[0][..], &[0x80], &[0; 15]].concat(), 0), None);
+    }
+}
