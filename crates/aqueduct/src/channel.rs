@@ -61,7 +61,8 @@ Examples:
 
 const RENEW: &str = "\
 Examples:
-  aqueduct channel renew /var/lib/aqueduct/channels/main";
+  aqueduct channel renew /var/lib/aqueduct/channels/main
+  aqueduct channel renew /var/lib/aqueduct/channels/main --name web-1";
 
 /// Look into a durable channel; check, export or repair one that no agent uses.
 #[derive(Debug, Args)]
@@ -113,13 +114,16 @@ enum Action {
         #[command(flatten)]
         keys: Keys,
     },
-    /// Give the channel another origin, because its directory is a copy of one that is in use; what
-    /// it holds keeps its identities, and arrives once
+    /// Give the channel another origin, because its directory is a copy of one that is in use, or
+    /// to bind it to a certificate; what it holds keeps its identities, and arrives once
     #[command(after_help = RENEW)]
     Renew {
         /// The channel's directory: DATA_DIR/channels/NAME
         #[arg(value_name = "DIR")]
         directory: PathBuf,
+        /// Name in the certificate that the agent shows to the next one
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
         #[command(flatten)]
         keys: Keys,
     },
@@ -183,8 +187,11 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
         }
         Action::Positions(args) => positions::run(args, &env),
         Action::Repair { directory, keys } => mend(directory, keys, &env),
-        Action::Renew { directory, keys } => renew(&env, directory, keys.encryption().as_ref())
-            .map(|(old, new)| cli::print(&format!("origin {old} is now {new}\n"))),
+        Action::Renew { directory, name, keys } => {
+            let keys = keys.encryption();
+            let renewed = renew(&env, directory, keys.as_ref(), name.as_deref());
+            renewed.map(|(old, new)| cli::print(&format!("origin {old} is now {new}\n")))
+        }
         Action::ImportFlume(args) => return import_flume::run(args, &env),
     };
     done.unwrap_or_else(|error| {

@@ -85,7 +85,7 @@ pub use error::{Classify, ErrorClass};
 pub use extensions::Extensions;
 pub use floors::Floors;
 pub use framing::{Frame, Framer, Framing};
-pub use identity::{Epoch, Identity, KeySet, Origin, PartNames, Sequence};
+pub use identity::{Epoch, Identity, KeySet, Origin, OriginName, PartNames, Sequence};
 pub use intake::{
     Intake, IntakeError, Known, Outage, Permit, PositionIntake, RelayIntake, Unreserved,
 };

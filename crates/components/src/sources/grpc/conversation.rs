@@ -26,6 +26,7 @@ use super::allowance::Share;
 use super::ending::{self, End};
 use super::incoming::Outbox;
 use super::news::Said;
+use super::peer::Peer;
 use super::roster::Presence;
 use super::subscriptions::{CommitEvent, Subscription};
 use super::{DRAIN, Service, answers};
@@ -46,7 +47,9 @@ const AGENT: &str = concat!("aqueduct ", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Conversation {
     service: Arc<Service>,
-    peer: Arc<str>,
+    peer: Arc<Peer>,
+    /// It has spoken for an origin that is not its own, and that was said.
+    warned: bool,
     receiver: Receiver,
     window: Window,
     /// Counts this stream among those that share.
@@ -73,7 +76,7 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(service: Arc<Service>, peer: Arc<str>, outbox: Outbox) -> Self {
+    pub(super) fn new(service: Arc<Service>, peer: Arc<Peer>, outbox: Outbox) -> Self {
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
         let now = Instant::now();
         let window = service.window();
@@ -88,6 +91,7 @@ impl Conversation {
             share: service.allowance.share(),
             service,
             peer,
+            warned: false,
             outbox,
             outcomes_in,
             outcomes,
@@ -213,6 +217,9 @@ impl Conversation {
         self.share.ask(keys::extent(&hello.keys)?, hello.floors.len())?;
         let asked = keys::decode(hello.keys)?;
         let floors = keys::decode_floors(hello.floors)?;
+        let spoken = asked.iter().map(|(origin, ..)| origin);
+        let spoken = spoken.chain(floors.iter().map(|(origin, _)| origin));
+        self.service.binding.check(&self.peer, spoken, &mut self.warned)?;
         let intake = &self.service.cx.relay;
         // Before the question, so that nothing falls between the two.
         asked.iter().for_each(|(origin, _, _)| self.committed.follow(origin));

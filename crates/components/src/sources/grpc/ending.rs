@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use super::allowance::Over;
+use super::binding::Foreign;
 use super::incoming::Outbox;
 
 /// How long a sender that broke the rules waits for the answer: it would be back at once, and
@@ -37,6 +38,12 @@ impl From<Violation> for End {
 impl From<Over> for End {
     fn from(over: Over) -> Self {
         Self::Told(Status::resource_exhausted(over.to_string()))
+    }
+}
+
+impl From<Foreign> for End {
+    fn from(foreign: Foreign) -> Self {
+        Self::Told(Status::permission_denied(foreign.to_string()))
     }
 }
 

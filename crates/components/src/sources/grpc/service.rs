@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use wire::exchange::Gathering;
 
 use super::allowance::Allowance;
+use super::binding::Binding;
 use super::named_limit::NamedLimit;
 use super::roster::Roster;
 use super::subscriptions::Subscriptions;
@@ -33,6 +34,8 @@ pub(super) struct Service {
     pub(super) gathering: Arc<Gathering>,
     /// What senders may make this agent remember.
     pub(super) allowance: Arc<Allowance>,
+    /// Which sender may speak for which origin.
+    pub(super) binding: Binding,
     pub(super) incarnation: u64,
     /// What came lately, so that another content under the same identity is noticed.
     pub(super) contents: Mutex<Contents>,

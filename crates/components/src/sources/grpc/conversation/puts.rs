@@ -37,6 +37,8 @@ impl Conversation {
             Ok(checked) => checked,
             Err(rejection) => return self.reject(&rejection).await,
         };
+        let spoken = std::iter::once(identity.origin);
+        self.service.binding.check(&self.peer, spoken, &mut self.warned)?;
         if !self.is_waited_for() {
             self.busy_at = Instant::now() + BUSY_EVERY;
         }
