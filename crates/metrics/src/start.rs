@@ -82,6 +82,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     (
         "grpc",
         &[
+            "foreign_origin",
             "put_of_closed_epoch",
             "put_of_other_content",
             "put_too_large",

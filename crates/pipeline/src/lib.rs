@@ -87,7 +87,7 @@ pub use floors::Floors;
 pub use framing::{Frame, Framer, Framing};
 pub use identity::{Epoch, Identity, KeySet, Origin, OriginName, PartNames, Sequence};
 pub use intake::{
-    Intake, IntakeError, Known, Outage, Permit, PositionIntake, RelayIntake, Unreserved,
+    Intake, IntakeError, Known, Outage, Permit, PositionIntake, RelayIntake, Turn, Unreserved,
 };
 pub use interceptor::{Interceptor, Reject, Rejects};
 pub use intervals::IntervalSet;

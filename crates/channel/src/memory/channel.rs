@@ -292,9 +292,8 @@ impl Channel for Memory {
             disk.create_dir_all(&directory)?;
             Ok((positions_file::read(&*disk, &path)?, origin_name.origin(&env)))
         });
-        let (positions, origin) = read
-            .await
-            .map_err(|error| no_room(core.disk_error(error), &core.env, &core.directory))?;
+        let refused = |error| no_room(core.disk_error(error), &core.env, &core.directory);
+        let (positions, origin) = read.await.map_err(refused)?;
         let mut state = core.state();
         state.positions.apply(&positions);
         state.committed.apply(&positions);

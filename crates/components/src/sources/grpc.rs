@@ -20,7 +20,8 @@
 //! | connections | `connections_max` |
 //!
 //! In addition a connection has a window, which Welcome names. What has no room waits unread, or is
-//! refused with a status after which the sender comes again.
+//! refused with a status after which the sender comes again. Which of those that wait is the next
+//! one is decided in [`turns`]: fairly among the [`tenants`].
 
 mod allowance;
 mod answers;
@@ -37,6 +38,8 @@ mod peer;
 mod roster;
 mod service;
 mod subscriptions;
+mod tenants;
+mod turns;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -62,12 +65,15 @@ use binding::Binding;
 use named_limit::NamedLimit;
 use roster::Roster;
 use service::{Limits, Service, budget_units};
+use tenants::Registry;
+use turns::Turns;
 use wire::exchange::Gathering;
 
 use crate::sources::listening::{self, Allowed, Guard};
 
 pub use binding::Origins;
 pub use config::{Compression, Config};
+pub use tenants::{Quota, Tenants};
 
 /// What ALPN offers.
 const HTTP2: &str = "h2";
@@ -196,13 +202,15 @@ impl Grpc {
                 &self.metrics,
                 (self.config.origins(), &self.config.relays),
             ),
+            tenants: Registry::new(self.config.tenants.clone()),
+            memory_turns: Turns::default(),
+            channel_turns: Turns::default(),
             incarnation: self.env.entropy.next_u64(),
             contents: Mutex::new(Contents::new(CONTENTS)),
             name: self.name.clone(),
             env: self.env.clone(),
             metrics: self.metrics.clone(),
             cx,
-            streams: Arc::new(()),
             subscriptions: Arc::default(),
             news: Notify::new(),
             outlet: outlet::Notice::default(),

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! Each agent that knows the name of a sender sees whether an origin is the sender's own, without a
-//! memory of who came first and without a field on the wire. The half that is checked is enough: a
-//! sender can choose neither the origin of another one nor the name in its own certificate, so there
-//! is nothing to search through. Names count in lower case.
+//! memory of first uses and without a field on the wire. The half that is checked is enough: a
+//! sender can choose neither the origin of another one nor the name in its own certificate, so
+//! there is nothing to search through. Names count in lower case.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -19,7 +19,6 @@ use pipeline::Origin;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use support::log_rate::LogRate;
-use support::mutant;
 use thiserror::Error;
 use tokio::time::Instant;
 use tracing::warn;
@@ -100,7 +99,7 @@ impl Binding {
             names => names.join(", "),
         };
         let foreign = Foreign { origin, names };
-        if self.origins == Origins::Require && !mutant!("foreign_origin_taken") {
+        if self.origins == Origins::Require {
             return Err(foreign);
         }
         *warned = true;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tls::ServerTls;
 
 use super::binding::Origins;
+use super::tenants::Tenants;
 
 /// Settings of the `grpc` source.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -50,14 +51,17 @@ pub struct Config {
     pub linger: Period,
     /// TLS: with this table it is spoken, and nothing else is taken.
     pub tls: Option<ServerTls>,
-    /// What becomes of a batch whose origin is not bound to the certificate of its sender: `off`, it
-    /// is taken; `warn`, it is taken and logged; `require`, its stream is ended. `warn` unless set,
-    /// and `off` where clients show no certificates.
+    /// What becomes of a batch whose origin is not bound to the certificate of its sender: `off`,
+    /// it is taken; `warn`, it is taken and logged; `require`, its stream is ended. `warn` unless
+    /// set, and `off` where clients show no certificates.
     pub origins: Option<Origins>,
     /// Names in the certificates of the agents that may send batches of any origin, because they
     /// hand on what others send.
     #[serde(default)]
     pub relays: Vec<String>,
+    /// What each sender may take: shares, connections, rates.
+    #[serde(default)]
+    pub tenants: Tenants,
 }
 
 /// A compression of batches on the wire.
@@ -152,6 +156,7 @@ impl Config {
             let problem = format!("must be over 0 and at most {MESSAGE_MAX}");
             return Err(BuildError::invalid("message_max", problem));
         }
+        self.tenants.check()?;
         let binds = !matches!(self.origins, None | Some(Origins::Off));
         let of_names = [("origins", binds), ("relays", !self.relays.is_empty())];
         if let Some((setting, _)) = of_names.iter().find(|(_, set)| *set && !self.shows_names()) {

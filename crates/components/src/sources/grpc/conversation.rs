@@ -29,6 +29,7 @@ use super::news::Said;
 use super::peer::Peer;
 use super::roster::Presence;
 use super::subscriptions::{CommitEvent, Subscription};
+use super::tenants::Member;
 use super::{DRAIN, Service, answers};
 use crate::sources::waits::{granted, until};
 use puts::{Arrived, Outcome};
@@ -52,8 +53,8 @@ pub(super) struct Conversation {
     warned: bool,
     receiver: Receiver,
     window: Window,
-    /// Counts this stream among those that share.
-    _stream: Arc<()>,
+    /// Its place among those that share. Puts that wait for their turn keep it, too.
+    member: Arc<Member>,
     outbox: Outbox,
     committed: Subscription,
     /// What it has said besides its answers.
@@ -79,12 +80,12 @@ impl Conversation {
     pub(super) fn new(service: Arc<Service>, peer: Arc<Peer>, outbox: Outbox) -> Self {
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
         let now = Instant::now();
-        let window = service.window();
-        let _stream = service.streams.clone();
+        let member = Arc::new(service.tenants.enter(&peer, now));
+        let window = service.window(&member);
         Self {
             receiver: Receiver::new(window),
             window,
-            _stream,
+            member,
             committed: service.subscriptions.subscribe(),
             said: Said::default(),
             outdated: None,
@@ -188,7 +189,8 @@ impl Conversation {
         }
         if now >= self.busy_at {
             self.busy_at = now + BUSY_EVERY;
-            if self.is_waited_for() && self.stopping.is_none() && self.service.cx.relay.is_full() {
+            let waits = self.service.cx.relay.is_full() || self.member.has_to_wait(now);
+            if self.is_waited_for() && self.stopping.is_none() && waits {
                 self.say(answers::busy(BUSY, &KeySet::default())).await?;
             }
         }
@@ -213,6 +215,10 @@ impl Conversation {
     }
 
     async fn welcome(&mut self, hello: Hello) -> Result<(), End> {
+        if let Err(too_many) = self.member.check() {
+            self.service.count("tenant_connections");
+            return Err(too_many.into());
+        }
         // Counted before it is made: a few bytes of a Hello become many times as many.
         self.share.ask(keys::extent(&hello.keys)?, hello.floors.len())?;
         let asked = keys::decode(hello.keys)?;

@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 use super::allowance::Over;
 use super::binding::Foreign;
 use super::incoming::Outbox;
+use super::tenants::TooMany;
 
 /// How long a sender that broke the rules waits for the answer: it would be back at once, and
 /// do it again, at the cost of all others.
@@ -44,6 +45,12 @@ impl From<Over> for End {
 impl From<Foreign> for End {
     fn from(foreign: Foreign) -> Self {
         Self::Told(Status::permission_denied(foreign.to_string()))
+    }
+}
+
+impl From<TooMany> for End {
+    fn from(too_many: TooMany) -> Self {
+        Self::Told(Status::resource_exhausted(too_many.to_string()))
     }
 }
 
