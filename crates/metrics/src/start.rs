@@ -89,6 +89,8 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "put_damaged",
             "put_malformed",
             "refused_by_channel",
+            "tenant_connections",
+            "tenant_rate",
             "tls_failed",
         ],
     ),

@@ -76,8 +76,8 @@ pub type Turn = Box<dyn Send>;
 
 /// The intake of a source that relays batches of other agents, which have their identities.
 pub trait RelayIntake: Intake {
-    /// As [`Intake::accept`], but room is asked for only with a turn, which is waited for before and
-    /// given back once there is room: so the source decides which of its batches is the next one.
+    /// As [`Intake::accept`], but room is asked for only with a turn, which is waited for before
+    /// and given back once there is room: so the source decides which of its batches is next.
     fn accept_in_turn<'a>(
         &'a self,
         batch: Batch,

@@ -74,8 +74,8 @@ pub(super) struct Limits {
 }
 
 impl Service {
-    /// What the stream of `member` may have without an answer: the settings' window, or its share of
-    /// what may be in work at all. A full collector with a thousand senders must not be sent a
+    /// What the stream of `member` may have without an answer: the settings' window, or its share
+    /// of what may be in work at all. A full collector with a thousand senders must not be sent a
     /// thousand windows.
     pub(super) fn window(&self, member: &Member) -> Window {
         let share = member.share(self.limits.in_flight_max).max(SHARE_MIN);

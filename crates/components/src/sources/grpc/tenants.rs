@@ -1,13 +1,13 @@
-//! Tenants: what shares the source. A sender is one by the first name in its certificate; without one,
-//! by the host of its address. All connections of a tenant count together.
+//! Tenants: what shares the source. A sender is one by the first name in its certificate; without
+//! one, by the host of its address. All connections of a tenant count together.
 //!
 //! ```text
 //!   put ─► rate of its tenant ─► turn ─► memory ─► turn ─► channel
 //!          (waits unread)        └─ fair among tenants ─┘
 //! ```
 //!
-//! A tenant is known while it is connected, and until its rates have recovered: to connect again gives
-//! nothing back.
+//! A tenant is known while it is connected, and until its rates have recovered: to connect again
+//! gives nothing back.
 
 mod bucket;
 
@@ -26,8 +26,8 @@ use super::peer::Peer;
 use crate::sources::listening;
 use bucket::Bucket;
 
-/// What each sender may take, known by the first name in its certificate, or without one by the host
-/// of its address.
+/// What each sender may take, known by the first name in its certificate, or without one by the
+/// host of its address.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tenants {
@@ -315,7 +315,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_counts_for_all_connections_of_a_tenant_and_over_its_returns() {
-        let registry = Registry::new(settings(serde_json::json!({ "bytes_per_second": 1000 })));
+        let registry = Registry::new(settings(serde_json::json!({ "bytes_per_second": "1000B" })));
         let began = Instant::now();
         for n in 0..20 {
             let one = registry.enter(&peer(&format!("10.0.0.1:{n}")), Instant::now());
@@ -341,7 +341,7 @@ mod tests {
             drop(enter(n));
         }
         assert_eq!(registry.known().all.len(), 2);
-        tokio::time::sleep(Duration::from_secs(11)).await;
+        sleep(Duration::from_secs(11)).await;
         drop(enter(0));
         assert_eq!(registry.known().all.len(), 1);
     }

@@ -1,14 +1,14 @@
-//! Turns: what a put waits for before it waits for room, so that one tenant's puts are not in the way
-//! of all others.
+//! Turns: what a put waits for before it waits for room, so that one tenant's puts are not in the
+//! way of all others.
 //!
 //! ```text
 //!   puts ─► line of each tenant ─► rotation ─► one at a time ─► room ─► next
 //! ```
 //!
-//! Room itself (memory, a channel) goes to those that ask in the order in which they come. With a turn
-//! only one put of the source asks for it at a time, and the next one is chosen when that has its
-//! room: fairly, out of all that have come by then. While there is room, a turn takes no time and
-//! nothing waits.
+//! Room itself (memory, a channel) goes to those that ask in the order in which they come. With a
+//! turn only one put of the source asks for it at a time, and the next one is chosen when that has
+//! its room: fairly, out of all that have come by then. While there is room, a turn takes no time
+//! and nothing waits.
 
 mod rotation;
 
