@@ -41,9 +41,8 @@ channel = "main"
 /// The edge in the directory `name`, with the certificate `shown`, if it shows one.
 fn edge(dir: &Path, name: &str, shown: Option<&str>, to: SocketAddr) -> Agent {
     let at = dir.display();
-    let shown = shown.map(|shown| {
-        format!("certificate = \"{at}/{shown}.pem\"\nkey = \"{at}/{shown}.key\"\n")
-    });
+    let shown = shown
+        .map(|shown| format!("certificate = \"{at}/{shown}.pem\"\nkey = \"{at}/{shown}.key\"\n"));
     let text = format!(
         r#"
 [agent]

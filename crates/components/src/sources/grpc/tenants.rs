@@ -186,9 +186,10 @@ impl Registry {
         // One line for all is the order in which they come.
         let number = if self.settings.fair { tenant.number } else { 0 };
         let weight = tenant.quota.weight.unwrap_or(1);
+        let has_rates = tenant.events.is_some() || tenant.bytes.is_some();
         known.connected += u64::from(is_first);
         drop(known);
-        Member { registry: self.clone(), name, turn: (number, weight) }
+        Member { registry: self.clone(), name, turn: (number, weight), has_rates }
     }
 }
 
@@ -199,6 +200,8 @@ pub(super) struct Member {
     name: Arc<str>,
     /// By what it is known where turns are given.
     pub(super) turn: (u64, u32),
+    /// Most have none: then nothing is asked for each batch.
+    has_rates: bool,
 }
 
 impl Member {
@@ -233,6 +236,9 @@ impl Member {
     /// # Errors
     /// It has to wait so long, and then to ask again.
     fn take(&self, bytes: u64, now: Instant) -> Result<(), Duration> {
+        if !self.has_rates {
+            return Ok(());
+        }
         self.with(|tenant| {
             let buckets = [&mut tenant.events, &mut tenant.bytes].into_iter().flatten();
             if let Some(wait) = buckets.filter_map(|bucket| bucket.wait(now)).max() {
@@ -259,11 +265,9 @@ impl Member {
 
     /// A batch that has passed holds so many events.
     pub(super) fn count(&self, events: u64, now: Instant) {
-        self.with(|tenant| {
-            if let Some(bucket) = &mut tenant.events {
-                bucket.charge(events, now);
-            }
-        });
+        if self.has_rates {
+            self.with(|tenant| tenant.events.iter_mut().for_each(|it| it.charge(events, now)));
+        }
     }
 }
 
