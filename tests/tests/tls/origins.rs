@@ -128,7 +128,9 @@ fn an_edge_speaks_for_its_own_origins_and_for_no_others() {
     write(dir, "web-1", "second", 2_000);
     owner.start();
     wait_for(dir, 4_000);
-    assert!(thief.output().contains("aqueduct channel renew"), "it knows the remedy");
+    wait::until("the remedy in the log of the copy", LIMIT, || {
+        thief.output().contains("aqueduct channel renew").then_some(())
+    });
     thief.kill();
 
     // A channel that is older than its certificate is bound to it, and then heard.

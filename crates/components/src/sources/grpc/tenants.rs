@@ -18,7 +18,7 @@ use std::time::Duration;
 use pipeline::BuildError;
 use pipeline::units::ByteSize;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
@@ -45,7 +45,7 @@ pub struct Tenants {
 }
 
 /// What one sender may take.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quota {
     /// How many shares it gets; 1 unless set.
