@@ -2,8 +2,8 @@
 //! what one sender may take is bounded.
 //!
 //! Method: the real program with a channel that is emptied slowly. One tenant puts as much as it is
-//! let by many connections, 99 others a few lines each; each has an address of its own. How long the
-//! quiet ones wait for `Stored` is compared between fair shares and first come, first served.
+//! let by many connections, 99 others a few lines each; each has an address of its own. How long
+//! the quiet ones wait for `Stored` is compared between fair shares and first come, first served.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]
@@ -118,7 +118,7 @@ async fn waits(fair: bool) -> [u128; 3] {
     let at = |part: f64| all[((all.len() - 1) as f64 * part) as usize].as_millis();
     let found = [at(0.5), at(0.99), at(1.0)];
     eprintln!(
-        "fair = {fair}: {} batches of quiet tenants waited {found:?} ms; the noisy one stored {} MiB/s",
+        "fair = {fair}: {} batches of quiet tenants waited {found:?} ms; the noisy one: {} MiB/s",
         all.len(),
         (noisy_bytes >> 20) as f64 / began.elapsed().as_secs_f64()
     );
