@@ -10,6 +10,9 @@
     reason = "a system test looks at the machine as it is: its clock, its disk"
 )]
 
+#[path = "tls/origins.rs"]
+mod origins;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

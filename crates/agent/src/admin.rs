@@ -34,7 +34,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use pipeline::env::{Listener, Stream};
 use pipeline::{Env, Settings};
 use support::failure_log::FailureLog;
-use tls::ServerTls;
+use tls::{ClientNames, ServerTls};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -42,7 +42,7 @@ use tracing::{debug, warn};
 
 use crate::RunError;
 pub(crate) use configuration::Configuration;
-use guard::Guard;
+use guard::{Client, Guard};
 use guests::{Guests, Watched};
 pub(crate) use pages::{Live, Pages};
 use routes::Site;
@@ -174,12 +174,13 @@ async fn accept(
                 let (front, pages, guest) = (front.clone(), pages.clone(), guests.admit());
                 let ended = ended.clone();
                 tokio::spawn(async move {
-                    let stream = guest.watch(front.wrap(stream, peer.clone()));
+                    let (stream, names) = front.wrap(stream, peer.clone());
+                    let stream = guest.watch(stream);
                     tokio::select! {
                         biased;
                         () = ended.cancelled() => {}
                         () = guest.must_leave() => debug!("a quiet admin connection gave way"),
-                        () = serve_connection(&front, stream, pages, &peer) => {}
+                        () = serve_connection(&front, stream, pages, (&peer, &names)) => {}
                     }
                 });
             }
@@ -196,12 +197,12 @@ async fn accept(
 }
 
 impl Front {
-    fn wrap(&self, stream: Box<dyn Stream>, peer: String) -> Box<dyn Stream> {
+    fn wrap(&self, stream: Box<dyn Stream>, peer: String) -> (Box<dyn Stream>, ClientNames) {
         match &self.tls {
             Some(tls) => tls.wrap(stream, move |error| {
                 debug!(peer, %error, "an admin connection fails in its handshake");
             }),
-            None => stream,
+            None => (stream, ClientNames::default()),
         }
     }
 }
@@ -210,14 +211,15 @@ async fn serve_connection(
     front: &Front,
     stream: Watched<Box<dyn Stream>>,
     pages: Arc<Pages>,
-    peer: &str,
+    (peer, names): (&str, &ClientNames),
 ) {
     let service = service_fn(|request: Request<Incoming>| {
         let (front, pages) = (front.clone(), pages.clone());
         // No page reads a body.
         let (head, _) = request.into_parts();
         async move {
-            let answer = routes::answer(&pages, front.site, (&front.guard, peer), &head).await;
+            let client = Client { address: peer, certificate: names.first() };
+            let answer = routes::answer(&pages, front.site, (&front.guard, client), &head).await;
             Ok::<_, Infallible>(answer)
         }
     });

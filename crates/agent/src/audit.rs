@@ -58,20 +58,27 @@ pub struct Actor {
     /// The address of the client, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// The name in the certificate that it has shown, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 impl Actor {
     /// With or without an address.
     pub fn new(by: &str, address: Option<String>) -> Self {
-        Self { by: by.to_owned(), address }
+        Self { by: by.to_owned(), address, certificate: None }
     }
 }
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.by)?;
+        if let Some(certificate) = &self.certificate {
+            write!(f, " of {certificate}")?;
+        }
         match &self.address {
-            Some(address) => write!(f, "{} at {address}", self.by),
-            None => f.write_str(&self.by),
+            Some(address) => write!(f, " at {address}"),
+            None => Ok(()),
         }
     }
 }

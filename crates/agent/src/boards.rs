@@ -14,6 +14,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use peers::{FloorBoard, LedgerBoard, LimitBoard, OutletBoard};
+use pipeline::OriginName;
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::opening::Opened;
@@ -39,6 +40,8 @@ pub(crate) struct Boards {
     pub(crate) outlet: OutletBoard,
     /// The commit ledgers behind it.
     pub(crate) ledgers: LedgerBoard,
+    /// What origins that are made in it are bound to.
+    pub(crate) origin_name: OriginName,
     /// What was put into it.
     pub(crate) inflow: Inflow,
     /// Whether it is open.

@@ -30,12 +30,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::{join_all, select_all};
+use futures::future::{BoxFuture, join_all, select_all};
 use metrics::Metrics;
 use pipeline::{
     Batch, BatchSize, Channel, ChannelSelector, Epoch, Floors, Identity, Intake, IntakeError,
     IntervalSet, KeySet, Known, LedgerState, Origin, Outage, PartNames, Permit, PositionIntake,
-    RelayIntake, Routing,
+    RelayIntake, Routing, Turn,
 };
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast};
@@ -243,7 +243,7 @@ impl AgentIntake {
 impl Intake for AgentIntake {
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
         let given = volume(&batch);
-        let stored = self.store(batch, None).await;
+        let stored = self.store(batch, None, None).await;
         self.note_failure(given, stored)
     }
 
@@ -264,7 +264,7 @@ impl PositionIntake for AgentIntake {
     }
 
     async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {
-        self.store(batch, Some(channels)).await
+        self.store(batch, Some(channels), None).await
     }
 
     fn stores_in_turn(&self) -> bool {
@@ -273,6 +273,18 @@ impl PositionIntake for AgentIntake {
 }
 
 impl RelayIntake for AgentIntake {
+    fn accept_in_turn<'a>(
+        &'a self,
+        batch: Batch,
+        turn: BoxFuture<'a, Turn>,
+    ) -> BoxFuture<'a, Result<(), IntakeError>> {
+        Box::pin(async move {
+            let given = volume(&batch);
+            let stored = self.store(batch, None, Some(turn)).await;
+            self.note_failure(given, stored)
+        })
+    }
+
     fn known(&self, origin: Origin, epoch: Epoch) -> Known {
         let in_all = |of: fn(&Fed, Origin, Epoch) -> IntervalSet| {
             let mut sets = self.required.iter().map(|fed| of(fed, origin, epoch));

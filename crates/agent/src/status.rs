@@ -190,6 +190,9 @@ pub struct SenderStatus {
     pub agent: String,
     /// Its address.
     pub peer: String,
+    /// The name that its certificate proves, if it has shown one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// Since when it is connected.
     pub connected_seconds_ago: f64,
 }

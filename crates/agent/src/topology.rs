@@ -12,8 +12,8 @@ use metrics::Metrics;
 use peers::{FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard, Seat, SenderBoard};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, PartNames, PlainText,
-    RequiredChannels, Role, Routing, Settings, Sink, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, OriginName, PartNames,
+    PlainText, RequiredChannels, Role, Routing, Settings, Sink, SinkProcessor, Source,
 };
 
 pub(crate) use kept::Kept;
@@ -285,10 +285,14 @@ impl Builder<'_> {
                 let known = self.data_dir.join("ledgers").join(&plan.name);
                 let ledgers = LedgerBoard::kept_in(self.env.clone(), known);
                 let along = Extensions::default().with(floors.clone()).with(limits.clone());
-                let along = along.with(ledgers.clone());
+                let origin_name = OriginName::default();
+                let along = along.with(ledgers.clone()).with(origin_name.clone());
                 let built = self.component::<dyn Channel>(plan, "channels", &along)?;
                 self.metrics.begin_channel(&plan.name, &plan.kind);
-                (Arc::from(built), Boards { floors, limits, ledgers, ..Boards::default() })
+                (
+                    Arc::from(built),
+                    Boards { floors, limits, ledgers, origin_name, ..Boards::default() },
+                )
             }
         };
         Some(BuiltChannel {
@@ -340,12 +344,12 @@ impl Builder<'_> {
     fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
         // One that could not be built is reported already; for a group that stays there is none.
         let of = |built: &BuiltChannel| {
-            let Boards { floors, limits, ledgers, .. } = &built.boards;
-            (floors.clone(), limits.clone(), ledgers.clone())
+            let Boards { floors, limits, ledgers, origin_name, .. } = &built.boards;
+            (floors.clone(), limits.clone(), ledgers.clone(), origin_name.clone())
         };
-        let (floors, limits, ledgers) = channel.map(of).unwrap_or_default();
+        let (floors, limits, ledgers, origin_name) = channel.map(of).unwrap_or_default();
         let along = Extensions::default().with(floors).with(limits.clone()).with(ledgers);
-        let along = along.with(RoutingBoard::default());
+        let along = along.with(RoutingBoard::default()).with(origin_name);
         let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, &along)).collect();
         let mut processor = plan.processor.clone();
         if let Some(names) = processor.settings.take("sinks") {

@@ -65,7 +65,8 @@ Examples:
 
 const RENEW: &str = "\
 Examples:
-  aqueduct channel renew /var/lib/aqueduct/channels/main";
+  aqueduct channel renew /var/lib/aqueduct/channels/main
+  aqueduct channel renew /var/lib/aqueduct/channels/main --name web-1";
 
 /// Look into a durable channel; check, export or repair one that no agent uses.
 #[derive(Debug, Args)]
@@ -111,10 +112,16 @@ enum Action {
     /// everything else goes on: agents that sent them here send them again
     #[command(after_help = REPAIR)]
     Repair(Target),
-    /// Give the channel another origin, because its directory is a copy of one that is in use; what
-    /// it holds keeps its identities, and arrives once
+    /// Give the channel another origin, because its directory is a copy of one that is in use, or
+    /// to bind it to a certificate; what it holds keeps its identities, and arrives once
     #[command(after_help = RENEW)]
-    Renew(Target),
+    Renew {
+        #[command(flatten)]
+        target: Target,
+        /// Name in the certificate that the agent shows to the next one
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+    },
     /// Add a new key to a key file; with --finish take away those that no channel needs any more
     #[command(after_help = rotate_key::EXAMPLES)]
     RotateKey(rotate_key::RotateKeyArgs),
@@ -178,8 +185,9 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
         }
         Action::Positions(args) => positions::run(args, &env),
         Action::Repair(target) => mend(target, &env),
-        Action::Renew(target) => {
-            let renewed = renew(&env, &target.directory, target.keys.encryption().as_ref());
+        Action::Renew { target, name } => {
+            let keys = target.keys.encryption();
+            let renewed = renew(&env, &target.directory, keys.as_ref(), name.as_deref());
             renewed.map(|(old, new)| match target.json {
                 true => print_json(&json!({ "old": old.to_string(), "new": new.to_string() })),
                 false => cli::print(&format!("origin {old} is now {new}\n")),

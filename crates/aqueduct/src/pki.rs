@@ -228,7 +228,9 @@ fn issue(role: Role, names: &[String], args: &IssueArgs, env: &Env) -> Result<St
             format!("[sinks.NAME.tls]\nca = \"{ca}\"\ncertificate = \"{pem}\"\nkey = \"{key}\"\n")
         }
         Role::Collector => format!(
-            "[sources.NAME.tls]\ncertificate = \"{pem}\"\nkey = \"{key}\"\nclient_ca = \"{ca}\"\n"
+            "[sources.NAME.tls]\ncertificate = \"{pem}\"\nkey = \"{key}\"\nclient_ca = \"{ca}\"\n\
+             # and into [sources.NAME], where it is a `grpc` source of new agents:\n\
+             # origins = \"require\"\n"
         ),
     };
     Ok(format!(

@@ -45,7 +45,7 @@ async fn talk_to(server: Server, client: Value, address: &str) -> std::io::Resul
     let client = Client::new(client, &env::real(), &[]).unwrap();
     let (here, there) = duplex(64 << 10);
     let serving = tokio::spawn(async move {
-        let mut stream = server.wrap(Box::new(there), |_| {});
+        let (mut stream, _) = server.wrap(Box::new(there), |_| {});
         let byte = stream.read_u8().await?;
         stream.write_u8(byte).await?;
         stream.flush().await
@@ -76,6 +76,7 @@ async fn edges_and_collectors_trust_each_other_and_none_of_another_authority() {
     makes(dir, "init DIR/other");
     let said = makes(dir, "collector c-1.example 10.0.0.7 ::1 --ca DIR/ca --out DIR");
     assert!(said.contains(&format!("client_ca = \"{}/ca/ca.pem\"", dir.display())), "{said}");
+    assert!(said.contains("origins = \"require\""), "{said}");
     makes(dir, "edge web-1 --ca DIR/ca --out DIR");
     makes(dir, "edge stranger --ca DIR/other --out DIR");
     let (ca, other) = (dir.join("ca/ca.pem"), dir.join("other/ca.pem"));

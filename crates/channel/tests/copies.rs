@@ -86,7 +86,7 @@ async fn what_two_copies_share_has_one_identity_and_what_comes_later_has_two() {
 async fn a_renewed_copy_keeps_what_it_holds_and_goes_on_as_somebody_else() {
     let folder = tempfile::tempdir().unwrap();
     let [one, other] = twins(folder.path()).await;
-    let (old, new) = renew(&env::real(), &other, None).unwrap();
+    let (old, new) = renew(&env::real(), &other, None, None).unwrap();
     assert_ne!(old, new);
     let channel = open(&other).await;
     put(&*channel, "after").await;
@@ -95,10 +95,10 @@ async fn a_renewed_copy_keeps_what_it_holds_and_goes_on_as_somebody_else() {
     assert_eq!(origins.collect::<Vec<_>>(), [(old, "before"), (new, "after")]);
     channel.close().await.unwrap();
     drop(channel);
-    assert_eq!(renew(&env::real(), &other, None).unwrap().0, new);
+    assert_eq!(renew(&env::real(), &other, None, None).unwrap().0, new);
 
     let used = open(&one).await;
-    let refused = renew(&env::real(), &one, None).unwrap_err().to_string();
+    let refused = renew(&env::real(), &one, None, None).unwrap_err().to_string();
     assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
     used.close().await.unwrap();
 }

@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+#[path = "grpc/bound.rs"]
+mod bound;
 #[path = "grpc/budget.rs"]
 mod budget;
 #[path = "grpc/closed.rs"]

@@ -82,12 +82,15 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     (
         "grpc",
         &[
+            "foreign_origin",
             "put_of_closed_epoch",
             "put_of_other_content",
             "put_too_large",
             "put_damaged",
             "put_malformed",
             "refused_by_channel",
+            "tenant_connections",
+            "tenant_rate",
             "tls_failed",
         ],
     ),

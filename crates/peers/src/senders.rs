@@ -12,6 +12,8 @@ pub struct Sender {
     pub agent: Arc<str>,
     /// Its address.
     pub peer: Arc<str>,
+    /// The name that its certificate proves, if it has shown one.
+    pub certificate: Option<Arc<str>>,
     /// Since when it is connected.
     pub since: Instant,
 }
@@ -74,6 +76,7 @@ mod tests {
         let sender = |agent: &str| Sender {
             agent: agent.into(),
             peer: "10.0.0.1:5".into(),
+            certificate: None,
             since: Instant::now(),
         };
         let names = |most| {

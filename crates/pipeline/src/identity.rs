@@ -2,16 +2,19 @@
 //! keeps it through every tier and every retry; an agent that meets an identity again knows what it
 //! has already.
 
+mod bound;
 mod keys;
 mod parts;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use bound::OriginName;
 pub use keys::KeySet;
 pub use parts::PartNames;
 
-/// The channel that a batch was born in: 128 random bits made with that channel's directory.
+/// The channel that a batch was born in: 128 bits made with that channel's directory, random or
+/// [bound](Origin::bound) to a name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin(pub [u8; 16]);
 

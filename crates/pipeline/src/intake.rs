@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use thiserror::Error;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -70,8 +71,26 @@ pub trait PositionIntake: Intake {
     fn stores_in_turn(&self) -> bool;
 }
 
+/// Held by the put that may ask for room now; the next one may when it is dropped.
+pub type Turn = Box<dyn Send>;
+
 /// The intake of a source that relays batches of other agents, which have their identities.
 pub trait RelayIntake: Intake {
+    /// As [`Intake::accept`], but room is asked for only with a turn, which is waited for before
+    /// and given back once there is room: so the source decides which of its batches is next.
+    fn accept_in_turn<'a>(
+        &'a self,
+        batch: Batch,
+        turn: BoxFuture<'a, Turn>,
+    ) -> BoxFuture<'a, Result<(), IntakeError>> {
+        Box::pin(async move {
+            let turn = turn.await;
+            let stored = self.accept(batch).await;
+            drop(turn);
+            stored
+        })
+    }
+
     /// What all required channels know of one life of an origin.
     fn known(&self, origin: Origin, epoch: Epoch) -> Known;
 

@@ -85,9 +85,9 @@ pub use error::{Classify, ErrorClass};
 pub use extensions::Extensions;
 pub use floors::Floors;
 pub use framing::{Frame, Framer, Framing};
-pub use identity::{Epoch, Identity, KeySet, Origin, PartNames, Sequence};
+pub use identity::{Epoch, Identity, KeySet, Origin, OriginName, PartNames, Sequence};
 pub use intake::{
-    Intake, IntakeError, Known, Outage, Permit, PositionIntake, RelayIntake, Unreserved,
+    Intake, IntakeError, Known, Outage, Permit, PositionIntake, RelayIntake, Turn, Unreserved,
 };
 pub use interceptor::{Interceptor, Reject, Rejects};
 pub use intervals::IntervalSet;

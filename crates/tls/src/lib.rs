@@ -16,6 +16,7 @@ mod client;
 pub mod http;
 mod jks;
 mod material;
+mod names;
 mod problem;
 mod provider;
 mod server;
@@ -25,6 +26,7 @@ mod verify;
 mod watched;
 
 pub use client::{Client, Dialer};
+pub use names::ClientNames;
 pub use problem::TlsError;
 pub use server::{Prelude, Server};
 pub use settings::{ClientAuth, ClientTls, MinVersion, ServerTls};

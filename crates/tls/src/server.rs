@@ -12,6 +12,7 @@ use rustls::server::WebPkiClientVerifier;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::names::ClientNames;
 use crate::problem::{TlsError, handshake};
 use crate::provider::provider;
 use crate::settings::{ClientAuth, ServerParts, ServerTls};
@@ -66,16 +67,18 @@ impl Server {
         self.config.current().await.map(|_| ())
     }
 
-    /// The stream inside TLS. The first read or write makes the handshake, and has its error;
-    /// `failed` is called with it once, unless the client only closed the connection, as what
-    /// checks a port does.
+    /// The stream inside TLS, and the names that its client proves by its certificate. The first
+    /// read or write makes the handshake, and has its error; `failed` is called with it once,
+    /// unless the client only closed the connection, as what checks a port does.
     pub fn wrap(
         &self,
         stream: Box<dyn Stream>,
         failed: impl FnOnce(&io::Error) + Send + 'static,
-    ) -> Box<dyn Stream> {
+    ) -> (Box<dyn Stream>, ClientNames) {
         let (config, prelude) = (self.config.clone(), self.prelude.clone());
         let limit = self.handshake_timeout;
+        let names = ClientNames::default();
+        let proves = names.clone();
         let accepted = async move {
             let shaking = async {
                 let stream = match prelude {
@@ -83,7 +86,11 @@ impl Server {
                     None => stream,
                 };
                 let config = config.current().await.map_err(|error| as_io(&error))?;
-                TlsAcceptor::from(config).accept(stream).await.map_err(handshake)
+                let stream = TlsAcceptor::from(config).accept(stream).await.map_err(handshake)?;
+                if let Some([own, ..]) = stream.get_ref().1.peer_certificates() {
+                    proves.prove(own);
+                }
+                Ok(stream)
             };
             timeout(limit, shaking).await.unwrap_or_else(|_| {
                 let text = format!("no TLS handshake within {limit:?} (`tls.handshake_timeout`)");
@@ -92,7 +99,7 @@ impl Server {
         };
         let failed: Failed = Box::new(failed);
         let accepted = async move { accepted.await.map(Into::into) };
-        Box::new(Secured::shaking(Box::pin(accepted), failed))
+        (Box::new(Secured::shaking(Box::pin(accepted), failed)), names)
     }
 }
 

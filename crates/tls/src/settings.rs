@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pipeline::env::Env;
 use pipeline::units::Period;
 use pipeline::{BuildError, Secret};
 use rustls::SupportedProtocolVersion;
@@ -11,6 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::material::{CrlFile, IdentityFiles, TrustFiles};
+use crate::names::names;
+use crate::problem::TlsError;
 
 /// TLS of a listener.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -142,14 +145,34 @@ impl ServerTls {
         self.clone().parts().map(|_| ())
     }
 
+    /// Whether clients are asked for a certificate.
+    pub fn asks_for_certificates(&self) -> bool {
+        self.client_ca.is_some() || self.truststore.is_some()
+    }
+
     /// Whether no client is served that does not show a certificate.
     pub fn needs_certificates(&self) -> bool {
-        let trust = self.client_ca.is_some() || self.truststore.is_some();
-        trust && self.client_auth == ClientAuth::Required
+        self.asks_for_certificates() && self.client_auth == ClientAuth::Required
     }
 }
 
 impl ClientTls {
+    /// What reads the name that a client with these settings shows to servers: the first one in its
+    /// certificate. It answers `None` where it shows none, and blocks.
+    ///
+    /// # Errors
+    /// Settings that do not go together.
+    pub fn own_name(
+        &self,
+    ) -> Result<impl Fn(&Env) -> Result<Option<String>, TlsError> + use<>, BuildError> {
+        let identity = self.clone().parts()?.identity;
+        Ok(move |env: &Env| {
+            let Some(files) = &identity else { return Ok(None) };
+            let read = files.read(&*env.disk, env.clock.now())?;
+            Ok(names(&read.chain[0]).first().map(|name| name.to_string()))
+        })
+    }
+
     /// The same where each server is one of this host, unless `server_name` says another name.
     #[must_use]
     pub fn of_host(mut self, host: &str) -> Self {

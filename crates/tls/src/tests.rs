@@ -71,7 +71,7 @@ async fn say(stream: &mut Box<dyn Stream>) -> io::Result<()> {
 /// What the client and what the listener say of one exchange.
 async fn exchange(server: &Server, client: &Client) -> (io::Result<()>, io::Result<()>) {
     let (here, there) = duplex(64 << 10);
-    let serving = tokio::spawn(echo(server.wrap(Box::new(there), |_| {})));
+    let serving = tokio::spawn(echo(server.wrap(Box::new(there), |_| {}).0));
     let talking = async {
         let mut stream = client.wrap(Box::new(here), "localhost:4545").await?;
         say(&mut stream).await
@@ -276,7 +276,7 @@ fn accepted(server: &Server) -> (DuplexStream, Box<dyn Stream>, Arc<AtomicUsize>
     let (here, there) = duplex(64 << 10);
     let failed = Arc::new(AtomicUsize::new(0));
     let counted = failed.clone();
-    let stream = server.wrap(Box::new(there), move |_| {
+    let (stream, _) = server.wrap(Box::new(there), move |_| {
         counted.fetch_add(1, Ordering::Relaxed);
     });
     (here, stream, failed)
@@ -320,7 +320,7 @@ async fn plain_text_is_refused_and_what_only_checks_the_port_is_not_counted() {
 async fn the_end_is_said_so_that_a_cut_is_not_taken_for_it() {
     let (server, client) = (plain(), client(json!({ "ca": "ca.pem" })));
     let (here, there) = duplex(64 << 10);
-    let serving = tokio::spawn(echo(server.wrap(Box::new(there), |_| {})));
+    let serving = tokio::spawn(echo(server.wrap(Box::new(there), |_| {}).0));
     let mut stream = client.wrap(Box::new(here), "localhost:1").await.unwrap();
     say(&mut stream).await.unwrap();
     drop(serving.await.unwrap().unwrap());
@@ -329,3 +329,31 @@ async fn the_end_is_said_so_that_a_cut_is_not_taken_for_it() {
 
 mod changes;
 mod versions;
+
+#[tokio::test]
+async fn a_client_is_known_by_the_names_of_its_certificate_after_the_handshake_and_not_before() {
+    let pair = json!({ "certificate": "server.pem", "key": "server.key.pem" });
+    let mut asking = pair.clone();
+    asking["client_ca"] = json!("ca.pem");
+    asking["client_auth"] = json!("optional");
+    let shown = json!({ "ca": "ca.pem", "certificate": "client.pem", "key": "client.key.pem" });
+    for (settings, shown, expected) in [
+        (&asking, &shown, "client.example"),
+        (&asking, &json!({ "ca": "ca.pem" }), ""),
+        (&pair, &shown, ""),
+    ] {
+        let (here, there) = duplex(64 << 10);
+        let (stream, names) = server(settings.clone()).wrap(Box::new(there), |_| {});
+        assert!(names.all().is_empty(), "nothing is proved yet");
+        let serving = tokio::spawn(echo(stream));
+        let client = client(shown.clone());
+        let mut stream = client.wrap(Box::new(here), "localhost:1").await.unwrap();
+        say(&mut stream).await.unwrap();
+        serving.await.unwrap().unwrap();
+        assert_eq!(names.all().join(" "), expected);
+    }
+    let settings: ClientTls = serde_json::from_value(placed(shown)).unwrap();
+    let name = settings.own_name().unwrap()(&env::real()).unwrap();
+    assert_eq!(name.as_deref(), Some("client.example"));
+    assert_eq!(ClientTls::default().own_name().unwrap()(&env::real()).unwrap(), None);
+}

@@ -1,12 +1,22 @@
 //! Which requests are answered: those for this host, and, where a token is set, with the token.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
 use pipeline::Secret;
 use subtle::ConstantTimeEq;
 
 use crate::audit::Actor;
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Client<'a> {
+    /// Its address.
+    pub(super) address: &'a str,
+    /// The name that its certificate proves, where the listener asks for one.
+    pub(super) certificate: Option<&'a Arc<str>>,
+}
 
 /// What a listener asks of requests.
 pub(super) struct Guard {
@@ -47,14 +57,15 @@ impl Guard {
     }
 
     /// What a request is known by in the audit log.
-    pub(super) fn actor(&self, headers: &HeaderMap, peer: &str) -> Actor {
+    pub(super) fn actor(&self, headers: &HeaderMap, client: Client<'_>) -> Actor {
         let by = match (self.has_token(), headers.contains_key(AUTHORIZATION)) {
             (true, _) if self.is_allowed(headers) => "admin token",
             (true, true) => "a wrong token",
             (false, _) if self.loopback => "loopback",
             (true, false) | (false, _) => "no token",
         };
-        Actor::new(by, Some(peer.to_owned()))
+        let certificate = client.certificate.map(|name| name.to_string());
+        Actor { certificate, ..Actor::new(by, Some(client.address.to_owned())) }
     }
 
     /// Whether the request shows the token, where one is set. Takes the same time whatever is

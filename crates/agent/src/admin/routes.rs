@@ -8,7 +8,7 @@ use metrics::Format;
 use tracing::debug;
 
 use super::answer::{Answer, JSON_LINES, fresh, page, secured, typed};
-use super::guard::Guard;
+use super::guard::{Client, Guard};
 use super::pages::Pages;
 use super::{change, feed, site, tap};
 use crate::audit::{Line, Outcome};
@@ -228,25 +228,25 @@ impl Refusal {
     }
 }
 
-/// The answer to a request of `peer`.
+/// The answer to a request of `client`.
 pub(super) async fn answer(
     pages: &Arc<Pages>,
     of: Site,
-    (guard, peer): (&Guard, &str),
+    (guard, client): (&Guard, Client<'_>),
     head: &Parts,
 ) -> Answer {
-    secured(unsecured(pages, of, (guard, peer), head).await)
+    secured(unsecured(pages, of, (guard, client), head).await)
 }
 
 async fn unsecured(
     pages: &Arc<Pages>,
     of: Site,
-    (guard, peer): (&Guard, &str),
+    (guard, client): (&Guard, Client<'_>),
     head: &Parts,
 ) -> Answer {
     let path = head.uri.path();
     let route = of.routes().iter().find(|route| route.path == path);
-    let actor = || guard.actor(&head.headers, peer);
+    let actor = || guard.actor(&head.headers, client);
     if let Some(Refusal(answer, why)) = refusal(of, guard, head, route) {
         let is_change = route.is_some_and(|route| route.verb == Verb::Change);
         if is_change && head.method == Method::POST {

@@ -1,9 +1,9 @@
 //! A batch on its way into the channels: routed, put, committed and counted.
 
 use futures::FutureExt;
-use futures::future::join_all;
+use futures::future::{BoxFuture, OptionFuture, join_all};
 use metrics::SourceLabel;
-use pipeline::{Batch, IntakeError};
+use pipeline::{Batch, IntakeError, Turn};
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -79,15 +79,19 @@ impl AgentIntake {
         (puts, left_out)
     }
 
-    /// Stores a batch in all channels, or what `only` these required ones lack of it.
+    /// Stores a batch in all channels, or what `only` these required ones lack of it. Room is asked
+    /// for with the `turn`, where there is one.
     pub(super) async fn store(
         &self,
         batch: Batch,
         only: Option<&[usize]>,
+        turn: Option<BoxFuture<'_, Turn>>,
     ) -> Result<(), IntakeError> {
         let _step = self.under_way.begin(Instant::now());
         let given = volume(&batch);
         let Parts { kept, rejected, required, optional } = self.route(batch).await?;
+        // Not before: a turn is not to last as long as the interceptors.
+        let turn = OptionFuture::from(turn).await;
         let free = if only.is_none() && kept > 0 { self.route.order() } else { None };
         let puts = if let Some(order) = free {
             let size = required.first().map(|part| part.size()).unwrap_or_default();
@@ -104,6 +108,7 @@ impl AgentIntake {
             }
             Puts::Each(begun)
         };
+        drop(turn);
         let passage = Passage { given, kept, rejected, ..Passage::default() };
         match only {
             None => self.commit(puts, self.begin_optional(optional), passage, true).await,

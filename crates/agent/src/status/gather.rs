@@ -161,6 +161,7 @@ fn sender(sender: &Sender, now: Instant) -> SenderStatus {
     SenderStatus {
         agent: sender.agent.to_string(),
         peer: sender.peer.to_string(),
+        certificate: sender.certificate.as_deref().map(str::to_owned),
         connected_seconds_ago: ago(now, sender.since),
     }
 }

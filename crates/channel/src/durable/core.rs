@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use metrics::{ChannelReason, Metrics};
 use pipeline::env::{Lock, unix_millis};
-use pipeline::{ChannelError, ChannelStatus, Env, IntervalSet, KeySet, Ticket};
+use pipeline::{ChannelError, ChannelStatus, Env, IntervalSet, KeySet, OriginName, Ticket};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 use tracing::warn;
@@ -49,6 +49,8 @@ pub(crate) struct Signals {
 pub(crate) struct Core {
     pub(crate) name: Arc<str>,
     pub(crate) env: Env,
+    /// What a new origin is bound to.
+    pub(crate) origin_name: OriginName,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
     pub(crate) owner: Owner,

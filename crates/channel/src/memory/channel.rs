@@ -11,8 +11,8 @@ use bytes::Bytes;
 use metrics::{ChannelReason, Counter};
 use pipeline::{
     Backlog, Batch, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Env, Epoch,
-    Guarantee, Identity, IntervalSet, KeySet, Origin, PutTransaction, Sequence, SourcePosition,
-    TakeTransaction, Ticket,
+    Guarantee, Identity, IntervalSet, KeySet, Origin, OriginName, PutTransaction, Sequence,
+    SourcePosition, TakeTransaction, Ticket,
 };
 use support::notice;
 use tokio::sync::{Notify, broadcast};
@@ -63,6 +63,7 @@ pub(super) struct State {
 pub(super) struct Core {
     name: Arc<str>,
     env: Env,
+    origin_name: OriginName,
     directory: PathBuf,
     capacity_bytes: u64,
     capacity_events: u64,
@@ -104,6 +105,7 @@ impl Memory {
         let core = Core {
             name: cx.name.clone(),
             env: cx.env.clone(),
+            origin_name: cx.get(),
             directory: cx.directory.clone(),
             capacity_bytes: config.capacity.0,
             capacity_events: config.capacity_events.unwrap_or(u64::MAX),
@@ -285,17 +287,17 @@ impl Channel for Memory {
     async fn open(&self) -> Result<(), ChannelError> {
         let (core, disk) = (&self.core, self.core.env.disk.clone());
         let (directory, path) = (core.directory.clone(), core.path());
+        let (origin_name, env) = (core.origin_name.clone(), core.env.clone());
         let read = core.env.offload(move || {
             disk.create_dir_all(&directory)?;
-            positions_file::read(&*disk, &path)
+            Ok((positions_file::read(&*disk, &path)?, origin_name.origin(&env)))
         });
-        let positions = read
-            .await
-            .map_err(|error| no_room(core.disk_error(error), &core.env, &core.directory))?;
+        let refused = |error| no_room(core.disk_error(error), &core.env, &core.directory);
+        let (positions, origin) = read.await.map_err(refused)?;
         let mut state = core.state();
         state.positions.apply(&positions);
         state.committed.apply(&positions);
-        state.origin = Origin(core.env.entropy.bytes16());
+        state.origin = origin;
         drop(state);
         tokio::spawn(keep_positions(Arc::downgrade(core), core.dirty.clone()));
         Ok(())

@@ -10,14 +10,15 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hyper_util::rt::TokioIo;
 use pipeline::{Batch, Epoch, Identity, Origin, Sequence};
 use support::loopback::free_address;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
+use tonic::transport::{Endpoint, Uri};
 use tonic::{Status, Streaming};
 use wire::v1::{FromReceiver, FromSender, Hello, from_receiver, from_sender};
 use wire::{Packing, pack};
@@ -44,6 +45,12 @@ impl Drop for Collector {
 
 impl Collector {
     pub(crate) async fn start(source: &str) -> Self {
+        let roll = "{ age_max = \"2s\", idle_max = \"500ms\" }";
+        Self::start_with(source, "", roll).await
+    }
+
+    /// With these settings of the source and of the channel, and this table `roll`.
+    pub(crate) async fn start_with(source: &str, channel: &str, roll: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (listen, admin) = (free_address(), free_address());
         let at = |name: &str| folder.path().join(name).display().to_string();
@@ -51,9 +58,9 @@ impl Collector {
             "[agent]\nname = \"c\"\ndata_dir = \"{}\"\nadmin = \"{admin}\"\n\
              [sources.in]\ntype = \"grpc\"\nlisten = \"{listen}\"\nchannels = \
              [\"main\"]\n{source}\n\
-             [channels.main]\ntype = \"durable\"\n\
+             [channels.main]\ntype = \"durable\"\n{channel}\n\
              [sinks.store]\ntype = \"hdfs\"\nchannel = \"main\"\n\
-             url = \"file://{}/%{{h}}\"\nroll = {{ age_max = \"2s\", idle_max = \"500ms\" }}\n",
+             url = \"file://{}/%{{h}}\"\nroll = {roll}\n",
             at("data"),
             at("store"),
         );
@@ -133,7 +140,18 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) async fn connect(to: SocketAddr) -> Self {
-        let channel = Endpoint::from_shared(format!("http://{to}")).unwrap().connect().await;
+        Self::connect_from([127, 0, 0, 1], to).await
+    }
+
+    /// From this address of the loopback network.
+    pub(crate) async fn connect_from(from: [u8; 4], to: SocketAddr) -> Self {
+        let connector = tower::service_fn(move |_: Uri| async move {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((from, 0).into())?;
+            socket.connect(to).await.map(TokioIo::new)
+        });
+        let endpoint = Endpoint::from_shared(format!("http://{to}")).unwrap();
+        let channel = endpoint.connect_with_connector(connector).await;
         let (say, said) = mpsc::channel(4);
         let stream = ReceiverStream::new(said);
         let hear = timeout(LIMIT, wire::exchange(channel.unwrap(), stream)).await.unwrap();

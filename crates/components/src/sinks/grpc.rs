@@ -10,6 +10,7 @@
 //! is written, because the word that something is committed may come at any time. What may be put,
 //! put again or given back is decided in [`delivery::sender`].
 
+mod binding;
 mod config;
 mod connection;
 mod connector;
@@ -64,7 +65,9 @@ impl Component for Config {
             Some(address) => cx.get::<LimitBoard>().expect(address),
             None => cx.get::<LimitBoard>().expect_any(),
         }
-        if self.tls.is_none() {
+        if let Some(tls) = &self.tls {
+            binding::know_name(tls, cx)?;
+        } else {
             let address = self.address.as_deref().map(|it| ("address", it));
             let queried = self.discover.as_deref().map(|it| ("discover", it));
             for (setting, address) in address.into_iter().chain(queried) {

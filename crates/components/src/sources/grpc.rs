@@ -20,10 +20,13 @@
 //! | connections | `connections_max` |
 //!
 //! In addition a connection has a window, which Welcome names. What has no room waits unread, or is
-//! refused with a status after which the sender comes again.
+//! refused with a status after which the sender comes again. Which of those that wait is the next
+//! one is decided in [`turns`]: fairly among the [`tenants`].
 
 mod allowance;
 mod answers;
+mod binding;
+mod config;
 mod conversation;
 mod ending;
 mod incoming;
@@ -31,9 +34,12 @@ mod ledgers;
 mod named_limit;
 mod news;
 mod outlet;
+mod peer;
 mod roster;
 mod service;
 mod subscriptions;
+mod tenants;
+mod turns;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -44,13 +50,10 @@ use delivery::sender::Window;
 use metrics::{Metrics, SourceLabel};
 use peers::SenderBoard;
 use pipeline::env::Listener;
-use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Resource, Source,
     SourceContext, SourceError, plain_text,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tls::ServerTls;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
@@ -58,12 +61,19 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use allowance::Allowance;
+use binding::Binding;
 use named_limit::NamedLimit;
 use roster::Roster;
 use service::{Limits, Service, budget_units};
+use tenants::Registry;
+use turns::Turns;
 use wire::exchange::Gathering;
 
 use crate::sources::listening::{self, Allowed, Guard};
+
+pub use binding::Origins;
+pub use config::{Compression, Config};
+pub use tenants::{Quota, Tenants};
 
 /// What ALPN offers.
 const HTTP2: &str = "h2";
@@ -78,134 +88,12 @@ const CONTENTS: usize = 16 << 10;
 /// Bytes of large puts' memory that is kept while nothing lies in it.
 const IDLE_BYTES_MAX: usize = 4 << 20;
 
-/// Settings of the `grpc` source.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// Address to listen on: `host:port`. Port 0 takes a free one.
-    pub listen: String,
-    /// Largest batch that is taken, before and after compression. Senders learn it when they
-    /// connect, and cut to it what they read from then on.
-    #[serde(default = "defaults::message_max")]
-    pub message_max: ByteSize,
-    /// Batches that one connection may have without an answer.
-    #[serde(default = "defaults::window_batches")]
-    pub window_batches: u32,
-    /// Bytes that one connection may have without an answer. Where there are many, each gets its
-    /// share of `in_flight_max`, at least 1 MiB.
-    #[serde(default = "defaults::window_bytes")]
-    pub window_bytes: ByteSize,
-    /// Bytes that all connections together may have in work.
-    #[serde(default = "defaults::in_flight_max")]
-    pub in_flight_max: ByteSize,
-    /// Bytes of messages that may have arrived in part or wait to be stored, over all connections.
-    /// More wait unread. A message that stands still for 20 s ends its connection.
-    #[serde(default = "defaults::gathered_max")]
-    pub gathered_max: ByteSize,
-    /// Bytes that all connections together may make this agent remember of what their senders hold
-    /// unsettled: some 500 for each life of an origin. One connection may take a quarter of it, by
-    /// default some 30,000 lives; more is refused, and tried again by the sender.
-    #[serde(default = "defaults::remembered_max")]
-    pub remembered_max: ByteSize,
-    /// Connections at a time. More wait to be accepted. Each is an open file, of which this process
-    /// may have as many as its hard limit says (`ulimit -Hn`).
-    #[serde(default = "defaults::connections_max")]
-    pub connections_max: u32,
-    /// Compressions that are taken. Batches without compression are always taken.
-    #[serde(default = "defaults::compression")]
-    pub compression: Vec<Compression>,
-    /// How long senders still get the news of commits once the agent stops. They get the rest when
-    /// they connect again.
-    #[serde(default = "defaults::linger")]
-    pub linger: Period,
-    /// TLS: with this table it is spoken, and nothing else is taken.
-    pub tls: Option<ServerTls>,
-}
-
-/// A compression of batches on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Compression {
-    /// zstd.
-    Zstd,
-}
-
-mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
-
-    use super::Compression;
-
-    pub(super) fn message_max() -> ByteSize {
-        ByteSize::mib(16)
-    }
-
-    pub(super) fn window_batches() -> u32 {
-        64
-    }
-
-    pub(super) fn window_bytes() -> ByteSize {
-        ByteSize::mib(8)
-    }
-
-    pub(super) fn in_flight_max() -> ByteSize {
-        ByteSize::mib(64)
-    }
-
-    pub(super) fn gathered_max() -> ByteSize {
-        ByteSize::mib(128)
-    }
-
-    pub(super) fn remembered_max() -> ByteSize {
-        ByteSize::mib(64)
-    }
-
-    pub(super) fn connections_max() -> u32 {
-        1024
-    }
-
-    pub(super) fn compression() -> Vec<Compression> {
-        vec![Compression::Zstd]
-    }
-
-    pub(super) fn linger() -> Period {
-        Period(Duration::ZERO)
-    }
-}
-
 impl Component for Config {
     const KIND: &'static str = "grpc";
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
-        pipeline::address::check(&self.listen, "0.0.0.0:4141", true)
-            .map_err(|problem| BuildError::invalid("listen", problem))?;
-        let positive = [
-            ("window_batches", u64::from(self.window_batches)),
-            ("window_bytes", self.window_bytes.0),
-            ("in_flight_max", self.in_flight_max.0),
-            ("gathered_max", self.gathered_max.0),
-            ("remembered_max", self.remembered_max.0),
-            ("connections_max", u64::from(self.connections_max)),
-        ];
-        if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(BuildError::invalid(*setting, "must not be 0"));
-        }
-        if let Some(max) = cx.env.net.connections_max()
-            && u64::from(self.connections_max) >= max
-        {
-            let problem = format!(
-                "must be below {max}, the open files that this process may have; raise that limit \
-                 (systemd: LimitNOFILE, shell: ulimit -Hn) or set less"
-            );
-            return Err(BuildError::invalid("connections_max", problem));
-        }
-        const MESSAGE_MAX: ByteSize = ByteSize::mib(1024);
-        if self.message_max == ByteSize(0) || self.message_max > MESSAGE_MAX {
-            let problem = format!("must be over 0 and at most {MESSAGE_MAX}");
-            return Err(BuildError::invalid("message_max", problem));
-        }
+        self.check(cx)?;
         Ok(Box::new(Grpc {
             name: cx.name.clone(),
             env: cx.env.clone(),
@@ -309,13 +197,20 @@ impl Grpc {
             budget: Arc::new(Semaphore::new(budget_units(in_flight_max.0) as usize)),
             gathering: Arc::new(Gathering::new(gathered_max.0, IDLE_BYTES_MAX, gathered)),
             allowance: Allowance::new(remembered_max.0, remembered),
+            binding: Binding::new(
+                &self.name,
+                &self.metrics,
+                (self.config.origins(), &self.config.relays),
+            ),
+            tenants: Registry::new(self.config.tenants.clone()),
+            memory_turns: Turns::default(),
+            channel_turns: Turns::default(),
             incarnation: self.env.entropy.next_u64(),
             contents: Mutex::new(Contents::new(CONTENTS)),
             name: self.name.clone(),
             env: self.env.clone(),
             metrics: self.metrics.clone(),
             cx,
-            streams: Arc::new(()),
             subscriptions: Arc::default(),
             news: Notify::new(),
             outlet: outlet::Notice::default(),

@@ -11,7 +11,7 @@ use pipeline::env::{Listener, Net, Stream};
 use pipeline::plain_text;
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError, ErrorClass, SourceError};
-use tls::ServerTls;
+use tls::{ClientNames, ServerTls};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -94,7 +94,7 @@ impl Guard {
 
     /// The stream inside TLS. Its first read makes the handshake, so in the task of its connection,
     /// and in the place that it has among those that may be open.
-    fn wrap(&self, stream: Box<dyn Stream>, peer: &str) -> Box<dyn Stream> {
+    fn wrap(&self, stream: Box<dyn Stream>, peer: &str) -> (Box<dyn Stream>, ClientNames) {
         let (source, metrics, peer) = (self.source.clone(), self.metrics.clone(), peer.to_owned());
         self.server.wrap(stream, move |error| {
             debug!(%source, peer, %error, "a connection fails in its handshake");
@@ -129,6 +129,8 @@ pub struct Accepted {
     pub stream: Box<dyn Stream>,
     /// The address of the other end.
     pub peer: String,
+    /// What it proves to be called, once its handshake is over.
+    pub names: ClientNames,
     /// How many connections of this listener are open, with this one.
     pub open: usize,
     /// Cancelled when the time to end in order is over.
@@ -147,11 +149,11 @@ impl Accepted {
         cut: &CancellationToken,
         place: OwnedSemaphorePermit,
     ) -> Self {
-        let stream = match tls {
+        let (stream, names) = match tls {
             Some(guard) => guard.wrap(stream, &peer),
-            None => stream,
+            None => (stream, ClientNames::default()),
         };
-        Self { stream, peer, open, cut: cut.clone(), place }
+        Self { stream, peer, names, open, cut: cut.clone(), place }
     }
 }
 

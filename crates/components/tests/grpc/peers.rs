@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use pipeline::{Env, IntervalSet};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 use wire::exchange::{Gathering, RequestStream};
 use wire::v1::{
@@ -42,6 +42,11 @@ impl Played {
             }
         })
         .await;
+        Self::over(channel).await
+    }
+
+    /// On a connection that is made.
+    pub(crate) async fn over(channel: Channel) -> Self {
         let (say, said) = mpsc::channel(64);
         let hear = within(wire::exchange(channel, ReceiverStream::new(said))).await.unwrap();
         Self { say, hear }

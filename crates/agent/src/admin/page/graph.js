@@ -1,6 +1,7 @@
 // The flow as a graph: senders, sources, channels, groups of sinks. The tables hold the same.
 
 import { el, svg } from './dom.js';
+import { sender } from './tables.js';
 import { count, percent, rate, seconds } from './units.js';
 
 const WIDTH = 210;
@@ -25,7 +26,7 @@ function box(column, title, lines, of, fill) {
 
 function nodes(snapshot) {
   const senders = snapshot.sources.filter((it) => it.senders_total > 0).map((source) => {
-    const names = source.senders.slice(0, SENDERS_MAX).map((it) => brief(`${it.agent} ${it.peer}`));
+    const names = source.senders.slice(0, SENDERS_MAX).map((it) => brief(sender(it)));
     const more = source.senders_total - names.length;
     const title = source.senders_total === 1 ? '1 sender' : `${count(source.senders_total)} senders`;
     return { ...box(0, title, more ? [...names, `and ${count(more)} more`] : names, 'good'), to: source.name };

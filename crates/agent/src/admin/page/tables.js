@@ -5,6 +5,9 @@ import { depthLine, latency } from './history.js';
 import { button } from './operate.js';
 import { ago, bytes, count, percent, rate, seconds, NONE } from './units.js';
 
+// How a sender is called: by its word, by its certificate, by its address.
+export const sender = (it) => [it.agent, it.certificate, it.peer].filter(Boolean).join(' ');
+
 const LEVELS = { failing: 'bad', waiting: 'warn', starting: 'warn', held: 'warn', running: 'good' };
 
 function state(of) {
@@ -30,7 +33,7 @@ export const sources = (snapshot) => table(
     ago(it.accepted.last_seconds_ago),
     [...it.channels, ...it.optional_channels.map((name) => `${name} (optional)`)].join(', '),
     reasons(it.dropped_events),
-    it.senders.map((sender) => `${sender.agent} ${sender.peer}`).join(', ') || NONE,
+    it.senders.map(sender).join(', ') || NONE,
     button('source', it),
   ]),
 );

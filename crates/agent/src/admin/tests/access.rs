@@ -94,6 +94,7 @@ async fn with_tls_the_pages_are_answered_inside_it_alone() {
     let settings = json!({
         "certificate": format!("{material}/server.pem"),
         "key": format!("{material}/server.key.pem"),
+        "client_ca": format!("{material}/ca.pem"), "client_auth": "optional",
     });
     let env = env::real();
     let tls = server(&Settings::from_json(&settings), &env).unwrap();
@@ -110,6 +111,24 @@ async fn with_tls_the_pages_are_answered_inside_it_alone() {
     // The end of the stream is as TLS wants it.
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("alive\n"), "{answer}");
+    let known = json!({
+        "ca": format!("{material}/ca.pem"), "server_name": "localhost",
+        "certificate": format!("{material}/client.pem"),
+        "key": format!("{material}/client.key.pem"),
+    });
+    let known = tls::Client::new(serde_json::from_value(known).unwrap(), &env, &[]).unwrap();
+    for (client, name) in [(known, Some("client.example")), (client, None)] {
+        let mut stream = client.wrap(Box::new(bench.client()), "localhost:1").await.unwrap();
+        stream.write_all(request.replace("GET /livez", "POST /stop").as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(status(&answer), "403", "{answer}");
+        let noted = bench.pages.audit.newest(1).await.unwrap().remove(0);
+        assert_eq!(noted.actor.certificate.as_deref(), name);
+        let by = noted.actor.to_string();
+        assert_eq!(by.contains("loopback of client.example at client"), name.is_some(), "{by}");
+    }
     let mut plain = bench.client();
     plain.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();

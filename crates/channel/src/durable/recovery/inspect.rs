@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use pipeline::env::{Entropy, Lock, LockError};
+use pipeline::env::{Lock, LockError};
 use pipeline::{
     Account, Batch, BuildContext, ChannelError, Env, Epoch, IntervalSet, Origin, SourcePosition,
     Ticket,
@@ -51,15 +51,6 @@ pub struct Inspection {
 
 /// How often a channel is read again that changed meanwhile.
 const LOOKS: u32 = 20;
-
-/// Looking makes no owner: a directory without an owner is no channel.
-struct NoEntropy;
-
-impl Entropy for NoEntropy {
-    fn next_u64(&self) -> u64 {
-        0
-    }
-}
 
 impl Inspection {
     /// Reads the directory of a channel that no agent uses, with the keys that `encryption` names.
@@ -127,7 +118,9 @@ impl Inspection {
         };
         // The sizes only matter to writes.
         let files = Files::new(disk.clone(), log, keys, 0..=0, 0, Duration::ZERO);
-        let owner = replay::owner(&**disk, &NoEntropy, &directory.join("channel"), &files);
+        // Looking makes no owner: a directory without one is no channel.
+        let none = || ([0; 16], Origin([0; 16]));
+        let owner = replay::owner(&**disk, none, &directory.join("channel"), &files);
         let recovered = owner.and_then(|owner| replay::recover(&files, owner));
         let recovered = recovered.map_err(refused)?;
         let names = Names::read(&**disk, &directory.join("names"));
@@ -331,8 +324,8 @@ impl Inspection {
     }
 }
 
-/// Gives a channel that no agent uses another origin for what is put into it from now on; what it
-/// holds keeps its identities. Answers the old and the new one.
+/// Gives a channel that no agent uses another origin for what is put into it from now on, bound to
+/// `name` where there is one; what it holds keeps its identities. Answers the old and the new one.
 ///
 /// # Errors
 /// There is no channel, it is in use, or its owner file cannot be read or written.
@@ -340,10 +333,15 @@ pub fn renew(
     env: &Env,
     directory: &Path,
     encryption: Option<&Encryption>,
+    name: Option<&str>,
 ) -> Result<(Origin, Origin), ChannelError> {
     let inspection = Inspection::open(env, directory, encryption)?;
     let old = inspection.recovered.owner;
-    let new = Owner { origin: Origin(env.entropy.bytes16()), ..old };
+    let origin = match name {
+        Some(name) => Origin::bound(name, env.entropy.next_u64()),
+        None => Origin(env.entropy.bytes16()),
+    };
+    let new = Owner { origin, ..old };
     let written = owner_file::write(&*env.disk, &directory.join("channel"), &new);
     written.map_err(|error| inspection.disk_error(error))?;
     Ok((old.origin, new.origin))

@@ -186,7 +186,7 @@ impl Core {
         let Owner { origin, epoch, .. } = self.owner;
         let mut names = self.names();
         let known = names.of_life(origin, epoch);
-        let to = known.unwrap_or_else(|| Origin(self.env.entropy.bytes16()));
+        let to = known.unwrap_or_else(|| self.origin_name.origin(&self.env));
         let mut next = names.clone();
         next.give((origin, epoch), to, kept);
         next.trim();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pipeline::env::LockError;
-use pipeline::{BuildContext, ChannelError, Epoch};
+use pipeline::{BuildContext, ChannelError, Epoch, OriginName};
 use support::mutant;
 use tokio::sync::{Notify, broadcast};
 use tracing::warn;
@@ -86,7 +86,9 @@ impl Opening {
         let files = Files::new(disk.clone(), log_directory, keys, rooms, pool, idle_max);
         let files = Arc::new(files);
         let path = directory.join("channel");
-        let owner = replay::owner(&*disk, &*self.cx.env.entropy, &path, &files);
+        let env = &self.cx.env;
+        let new = || (env.entropy.bytes16(), self.cx.get::<OriginName>().origin(env));
+        let owner = replay::owner(&*disk, new, &path, &files);
         let owner = owner.map_err(|refusal| self.refused(refusal))?;
         let recovered = replay::recover(&files, owner);
         let mut recovered = recovered.map_err(|refusal| self.refused(refusal))?;
@@ -161,6 +163,7 @@ impl Opening {
         let core = Core {
             name: self.cx.name.clone(),
             env: self.cx.env.clone(),
+            origin_name: self.cx.get(),
             metrics: self.cx.metrics.clone(),
             limits,
             owner,

@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use pipeline::env::{Disk, Entropy, is_full};
+use pipeline::env::{Disk, is_full};
 use pipeline::{Epoch, IntervalSet, KeySet, Origin, Ticket};
 use support::mutant;
 use tracing::{error, info, warn};
@@ -73,10 +73,11 @@ impl From<SealError> for Refusal {
     }
 }
 
-/// The owner of the directory at `path`, in its next life; a new one if there is none.
+/// The owner of the directory at `path`, in its next life; without one, a new one with what `new`
+/// makes: its uuid and its origin.
 pub(crate) fn owner(
     disk: &dyn Disk,
-    entropy: &dyn Entropy,
+    new: impl FnOnce() -> ([u8; 16], Origin),
     path: &Path,
     files: &Files,
 ) -> Result<Owner, Refusal> {
@@ -85,7 +86,7 @@ pub(crate) fn owner(
         OwnerFile::Sound(owner) => return Ok(owner),
         OwnerFile::Newer { format } => return Err(newer(format)),
         OwnerFile::Absent if segments.is_empty() => {
-            let (uuid, origin) = (entropy.bytes16(), Origin(entropy.bytes16()));
+            let (uuid, origin) = new();
             return Ok(Owner { uuid, origin, epoch: Epoch(0) });
         }
         OwnerFile::Absent | OwnerFile::Damaged => {}

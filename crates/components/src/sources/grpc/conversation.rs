@@ -26,8 +26,10 @@ use super::allowance::Share;
 use super::ending::{self, End};
 use super::incoming::Outbox;
 use super::news::Said;
+use super::peer::Peer;
 use super::roster::Presence;
 use super::subscriptions::{CommitEvent, Subscription};
+use super::tenants::Member;
 use super::{DRAIN, Service, answers};
 use crate::sources::waits::{granted, until};
 use puts::{Arrived, Outcome};
@@ -46,11 +48,13 @@ const AGENT: &str = concat!("aqueduct ", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Conversation {
     service: Arc<Service>,
-    peer: Arc<str>,
+    peer: Arc<Peer>,
+    /// It has spoken for an origin that is not its own, and that was said.
+    warned: bool,
     receiver: Receiver,
     window: Window,
-    /// Counts this stream among those that share.
-    _stream: Arc<()>,
+    /// Its place among those that share. Puts that wait for their turn keep it, too.
+    member: Arc<Member>,
     outbox: Outbox,
     committed: Subscription,
     /// What it has said besides its answers.
@@ -73,21 +77,22 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(service: Arc<Service>, peer: Arc<str>, outbox: Outbox) -> Self {
+    pub(super) fn new(service: Arc<Service>, peer: Arc<Peer>, outbox: Outbox) -> Self {
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
         let now = Instant::now();
-        let window = service.window();
-        let _stream = service.streams.clone();
+        let member = Arc::new(service.tenants.enter(&peer, now));
+        let window = service.window(&member);
         Self {
             receiver: Receiver::new(window),
             window,
-            _stream,
+            member,
             committed: service.subscriptions.subscribe(),
             said: Said::default(),
             outdated: None,
             share: service.allowance.share(),
             service,
             peer,
+            warned: false,
             outbox,
             outcomes_in,
             outcomes,
@@ -184,7 +189,8 @@ impl Conversation {
         }
         if now >= self.busy_at {
             self.busy_at = now + BUSY_EVERY;
-            if self.is_waited_for() && self.stopping.is_none() && self.service.cx.relay.is_full() {
+            let waits = self.service.cx.relay.is_full() || self.member.has_to_wait(now);
+            if self.is_waited_for() && self.stopping.is_none() && waits {
                 self.say(answers::busy(BUSY, &KeySet::default())).await?;
             }
         }
@@ -209,10 +215,17 @@ impl Conversation {
     }
 
     async fn welcome(&mut self, hello: Hello) -> Result<(), End> {
+        if let Err(too_many) = self.member.check() {
+            self.service.count("tenant_connections");
+            return Err(too_many.into());
+        }
         // Counted before it is made: a few bytes of a Hello become many times as many.
         self.share.ask(keys::extent(&hello.keys)?, hello.floors.len())?;
         let asked = keys::decode(hello.keys)?;
         let floors = keys::decode_floors(hello.floors)?;
+        let spoken = asked.iter().map(|(origin, ..)| origin);
+        let spoken = spoken.chain(floors.iter().map(|(origin, _)| origin));
+        self.service.binding.check(&self.peer, spoken, &mut self.warned)?;
         let intake = &self.service.cx.relay;
         // Before the question, so that nothing falls between the two.
         asked.iter().for_each(|(origin, _, _)| self.committed.follow(origin));

@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use super::allowance::Over;
+use super::binding::Foreign;
 use super::incoming::Outbox;
+use super::tenants::TooMany;
 
 /// How long a sender that broke the rules waits for the answer: it would be back at once, and
 /// do it again, at the cost of all others.
@@ -37,6 +39,18 @@ impl From<Violation> for End {
 impl From<Over> for End {
     fn from(over: Over) -> Self {
         Self::Told(Status::resource_exhausted(over.to_string()))
+    }
+}
+
+impl From<Foreign> for End {
+    fn from(foreign: Foreign) -> Self {
+        Self::Told(Status::permission_denied(foreign.to_string()))
+    }
+}
+
+impl From<TooMany> for End {
+    fn from(too_many: TooMany) -> Self {
+        Self::Told(Status::resource_exhausted(too_many.to_string()))
     }
 }
 

@@ -25,6 +25,7 @@ use wire::v1::FromReceiver;
 
 use super::Service;
 use super::conversation::{Conversation, HELLO_TIMEOUT};
+use super::peer::Peer;
 use crate::sources::listening::{self, Accepted, Allowed};
 
 /// Streams of one connection. One is used; more are an error of the peer.
@@ -62,9 +63,9 @@ pub(super) async fn serve(
 ) {
     let name = service.name.clone();
     listening::accept(listener, &name, allowed, stop, |accepted| {
-        let Accepted { stream, peer, open, cut, place } = accepted;
+        let Accepted { stream, peer, names, open, cut, place } = accepted;
         let one = Connection {
-            peer: peer.into(),
+            peer: Arc::new(Peer { address: peer.into(), names }),
             service: service.clone(),
             window: window(service.limits.in_flight_max, open as u64),
             stop: stop.clone(),
@@ -86,7 +87,7 @@ fn window(in_flight_max: u64, connections: u64) -> u32 {
 
 /// A connection to be served.
 struct Connection {
-    peer: Arc<str>,
+    peer: Arc<Peer>,
     service: Arc<Service>,
     window: u32,
     /// The agent stops: the connection ends in order.
@@ -149,7 +150,7 @@ type Served = http2::Connection<TokioIo<Box<dyn Stream>>, Exchange, TokioExecuto
 /// The service of the schema, for one connection.
 struct Exchange {
     service: Arc<Service>,
-    peer: Arc<str>,
+    peer: Arc<Peer>,
     /// A stream was opened.
     used: Arc<AtomicBool>,
 }

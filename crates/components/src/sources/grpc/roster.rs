@@ -8,6 +8,8 @@ use support::log_rate::LogRate;
 use tokio::time::Instant;
 use tracing::info;
 
+use super::peer::Peer;
+
 /// Lines a minute about senders that come and go: a site's restart is not its log's end.
 const LINES_A_MINUTE: u32 = 30;
 
@@ -33,7 +35,7 @@ impl Roster {
     }
 
     /// A sender has said what it is called; it is connected until the answer is dropped.
-    pub(super) fn enter(self: &Arc<Self>, peer: &Arc<str>, agent: &str) -> Presence {
+    pub(super) fn enter(self: &Arc<Self>, peer: &Arc<Peer>, agent: &str) -> Presence {
         // It comes from outside: no control characters reach the log.
         let agent: String = agent.chars().take(NAME_MAX).collect();
         let agent: Arc<str> = agent.escape_debug().to_string().into();
@@ -42,7 +44,8 @@ impl Roster {
         if let Some(left_out) = self.rate.allow(began) {
             info!(source = %self.source, %peer, %agent, left_out, "sender connected");
         }
-        let sender = Sender { agent: agent.clone(), peer: peer.clone(), since: began };
+        let (address, certificate) = (peer.address.clone(), peer.names.first().cloned());
+        let sender = Sender { agent: agent.clone(), peer: address, certificate, since: began };
         let place = self.board.enter(sender);
         Presence { roster: self.clone(), peer: peer.clone(), agent, began, _place: place }
     }
@@ -52,7 +55,7 @@ impl Roster {
 #[derive(Debug)]
 pub(super) struct Presence {
     roster: Arc<Roster>,
-    peer: Arc<str>,
+    peer: Arc<Peer>,
     agent: Arc<str>,
     began: Instant,
     _place: SenderPlace,
@@ -72,7 +75,13 @@ impl Drop for Presence {
 
 #[cfg(test)]
 mod tests {
+    use tls::ClientNames;
+
     use super::*;
+
+    fn peer(address: &str) -> Arc<Peer> {
+        Arc::new(Peer { address: address.into(), names: ClientNames::default() })
+    }
 
     #[test]
     fn senders_are_counted_while_they_are_connected_and_their_names_hold_no_control_characters() {
@@ -81,8 +90,8 @@ mod tests {
         let line = |n| format!("aqueduct_source_connections{{source=\"edges\"}} {n}\n");
         assert!(metrics.text().contains(&line(0)));
         let name = "\u{1b}[31mweb-1\n".to_owned() + &"x".repeat(1_000);
-        let first = roster.enter(&"10.0.0.1:5".into(), &name);
-        let second = roster.enter(&"10.0.0.2:5".into(), "web-2 (aqueduct 0.1.0)");
+        let first = roster.enter(&peer("10.0.0.1:5"), &name);
+        let second = roster.enter(&peer("10.0.0.2:5"), "web-2 (aqueduct 0.1.0)");
         assert!(metrics.text().contains(&line(2)));
         assert!(first.agent.starts_with("\\u{1b}[31mweb-1\\nxxx"), "{}", first.agent);
         assert!(first.agent.len() < 200, "{}", first.agent);

@@ -12,9 +12,12 @@ use tokio_util::task::TaskTracker;
 use wire::exchange::Gathering;
 
 use super::allowance::Allowance;
+use super::binding::Binding;
 use super::named_limit::NamedLimit;
 use super::roster::Roster;
 use super::subscriptions::Subscriptions;
+use super::tenants::{Member, Registry};
+use super::turns::Turns;
 use super::{ledgers, outlet};
 
 /// The smallest share of a stream: below it, senders would wait for each answer.
@@ -33,11 +36,17 @@ pub(super) struct Service {
     pub(super) gathering: Arc<Gathering>,
     /// What senders may make this agent remember.
     pub(super) allowance: Arc<Allowance>,
+    /// Which sender may speak for which origin.
+    pub(super) binding: Binding,
     pub(super) incarnation: u64,
     /// What came lately, so that another content under the same identity is noticed.
     pub(super) contents: Mutex<Contents>,
-    /// Streams that are open: they share what may be in work.
-    pub(super) streams: Arc<()>,
+    /// The senders that share what there is.
+    pub(super) tenants: Arc<Registry>,
+    /// Turns to ask for a part of the budget.
+    pub(super) memory_turns: Turns,
+    /// Turns to ask for room in the channels.
+    pub(super) channel_turns: Turns,
     /// Brings each stream what became committed of what it sent.
     pub(super) subscriptions: Arc<Subscriptions>,
     /// Wakes the streams that wait for one of the next three.
@@ -65,13 +74,11 @@ pub(super) struct Limits {
 }
 
 impl Service {
-    /// What one more stream may have without an answer: the settings' window, or its share of what
-    /// may be in work at all. A full collector with a thousand senders must not be sent a thousand
-    /// windows.
-    pub(super) fn window(&self) -> Window {
-        // The service's own count stands for the new stream, which has not joined yet.
-        let streams = Arc::strong_count(&self.streams) as u64;
-        let share = (self.limits.in_flight_max / streams).max(SHARE_MIN);
+    /// What the stream of `member` may have without an answer: the settings' window, or its share
+    /// of what may be in work at all. A full collector with a thousand senders must not be sent a
+    /// thousand windows.
+    pub(super) fn window(&self, member: &Member) -> Window {
+        let share = member.share(self.limits.in_flight_max).max(SHARE_MIN);
         Window { bytes: self.limits.window.bytes.min(share), ..self.limits.window }
     }
 

@@ -2,7 +2,9 @@
 //! and answered when they have it or not.
 
 use futures::future::BoxFuture;
-use pipeline::{Batch, Classify, Epoch, ErrorClass, Identity, IntakeError, KeySet, Known, Origin};
+use pipeline::{
+    Batch, Classify, Epoch, ErrorClass, Identity, IntakeError, KeySet, Known, Origin, Turn,
+};
 use support::mutant;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -37,6 +39,8 @@ impl Conversation {
             Ok(checked) => checked,
             Err(rejection) => return self.reject(&rejection).await,
         };
+        let spoken = std::iter::once(identity.origin);
+        self.service.binding.check(&self.peer, spoken, &mut self.warned)?;
         if !self.is_waited_for() {
             self.busy_at = Instant::now() + BUSY_EVERY;
         }
@@ -54,8 +58,14 @@ impl Conversation {
         }
         self.committed.follow(identity.origin);
         let units = budget_units(memory.min(limits.in_flight_max));
-        let budget = self.service.budget.clone();
+        let (service, member) = (self.service.clone(), self.member.clone());
         let permit = Box::pin(async move {
+            if member.has_to_wait(Instant::now()) {
+                service.count("tenant_rate");
+            }
+            member.pass(memory).await;
+            let _turn = service.memory_turns.turn(member.turn, memory).await;
+            let budget = service.budget.clone();
             budget.acquire_many_owned(units).await.expect("the budget is never closed")
         });
         self.arrived = Some(Arrived { identity, put, permit });
@@ -91,14 +101,17 @@ impl Conversation {
             warn!(source = %self.service.name, peer = %self.peer, %identity, detail, "put refused");
             return self.say(answers::refused(identity, Reason::OtherContent, detail)).await;
         }
-        let intake = self.service.cx.relay.clone();
+        self.member.count(batch.len() as u64, Instant::now());
+        let (intake, turns) = (self.service.cx.relay.clone(), self.service.channel_turns.clone());
+        let (member, size) = (self.member.clone(), batch.size().bytes);
         let outcomes = self.outcomes_in.clone();
         let early = mutant!("stored_before_durable");
         if early {
             let _ = outcomes.send(Box::new(Outcome { identity, bytes, result: Ok(()) }));
         }
         let mut work = Box::pin(async move {
-            let result = intake.accept(batch).await;
+            let turn = async move { Box::new(turns.turn(member.turn, size).await) as Turn };
+            let result = intake.accept_in_turn(batch, Box::pin(turn)).await;
             drop(permit);
             if !early {
                 // There is no receiver if the connection is gone; the sender asks again.

@@ -1,0 +1,164 @@
+//! Goal: one noisy edge in a hundred does not starve the others when the channel has no room, and
+//! what one sender may take is bounded.
+//!
+//! Method: the real program with a channel that is emptied slowly. One tenant puts as much as it is
+//! let by many connections, 99 others a few lines each; each has an address of its own. How long
+//! the quiet ones wait for `Stored` is compared between fair shares and first come, first served.
+
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+#![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]
+#![allow(clippy::print_stderr, reason = "figures for a run by hand")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{Collector, Peer, identity};
+use pipeline::Batch;
+use tokio::time::{sleep, timeout};
+use tonic::Code;
+use wire::v1::{Hello, from_receiver, from_sender};
+use wire::{Packing, pack};
+
+/// Tenants with a line now and then.
+const QUIET: u8 = 99;
+/// Connections of the noisy tenant.
+const NOISY: u8 = 40;
+/// Bytes of a batch of the noisy tenant.
+const NOISY_BYTES: usize = 256 << 10;
+/// Between two batches of a quiet tenant.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The channel is full by then.
+const FILLING: Duration = Duration::from_secs(3);
+const MEASURED: Duration = Duration::from_secs(6);
+
+/// A sender that is welcome.
+async fn welcome(from: [u8; 4], collector: &Collector) -> Peer {
+    let mut peer = Peer::connect_from(from, collector.listen).await;
+    peer.say(from_sender::Message::Hello(Hello::default())).await;
+    assert!(matches!(peer.hear().await, Ok(from_receiver::Message::Welcome(_))));
+    peer
+}
+
+fn put(sender: u8, number: u64, bytes: usize) -> from_sender::Message {
+    let batch = Batch::of(["x".repeat(bytes)]);
+    from_sender::Message::Put(pack(identity([sender; 16], number), &batch, Packing::Plain))
+}
+
+/// Puts one batch after the other, three of them without an answer at a time.
+async fn be_noisy(mut peer: Peer, sender: u8, stored: Arc<AtomicU64>) {
+    let (mut sent, mut answered) = (0, 0);
+    loop {
+        while sent < answered + 3 {
+            peer.say(put(sender, sent, NOISY_BYTES)).await;
+            sent += 1;
+        }
+        match peer.hear().await {
+            Ok(from_receiver::Message::Stored(it)) => {
+                let keys = wire::keys::decode(it.keys).unwrap();
+                let count: u64 = keys.iter().map(|(_, _, set)| set.count()).sum();
+                answered += count;
+                stored.fetch_add(count, Ordering::Relaxed);
+            }
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Puts a line from time to time; how long each waited for its answer, with those that still do.
+async fn be_quiet(mut peer: Peer, sender: u8, until: Instant) -> Vec<Duration> {
+    let mut waited = Vec::new();
+    // Not all at once.
+    sleep(PAUSE * u32::from(sender) / u32::from(QUIET)).await;
+    for number in 0.. {
+        let began = Instant::now();
+        if began >= until {
+            break;
+        }
+        peer.say(put(sender, number, 100)).await;
+        let answer =
+            async { while !matches!(peer.hear().await, Ok(from_receiver::Message::Stored(_))) {} };
+        let is_answered = timeout(until - began, answer).await.is_ok();
+        if is_answered || began.elapsed() > Duration::from_secs(1) {
+            waited.push(began.elapsed());
+        }
+        sleep(PAUSE).await;
+    }
+    waited
+}
+
+/// Milliseconds that the quiet ones waited: the median, the 99th of a hundred, and the longest.
+async fn waits(fair: bool) -> [u128; 3] {
+    let source = format!("[sources.in.tenants]\nfair = {fair}");
+    let roll = "{ age_max = \"250ms\", idle_max = \"250ms\" }";
+    let collector = Collector::start_with(&source, "capacity = \"16MiB\"", roll).await;
+    let stored = Arc::new(AtomicU64::new(0));
+    let mut noisy = Vec::new();
+    for n in 0..NOISY {
+        let peer = welcome([127, 0, 0, 1], &collector).await;
+        noisy.push(tokio::spawn(be_noisy(peer, 100 + n, stored.clone())));
+    }
+    sleep(FILLING).await;
+    let mut quiet = Vec::new();
+    for n in 0..QUIET {
+        quiet.push(welcome([127, 0, 1, n + 1], &collector).await);
+    }
+    let (before, began) = (stored.load(Ordering::Relaxed), Instant::now());
+    let quiet = (0..).zip(quiet).map(|(n, peer)| tokio::spawn(be_quiet(peer, n, began + MEASURED)));
+    let mut all = Vec::new();
+    for task in quiet.collect::<Vec<_>>() {
+        all.extend(task.await.unwrap());
+    }
+    let noisy_bytes = (stored.load(Ordering::Relaxed) - before) * NOISY_BYTES as u64;
+    noisy.iter().for_each(tokio::task::JoinHandle::abort);
+    all.sort();
+    let at = |part: f64| all[((all.len() - 1) as f64 * part) as usize].as_millis();
+    let found = [at(0.5), at(0.99), at(1.0)];
+    eprintln!(
+        "fair = {fair}: {} batches of quiet tenants waited {found:?} ms; the noisy one: {} MiB/s",
+        all.len(),
+        (noisy_bytes >> 20) as f64 / began.elapsed().as_secs_f64()
+    );
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_noisy_edge_does_not_starve_the_others() {
+    let [first_come, fair] = [waits(false).await, waits(true).await];
+    assert!(fair[0] * 3 < first_come[0], "{fair:?}, and {first_come:?} without");
+    assert!(fair[1] * 2 < first_come[1], "{fair:?}, and {first_come:?} without");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_takes_what_it_may_and_the_others_do_not_wait_for_it() {
+    let source = "[sources.in.tenants]\nbytes_per_second = \"1MiB\"\nconnections_max = 2\n\
+                  names.\"127.0.1.1\" = { connections_max = 3 }";
+    let collector = Collector::start_with(source, "", "{ age_max = \"250ms\" }").await;
+    let stored = Arc::new(AtomicU64::new(0));
+    for n in 0..2 {
+        let peer = welcome([127, 0, 0, 1], &collector).await;
+        tokio::spawn(be_noisy(peer, 100 + n, stored.clone()));
+    }
+    let mut third = Peer::connect(collector.listen).await;
+    third.say(from_sender::Message::Hello(Hello::default())).await;
+    let status = third.hear().await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains("`tenants.connections_max`"), "{status}");
+    let mut named = Vec::new();
+    for _ in 0..3 {
+        named.push(welcome([127, 0, 1, 1], &collector).await);
+    }
+    let (before, began) = (stored.load(Ordering::Relaxed), Instant::now());
+    let waited = be_quiet(named.remove(0), 1, began + Duration::from_secs(3)).await;
+    let bytes = (stored.load(Ordering::Relaxed) - before) * NOISY_BYTES as u64;
+    let rate = bytes as f64 / began.elapsed().as_secs_f64() / f64::from(1 << 20);
+    assert!((0.6..1.5).contains(&rate), "{rate} MiB/s");
+    assert!(waited.len() >= 4 && waited.iter().all(|it| it.as_millis() < 1_000), "{waited:?}");
+    for line in ["tenant_connections", "tenant_rate"] {
+        let name = format!("aqueduct_source_anomalies_total{{source=\"in\",reason=\"{line}\"}}");
+        assert!(collector.gauge(&name) >= 1.0, "{line}");
+    }
+}

@@ -1,0 +1,112 @@
+//! Which origins a sender may speak for: those that are bound to a name in its certificate. A relay
+//! speaks for others and is named in `relays`.
+//!
+//! ```text
+//!   Hello: keys, floors ─┐
+//!   Put: identity ───────┴─► origin bound to a name of the sender? ── no ─► the stream ends, or a
+//!                                                                           warning
+//! ```
+//!
+//! It is looked at before anything is done with what the sender says: a foreign origin is neither
+//! followed, nor closed, nor stored. The binding is in the origin itself ([`Origin::bound`]), so
+//! each agent finds the same, also one that has never heard of the origin.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use metrics::Metrics;
+use pipeline::Origin;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use support::log_rate::LogRate;
+use thiserror::Error;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::peer::Peer;
+
+/// Lines a minute about senders of foreign origins: those of before are not bound.
+const LINES_A_MINUTE: u32 = 10;
+
+/// What becomes of an origin that is not bound to the certificate of its sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Origins {
+    /// It is taken.
+    Off,
+    /// It is taken, counted and logged.
+    Warn,
+    /// The stream ends with the reason.
+    Require,
+}
+
+/// An origin that its sender may not speak for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "origin {origin} is not bound to the certificate of its sender ({names}): it would speak for \
+     another agent. For a channel that is older than its certificate: `aqueduct channel renew DIR \
+     --name NAME` at the sender, once it is empty. For an agent that hands on what others send: \
+     its name in `relays` of this source"
+)]
+pub(super) struct Foreign {
+    origin: Origin,
+    names: String,
+}
+
+/// Decides which sender may speak for which origin.
+#[derive(Debug)]
+pub(super) struct Binding {
+    source: Arc<str>,
+    metrics: Metrics,
+    origins: Origins,
+    relays: BTreeSet<String>,
+    rate: LogRate,
+}
+
+impl Binding {
+    /// By these settings of `source`.
+    pub(super) fn new(
+        source: &Arc<str>,
+        metrics: &Metrics,
+        (origins, relays): (Origins, &[String]),
+    ) -> Self {
+        let relays = relays.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let (source, metrics) = (source.clone(), metrics.clone());
+        Self { source, metrics, origins, relays, rate: LogRate::new(LINES_A_MINUTE) }
+    }
+
+    /// Whether `peer` may speak for these. `warned`: it was found on this stream that it may not,
+    /// which is said once.
+    ///
+    /// # Errors
+    /// It may not, and is to be refused.
+    pub(super) fn check(
+        &self,
+        peer: &Peer,
+        mut spoken: impl Iterator<Item = Origin>,
+        warned: &mut bool,
+    ) -> Result<(), Foreign> {
+        let names = peer.names.all();
+        let is_relay = || names.iter().any(|name| self.relays.contains(&**name));
+        if self.origins == Origins::Off || *warned || is_relay() {
+            return Ok(());
+        }
+        let is_own = |origin: &Origin| names.iter().any(|name| origin.is_bound_to(name));
+        let Some(origin) = spoken.find(|origin| !is_own(origin)) else { return Ok(()) };
+        self.metrics.count_anomaly(&self.source, "foreign_origin", 1);
+        let names = match names {
+            [] => "it shows none".to_owned(),
+            names => names.join(", "),
+        };
+        let foreign = Foreign { origin, names };
+        if self.origins == Origins::Require {
+            return Err(foreign);
+        }
+        *warned = true;
+        if let Some(left_out) = self.rate.allow(Instant::now()) {
+            let source = &self.source;
+            warn!(%source, %peer, problem = %foreign, left_out, "taken all the same (`origins`)");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! What an agent is called by its certificate.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, OnceLock};
+
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Names of one certificate that are looked at.
+const NAMES_MAX: usize = 32;
+
+/// Characters of a name.
+const CHARACTERS_MAX: usize = 253;
+
+/// The names in this certificate, in lower case and in their order: hosts, addresses and URIs of
+/// `subjectAltName`, or, where there are none, the common name. So an authority that looks at the
+/// alternative names alone proves all that counts (RFC 9525).
+pub(crate) fn names(certificate: &[u8]) -> Vec<Arc<str>> {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Vec::new() };
+    let alternatives = parsed.subject_alternative_name().ok().flatten();
+    let alternatives = alternatives.iter().flat_map(|it| &it.value.general_names);
+    let mut names: Vec<Arc<str>> = alternatives.filter_map(alternative).take(NAMES_MAX).collect();
+    if names.is_empty() {
+        let common = parsed.subject().iter_common_name().filter_map(|it| it.as_str().ok());
+        names.extend(common.filter_map(name).take(1));
+    }
+    names
+}
+
+fn alternative(alternative: &GeneralName<'_>) -> Option<Arc<str>> {
+    match alternative {
+        GeneralName::DNSName(text) | GeneralName::URI(text) => name(text),
+        GeneralName::IPAddress(bytes) => {
+            let four = <[u8; 4]>::try_from(*bytes).map(|it| Ipv4Addr::from(it).to_string());
+            let six = || <[u8; 16]>::try_from(*bytes).map(|it| Ipv6Addr::from(it).to_string());
+            four.or_else(|_| six()).ok().map(Arc::from)
+        }
+        _ => None,
+    }
+}
+
+/// A name that can be shown: it may come from a foreign authority.
+fn name(text: &str) -> Option<Arc<str>> {
+    let is_plain = text.chars().all(|it| !it.is_control() && !it.is_whitespace());
+    let fits = !text.is_empty() && text.len() <= CHARACTERS_MAX;
+    (is_plain && fits).then(|| text.to_ascii_lowercase().into())
+}
+
+/// The names that a client has proved, once its handshake is over: none without a certificate.
+/// Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct ClientNames(Arc<OnceLock<Vec<Arc<str>>>>);
+
+impl ClientNames {
+    /// Those of a client that has shown this certificate.
+    pub(crate) fn prove(&self, certificate: &[u8]) {
+        // A stream has one handshake.
+        let _ = self.0.set(names(certificate));
+    }
+
+    /// All of them, the one that it is called by first.
+    pub fn all(&self) -> &[Arc<str>] {
+        self.0.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// What it is called by.
+    pub fn first(&self) -> Option<&Arc<str>> {
+        self.all().first()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+
+    fn material(name: &str) -> Vec<Arc<str>> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/material");
+        names(&CertificateDer::from_pem_file(folder.join(name)).unwrap())
+    }
+
+    #[test]
+    fn the_alternative_names_count_and_without_any_the_common_name() {
+        let words = |names: &[Arc<str>]| names.join(" ");
+        assert_eq!(words(&material("client.pem")), "client.example");
+        assert_eq!(words(&material("server.pem")), "localhost 127.0.0.1");
+        assert_eq!(words(&material("ca.pem")), "ca");
+        assert!(names(b"no certificate").is_empty());
+    }
+
+    #[test]
+    fn a_name_that_could_forge_a_line_of_a_log_is_none() {
+        for text in ["", "a b", "a\nb", "\u{1b}[31m", &"x".repeat(254)] {
+            assert_eq!(name(text), None, "{text:?}");
+        }
+        assert_eq!(name("Web-1.Example").as_deref(), Some("web-1.example"));
+    }
+}
