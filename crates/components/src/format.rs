@@ -112,8 +112,8 @@ impl Format {
         FormattedFile { encoder: self.encoder.begin(), compressor: self.codec.begin() }
     }
 
-    /// Begins a file without compression, and gives the codec that is to compress it piece by piece:
-    /// each piece as a file, all of them in a row. `None` where the codec does not allow that.
+    /// Begins a file without compression, and gives the codec for its pieces, each of which is to
+    /// be compressed as a file. `None` where files in a row are no file of this codec.
     pub fn begin_in_pieces(&self) -> Option<(FormattedFile, Arc<dyn Codec>)> {
         if !self.is_compressed() || !self.codec.concatenates() {
             return None;
