@@ -2,11 +2,14 @@
 //! allows that.
 //!
 //! ```text
-//!  batches ─encode─► piece of 1 MiB ─┬─► compressed ─┬─in order─► file
-//!     the task that writes           ├─► compressed ─┤   the task that writes
-//!                                    └─► compressed ─┘
-//!                              threads, as many as cores
+//!  batches ─encode─► piece ─┬─► compressed ─┬─in order─► file
+//!    the task that writes   ├─► compressed ─┤   the task that writes
+//!                           └─► compressed ─┘
+//!                     threads, as many as cores
 //! ```
+//!
+//! A piece has a mebibyte, and less where so many files are open that all of theirs would take much
+//! memory. It is a copy: a part of a batch would hold the buffer that all of it was read into.
 //!
 //! Each piece is a file of its codec by itself, and the pieces in a row are one, too: so it is with
 //! codecs that [concatenate](Codec::concatenates), and the others compress in the task that writes.
@@ -20,22 +23,28 @@ use std::mem;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use pipeline::{Codec, Env, Events};
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use components::codecs::compressed_parts;
+use components::codecs::compressed;
 use components::format::{Format, FormattedFile};
 
-/// Bytes of one piece: the batch that reaches it is its last one.
-const PIECE: usize = 1 << 20;
+/// Bytes of one piece at most: the batch that reaches it is its last one.
+const PIECE_MAX: usize = 1 << 20;
+/// Bytes of one piece however many files are open: smaller ones compress less.
+const PIECE_MIN: usize = 128 << 10;
+/// Bytes of the pieces that all files gather, as long as each may have [`PIECE_MIN`].
+const GATHERED_MAX: usize = 256 << 20;
 
 /// Where pieces are compressed.
 #[derive(Clone)]
 pub(super) struct Cores {
     env: Env,
     free: Arc<Semaphore>,
+    /// Each file that is compressed in pieces has one more of it.
+    files: Arc<()>,
 }
 
 impl Cores {
@@ -45,7 +54,12 @@ impl Cores {
     }
 
     fn new(env: Env, count: usize) -> Self {
-        Self { env, free: Arc::new(Semaphore::new(count)) }
+        Self { env, free: Arc::new(Semaphore::new(count)), files: Arc::default() }
+    }
+
+    /// Bytes of a piece, with as many files as there are.
+    fn piece(&self) -> usize {
+        (GATHERED_MAX / Arc::strong_count(&self.files)).clamp(PIECE_MIN, PIECE_MAX)
     }
 
     async fn free(&self) -> OwnedSemaphorePermit {
@@ -62,11 +76,11 @@ pub(super) struct Content {
 /// What is not compressed yet.
 struct Pieces {
     codec: Arc<dyn Codec>,
-    gathered: Vec<Bytes>,
-    gathered_bytes: usize,
+    gathered: BytesMut,
     in_work: VecDeque<Piece>,
     /// Whether the file has a piece.
     begun: bool,
+    _counted: Arc<()>,
 }
 
 struct Piece {
@@ -77,9 +91,9 @@ struct Piece {
 
 impl Content {
     /// Begins a file.
-    pub(super) fn begin(format: &Format) -> Self {
+    pub(super) fn begin(format: &Format, cores: &Cores) -> Self {
         match format.begin_in_pieces() {
-            Some((format, codec)) => Self { format, pieces: Some(Pieces::new(codec)) },
+            Some((format, codec)) => Self { format, pieces: Some(Pieces::new(codec, cores)) },
             None => Self { format: format.begin(), pieces: None },
         }
     }
@@ -88,8 +102,8 @@ impl Content {
     pub(super) async fn encode(&mut self, events: &Events, cores: &Cores) -> Vec<Bytes> {
         let encoded = self.format.encode(events);
         let Some(pieces) = &mut self.pieces else { return vec![encoded] };
-        pieces.gather(encoded);
-        if pieces.gathered_bytes >= PIECE {
+        pieces.gathered.extend_from_slice(&encoded);
+        if pieces.gathered.len() >= cores.piece() {
             pieces.start(cores).await;
         }
         pieces.ready()
@@ -112,7 +126,7 @@ impl Content {
     pub(super) async fn finish(&mut self, cores: &Cores) -> Vec<Bytes> {
         let end = self.format.finish();
         let Some(pieces) = &mut self.pieces else { return vec![end] };
-        pieces.gather(end);
+        pieces.gathered.extend_from_slice(&end);
         if !pieces.begun {
             pieces.start(cores).await;
         }
@@ -121,35 +135,28 @@ impl Content {
 }
 
 impl Pieces {
-    fn new(codec: Arc<dyn Codec>) -> Self {
+    fn new(codec: Arc<dyn Codec>, cores: &Cores) -> Self {
         let (gathered, in_work) = Default::default();
-        Self { codec, gathered, gathered_bytes: 0, in_work, begun: false }
+        Self { codec, gathered, in_work, begun: false, _counted: cores.files.clone() }
     }
 
     fn bytes(&self) -> u64 {
         let in_work: usize = self.in_work.iter().map(|piece| piece.bytes).sum();
-        (self.gathered_bytes + in_work) as u64
-    }
-
-    fn gather(&mut self, encoded: Bytes) {
-        if !encoded.is_empty() {
-            self.gathered_bytes += encoded.len();
-            self.gathered.push(encoded);
-        }
+        (self.gathered.len() + in_work) as u64
     }
 
     /// Lets another thread compress what is gathered, once a core is free.
     async fn start(&mut self, cores: &Cores) {
         let core = cores.free().await;
-        let (done, compressed) = oneshot::channel();
-        let (parts, codec) = (mem::take(&mut self.gathered), self.codec.clone());
+        let (done, answer) = oneshot::channel();
+        let (piece, codec) = (mem::take(&mut self.gathered).freeze(), self.codec.clone());
+        let bytes = piece.len();
         cores.env.blocking.run(Box::new(move || {
             // The file may be gone.
-            let _ = done.send(compressed_parts(&*codec, parts).into());
+            let _ = done.send(compressed(&*codec, piece).into());
             drop(core);
         }));
-        let bytes = mem::take(&mut self.gathered_bytes);
-        self.in_work.push_back(Piece { bytes, compressed });
+        self.in_work.push_back(Piece { bytes, compressed: answer });
         self.begun = true;
     }
 
@@ -166,7 +173,7 @@ impl Pieces {
     }
 
     async fn settle(&mut self, cores: &Cores) -> Vec<Bytes> {
-        if self.gathered_bytes > 0 {
+        if !self.gathered.is_empty() {
             self.start(cores).await;
         }
         let mut ready = Vec::new();
@@ -238,7 +245,7 @@ mod tests {
             let threads = Arc::new(LastFirst::default());
             let env = Env { blocking: threads.clone(), ..env::real() };
             let cores = Cores::new(env, 8);
-            let mut content = Content::begin(&format(&json!(kind)));
+            let mut content = Content::begin(&format(&json!(kind)), &cores);
             let (mut file, mut expected) = (Vec::new(), Vec::new());
             for number in 0..16 {
                 let events = batch(number);
@@ -265,7 +272,8 @@ mod tests {
     async fn no_more_pieces_are_in_work_than_there_are_cores() {
         let threads = Arc::new(LastFirst::default());
         let cores = Cores::new(Env { blocking: threads.clone(), ..env::real() }, 2);
-        let mut files: Vec<_> = (0..3).map(|_| Content::begin(&format(&json!("zstd")))).collect();
+        let mut files: Vec<_> =
+            (0..3).map(|_| Content::begin(&format(&json!("zstd")), &cores)).collect();
         for (number, content) in files.iter_mut().enumerate() {
             let (mut added, large) = (0, batch(number));
             while added < 4 {
@@ -279,10 +287,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn pieces_are_smaller_while_many_files_are_open() {
+        let cores = Cores::new(env::real(), 2);
+        let zstd = format(&json!("zstd"));
+        let open = |count| Vec::from_iter((0..count).map(|_| Content::begin(&zstd, &cores)));
+        for (count, piece) in [(1, 1 << 20), (255, 1 << 20), (511, 512 << 10), (9_000, 128 << 10)] {
+            let files = open(count);
+            assert_eq!(cores.piece(), piece, "{count}");
+            drop(files);
+            assert_eq!(cores.piece(), 1 << 20, "as before {count} files");
+        }
+    }
+
+    #[tokio::test]
     async fn a_settled_file_counts_as_what_it_has_and_goes_on() {
         let cores = Cores::new(env::real(), 2);
         for kind in ["gzip", "zstd", "deflate", "none"] {
-            let mut content = Content::begin(&format(&json!(kind)));
+            let mut content = Content::begin(&format(&json!(kind)), &cores);
             let mut file = content.encode(&batch(1), &cores).await;
             file.extend(content.settle(&cores).await);
             assert_eq!(content.held(), 0, "{kind}");
@@ -299,7 +320,7 @@ mod tests {
     async fn a_file_without_a_byte_is_still_one_of_its_codec() {
         let cores = Cores::new(env::real(), 1);
         for kind in ["gzip", "zstd"] {
-            let file = Content::begin(&format(&json!(kind))).finish(&cores).await.concat();
+            let file = Content::begin(&format(&json!(kind)), &cores).finish(&cores).await.concat();
             assert!(!file.is_empty(), "{kind}");
             assert_eq!(plain(kind, &file), b"", "{kind}");
         }

@@ -207,7 +207,7 @@ impl OpenRoll {
                 let path = stage.dataset.staged(&temp);
                 let shown = stage.show(&path).await?;
                 let writer = stage.fs.create(&path, stage.options).await?;
-                let (content, fill) = (Content::begin(format), Fill::default());
+                let (content, fill) = (Content::begin(format, &stage.cores), Fill::default());
                 let (tickets, noted) = (IntervalSet::EMPTY, part.noted);
                 let file = OpenFile { temp, content, writer, fill, crc: 0, noted, shown, tickets };
                 self.files.entry(part.file).or_insert(file)

@@ -26,17 +26,9 @@ pub static ALL: &[Entry<dyn Codec>] = &[
 ];
 
 /// These bytes as a whole file of this codec.
-pub(crate) fn compressed(codec: &dyn Codec, bytes: impl Into<Bytes>) -> Vec<u8> {
-    compressed_parts(codec, [bytes.into()])
-}
-
-/// These bytes in a row as a whole file of this codec.
-pub fn compressed_parts(codec: &dyn Codec, parts: impl IntoIterator<Item = Bytes>) -> Vec<u8> {
+pub fn compressed(codec: &dyn Codec, bytes: impl Into<Bytes>) -> Vec<u8> {
     let mut compressor = codec.begin();
-    let mut compressed = Vec::new();
-    for part in parts {
-        compressed.extend_from_slice(&compressor.compress(part));
-    }
+    let mut compressed = Vec::from(compressor.compress(bytes.into()));
     compressed.extend_from_slice(&compressor.finish());
     compressed
 }
