@@ -19,6 +19,7 @@ mod docs;
 mod e2e;
 mod error;
 mod fan_in;
+mod files;
 mod forward;
 mod growth;
 mod hdfs;
@@ -82,6 +83,8 @@ enum Bench {
     Calls(avro::calls::Options),
     /// Whether speed stays as it is while files, paths, backlog or events grow
     Growth(growth::Options),
+    /// The hdfs sink alone: compressed files of `zstd`, plain ones of a bare copy
+    Files(files::Options),
     /// How large the files of a day become, by count: nothing is written. Prints one table
     Sizes(sizes::Options),
     /// Reading files alone, compared with memchr over the same file
@@ -130,6 +133,7 @@ fn measure(cli: &Cli) -> Result<()> {
         Bench::Tail(options) => wait_for(tail::run(options, &setup, &mut report))?,
         Bench::Channel(options) => wait_for(channel::run(options, &setup, &mut report))?,
         Bench::Codings(options) => wait_for(codings::run(options, &setup, &mut report))?,
+        Bench::Files(options) => wait_for(files::run(options, &setup, &mut report))?,
         Bench::Wire(options) => wait_for(wire::run(options, &setup, &mut report))?,
     }
     report.print(cli.json).doing(|| "print the report".to_owned())

@@ -2,19 +2,23 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use peers::FloorBoard;
 use pipeline::{
-    Batch, BatchSize, BuildContext, Env, Epoch, Floors, Identity, Intake, IntakeError, KeySet,
-    Known, LedgerState, Origin, Outage, Permit, PositionIntake, RelayIntake, Role, Routing,
-    Settings, Unreserved,
+    Batch, BatchSize, BuildContext, Env, Epoch, Floors, Identity, Intake, IntakeError, IntervalSet,
+    KeySet, Known, LedgerState, Origin, Outage, Outcome, Permit, PositionIntake, RelayIntake, Role,
+    Routing, Settings, Sink, SinkError, Taken, Unreserved,
 };
 use support::causes::chain;
 use tokio::sync::{broadcast, watch};
 
 use crate::error::{Error, Result};
+
+/// The sink of [`deliver`], in messages.
+const SINK: &str = "hdfs sink";
 
 /// Builds the component `kind` of a role, with its files in `directory`.
 pub(crate) fn build<R: Role + ?Sized>(
@@ -37,6 +41,43 @@ pub(crate) fn build_in<R: Role + ?Sized>(
     let alone = BuildContext::alone(kind, directory, world);
     let cx = BuildContext { catalogue: catalogue::FULL, ..alone };
     (entry.build)(&Settings::from_json(settings), &cx).map_err(|error| refused(error.to_string()))
+}
+
+/// Seconds that the hdfs sink of these settings takes until it has delivered all batches: written,
+/// synced and committed. What it keeps lies in `directory`.
+pub(crate) async fn deliver(
+    settings: &serde_json::Value,
+    batches: impl Iterator<Item = Batch>,
+    directory: &Path,
+) -> Result<f64> {
+    let refused = |error: SinkError| failed(SINK, &error);
+    let mut sink = build::<dyn Sink>("hdfs", settings, &directory.join("sink"))?;
+    sink.open().await.map_err(refused)?;
+    let started = Instant::now();
+    let mut open = IntervalSet::EMPTY;
+    for (ticket, batch) in (0..).zip(batches) {
+        sink.write(Taken { ticket, batch }).await.map_err(refused)?;
+        open.insert(ticket);
+    }
+    sink.flush();
+    while !open.is_empty() {
+        settle(&mut *sink, &mut open).await?;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    sink.close().await;
+    Ok(seconds)
+}
+
+async fn settle(sink: &mut dyn Sink, open: &mut IntervalSet) -> Result<()> {
+    let settlement = sink.settled().await;
+    match settlement.outcome {
+        Outcome::Delivered => open.remove_all(&settlement.tickets),
+        other => {
+            let detail = format!("{other:?}");
+            return Err(Error::Content { path_name: SINK.to_owned(), detail });
+        }
+    }
+    Ok(())
 }
 
 /// Says that a stage failed.

@@ -19,6 +19,7 @@ mod access;
 mod bucket;
 mod build;
 mod config;
+mod content;
 mod decision;
 mod due;
 mod error;
@@ -29,6 +30,7 @@ mod measures;
 mod merging;
 mod named;
 mod noted;
+mod open_file;
 #[cfg(feature = "testkit")]
 pub mod paths;
 pub mod place;
@@ -65,6 +67,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use config::Config;
 use config::Promise;
+use content::Cores;
 use decision::Decision;
 pub use error::HdfsSinkError;
 use held::Held;
@@ -197,7 +200,8 @@ impl HdfsSink {
         let Settings { marker, registration, .. } = &*self.settings;
         let shows = (marker.is_some() || registration.is_some()) && !fs.is_tree();
         let merges_files = fs.merges_files();
-        let stage = Stage { fs, dataset, author, options: self.options, recorded, shows };
+        let (options, cores) = (self.options, Cores::of(&self.settings.env));
+        let stage = Stage { fs, dataset, author, options, recorded, cores, shows };
         let limits = self.limits(&stage).await?;
         let merged_max = merges_files.then_some(limits.size_max);
         let ledger = Arc::new(Mutex::new(ledger));

@@ -1,5 +1,7 @@
 //! The format of a file: an encoder, and a codec around it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use pipeline::{
     BuildContext, BuildError, Choice, Codec, Compressor, Encoder, Events, FileEncoder, Unwritable,
@@ -10,7 +12,7 @@ use crate::codecs;
 /// The form of the events in files, and how the files are compressed.
 pub struct Format {
     encoder: Box<dyn Encoder>,
-    codec: Box<dyn Codec>,
+    codec: Arc<dyn Codec>,
 }
 
 impl Format {
@@ -23,8 +25,8 @@ impl Format {
         codec: &Choice<dyn Codec>,
         cx: &BuildContext,
     ) -> Result<Self, BuildError> {
-        let built =
-            Self { encoder: encoder.build("encoder", cx)?, codec: codec.build("codec", cx)? };
+        let codec = codec.build("codec", cx)?.into();
+        let built = Self { encoder: encoder.build("encoder", cx)?, codec };
         if built.is_compressed() && !built.encoder.is_lines() {
             let problem = format!(
                 "files of `{}` are compressed block by block: set `encoder = {{ type = \"{0}\", \
@@ -38,7 +40,7 @@ impl Format {
 
     /// This encoder without compression.
     pub fn plain(encoder: Box<dyn Encoder>) -> Self {
-        Self { encoder, codec: Box::new(codecs::none::Plain) }
+        Self { encoder, codec: Arc::new(codecs::none::Plain) }
     }
 
     /// The encoder alone.
@@ -108,6 +110,16 @@ impl Format {
     /// Begins a file.
     pub fn begin(&self) -> FormattedFile {
         FormattedFile { encoder: self.encoder.begin(), compressor: self.codec.begin() }
+    }
+
+    /// Begins a file without compression, and gives the codec for its pieces, each of which is to
+    /// be compressed as a file. `None` where files in a row are no file of this codec.
+    pub fn begin_in_pieces(&self) -> Option<(FormattedFile, Arc<dyn Codec>)> {
+        if !self.is_compressed() || !self.codec.concatenates() {
+            return None;
+        }
+        let compressor = codecs::none::Plain.begin();
+        Some((FormattedFile { encoder: self.encoder.begin(), compressor }, self.codec.clone()))
     }
 
     /// A whole file of these events.

@@ -2,16 +2,13 @@
 //! asks for each new file is its own and would drown what the sink costs.
 
 use std::path::Path;
-use std::time::Instant;
 
-use pipeline::{
-    Batch, Epoch, Existing, Identity, IntervalSet, Origin, Outcome, Sequence, Sink, Taken,
-};
+use pipeline::{Batch, Epoch, Existing, Identity, Origin, Sequence};
 use serde_json::json;
 
 use super::{Axis, Curve, Options, Point};
 use crate::Setup;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::load::{Load, SIZES};
 use crate::process;
 use crate::stage;
@@ -47,34 +44,8 @@ async fn write(paths: u64, batches: u64, directory: &Path) -> Result<f64> {
         "url": format!("file://{}/store/%{{app}}", directory.display()),
         "buckets_max": paths,
     });
-    let mut sink = stage::build::<dyn Sink>("hdfs", &settings, &directory.join("sink"))?;
-    sink.open().await.map_err(|error| stage::failed("hdfs sink", &error))?;
-    let started = Instant::now();
-    let mut open = IntervalSet::EMPTY;
-    for ticket in 0..batches {
-        let taken = Taken { ticket, batch: batch(ticket, paths) };
-        sink.write(taken).await.map_err(|error| stage::failed("hdfs sink", &error))?;
-        open.insert(ticket);
-    }
-    sink.flush();
-    while !open.is_empty() {
-        settle(&mut *sink, &mut open).await?;
-    }
-    let seconds = started.elapsed().as_secs_f64();
-    sink.close().await;
-    Ok(seconds)
-}
-
-async fn settle(sink: &mut dyn Sink, open: &mut IntervalSet) -> Result<()> {
-    let settlement = sink.settled().await;
-    match settlement.outcome {
-        Outcome::Delivered => open.remove_all(&settlement.tickets),
-        other => {
-            let detail = format!("{other:?}");
-            return Err(Error::Content { path_name: "hdfs sink".to_owned(), detail });
-        }
-    }
-    Ok(())
+    let sized = (0..batches).map(|ticket| batch(ticket, paths));
+    stage::deliver(&settings, sized, directory).await
 }
 
 fn batch(ticket: u64, paths: u64) -> Batch {

@@ -18,8 +18,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 use pipeline::{Identity, Ticket};
+use storage::FsError;
 use tokio::time::Instant;
 
+use super::content::Cores;
 use super::roll::{Fill, Life, Limits};
 use super::staged::{FileKey, OpenRoll, Part};
 
@@ -86,6 +88,24 @@ impl Rolls {
         };
         roll.expect("a batch is in a roll").add(ticket, Some(key));
         true
+    }
+
+    /// Files that these parts may not fit into count as what they have, not as what is still to be
+    /// compressed of them.
+    pub(super) async fn settle_short(
+        &mut self,
+        parts: &[Part],
+        limits: &Limits,
+        cores: &Cores,
+    ) -> Result<(), FsError> {
+        for Part { file, bytes_bound, .. } in parts {
+            let Some(number) = self.by_file.get(file) else { continue };
+            let roll = self.open.get_mut(number).expect("it is open");
+            if roll.fill(file).is_some_and(|fill| !limits.fits(fill, *bytes_bound)) {
+                roll.settle(file, cores).await?;
+            }
+        }
+        Ok(())
     }
 }
 

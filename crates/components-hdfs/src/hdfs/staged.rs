@@ -4,32 +4,30 @@ use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use ledger::{
-    Committed, Dataset, Ledger, LedgerError, NotedPlace, Roll, RollFile, Token, WriterId,
-    check_length,
-};
+use ledger::{Committed, Dataset, Ledger, LedgerError, NotedPlace, Roll, Token, WriterId};
 use metrics::Gauge;
 use peers::FloorBoard;
 use pipeline::{Events, Identity, IntervalSet, KeySet, Outcome, Ticket};
-use storage::{CreateOptions, FileSystem, FileWriter, FsError};
+use storage::{CreateOptions, FileSystem, FsError};
 use support::mutant;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::content::{Content, Cores};
 use super::decision::Decision;
 use super::error::HdfsSinkError;
 use super::held::Held;
 use super::named::NamedLedger;
 use super::noted::{Noted, Notes};
-use super::roll::{Fill, Life};
+use super::open_file::OpenFile;
+use super::roll::{Fill, Life, Limits};
 use super::rolls::Growing;
 use super::visible::Visible;
 use super::waiting::Waiting;
 use super::writer::Settings;
-use components::format::{Format, FormattedFile};
+use components::format::Format;
 
 /// Files of one roll that are closed at the same time.
 const CLOSED_AT_ONCE: usize = 32;
@@ -43,6 +41,8 @@ pub(super) struct Stage {
     pub(super) options: CreateOptions,
     /// Whether rolls are entries of the commit ledger.
     pub(super) recorded: bool,
+    /// Where files are compressed.
+    pub(super) cores: Cores,
     /// Whether files that are being written are shown by others, because they are not there yet.
     pub(super) shows: bool,
 }
@@ -171,20 +171,6 @@ pub(super) struct OpenRoll {
     pub(super) life: Life,
 }
 
-struct OpenFile {
-    temp: String,
-    format: FormattedFile,
-    writer: Box<dyn FileWriter>,
-    fill: Fill,
-    crc: u32,
-    /// As of its first part.
-    noted: Option<i64>,
-    /// What stands for it until it is closed.
-    shown: Option<String>,
-    /// The batches that it holds events of.
-    tickets: IntervalSet,
-}
-
 impl OpenRoll {
     pub(super) fn new(token: Token, life: Life) -> Self {
         let (keys, batches, files) = (KeySet::default(), Vec::new(), BTreeMap::new());
@@ -203,14 +189,15 @@ impl OpenRoll {
         key.is_none_or(|key| self.keys.insert(key))
     }
 
-    /// Writes one part of a batch; says how much its file holds then.
+    /// Writes one part of a batch; says whether its file is full then.
     pub(super) async fn write(
         &mut self,
         ticket: Ticket,
         part: Part,
         format: &Format,
+        limits: &Limits,
         stage: &Stage,
-    ) -> Result<Fill, FsError> {
+    ) -> Result<bool, FsError> {
         let file = match self.files.get_mut(&part.file) {
             Some(file) => file,
             None => {
@@ -220,18 +207,25 @@ impl OpenRoll {
                 let path = stage.dataset.staged(&temp);
                 let shown = stage.show(&path).await?;
                 let writer = stage.fs.create(&path, stage.options).await?;
-                let (format, fill) = (format.begin(), Fill::default());
+                let (content, fill) = (Content::begin(format, &stage.cores), Fill::default());
                 let (tickets, noted) = (IntervalSet::EMPTY, part.noted);
-                let file = OpenFile { temp, format, writer, fill, crc: 0, noted, shown, tickets };
+                let file = OpenFile { temp, content, writer, fill, crc: 0, noted, shown, tickets };
                 self.files.entry(part.file).or_insert(file)
             }
         };
-        file.tickets.insert(ticket);
-        file.fill.events += part.events.len() as u64;
-        let bytes = file.format.encode(&part.events);
-        file.fill.held = file.format.held_back();
-        file.append(bytes).await?;
-        Ok(file.fill)
+        file.write(ticket, &part.events, &stage.cores).await?;
+        if limits.is_full(file.fill) {
+            file.settle(&stage.cores).await?;
+        }
+        Ok(limits.is_full(file.fill))
+    }
+
+    /// The fill of this file, if it has it, is exact after that.
+    pub(super) async fn settle(&mut self, file: &FileKey, cores: &Cores) -> Result<(), FsError> {
+        match self.files.get_mut(file) {
+            Some(file) => file.settle(cores).await,
+            None => Ok(()),
+        }
     }
 
     /// Its tickets, when it comes to nothing.
@@ -275,8 +269,7 @@ impl OpenRoll {
     async fn commit(mut self, context: &CommitContext) -> Result<Option<Committed>, HdfsSinkError> {
         let CommitContext { stage, ledger, held, waiting, decision, named_ledger, .. } = context;
         for file in self.files.values_mut() {
-            let end = file.format.finish();
-            file.append(end).await?;
+            file.finish(&stage.cores).await?;
         }
         let files = self.files.iter().map(|(key, file)| file.described(&key.directory)).collect();
         let in_files: Vec<_> = self.files.values().map(|file| file.tickets.clone()).collect();
@@ -363,28 +356,4 @@ impl Growing for OpenRoll {
 async fn close(files: Vec<OpenFile>, stage: Stage) -> Result<(), LedgerError> {
     let closing = files.into_iter().map(|file| file.close(&stage));
     stream::iter(closing).buffer_unordered(CLOSED_AT_ONCE).try_collect().await
-}
-
-impl OpenFile {
-    async fn append(&mut self, bytes: Bytes) -> Result<(), FsError> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        self.crc = crc32c::crc32c_append(self.crc, &bytes);
-        self.fill.bytes += bytes.len() as u64;
-        self.writer.write(bytes).await
-    }
-
-    /// What the ledger says about it, once it is closed.
-    fn described(&self, directory: &str) -> RollFile {
-        let Fill { bytes, events, .. } = self.fill;
-        let (temp, directory) = (self.temp.clone(), directory.to_owned());
-        RollFile { temp, directory, len: bytes, crc: self.crc, events }
-    }
-
-    /// Makes the file durable and whole, and looks whether it is.
-    async fn close(self, stage: &Stage) -> Result<(), LedgerError> {
-        self.writer.close().await?;
-        check_length(&*stage.fs, &stage.dataset.staged(&self.temp), self.fill.bytes).await
-    }
 }

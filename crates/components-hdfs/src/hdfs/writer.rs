@@ -133,7 +133,7 @@ impl Writer {
             self.settle_early(ticket);
             return Ok(());
         }
-        let Some(parts) = self.parts_with_room(ticket, &batch).await else { return Ok(()) };
+        let Some(parts) = self.parts_with_room(ticket, &batch).await? else { return Ok(()) };
         let now = Instant::now();
         let (settings, limits) = (&self.settings, &self.limits);
         let roll = self.rolls.for_parts(&parts, key, || begun(settings, limits, now));
@@ -142,9 +142,9 @@ impl Writer {
         let mut full = None;
         for part in parts {
             let file = part.file.clone();
-            match roll.write(ticket, part, &settings.format, &self.context.stage).await {
-                Ok(fill) if limits.is_full(fill) => full = Some(file),
-                Ok(_) => {}
+            match roll.write(ticket, part, &settings.format, limits, &self.context.stage).await {
+                Ok(true) => full = Some(file),
+                Ok(false) => {}
                 Err(error) => return Err(self.context.cause(error).await),
             }
         }
@@ -160,9 +160,17 @@ impl Writer {
     /// The events of a batch by file, once the open rolls have room for them. Where that takes long
     /// the batch goes back, to be routed anew: a directory that is being marked as complete gets no
     /// more files.
-    async fn parts_with_room(&mut self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
+    async fn parts_with_room(
+        &mut self,
+        ticket: Ticket,
+        batch: &Batch,
+    ) -> Result<Option<Vec<Part>>, HdfsSinkError> {
         let routed = Instant::now();
-        let parts = self.parts(ticket, batch)?;
+        let Some(parts) = self.parts(ticket, batch) else { return Ok(None) };
+        let cores = &self.context.stage.cores;
+        if let Err(error) = self.rolls.settle_short(&parts, &self.limits, cores).await {
+            return Err(self.context.cause(error).await);
+        }
         let full = self.rolls.take_full(&parts, &self.limits);
         self.finish(full).await;
         let oldest = self.rolls.take_oldest(&parts, self.settings.buckets_max);
@@ -170,9 +178,9 @@ impl Writer {
         let marker = self.settings.marker.as_ref();
         if marker.is_some_and(|marker| routed.elapsed() > marker.margin / 2) {
             self.context.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Again(None));
-            return None;
+            return Ok(None);
         }
-        Some(parts)
+        Ok(Some(parts))
     }
 
     /// A batch is written: with `best_effort` it is delivered by that.

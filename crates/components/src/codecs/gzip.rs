@@ -1,4 +1,4 @@
-//! `gzip`: RFC 1952, one member a file, which Hadoop's `GzipCodec` and every tool reads.
+//! `gzip`: RFC 1952, one member or a row of them, which Hadoop's `GzipCodec` and every tool reads.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;

@@ -26,7 +26,7 @@ pub static ALL: &[Entry<dyn Codec>] = &[
 ];
 
 /// These bytes as a whole file of this codec.
-pub(crate) fn compressed(codec: &dyn Codec, bytes: impl Into<Bytes>) -> Vec<u8> {
+pub fn compressed(codec: &dyn Codec, bytes: impl Into<Bytes>) -> Vec<u8> {
     let mut compressor = codec.begin();
     let mut compressed = Vec::from(compressor.compress(bytes.into()));
     compressed.extend_from_slice(&compressor.finish());

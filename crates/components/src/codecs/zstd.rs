@@ -1,4 +1,8 @@
-//! `zstd`: RFC 8878, one frame a file, which Hadoop's `ZStandardCodec` and every tool reads.
+//! `zstd`: RFC 8878, which Hadoop's `ZStandardCodec` and every tool reads.
+//!
+//! A sink may write a file as a row of frames, each compressed by itself, which together are a file
+//! by the same RFC (3.1). Some readers end after the first one unless set otherwise, without a word
+//! (`python-zstandard`: `read_across_frames`); for them there is `one_frame`.
 
 use ::zstd::stream::write::Encoder;
 use pipeline::{BuildContext, BuildError, Codec, Component, Compressor};
@@ -14,6 +18,10 @@ pub struct Config {
     /// From 1, fast, to 19, small.
     #[serde(default = "default_level")]
     level: i32,
+    /// Whether a file is a single frame, for readers that end after the first one. It is compressed
+    /// by one core then, and not merged with others (`compact`).
+    #[serde(default)]
+    one_frame: bool,
 }
 
 fn default_level() -> i32 {
@@ -28,12 +36,13 @@ impl Component for Config {
         if !(1..=19).contains(&self.level) {
             return Err(BuildError::invalid("level", "1 to 19"));
         }
-        Ok(Box::new(Zstd { level: self.level }))
+        Ok(Box::new(Zstd { level: self.level, one_frame: self.one_frame }))
     }
 }
 
 struct Zstd {
     level: i32,
+    one_frame: bool,
 }
 
 impl Codec for Zstd {
@@ -50,7 +59,7 @@ impl Codec for Zstd {
     }
 
     fn concatenates(&self) -> bool {
-        true
+        !self.one_frame
     }
 
     fn begin(&self) -> Box<dyn Compressor> {

@@ -57,6 +57,30 @@ async fn no_file_is_larger_than_its_limit() {
     assert_eq!(sizes, [22, 22, 22, 22, 11]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_compressed_file_is_as_large_as_its_limit_allows() {
+    const LIMIT: usize = 64 << 10;
+    let spread = |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let lines = |batch: u64| -> Vec<String> {
+        (0..600).map(|n| format!("{:016x}", spread(batch * 600 + n))).collect()
+    };
+    for codec in ["gzip", "zstd"] {
+        let store = Memory::new();
+        let roll = json!({ "size_max": format!("{LIMIT}B") });
+        let settings = json!({ "url": "file:///logs", "codec": codec, "roll": roll });
+        let mut sink = Collector::new(settings).sink(&store);
+        let of = |n| batch(n, &lines(n).iter().map(String::as_str).collect::<Vec<_>>());
+        let batches: Vec<(u64, Batch)> = (0..60).map(|n| (n, of(n))).collect();
+        deliver(&mut sink, &batches).await;
+        let files = store.files();
+        let mut sizes: Vec<usize> = visible(&files).values().map(|file| file.len()).collect();
+        sizes.sort_unstable();
+        assert!(sizes.len() > 3 && *sizes.last().unwrap() <= LIMIT, "{codec}: {sizes:?}");
+        let room = batches[0].1.body_bytes() as usize + 600;
+        assert!(sizes[1..].iter().all(|size| size + room > LIMIT), "{codec}: {sizes:?}");
+    }
+}
+
 /// Lines of text, all of which are held back until the file is finished.
 struct Hoard(Vec<u8>);
 
