@@ -21,6 +21,7 @@
 pub mod agent;
 pub mod engines;
 pub mod flume;
+pub mod go;
 pub mod hbase;
 pub mod hdfs;
 pub mod http;
@@ -31,6 +32,7 @@ pub mod mariadb;
 pub mod metastore;
 pub mod mounted;
 pub mod nginx;
+pub mod node;
 pub mod objects;
 pub mod postgres;
 pub mod process;

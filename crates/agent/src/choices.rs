@@ -69,9 +69,8 @@ mod tests {
     /// The settings that a source cannot do without.
     fn least(kind: &str) -> &'static str {
         match kind {
-            "avro" | "grpc" | "http" | "netcat" | "netcat_udp" | "thrift" => {
-                "listen = \"127.0.0.1:4141\""
-            }
+            "avro" | "fluent_forward" | "grpc" | "http" | "lumberjack" | "netcat"
+            | "netcat_udp" | "thrift" => "listen = \"127.0.0.1:4141\"",
             "otlp" => "listen = [\"127.0.0.1:4317\"]",
             "syslog" => "listen = [\"udp://127.0.0.1:5140\"]",
             "exec" => "command = [\"true\"]",
@@ -138,7 +137,9 @@ mod tests {
             "amqp",
             "avro",
             "exec",
+            "fluent_forward",
             "http",
+            "lumberjack",
             "mqtt",
             "netcat",
             "netcat_udp",

@@ -88,9 +88,11 @@ mod tests {
     /// Settings that lead to another host in plain text; none of what stays on this one.
     fn leading_out(role: &str, kind: &str) -> Option<&'static str> {
         let settings = match (role, kind) {
-            ("source", "avro" | "grpc" | "http" | "netcat" | "netcat_udp" | "thrift") => {
-                "listen = \"0.0.0.0:1\""
-            }
+            (
+                "source",
+                "avro" | "fluent_forward" | "grpc" | "http" | "lumberjack" | "netcat"
+                | "netcat_udp" | "thrift",
+            ) => "listen = \"0.0.0.0:1\"",
             ("source", "syslog") => "listen = [\"udp://127.0.0.1:1\", \"udp://[::]:2\"]",
             ("source", "http_poll" | "http_stream") => "url = \"http://h:1/\"",
             ("source", "kafka") => "brokers = [\"h:1\"]\ntopics = [\"a\"]\ngroup = \"g\"",

@@ -29,6 +29,8 @@ const GROUPS: &[&Group] = &[
     &components_parquet::GROUP,
     #[cfg(feature = "search")]
     &components_search::GROUP,
+    #[cfg(feature = "shippers")]
+    &components_shippers::GROUP,
     #[cfg(feature = "sql")]
     &components_sql::GROUP,
 ];
@@ -60,6 +62,18 @@ const ELSEWHERE: &[Elsewhere] = &[
         role: "source",
         kind: "http_stream",
         programs: "a program built with the feature `http_stream`",
+    },
+    #[cfg(not(feature = "shippers"))]
+    Elsewhere {
+        role: "source",
+        kind: "fluent_forward",
+        programs: "a program built with the feature `shippers`",
+    },
+    #[cfg(not(feature = "shippers"))]
+    Elsewhere {
+        role: "source",
+        kind: "lumberjack",
+        programs: "a program built with the feature `shippers`",
     },
     #[cfg(not(feature = "kafka"))]
     Elsewhere {
@@ -147,6 +161,7 @@ mod tests {
         feature = "otlp",
         feature = "parquet",
         feature = "search",
+        feature = "shippers",
         feature = "sql"
     ))]
     #[test]

@@ -19,6 +19,7 @@ const HEAVY: &[&str] = &[
     "aqueduct-components-otlp",
     "aqueduct-components-parquet",
     "aqueduct-components-search",
+    "aqueduct-components-shippers",
     "aqueduct-components-sql",
     "aqueduct-catalogue",
     "cel",

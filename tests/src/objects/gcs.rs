@@ -5,19 +5,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::{fs, io};
 
 use super::{BUCKET, Server, content, request, texts, until_made};
-use crate::flume::cache;
-use crate::http;
 use crate::process::Process;
-use crate::python::environment;
+use crate::{go, http};
 
-/// The compiler that it is made with.
-const REQUIREMENTS: &str =
-    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/gcs/requirements.txt"));
-/// What is installed; the checksums of its modules are those of Go's own database.
+/// What is installed.
 const MODULE: &str = "github.com/fsouza/fake-gcs-server@v1.56.1";
 
 /// A running server. Dropping it kills it.
@@ -26,24 +20,6 @@ pub struct Gcs {
     address: SocketAddr,
     key_file: PathBuf,
     _process: Process,
-}
-
-/// The program, which is compiled once.
-fn program() -> PathBuf {
-    // Tests of one process ask at the same time; one of them installs.
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _others_wait = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let (_, version) = MODULE.split_once('@').expect("a module has a version");
-    let place = cache().join(format!("fake-gcs-server-{version}"));
-    let program = place.join("fake-gcs-server");
-    if !program.exists() {
-        let compiler = environment("go", REQUIREMENTS).join("go");
-        let mut command = Command::new(compiler);
-        command.args(["install", MODULE]).env("GOBIN", &place).env("GOFLAGS", "-modcacherw");
-        command.env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0");
-        done(command.output(), "go install");
-    }
-    program
 }
 
 /// That a program came to a good end.
@@ -79,7 +55,7 @@ impl Server for Gcs {
         });
         let key_file = dir.join("account.json");
         fs::write(&key_file, key.to_string()).expect("the test's own folder");
-        let mut command = Command::new(program());
+        let mut command = Command::new(go::installed(MODULE));
         command.args(["-backend", "memory", "-scheme", "http", "-log-level", "error"]);
         command.args(["-host", "127.0.0.1", "-public-host", "127.0.0.1"]);
         command.args(["-port", &address.port().to_string()]);

@@ -16,8 +16,8 @@ pub mod netcat;
 pub mod netcat_udp;
 #[cfg(test)]
 mod opening;
-mod put;
-mod repeats;
+pub mod put;
+pub mod repeats;
 #[cfg(test)]
 mod running;
 pub mod sequence;

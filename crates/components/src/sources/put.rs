@@ -15,7 +15,7 @@ use super::storing::{self, NotStored};
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Stored {
+pub enum Stored {
     /// Every event is in every required channel.
     All,
     /// Nothing is stored, also not later.
@@ -27,27 +27,23 @@ pub(super) enum Stored {
 }
 
 /// The channels of one run of a source.
-pub(super) struct Storing {
+pub struct Storing {
     /// Name of the source.
-    pub(super) source: Arc<str>,
+    pub source: Arc<str>,
     /// Takes the batches.
-    pub(super) intake: Arc<dyn Intake>,
+    pub intake: Arc<dyn Intake>,
     /// The source is to stop: nothing is reserved any more.
-    pub(super) stop: CancellationToken,
+    pub stop: CancellationToken,
     /// How long a batch waits for room.
-    pub(super) wait_max: Duration,
+    pub wait_max: Duration,
     /// Batches that are being stored: they go on to their end, whatever becomes of their client.
-    pub(super) work: TaskTracker,
+    pub work: TaskTracker,
 }
 
 impl Storing {
     /// Stores a batch, which goes on if this future is dropped. What is `held` is dropped when it
     /// is stored.
-    pub(super) async fn store<H: Send + 'static>(
-        self: &Arc<Self>,
-        batch: Batch,
-        held: H,
-    ) -> Stored {
+    pub async fn store<H: Send + 'static>(self: &Arc<Self>, batch: Batch, held: H) -> Stored {
         let this = self.clone();
         let storing = AssertUnwindSafe(async move {
             let _held = held;

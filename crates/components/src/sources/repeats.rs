@@ -29,11 +29,11 @@ const CALLS_PER_HOST_MAX: usize = 256;
 
 /// The unanswered calls of a source, for all of its connections.
 #[derive(Debug, Clone)]
-pub(super) struct Calls(Arc<Mutex<Repeats>>);
+pub struct Calls(Arc<Mutex<Repeats>>);
 
 /// A call that is held against the unanswered ones until it is answered itself. Dropped before its
 /// end, it is as if it had never come.
-pub(super) struct Call {
+pub struct Call {
     calls: Calls,
     host: Arc<str>,
     batch: Batch,
@@ -42,12 +42,12 @@ pub(super) struct Call {
 
 impl Calls {
     /// None yet. Calls are remembered for `window`; 0: none is.
-    pub(super) fn new(window: Duration) -> Self {
+    pub fn new(window: Duration) -> Self {
         Self(Arc::new(Mutex::new(Repeats::new(window))))
     }
 
     /// A call of `host` with these events has come.
-    pub(super) fn begin(&self, host: &Arc<str>, batch: Batch) -> Call {
+    pub fn begin(&self, host: &Arc<str>, batch: Batch) -> Call {
         let known = self.lock().take(Instant::now(), host, &batch);
         Call { calls: self.clone(), host: host.clone(), batch, known }
     }
@@ -60,7 +60,7 @@ impl Calls {
 
 impl Call {
     /// The events that are not stored yet; `None`: all are.
-    pub(super) fn rest(&self) -> Option<Batch> {
+    pub fn rest(&self) -> Option<Batch> {
         let (events, skip) = (self.batch.len(), self.repeated());
         if skip == events {
             return None;
@@ -73,7 +73,7 @@ impl Call {
     }
 
     /// All of its events are stored. Returns how many of them were before it came.
-    pub(super) fn stored(mut self, is_answered: bool) -> usize {
+    pub fn stored(mut self, is_answered: bool) -> usize {
         let repeated = self.repeated();
         self.known = None;
         if !is_answered {

@@ -1,0 +1,199 @@
+//! The stream of a client: the bytes that came of it, the memory that they take, and storing what
+//! it sent while it waits for the answer.
+//!
+//! A message of up to [`STEP_BYTES`] needs no memory of those that all connections share: there are
+//! as many as connections. A larger one takes a place for the largest that is allowed, once, before
+//! it is read on: so no two messages wait for each other.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use components::sources::put::{Stored, Storing};
+use components::sources::storing::units;
+use pipeline::Batch;
+use pipeline::env::Stream;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+/// Bytes that are read at a time, and of a message that needs no memory of the shared.
+pub(crate) const STEP_BYTES: usize = 64 << 10;
+
+/// How long a batch waits for room before the client is looked after and it waits again.
+pub(crate) const ROUND: Duration = Duration::from_secs(5);
+
+/// What a connection may send and take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Bytes of a message, before and after it is decompressed.
+    pub(crate) message_max: usize,
+    /// How long a message may take to come, and an answer to be taken.
+    pub(crate) message_timeout: Duration,
+    /// How long a connection may be open without a message.
+    pub(crate) idle_timeout: Duration,
+}
+
+/// Why a connection ends.
+#[derive(Debug, Error)]
+pub(crate) enum End {
+    /// The stream broke, or ended within a message.
+    #[error("the connection broke")]
+    Broken(#[from] io::Error),
+    /// Nothing came on it.
+    #[error("nothing came within {0:?} (`idle_timeout`)")]
+    Idle(Duration),
+    /// What came did not come in time, or the answer was not taken in time.
+    #[error("a message or its answer took more than {0:?} (`message_timeout`)")]
+    Slow(Duration),
+    /// A message is too large.
+    #[error("a message has {announced} bytes, and at most {max} are taken (`message_max`){hint}")]
+    Large { announced: u64, max: usize, hint: &'static str },
+    /// What came is no message.
+    #[error("{0}")]
+    Malformed(String),
+    /// The client may not send.
+    #[error("{0}")]
+    Refused(String),
+    /// Nothing of it is stored: the source stops, or the client has gone.
+    #[error("a message is not stored: {0}")]
+    NotStored(String),
+}
+
+/// The memory that one message holds of what all connections share.
+pub(crate) struct Memory {
+    budget: Arc<Semaphore>,
+    place: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Memory {
+    /// None yet.
+    pub(crate) fn new(budget: &Arc<Semaphore>) -> Self {
+        Self { budget: budget.clone(), place: None }
+    }
+}
+
+/// A client.
+pub(crate) struct Client {
+    stream: Box<dyn Stream>,
+    /// What came and was not taken yet.
+    pub(crate) buffer: BytesMut,
+    limits: Limits,
+    /// Nothing more comes: the client has closed its side, or the connection broke.
+    pub(crate) is_over: bool,
+    /// Until when the message has to be whole.
+    deadline: Instant,
+}
+
+impl Client {
+    pub(crate) fn new(stream: Box<dyn Stream>, limits: Limits) -> Self {
+        let deadline = Instant::now() + limits.message_timeout;
+        Self { stream, buffer: BytesMut::new(), limits, is_over: false, deadline }
+    }
+
+    /// Waits for the first byte of a message; `false`: none comes any more.
+    pub(crate) async fn begins(&mut self) -> Result<bool, End> {
+        if self.buffer.is_empty() {
+            let limit = self.limits.idle_timeout;
+            let read = timeout(limit, self.stream.read_buf(&mut self.buffer)).await;
+            if read.map_err(|_| End::Idle(limit))?? == 0 {
+                return Ok(false);
+            }
+        }
+        self.deadline = Instant::now() + self.limits.message_timeout;
+        Ok(true)
+    }
+
+    /// Reads until so many bytes are in the buffer.
+    pub(crate) async fn fill(&mut self, bytes: usize, memory: &mut Memory) -> Result<(), End> {
+        while self.buffer.len() < bytes {
+            self.more(memory).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads what has come of the message, at least a byte.
+    pub(crate) async fn more(&mut self, memory: &mut Memory) -> Result<(), End> {
+        self.cover(self.buffer.len(), memory).await;
+        self.buffer.reserve(STEP_BYTES / 4);
+        let read = timeout_at(self.deadline, self.stream.read_buf(&mut self.buffer)).await;
+        match read.map_err(|_| End::Slow(self.limits.message_timeout))?? {
+            0 => Err(End::Broken(io::ErrorKind::UnexpectedEof.into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for memory for a message of which so many bytes are there. The time that it takes is
+    /// not the client's.
+    pub(crate) async fn cover(&mut self, bytes: usize, memory: &mut Memory) {
+        if bytes <= STEP_BYTES || memory.place.is_some() {
+            return;
+        }
+        let began = Instant::now();
+        let place = units(self.limits.message_max as u64);
+        let permit = memory.budget.clone().acquire_many_owned(place).await;
+        memory.place = Some(Arc::new(permit.expect("the budget is never closed")));
+        self.deadline += began.elapsed();
+    }
+
+    /// Sends bytes.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let limit = self.limits.message_timeout;
+        let writing = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        Ok(timeout(limit, writing).await.map_err(|_| End::Slow(limit))??)
+    }
+
+    /// Stores a batch, however long it waits for room, until the source stops. Each round of waiting
+    /// a client that waits for an answer is sent `busy`; once it has gone it sends the batch again,
+    /// and nothing is stored. Its end is not seen behind bytes that it sends before the answer.
+    pub(crate) async fn store(
+        &mut self,
+        storing: &Arc<Storing>,
+        batch: Batch,
+        memory: Memory,
+        busy: Option<&[u8]>,
+    ) -> Result<(), End> {
+        loop {
+            let next = Instant::now() + ROUND;
+            let stored = self.attempt(storing, batch.clone(), memory.place.clone()).await;
+            let problem = match stored {
+                Stored::All => return Ok(()),
+                Stored::Nothing(problem) => problem,
+                Stored::Never(problem) => return Err(End::NotStored(problem)),
+                Stored::Unknown => return Err(End::NotStored("a channel failed".into())),
+            };
+            let is_stopping = storing.stop.run_until_cancelled(sleep_until(next)).await.is_none();
+            if is_stopping || (self.is_over && busy.is_some()) {
+                return Err(End::NotStored(problem));
+            }
+            if let Some(busy) = busy {
+                self.write(busy).await?;
+            }
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        storing: &Arc<Storing>,
+        batch: Batch,
+        place: Option<Arc<OwnedSemaphorePermit>>,
+    ) -> Stored {
+        let storing = storing.store(batch, place);
+        let mut storing = std::pin::pin!(storing);
+        loop {
+            let may_read = !self.is_over && self.buffer.len() < STEP_BYTES;
+            tokio::select! {
+                biased;
+                stored = &mut storing => return stored,
+                read = self.stream.read_buf(&mut self.buffer), if may_read => {
+                    self.is_over = !matches!(read, Ok(1..));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! `fluent_forward`: events of Fluent Bit, Fluentd and Docker's log driver, by the forward protocol.
+//!
+//! ```text
+//!   connection ─► login? ─► message ─► events ─► known chunk? ─► reserve room ─► commit ─► ack
+//!                 closed    closed     closed    acknowledged      waits
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. A chunk is acknowledged when each of its events is in every required channel.
+//! 2. A chunk that its host sends again within `repeat_window` is stored once.
+//! 3. The protocol has no refusal: without room the connection is not read on. A message that can
+//!    never be taken ends its connection with a line in the log.
+//!
+//! A message that asks for no answer is stored as well, but its client does not hear when it is
+//! not: see `require_ack`.
+
+mod chunks;
+mod connection;
+mod json;
+mod login;
+mod message;
+mod pack;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pipeline::units::{ByteSize, Period};
+use pipeline::{
+    BuildContext, BuildError, Component, GivesAgain, Guarantee, Resource, Secret, Source,
+    SourceContext, SourceError,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tls::ServerTls;
+
+use crate::record::Mapping;
+use crate::server::{Server, Service, Settings};
+use chunks::Chunks;
+use connection::Shared;
+use login::Login;
+
+/// Settings of the `fluent_forward` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address to listen on: `host:port`. Clients expect port 24224.
+    listen: String,
+    /// Field of a record that is the body of its event, `log` of containers for example; the others
+    /// are in the header `fluent.fields`. Without it the body is the whole record as JSON.
+    #[serde(default)]
+    body_field: Option<String>,
+    /// Headers that show a field: the name of the header, and the name of the field, with dots
+    /// through fields of fields.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Whether a client has to ask for answers. A message that does not ends its connection.
+    #[serde(default)]
+    require_ack: bool,
+    /// The key that both sides have to know. Without it there is no login.
+    #[serde(default)]
+    shared_key: Option<Secret>,
+    /// Passwords by their users, one of whom a client has to name; counts with `shared_key` alone.
+    #[serde(default)]
+    users: BTreeMap<String, Secret>,
+    /// How long a chunk is remembered: one that its host sends again within that time, because the
+    /// answer was lost, is not stored twice. `0s`: not at all.
+    #[serde(default = "defaults::repeat_window")]
+    repeat_window: Period,
+    /// Largest message that is taken, before and after decompression.
+    #[serde(default = "defaults::message_max")]
+    message_max: ByteSize,
+    /// Bytes of messages over 64 KiB that all connections together may hold in memory.
+    #[serde(default = "defaults::in_flight_max")]
+    in_flight_max: ByteSize,
+    /// Connections at a time. More wait to be accepted.
+    #[serde(default = "defaults::connections_max")]
+    connections_max: u32,
+    /// How long a message may take to come, and an answer to be taken.
+    #[serde(default = "defaults::message_timeout")]
+    message_timeout: Period,
+    /// How long a connection may be open without a message. A client that asks for no answers does
+    /// not notice the end of its connection, and loses what it sends next.
+    #[serde(default = "defaults::idle_timeout")]
+    idle_timeout: Period,
+    /// TLS: with this table clients have to speak it.
+    #[serde(default)]
+    tls: Option<ServerTls>,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    pub(super) fn repeat_window() -> Period {
+        Period(Duration::from_secs(600))
+    }
+
+    pub(super) fn message_max() -> ByteSize {
+        ByteSize::mib(16)
+    }
+
+    pub(super) fn in_flight_max() -> ByteSize {
+        ByteSize::mib(64)
+    }
+
+    pub(super) fn connections_max() -> u32 {
+        1024
+    }
+
+    pub(super) fn message_timeout() -> Period {
+        Period(Duration::from_secs(30))
+    }
+
+    pub(super) fn idle_timeout() -> Period {
+        Period(Duration::from_secs(24 * 3600))
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "fluent_forward";
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        let login = match self.shared_key {
+            Some(key) if key.expose().is_empty() => {
+                return Err(BuildError::invalid("shared_key", "an empty key keeps nothing out"));
+            }
+            Some(shared_key) => {
+                let name = cx.name.to_string();
+                Some(Arc::new(Login { name, shared_key, users: self.users }))
+            }
+            None if self.users.is_empty() => None,
+            None => {
+                let problem = "they count with `shared_key` alone; set that too";
+                return Err(BuildError::invalid("users", problem));
+            }
+        };
+        let mapping = Mapping::new("fluent", self.body_field, &self.headers)?;
+        let settings = Settings {
+            listen: self.listen,
+            connections_max: self.connections_max,
+            message_max: self.message_max,
+            in_flight_max: self.in_flight_max,
+            message_timeout: self.message_timeout.0,
+            idle_timeout: self.idle_timeout.0,
+            tls: self.tls,
+        };
+        Ok(Box::new(Fluent {
+            server: Server::new(settings, mapping, cx)?,
+            require_ack: self.require_ack,
+            login,
+            chunks: Chunks::new(self.repeat_window.0),
+        }))
+    }
+}
+
+struct Fluent {
+    server: Server,
+    require_ack: bool,
+    login: Option<Arc<Login>>,
+    /// Outlives a run: what a run stored and could not answer, the next one may be asked for.
+    chunks: Chunks,
+}
+
+#[async_trait]
+impl Source for Fluent {
+    fn guarantee(&self) -> Guarantee {
+        // A client that asks for answers sends again what has none.
+        if self.require_ack { Guarantee::AtLeastOnce } else { Guarantee::BestEffort }
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::Nothing
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        self.server.resources()
+    }
+
+    async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
+        self.server.open().await
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let (require_ack, login) = (self.require_ack, self.login.clone());
+        let chunks = self.chunks.clone();
+        let serve = |stream, peer: String, service: Arc<Service>| {
+            let (login, chunks) = (login.clone(), chunks.clone());
+            let shared = Shared { service, require_ack, login, chunks };
+            async move { connection::serve(stream, &peer, &shared).await }
+        };
+        self.server.run(cx, serve).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

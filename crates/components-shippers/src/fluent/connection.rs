@@ -1,0 +1,156 @@
+//! One connection: one message after the other, and the answer to each that asks for one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use components::sources::listening;
+use pipeline::env::Stream;
+use tokio::time::Instant;
+
+use super::chunks::Chunks;
+use super::login::{Login, Salts};
+use super::message::{self, Message, Rules};
+use super::pack::Scan;
+use crate::client::{Client, End, Memory};
+use crate::server::Service;
+
+/// Messages of more bytes are read in a thread of their own: it takes milliseconds.
+const LARGE_BYTES: usize = 64 << 10;
+
+/// What the connections of a run share.
+pub(super) struct Shared {
+    pub(super) service: Arc<Service>,
+    pub(super) require_ack: bool,
+    pub(super) login: Option<Arc<Login>>,
+    pub(super) chunks: Chunks,
+}
+
+/// Serves a connection to its end, or until the source stops.
+pub(super) async fn serve(stream: Box<dyn Stream>, peer: &str, shared: &Shared) {
+    let client = Client::new(stream, shared.service.limits);
+    let (host, service) = (listening::host(peer).into(), &*shared.service);
+    let mut connection = Connection { shared, service, host, client };
+    if let Err(error) = connection.messages().await {
+        service.ended(peer, &error);
+    }
+}
+
+/// Reads a message.
+async fn message_of(bytes: Bytes, service: &Service) -> Result<Option<Message>, End> {
+    let (mapping, message_max) = (service.mapping.clone(), service.limits.message_max);
+    let (is_large, body_max) = (bytes.len() > LARGE_BYTES, service.body_max());
+    let read = move || {
+        let rules = Rules { mapping: &mapping, message_max, body_max };
+        message::message(&bytes, &rules).map_err(|problem| malformed(&bytes, &problem))
+    };
+    if is_large { service.env.offload(read).await } else { read() }
+}
+
+struct Connection<'a> {
+    shared: &'a Shared,
+    service: &'a Service,
+    host: Arc<str>,
+    client: Client,
+}
+
+impl Connection<'_> {
+    async fn messages(&mut self) -> Result<(), End> {
+        if let Some(login) = &self.shared.login {
+            self.login(login).await?;
+        }
+        while let Some((bytes, memory)) = self.next().await? {
+            self.take(bytes, memory).await?;
+        }
+        Ok(())
+    }
+
+    /// Both sides prove that they know the shared key.
+    async fn login(&mut self, login: &Login) -> Result<(), End> {
+        let entropy = &self.service.env.entropy;
+        let salts = Salts { nonce: entropy.bytes16(), auth: entropy.bytes16() };
+        self.client.write(&login.helo(&salts)).await?;
+        let Some((ping, _)) = self.next().await? else {
+            return Err(End::Refused("the client ended before it had logged in".into()));
+        };
+        let pong = login.pong(&ping, &salts).map_err(|problem| malformed(&ping, &problem))?;
+        self.client.write(&pong.bytes).await?;
+        match pong.refused {
+            None => Ok(()),
+            Some(reason) => Err(End::Refused(format!("the login fails: {reason}"))),
+        }
+    }
+
+    /// The next message, with the memory that it holds; `None` when there is none any more.
+    async fn next(&mut self) -> Result<Option<(Bytes, Memory)>, End> {
+        let stop = &self.service.storing.stop;
+        let reading = async {
+            if !self.client.begins().await? {
+                return Ok(None);
+            }
+            let mut memory = Memory::new(&self.service.budget);
+            let bytes =
+                read(&mut self.client, &mut memory, self.service.limits.message_max).await?;
+            Ok(Some((bytes, memory)))
+        };
+        stop.run_until_cancelled(reading).await.unwrap_or(Ok(None))
+    }
+
+    /// Stores the events of a message, and answers it.
+    async fn take(&mut self, bytes: Bytes, memory: Memory) -> Result<(), End> {
+        let Some(message) = message_of(bytes, self.service).await? else { return Ok(()) };
+        let Message { batch, divided, chunk } = message;
+        if divided > 0 {
+            self.service.count("event_divided", divided);
+        }
+        let storing = &self.service.storing;
+        let Some(chunk) = chunk else {
+            if self.shared.require_ack {
+                let problem = "a message asks for no answer, which `require_ack` wants: set \
+                               `Require_ack_response` (Fluent Bit) or `require_ack_response` \
+                               (Fluentd)";
+                return Err(End::Refused(problem.into()));
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            return self.client.store(storing, batch, memory, None).await;
+        };
+        let place = self.shared.chunks.place(Instant::now(), &self.host, &chunk);
+        let mut is_stored = place.lock().await;
+        if *is_stored {
+            self.service.repeated(&self.host, batch.len());
+        } else if !batch.is_empty() {
+            self.client.store(storing, batch, memory, Some(&[])).await?;
+        }
+        *is_stored = true;
+        drop(is_stored);
+        self.client.write(&chunk.acknowledgement()).await
+    }
+}
+
+/// Reads to the end of a message.
+async fn read(client: &mut Client, memory: &mut Memory, max: usize) -> Result<Bytes, End> {
+    let mut scan = Scan::new();
+    loop {
+        let end = scan.end(&client.buffer);
+        let announced = scan.least();
+        if announced > max as u64 {
+            return Err(End::Large { announced, max, hint: "" });
+        }
+        match end {
+            Some(end) => return Ok(client.buffer.split_to(end).freeze()),
+            None => client.more(memory).await?,
+        }
+    }
+}
+
+/// Bytes that are no message, with what most likely sends them.
+fn malformed(bytes: &[u8], problem: &str) -> End {
+    let hint = match bytes.first() {
+        Some(0x16) => "; it begins as TLS does, which this source speaks only with the table `tls`",
+        Some(b'{' | b'[') => "; it begins as JSON does, and only MessagePack is taken",
+        Some(b'G' | b'P') => "; it begins as HTTP does",
+        _ => "",
+    };
+    End::Malformed(format!("{problem}{hint}"))
+}

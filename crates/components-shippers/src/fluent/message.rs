@@ -1,0 +1,218 @@
+//! Messages of the forward protocol. Pure.
+//!
+//! ```text
+//!   [tag, time, record, option?]            one event
+//!   [tag, [[time, record], …], option?]     several
+//!   [tag, bytes, option?]                   bytes: [time, record][time, record]…, perhaps
+//!                                           compressed: option {"compressed": "gzip"}
+//!   nil                                     a sign of life
+//!   option {"chunk": id}                    is answered {"ack": id}
+//! ```
+//!
+//! Source: *Fluentd Forward Protocol Specification v1.5*.
+
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
+use pipeline::{Batch, BatchBuilder};
+
+use super::json;
+use super::pack::{Problem, Reader, Token, unsigned};
+use crate::record::{Mapping, Record};
+
+/// A message.
+#[derive(Debug)]
+pub(super) struct Message {
+    /// Its events.
+    pub(super) batch: Batch,
+    /// Events more than it had, because a body was too long.
+    pub(super) divided: usize,
+    /// What its answer has to name.
+    pub(super) chunk: Option<Chunk>,
+}
+
+/// The identity of a message, by which its sender knows its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Chunk(pub(super) Vec<u8>);
+
+impl Chunk {
+    /// The answer: every event of the message is stored.
+    pub(super) fn acknowledgement(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut write = || {
+            rmp::encode::write_map_len(&mut out, 1)?;
+            rmp::encode::write_str(&mut out, "ack")?;
+            match std::str::from_utf8(&self.0) {
+                Ok(text) => rmp::encode::write_str(&mut out, text),
+                Err(_) => rmp::encode::write_bin(&mut out, &self.0),
+            }
+        };
+        write().expect("memory takes every byte");
+        out
+    }
+}
+
+/// How messages become events.
+pub(super) struct Rules<'a> {
+    pub(super) mapping: &'a Mapping,
+    /// Bytes of a message after it is decompressed.
+    pub(super) message_max: usize,
+    /// Bytes of the body of one event.
+    pub(super) body_max: usize,
+}
+
+/// The options of a message.
+#[derive(Debug, Default)]
+struct Options<'a> {
+    chunk: Option<Chunk>,
+    compressed: Option<&'a [u8]>,
+    /// Fluent Bit: 0 is logs; metrics and traces are no events.
+    signal: u64,
+}
+
+/// Reads a whole message. `None`: it is a sign of life.
+///
+/// # Errors
+/// It is no message, and why.
+pub(super) fn message(bytes: &[u8], rules: &Rules<'_>) -> Result<Option<Message>, Problem> {
+    let mut reader = Reader::new(bytes);
+    let parts = match reader.next()? {
+        Token::Nil => return Ok(None),
+        Token::Array(parts @ 2..=4) => parts,
+        other => return Err(format!("a message is an array of 2 to 4 values, not {other:?}")),
+    };
+    let Token::Text(tag) = reader.next()? else {
+        return Err("the first value of a message is its tag, a text".into());
+    };
+    let tag = std::str::from_utf8(tag).map_err(|_| "the tag is no UTF-8")?;
+    let entries = reader;
+    let carried = reader.next()?;
+    let values = match carried {
+        Token::Array(_) | Token::Text(_) | Token::Bytes(_) => 2,
+        _ => 3,
+    };
+    if parts < values {
+        return Err("the record of the message is missing".into());
+    }
+    reader = entries;
+    (1..values).try_for_each(|_| reader.skip())?;
+    let options = if parts > values { options(&mut reader)? } else { Options::default() };
+    if options.signal != 0 {
+        return Err("the message holds metrics or traces, and only logs are taken".into());
+    }
+    let mut out = Out { tag, rules, events: BatchBuilder::default(), divided: 0 };
+    let mut entries = entries;
+    match carried {
+        Token::Array(count) => {
+            entries.next()?;
+            (0..count).try_for_each(|_| out.entry(&mut entries))?;
+        }
+        Token::Text(packed) | Token::Bytes(packed) => match options.compressed {
+            None | Some(b"text") => out.packed(packed)?,
+            Some(b"gzip") => out.packed(&gunzip(packed, rules.message_max)?)?,
+            Some(other) => {
+                let other = other.escape_ascii();
+                return Err(format!("compression `{other}`; known: gzip, text"));
+            }
+        },
+        _ => out.event(&mut entries)?,
+    }
+    Ok(Some(Message { batch: out.events.finish(), divided: out.divided, chunk: options.chunk }))
+}
+
+fn options<'a>(reader: &mut Reader<'a>) -> Result<Options<'a>, Problem> {
+    let mut options = Options::default();
+    let pairs = match reader.next()? {
+        Token::Map(pairs) => pairs,
+        Token::Nil => return Ok(options),
+        other => return Err(format!("the options of a message are a map, not {other:?}")),
+    };
+    for _ in 0..pairs {
+        let Token::Text(name) = reader.next()? else {
+            return Err("the name of an option is a text".into());
+        };
+        let mut value = *reader;
+        reader.skip()?;
+        match (name, value.next()?) {
+            (b"chunk", Token::Text(id) | Token::Bytes(id)) => {
+                options.chunk = Some(Chunk(id.to_vec()));
+            }
+            (b"compressed", Token::Text(how) | Token::Bytes(how)) => options.compressed = Some(how),
+            (b"fluent_signal", Token::Uint(signal)) => options.signal = signal,
+            _ => {}
+        }
+    }
+    Ok(options)
+}
+
+fn gunzip(packed: &[u8], max: usize) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    let mut limited = MultiGzDecoder::new(packed).take(max as u64 + 1);
+    limited.read_to_end(&mut bytes).map_err(|error| format!("the entries are no gzip: {error}"))?;
+    if bytes.len() > max {
+        return Err(format!("the entries have over {max} bytes (`message_max`)"));
+    }
+    Ok(bytes)
+}
+
+struct Out<'a> {
+    tag: &'a str,
+    rules: &'a Rules<'a>,
+    events: BatchBuilder,
+    divided: usize,
+}
+
+impl Out<'_> {
+    fn packed(&mut self, packed: &[u8]) -> Result<(), Problem> {
+        let mut entries = Reader::new(packed);
+        while !entries.is_at_end() {
+            self.entry(&mut entries)?;
+        }
+        Ok(())
+    }
+
+    /// `[time, record]`.
+    fn entry(&mut self, entries: &mut Reader<'_>) -> Result<(), Problem> {
+        match entries.next()? {
+            Token::Array(2) => self.event(entries),
+            other => Err(format!("an entry is an array of time and record, not {other:?}")),
+        }
+    }
+
+    /// A time and a record behind it.
+    fn event(&mut self, reader: &mut Reader<'_>) -> Result<(), Problem> {
+        let millis = match reader.next()? {
+            // Fluent Bit has a time and what belongs to it.
+            Token::Array(2) => {
+                let millis = millis(reader.next()?);
+                reader.skip()?;
+                millis
+            }
+            // What holds others is no time, and has to be passed over.
+            Token::Array(_) | Token::Map(_) => return Err("the time of an event is none".into()),
+            time => millis(time),
+        };
+        let record = Record { millis, ..json::record(reader)? };
+        let Rules { mapping, body_max, .. } = self.rules;
+        let tag = [("fluent.tag", self.tag)];
+        self.divided += mapping.push(&record, &tag, *body_max, &mut self.events);
+        Ok(())
+    }
+}
+
+/// A time: seconds, or `EventTime`, which has nanoseconds.
+fn millis(time: Token<'_>) -> Option<i64> {
+    match time {
+        Token::Uint(seconds) => i64::try_from(seconds).ok()?.checked_mul(1000),
+        Token::Int(seconds) => seconds.checked_mul(1000),
+        Token::Float(seconds) if seconds.is_finite() => Some((seconds * 1000.0) as i64),
+        Token::Extension(0, bytes) if bytes.len() == 8 => {
+            let (seconds, nanos) = bytes.split_at(4);
+            Some((unsigned(seconds) * 1000 + unsigned(nanos) / 1_000_000) as i64)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! An answer means that every event is stored, and no chunk of a host is stored twice.
+
+use std::sync::atomic::Ordering;
+
+use rmp::encode as write;
+use serde_json::json;
+
+use super::*;
+use crate::testing::Running;
+
+/// A message of one event `{"log": body}`; with a chunk it asks for an answer.
+fn message(body: &str, chunk: Option<&str>) -> Vec<u8> {
+    let mut out = Vec::new();
+    write::write_array_len(&mut out, if chunk.is_some() { 4 } else { 3 }).unwrap();
+    write::write_str(&mut out, "web").unwrap();
+    write::write_uint(&mut out, 1_700_000_000).unwrap();
+    write::write_map_len(&mut out, 1).unwrap();
+    write::write_str(&mut out, "log").unwrap();
+    write::write_str(&mut out, body).unwrap();
+    if let Some(chunk) = chunk {
+        write::write_map_len(&mut out, 1).unwrap();
+        write::write_str(&mut out, "chunk").unwrap();
+        write::write_str(&mut out, chunk).unwrap();
+    }
+    out
+}
+
+/// The answer to the chunk `id-1`.
+const ACKNOWLEDGED: &[u8] = b"\x81\xa3ack\xa4id-1";
+
+#[tokio::test]
+async fn a_chunk_is_answered_when_it_is_stored_and_stored_once_however_often_it_comes() {
+    let fixture = Running::start::<Config>(json!({ "body_field": "log" })).await;
+    let mut client = fixture.connect().await;
+    client.send(&[&message("a", Some("id-1"))[..], &[0xc0], &message("b", None)].concat()).await;
+    assert_eq!(client.receive(ACKNOWLEDGED.len()).await, ACKNOWLEDGED);
+    let mut again = fixture.connect().await;
+    again.send(&message("a", Some("id-1"))).await;
+    assert_eq!(again.receive(ACKNOWLEDGED.len()).await, ACKNOWLEDGED);
+    assert_eq!(fixture.bodies(), ["a", "b"]);
+    assert_eq!(fixture.counted("repeated_events"), 1);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn without_room_there_is_no_answer_and_with_it_one_comes_though_the_chunk_came_twice() {
+    let fixture = Running::start::<Config>(json!({ "body_field": "log" })).await;
+    fixture.kept.is_full.store(true, Ordering::SeqCst);
+    let (mut first, mut second) = (fixture.connect().await, fixture.connect().await);
+    let mut unasked = fixture.connect().await;
+    unasked.send(&message("b", None)).await;
+    for client in [&mut first, &mut second] {
+        client.send(&message("a", Some("id-1"))).await;
+        assert!(client.hears_nothing().await);
+    }
+    drop(unasked);
+    fixture.kept.is_full.store(false, Ordering::SeqCst);
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.receive(ACKNOWLEDGED.len()).await, ACKNOWLEDGED);
+    }
+    let mut bodies = fixture.bodies();
+    bodies.sort();
+    assert_eq!(bodies, ["a", "b"], "what nothing asks for is stored although its client is gone");
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn what_may_not_or_cannot_be_taken_ends_its_connection_and_is_counted() {
+    let login = json!({ "shared_key": "k" });
+    let small = json!({ "message_max": "1KiB", "in_flight_max": "1KiB" });
+    let unasked = json!({ "require_ack": true });
+    for (settings, sent) in [
+        (login, vec![0x91, 0x01]),
+        (small, message(&"x".repeat(2000), None)),
+        (unasked, message("a", None)),
+        (json!({}), b"{\"a\": 1}".to_vec()),
+    ] {
+        let has_login = settings.get("shared_key").is_some();
+        let fixture = Running::start::<Config>(settings).await;
+        let mut client = fixture.connect().await;
+        if has_login {
+            assert!(client.receive(49).await.starts_with(b"\x92\xa4HELO"));
+        }
+        client.send(&sent).await;
+        fixture.until_counted("message_refused").await;
+        assert!(has_login || client.is_closed().await);
+        assert!(fixture.bodies().is_empty());
+        fixture.stop().await;
+    }
+}

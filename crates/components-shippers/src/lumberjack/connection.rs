@@ -1,0 +1,184 @@
+//! One connection: one window of events after the other, and the answer to each.
+
+use std::sync::Arc;
+
+use components::sources::listening;
+use components::sources::repeats::Calls;
+use pipeline::BatchBuilder;
+use pipeline::env::Stream;
+
+use super::event;
+use super::frame::{self, Frame, Parsed};
+use crate::client::{Client, End, Memory, STEP_BYTES};
+use crate::record::Mapping;
+use crate::server::Service;
+
+/// Bytes of bodies from which on the events of a window are stored and answered before its end.
+const PART_BYTES: usize = 1 << 20;
+
+/// Compressed frames of more bytes are read in a thread of their own: it takes milliseconds.
+const LARGE_BYTES: usize = 16 << 10;
+
+/// Serves a connection to its end, or until the source stops.
+pub(super) async fn serve(stream: Box<dyn Stream>, peer: &str, service: &Service, calls: &Calls) {
+    let client = Client::new(stream, service.limits);
+    let (host, window) = (listening::host(peer).into(), Window::default());
+    let mut connection = Connection { service, calls, host, client, window };
+    if let Err(error) = connection.windows().await {
+        service.ended(peer, &error);
+    }
+}
+
+/// Events that follow each other and are not answered yet.
+#[derive(Default)]
+struct Window {
+    /// Events that are still to come.
+    open: u32,
+    /// The number of the last event, and its version.
+    last: (u32, u8),
+    events: BatchBuilder,
+    divided: usize,
+}
+
+impl Window {
+    /// Adds the event of a frame.
+    fn add(&mut self, frame: &Frame<'_>, version: u8, rules: &Rules) -> Result<(), String> {
+        let (number, record) = match frame {
+            Frame::Json { number, json } => (*number, event::of_json(json)?),
+            Frame::Pairs { number, pairs } => (*number, event::of_pairs(pairs)),
+            Frame::Window(_) | Frame::Compressed(_) => {
+                return Err("a compressed frame holds events alone".into());
+            }
+        };
+        self.open = self.open.checked_sub(1).ok_or("more events come than were announced")?;
+        self.last = (number, version);
+        self.divided += rules.mapping.push(&record, &[], rules.body_max, &mut self.events);
+        Ok(())
+    }
+
+    /// Adds the events of what was a compressed frame.
+    fn add_all(mut self, bytes: &[u8], rules: &Rules) -> Result<Self, String> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match frame::parse(rest)? {
+                Parsed::Whole(frame, version, length) => {
+                    self.add(&frame, version, rules)?;
+                    rest = &rest[length..];
+                }
+                Parsed::Needs(_) => return Err("a compressed frame ends within an event".into()),
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// How frames become events.
+struct Rules {
+    mapping: Arc<Mapping>,
+    body_max: usize,
+}
+
+struct Connection<'a> {
+    service: &'a Service,
+    calls: &'a Calls,
+    host: Arc<str>,
+    client: Client,
+    window: Window,
+}
+
+impl Connection<'_> {
+    async fn windows(&mut self) -> Result<(), End> {
+        let stop = self.service.storing.stop.clone();
+        loop {
+            // Between two parts of a window, too: what was stored is answered.
+            let read = stop.run_until_cancelled(self.part()).await;
+            let Some(memory) = read.unwrap_or(Ok(None))? else { return Ok(()) };
+            self.store(memory).await?;
+        }
+    }
+
+    /// Reads events to the end of their window, or as many as are stored at a time. `None`: the
+    /// client is done.
+    async fn part(&mut self) -> Result<Option<Memory>, End> {
+        if !self.client.begins().await? {
+            return Ok(None);
+        }
+        let mut memory = Memory::new(&self.service.budget);
+        let max = self.service.limits.message_max;
+        let body_max = self.service.body_max();
+        loop {
+            let length = match frame::parse(&self.client.buffer).map_err(End::Malformed)? {
+                Parsed::Needs(bytes) if bytes > max => {
+                    return Err(End::Large { announced: bytes as u64, max, hint: "" });
+                }
+                Parsed::Needs(bytes) => {
+                    self.client.fill(bytes, &mut memory).await?;
+                    continue;
+                }
+                Parsed::Whole(_, _, length) => length,
+            };
+            let bytes = self.client.buffer.split_to(length).freeze();
+            let Parsed::Whole(frame, version, _) = frame::parse(&bytes).map_err(End::Malformed)?
+            else {
+                unreachable!("the frame was whole");
+            };
+            let rules = Rules { mapping: self.service.mapping.clone(), body_max };
+            match frame {
+                Frame::Window(events) => {
+                    if self.window.open > 0 {
+                        let problem = "a window begins before the last one is complete";
+                        return Err(End::Malformed(problem.into()));
+                    }
+                    self.window.open = events;
+                }
+                Frame::Compressed(compressed) => {
+                    self.client.cover(STEP_BYTES + 1, &mut memory).await;
+                    let window = std::mem::take(&mut self.window);
+                    let compressed = bytes.slice_ref(compressed);
+                    let large = compressed.len() > LARGE_BYTES;
+                    let add = move || {
+                        let bytes = frame::inflate(&compressed, max)?;
+                        window.add_all(&bytes, &rules)
+                    };
+                    let added = if large { self.service.env.offload(add).await } else { add() };
+                    self.window = added.map_err(End::Malformed)?;
+                }
+                Frame::Json { .. } | Frame::Pairs { .. } => {
+                    self.client.cover(self.window.events.body_bytes(), &mut memory).await;
+                    self.window.add(&frame, version, &rules).map_err(End::Malformed)?;
+                }
+            }
+            let events = &self.window.events;
+            if !events.is_empty() && (self.window.open == 0 || events.body_bytes() > PART_BYTES) {
+                return Ok(Some(memory));
+            }
+        }
+    }
+
+    /// Stores the events that were read, and answers them.
+    async fn store(&mut self, memory: Memory) -> Result<(), End> {
+        let batch = std::mem::take(&mut self.window.events).finish();
+        let divided = std::mem::take(&mut self.window.divided);
+        if divided > 0 {
+            self.service.count("event_divided", divided);
+        }
+        let (number, version) = self.window.last;
+        let call = self.calls.begin(&self.host, batch);
+        if let Some(rest) = call.rest() {
+            // Beats wait on for as long as they see signs of life; version 1 has none.
+            let alive = frame::acknowledgement(version, 0);
+            let busy = if version == b'2' { &alive[..] } else { &[] };
+            self.client.store(&self.service.storing, rest, memory, Some(busy)).await?;
+        }
+        // Once the client has gone, the answer would only seem to arrive.
+        let written = match self.client.is_over {
+            true => Ok(()),
+            false => self.client.write(&frame::acknowledgement(version, number)).await,
+        };
+        let repeated = call.stored(written.is_ok() && !self.client.is_over);
+        if repeated > 0 {
+            self.service.repeated(&self.host, repeated);
+        }
+        written
+    }
+}

@@ -1,0 +1,80 @@
+//! An event of a Beat becomes an event. Pure.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+
+use crate::record::{Record, object};
+
+/// When an event happened, as Beats name it.
+const TIME: &str = "@timestamp";
+
+/// An event that came as JSON, which is kept as it was written.
+///
+/// # Errors
+/// It is no object.
+pub(super) fn of_json(json: &[u8]) -> Result<Record<'_>, String> {
+    let whole = std::str::from_utf8(json).map_err(|error| format!("an event: {error}"))?;
+    let fields: BTreeMap<Cow<'_, str>, &RawValue> =
+        serde_json::from_str(whole).map_err(|error| format!("an event is no object: {error}"))?;
+    let time = fields.get(TIME).and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+    let fields = fields.into_iter().map(|(name, raw)| (name, Cow::Borrowed(raw.get()))).collect();
+    let whole = Cow::Borrowed(whole);
+    Ok(Record { whole, fields, encoded: Vec::new(), millis: time.and_then(|it| millis(&it)) })
+}
+
+/// An event that came as names and values.
+pub(super) fn of_pairs(pairs: &[(&[u8], &[u8])]) -> Record<'static> {
+    let mut record = Record::default();
+    for (name, value) in pairs {
+        let name = String::from_utf8_lossy(name).into_owned();
+        let json = match std::str::from_utf8(value) {
+            Ok(text) => serde_json::Value::from(text).to_string(),
+            Err(_) => {
+                record.encoded.push(name.clone());
+                serde_json::Value::from(BASE64_STANDARD.encode(value)).to_string()
+            }
+        };
+        if name == TIME {
+            record.millis = std::str::from_utf8(value).ok().and_then(millis);
+        }
+        record.fields.push((name.into(), json.into()));
+    }
+    record.whole = object(record.fields.iter().map(|(name, json)| (&**name, &**json))).into();
+    record
+}
+
+fn millis(time: &str) -> Option<i64> {
+    Some(time.parse::<Timestamp>().ok()?.as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_kept_as_it_was_written_and_its_time_is_read() {
+        let json =
+            br#"{ "@timestamp":"2026-11-27T08:00:00.250Z", "n": 1.50, "message":"a\u00e4" }"#;
+        let record = of_json(json).unwrap();
+        assert_eq!(record.whole.as_bytes(), json);
+        assert_eq!(record.millis, Some(1_795_766_400_250));
+        let fields: Vec<_> = record.fields.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        assert_eq!(fields[1..], [r#"message="a\u00e4""#, "n=1.50"]);
+        assert_eq!(of_json(br#"{"@timestamp":7}"#).unwrap().millis, None);
+        for bad in [&b"[]"[..], b"{", b"\xff"] {
+            assert!(of_json(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn names_and_values_are_an_object_of_texts() {
+        let record = of_pairs(&[(b"line", b"a\"b"), (b"raw", b"\xff")]);
+        assert_eq!(record.whole, r#"{"line":"a\"b","raw":"/w=="}"#);
+        assert_eq!(record.encoded, ["raw"]);
+    }
+}

@@ -1,0 +1,181 @@
+//! Frames of the Lumberjack protocol, versions 1 and 2. Pure.
+//!
+//! ```text
+//!   version  '1' or '2'
+//!   'W'  count: u32                                  so many events follow, and are acknowledged
+//!   'J'  number: u32   length: u32   JSON            an event (version 2)
+//!   'D'  number: u32   pairs: u32    (length: u32 bytes, length: u32 bytes)…   an event
+//!   'C'  length: u32   zlib                          frames of events, compressed
+//!   'A'  number: u32                                 the answer: all events up to it are stored
+//! ```
+//!
+//! Numbers have the highest byte first. Source: `PROTOCOL.md` of logstash-forwarder for version 1,
+//! and Elastic's client `go-lumber` for version 2.
+
+use std::io::Read;
+
+use flate2::read::ZlibDecoder;
+
+/// A frame.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Frame<'a> {
+    /// So many events follow.
+    Window(u32),
+    /// An event as JSON.
+    Json { number: u32, json: &'a [u8] },
+    /// An event as names and values.
+    Pairs { number: u32, pairs: Vec<(&'a [u8], &'a [u8])> },
+    /// Frames, compressed.
+    Compressed(&'a [u8]),
+}
+
+/// What the bytes so far are.
+#[derive(Debug, PartialEq)]
+pub(super) enum Parsed<'a> {
+    /// A frame, its version and its length.
+    Whole(Frame<'a>, u8, usize),
+    /// The frame has at least so many bytes.
+    Needs(usize),
+}
+
+/// Reads a frame.
+///
+/// # Errors
+/// The bytes begin no frame, and why.
+pub(super) fn parse(bytes: &[u8]) -> Result<Parsed<'_>, String> {
+    let mut reader = Reader { bytes, at: 0 };
+    match frame(&mut reader) {
+        Ok((frame, version)) => Ok(Parsed::Whole(frame, version, reader.at)),
+        Err(Stop::Needs(bytes)) => Ok(Parsed::Needs(bytes)),
+        Err(Stop::Malformed(problem)) => Err(problem),
+    }
+}
+
+/// The answer: all events up to this number are stored. 0 is a sign of life.
+pub(super) fn acknowledgement(version: u8, number: u32) -> [u8; 6] {
+    let [a, b, c, d] = number.to_be_bytes();
+    [version, b'A', a, b, c, d]
+}
+
+/// What a compressed frame holds.
+///
+/// # Errors
+/// It is not compressed so, or has over `max` bytes.
+pub(super) fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let mut limited = ZlibDecoder::new(compressed).take(max as u64 + 1);
+    limited
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("a compressed frame is no zlib: {error}"))?;
+    if bytes.len() > max {
+        return Err(format!("a compressed frame holds over {max} bytes (`message_max`)"));
+    }
+    Ok(bytes)
+}
+
+enum Stop {
+    Needs(usize),
+    Malformed(String),
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Stop> {
+        let end = self.at.saturating_add(length);
+        let taken = self.bytes.get(self.at..end).ok_or(Stop::Needs(end))?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn number(&mut self) -> Result<u32, Stop> {
+        let digits = self.take(4)?;
+        Ok(digits.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
+    }
+
+    fn text(&mut self) -> Result<&'a [u8], Stop> {
+        let length = self.number()?;
+        self.take(length as usize)
+    }
+}
+
+fn frame<'a>(reader: &mut Reader<'a>) -> Result<(Frame<'a>, u8), Stop> {
+    let version = reader.take(1)?[0];
+    if !matches!(version, b'1' | b'2') {
+        let hint = match version {
+            0x16 => "; it begins as TLS does, which this source speaks only with the table `tls`",
+            b'{' => "; it begins as JSON does",
+            b'G' | b'P' => "; it begins as HTTP does",
+            _ => "",
+        };
+        let shown = version.escape_ascii();
+        return Err(Stop::Malformed(format!("version `{shown}` of a frame; known: 1, 2{hint}")));
+    }
+    let frame = match reader.take(1)?[0] {
+        b'W' => Frame::Window(reader.number()?),
+        b'J' => Frame::Json { number: reader.number()?, json: reader.text()? },
+        b'C' => Frame::Compressed(reader.text()?),
+        b'D' => {
+            let (number, count) = (reader.number()?, reader.number()?);
+            // Each pair has 8 bytes at least, so the number of them is no more than what came.
+            let mut pairs = Vec::new();
+            for _ in 0..count {
+                pairs.push((reader.text()?, reader.text()?));
+            }
+            Frame::Pairs { number, pairs }
+        }
+        other => {
+            let shown = other.escape_ascii();
+            return Err(Stop::Malformed(format!("frame `{shown}`; known: W, J, D, C")));
+        }
+    };
+    Ok((frame, version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames() -> Vec<(Vec<u8>, Frame<'static>)> {
+        vec![
+            (b"2W\0\0\x01\0".to_vec(), Frame::Window(256)),
+            (b"2J\0\0\0\x07\0\0\0\x02{}".to_vec(), Frame::Json { number: 7, json: b"{}" }),
+            (
+                b"1D\0\0\0\x01\0\0\0\x02\0\0\0\x01a\0\0\0\x02bc\0\0\0\0\0\0\0\x01d".to_vec(),
+                Frame::Pairs { number: 1, pairs: vec![(b"a", b"bc"), (b"", b"d")] },
+            ),
+            (b"2C\0\0\0\x03xyz".to_vec(), Frame::Compressed(b"xyz")),
+        ]
+    }
+
+    #[test]
+    fn a_frame_is_read_once_it_is_whole_and_says_before_what_it_needs() {
+        for (bytes, frame) in frames() {
+            let more = [&bytes[..], b"2"].concat();
+            assert_eq!(parse(&more), Ok(Parsed::Whole(frame, bytes[0], bytes.len())));
+            for cut in 0..bytes.len() {
+                let Ok(Parsed::Needs(needs)) = parse(&bytes[..cut]) else { panic!("{cut}") };
+                assert!(needs > cut && needs <= bytes.len(), "{cut}: {needs}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_says_what_it_looks_like() {
+        for (bytes, expected) in
+            [(&b"\x16\x03"[..], "TLS"), (b"GET /", "HTTP"), (b"2X", "frame `X`"), (b"3W", "`3`")]
+        {
+            let error = parse(bytes).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(inflate(b"none", 10).unwrap_err().contains("no zlib"));
+    }
+
+    #[test]
+    fn an_answer_has_the_version_of_what_it_answers() {
+        assert_eq!(&acknowledgement(b'1', 258), b"1A\0\0\x01\x02");
+    }
+}

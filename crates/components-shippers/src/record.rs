@@ -1,0 +1,286 @@
+//! A record of a shipper, which is named fields, becomes an event. Pure.
+//!
+//! ```text
+//!   { "log": "GET /", "host": { "name": "a" }, "n": 1 }
+//!
+//!   without `body_field`     body = the record as JSON
+//!   with `body_field = log`  body = GET /      PREFIX.fields = {"host":{"name":"a"},"n":1}
+//!   headers = { h = "host.name" }              h = a
+//! ```
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use pipeline::{BatchBuilder, BuildError};
+use serde_json::Value;
+
+/// Milliseconds since 1970: the header that paths of sinks are made by.
+pub(crate) const TIMESTAMP: &str = "timestamp";
+
+/// Bytes of the fields that a header holds; a record with more stays whole.
+const FIELDS_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes of a header that is picked from a record. A longer text is left out: the record has it.
+const PICKED_BYTES_MAX: usize = 4 << 10;
+
+/// A record.
+#[derive(Debug, Default)]
+pub(crate) struct Record<'a> {
+    /// The whole record as JSON.
+    pub(crate) whole: Cow<'a, str>,
+    /// Its fields by their names, each as JSON.
+    pub(crate) fields: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// Fields whose texts are no UTF-8, and are written in Base64. One below another has dots.
+    pub(crate) encoded: Vec<String>,
+    /// When it happened, in milliseconds since 1970.
+    pub(crate) millis: Option<i64>,
+}
+
+/// How records become events.
+#[derive(Debug, Clone)]
+pub(crate) struct Mapping {
+    /// The field that is the body.
+    body_field: Option<String>,
+    /// Headers, each with the field that it shows.
+    picked: Vec<(String, String)>,
+    /// Names of the headers that a source writes itself.
+    names: [String; 4],
+}
+
+impl Mapping {
+    /// By the settings `body_field` and `headers`; headers of the source itself begin with
+    /// `prefix` and a dot.
+    ///
+    /// # Errors
+    /// What a setting says is no name.
+    pub(crate) fn new(
+        prefix: &str,
+        body_field: Option<String>,
+        headers: &BTreeMap<String, String>,
+    ) -> Result<Self, BuildError> {
+        if body_field.as_deref() == Some("") {
+            return Err(BuildError::invalid("body_field", "the name of a field has a letter"));
+        }
+        for (name, field) in headers {
+            let ours = name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+            let problem = if name.is_empty() || name.len() > 255 || ours || name == TIMESTAMP {
+                format!(
+                    "the name of a header has 1 to 255 bytes, does not begin with `{prefix}.`, \
+                     and is not `{TIMESTAMP}`"
+                )
+            } else if field.is_empty() {
+                "the field is missing; write for example \"host.name\"".to_owned()
+            } else {
+                continue;
+            };
+            return Err(BuildError::invalid(format!("headers.{name}"), problem));
+        }
+        let picked = headers.iter().map(|(name, field)| (name.clone(), field.clone())).collect();
+        let names = ["fields", "body", "base64", "piece"].map(|name| format!("{prefix}.{name}"));
+        Ok(Self { body_field, picked, names })
+    }
+
+    /// Adds the event of a record, with `more` headers. A body over `body_max` becomes several
+    /// events; answers how many more than one.
+    pub(crate) fn push(
+        &self,
+        record: &Record<'_>,
+        more: &[(&str, &str)],
+        body_max: usize,
+        events: &mut BatchBuilder,
+    ) -> usize {
+        let [fields_name, body_name, base64_name, piece_name] = &self.names;
+        let millis = record.millis.map(|millis| millis.to_string());
+        let picked: Vec<_> = self.picked.iter().map(|(_, field)| record.text(field)).collect();
+        let own = self.body_field.as_deref().and_then(|field| record.apart(field));
+        let is_whole = self.body_field.is_some() && own.is_none();
+        let (body, rest, encoded) = match &own {
+            Some(own) => (&*own.body, &*own.rest, &own.encoded),
+            None => (record.whole.as_bytes(), "", &record.encoded),
+        };
+        let encoded = encoded.join(",");
+        let mut headers = more.to_vec();
+        let mut add = |name, value| headers.push((name, value));
+        if let Some(millis) = &millis {
+            add(TIMESTAMP, millis.as_str());
+        }
+        for ((name, _), text) in self.picked.iter().zip(&picked) {
+            if let Some(text) = text {
+                add(name, text);
+            }
+        }
+        if !rest.is_empty() {
+            add(fields_name, rest);
+        }
+        if is_whole {
+            add(body_name, "record");
+        }
+        if !encoded.is_empty() {
+            add(base64_name, &encoded);
+        }
+        if body.len() <= body_max {
+            events.push(body, &headers);
+            return 0;
+        }
+        let pieces = body.chunks(body_max.max(1));
+        let count = pieces.len();
+        for (number, piece) in (1..).zip(pieces) {
+            let number = format!("{number}/{count}");
+            let mut headers = headers.clone();
+            headers.push((piece_name, &number));
+            events.push(piece, &headers);
+        }
+        count - 1
+    }
+}
+
+/// A record whose body is one of its fields.
+struct Apart {
+    body: Vec<u8>,
+    /// The other fields as JSON; empty where there are none.
+    rest: String,
+    encoded: Vec<String>,
+}
+
+impl Record<'_> {
+    /// The text of one of its fields, and the rest; `None`: there is no such text, or the rest is
+    /// too much for a header.
+    fn apart(&self, field: &str) -> Option<Apart> {
+        let (_, json) = self.fields.iter().find(|(name, _)| name == field)?;
+        let text: String = serde_json::from_str(json).ok()?;
+        let is_encoded = self.encoded.iter().any(|name| name == field);
+        let body = match is_encoded {
+            true => BASE64_STANDARD.decode(text).ok()?,
+            false => text.into_bytes(),
+        };
+        let others = self.fields.iter().filter(|(name, _)| name != field);
+        let rest = object(others.map(|(name, json)| (&**name, &**json)));
+        let encoded = self.encoded.iter().filter(|name| *name != field).cloned().collect();
+        let rest = if rest == "{}" { String::new() } else { rest };
+        (rest.len() <= FIELDS_BYTES_MAX).then_some(Apart { body, rest, encoded })
+    }
+
+    /// What a header says of a field: its text, or its JSON. A name with dots is the name of a
+    /// field, or else a way through fields of fields.
+    fn text(&self, path: &str) -> Option<String> {
+        let find = |name: &str| self.fields.iter().find(|(field, _)| field == name);
+        let value = match find(path) {
+            Some((_, json)) => serde_json::from_str::<Value>(json).ok()?,
+            None => {
+                let (first, rest) = path.split_once('.')?;
+                let (_, json) = find(first)?;
+                within(&serde_json::from_str::<Value>(json).ok()?, rest)?.clone()
+            }
+        };
+        let text = match value {
+            Value::Null => return None,
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        (text.len() <= PICKED_BYTES_MAX).then_some(text)
+    }
+}
+
+fn within<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    if let Some(found) = value.get(path) {
+        return Some(found);
+    }
+    let (first, rest) = path.split_once('.')?;
+    within(value.get(first)?, rest)
+}
+
+/// Fields, each with its JSON, as one object of JSON.
+pub(crate) fn object<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut out = String::from("{");
+    for (name, json) in fields {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out.push_str(&Value::from(name).to_string());
+        out.push(':');
+        out.push_str(json);
+    }
+    out.push('}');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record<'static> {
+        let fields = [
+            ("log", r#""GET /\n""#),
+            ("host", r#"{"name":"a","os":{"k.v":1}}"#),
+            ("raw", r#""/w==""#),
+            ("n", "7"),
+        ];
+        Record {
+            whole: object(fields.into_iter()).into(),
+            fields: fields.map(|(name, json)| (name.into(), json.into())).to_vec(),
+            encoded: vec!["raw".into()],
+            millis: Some(1_700_000_000_123),
+        }
+    }
+
+    fn mapped(body_field: Option<&str>, headers: &[(&str, &str)]) -> (Vec<u8>, Vec<String>) {
+        let headers = headers.iter().map(|(name, field)| (name.to_string(), field.to_string()));
+        let mapping = Mapping::new("x", body_field.map(str::to_owned), &headers.collect());
+        let mut events = BatchBuilder::default();
+        mapping.unwrap().push(&record(), &[("x.tag", "t")], usize::MAX, &mut events);
+        let batch = events.finish();
+        let event = batch.iter().next().unwrap();
+        let mut headers: Vec<_> = event.headers().map(|(k, v)| format!("{k}={v}")).collect();
+        headers.sort();
+        (event.body().to_vec(), headers)
+    }
+
+    #[test]
+    fn the_body_is_the_record_or_one_field_of_it_and_nothing_is_left_out() {
+        let (body, headers) = mapped(None, &[]);
+        assert_eq!(body, record().whole.as_bytes());
+        assert_eq!(headers, ["timestamp=1700000000123", "x.base64=raw", "x.tag=t"]);
+        let (body, headers) = mapped(Some("log"), &[]);
+        assert_eq!(body, b"GET /\n");
+        let rest = r#"x.fields={"host":{"name":"a","os":{"k.v":1}},"raw":"/w==","n":7}"#;
+        assert_eq!(headers, ["timestamp=1700000000123", "x.base64=raw", rest, "x.tag=t"]);
+        let (body, headers) = mapped(Some("raw"), &[]);
+        assert_eq!(body, [0xff]);
+        assert!(!headers.iter().any(|it| it.starts_with("x.base64")), "{headers:?}");
+        for absent in ["n", "nothing"] {
+            let (body, headers) = mapped(Some(absent), &[]);
+            assert_eq!(body, record().whole.as_bytes());
+            assert!(headers.contains(&"x.body=record".into()), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_shows_a_field_or_one_below_it() {
+        let wanted = [("a", "host.name"), ("b", "host.os.k.v"), ("c", "n"), ("d", "host.none")];
+        let (_, headers) = mapped(None, &wanted);
+        let shown: Vec<_> = headers.iter().filter(|it| it.as_bytes()[1] == b'=').collect();
+        assert_eq!(shown, ["a=a", "b=1", "c=7"]);
+    }
+
+    #[test]
+    fn names_that_are_none_are_refused_with_their_setting() {
+        for (name, field) in [("x.tag", "a"), ("timestamp", "a"), ("", "a"), ("h", "")] {
+            let headers = BTreeMap::from([(name.to_owned(), field.to_owned())]);
+            let error = Mapping::new("x", None, &headers).unwrap_err().to_string();
+            assert!(error.contains(&format!("headers.{name}")), "{error}");
+        }
+        assert!(Mapping::new("x", Some(String::new()), &BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_body_that_is_too_long_becomes_pieces_that_say_their_place() {
+        let mapping = Mapping::new("x", Some("log".into()), &BTreeMap::new()).unwrap();
+        let mut events = BatchBuilder::default();
+        assert_eq!(mapping.push(&record(), &[], 4, &mut events), 1);
+        let batch = events.finish();
+        let pieces: Vec<_> = batch.iter().map(|it| (it.body(), it.header("x.piece"))).collect();
+        assert_eq!(pieces, [(&b"GET "[..], Some("1/2")), (b"/\n", Some("2/2"))]);
+    }
+}

@@ -1,0 +1,182 @@
+//! What both sources are but for their protocol: a listener, its limits, and the way into the
+//! channels.
+
+use std::sync::Arc;
+
+use components::sources::listening::{self, DRAIN, Guard};
+use components::sources::put::Storing;
+use components::sources::storing;
+use metrics::Metrics;
+use peers::limits::Cut;
+use pipeline::env::{Listener, Stream};
+use pipeline::units::ByteSize;
+use pipeline::{BuildContext, BuildError, Env, Resource, SourceContext, SourceError};
+use support::log_rate::LogRate;
+use tls::ServerTls;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use crate::client::{End, Limits, ROUND};
+use crate::record::Mapping;
+
+/// Lines a minute about connections that were closed for what they sent.
+const LOG_LINES: u32 = 5;
+
+/// The settings of a listener.
+pub(crate) struct Settings {
+    pub(crate) listen: String,
+    pub(crate) connections_max: u32,
+    pub(crate) message_max: ByteSize,
+    pub(crate) in_flight_max: ByteSize,
+    pub(crate) message_timeout: std::time::Duration,
+    pub(crate) idle_timeout: std::time::Duration,
+    pub(crate) tls: Option<ServerTls>,
+}
+
+/// A source without its protocol.
+pub(crate) struct Server {
+    name: Arc<str>,
+    env: Env,
+    metrics: Metrics,
+    listen: String,
+    connections_max: usize,
+    guard: Option<Guard>,
+    limits: Limits,
+    mapping: Arc<Mapping>,
+    /// In units of [`storing::units`].
+    budget: Arc<Semaphore>,
+    /// Between opening and running.
+    listener: Option<Box<dyn Listener>>,
+}
+
+impl Server {
+    /// By its settings.
+    ///
+    /// # Errors
+    /// One of them cannot be so.
+    pub(crate) fn new(
+        settings: Settings,
+        mapping: Mapping,
+        cx: &BuildContext,
+    ) -> Result<Self, BuildError> {
+        listening::check_address("listen", &settings.listen)?;
+        let largest = ("message_max", settings.message_max);
+        listening::check_limits(settings.connections_max, largest, settings.in_flight_max)?;
+        let budget = storing::units(settings.in_flight_max.0) as usize;
+        Ok(Self {
+            guard: Guard::new(settings.tls, &[("listen", &settings.listen)], cx, &[])?,
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            metrics: cx.metrics.clone(),
+            listen: settings.listen,
+            connections_max: settings.connections_max as usize,
+            limits: Limits {
+                message_max: settings.message_max.0 as usize,
+                message_timeout: settings.message_timeout,
+                idle_timeout: settings.idle_timeout,
+            },
+            mapping: Arc::new(mapping),
+            budget: Arc::new(Semaphore::new(budget)),
+            listener: None,
+        })
+    }
+
+    /// What it needs of the host.
+    pub(crate) fn resources(&self) -> Vec<Resource> {
+        vec![Resource::Listen { setting: "listen", address: self.listen.clone() }]
+    }
+
+    /// Listens.
+    pub(crate) async fn open(&mut self) -> Result<(), SourceError> {
+        let listener = listening::listen(&*self.env.net, &self.listen, self.guard.as_ref()).await?;
+        info!(source = %self.name, address = %listener.local_address(), "listening");
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    /// Serves each connection by `serve`, until the source stops.
+    pub(crate) async fn run<F>(
+        &mut self,
+        cx: SourceContext,
+        serve: impl Fn(Box<dyn Stream>, String, Arc<Service>) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = self.listener.take().expect("a source is opened before it runs");
+        let (work, stop) = (TaskTracker::new(), cx.stop);
+        let service = Arc::new(Service {
+            env: self.env.clone(),
+            limits: self.limits,
+            mapping: self.mapping.clone(),
+            budget: self.budget.clone(),
+            storing: Arc::new(Storing {
+                source: self.name.clone(),
+                intake: cx.intake,
+                stop: stop.clone(),
+                wait_max: ROUND,
+                work: work.clone(),
+            }),
+            metrics: self.metrics.clone(),
+            log: LogRate::new(LOG_LINES),
+        });
+        let allowed = (self.connections_max, self.guard.as_ref());
+        listening::serve(listener, &self.name, allowed, &stop, |stream, peer| {
+            serve(stream, peer, service.clone())
+        })
+        .await;
+        // What was reserved is stored to its end, also for clients that are gone.
+        work.close();
+        let _ = timeout(DRAIN, work.wait()).await;
+    }
+}
+
+/// What all connections of one run share.
+pub(crate) struct Service {
+    pub(crate) env: Env,
+    pub(crate) limits: Limits,
+    pub(crate) mapping: Arc<Mapping>,
+    pub(crate) budget: Arc<Semaphore>,
+    pub(crate) storing: Arc<Storing>,
+    metrics: Metrics,
+    /// Lines about connections that were closed for what they sent.
+    log: LogRate,
+}
+
+impl Service {
+    /// Counts what was odd.
+    pub(crate) fn count(&self, reason: &'static str, times: usize) {
+        self.metrics.count_anomaly(&self.storing.source, reason, times as u64);
+    }
+
+    /// Events of `host` came again, and are not stored twice.
+    pub(crate) fn repeated(&self, host: &str, events: usize) {
+        self.count("repeated_events", events);
+        let source = &self.storing.source;
+        debug!(%source, host, events, "events that were sent again are not stored twice");
+    }
+
+    /// Bytes of a body that the next agents take in any case.
+    pub(crate) fn body_max(&self) -> usize {
+        let agreed = self.storing.intake.batch_bytes_max();
+        let bytes = agreed.map(|bytes| Cut::within(bytes).body_bytes);
+        bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
+    }
+
+    /// A connection ended so.
+    pub(crate) fn ended(&self, peer: &str, error: &End) {
+        let source = &self.storing.source;
+        match error {
+            End::Broken(_) | End::Idle(_) | End::NotStored(_) => {
+                debug!(%source, peer, %error, "connection closed");
+            }
+            End::Slow(_) | End::Large { .. } | End::Malformed(_) | End::Refused(_) => {
+                self.count("message_refused", 1);
+                if let Some(left_out) = self.log.allow(Instant::now()) {
+                    warn!(%source, peer, %error, left_out, "connection closed");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Programs in Go, compiled once into the user's cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use crate::flume::cache;
+use crate::python::environment;
+
+/// The compiler.
+const REQUIREMENTS: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/go/requirements.txt"));
+
+/// Tests of one process ask at the same time; one of them compiles.
+static COMPILING: Mutex<()> = Mutex::new(());
+
+/// A program that others publish, by its module with its version; the checksums of its modules are
+/// those of Go's own database.
+///
+/// # Panics
+///
+/// When it cannot be compiled.
+pub fn installed(module: &str) -> PathBuf {
+    let _others_wait = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = module.rsplit('/').next().unwrap_or(module).replace('@', "-");
+    let (program, place) = (name.rsplit_once('-').expect("a version").0, cache().join(&name));
+    let program = place.join(program);
+    if !program.exists() {
+        run(go().args(["install", module]).env("GOBIN", &place));
+    }
+    program
+}
+
+/// A program of a test, by the folder of its module, which has checksums of what it needs.
+///
+/// # Panics
+///
+/// When it cannot be compiled.
+pub fn compiled(name: &str, folder: &Path) -> PathBuf {
+    let _others_wait = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = cache().join(name);
+    fs::create_dir_all(&place).expect("the user's cache");
+    let program = place.join(name);
+    // Go itself knows what is compiled already.
+    run(go().args(["build", "-o"]).arg(&program).arg(".").current_dir(folder));
+    program
+}
+
+fn go() -> Command {
+    let mut command = Command::new(environment("go", REQUIREMENTS).join("go"));
+    command.env("GOFLAGS", "-modcacherw").env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0");
+    command
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("the compiler runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{command:?}: {said}");
+}

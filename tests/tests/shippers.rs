@@ -1,0 +1,254 @@
+//! Goal: a line that the sources `fluent_forward` and `lumberjack` acknowledge is in the store, while
+//! answers are lost, and while the agent is killed; what Fluent's logger sends again because its
+//! answer was lost is stored once.
+//!
+//! Method: the clients are those of others (`shippers/main.go`, `shippers/client.js`): Fluent's
+//! loggers for Go and for Node.js, the latter with a login and compressed chunks, and Elastic's client
+//! of Beats. Each sends a line, or a window, until it is acknowledged. Between them and a real
+//! collector stand relays, which swallow answers and end their connections. At first nothing else
+//! happens; then the collector is killed (-9), again and again.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a system test looks at the machine as it is, and prints what it measured"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::http::free_address;
+use aqueduct_tests::node::Package;
+use aqueduct_tests::process::{Process, tail};
+use aqueduct_tests::{go, seed, wait};
+use rand::prelude::*;
+
+/// Lines of each client in each half.
+const LINES: usize = 1000;
+/// Each relay swallows one of so many answers.
+const SWALLOWED_OF: usize = 9;
+/// Kills of the collector.
+const KILLS: usize = 6;
+/// The key of the login.
+const KEY: &str = "a key that both know";
+/// How long a step may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Carries bytes between clients and a server; now and then an answer ends with its connection.
+struct Relay {
+    address: SocketAddr,
+    swallowed: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    fn start(to: SocketAddr) -> Self {
+        let address = free_address();
+        let listener = TcpListener::bind(address).expect("a free address");
+        let (answers, swallowed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let lost = swallowed.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                // The server may be away: its clients are to come again.
+                let Ok(server) = TcpStream::connect(to) else { continue };
+                let (answers, lost) = (answers.clone(), lost.clone());
+                thread::spawn(move || relayed(&client, &server, &answers, &lost));
+            }
+        });
+        Self { address, swallowed }
+    }
+}
+
+/// Carries the bytes of one connection.
+fn relayed(client: &TcpStream, server: &TcpStream, answers: &AtomicUsize, lost: &AtomicUsize) {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            carried(client, server, || true);
+            let _gone = server.shutdown(std::net::Shutdown::Both);
+        });
+        carried(server, client, || {
+            let is_lost =
+                answers.fetch_add(1, Ordering::Relaxed) % SWALLOWED_OF == SWALLOWED_OF - 1;
+            lost.fetch_add(usize::from(is_lost), Ordering::Relaxed);
+            !is_lost
+        });
+        for end in [client, server] {
+            let _gone = end.shutdown(std::net::Shutdown::Both);
+        }
+    });
+}
+
+fn carried(mut from: &TcpStream, mut to: &TcpStream, goes_on: impl Fn() -> bool) {
+    let mut bytes = [0; 16 << 10];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        if !goes_on() || to.write_all(&bytes[..count]).is_err() {
+            return;
+        }
+    }
+}
+
+/// A collector with the sources at these addresses.
+fn collector(dir: &Path, [go, node, beats]: [SocketAddr; 3]) -> Agent {
+    let text = format!(
+        r#"
+[agent]
+data_dir = "{dir}/data"
+[sources.go]
+type = "fluent_forward"
+listen = "{go}"
+require_ack = true
+body_field = "message"
+headers = {{ host = "host.name" }}
+channels = ["main"]
+[sources.node]
+type = "fluent_forward"
+listen = "{node}"
+require_ack = true
+body_field = "message"
+headers = {{ host = "host.name" }}
+shared_key = "{KEY}"
+channels = ["main"]
+[sources.beats]
+type = "lumberjack"
+listen = "{beats}"
+body_field = "message"
+headers = {{ host = "host.name" }}
+channels = ["main"]
+[channels.main]
+type = "durable"
+capacity = "16MiB"
+[sinks.store]
+type = "hdfs"
+url = "file://{dir}/store/%{{host}}/%Y"
+roll = {{ age_max = "200ms" }}
+channel = "main"
+"#,
+        dir = dir.display()
+    );
+    Agent::configured("aqueduct-collector", dir, "collector", &text)
+}
+
+/// How often each line is in the store.
+fn stored(dir: &Path) -> BTreeMap<String, usize> {
+    let mut lines = BTreeMap::new();
+    // 2023: the time of each event is its client's.
+    for host in ["web-1", "web-2"] {
+        let files = fs::read_dir(dir.join("store").join(host).join("2023")).into_iter().flatten();
+        for file in files.flatten() {
+            let text = fs::read_to_string(file.path()).expect("a file of the store");
+            text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
+        }
+    }
+    lines
+}
+
+/// A client, which sends lines from `first` on.
+struct Client<'a> {
+    name: &'a str,
+    process: Process,
+}
+
+/// All clients, each with its lines from `first` on.
+fn clients<'a>(dir: &Path, node: &Package, relays: &[Relay; 3], first: usize) -> [Client<'a>; 3] {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shippers");
+    let program = go::compiled("shippers", &folder);
+    let numbers = [first, first + LINES].map(|number| number.to_string());
+    let [go, js, beats] = relays.each_ref().map(|relay| relay.address);
+    let of_go = |name: &str, address: SocketAddr| {
+        let mut command = Command::new(&program);
+        command.args([name, &address.to_string()]);
+        command
+    };
+    let mut of_node = node.node();
+    of_node.arg(folder.join("client.js")).arg("127.0.0.1");
+    of_node.args([&js.port().to_string(), KEY]);
+    let all = [
+        ("fluent", of_go("fluent", go)),
+        ("node", of_node),
+        ("lumberjack", of_go("lumberjack", beats)),
+    ];
+    all.map(|(name, mut command)| {
+        command.args(&numbers);
+        let process = Process::start(name, command, &dir.join(format!("{name}-{first}.out")));
+        Client { name, process }
+    })
+}
+
+/// Waits until the clients have ended, each with every line acknowledged.
+fn end(clients: [Client<'_>; 3]) {
+    for mut client in clients {
+        let ended = client.process.wait(LIMIT);
+        let said = client.process.output();
+        assert!(ended.success(), "{}: {}", client.name, tail(&said));
+        let numbers = said.lines().filter_map(|line| line.strip_prefix("acked "));
+        let acknowledged = numbers.map(|line| {
+            let (first, last) = line.split_once(' ').expect("two numbers");
+            let number = |text: &str| text.parse::<usize>().expect("a number");
+            number(last) + 1 - number(first)
+        });
+        assert_eq!(acknowledged.sum::<usize>(), LINES, "{}", client.name);
+    }
+}
+
+/// Waits until every line from `first` on is in the store; answers how often lines are there
+/// that are there again, by client.
+fn repeated(dir: &Path, first: usize) -> BTreeMap<&'static str, usize> {
+    let names = ["fluent", "node", "lumberjack"];
+    wait::until("every line in the store", LIMIT, || {
+        let lines = stored(dir);
+        let is_there = |number: usize| {
+            names.iter().all(|name| lines.contains_key(&format!("{name}-{number}")))
+        };
+        (first..first + LINES).all(is_there).then_some(())
+    });
+    let lines = stored(dir);
+    let again = |name: &str| {
+        let times = |number| lines[&format!("{name}-{number}")] - 1;
+        (first..first + LINES).map(times).sum()
+    };
+    names.map(|name| (name, again(name))).into()
+}
+
+#[test]
+#[ignore = "needs the optimised programs, Go and Node.js: tests/run"]
+fn acknowledged_lines_of_shippers_are_stored_and_lost_answers_repeat_none_of_fluents_logger() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let listen = [free_address(), free_address(), free_address()];
+    let relays = listen.map(Relay::start);
+    let package = include_str!("shippers/package.json");
+    let node =
+        Package::installed("shippers-js", package, include_str!("shippers/package-lock.json"));
+    let mut agent = collector(dir, listen);
+    agent.start();
+    end(clients(dir, &node, &relays, 0));
+    let lost = relays.each_ref().map(|relay| relay.swallowed.load(Ordering::Relaxed));
+    assert!(lost.iter().all(|lost| *lost > 0), "answers were lost: {lost:?}");
+    let again = repeated(dir, 0);
+    assert_eq!(again["fluent"], 0, "a chunk that is known is not stored again: {again:?}");
+    let metrics = agent.metrics().expect("the admin page");
+    let known = metrics.sum("aqueduct_source_anomalies_total").unwrap_or_default();
+    assert!(known >= 1.0, "chunks came again");
+
+    let sending = clients(dir, &node, &relays, LINES);
+    let mut rng = seed::rng("shippers");
+    for _ in 0..KILLS {
+        thread::sleep(Duration::from_millis(rng.random_range(200..1200)));
+        agent.kill();
+        agent.start();
+    }
+    end(sending);
+    let after = repeated(dir, LINES);
+    agent.stop(LIMIT);
+    eprintln!(
+        "{LINES} lines of each client twice, 0 missing; answers lost at first {lost:?}; lines that are \
+         there again: {again:?}, and {after:?} with {KILLS} kills",
+    );
+}
