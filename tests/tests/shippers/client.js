@@ -13,7 +13,7 @@ const client = new FluentClient("node", {
   eventMode: "CompressedPackedForward",
   socket: { host, port: Number(port), timeout: 2000, reconnect: { backoff: 1, delay: 20, minDelay: 20, maxDelay: 50 } },
   security: { clientHostname: "node-1", sharedKey },
-  ack: { ackTimeout: 20000 },
+  ack: { ackTimeout: 500 },
   flushInterval: 5,
   onSocketError: () => {},
 });
