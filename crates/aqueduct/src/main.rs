@@ -179,7 +179,7 @@ mod tests {
     }
 
     /// Commands without `--json`, and why.
-    const NO_JSON: [(&str, &str); 17] = [
+    const NO_JSON: [(&str, &str); 18] = [
         ("agent", "an agent: its log is JSON by --log-format, its state by `status --json`"),
         ("channel account", "prints JSON anyway"),
         ("channel export", "prints events: --format json"),
@@ -196,6 +196,7 @@ mod tests {
         ("pki init", "writes files; prints what to do with them"),
         ("pki revoke", "writes a file; prints what to do with it"),
         ("schema", "prints JSON anyway"),
+        ("schema infer", "prints settings in TOML, to be put into a configuration"),
         ("send", "prints one number, which is JSON"),
     ];
 
