@@ -61,7 +61,7 @@ pub struct Config {
     /// The key that both sides have to know. Without it there is no login.
     #[serde(default)]
     shared_key: Option<Secret>,
-    /// Passwords by their users, one of whom a client has to name; counts with `shared_key` alone.
+    /// Passwords by their users, one of which a client has to name; counts with `shared_key` alone.
     #[serde(default)]
     users: BTreeMap<String, Secret>,
     /// How long a chunk is remembered: one that its host sends again within that time, because the
