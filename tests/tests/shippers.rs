@@ -3,8 +3,8 @@
 //! answer was lost is stored once.
 //!
 //! Method: the clients are those of others (`shippers/main.go`, `shippers/client.js`): Fluent's
-//! loggers for Go and for Node.js, the latter with a login and compressed chunks, and Elastic's client
-//! of Beats. Each sends a line, or a window, until it is acknowledged. Between them and a real
+//! loggers for Go and for Node.js, the latter with a login and compressed chunks, and Elastic's
+//! client of Beats. Each sends a line, or a window, until it is acknowledged. Between them and a real
 //! collector stand relays, which swallow answers and end their connections. At first nothing else
 //! happens; then the collector is killed (-9), again and again.
 #![allow(
@@ -249,7 +249,7 @@ fn acknowledged_lines_of_shippers_are_stored_and_lost_answers_repeat_none_of_flu
     let after = repeated(dir, LINES);
     agent.stop(LIMIT);
     eprintln!(
-        "{LINES} lines of each client twice, 0 missing; answers lost at first {lost:?}; lines that are \
-         there again: {again:?}, and {after:?} with {KILLS} kills",
+        "{LINES} lines of each client twice, 0 missing; answers lost at first {lost:?}; lines that \
+         are there again: {again:?}, and {after:?} with {KILLS} kills",
     );
 }
