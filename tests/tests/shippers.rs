@@ -1,12 +1,12 @@
-//! Goal: a line that the sources `fluent_forward` and `lumberjack` acknowledge is in the store, while
-//! answers are lost, and while the agent is killed; what Fluent's logger sends again because its
-//! answer was lost is stored once.
+//! Goal: a line that the sources `fluent_forward` and `lumberjack` acknowledge is in the store,
+//! while answers are lost, and while the agent is killed; what Fluent's logger sends again
+//! because its answer was lost is stored once.
 //!
 //! Method: the clients are those of others (`shippers/main.go`, `shippers/client.js`): Fluent's
 //! loggers for Go and for Node.js, the latter with a login and compressed chunks, and Elastic's
-//! client of Beats. Each sends a line, or a window, until it is acknowledged. Between them and a real
-//! collector stand relays, which swallow answers and end their connections. At first nothing else
-//! happens; then the collector is killed (-9), again and again.
+//! client of Beats. Each sends a line, or a window, until it is acknowledged. Between them and
+//! a real collector stand relays, which swallow answers and end their connections. At first
+//! nothing else happens; then the collector is killed (-9), again and again.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,

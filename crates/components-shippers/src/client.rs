@@ -148,7 +148,7 @@ impl Client {
         Ok(timeout(limit, writing).await.map_err(|_| End::Slow(limit))??)
     }
 
-    /// Stores a batch, however long it waits for room, until the source stops. Each round of waiting
+    /// Stores a batch, however long it waits for room, until the source stops. In each round of it
     /// a client that waits for an answer is sent `busy`; once it has gone it sends the batch again,
     /// and nothing is stored. Its end is not seen behind bytes that it sends before the answer.
     pub(crate) async fn store(

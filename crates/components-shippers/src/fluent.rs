@@ -1,4 +1,4 @@
-//! `fluent_forward`: events of Fluent Bit, Fluentd and Docker's log driver, by the forward protocol.
+//! `fluent_forward`: events of Fluent Bit, Fluentd and Docker's log driver, by their protocol.
 //!
 //! ```text
 //!   connection ─► login? ─► message ─► events ─► known chunk? ─► reserve room ─► commit ─► ack

@@ -1,4 +1,4 @@
-//! Messages that were stored: one that comes again, because its answer was lost, is answered and not
+//! Messages that were stored: one that comes again, as its answer was lost, is answered and not
 //! stored a second time.
 //!
 //! A sender that misses an answer sends the same chunk again, perhaps while the first one still

@@ -6,7 +6,7 @@
 //!   source ─► PONG  ok, reason, name, digest(salt, name, nonce, key)
 //! ```
 //!
-//! `digest` is SHA-512 in hexadecimal digits. Source: *Fluentd Forward Protocol Specification v1.5*.
+//! `digest` is SHA-512 in hexadecimal digits. Source: *Forward Protocol Specification v1.5*.
 
 use std::collections::BTreeMap;
 
