@@ -60,13 +60,12 @@ fn files(agent: &Agent, sink: &str) -> Option<f64> {
     agent.metrics()?.value(&format!("aqueduct_sink_visible_files_total{{sink=\"{sink}\"}}"))
 }
 
-/// Waits for a file of each sink that was not there.
-fn wait_for_files(agent: &Agent, sinks: &[&str]) {
-    for sink in sinks {
-        let seen = files(agent, sink).unwrap_or_default();
+/// Waits until each sink has more files than it had.
+fn wait_for_more(agent: &Agent, sinks: &[(&str, f64)]) {
+    for (sink, had) in sinks {
         let what = format!("a file of {sink}");
         wait::until(&what, Duration::from_secs(30), || {
-            files(agent, sink).filter(|files| *files > seen)
+            files(agent, sink).filter(|files| files > had)
         });
     }
 }
@@ -87,10 +86,12 @@ fn each_line_is_stored_once_by_a_router_and_by_viewfs_while_collector_and_router
     let mut written = Vec::new();
     for part in 0..5 {
         let text: String = (0..LINES).map(|number| format!("{part} {number}\n")).collect();
+        // Before the lines: a file can be there as soon as they are.
+        let had = ["routed", "mounted"].map(|sink| (sink, files(&agent, sink).unwrap_or_default()));
         log.write_all(text.as_bytes()).expect("the log is written");
         written.extend_from_slice(text.as_bytes());
         match part {
-            0 => wait_for_files(&agent, &["routed", "mounted"]),
+            0 => wait_for_more(&agent, &had),
             1 | 3 => {
                 thread::sleep(Duration::from_millis(if part == 1 { 300 } else { 900 }));
                 agent.kill();
@@ -99,7 +100,7 @@ fn each_line_is_stored_once_by_a_router_and_by_viewfs_while_collector_and_router
             2 => {
                 hdfs.kill("router");
                 // The other way does not lead by the router.
-                wait_for_files(&agent, &["mounted"]);
+                wait_for_more(&agent, &had[1..]);
                 hdfs.revive("router");
             }
             _ => {}
