@@ -38,7 +38,22 @@ pub fn collectors_are_killed(
     store: &str,
     sink_settings: &str,
     rng: &mut impl Rng,
+    kills: (usize, u64),
+) -> Vec<u8> {
+    collectors_are_killed_after(dir, store, sink_settings, rng, kills, |_| ())
+}
+
+/// The same, with something to be done before each kill, by its number from 0.
+///
+/// # Panics
+/// An agent does not do its part in time.
+pub fn collectors_are_killed_after(
+    dir: &Path,
+    store: &str,
+    sink_settings: &str,
+    rng: &mut impl Rng,
     (kills, pause_max): (usize, u64),
+    before: impl Fn(usize),
 ) -> Vec<u8> {
     let listens = [http::free_address(), http::free_address()];
     let collector = |(name, listen): (&str, &std::net::SocketAddr)| {
@@ -66,6 +81,7 @@ pub fn collectors_are_killed(
             fs::write(dir.join(format!("{name}.log")), text).expect("a log is written");
             thread::sleep(Duration::from_millis(rng.random_range(0..pause_max)));
         }
+        before(kill);
         let killed = &mut collectors[kill % 2];
         killed.kill();
         killed.start();

@@ -36,7 +36,7 @@ use aqueduct_tests::agent::{Agent, ROLL, wait_until_delivered};
 use aqueduct_tests::engines;
 use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::kafka::Kafka;
-use aqueduct_tests::killed::collectors_are_killed;
+use aqueduct_tests::killed::collectors_are_killed_after;
 use aqueduct_tests::metastore::Metastore;
 use aqueduct_tests::process::{Process, tail};
 use aqueduct_tests::reconcile::compare;
@@ -206,15 +206,25 @@ struct Written {
 }
 
 impl Written {
-    /// Writes while collectors and sender are killed, until all is delivered.
-    fn through_kills(site: &Site, sender: Agent, rng: &mut StdRng) -> Self {
+    /// Writes while collectors and sender are killed, until all is delivered. The second half of
+    /// the rows comes when Spark has read some of the first: so it reads while more of them come,
+    /// however slow it is.
+    fn through_kills(site: &Site, sender: Agent, spark: &Process, rng: &mut StdRng) -> Self {
         let mut own_rng = || StdRng::seed_from_u64(rng.random());
         let [mut of_rows, mut of_lines, of_sender] = [own_rng(), own_rng(), own_rng()];
-        let kills = (KILLS, PAUSE_MAX);
         let store = |url: &str, settings: &str, name: &str, rng: &mut StdRng| {
-            let own = site.dir.join(name);
+            let (own, url) = (site.dir.join(name), format!("{}/{url}", site.root));
             fs::create_dir(&own).expect("the test's own folder");
-            collectors_are_killed(&own, &format!("{}/{url}", site.root), settings, rng, kills)
+            let is_read = |kill| {
+                if name == ROWS && kill + 1 == KILLS / 2 {
+                    wait::until("Spark to read rows", PATIENCE, || {
+                        let said = spark.output();
+                        let grew = |dataset| said.contains(&format!("{dataset} has grown"));
+                        (grew("directory") && grew("table")).then_some(())
+                    });
+                }
+            };
+            collectors_are_killed_after(&own, &url, settings, rng, (KILLS, PAUSE_MAX), is_read)
         };
         thread::scope(|scope| {
             let messages = scope.spawn(|| site.lines_are_sent(sender, of_sender));
@@ -272,7 +282,7 @@ fn spark_and_flink_find_each_committed_line_once_while_agents_write_and_are_kill
         spark.output().contains("ready").then_some(())
     });
     let ready = began.elapsed();
-    let written = Written::through_kills(&site, sender, &mut rng);
+    let written = Written::through_kills(&site, sender, &spark, &mut rng);
     let delivered = began.elapsed();
 
     // Either collector registers what both have left.

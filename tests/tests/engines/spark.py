@@ -60,7 +60,9 @@ class Reads:
                 f"{len(lost)} of the read before are missing, and not whole are {torn[:3]}"
             )
         self.count += 1
-        self.growths += len(found) > len(self.found)
+        if len(found) > len(self.found):
+            self.growths += 1
+            print(f"{self.name} has grown", flush=True)
         self.found = found
 
     def keep(self):
