@@ -162,9 +162,10 @@ impl Site {
         Agent::configured("aqueduct-collector", &own, "sender", &text)
     }
 
-    /// Kills the agent that sends again and again, and answers what was written.
+    /// Kills the agent that sends again and again, and answers what was written, with the log 0
+    /// that was there before.
     fn lines_are_sent(&self, mut sender: Agent, mut rng: StdRng) -> Vec<u8> {
-        let mut written = self.log(0);
+        let mut written = lines_of_log(0);
         for kill in 1..=SENDER_KILLS {
             written.extend(self.log(kill));
             thread::sleep(Duration::from_millis(rng.random_range(0..PAUSE_MAX)));
@@ -178,10 +179,15 @@ impl Site {
 
     /// Writes a log for the topic.
     fn log(&self, number: usize) -> Vec<u8> {
-        let text: String = (0..SENDER_LINES).map(|line| format!("{number}-0 {line}\n")).collect();
-        fs::write(self.dir.join(format!("sender/{number}.log")), &text).expect("a log is written");
-        text.into_bytes()
+        let lines = lines_of_log(number);
+        fs::write(self.dir.join(format!("sender/{number}.log")), &lines).expect("a log is written");
+        lines
     }
+}
+
+fn lines_of_log(number: usize) -> Vec<u8> {
+    let lines = (0..SENDER_LINES).map(|line| format!("{number}-0 {line}\n"));
+    lines.collect::<String>().into_bytes()
 }
 
 fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
