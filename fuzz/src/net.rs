@@ -22,6 +22,8 @@ const LOCAL: &str = "192.0.2.1:514";
 pub(crate) struct OneClient {
     pieces: Arc<Mutex<VecDeque<Bytes>>>,
     answers: Arc<Mutex<Vec<u8>>>,
+    /// It keeps its side open behind the last piece, until the source closes.
+    waits: bool,
     /// Cancelled when its connection is closed by the source, or its last datagram was received.
     pub(crate) over: CancellationToken,
 }
@@ -31,7 +33,12 @@ impl OneClient {
     pub(crate) fn new(pieces: impl Iterator<Item = Bytes>) -> Self {
         let pieces = pieces.filter(|piece| !piece.is_empty()).collect();
         let pieces = Arc::new(Mutex::new(pieces));
-        Self { pieces, answers: Arc::default(), over: CancellationToken::new() }
+        Self { pieces, answers: Arc::default(), waits: false, over: CancellationToken::new() }
+    }
+
+    /// The same client, which waits for the source to close the connection.
+    pub(crate) fn waiting(self) -> Self {
+        Self { waits: true, ..self }
     }
 
     /// What was answered.
@@ -117,7 +124,11 @@ impl AsyncRead for Connection {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            self.now = self.client.take().unwrap_or_default();
+            match self.client.take() {
+                // Time passes, and the source ends what takes too long.
+                None if self.client.waits => return Poll::Pending,
+                piece => self.now = piece.unwrap_or_default(),
+            }
         }
         let bytes = self.now.len().min(room.remaining());
         room.put_slice(&self.now[..bytes]);

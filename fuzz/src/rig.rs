@@ -10,18 +10,23 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use channel::testkit::SimDisk;
-use components::EDGE;
 use pipeline::env::{Blocking, Clock, Disk, OpenMode};
 use pipeline::testkit::{plain_context, position_context};
 use pipeline::{
-    Batch, BatchSize, BuildContext, Env, Intake, IntakeError, Permit, PositionIntake, Settings,
-    Source, SourceError, Unreserved,
+    Batch, BatchSize, BuildContext, Catalogue, Env, Intake, IntakeError, Permit, PositionIntake,
+    Settings, Source, SourceError, Unreserved,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::net::OneClient;
+
+/// The sources that are fuzzed, with what they are made of.
+const CATALOGUE: Catalogue = Catalogue {
+    groups: &[&components::GROUP, &components_otlp::GROUP, &components_shippers::GROUP],
+    elsewhere: &[],
+};
 
 /// How long a source may take to be done with a client that is gone, by the clock of the runtime,
 /// which jumps where nothing else is to be done.
@@ -80,14 +85,27 @@ pub(crate) fn outcome<'a>(
     settings: &serde_json::Value,
     pieces: impl Iterator<Item = &'a [u8]>,
 ) -> Outcome {
+    outcome_of(kind, settings, OneClient::new(pieces.map(Bytes::copy_from_slice)))
+}
+
+/// The same with a client that waits for the source to close.
+pub(crate) fn outcome_waited_for<'a>(
+    kind: &str,
+    settings: &serde_json::Value,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> Outcome {
     let client = OneClient::new(pieces.map(Bytes::copy_from_slice));
+    outcome_of(kind, settings, client.waiting())
+}
+
+fn outcome_of(kind: &str, settings: &serde_json::Value, client: OneClient) -> Outcome {
     let stored = Arc::new(Stored::default());
-    let entry = EDGE.find::<dyn Source>(kind).expect("it is a source of every program");
+    let entry = CATALOGUE.find::<dyn Source>(kind).expect("the kind is known");
     RUNTIME.with(|runtime| {
         runtime.block_on(async {
             let env = Env { net: Arc::new(client.clone()), ..ENV.clone() };
-            let cx =
-                BuildContext { catalogue: EDGE, ..BuildContext::alone("in", Path::new("d"), env) };
+            let alone = BuildContext::alone("in", Path::new("d"), env);
+            let cx = BuildContext { catalogue: CATALOGUE, ..alone };
             let mut source =
                 (entry.build)(&Settings::from_json(settings), &cx).expect("the settings are valid");
             let stop = CancellationToken::new();
@@ -140,14 +158,14 @@ impl Files {
         settings: &serde_json::Value,
         batches: usize,
     ) -> Result<(), SourceError> {
-        let entry = EDGE.find::<dyn Source>(kind).expect("it is a source of every program");
+        let entry = CATALOGUE.find::<dyn Source>(kind).expect("the kind is known");
         let full = CancellationToken::new();
         self.stored.lock().until = Some((batches, full.clone()));
         RUNTIME.with(|runtime| {
             runtime.block_on(async {
                 let env = Env { disk: self.disk.clone(), ..ENV.clone() };
                 let alone = BuildContext::alone("in", Path::new("d"), env);
-                let cx = BuildContext { catalogue: EDGE, ..alone };
+                let cx = BuildContext { catalogue: CATALOGUE, ..alone };
                 let settings = Settings::from_json(settings);
                 let mut source = (entry.build)(&settings, &cx).expect("the settings are valid");
                 let stop = CancellationToken::new();

@@ -6,11 +6,15 @@ mod files;
 mod interceptors;
 mod paths;
 mod rpc;
+mod shippers;
 mod stored;
 mod streams;
 mod wire;
 
 use crate::Target;
+
+/// Inputs over it take a source no further than shorter ones, and only time.
+const STREAM_MAX: usize = 16 << 10;
 
 /// All of them. Those that the command `fuzz/run` gives the most time stand first.
 pub const TARGETS: &[Target] = &[
@@ -26,6 +30,9 @@ pub const TARGETS: &[Target] = &[
     target("wire", wire::wire, 8),
     target("http", streams::http, 10),
     target("netcat", streams::netcat, 10),
+    target("fluent", shippers::fluent, 12),
+    target("lumberjack", shippers::lumberjack, 9),
+    target("otlp", shippers::otlp, 6),
     target("bodies", bodies::bodies, 70),
     target("files", files::files, 120),
     target("interceptors", interceptors::interceptors, 10),
@@ -45,4 +52,11 @@ fn multiline(bytes_max: &str) -> serde_json::Value {
 /// The first byte, which chooses, and the rest; of no bytes nothing is read.
 fn chosen(input: &[u8]) -> (usize, &[u8]) {
     input.split_first().map_or((0, input), |(first, rest)| (usize::from(*first), rest))
+}
+
+/// Two bytes that choose, and the stream.
+fn settings_and_stream(input: &[u8]) -> (usize, usize, &[u8]) {
+    let (choice, rest) = chosen(input);
+    let (piece, stream) = chosen(rest);
+    (choice, 1 + piece, &stream[..stream.len().min(STREAM_MAX)])
 }

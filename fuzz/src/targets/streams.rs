@@ -3,21 +3,11 @@
 
 use serde_json::json;
 
-use super::{chosen, multiline};
+use super::{multiline, settings_and_stream};
 use crate::rig::{Outcome, in_any_pieces, outcome, without_ends};
-
-/// Inputs over it take a source no further than shorter ones, and only time.
-const STREAM_MAX: usize = 16 << 10;
 
 /// Datagrams that wait in a source, unless its `queue_max` says something else.
 const DATAGRAMS_MAX: usize = 10_000;
-
-/// Two bytes that choose, and the stream.
-fn settings_and_stream(input: &[u8]) -> (usize, usize, &[u8]) {
-    let (choice, rest) = chosen(input);
-    let (piece, stream) = chosen(rest);
-    (choice, 1 + piece, &stream[..stream.len().min(STREAM_MAX)])
-}
 
 /// Longest message: over every input, or so short that some are cut.
 fn length_max(is_long: bool) -> &'static str {

@@ -1,4 +1,7 @@
-//! Seeds that are no text: golden files of channels, calls of Flume's clients, our own messages.
+//! Seeds that are no text: golden files of channels, calls of Flume's clients, what shippers send, our
+//! own messages.
+
+mod shippers;
 
 use std::path::Path;
 
@@ -19,7 +22,7 @@ type Seed = (&'static str, String, Vec<u8>);
 
 /// All of them.
 pub(crate) fn all() -> Vec<Seed> {
-    [frames(), flume_channel(), avro(), bodies(), messages(), positions()].concat()
+    [frames(), flume_channel(), avro(), bodies(), messages(), positions(), shippers::all()].concat()
 }
 
 fn golden(path: &str) -> Vec<u8> {

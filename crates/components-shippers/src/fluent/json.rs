@@ -37,13 +37,20 @@ pub(super) fn record(reader: &mut Reader<'_>) -> Result<Record<'static>, Problem
     Ok(Record { whole: whole.into(), fields, encoded: json.encoded, millis: None })
 }
 
-/// The name of a field. One that is no text is written as JSON is.
+/// The name of a field. A number or other bytes are written as JSON is. What holds values is no
+/// name: written within names within names, each quote would double with every level.
 fn key(reader: &mut Reader<'_>) -> Result<String, Problem> {
     let before = *reader;
-    if let Token::Text(name) | Token::Bytes(name) = reader.next()?
-        && let Ok(name) = std::str::from_utf8(name)
-    {
-        return Ok(name.to_owned());
+    match reader.next()? {
+        Token::Text(name) | Token::Bytes(name) => {
+            if let Ok(name) = std::str::from_utf8(name) {
+                return Ok(name.to_owned());
+            }
+        }
+        Token::Array(_) | Token::Map(_) => {
+            return Err("the name of a field is an array or a map".into());
+        }
+        _ => {}
     }
     *reader = before;
     let mut json = Json::default();
@@ -168,6 +175,13 @@ mod tests {
     fn a_record_that_is_no_map_is_kept_as_it_is() {
         let record = written(&[0xa2, b'h', b'i']);
         assert_eq!((&*record.whole, record.fields.len()), ("\"hi\"", 0));
+    }
+
+    #[test]
+    fn what_holds_values_is_no_name() {
+        let names = [&[0x81; 40][..], &[0xa1, b'k'], &[0xc0; 40]].concat();
+        let error = record(&mut Reader::new(&names)).unwrap_err();
+        assert!(error.contains("name of a field"), "{error}");
     }
 
     #[test]

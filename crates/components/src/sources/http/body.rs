@@ -1,5 +1,6 @@
 //! The body of a request: read within its limits, and decompressed within them.
 
+use std::error::Error;
 use std::io::Read;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
 /// A request that is refused: what it is answered.
@@ -32,11 +33,11 @@ impl Refusal {
     }
 }
 
-/// Reads the body of a request.
+/// Reads the body of a request, into one piece of memory: a part of it, which may be a single byte,
+/// holds on to all that was read from the connection with it.
 pub async fn read(body: Incoming, max: usize, limit: Duration) -> Result<Bytes, Refusal> {
-    let collected = timeout(limit, Limited::new(body, max).collect()).await;
-    match collected {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    match timeout(limit, gathered(body, max)).await {
+        Ok(Ok(bytes)) => Ok(bytes.into()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::too_large(max)),
         Ok(Err(error)) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
         Err(_) => {
@@ -44,6 +45,18 @@ pub async fn read(body: Incoming, max: usize, limit: Duration) -> Result<Bytes, 
             Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, text))
         }
     }
+}
+
+async fn gathered(body: Incoming, max: usize) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+    let announced = body.size_hint().exact().unwrap_or_default();
+    let mut bytes = Vec::with_capacity(max.min(announced.try_into().unwrap_or(max)));
+    let mut body = Limited::new(body, max);
+    while let Some(frame) = body.frame().await {
+        if let Some(data) = frame?.data_ref() {
+            bytes.extend_from_slice(data);
+        }
+    }
+    Ok(bytes)
 }
 
 /// The bytes of a gzip body, at most `max` of them.
