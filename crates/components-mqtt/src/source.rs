@@ -28,7 +28,7 @@ use pipeline::{
     SourcePosition,
 };
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::broker::Target;
 use crate::connection::{Connection, MqttError};
@@ -65,13 +65,23 @@ struct Mqtt {
     connection: Option<Connection>,
     /// Messages of this connection are neither stored nor answered: it is ended when there is room
     /// for them, and they come again with the next one.
-    puts_off: bool,
+    put_off: Option<PutOff>,
     /// The session has the filters, as the broker has said.
     is_subscribed: bool,
     /// How often something is sent on this connection.
     keep_alive: Duration,
     /// The channels have to forget the ids of the last session first.
     forgets: bool,
+}
+
+/// Messages for whose ids there is no room.
+#[derive(Debug, Clone, Copy)]
+struct PutOff {
+    /// The id of the first of them.
+    id: u16,
+    /// A ping was sent since, and answered.
+    is_asked: bool,
+    is_answered: bool,
 }
 
 impl Mqtt {
@@ -89,7 +99,7 @@ impl Mqtt {
             waiting: None,
             storing: None,
             connection: None,
-            puts_off: false,
+            put_off: None,
             is_subscribed: false,
             forgets: false,
         }
@@ -126,14 +136,19 @@ impl Mqtt {
     fn take(&mut self, packet: Packet, connection: &mut Connection) -> Result<(), MqttError> {
         match packet {
             Packet::Publish(message) => self.message(message, connection),
-            Packet::PubRel(release) if self.session.holds(release.pkid) => {
+            Packet::PubRel(release) if self.session.released(release.pkid) => {
                 self.round.released.insert(release.pkid);
                 Ok(())
             }
             // Released before: the answer was lost.
             Packet::PubRel(it) => connection.queue(Packet::PubComp(PubComp::new(it.pkid, None))),
             Packet::SubAck(answer) => self.granted(&answer),
-            Packet::PingResp(_) => Ok(()),
+            Packet::PingResp(_) => {
+                if let Some(put_off) = &mut self.put_off {
+                    put_off.is_answered = put_off.is_asked;
+                }
+                Ok(())
+            }
             other => Err(connection.unexpected(&other)),
         }
     }
@@ -158,7 +173,8 @@ impl Mqtt {
             Arrival::Pending => Ok(()),
             Arrival::TooMany => {
                 self.count("message_put_off");
-                self.puts_off = true;
+                let first = PutOff { id: it.pkid, is_asked: false, is_answered: false };
+                self.put_off.get_or_insert(first);
                 Ok(())
             }
         }
@@ -252,6 +268,28 @@ impl Mqtt {
         Ok(())
     }
 
+    /// Whether there is room again for messages that were put off. Releases make it; but a broker
+    /// that was killed sends none for what it has forgotten. What it knows of the session it has
+    /// sent before it answers a ping, so what it has not mentioned then is forgotten.
+    fn makes_room(&mut self, connection: &mut Connection) -> Result<bool, SourceError> {
+        let Some(put_off) = self.put_off else { return Ok(false) };
+        if !put_off.is_asked {
+            self.put_off = Some(PutOff { is_asked: true, ..put_off });
+            let asked = connection.queue(Packet::PingReq(PingReq));
+            asked.map_err(|error| self.failed(error))?;
+            return Ok(self.session.has_much_room());
+        }
+        let is_stuck = !self.session.has_much_room() && !self.session.awaits_releases();
+        if put_off.is_answered && is_stuck {
+            let messages = self.session.forget(put_off.id);
+            warn!(
+                source = %self.name, messages,
+                "the broker has forgotten messages that are stored, and may send them again"
+            );
+        }
+        Ok(self.session.has_much_room())
+    }
+
     /// Takes messages in until the connection ends or the source is to stop.
     async fn messages(
         &mut self,
@@ -267,7 +305,7 @@ impl Mqtt {
                 self.store(cx);
                 continue;
             }
-            if self.puts_off && self.storing.is_none() && self.session.has_much_room() {
+            if self.storing.is_none() && self.makes_room(connection)? {
                 let _sent = timeout(GOODBYE, connection.flush()).await;
                 let address = self.target.address.clone();
                 return Err(self.failed(MqttError::Ahead { address, limit: session::IDS_MAX }));

@@ -4,6 +4,7 @@
 //!   proto      messages ↔ protobuf, JSON (by the schema in `proto/opentelemetry`)
 //!   signal     logs, traces, metrics: names and paths
 //!   headers    what a record is as an event
+//!   weight     what reading a request takes (pure)
 //!   events     a request ─► events (pure)
 //!   requests   events ─► requests (pure)
 //!   source     the source `otlp`: gRPC and HTTP on each listener
@@ -17,6 +18,7 @@ mod requests;
 mod signal;
 pub mod sink;
 pub mod source;
+mod weight;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Group, Sink, Source};

@@ -53,7 +53,7 @@ impl Mqtt {
         }
         self.forgets |= self.session.resume(is_present);
         self.is_known = true;
-        self.puts_off = false;
+        self.put_off = None;
         // A session without its filters: the connection before may have ended too early.
         self.is_subscribed &= is_present;
         self.keep_alive = keep_alive(options.keep_alive, &greeting);

@@ -17,7 +17,8 @@
 //! 1. An id is `held` from the put of its message to the put that takes it out; the channels have
 //!    the same set, as the position of the source.
 //! 2. PUBREC is sent for ids that are held, PUBCOMP for ids that are not.
-//! 3. An id is `unanswered` only if no PUBACK for it was ever handed to a connection.
+//! 3. Ids that a broker has forgotten do not keep others from being taken for ever.
+//! 4. An id is `unanswered` only if no PUBACK for it was ever handed to a connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,6 +56,8 @@ pub(super) struct Session {
     pending: BTreeSet<u16>,
     /// Of QoS 1, with the digests of their messages.
     unanswered: BTreeMap<u16, u32>,
+    /// Of QoS 2, what came with this connection: messages and releases.
+    heard: BTreeSet<u16>,
 }
 
 impl Session {
@@ -73,6 +76,7 @@ impl Session {
     /// forget ids, because the broker has.
     pub(super) fn resume(&mut self, is_present: bool) -> bool {
         self.pending.clear();
+        self.heard.clear();
         if is_present {
             return false;
         }
@@ -95,20 +99,46 @@ impl Session {
             QoS::ExactlyOnce => match self.held.remove(&id) {
                 Some(known) if known == digest(message) => {
                     self.held.insert(id, known);
+                    self.heard.insert(id);
                     Arrival::Stored
                 }
                 _ if self.held.len() + self.pending.len() >= IDS_MAX => Arrival::TooMany,
                 _ => {
                     self.pending.insert(id);
+                    self.heard.insert(id);
                     Arrival::New
                 }
             },
         }
     }
 
-    /// Whether the channels hold this id, so that its PUBREL has to be stored.
-    pub(super) fn holds(&self, id: u16) -> bool {
-        self.held.contains_key(&id)
+    /// The broker releases an id. Answers whether the channels hold it, so that its PUBREL has to be
+    /// stored.
+    pub(super) fn released(&mut self, id: u16) -> bool {
+        let is_held = self.held.contains_key(&id);
+        if is_held {
+            self.heard.insert(id);
+        }
+        is_held
+    }
+
+    /// Whether a release is to come for something that came with this connection.
+    pub(super) fn awaits_releases(&self) -> bool {
+        !self.pending.is_empty() || self.held.keys().any(|id| self.heard.contains(id))
+    }
+
+    /// Lets go of ids that the broker has forgotten, because none of them came with this
+    /// connection, until there is much room; answers of how many. Their messages may come again
+    /// under the same ids, in order from `next` on: the last of them are let go, and stored twice
+    /// then.
+    pub(super) fn forget(&mut self, next: u16) -> usize {
+        let unheard = self.held.keys().copied().filter(|id| !self.heard.contains(id));
+        let mut forgotten: Vec<u16> = unheard.collect();
+        forgotten.sort_by_key(|id| id.wrapping_sub(next));
+        let excess = self.held.len().saturating_sub(IDS_MAX / 2);
+        let last = forgotten.split_off(forgotten.len().saturating_sub(excess));
+        self.held.retain(|id, _| !last.contains(id));
+        last.len()
     }
 
     /// Whether many ids can be taken.

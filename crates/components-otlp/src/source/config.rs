@@ -39,7 +39,9 @@ pub struct Config {
     /// Largest request that is taken, before and after decompression.
     #[serde(default = "defaults::body_max")]
     body_max: ByteSize,
-    /// Bytes of requests that are in memory at a time, over all connections.
+    /// Bytes of requests that are in memory at a time, over all connections, as they are read: many
+    /// small records take more than their request. One that takes all is read alone; one over four
+    /// times of it is refused.
     #[serde(default = "defaults::in_flight_max")]
     in_flight_max: ByteSize,
     /// Connections at a time to each address. More wait to be accepted.
@@ -157,6 +159,7 @@ impl Component for Config {
                 mapping: Arc::new(mapping),
                 limits: Limits {
                     body_max: self.body_max.0 as usize,
+                    in_flight_max: self.in_flight_max.0,
                     wait_max: self.wait_max.0,
                     retry_after: self.retry_after.0,
                     body_timeout: self.body_timeout.0,

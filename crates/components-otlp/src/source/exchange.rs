@@ -20,6 +20,10 @@ use tracing::{debug, warn};
 use super::answer::{self, Protocol};
 use crate::events::{self, Events, Form, Mapping};
 use crate::signal::Signal;
+use crate::weight::weight;
+
+/// A request that takes all of `in_flight_max` is read alone; one over so many times of it never.
+const DENSE_TIMES: u64 = 4;
 
 /// Bytes before the message of a call of gRPC: whether it is compressed, and its length.
 const FRAME_BYTES: usize = 5;
@@ -28,6 +32,8 @@ const FRAME_BYTES: usize = 5;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) body_max: usize,
+    /// Of all requests together, as the budget has it.
+    pub(super) in_flight_max: u64,
     pub(super) wait_max: Duration,
     pub(super) retry_after: Duration,
     pub(super) body_timeout: Duration,
@@ -100,7 +106,7 @@ impl Exchange {
         // A compressed body may become as large as is allowed.
         let largest = limits.body_max as u64;
         let bytes = announced.filter(|_| !is_gzip).unwrap_or(largest).min(largest);
-        let mut memory = self.memory(bytes).await?;
+        let mut memory = self.memory(units(bytes)).await?;
         let body = body::read(request.into_body(), body_max, limits.body_timeout).await?;
         let (body, is_gzip) = match protocol {
             Protocol::Grpc => message(&body, is_gzip)?,
@@ -109,8 +115,14 @@ impl Exchange {
         if body.len() > limits.body_max {
             return Err(Refusal::too_large(limits.body_max));
         }
-        let Events { batch, rejected, problem } =
-            self.decode((signal, protocol.form()), body, is_gzip).await?;
+        let form = (signal, protocol.form());
+        let (body, weight) = self.weighed(form, body, is_gzip).await?;
+        let whole = units(weight.min(limits.in_flight_max));
+        let more = whole.saturating_sub(memory.num_permits() as u32);
+        if more > 0 {
+            memory.merge(self.memory(more).await?);
+        }
+        let Events { batch, rejected, problem } = self.decode(form, body).await?;
         if rejected > 0 {
             debug!(source = %self.source, records = rejected, problem, "records are rejected");
             self.metrics.count_anomaly(&self.source, "record_too_large", rejected);
@@ -124,17 +136,37 @@ impl Exchange {
         Ok(Rejected { records: rejected, problem })
     }
 
-    /// The events of a body.
-    async fn decode(
+    /// The body without compression, and what reading it takes.
+    async fn weighed(
         &self,
         form: (Signal, Form),
         body: Bytes,
         is_gzip: bool,
-    ) -> Result<Events, Refusal> {
-        let (mapping, body_max) = (self.rules.mapping.clone(), self.rules.limits.body_max);
+    ) -> Result<(Bytes, u64), Refusal> {
+        let body_max = self.rules.limits.body_max;
+        let weigh = move || {
+            let body = if is_gzip { body::gunzip(&body, body_max)? } else { body };
+            let weight = weight(form, &body);
+            Ok::<_, Refusal>((body, weight))
+        };
+        let (body, weight) = self.env.offload(weigh).await?;
+        let max = self.rules.limits.in_flight_max;
+        if weight / DENSE_TIMES > max {
+            let mib = weight >> 20;
+            let text = format!(
+                "reading the request takes about {mib} MiB of memory, over {DENSE_TIMES} times \
+                 {max} bytes (`in_flight_max`): send fewer records at a time"
+            );
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text));
+        }
+        Ok((body, weight))
+    }
+
+    /// The events of a body.
+    async fn decode(&self, form: (Signal, Form), body: Bytes) -> Result<Events, Refusal> {
+        let mapping = self.rules.mapping.clone();
         let batch_bytes_max = self.intake.batch_bytes_max();
         let decode = move || {
-            let body = if is_gzip { body::gunzip(&body, body_max)? } else { body };
             events::events_of(form, &body, &mapping, batch_bytes_max).map_err(|problem| {
                 let text = format!("the body is no request of OTLP: {problem}");
                 Refusal::new(StatusCode::BAD_REQUEST, text)
@@ -143,9 +175,9 @@ impl Exchange {
         self.env.offload(decode).await
     }
 
-    /// Memory for so many bytes; waits for it as long as a request may wait.
-    async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
-        let permit = self.budget.clone().acquire_many_owned(units(bytes));
+    /// So many units of memory; waits for them as long as a request may wait.
+    async fn memory(&self, units: u32) -> Result<OwnedSemaphorePermit, Refusal> {
+        let permit = self.budget.clone().acquire_many_owned(units);
         match timeout(self.rules.limits.wait_max, permit).await {
             Ok(permit) => Ok(permit.expect("the budget is never closed")),
             Err(_) => Err(full("other requests hold all of the memory (`in_flight_max`)")),

@@ -11,6 +11,7 @@ use pipeline::testkit::{build, plain_context};
 use pipeline::{
     Batch, BatchSize, BuildContext, Intake, IntakeError, Outcome, Permit, Sink, Taken, Unreserved,
 };
+use prost::Message;
 use serde_json::{Value, json};
 use support::loopback::free_address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -188,6 +189,32 @@ async fn what_can_never_be_taken_is_not_asked_for_again() {
         let outcome = fixture.delivered(&way, Batch::of([noise])).await;
         assert!(matches!(outcome, Outcome::Refused(_)), "{way}: {outcome:?}");
     }
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_of_many_empty_records_takes_memory_for_each_and_too_many_are_refused() {
+    let limits = json!({ "body_max": "1000KiB", "in_flight_max": "1000KiB" });
+    let fixture = Running::start(limits).await;
+    // Of a resource, of a scope: records without a field.
+    let request = |records: usize| {
+        let record = crate::proto::LogRecord::default();
+        let scope =
+            crate::proto::ScopeLogs { log_records: vec![record; records], ..Default::default() };
+        let logs = crate::proto::ResourceLogs { scope_logs: vec![scope], ..Default::default() };
+        crate::proto::ExportLogsServiceRequest { resource_logs: vec![logs] }.encode_to_vec()
+    };
+    let all = request(10_000);
+    for _ in 0..2 {
+        let (status, answer) =
+            fixture.request("POST /v1/logs", "application/x-protobuf", &all).await;
+        assert_eq!(status, 200, "it takes all of the memory, and gives it back: {answer}");
+    }
+    assert_eq!(fixture.bodies().len(), 20_000);
+    let (status, answer) =
+        fixture.request("POST /v1/logs", "application/x-protobuf", &request(20_000)).await;
+    assert!(status == 413 && answer.contains("`in_flight_max`"), "{status}: {answer}");
+    assert_eq!(fixture.bodies().len(), 20_000);
     fixture.stop().await;
 }
 

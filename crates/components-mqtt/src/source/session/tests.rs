@@ -59,11 +59,11 @@ fn an_id_that_one_channel_lacks_is_stored_again_and_none_outlives_its_session() 
     let one = session.position(&[(1, 5), (2, 5), (3, 5)], &none);
     let both = session.position(&[(2, 5), (3, 6)], &none);
     session.load([Some(&one), Some(&both)].into_iter());
-    assert!(!session.holds(1) && session.holds(2) && !session.holds(3));
+    assert!(!session.released(1) && session.released(2) && !session.released(3));
     assert!(session.resume(false), "the channels have to forget it");
-    assert!(!session.holds(2));
+    assert!(!session.released(2));
     session.load([Some(&one), None].into_iter());
-    assert!(!session.holds(1));
+    assert!(!session.released(1));
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn an_id_that_a_broker_gives_to_another_message_before_its_release_is_stored() {
     assert!(!session.resume(true));
     let mut other = message(7, QoS::ExactlyOnce, false, "b");
     assert_eq!(session.arrive(&other), Arrival::New);
-    assert!(!session.holds(7), "a release of the first one is none of this");
+    assert!(!session.released(7), "a release of the first one is none of this");
     let stored = [(7, digest(&other))];
     session.stored(&stored, &BTreeSet::new());
     other.dup = true;
@@ -101,4 +101,30 @@ fn an_id_that_a_broker_gives_to_another_message_before_its_release_is_stored() {
         message
     };
     assert_ne!(digest(&property("K")), digest(&property("C")));
+}
+
+#[test]
+fn ids_that_a_broker_has_forgotten_make_room_and_those_that_come_next_stay_known() {
+    let mut session = Session::default();
+    let text = |id: u16| message(id, QoS::ExactlyOnce, false, &format!("{id}"));
+    // 21 to 700 are stored, and their broker is killed: it knows of none of them.
+    let ids = 21..=700;
+    for id in ids.clone() {
+        assert_eq!(session.arrive(&text(id)), Arrival::New);
+    }
+    let stored: Vec<(u16, u32)> = ids.map(|id| (id, digest(&text(id)))).collect();
+    session.stored(&stored, &BTreeSet::new());
+    assert!(session.awaits_releases());
+    session.resume(true);
+    assert_eq!(session.arrive(&text(1)), Arrival::TooMany);
+    assert!(!session.awaits_releases() && !session.has_much_room());
+    // One of them is known to the broker after all.
+    assert!(session.released(700) && session.awaits_releases());
+    assert_eq!(session.forget(1), IDS_MAX / 2);
+    assert!(session.has_much_room());
+    assert!(session.released(700), "what the broker knows is kept");
+    session.resume(true);
+    for (id, arrival) in [(1, Arrival::New), (21, Arrival::Stored), (690, Arrival::New)] {
+        assert_eq!(session.arrive(&text(id)), arrival, "{id}");
+    }
 }
