@@ -28,8 +28,8 @@ pub(crate) struct Broker {
     /// host and of the component unless set.
     #[serde(default)]
     client_id: Option<String>,
-    /// User, sent by SASL PLAIN. Without one it is `guest` with the password `guest`, which RabbitMQ
-    /// takes from its own host alone.
+    /// User, sent by SASL PLAIN. Without one it is `guest` with the password `guest`, which
+    /// RabbitMQ takes from its own host alone.
     #[serde(default)]
     user: Option<String>,
     /// Password of `user`. Best a reference, `"${file:/run/secrets/rabbitmq}"`.

@@ -6,7 +6,7 @@
 //!   connection  a connection with one channel, on a stream of ours
 //!   refusal     what a broker's refusal means, and what helps
 //!   message     a message ↔ an event
-//!   source      a consumer of a queue ─► round: what is put at once ─► the channels ─► acknowledged
+//!   source      a consumer of a queue ─► round: what is put at once ─► the channels ─► the broker
 //!   sink        a publisher; a batch is delivered when the broker has confirmed all of it
 //! ```
 //!

@@ -46,8 +46,8 @@ pub struct Config {
     /// What becomes of a message that no queue is bound for.
     #[serde(default)]
     unroutable: Unroutable,
-    /// Largest body of a message; a larger one goes to the dead letters. RabbitMQ takes 16 MiB as it
-    /// comes, and 128 MiB before version 4.
+    /// Largest body of a message; a larger one goes to the dead letters. RabbitMQ takes 16 MiB as
+    /// it comes, and 128 MiB before version 4.
     #[serde(default = "default_message_max")]
     message_max: ByteSize,
     /// Batches in flight at most, each on a connection of its own.

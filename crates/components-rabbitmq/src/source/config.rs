@@ -43,7 +43,7 @@ pub struct Config {
 }
 
 /// A queue that is made.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Declare {
     /// How the broker keeps the queue. It is durable in any case.
@@ -69,7 +69,7 @@ pub(crate) enum QueueType {
 }
 
 /// A value of an argument.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Argument {
     /// Yes or no.
@@ -81,7 +81,7 @@ pub(crate) enum Argument {
 }
 
 /// An exchange that gives a queue messages.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Binding {
     /// Name of the exchange.
@@ -113,7 +113,6 @@ fn default_message_max() -> ByteSize {
 fn default_properties() -> Vec<Property> {
     vec![
         Property::MessageId,
-        Property::CorrelationId,
         Property::Timestamp,
         Property::ContentType,
         Property::Exchange,
