@@ -1,7 +1,7 @@
-//! Goal: what applications of RabbitMQ send is stored, and what the sink sends arrives, while agent,
-//! broker and connection die: nothing is lost, and a kill of the agent or a cut repeats no more than
-//! had no acknowledgement. A broker that is killed forgets acknowledgements: its repeats are
-//! counted. What can be no event, and what no queue is bound for, is in its place of refuge.
+//! Goal: what applications of RabbitMQ send is stored, and what the sink sends arrives, while
+//! agent, broker and connection die: nothing is lost, and a kill of the agent or a cut repeats no
+//! more than had no acknowledgement. A broker that is killed forgets acknowledgements: its repeats
+//! are counted. What can be no event, and what no queue is bound for, is where it is looked for.
 //!
 //! Method: a real RabbitMQ of Debian with its queues on disk, and applications in Python
 //! (`rabbitmq/client.py`). Kills and cuts come when so many events were taken. Between agent and
@@ -56,7 +56,7 @@ fn source(dir: &Path, name: &str, broker: SocketAddr, settings: &str) -> String 
     fs::create_dir_all(&at).expect("the test's own folder");
     format!(
         "[sources.{name}]\ntype = \"rabbitmq\"\nchannels = [\"{name}\"]\nqueue = \"{name}\"\n\
-         broker = {{ urls = [\"amqp://{broker}\"] }}\n{settings}\n\
+         broker = {{ urls = [\"amqp://{broker}\"], heartbeat = \"2s\" }}\n{settings}\n\
          [channels.{name}]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
          [sinks.{name}]\ntype = \"hdfs\"\nurl = \"file://{}\"\nencoder = \"json\"\n\
          channel = \"{name}\"\nroll = {{ age_max = \"500ms\", idle_max = \"500ms\" }}\n",
@@ -195,6 +195,7 @@ fn refusals_say_what_helps(dir: &Path, broker: &Broker) {
     broker.run(&["large", "held", "2000"]);
     let mut agent = agent(dir, "kinds", &components.concat());
     agent.start();
+    let began = Instant::now();
 
     wait::until("the events of the queue", LIMIT, || {
         (stored(dir, "kinds").len() == 2).then_some(())
@@ -249,6 +250,9 @@ fn refusals_say_what_helps(dir: &Path, broker: &Broker) {
     });
     wait::until("the second news", LIMIT, || (bodies(dir, "made").len() == 2).then_some(()));
     wait::until("the late message", LIMIT, || (bodies(dir, "late").len() == 1).then_some(()));
+    // Either side ends a connection on which nothing comes for two heartbeats.
+    thread::sleep(Duration::from_secs(5).saturating_sub(began.elapsed()));
+    assert_eq!(agent.output().matches("connected source=kinds").count(), 1);
     agent.stop(LIMIT);
     assert_eq!(broker.run(&["count", "held"]), "1\n");
 }
@@ -268,7 +272,8 @@ fn messages_of_the_sink_arrive(dir: &Path, broker: &mut Broker) {
             "[channels.{name}]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
              [sinks.{name}]\ntype = \"rabbitmq\"\nchannel = \"{name}\"\nexchange = \"out\"\n\
              routing_key = \"%{{kind}}.%{{rabbitmq.content_type}}\"\ntimeout = \"60s\"\n\
-             [sinks.{name}.broker]\nurls = [\"amqps://{}\"]\ntls = {{ ca = \"{at}/ca.pem\"{tls} }}\n",
+             [sinks.{name}.broker]\nurls = [\"amqps://{}\"]\n\
+             tls = {{ ca = \"{at}/ca.pem\"{tls} }}\n",
             wire.address,
         )
     };
@@ -277,8 +282,8 @@ fn messages_of_the_sink_arrive(dir: &Path, broker: &mut Broker) {
          batch_events = 100\n\
          interceptors = [{{ type = \"static\", headers = {{ site = \"Zürich\", \
          \"rabbitmq.content_type\" = \"text\" }} }}, \
-         {{ type = \"regex_extractor\", regex = \"^([a-z]+)\", serializers = [{{ name = \"kind\" }}] \
-         }}]\n{}{}",
+         {{ type = \"regex_extractor\", regex = \"^([a-z]+)\", \
+         serializers = [{{ name = \"kind\" }}] }}]\n{}{}",
         // The wire is at 127.0.0.1, and the certificate is of the host `broker`.
         sink("main", ", server_name = \"broker\""),
         sink("wrong", ""),
@@ -307,7 +312,7 @@ fn messages_of_the_sink_arrive(dir: &Path, broker: &mut Broker) {
     wait_until_committed(&agent, 100);
     assert_eq!(committed(&agent), 100.0, "the sink with the wrong name delivers nothing");
 
-    // Confirmations are swallowed: what is in the queue does not count as delivered, and comes again.
+    // Confirmations are swallowed: what is in the queue is not delivered yet, and comes again.
     wire.mute();
     say(&lines(100..200));
     wait::until("the messages to be in the queue", LIMIT, || (queued(broker) > 100).then_some(()));
