@@ -194,6 +194,8 @@ impl Connection {
                 let _full = self.outgoing.try_send(frames::method(0, answer));
                 Err(closed(&self.address, what, close.reply_code, close.reply_text.as_str()))
             }
+            // The broker waits for this side to end the stream.
+            OfConnection::CloseOk(_) => Err(self.ended("it is closed")),
             OfConnection::Blocked(blocked) => {
                 warn!(
                     broker = %self.address, reason = %blocked.reason,
@@ -216,7 +218,6 @@ impl Connection {
         let _late = timeout(limit, async {
             let close = AMQPClass::Connection(OfConnection::Close(close));
             self.send(frames::method(0, close)).await?;
-            // The stream ends behind the answer to it.
             while self.next("the end").await.is_ok() {}
             Ok::<(), RabbitError>(())
         })

@@ -57,7 +57,6 @@ def kinds(queue):
         "site": "straße",
         "flag": True,
         "long": 1 << 40,
-        "double": 0.5,
         "decimal": decimal.Decimal("3.14"),
         "at": datetime.datetime.fromtimestamp(1700000000, datetime.timezone.utc),
         "bytes": b"a\xff",
@@ -85,7 +84,7 @@ def receive(queue, count):
         print(json.dumps({
             "body": body.decode(), "id": properties.message_id, "key": method.routing_key,
             "mode": properties.delivery_mode, "type": properties.content_type,
-            "headers": properties.headers}))
+            "headers": properties.headers}, default=str))
         channel.basic_ack(method.delivery_tag)
         if len(different) >= int(count) and left(queue) == 0:
             break
