@@ -38,8 +38,9 @@ pub(crate) struct Broker {
     /// How long a connection may take until the broker has opened it.
     #[serde(default = "connect_timeout")]
     connect_timeout: Period,
-    /// How long the broker may send nothing, not even a frame that says that it is there. Whole
-    /// seconds; the broker may ask for less.
+    /// How long either side may send nothing, not even a frame that says that it is there. A
+    /// connection on which nothing comes for twice that long has ended. Whole seconds; the broker
+    /// may ask for less.
     #[serde(default = "heartbeat")]
     heartbeat: Period,
     /// TLS of `amqps://`: authorities, certificate. Those of the host unless set.
