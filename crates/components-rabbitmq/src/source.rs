@@ -102,7 +102,7 @@ impl Rabbit {
                 if message.is_repeated {
                     self.count("message_repeated");
                 }
-                (tag, Message::new(tag, message, &self.options.properties))
+                (tag, Message::new(tag, *message, &self.options.properties))
             }
             Arrived::Unusable(tag, problem) => (tag, Err(problem)),
         };

@@ -18,7 +18,7 @@ use crate::refusal::RabbitError;
 /// What came: the tag of the message, and the message, or why it can be no event.
 #[derive(Debug)]
 pub(super) enum Arrived {
-    Message(u64, Received),
+    Message(u64, Box<Received>),
     Unusable(u64, String),
 }
 
@@ -101,7 +101,7 @@ impl Consuming {
         loop {
             match self.connection.next(&self.what).await? {
                 Incoming::Content(Basic::Deliver(deliver), properties, body) => {
-                    return Ok(arrived(deliver, properties, body, self.message_max));
+                    return Ok(arrived(&deliver, properties, body, self.message_max));
                 }
                 Incoming::Method(_, AMQPClass::Basic(Basic::Cancel(_))) => {
                     let problem = format!(
@@ -141,7 +141,7 @@ impl Consuming {
 }
 
 fn arrived(
-    deliver: Deliver,
+    deliver: &Deliver,
     properties: Result<Box<AMQPProperties>, String>,
     body: Body,
     message_max: u64,
@@ -156,13 +156,13 @@ fn arrived(
         }
         (Ok(properties), Body::Whole(body)) => Arrived::Message(
             tag,
-            Received {
+            Box::new(Received {
                 properties: *properties,
                 exchange: deliver.exchange.to_string(),
                 routing_key: deliver.routing_key.to_string(),
                 is_repeated: deliver.redelivered,
                 body,
-            },
+            }),
         ),
     }
 }
