@@ -41,3 +41,4 @@ pub mod reconcile;
 pub mod seed;
 pub mod site;
 pub mod wait;
+pub mod wire;

@@ -26,6 +26,7 @@ use aqueduct_tests::http::free_address;
 use aqueduct_tests::seed;
 use aqueduct_tests::site::read_below;
 use aqueduct_tests::wait;
+use aqueduct_tests::wire::Wire;
 use rand::prelude::*;
 
 #[path = "mqtt/broker.rs"]
@@ -34,7 +35,7 @@ mod broker;
 #[path = "mqtt/kills.rs"]
 mod kills;
 
-use broker::{Broker, Wire};
+use broker::Broker;
 
 /// Messages of each QoS in a life.
 const MESSAGES: usize = 1000;

@@ -80,6 +80,7 @@ mod tests {
                 "address = \"a\"\ndestination_type = \"queue\"\n\
                  broker = { urls = [\"amqp://127.0.0.1:5672\"] }"
             }
+            "rabbitmq" => "queue = \"a\"\nbroker = { urls = [\"amqp://127.0.0.1:5672\"] }",
             "mqtt" => "filters = [\"a/#\"]\nbroker = { address = \"127.0.0.1:1883\" }",
             "sql" => {
                 "table = \"t\"\nmode = \"append\"\ncheck_column = \"id\"\n\
@@ -144,6 +145,7 @@ mod tests {
             "netcat",
             "netcat_udp",
             "otlp",
+            "rabbitmq",
             "stress",
             "syslog",
             "thrift",

@@ -27,6 +27,8 @@ const GROUPS: &[&Group] = &[
     &components_otlp::GROUP,
     #[cfg(feature = "parquet")]
     &components_parquet::GROUP,
+    #[cfg(feature = "rabbitmq")]
+    &components_rabbitmq::GROUP,
     #[cfg(feature = "search")]
     &components_search::GROUP,
     #[cfg(feature = "shippers")]
@@ -97,6 +99,18 @@ const ELSEWHERE: &[Elsewhere] = &[
         kind: "parquet",
         programs: "a program built with the feature `parquet`",
     },
+    #[cfg(not(feature = "rabbitmq"))]
+    Elsewhere {
+        role: "source",
+        kind: "rabbitmq",
+        programs: "a program built with the feature `rabbitmq`",
+    },
+    #[cfg(not(feature = "rabbitmq"))]
+    Elsewhere {
+        role: "sink",
+        kind: "rabbitmq",
+        programs: "a program built with the feature `rabbitmq`",
+    },
     #[cfg(not(feature = "search"))]
     Elsewhere {
         role: "sink",
@@ -160,6 +174,7 @@ mod tests {
         feature = "mqtt",
         feature = "otlp",
         feature = "parquet",
+        feature = "rabbitmq",
         feature = "search",
         feature = "shippers",
         feature = "sql"

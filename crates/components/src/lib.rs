@@ -66,6 +66,8 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "otlp", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "otlp", programs: FULL_PROGRAMS },
     Elsewhere { role: "encoder", kind: "parquet", programs: FULL_PROGRAMS },
+    Elsewhere { role: "source", kind: "rabbitmq", programs: FULL_PROGRAMS },
+    Elsewhere { role: "sink", kind: "rabbitmq", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "sql", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "sql_changes", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "sql", programs: FULL_PROGRAMS },

@@ -51,6 +51,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ("netcat", &["event_divided", "line_cut", "line_too_long", "lines_refused", "tls_failed"]),
     ("netcat_udp", &["datagrams_dropped", "lines_refused"]),
     ("otlp", &["record_too_large", "tls_failed"]),
+    ("rabbitmq", &["message_rejected", "message_repeated"]),
     (
         "spool_dir",
         &[
@@ -134,6 +135,7 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("kafka", &["too_large", "unknown_partition", "refused"]),
     ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused"]),
     ("otlp", &["not_otlp", "partly_rejected", "refused"]),
+    ("rabbitmq", &["invalid_address", "too_large", "unroutable"]),
     ("sql", &["unwritable_event", "refused", "epoch_closed"]),
 ];
 

@@ -1,13 +1,11 @@
-//! A real mosquitto, and a wire to it that can be cut.
+//! A real mosquitto.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use aqueduct_tests::http::free_address;
@@ -108,58 +106,4 @@ impl Broker {
         command.args(["-h", "127.0.0.1", "-p", &self.address.port().to_string()]).args(arguments);
         Process::start("mosquitto_sub", command, &dir.join("subscriber.out"))
     }
-}
-
-/// Forwards bytes to the broker, and cuts all connections when it is asked to.
-pub(crate) struct Wire {
-    pub(crate) address: SocketAddr,
-    open: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Wire {
-    pub(crate) fn new(to: SocketAddr) -> Self {
-        Self::after_greetings(to, 0)
-    }
-
-    /// One that cuts the first connections, so many, behind the greeting of the broker.
-    pub(crate) fn after_greetings(to: SocketAddr, mut cuts: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it listens");
-        let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
-        let connections = open.clone();
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(to) else { continue };
-                if cuts > 0 {
-                    cuts -= 1;
-                    forward(&client, &server);
-                    forward(&server, &client);
-                    continue;
-                }
-                for (from, into) in [(&client, &server), (&server, &client)] {
-                    let from = from.try_clone().expect("a file descriptor to spare");
-                    let into = into.try_clone().expect("a file descriptor to spare");
-                    thread::spawn(move || copy(&from, &into));
-                }
-                connections.lock().expect("no holder panics").extend([client, server]);
-            }
-        });
-        Self { address, open }
-    }
-
-    pub(crate) fn cut(&self) {
-        for stream in self.open.lock().expect("no holder panics").drain(..) {
-            let _ended_already = stream.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-fn copy(from: &TcpStream, into: &TcpStream) {
-    while forward(from, into) {}
-    let _ended_already = into.shutdown(Shutdown::Both);
-}
-
-fn forward(mut from: &TcpStream, mut into: &TcpStream) -> bool {
-    let mut bytes = [0; 4096];
-    matches!(from.read(&mut bytes), Ok(read @ 1..) if into.write_all(&bytes[..read]).is_ok())
 }

@@ -6,10 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::Agent;
+use aqueduct_tests::wire::Wire;
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 
-use crate::broker::{Broker, Wire};
+use crate::broker::Broker;
 use crate::wait_until_connected;
 use crate::{LIMIT, MESSAGES, OPEN, agent, connections, count, lines, source, stored};
 

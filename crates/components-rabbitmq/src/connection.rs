@@ -1,0 +1,312 @@
+//! A connection to a broker, with one channel.
+//!
+//! ```text
+//!   handle ──frames──► pump ──► stream        the pump is a task: heartbeats go on while the
+//!      ▲                │                     handle is busy
+//!      └──what came ◄───┘
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. A handle that is dropped ends the pump: nothing more is written, and the broker has again
+//!    what was not acknowledged.
+//! 2. Bodies that were read and not taken are at most [`HELD_BYTES_MAX`]: beyond that the stream is
+//!    not read.
+
+mod greeting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use amq_protocol::protocol::AMQPClass;
+use amq_protocol::protocol::channel::AMQPMethod as OfChannel;
+use amq_protocol::protocol::connection::{AMQPMethod as OfConnection, Close, CloseOk};
+use pipeline::env::Stream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::broker::Target;
+use crate::frames::{self, Body, Decoder, Incoming};
+use crate::refusal::{RabbitError, closed};
+use greeting::Greeting;
+
+/// The channel of a connection.
+pub(crate) const CHANNEL: u16 = 1;
+
+/// Bytes of bodies that were read and not taken.
+const HELD_BYTES_MAX: u32 = 32 << 20;
+
+/// Frames that wait for the stream.
+const WAITING_MAX: usize = 16;
+
+/// What came, with its share of [`HELD_BYTES_MAX`].
+type Came = Result<(Incoming, Option<OwnedSemaphorePermit>), String>;
+
+/// A connection that the broker has opened.
+pub(crate) struct Connection {
+    pub(crate) address: Arc<str>,
+    /// Bytes of a frame at most.
+    pub(crate) frame_max: usize,
+    outgoing: mpsc::Sender<Vec<u8>>,
+    incoming: mpsc::UnboundedReceiver<Came>,
+    pump: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+impl Connection {
+    /// Connects to the first address that answers. Bodies over `body_max` bytes are not kept.
+    ///
+    /// # Errors
+    /// None does; what the last one said.
+    pub(crate) async fn open(
+        target: &Target,
+        client_id: &str,
+        body_max: u64,
+    ) -> Result<Self, RabbitError> {
+        let mut last = None;
+        for address in &*target.addresses {
+            let opening = Self::open_at(target, address, client_id, body_max);
+            let opened = timeout(target.timeout, opening).await.unwrap_or_else(|_| {
+                Err(RabbitError::NoAnswer { address: address.clone(), limit: target.timeout })
+            });
+            match opened {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.expect("the settings have an address"))
+    }
+
+    async fn open_at(
+        target: &Target,
+        address: &Arc<str>,
+        client_id: &str,
+        body_max: u64,
+    ) -> Result<Self, RabbitError> {
+        let stream = target.dialer.connect(address).await;
+        let stream =
+            stream.map_err(|source| RabbitError::Connect { address: address.clone(), source })?;
+        let mut greeting =
+            Greeting { address, stream, decoder: Decoder::new(body_max), step: "a connection" };
+        let (frame_max, heartbeat_s) = greeting.run(target, client_id).await?;
+        let Greeting { stream, decoder, .. } = greeting;
+        let (outgoing, waiting) = mpsc::channel(WAITING_MAX);
+        let (came, incoming) = mpsc::unbounded_channel();
+        let heartbeat = Duration::from_secs(u64::from(heartbeat_s));
+        let pump = tokio::spawn(pump(stream, decoder, waiting, came, heartbeat));
+        Ok(Self { address: address.clone(), frame_max, outgoing, incoming, pump })
+    }
+
+    /// Whether it is open, as far as this side knows.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.outgoing.is_closed()
+    }
+
+    /// Whether nothing has come that is not taken, such as a refusal.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.incoming.is_empty()
+    }
+
+    /// Sends frames.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub(crate) async fn send(&mut self, frames: Vec<u8>) -> Result<(), RabbitError> {
+        match self.outgoing.send(frames).await {
+            Ok(()) => Ok(()),
+            // What came last says why.
+            Err(_) => loop {
+                self.next("it").await?;
+            },
+        }
+    }
+
+    /// Sends a method to the channel.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub(crate) async fn tell(&mut self, class: AMQPClass) -> Result<(), RabbitError> {
+        self.send(frames::method(CHANNEL, class)).await
+    }
+
+    /// Sends a method, and waits for the answer to it, before there are messages. `what` says what
+    /// is asked for.
+    ///
+    /// # Errors
+    /// The broker refuses, or the connection has ended.
+    pub(crate) async fn ask(
+        &mut self,
+        class: AMQPClass,
+        what: &str,
+        limit: Duration,
+    ) -> Result<AMQPClass, RabbitError> {
+        self.tell(class).await?;
+        let answer = timeout(limit, self.next(what)).await;
+        match answer {
+            Ok(Ok(Incoming::Method(_, class))) => Ok(class),
+            Ok(Ok(Incoming::Content(..))) => Err(self.ended("a message comes unasked")),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(RabbitError::NoAnswer { address: self.address.clone(), limit }),
+        }
+    }
+
+    /// What comes next: a message, or a method of the channel. Cancel safe. `what` says what a
+    /// refusal is about.
+    ///
+    /// # Errors
+    /// The broker has closed the connection or the channel, or the connection has ended.
+    pub(crate) async fn next(&mut self, what: &str) -> Result<Incoming, RabbitError> {
+        loop {
+            let came = self.incoming.recv().await;
+            let (incoming, _room) = match came {
+                Some(Ok(came)) => came,
+                Some(Err(problem)) => return Err(self.ended(problem)),
+                None => return Err(self.ended("it is closed")),
+            };
+            match incoming {
+                Incoming::Method(_, AMQPClass::Connection(of_connection)) => {
+                    self.of_connection(what, of_connection)?;
+                }
+                Incoming::Method(_, AMQPClass::Channel(OfChannel::Close(close))) => {
+                    let text = close.reply_text.as_str();
+                    return Err(closed(&self.address, what, close.reply_code, text));
+                }
+                // RabbitMQ has no flow of a channel: what is sent is kept back by the stream.
+                Incoming::Method(_, AMQPClass::Channel(OfChannel::Flow(_))) => {}
+                other => return Ok(other),
+            }
+        }
+    }
+
+    fn of_connection(&self, what: &str, method: OfConnection) -> Result<(), RabbitError> {
+        match method {
+            OfConnection::Close(close) => {
+                // The connection is at its end, whether this is sent or not.
+                let answer = AMQPClass::Connection(OfConnection::CloseOk(CloseOk {}));
+                let _full = self.outgoing.try_send(frames::method(0, answer));
+                Err(closed(&self.address, what, close.reply_code, close.reply_text.as_str()))
+            }
+            // The broker waits for this side to end the stream.
+            OfConnection::CloseOk(_) => Err(self.ended("it is closed")),
+            OfConnection::Blocked(blocked) => {
+                warn!(
+                    broker = %self.address, reason = %blocked.reason,
+                    "the broker takes no messages now: it lacks memory or disk"
+                );
+                Ok(())
+            }
+            OfConnection::Unblocked(_) => {
+                info!(broker = %self.address, "the broker takes messages again");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends it in order, with all that is queued; for so long at most.
+    pub(crate) async fn close(mut self, limit: Duration) {
+        let close =
+            Close { reply_code: 200, reply_text: "stopped".into(), class_id: 0, method_id: 0 };
+        let _late = timeout(limit, async {
+            let close = AMQPClass::Connection(OfConnection::Close(close));
+            self.send(frames::method(0, close)).await?;
+            while self.next("the end").await.is_ok() {}
+            Ok::<(), RabbitError>(())
+        })
+        .await;
+    }
+
+    /// An error of this connection.
+    pub(crate) fn ended(&self, problem: impl Into<String>) -> RabbitError {
+        RabbitError::Ended { address: self.address.clone(), problem: problem.into() }
+    }
+}
+
+/// Moves frames until one side ends.
+async fn pump(
+    stream: Box<dyn Stream>,
+    decoder: Decoder,
+    outgoing: mpsc::Receiver<Vec<u8>>,
+    came: mpsc::UnboundedSender<Came>,
+    heartbeat: Duration,
+) {
+    let (read, write) = tokio::io::split(stream);
+    let problem = tokio::select! {
+        problem = reading(read, decoder, &came, heartbeat) => problem,
+        problem = writing(write, outgoing, heartbeat) => problem,
+    };
+    // Nothing asks any more.
+    let _gone = came.send(Err(problem));
+}
+
+/// Answers why it has ended.
+async fn reading(
+    mut stream: ReadHalf<Box<dyn Stream>>,
+    mut decoder: Decoder,
+    came: &mpsc::UnboundedSender<Came>,
+    heartbeat: Duration,
+) -> String {
+    let held = Arc::new(Semaphore::new(HELD_BYTES_MAX as usize));
+    loop {
+        loop {
+            let incoming = match decoder.next() {
+                Ok(Some(incoming)) => incoming,
+                Ok(None) => break,
+                Err(problem) => return problem,
+            };
+            let room = match &incoming {
+                Incoming::Content(_, _, Body::Whole(body)) => {
+                    let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX).min(HELD_BYTES_MAX);
+                    let room = held.clone().acquire_many_owned(bytes).await;
+                    Some(room.expect("it is not closed"))
+                }
+                _ => None,
+            };
+            if came.send(Ok((incoming, room))).is_err() {
+                return "it is not needed any more".into();
+            }
+        }
+        // The broker sends something within half of it. As the protocol asks, twice is waited for.
+        match timeout(2 * heartbeat, stream.read_buf(&mut decoder.buffer)).await {
+            Ok(Ok(0)) => return "the broker has closed it".into(),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) => return format!("nothing has come for {:?}", 2 * heartbeat),
+        }
+    }
+}
+
+/// Answers why it has ended.
+async fn writing(
+    mut stream: WriteHalf<Box<dyn Stream>>,
+    mut outgoing: mpsc::Receiver<Vec<u8>>,
+    heartbeat: Duration,
+) -> String {
+    loop {
+        let written = async {
+            match timeout(heartbeat / 2, outgoing.recv()).await {
+                Ok(Some(frames)) => stream.write_all(&frames).await?,
+                Ok(None) => return Ok(false),
+                Err(_) => stream.write_all(&frames::heartbeat()).await?,
+            }
+            while let Ok(frames) = outgoing.try_recv() {
+                stream.write_all(&frames).await?;
+            }
+            stream.flush().await?;
+            Ok::<_, std::io::Error>(true)
+        };
+        match written.await {
+            Ok(true) => {}
+            Ok(false) => return "it is not needed any more".into(),
+            Err(error) => return error.to_string(),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! `rabbitmq`: each event is a message to an exchange; a batch is delivered when the broker has
+//! confirmed all of it.
+//!
+//! ```text
+//!   confirmed    delivered
+//!   returned     no queue is bound: to the dead letters, or again, as `unroutable` says
+//!   refused      the batch goes again, in whole
+//! ```
+//!
+//! A batch whose connection ends before its confirmations is sent again in whole on another one,
+//! so a message may be there more than once; both have one message id.
+
+mod confirms;
+mod publishing;
+mod routing;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use components::sinks::places::Places;
+use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::env::Env;
+use pipeline::units::{ByteSize, Period};
+use pipeline::{Batch, BuildContext, BuildError, Component, Guarantee, Sink};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::broker::{Broker, NAME_BYTES_MAX, Target};
+use crate::message::properties_of;
+use crate::refusal::RabbitError;
+use publishing::{Outgoing, Publishing, Refusal};
+use routing::RoutingKey;
+
+/// Settings of the `rabbitmq` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The broker, and how it is reached.
+    broker: Broker,
+    /// Name of the exchange, which has to be there. `""` is the default exchange, which gives a
+    /// message to the queue that its routing key names.
+    exchange: String,
+    /// Routing key of the messages. `%{NAME}` is the header NAME of the event.
+    #[serde(default)]
+    routing_key: String,
+    /// What becomes of a message that no queue is bound for.
+    #[serde(default)]
+    unroutable: Unroutable,
+    /// Largest body of a message; a larger one goes to the dead letters. RabbitMQ takes 16 MiB as
+    /// it comes, and 128 MiB before version 4.
+    #[serde(default = "default_message_max")]
+    message_max: ByteSize,
+    /// Batches in flight at most, each on a connection of its own.
+    #[serde(default = "default_in_flight_max")]
+    in_flight_max: usize,
+    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    #[serde(default)]
+    in_order: bool,
+    /// How long a batch may take, connecting included.
+    #[serde(default = "default_timeout")]
+    timeout: Period,
+}
+
+/// What becomes of a message that no queue is bound for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unroutable {
+    /// It goes to the dead letters.
+    #[default]
+    DeadLetter,
+    /// Its batch is sent again, in whole, until there is a queue.
+    Retry,
+}
+
+fn default_message_max() -> ByteSize {
+    ByteSize::mib(16)
+}
+
+fn default_in_flight_max() -> usize {
+    1
+}
+
+fn default_timeout() -> Period {
+    Period(Duration::from_secs(30))
+}
+
+impl Component for Config {
+    const KIND: &'static str = "rabbitmq";
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        let options = Options {
+            in_flight_max: self.in_flight_max,
+            in_order: self.in_order,
+            timeout: self.timeout.0,
+        };
+        Ok(Box::new(Requests::new(self.rabbit(cx)?, options)))
+    }
+}
+
+impl Config {
+    fn rabbit(self, cx: &BuildContext) -> Result<Rabbit, BuildError> {
+        let invalid = |setting: &str, problem: String| Err(BuildError::invalid(setting, problem));
+        if self.exchange.len() > NAME_BYTES_MAX {
+            return invalid("exchange", format!("at most {NAME_BYTES_MAX} bytes"));
+        }
+        let routing_key = match RoutingKey::new(&self.routing_key) {
+            Ok(_) if self.exchange.is_empty() && self.routing_key.is_empty() => {
+                let problem = "must name the queue: the exchange is the default exchange";
+                return invalid("routing_key", problem.into());
+            }
+            Ok(key) => key,
+            Err(problem) => return invalid("routing_key", problem),
+        };
+        if !(1 << 10..=1 << 30).contains(&self.message_max.0) {
+            return invalid("message_max", "must be from 1KiB to 1GiB".into());
+        }
+        if self.in_flight_max == 0 {
+            return invalid("in_flight_max", "at least 1".into());
+        }
+        Ok(Rabbit {
+            target: self.broker.target(cx)?,
+            env: cx.env.clone(),
+            exchange: self.exchange,
+            routing_key,
+            unroutable: self.unroutable,
+            message_max: self.message_max.0,
+            places: Places::new(self.in_flight_max),
+        })
+    }
+}
+
+struct Rabbit {
+    target: Target,
+    env: Env,
+    exchange: String,
+    routing_key: RoutingKey,
+    unroutable: Unroutable,
+    message_max: u64,
+    places: Places<Publishing>,
+}
+
+impl Rabbit {
+    /// The messages of a batch, and what can be none.
+    fn messages<'a>(&self, batch: &'a Batch) -> (Vec<Outgoing<'a>>, Vec<Refusal>) {
+        let (mut messages, mut refused) = (Vec::new(), Vec::new());
+        // The same when the batch is sent again: consumers can know the copy by it.
+        let of_batch = match batch.envelope.identity {
+            Some(identity) => identity.to_string(),
+            None => format!("{:032x}", u128::from_be_bytes(self.env.entropy.bytes16())),
+        };
+        for event in batch.iter() {
+            let place = event.index();
+            let mut refuse = |reason, detail| refused.push(Refusal { place, reason, detail });
+            let routing_key = match self.routing_key.of(event) {
+                Ok(key) => key,
+                Err(detail) => {
+                    refuse("invalid_address", detail);
+                    continue;
+                }
+            };
+            let body = event.body();
+            if body.len() as u64 > self.message_max {
+                let detail = format!("its body has {} bytes, over `message_max`", body.len());
+                refuse("too_large", detail);
+                continue;
+            }
+            match properties_of(event, &format!("{of_batch}-{place}")) {
+                Ok(properties) => {
+                    messages.push(Outgoing { place, routing_key, properties, body });
+                }
+                Err(detail) => refuse("too_large", detail),
+            }
+        }
+        (messages, refused)
+    }
+}
+
+#[async_trait]
+impl Deliver for Rabbit {
+    type Error = RabbitError;
+
+    async fn probe(&self) -> Result<Option<String>, RabbitError> {
+        let publishing = Publishing::open(&self.target, 0, &self.exchange).await?;
+        let reached = self.target.dialer.reached(publishing.address());
+        publishing.close().await;
+        Ok(Some(reached))
+    }
+
+    async fn deliver(&self, batch: &Batch) -> Result<Delivered, RabbitError> {
+        let (messages, mut refused) = self.messages(batch);
+        let mut taken = self.places.take();
+        let place = taken.place();
+        let mut publishing = match place.open.take().filter(Publishing::is_open) {
+            Some(open) => open,
+            None => Publishing::open(&self.target, place.number, &self.exchange).await?,
+        };
+        publishing.publish(messages, self.unroutable, &mut refused).await?;
+        place.open = Some(publishing);
+        refused.sort_unstable_by_key(|refusal| refusal.place);
+        let Some(first) = refused.first() else { return Ok(Delivered::All) };
+        let (reason, detail) = (first.reason, first.detail.clone());
+        let events = refused.into_iter().map(|refusal| refusal.place).collect();
+        Ok(Delivered::Except { events, reason, detail })
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Which messages of a batch the broker has confirmed. Pure.
+
+use std::collections::BTreeSet;
+
+/// Numbers of messages that were sent and are not confirmed.
+#[derive(Debug)]
+pub(super) struct Confirms {
+    /// Numbers as the broker counts them: from 1, in the order of the channel.
+    open: BTreeSet<u64>,
+    /// Of the next message.
+    next: u64,
+}
+
+/// What a confirmation or a refusal says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    Confirmed,
+    Refused,
+}
+
+/// Why a batch is not delivered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// The broker does not take so many messages.
+    Refused(usize),
+    /// The broker speaks of a message that was not sent.
+    Unknown(u64),
+}
+
+impl Default for Confirms {
+    fn default() -> Self {
+        Self { open: BTreeSet::new(), next: 1 }
+    }
+}
+
+impl Confirms {
+    /// A message is sent.
+    pub(super) fn sent(&mut self) {
+        self.open.insert(self.next);
+        self.next += 1;
+    }
+
+    /// Whether every message is confirmed.
+    pub(super) fn is_complete(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// The broker has spoken of a message, or of it and `all_before` it.
+    ///
+    /// # Errors
+    /// It is a refusal, or of no message.
+    pub(super) fn heard(&mut self, said: Said, tag: u64, all_before: bool) -> Result<(), Wrong> {
+        if tag >= self.next || (tag == 0 && !all_before) {
+            return Err(Wrong::Unknown(tag));
+        }
+        let settled = match (all_before, tag) {
+            // 0 is all.
+            (true, 0) => std::mem::take(&mut self.open).len(),
+            (true, last) => {
+                let left = self.open.split_off(&(last + 1));
+                std::mem::replace(&mut self.open, left).len()
+            }
+            (false, one) => usize::from(self.open.remove(&one)),
+        };
+        match said {
+            Said::Confirmed => Ok(()),
+            Said::Refused => Err(Wrong::Refused(settled)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_complete_when_each_message_is_confirmed_in_whatever_order() {
+        let mut confirms = Confirms::default();
+        assert!(confirms.is_complete());
+        (0..5).for_each(|_| confirms.sent());
+        confirms.heard(Said::Confirmed, 4, false).unwrap();
+        confirms.heard(Said::Confirmed, 2, true).unwrap();
+        assert!(!confirms.is_complete());
+        confirms.heard(Said::Confirmed, 3, false).unwrap();
+        assert!(!confirms.is_complete());
+        // One that was confirmed already does not count twice.
+        confirms.heard(Said::Confirmed, 4, false).unwrap();
+        assert!(!confirms.is_complete());
+        confirms.heard(Said::Confirmed, 5, true).unwrap();
+        assert!(confirms.is_complete());
+        // The count goes on with the next batch.
+        confirms.sent();
+        confirms.heard(Said::Confirmed, 5, true).unwrap();
+        assert!(!confirms.is_complete());
+        confirms.heard(Said::Confirmed, 0, true).unwrap();
+        assert!(confirms.is_complete());
+    }
+
+    #[test]
+    fn a_refusal_and_a_message_that_was_not_sent_are_errors() {
+        let mut confirms = Confirms::default();
+        (0..3).for_each(|_| confirms.sent());
+        assert_eq!(confirms.heard(Said::Refused, 2, true), Err(Wrong::Refused(2)));
+        assert_eq!(confirms.heard(Said::Confirmed, 4, false), Err(Wrong::Unknown(4)));
+        assert_eq!(confirms.heard(Said::Confirmed, 0, false), Err(Wrong::Unknown(0)));
+    }
+}

@@ -1,0 +1,208 @@
+//! A connection that publishes one batch at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use amq_protocol::protocol::basic::{AMQPMethod as Basic, AMQPProperties, Publish, Return};
+use amq_protocol::protocol::exchange::{AMQPMethod as OfExchange, Declare};
+use amq_protocol::protocol::{AMQPClass, confirm};
+use amq_protocol::types::{FieldTable, ShortString};
+
+use super::Unroutable;
+use super::confirms::{Confirms, Said, Wrong};
+use crate::broker::Target;
+use crate::connection::{CHANNEL, Connection};
+use crate::frames::{self, Incoming};
+use crate::refusal::RabbitError;
+
+/// How long a connection is given to end in order.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A message that is sent.
+pub(super) struct Outgoing<'a> {
+    /// Its event in the batch.
+    pub(super) place: usize,
+    pub(super) routing_key: String,
+    /// With a message id.
+    pub(super) properties: AMQPProperties,
+    pub(super) body: &'a [u8],
+}
+
+/// An event that can never be delivered.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// Its place in the batch.
+    pub(super) place: usize,
+    /// In snake case, for letters.
+    pub(super) reason: &'static str,
+    /// For people.
+    pub(super) detail: String,
+}
+
+/// A batch under way.
+struct Batch<'a> {
+    /// Places by message id, to know what comes back.
+    places: BTreeMap<ShortString, usize>,
+    unroutable: Unroutable,
+    refused: &'a mut Vec<Refusal>,
+}
+
+/// A connection for messages.
+pub(super) struct Publishing {
+    connection: Connection,
+    confirms: Confirms,
+    exchange: ShortString,
+    /// What a refusal is about.
+    what: String,
+}
+
+impl Publishing {
+    /// Connects, as the client with this number, and looks whether the exchange is there.
+    ///
+    /// # Errors
+    /// There is no connection, or no such exchange.
+    pub(super) async fn open(
+        target: &Target,
+        number: usize,
+        exchange: &str,
+    ) -> Result<Self, RabbitError> {
+        let client_id = match number {
+            0 => target.client_id.to_string(),
+            more => format!("{}-{more}", target.client_id),
+        };
+        // Bodies come with messages that are returned alone: they are here already.
+        let connection = Connection::open(target, &client_id, 0).await?;
+        let what = format!("exchange `{exchange}`");
+        let mut publishing =
+            Self { connection, confirms: Confirms::default(), exchange: exchange.into(), what };
+        publishing.set_up(target.timeout).await?;
+        Ok(publishing)
+    }
+
+    async fn set_up(&mut self, limit: Duration) -> Result<(), RabbitError> {
+        if !self.exchange.as_str().is_empty() {
+            let declare = Declare {
+                exchange: self.exchange.clone(),
+                kind: "".into(),
+                passive: true,
+                durable: false,
+                auto_delete: false,
+                internal: false,
+                nowait: false,
+                arguments: FieldTable::default(),
+            };
+            let declare = AMQPClass::Exchange(OfExchange::Declare(declare));
+            self.connection.ask(declare, &self.what, limit).await?;
+        }
+        let select = confirm::AMQPMethod::Select(confirm::Select { nowait: false });
+        self.connection.ask(AMQPClass::Confirm(select), "confirmations", limit).await?;
+        Ok(())
+    }
+
+    /// `host:port` of the broker.
+    pub(super) fn address(&self) -> &Arc<str> {
+        &self.connection.address
+    }
+
+    /// Whether it is open, as far as this side knows.
+    pub(super) fn is_open(&self) -> bool {
+        self.connection.is_open() && self.connection.is_quiet()
+    }
+
+    /// Ends it in order.
+    pub(super) async fn close(self) {
+        self.connection.close(GOODBYE).await;
+    }
+
+    /// Sends messages, and waits until each is confirmed. What can never be delivered is added to
+    /// `refused`.
+    ///
+    /// # Errors
+    /// The connection has ended, or the broker refuses. Messages may have been taken.
+    pub(super) async fn publish(
+        &mut self,
+        messages: Vec<Outgoing<'_>>,
+        unroutable: Unroutable,
+        refused: &mut Vec<Refusal>,
+    ) -> Result<(), RabbitError> {
+        let mut batch = Batch { places: BTreeMap::new(), unroutable, refused };
+        for one in messages {
+            let publish = Publish {
+                exchange: self.exchange.clone(),
+                routing_key: one.routing_key.into(),
+                mandatory: true,
+                immediate: false,
+            };
+            let id = one.properties.message_id().clone().unwrap_or_default();
+            let frame_max = self.connection.frame_max;
+            let frames = frames::message(CHANNEL, frame_max, publish, one.properties, one.body);
+            let Some(frames) = frames else {
+                let detail = format!("its headers do not fit into a frame of {frame_max} bytes");
+                batch.refused.push(Refusal { place: one.place, reason: "too_large", detail });
+                continue;
+            };
+            batch.places.insert(id, one.place);
+            self.confirms.sent();
+            self.connection.send(frames).await?;
+        }
+        while !self.confirms.is_complete() {
+            let incoming = self.connection.next(&self.what).await?;
+            self.heard(incoming, &mut batch)?;
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self, incoming: Incoming, batch: &mut Batch<'_>) -> Result<(), RabbitError> {
+        let (said, tag, all_before) = match incoming {
+            Incoming::Content(Basic::Return(returned), properties, _) => {
+                let id = properties.ok().and_then(|it| it.message_id().clone());
+                return self.returned(&returned, id, batch);
+            }
+            Incoming::Method(_, AMQPClass::Basic(Basic::Ack(ack))) => {
+                (Said::Confirmed, ack.delivery_tag, ack.multiple)
+            }
+            Incoming::Method(_, AMQPClass::Basic(Basic::Nack(nack))) => {
+                (Said::Refused, nack.delivery_tag, nack.multiple)
+            }
+            _ => return Ok(()),
+        };
+        match self.confirms.heard(said, tag, all_before) {
+            Ok(()) => Ok(()),
+            Err(Wrong::Refused(count)) => Err(self.not_taken(format!(
+                "{count} are refused, as by a queue that is full or has lost its nodes"
+            ))),
+            Err(Wrong::Unknown(tag)) => {
+                Err(self.connection.ended(format!("it confirms message {tag}, which was not sent")))
+            }
+        }
+    }
+
+    /// A message that no queue is bound for. The broker confirms it all the same, behind this.
+    fn returned(
+        &self,
+        returned: &Return,
+        id: Option<ShortString>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), RabbitError> {
+        let problem = format!(
+            "no queue is bound to {} for the routing key `{}`: {} {}",
+            self.what, returned.routing_key, returned.reply_code, returned.reply_text
+        );
+        if batch.unroutable == Unroutable::Retry {
+            return Err(RabbitError::NotGranted {
+                address: self.connection.address.clone(),
+                problem: format!("returns a message: {problem}; bind one"),
+            });
+        }
+        let Some(place) = id.and_then(|id| batch.places.remove(&id)) else {
+            return Err(self.connection.ended(format!("it returns what was not sent: {problem}")));
+        };
+        batch.refused.push(Refusal { place, reason: "unroutable", detail: problem });
+        Ok(())
+    }
+
+    fn not_taken(&self, problem: String) -> RabbitError {
+        RabbitError::NotTaken { address: self.connection.address.clone(), problem }
+    }
+}
