@@ -17,6 +17,8 @@ pub struct Export {
     pub(crate) key: Vec<String>,
     pub(crate) mode: &'static str,
     pub(crate) text: Text,
+    /// The call says what values are quoted with.
+    says_quote: bool,
     /// The columns that the call itself names.
     named: Vec<String>,
     data_dir: Option<String>,
@@ -36,6 +38,10 @@ pub(crate) struct Text {
     pub(crate) null: String,
     pub(crate) null_non_text: String,
 }
+
+/// The options that say what values are quoted with; the first that is given counts.
+const QUOTE: [&str; 4] =
+    ["input-enclosed-by", "input-optionally-enclosed-by", "enclosed-by", "optionally-enclosed-by"];
 
 impl Text {
     fn of(given: &Given, notes: &mut Notes) -> Self {
@@ -60,18 +66,12 @@ impl Text {
         };
         let delimiter = ["input-fields-terminated-by", "fields-terminated-by"];
         let line_end = ["input-lines-terminated-by", "lines-terminated-by"];
-        let quote = [
-            "input-enclosed-by",
-            "input-optionally-enclosed-by",
-            "enclosed-by",
-            "optionally-enclosed-by",
-        ];
         let escape = ["input-escaped-by", "escaped-by"];
         let null = |option: &str| given.get(option).map_or("null".to_owned(), unescaped);
         Self {
             delimiter: character(&delimiter, Some(','), Some(',')).unwrap_or(','),
             line_end: character(&line_end, Some('\n'), Some('\n')).unwrap_or('\n'),
-            quote: character(&quote, Some('\''), None),
+            quote: character(&QUOTE, Some('\''), None),
             escape: character(&escape, Some('\\'), None),
             null: null("input-null-string"),
             null_non_text: null("input-null-non-string"),
@@ -118,6 +118,8 @@ impl Export {
             key,
             mode,
             text: Text::of(given, notes),
+            says_quote: QUOTE.iter().any(|option| given.has(option))
+                || given.has("mysql-delimiters"),
             data_dir: given.get("data-dir").map(str::to_owned),
             is_dry: given.has("dry-run"),
             url,
@@ -165,9 +167,10 @@ impl Export {
 
     /// The files were written by an import of ours, which quotes values: whether that was not said.
     pub fn learn_quotes(&mut self) -> bool {
-        let is_news = self.text.quote.is_none();
-        self.text.quote.get_or_insert('"');
-        is_news
+        if !self.says_quote {
+            self.text.quote = Some('"');
+        }
+        !self.says_quote
     }
 
     /// What this export is known by: another one has another data directory and another place in

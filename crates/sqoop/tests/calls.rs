@@ -322,6 +322,11 @@ fn an_export_is_known_by_what_it_reads_and_where_to() {
     ] {
         assert_ne!(sink(other), plain, "{other:?}");
     }
+    let (mut quoted, _) = export(&[]);
+    assert!(quoted.learn_quotes());
+    assert!(quoted.to_toml(Layout::On("t"), &Notes::default()).contains("quote = \"\\\"\""));
+    let (mut unquoted, _) = export(&["--input-enclosed-by", "\\0"]);
+    assert!(!unquoted.learn_quotes(), "the call says that there are none");
     let (mut learned, _) = export(&[]);
     learned.learn_columns(vec![("a".to_owned(), true)]).unwrap();
     assert_eq!(learned.sink(), plain, "the database says it, not the call");

@@ -82,8 +82,11 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
     let unset = || Problem::Other("HOME is not set: name a --data-dir".to_owned());
     let data_dir = PathBuf::from(data_dir.ok_or_else(unset)?);
     let is_new = env.disk.stat(&data_dir.join("channels").join(NAME)).is_err();
-    let (draft, _) = config::examine("export", settings(&export, &data_dir, env)?.1, &env.host);
-    let Survey { columns, has_applied } = survey(&draft, env).await?;
+    let draft = |export: &Export| -> Result<Plan, Problem> {
+        let (_, settings) = settings(export, &data_dir, env)?;
+        Ok(config::examine("export", settings, &env.host).0)
+    };
+    let Survey { columns, has_applied } = survey(&draft(&export)?, env).await?;
     if is_new && has_applied && !export.is_dry {
         let what = export.what();
         return Err(Problem::Other(format!(
@@ -94,7 +97,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
         )));
     }
     export.learn_columns(columns).map_err(Problem::Other)?;
-    let look = look(&draft, env).await?;
+    let look = look(&draft(&export)?, env).await?;
     if let Some((_, form, remedy)) = FORMS.iter().find(|(begin, ..)| look.head.starts_with(begin)) {
         let problem = format!("{} holds {form}, which are not read yet; {remedy}", export.url);
         return Err(Problem::Other(problem));

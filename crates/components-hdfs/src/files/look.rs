@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use pipeline::{BuildContext, SourceError};
+use storage::{FileSystem, FsError};
 
 use super::config::Config;
 use super::{blocked, failed, unlisted};
@@ -17,7 +18,7 @@ pub struct Look {
     pub files: usize,
     /// How the first one that is not empty begins.
     pub head: Bytes,
-    /// A sink `hdfs` wrote them, or others of their directory.
+    /// They lie in a directory that a sink `hdfs` writes below.
     pub is_ours: bool,
 }
 
@@ -36,11 +37,22 @@ pub async fn look(config: Config, cx: &BuildContext) -> Result<Look, SourceError
             break;
         }
     }
-    let ledger = format!("{}/_aqueduct", options.pattern.root().trim_end_matches('/'));
-    let is_ours = match fs.stat(&ledger).await {
-        Ok(_) => true,
-        Err(error) if error.is_not_found() => false,
-        Err(error) => return Err(failed(error)),
-    };
+    let is_ours = is_dataset(&*fs, options.pattern.root()).await.map_err(failed)?;
     Ok(Look { files: paths.len(), head, is_ours })
+}
+
+/// Whether a directory is one that a sink `hdfs` writes below, or lies in one.
+async fn is_dataset(fs: &dyn FileSystem, root: &str) -> Result<bool, FsError> {
+    let mut directory = root.trim_end_matches('/');
+    loop {
+        match fs.stat(&format!("{directory}/_aqueduct")).await {
+            Ok(_) => return Ok(true),
+            Err(error) if error.is_not_found() => {}
+            Err(error) if directory == root => return Err(error),
+            // What lies above may be closed.
+            Err(_) => return Ok(false),
+        }
+        let Some((above, _)) = directory.rsplit_once('/') else { return Ok(false) };
+        directory = above;
+    }
 }

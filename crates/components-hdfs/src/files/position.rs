@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const STATE: &[u8] = b"state";
+/// Bytes of a position at most.
+const VALUE_BYTES_MAX: usize = 4096;
 
 /// Where reading goes on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +83,10 @@ impl State {
     /// As it is stored.
     pub(super) fn stored(&self, source: &Arc<str>) -> Result<SourcePosition, String> {
         let value = serde_json::to_vec(self).map_err(|error| error.to_string())?;
+        if value.len() > VALUE_BYTES_MAX {
+            let path = self.file.as_ref().map_or("", |mark| &mark.path);
+            return Err(format!("its path is too long for a position: {path}"));
+        }
         let (key, value) = (Bytes::from_static(STATE), Some(value.into()));
         Ok(SourcePosition { source: source.clone(), key, value, after: None })
     }

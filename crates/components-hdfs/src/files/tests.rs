@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::testkit::{build, position_context};
 use pipeline::{
-    Batch, BatchSize, BuildContext, Catalogue, Intake, IntakeError, Permit, PositionIntake,
+    Batch, BatchSize, BuildContext, Catalogue, Group, Intake, IntakeError, Permit, PositionIntake,
     SourceError, Unreserved,
 };
 use serde_json::{Value, json};
@@ -80,7 +80,8 @@ impl PositionIntake for Life {
 
 /// What knows all decoders.
 fn context() -> BuildContext {
-    let catalogue = Catalogue { groups: &[&components::GROUP, &crate::GROUP], ..Catalogue::EMPTY };
+    const GROUPS: &[&Group] = &[&components::GROUP, &crate::GROUP];
+    let catalogue = Catalogue { groups: GROUPS, ..Catalogue::EMPTY };
     BuildContext { catalogue, ..BuildContext::alone("in", Path::new("/d"), env::real()) }
 }
 
