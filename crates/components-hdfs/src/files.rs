@@ -62,9 +62,12 @@ const BATCH_EVENTS: usize = 10_000;
 impl Component for Config {
     const KIND: &'static str = "hdfs";
     const METRICS: &'static [MetricSpec] = &[
-        MetricSpec::counter("read_files", "Files that the source has read to their end."),
-        MetricSpec::counter("read_bytes", "Their bytes, as the store has them."),
-        MetricSpec::gauge("waiting_files", "Files that are not read to their end."),
+        MetricSpec::counter("read_files", "Files that a source has read to their end."),
+        MetricSpec::counter(
+            "read_bytes",
+            "Bytes of the files that a source has read to their end, as the store has them.",
+        ),
+        MetricSpec::gauge("waiting_files", "Files that a source has not read to their end."),
     ];
     type Role = dyn Source;
 
