@@ -3,6 +3,11 @@
 //! Method: the channel is one that keeps events and positions in one write, as real ones do. The
 //! source is dropped in the middle of its work, after a number of puts that the test chooses.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test stands outside the world that `Env` is, and its files are real ones"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
