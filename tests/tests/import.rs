@@ -4,13 +4,17 @@
 //! Method: a real PostgreSQL and a real MariaDB, each with a table whose values would break lines
 //! of CSV, with rows without a value to split by. The import is killed (-9) at random moments and
 //! called again until it ends by itself; then the store is held against the table. A second import
-//! takes what is new, call after call. At last a script of Sqoop's lines becomes a configuration,
-//! which a collector runs.
+//! takes what is new, call after call. What was imported is exported into another table, and files
+//! of Sqoop's form too, while export and database are killed. At last a script of Sqoop's lines
+//! becomes a configuration, which a collector runs.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
     reason = "a system test looks at the machine as it is, and prints what it measured"
 )]
+
+#[path = "import/export.rs"]
+mod export;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,6 +46,20 @@ impl Server {
         match self {
             Self::Postgres(it) => it.ask("shop", sql),
             Self::Mariadb(it) => it.ask("shop", sql),
+        }
+    }
+
+    /// Cuts all connections, and comes back.
+    fn crash(&mut self) {
+        match self {
+            Self::Postgres(it) => {
+                it.kill();
+                it.revive();
+            }
+            Self::Mariadb(it) => {
+                it.stop();
+                it.revive();
+            }
         }
     }
 
@@ -305,7 +323,7 @@ fn what_cannot_be_is_said(dir: &Path, server: &Server) {
     assert!(!dir.join("not").exists(), "something was stored");
 }
 
-fn each_row_is_imported_once(dir: &Path, server: &Server) {
+fn each_row_is_imported_once(dir: &Path, server: &mut Server) {
     server.ask(
         "CREATE TABLE orders (id bigint PRIMARY KEY, part int, n decimal(20, 3), v varchar(99))",
     );
@@ -313,6 +331,8 @@ fn each_row_is_imported_once(dir: &Path, server: &Server) {
     server.insert(0, ROWS);
     what_cannot_be_is_said(dir, server);
     a_whole_table(dir, server);
+    export::rows_come_back(dir, server);
+    export::each_line_is_a_row_once(dir, server);
     new_rows(dir, server);
     files_of_columns(dir, server);
     a_script_is_converted_and_runs(dir, server);
@@ -324,7 +344,7 @@ fn a_table_of_postgresql_is_imported_once_whatever_kills_the_import() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Postgres::start(folder.path());
     server.ask("postgres", "CREATE DATABASE shop");
-    each_row_is_imported_once(folder.path(), &Server::Postgres(server));
+    each_row_is_imported_once(folder.path(), &mut Server::Postgres(server));
 }
 
 #[test]
@@ -333,5 +353,5 @@ fn a_table_of_mariadb_is_imported_once_whatever_kills_the_import() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = MariaDb::start(folder.path());
     server.ask("mysql", "CREATE DATABASE shop");
-    each_row_is_imported_once(folder.path(), &Server::Mariadb(server));
+    each_row_is_imported_once(folder.path(), &mut Server::Mariadb(server));
 }

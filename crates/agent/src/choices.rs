@@ -91,6 +91,7 @@ mod tests {
                  database = { url = \"postgres://127.0.0.1/shop\", user = \"a\" }"
             }
             "tail_dir" => "paths = [\"/var/log/*.log\"]",
+            "hdfs" => "url = \"file:///in\"",
             "spool_dir" => "directory = \"/var/spool/in\"",
             _ => "",
         }
@@ -124,6 +125,7 @@ mod tests {
             refused,
             [
                 "grpc",
+                "hdfs",
                 "http_poll",
                 "http_stream",
                 "kafka",

@@ -95,6 +95,7 @@ mod tests {
             ) => "listen = \"0.0.0.0:1\"",
             ("source", "syslog") => "listen = [\"udp://127.0.0.1:1\", \"udp://[::]:2\"]",
             ("source", "http_poll" | "http_stream") => "url = \"http://h:1/\"",
+            ("source", "hdfs") => "url = \"webhdfs://h:1/in\"",
             ("source", "kafka") => "brokers = [\"h:1\"]\ntopics = [\"a\"]\ngroup = \"g\"",
             ("sink", "kafka") => "brokers = [\"h:1\"]\ntopic = \"a\"",
             ("source" | "sink", "amqp") => {

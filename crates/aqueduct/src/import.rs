@@ -11,23 +11,20 @@
 //!
 //! The agent is the usual one: source `sql`, a durable channel, sink `hdfs`. Channel and position
 //! lie in a data directory that the call itself names by what it reads and where to: the same call
-//! after a kill goes on there. [`watch`] is pure: it judges a snapshot.
+//! after a kill goes on there.
 
 mod prepare;
 mod validate;
-mod watch;
 
-use std::ops::ControlFlow;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use clap::Args;
 use pipeline::Env;
 use sqoop::{Call, Task, World};
 
+use crate::ending::{Watch, Words, follow, waited};
 use prepare::{Problem, Ready};
-use watch::{Outcome, Watch};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -107,41 +104,18 @@ pub(crate) fn run(args: &ImportArgs) -> ExitCode {
         return cli::print(&ready.text);
     }
     cli::say(&ready.words());
-    let seen = Arc::new(Mutex::new(Watch::default()));
-    let watched = seen.clone();
-    let plan = ready.plan.clone();
-    let look = move |snapshot: &agent::status::Snapshot| -> ControlFlow<()> {
-        let mut watch = watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watch.look(snapshot).into_iter().for_each(|line| cli::say(&line));
-        match watch.outcome {
-            Outcome::Goes => ControlFlow::Continue(()),
-            _ => ControlFlow::Break(()),
-        }
-    };
-    cli::launch_watched(plan, catalogue::FULL, Box::new(look), |code| {
-        if code != ExitCode::SUCCESS {
-            cli::say("import: not complete; the same call goes on where it was");
-            return code;
-        }
-        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        ended(&ready, &seen, &env)
-    })
+    let words = Words { tool: "import", done: "stored" };
+    follow(ready.plan.clone(), words, |seen| ended(&ready, seen, &env))
 }
 
-/// What is said when the agent has stopped, and the exit code.
+/// What is said of an import that is complete, and the exit code.
 fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
-    match &seen.outcome {
-        Outcome::Complete => {}
-        Outcome::Goes => {
-            cli::say("import: stopped before its end; the same call goes on where it was");
-            return ExitCode::from(EXIT_RUNTIME);
-        }
-        Outcome::Stalled(problem) => {
-            cli::say(&format!("import: {problem}; the same call goes on where it was"));
-            return ExitCode::from(EXIT_RUNTIME);
-        }
-    }
-    cli::say(&seen.last_words(ready.is_new));
+    cli::say(&match seen.is_empty() && !ready.is_new {
+        true => "import: complete; there was nothing more to read. A whole table is read once for \
+                 each directory: take another --target-dir or --data-dir to read it again"
+            .to_owned(),
+        false => seen.last_words(),
+    });
     if seen.refused > 0 {
         let (rows, dir) = (seen.refused, ready.data_dir.display());
         cli::say(&format!(
@@ -163,11 +137,4 @@ fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
             ExitCode::from(EXIT_RUNTIME)
         }
     }
-}
-
-/// The result of some work, waited for.
-fn waited<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
-    Ok(runtime.block_on(work))
 }

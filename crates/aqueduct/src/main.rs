@@ -13,6 +13,10 @@ mod commit_ledger;
 mod demo;
 mod dlq;
 #[cfg(all(feature = "hdfs", feature = "sql"))]
+mod ending;
+#[cfg(all(feature = "hdfs", feature = "sql"))]
+mod export;
+#[cfg(all(feature = "hdfs", feature = "sql"))]
 mod import;
 mod manual;
 mod migrate;
@@ -43,6 +47,8 @@ use commit_ledger::LedgerArgs;
 #[cfg(feature = "hdfs")]
 use demo::DemoArgs;
 use dlq::DlqArgs;
+#[cfg(all(feature = "hdfs", feature = "sql"))]
+use export::ExportArgs;
 #[cfg(all(feature = "hdfs", feature = "sql"))]
 use import::ImportArgs;
 use manual::{CompletionsArgs, ManArgs};
@@ -98,6 +104,8 @@ enum Command {
     Pki(PkiArgs),
     #[cfg(all(feature = "hdfs", feature = "sql"))]
     Import(ImportArgs),
+    #[cfg(all(feature = "hdfs", feature = "sql"))]
+    Export(ExportArgs),
     Convert(ConvertArgs),
     Agent(FlumeAgentArgs),
     Completions(CompletionsArgs),
@@ -139,6 +147,8 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Pki(args) }) => pki::run(&args),
         #[cfg(all(feature = "hdfs", feature = "sql"))]
         Ok(Program { command: Command::Import(args) }) => import::run(&args),
+        #[cfg(all(feature = "hdfs", feature = "sql"))]
+        Ok(Program { command: Command::Export(args) }) => export::run(&args),
         Ok(Program { command: Command::Convert(args) }) => migrate::convert(&args),
         Ok(Program { command: Command::Agent(args) }) => migrate::run(&args),
         Ok(Program { command: Command::Completions(args) }) => {
@@ -179,7 +189,7 @@ mod tests {
     }
 
     /// Commands without `--json`, and why.
-    const NO_JSON: [(&str, &str); 18] = [
+    const NO_JSON: [(&str, &str); 19] = [
         ("agent", "an agent: its log is JSON by --log-format, its state by `status --json`"),
         ("channel account", "prints JSON anyway"),
         ("channel export", "prints events: --format json"),
@@ -189,6 +199,7 @@ mod tests {
         ("demo", "shows an agent to a person; its exit code says how it went"),
         ("dlq show", "prints events: --format json"),
         ("edge", "an agent, as `agent`"),
+        ("export", "an agent that ends: its exit code says how it went"),
         ("import", "an agent that ends: its exit code says how it went"),
         ("man", "writes manual pages"),
         ("pki collector", "prints settings in TOML, to be put into a configuration"),

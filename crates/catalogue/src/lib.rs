@@ -52,6 +52,14 @@ const ELSEWHERE: &[Elsewhere] = &[
     #[cfg(not(feature = "hbase"))]
     Elsewhere { role: "sink", kind: "hbase", programs: "a program built with the feature `hbase`" },
     #[cfg(not(feature = "hdfs"))]
+    Elsewhere { role: "source", kind: "hdfs", programs: "a program built with the feature `hdfs`" },
+    #[cfg(not(feature = "hdfs"))]
+    Elsewhere {
+        role: "decoder",
+        kind: "delimited",
+        programs: "a program built with the feature `hdfs`",
+    },
+    #[cfg(not(feature = "hdfs"))]
     Elsewhere { role: "sink", kind: "hdfs", programs: "a program built with the feature `hdfs`" },
     #[cfg(not(feature = "http_stream"))]
     Elsewhere {

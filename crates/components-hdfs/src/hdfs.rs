@@ -101,9 +101,8 @@ impl Component for Config {
         let url = StoreUrl::parse(&self.url);
         let url = url.map_err(|error| BuildError::invalid("url", error))?;
         let env = cx.env.clone();
-        let (access, at) = (self.access(&url)?, url.clone());
+        let (access, at) = (self.access(&url, cx)?, url.clone());
         self.compact_fits(&url)?;
-        self.name_plain_text(&url, cx);
         let connect = Box::new(move || store::open(&at, &access, &env));
         Ok(Box::new(self.sink(&url, cx, connect)?))
     }

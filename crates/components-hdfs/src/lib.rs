@@ -1,14 +1,36 @@
 //! The components that bring a store with them.
+//!
+//! ```text
+//!   hdfs       the sink: events ──► files, each event once
+//!   files      the source: files ──► events, each event once
+//!   delimited  the decoder: lines of values as Sqoop writes them ──► objects
+//!   reach      how a store is reached, for both; hive: partitions of a table
+//! ```
 
+pub mod delimited;
+pub mod files;
 pub mod hdfs;
 mod hive;
+mod reach;
 
 use pipeline::component::entry;
-use pipeline::{Entry, Group, Sink};
+use pipeline::{Decoder, Entry, Group, Sink, Source};
+
+/// Every source.
+static SOURCES: &[Entry<dyn Source>] = &[entry::<files::Config>()];
 
 /// Every sink.
 static SINKS: &[Entry<dyn Sink>] = &[entry::<hdfs::Config>()];
 
+/// Every decoder.
+static DECODERS: &[Entry<dyn Decoder>] = &[entry::<delimited::Config>()];
+
 /// All of them, for the catalogue of a program.
-pub static GROUP: Group =
-    Group { package: env!("CARGO_PKG_NAME"), feature: Some("hdfs"), sinks: SINKS, ..Group::EMPTY };
+pub static GROUP: Group = Group {
+    package: env!("CARGO_PKG_NAME"),
+    feature: Some("hdfs"),
+    sources: SOURCES,
+    sinks: SINKS,
+    decoders: DECODERS,
+    ..Group::EMPTY
+};

@@ -37,6 +37,7 @@ mod wire;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use components::sources::one_channel;
 use components::sources::until_stored::UntilStored;
 use metrics::{Counter, FloatGauge, MetricSpec, Metrics};
 use pipeline::{
@@ -45,7 +46,6 @@ use pipeline::{
 };
 
 use crate::error::{failed, refused};
-use crate::storing;
 use assemble::{Gather, Gathered};
 use catalog::Catalog;
 pub use config::Config;
@@ -106,7 +106,7 @@ struct Changes {
 impl Changes {
     /// What the channel knows; `None`: nothing.
     fn state(&self, cx: &SourceContext) -> Result<Option<State>, SourceError> {
-        let known = storing::known(Config::KIND, &self.name, cx)?;
+        let known = one_channel::known(Config::KIND, &self.name, cx)?;
         let state = State::read(&known).map_err(refused)?;
         match state {
             Some(state) if state.of != self.options.digest() => Err(refused(
@@ -134,7 +134,7 @@ impl Changes {
                 self.event_bytes.inc_by(bytes as u64);
                 Ok(())
             }
-            Err(error) => Err(storing::cause(error).await),
+            Err(error) => Err(one_channel::cause(error).await),
         }
     }
 
@@ -195,7 +195,7 @@ impl Source for Changes {
             cx.stop.run_until_cancelled(reading).await
         };
         if let Some(until_stored) = self.until_stored.take() {
-            until_stored.finish(storing::FINISH_WITHIN).await;
+            until_stored.finish(one_channel::FINISH_WITHIN).await;
         }
         ended.unwrap_or(Ok(()))
     }

@@ -5,7 +5,6 @@
 //!   connection  one of three: PostgreSQL, MySQL or MariaDB, SQLite
 //!   error       what went wrong, and whether another attempt helps
 //!   value       a value, and how it stands in a body; meaning: what its text means
-//!   storing     what the sources have in common: their one channel
 //!   source      pages of rows ──► events, with the position in the same write
 //!   changes     what a slot of PostgreSQL sends ──► events, the position in the same write
 //!   sink        events ──► rows, with the identity of their batch in the same transaction
@@ -18,7 +17,6 @@ mod error;
 mod meaning;
 pub mod sink;
 pub mod source;
-mod storing;
 mod value;
 
 use pipeline::component::entry;

@@ -20,6 +20,7 @@
 //! | `record` | what the ledger says of one origin: pure |
 //! | `ledger` | the tables of the ledger |
 //! | `apply` | a batch in one transaction |
+//! | `survey` | what a program asks of a table before rows go into it |
 
 mod apply;
 mod bound;
@@ -30,6 +31,7 @@ mod record;
 mod row;
 mod session;
 mod statements;
+mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -56,6 +58,7 @@ use problem::SinkProblem;
 use row::Reading;
 use session::Session;
 use statements::Plan;
+pub use survey::{Survey, survey};
 use table::Table;
 
 /// No row could be made of an event.

@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use components::sources::one_channel;
 use components::sources::until_stored::UntilStored;
 use metrics::{Counter, FloatGauge, MetricSpec, Metrics};
 use pipeline::env::unix_millis;
@@ -43,7 +44,6 @@ use pipeline::{
 
 use crate::connection::Connection;
 use crate::error::{failed, refused};
-use crate::storing;
 use crate::value::Encoder;
 pub use config::Config;
 use config::{Mode, Options};
@@ -140,7 +140,7 @@ impl Sql {
                 self.row_bytes.inc_by(bytes as u64);
                 Ok(())
             }
-            Err(error) => Err(storing::cause(error).await),
+            Err(error) => Err(one_channel::cause(error).await),
         }
     }
 
@@ -170,7 +170,7 @@ impl Source for Sql {
     }
 
     async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
-        let known = storing::known(Config::KIND, &self.name, cx)?;
+        let known = one_channel::known(Config::KIND, &self.name, cx)?;
         let state = self.state(&known)?;
         let mut connection = Connection::open(&self.options.target).await.map_err(failed)?;
         let table = describe::table(&mut connection, &self.options).await.map_err(failed)?;
@@ -197,7 +197,7 @@ impl Source for Sql {
         };
         let ended = Box::pin(cx.stop.run_until_cancelled(reading)).await;
         if let Some(until_stored) = self.until_stored.take() {
-            until_stored.finish(storing::FINISH_WITHIN).await;
+            until_stored.finish(one_channel::FINISH_WITHIN).await;
         }
         // Work that has an end and is done is no failure, and nothing is waited for.
         ended.unwrap_or(Ok(()))

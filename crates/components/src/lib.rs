@@ -6,6 +6,7 @@
 pub mod avro;
 mod charset;
 pub mod codecs;
+pub mod compression;
 mod container_log;
 pub mod csv;
 pub mod decoders;
@@ -52,9 +53,11 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "amqp", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "amqp", programs: FULL_PROGRAMS },
     Elsewhere { role: "condition", kind: "cel", programs: FULL_PROGRAMS },
+    Elsewhere { role: "decoder", kind: "delimited", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "elasticsearch", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "fluent_forward", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "hbase", programs: FULL_PROGRAMS },
+    Elsewhere { role: "source", kind: "hdfs", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "hdfs", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "http_poll", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "http_stream", programs: FULL_PROGRAMS },

@@ -197,6 +197,10 @@ impl FileSystem for Observed {
         self.store.read(path).await
     }
 
+    async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
+        self.store.read_part(path, at, bytes).await
+    }
+
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {
         self.store.stat(path).await
     }

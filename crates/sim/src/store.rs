@@ -243,6 +243,12 @@ impl FileSystem for Remote {
         self.call(Asked::Other("read", path.into()), async move { memory.read(&at).await }).await
     }
 
+    async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
+        let (memory, name) = (self.store.memory.clone(), path.to_owned());
+        let work = async move { memory.read_part(&name, at, bytes).await };
+        self.call(Asked::Other("read", path.into()), work).await
+    }
+
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {
         let (memory, at) = (self.store.memory.clone(), path.to_owned());
         self.call(Asked::Other("stat", path.into()), async move { memory.stat(&at).await }).await

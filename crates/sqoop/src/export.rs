@@ -1,33 +1,89 @@
-//! A call of `export`: the sink that its rows go to.
+//! A call of `export`: the files that are read, and the table that their rows go into.
 
-use crate::form;
+use crate::World;
+use crate::form::unescaped;
 use crate::given::Given;
-use crate::import::{Database, database, name_of};
-use crate::notes::{Notes, Outcome};
+use crate::import::{Database, database, located, name_of};
+use crate::notes::Notes;
 
-/// An export. What is missing is the source: files in a store are not read yet.
+/// An export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Export {
     pub(crate) name: String,
     pub(crate) database: Database,
     pub(crate) table: String,
-    pub(crate) columns: Vec<String>,
+    /// The values of a record in their order: the column, and whether it is a text.
+    pub(crate) columns: Vec<(String, bool)>,
     pub(crate) key: Vec<String>,
     pub(crate) mode: &'static str,
+    pub(crate) text: Text,
+    /// The call says what values are quoted with.
+    says_quote: bool,
+    /// The columns that the call itself names.
+    named: Vec<String>,
+    data_dir: Option<String>,
+    /// The URL of the files.
+    pub url: String,
+    /// Nothing is read.
+    pub is_dry: bool,
+}
+
+/// How a record stands in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Text {
     pub(crate) delimiter: char,
+    pub(crate) line_end: char,
+    pub(crate) quote: Option<char>,
+    pub(crate) escape: Option<char>,
     pub(crate) null: String,
+    pub(crate) null_non_text: String,
+}
+
+/// The options that say what values are quoted with; the first that is given counts.
+const QUOTE: [&str; 4] =
+    ["input-enclosed-by", "input-optionally-enclosed-by", "enclosed-by", "optionally-enclosed-by"];
+
+impl Text {
+    fn of(given: &Given, notes: &mut Notes) -> Self {
+        // As in Sqoop, what is said of files that are written counts for those that are read.
+        let mysql = given.has("mysql-delimiters");
+        let mut character = |options: &[&str], of_mysql: Option<char>, usual: Option<char>| {
+            let usual = if mysql { of_mysql } else { usual };
+            let found = options.iter().find_map(|option| Some((option, given.get(option)?)));
+            let Some((option, written)) = found else { return usual };
+            let text = unescaped(written);
+            let mut characters = text.chars();
+            match (characters.next(), characters.next()) {
+                // Sqoop's way to say that there is none.
+                (Some('\0'), None) => None,
+                (Some(c), None) if c.is_ascii() => Some(c),
+                _ => {
+                    let text = format!("`{written}` is not one character of ASCII");
+                    notes.refuse(&format!("--{option}"), text);
+                    usual
+                }
+            }
+        };
+        let delimiter = ["input-fields-terminated-by", "fields-terminated-by"];
+        let line_end = ["input-lines-terminated-by", "lines-terminated-by"];
+        let escape = ["input-escaped-by", "escaped-by"];
+        let null = |option: &str| given.get(option).map_or("null".to_owned(), unescaped);
+        Self {
+            delimiter: character(&delimiter, Some(','), Some(',')).unwrap_or(','),
+            line_end: character(&line_end, Some('\n'), Some('\n')).unwrap_or('\n'),
+            quote: character(&QUOTE, Some('\''), None),
+            escape: character(&escape, Some('\\'), None),
+            null: null("input-null-string"),
+            null_non_text: null("input-null-non-string"),
+        }
+    }
 }
 
 impl Export {
-    /// A name for its parts in a configuration.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn of(given: &Given, notes: &mut Notes) -> Self {
+    pub(crate) fn of(given: &Given, world: &dyn World, notes: &mut Notes) -> Self {
         let (database, schema) = database(given, notes);
         let mut table = given.get("table").unwrap_or_default().to_owned();
-        if table.is_empty() {
+        if table.is_empty() && !given.has("call") {
             notes.refuse("--table", "name the table that rows go into");
         }
         if let Some(schema) = given.get("schema").or(schema.as_deref())
@@ -46,22 +102,93 @@ impl Export {
                 "update"
             }
         };
-        let columns = given.list("columns");
-        if columns.is_empty() {
-            let text = "lines have no names: give the columns of the table in the order of the \
-                        values of a line";
-            notes.add(Outcome::Refused, "--columns", text);
-        }
-        let null = given.get("input-null-string").map(form::unescaped);
+        let url = match given.get("export-dir") {
+            Some(path) => located(given, "--export-dir", path, world, notes),
+            None => {
+                notes.refuse("--export-dir", "name the directory of the files");
+                String::new()
+            }
+        };
+        let named = given.list("columns");
         Self {
             name: name_of(&table),
             database,
-            columns,
+            columns: named.iter().map(|name| (name.clone(), true)).collect(),
+            named,
             key,
             mode,
-            delimiter: form::delimiter(given, "input-fields-terminated-by", notes),
-            null: null.unwrap_or_else(|| "null".to_owned()),
+            text: Text::of(given, notes),
+            says_quote: QUOTE.iter().any(|option| given.has(option))
+                || given.has("mysql-delimiters"),
+            data_dir: given.get("data-dir").map(str::to_owned),
+            is_dry: given.has("dry-run"),
+            url,
             table,
         }
+    }
+
+    /// A name for its parts in a configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the database would say to an export, and nothing says to a configuration.
+    pub fn note_on(&self, notes: &mut Notes) {
+        if self.columns.is_empty() {
+            let text = "no database is asked: give the columns of the table in the order of the \
+                        values of a line";
+            notes.refuse("--columns", text);
+        }
+    }
+
+    /// The table, for people.
+    pub fn what(&self) -> &str {
+        &self.table
+    }
+
+    /// The database has said what the columns of the table are, and which are text.
+    ///
+    /// # Errors
+    /// A column of `--columns` is not among them.
+    pub fn learn_columns(&mut self, known: Vec<(String, bool)>) -> Result<(), String> {
+        if self.columns.is_empty() {
+            self.columns = known;
+            return Ok(());
+        }
+        for (name, is_text) in &mut self.columns {
+            let of = known.iter().find(|(other, _)| other == name);
+            let Some((_, of)) = of else {
+                return Err(format!("{} has no column `{name}`", self.table));
+            };
+            *is_text = *of;
+        }
+        Ok(())
+    }
+
+    /// The files were written by an import of ours, which quotes values: whether that was not said.
+    pub fn learn_quotes(&mut self) -> bool {
+        if !self.says_quote {
+            self.text.quote = Some('"');
+        }
+        !self.says_quote
+    }
+
+    /// What this export is known by: another one has another data directory and another place in
+    /// the ledger.
+    fn digest(&self) -> u64 {
+        let what = (&self.database.url, &self.table, &self.named, &self.key, self.mode);
+        let what = format!("{:?}", (what, &self.url, &self.data_dir));
+        xxhash_rust::xxh3::xxh3_64(what.as_bytes())
+    }
+
+    /// Name of the sink, under which the ledger of the database knows it.
+    pub fn sink(&self) -> String {
+        format!("{}_{:08x}", self.name, self.digest() >> 32)
+    }
+
+    /// Directory of channel and position: the one that was named, or one below this home.
+    pub fn data_dir(&self, home: Option<&str>) -> Option<String> {
+        let default = |home: &str| format!("{home}/.aqueduct/export/{}", self.sink());
+        self.data_dir.clone().or_else(|| home.map(default))
     }
 }

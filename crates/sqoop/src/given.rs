@@ -107,31 +107,57 @@ impl Given {
                 Answer::Differs(text) => notes.add(Outcome::Differs, &option, text),
                 Answer::Ignored(text) => notes.add(Outcome::Ignored, &option, text),
                 Answer::Refused(text) => notes.refuse(&option, text),
-                Answer::Export(_) => notes.refuse(&option, "it is one of `export`"),
+                Answer::Export(..) => notes.refuse(&option, "it is one of `export`"),
             }
         }
-        for name in self.properties.keys().filter(|name| *name != "fs.defaultFS") {
-            let text = "there is no job of MapReduce: it does nothing";
-            notes.add(Outcome::Ignored, &format!("-D {name}"), text);
-        }
+        self.note_properties(notes);
     }
 
     /// The same for a call of `export`.
     pub(crate) fn answer_export(&self, notes: &mut Notes) {
-        const USED: [&str; 7] =
-            ["connect", "username", "password-file", "table", "columns", "schema", "default-fs"];
+        const USED: [&str; 16] = [
+            "connect",
+            "username",
+            "password-file",
+            "table",
+            "columns",
+            "schema",
+            "data-dir",
+            "default-fs",
+            "fs",
+            "dry-run",
+            "fields-terminated-by",
+            "lines-terminated-by",
+            "enclosed-by",
+            "optionally-enclosed-by",
+            "escaped-by",
+            "mysql-delimiters",
+        ];
         for (row, _) in self.all.iter().filter(|(row, _)| !USED.contains(&row.name)) {
             let option = written(row);
             match (row.name, row.answer) {
-                ("export-dir" | "call" | "identity-insert", Answer::Export(text)) => {
-                    notes.refuse(&option, text);
+                (_, Answer::Export(None, _)) => {}
+                (_, Answer::Export(Some(outcome), text)) => notes.add(outcome, &option, text),
+                ("num-mappers", _) => {
+                    let text = "one connection applies the rows, in the order of the files";
+                    notes.add(Outcome::Ignored, &option, text);
                 }
-                ("update-key" | "update-mode", _) => {}
-                (_, Answer::Export(text)) => notes.add(Outcome::Differs, &option, text),
+                ("validate", _) => {
+                    let text = "the exit code says whether each row that was read is applied";
+                    notes.add(Outcome::Ignored, &option, text);
+                }
                 (_, Answer::Refused(text)) => notes.refuse(&option, text),
                 (_, Answer::Ignored(text)) => notes.add(Outcome::Ignored, &option, text),
                 _ => notes.add(Outcome::Ignored, &option, "it does nothing in an export"),
             }
+        }
+        self.note_properties(notes);
+    }
+
+    fn note_properties(&self, notes: &mut Notes) {
+        for name in self.properties.keys().filter(|name| *name != "fs.defaultFS") {
+            let text = "there is no job of MapReduce: it does nothing";
+            notes.add(Outcome::Ignored, &format!("-D {name}"), text);
         }
     }
 }

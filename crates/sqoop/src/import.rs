@@ -332,6 +332,17 @@ fn target(given: &Given, table: Option<&str>, world: &dyn World, notes: &mut Not
     if path.contains('%') {
         notes.refuse(option, "`%` begins an escape in a URL here; take another name");
     }
+    located(given, option, &path, world, notes)
+}
+
+/// The URL of a path as Hadoop has it.
+pub(crate) fn located(
+    given: &Given,
+    option: &str,
+    path: &str,
+    world: &dyn World,
+    notes: &mut Notes,
+) -> String {
     let path = path.trim_end_matches('/');
     if let Some((scheme, rest)) = path.split_once("://") {
         let scheme = if scheme == "s3a" || scheme == "s3n" { "s3" } else { scheme };

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   script ─► calls ─► given ─► Import ─┬─► to_toml ─► `aqueduct convert sqoop`
-//!             words    values   plan    └─► learn(key, columns) ─► to_toml ─► `aqueduct import`
+//!             words    values   Export  └─► learn(key, columns) ─► to_toml ─► `aqueduct import`,
+//!                        │      plan                                          `aqueduct export`
 //!                        └─► notes: what became of each option
 //! ```
 //!
@@ -67,7 +68,7 @@ pub fn translate(call: &Call, world: &dyn World) -> (Option<Task>, Notes) {
         }
         "export" => {
             given.answer_export(&mut notes);
-            Some(Task::Export(Box::new(Export::of(&given, &mut notes))))
+            Some(Task::Export(Box::new(Export::of(&given, world, &mut notes))))
         }
         tool => {
             let text = match tool {

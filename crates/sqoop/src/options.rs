@@ -4,6 +4,8 @@
 mod elsewhere;
 mod reading;
 
+use crate::notes::Outcome;
+
 /// What becomes of an option in a call of `import`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -15,8 +17,8 @@ pub enum Answer {
     Ignored(&'static str),
     /// It is refused, for this reason and with this remedy.
     Refused(&'static str),
-    /// It is one of `export`.
-    Export(&'static str),
+    /// It is one of `export`; with what becomes of it there, unless it is carried over as it is.
+    Export(Option<Outcome>, &'static str),
 }
 
 /// An option.

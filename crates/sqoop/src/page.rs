@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::Outcome;
 use crate::given::written;
 use crate::options::{Answer, GROUPS};
 
@@ -27,7 +28,9 @@ pub fn reference() -> String {
                 Answer::Differs(text) => ("differs: ", text),
                 Answer::Ignored(text) => ("does nothing: ", text),
                 Answer::Refused(text) => ("**refused**: ", text),
-                Answer::Export(text) => ("`export`: ", text),
+                Answer::Export(None | Some(Outcome::Differs), text) => ("`export`: ", text),
+                Answer::Export(Some(Outcome::Ignored), text) => ("`export`: does nothing: ", text),
+                Answer::Export(Some(Outcome::Refused), text) => ("`export`: **refused**: ", text),
             };
             let text = text.replace('|', "\\|");
             writeln!(page, "| `{}`{short} | {word}{text} |", written(row))

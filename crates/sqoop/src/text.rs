@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use pipeline::plain_text::leaves_host;
 
-use crate::export::Export;
+use crate::export::{Export, Text};
 use crate::form::{Column, Form};
 use crate::import::{Database, Import, Mode};
 use crate::notes::{Notes, Outcome};
@@ -200,21 +200,24 @@ fn column(Column { name, kind }: &Column) -> String {
 
 impl Export {
     /// The configuration, without the table `agent`.
-    pub fn to_toml(&self, name: &str, notes: &Notes) -> String {
+    pub fn to_toml(&self, layout: Layout<'_>, notes: &Notes) -> String {
+        let (name, sink) = match layout {
+            Layout::Once(sink) => ("rows", sink),
+            Layout::On(name) => (name, name),
+        };
         let mut text = notes.comments();
         let out = &mut text;
-        line(
-            out,
-            format_args!("# Missing: the files of --export-dir, copied into this directory."),
-        );
         line(out, format_args!("[sources.{name}]"));
-        set(out, "type", "\"spool_dir\"");
-        set(out, "directory", &quoted(&format!("/var/spool/aqueduct/{name}")));
+        set(out, "type", "\"hdfs\"");
+        set(out, "url", &quoted(&self.url));
         set(out, "channels", &list(&[name.to_owned()]));
+        // A dead letter names its file.
+        set(out, "file_header", "\"file\"");
+        self.put_decoder(out, &format!("sources.{name}"));
         line(out, format_args!("\n[channels.{name}]"));
         set(out, "type", "\"durable\"");
         set(out, "capacity", "\"4GiB\"");
-        line(out, format_args!("\n[sinks.{name}]"));
+        line(out, format_args!("\n[sinks.{sink}]"));
         set(out, "type", "\"sql\"");
         set(out, "channel", &quoted(name));
         set(out, "table", &quoted(&self.table));
@@ -222,11 +225,36 @@ impl Export {
         if !self.key.is_empty() {
             set(out, "key", &list(&self.key));
         }
-        set(out, "format", "\"csv\"");
-        set(out, "fields", &list(&self.columns));
-        set(out, "delimiter", &quoted(&self.delimiter.to_string()));
-        set(out, "null", &quoted(&self.null));
-        self.database.put(out, &format!("sinks.{name}"));
+        line(out, format_args!("# The tables `aqueduct_applied` and `aqueduct_applied_refused`."));
+        set(out, "ledger", "{ create = true }");
+        self.database.put(out, &format!("sinks.{sink}"));
         text
+    }
+
+    fn put_decoder(&self, out: &mut String, source: &str) {
+        line(out, format_args!("\n[{source}.decoder]"));
+        set(out, "type", "\"delimited\"");
+        let names: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
+        let others = self.columns.iter().filter(|(_, is_text)| !is_text);
+        let others: Vec<String> = others.map(|(name, _)| name.clone()).collect();
+        set(out, "fields", &list(&names));
+        if !others.is_empty() {
+            set(out, "non_text", &list(&others));
+        }
+        let Text { delimiter, line_end, quote, escape, null, null_non_text } = &self.text;
+        set(out, "delimiter", &quoted(&delimiter.to_string()));
+        for (setting, value, usual) in [
+            ("line_end", Some(*line_end), Some('\n')),
+            ("quote", *quote, None),
+            ("escape", *escape, None),
+        ] {
+            if let Some(value) = value.filter(|_| value != usual) {
+                set(out, setting, &quoted(&value.to_string()));
+            }
+        }
+        set(out, "null", &quoted(null));
+        if null_non_text != null {
+            set(out, "null_non_text", &quoted(null_non_text));
+        }
     }
 }

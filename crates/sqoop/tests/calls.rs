@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aqueduct_sqoop::options::{Answer, GROUPS};
-use aqueduct_sqoop::{Call, Column, Layout, Notes, Outcome, Task, World, translate};
+use aqueduct_sqoop::{Call, Column, Export, Layout, Notes, Outcome, Task, World, translate};
 
 /// A home, a user, and one file of options.
 struct Here;
@@ -62,7 +62,7 @@ fn every_option_of_sqoop_has_an_answer_and_gives_it() {
             Answer::Differs(text) => is_noted(Outcome::Differs, text),
             Answer::Ignored(text) => is_noted(Outcome::Ignored, text),
             Answer::Refused(text) => is_noted(Outcome::Refused, text),
-            Answer::Export(_) => is_noted(Outcome::Refused, "it is one of `export`"),
+            Answer::Export(..) => is_noted(Outcome::Refused, "it is one of `export`"),
         };
         assert!(is_right, "{option}: {notes:?}");
         let unknown = notes.0.iter().any(|note| note.text.contains("has no such option"));
@@ -223,39 +223,138 @@ fn an_import_is_known_by_what_it_reads_and_where_to() {
     assert_ne!(last("1"), plain);
 }
 
-#[test]
-fn an_export_is_a_sink_and_says_what_is_missing() {
-    let (task, notes) = translate(
-        &call(
-            "export",
-            &[
-                "--connect",
-                "jdbc:mysql://db/shop",
-                "--table",
-                "t",
-                "--export-dir",
-                "/a",
-                "--update-key",
-                "id",
-                "--update-mode",
-                "allowinsert",
-                "--columns",
-                "id,v",
-                "--input-fields-terminated-by",
-                "\\t",
-            ],
-        ),
-        &Here,
-    );
+/// An export with these options besides the usual ones, and the notes.
+fn export(arguments: &[&str]) -> (Box<Export>, Notes) {
+    let usual = ["--connect", "jdbc:mysql://db/shop", "--table", "t", "--export-dir", "file:/a"];
+    let (task, notes) = translate(&call("export", &[&usual, arguments].concat()), &Here);
     let Some(Task::Export(export)) = task else { panic!("{notes:?}") };
-    let text = export.to_toml("t", &notes);
-    for line in [
-        "mode = \"upsert\"",
-        "key = [\"id\"]",
-        "fields = [\"id\", \"v\"]",
-        "delimiter = \"\\t\"",
-        "# refused: --export-dir",
+    (export, notes)
+}
+
+#[test]
+fn an_export_is_a_source_a_channel_and_a_sink() {
+    let (mut known, notes) = export(&[
+        "--update-key",
+        "id",
+        "--update-mode",
+        "allowinsert",
+        "--input-fields-terminated-by",
+        "\\t",
+        "--input-optionally-enclosed-by",
+        "\"",
+        "--input-escaped-by",
+        "\\\\",
+        "--input-null-string",
+        "\\\\N",
+        "-m",
+        "4",
+        "--batch",
+    ]);
+    assert!(!notes.is_refused(), "{notes:?}");
+    let columns = [("id".to_owned(), false), ("v".to_owned(), true)];
+    known.learn_columns(columns.to_vec()).unwrap();
+    let expected = r#"[sources.rows]
+type = "hdfs"
+url = "file:///a"
+channels = ["rows"]
+file_header = "file"
+
+[sources.rows.decoder]
+type = "delimited"
+fields = ["id", "v"]
+non_text = ["id"]
+delimiter = "\t"
+quote = "\""
+escape = "\\"
+null = "\\N"
+null_non_text = "null"
+
+[channels.rows]
+type = "durable"
+capacity = "4GiB"
+
+[sinks.t]
+type = "sql"
+channel = "rows"
+table = "t"
+mode = "upsert"
+key = ["id"]
+# The tables `aqueduct_applied` and `aqueduct_applied_refused`.
+ledger = { create = true }
+# Plain text leaves this host, as with Sqoop. Better is TLS, or a tunnel.
+insecure = true
+
+[sinks.t.database]
+url = "mysql://db/shop"
+"#;
+    assert_eq!(known.to_toml(Layout::Once("t"), &Notes::default()), expected);
+}
+
+#[test]
+fn what_is_said_of_files_that_are_written_counts_for_those_that_are_read() {
+    let text = |arguments: &[&str]| {
+        let (export, notes) = export(&[&["--columns", "id"], arguments].concat());
+        assert!(!notes.is_refused(), "{notes:?}");
+        export.to_toml(Layout::On("t"), &notes)
+    };
+    let plain = text(&[]);
+    assert!(plain.contains("delimiter = \",\"\nnull = \"null\"\n"), "{plain}");
+    let output = ["--fields-terminated-by", "|", "--enclosed-by", "'"];
+    let found = text(&output);
+    assert!(found.contains("delimiter = \"|\"\nquote = \"'\"\n"), "{found}");
+    let input = ["--input-fields-terminated-by", ";", "--input-enclosed-by", "\\0"];
+    let found = text(&[&output[..], &input].concat());
+    assert!(found.contains("delimiter = \";\"\nnull"), "{found}");
+    let found = text(&["--mysql-delimiters"]);
+    assert!(found.contains("quote = \"'\"\nescape = \"\\\\\"\n"), "{found}");
+}
+
+#[test]
+fn an_export_is_known_by_what_it_reads_and_where_to() {
+    let sink = |arguments: &[&str]| export(arguments).0.sink();
+    let plain = sink(&[]);
+    assert_eq!(sink(&["--input-null-string", "x", "-m", "2"]), plain);
+    for other in [
+        &["--columns", "a"][..],
+        &["--update-key", "a"],
+        &["--data-dir", "/d"],
+        &["--export-dir", "file:/b"],
     ] {
-        assert!(text.contains(line), "{line} is not in: {text}");
+        assert_ne!(sink(other), plain, "{other:?}");
     }
+    let (mut quoted, _) = export(&[]);
+    assert!(quoted.learn_quotes());
+    assert!(quoted.to_toml(Layout::On("t"), &Notes::default()).contains("quote = \"\\\"\""));
+    let (mut unquoted, _) = export(&["--input-enclosed-by", "\\0"]);
+    assert!(!unquoted.learn_quotes(), "the call says that there are none");
+    let (mut learned, _) = export(&[]);
+    learned.learn_columns(vec![("a".to_owned(), true)]).unwrap();
+    assert_eq!(learned.sink(), plain, "the database says it, not the call");
+    assert_eq!(learned.data_dir(Some("/h")).unwrap(), format!("/h/.aqueduct/export/{plain}"));
+}
+
+#[test]
+fn what_an_export_cannot_do_is_refused_and_what_does_nothing_is_said() {
+    for (arguments, option) in [
+        (&["--staging-table", "s"][..], "--staging-table"),
+        (&["--call", "p"], "--call"),
+        (&["--update-key", "a", "--update-mode", "x"], "--update-mode"),
+        (&["--input-fields-terminated-by", "ab"], "--input-fields-terminated-by"),
+        (&["--hbase-table", "x"], "--hbase-table"),
+        (&["--password", "x"], "--password"),
+    ] {
+        let (_, notes) = export(arguments);
+        let refused = notes.of(Outcome::Refused).any(|note| note.option == option);
+        assert!(refused, "{option}: {notes:?}");
+    }
+    let (_, notes) = export(&["--batch", "--validate", "-D", "a=b", "--target-dir", "/x"]);
+    assert!(!notes.is_refused(), "{notes:?}");
+    let ignored: Vec<&str> = notes.of(Outcome::Ignored).map(|note| &*note.option).collect();
+    assert_eq!(ignored, ["--batch", "--validate", "--target-dir", "-D a"]);
+    let (named, mut notes) = export(&[]);
+    named.note_on(&mut notes);
+    assert!(notes.is_refused(), "no database says what the columns are");
+    let (mut other, _) = export(&["--columns", "a,b"]);
+    let problem = other.learn_columns(vec![("a".to_owned(), true)]).unwrap_err();
+    assert!(problem.contains("no column `b`"), "{problem}");
 }

@@ -229,6 +229,12 @@ impl FileSystem for Bucket {
         bounded("read", path, got.bytes()).await
     }
 
+    async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
+        let key = key("read", path)?;
+        let range = at..at.saturating_add(bytes as u64);
+        bounded("read", path, self.store.get_range(&key, range)).await
+    }
+
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {
         let key = key("stat", path)?;
         if let Some(meta) = self.head("stat", path, &key).await? {

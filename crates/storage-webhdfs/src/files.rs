@@ -207,6 +207,14 @@ impl FileSystem for WebHdfs {
         self.calls.fetch(asked, at).await
     }
 
+    async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
+        let asked = Asked::of("read", path);
+        let (at, bytes) = (at.to_string(), bytes.to_string());
+        let query = [("op", "OPEN"), ("offset", &*at), ("length", &*bytes)];
+        let at = self.calls.redirected(asked, Method::GET, &query).await?;
+        self.calls.fetch(asked, at).await
+    }
+
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {
         Ok(self.status(Asked::of("stat", path)).await?.stat())
     }

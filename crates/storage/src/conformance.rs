@@ -73,6 +73,12 @@ async fn a_closed_file_is_whole(fs: &dyn FileSystem, root: &str) {
     assert_eq!(fs.read(&path).await.unwrap(), expected);
     let stat = fs.stat(&path).await.unwrap();
     assert_eq!((stat.len, stat.directory), (expected.len() as u64, false));
+    for (at, bytes) in [(0, 10), (6_990, 100_000), (280_000, 1_000), (280_039, 1)] {
+        let part = fs.read_part(&path, at as u64, bytes).await.unwrap();
+        assert_eq!(part, expected[at..expected.len().min(at + bytes)], "{at}");
+    }
+    let missing = format!("{path}-missing");
+    assert!(fs.read_part(&missing, 0, 1).await.unwrap_err().is_not_found());
 
     let empty = format!("{path}-empty");
     fs.create(&empty, CreateOptions::default()).await.unwrap().close().await.unwrap();

@@ -169,6 +169,10 @@ impl FileSystem for Faulty {
         self.plan.run("read", path, self.inner.read(path)).await
     }
 
+    async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
+        self.plan.run("read", path, self.inner.read_part(path, at, bytes)).await
+    }
+
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {
         self.plan.run("stat", path, self.inner.stat(path)).await
     }
@@ -277,6 +281,11 @@ impl FileSystem for Refusing {
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {
         self.look("read", path)?;
         self.inner.read(path).await
+    }
+
+    async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
+        self.look("read", path)?;
+        self.inner.read_part(path, at, bytes).await
     }
 
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {

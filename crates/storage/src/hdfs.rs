@@ -244,9 +244,14 @@ impl FileSystem for Hdfs {
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {
+        self.read_part(path, 0, usize::MAX).await
+    }
+
+    async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
         let read = async {
             let reader = self.client.read(path).await?;
-            reader.read_range(0, reader.file_length()).await
+            let at = usize::try_from(at).unwrap_or(usize::MAX).min(reader.file_length());
+            reader.read_range(at, bytes.min(reader.file_length() - at)).await
         };
         self.limited(DATA_LIMIT, "read", path, read).await
     }

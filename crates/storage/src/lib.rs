@@ -137,6 +137,13 @@ pub trait FileSystem: Send + Sync {
     /// [`FsError::NotFound`], or the store failed.
     async fn read(&self, path: &str) -> Result<Bytes, FsError>;
 
+    /// Up to `bytes` bytes of a file from `at` on, which is less than its length. Fewer come only
+    /// at the end of the file.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or the store failed.
+    async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError>;
+
     /// What is known about a name.
     ///
     /// # Errors

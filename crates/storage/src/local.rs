@@ -115,6 +115,14 @@ impl FileSystem for Local {
         read.await
     }
 
+    async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
+        let read = self.run("read", path, move |disk, path| {
+            let file = disk.open(path, OpenMode::default())?;
+            Ok(Bytes::from(file.read(at, bytes)?))
+        });
+        read.await
+    }
+
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {
         let stat = self.run("stat", path, |disk, path| disk.stat(path)).await?;
         let directory = stat.kind == FileKind::Directory;

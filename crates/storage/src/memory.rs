@@ -192,6 +192,12 @@ impl FileSystem for Memory {
         }
     }
 
+    async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
+        let content = self.read(path).await?;
+        let at = usize::try_from(at).unwrap_or(usize::MAX).min(content.len());
+        Ok(content.slice(at..content.len().min(at.saturating_add(bytes))))
+    }
+
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {
         sleep(self.latency).await;
         let names = self.names();

@@ -114,6 +114,10 @@ impl FileSystem for Objects {
         self.inner.read(path).await
     }
 
+    async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
+        self.inner.read_part(path, at, bytes).await
+    }
+
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {
         let stat = self.inner.stat(path).await?;
         if stat.directory && self.below(path).await?.is_empty() {

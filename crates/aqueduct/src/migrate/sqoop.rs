@@ -93,8 +93,10 @@ fn translated(calls: &[Call], data_dir: &str, env: &Env) -> (String, bool) {
             Some(Task::Export(export)) => export.name().to_owned(),
             None => String::new(),
         };
-        if let Some(Task::Import(import)) = &task {
-            import.note_on(&mut notes);
+        match &task {
+            Some(Task::Import(import)) => import.note_on(&mut notes),
+            Some(Task::Export(export)) => export.note_on(&mut notes),
+            None => {}
         }
         let plain = name.clone();
         let mut number = 2;
@@ -109,7 +111,7 @@ fn translated(calls: &[Call], data_dir: &str, env: &Env) -> (String, bool) {
         text += &format!("\n# Line {}: sqoop {}\n", call.line, call.tool);
         match task {
             Some(Task::Import(import)) => text += &import.to_toml(Layout::On(&name), &notes),
-            Some(Task::Export(export)) => text += &export.to_toml(&name, &notes),
+            Some(Task::Export(export)) => text += &export.to_toml(Layout::On(&name), &notes),
             None => text += &notes.comments(),
         }
     }

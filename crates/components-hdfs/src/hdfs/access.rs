@@ -4,119 +4,50 @@
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError};
 use storage::StoreUrl;
-use storage::hdfs::{HdfsAccess, Login};
 
 use super::Config;
 use super::store::Access;
-
-/// Settings that are of HDFS.
-const ALL: &[&str] = &["conf_dir", "kerberos", "proxy_user", "file_mode", "directory_mode"];
+use crate::reach::Reach;
 
 impl Config {
+    fn reach(&self) -> Result<Reach<'_>, BuildError> {
+        let file_mode = mode("file_mode", &self.file_mode, 0o600)?;
+        let directory_mode = mode("directory_mode", &self.directory_mode, 0o700)?;
+        Ok(Reach {
+            conf_dir: self.conf_dir.as_deref(),
+            kerberos: self.kerberos.as_ref(),
+            proxy_user: self.proxy_user.as_deref(),
+            modes: (file_mode, directory_mode),
+            #[cfg(feature = "objects")]
+            s3: self.s3.as_ref(),
+            #[cfg(feature = "objects")]
+            gcs: self.gcs.as_ref(),
+            #[cfg(feature = "objects")]
+            azure: self.azure.as_ref(),
+            #[cfg(feature = "webhdfs")]
+            webhdfs: self.webhdfs.as_ref(),
+        })
+    }
+
     /// How the store at `url` is reached.
     ///
     /// # Errors
     /// A mode is none, a principal has no realm, or a setting has no effect on this store.
-    pub(super) fn access(&self, url: &StoreUrl) -> Result<Access, BuildError> {
-        let login = self
-            .kerberos
-            .as_ref()
-            .map(|it| Login { principal: it.principal.clone(), keytab: it.keytab.clone() });
-        if login.as_ref().is_some_and(|login| !is_principal(&login.principal)) {
-            let problem = "write it with its realm, as aqueduct@EXAMPLE.COM or \
-                           aqueduct/_HOST@EXAMPLE.COM";
-            return Err(BuildError::invalid("kerberos.principal", problem));
-        }
-        let access = HdfsAccess {
-            conf_dir: self.conf_dir.clone(),
-            login,
-            proxy_user: self.proxy_user.clone(),
-            file_mode: mode("file_mode", &self.file_mode, 0o600)?,
-            directory_mode: mode("directory_mode", &self.directory_mode, 0o700)?,
-        };
-        let unset = HdfsAccess::default();
-        let set = [
-            ("conf_dir", access.conf_dir != unset.conf_dir),
-            ("kerberos", access.login != unset.login),
-            ("proxy_user", access.proxy_user != unset.proxy_user),
-            ("file_mode", access.file_mode != unset.file_mode),
-            ("directory_mode", access.directory_mode != unset.directory_mode),
-        ];
-        let (passed_over, counts): (&[&str], _) = match url.scheme() {
-            "file" => (ALL, "the user and the umask of this process count there"),
-            "s3" | "gs" | "abfs" | "abfss" => (ALL, "the credentials count there"),
-            "webhdfs" | "swebhdfs" => (
-                &["conf_dir", "kerberos"],
-                "it is reached as `url` says, by a name of a user without a proof",
-            ),
-            _ => (&[], ""),
-        };
-        let of_no_effect = |it: &&(&str, bool)| it.1 && passed_over.contains(&it.0);
-        if let Some((setting, _)) = set.iter().find(of_no_effect) {
-            let scheme = url.scheme();
-            let problem = format!(
-                "it has no effect on a `{scheme}://` store: {counts}; remove it, or set an hdfs:// \
-                 `url`"
-            );
-            return Err(BuildError::invalid(*setting, problem));
-        }
-        Ok(Access {
-            hdfs: access,
-            #[cfg(feature = "objects")]
-            objects: self.objects(url)?,
-            #[cfg(feature = "webhdfs")]
-            webhdfs: self.by_http(url)?,
-        })
-    }
-
-    /// Names the stores that are reached by plain HTTP. What protects `hdfs://` is what the cluster
-    /// asks for, which is known only when it is reached.
-    pub(super) fn name_plain_text(&self, url: &StoreUrl, cx: &BuildContext) {
-        if url.scheme() == "webhdfs" {
-            cx.plain_text.speaks("url", url.authority(), "write `swebhdfs://`");
-        }
+    pub(super) fn access(&self, url: &StoreUrl, cx: &BuildContext) -> Result<Access, BuildError> {
+        let reach = self.reach()?;
+        let access = reach.access(url)?;
         #[cfg(feature = "objects")]
-        if let Some((setting, server)) = self.buckets().plain_text(url.scheme()) {
-            cx.plain_text.speaks(setting, server, "write `https://`");
-        }
-    }
-
-    /// How an HDFS is reached by HTTP.
-    ///
-    /// # Errors
-    /// TLS is set for a URL without it.
-    #[cfg(feature = "webhdfs")]
-    fn by_http(&self, url: &StoreUrl) -> Result<storage_webhdfs::Access, BuildError> {
-        let access = self.webhdfs.clone().unwrap_or_default();
-        if access.tls.is_some() && url.scheme() == "webhdfs" {
-            let problem = "it has no effect on a `webhdfs://` store; write `swebhdfs://` in `url`";
-            return Err(BuildError::invalid("webhdfs.tls", problem));
-        }
+        self.check_bucket(url)?;
+        reach.name_plain_text(url, cx);
         Ok(access)
     }
 
-    /// How buckets are reached. What is not set comes from the environment.
-    #[cfg(feature = "objects")]
-    fn buckets(&self) -> storage_objects::Access {
-        storage_objects::Access {
-            s3: self.s3.clone().unwrap_or_default(),
-            gcs: self.gcs.clone().unwrap_or_default(),
-            azure: self.azure.clone().unwrap_or_default(),
-        }
-    }
-
-    /// The same, checked.
-    ///
     /// # Errors
-    /// Settings that do not go together, or that a bucket does not take.
+    /// A setting that a bucket does not take.
     #[cfg(feature = "objects")]
-    fn objects(&self, url: &StoreUrl) -> Result<storage_objects::Access, BuildError> {
-        let access = self.buckets();
-        access.check().map_err(|(table, (setting, problem))| {
-            BuildError::invalid(format!("{table}.{setting}"), problem)
-        })?;
+    fn check_bucket(&self, url: &StoreUrl) -> Result<(), BuildError> {
         if !storage_objects::is_bucket(url.scheme()) {
-            return Ok(access);
+            return Ok(());
         }
         let is_large = |size: ByteSize| size.0 > storage_objects::OBJECT_BYTES_MAX;
         let problem = if self.roll.size_max.is_some_and(is_large) {
@@ -126,15 +57,10 @@ impl Config {
         } else if self.replication.is_some() {
             ("replication", "it has no effect in a bucket, which keeps its own copies; remove it")
         } else {
-            return Ok(access);
+            return Ok(());
         };
         Err(BuildError::invalid(problem.0, problem.1))
     }
-}
-
-fn is_principal(text: &str) -> bool {
-    let (name, realm) = text.rsplit_once('@').unwrap_or_default();
-    !name.is_empty() && !realm.is_empty() && !text.contains(char::is_whitespace)
 }
 
 /// The rights that `text` names in octal digits; the owner needs those of `owner`.
@@ -159,6 +85,7 @@ fn mode(setting: &str, text: &str, owner: u32) -> Result<u32, BuildError> {
 mod tests {
     use pipeline::Settings;
     use serde_json::{Value, json};
+    use storage::hdfs::{HdfsAccess, Login};
 
     use super::*;
 
@@ -166,7 +93,8 @@ mod tests {
         let mut all = json!({ "url": url });
         all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         let config: Config = Settings::from_json(&all).read().unwrap();
-        let access = config.access(&StoreUrl::parse(url).unwrap());
+        let cx = BuildContext::alone("k", "/d".as_ref(), env::real());
+        let access = config.access(&StoreUrl::parse(url).unwrap(), &cx);
         access.map(|access| access.hdfs).map_err(|error| error.to_string())
     }
 
@@ -177,7 +105,7 @@ mod tests {
             all.as_object_mut().unwrap().extend(tables.as_object().unwrap().clone());
             let config: Config = Settings::from_json(&all).read().unwrap();
             let cx = BuildContext::alone("k", "/d".as_ref(), env::real());
-            config.name_plain_text(&StoreUrl::parse(url).unwrap(), &cx);
+            config.access(&StoreUrl::parse(url).unwrap(), &cx).unwrap();
             cx.plain_text.all().into_iter().map(|it| it.setting).collect::<Vec<_>>()
         };
         for url in ["hdfs://nn:8020/logs", "swebhdfs://nn:9871/logs", "file:///logs"] {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use storage::{FileSystem, StoreUrl};
 
 use super::table::HiveConfig;
+use crate::reach::KerberosConfig;
 
 /// Settings of the `hdfs` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -130,16 +131,6 @@ pub struct Config {
     #[cfg(feature = "webhdfs")]
     #[serde(default)]
     pub(super) webhdfs: Option<storage_webhdfs::Access>,
-}
-
-/// The identity that is shown to a cluster with Kerberos.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct KerberosConfig {
-    /// The principal; `_HOST` in it becomes the name of this host.
-    pub(super) principal: String,
-    /// File with the key of the principal, readable for the user of this process.
-    pub(super) keytab: String,
 }
 
 /// The file that marks a directory as complete.

@@ -146,6 +146,20 @@ impl Ledger {
         Ok(session.execute(&statement(self.dialect, &text), values).await?)
     }
 
+    /// Whether batches of this sink are applied, by whichever agent.
+    ///
+    /// # Errors
+    /// The database has failed.
+    pub(super) async fn has_applied(&self, session: &mut Session) -> Result<bool, SinkProblem> {
+        match Table::describe(session, &self.config.table).await {
+            Err(SinkProblem::NoTable { .. }) => return Ok(false),
+            described => described?,
+        };
+        let text = format!("SELECT batches FROM {} WHERE sink = ?t", self.applied());
+        let rows = session.query(&statement(self.dialect, &text), vec![self.text()]).await?;
+        Ok(rows.iter().any(|row| !matches!(row.first(), Some(Value::Int(0)))))
+    }
+
     /// The row of an origin, locked until the transaction ends.
     ///
     /// # Errors

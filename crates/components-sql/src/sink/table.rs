@@ -29,6 +29,8 @@ pub(super) struct Column {
     is_required: bool,
     /// The database makes its value.
     is_generated: bool,
+    /// An empty text is a value of it.
+    is_text: bool,
 }
 
 /// A name, `table` or `schema.table`, in its parts.
@@ -124,6 +126,12 @@ impl Table {
         Ok(Self { quoted, columns, unique })
     }
 
+    /// The columns that take values, and whether an empty text is a value of each.
+    pub(super) fn taking(&self) -> Vec<(String, bool)> {
+        let taking = self.columns.iter().filter(|column| !column.is_generated);
+        taking.map(|column| (column.name.clone(), column.is_text)).collect()
+    }
+
     /// A column.
     pub(super) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
@@ -201,6 +209,7 @@ fn of_postgres(row: &[Value]) -> Column {
     Column {
         name: text(row, 0).to_owned(),
         kind,
+        is_text: text(row, 3) == "S" || kind == Kind::Bytes,
         cast: text(row, 1).to_owned(),
         is_required: is_true(row, 4),
         is_generated: is_true(row, 5),
@@ -216,8 +225,17 @@ fn of_mysql(row: &[Value]) -> Column {
         | "double" | "year" => Kind::Number,
         _ => Kind::Text,
     };
+    let is_text = kind == Kind::Bytes
+        || ["char", "varchar", "enum", "set"].contains(&text(row, 1))
+        || text(row, 1).ends_with("text");
+    untyped(row, kind, is_text)
+}
+
+/// A column to whose type nothing is cast.
+fn untyped(row: &[Value], kind: Kind, is_text: bool) -> Column {
     let (is_required, is_generated) = (is_true(row, 2), is_true(row, 3));
-    Column { name: text(row, 0).to_owned(), kind, cast: String::new(), is_required, is_generated }
+    let (name, cast) = (text(row, 0).to_owned(), String::new());
+    Column { name, kind, cast, is_required, is_generated, is_text }
 }
 
 /// By the rules that SQLite itself has for the names of types.
@@ -239,8 +257,7 @@ fn of_sqlite(row: &[Value]) -> Column {
     } else {
         Kind::StrictNumeric
     };
-    let (is_required, is_generated) = (is_true(row, 2), is_true(row, 3));
-    Column { name: text(row, 0).to_owned(), kind, cast: String::new(), is_required, is_generated }
+    untyped(row, kind, has(&["CHAR", "CLOB", "TEXT", "BLOB"]) || name.is_empty())
 }
 
 /// A table that transactions do not cover would keep what is rolled back.

@@ -1,11 +1,17 @@
 //! `lines`: each line of the message is an event, without its line end.
 
+use std::io::{BufRead, Read};
+
 use memchr::memchr_iter;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Component, Decoder, MalformedMessage, Message,
+    BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
+    MalformedMessage, Message, PieceLimits,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+/// Longest line of a file that is read piece by piece.
+const LINE_BYTES_MAX: usize = 16 << 20;
 
 /// Settings of the `lines` decoder.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -51,6 +57,93 @@ impl Decoder for Lines {
         }
         Ok(())
     }
+
+    fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
+        let keep_empty = self.keep_empty;
+        Some(Box::new(File { keep_empty, line: None, at: 0, broken: None }))
+    }
+}
+
+/// A file of lines.
+struct File {
+    keep_empty: bool,
+    /// The next line, where it was read already.
+    line: Option<Vec<u8>>,
+    /// Bytes that were read.
+    at: u64,
+    /// Why nothing more comes, found behind lines that went first.
+    broken: Option<FileError>,
+}
+
+impl File {
+    /// The next line that is an event; `None` at the end of the file.
+    fn line(&mut self, file: &mut dyn BufRead) -> Result<Option<Vec<u8>>, FileError> {
+        if self.line.is_some() {
+            return Ok(self.line.take());
+        }
+        loop {
+            let mut line = Vec::new();
+            let read = file.take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)?;
+            if read > LINE_BYTES_MAX {
+                let problem =
+                    format!("the line at byte {} has more than {LINE_BYTES_MAX} bytes", self.at);
+                return Err(MalformedMessage { problem }.into());
+            }
+            self.at += read as u64;
+            if read == 0 {
+                return Ok(None);
+            }
+            if line.pop_if(|byte| *byte == b'\n').is_some() {
+                line.pop_if(|byte| *byte == b'\r');
+            }
+            if self.keep_empty || !line.is_empty() {
+                return Ok(Some(line));
+            }
+        }
+    }
+}
+
+impl FileDecoder for File {
+    fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+        for _ in 0..events {
+            if self.line(file)?.is_none() {
+                let problem = "it has fewer lines than were read of it".to_owned();
+                return Err(MalformedMessage { problem }.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn next(
+        &mut self,
+        file: &mut dyn BufRead,
+        limits: PieceLimits,
+        headers: &[(&str, &str)],
+        events: &mut BatchBuilder,
+    ) -> Result<bool, FileError> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
+        let (mut taken, mut bytes) = (0, 0);
+        loop {
+            let line = match self.line(file) {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(false),
+                Err(error) if taken == 0 => return Err(error),
+                Err(error) => {
+                    self.broken = Some(error);
+                    return Ok(true);
+                }
+            };
+            let is_full = taken >= limits.events || limits.bytes.saturating_sub(bytes) < line.len();
+            if taken > 0 && is_full {
+                self.line = Some(line);
+                return Ok(true);
+            }
+            events.push(&line, headers);
+            (taken, bytes) = (taken + 1, bytes + line.len());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +171,36 @@ mod tests {
         }
         let keep = json!({ "type": "lines", "keep_empty": true });
         assert_eq!(lines(&keep, b"a\n\nb\n"), ["a", "", "b"]);
+    }
+
+    /// A file has the events of a message with the same bytes, wherever its pieces end, and also
+    /// where some were passed over.
+    #[test]
+    fn a_file_that_is_read_piece_by_piece_has_the_same_lines() {
+        let text = b"one\n\ntwo\r\nthree four\nfive";
+        let all = lines(&json!("lines"), text);
+        for (bytes, events) in [(0, 99), (8, 99), (99, 2), (99, 99)] {
+            for passed in 0..=all.len() {
+                let decoder = super::super::testkit::decoder(&json!("lines")).unwrap();
+                let mut file = decoder.begin_file().unwrap();
+                let mut reader = std::io::BufReader::with_capacity(3, &text[..]);
+                file.pass_over(&mut reader, passed as u64).unwrap();
+                let mut found = Vec::new();
+                loop {
+                    let mut piece = pipeline::BatchBuilder::default();
+                    let limits = pipeline::PieceLimits { bytes, events };
+                    let is_more = file.next(&mut reader, limits, &[], &mut piece).unwrap();
+                    let piece = piece.finish();
+                    assert!(piece.len() <= events);
+                    found.extend(piece.iter().map(|event| event.body().to_vec()));
+                    if !is_more {
+                        break;
+                    }
+                }
+                let expected: Vec<_> = all[passed..].iter().map(|line| line.as_bytes()).collect();
+                assert_eq!(found, expected, "{bytes} {events} {passed}");
+            }
+        }
     }
 
     #[test]

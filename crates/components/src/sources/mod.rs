@@ -14,6 +14,7 @@ mod multiline;
 mod narrow;
 pub mod netcat;
 pub mod netcat_udp;
+pub mod one_channel;
 #[cfg(test)]
 mod opening;
 pub mod put;

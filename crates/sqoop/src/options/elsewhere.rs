@@ -1,7 +1,8 @@
 //! What has its place elsewhere, or none.
 
-use super::Answer::{Export, Ignored, Refused};
+use super::Answer::{self, Ignored, Refused};
 use super::{Group, flag, value};
+use crate::notes::Outcome;
 
 const TYPES_GIVEN: &str = "types are those of the database; cast in --query";
 const NO_HIVE: &str = "the command writes files; add `hive` to the sink of `aqueduct \
@@ -13,7 +14,6 @@ const NO_ACCUMULO: &str = "there is no sink of Accumulo";
 const NO_JOBS: &str = "a saved job is a configuration of `aqueduct convert sqoop`, or a \
                  call with its own --data-dir: the position is kept there";
 const NO_CODE: &str = "no code is generated";
-const INPUT: &str = "files are read by a decoder of the source; the sink takes events";
 
 pub(super) const TYPES: Group = Group {
     heading: "Types",
@@ -112,41 +112,79 @@ pub(super) const ACCUMULO: Group = Group {
     ],
 };
 
+/// What `export` does as it is said.
+const fn does(text: &'static str) -> Answer {
+    Answer::Export(None, text)
+}
+
 pub(super) const EXPORT: Group = Group {
     heading: "Export",
     rows: &[
         value(
             "export-dir",
-            Export(
-                "files of a store have no source yet: copy them into the directory \
-                 of a `spool_dir` source",
+            does(
+                "`url` of the source `hdfs`: a directory with all below it, a file, or a pattern \
+                 with `*` and `?`",
             ),
         ),
-        value("update-key", Export("`key` of the sink, with `mode = \"update\"`")),
+        value("update-key", does("`key` of the sink, with `mode = \"update\"`")),
         value(
             "update-mode",
-            Export(
-                "`allowinsert`: `mode = \"upsert\"`; `updateonly`: `mode = \
-                 \"update\"`",
-            ),
+            does("`allowinsert`: `mode = \"upsert\"`; `updateonly`: `mode = \"update\"`"),
         ),
         value(
             "staging-table",
-            Export(
-                "not needed: each batch is one transaction with its identity, and \
-                 is applied once",
+            Answer::Export(
+                Some(Outcome::Refused),
+                "rows become visible batch by batch, each once; export into the staging table by \
+                 --table, and move its rows by one transaction of your own when the exit code is 0",
             ),
         ),
-        flag("clear-staging-table", Export("there is no staging table")),
-        value("call", Export("procedures are not called: insert into a table with a trigger")),
-        flag("batch", Export("rows of a batch are one transaction")),
-        value("input-fields-terminated-by", Export(INPUT)),
-        value("input-lines-terminated-by", Export(INPUT)),
-        value("input-enclosed-by", Export(INPUT)),
-        value("input-optionally-enclosed-by", Export(INPUT)),
-        value("input-escaped-by", Export(INPUT)),
-        value("input-null-string", Export(INPUT)),
-        value("input-null-non-string", Export(INPUT)),
+        flag(
+            "clear-staging-table",
+            Answer::Export(Some(Outcome::Ignored), "there is no staging table"),
+        ),
+        value(
+            "call",
+            Answer::Export(
+                Some(Outcome::Refused),
+                "procedures are not called: insert into a table with a trigger",
+            ),
+        ),
+        flag(
+            "batch",
+            Answer::Export(Some(Outcome::Ignored), "rows of a batch are one transaction anyway"),
+        ),
+        value(
+            "input-fields-terminated-by",
+            does("`delimiter` of the decoder: one character of ASCII; else --fields-terminated-by"),
+        ),
+        value(
+            "input-lines-terminated-by",
+            does("`line_end` of the decoder; else --lines-terminated-by"),
+        ),
+        value(
+            "input-enclosed-by",
+            Answer::Export(
+                Some(Outcome::Differs),
+                "`quote` of the decoder; a value without quotes is taken as well",
+            ),
+        ),
+        value(
+            "input-optionally-enclosed-by",
+            does(
+                "`quote` of the decoder; `\"` unless given where the directory was written by \
+                 `aqueduct import`; else --optionally-enclosed-by",
+            ),
+        ),
+        value("input-escaped-by", does("`escape` of the decoder; else --escaped-by")),
+        value("input-null-string", does("`null` of the decoder; `null` unless given")),
+        value(
+            "input-null-non-string",
+            does(
+                "`null_non_text` of the decoder, for columns that are no text; `null` unless given",
+            ),
+        ),
     ],
 };
 
@@ -155,7 +193,7 @@ pub(super) const VALIDATION: Group = Group {
     rows: &[
         flag(
             "validate",
-            super::Answer::Carried(
+            Answer::Carried(
                 "rows of the table are counted, and held against the ledger of the \
                  store",
             ),
@@ -200,8 +238,11 @@ pub(super) const CODE: Group = Group {
 pub(super) const DATABASES: Group = Group {
     heading: "Behind `--`, for one kind of database",
     rows: &[
-        value("schema", super::Answer::Carried("it stands before the name of the table")),
-        flag("identity-insert", Export("there is no client of SQL Server")),
+        value("schema", Answer::Carried("it stands before the name of the table")),
+        flag(
+            "identity-insert",
+            Answer::Export(Some(Outcome::Refused), "there is no client of SQL Server"),
+        ),
         value("table-hints", Refused("there is no client of SQL Server")),
         flag("resilient", Ignored("lost connections are made again")),
         value("boolean-true-string", Refused("`true` is written; cast in --query")),
@@ -212,11 +253,8 @@ pub(super) const DATABASES: Group = Group {
 pub(super) const HADOOP: Group = Group {
     heading: "Of Hadoop, in front of the others",
     rows: &[
-        value(
-            "D",
-            super::Answer::Carried("`fs.defaultFS` as --default-fs; other properties do nothing"),
-        ),
-        value("fs", super::Answer::Carried("as --default-fs")),
+        value("D", Answer::Carried("`fs.defaultFS` as --default-fs; other properties do nothing")),
+        value("fs", Answer::Carried("as --default-fs")),
         value("conf", Ignored("`HADOOP_CONF_DIR` names the configuration of Hadoop")),
         value("jt", Ignored("there is no job of MapReduce")),
         value("files", Ignored("there is no job of MapReduce")),

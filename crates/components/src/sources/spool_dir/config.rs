@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::feed::BATCH_BYTES;
 use crate::charset::Charset;
+use crate::compression::Compression;
 use crate::sources::multiline::{FinishedMultiline, Joining};
 
 /// The longest line that may be set.
@@ -124,23 +125,6 @@ enum TrackingPolicy {
     Rename,
     /// By its position in the channels alone; the directory is never written to.
     Position,
-}
-
-/// How files are compressed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Compression {
-    /// As the first bytes of each say: gzip, Zstandard, bzip2 or not at all.
-    #[default]
-    Auto,
-    /// Not at all.
-    None,
-    /// As bzip2.
-    Bzip2,
-    /// As gzip.
-    Gzip,
-    /// As Zstandard.
-    Zstd,
 }
 
 /// What becomes of bytes that are no text.

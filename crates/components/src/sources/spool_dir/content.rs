@@ -5,20 +5,11 @@ use std::io::{self, Read};
 use std::str;
 use std::sync::Arc;
 
-use bzip2::read::MultiBzDecoder;
-use flate2::read::MultiGzDecoder;
 use pipeline::env::DiskFile;
 
-use super::config::{Compression, DecodeErrors};
+use super::config::DecodeErrors;
 use crate::charset::{Charset, Odd};
-
-/// First bytes of a gzip file, of a Zstandard one, and of a bzip2 one: in the last a digit follows,
-/// and then the beginning of a block or of the end.
-const GZIP: &[u8] = &[0x1f, 0x8b];
-const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-const BZIP2: &[u8] = b"BZh";
-const BZIP2_BLOCKS: [&[u8]; 2] =
-    [&[0x31, 0x41, 0x59, 0x26, 0x53, 0x59], &[0x17, 0x72, 0x45, 0x38, 0x50, 0x90]];
+use crate::compression::Compression;
 
 /// Reads a file from its beginning on.
 struct FromDisk {
@@ -43,26 +34,7 @@ pub(super) fn content(
     head: &[u8],
     compression: Compression,
 ) -> io::Result<Box<dyn Read + Send>> {
-    let compression = match compression {
-        Compression::Auto if head.starts_with(GZIP) => Compression::Gzip,
-        Compression::Auto if head.starts_with(ZSTD) => Compression::Zstd,
-        Compression::Auto if is_bzip2(head) => Compression::Bzip2,
-        Compression::Auto => Compression::None,
-        set => set,
-    };
-    let raw = FromDisk { file, at: 0 };
-    Ok(match compression {
-        Compression::Bzip2 => Box::new(MultiBzDecoder::new(raw)),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(raw)),
-        Compression::Zstd => Box::new(zstd::Decoder::new(raw)?),
-        Compression::Auto | Compression::None => Box::new(raw),
-    })
-}
-
-/// Whether a file begins as bzip2 does, and not as a text that has the same first letters.
-fn is_bzip2(head: &[u8]) -> bool {
-    let block = head.strip_prefix(BZIP2).and_then(|rest| rest.get(1..));
-    block.is_some_and(|block| BZIP2_BLOCKS.iter().any(|begins| block.starts_with(begins)))
+    compression.decompressed(Box::new(FromDisk { file, at: 0 }), head)
 }
 
 impl DecodeErrors {

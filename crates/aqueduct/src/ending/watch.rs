@@ -1,4 +1,5 @@
-//! Whether an import is over, and what is said of it meanwhile. Pure: a snapshot comes in.
+//! Whether work that has an end is over, and what is said of it meanwhile. Pure: a snapshot comes
+//! in.
 
 use std::time::Duration;
 
@@ -6,30 +7,40 @@ use agent::status::{Snapshot, State};
 
 use crate::demo::{grouped, megabytes};
 
-/// How long source or sink may fail until the import gives up.
+/// How long source or sink may fail until the work is given up.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Time between two lines.
 const PAUSE_SECONDS: f64 = 5.0;
 
-/// How an import stands.
+/// How the work stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It goes on.
     #[default]
     Goes,
-    /// All rows are stored and visible.
+    /// All rows are where they go.
     Complete,
     /// It does not get on: why.
     Stalled(String),
 }
 
-/// What was seen of an import.
-#[derive(Debug, Default)]
-pub(super) struct Watch {
+/// How a command that has an end is spoken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Words {
+    /// Its name.
+    pub(crate) tool: &'static str,
+    /// What becomes of a row at the end: `stored`.
+    pub(crate) done: &'static str,
+}
+
+/// What was seen of the work.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    words: Words,
     pub(super) outcome: Outcome,
     /// Rows that are among the dead letters.
-    pub(super) refused: u64,
+    pub(crate) refused: u64,
     rows: u64,
     bytes: u64,
     stored: u64,
@@ -38,6 +49,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    pub(super) fn new(words: Words) -> Self {
+        let outcome = Outcome::default();
+        Self { words, outcome, refused: 0, rows: 0, bytes: 0, stored: 0, said: 0.0 }
+    }
+
     /// Looks at a snapshot; a line where one is due.
     pub(super) fn look(&mut self, snapshot: &Snapshot) -> Option<String> {
         self.rows = snapshot.sources.iter().map(|it| it.accepted.events_total).sum();
@@ -58,19 +74,21 @@ impl Watch {
         let (rows, bytes) = (grouped(self.rows), megabytes(self.bytes));
         let (stored, waiting) = (grouped(self.stored), grouped(waiting));
         let more = if has_ended { "all rows are read" } else { "more rows are to be read" };
-        Some(format!("import: {rows} rows read ({bytes}), {stored} stored, {waiting} wait; {more}"))
+        let Words { tool, done } = self.words;
+        Some(format!("{tool}: {rows} rows read ({bytes}), {stored} {done}, {waiting} wait; {more}"))
     }
 
-    /// What is said of an import that is complete.
-    pub(super) fn last_words(&self, is_new: bool) -> String {
-        if self.rows == 0 && self.stored == 0 && !is_new {
-            return "import: complete; there was nothing more to read. A whole table is read once \
-                    for each directory: take another --target-dir or --data-dir to read it again"
-                .to_owned();
-        }
+    /// Nothing was left to be done.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows == 0 && self.stored == 0
+    }
+
+    /// What is said of work that is complete.
+    pub(crate) fn last_words(&self) -> String {
+        let Words { tool, done } = self.words;
         let (rows, bytes) = (grouped(self.rows), megabytes(self.bytes));
         let stored = grouped(self.stored);
-        format!("import: complete; {rows} rows read by this call ({bytes}), {stored} stored")
+        format!("{tool}: complete; {rows} rows read by this call ({bytes}), {stored} {done}")
     }
 }
 
@@ -108,7 +126,7 @@ mod tests {
     }
 
     fn outcome(state: &str, waiting: u64) -> Outcome {
-        let mut watch = Watch::default();
+        let mut watch = Watch::new(Words { tool: "import", done: "stored" });
         let _ = watch.look(&snapshot(state, waiting));
         watch.outcome
     }
@@ -116,7 +134,7 @@ mod tests {
     const STOPPED: &str = r#"{"name": "stopped"}"#;
 
     #[test]
-    fn an_import_is_complete_when_its_source_has_ended_and_its_channel_is_empty() {
+    fn work_is_complete_when_its_source_has_ended_and_its_channel_is_empty() {
         assert_eq!(outcome(STOPPED, 0), Outcome::Complete);
         assert_eq!(outcome(STOPPED, 1), Outcome::Goes);
         assert_eq!(outcome(r#"{"name": "running"}"#, 0), Outcome::Goes);

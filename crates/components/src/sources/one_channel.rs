@@ -3,19 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use components::sources::until_stored::Refused;
 use pipeline::{ErrorClass, SourceContext, SourceError};
 
-use crate::error::refused;
+use super::until_stored::Refused;
 
 /// How long a stop waits for a batch that is being stored.
-pub(crate) const FINISH_WITHIN: Duration = Duration::from_secs(5);
+pub const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is known of a source in its channel.
 ///
 /// # Errors
 /// It has none, or several: positions in them might differ.
-pub(crate) fn known(
+pub fn known(
     kind: &str,
     source: &str,
     cx: &SourceContext,
@@ -35,10 +34,12 @@ pub(crate) fn known(
 }
 
 /// Why a batch is not stored. While the agent stops it never says so: that ends the source.
-pub(crate) async fn cause(error: Refused) -> SourceError {
+pub async fn cause(error: Refused) -> SourceError {
     match error {
         Refused::Source(error) => error,
-        Refused::Batch(message) => refused(message),
+        Refused::Batch(message) => {
+            SourceError { class: ErrorClass::Blocked, message, source: None }
+        }
         Refused::Stopping => std::future::pending().await,
     }
 }

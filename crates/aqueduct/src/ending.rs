@@ -1,0 +1,53 @@
+//! An agent in this process whose work has an end: it is watched until its source has ended and its
+//! channel is empty, or until it does not get on. [`watch`] is pure: it judges a snapshot.
+
+mod watch;
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use agent::cli::{self, EXIT_RUNTIME};
+use config::Plan;
+
+use watch::Outcome;
+pub(crate) use watch::{Watch, Words};
+
+/// Runs the plan to the end of its work, and says how it goes; then `ended` says what is to be said
+/// of complete work, and how the process ends.
+pub(crate) fn follow(plan: Plan, words: Words, ended: impl FnOnce(&Watch) -> ExitCode) -> ExitCode {
+    let seen = Arc::new(Mutex::new(Watch::new(words)));
+    let watched = seen.clone();
+    let look = move |snapshot: &agent::status::Snapshot| -> ControlFlow<()> {
+        let mut watch = watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.look(snapshot).into_iter().for_each(|line| cli::say(&line));
+        match watch.outcome {
+            Outcome::Goes => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    };
+    let tool = words.tool;
+    let not_yet = |problem: &str| {
+        cli::say(&format!("{tool}: {problem}; the same call goes on where it was"));
+        ExitCode::from(EXIT_RUNTIME)
+    };
+    cli::launch_watched(plan, catalogue::FULL, Box::new(look), |code| {
+        if code != ExitCode::SUCCESS {
+            let _ = not_yet("not complete");
+            return code;
+        }
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match &seen.outcome {
+            Outcome::Complete => ended(&seen),
+            Outcome::Goes => not_yet("stopped before its end"),
+            Outcome::Stalled(problem) => not_yet(problem),
+        }
+    })
+}
+
+/// The result of some work, waited for.
+pub(crate) fn waited<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
+    Ok(runtime.block_on(work))
+}

@@ -1,0 +1,115 @@
+//! `aqueduct export`: files of a store into a table of a database, with the options of
+//! `sqoop export`; it ends when every row is applied.
+//!
+//! ```text
+//!   options ─► translation ─► look at files and table ─► configuration ─► an agent in this process
+//!    notes       sqoop         form, columns, ledger                       │ until all is applied
+//!                                                                          ▼
+//!                                                     rows in the dead letters counted, exit code
+//! ```
+//!
+//! The agent is the usual one: source `hdfs`, a durable channel, sink `sql`. Channel and position
+//! lie in a data directory that the call itself names by what it reads and where to: the same call
+//! after a kill goes on there, and the ledger in the database knows what is applied.
+
+mod prepare;
+
+use std::process::ExitCode;
+
+use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
+use clap::Args;
+use sqoop::{Call, Task};
+
+use crate::ending::{Watch, Words, follow, waited};
+use crate::import::Here;
+use prepare::{Problem, Ready};
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct export --connect jdbc:postgresql://db-1/shop --username etl \\
+    --password-file /etc/aqueduct/shop.password --table orders \\
+    --export-dir hdfs://namenode:8020/shop/orders/2026-11-26
+  aqueduct export --connect jdbc:mysql://db-2/shop --username etl --password-file /etc/pw \\
+    --table orders --update-key id --update-mode allowinsert --columns id,part,n \\
+    --export-dir /shop/orders --default-fs hdfs://namenode:8020 \\
+    --input-fields-terminated-by '\\t' --input-null-string '\\\\N'
+  aqueduct export --dry-run --connect ... --table orders --export-dir ...
+
+Options are those of `sqoop export`; docs/migrate-from-sqoop.md says what becomes of each. Not of
+Sqoop are:
+  --dry-run          print plan and configuration, and apply nothing
+  --data-dir DIR     directory of channel and position [default: below ~/.aqueduct/export]
+  --default-fs URL   what a path without a scheme begins with
+
+A call that was killed goes on where it was when it is called again: no row is lost or repeated.
+
+Exit codes: 0 all rows are applied, 1 failed, stopped, or rows are in the dead letters, 2 an option
+is refused, 78 the configuration is wrong";
+
+/// Export files of a store into a table of a database, with the options of `sqoop export`.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EXAMPLES)]
+pub(crate) struct ExportArgs {
+    /// Options of `sqoop export`
+    #[arg(
+        value_name = "OPTION",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    options: Vec<String>,
+}
+
+/// Exports, and says how it went.
+pub(crate) fn run(args: &ExportArgs) -> ExitCode {
+    let env = env::real();
+    let call = Call {
+        line: 1,
+        tool: "export".to_owned(),
+        arguments: args.options.clone(),
+        shell: Vec::new(),
+    };
+    let (task, notes) = sqoop::translate(&call, &Here(&env));
+    for note in &notes.0 {
+        cli::say(&note.to_string());
+    }
+    let export = match task {
+        Some(Task::Export(export)) if !notes.is_refused() => export,
+        _ => return ExitCode::from(EXIT_USAGE),
+    };
+    let ready = match waited(prepare::prepare(*export, &env)) {
+        Ok(Ok(ready)) => ready,
+        Ok(Err(Problem::Config(errors))) => return cli::refuse(&errors),
+        Ok(Err(Problem::Other(problem))) | Err(problem) => {
+            cli::say(&format!("export: {problem}"));
+            return ExitCode::from(EXIT_RUNTIME);
+        }
+    };
+    if ready.export.is_dry {
+        return cli::print(&ready.text);
+    }
+    cli::say(&ready.words());
+    let words = Words { tool: "export", done: "applied" };
+    follow(ready.plan.clone(), words, |seen| ended(&ready, seen))
+}
+
+/// What is said of an export whose rows are all read, and the exit code.
+fn ended(ready: &Ready, seen: &Watch) -> ExitCode {
+    cli::say(&match seen.is_empty() && !ready.is_new {
+        true => {
+            "export: complete; there was nothing more to read. Files are applied once for each \
+                 table: give a --data-dir of its own to apply them again"
+                .to_owned()
+        }
+        false => seen.last_words(),
+    });
+    if seen.refused == 0 {
+        return ExitCode::SUCCESS;
+    }
+    let (rows, dir) = (seen.refused, ready.data_dir.display());
+    cli::say(&format!(
+        "export: {rows} rows are not applied and lie in the dead letters: `aqueduct dlq list \
+         {dir}` names the reasons"
+    ));
+    ExitCode::from(EXIT_RUNTIME)
+}

@@ -1,0 +1,385 @@
+//! `delimited`: lines of values, as Sqoop and Hive write them, each as a JSON object.
+//!
+//! ```text
+//!   7,"a, b",\N   ─►   {"id":"7","name":"a, b","note":null}
+//! ```
+//!
+//! Every value is a text, or NULL: what it means to a database, the type of its column says. A file
+//! is read record by record, whatever its size.
+//!
+//! A record that is none, because it has other values than there are names, is an event all the
+//! same: its body is the record as it stands, and the header `problem` says what is wrong. A sink
+//! that takes objects puts it into the dead letters. A quote without an end would take the rest of
+//! the file for one value: then the record ends with its line, and is such an event.
+
+mod record;
+
+use std::io::BufRead;
+use std::sync::Arc;
+
+use pipeline::units::ByteSize;
+use pipeline::{
+    BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
+    MalformedMessage, Message, PieceLimits,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use record::{Dialect, Scanner, Value, values};
+
+/// Header of what is no record.
+const PROBLEM: &str = "problem";
+/// Bytes of a buffer that were given out, from which on it is moved.
+const GIVEN_MAX: usize = 64 << 10;
+
+/// Settings of the `delimited` decoder.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Names of the values of a record, in their order.
+    fields: Vec<String>,
+    /// What stands between two values: one character of ASCII.
+    #[serde(default = "defaults::delimiter")]
+    delimiter: char,
+    /// What stands behind a record: one character of ASCII. A carriage return in front of a line
+    /// feed is part of the end.
+    #[serde(default = "defaults::line_end")]
+    line_end: char,
+    /// What stands around a value that holds delimiters or line ends. None unless set: a quote is
+    /// text then.
+    #[serde(default)]
+    quote: Option<char>,
+    /// What stands in front of a character that is text. None unless set.
+    #[serde(default)]
+    escape: Option<char>,
+    /// What a record has where a value is NULL. A quoted value is never NULL.
+    #[serde(default)]
+    null: String,
+    /// Names of the values that are no text, such as numbers: where one is empty, it is NULL too.
+    #[serde(default)]
+    non_text: Vec<String>,
+    /// What a record has where one of `non_text` is NULL; as `null` unless set.
+    #[serde(default)]
+    null_non_text: Option<String>,
+    /// Longest record.
+    #[serde(default = "defaults::record_max")]
+    record_max: ByteSize,
+}
+
+mod defaults {
+    use pipeline::units::ByteSize;
+
+    pub(super) fn delimiter() -> char {
+        ','
+    }
+
+    pub(super) fn line_end() -> char {
+        '\n'
+    }
+
+    pub(super) fn record_max() -> ByteSize {
+        ByteSize::mib(1)
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "delimited";
+    type Role = dyn Decoder;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Decoder>, BuildError> {
+        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        if self.fields.is_empty() {
+            return invalid("fields", "name the values of a record");
+        }
+        if let Some(name) = self.non_text.iter().find(|name| !self.fields.contains(name)) {
+            let problem = format!("`{name}` is none of `fields`");
+            return Err(BuildError::invalid("non_text", problem));
+        }
+        if self.record_max.0 == 0 || self.record_max > ByteSize::mib(16) {
+            return invalid("record_max", "must be from 1B to 16MiB");
+        }
+        let given = [
+            ("delimiter", Some(self.delimiter)),
+            ("line_end", Some(self.line_end)),
+            ("quote", self.quote),
+            ("escape", self.escape),
+        ];
+        for (number, (setting, character)) in given.iter().enumerate() {
+            if character.is_some_and(|it| !it.is_ascii()) {
+                return invalid(setting, "must be a character of ASCII");
+            }
+            let same = given[..number].iter().find(|(_, other)| other == character);
+            if let (Some((other, _)), Some(_)) = (same, character) {
+                let problem = format!("it is the same as `{other}`");
+                return Err(BuildError::invalid(*setting, problem));
+            }
+        }
+        let byte = |character: char| character as u8;
+        let null_non_text = self.null_non_text.unwrap_or_else(|| self.null.clone());
+        let field = |name: String| {
+            let is_text = !self.non_text.contains(&name);
+            let null = if is_text { &self.null } else { &null_non_text };
+            Field { quoted: serde_json::Value::from(name).to_string(), is_text, null: null.clone() }
+        };
+        Ok(Box::new(Delimited(Arc::new(Form {
+            fields: self.fields.into_iter().map(field).collect(),
+            dialect: Dialect {
+                delimiter: byte(self.delimiter),
+                line_end: byte(self.line_end),
+                quote: self.quote.map(byte),
+                escape: self.escape.map(byte),
+            },
+            record_max: self.record_max.0 as usize,
+        }))))
+    }
+}
+
+/// A value of each record.
+struct Field {
+    /// Its name, as JSON.
+    quoted: String,
+    is_text: bool,
+    null: String,
+}
+
+/// How records are read.
+struct Form {
+    fields: Vec<Field>,
+    dialect: Dialect,
+    record_max: usize,
+}
+
+impl Form {
+    /// Writes the object of a record over `body`.
+    ///
+    /// # Errors
+    /// It is no record, and why.
+    fn object(&self, record: &[u8], body: &mut Vec<u8>) -> Result<(), String> {
+        let values = values(record, &self.dialect)?;
+        let (found, named) = (values.len(), self.fields.len());
+        if found != named {
+            return Err(format!("values: {found}, and {named} are named in `fields`"));
+        }
+        body.clear();
+        for (number, (field, value)) in self.fields.iter().zip(&values).enumerate() {
+            body.push(if number == 0 { b'{' } else { b',' });
+            body.extend_from_slice(field.quoted.as_bytes());
+            body.push(b':');
+            if field.is_null(value, record) {
+                body.extend_from_slice(b"null");
+                continue;
+            }
+            let text = std::str::from_utf8(&value.text);
+            let text = text.map_err(|_| format!("value {} is not UTF-8", number + 1))?;
+            // Writing into memory does not fail, and a text always is JSON.
+            let _ = serde_json::to_writer(&mut *body, text);
+        }
+        body.push(b'}');
+        Ok(())
+    }
+}
+
+impl Field {
+    fn is_null(&self, value: &Value, record: &[u8]) -> bool {
+        let Some(bare) = &value.bare else { return false };
+        let written = &record[bare.clone()];
+        written == self.null.as_bytes() || (!self.is_text && written.is_empty())
+    }
+}
+
+struct Delimited(Arc<Form>);
+
+impl Decoder for Delimited {
+    fn decode(
+        &self,
+        message: &Message<'_>,
+        events: &mut BatchBuilder,
+    ) -> Result<(), MalformedMessage> {
+        let all = PieceLimits { bytes: usize::MAX, events: usize::MAX };
+        let (mut bytes, mut file) = (message.bytes, File::new(self.0.clone()));
+        loop {
+            match file.next(&mut bytes, all, message.headers, events) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(FileError::Malformed(malformed)) => return Err(malformed),
+                Err(FileError::Unreadable(error)) => {
+                    return Err(MalformedMessage { problem: error.to_string() });
+                }
+            }
+        }
+    }
+
+    fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
+        Some(Box::new(File::new(self.0.clone())))
+    }
+}
+
+/// A file of records.
+struct File {
+    form: Arc<Form>,
+    /// Bytes that were read, and from where on they were not given out.
+    buffer: Vec<u8>,
+    start: usize,
+    /// Bytes in front of the buffer.
+    before: u64,
+    scanner: Scanner,
+    /// The next record, where it was looked for.
+    found: Option<Found>,
+    body: Vec<u8>,
+    /// Why nothing more comes, found behind records that went first.
+    broken: Option<FileError>,
+}
+
+/// A record in the buffer.
+#[derive(Clone, Copy)]
+struct Found {
+    /// Where it ends, and where the next one begins; behind `start`.
+    end: usize,
+    next: usize,
+}
+
+impl File {
+    fn new(form: Arc<Form>) -> Self {
+        Self {
+            form,
+            buffer: Vec::new(),
+            start: 0,
+            before: 0,
+            scanner: Scanner::default(),
+            found: None,
+            body: Vec::new(),
+            broken: None,
+        }
+    }
+
+    /// The next record that is an event; `None` at the end of the file.
+    fn find(&mut self, file: &mut dyn BufRead) -> Result<Option<Found>, FileError> {
+        loop {
+            let found = match self.found {
+                Some(found) => found,
+                None => match self.look(file)? {
+                    Some(found) => found,
+                    None => return Ok(None),
+                },
+            };
+            self.found = Some(found);
+            // An empty line is a record where it is one empty value.
+            if found.end > 0 || self.form.fields.len() == 1 {
+                return Ok(Some(found));
+            }
+            self.give(found);
+        }
+    }
+
+    fn look(&mut self, file: &mut dyn BufRead) -> Result<Option<Found>, FileError> {
+        let Form { dialect, record_max, .. } = &*self.form;
+        loop {
+            let text = &self.buffer[self.start..];
+            let end = self.scanner.end(text, dialect);
+            if let Some(end) = end.filter(|end| *end <= *record_max) {
+                return Ok(Some(trimmed(text, end, dialect)));
+            }
+            let is_long = end.is_some() || text.len() > *record_max;
+            let more = if is_long { &[] } else { file.fill_buf()? };
+            if !more.is_empty() {
+                if self.start > GIVEN_MAX {
+                    self.buffer.drain(..self.start);
+                    self.before += self.start as u64;
+                    self.start = 0;
+                }
+                self.buffer.extend_from_slice(more);
+                let bytes = more.len();
+                file.consume(bytes);
+                continue;
+            }
+            if text.is_empty() {
+                return Ok(None);
+            }
+            if is_long || self.scanner.is_quoted() {
+                let plain = Dialect { quote: None, ..dialect.clone() };
+                let end = Scanner::default().end(text, &plain);
+                if let Some(end) = end.filter(|end| *end <= *record_max) {
+                    return Ok(Some(trimmed(text, end, dialect)));
+                }
+            }
+            if is_long {
+                let at = self.before + self.start as u64;
+                let problem = format!(
+                    "the record at byte {at} has more than {record_max} bytes (`record_max`)"
+                );
+                return Err(MalformedMessage { problem }.into());
+            }
+            // The last one has no line end.
+            return Ok(Some(Found { end: text.len(), next: text.len() }));
+        }
+    }
+
+    fn give(&mut self, found: Found) {
+        self.start += found.next;
+        self.scanner = Scanner::default();
+        self.found = None;
+    }
+}
+
+/// The record that ends at a line end.
+fn trimmed(text: &[u8], end: usize, dialect: &Dialect) -> Found {
+    let is_pair = dialect.line_end == b'\n' && text[..end].ends_with(b"\r");
+    Found { end: end - usize::from(is_pair), next: end + 1 }
+}
+
+impl FileDecoder for File {
+    fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+        for _ in 0..events {
+            let Some(found) = self.find(file)? else {
+                let problem = "it has fewer records than were read of it".to_owned();
+                return Err(MalformedMessage { problem }.into());
+            };
+            self.give(found);
+        }
+        Ok(())
+    }
+
+    fn next(
+        &mut self,
+        file: &mut dyn BufRead,
+        limits: PieceLimits,
+        headers: &[(&str, &str)],
+        events: &mut BatchBuilder,
+    ) -> Result<bool, FileError> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
+        let (mut taken, mut bytes) = (0, 0);
+        loop {
+            let found = match self.find(file) {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(false),
+                Err(error) if taken == 0 => return Err(error),
+                Err(error) => {
+                    self.broken = Some(error);
+                    return Ok(true);
+                }
+            };
+            let record = &self.buffer[self.start..self.start + found.end];
+            let problem = self.form.object(record, &mut self.body).err();
+            let body = if problem.is_some() { record } else { &self.body };
+            let is_full = taken >= limits.events || limits.bytes.saturating_sub(bytes) < body.len();
+            if taken > 0 && is_full {
+                return Ok(true);
+            }
+            match &problem {
+                None => events.push(body, headers),
+                Some(problem) => {
+                    let own = [(PROBLEM, &**problem)];
+                    let headers: Vec<_> = headers.iter().copied().chain(own).collect();
+                    events.push(body, &headers);
+                }
+            }
+            (taken, bytes) = (taken + 1, bytes + body.len());
+            self.give(found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,328 @@
+//! `hdfs`: reads files of a store, each event once, and ends.
+//!
+//! ```text
+//!   list ─► file ─► parts ─► decompression ─► decoder ─► batch, and how far the file is read
+//!            └──────────────── the next one ◄──────────────┘      in one write of the channel
+//! ```
+//!
+//! Files are read one after the other in the order of their paths. How far which is read travels
+//! with the events in the channel's own atomic write: a start after a kill decodes the file that
+//! was begun anew up to there, and goes on. A file that is not what it was when its reading began
+//! is an error that names it; so are files that appear in front of those that were read.
+//!
+//! When the last file is read, the source has ended its work. A start after that reads files that
+//! stand behind it in the order of paths.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `config` | the settings |
+//! | `pattern` | which files there are |
+//! | `content` | the bytes of a file, with bounded memory |
+//! | `position` | what is stored with the events: pure |
+//! | `look` | what a program asks of files before they are read |
+
+mod config;
+mod content;
+mod look;
+mod pattern;
+mod position;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, BufReader, Read};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use components::sources::one_channel;
+use components::sources::until_stored::UntilStored;
+use metrics::{Counter, FloatGauge, MetricSpec};
+use peers::limits::Cut;
+use pipeline::env::unix_millis;
+use pipeline::{
+    Batch, BatchBuilder, BuildContext, BuildError, Classify, Component, Env, ErrorClass,
+    FileDecoder, FileError, GivesAgain, Guarantee, PieceLimits, Source, SourceContext, SourceError,
+};
+use storage::{FileSystem, FsError, Stat};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::hdfs::store;
+pub use config::Config;
+use config::Options;
+use content::{content, of_store};
+pub use look::{Look, look};
+use pattern::Unlisted;
+use position::{Mark, Sight, State, and};
+
+/// Bytes that a decoder reads at once.
+const READ_BYTES: usize = 128 << 10;
+/// Events of a batch at most.
+const BATCH_EVENTS: usize = 10_000;
+
+impl Component for Config {
+    const KIND: &'static str = "hdfs";
+    const METRICS: &'static [MetricSpec] = &[
+        MetricSpec::counter("read_files", "Files that a source has read to their end."),
+        MetricSpec::counter(
+            "read_bytes",
+            "Bytes of the files that a source has read to their end, as the store has them.",
+        ),
+        MetricSpec::gauge("waiting_files", "Files that a source has not read to their end."),
+    ];
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        let scope = cx.scope::<Self>();
+        let (read_files, read_bytes) = (scope.counter("read_files")?, scope.counter("read_bytes")?);
+        let waiting = scope.gauge("waiting_files")?;
+        let options = self.options(cx)?;
+        let (at, env) = (options.clone(), cx.env.clone());
+        let connect = Box::new(move || store::open(&at.url, &at.access, &env));
+        Ok(Box::new(Files {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            options,
+            connect,
+            read_files,
+            read_bytes,
+            waiting,
+        }))
+    }
+}
+
+/// Makes the store anew: a client that has lost its footing is not used again.
+type Connect = Box<dyn Fn() -> Result<Arc<dyn FileSystem>, FsError> + Send + Sync>;
+
+struct Files {
+    name: Arc<str>,
+    env: Env,
+    options: Arc<Options>,
+    connect: Connect,
+    read_files: Counter,
+    read_bytes: Counter,
+    waiting: FloatGauge,
+}
+
+/// An operator has to act.
+fn blocked(message: String) -> SourceError {
+    SourceError { class: ErrorClass::Blocked, message, source: None }
+}
+
+fn failed(error: FsError) -> SourceError {
+    let message = error.to_string();
+    SourceError { class: error.class(), message, source: Some(error.into()) }
+}
+
+fn unlisted(error: Unlisted) -> SourceError {
+    match error {
+        Unlisted::Store(error) => failed(error),
+        Unlisted::Other(problem) => blocked(problem),
+    }
+}
+
+impl From<Stat> for Sight {
+    fn from(stat: Stat) -> Self {
+        Self { len: stat.len, modified: stat.modified.map(|at: SystemTime| unix_millis(at)) }
+    }
+}
+
+/// What a run needs.
+struct Run<'a> {
+    files: &'a Files,
+    fs: Arc<dyn FileSystem>,
+    state: State,
+    limits: PieceLimits,
+    until_stored: UntilStored,
+}
+
+/// A file that is being read. Its parts are fetched as long as it is there.
+struct Reading {
+    reader: BufReader<Box<dyn Read + Send>>,
+    decoder: Box<dyn FileDecoder>,
+    headers: Vec<(String, String)>,
+    _fetching: AbortOnDropHandle<()>,
+}
+
+impl Reading {
+    /// The next events, and whether more follow. Blocks.
+    fn next(&mut self, limits: PieceLimits) -> Result<(Batch, bool), FileError> {
+        let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
+        let (headers, mut events) = (headers.collect::<Vec<_>>(), BatchBuilder::default());
+        let is_more = self.decoder.next(&mut self.reader, limits, &headers, &mut events)?;
+        Ok((events.finish(), is_more))
+    }
+}
+
+impl Run<'_> {
+    /// Reads all that is left.
+    async fn work(&mut self) -> Result<(), SourceError> {
+        let listed = self.files.options.pattern.list(&*self.fs).await;
+        let paths = listed.map_err(unlisted)?;
+        let left = self.state.left(&paths).map_err(blocked)?;
+        let (mut begun, mut before) = (left.begun, left.before);
+        let todo = &paths[left.first..];
+        for (number, path) in todo.iter().enumerate() {
+            self.files.waiting.set((todo.len() - number) as f64);
+            self.file(path, begun.take(), before).await?;
+            before = and(before, path);
+        }
+        self.files.waiting.set(0.0);
+        let (source, files) = (&self.files.name, todo.len());
+        tracing::info!(%source, files, "all files are read, and their events are stored");
+        Ok(())
+    }
+
+    /// Reads a file from where it was left.
+    async fn file(
+        &mut self,
+        path: &str,
+        begun: Option<Mark>,
+        before: u64,
+    ) -> Result<(), SourceError> {
+        let sight = Sight::from(self.fs.stat(path).await.map_err(failed)?);
+        let mark = match begun {
+            Some(mark) if mark.sight != sight => return Err(changed(path)),
+            Some(mark) => mark,
+            None => Mark { path: path.to_owned(), sight, before, events: 0, is_done: false },
+        };
+        let events = mark.events;
+        self.state.file = Some(mark);
+        let mut reading = match self.begin(path, sight, events).await {
+            Ok(reading) => reading,
+            Err(error) => return Err(self.cannot(path, sight, error).await),
+        };
+        loop {
+            let limits = self.limits;
+            let work = move || {
+                let read = reading.next(limits);
+                (reading, read)
+            };
+            let (behind, read) = self.files.env.offload(work).await;
+            reading = behind;
+            let (batch, is_more) = match read {
+                Ok(read) => read,
+                Err(error) => return Err(self.cannot(path, sight, error).await),
+            };
+            // What was read of it is of one file only if that is still the same.
+            if !is_more && Sight::from(self.fs.stat(path).await.map_err(failed)?) != sight {
+                return Err(changed(path));
+            }
+            self.store(batch, !is_more).await?;
+            if !is_more {
+                self.files.read_files.inc();
+                self.files.read_bytes.inc_by(sight.len);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Opens a file, and passes over what was read of it.
+    async fn begin(&self, path: &str, sight: Sight, events: u64) -> Result<Reading, FileError> {
+        let options = &self.files.options;
+        let content = content(self.fs.clone(), path.to_owned(), sight.len, options.compression);
+        let (reader, fetching) = content.await?;
+        let header = options.file_header.iter().map(|name| (name.clone(), path.to_owned()));
+        let mut reading = Reading {
+            reader: BufReader::with_capacity(READ_BYTES, reader),
+            decoder: options.decoder.begin_file().expect("it was tried when it was built"),
+            headers: header.collect(),
+            _fetching: fetching,
+        };
+        let pass_over = move || {
+            let passed = reading.decoder.pass_over(&mut reading.reader, events);
+            passed.map(|()| reading)
+        };
+        self.files.env.offload(pass_over).await
+    }
+
+    /// Why a file cannot be read on.
+    async fn cannot(&self, path: &str, sight: Sight, error: FileError) -> SourceError {
+        let error = match error {
+            FileError::Malformed(error) => io::Error::other(error),
+            FileError::Unreadable(error) => match of_store(error) {
+                Ok(error) => return failed(error),
+                Err(error) => error,
+            },
+        };
+        match self.fs.stat(path).await {
+            Err(error) => failed(error),
+            Ok(stat) if Sight::from(stat) != sight => changed(path),
+            Ok(_) => {
+                let events = self.state.file.as_ref().map_or(0, |mark| mark.events);
+                blocked(format!(
+                    "{path} cannot be read behind its first {events} events, which are stored: \
+                     {error}; look at `decoder` and `compression`, and whether the file is whole"
+                ))
+            }
+        }
+    }
+
+    /// Stores events and how far the file is read.
+    async fn store(&mut self, mut batch: Batch, is_done: bool) -> Result<(), SourceError> {
+        self.state.number += 1;
+        if let Some(mark) = &mut self.state.file {
+            mark.events += batch.len() as u64;
+            mark.is_done = is_done;
+        }
+        let (of, number) = (self.state.of, self.state.number);
+        let position = self.state.stored(&self.files.name).map_err(blocked)?;
+        batch.envelope.positions.push(position);
+        let lacks = |known: &[_]| State::is_lacking(known, of, number);
+        match self.until_stored.put(batch, None, lacks).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(one_channel::cause(error).await),
+        }
+    }
+}
+
+fn changed(path: &str) -> SourceError {
+    blocked(format!(
+        "{path} has changed since its reading began, and what is stored of it may be of both; put \
+         the old one back, or read all anew with a source of another name"
+    ))
+}
+
+#[async_trait]
+impl Source for Files {
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::ByPosition
+    }
+
+    fn batch_bytes(&self) -> u64 {
+        self.options.batch_bytes as u64
+    }
+
+    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
+        let known = one_channel::known(Config::KIND, &self.name, cx)?;
+        State::read(&known, self.options.of).map(|_| ()).map_err(blocked)
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let known = one_channel::known(Config::KIND, &self.name, &cx)?;
+        let state = State::read(&known, self.options.of).map_err(blocked)?;
+        let cut = cx.positions.batch_bytes_max().map(Cut::within);
+        let within = |most: usize, cut: Option<u64>| {
+            cut.and_then(|cut| usize::try_from(cut).ok()).map_or(most, |cut| most.min(cut))
+        };
+        let limits = PieceLimits {
+            bytes: within(self.options.batch_bytes, cut.as_ref().map(|cut| cut.body_bytes)),
+            events: within(BATCH_EVENTS, cut.as_ref().map(|cut| cut.events)),
+        };
+        let (name, entropy) = (self.name.clone(), self.env.entropy.clone());
+        let mut run = Run {
+            fs: (self.connect)().map_err(failed)?,
+            until_stored: UntilStored::new(name, entropy, cx.positions.clone()),
+            files: self,
+            state,
+            limits,
+        };
+        let ended = Box::pin(cx.stop.run_until_cancelled(run.work())).await;
+        run.until_stored.finish(one_channel::FINISH_WITHIN).await;
+        // Work that has an end and is done is no failure, and nothing is waited for.
+        ended.unwrap_or(Ok(()))
+    }
+}

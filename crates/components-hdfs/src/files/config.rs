@@ -1,0 +1,141 @@
+//! The settings, and what is wrong with them before anything runs.
+
+use std::sync::Arc;
+
+use components::compression::Compression;
+use pipeline::units::ByteSize;
+use pipeline::{BuildContext, BuildError, Choice, Decoder};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use storage::StoreUrl;
+use storage::hdfs::HdfsAccess;
+
+use super::pattern::Pattern;
+use crate::hdfs::store::Access;
+use crate::reach::{KerberosConfig, Reach};
+
+/// Settings of the `hdfs` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The files: a directory with all below it, one file, or a pattern with `*` and `?`, as in
+    /// `hdfs://namenode:8020/shop/orders`, `webhdfs://namenode:9870/shop/orders/day=2026-*`,
+    /// `file:///data/orders`, `s3://bucket/orders`, `gs://bucket/orders` or
+    /// `abfss://container@account.dfs.core.windows.net/orders`. Names that begin with `_` or `.`
+    /// are passed over.
+    url: String,
+    /// What a file holds: a decoder that reads files piece by piece, such as `lines`, `delimited`
+    /// or `avro`; with settings of its own as a table with `type`.
+    #[serde(default = "default_decoder")]
+    decoder: Choice<dyn Decoder>,
+    /// How files are compressed.
+    #[serde(default)]
+    compression: Compression,
+    /// Header that gets the path of the file in its store. None unless set.
+    #[serde(default)]
+    file_header: Option<String>,
+    /// Bytes of bodies of a batch.
+    #[serde(default = "default_batch_bytes")]
+    batch_bytes: ByteSize,
+    /// The identity that is shown to a cluster with Kerberos; its ticket is renewed in time.
+    /// Without it: the ticket cache of the process, or the keytab that `KRB5_CLIENT_KTNAME` names.
+    #[serde(default)]
+    kerberos: Option<KerberosConfig>,
+    /// User that reads, if it is not the one that logs in. With Kerberos the NameNode has to allow
+    /// it, by `hadoop.proxyuser.…`.
+    #[serde(default)]
+    proxy_user: Option<String>,
+    /// Directory with `core-site.xml` and `hdfs-site.xml`; by default what `HADOOP_CONF_DIR` names.
+    #[serde(default)]
+    conf_dir: Option<String>,
+    /// How the bucket of an `s3://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "objects")]
+    #[serde(default)]
+    s3: Option<storage_objects::S3>,
+    /// How the bucket of a `gs://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "objects")]
+    #[serde(default)]
+    gcs: Option<storage_objects::Gcs>,
+    /// How the container of an `abfs://` or `abfss://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "objects")]
+    #[serde(default)]
+    azure: Option<storage_objects::Azure>,
+    /// How the HDFS of a `webhdfs://` or `swebhdfs://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "webhdfs")]
+    #[serde(default)]
+    webhdfs: Option<storage_webhdfs::Access>,
+}
+
+fn default_decoder() -> Choice<dyn Decoder> {
+    Choice::of("lines")
+}
+
+fn default_batch_bytes() -> ByteSize {
+    ByteSize::mib(1)
+}
+
+/// What the source works by.
+pub(super) struct Options {
+    pub(super) url: StoreUrl,
+    pub(super) pattern: Pattern,
+    pub(super) decoder: Box<dyn Decoder>,
+    pub(super) compression: Compression,
+    pub(super) file_header: Option<String>,
+    pub(super) batch_bytes: usize,
+    pub(super) access: Access,
+    /// What a position is of.
+    pub(super) of: u64,
+}
+
+impl Config {
+    pub(super) fn options(self, cx: &BuildContext) -> Result<Arc<Options>, BuildError> {
+        let url = StoreUrl::parse(&self.url);
+        let url = url.map_err(|error| BuildError::invalid("url", error))?;
+        let pattern = Pattern::parse(url.path());
+        let pattern = pattern.map_err(|problem| BuildError::invalid("url", problem))?;
+        if self.batch_bytes.0 == 0 || self.batch_bytes > ByteSize::mib(64) {
+            return Err(BuildError::invalid("batch_bytes", "from 1B to 64MiB"));
+        }
+        if self.file_header.as_ref().is_some_and(String::is_empty) {
+            return Err(BuildError::invalid("file_header", "a header has a name"));
+        }
+        let decoder = self.decoder.build("decoder", cx)?;
+        if decoder.begin_file().is_none() {
+            let problem = "it takes whole messages, and reads no file piece by piece; choose \
+                           `lines`, `delimited` or `avro`";
+            return Err(BuildError::invalid("decoder", problem));
+        }
+        let reach = self.reach();
+        let access = reach.access(&url)?;
+        reach.name_plain_text(&url, cx);
+        let of = xxhash_rust::xxh3::xxh3_64(self.url.as_bytes());
+        Ok(Arc::new(Options {
+            pattern,
+            decoder,
+            compression: self.compression,
+            file_header: self.file_header,
+            batch_bytes: self.batch_bytes.0 as usize,
+            access,
+            of,
+            url,
+        }))
+    }
+
+    fn reach(&self) -> Reach<'_> {
+        let HdfsAccess { file_mode, directory_mode, .. } = HdfsAccess::default();
+        Reach {
+            conf_dir: self.conf_dir.as_deref(),
+            kerberos: self.kerberos.as_ref(),
+            proxy_user: self.proxy_user.as_deref(),
+            modes: (file_mode, directory_mode),
+            #[cfg(feature = "objects")]
+            s3: self.s3.as_ref(),
+            #[cfg(feature = "objects")]
+            gcs: self.gcs.as_ref(),
+            #[cfg(feature = "objects")]
+            azure: self.azure.as_ref(),
+            #[cfg(feature = "webhdfs")]
+            webhdfs: self.webhdfs.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The bytes of a file as a blocking reader, a few parts at a time.
+//!
+//! ```text
+//!   store ─► a task fetches the next part ─► room for one ─► Parts: Read ─► decompression
+//! ```
+//!
+//! What the store answers comes out of [`Parts`] as the error of a read, and is found again by
+//! [`of_store`]: decompression hands it on as it is.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use components::compression::Compression;
+use storage::{FileSystem, FsError};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Bytes of a part.
+pub(super) const PART_BYTES: usize = 4 << 20;
+
+/// The content of a file of `len` bytes, after decompression, and what fetches it.
+///
+/// # Errors
+/// The store, or there is no memory for decompression.
+pub(super) async fn content(
+    fs: Arc<dyn FileSystem>,
+    path: String,
+    len: u64,
+    compression: Compression,
+) -> io::Result<(Box<dyn Read + Send>, AbortOnDropHandle<()>)> {
+    let first = match len {
+        0 => Bytes::new(),
+        _ => fs.read_part(&path, 0, PART_BYTES).await.map_err(io::Error::other)?,
+    };
+    let (send, parts) = mpsc::channel(1);
+    let begin = first.len() as u64;
+    let fetching = tokio::spawn(async move { fetch(&*fs, &path, (begin, len), &send).await });
+    let raw = Parts { part: first.clone(), parts, left: len };
+    let reader = compression.decompressed(Box::new(raw), &first)?;
+    Ok((reader, AbortOnDropHandle::new(fetching)))
+}
+
+/// Fetches part after part, until the reader has gone.
+async fn fetch(
+    fs: &dyn FileSystem,
+    path: &str,
+    (begin, end): (u64, u64),
+    parts: &mpsc::Sender<Result<Bytes, FsError>>,
+) {
+    let mut at = begin;
+    while at < end {
+        let part = fs.read_part(path, at, PART_BYTES).await;
+        let read = part.as_ref().map_or(0, |part| part.len() as u64);
+        at += read;
+        if parts.send(part).await.is_err() || read == 0 {
+            return;
+        }
+    }
+}
+
+/// The parts of a file, one after the other.
+struct Parts {
+    part: Bytes,
+    parts: mpsc::Receiver<Result<Bytes, FsError>>,
+    /// Bytes that are to come, those of `part` included.
+    left: u64,
+}
+
+impl Read for Parts {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Ok(0);
+        }
+        if self.part.is_empty() {
+            self.part = match self.parts.blocking_recv() {
+                Some(part) => part.map_err(io::Error::other)?,
+                None => Bytes::new(),
+            };
+        }
+        if self.part.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let bytes = buffer.len().min(self.part.len()).min(left);
+        self.part.copy_to_slice(&mut buffer[..bytes]);
+        self.left -= bytes as u64;
+        Ok(bytes)
+    }
+}
+
+/// What the store said, if an error of a read is that.
+pub(super) fn of_store(error: io::Error) -> Result<FsError, io::Error> {
+    error.downcast::<FsError>()
+}

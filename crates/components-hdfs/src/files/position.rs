@@ -1,0 +1,181 @@
+//! What is stored with the events: how far which file is read. Pure.
+//!
+//! One key, `state`, as JSON. Files are read in the order of their paths, so the file that is being
+//! read stands for all before it; a digest says which those were.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pipeline::SourcePosition;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+const STATE: &[u8] = b"state";
+/// Bytes of a position at most.
+const VALUE_BYTES_MAX: usize = 4096;
+
+/// Where reading goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    /// Rises with each batch.
+    pub(super) number: u64,
+    /// What the position is of.
+    pub(super) of: u64,
+    /// The last file that was begun, if any was.
+    pub(super) file: Option<Mark>,
+}
+
+/// A file, and how far it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    pub(super) path: String,
+    #[serde(flatten)]
+    pub(super) sight: Sight,
+    /// Digest of the paths before it.
+    pub(super) before: u64,
+    /// Events that are stored.
+    pub(super) events: u64,
+    pub(super) is_done: bool,
+}
+
+/// What a file is known by: one that was written anew has another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sight {
+    pub(super) len: u64,
+    /// In milliseconds since 1970, where the store says it.
+    pub(super) modified: Option<u64>,
+}
+
+/// What is left of the files.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    /// The first of them, by its place.
+    pub(super) first: usize,
+    /// The mark of that file, if it was begun.
+    pub(super) begun: Option<Mark>,
+    /// Digest of the paths before it.
+    pub(super) before: u64,
+}
+
+/// The digest of one path more.
+pub(super) fn and(before: u64, path: &str) -> u64 {
+    xxh3_64_with_seed(path.as_bytes(), before)
+}
+
+impl State {
+    /// As a channel knows it.
+    ///
+    /// # Errors
+    /// It is of another version, or of other files.
+    pub(super) fn read(known: &[(Bytes, Bytes)], of: u64) -> Result<Self, String> {
+        let value = known.iter().find(|(key, _)| key == STATE).map(|(_, value)| value);
+        let Some(value) = value else { return Ok(Self { of, ..Self::default() }) };
+        let state: Self = serde_json::from_slice(value)
+            .map_err(|error| format!("the position in the channel cannot be read: {error}"))?;
+        if state.of != of {
+            return Err("the position in the channel is of another `url`; set it back, or give \
+                        the source another name: then it begins anew"
+                .to_owned());
+        }
+        Ok(state)
+    }
+
+    /// As it is stored.
+    pub(super) fn stored(&self, source: &Arc<str>) -> Result<SourcePosition, String> {
+        let value = serde_json::to_vec(self).map_err(|error| error.to_string())?;
+        if value.len() > VALUE_BYTES_MAX {
+            let path = self.file.as_ref().map_or("", |mark| &mark.path);
+            return Err(format!("its path is too long for a position: {path}"));
+        }
+        let (key, value) = (Bytes::from_static(STATE), Some(value.into()));
+        Ok(SourcePosition { source: source.clone(), key, value, after: None })
+    }
+
+    /// Whether a channel lacks the batch of this number.
+    pub(super) fn is_lacking(known: &[(Bytes, Bytes)], of: u64, number: u64) -> bool {
+        Self::read(known, of).map_or(true, |state| state.number < number)
+    }
+
+    /// Which of `files`, in their order, are left to be read.
+    ///
+    /// # Errors
+    /// They are not the files that were begun.
+    pub(super) fn left(&self, files: &[String]) -> Result<Left, String> {
+        let Some(mark) = &self.file else {
+            return Ok(Left { first: 0, begun: None, before: 0 });
+        };
+        let Ok(place) = files.binary_search(&mark.path) else {
+            return Err(match mark.is_done {
+                true => format!("{} was read, and is gone: {AGAIN}", mark.path),
+                false => format!("{} was read in part, and is gone: {AGAIN}", mark.path),
+            });
+        };
+        let before = files[..place].iter().fold(0, |before, path| and(before, path));
+        if before != mark.before {
+            return Err(format!(
+                "the files in front of {} are others than those that were read: {AGAIN}",
+                mark.path
+            ));
+        }
+        Ok(match mark.is_done {
+            true => Left { first: place + 1, begun: None, before: and(before, &mark.path) },
+            false => Left { first: place, begun: Some(mark.clone()), before },
+        })
+    }
+}
+
+/// What helps.
+const AGAIN: &str = "files are read in the order of their paths, so new ones have to stand behind \
+                     those that were read; bring it back, or read all anew with a source of \
+                     another name";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(files: &[&str], events: u64, is_done: bool) -> State {
+        let (last, others) = files.split_last().unwrap();
+        let before = others.iter().fold(0, |before, path| and(before, path));
+        let sight = Sight { len: 7, modified: None };
+        let path = (*last).to_owned();
+        let file = Some(Mark { path, sight, before, events, is_done });
+        State { number: 1, of: 5, file }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn reading_goes_on_in_the_file_that_was_begun_or_behind_it() {
+        let new = State::default();
+        assert_eq!(new.left(&names(&["/a"])).unwrap().first, 0);
+        let begun = state(&["/a", "/b"], 3, false);
+        let left = begun.left(&names(&["/a", "/b", "/c"])).unwrap();
+        assert_eq!((left.first, left.begun.map(|mark| mark.events)), (1, Some(3)));
+        let done = state(&["/a", "/b"], 3, true);
+        let left = done.left(&names(&["/a", "/b", "/c"])).unwrap();
+        assert_eq!((left.first, left.begun), (2, None));
+        assert_eq!(left.before, and(and(0, "/a"), "/b"));
+        assert_eq!(done.left(&names(&["/a", "/b"])).unwrap().first, 2);
+    }
+
+    #[test]
+    fn other_files_than_those_that_were_read_are_refused() {
+        for files in [&["/a0", "/b"][..], &["/b"], &["/0", "/a", "/b"], &["/a", "/c"]] {
+            let problem = state(&["/a", "/b"], 3, true).left(&names(files)).unwrap_err();
+            assert!(problem.contains("/b") && problem.contains("another name"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_position_is_of_one_url_and_says_what_a_channel_lacks() {
+        let state = state(&["/a"], 3, false);
+        let stored = state.stored(&"s".into()).unwrap();
+        let known = [(stored.key, stored.value.unwrap())];
+        assert_eq!(State::read(&known, 5), Ok(state));
+        assert!(State::read(&known, 6).unwrap_err().contains("another `url`"));
+        assert!(State::is_lacking(&known, 5, 2) && !State::is_lacking(&known, 5, 1));
+        assert!(State::is_lacking(&[], 5, 1));
+    }
+}

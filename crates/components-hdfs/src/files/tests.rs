@@ -1,0 +1,261 @@
+//! Every record once, whatever happens to the source, with real files.
+//!
+//! Method: the channel is one that keeps events and positions in one write, as real ones do. The
+//! source is dropped in the middle of its work, after a number of puts that the test chooses.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test stands outside the world that `Env` is, and its files are real ones"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::testkit::{build, position_context};
+use pipeline::{
+    Batch, BatchSize, BuildContext, Catalogue, Group, Intake, IntakeError, Permit, PositionIntake,
+    SourceError, Unreserved,
+};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::Config;
+
+/// What a channel holds: events and positions.
+#[derive(Default)]
+struct Channel {
+    bodies: Vec<String>,
+    positions: BTreeMap<Bytes, Bytes>,
+}
+
+/// The channel in one life of the agent: it takes a number of puts, and the next one is never
+/// stored.
+struct Life {
+    channel: Arc<Mutex<Channel>>,
+    room: Semaphore,
+}
+
+#[async_trait]
+impl Intake for Life {
+    async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
+        self.room.acquire().await.unwrap().forget();
+        let mut channel = self.channel.lock().unwrap();
+        for position in &batch.envelope.positions {
+            let value = position.value.clone().unwrap();
+            channel.positions.insert(position.key.clone(), value);
+        }
+        for event in batch.iter() {
+            channel.bodies.push(String::from_utf8(event.body().to_vec()).unwrap());
+        }
+        Ok(())
+    }
+
+    async fn reserve(&self, _: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
+        Ok(Box::new(Unreserved(self)))
+    }
+
+    fn batch_bytes_max(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[async_trait]
+impl PositionIntake for Life {
+    fn positions(&self, _: &str) -> Vec<Vec<(Bytes, Bytes)>> {
+        let channel = self.channel.lock().unwrap();
+        vec![channel.positions.clone().into_iter().collect()]
+    }
+
+    async fn accept_into(&self, batch: Batch, _: &[usize]) -> Result<(), IntakeError> {
+        self.accept(batch).await
+    }
+
+    fn stores_in_turn(&self) -> bool {
+        true
+    }
+}
+
+/// What knows all decoders.
+fn context() -> BuildContext {
+    const GROUPS: &[&Group] = &[&components::GROUP, &crate::GROUP];
+    let catalogue = Catalogue { groups: GROUPS, ..Catalogue::EMPTY };
+    BuildContext { catalogue, ..BuildContext::alone("in", Path::new("/d"), env::real()) }
+}
+
+/// A directory of files, and a channel.
+struct Site {
+    folder: tempfile::TempDir,
+    channel: Arc<Mutex<Channel>>,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), channel: Arc::default() }
+    }
+
+    fn put(&self, name: &str, content: &[u8]) {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// One life, which ends with the source or behind so many puts; how the source has ended.
+    async fn live(&self, settings: &Value, puts: usize) -> Option<Result<(), SourceError>> {
+        let mut all = json!({
+            "url": format!("file://{}", self.folder.path().display()),
+            "batch_bytes": "20B",
+        });
+        all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let cx = context();
+        let mut source = build::<Config>(&all, &cx).unwrap();
+        let life = Arc::new(Life { channel: self.channel.clone(), room: Semaphore::new(puts) });
+        let cx = position_context(life.clone(), CancellationToken::new());
+        if let Err(error) = source.open(&cx).await {
+            return Some(Err(error));
+        }
+        let stuck = async {
+            while life.room.available_permits() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        tokio::select! {
+            biased;
+            ended = source.run(cx) => Some(ended),
+            () = stuck => None,
+        }
+    }
+
+    async fn ends(&self, settings: &Value) -> Result<(), SourceError> {
+        let ended = timeout(Duration::from_secs(60), self.live(settings, 1_000_000)).await;
+        ended.unwrap().expect("there is room")
+    }
+
+    async fn problem(&self, settings: &Value) -> String {
+        self.ends(settings).await.unwrap_err().message
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        self.channel.lock().unwrap().bodies.clone()
+    }
+}
+
+fn lines(from: usize, to: usize) -> String {
+    (from..to).map(|number| format!("line {number}\n")).collect()
+}
+
+fn expected(to: usize) -> Vec<String> {
+    lines(0, to).lines().map(str::to_owned).collect()
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn each_line_is_stored_once_in_order_however_often_the_agent_dies() {
+    for puts in 1..4 {
+        let site = Site::new();
+        site.put("a/1.txt", lines(0, 10).as_bytes());
+        site.put("a/2.gz", &gzip(&lines(10, 20)));
+        site.put("a/3", b"");
+        site.put("b", &zstd::encode_all(lines(20, 30).as_bytes(), 1).unwrap());
+        site.put("_aqueduct/x", b"hidden");
+        site.put("c/.crc", b"hidden");
+        let mut lives = 0;
+        loop {
+            lives += 1;
+            assert!(lives < 60, "it does not get on: {:?}", site.bodies());
+            match site.live(&json!({}), puts).await {
+                None => {}
+                Some(ended) => break ended.unwrap(),
+            }
+        }
+        assert!(lives > 2, "{lives}");
+        assert_eq!(site.bodies(), expected(30), "{puts} puts a life");
+        site.ends(&json!({})).await.unwrap();
+        assert_eq!(site.bodies(), expected(30), "it was complete");
+        site.put("d", lines(30, 35).as_bytes());
+        site.ends(&json!({})).await.unwrap();
+        assert_eq!(site.bodies(), expected(35), "a new file stands behind the others");
+    }
+}
+
+#[tokio::test]
+async fn a_large_file_is_read_part_by_part() {
+    let site = Site::new();
+    let text = lines(0, 1_000_000);
+    assert!(text.len() > 2 * super::content::PART_BYTES);
+    site.put("a", text.as_bytes());
+    let settings = json!({ "batch_bytes": "1MiB" });
+    assert!(site.live(&settings, 3).await.is_none());
+    site.ends(&settings).await.unwrap();
+    assert!(site.bodies() == expected(1_000_000));
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_what_it_was_is_an_error_that_names_it() {
+    let site = Site::new();
+    site.put("a", lines(0, 10).as_bytes());
+    assert!(site.live(&json!({}), 2).await.is_none());
+    let stored = site.bodies();
+    site.put("a", lines(5, 20).as_bytes());
+    let problem = site.problem(&json!({})).await;
+    assert!(problem.contains("/a has changed"), "{problem}");
+    site.put("b", b"");
+    fs::remove_file(site.folder.path().join("a")).unwrap();
+    let problem = site.problem(&json!({})).await;
+    assert!(problem.contains("/a was read in part, and is gone"), "{problem}");
+    assert_eq!(site.bodies(), stored);
+}
+
+#[tokio::test]
+async fn a_file_that_appears_in_front_of_those_that_were_read_is_not_passed_over_silently() {
+    let site = Site::new();
+    site.put("b", lines(0, 3).as_bytes());
+    site.ends(&json!({})).await.unwrap();
+    site.put("a", b"new\n");
+    let problem = site.problem(&json!({})).await;
+    assert!(problem.contains("in front of") && problem.contains("/b"), "{problem}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_named_and_what_stood_before_it_is_stored() {
+    let site = Site::new();
+    let damaged = gzip(&lines(0, 100_000));
+    site.put("a.gz", &damaged[..damaged.len() - 20]);
+    let problem = site.problem(&json!({ "batch_bytes": "10KiB" })).await;
+    assert!(problem.contains("/a.gz cannot be read behind its first"), "{problem}");
+    let stored = site.bodies();
+    assert!(!stored.is_empty() && stored == expected(stored.len()), "{}", stored.len());
+    let missing = json!({ "url": format!("file://{}/no", site.folder.path().display()) });
+    let other = Site::new();
+    let problem = other.problem(&missing).await;
+    assert!(problem.contains("/no is not there"), "{problem}");
+}
+
+#[tokio::test]
+async fn records_go_on_where_they_were_and_a_decoder_of_messages_is_refused() {
+    let site = Site::new();
+    site.put("a", b"1,\"a\nb\"\n2,c\n3,\n");
+    let decoder = json!({ "type": "delimited", "fields": ["id", "v"], "quote": "\"" });
+    let settings = json!({ "decoder": decoder });
+    assert!(site.live(&settings, 1).await.is_none());
+    site.ends(&settings).await.unwrap();
+    let expected = [r#"{"id":"1","v":"a\nb"}"#, r#"{"id":"2","v":"c"}"#, r#"{"id":"3","v":null}"#];
+    assert_eq!(site.bodies(), expected);
+    let cx = context();
+    let all = json!({ "url": "file:///d", "decoder": "json" });
+    let problem = build::<Config>(&all, &cx).err().unwrap().to_string();
+    assert!(problem.contains("`delimited`"), "{problem}");
+}

@@ -1,0 +1,150 @@
+//! How a store is reached, as the source and the sink are set: checked without it.
+
+use pipeline::{BuildContext, BuildError};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use storage::StoreUrl;
+use storage::hdfs::{HdfsAccess, Login};
+
+use crate::hdfs::store::Access;
+
+/// The identity that is shown to a cluster with Kerberos.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KerberosConfig {
+    /// The principal; `_HOST` in it becomes the name of this host.
+    pub(crate) principal: String,
+    /// File with the key of the principal, readable for the user of this process.
+    pub(crate) keytab: String,
+}
+
+/// Settings that are of HDFS.
+const ALL: &[&str] = &["conf_dir", "kerberos", "proxy_user", "file_mode", "directory_mode"];
+
+/// What is set of a store, but for its URL.
+pub(crate) struct Reach<'a> {
+    pub(crate) conf_dir: Option<&'a str>,
+    pub(crate) kerberos: Option<&'a KerberosConfig>,
+    pub(crate) proxy_user: Option<&'a str>,
+    /// Rights of new files and directories.
+    pub(crate) modes: (u32, u32),
+    #[cfg(feature = "objects")]
+    pub(crate) s3: Option<&'a storage_objects::S3>,
+    #[cfg(feature = "objects")]
+    pub(crate) gcs: Option<&'a storage_objects::Gcs>,
+    #[cfg(feature = "objects")]
+    pub(crate) azure: Option<&'a storage_objects::Azure>,
+    #[cfg(feature = "webhdfs")]
+    pub(crate) webhdfs: Option<&'a storage_webhdfs::Access>,
+}
+
+impl Reach<'_> {
+    /// How the store at `url` is reached.
+    ///
+    /// # Errors
+    /// A principal has no realm, or a setting has no effect on this store.
+    pub(crate) fn access(&self, url: &StoreUrl) -> Result<Access, BuildError> {
+        let login = self
+            .kerberos
+            .map(|it| Login { principal: it.principal.clone(), keytab: it.keytab.clone() });
+        if login.as_ref().is_some_and(|login| !is_principal(&login.principal)) {
+            let problem = "write it with its realm, as aqueduct@EXAMPLE.COM or \
+                           aqueduct/_HOST@EXAMPLE.COM";
+            return Err(BuildError::invalid("kerberos.principal", problem));
+        }
+        let access = HdfsAccess {
+            conf_dir: self.conf_dir.map(str::to_owned),
+            login,
+            proxy_user: self.proxy_user.map(str::to_owned),
+            file_mode: self.modes.0,
+            directory_mode: self.modes.1,
+        };
+        let unset = HdfsAccess::default();
+        let set = [
+            ("conf_dir", access.conf_dir != unset.conf_dir),
+            ("kerberos", access.login != unset.login),
+            ("proxy_user", access.proxy_user != unset.proxy_user),
+            ("file_mode", access.file_mode != unset.file_mode),
+            ("directory_mode", access.directory_mode != unset.directory_mode),
+        ];
+        let (passed_over, counts): (&[&str], _) = match url.scheme() {
+            "file" => (ALL, "the user and the umask of this process count there"),
+            "s3" | "gs" | "abfs" | "abfss" => (ALL, "the credentials count there"),
+            "webhdfs" | "swebhdfs" => (
+                &["conf_dir", "kerberos"],
+                "it is reached as `url` says, by a name of a user without a proof",
+            ),
+            _ => (&[], ""),
+        };
+        let of_no_effect = |it: &&(&str, bool)| it.1 && passed_over.contains(&it.0);
+        if let Some((setting, _)) = set.iter().find(of_no_effect) {
+            let scheme = url.scheme();
+            let problem = format!(
+                "it has no effect on a `{scheme}://` store: {counts}; remove it, or set an hdfs:// \
+                 `url`"
+            );
+            return Err(BuildError::invalid(*setting, problem));
+        }
+        Ok(Access {
+            hdfs: access,
+            #[cfg(feature = "objects")]
+            objects: self.objects()?,
+            #[cfg(feature = "webhdfs")]
+            webhdfs: self.by_http(url)?,
+        })
+    }
+
+    /// Names the stores that are reached by plain HTTP. What protects `hdfs://` is what the cluster
+    /// asks for, which is known only when it is reached.
+    pub(crate) fn name_plain_text(&self, url: &StoreUrl, cx: &BuildContext) {
+        if url.scheme() == "webhdfs" {
+            cx.plain_text.speaks("url", url.authority(), "write `swebhdfs://`");
+        }
+        #[cfg(feature = "objects")]
+        if let Some((setting, server)) = self.buckets().plain_text(url.scheme()) {
+            cx.plain_text.speaks(setting, server, "write `https://`");
+        }
+    }
+
+    /// How an HDFS is reached by HTTP.
+    ///
+    /// # Errors
+    /// TLS is set for a URL without it.
+    #[cfg(feature = "webhdfs")]
+    fn by_http(&self, url: &StoreUrl) -> Result<storage_webhdfs::Access, BuildError> {
+        let access = self.webhdfs.cloned().unwrap_or_default();
+        if access.tls.is_some() && url.scheme() == "webhdfs" {
+            let problem = "it has no effect on a `webhdfs://` store; write `swebhdfs://` in `url`";
+            return Err(BuildError::invalid("webhdfs.tls", problem));
+        }
+        Ok(access)
+    }
+
+    /// How buckets are reached. What is not set comes from the environment.
+    #[cfg(feature = "objects")]
+    fn buckets(&self) -> storage_objects::Access {
+        storage_objects::Access {
+            s3: self.s3.cloned().unwrap_or_default(),
+            gcs: self.gcs.cloned().unwrap_or_default(),
+            azure: self.azure.cloned().unwrap_or_default(),
+        }
+    }
+
+    /// The same, checked.
+    ///
+    /// # Errors
+    /// Settings that do not go together.
+    #[cfg(feature = "objects")]
+    fn objects(&self) -> Result<storage_objects::Access, BuildError> {
+        let access = self.buckets();
+        access.check().map_err(|(table, (setting, problem))| {
+            BuildError::invalid(format!("{table}.{setting}"), problem)
+        })?;
+        Ok(access)
+    }
+}
+
+fn is_principal(text: &str) -> bool {
+    let (name, realm) = text.rsplit_once('@').unwrap_or_default();
+    !name.is_empty() && !realm.is_empty() && !text.contains(char::is_whitespace)
+}
