@@ -25,6 +25,7 @@ pub struct MariaDb {
     /// Where it listens.
     pub address: SocketAddr,
     folder: PathBuf,
+    options: Vec<String>,
     process: Option<Process>,
 }
 
@@ -35,9 +36,19 @@ impl MariaDb {
     ///
     /// When it does not start.
     pub fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[])
+    }
+
+    /// The same with options of the server.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start_with(dir: &Path, options: &[&str]) -> Self {
         let folder = dir.join("mariadb");
         fs::create_dir(&folder).expect("the test's own folder");
-        let mut mariadb = Self { address: free_address(), folder, process: None };
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        let mut mariadb = Self { address: free_address(), folder, options, process: None };
         let mut install = Command::new("mariadb-install-db");
         install.args([
             "--no-defaults",
@@ -75,6 +86,7 @@ impl MariaDb {
             "--default-time-zone=+00:00",
         ]);
         command.args(["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M"]);
+        command.args(&self.options);
         self.for_user(&mut command);
         command.arg(format!("--port={}", self.address.port()));
         command.arg(format!("--socket={}", self.folder.join("socket").display()));
@@ -95,6 +107,15 @@ impl MariaDb {
         self.process.take().expect("a running server").stop(LIMIT);
     }
 
+    /// Kills it (-9).
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn kill(&mut self) {
+        self.process.take().expect("a running server").kill();
+    }
+
     /// The rows that answer statements in this database: a line for each, its values separated by
     /// tabs.
     ///
@@ -106,6 +127,17 @@ impl MariaDb {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{sql}: {said}");
         String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
+    }
+
+    /// Runs statements that may lose against the locks of another caller: then a part is done.
+    ///
+    /// # Panics
+    ///
+    /// When the client does not start.
+    pub fn attempt(&self, database: &str, sql: &str) {
+        let done = self.client(database, sql).output().expect("mariadb starts");
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success() || said.contains("ERROR 1213"), "{sql}: {said}");
     }
 
     fn client(&self, database: &str, sql: &str) -> Command {

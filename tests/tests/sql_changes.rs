@@ -24,6 +24,8 @@ use aqueduct_tests::postgres::{self, Postgres};
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 
+#[path = "sql_changes/maria.rs"]
+mod maria;
 #[path = "sql_changes/shop.rs"]
 mod shop;
 #[path = "sql_changes/stored.rs"]

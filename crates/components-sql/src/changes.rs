@@ -1,38 +1,32 @@
-//! `sql_changes`: reads the changes of tables from PostgreSQL, in the order of their commits, and
-//! makes each an event.
+//! `sql_changes`: reads the changes of tables from PostgreSQL or MariaDB, in the order of their
+//! commits, and makes each an event.
 //!
 //! ```text
-//!   slot ── transactions ──► messages ──► events ──┐
-//!     ▲                                            ├──► one write of the channel
-//!     │                          how far they are ─┘          │
-//!     └──────────── the database may forget ◄── is stored ────┘
+//!   log ── transactions ──► changes ──► events ──┐
+//!     ▲                                          ├──► one write of the channel
+//!     │                        how far they are ─┘          │
+//!     └── PostgreSQL: the database may forget ◄── is stored ┘
 //! ```
 //!
-//! How far the source is travels with the events, in the channel's own atomic write. The database
-//! hears of it afterwards alone. So after a crash it sends too much, never too little, and what is
-//! stored already is dropped by its position.
+//! How far the source is travels with the events, in the channel's own atomic write. A database
+//! with a slot hears of it afterwards alone. So after a crash it sends too much, never too little,
+//! and what is stored already is dropped by its position.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `config` | the settings |
-//! | `catalog` | what the database says of itself |
-//! | `slot` | what is to be done, by what channel and database have |
-//! | `snapshot` | the slot is made, and the rows that are there are read |
-//! | `wire` | a connection for replication |
-//! | `pgoutput` | what the slot sends |
-//! | `assemble` | messages become events, each one once |
-//! | `follow` | the stream: events into the channel, and word of it to the database |
+//! | `change` | what changes are made of |
+//! | `assemble` | changes become events, each one once |
 //! | `position` | what is stored with the events |
+//! | `postgres` | the reader of a slot |
+//! | `mariadb` | the reader of a binary log |
 
 mod assemble;
-mod catalog;
+mod change;
 mod config;
-mod follow;
-mod pgoutput;
+mod mariadb;
 mod position;
-mod slot;
-mod snapshot;
-mod wire;
+mod postgres;
 
 use std::sync::Arc;
 
@@ -45,14 +39,12 @@ use pipeline::{
     SourceError,
 };
 
+use crate::connection::Dialect;
 use crate::error::{failed, refused};
 use assemble::{Gather, Gathered};
-use catalog::Catalog;
 pub use config::Config;
 use config::Options;
-use position::State;
-use slot::Next;
-use wire::Replication;
+use position::{Next, State};
 
 impl Component for Config {
     const KIND: &'static str = "sql_changes";
@@ -65,8 +57,8 @@ impl Component for Config {
         ),
         MetricSpec::gauge(
             "slot_lag_bytes",
-            "Bytes of its log that the database keeps because they are not stored here, or that \
-             it has not read yet.",
+            "Bytes of the database's log that are not stored here yet, or that it has not read \
+             itself.",
         ),
     ];
     type Role = dyn Source;
@@ -141,19 +133,24 @@ impl Changes {
     /// Reads until something fails.
     async fn read(
         &mut self,
-        (mut state, next): (State, Next),
+        (state, next): (State, Next),
         intake: &dyn Intake,
     ) -> Result<(), SourceError> {
-        match next {
-            Next::Changes(from) => state = from,
-            Next::Make { is_void, is_lost } => {
-                if is_lost {
-                    self.metrics.count_anomaly(&self.name, "changes_lost", 1);
-                }
-                state = self.snapshot(state, is_void, intake).await?;
-            }
+        if matches!(next, Next::Make { is_lost: true, .. }) {
+            self.metrics.count_anomaly(&self.name, "changes_lost", 1);
         }
-        self.follow(state, intake).await
+        match self.options.target.dialect {
+            Dialect::Mysql => self.read_mariadb(state, next, intake).await,
+            Dialect::Postgres | Dialect::Sqlite => self.read_postgres(state, next, intake).await,
+        }
+    }
+
+    /// Notes that a table is not what it was.
+    fn count_schema(&self, changes: Option<String>) {
+        if let Some(changes) = changes {
+            self.metrics.count_anomaly(&self.name, "schema_changed", 1);
+            tracing::warn!(source = %self.name, "a table has changed: {changes}");
+        }
     }
 }
 
@@ -173,13 +170,13 @@ impl Source for Changes {
 
     async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
         let state = self.state(cx)?;
-        let catalog = Catalog::open(&self.options.target).await.map_err(failed)?;
-        catalog.publication(&self.options).await.map_err(failed)?;
-        // The right to replicate is looked at before anything is made.
-        let opened = Replication::open(&self.options.target).await;
-        opened.map_err(|error| failed(error.of_replication(&self.options.target)))?;
-        let slot = catalog.slot(&self.options.slot).await.map_err(failed)?;
-        let next = slot::next(&self.options, state.clone(), slot).map_err(failed)?;
+        let next = match self.options.target.dialect {
+            Dialect::Mysql => mariadb::open(&self.options, state.clone()).await,
+            Dialect::Postgres | Dialect::Sqlite => {
+                postgres::open(&self.options, state.clone()).await
+            }
+        };
+        let next = next.map_err(failed)?;
         let of = self.options.digest();
         let state = state.unwrap_or_else(|| State { of, ..State::default() });
         self.opened = Some((state, next));

@@ -50,7 +50,7 @@ fn help(code: &str) -> &'static str {
     match code {
         "57014" | "1969" | "3024" => "; raise `database.statement_timeout`, or read less at once",
         "28P01" | "28000" | "1045" | "1698" => "; look at `database.user` and `database.password`",
-        "42501" | "1142" | "1044" => "; give the user the right to do this",
+        "42501" | "1142" | "1044" | "1227" => "; give the user the right to do this",
         _ => "",
     }
 }
@@ -185,7 +185,8 @@ fn of_state(state: &str) -> ErrorClass {
 /// What a number of MySQL or MariaDB says.
 fn of_number(number: u16, state: &str) -> ErrorClass {
     match number {
-        // Too many connections, disk full, a server that stops or is read-only now, locks, time.
+        // Too many connections, disk full, a server that stops or is read-only now, locks, time, a
+        // table that was changed behind a snapshot.
         1020
         | 1021
         | 1037
@@ -206,6 +207,7 @@ fn of_number(number: u16, state: &str) -> ErrorClass {
         | 1226
         | 1290
         | 1317
+        | 1412
         | 1614
         | 1836
         | 1927

@@ -5,8 +5,9 @@
 //!   connection  one of three: PostgreSQL, MySQL or MariaDB, SQLite
 //!   error       what went wrong, and whether another attempt helps
 //!   value       a value, and how it stands in a body; meaning: what its text means
+//!   mysql       values of the client of MySQL, and of the log of MariaDB, as those
 //!   source      pages of rows ──► events, with the position in the same write
-//!   changes     what a slot of PostgreSQL sends ──► events, the position in the same write
+//!   changes     the log of PostgreSQL or MariaDB ──► events, the position in the same write
 //!   sink        events ──► rows, with the identity of their batch in the same transaction
 //! ```
 
@@ -15,6 +16,7 @@ mod connection;
 mod database;
 mod error;
 mod meaning;
+mod mysql;
 pub mod sink;
 pub mod source;
 mod value;

@@ -1,4 +1,4 @@
-//! Messages of the slot become events, and what is stored already is dropped.
+//! Messages of a log become events, and what is stored already is dropped.
 //!
 //! Nothing here waits, so each rule can be held against a list of messages.
 
@@ -8,9 +8,8 @@ use std::sync::Arc;
 use peers::limits::Cut;
 use pipeline::{Batch, BatchBuilder, SourcePosition};
 
-use super::pgoutput::{Cell, Lsn, Old, Relation, Row};
-use super::position::{KEY, Part, State};
-use super::wire::EPOCH_MICROS;
+use super::change::{Cell, Lsn, Old, Row, Xid};
+use super::position::{KEY, Log, Part, State};
 use crate::meaning::Meaning;
 use crate::value::{Encoder, Form, Value};
 
@@ -46,7 +45,7 @@ impl Table {
         };
         let (come, gone) =
             (names(&self.columns, &before.columns), names(&before.columns, &self.columns));
-        (self.columns != before.columns).then(|| {
+        (!before.columns.is_empty() && self.columns != before.columns).then(|| {
             format!("{}.{}: columns [{come}] in place of [{gone}]", self.schema, self.name)
         })
     }
@@ -55,12 +54,12 @@ impl Table {
 /// Where a change stands.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At {
-    /// Of the commit, or of the snapshot.
+    /// Of the transaction, or of the snapshot.
     pub(super) lsn: Lsn,
     /// Number within it.
     pub(super) change: u64,
     /// None of a snapshot.
-    pub(super) xid: Option<u32>,
+    pub(super) xid: Option<Xid>,
     /// Of the commit, or of the snapshot, since 1970.
     pub(super) millis: i64,
 }
@@ -213,6 +212,7 @@ impl Object {
             let value = match cell {
                 Cell::Null => Value::Null,
                 Cell::Text(text) => column.meaning.value(text),
+                Cell::Value(value) => value,
                 Cell::Unchanged => {
                     self.unchanged.push(column.name.clone());
                     continue;
@@ -252,12 +252,14 @@ struct Transaction {
 
 /// Makes events of messages.
 pub(super) struct Assembler {
-    tables: HashMap<u32, Table>,
+    tables: HashMap<u64, Table>,
     transaction: Option<Transaction>,
     /// Everything that was committed before this has come, and nothing else.
     come: Lsn,
     /// Of the last commit that has come, since 1970.
     pub(super) committed_millis: Option<i64>,
+    /// The log, where a position is of one alone.
+    pub(super) log: Option<Log>,
     state: State,
     pub(super) gather: Gather,
 }
@@ -270,21 +272,21 @@ impl Assembler {
             transaction: None,
             come: state.done,
             committed_millis: None,
+            log: state.log.clone(),
             state,
             gather: Gather::default(),
         }
     }
 
     /// A table comes, or comes anew; says what has changed in it.
-    pub(super) fn relation(&mut self, relation: Relation, columns: Vec<Column>) -> Option<String> {
-        let table = Table::new(relation.schema, relation.name, columns);
-        let changes = self.tables.get(&relation.id).and_then(|it| table.changes_since(it));
-        self.tables.insert(relation.id, table);
+    pub(super) fn relation(&mut self, id: u64, table: Table) -> Option<String> {
+        let changes = self.tables.get(&id).and_then(|it| table.changes_since(it));
+        self.tables.insert(id, table);
         changes
     }
 
-    pub(super) fn begin(&mut self, commit: Lsn, micros: i64, xid: u32) {
-        let millis = (micros + EPOCH_MICROS).div_euclid(1000);
+    /// A transaction comes; its place is behind everything that was committed before.
+    pub(super) fn begin(&mut self, commit: Lsn, millis: i64, xid: Xid) {
         let at = At { lsn: commit, change: 0, xid: Some(xid), millis };
         self.transaction = Some(Transaction { at, stored: self.state.stored(commit) });
     }
@@ -305,7 +307,7 @@ impl Assembler {
     ///
     /// # Errors
     /// The change is of no table and of no transaction that has come.
-    pub(super) fn change(&mut self, relation: u32, change: Change) -> Result<(), String> {
+    pub(super) fn change(&mut self, relation: u64, change: Change) -> Result<(), String> {
         let Some(transaction) = &mut self.transaction else {
             return Err("a change came outside of a transaction".to_owned());
         };
@@ -336,7 +338,9 @@ impl Assembler {
     pub(super) fn flush(&mut self, source: &Arc<str>) -> Result<(Gathered, State), String> {
         let part = self.transaction.as_ref();
         let part = part.map(|it| Part { commit: it.at.lsn, changes: it.at.change });
-        self.state = State { done: self.come, part, number: self.state.number + 1, ..self.state };
+        self.state.number += 1;
+        (self.state.done, self.state.part) = (self.come, part);
+        self.state.log.clone_from(&self.log);
         Ok((self.gather.finish(source, &self.state)?, self.state.clone()))
     }
 }

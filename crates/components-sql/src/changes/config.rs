@@ -1,5 +1,6 @@
 //! The settings, and what the source makes of them.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use pipeline::units::{ByteSize, Period};
@@ -14,33 +15,39 @@ use crate::database::{Database, Target};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The database, and how it is reached: PostgreSQL. The user needs the right to replicate, and
-    /// to read the tables of the snapshot.
+    /// The database, and how it is reached: PostgreSQL or MariaDB. The user needs the right to
+    /// replicate, and to read the tables of the snapshot.
     database: Database,
-    /// Tables whose changes are read, perhaps with their schema: `shop.orders`. The publication is
-    /// made of them, or has to have them. Without any, the publication has to be there already.
+    /// Tables whose changes are read, perhaps with their schema: `shop.orders`. In PostgreSQL the
+    /// publication is made of them, or has to have them; without any, the publication has to be
+    /// there already. In MariaDB a schema is a database, the one of the URL unless named.
     #[serde(default)]
     tables: Vec<String>,
-    /// Name of the publication, which says in the database what is sent; `aqueduct_` and the
-    /// name of the source unless set.
+    /// PostgreSQL: name of the publication, which says in the database what is sent; `aqueduct_`
+    /// and the name of the source unless set.
     #[serde(default)]
     publication: Option<String>,
-    /// Name of the replication slot, which keeps in the database what is not stored yet;
-    /// `aqueduct_` and the name of the source unless set. Of no other reader.
+    /// PostgreSQL: name of the replication slot, which keeps in the database what is not stored
+    /// yet; `aqueduct_` and the name of the source unless set. Of no other reader.
     #[serde(default)]
     slot: Option<String>,
-    /// Make the publication and the slot where they are not there. The database keeps its log for
-    /// the slot from then on, until the slot is dropped.
+    /// MariaDB: number of this reader among the replicas of the server, of no other one; made of
+    /// the names of the source and of the database unless set.
+    #[serde(default)]
+    server_id: Option<NonZeroU32>,
+    /// PostgreSQL: make the publication and the slot where they are not there. The database keeps
+    /// its log for the slot from then on, until the slot is dropped.
     #[serde(default)]
     create: bool,
-    /// Read the rows that are there before the changes, when the slot is made.
+    /// Read the rows that are there before the changes, when the source begins.
     #[serde(default = "defaults::snapshot")]
     snapshot: bool,
-    /// What to do when the slot is gone, or has lost changes that are not stored.
+    /// What to do when the slot is gone, or when the database has thrown away changes that are not
+    /// stored.
     #[serde(default)]
     on_lost: OnLost,
-    /// How often the database hears that a part of its log is not needed, when no table changes,
-    /// and how often it is asked how far behind the slot is.
+    /// How often the position moves on when no table changes, and how often the database is asked
+    /// how much of its log is not stored.
     #[serde(default = "defaults::heartbeat")]
     heartbeat: Period,
     /// Bytes of bodies of a batch at most, about; a larger row is a batch of its own.
@@ -55,8 +62,8 @@ pub(super) enum OnLost {
     /// Nothing is read until an operator has acted.
     #[default]
     Stop,
-    /// A new slot and a new snapshot, after a `truncate` event for each table. Needs `create` and
-    /// `snapshot`.
+    /// A new snapshot, after a `truncate` event for each table, and in PostgreSQL a new slot. Needs
+    /// `snapshot`, and there `create`.
     Snapshot,
 }
 
@@ -86,9 +93,14 @@ pub(super) struct Options {
     pub(super) target: Target,
     /// Schema and name.
     pub(super) tables: Vec<(String, String)>,
+    /// PostgreSQL.
     pub(super) publication: String,
+    /// PostgreSQL.
     pub(super) slot: String,
+    /// PostgreSQL.
     pub(super) create: bool,
+    /// MariaDB.
+    pub(super) server_id: u32,
     pub(super) snapshot: bool,
     pub(super) on_lost: OnLost,
     pub(super) heartbeat: Duration,
@@ -105,20 +117,42 @@ impl Options {
 }
 
 impl Config {
-    pub(super) fn options(self, cx: &BuildContext) -> Result<Options, BuildError> {
+    /// Whether the settings go with the kind of the database.
+    fn check_kind(&self, target: &Target) -> Result<(), BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
-        let target = self.database.target(cx)?;
-        if target.dialect != Dialect::Postgres {
-            let problem = "changes are read from PostgreSQL alone; read a table of another \
-                           database by the source `sql` with `mode = \"modified\"`";
+        let is_mariadb = target.dialect == Dialect::Mysql;
+        if target.dialect == Dialect::Sqlite {
+            let problem = "changes are read from PostgreSQL and MariaDB alone; read a table of \
+                           another database by the source `sql` with `mode = \"modified\"`";
             return invalid("database.url", problem);
         }
+        for (setting, is_set) in [
+            ("publication", self.publication.is_some()),
+            ("slot", self.slot.is_some()),
+            ("create", self.create),
+        ] {
+            if is_mariadb && is_set {
+                return invalid(setting, "MariaDB has neither publications nor slots: take it out");
+            }
+        }
+        if is_mariadb && self.tables.is_empty() {
+            return invalid("tables", "name the tables whose changes are to be read");
+        }
+        Ok(())
+    }
+
+    pub(super) fn options(self, cx: &BuildContext) -> Result<Options, BuildError> {
+        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        let target = self.database.clone().target(cx)?;
+        self.check_kind(&target)?;
+        let is_mariadb = target.dialect == Dialect::Mysql;
         if self.create && self.tables.is_empty() && self.publication.is_none() {
             return invalid("tables", "name the tables that the publication is to be made of");
         }
         let mut tables = Vec::new();
         for table in &self.tables {
-            let (schema, name) = table.split_once('.').unwrap_or(("public", table));
+            let usual = if is_mariadb { &*target.name } else { "public" };
+            let (schema, name) = table.split_once('.').unwrap_or((usual, table));
             if schema.is_empty() || name.is_empty() {
                 return invalid("tables", &format!("a part of the name `{table}` is empty"));
             }
@@ -135,8 +169,13 @@ impl Config {
         if publication.is_empty() || publication.len() > NAME_MAX || publication.contains('\0') {
             return invalid("publication", "a publication has a name of 1 to 63 bytes");
         }
-        if self.on_lost == OnLost::Snapshot && !(self.create && self.snapshot) {
-            return invalid("on_lost", "`snapshot` needs `create = true` and `snapshot = true`");
+        let makes = (is_mariadb || self.create) && self.snapshot;
+        if self.on_lost == OnLost::Snapshot && !makes {
+            let problem = match is_mariadb {
+                true => "`snapshot` needs `snapshot = true`",
+                false => "`snapshot` needs `create = true` and `snapshot = true`",
+            };
+            return invalid("on_lost", problem);
         }
         if self.heartbeat.0 < Duration::from_millis(100) {
             return invalid("heartbeat", "must be at least 100ms");
@@ -144,7 +183,9 @@ impl Config {
         if self.batch_bytes > ByteSize::mib(64) {
             return invalid("batch_bytes", "at most 64MiB");
         }
+        let server_id = self.server_id.map_or_else(|| number(&cx.name, &target), NonZeroU32::get);
         Ok(Options {
+            server_id,
             target,
             tables,
             publication,
@@ -156,6 +197,12 @@ impl Config {
             batch_bytes: self.batch_bytes.0 as usize,
         })
     }
+}
+
+/// A number that no other reader has, most likely. Small ones are given by hand.
+fn number(source: &str, target: &Target) -> u32 {
+    let what = format!("{:?}", (source, &target.address, &target.name));
+    (xxhash_rust::xxh3::xxh3_64(what.as_bytes()) as u32) | 1 << 30
 }
 
 /// `aqueduct_` and the name of the source, as far as a slot may have it.
@@ -190,10 +237,21 @@ mod tests {
             let cx = BuildContext::alone("in", Path::new("unused"), env::real());
             build::<Config>(&settings, &cx).err().map(|error| error.to_string())
         };
+        let mysql = |mut changes: Value| {
+            changes["database"] = json!({ "url": "mysql://db/shop", "user": "a" });
+            changes
+        };
         assert_eq!(problem(&json!({})), None);
+        assert_eq!(problem(&mysql(json!({ "create": false, "on_lost": "snapshot" }))), None);
         let mut seen = BTreeSet::new();
         for (changes, expected) in [
-            (json!({ "database": { "url": "mysql://db/shop", "user": "a" } }), "source `sql`"),
+            (json!({ "database": { "url": "sqlite:/a.db" } }), "source `sql`"),
+            (mysql(json!({ "create": true })), "neither publications nor slots"),
+            (mysql(json!({ "create": false, "tables": [] })), "tables whose changes"),
+            (
+                mysql(json!({ "create": false, "snapshot": false, "on_lost": "snapshot" })),
+                "`snapshot` needs `snapshot = true`",
+            ),
             (json!({ "tables": [] }), "name the tables"),
             (json!({ "tables": ["shop."] }), "a part of the name `shop.` is empty"),
             (json!({ "slot": "Orders" }), "small letters"),

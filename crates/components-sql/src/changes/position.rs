@@ -16,7 +16,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::pgoutput::Lsn;
+use super::change::Lsn;
 
 /// Key of the position.
 pub(super) const KEY: &str = "state";
@@ -33,6 +33,18 @@ pub(super) struct State {
     /// The transaction that is stored in part.
     #[serde(default)]
     pub(super) part: Option<Part>,
+    /// The log that `done` is a place of, where a server does not keep that by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) log: Option<Log>,
+}
+
+/// A log of MariaDB, and what it has to hold in front of `done`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Log {
+    /// Name of its files without their numbers.
+    pub(super) base: String,
+    /// The last transaction of each domain.
+    pub(super) gtids: String,
 }
 
 /// What the source is at.
@@ -49,6 +61,20 @@ pub(super) enum Phase {
     },
     /// Changes are read.
     Changes,
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    /// Changes are read on from here.
+    Changes(State),
+    /// A place in the log is taken, and perhaps a snapshot read.
+    Make {
+        /// What is stored is void: a `truncate` event comes first.
+        is_void: bool,
+        /// Changes were lost.
+        is_lost: bool,
+    },
 }
 
 /// A transaction that is stored in part.

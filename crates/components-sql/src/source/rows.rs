@@ -13,9 +13,10 @@ use tokio::time::timeout;
 use tokio_postgres::types::Type;
 
 use super::query::{Statement, Table};
-use crate::connection::{Connection, MYSQL_BINARY};
+use crate::connection::Connection;
 use crate::database::Target;
 use crate::error::SqlError;
+use crate::mysql;
 use crate::value::{Tuple, Value};
 
 /// Rows of SQLite that are read ahead.
@@ -79,7 +80,7 @@ impl<'a> Rows<'a> {
                 Client::Mysql(rows) => {
                     let row = rows.next().await;
                     let row = row.map_err(|error| SqlError::mysql(address, &error))?;
-                    Ok(row.map(of_mysql))
+                    Ok(row.map(mysql::values))
                 }
                 Client::Sqlite(rows) => rows.recv().await.transpose(),
             }
@@ -209,64 +210,6 @@ fn to_mysql(value: &Value) -> mysql_async::Value {
         Value::Raw(it) | Value::Text(it) => Theirs::Bytes(it.clone().into_bytes()),
         Value::Bytes(it) => Theirs::Bytes(it.clone()),
     }
-}
-
-fn of_mysql(row: mysql_async::Row) -> Vec<Value> {
-    use mysql_async::consts::ColumnType as Type;
-    let columns = row.columns();
-    let values = row.unwrap_raw();
-    let convert = |(value, column): (Option<mysql_async::Value>, &mysql_async::Column)| {
-        use mysql_async::Value as Theirs;
-        let kind = column.column_type();
-        match value.unwrap_or(Theirs::NULL) {
-            Theirs::NULL => Value::Null,
-            Theirs::Int(it) => Value::Int(it),
-            Theirs::UInt(it) => Value::Uint(it),
-            Theirs::Float(it) => Value::single(it),
-            Theirs::Double(it) => Value::float(it),
-            Theirs::Bytes(bytes) => match kind {
-                Type::MYSQL_TYPE_BIT => {
-                    let number = bytes.iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
-                    Value::Uint(number)
-                }
-                Type::MYSQL_TYPE_JSON => Value::json(&text(bytes)),
-                Type::MYSQL_TYPE_DECIMAL | Type::MYSQL_TYPE_NEWDECIMAL => Value::Text(text(bytes)),
-                Type::MYSQL_TYPE_GEOMETRY => Value::Bytes(bytes),
-                _ if column.character_set() == MYSQL_BINARY => Value::Bytes(bytes),
-                _ => Value::Text(text(bytes)),
-            },
-            Theirs::Date(year, month, day, hour, minute, second, micros) => {
-                let date = format!("{year:04}-{month:02}-{day:02}");
-                if matches!(kind, Type::MYSQL_TYPE_DATE | Type::MYSQL_TYPE_NEWDATE) {
-                    return Value::Text(date);
-                }
-                // Sessions are in UTC: what has a zone is in that one.
-                let zone = matches!(kind, Type::MYSQL_TYPE_TIMESTAMP | Type::MYSQL_TYPE_TIMESTAMP2);
-                let zone = if zone { "Z" } else { "" };
-                let micros = fraction(micros);
-                Value::Text(format!("{date}T{hour:02}:{minute:02}:{second:02}{micros}{zone}"))
-            }
-            Theirs::Time(is_negative, days, hours, minutes, seconds, micros) => {
-                let (sign, hours) =
-                    (if is_negative { "-" } else { "" }, days * 24 + u32::from(hours));
-                let micros = fraction(micros);
-                Value::Text(format!("{sign}{hours:02}:{minutes:02}:{seconds:02}{micros}"))
-            }
-        }
-    };
-    values.into_iter().zip(columns.iter()).map(convert).collect()
-}
-
-fn fraction(micros: u32) -> String {
-    match micros {
-        0 => String::new(),
-        _ => format!(".{micros:06}"),
-    }
-}
-
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 fn of_postgres(row: &tokio_postgres::Row, address: &Arc<str>) -> Result<Vec<Value>, SqlError> {

@@ -1,8 +1,8 @@
 //! What is to be done, by what the channel knows and what the database has.
 
-use super::config::{OnLost, Options};
-use super::pgoutput::Lsn;
-use super::position::{Phase, State};
+use super::super::change::Lsn;
+use super::super::config::{OnLost, Options};
+use super::super::position::{Next, Phase, State};
 use crate::error::SqlError;
 
 /// A slot of the database.
@@ -14,20 +14,6 @@ pub(super) struct Slot {
     pub(super) confirmed: Lsn,
     /// The database has thrown away what it was to keep.
     pub(super) is_lost: bool,
-}
-
-/// What comes next.
-#[derive(Debug, PartialEq)]
-pub(super) enum Next {
-    /// Changes are read on from here.
-    Changes(State),
-    /// The slot is made, and perhaps a snapshot read.
-    Make {
-        /// What is stored is void: a `truncate` event comes first.
-        is_void: bool,
-        /// Changes were lost.
-        is_lost: bool,
-    },
 }
 
 /// Decides it.
@@ -108,7 +94,7 @@ mod tests {
     use pipeline::BuildContext;
     use serde_json::json;
 
-    use super::super::config::Config;
+    use super::super::super::config::Config;
     use super::*;
 
     fn options(changes: &serde_json::Value) -> Options {

@@ -14,13 +14,14 @@ use pipeline::{Intake, SourceError};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Changes;
-use super::assemble::{Assembler, Change, Column};
+use super::super::Changes;
+use super::super::assemble::{Assembler, Change, Column, Table};
+use super::super::change::{Lsn, Xid};
+use super::super::config::Options;
+use super::super::position::State;
 use super::catalog::{Catalog, known};
-use super::config::Options;
-use super::pgoutput::{Frame, Lsn, Message, Relation};
-use super::position::State;
-use super::wire::Replication;
+use super::pgoutput::{Frame, Message, Relation};
+use super::wire::{EPOCH_MICROS, Replication};
 use crate::connection::Dialect;
 use crate::error::{SqlError, failed, refused};
 
@@ -107,7 +108,8 @@ impl Changes {
     ) -> Result<(), SourceError> {
         let done = match message {
             Message::Begin { commit, micros, xid } => {
-                assembler.begin(commit, micros, xid);
+                let millis = (micros + EPOCH_MICROS).div_euclid(1000);
+                assembler.begin(commit, millis, Xid::Number(xid));
                 Ok(())
             }
             Message::Commit { end } => {
@@ -116,20 +118,22 @@ impl Changes {
             }
             Message::Relation(relation) => {
                 let columns = self.columns(&relation).await.map_err(failed)?;
-                if let Some(changes) = assembler.relation(relation, columns) {
-                    self.metrics.count_anomaly(&self.name, "schema_changed", 1);
-                    tracing::warn!(source = %self.name, "a table has changed: {changes}");
-                }
+                let table = Table::new(relation.schema, relation.name, columns);
+                self.count_schema(assembler.relation(relation.id.into(), table));
                 Ok(())
             }
-            Message::Insert { relation, new } => assembler.change(relation, Change::Insert(new)),
-            Message::Update { relation, old, new } => {
-                assembler.change(relation, Change::Update { old, new })
+            Message::Insert { relation, new } => {
+                assembler.change(relation.into(), Change::Insert(new))
             }
-            Message::Delete { relation, old } => assembler.change(relation, Change::Delete(old)),
+            Message::Update { relation, old, new } => {
+                assembler.change(relation.into(), Change::Update { old, new })
+            }
+            Message::Delete { relation, old } => {
+                assembler.change(relation.into(), Change::Delete(old))
+            }
             Message::Truncate { relations } => relations
                 .into_iter()
-                .try_for_each(|relation| assembler.change(relation, Change::Truncate)),
+                .try_for_each(|relation| assembler.change(relation.into(), Change::Truncate)),
             Message::Other => Ok(()),
         };
         done.map_err(refused)

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
 
-use super::assemble::Column;
-use super::config::Options;
-use super::pgoutput::Lsn;
+use super::super::assemble::Column;
+use super::super::change::Lsn;
+use super::super::config::Options;
 use super::slot::Slot;
 use crate::connection::{Connection, Dialect, Postgres};
 use crate::database::Target;

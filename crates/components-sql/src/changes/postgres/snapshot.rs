@@ -19,11 +19,11 @@ use pipeline::{Intake, SourceError};
 use tokio::time::timeout;
 use tokio_postgres::SimpleQueryMessage;
 
-use super::Changes;
-use super::assemble::{At, Change, Gather, Table};
+use super::super::Changes;
+use super::super::assemble::{At, Change, Gather, Table};
+use super::super::change::{Cell, Lsn};
+use super::super::position::{Phase, State};
 use super::catalog::{Catalog, Published, quoted};
-use super::pgoutput::{Cell, Lsn};
-use super::position::{Phase, State};
 use super::wire::Replication;
 use crate::connection::Dialect;
 use crate::error::{SqlError, failed, refused};

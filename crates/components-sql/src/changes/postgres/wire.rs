@@ -20,7 +20,8 @@ use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::pgoutput::{Frame, Lsn};
+use super::super::change::Lsn;
+use super::pgoutput::Frame;
 use crate::database::Target;
 use crate::error::SqlError;
 

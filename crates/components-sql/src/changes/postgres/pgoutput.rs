@@ -12,31 +12,9 @@
 //! Numbers are big-endian. A transaction comes in whole, when it is committed, and transactions
 //! come in the order of their commits.
 
-use std::fmt;
-
 use bytes::{Buf, Bytes, TryGetError};
-use serde::{Deserialize, Serialize};
 
-/// A place in the log of the server.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash,
-)]
-pub(super) struct Lsn(pub(super) u64);
-
-impl fmt::Display for Lsn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:X}/{:X}", self.0 >> 32, self.0 & 0xffff_ffff)
-    }
-}
-
-impl Lsn {
-    /// As PostgreSQL writes it.
-    pub(super) fn read(text: &str) -> Option<Self> {
-        let (high, low) = text.split_once('/')?;
-        let half = |digits| u32::from_str_radix(digits, 16).ok().map(u64::from);
-        Some(Self(half(high)? << 32 | half(low)?))
-    }
-}
+use super::super::change::{Cell, Lsn, Old, Row};
 
 /// What the stream consists of.
 #[derive(Debug, PartialEq)]
@@ -100,25 +78,6 @@ pub(super) struct Column {
     pub(super) is_key: bool,
     /// Oid of its type.
     pub(super) kind: u32,
-}
-
-/// A value of a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Cell {
-    Null,
-    /// A long value that is stored apart and was not changed: it is not sent.
-    Unchanged,
-    Text(String),
-}
-
-pub(super) type Row = Vec<Cell>;
-
-/// A row before a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Old {
-    /// All of it; otherwise the key alone.
-    pub(super) is_whole: bool,
-    pub(super) row: Row,
 }
 
 impl Frame {

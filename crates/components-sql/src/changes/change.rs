@@ -1,0 +1,82 @@
+//! What changes are made of, in whichever log they stand: places, names of transactions, values.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::value::Value;
+
+/// A place in the log of the server.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash,
+)]
+pub(super) struct Lsn(pub(super) u64);
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:X}/{:X}", self.0 >> 32, self.0 & 0xffff_ffff)
+    }
+}
+
+impl Lsn {
+    /// As PostgreSQL writes it.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let (high, low) = text.split_once('/')?;
+        let half = |digits| u32::from_str_radix(digits, 16).ok().map(u64::from);
+        Some(Self(half(high)? << 32 | half(low)?))
+    }
+}
+
+/// A transaction by the name that the database has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Xid {
+    /// Of PostgreSQL.
+    Number(u32),
+    /// Of MariaDB.
+    Gtid(Gtid),
+}
+
+/// Domain, server and number of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gtid {
+    pub(super) domain: u32,
+    pub(super) server: u32,
+    pub(super) number: u64,
+}
+
+impl fmt::Display for Gtid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.domain, self.server, self.number)
+    }
+}
+
+impl fmt::Display for Xid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Gtid(gtid) => write!(f, "{gtid}"),
+        }
+    }
+}
+
+/// A value of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Cell {
+    Null,
+    /// A long value that is stored apart and was not changed: it is not sent.
+    Unchanged,
+    /// As PostgreSQL writes it.
+    Text(String),
+    /// What it is.
+    Value(Value),
+}
+
+pub(super) type Row = Vec<Cell>;
+
+/// A row before a change.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Old {
+    /// All of it; otherwise the key alone.
+    pub(super) is_whole: bool,
+    pub(super) row: Row,
+}

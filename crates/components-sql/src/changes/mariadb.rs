@@ -1,0 +1,116 @@
+//! Changes of MariaDB: its binary log has them as rows, and is read as a replica reads it.
+//!
+//! ```text
+//!   position    file and offset in it ──► the stream begins there
+//!               the last GTIDs in front of it ──► is it the same log still?
+//! ```
+//!
+//! The server keeps its log for nothing that is not connected. So before each beginning it is asked
+//! for the GTIDs in front of the position: no answer means that the file is gone, another answer
+//! that the log is another one.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `server` | what the server says of itself, its tables and its log |
+//! | `snapshot` | a place in the log is taken, and the rows that are there are read |
+//! | `statement` | statements that stand in the log as texts |
+//! | `table` | what the log says of a table |
+//! | `row` | bytes of rows become values |
+//! | `log` | events become transactions |
+//! | `follow` | the stream: transactions into the channel |
+
+mod follow;
+mod log;
+mod row;
+mod server;
+mod snapshot;
+mod statement;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use pipeline::{Intake, SourceError};
+
+use super::Changes;
+use super::config::{OnLost, Options};
+use super::position::{Next, Phase, State};
+use crate::error::SqlError;
+use follow::read_gtids;
+use server::Server;
+
+/// Looks whether changes can be read, and what comes next.
+///
+/// # Errors
+/// They cannot, and what helps.
+pub(super) async fn open(options: &Options, state: Option<State>) -> Result<Next, SqlError> {
+    let mut server = Server::open(&options.target).await?;
+    server.check(options).await?;
+    let there = match &state {
+        Some(State { phase: Phase::Changes, log: Some(log), done, .. }) => {
+            server.gtids(&log.base, *done).await?
+        }
+        _ => None,
+    };
+    next(options, state, there.as_deref())
+}
+
+/// Decides it, by the GTIDs that the server has in front of the position.
+///
+/// # Errors
+/// An operator has to act; how, it says.
+fn next(options: &Options, state: Option<State>, there: Option<&str>) -> Result<Next, SqlError> {
+    let state = state.unwrap_or_default();
+    let known = match (state.phase, &state.log) {
+        (Phase::Changes, Some(log)) => log,
+        (Phase::Snapshot { has_rows }, _) => {
+            return Ok(Next::Make { is_void: has_rows, is_lost: false });
+        }
+        (Phase::New | Phase::Changes, _) => {
+            return Ok(Next::Make { is_void: false, is_lost: false });
+        }
+    };
+    let lost = match there {
+        Some(there) if read_gtids(there) == read_gtids(&known.gtids) => {
+            return Ok(Next::Changes(state));
+        }
+        Some(there) => format!(
+            "has the transactions `{there}` there, and not `{}`: it is another one",
+            known.gtids
+        ),
+        None => format!("has no file `{}` with this place", server::file(&known.base, state.done)),
+    };
+    let address = &options.target.address;
+    let lost = format!("changes behind {} are lost: the log of {address} {lost}", state.done);
+    match options.on_lost {
+        OnLost::Snapshot => {
+            tracing::warn!("{lost}; a new snapshot begins");
+            Ok(Next::Make { is_void: true, is_lost: true })
+        }
+        OnLost::Stop => Err(SqlError::Misfit {
+            problem: format!(
+                "{lost}; set `on_lost = \"snapshot\"` for a new snapshot, or give the source \
+                 another name: then it begins anew; a larger `expire_logs_days` of the server \
+                 keeps the log longer"
+            ),
+        }),
+    }
+}
+
+impl Changes {
+    /// Reads until something fails.
+    ///
+    /// # Errors
+    /// The database, or the channel.
+    pub(super) async fn read_mariadb(
+        &mut self,
+        state: State,
+        next: Next,
+        intake: &dyn Intake,
+    ) -> Result<(), SourceError> {
+        let state = match next {
+            Next::Changes(from) => from,
+            Next::Make { is_void, .. } => self.snapshot_of_log(state, is_void, intake).await?,
+        };
+        self.follow_log(state, intake).await
+    }
+}

@@ -1,0 +1,228 @@
+//! The stream of the log: transactions into the channel.
+//!
+//! 1. A batch ends when it is full, or behind a commit when no more has come.
+//! 2. Where other tables change alone, the position moves on by batches without events.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use metrics::FloatGauge;
+use mysql_async::{BinlogStream, BinlogStreamRequest};
+use pipeline::{Intake, SourceError};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::super::Changes;
+use super::super::assemble::{Assembler, Change, Table};
+use super::super::change::{Gtid, Lsn, Xid};
+use super::super::config::Options;
+use super::super::position::{self, State};
+use super::log::{self, Held, Log, Step};
+use super::server::{self, Server};
+use super::table::Mapped;
+use crate::error::{SqlError, failed, refused};
+
+/// How often the server sends a word when no table changes.
+const WORD: Duration = Duration::from_secs(5);
+/// After so long without a word the server is given up.
+const SILENCE: Duration = Duration::from_secs(45);
+
+/// What has come, and what was made of it.
+struct Reading {
+    log: Log,
+    assembler: Assembler,
+    /// The last transaction of each domain.
+    gtids: BTreeMap<u32, Gtid>,
+    /// Tables as their last rows were.
+    tables: BTreeMap<u64, Arc<Mapped>>,
+    /// What the channel has.
+    stored: Arc<AtomicU64>,
+}
+
+/// The last transactions of domains, by the text of the server.
+pub(super) fn read_gtids(text: &str) -> BTreeMap<u32, Gtid> {
+    let read = |text: &str| {
+        let mut numbers = text.trim().splitn(3, '-');
+        let domain = numbers.next()?.parse().ok()?;
+        let server = numbers.next()?.parse().ok()?;
+        Some((domain, Gtid { domain, server, number: numbers.next()?.parse().ok()? }))
+    };
+    text.split(',').filter_map(read).collect()
+}
+
+async fn begin(
+    options: &Options,
+    state: &State,
+    base: &str,
+) -> Result<(BinlogStream, Log), SqlError> {
+    let target = &options.target;
+    let mut server = Server::open(target).await?;
+    let charsets = server.charsets().await?;
+    // Without these the server hides what is particular to MariaDB, and is silent.
+    server.run("SET @mariadb_slave_capability = 4").await?;
+    server.run(&format!("SET @master_heartbeat_period = {}", WORD.as_nanos())).await?;
+    let file = server::file(base, state.done);
+    let request = BinlogStreamRequest::new(options.server_id)
+        .with_filename(file.as_bytes())
+        .with_pos(state.done.0 & 0xffff_ffff);
+    let stream = server.connection.get_binlog_stream(request);
+    let (address, limit) = (&target.address, target.connect_timeout);
+    let stream = timeout(limit, stream)
+        .await
+        .map_err(|_| SqlError::Silent { address: address.clone(), limit })?;
+    let stream = stream.map_err(|error| SqlError::mysql(address, &error))?;
+    Ok((stream, Log::new((base.to_owned(), state.done.0 >> 32), options.tables.clone(), charsets)))
+}
+
+impl Changes {
+    /// Reads changes until something fails.
+    ///
+    /// # Errors
+    /// The database, or the channel.
+    pub(super) async fn follow_log(
+        &mut self,
+        state: State,
+        intake: &dyn Intake,
+    ) -> Result<(), SourceError> {
+        let options = self.options.clone();
+        let known = state
+            .log
+            .clone()
+            .unwrap_or_else(|| position::Log { base: String::new(), gtids: String::new() });
+        let (mut stream, log) = begin(&options, &state, &known.base).await.map_err(failed)?;
+        let stored = Arc::new(AtomicU64::new(state.done.0));
+        let watching = watch(options.clone(), stored.clone(), self.lag.clone());
+        let _lag = AbortOnDropHandle::new(tokio::spawn(watching));
+        let (gtids, tables) = (read_gtids(&known.gtids), BTreeMap::new());
+        let assembler = Assembler::new(state);
+        let mut reading = Reading { log, assembler, gtids, tables, stored };
+        let (mut heard, mut moved) = (Instant::now(), Instant::now());
+        loop {
+            let next = match stream.next().now_or_never() {
+                Some(next) => Ok(next),
+                None => {
+                    if reading.assembler.is_between() && !reading.assembler.gather.is_empty() {
+                        self.flush_log(&mut reading).await?;
+                        (heard, moved) = (Instant::now(), Instant::now());
+                    }
+                    timeout(WORD.min(options.heartbeat), stream.next()).await
+                }
+            };
+            let address = options.target.address.clone();
+            match next {
+                Ok(Some(Ok(event))) => {
+                    heard = Instant::now();
+                    match reading.log.take(event).map_err(refused)? {
+                        Step::Nothing => {}
+                        Step::Alive(end, gtids) => {
+                            reading.assembler.alive(end);
+                            reading.gtids.extend(gtids.into_iter().map(|it| (it.domain, it)));
+                        }
+                        Step::Changes(changes) => {
+                            self.changes(&mut reading, changes, intake).await?;
+                        }
+                    }
+                }
+                Ok(Some(Err(error))) => return Err(failed(SqlError::mysql(&address, &error))),
+                Ok(None) => {
+                    let problem = "the end of the log came".to_owned();
+                    return Err(failed(SqlError::Broken { address, problem }));
+                }
+                Err(_) if heard.elapsed() >= SILENCE => {
+                    return Err(failed(SqlError::Silent { address, limit: SILENCE }));
+                }
+                Err(_) => {}
+            }
+            if moved.elapsed() >= options.heartbeat && reading.assembler.has_news() {
+                self.flush_log(&mut reading).await?;
+                (heard, moved) = (Instant::now(), Instant::now());
+            }
+        }
+    }
+
+    /// Changes of a transaction become events.
+    async fn changes(
+        &mut self,
+        reading: &mut Reading,
+        changes: log::Changes,
+        intake: &dyn Intake,
+    ) -> Result<(), SourceError> {
+        if changes.is_begin {
+            let xid = Xid::Gtid(changes.gtid);
+            reading.assembler.begin(changes.lsn, changes.millis, xid);
+        }
+        for held in changes.held {
+            let (index, made) = match held {
+                Held::Truncate(index) => {
+                    let known = reading.tables.contains_key(&index);
+                    if !known && let Some((schema, name)) = self.options.tables.get(index as usize)
+                    {
+                        // Its columns come with its first rows.
+                        let table = Table::new(schema.clone(), name.clone(), Vec::new());
+                        reading.assembler.relation(index, table);
+                    }
+                    (index, vec![Change::Truncate])
+                }
+                Held::Rows(mapped, event) => {
+                    let made = log::changes(&mapped, &event).map_err(refused)?;
+                    let known = reading.tables.insert(mapped.index, mapped.clone());
+                    if known.is_none_or(|known| !Arc::ptr_eq(&known, &mapped)) {
+                        let changes = reading.assembler.relation(mapped.index, mapped.table());
+                        self.count_schema(changes);
+                    }
+                    (mapped.index, made)
+                }
+            };
+            for change in made {
+                reading.assembler.change(index, change).map_err(refused)?;
+                let gather = &reading.assembler.gather;
+                if gather.is_full(self.options.batch_bytes, intake.batch_bytes_max()) {
+                    self.flush_log(reading).await?;
+                }
+            }
+        }
+        if let Some(end) = changes.end {
+            reading.assembler.commit(end);
+            reading.gtids.insert(changes.gtid.domain, changes.gtid);
+        }
+        Ok(())
+    }
+
+    /// Stores what has come.
+    async fn flush_log(&mut self, reading: &mut Reading) -> Result<(), SourceError> {
+        let gtids: Vec<String> = reading.gtids.values().map(Gtid::to_string).collect();
+        let base = reading.log.base.clone();
+        reading.assembler.log = Some(position::Log { base, gtids: gtids.join(",") });
+        let (gathered, state) = reading.assembler.flush(&self.name).map_err(refused)?;
+        self.put(gathered, state.number).await?;
+        reading.stored.store(state.done.0, Ordering::Relaxed);
+        if let Some(millis) = reading.assembler.committed_millis {
+            self.committed.set(millis as f64 / 1000.0);
+        }
+        Ok(())
+    }
+}
+
+/// Asks again and again how much of the log is not stored.
+async fn watch(options: Arc<Options>, stored: Arc<AtomicU64>, lag: FloatGauge) {
+    let mut server = None;
+    loop {
+        if server.is_none() {
+            server = Server::open(&options.target).await.ok();
+        }
+        let asked = match &mut server {
+            Some(server) => server.lag(Lsn(stored.load(Ordering::Relaxed))).await.ok(),
+            None => None,
+        };
+        match asked {
+            Some(bytes) => {
+                lag.set(bytes as f64);
+            }
+            None => server = None,
+        }
+        sleep(options.heartbeat).await;
+    }
+}

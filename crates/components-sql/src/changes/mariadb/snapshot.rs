@@ -1,0 +1,120 @@
+//! The rows that are there are read: exactly those that no change behind a place of the log brings.
+//!
+//! ```text
+//!   START TRANSACTION WITH CONSISTENT SNAPSHOT ──► binlog_snapshot_file, binlog_snapshot_position
+//!   channel   position "snapshot" ── rows ── rows ── position "changes, from that place"
+//! ```
+//!
+//! The server takes both at once, without a lock. A snapshot lives as long as its connection. One
+//! that is not read to its end begins anew, and says by a `truncate` event for each table that the
+//! rows before are void.
+
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use pipeline::env::unix_millis;
+use pipeline::{Intake, SourceError};
+use tokio::time::timeout;
+
+use super::super::Changes;
+use super::super::assemble::{At, Change, Column, Gather, Table};
+use super::super::change::{Cell, Lsn};
+use super::super::position::{Part, Phase, State};
+use super::server::Server;
+use crate::connection::Dialect;
+use crate::error::{SqlError, failed, refused};
+use crate::meaning::Meaning;
+use crate::mysql;
+
+/// How long a row may take, more than a statement may.
+const ANSWER: Duration = Duration::from_secs(10);
+
+impl Changes {
+    /// Takes a place in the log, and stores what is there. Answers where changes begin.
+    ///
+    /// # Errors
+    /// The database, or the channel.
+    pub(super) async fn snapshot_of_log(
+        &mut self,
+        mut state: State,
+        is_void: bool,
+        intake: &dyn Intake,
+    ) -> Result<State, SourceError> {
+        state.phase = Phase::Snapshot { has_rows: is_void };
+        (state.done, state.log) = (Lsn(0), None);
+        self.store(&mut Gather::default(), &mut state).await?;
+        let options = self.options.clone();
+        let mut server = Server::open(&options.target).await.map_err(failed)?;
+        let (begin, log) = server.snapshot().await.map_err(failed)?;
+        if options.snapshot || is_void {
+            self.rows_of_log(&mut server, &mut state, begin, intake).await?;
+        }
+        state.phase = Phase::Changes;
+        (state.done, state.part, state.log) = (begin, None, Some(log));
+        self.store(&mut Gather::default(), &mut state).await?;
+        tracing::info!(source = %self.name, lsn = %begin, "changes are read");
+        Ok(state)
+    }
+
+    /// Every row of every table.
+    async fn rows_of_log(
+        &mut self,
+        server: &mut Server,
+        state: &mut State,
+        begin: Lsn,
+        intake: &dyn Intake,
+    ) -> Result<(), SourceError> {
+        let is_void = state.phase == Phase::Snapshot { has_rows: true };
+        let millis = unix_millis(self.env.clock.now()) as i64;
+        // The first transaction is behind this place: its GTID stands in between.
+        let mut at = At { lsn: begin, change: 0, xid: None, millis };
+        if let Some(part) = state.part.filter(|part| part.commit == begin) {
+            // An earlier snapshot of the same place has used these numbers.
+            at.change = part.changes;
+        }
+        let mut gather = Gather::default();
+        state.phase = Phase::Snapshot { has_rows: true };
+        let options = self.options.clone();
+        let address = options.target.address.clone();
+        let limit = options.target.statement_timeout + ANSWER;
+        for (schema, name) in &options.tables {
+            let quote = |name: &str| Dialect::Mysql.quote(name);
+            let from = format!("{}.{}", quote(schema), quote(name));
+            let columns = server.columns(&from).await.map_err(failed)?;
+            let names: Vec<String> = columns.iter().map(|(name, _)| quote(name)).collect();
+            let columns = columns.into_iter().map(|(name, is_key)| Column {
+                name,
+                is_key,
+                meaning: Meaning::Native,
+            });
+            let table = Table::new(schema.clone(), name.clone(), columns.collect());
+            if is_void {
+                self.metrics.count_anomaly(&self.name, "snapshot_repeated", 1);
+                gather.push(&table, Change::Truncate, at).map_err(refused)?;
+                at.change += 1;
+            }
+            let broken = |error| failed(SqlError::mysql(&address, &error));
+            let silent = |_| failed(SqlError::Silent { address: address.clone(), limit });
+            let text = format!("SELECT {} FROM {from}", names.join(", "));
+            let rows = timeout(limit, server.connection.exec_iter(text, ())).await;
+            let mut rows = rows.map_err(silent)?.map_err(broken)?;
+            loop {
+                let next = timeout(limit, rows.next()).await;
+                let Some(row) = next.map_err(silent)?.map_err(broken)? else { break };
+                let row = mysql::values(row).into_iter().map(Cell::Value).collect();
+                gather.push(&table, Change::Snapshot(row), at).map_err(refused)?;
+                at.change += 1;
+                if gather.is_full(options.batch_bytes, intake.batch_bytes_max()) {
+                    state.part = Some(Part { commit: begin, changes: at.change });
+                    self.store(&mut gather, state).await?;
+                }
+            }
+        }
+        if !gather.is_empty() {
+            state.part = Some(Part { commit: begin, changes: at.change });
+            self.store(&mut gather, state).await?;
+        }
+        tracing::info!(source = %self.name, rows = at.change, "the snapshot is stored");
+        Ok(())
+    }
+}

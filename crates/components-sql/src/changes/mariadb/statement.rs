@@ -1,0 +1,157 @@
+//! Statements that stand in the log as texts: ends of transactions, truncations, and what is no
+//! change of rows here.
+
+/// What a statement does.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Commit,
+    Rollback,
+    Savepoint(String),
+    RollbackTo(String),
+    /// Perhaps with its database.
+    Truncate(Option<String>, String),
+    /// Rows are changed by a text, and not by rows: these names stand in it.
+    Write(Vec<String>),
+    Other,
+}
+
+/// A part of a statement: a word or a quoted name, or a sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Name(String),
+    Sign(char),
+}
+
+impl Said {
+    pub(super) fn read(text: &str) -> Self {
+        let tokens = tokens(text);
+        let word = |at: usize| match tokens.get(at) {
+            Some(Token::Name(name)) => name.to_ascii_lowercase(),
+            _ => String::new(),
+        };
+        let name = |at: usize| match tokens.get(at) {
+            Some(Token::Name(name)) => Some(name.clone()),
+            _ => None,
+        };
+        match &*word(0) {
+            "commit" => Self::Commit,
+            "savepoint" => name(1).map_or(Self::Other, Self::Savepoint),
+            "rollback" if word(1) == "to" => {
+                let at = if word(2) == "savepoint" && name(3).is_some() { 3 } else { 2 };
+                name(at).map_or(Self::Other, Self::RollbackTo)
+            }
+            "rollback" => Self::Rollback,
+            "truncate" => {
+                let at = if word(1) == "table" && name(2).is_some() { 2 } else { 1 };
+                match (name(at), tokens.get(at + 1), name(at + 2)) {
+                    (Some(schema), Some(Token::Sign('.')), Some(table)) => {
+                        Self::Truncate(Some(schema), table)
+                    }
+                    (Some(table), ..) => Self::Truncate(None, table),
+                    (None, ..) => Self::Other,
+                }
+            }
+            "insert" | "update" | "delete" | "replace" | "load" | "with" => {
+                let names = tokens.into_iter().filter_map(|token| match token {
+                    Token::Name(name) => Some(name),
+                    Token::Sign(_) => None,
+                });
+                Self::Write(names.collect())
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Parts of a statement without comments and blanks. What stands in a comment for some versions is
+/// a part.
+fn tokens(text: &str) -> Vec<Token> {
+    let (mut tokens, mut rest) = (Vec::new(), text);
+    while let Some(first) = rest.chars().next() {
+        let after = |end: Option<usize>, length: usize| {
+            end.and_then(|end| rest.get(end + length..)).unwrap_or_default()
+        };
+        let begins = |starts: &[&str]| starts.iter().any(|start| rest.starts_with(start));
+        if begins(&["/*!", "/*M!"]) {
+            let opened = rest.trim_start_matches(['/', '*', 'M', '!']);
+            rest = opened.trim_start_matches(|c: char| c.is_ascii_digit());
+        } else if begins(&["*/"]) {
+            rest = &rest[2..];
+        } else if begins(&["/*"]) {
+            rest = after(rest.find("*/"), 2);
+        } else if begins(&["#", "-- ", "--\n", "--\t"]) {
+            rest = after(rest.find('\n'), 1);
+        } else if ['`', '"', '\''].contains(&first) {
+            let (name, behind) = quoted(&rest[1..], first);
+            tokens.push(Token::Name(name));
+            rest = behind;
+        } else if is_of_word(first) {
+            let end = rest.find(|c| !is_of_word(c)).unwrap_or(rest.len());
+            tokens.push(Token::Name(rest[..end].to_owned()));
+            rest = &rest[end..];
+        } else {
+            if !first.is_whitespace() {
+                tokens.push(Token::Sign(first));
+            }
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    tokens
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '$'
+}
+
+/// A name behind its first quote, and what is behind its last one.
+fn quoted(text: &str, quote: char) -> (String, &str) {
+    let (mut name, mut chars) = (String::new(), text.char_indices().peekable());
+    while let Some((at, c)) = chars.next() {
+        if c == '\\' && quote != '`' {
+            name.extend(chars.next().map(|(_, c)| c));
+        } else if c != quote {
+            name.push(c);
+        } else if chars.next_if(|(_, next)| *next == quote).is_some() {
+            name.push(quote);
+        } else {
+            return (name, &text[at + quote.len_utf8()..]);
+        }
+    }
+    (name, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_known_whatever_stands_around_its_words() {
+        let truncate = |schema: Option<&str>, table: &str| {
+            Said::Truncate(schema.map(str::to_owned), table.to_owned())
+        };
+        for (text, said) in [
+            ("COMMIT", Said::Commit),
+            ("rollback", Said::Rollback),
+            ("SAVEPOINT `a``b`", Said::Savepoint("a`b".into())),
+            ("ROLLBACK TO `a`", Said::RollbackTo("a".into())),
+            ("ROLLBACK TO SAVEPOINT a", Said::RollbackTo("a".into())),
+            ("truncate t", truncate(None, "t")),
+            ("/* why */ TRUNCATE # so\n TABLE `shop`.`t` WAIT 5", truncate(Some("shop"), "t")),
+            ("-- x\nTRUNCATE TABLE shop . t;", truncate(Some("shop"), "t")),
+            ("/*!50000 TRUNCATE */ /*M!100300 TABLE */ \"t\"", truncate(None, "t")),
+            ("TRUNCATE TABLE `table`", truncate(None, "table")),
+            ("truncate `table`", truncate(None, "table")),
+            ("ALTER TABLE t ADD x int", Said::Other),
+            ("CREATE TABLE t (x int)", Said::Other),
+            ("", Said::Other),
+            ("/* never ends", Said::Other),
+            ("`never ends", Said::Other),
+        ] {
+            assert_eq!(Said::read(text), said, "{text}");
+        }
+        let Said::Write(names) = Said::read("INSERT INTO shop.t VALUES ('it\\'s', 1)") else {
+            panic!("a change by a text");
+        };
+        assert_eq!(names, ["INSERT", "INTO", "shop", "t", "VALUES", "it's", "1"]);
+    }
+}

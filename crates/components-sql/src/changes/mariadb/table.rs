@@ -1,0 +1,174 @@
+//! Tables as the log describes them, in front of their rows.
+//!
+//! The log has types, names, keys, charsets and labels of the columns as they were when the row was
+//! changed: `binlog_row_metadata=FULL`. So nothing is asked of the database, whose tables may be
+//! others by now.
+
+use std::collections::HashMap;
+
+use mysql_async::binlog::events::{OptionalMetaExtractor, OptionalMetadataField, TableMapEvent};
+use mysql_async::consts::ColumnType;
+
+use super::super::assemble::{Column, Table};
+use crate::connection::MYSQL_BINARY;
+use crate::meaning::Meaning;
+
+/// How the text of a column is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Charset {
+    /// No text: bytes.
+    Binary,
+    Utf8,
+    /// The one of Windows, as MySQL has it.
+    Latin1,
+}
+
+impl Charset {
+    /// By its name; `None`: it is not read here.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "binary" => Some(Self::Binary),
+            "utf8" | "utf8mb3" | "utf8mb4" | "ascii" => Some(Self::Utf8),
+            "latin1" => Some(Self::Latin1),
+            _ => None,
+        }
+    }
+}
+
+/// The charsets of a server, by the numbers of their collations.
+#[derive(Debug, Default)]
+pub(super) struct Charsets(HashMap<u64, String>);
+
+impl Charsets {
+    pub(super) fn new(collations: impl IntoIterator<Item = (u64, String)>) -> Self {
+        Self(collations.into_iter().collect())
+    }
+
+    fn of(&self, collation: u16) -> Result<Charset, String> {
+        // Collations of UCA 14 have no number that the server tells: theirs are in blocks.
+        let name = match collation >> 8 {
+            8 => "utf8mb3",
+            9 => "utf8mb4",
+            _ => self.0.get(&collation.into()).map_or("unknown", String::as_str),
+        };
+        Charset::named(name).ok_or_else(|| format!("the charset {name} (collation {collation})"))
+    }
+}
+
+/// A column, as it is for the rows behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) name: String,
+    pub(super) kind: ColumnType,
+    /// What belongs to the type: lengths, digits.
+    pub(super) meta: [u8; 2],
+    pub(super) is_unsigned: bool,
+    pub(super) charset: Charset,
+    /// Choices of `ENUM` and `SET`, in the charset.
+    pub(super) labels: Vec<Vec<u8>>,
+    pub(super) is_key: bool,
+}
+
+/// A table that is read, as it is for the rows behind.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mapped {
+    /// Which one of those that are read.
+    pub(super) index: u64,
+    schema: String,
+    name: String,
+    pub(super) shapes: Vec<Shape>,
+}
+
+impl Mapped {
+    /// Reads what the log says of a table.
+    ///
+    /// # Errors
+    /// It says too little, or of a column that is not read here.
+    pub(super) fn read(
+        map: &TableMapEvent<'_>,
+        index: u64,
+        charsets: &Charsets,
+    ) -> Result<Self, String> {
+        let (schema, name) = (map.database_name().into_owned(), map.table_name().into_owned());
+        let shapes = shapes(map, charsets).map_err(|problem| format!("{schema}.{name}: {problem}"));
+        Ok(Self { index, shapes: shapes?, schema, name })
+    }
+
+    /// As events have it.
+    pub(super) fn table(&self) -> Table {
+        let column = |shape: &Shape| Column {
+            name: shape.name.clone(),
+            is_key: shape.is_key,
+            meaning: Meaning::Native,
+        };
+        let columns = self.shapes.iter().map(column).collect();
+        Table::new(self.schema.clone(), self.name.clone(), columns)
+    }
+}
+
+fn shapes(map: &TableMapEvent<'_>, charsets: &Charsets) -> Result<Vec<Shape>, String> {
+    let odd = |error: std::io::Error| format!("its map cannot be read: {error}");
+    let meta = OptionalMetaExtractor::new(map.iter_optional_meta()).map_err(odd)?;
+    let (mut names, mut signs) = (meta.iter_column_name(), meta.iter_signedness());
+    let (mut texts, mut choices) = (meta.iter_charset(), meta.iter_enum_and_set_charset());
+    // In the order of the key, which need not be that of the columns.
+    let key: Vec<u64> = meta.iter_primary_key().collect::<Result<_, _>>().map_err(odd)?;
+    let (mut enums, mut sets) = (Vec::new(), Vec::new());
+    for field in map.iter_optional_meta() {
+        match field.map_err(odd)? {
+            OptionalMetadataField::EnumStrValue(of) => {
+                for labels in of.iter_values() {
+                    let labels = labels.map_err(odd)?;
+                    let raw = labels.values().iter().map(|it| it.value_raw().to_vec());
+                    enums.push(raw.collect::<Vec<_>>());
+                }
+            }
+            OptionalMetadataField::SetStrValue(of) => {
+                for labels in of.iter_values() {
+                    let labels = labels.map_err(odd)?;
+                    let raw = labels.values().iter().map(|it| it.value_raw().to_vec());
+                    sets.push(raw.collect::<Vec<_>>());
+                }
+            }
+            _ => {}
+        }
+    }
+    let (mut enums, mut sets) = (enums.into_iter(), sets.into_iter());
+    let mut shapes = Vec::new();
+    for at in 0..map.columns_count() as usize {
+        let Some(name) = names.next().transpose().map_err(odd)? else {
+            return Err("the log has no names of its columns; run `SET GLOBAL \
+                        binlog_row_metadata = 'FULL'`"
+                .to_owned());
+        };
+        let name = name.name().into_owned();
+        let kind = map.get_column_type(at).map_err(|error| format!("`{name}`: {error}"))?;
+        let kind = kind.ok_or_else(|| format!("`{name}` has no type"))?;
+        let mut meta = [0; 2];
+        let written = map.get_column_metadata(at).unwrap_or_default();
+        meta.iter_mut().zip(written).for_each(|(to, from)| *to = *from);
+        let (charset, labels) = match kind {
+            ColumnType::MYSQL_TYPE_ENUM => (choices.next(), enums.next()),
+            ColumnType::MYSQL_TYPE_SET => (choices.next(), sets.next()),
+            kind if kind.is_character_type() => (texts.next(), None),
+            _ => (None, None),
+        };
+        let charset = charset.transpose().map_err(odd)?.unwrap_or(MYSQL_BINARY);
+        let charset = charsets.of(charset).map_err(|charset| {
+            format!(
+                "the column `{name}` has {charset}, which is not read here; convert it to \
+                     utf8mb4"
+            )
+        })?;
+        shapes.push(Shape {
+            is_unsigned: kind.is_numeric_type() && signs.next().unwrap_or(false),
+            is_key: key.contains(&(at as u64)),
+            labels: labels.unwrap_or_default(),
+            name,
+            kind,
+            meta,
+            charset,
+        });
+    }
+    Ok(shapes)
+}
