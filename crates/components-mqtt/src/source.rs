@@ -13,6 +13,7 @@
 
 mod config;
 mod opening;
+mod put_off;
 mod round;
 mod session;
 
@@ -28,7 +29,7 @@ use pipeline::{
     SourcePosition,
 };
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::broker::Target;
 use crate::connection::{Connection, MqttError};
@@ -36,6 +37,7 @@ use crate::packets::{Packet, PingReq, PubAck, PubComp, PubRec, Publish, QoS};
 use crate::topic::is_shared;
 pub use config::Config;
 use config::{Options, Retained};
+use put_off::PutOff;
 use round::Round;
 use session::{Arrival, Session};
 
@@ -72,16 +74,6 @@ struct Mqtt {
     keep_alive: Duration,
     /// The channels have to forget the ids of the last session first.
     forgets: bool,
-}
-
-/// Messages for whose ids there is no room.
-#[derive(Debug, Clone, Copy)]
-struct PutOff {
-    /// The id of the first of them.
-    id: u16,
-    /// A ping was sent since, and answered.
-    is_asked: bool,
-    is_answered: bool,
 }
 
 impl Mqtt {
@@ -144,9 +136,7 @@ impl Mqtt {
             Packet::PubRel(it) => connection.queue(Packet::PubComp(PubComp::new(it.pkid, None))),
             Packet::SubAck(answer) => self.granted(&answer),
             Packet::PingResp(_) => {
-                if let Some(put_off) = &mut self.put_off {
-                    put_off.is_answered = put_off.is_asked;
-                }
+                self.put_off.as_mut().map(PutOff::answered);
                 Ok(())
             }
             other => Err(connection.unexpected(&other)),
@@ -173,8 +163,7 @@ impl Mqtt {
             Arrival::Pending => Ok(()),
             Arrival::TooMany => {
                 self.count("message_put_off");
-                let first = PutOff { id: it.pkid, is_asked: false, is_answered: false };
-                self.put_off.get_or_insert(first);
+                self.put_off.get_or_insert(PutOff::since(it.pkid));
                 Ok(())
             }
         }
@@ -266,28 +255,6 @@ impl Mqtt {
         }
         self.forgets = false;
         Ok(())
-    }
-
-    /// Whether there is room again for messages that were put off. Releases make it; but a broker
-    /// that was killed sends none for what it has forgotten. What it knows of the session it has
-    /// sent before it answers a ping, so what it has not mentioned then is forgotten.
-    fn makes_room(&mut self, connection: &mut Connection) -> Result<bool, SourceError> {
-        let Some(put_off) = self.put_off else { return Ok(false) };
-        if !put_off.is_asked {
-            self.put_off = Some(PutOff { is_asked: true, ..put_off });
-            let asked = connection.queue(Packet::PingReq(PingReq));
-            asked.map_err(|error| self.failed(error))?;
-            return Ok(self.session.has_much_room());
-        }
-        let is_stuck = !self.session.has_much_room() && !self.session.awaits_releases();
-        if put_off.is_answered && is_stuck {
-            let messages = self.session.forget(put_off.id);
-            warn!(
-                source = %self.name, messages,
-                "the broker has forgotten messages that are stored, and may send them again"
-            );
-        }
-        Ok(self.session.has_much_room())
     }
 
     /// Takes messages in until the connection ends or the source is to stop.

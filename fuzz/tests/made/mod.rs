@@ -1,5 +1,5 @@
-//! Seeds that are no text: golden files of channels, calls of Flume's clients, what shippers send, our
-//! own messages.
+//! Seeds that are no text: golden files of channels, calls of Flume's clients, what shippers send,
+//! our own messages.
 
 mod shippers;
 

@@ -112,8 +112,8 @@ impl Session {
         }
     }
 
-    /// The broker releases an id. Answers whether the channels hold it, so that its PUBREL has to be
-    /// stored.
+    /// The broker releases an id. Answers whether the channels hold it, so that its PUBREL has to
+    /// be stored.
     pub(super) fn released(&mut self, id: u16) -> bool {
         let is_held = self.held.contains_key(&id);
         if is_held {
