@@ -1,6 +1,7 @@
 //! An agent in this process whose work has an end: it is watched until its source has ended and its
 //! channel is empty, or until it does not get on. [`watch`] is pure: it judges a snapshot.
 
+mod call;
 mod watch;
 
 use std::ops::ControlFlow;
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use agent::cli::{self, EXIT_RUNTIME};
 use config::Plan;
 
+pub(crate) use call::{Here, Problem, prepared, translated};
 use watch::Outcome;
 pub(crate) use watch::{Watch, Words};
 

@@ -18,11 +18,10 @@ use std::process::ExitCode;
 
 use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use clap::Args;
-use sqoop::{Call, Task};
+use sqoop::Task;
 
-use crate::ending::{Watch, Words, follow, waited};
-use crate::import::Here;
-use prepare::{Problem, Ready};
+use crate::ending::{Watch, Words, follow, prepared, translated};
+use prepare::Ready;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,27 +62,12 @@ pub(crate) struct ExportArgs {
 /// Exports, and says how it went.
 pub(crate) fn run(args: &ExportArgs) -> ExitCode {
     let env = env::real();
-    let call = Call {
-        line: 1,
-        tool: "export".to_owned(),
-        arguments: args.options.clone(),
-        shell: Vec::new(),
+    let Some(Task::Export(export)) = translated("export", &args.options, &env) else {
+        return ExitCode::from(EXIT_USAGE);
     };
-    let (task, notes) = sqoop::translate(&call, &Here(&env));
-    for note in &notes.0 {
-        cli::say(&note.to_string());
-    }
-    let export = match task {
-        Some(Task::Export(export)) if !notes.is_refused() => export,
-        _ => return ExitCode::from(EXIT_USAGE),
-    };
-    let ready = match waited(prepare::prepare(*export, &env)) {
-        Ok(Ok(ready)) => ready,
-        Ok(Err(Problem::Config(errors))) => return cli::refuse(&errors),
-        Ok(Err(Problem::Other(problem))) | Err(problem) => {
-            cli::say(&format!("export: {problem}"));
-            return ExitCode::from(EXIT_RUNTIME);
-        }
+    let ready = match prepared("export", prepare::prepare(*export, &env)) {
+        Ok(ready) => ready,
+        Err(code) => return code,
     };
     if ready.export.is_dry {
         return cli::print(&ready.text);

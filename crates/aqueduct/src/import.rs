@@ -21,10 +21,10 @@ use std::process::ExitCode;
 use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use clap::Args;
 use pipeline::Env;
-use sqoop::{Call, Task, World};
+use sqoop::Task;
 
-use crate::ending::{Watch, Words, follow, waited};
-use prepare::{Problem, Ready};
+use crate::ending::{Watch, Words, follow, prepared, translated, waited};
+use prepare::Ready;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,43 +62,15 @@ pub(crate) struct ImportArgs {
     options: Vec<String>,
 }
 
-/// What a translation asks of this process.
-pub(crate) struct Here<'a>(pub(crate) &'a Env);
-
-impl World for Here<'_> {
-    fn variable(&self, name: &str) -> Option<String> {
-        self.0.blocking.variable(name)?.into_string().ok()
-    }
-
-    fn file(&self, path: &str) -> Result<String, String> {
-        config::file_text(path.as_ref(), config::CONFIG_BYTES_MAX, self.0)
-    }
-}
-
 /// Imports, and says how it went.
 pub(crate) fn run(args: &ImportArgs) -> ExitCode {
     let env = env::real();
-    let call = Call {
-        line: 1,
-        tool: "import".to_owned(),
-        arguments: args.options.clone(),
-        shell: Vec::new(),
+    let Some(Task::Import(import)) = translated("import", &args.options, &env) else {
+        return ExitCode::from(EXIT_USAGE);
     };
-    let (task, notes) = sqoop::translate(&call, &Here(&env));
-    for note in &notes.0 {
-        cli::say(&note.to_string());
-    }
-    let import = match task {
-        Some(Task::Import(import)) if !notes.is_refused() => import,
-        _ => return ExitCode::from(EXIT_USAGE),
-    };
-    let ready = match waited(prepare::prepare(*import, &env)) {
-        Ok(Ok(ready)) => ready,
-        Ok(Err(Problem::Config(errors))) => return cli::refuse(&errors),
-        Ok(Err(Problem::Other(problem))) | Err(problem) => {
-            cli::say(&format!("import: {problem}"));
-            return ExitCode::from(EXIT_RUNTIME);
-        }
+    let ready = match prepared("import", prepare::prepare(*import, &env)) {
+        Ok(ready) => ready,
+        Err(code) => return code,
     };
     if ready.import.is_dry {
         return cli::print(&ready.text);

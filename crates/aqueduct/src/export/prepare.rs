@@ -7,10 +7,10 @@ use agent::cli;
 use components_hdfs::files;
 use components_sql::sink::{self, Survey};
 use config::{ConfigErrors, Plan};
-use pipeline::{BuildContext, Env, SinkError, SourceError};
+use pipeline::{BuildContext, Env};
 use sqoop::{Export, Layout, Notes, World};
 
-use crate::import::Here;
+use crate::ending::{Here, Problem};
 
 /// Name of source and channel.
 const NAME: &str = "rows";
@@ -22,32 +22,6 @@ const FORMS: [(&[u8], &str, &str); 4] = [
     (b"ORC", "files of ORC", "write the rows as text"),
     (b"Obj\x01", "files of Avro", "write the rows as text"),
 ];
-
-/// Why an export does not begin.
-pub(super) enum Problem {
-    /// The configuration is wrong.
-    Config(ConfigErrors),
-    /// All else, for people.
-    Other(String),
-}
-
-impl From<ConfigErrors> for Problem {
-    fn from(errors: ConfigErrors) -> Self {
-        Self::Config(errors)
-    }
-}
-
-impl From<SourceError> for Problem {
-    fn from(error: SourceError) -> Self {
-        Self::Other(agent::chain(&error))
-    }
-}
-
-impl From<SinkError> for Problem {
-    fn from(error: SinkError) -> Self {
-        Self::Other(agent::chain(&*error.source))
-    }
-}
 
 /// An export that can begin.
 pub(super) struct Ready {

@@ -6,34 +6,14 @@ use agent::cli;
 use components_hdfs::hdfs::store::{self, Access};
 use components_sql::source::{self, Kind};
 use config::{ConfigErrors, Plan};
-use pipeline::{BuildContext, Env, SourceError};
+use pipeline::{BuildContext, Env};
 use sqoop::{Column, Import, Layout, Mode, Notes, World};
 use storage::{FsError, StoreUrl};
 
-use super::Here;
+use crate::ending::{Here, Problem};
 
 /// Name of source and channel.
 const NAME: &str = "rows";
-
-/// Why an import does not begin.
-pub(super) enum Problem {
-    /// The configuration is wrong.
-    Config(ConfigErrors),
-    /// All else, for people.
-    Other(String),
-}
-
-impl From<ConfigErrors> for Problem {
-    fn from(errors: ConfigErrors) -> Self {
-        Self::Config(errors)
-    }
-}
-
-impl From<SourceError> for Problem {
-    fn from(error: SourceError) -> Self {
-        Self::Other(agent::chain(&error))
-    }
-}
 
 /// An import that can begin.
 pub(super) struct Ready {

@@ -1,0 +1,75 @@
+//! A call of one of Sqoop's tools, up to where its work begins.
+
+use std::process::ExitCode;
+
+use agent::cli::{self, EXIT_RUNTIME};
+use config::ConfigErrors;
+use pipeline::{Env, SinkError, SourceError};
+use sqoop::{Call, Task, World};
+
+use super::waited;
+
+/// What a call reads of this host.
+pub(crate) struct Here<'a>(pub(crate) &'a Env);
+
+impl World for Here<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.0.blocking.variable(name)?.into_string().ok()
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        config::file_text(path.as_ref(), config::CONFIG_BYTES_MAX, self.0)
+    }
+}
+
+/// Why the work of a call does not begin.
+pub(crate) enum Problem {
+    /// The configuration is wrong.
+    Config(ConfigErrors),
+    /// All else, for people.
+    Other(String),
+}
+
+impl From<ConfigErrors> for Problem {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Config(errors)
+    }
+}
+
+impl From<SourceError> for Problem {
+    fn from(error: SourceError) -> Self {
+        Self::Other(agent::chain(&error))
+    }
+}
+
+impl From<SinkError> for Problem {
+    fn from(error: SinkError) -> Self {
+        Self::Other(agent::chain(&*error.source))
+    }
+}
+
+/// What the options of a tool ask for, with what is to be said of them. `None`: one is refused.
+pub(crate) fn translated(tool: &str, options: &[String], env: &Env) -> Option<Task> {
+    let (tool, arguments) = (tool.to_owned(), options.to_vec());
+    let call = Call { line: 1, tool, arguments, shell: Vec::new() };
+    let (task, notes) = sqoop::translate(&call, &Here(env));
+    for note in &notes.0 {
+        cli::say(&note.to_string());
+    }
+    task.filter(|_| !notes.is_refused())
+}
+
+/// What is found out before the work begins; else how the process ends, with its reason said.
+pub(crate) fn prepared<T>(
+    tool: &str,
+    work: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, ExitCode> {
+    match waited(work) {
+        Ok(Ok(ready)) => Ok(ready),
+        Ok(Err(Problem::Config(errors))) => Err(cli::refuse(&errors)),
+        Ok(Err(Problem::Other(problem))) | Err(problem) => {
+            cli::say(&format!("{tool}: {problem}"));
+            Err(ExitCode::from(EXIT_RUNTIME))
+        }
+    }
+}
