@@ -85,7 +85,7 @@ pub(crate) fn outcome<'a>(
     settings: &serde_json::Value,
     pieces: impl Iterator<Item = &'a [u8]>,
 ) -> Outcome {
-    outcome_of(kind, settings, OneClient::new(pieces.map(Bytes::copy_from_slice)))
+    outcome_of(kind, settings, &OneClient::new(pieces.map(Bytes::copy_from_slice)))
 }
 
 /// The same with a client that waits for the source to close.
@@ -95,10 +95,10 @@ pub(crate) fn outcome_waited_for<'a>(
     pieces: impl Iterator<Item = &'a [u8]>,
 ) -> Outcome {
     let client = OneClient::new(pieces.map(Bytes::copy_from_slice));
-    outcome_of(kind, settings, client.waiting())
+    outcome_of(kind, settings, &client.waiting())
 }
 
-fn outcome_of(kind: &str, settings: &serde_json::Value, client: OneClient) -> Outcome {
+fn outcome_of(kind: &str, settings: &serde_json::Value, client: &OneClient) -> Outcome {
     let stored = Arc::new(Stored::default());
     let entry = CATALOGUE.find::<dyn Source>(kind).expect("the kind is known");
     RUNTIME.with(|runtime| {

@@ -160,6 +160,15 @@ impl Agent {
         self.admin
     }
 
+    /// Waits until it has logged this: lines are written behind what they speak of.
+    ///
+    /// # Panics
+    /// It does not within ten seconds.
+    pub fn until_logged(&self, what: &str) {
+        let logged = || self.output().contains(what).then_some(());
+        wait::until(&format!("the log line `{what}`"), Duration::from_secs(10), logged);
+    }
+
     /// All that it has printed, over all of its lives.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()

@@ -122,9 +122,8 @@ fn filters_that_a_broken_connection_did_not_ask_for_are_asked_for_by_the_next_on
         agent(dir, "collector", &source(dir, "all", &address, "filters = [\"site/#\"]"));
     collector.start();
     wait_until_connected(&collector, 2);
-    let session = broker.output().contains("Sending CONNACK to aqueduct-")
-        && collector.output().contains("is_present=true");
-    assert!(session, "the second connection finds the session: {}", collector.output());
+    assert!(broker.output().contains("Sending CONNACK to aqueduct-"), "{}", broker.output());
+    collector.until_logged("is_present=true"); // The second connection finds the session.
     let sent = lines("a", 0..MESSAGES);
     broker.publish("site/a", 1, &sent);
     wait::until("the messages", LIMIT, || (stored(dir, "all") == count(&sent)).then_some(()));

@@ -262,9 +262,8 @@ fn received(broker: &Broker, queue: &str, count: usize) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-fn messages_of_the_sink_arrive(dir: &Path, broker: &mut Broker) {
-    const LINES: usize = 4000;
-    let (wire, listen) = (Wire::new(broker.tls), free_address());
+/// An agent whose lines go to the exchange `out` by TLS, once under the right name of the broker.
+fn writer(dir: &Path, wire: &Wire, listen: SocketAddr) -> Agent {
     let at = dir.display();
     let sink = |name: &str, tls: &str| {
         format!(
@@ -287,7 +286,13 @@ fn messages_of_the_sink_arrive(dir: &Path, broker: &mut Broker) {
         sink("main", ", server_name = \"broker\""),
         sink("wrong", ""),
     );
-    let mut agent = agent(dir, "writer", &components);
+    agent(dir, "writer", &components)
+}
+
+fn messages_of_the_sink_arrive(dir: &Path, broker: &mut Broker) {
+    const LINES: usize = 4000;
+    let (wire, listen) = (Wire::new(broker.tls), free_address());
+    let mut agent = writer(dir, &wire, listen);
     agent.start();
     let stream = wait::until("the port to be open", LIMIT, || TcpStream::connect(listen).ok());
     let mut stream = stream;

@@ -57,7 +57,11 @@ impl Relay {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 // The server may be away: its clients are to come again.
-                let Ok(server) = TcpStream::connect(to) else { continue };
+                let Ok(server) = TcpStream::connect(to) else {
+                    // Fluent's logger tries again without a pause, and gives up by number.
+                    thread::sleep(Duration::from_millis(20));
+                    continue;
+                };
                 let (answers, lost) = (answers.clone(), lost.clone());
                 thread::spawn(move || relayed(&client, &server, &answers, &lost));
             }

@@ -252,8 +252,7 @@ fn dies(source: &str, sink: &str, status: Option<&str>) {
     match status {
         Some(status) => {
             manager.until(&format!("STATUS=dead: {status}"));
-            let said = "the watchdog of the service manager is not fed any more";
-            assert!(manager.log().contains(said), "{}", manager.log());
+            manager.until_logged("the watchdog of the service manager is not fed any more");
         }
         None => drop(manager.hear_for(WATCHDOG * 2)),
     }

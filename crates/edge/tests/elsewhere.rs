@@ -14,11 +14,17 @@ fn a_kind_of_another_program_is_named_with_that_program() {
         let file = dir.path().join("edge.toml");
         let far = format!("/far\"\nencoder = \"{}", other.kind);
         let into_files = format!("file_roll\"\ndirectory = \"{far}");
-        let source = if other.role == "source" { other.kind } else { "sequence" };
+        let of_files = format!("spool_dir\"\ndirectory = \"/far\"\ndecoder = \"{}", other.kind);
+        let source = match other.role {
+            "source" => other.kind,
+            "decoder" => &of_files,
+            _ => "sequence",
+        };
         let (sink, condition, place) = match other.role {
             "source" => ("discard", "", "sources.numbers.type"),
             "sink" => (other.kind, "", "sinks.far.type"),
             "condition" => ("discard", other.kind, "sources.numbers.interceptors.0.drop.0"),
+            "decoder" => ("discard", "", "sources.numbers.decoder"),
             "encoder" => (&*into_files, "", "sinks.far.encoder"),
             role => panic!("this test does not know where a {role} stands"),
         };

@@ -31,7 +31,7 @@ func fluentd(host string, port, first, last int) {
 	logger, err := fluent.New(fluent.Config{
 		FluentHost: host, FluentPort: port, RequestAck: true, SubSecondPrecision: true,
 		Timeout: time.Second, WriteTimeout: time.Second, ReadTimeout: 20 * time.Second,
-		RetryWait: 20, MaxRetryWait: 200, MaxRetry: 1000,
+		RetryWait: 20, MaxRetryWait: 200, MaxRetry: 5000,
 	})
 	if err != nil {
 		panic(err)

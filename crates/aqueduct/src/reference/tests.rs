@@ -19,10 +19,10 @@ fn a_kind_of_several_roles_is_found_in_each() {
 fn an_unknown_kind_is_answered_with_the_closest_or_with_its_program() {
     let error = |kind, role| chosen(components::EDGE, kind, role).err().unwrap();
     assert_eq!(error(Some("tail_dr"), None), "unknown kind `tail_dr`; did you mean `tail_dir`?");
-    let far = "the sink `hdfs` is not in this program; use aqueduct-collector or aqueduct";
-    assert_eq!(error(Some("hdfs"), None), far);
-    assert_eq!(error(Some("hdfs"), Some("sink")), far);
-    assert!(error(Some("hdfs"), Some("source")).starts_with("unknown kind `hdfs`; known: "));
+    let far = "the encoder `parquet` is not in this program; use aqueduct-collector or aqueduct";
+    assert_eq!(error(Some("parquet"), None), far);
+    assert_eq!(error(Some("parquet"), Some("encoder")), far);
+    assert!(error(Some("parquet"), Some("sink")).starts_with("unknown kind `parquet`; known: "));
     let nothing = Catalogue { groups: &[&Group::EMPTY], elsewhere: &[] };
     assert!(chosen(nothing, Some("hdfs"), None).is_err());
 }
@@ -56,7 +56,7 @@ fn the_list_has_each_component_with_its_promise_package_and_sentence() {
 
 #[test]
 fn a_page_has_every_setting_with_form_default_and_meaning() {
-    let found = chosen(catalogue::FULL, Some("hdfs"), None).unwrap();
+    let found = chosen(catalogue::FULL, Some("hdfs"), Some("sink")).unwrap();
     let page = show::page(&found[0]);
     for line in [
         "sink hdfs, from aqueduct-components-hdfs (feature `hdfs`)\n",
