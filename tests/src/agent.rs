@@ -163,10 +163,10 @@ impl Agent {
     /// Waits until it has logged this: lines are written behind what they speak of.
     ///
     /// # Panics
-    /// It does not within ten seconds.
-    pub fn until_logged(&self, what: &str) {
+    /// It does not within `limit`.
+    pub fn until_logged(&self, what: &str, limit: Duration) {
         let logged = || self.output().contains(what).then_some(());
-        wait::until(&format!("the log line `{what}`"), Duration::from_secs(10), logged);
+        wait::until(&format!("the log line `{what}`"), limit, logged);
     }
 
     /// All that it has printed, over all of its lives.

@@ -131,8 +131,6 @@ fn each_line_is_stored_once_by_a_router_and_by_viewfs_while_collector_and_router
 fn two_mounts_are_answered(hdfs: &Hdfs, dir: &Path) {
     let mut agent = collector(hdfs, dir, "mixed", &[("mixed", "viewfs://table/mixed/%{kind}")]);
     agent.start();
-    wait::until("the answer to be logged", Duration::from_secs(20), || {
-        agent.output().contains("have a sink for each mount").then_some(())
-    });
+    agent.until_logged("have a sink for each mount", Duration::from_secs(20));
     agent.kill();
 }

@@ -200,7 +200,7 @@ limited = { first = "100ms", limit = "100ms" }
     eprintln!("a silent stream is left after {left_after:?}");
     assert!(left_after > Duration::from_millis(700) && left_after < Duration::from_secs(4));
     assert_eq!(repeats(dir, 30), 0);
-    agent.until_logged("nothing has come for 1s");
+    agent.until_logged("nothing has come for 1s", LIMIT);
     agent.stop(LIMIT);
 }
 
@@ -246,7 +246,7 @@ client_secret = "s:s"
     server.end_streams();
     wait::until("another stream", LIMIT, || (server.streams() == 2).then_some(()));
     assert_eq!(tokens(), 2, "it is fetched again");
-    agent.until_logged("connecting again"); // It is no failure of the source.
+    agent.until_logged("connecting again", LIMIT); // It is no failure of the source.
     assert!(!agent.output().contains("s:s"), "secrets are not shown");
     agent.stop(LIMIT);
 }

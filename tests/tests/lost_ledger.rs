@@ -195,9 +195,7 @@ fn an_emptied_dataset_goes_on_after_adopting_it() {
     fs::rename(&store, scene.site.path().join("archive")).expect("the dataset");
     scene.collector.start();
     scene.log("after it was moved away");
-    wait::until("the sink to be stopped", Duration::from_secs(30), || {
-        scene.collector.output().contains("aqueduct ledger show --store").then_some(())
-    });
+    scene.collector.until_logged("aqueduct ledger show --store", Duration::from_secs(30));
     assert!(scene.site.stored().is_empty());
     scene.collector.stop(STOP);
     scene.decide("adopt");

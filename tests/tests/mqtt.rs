@@ -123,7 +123,7 @@ fn filters_that_a_broken_connection_did_not_ask_for_are_asked_for_by_the_next_on
     collector.start();
     wait_until_connected(&collector, 2);
     assert!(broker.output().contains("Sending CONNACK to aqueduct-"), "{}", broker.output());
-    collector.until_logged("is_present=true"); // The second connection finds the session.
+    collector.until_logged("is_present=true", LIMIT); // The second connection finds the session.
     let sent = lines("a", 0..MESSAGES);
     broker.publish("site/a", 1, &sent);
     wait::until("the messages", LIMIT, || (stored(dir, "all") == count(&sent)).then_some(()));

@@ -114,12 +114,6 @@ fn wait_until_taken(agent: &Agent, events: usize) {
     });
 }
 
-fn wait_until_said(agent: &Agent, what: &str) {
-    wait::until(&format!("the agent to say: {what}"), LIMIT, || {
-        agent.output().contains(what).then_some(())
-    });
-}
-
 #[test]
 #[ignore = "needs the optimised programs, RabbitMQ, Python and openssl: tests/run"]
 fn messages_survive_kills_of_agent_and_broker_and_refusals_say_what_helps() {
@@ -230,19 +224,19 @@ fn refusals_say_what_helps(dir: &Path, broker: &Broker) {
     assert!(letter.contains("LLL") && letter.contains("x-death"), "{letter}");
 
     // What came before the message that is held is stored, and that stays in its queue.
-    wait_until_said(&agent, "2000 bytes, over the 1024 of `message_max`");
+    agent.until_logged("2000 bytes, over the 1024 of `message_max`", LIMIT);
     assert_eq!(
         bodies(dir, "held").keys().collect::<Vec<_>>(),
         ["before-0", "before-1", "before-2"]
     );
-    wait_until_said(&agent, "refuses queue `late`: NOT_FOUND");
+    agent.until_logged("refuses queue `late`: NOT_FOUND", LIMIT);
     broker.run(&["declare", "late"]);
     broker.run(&["publish", "", "late", "at last"]);
     // The source has made its queue.
     broker.run(&["publish", "logs", "news.a", "first"]);
     wait::until("the first news", LIMIT, || (bodies(dir, "made").len() == 1).then_some(()));
     broker.run(&["delete", "made"]);
-    wait_until_said(&agent, "the broker has ended the consumer of queue `made`");
+    agent.until_logged("the broker has ended the consumer of queue `made`", LIMIT);
     wait::until("the queue to be there again", LIMIT, || {
         let sent = broker.client(&["publish", "logs", "news.b", "second"]).output();
         sent.expect("Python runs").status.success().then_some(())
@@ -336,7 +330,7 @@ fn messages_of_the_sink_arrive(dir: &Path, broker: &mut Broker) {
         let letters = agent.metrics()?.sum("aqueduct_dead_letter_events_total")?;
         (letters == 1.0 && committed(&agent) >= LINES as f64).then_some(())
     });
-    wait_until_said(&agent, "its certificate is not for `127.0.0.1`");
+    agent.until_logged("its certificate is not for `127.0.0.1`", LIMIT);
     let found = received(broker, "out", LINES);
     let mut ids = BTreeMap::<&str, BTreeSet<&str>>::new();
     for message in &found {

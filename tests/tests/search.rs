@@ -201,9 +201,7 @@ fn what_is_refused_goes_to_the_dead_letters_and_a_closed_index_holds_the_flow() 
     let settings = "index = \"orders\"\nbody = \"json\"";
     let mut agent = agent(dir, &engine, &source, settings);
     agent.start();
-    wait::until("the closed index to be named", LIMIT, || {
-        agent.output().contains("cluster_block_exception").then_some(())
-    });
+    agent.until_logged("cluster_block_exception", LIMIT);
     assert_eq!(engine.documents("orders").len(), 0);
     engine.put("/orders/_settings", r#"{"index.blocks.write":false}"#);
     wait::until("all but three in the index", LIMIT, || {

@@ -52,7 +52,12 @@ const PLAIN: &str = "plain";
 
 /// A collector with a source of changes, `settings` added to it.
 fn collector(dir: &Path, server: &Postgres, user: &str, settings: &str) -> Agent {
-    let database = format!("url = \"postgres://{}/{DATABASE}\"\nuser = \"{user}\"", server.address);
+    let url = format!("postgres://{}/{DATABASE}", server.address);
+    collector_of(dir, &format!("url = \"{url}\"\nuser = \"{user}\""), settings)
+}
+
+/// The same, with these settings of the database.
+fn collector_of(dir: &Path, database: &str, settings: &str) -> Agent {
     let text = format!(
         "[agent]\ndata_dir = \"{0}/data\"\n\
          [sources.changes]\ntype = \"sql_changes\"\nchannels = [\"main\"]\n{settings}\n\
@@ -112,9 +117,7 @@ fn lives(collector: &mut Agent, server: &RwLock<Postgres>) -> u64 {
             collector.start();
             match life {
                 1 => {
-                    wait::until("the snapshot", LIMIT, || {
-                        collector.output().contains("changes are read").then_some(())
-                    });
+                    collector.until_logged("changes are read", LIMIT);
                     from = ask("SELECT txid_current()").parse().expect("a number");
                 }
                 2 => drop(ask("ALTER TABLE orders ADD more text; UPDATE orders SET more = 'y'")),

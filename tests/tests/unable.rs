@@ -105,8 +105,8 @@ fn what_a_collector_cannot_store_is_stored_by_another_one_in_time_and_once() {
     assert!(status == 200 && said.contains("\nunable for "), "{status} {said}");
     let (_, said) = http::get(edge.admin(), "/readyz").expect("the edge answers");
     assert_eq!(said, "ready\n", "its events leave it");
-    first.until_logged("says so to its senders");
-    edge.until_logged("cannot store what it holds");
+    first.until_logged("says so to its senders", LIMIT);
+    edge.until_logged("cannot store what it holds", LIMIT);
     log("later");
     wait_until_stored(dir, 1_500);
 

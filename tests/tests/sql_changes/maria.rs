@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::{Agent, ROLL};
+use aqueduct_tests::agent::Agent;
 use aqueduct_tests::mariadb::{MariaDb, PASSWORD, USER};
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
@@ -117,21 +117,7 @@ fn collector(dir: &Path, server: &MariaDb, settings: &str) -> Agent {
         "url = \"mysql://{}/{DATABASE}\"\nuser = \"{USER}\"\npassword = \"{PASSWORD}\"",
         server.address
     );
-    let text = format!(
-        "[agent]\ndata_dir = \"{0}/data\"\n\
-         [sources.changes]\ntype = \"sql_changes\"\nchannels = [\"main\"]\n{settings}\n\
-         [sources.changes.database]\n{database}\n\
-         [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
-         [sinks.out]\ntype = \"hdfs\"\nurl = \"file://{0}/store/%{{table}}\"\nchannel = \"main\"\n\
-         encoder = \"json\"\n{ROLL}\n\
-         [sources.kinds]\ntype = \"sql\"\nchannels = [\"kinds\"]\ntable = \"kinds\"\n\
-         mode = \"append\"\ncheck_column = \"id\"\ninterval = \"200ms\"\n\
-         [sources.kinds.database]\n{database}\n\
-         [channels.kinds]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
-         [sinks.kinds]\ntype = \"hdfs\"\nurl = \"file://{0}/kinds\"\nchannel = \"kinds\"\n{ROLL}\n",
-        dir.display(),
-    );
-    Agent::configured("aqueduct-collector", dir, "collector", &text)
+    crate::collector_of(dir, &database, settings)
 }
 
 /// Waits until so many events are stored in this life of the collector.

@@ -15,12 +15,12 @@ use crate::ending::{Here, Problem};
 /// Name of source and channel.
 const NAME: &str = "rows";
 
-/// How files of these forms begin, and what helps.
-const FORMS: [(&[u8], &str, &str); 4] = [
-    (b"SEQ", "SequenceFiles", "write the rows as text"),
-    (b"PAR1", "files of Parquet", "write the rows as text"),
-    (b"ORC", "files of ORC", "write the rows as text"),
-    (b"Obj\x01", "files of Avro", "write the rows as text"),
+/// How files begin whose form is not read.
+const FORMS: [(&[u8], &str); 4] = [
+    (b"SEQ", "SequenceFiles"),
+    (b"PAR1", "files of Parquet"),
+    (b"ORC", "files of ORC"),
+    (b"Obj\x01", "files of Avro"),
 ];
 
 /// An export that can begin.
@@ -72,9 +72,11 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
     }
     export.learn_columns(columns).map_err(Problem::Other)?;
     let look = look(&draft(&export)?, env).await?;
-    if let Some((_, form, remedy)) = FORMS.iter().find(|(begin, ..)| look.head.starts_with(begin)) {
-        let problem = format!("{} holds {form}, which are not read yet; {remedy}", export.url);
-        return Err(Problem::Other(problem));
+    if let Some((_, form)) = FORMS.iter().find(|(begin, _)| look.head.starts_with(begin)) {
+        let url = &export.url;
+        return Err(Problem::Other(format!(
+            "{url} holds {form}, which are not read yet; write the rows as text"
+        )));
     }
     if look.is_ours && export.learn_quotes() {
         cli::say(
