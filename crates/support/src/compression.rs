@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::io;
 
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe;
 
 thread_local! {
     static CONTEXTS: RefCell<Contexts> = RefCell::default();
@@ -36,17 +37,30 @@ pub fn zstd(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
     })
 }
 
-/// What is in a zstd frame; takes no more memory for it than `plain_max` bytes.
+/// What a zstd block unfolds to at the most, and the bytes of the shortest one: a header of three
+/// and a byte that is repeated (RFC 8878, 3.1.1.2).
+const BLOCK_MAX: usize = 128 << 10;
+const BLOCK_MIN: usize = 4;
+
+/// What is in a zstd frame; takes no more memory for it than `plain_max` bytes, than the frame says
+/// that it holds, and than so many bytes can hold.
 ///
 /// # Errors
 /// It is no such frame, or there is more in it.
 pub fn unzstd(frame: &[u8], plain_max: usize) -> io::Result<Vec<u8>> {
+    let holds = frame.len().div_ceil(BLOCK_MIN).saturating_mul(BLOCK_MAX);
+    let says = match zstd_safe::get_frame_content_size(frame) {
+        Ok(Some(says)) => usize::try_from(says).unwrap_or(usize::MAX),
+        // The decompressor says what is wrong with it.
+        Ok(None) | Err(_) => usize::MAX,
+    };
+    let room = plain_max.min(says).min(holds);
     CONTEXTS.with_borrow_mut(|contexts| {
         let mut decompressor = match contexts.decompressor.take() {
             Some(kept) => kept,
             None => Decompressor::new()?,
         };
-        let plain = decompressor.decompress(frame, plain_max)?;
+        let plain = decompressor.decompress(frame, room)?;
         contexts.decompressor = Some(decompressor);
         Ok(plain)
     })
@@ -69,5 +83,19 @@ mod tests {
             assert_eq!(frame, fresh, "{} bytes at level {level}", bytes.len());
             assert_eq!(&unzstd(&frame, bytes.len()).unwrap(), bytes);
         }
+    }
+
+    #[test]
+    fn a_short_frame_takes_no_more_memory_than_it_can_hold_whatever_is_said() {
+        for zeros in [0, 1, BLOCK_MAX, BLOCK_MAX + 1, 40 * BLOCK_MAX] {
+            let frame = zstd(&vec![0; zeros], 1).unwrap();
+            let plain = unzstd(&frame, usize::MAX).unwrap();
+            assert_eq!((plain.len(), plain.iter().all(|byte| *byte == 0)), (zeros, true));
+        }
+        // Its size in four bytes (RFC 8878, 3.1.1.1), and an empty last block.
+        let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 0, 1, 0, 0];
+        assert_eq!(unzstd(&frame, usize::MAX).unwrap(), [0; 0]);
+        frame[8] = 0x40;
+        assert!(unzstd(&frame, usize::MAX).is_err(), "a gigabyte in twelve bytes");
     }
 }

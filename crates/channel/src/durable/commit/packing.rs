@@ -17,6 +17,9 @@ pub(crate) enum Coding {
     Lz4,
 }
 
+/// Bytes that one byte of an LZ4 block stands for at the most: it lengthens a match by so many.
+const LZ4_RATIO_MAX: usize = 255;
+
 /// What it takes to get compressed bytes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Packed {
@@ -40,11 +43,12 @@ pub(crate) fn pack(bytes: &[u8], setting: Compression) -> Option<(Packed, Bytes)
 
 impl Packed {
     /// The bytes as they were; `None` if these are not their compression. Never takes more memory
-    /// than the writer said, whatever the bytes would unfold to.
+    /// than the writer said, whatever the bytes would unfold to, nor than so many bytes can hold.
     pub(crate) fn unpack(self, bytes: &[u8]) -> Option<Bytes> {
         let plain_len = self.plain_len as usize;
         let plain = match self.by {
             Coding::Zstd => compression::unzstd(bytes, plain_len).ok()?,
+            Coding::Lz4 if plain_len > bytes.len().saturating_mul(LZ4_RATIO_MAX) => return None,
             Coding::Lz4 => lz4_flex::block::decompress(bytes, plain_len).ok()?,
         };
         (plain.len() == plain_len).then(|| plain.into())
@@ -58,6 +62,13 @@ mod tests {
     #[test]
     fn what_shrinks_comes_back_and_what_does_not_is_left_alone() {
         let lines = "GET /index.html 200\n".repeat(500);
+        let zeros = vec![0; 1 << 20];
+        for compression in [Compression::Zstd, Compression::Lz4] {
+            let (packed, small) = pack(&zeros, compression).unwrap();
+            assert_eq!(packed.unpack(&small).unwrap(), zeros, "{compression:?}");
+            let more = Packed { plain_len: u32::MAX, ..packed };
+            assert_eq!(more.unpack(&small), None, "{compression:?}: less than was said");
+        }
         for compression in [Compression::Zstd, Compression::Lz4] {
             let (packed, small) = pack(lines.as_bytes(), compression).unwrap();
             assert!(small.len() * 4 < lines.len(), "{compression:?}");
