@@ -100,7 +100,7 @@ impl Agent {
     ///
     /// # Panics
     ///
-    /// When it runs already, ends by itself, or does not answer within 20 s.
+    /// When it runs already, ends by itself, or does not answer within a minute.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.program);
         let mut command = program(self.program);
@@ -116,7 +116,7 @@ impl Agent {
             command.env("RUST_LOG", filter);
         }
         let mut process = Process::start(self.program, command, &self.log);
-        wait::until(&format!("{} to answer", self.program), Duration::from_secs(20), || {
+        wait::until(&format!("{} to answer", self.program), Duration::from_secs(60), || {
             assert!(process.is_alive(), "{} ended:\n{}", self.program, tail(&process.output()));
             http::get(self.admin, "/livez").filter(|(status, _)| *status == 200)
         });

@@ -12,7 +12,7 @@ use crate::http::free_address;
 use crate::process::Process;
 use crate::wait;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The user of the database, with all rights.
 pub const USER: &str = "aqueduct";

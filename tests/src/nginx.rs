@@ -51,7 +51,7 @@ impl WebServer {
         command.arg("-c").arg(dir.join("nginx.conf")).arg("-p").arg(dir);
         command.arg("-e").arg(dir.join("error.log"));
         let process = Process::start("nginx", command, &dir.join("nginx.out"));
-        wait::until("nginx to answer", Duration::from_secs(10), || {
+        wait::until("nginx to answer", Duration::from_secs(60), || {
             http::get(address, "/ready").filter(|(status, _)| *status == 200)
         });
         Self { dir: dir.to_owned(), address, process, rotations: 0 }
@@ -91,7 +91,7 @@ impl WebServer {
         assert!(output.status.success(), "logrotate: {output:?}");
         self.rotations += 1;
         let log = self.dir.join("log/access.log");
-        wait::until("nginx to open its new log", Duration::from_secs(10), || {
+        wait::until("nginx to open its new log", Duration::from_secs(60), || {
             log.is_file().then_some(())
         });
         assert_eq!(self.logs().len(), self.rotations as usize + 1, "every old log is kept");

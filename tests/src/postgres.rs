@@ -22,7 +22,7 @@ use crate::wait;
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 /// A user and a group without rights.
 const PLAIN_USER: u32 = 65534;
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The user of the database, with all rights and without a password.
 pub const USER: &str = "aqueduct";

@@ -30,14 +30,14 @@ fn sigterm_publishes_what_is_staged_and_keeps_the_rest_in_the_channel() {
     let mut edge = site.edge();
     site.log("first", 20_000);
     edge.start();
-    wait::until("the edge to have read its file", Duration::from_secs(20), || {
+    wait::until("the edge to have read its file", Duration::from_secs(60), || {
         (edge.metrics()?.sum("aqueduct_source_events_total")? >= 20_000.0).then_some(())
     });
     edge.stop(Duration::from_secs(25));
 
     collector.start();
     edge.start();
-    wait::until("the collector to hold events", Duration::from_secs(20), || {
+    wait::until("the collector to hold events", Duration::from_secs(60), || {
         (collector.metrics()?.sum("aqueduct_source_events_total")? > 0.0).then_some(())
     });
     collector.stop(Duration::from_secs(25));
@@ -67,7 +67,7 @@ fn a_second_signal_is_immediate() {
     collector.process().signal(Signal::STOP);
     site.log("held", 5_000);
     // The first lines may be unsettled too, but they are stored: an edge does not wait for those.
-    wait::until("the second file to be in flight", Duration::from_secs(20), || {
+    wait::until("the second file to be in flight", Duration::from_secs(60), || {
         (edge.metrics()?.sum("aqueduct_channel_in_flight_events")? >= 5_000.0).then_some(())
     });
 
@@ -76,8 +76,8 @@ fn a_second_signal_is_immediate() {
     assert!(edge.process().is_alive(), "it did not wait for the batch in flight");
     let second = Instant::now();
     edge.process().signal(Signal::TERM);
-    edge.process().wait(Duration::from_secs(2));
-    assert!(second.elapsed() < Duration::from_secs(2), "{:?}", second.elapsed());
+    edge.process().wait(Duration::from_secs(10));
+    assert!(second.elapsed() < Duration::from_secs(10), "{:?}", second.elapsed());
 }
 
 #[test]

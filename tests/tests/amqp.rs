@@ -36,7 +36,7 @@ mod artemis;
 use artemis::Artemis;
 
 /// How long a step may take.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 /// Messages that the broker sends ahead of the answers.
 const CREDIT: usize = 50;
 

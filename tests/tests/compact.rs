@@ -40,7 +40,7 @@ const PAUSE_MAX: u64 = 900;
 const SHORT_LIVES: usize = 8;
 const LIFE_MAX: u64 = 700;
 /// Longest time until all is merged.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One look at the store: the files of each directory, and their bytes.
 type Look = BTreeMap<String, (usize, u64)>;

@@ -132,7 +132,7 @@ impl Site<'_> {
 
     /// Sends request number 0 until it is answered: the ones before were not heard, nor logged.
     fn await_web(&self) {
-        wait::until("the web server", Duration::from_secs(30), || {
+        wait::until("the web server", Duration::from_secs(60), || {
             self.request(0, 0, 1).wait(Duration::from_secs(10)).success().then_some(())
         });
     }

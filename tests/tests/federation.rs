@@ -64,7 +64,7 @@ fn files(agent: &Agent, sink: &str) -> Option<f64> {
 fn wait_for_more(agent: &Agent, sinks: &[(&str, f64)]) {
     for (sink, had) in sinks {
         let what = format!("a file of {sink}");
-        wait::until(&what, Duration::from_secs(30), || {
+        wait::until(&what, Duration::from_secs(60), || {
             files(agent, sink).filter(|files| files > had)
         });
     }

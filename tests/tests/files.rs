@@ -19,7 +19,7 @@ use std::time::Duration;
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::site::Site;
 
-const LIMIT: Duration = Duration::from_secs(25);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The edge, tailing every name, with `more` in its source's settings.
 fn edge(site: &Site, name: &str, more: &str) -> Agent {

@@ -36,7 +36,7 @@ use flume::{agents, properties};
 use overlay::{Local, Peer};
 
 /// How long one agent may take for its way from the start to the last event.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Agents that run at the same time.
 const AT_A_TIME: usize = 6;

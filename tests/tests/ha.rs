@@ -63,7 +63,7 @@ fn a_failover_of_the_namenode_loses_and_repeats_nothing() {
 
     let ends = Arc::new(AtomicBool::new(false));
     let written = load(dir.to_owned(), ends.clone());
-    wait::until("the first files", Duration::from_secs(30), || {
+    wait::until("the first files", Duration::from_secs(60), || {
         files(&collector).filter(|files| *files >= 2.0)
     });
     for (active, standby) in [("namenode", "namenode2"), ("namenode2", "namenode")] {

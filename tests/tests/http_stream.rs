@@ -27,7 +27,7 @@ mod site;
 use server::{Manner, Server};
 use site::{agent, counted, line, repeats, stored, stored_soon};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Pauses that a test can wait for.
 const SHORT: &str = r#"backoff = { network = { first = "0s", step = "5ms", limit = "20ms" } }"#;
@@ -183,7 +183,7 @@ limited = { first = "100ms", limit = "100ms" }
     // The reset is at a whole second.
     let least = [2.0, 0.9, 0.3, 0.6];
     assert!(pauses.iter().zip(least).all(|(pause, least)| *pause >= least), "{pauses:?}");
-    assert!(pauses.iter().all(|pause| *pause < 4.0), "{pauses:?}");
+    assert!(pauses.iter().all(|pause| *pause < 10.0), "{pauses:?}");
 
     // Keep-alives hold the connection.
     thread::sleep(Duration::from_millis(2500));
@@ -198,7 +198,7 @@ limited = { first = "100ms", limit = "100ms" }
     wait::until("another stream", LIMIT, || (server.streams() >= 3).then_some(()));
     let left_after = began.elapsed();
     eprintln!("a silent stream is left after {left_after:?}");
-    assert!(left_after > Duration::from_millis(700) && left_after < Duration::from_secs(4));
+    assert!(left_after > Duration::from_millis(700) && left_after < Duration::from_secs(20));
     assert_eq!(repeats(dir, 30), 0);
     agent.until_logged("nothing has come for 1s", LIMIT);
     agent.stop(LIMIT);

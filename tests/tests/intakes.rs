@@ -81,7 +81,7 @@ channel = "main"
             agent
         };
         let (second, first) = (agent("second", second), agent("first", first));
-        wait::until("the ports to be open", Duration::from_secs(10), || {
+        wait::until("the ports to be open", Duration::from_secs(60), || {
             std::net::TcpStream::connect(http).and(std::net::TcpStream::connect(syslog)).ok()
         });
         Self { dir, http, syslog, first, second }
@@ -99,7 +99,7 @@ channel = "main"
 
     /// Waits until so many events are in the files.
     fn wait_for(&self, events: usize) -> Vec<serde_json::Value> {
-        wait::until(&format!("{events} events in the files"), Duration::from_secs(20), || {
+        wait::until(&format!("{events} events in the files"), Duration::from_secs(60), || {
             let all = self.events();
             (all.len() >= events).then_some(all)
         })
@@ -201,7 +201,7 @@ action(type="omfwd" target="{host}" port="{port}" protocol="tcp" TCP_Framing="oc
     let mut command = Command::new("rsyslogd");
     command.arg("-n").arg("-f").arg(&file).arg("-i").arg(dir.join("rsyslog.pid"));
     let rsyslog = Process::start("rsyslogd", command, &dir.join("rsyslog.out"));
-    wait::until("rsyslog to listen", Duration::from_secs(10), || socket.exists().then_some(()));
+    wait::until("rsyslog to listen", Duration::from_secs(60), || socket.exists().then_some(()));
     let socket = socket.display().to_string();
     for n in 0..100 {
         run("logger", &["-u", &socket, "-t", "app", &format!("relayed {n}")], b"", dir);

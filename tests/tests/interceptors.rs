@@ -159,7 +159,7 @@ fn what_interceptors_make_of_events_is_stored_once_through_kills() {
             expected.insert(n, (topic, day));
         }
         // Some of the round is on its way, wherever that is.
-        wait::until("some of the lines to arrive", Duration::from_secs(30), || {
+        wait::until("some of the lines to arrive", Duration::from_secs(60), || {
             let metrics = agents[1].metrics()?;
             let taken = metrics.sum("aqueduct_source_events_total").unwrap_or_default();
             (taken > 0.0).then_some(())

@@ -59,7 +59,7 @@ fn move_lines(site: &Site, mut edge: Agent, mut collector: Agent) -> [String; 2]
     collector.start();
     edge.start();
     site.wait_until_stored(1_000);
-    wait::until("the edge to have let go of its lines", Duration::from_secs(20), || {
+    wait::until("the edge to have let go of its lines", Duration::from_secs(60), || {
         let left = edge.metrics()?.sum("aqueduct_sink_committed_events_total")?;
         (left >= 1_000.0).then_some(())
     });

@@ -60,7 +60,7 @@ impl Scene {
     fn is_stopped(&mut self, why: &str) {
         let (before, from) = (self.site.stored().len(), self.seen);
         self.log(why);
-        wait::until("the sink to be stopped", Duration::from_secs(30), || {
+        wait::until("the sink to be stopped", Duration::from_secs(60), || {
             let output = self.collector.output();
             output[from.min(output.len())..].contains("aqueduct ledger show --store").then_some(())
         });

@@ -33,7 +33,7 @@ const KILLS: usize = 4;
 /// which its files have to become visible and the stage to be looked at twice.
 const PAUSE_MAX: u64 = 4_000;
 /// Longest time from the last line until each directory is marked.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Directories that are marked while lines come and collectors are killed, at least.
 const MARKED_MEANWHILE: usize = 2;
 

@@ -76,7 +76,7 @@ fn every_reader_reads_every_metric_with_its_type() {
     fs::write(site.logs().join("a \"b\".log"), "1\n2\n3\n").expect("a log is written");
     site.wait_until_stored(3);
     let committed = "aqueduct_sink_committed_events_total";
-    wait::until("the edge to have let go of its lines", Duration::from_secs(20), || {
+    wait::until("the edge to have let go of its lines", Duration::from_secs(60), || {
         (edge.metrics()?.sum(committed)? >= 3.0).then_some(())
     });
 

@@ -40,7 +40,7 @@ use broker::Broker;
 /// Messages of each QoS in a life.
 const MESSAGES: usize = 1000;
 /// How long a step may take.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 /// What a broker asks nothing for.
 const OPEN: &str = "allow_anonymous true\n";
 

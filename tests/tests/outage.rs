@@ -97,7 +97,7 @@ fn wait_until_it_says_more(collector: &Agent, said: usize) {
 }
 
 fn wait_until_held(collector: &Agent, events: usize) {
-    wait::until("the collector to hold what the edge sent", Duration::from_secs(30), || {
+    wait::until("the collector to hold what the edge sent", Duration::from_secs(60), || {
         let held = collector.metrics()?.sum("aqueduct_channel_events")?;
         (held >= events as f64).then_some(())
     });

@@ -28,7 +28,7 @@ mod operate;
 
 use browser::Browser;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A flow that is healthy.
 const FLOW: &str = r#"

@@ -155,7 +155,7 @@ fn files_of_columns_are_read_by_java_with_every_value_once_although_a_collector_
         match part {
             0 => {
                 agent.start();
-                wait::until("a file to be visible", Duration::from_secs(20), || {
+                wait::until("a file to be visible", Duration::from_secs(60), || {
                     let files = agent.metrics()?.sum("aqueduct_sink_visible_files_total")?;
                     (files > 0.0).then_some(())
                 });

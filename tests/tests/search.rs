@@ -37,7 +37,7 @@ const POM: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/opensearch/pom.xml"));
 
 /// How long a step may take.
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = Duration::from_secs(60);
 /// Why events are dead letters: the first one of a batch gives the reason.
 const REASONS: [&str; 3] = ["refused", "too_large", "unwritable_event"];
 

@@ -128,7 +128,7 @@ fn lines_of_nc_and_of_a_command_are_stored_and_those_over_tcp_are_answered() {
         ),
     );
     edge.start();
-    wait::until("the port to be open", Duration::from_secs(20), || {
+    wait::until("the port to be open", Duration::from_secs(60), || {
         std::net::TcpStream::connect(tcp).ok()
     });
     let port = |address: std::net::SocketAddr| address.port().to_string();
@@ -136,7 +136,7 @@ fn lines_of_nc_and_of_a_command_are_stored_and_those_over_tcp_are_answered() {
     assert_eq!(answers, "OK\nOK\nOK\n");
     nc(dir, &["-u", "-w", "1", "127.0.0.1", &port(udp)], b"u1\nu2\n");
     let expected: [&[u8]; 7] = [b"t1", b"t2\xff", b"t3", b"u1", b"u2", b"x1", b"x2"];
-    wait::until("all lines in the files", Duration::from_secs(20), || {
+    wait::until("all lines in the files", Duration::from_secs(60), || {
         let stored = aqueduct_tests::site::read_below(&dir.join("files"));
         let mut lines: Vec<&[u8]> = stored.split(|byte| *byte == b'\n').collect();
         lines.retain(|line| !line.is_empty());

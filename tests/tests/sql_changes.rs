@@ -36,7 +36,7 @@ use shop::DATABASE;
 /// Lives of the collector while changes come.
 const LIVES: usize = 6;
 /// How long a step may take.
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A server that sends changes.
 fn server(dir: &Path) -> Postgres {

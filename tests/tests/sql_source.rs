@@ -34,7 +34,7 @@ const LIVES: usize = 6;
 /// Rows of the table that is read in whole.
 const WHOLE: usize = 20_000;
 /// How long a step may take.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How often each line is in the store below this folder.
 fn stored(dir: &Path, folder: &str) -> BTreeMap<String, usize> {

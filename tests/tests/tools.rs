@@ -27,7 +27,7 @@ use serde_json::Value;
 
 const STOP: Duration = Duration::from_secs(25);
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a terminal would act on.
 const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}gpj.exe";

@@ -20,7 +20,7 @@ use aqueduct_tests::site::read_below;
 use aqueduct_tests::wait;
 
 /// 15 s until it is said, 5 s until batches are given back, and time to store them.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The store that each collector finds in the folder that it runs in.
 const STORE: &str = "file:///proc/self/cwd/store/%Y-%m-%d";

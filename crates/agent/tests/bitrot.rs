@@ -16,7 +16,7 @@ use pipeline::Catalogue;
 use support::loopback::free_address;
 use tokio::runtime::Runtime;
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 const LINES: usize = 400;
 /// Stands in the line whose batch is damaged.
 const VICTIM: &str = "line 123 ";

@@ -26,7 +26,7 @@ use serde::Deserialize;
 use tokio::runtime::Runtime;
 
 /// How long a life may take to do what it is watched for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Drops the events that begin with `drop`.
 #[derive(Deserialize, JsonSchema)]

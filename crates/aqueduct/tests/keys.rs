@@ -50,6 +50,16 @@ fn rotate(keys: &Path, finish: Option<&Path>) -> serde_json::Value {
     serde_json::from_str(&text(&output)).unwrap()
 }
 
+/// Whether a channel has been opened there: it has a segment with something in it.
+#[expect(clippy::disallowed_methods, reason = "it looks at files as a user would")]
+fn sealed(log: &Path) -> bool {
+    let mut entries = std::fs::read_dir(log).into_iter().flatten().flatten();
+    entries.any(|entry| {
+        entry.file_name().to_string_lossy().ends_with(".seg")
+            && entry.metadata().is_ok_and(|about| about.len() > 0)
+    })
+}
+
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it looks at files as a user would, and waits")]
 fn keys_come_and_go_under_an_agent_that_is_killed_and_every_line_arrives_once() {
@@ -70,6 +80,7 @@ fn keys_come_and_go_under_an_agent_that_is_killed_and_every_line_arrives_once() 
             writeln!(file, "{lines:06} {}", "x".repeat(200)).unwrap();
             lines += 1;
         }
+        edge.until(|| sealed(&data.join("channels/main/log")));
         let before = numbers(&keys);
         let mut killed = command(&["channel", "rotate-key", &keys.display().to_string()])
             .stdout(Stdio::null())

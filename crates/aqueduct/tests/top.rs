@@ -23,7 +23,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use support::loopback::free_address;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Leaves the screen of the program for the one before.
 const SCREEN_LEFT: &str = "\x1b[?1049l";

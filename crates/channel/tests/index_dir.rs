@@ -22,7 +22,7 @@ use pipeline::{BuildContext, Channel, Epoch, IntervalSet, SourcePosition};
 use serde_json::json;
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Flips in each file of the index.
 const FLIPS: usize = 12;
 

@@ -122,7 +122,7 @@ async fn each_file_is_synced_when_it_is_closed() {
         put(&*fs, &format!("{root}/{n}"), vec![n; 100_000]).await.unwrap();
     }
     tokio::task::block_in_place(|| {
-        wait::until("a sync of each file", Duration::from_secs(20), || {
+        wait::until("a sync of each file", Duration::from_secs(60), || {
             synced(&hdfs).filter(|syncs| *syncs >= u64::from(FILES))
         });
         hdfs.stop();
@@ -240,7 +240,7 @@ async fn httpfs_is_refused_before_anything_is_written() {
     tokio::task::block_in_place(|| {
         hdfs.start();
         let root = "/webhdfs/v1/?op=GETFILESTATUS&user.name=logs";
-        wait::until("HttpFS to answer", Duration::from_secs(30), || {
+        wait::until("HttpFS to answer", Duration::from_secs(60), || {
             http::get(hdfs.httpfs_address(), root).filter(|(status, _)| *status == 200)
         });
     });

@@ -61,7 +61,7 @@ impl Artemis {
         let mut java = self.java();
         java.arg("org.apache.activemq.artemis.core.server.embedded.Main").arg(&self.dir);
         let mut process = Process::start("artemis", java, &self.dir.join("out"));
-        wait::until("the broker to listen", Duration::from_secs(30), || {
+        wait::until("the broker to listen", Duration::from_secs(60), || {
             assert!(process.is_alive(), "Artemis ended:\n{}", tail(&process.output()));
             TcpStream::connect(self.address).ok()
         });

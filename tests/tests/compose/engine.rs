@@ -62,7 +62,7 @@ impl Engine {
         engine.daemon = Some(daemon);
         // Before that, its network is still the machine's, which is not to be changed.
         let own = network_of("self");
-        wait::until("a network namespace", Duration::from_secs(10), || {
+        wait::until("a network namespace", Duration::from_secs(60), || {
             (network_of(&pid)? != own.clone()?).then_some(())
         });
 

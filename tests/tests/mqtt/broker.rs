@@ -51,7 +51,7 @@ impl Broker {
         let mut command = Command::new("mosquitto");
         command.arg("-v").arg("-c").arg(&self.config);
         self.process = Some(Process::start("mosquitto", command, &self.log));
-        wait::until("the broker to listen", Duration::from_secs(10), || {
+        wait::until("the broker to listen", Duration::from_secs(60), || {
             TcpStream::connect(self.address).ok()
         });
     }
@@ -76,7 +76,7 @@ impl Broker {
         let file = || fs::metadata(&self.database).ok().map(|it| (it.ino(), it.mtime_nsec()));
         let before = file();
         self.process.as_ref().expect("a running broker").signal(Signal::USR1);
-        wait::until("the broker to save", Duration::from_secs(10), || {
+        wait::until("the broker to save", Duration::from_secs(60), || {
             file().filter(|_| file() != before)
         });
     }
