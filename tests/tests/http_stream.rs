@@ -156,8 +156,10 @@ fn a_silent_server_is_left_and_one_that_refuses_is_asked_when_it_says() {
     });
     server.append_numbers(30, "");
     let busy = |head: &str| format!("HTTP/1.1 {head}\r\ncontent-length: 4\r\n\r\nwait");
-    let reset = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let reset = reset.expect("a clock").as_secs() + 4;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("a clock");
+    let reset = now.as_secs() + 5;
+    let reset_at = Instant::now() + (Duration::from_secs(reset) - now);
     server.answer_with(&[
         &busy("429 Too Many Requests\r\nretry-after: 2"),
         &busy(&format!("429 Too Many Requests\r\nx-rate-limit-reset: {reset}")),
@@ -180,8 +182,9 @@ limited = { first = "100ms", limit = "100ms" }
     let pauses: Vec<f64> =
         asked.windows(2).map(|two| (two[1].at - two[0].at).as_secs_f64()).collect();
     eprintln!("pauses after 429, 429, 503 and 503: {pauses:?}");
-    // The reset is at a whole second.
-    let least = [2.0, 0.9, 0.3, 0.6];
+    let early = reset_at.saturating_duration_since(asked[2].at);
+    assert!(early < Duration::from_millis(50), "{early:?} before the reset");
+    let least = [2.0, 0.0, 0.3, 0.6];
     assert!(pauses.iter().zip(least).all(|(pause, least)| *pause >= least), "{pauses:?}");
     assert!(pauses.iter().all(|pause| *pause < 10.0), "{pauses:?}");
 
