@@ -7,10 +7,10 @@ use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp::types::primitives::{Array, Symbol};
 use pipeline::secret::{self, Login};
 use pipeline::units::Period;
-use pipeline::{BuildContext, BuildError, Secret, address};
+use pipeline::{BuildContext, BuildError, Secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tls::{ClientTls, Dialer};
+use tls::{Brokers, ClientTls, Dialer};
 
 /// The broker, and how it is reached.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -83,25 +83,15 @@ pub(crate) struct Target {
     login: Option<Login>,
 }
 
-/// The address in a URL, and whether it is of TLS.
-fn parse(url: &str) -> Result<(Arc<str>, bool), String> {
-    let example = "amqp://broker-1:5672";
-    let (address, is_tls) = match url.split_once("://") {
-        Some(("amqp", address)) => (address, false),
-        Some(("amqps", address)) => (address, true),
-        Some((scheme @ ("tcp" | "ssl" | "failover" | "vm"), _)) => {
-            return Err(format!(
-                "`{url}`: `{scheme}://` is OpenWire, the protocol of ActiveMQ's own clients; write \
-                 the address of its AMQP connector, for example \"{example}\""
-            ));
-        }
-        _ => return Err(format!("`{url}` is no URL of AMQP; write for example \"{example}\"")),
-    };
-    if address.contains('@') {
-        return Err("a user in a URL is shown with it: set `user` and `password` instead".into());
-    }
-    address::check(address, "broker-1:5672", false)?;
-    Ok((address.into(), is_tls))
+/// What is wrong with a URL of the brokers that take AMQP among other protocols.
+fn refused(url: &str) -> Option<String> {
+    let scheme = url.split(':').next()?;
+    ["tcp", "ssl", "failover", "vm"].contains(&scheme).then(|| {
+        format!(
+            "`{scheme}:` is OpenWire, the protocol of ActiveMQ's own clients; write the address \
+             of its AMQP connector, for example \"amqp://broker-1:5672\""
+        )
+    })
 }
 
 impl Broker {
@@ -112,31 +102,6 @@ impl Broker {
     pub(crate) fn target(self, cx: &BuildContext) -> Result<Target, BuildError> {
         let invalid = |setting: &str, problem: String| {
             Err(BuildError::invalid(format!("broker.{setting}"), problem))
-        };
-        let parsed: Result<Vec<_>, String> = self.urls.iter().map(|url| parse(url)).collect();
-        let parsed = match parsed {
-            Ok(parsed) if parsed.is_empty() => {
-                return invalid("urls", "at least one; \"amqp://broker-1:5672\"".into());
-            }
-            Ok(parsed) => parsed,
-            Err(problem) => return invalid("urls", problem),
-        };
-        let is_tls = parsed[0].1;
-        if parsed.iter().any(|(_, it)| *it != is_tls) {
-            return invalid(
-                "urls",
-                "all of them begin with `amqp://`, or all with `amqps://`".into(),
-            );
-        }
-        for (address, _) in parsed.iter().filter(|_| !is_tls) {
-            cx.plain_text.speaks("broker.urls", address, "write `amqps://`");
-        }
-        let tls = match (is_tls, self.tls) {
-            (false, Some(_)) => {
-                return invalid("tls", "it counts with `amqps://` alone; write the URLs so".into());
-            }
-            (true, None) => Some(ClientTls::default()),
-            (_, tls) => tls,
         };
         for (setting, period) in
             [("connect_timeout", self.connect_timeout), ("idle_timeout", self.idle_timeout)]
@@ -152,9 +117,9 @@ impl Broker {
         }
         let login = secret::login(self.user, self.password);
         let login = login.map_err(|error| error.below("broker"))?;
-        let dialer = Dialer::new(&cx.env, tls, &[]).map_err(|error| error.below("broker"))?;
+        let Brokers { addresses, dialer } = Brokers::of(&self.urls, self.tls, refused, cx)?;
         Ok(Target {
-            addresses: parsed.into_iter().map(|(address, _)| address).collect(),
+            addresses,
             client_id: client_id.into(),
             timeout: self.connect_timeout.0,
             idle_timeout: self.idle_timeout.0,
@@ -182,18 +147,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_that_is_none_of_amqp_is_refused_with_the_remedy() {
-        assert_eq!(parse("amqp://a:5672").unwrap(), ("a:5672".into(), false));
-        assert_eq!(parse("amqps://[::1]:5671").unwrap(), ("[::1]:5671".into(), true));
-        for (url, cause) in [
-            ("tcp://a:61616", "AMQP connector"),
-            ("failover:(tcp://a:61616)", "no URL of AMQP"),
-            ("a:5672", "no URL of AMQP"),
-            ("amqp://a", "has no port"),
-            ("amqp://u:p@a:5672", "`user` and `password`"),
-        ] {
-            let error = parse(url).unwrap_err();
-            assert!(error.contains(cause), "{url}: {error}");
+    fn a_url_of_openwire_is_refused_with_the_remedy() {
+        assert_eq!(refused("amqp://a:5672"), None);
+        for url in ["tcp://a:61616", "failover:(tcp://a:61616)"] {
+            assert!(refused(url).unwrap().contains("AMQP connector"), "{url}");
         }
     }
 }

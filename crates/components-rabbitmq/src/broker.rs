@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use pipeline::secret::{self, Login};
 use pipeline::units::Period;
-use pipeline::{BuildContext, BuildError, Secret, address};
+use pipeline::{BuildContext, BuildError, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tls::{ClientTls, Dialer};
+use tls::{Brokers, ClientTls, Dialer};
 
 /// Bytes of a name at most, as the protocol has it.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
@@ -74,25 +74,12 @@ pub(crate) struct Target {
     login: Option<Login>,
 }
 
-/// The address in a URL, and whether it is of TLS.
-fn parse(url: &str) -> Result<(Arc<str>, bool), String> {
-    let example = "amqp://broker-1:5672";
-    let (address, is_tls) = match url.split_once("://") {
-        Some(("amqp", address)) => (address, false),
-        Some(("amqps", address)) => (address, true),
-        _ => return Err(format!("`{url}` is no URL of AMQP; write for example \"{example}\"")),
-    };
-    if address.contains('@') {
-        return Err("a user in a URL is shown with it: set `user` and `password` instead".into());
-    }
-    if let Some((address, _)) = address.split_once('/') {
-        return Err(format!(
-            "`{url}`: the virtual host is a setting of its own: write `amqp://{address}` and set \
-             `virtual_host`"
-        ));
-    }
-    address::check(address, "broker-1:5672", false)?;
-    Ok((address.into(), is_tls))
+/// What is wrong with a URL of RabbitMQ's other clients.
+fn refused(url: &str) -> Option<String> {
+    let (broker, _) = url.split_once("://")?.1.split_once('/')?;
+    Some(format!(
+        "the virtual host is a setting of its own: write `amqp://{broker}` and set `virtual_host`"
+    ))
 }
 
 /// What is wrong with a name of a queue, an exchange or a virtual host, if anything.
@@ -116,31 +103,6 @@ impl Broker {
         let invalid = |setting: &str, problem: String| {
             Err(BuildError::invalid(format!("broker.{setting}"), problem))
         };
-        let parsed: Result<Vec<_>, String> = self.urls.iter().map(|url| parse(url)).collect();
-        let parsed = match parsed {
-            Ok(parsed) if parsed.is_empty() => {
-                return invalid("urls", "at least one; \"amqp://broker-1:5672\"".into());
-            }
-            Ok(parsed) => parsed,
-            Err(problem) => return invalid("urls", problem),
-        };
-        let is_tls = parsed[0].1;
-        if parsed.iter().any(|(_, it)| *it != is_tls) {
-            return invalid(
-                "urls",
-                "all of them begin with `amqp://`, or all with `amqps://`".into(),
-            );
-        }
-        for (address, _) in parsed.iter().filter(|_| !is_tls) {
-            cx.plain_text.speaks("broker.urls", address, "write `amqps://`");
-        }
-        let tls = match (is_tls, self.tls) {
-            (false, Some(_)) => {
-                return invalid("tls", "it counts with `amqps://` alone; write the URLs so".into());
-            }
-            (true, None) => Some(ClientTls::default()),
-            (_, tls) => tls,
-        };
         if !(1..=86_400_000).contains(&self.connect_timeout.0.as_millis()) {
             return invalid("connect_timeout", "must be from 1ms to 24h".into());
         }
@@ -155,9 +117,9 @@ impl Broker {
             self.client_id.unwrap_or_else(|| format!("aqueduct-{}-{}", cx.env.host, cx.name));
         let login = secret::login(self.user, self.password);
         let login = login.map_err(|error| error.below("broker"))?;
-        let dialer = Dialer::new(&cx.env, tls, &[]).map_err(|error| error.below("broker"))?;
+        let Brokers { addresses, dialer } = Brokers::of(&self.urls, self.tls, refused, cx)?;
         Ok(Target {
-            addresses: parsed.into_iter().map(|(address, _)| address).collect(),
+            addresses,
             virtual_host: self.virtual_host.into(),
             client_id: client_id.into(),
             timeout: self.connect_timeout.0,
@@ -186,18 +148,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_that_is_none_of_amqp_is_refused_with_the_remedy() {
-        assert_eq!(parse("amqp://a:5672").unwrap(), ("a:5672".into(), false));
-        assert_eq!(parse("amqps://[::1]:5671").unwrap(), ("[::1]:5671".into(), true));
-        for (url, cause) in [
-            ("http://a:15672", "no URL of AMQP"),
-            ("a:5672", "no URL of AMQP"),
-            ("amqp://a", "has no port"),
-            ("amqp://u:p@a:5672", "`user` and `password`"),
-            ("amqp://a:5672/%2f", "`virtual_host`"),
-        ] {
-            let error = parse(url).unwrap_err();
-            assert!(error.contains(cause), "{url}: {error}");
-        }
+    fn a_virtual_host_in_a_url_is_refused_with_the_remedy() {
+        assert_eq!(refused("amqp://a:5672"), None);
+        assert!(refused("amqp://a:5672/%2f").unwrap().contains("`virtual_host`"));
     }
 }

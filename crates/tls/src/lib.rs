@@ -11,6 +11,7 @@
 //! a time limit, and holds the place of the connection. Certificates are looked at again at a
 //! handshake, at most once a second; connections that are open keep theirs.
 
+mod brokers;
 mod client;
 #[cfg(feature = "http")]
 pub mod http;
@@ -25,6 +26,7 @@ mod stream;
 mod verify;
 mod watched;
 
+pub use brokers::Brokers;
 pub use client::{Client, Dialer};
 pub use names::ClientNames;
 pub use problem::TlsError;
