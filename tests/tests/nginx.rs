@@ -3,8 +3,8 @@
 //! Method: nginx logs real requests of wrk, at more than 1,000 a second, while logrotate renames
 //! its log. An edge tails the logs and sends to one collector, which stores in a real HDFS. Edge
 //! and collector are killed (-9) and started again, in an order and at times that come from a
-//! printed seed. Just before each kill the victim is asked how many events it holds that are not
-//! settled: a kill that hits nothing proves nothing, so most must hit. At the end Hadoop's own
+//! printed seed. Before each kill the victim is asked how many events it holds that are not
+//! settled, until there are some: a kill that hits nothing proves nothing. At the end Hadoop's own
 //! shell reads everything back, and it must be, byte for byte, the lines that nginx wrote.
 //!
 //! The test of the test: the same with the collector's memory of batches switched off. Then the
@@ -34,8 +34,6 @@ const CONNECTIONS: u32 = 24;
 const LINES_MIN: usize = 200_000;
 const ROTATIONS_MIN: u32 = 5;
 const RATE_MIN: f64 = 1_000.0;
-/// Of ten kills of each agent, so many must have hit batches in flight.
-const HITS_MIN: usize = 8;
 
 #[test]
 #[ignore = "needs the optimised programs, nginx, wrk, logrotate and HDFS: tests/run"]
@@ -46,7 +44,7 @@ fn each_line_that_nginx_writes_is_stored_once_although_both_agents_are_killed() 
     victims.shuffle(&mut rng);
 
     let mut wrk = scene.web.load(CONNECTIONS, "0");
-    let hits = scene.storm(&victims, &mut rng);
+    scene.storm(&victims, &mut rng);
     wait::until("nginx to have logged enough", Duration::from_secs(180), || {
         thread::sleep(Duration::from_millis(200));
         (count_lines(&scene.web.logged()) >= LINES_MIN).then_some(())
@@ -62,10 +60,6 @@ fn each_line_that_nginx_writes_is_stored_once_although_both_agents_are_killed() 
     assert!(rotations >= ROTATIONS_MIN, "{rotations} rotations");
     assert!(found.written >= LINES_MIN, "{found}");
     assert!(found.is_none(), "{found}");
-    for victim in [Victim::Edge, Victim::Collector] {
-        let hit = hits.iter().filter(|&&it| it == victim).count();
-        assert!(hit >= HITS_MIN, "only {hit} kills of {victim:?} hit batches in flight");
-    }
 }
 
 #[test]
@@ -84,7 +78,7 @@ fn without_dedupe_the_same_kills_leave_repeated_lines() {
     assert_eq!((found.missing, found.foreign), (0, 0), "{found}");
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Victim {
     Edge,
     Collector,
@@ -127,10 +121,9 @@ impl Scene {
         Self { web, edge, collector, prefix, started: Instant::now(), dedupe, dir: folder }
     }
 
-    /// Kills and restarts each of `victims` in turn, with rotations in between; gives those that
-    /// held unsettled events when they were hit.
-    fn storm(&mut self, victims: &[Victim], rng: &mut StdRng) -> Vec<Victim> {
-        let mut hits = Vec::new();
+    /// Kills and restarts each of `victims` in turn while it holds unsettled events, with rotations
+    /// in between.
+    fn storm(&mut self, victims: &[Victim], rng: &mut StdRng) {
         for (number, &victim) in victims.iter().enumerate() {
             thread::sleep(Duration::from_millis(rng.random_range(300..2_000)));
             if number % 3 == 1 {
@@ -140,19 +133,17 @@ impl Scene {
                 Victim::Edge => &mut self.edge,
                 Victim::Collector => &mut self.collector,
             };
-            let held = agent.metrics().and_then(|it| it.sum("aqueduct_channel_in_flight_events"));
-            let held = held.unwrap_or(0.0);
+            let held = wait::until("events in flight", Duration::from_secs(60), || {
+                let held = agent.metrics()?.sum("aqueduct_channel_in_flight_events")?;
+                (held > 0.0).then_some(held)
+            });
             agent.kill();
             agent.start();
             eprintln!(
                 "{:?}: killed {victim:?} with {held} events in flight",
                 self.started.elapsed()
             );
-            if held > 0.0 {
-                hits.push(victim);
-            }
         }
-        hits
     }
 
     /// Lets everything arrive, stops all in order, and compares what was written with what Hadoop's
