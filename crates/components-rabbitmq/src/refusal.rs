@@ -36,9 +36,9 @@ pub(crate) enum RabbitError {
     #[error(
         "a message of `{queue}` can be no event: {problem}; the queue is not read on. Take the \
          message out of it, or set `unusable = \"reject\"`, which has the broker move such \
-         messages to the dead letter exchange of the queue{more}"
+         messages to the dead letter exchange of the queue"
     )]
-    Unusable { queue: String, problem: String, more: &'static str },
+    Unusable { queue: String, problem: String },
 }
 
 impl Classify for RabbitError {

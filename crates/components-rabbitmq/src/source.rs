@@ -116,8 +116,7 @@ impl Rabbit {
         match self.options.unusable {
             Unusable::Hold => {
                 let queue = self.options.queue.clone();
-                let more = if problem.contains("message_max") { "; or raise that" } else { "" };
-                self.ending = Some(RabbitError::Unusable { queue, problem, more });
+                self.ending = Some(RabbitError::Unusable { queue, problem });
                 Ok(())
             }
             Unusable::Reject => {

@@ -150,8 +150,10 @@ fn arrived(
     match (properties, body) {
         (Err(problem), _) => Arrived::Unusable(tag, problem),
         (_, Body::Skipped(bytes)) => {
-            let problem =
-                format!("its body has {bytes} bytes, over the {message_max} of `message_max`");
+            let problem = format!(
+                "its body has {bytes} bytes, over the {message_max} of `message_max`, which may \
+                 be raised"
+            );
             Arrived::Unusable(tag, problem)
         }
         (Ok(properties), Body::Whole(body)) => Arrived::Message(
