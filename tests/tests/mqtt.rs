@@ -2,10 +2,10 @@
 //! and connection die: with QoS 1 nothing is lost, and repeats are counted; with QoS 2 each message
 //! is there once.
 //!
-//! Method: a real mosquitto that keeps its sessions on disk; `mosquitto_pub` and `mosquitto_sub`
-//! are the devices. A collector with a source for each QoS is killed (-9) many times while messages
-//! come, and so is the broker. Between collector and broker stands a relay of bytes, which cuts
-//! connections at moments of its own.
+//! Method: a real mosquitto that keeps its sessions on disk, and a real HiveMQ; `mosquitto_pub`
+//! and `mosquitto_sub` are the devices. A collector with a source for each QoS is killed (-9) many
+//! times while messages come, and so is the broker. Between collector and broker stands a relay of
+//! bytes, which cuts connections at moments of its own.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -31,6 +31,9 @@ use rand::prelude::*;
 
 #[path = "mqtt/broker.rs"]
 mod broker;
+
+#[path = "mqtt/hivemq.rs"]
+mod hivemq;
 
 #[path = "mqtt/kills.rs"]
 mod kills;
@@ -165,6 +168,12 @@ fn two_collectors_share_the_messages_and_lose_none_when_one_is_killed() {
     eprintln!("{} messages, {there:?} in the two collectors", sent.len());
     assert!(there.iter().all(|it| *it > MESSAGES), "each gets its share");
     collectors.iter_mut().for_each(|it| it.stop(LIMIT));
+}
+
+#[test]
+#[ignore = "needs the optimised programs, Java and mosquitto's clients: tests/run"]
+fn two_collectors_share_what_hivemq_has_and_lose_none_when_they_or_it_are_killed() {
+    hivemq::two_collectors_share_and_die();
 }
 
 /// A broker whose messages a collector publishes at another one, which is away at first.

@@ -81,23 +81,9 @@ impl Broker {
         });
     }
 
-    /// Publishes lines, each as a message, and waits until the broker has taken them.
+    /// [`publish`] at this broker.
     pub(crate) fn publish(&self, topic: &str, qos: usize, lines: &str) {
-        let mut child = self.publishing(topic, qos, lines);
-        assert!(child.wait().expect("it ends").success(), "mosquitto_pub failed");
-    }
-
-    /// The same, without waiting.
-    pub(crate) fn publishing(&self, topic: &str, qos: usize, lines: &str) -> Child {
-        let (port, qos) = (self.address.port().to_string(), qos.to_string());
-        let mut child = Command::new("mosquitto_pub")
-            .args(["-h", "127.0.0.1", "-p", &port, "-q", &qos, "-t", topic, "-l"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("mosquitto_pub starts");
-        let mut input = child.stdin.take().expect("it is piped");
-        input.write_all(lines.as_bytes()).expect("mosquitto_pub reads");
-        child
+        publish(self.address, topic, qos, lines);
     }
 
     /// `mosquitto_sub` with these arguments.
@@ -106,4 +92,23 @@ impl Broker {
         command.args(["-h", "127.0.0.1", "-p", &self.address.port().to_string()]).args(arguments);
         Process::start("mosquitto_sub", command, &dir.join("subscriber.out"))
     }
+}
+
+/// Publishes lines, each as a message, and waits until the broker has taken them.
+pub(crate) fn publish(broker: SocketAddr, topic: &str, qos: usize, lines: &str) {
+    let mut child = publishing(broker, topic, qos, lines);
+    assert!(child.wait().expect("it ends").success(), "mosquitto_pub failed");
+}
+
+/// The same, without waiting.
+pub(crate) fn publishing(broker: SocketAddr, topic: &str, qos: usize, lines: &str) -> Child {
+    let (port, qos) = (broker.port().to_string(), qos.to_string());
+    let mut child = Command::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &port, "-q", &qos, "-t", topic, "-l"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("mosquitto_pub starts");
+    let mut input = child.stdin.take().expect("it is piped");
+    input.write_all(lines.as_bytes()).expect("mosquitto_pub reads");
+    child
 }

@@ -10,7 +10,7 @@ use aqueduct_tests::wire::Wire;
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, publishing};
 use crate::wait_until_connected;
 use crate::{LIMIT, MESSAGES, OPEN, agent, connections, count, lines, source, stored};
 
@@ -150,7 +150,7 @@ fn ids_are_given_again(dir: &Path, broker: &mut Broker, rng: &mut impl Rng) {
     broker.save();
     for life in 0..3 {
         let text = lines(&format!("2-forgotten-{life}"), 0..MESSAGES);
-        let mut publishing = broker.publishing("site/a/q2", 2, &text);
+        let mut publishing = publishing(broker.address, "site/a/q2", 2, &text);
         thread::sleep(Duration::from_millis(rng.random_range(5..40)));
         broker.kill();
         publishing.kill().expect("it waits for the broker");

@@ -1,0 +1,148 @@
+//! A real HiveMQ, and what two collectors take from it while they die, and it.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::flume::java_with;
+use aqueduct_tests::http::free_address;
+use aqueduct_tests::process::{Process, tail};
+use aqueduct_tests::{seed, wait};
+use rand::prelude::*;
+
+use crate::broker::publish;
+use crate::{LIMIT, MESSAGES, agent, count, lines, source, stored, wait_until_connected};
+
+/// What is fetched.
+const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/hivemq/pom.xml"));
+/// A JVM may take a while to start a broker.
+const START: Duration = Duration::from_secs(90);
+/// Rounds of messages; in the last one the broker dies.
+const ROUNDS: usize = 4;
+
+/// A broker with its sessions on disk. Dropping it kills it.
+struct HiveMq {
+    address: SocketAddr,
+    dir: PathBuf,
+    process: Option<Process>,
+}
+
+impl HiveMq {
+    /// One that runs.
+    fn start(dir: &Path) -> Self {
+        let (address, dir) = (free_address(), dir.join("hivemq"));
+        for folder in ["conf", "data", "extensions"] {
+            fs::create_dir_all(dir.join(folder)).expect("the test's own folder");
+        }
+        let text = format!(
+            "<?xml version=\"1.0\"?>\n<hivemq><listeners><tcp-listener>\
+             <port>{}</port><bind-address>127.0.0.1</bind-address></tcp-listener></listeners>\n\
+             <mqtt><queued-messages><max-queue-size>100000</max-queue-size></queued-messages></mqtt>\n\
+             <anonymous-usage-statistics><enabled>false</enabled></anonymous-usage-statistics>\n\
+             <persistence><mode>file</mode></persistence></hivemq>\n",
+            address.port()
+        );
+        fs::write(dir.join("conf/config.xml"), text).expect("the test's own folder");
+        fs::write(dir.join("HiveMq.java"), include_str!("HiveMq.java"))
+            .expect("the test's own folder");
+        let mut hivemq = Self { address, dir, process: None };
+        hivemq.revive();
+        hivemq
+    }
+
+    /// Starts it again after [`HiveMq::kill`], with the same files at the same address.
+    fn revive(&mut self) {
+        let mut java = java_with("hivemq-2025.5", POM, &self.dir);
+        java.arg(self.dir.join("HiveMq.java")).arg(&self.dir);
+        let mut process = Process::start("hivemq", java, &self.dir.join("out"));
+        wait::until("the broker to listen", START, || {
+            assert!(process.is_alive(), "HiveMQ ended:\n{}", tail(&process.output()));
+            TcpStream::connect(self.address).ok()
+        });
+        self.process = Some(process);
+    }
+
+    /// Kills it with -9.
+    fn kill(&mut self) {
+        self.process.take().expect("a running broker").kill();
+    }
+}
+
+/// A collector with a member of the group, and another session whose messages come once.
+fn collector(dir: &Path, name: &str, broker: SocketAddr) -> Agent {
+    let at = |client: String| format!("address = \"{broker}\", client_id = \"{client}\"");
+    let shared = "filters = [\"$share/collectors/site/#\"]\nqos = 2";
+    let own = format!("filters = [\"once/{name}\"]\nqos = 2");
+    let components = source(dir, &format!("shared-{name}"), &at(format!("s-{name}")), shared)
+        + &source(dir, &format!("own-{name}"), &at(format!("o-{name}")), &own);
+    agent(dir, &format!("c-{name}"), &components)
+}
+
+/// Two collectors share the messages of HiveMQ and have others of their own, and are killed in turn;
+/// at last the broker is.
+pub(crate) fn two_collectors_share_and_die() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let (began, mut rng) = (Instant::now(), seed::rng("hivemq"));
+    let mut broker = HiveMq::start(dir);
+    let names = ["one", "two"];
+    let mut collectors = names.map(|name| collector(dir, name, broker.address));
+    collectors.iter_mut().for_each(Agent::start);
+    collectors.iter().for_each(|collector| wait_until_connected(collector, 2));
+    // Of a shared subscription HiveMQ grants QoS 1 at most.
+    collectors.iter().for_each(|it| it.until_logged("granted=1", LIMIT));
+    let (mut shared, mut own) = (String::new(), [String::new(), String::new()]);
+    let mut repeats = 0;
+    for round in 0..ROUNDS {
+        let (of_all, own_now) = (
+            lines(&format!("all-{round}"), 0..MESSAGES),
+            names.map(|name| lines(&format!("{name}-{round}"), 0..MESSAGES)),
+        );
+        let victim = &mut collectors[round % 2];
+        thread::scope(|scope| {
+            let publishing = [
+                scope.spawn(|| publish(broker.address, "site/a", 1, &of_all)),
+                scope.spawn(|| publish(broker.address, "once/one", 2, &own_now[0])),
+                scope.spawn(|| publish(broker.address, "once/two", 2, &own_now[1])),
+            ];
+            thread::sleep(Duration::from_millis(rng.random_range(5..100)));
+            if round + 1 < ROUNDS {
+                victim.kill();
+                victim.start();
+            }
+            publishing.into_iter().for_each(|it| it.join().expect("the devices publish"));
+        });
+        shared += &of_all;
+        own.iter_mut().zip(own_now).for_each(|(all, now)| *all += &now);
+        if round + 1 == ROUNDS {
+            broker.kill();
+            broker.revive();
+        }
+        let sent = count(&shared);
+        wait::until("all messages", LIMIT, || {
+            let there = names.map(|name| stored(dir, &format!("shared-{name}")));
+            sent.keys().all(|it| there.iter().any(|there| there.contains_key(it))).then_some(())
+        });
+        for (name, own) in names.iter().zip(&own) {
+            let there = wait::until("what is for one", LIMIT, || {
+                let there = stored(dir, &format!("own-{name}"));
+                count(own).keys().all(|it| there.contains_key(it)).then_some(there)
+            });
+            repeats = there.values().map(|times| times - 1).sum();
+            // What the broker has not saved when it dies, it sends again.
+            let is_once = repeats == 0 && there.len() == own.lines().count();
+            assert!(is_once || round + 1 == ROUNDS, "a message of QoS 2 is stored once: {repeats}");
+        }
+    }
+    let parts = names.map(|name| stored(dir, &format!("shared-{name}")).len());
+    assert!(parts.iter().all(|part| *part > MESSAGES / 20), "each gets its share: {parts:?}");
+    collectors.iter_mut().for_each(|it| it.stop(LIMIT));
+    eprintln!(
+        "HiveMQ: {ROUNDS} rounds of {MESSAGES}, shared {parts:?}; {repeats} repeats of QoS 2 by a \
+         broker that was killed; {:?}",
+        began.elapsed()
+    );
+}
