@@ -40,7 +40,8 @@ impl HiveMq {
         let text = format!(
             "<?xml version=\"1.0\"?>\n<hivemq><listeners><tcp-listener>\
              <port>{}</port><bind-address>127.0.0.1</bind-address></tcp-listener></listeners>\n\
-             <mqtt><queued-messages><max-queue-size>100000</max-queue-size></queued-messages></mqtt>\n\
+             <mqtt><queued-messages><max-queue-size>100000</max-queue-size>\
+             </queued-messages></mqtt>\n\
              <anonymous-usage-statistics><enabled>false</enabled></anonymous-usage-statistics>\n\
              <persistence><mode>file</mode></persistence></hivemq>\n",
             address.port()
@@ -81,8 +82,8 @@ fn collector(dir: &Path, name: &str, broker: SocketAddr) -> Agent {
     agent(dir, &format!("c-{name}"), &components)
 }
 
-/// Two collectors share the messages of HiveMQ and have others of their own, and are killed in turn;
-/// at last the broker is.
+/// Two collectors share the messages of HiveMQ and have others of their own, and are killed in
+/// turn; at last the broker is.
 pub(crate) fn two_collectors_share_and_die() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
