@@ -49,15 +49,45 @@ impl Kafka {
         Self::start_with(dir, "")
     }
 
+    /// The same with another listener, whose address is answered: SASL by SCRAM-SHA-512 over TLS. A
+    /// client shows a certificate, and is the user `agent` with the password `secret`. `broker.pem`
+    /// and `ca.pem` are in `certificates`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Kafka::start`].
+    pub fn start_secured(dir: &Path, certificates: &Path) -> (Self, String) {
+        let (open, secured) = (http::free_address(), http::free_address());
+        let (controller, at) = (http::free_address(), certificates.display());
+        let more = format!(
+            "listeners=PLAINTEXT://{open},SECURED://{secured},CONTROLLER://{controller}\n\
+             advertised.listeners=PLAINTEXT://{open},SECURED://{secured}\n\
+             listener.security.protocol.map=\
+             PLAINTEXT:PLAINTEXT,SECURED:SASL_SSL,CONTROLLER:PLAINTEXT\n\
+             listener.name.secured.sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+             listener.name.secured.scram-sha-512.sasl.jaas.config=\
+             org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
+             listener.name.secured.ssl.client.auth=required\n\
+             listener.name.secured.ssl.keystore.type=PEM\n\
+             listener.name.secured.ssl.keystore.location={at}/broker.pem\n\
+             listener.name.secured.ssl.truststore.type=PEM\n\
+             listener.name.secured.ssl.truststore.location={at}/ca.pem\n"
+        );
+        (Self::start_at(dir, open, controller, &more), secured.to_string())
+    }
+
     /// The same with more properties, each a line.
     ///
     /// # Panics
     ///
     /// As [`Kafka::start`].
     pub fn start_with(dir: &Path, more: &str) -> Self {
+        Self::start_at(dir, http::free_address(), http::free_address(), more)
+    }
+
+    fn start_at(dir: &Path, address: SocketAddr, controller: SocketAddr, more: &str) -> Self {
         let dir = dir.join("kafka");
         fs::create_dir(&dir).expect("the test's own folder");
-        let (address, controller) = (http::free_address(), http::free_address());
         let properties = properties(&dir, address, controller) + more;
         fs::write(dir.join("properties"), properties).expect("the test's own folder");
         let mut kafka = Self { address, dir, process: None };
@@ -65,6 +95,7 @@ impl Kafka {
         let format = ["kafka.tools.StorageTool", "format", "--standalone", "-t"];
         let mut java = kafka.java(&format);
         java.args(["MkU3OEVBNTcwNTJENDM2Qg", "-c"]).arg(kafka.dir.join("properties"));
+        java.args(["--add-scram", "SCRAM-SHA-512=[name=agent,password=secret]"]);
         let output = java.output().expect("java runs");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "format: {said}");

@@ -32,6 +32,9 @@ use aqueduct_tests::{seed, wait};
 use rand::RngExt;
 use serde_json::Value;
 
+#[path = "kafka/secured.rs"]
+mod secured;
+
 /// Longest time until all is stored.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest time of a stop.
@@ -346,4 +349,10 @@ fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_
     assert!(found.repeated <= 2 * LINES, "more than was on its way: {found}");
     agent.stop(STOP);
     eprintln!("{found}, {:?}", began.elapsed());
+}
+
+#[test]
+#[ignore = "needs the optimised programs, Java, Maven and openssl: tests/run"]
+fn lines_go_to_a_broker_behind_tls_and_back_and_what_it_refuses_is_said() {
+    secured::lines_go_there_and_back();
 }

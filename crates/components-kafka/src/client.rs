@@ -11,12 +11,20 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult};
 
-/// Names the brokers, which are spoken with in plain text.
-pub(crate) fn name_plain_text(brokers: &[String], cx: &BuildContext) {
-    for broker in brokers {
-        let remedy = "there is no TLS to Kafka here: let a tunnel encrypt";
+/// Names the brokers if they are spoken with in plain text.
+pub(crate) fn name_plain_text(config: &ClientConfig, cx: &BuildContext) {
+    if is_tls(config) {
+        return;
+    }
+    for broker in config.get("bootstrap.servers").unwrap_or_default().split(',') {
+        let remedy = "set `\"security.protocol\" = \"ssl\"`, or `\"sasl_ssl\"`, in `properties`";
         cx.plain_text.speaks("brokers", broker, remedy);
     }
+}
+
+fn is_tls(config: &ClientConfig) -> bool {
+    let protocol = config.get("security.protocol").unwrap_or_default();
+    ["ssl", "sasl_ssl"].iter().any(|it| protocol.eq_ignore_ascii_case(it))
 }
 
 /// The configuration of a client: brokers, what the component sets itself, then what the operator
@@ -49,7 +57,7 @@ pub(crate) fn configure(
             let problem = "it has a setting of its own or is fixed; leave it out";
             return Err(BuildError::invalid(setting, problem));
         }
-        if table == "properties" && name.contains("password") {
+        if table == "properties" && (name.contains("password") || name == "ssl.key.pem") {
             let problem = "it is a secret; write it in `secret_properties`, which is never shown";
             return Err(BuildError::invalid(setting, problem));
         }
@@ -60,27 +68,28 @@ pub(crate) fn configure(
         // The text of the client's error may show the value.
         if config.create_native_config().is_err() {
             let problem = "the client does not know this property or does not take its value; its \
-                           properties are listed at librdkafka, and this build has no TLS and no \
-                           Kerberos";
+                           properties are listed at librdkafka, and this build has no Kerberos";
             return Err(BuildError::invalid(setting, problem));
         }
+    }
+    // The library is part of the program, and does not know where this host has its authorities.
+    if is_tls(&config) && AUTHORITIES.iter().all(|name| config.get(name).is_none()) {
+        config.set(AUTHORITIES[0], "probe");
     }
     Ok(config)
 }
 
+/// The properties that say which authorities sign the certificates of brokers.
+const AUTHORITIES: [&str; 2] = ["ssl.ca.location", "ssl.ca.pem"];
+
 /// What this build lacks of a value that the client takes until it is started.
 fn lacking(name: &str, value: &str) -> Option<&'static str> {
-    let is = |other: &str| value.eq_ignore_ascii_case(other);
-    match name {
-        "security.protocol" if !is("plaintext") && !is("sasl_plaintext") => Some(
-            "this build has no TLS: `plaintext` or `sasl_plaintext`; let TLS end in front of the \
-             brokers",
-        ),
-        "sasl.mechanism" | "sasl.mechanisms" if !is("PLAIN") => {
-            Some("this build has `PLAIN` alone: SCRAM and Kerberos need other libraries")
-        }
-        _ => None,
-    }
+    const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+    let is_mechanism = matches!(name, "sasl.mechanism" | "sasl.mechanisms");
+    (is_mechanism && !MECHANISMS.iter().any(|it| value.eq_ignore_ascii_case(it))).then_some(
+        "this build has `PLAIN`, `SCRAM-SHA-256` and `SCRAM-SHA-512`; Kerberos and OAuth need \
+         other libraries",
+    )
 }
 
 /// Asks a broker for something small, and connects for it: of a topic that each cluster has, so

@@ -58,8 +58,8 @@ impl Component for Config {
             // The client has a limit for each message, after which it knows what became of it.
             timeout: Duration::MAX,
         };
-        crate::client::name_plain_text(&self.brokers, cx);
         let target = self.target()?;
+        crate::client::name_plain_text(&target.client, cx);
         let (env, name) = (cx.env.clone(), cx.name.clone());
         let (producer, alone) = (Mutex::default(), RwLock::default());
         Ok(Box::new(Requests::new(Kafka { name, target, env, producer, alone }, options)))

@@ -63,9 +63,9 @@ impl Component for Config {
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
-        crate::client::name_plain_text(&self.brokers, cx);
         let lag = cx.scope::<Self>().gauge("lag_messages")?;
         let options = Arc::new(self.options(cx.metrics.clone(), lag)?);
+        crate::client::name_plain_text(&options.client, cx);
         Ok(Box::new(Kafka { name: cx.name.clone(), options, env: cx.env.clone(), opened: None }))
     }
 }

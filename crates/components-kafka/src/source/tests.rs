@@ -26,14 +26,32 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         ("properties", json!({ "group.id": "other" }), "properties.group.id"),
         ("properties", json!({ "sesion.timeout.ms": "1" }), "properties.sesion.timeout.ms"),
         ("properties", json!({ "sasl.password": "x" }), "secret_properties"),
-        ("properties", json!({ "ssl.ca.location": "/ca.pem" }), "no TLS"),
-        ("properties", json!({ "security.protocol": "SASL_SSL" }), "no TLS"),
-        ("properties", json!({ "sasl.mechanism": "SCRAM-SHA-256" }), "`PLAIN` alone"),
+        ("properties", json!({ "ssl.key.pem": "x" }), "secret_properties"),
+        ("properties", json!({ "security.protocol": "tls" }), "does not take its value"),
+        ("properties", json!({ "sasl.mechanism": "GSSAPI" }), "Kerberos and OAuth"),
     ] {
         let mut settings = good.clone();
         settings[name] = value;
         let said = problem(&settings).unwrap_or_default();
         assert!(said.contains(expected), "{name}: {said}");
+    }
+}
+
+#[test]
+fn brokers_are_plain_text_unless_the_protocol_is_one_of_tls() {
+    let speaks = |properties: Value| {
+        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+        let settings = json!({
+            "brokers": ["a:9092", "b:9092"], "topics": ["logs"], "group": "g",
+            "properties": properties,
+        });
+        build::<Config>(&settings, &cx).unwrap();
+        cx.plain_text.all().into_iter().map(|it| it.address).collect::<Vec<_>>()
+    };
+    assert_eq!(speaks(json!({})), ["a:9092", "b:9092"]);
+    assert_eq!(speaks(json!({ "security.protocol": "SASL_PLAINTEXT" })), ["a:9092", "b:9092"]);
+    for protocol in ["ssl", "SASL_SSL"] {
+        assert_eq!(speaks(json!({ "security.protocol": protocol })), [""; 0], "{protocol}");
     }
 }
 

@@ -29,6 +29,9 @@ const SAME: &[&str] = &[
     "session.timeout.ms",
 ];
 
+/// What both clients have of SASL.
+const MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+
 /// What a regular expression of Java has and one of POSIX has not.
 const JAVA_ONLY: &[&str] = &["\\d", "\\D", "\\p", "\\b", "\\Q", "(?", "*?", "+?", "??", "&&"];
 
@@ -163,17 +166,27 @@ impl Translator<'_> {
             let (name, value) = (&*prop.name, prop.text.value.to_uppercase());
             let problem = match name {
                 _ if SAME.contains(&name) => None,
-                "security.protocol" if matches!(&*value, "PLAINTEXT" | "SASL_PLAINTEXT") => None,
-                "sasl.mechanism" if value == "PLAIN" => None,
-                "security.protocol" => Some("the client has no TLS: let it end before the brokers"),
-                "sasl.mechanism" => Some("the client has `PLAIN` alone"),
-                "sasl.jaas.config" => Some(
-                    "write the user as `sasl.username` in `properties`, and `sasl.password` in \
-                     `secret_properties`",
+                "security.protocol" => None,
+                "sasl.mechanism" if MECHANISMS.contains(&&*value) => None,
+                "sasl.mechanism" => Some("the client has `PLAIN` and `SCRAM` alone"),
+                "sasl.jaas.config" => match login(&prop.text.value) {
+                    Some((user, password)) => {
+                        let place = &prop.place;
+                        put_in(settings, "properties", "sasl.username", plain(user, place));
+                        let password = plain(password, place);
+                        put_in(settings, "secret_properties", "sasl.password", password);
+                        self.carried(&prop, target, "secret_properties");
+                        continue;
+                    }
+                    None => Some(
+                        "write the user as `sasl.username` in `properties`, and `sasl.password` in \
+                         `secret_properties`",
+                    ),
+                },
+                _ if name.starts_with("ssl.") => Some(
+                    "the client reads PEM files: write `ssl.ca.location` for the truststore, and \
+                     `ssl.certificate.location` and `ssl.key.location` for the keystore",
                 ),
-                _ if name.starts_with("ssl.") => {
-                    Some("the client has no TLS: let it end before the brokers")
-                }
                 _ => Some("the client has no such property: see the list of librdkafka"),
             };
             match problem {
@@ -187,6 +200,31 @@ impl Translator<'_> {
     }
 }
 
+/// User and password of a login module of Java (JAAS) that has no more than these:
+/// `MODULE required username="…" password="…";`. None if a part of it stands elsewhere.
+fn login(jaas: &str) -> Option<(&str, &str)> {
+    let (module, options) = jaas.trim().strip_suffix(';')?.trim().split_once(' ')?;
+    if !module.ends_with("PlainLoginModule") && !module.ends_with("ScramLoginModule") {
+        return None;
+    }
+    let mut rest = options.trim_start().strip_prefix("required")?.trim_start();
+    let (mut user, mut password) = (None, None);
+    while !rest.is_empty() {
+        let (name, value) = rest.split_once("=\"")?;
+        let (value, behind) = value.split_once('"')?;
+        match name {
+            "username" => user = Some(value),
+            "password" => password = Some(value),
+            _ => return None,
+        }
+        if value.contains(['\\', '$']) {
+            return None;
+        }
+        rest = behind.trim_start();
+    }
+    user.zip(password)
+}
+
 /// Sets an entry of a table whose names may hold dots.
 pub(super) fn put_in(settings: &mut Settings, table: &str, name: &str, value: Settings) {
     let mut all = settings.take(table).unwrap_or_else(Settings::empty);
@@ -198,4 +236,28 @@ pub(super) fn put_in(settings: &mut Settings, table: &str, name: &str, value: Se
 fn words(prop: &Prop) -> Settings {
     let all = prop.text.value.split(',').map(str::trim).filter(|name| !name.is_empty());
     list(all, &prop.place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_module_is_read_unless_a_part_of_it_stands_elsewhere() {
+        let plain = "org.apache.kafka.common.security.plain.PlainLoginModule required \
+                     username=\"u\" password=\"p w\";";
+        assert_eq!(login(plain), Some(("u", "p w")));
+        let turned = "x.ScramLoginModule  required password=\"p\"  username=\"u\" ;";
+        assert_eq!(login(turned), Some(("u", "p")));
+        for other in [
+            "x.PlainLoginModule required username=\"u\";",
+            "x.PlainLoginModule required username=\"u\" password=\"${env:P}\";",
+            "x.PlainLoginModule required username=\"u\" password=\"a\\\"b\";",
+            "x.ScramLoginModule required username=\"u\" password=\"p\" tokenauth=\"true\";",
+            "com.sun.security.auth.module.Krb5LoginModule required useKeyTab=\"true\";",
+            "",
+        ] {
+            assert_eq!(login(other), None, "{other}");
+        }
+    }
 }
