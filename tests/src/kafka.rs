@@ -50,8 +50,8 @@ impl Kafka {
     }
 
     /// The same with another listener, whose address is answered: SASL by SCRAM-SHA-512 over TLS. A
-    /// client shows a certificate, and is the user `agent` with the password `secret`. `broker.pem`
-    /// and `ca.pem` are in `certificates`.
+    /// client shows a certificate, and is the user `agent` with the password `secret`. In
+    /// `certificates` is what [`crate::certificates::make`] makes.
     ///
     /// # Panics
     ///
@@ -59,6 +59,11 @@ impl Kafka {
     pub fn start_secured(dir: &Path, certificates: &Path) -> (Self, String) {
         let (open, secured) = (http::free_address(), http::free_address());
         let (controller, at) = (http::free_address(), certificates.display());
+        // One file for both.
+        let both = ["server.key", "server.pem"].map(|name| {
+            fs::read_to_string(certificates.join(name)).expect("a certificate and its key")
+        });
+        fs::write(certificates.join("broker.pem"), both.concat()).expect("the test's own folder");
         let more = format!(
             "listeners=PLAINTEXT://{open},SECURED://{secured},CONTROLLER://{controller}\n\
              advertised.listeners=PLAINTEXT://{open},SECURED://{secured}\n\

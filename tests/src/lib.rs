@@ -19,6 +19,7 @@
 )]
 
 pub mod agent;
+pub mod certificates;
 pub mod engines;
 pub mod flume;
 pub mod go;

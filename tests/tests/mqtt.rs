@@ -238,19 +238,12 @@ fn a_full_channel_keeps_the_connection_and_all_leaves_it_through_cut_connections
     reader.kill();
 }
 
-/// Certificates of an authority for the broker and for a client.
+/// Certificates, and a user with a password.
 fn certificates(dir: &Path) {
-    let script = r#"
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem
-        for name in server client; do
-          openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
-          openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -days 2 -out $name.pem \
-            -extfile <(echo subjectAltName=IP:127.0.0.1; echo basicConstraints=CA:FALSE)
-        done
-        mosquitto_passwd -b -c users agent secret
-    "#;
-    let output = Command::new("bash").args(["-euc", script]).current_dir(dir).output();
-    let output = output.expect("bash runs");
+    aqueduct_tests::certificates::make(dir);
+    let mut command = Command::new("mosquitto_passwd");
+    command.args(["-b", "-c", "users", "agent", "secret"]).current_dir(dir);
+    let output = command.output().expect("mosquitto_passwd runs");
     assert!(output.status.success(), "{output:?}");
 }
 

@@ -49,27 +49,27 @@ fn stored(dir: &Path, folder: &str) -> BTreeMap<String, usize> {
 }
 
 /// A source of a table, a channel and a sink.
-fn way(dir: &Path, server: &Server, name: &str, settings: &str) -> String {
+fn way(dir: &Path, database: &str, name: &str, settings: &str) -> String {
     format!(
         "[sources.{name}]\ntype = \"sql\"\nchannels = [\"{name}\"]\ntable = \"{name}_rows\"\n\
          interval = \"50ms\"\nbatch_bytes = \"2KiB\"\n{settings}\n\
-         [sources.{name}.database]\n{}\n\
+         [sources.{name}.database]\n{database}\n\
          [channels.{name}]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
          [sinks.{name}]\ntype = \"hdfs\"\nurl = \"file://{}/store/{name}/%{{table}}\"\n\
          channel = \"{name}\"\n{ROLL}\n",
-        server.settings(),
         dir.display()
     )
 }
 
-fn collector(dir: &Path, server: &Server) -> Agent {
+/// A collector of these settings of `database`.
+fn collector(dir: &Path, database: &str) -> Agent {
     let grow = "mode = \"append\"\ncheck_column = \"id\"\nfetch_size = 100";
     let late = "mode = \"modified\"\ncheck_column = \"at\"\nkey = [\"id\"]\noverlap = \"20s\"";
     let whole =
         "mode = \"full\"\nkey = [\"id\"]\nsplit_by = \"part\"\nsplits = 4\nfetch_size = 500";
     let ways = [("grow", grow), ("late", late), ("whole", whole)];
     let ways: String =
-        ways.iter().map(|(name, settings)| way(dir, server, name, settings)).collect();
+        ways.iter().map(|(name, settings)| way(dir, database, name, settings)).collect();
     let text = format!("[agent]\ndata_dir = \"{}/data\"\n{ways}", dir.display());
     Agent::configured("aqueduct-collector", dir, "collector", &text)
 }
@@ -82,7 +82,14 @@ fn every_row_is_stored_once(kind: Kind) {
     let server = Server::start(kind, dir);
     server.ask(kind.tables());
     server.ask(&kind.fill(WHOLE));
-    let (mut collector, mut rng) = (collector(dir, &server), seed::rng("sql_source"));
+    if kind == Kind::Mariadb {
+        let mut refusing = collector(dir, &server.settings(dir, "other.pem"));
+        refusing.start();
+        refusing.until_logged("UnknownIssuer", LIMIT);
+        refusing.kill();
+    }
+    let database = server.settings(dir, "ca.pem");
+    let (mut collector, mut rng) = (collector(dir, &database), seed::rng("sql_source"));
     collector.start();
     // Statements of the test's own end before the database does.
     let (server, ends) = (RwLock::new(server), AtomicBool::new(false));

@@ -204,7 +204,8 @@ async fn mysql(target: &Target) -> Result<mysql_async::Conn, SqlError> {
         .user(user)
         .pass(password)
         .prefer_socket(false)
-        .setup(setup);
+        .setup(setup)
+        .ssl_opts(ssl(target).await?);
     let connected = mysql_async::Conn::new(options).await;
     let mut connection = connected.map_err(|error| match SqlError::mysql(address, &error) {
         SqlError::Broken { address, problem } => {
@@ -222,6 +223,26 @@ async fn mysql(target: &Target) -> Result<mysql_async::Conn, SqlError> {
     };
     connection.query_drop(limit).await.map_err(failed)?;
     Ok(connection)
+}
+
+/// TLS of a connection to MySQL, by the files as they are now.
+async fn ssl(target: &Target) -> Result<Option<mysql_async::SslOpts>, SqlError> {
+    let Some(tls) = &target.own_tls else { return Ok(None) };
+    let pem = tls.read().await.map_err(|error| SqlError::Connect {
+        address: target.address.clone(),
+        source: io::Error::other(error),
+    })?;
+    let identity = pem.identity.map(|(chain, key)| {
+        let key = key.as_bytes().to_vec();
+        mysql_async::ClientIdentity::new(chain.into_bytes().into(), key.into())
+    });
+    let ssl = mysql_async::SslOpts::default()
+        .with_disable_built_in_roots(true)
+        .with_root_certs(pem.authorities.into_iter().map(Into::into).collect())
+        .with_client_identity(identity)
+        .with_danger_accept_invalid_certs(pem.trust_all)
+        .with_danger_tls_hostname_override(pem.server_name);
+    Ok(Some(ssl))
 }
 
 /// A file of SQLite. Its calls block and run off the reactor, one at a time.

@@ -9,7 +9,7 @@ use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Env, Secret, address};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tls::{Client, ClientTls};
+use tls::{Client, ClientTls, PemClient};
 
 use crate::connection::Dialect;
 
@@ -33,7 +33,7 @@ pub(crate) struct Database {
     /// process has is waited for.
     #[serde(default = "statement_timeout")]
     statement_timeout: Period,
-    /// TLS: with this table the connection is made with it. PostgreSQL only.
+    /// TLS: with this table the connection is made with it.
     #[serde(default)]
     tls: Option<ClientTls>,
 }
@@ -57,7 +57,10 @@ pub(crate) struct Target {
     pub(crate) login: Option<Login>,
     pub(crate) connect_timeout: Duration,
     pub(crate) statement_timeout: Duration,
+    /// TLS around the stream that a client is given.
     pub(crate) tls: Option<Client>,
+    /// TLS of a client that connects by itself: that of MySQL.
+    pub(crate) own_tls: Option<PemClient>,
     pub(crate) env: Env,
 }
 
@@ -97,25 +100,26 @@ impl Database {
         if is_file && (self.user.is_some() || self.password.is_some() || self.tls.is_some()) {
             return invalid("url", "SQLite has no `user`, `password` and `tls`: take them out");
         }
-        if place.dialect == Dialect::Mysql && self.tls.is_some() {
-            let problem = "there is no TLS to MySQL and MariaDB here; take the table out, and let \
-                           a tunnel encrypt the connection";
-            return invalid("tls", problem);
-        }
         let login = secret::login(self.user, self.password);
         let login = login.map_err(|error| error.below("database"))?;
         if login.is_none() && !is_file {
             return invalid("user", "name the user of the database");
         }
         if self.tls.is_none() && !is_file {
-            let remedy = match place.dialect {
-                Dialect::Mysql => "there is no TLS to MySQL and MariaDB here: let a tunnel encrypt",
-                _ => "set the table `database.tls`",
-            };
+            let remedy = "set the table `database.tls`";
             cx.plain_text.speaks("database.url", &place.address, remedy);
         }
-        let tls = self.tls.map(|settings| Client::new(settings, &cx.env, &[]));
-        let tls = tls.transpose().map_err(|error| error.below("database"))?;
+        let below = |error: BuildError| error.below("database");
+        let (mut tls, mut own_tls) = (None, None);
+        match (self.tls, place.dialect) {
+            (None, _) => {}
+            (Some(settings), Dialect::Mysql) => {
+                own_tls = Some(PemClient::new(settings, &cx.env).map_err(below)?);
+            }
+            (Some(settings), _) => {
+                tls = Some(Client::new(settings, &cx.env, &[]).map_err(below)?);
+            }
+        }
         Ok(Target {
             dialect: place.dialect,
             address: place.address.into(),
@@ -124,6 +128,7 @@ impl Database {
             connect_timeout: self.connect_timeout.0,
             statement_timeout: self.statement_timeout.0,
             tls,
+            own_tls,
             env: cx.env.clone(),
         })
     }

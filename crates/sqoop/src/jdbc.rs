@@ -85,11 +85,6 @@ pub(crate) fn place(url: &str) -> Result<Place, String> {
             _ => place.ignored.push(name.to_owned()),
         }
     }
-    if place.tls && place.url.starts_with("mysql:") {
-        return Err("there is no TLS to MySQL and MariaDB here; let a tunnel encrypt the \
-                    connection, and take the parameter out of the URL"
-            .to_owned());
-    }
     Ok(place)
 }
 
@@ -114,6 +109,7 @@ mod tests {
         assert!(found.tls && found.has_password);
         assert_eq!((found.schema.as_deref(), found.user.as_deref()), (Some("a"), Some("u")));
         assert_eq!(found.ignored, ["x"]);
+        assert!(place("jdbc:mysql://db/shop?sslMode=VERIFY_CA").unwrap().tls);
     }
 
     #[test]
@@ -121,7 +117,6 @@ mod tests {
         for (url, expected) in [
             ("jdbc:oracle:thin:@db:1521:x", "no client of `oracle`"),
             ("jdbc:sqlserver://db:1433;databaseName=x", "no client of `sqlserver`"),
-            ("jdbc:mysql://db/shop?useSSL=true", "no TLS to MySQL"),
             ("jdbc:postgresql://a,b/shop", "several hosts"),
             ("jdbc:postgresql://u:secret@db/shop", "--password-file"),
             ("shop", "jdbc:postgresql://"),

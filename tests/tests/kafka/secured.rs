@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::{Agent, ROLL};
+use aqueduct_tests::certificates;
 use aqueduct_tests::kafka::Kafka;
 use aqueduct_tests::site::read_below;
 use aqueduct_tests::wait;
@@ -16,30 +16,13 @@ use crate::{PATIENCE, STOP};
 /// Lines of a log.
 const LINES: usize = 2_000;
 
-/// Certificates of an authority for the broker and for a client; and another authority.
-fn certificates(dir: &Path) {
-    let script = r#"
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=no -keyout no.key -out other.pem
-        for name in broker client; do
-          openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
-          openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -days 2 -out $name.crt \
-            -extfile <(echo subjectAltName=IP:127.0.0.1; echo basicConstraints=CA:FALSE)
-        done
-        cat broker.key broker.crt > broker.pem
-    "#;
-    let output = Command::new("bash").args(["-euc", script]).current_dir(dir).output();
-    let output = output.expect("bash runs");
-    assert!(output.status.success(), "{output:?}");
-}
-
 /// An agent that sends lines of `in.log` to the topic `secured`, and stores what it reads there.
 fn agent(dir: &Path, name: &str, broker: &str, authority: &str, password: &str) -> Agent {
     let at = dir.display();
     let shown = format!(
         "\"security.protocol\" = \"sasl_ssl\", \"sasl.mechanism\" = \"SCRAM-SHA-512\", \
          \"sasl.username\" = \"agent\", \"ssl.ca.location\" = \"{at}/{authority}\", \
-         \"ssl.certificate.location\" = \"{at}/client.crt\", \
+         \"ssl.certificate.location\" = \"{at}/client.pem\", \
          \"ssl.key.location\" = \"{at}/client.key\", \"reconnect.backoff.max.ms\" = \"500\""
     );
     let client = format!(
@@ -76,7 +59,7 @@ fn stored(dir: &Path) -> BTreeMap<String, usize> {
 pub(crate) fn lines_go_there_and_back() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
-    certificates(dir);
+    certificates::make(dir);
     let (mut kafka, secured) = Kafka::start_secured(dir, dir);
     let lines = |part: usize| -> String {
         (0..LINES).map(|line| format!("line {part}-{line}\n")).collect()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use aqueduct_tests::certificates;
 use aqueduct_tests::mariadb::{self, MariaDb};
 use aqueduct_tests::postgres::{self, Postgres};
 
@@ -98,7 +99,10 @@ impl Kind {
     }
 }
 
-/// A server that runs, with a database `shop`.
+/// The user of MariaDB that has to come by TLS, with a certificate.
+const SECURED: &str = "secured";
+
+/// A server that runs, with a database `shop`. MariaDB is reached by TLS alone.
 pub(crate) enum Server {
     Postgres(Postgres),
     Mariadb(MariaDb),
@@ -108,11 +112,22 @@ impl Server {
     pub(crate) fn start(kind: Kind, dir: &Path) -> Self {
         let server = match kind {
             Kind::Postgres => Self::Postgres(Postgres::start(dir)),
-            Kind::Mariadb => Self::Mariadb(MariaDb::start(dir)),
+            Kind::Mariadb => {
+                certificates::make(dir);
+                let files = [("ca", "ca.pem"), ("cert", "server.pem"), ("key", "server.key")];
+                let [ca, certificate, key] =
+                    files.map(|(option, name)| format!("--ssl-{option}={}/{name}", dir.display()));
+                let options = ["--require-secure-transport=ON", &ca, &certificate, &key];
+                Self::Mariadb(MariaDb::start_with(dir, &options))
+            }
         };
         match &server {
             Self::Postgres(it) => it.ask("postgres", "CREATE DATABASE shop"),
-            Self::Mariadb(it) => it.ask("mysql", "CREATE DATABASE shop"),
+            Self::Mariadb(it) => {
+                let user = format!("'{SECURED}'@'%' IDENTIFIED BY '{}'", mariadb::PASSWORD);
+                it.ask("mysql", &format!("GRANT ALL ON *.* TO {user} REQUIRE X509"));
+                it.ask("mysql", "CREATE DATABASE shop")
+            }
         };
         server
     }
@@ -146,17 +161,20 @@ impl Server {
         }
     }
 
-    /// The settings of `database`.
-    pub(crate) fn settings(&self) -> String {
+    /// The settings of `database`, with this authority where TLS is asked for. The certificates are
+    /// in `dir`.
+    pub(crate) fn settings(&self, dir: &Path, authority: &str) -> String {
         match self {
             Self::Postgres(it) => {
                 format!("url = \"postgres://{}/shop\"\nuser = \"{}\"", it.address, postgres::USER)
             }
             Self::Mariadb(it) => format!(
-                "url = \"mysql://{}/shop\"\nuser = \"{}\"\npassword = \"{}\"",
+                "url = \"mysql://{}/shop\"\nuser = \"{SECURED}\"\npassword = \"{}\"\n\
+                 tls = {{ ca = \"{at}/{authority}\", certificate = \"{at}/client.pem\", \
+                 key = \"{at}/client.key\" }}",
                 it.address,
-                mariadb::USER,
-                mariadb::PASSWORD
+                mariadb::PASSWORD,
+                at = dir.display()
             ),
         }
     }
