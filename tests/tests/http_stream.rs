@@ -2,8 +2,9 @@
 //! position, while agent and connections die; and a server that refuses or is silent is treated as
 //! it asks for.
 //!
-//! Method: a server of our own with a log of numbered events (`http_stream/server.rs`), and a real
-//! collector with a `file://` store, which is killed (-9).
+//! Method: a server of our own with a log of numbered events (`http_stream/server.rs`), which it
+//! also sends over a WebSocket (`http_stream/socket.rs`), and a real collector with a `file://`
+//! store, which is killed (-9).
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -23,6 +24,9 @@ mod server;
 
 #[path = "http_stream/site.rs"]
 mod site;
+
+#[path = "http_stream/sockets.rs"]
+mod sockets;
 
 use server::{Manner, Server};
 use site::{agent, counted, line, repeats, stored, stored_soon};

@@ -154,7 +154,8 @@ fn client(dir: &Path, protocol: &str, to: SocketAddr, first: usize, records: usi
     Process::start("client", command, &dir.join("client.out"))
 }
 
-/// The records among the dead letters, by their reason.
+/// The records among the dead letters, by their reason. What a receiver took in part says of how
+/// many records.
 fn letters(dir: &Path) -> BTreeMap<String, Vec<usize>> {
     let mut command = program("aqueduct");
     command.args(["dlq", "show"]).arg(dir.join("data"));
@@ -166,10 +167,15 @@ fn letters(dir: &Path) -> BTreeMap<String, Vec<usize>> {
     for letter in text.lines() {
         let letter: Value = serde_json::from_str(letter).expect("a letter");
         let reason = letter["reason"].as_str().expect("a reason").to_owned();
-        for event in letter["events"].as_array().expect("events") {
-            let number = number(event["body"].as_str().expect("a body"));
-            letters.entry(reason.clone()).or_default().push(number);
+        let events = letter["events"].as_array().expect("events");
+        let numbers = events.iter().map(|event| number(event["body"].as_str().expect("a body")));
+        let numbers: Vec<usize> = numbers.collect();
+        if reason == "partly_rejected" {
+            let sevens = numbers.iter().filter(|number| *number % 10 == 7).count();
+            let expected = format!("rejected {sevens} of {} ", numbers.len());
+            assert!(letter["detail"].as_str().expect("a text").contains(&expected), "{letter}");
         }
+        letters.entry(reason).or_default().extend(numbers);
     }
     letters
 }

@@ -6,7 +6,9 @@
 //! loggers for Go and for Node.js, the latter with a login and compressed chunks, and Elastic's
 //! client of Beats. Each sends a line, or a window, until it is acknowledged. Between them and
 //! a real collector stand relays, which swallow answers and end their connections. At first
-//! nothing else happens; then the collector is killed (-9), again and again.
+//! nothing else happens. Then the sink of a second channel stands still, until the channel is full:
+//! what is acknowledged without being stored is lost by the kill (-9) that follows. Then the
+//! collector is killed again and again.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -35,6 +37,8 @@ use rand::prelude::*;
 const LINES: usize = 1000;
 /// Each relay swallows one of so many answers.
 const SWALLOWED_OF: usize = 9;
+/// Events that the second channel holds: fewer than the clients have.
+const OTHER_EVENTS_MAX: usize = 600;
 /// Kills of the collector.
 const KILLS: usize = 6;
 /// The key of the login.
@@ -110,7 +114,7 @@ listen = "{go}"
 require_ack = true
 body_field = "message"
 headers = {{ host = "host.name" }}
-channels = ["main"]
+channels = ["main", "other"]
 [sources.node]
 type = "fluent_forward"
 listen = "{node}"
@@ -118,21 +122,29 @@ require_ack = true
 body_field = "message"
 headers = {{ host = "host.name" }}
 shared_key = "{KEY}"
-channels = ["main"]
+channels = ["main", "other"]
 [sources.beats]
 type = "lumberjack"
 listen = "{beats}"
 body_field = "message"
 headers = {{ host = "host.name" }}
-channels = ["main"]
+channels = ["main", "other"]
 [channels.main]
 type = "durable"
 capacity = "16MiB"
+[channels.other]
+type = "durable"
+capacity = "16MiB"
+capacity_events = {OTHER_EVENTS_MAX}
 [sinks.store]
 type = "hdfs"
 url = "file://{dir}/store/%{{host}}/%Y"
 roll = {{ age_max = "200ms" }}
 channel = "main"
+[sinks.other]
+type = "file_roll"
+directory = "{dir}/other/lines"
+channel = "other"
 "#,
         dir = dir.display()
     );
@@ -185,20 +197,27 @@ fn clients<'a>(dir: &Path, node: &Package, relays: &[Relay; 3], first: usize) ->
     })
 }
 
+impl Client<'_> {
+    /// Lines that it says were acknowledged.
+    fn acknowledged(&self) -> usize {
+        let said = self.process.output();
+        // What a client says of a lost answer has no end of line; its last line may lack the rest.
+        let rounds = said.split("acked ").skip(1).filter_map(|rest| rest.split_once('\n'));
+        let lines = rounds.map(|(round, _)| {
+            let (first, last) = round.split_once(' ').expect("two numbers");
+            let number = |text: &str| text.parse::<usize>().expect("a number");
+            number(last) + 1 - number(first)
+        });
+        lines.sum()
+    }
+}
+
 /// Waits until the clients have ended, each with every line acknowledged.
 fn end(clients: [Client<'_>; 3]) {
     for mut client in clients {
         let ended = client.process.wait(LIMIT);
-        let said = client.process.output();
-        assert!(ended.success(), "{}: {}", client.name, tail(&said));
-        // What a client says of a lost answer has no end of line.
-        let numbers = said.split("acked ").skip(1).filter_map(|rest| rest.lines().next());
-        let acknowledged = numbers.map(|line| {
-            let (first, last) = line.split_once(' ').expect("two numbers");
-            let number = |text: &str| text.parse::<usize>().expect("a number");
-            number(last) + 1 - number(first)
-        });
-        assert_eq!(acknowledged.sum::<usize>(), LINES, "{}", client.name);
+        assert!(ended.success(), "{}: {}", client.name, tail(&client.process.output()));
+        assert_eq!(client.acknowledged(), LINES, "{}", client.name);
     }
 }
 
@@ -231,6 +250,7 @@ fn acknowledged_lines_of_shippers_are_stored_and_lost_answers_repeat_none_of_flu
     let package = include_str!("shippers/package.json");
     let node =
         Package::installed("shippers-js", package, include_str!("shippers/package-lock.json"));
+    fs::create_dir(dir.join("other")).expect("the folder of the test");
     let mut agent = collector(dir, listen);
     agent.start();
     end(clients(dir, &node, &relays, 0));
@@ -242,10 +262,28 @@ fn acknowledged_lines_of_shippers_are_stored_and_lost_answers_repeat_none_of_flu
     let known = metrics.sum("aqueduct_source_anomalies_total").unwrap_or_default();
     assert!(known >= 1.0, "chunks came again");
 
+    // In the place of the directory of the second sink is a file.
+    agent.kill();
+    let lines = dir.join("other/lines");
+    fs::remove_dir_all(&lines).expect("what the sink wrote");
+    fs::write(&lines, "").expect("the folder of the test");
+    agent.start();
     let sending = clients(dir, &node, &relays, LINES);
+    let stopped = "aqueduct_channel_intake_stopped{channel=\"other\"}";
+    wait::until("a full channel", LIMIT, || {
+        agent.metrics()?.value(stopped).filter(|stopped| *stopped >= 1.0)
+    });
+    agent.kill();
+    fs::remove_file(&lines).expect("the file");
+    agent.start();
     let mut rng = seed::rng("shippers");
-    for _ in 0..KILLS {
-        thread::sleep(Duration::from_millis(rng.random_range(200..1200)));
+    let acknowledged = || sending.iter().map(Client::acknowledged).sum::<usize>();
+    // Each kill has its own part of the lines, and one part is left.
+    let there = acknowledged();
+    let part = (sending.len() * LINES - there) / (KILLS + 1);
+    for kill in 0..KILLS {
+        let sooner = there + kill * part + rng.random_range(0..part);
+        wait::until("lines to be acknowledged", LIMIT, || (acknowledged() > sooner).then_some(()));
         agent.kill();
         agent.start();
     }

@@ -33,6 +33,7 @@ const HEAVY: &[&str] = &[
     "mysql_async",
     "rusqlite",
     "tokio-postgres",
+    "tokio-tungstenite",
 ];
 
 #[test]

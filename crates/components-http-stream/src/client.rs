@@ -2,6 +2,7 @@
 
 mod access;
 mod token;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +22,15 @@ use tokio::time::timeout;
 
 pub(crate) use access::Access;
 use token::Token;
+pub(crate) use upgrade::is_web_socket;
 
 use crate::backoff::Trouble;
 
 /// Bytes of an answer that says why something failed.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
+
+/// Schemes of a server of HTTP.
+pub(crate) const HTTP: &[&str] = &["http", "https"];
 
 /// Characters of it that an error shows.
 const SHOWN_CHARS_MAX: usize = 200;
@@ -47,6 +52,9 @@ pub(crate) enum HttpError {
     /// An answer that is no success.
     #[error("{url} answered {status}: {text}")]
     Status { url: Arc<str>, status: StatusCode, text: String, wait: Option<Duration> },
+    /// A WebSocket that its server has closed.
+    #[error("{url}: the server has closed the stream with {code}: {reason}")]
+    Closed { url: Arc<str>, code: u16, reason: String },
     /// A success that holds something else than events.
     #[error("{url}: {problem}")]
     Unexpected { url: Arc<str>, problem: String },
@@ -57,8 +65,10 @@ impl HttpError {
     pub(crate) fn trouble(&self) -> Trouble {
         match self {
             Self::Network { .. } => Trouble::Network,
+            // An orderly end, none given, and a server that starts again.
+            Self::Closed { code: 1000 | 1001 | 1005 | 1012, .. } => Trouble::Network,
             Self::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => Trouble::Limited,
-            Self::Status { .. } | Self::Unexpected { .. } => Trouble::Http,
+            Self::Status { .. } | Self::Closed { .. } | Self::Unexpected { .. } => Trouble::Http,
         }
     }
 
@@ -66,7 +76,7 @@ impl HttpError {
     pub(crate) fn wait(&self) -> Option<Duration> {
         match self {
             Self::Status { wait, .. } => *wait,
-            Self::Network { .. } | Self::Unexpected { .. } => None,
+            Self::Network { .. } | Self::Closed { .. } | Self::Unexpected { .. } => None,
         }
     }
 
@@ -78,7 +88,9 @@ impl HttpError {
                 408 | 425 | 429 | 500.. => ErrorClass::Transient,
                 _ => ErrorClass::Blocked,
             },
-            Self::Unexpected { .. } => ErrorClass::Blocked,
+            // Those above, an error of the server, a busy one, and a gateway without one.
+            Self::Closed { code: 1000 | 1001 | 1005 | 1011..=1014, .. } => ErrorClass::Transient,
+            Self::Closed { .. } | Self::Unexpected { .. } => ErrorClass::Blocked,
         };
         let message = "the server gives no events".to_owned();
         SourceError { class, message, source: Some(Box::new(self)) }
@@ -94,7 +106,8 @@ pub(crate) struct Client {
     pub(crate) uri: Uri,
     headers: HeaderMap,
     token: Option<Token>,
-    timeout: Duration,
+    /// How long an answer may take.
+    pub(crate) timeout: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -277,17 +290,18 @@ pub(crate) fn shown_url(uri: &Uri) -> Arc<str> {
     format!("{scheme}://{authority}{}", uri.path()).into()
 }
 
-/// A URL of a setting.
+/// A URL of a setting, of one of these schemes.
 ///
 /// # Errors
 /// It is none that can be asked.
-pub(crate) fn url_of(setting: &str, text: &str) -> Result<Uri, BuildError> {
+pub(crate) fn url_of(setting: &str, text: &str, schemes: &[&str]) -> Result<Uri, BuildError> {
     let invalid = |problem: String| BuildError::invalid(setting, problem);
     let uri: Uri = text
         .parse()
         .map_err(|error| invalid(format!("{error}; write for example `http://host:80/path`")))?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(invalid("it has to begin with `http://` or `https://`".into()));
+    if !uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme)) {
+        let begins: Vec<_> = schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();
+        return Err(invalid(format!("it has to begin with {}", begins.join(" or "))));
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         let problem = "it holds a user, and would be shown; write `access.secret_headers`";
@@ -355,8 +369,8 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_asked_is_refused_and_its_password_is_not_shown() {
-        for url in ["h:80", "ftp://h/", "/p", "http:///p", "http://u:hunter2@h/"] {
-            let error = url_of("url", url).unwrap_err();
+        for url in ["h:80", "ws://h/", "/p", "http:///p", "http://u:hunter2@h/"] {
+            let error = url_of("url", url, HTTP).unwrap_err();
             assert!(error.setting == "url" && !error.problem.contains("hunter2"), "{error}");
         }
         assert_eq!(&*shown_url(&"https://h/p?token=1".parse().unwrap()), "https://h/p");

@@ -1,7 +1,8 @@
-//! `http_stream`: the events of an answer that does not end.
+//! `http_stream`: the events of an answer that does not end, or of a WebSocket.
 //!
 //! ```text
-//!   server ──bytes──► parser ──► round ──► storing ──► channels, with the position
+//!   server ──bytes──► parser ───┐
+//!          ──messages───────────┴─► round ──► storing ──► channels, with the position
 //! ```
 //!
 //! While a put waits, the round fills up; then the connection is not read. So a source holds three
@@ -17,6 +18,7 @@ mod config;
 mod connection;
 mod preset;
 mod rules;
+mod web_socket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,13 +28,13 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use metrics::Counter;
-use pipeline::{Env, GivesAgain, Guarantee, Source, SourceContext, SourceError};
+use pipeline::{Env, GivesAgain, Guarantee, Secret, Source, SourceContext, SourceError};
 use support::failure_log::seconds;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
-use crate::client::{Client, HttpError, shown_url, with_parameter};
+use crate::client::{Client, HttpError, is_web_socket, shown_url, with_parameter};
 use crate::progress::Progress;
 use crate::round::{Counts, ROUND_BYTES, Record, Round, advance};
 use crate::storing::Storing;
@@ -54,6 +56,8 @@ struct HttpStream {
     client: Client,
     /// Rules that the server has to have, until it has them.
     rules: Option<Rules>,
+    /// What a WebSocket is sent when it is open.
+    subscribe: Vec<Secret>,
     counts: Counts,
     connections: Counter,
     gap_seconds: Counter,
@@ -96,9 +100,15 @@ impl HttpStream {
             (Resume::Never, _) | (_, None) => {}
         }
         let resumes = cursor.is_some() && self.options.resume != Resume::Never;
-        let response = self.client.get(&uri, &headers, false).await?;
-        self.check_type(response.headers())?;
-        let connection = Connection::new(response.into_body(), &self.options);
+        let connection = if is_web_socket(&uri) {
+            let opened = self.client.upgrade(&uri, self.env.entropy.bytes16()).await?;
+            let (url, limit) = (shown_url(&uri), self.client.timeout);
+            Connection::socket(opened, url, &self.options, &self.subscribe, limit).await?
+        } else {
+            let response = self.client.get(&uri, &headers, false).await?;
+            self.check_type(response.headers())?;
+            Connection::answer(response.into_body(), shown_url(&uri), &self.options)
+        };
         let now = connection.since;
         self.connection = Some(connection);
         self.connections.inc();
@@ -155,7 +165,7 @@ impl HttpStream {
         cx: &SourceContext,
     ) -> End {
         let progress = self.progress.as_mut().expect("a source is opened before it runs");
-        let (options, url) = (&self.options, shown_url(&self.client.uri));
+        let options = &self.options;
         let (mut round, mut waiting) = (Round::default(), None::<Record<Bytes>>);
         let (mut due_at, mut lost) = (None, None);
         loop {
@@ -196,7 +206,7 @@ impl HttpStream {
                     Err(ended) => return End::NotStored(ended),
                 },
                 () = until(due_at), if !is_due => {}
-                read = connection.read(options.idle_timeout, &url), if reads => lost = read.err(),
+                read = connection.read(options.idle_timeout), if reads => lost = read.err(),
             }
         }
     }
@@ -232,7 +242,10 @@ impl HttpStream {
     ) -> Result<(), SourceError> {
         while let Some(mut connection) = self.connection.take() {
             let error = match self.events(&mut connection, storing, cx).await {
-                End::Stop => return Ok(()),
+                End::Stop => {
+                    connection.close().await;
+                    return Ok(());
+                }
                 End::NotStored(ended) => return ended,
                 End::Lost(error) => error,
             };

@@ -31,7 +31,7 @@ const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_sec
 /// Connections that stay open without a request.
 const IDLE_CONNECTIONS_MAX: usize = 32;
 
-/// Makes the connections of a client; with TLS to `https://`.
+/// Makes the connections of a client; with TLS to `https://` and `wss://`.
 #[derive(Clone)]
 pub struct Connector {
     plain: Dialer,
@@ -94,7 +94,7 @@ impl Connector {
     /// How the server of a URL is reached, and where.
     fn target(&self, uri: &Uri) -> io::Result<(&Dialer, String)> {
         let host = uri.host().ok_or_else(|| io::Error::other("a URL without a host"))?;
-        let is_secure = uri.scheme_str() == Some("https");
+        let is_secure = matches!(uri.scheme_str(), Some("https" | "wss"));
         let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
         let dialer = if is_secure { &self.secure } else { &self.plain };
         Ok((dialer, format!("{host}:{port}")))

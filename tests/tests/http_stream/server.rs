@@ -11,6 +11,11 @@ use std::time::{Duration, Instant};
 
 use rand::prelude::*;
 
+#[path = "socket.rs"]
+mod socket;
+
+use socket::Sockets;
+
 /// What the server does.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Manner {
@@ -68,6 +73,7 @@ struct State {
     tokens: usize,
     /// How often all streams were ended.
     ends: usize,
+    sockets: Sockets,
 }
 
 /// The server. Its threads end with the test.
@@ -172,6 +178,7 @@ impl Server {
                 "/token" => self.token(stream)?,
                 "/list" => self.list(stream, &asked)?,
                 "/stream/rules" => self.change_rules(stream, &asked)?,
+                "/socket" => return self.socket(stream, &asked, &manner),
                 _ => return self.stream(stream, &asked, &manner),
             }
         }

@@ -14,7 +14,7 @@ use tls::ClientTls;
 use tls::http::Connector;
 
 use super::token::{OAuth, Token};
-use super::{Client, url_of};
+use super::{Client, HTTP, url_of};
 
 /// How the server is reached, and by what right.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -29,7 +29,7 @@ pub(crate) struct Access {
     /// Where a token is fetched by the client credentials of OAuth 2, in the place of `bearer`: it
     /// is kept until it expires or the server refuses it.
     oauth: Option<OAuth>,
-    /// TLS of URLs that begin with `https://`. Unless set: the authorities of the host.
+    /// TLS, where the URL asks for it. Unless set: the authorities of the host.
     tls: Option<ClientTls>,
     /// How long an answer may take, connecting included: all of it, and of a stream its head.
     timeout: Period,
@@ -95,10 +95,15 @@ impl Access {
     }
 }
 
-/// Says that this server is asked by plain HTTP, if it is.
+/// Says that this server is asked in plain text, if it is.
 pub(super) fn name_plain_text(setting: &str, uri: &Uri, cx: &BuildContext) {
-    if let ("http", Some(server)) = (uri.scheme_str().unwrap_or_default(), uri.authority()) {
-        cx.plain_text.speaks(setting, server.as_str(), "write `https://`");
+    let remedy = match uri.scheme_str() {
+        Some("http") => "write `https://`",
+        Some("ws") => "write `wss://`",
+        _ => return,
+    };
+    if let Some(server) = uri.authority() {
+        cx.plain_text.speaks(setting, server.as_str(), remedy);
     }
 }
 
@@ -119,5 +124,5 @@ pub(super) fn hidden(setting: &str, text: &str) -> Result<HeaderValue, BuildErro
 
 /// The URL of the server of tokens.
 pub(super) fn token_url(text: &str) -> Result<Uri, BuildError> {
-    url_of("access.oauth.url", text)
+    url_of("access.oauth.url", text, HTTP)
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::HttpPoll;
 use crate::backoff::{Backoff, Pauses};
-use crate::client::{Access, url_of};
+use crate::client::{Access, HTTP, url_of};
 use crate::round::{self, Counts, Shape, pointer};
 
 /// Settings of the `http_poll` source.
@@ -143,7 +143,7 @@ impl Component for Config {
 
     fn build(mut self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         let options = self.options()?;
-        let uri = url_of("url", &self.url)?;
+        let uri = url_of("url", &self.url, HTTP)?;
         Ok(Box::new(HttpPoll {
             name: cx.name.clone(),
             env: cx.env.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use components::decoders::check_names;
 use metrics::MetricSpec;
 use pipeline::units::{ByteSize, Period};
-use pipeline::{BuildContext, BuildError, Component, Source};
+use pipeline::{BuildContext, BuildError, Component, Secret, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use super::HttpStream;
 use super::preset::Preset;
 use super::rules::{Rule, Rules};
 use crate::backoff::{Backoff, Pauses};
-use crate::client::{Access, url_of};
+use crate::client::{Access, is_web_socket, url_of};
 use crate::round::{self, Counts, Shape, pointer};
 
 /// Settings of the `http_stream` source.
@@ -24,12 +24,12 @@ pub struct Config {
     /// table. None unless set.
     #[serde(default)]
     preset: Option<Preset>,
-    /// Where the stream is: `http://host:port/path?query`, or `https://` for TLS. Needed without a
-    /// `preset` that has one.
+    /// Where the stream is: `http://host:port/path?query`, or `https://` for TLS; `ws://` and
+    /// `wss://` for a WebSocket. Needed without a `preset` that has one.
     #[serde(default)]
     url: Option<String>,
     /// Form of the stream: `ndjson`, a JSON value a line; `sse`, server-sent events; `lines`, any
-    /// text. `ndjson` unless set.
+    /// text. Each message of a WebSocket counts as a line. `ndjson` unless set.
     #[serde(default)]
     format: Option<Format>,
     /// How the server is reached, and by what right.
@@ -56,6 +56,9 @@ pub struct Config {
     /// How many ids are remembered, at least; up to 10000.
     #[serde(default = "round::default_ids_max")]
     ids_max: usize,
+    /// Messages that a WebSocket is sent each time when it is open, in their order. Never shown.
+    #[serde(default)]
+    subscribe: Vec<Secret>,
     /// Header that gets the type of a server-sent event, where it has one; empty: none.
     #[serde(default = "default_event_header")]
     event_header: String,
@@ -175,6 +178,21 @@ impl Config {
     }
 }
 
+impl Config {
+    /// What a WebSocket does not have.
+    fn check_web_socket(&self, format: Format) -> Result<(), BuildError> {
+        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        if self.preset.is_some() {
+            return invalid("preset", "it is a stream of HTTP, and `url` is a WebSocket");
+        }
+        if format == Format::Sse {
+            let problem = "a WebSocket has messages: `ndjson` if they are JSON, else `lines`";
+            return invalid("format", problem);
+        }
+        Ok(())
+    }
+}
+
 impl Component for Config {
     const KIND: &'static str = "http_stream";
     const METRICS: &'static [MetricSpec] = &[
@@ -189,12 +207,18 @@ impl Component for Config {
     fn build(mut self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         let options = self.options()?;
         let filled = self.preset.map(Preset::filled).unwrap_or_default();
-        let url = self.url.or_else(|| filled.url.map(str::to_owned));
+        let url = self.url.take().or_else(|| filled.url.map(str::to_owned));
         let Some(url) = url else {
             let problem = "name the stream, for example \"https://host/stream\"";
             return Err(BuildError::invalid("url", problem));
         };
-        let uri = url_of("url", &url)?;
+        let uri = url_of("url", &url, &["http", "https", "ws", "wss"])?;
+        if is_web_socket(&uri) {
+            self.check_web_socket(options.format)?;
+        } else if !self.subscribe.is_empty() {
+            let problem = "only a WebSocket is sent messages: write `wss://`, or leave it out";
+            return Err(BuildError::invalid("subscribe", problem));
+        }
         let rules = match self.rules {
             Some(_) if self.preset != Some(Preset::X) => {
                 let problem = "only `preset = \"x\"` has rules; leave them out";
@@ -215,6 +239,7 @@ impl Component for Config {
             options,
             client,
             rules,
+            subscribe: self.subscribe,
             counts: Counts { source: cx.name.clone(), metrics: cx.metrics.clone() },
             connections: scope.counter("connections")?,
             gap_seconds: scope.counter("gap_seconds")?,

@@ -1,4 +1,4 @@
-//! One answer that does not end: its bytes become events.
+//! One connection: an answer that does not end, or a WebSocket. What comes of it becomes events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,23 +6,39 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use pipeline::Framer;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use pipeline::{Framer, Secret};
 use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::config::{Format, Options};
+use super::web_socket::WebSocket;
 use crate::client::HttpError;
 use crate::round::Record;
 use crate::sse::Sse;
 
-/// An answer that does not end.
+/// A connection that gives events.
 pub(super) struct Connection {
-    body: Incoming,
-    buffer: BytesMut,
-    parser: Parser,
+    way: Way,
     /// When it was made.
     pub(super) since: Instant,
-    /// When the last bytes came.
+    /// When the server was heard last.
     pub(super) heard: Instant,
+}
+
+/// How events come.
+enum Way {
+    Answer(Box<Answer>),
+    Socket(Box<WebSocket<TokioIo<Upgraded>>>),
+}
+
+/// An answer that does not end.
+struct Answer {
+    body: Incoming,
+    url: Arc<str>,
+    buffer: BytesMut,
+    parser: Parser,
 }
 
 /// What finds the events.
@@ -33,19 +49,87 @@ enum Parser {
 
 impl Connection {
     /// Reads the body of an answer.
-    pub(super) fn new(body: Incoming, options: &Options) -> Self {
+    pub(super) fn answer(body: Incoming, url: Arc<str>, options: &Options) -> Self {
         let parser = match options.format {
             Format::Sse => Parser::Sse(Box::new(Sse::new(options.event_max))),
             Format::Ndjson | Format::Lines => {
                 Parser::Lines(components::framings::lines::begin(options.event_max))
             }
         };
-        let (since, heard) = (Instant::now(), Instant::now());
-        Self { body, buffer: BytesMut::new(), parser, since, heard }
+        Self::new(Way::Answer(Box::new(Answer { body, url, buffer: BytesMut::new(), parser })))
+    }
+
+    /// Reads a WebSocket, after it was sent these messages within `limit`.
+    ///
+    /// # Errors
+    /// The server does not take them.
+    pub(super) async fn socket(
+        opened: Upgraded,
+        url: Arc<str>,
+        options: &Options,
+        messages: &[Secret],
+        limit: Duration,
+    ) -> Result<Self, HttpError> {
+        let mut socket = WebSocket::new(TokioIo::new(opened), url, options.event_max).await;
+        socket.say(messages, limit).await?;
+        Ok(Self::new(Way::Socket(Box::new(socket))))
+    }
+
+    fn new(way: Way) -> Self {
+        let now = Instant::now();
+        Self { way, since: now, heard: now }
     }
 
     /// The next event that is whole.
     pub(super) fn next(&mut self) -> Option<Record<Bytes>> {
+        match &mut self.way {
+            Way::Answer(answer) => answer.next(),
+            Way::Socket(socket) => socket.next(),
+        }
+    }
+
+    /// Whether it is known to hold the beginning of an event.
+    pub(super) fn is_within_event(&self) -> bool {
+        match &self.way {
+            Way::Answer(answer) => answer.is_within_event(),
+            Way::Socket(_) => false,
+        }
+    }
+
+    /// How long the server wants its clients to wait before they connect again, once.
+    pub(super) fn take_retry(&mut self) -> Option<Duration> {
+        match &mut self.way {
+            Way::Answer(answer) => match &mut answer.parser {
+                Parser::Sse(sse) => sse.take_retry(),
+                Parser::Lines(_) => None,
+            },
+            Way::Socket(_) => None,
+        }
+    }
+
+    /// Reads what comes next, within `limit` of what came last. Cancel safe.
+    ///
+    /// # Errors
+    /// The connection has ended, or nothing has come.
+    pub(super) async fn read(&mut self, limit: Duration) -> Result<(), HttpError> {
+        match &mut self.way {
+            Way::Answer(answer) => answer.read(self.heard, limit).await?,
+            Way::Socket(socket) => socket.read(self.heard, limit).await?,
+        }
+        self.heard = Instant::now();
+        Ok(())
+    }
+
+    /// Tells the server that nothing more is read, where there is a word for it.
+    pub(super) async fn close(&mut self) {
+        if let Way::Socket(socket) = &mut self.way {
+            socket.close(CloseCode::Away, "").await;
+        }
+    }
+}
+
+impl Answer {
+    fn next(&mut self) -> Option<Record<Bytes>> {
         match &mut self.parser {
             Parser::Sse(sse) => sse.next(&mut self.buffer).map(|event| Record {
                 body: event.data,
@@ -65,35 +149,21 @@ impl Connection {
         }
     }
 
-    /// Whether it holds the beginning of an event.
-    pub(super) fn is_within_event(&self) -> bool {
+    fn is_within_event(&self) -> bool {
         match &self.parser {
             Parser::Sse(sse) => sse.is_within_event(&self.buffer),
             Parser::Lines(_) => !self.buffer.is_empty(),
         }
     }
 
-    /// How long the server wants its clients to wait before they connect again, once.
-    pub(super) fn take_retry(&mut self) -> Option<Duration> {
-        match &mut self.parser {
-            Parser::Sse(sse) => sse.take_retry(),
-            Parser::Lines(_) => None,
-        }
-    }
-
-    /// Reads what comes next, within `limit` of what came last. Cancel safe.
-    ///
-    /// # Errors
-    /// The connection has ended, or nothing has come.
-    pub(super) async fn read(&mut self, limit: Duration, url: &Arc<str>) -> Result<(), HttpError> {
+    async fn read(&mut self, heard: Instant, limit: Duration) -> Result<(), HttpError> {
         let lost =
-            |problem: String, source| HttpError::Network { url: url.clone(), problem, source };
-        match timeout_at(self.heard + limit, self.body.frame()).await {
+            |problem: String, source| HttpError::Network { url: self.url.clone(), problem, source };
+        match timeout_at(heard + limit, self.body.frame()).await {
             Err(_) => Err(lost(format!("nothing has come for {limit:?}"), None)),
             Ok(None) => Err(lost("the server has ended the stream".into(), None)),
             Ok(Some(Err(error))) => Err(lost("the connection broke".into(), Some(error.into()))),
             Ok(Some(Ok(frame))) => {
-                self.heard = Instant::now();
                 if let Some(bytes) = frame.data_ref() {
                     self.buffer.extend_from_slice(bytes);
                 }

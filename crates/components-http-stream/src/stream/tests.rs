@@ -37,12 +37,22 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         ("access", json!({ "bearer": "a\nb" }), "access.bearer"),
         ("access", json!({ "timeout": "0s" }), "access.timeout"),
         ("access", json!({ "headers": { "a b": "c" } }), "access.headers.a b"),
+        ("subscribe", json!(["hunter2"]), "only a WebSocket"),
     ] {
         let mut settings = good.clone();
         settings[name] = value;
         let said = problem(&settings).unwrap_or_default();
         assert!(said.contains(expected), "{name}: {said}");
         assert!(!said.contains("hunter2"), "{said}");
+    }
+    let socket = json!({ "url": "wss://h/s", "subscribe": ["hunter2"] });
+    assert_eq!(problem(&socket), None);
+    for (name, value, expected) in
+        [("format", "sse", "`ndjson` if they are JSON"), ("preset", "x", "a stream of HTTP")]
+    {
+        let mut settings = socket.clone();
+        settings[name] = json!(value);
+        assert!(problem(&settings).unwrap().contains(expected), "{name}");
     }
     let text = json!({ "url": "http://h/s", "format": "lines", "id": "/id" });
     assert!(problem(&text).unwrap().contains("`format = \"ndjson\"`"));

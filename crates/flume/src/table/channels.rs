@@ -79,7 +79,11 @@ pub(super) const ROWS: &[Row] = &[
     channel(
         "kafka",
         &["org.apache.flume.channel.kafka.KafkaChannel"],
-        Becomes::Later("there is no `kafka` channel; a `durable` one keeps events on its own disk"),
+        Becomes::Later(
+            "there is no `kafka` channel; a `durable` one keeps events on its own disk. Where the \
+             topic was filled by others, put a `kafka` source before it, and where others read it, \
+             a `kafka` sink behind it",
+        ),
         "",
         &[&[ignored("*", "", "the channel is not there")]],
     ),
