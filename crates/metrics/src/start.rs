@@ -25,7 +25,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("exec", &["command_failed", "event_divided", "line_cut", "lines_refused"]),
-    ("http", &["tls_failed"]),
+    ("http", &["tenant_connections", "tenant_message", "tenant_rate", "tls_failed"]),
     ("http_poll", &["cursor_too_long", "event_repeated"]),
     ("fluent_forward", &["event_divided", "message_refused", "repeated_events", "tls_failed"]),
     (
@@ -50,7 +50,10 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ),
     ("netcat", &["event_divided", "line_cut", "line_too_long", "lines_refused", "tls_failed"]),
     ("netcat_udp", &["datagrams_dropped", "lines_refused"]),
-    ("otlp", &["record_too_large", "tls_failed"]),
+    (
+        "otlp",
+        &["record_too_large", "tenant_connections", "tenant_message", "tenant_rate", "tls_failed"],
+    ),
     ("rabbitmq", &["message_rejected", "message_repeated"]),
     (
         "spool_dir",
@@ -93,6 +96,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "put_malformed",
             "refused_by_channel",
             "tenant_connections",
+            "tenant_message",
             "tenant_rate",
             "tls_failed",
         ],

@@ -261,17 +261,17 @@ impl Source for Avro {
         });
         let (allowed, rules) = ((self.connections_max, self.guard.as_ref()), &self.rules);
         listening::serve(listener, &self.name, allowed, &cx.stop, |stream, peer| {
-            let (shared, host) = (shared.clone(), Arc::<str>::from(listening::host(&peer)));
+            let (shared, host) = (shared.clone(), Arc::<str>::from(listening::host(&peer.address)));
             let is_allowed = rules.allow(&host);
             async move {
                 let source = &shared.storing.source;
                 if !is_allowed {
                     shared.count("address_refused", 1);
-                    debug!(%source, peer, "a connection is refused by `ip_filter`");
+                    debug!(%source, %peer, "a connection is refused by `ip_filter`");
                     return;
                 }
                 if let Err(error) = Connection::new(stream, host, &shared).serve().await {
-                    debug!(%source, peer, %error, "a connection is closed");
+                    debug!(%source, %peer, %error, "a connection is closed");
                 }
             }
         })

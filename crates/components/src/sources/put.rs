@@ -1,5 +1,6 @@
 //! The events of a call on their way into the channels.
 
+use std::future::ready;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
@@ -47,7 +48,8 @@ impl Storing {
         let this = self.clone();
         let storing = AssertUnwindSafe(async move {
             let _held = held;
-            let stored = storing::store(&*this.intake, batch, this.wait_max, &this.stop).await;
+            let (intake, within) = (&*this.intake, (this.wait_max, ready(())));
+            let stored = storing::store(intake, batch, within, &this.stop).await;
             stored.map_or_else(|not_stored| this.explain(not_stored), |()| Stored::All)
         });
         let mut storing = Box::pin(storing.catch_unwind());

@@ -220,7 +220,7 @@ impl Source for Thrift {
         });
         let allowed = (self.connections_max, self.guard.as_ref());
         listening::serve(listener, &self.name, allowed, &stop, |stream, peer| {
-            let shared = shared.clone();
+            let (shared, peer) = (shared.clone(), peer.address);
             async move { Connection::new(stream, &peer, &shared).serve(&peer).await }
         })
         .await;

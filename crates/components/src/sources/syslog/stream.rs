@@ -22,10 +22,10 @@ pub(super) async fn serve(listener: Box<dyn Listener>, shared: Shared) {
     let allowed = (shared.limits.connections_max, shared.guard.as_ref());
     let name = shared.to.source.clone();
     listening::serve(listener, &name, allowed, &stop, |stream, peer| {
-        let (shared, origin) = (shared.clone(), Origin::new(&peer, &local));
+        let (shared, origin) = (shared.clone(), Origin::new(&peer.address, &local));
         async move {
             if let Err(error) = connection(stream, &origin, &shared).await {
-                debug!(source = %shared.to.source, peer, %error, "a connection broke");
+                debug!(source = %shared.to.source, %peer, %error, "a connection broke");
             }
         }
     })
