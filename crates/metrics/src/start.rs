@@ -21,6 +21,9 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "call_unknown",
             "memory_full",
             "repeated_events",
+            "tenant_connections",
+            "tenant_message",
+            "tenant_rate",
             "tls_failed",
         ],
     ),
@@ -69,7 +72,18 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ),
     ("sql", &["window_cut"]),
     ("sql_changes", &["changes_lost", "schema_changed", "snapshot_repeated"]),
-    ("syslog", &["message_cut", "messages_refused", "datagrams_dropped", "tls_failed"]),
+    (
+        "syslog",
+        &[
+            "message_cut",
+            "messages_refused",
+            "datagrams_dropped",
+            "tenant_connections",
+            "tenant_message",
+            "tenant_rate",
+            "tls_failed",
+        ],
+    ),
     (
         "tail_dir",
         &[
@@ -84,7 +98,10 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "link_leads_out",
         ],
     ),
-    ("thrift", &["repeated_events", "tls_failed"]),
+    (
+        "thrift",
+        &["repeated_events", "tenant_connections", "tenant_message", "tenant_rate", "tls_failed"],
+    ),
     (
         "grpc",
         &[

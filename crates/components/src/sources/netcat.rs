@@ -315,7 +315,7 @@ impl Connection {
             self.to.count(EVENT_DIVIDED, divided);
         }
         if !self.settings.ack_every_event {
-            self.gathered.store_or_lose(&self.to, "lines_refused").await;
+            self.gathered.store_or_lose(&self.to, None, "lines_refused").await;
             return Ok(());
         }
         let count = self.gathered.len();

@@ -22,8 +22,8 @@ mod tests {
 
     const MODEL: &str =
         "sources::tenants::tests::what_is_taken_is_given_back_and_charged_to_its_tenant_alone";
-    const ROTATION: &str = "sources::tenants::turns::rotation::tests::\
-                            one_put_of_a_quiet_tenant_waits_for_a_round_and_not_for_all_that_came_before";
+    const ROTATION: &str = "sources::tenants::turns::rotation::tests::one_put_of_a_quiet_tenant_\
+                            waits_for_a_round_and_not_for_all_that_came_before";
     const HANDSHAKES: &str =
         "sources::tls_between::handshakes_that_fail_give_their_places_and_connections_back";
 

@@ -114,6 +114,11 @@ impl Client {
         Self { sharing, peer, member: OnceLock::new() }
     }
 
+    /// What it shares with others.
+    pub(in crate::sources) fn sharing(&self) -> &Sharing {
+        &self.sharing
+    }
+
     /// The place of its tenant, which it has from now on, as long as it is connected.
     pub fn member(&self) -> &Arc<Member> {
         self.member.get_or_init(|| self.sharing.enter(&self.peer))

@@ -180,7 +180,9 @@ fn play(steps: Vec<Step>) {
     drop((members, in_work));
     assert_eq!(registry.known().connected, 0);
     let (_, listed) = registry.read(TENANTS, now);
-    assert!(listed.iter().all(|it| (it.connections, it.in_work_bytes) == (0, 0)), "{listed:?}");
+    for it in listed {
+        assert_eq!((it.connections, it.in_work_bytes), (0, 0), "given back: {}", it.name);
+    }
 }
 
 proptest! {
