@@ -19,6 +19,7 @@
 //!    recovered: to connect again gives nothing back.
 
 mod bucket;
+mod in_work;
 mod over;
 mod peer;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use support::mutant;
 use tokio::time::{Instant, sleep};
 
 use bucket::Bucket;
+use in_work::InWork;
 use over::Limit;
 
 pub use over::Over;
@@ -289,7 +291,7 @@ impl Member {
     /// So many bytes of its tenant are in work until the answer is dropped.
     fn in_work(&self, bytes: u64) -> InWork {
         self.with(|tenant| tenant.in_work_bytes += bytes);
-        InWork { registry: self.registry.clone(), name: self.name.clone(), bytes }
+        InWork::new(&self.registry, &self.name, bytes)
     }
 
     /// Takes what a batch of so many bytes needs of the rates.
@@ -363,36 +365,6 @@ impl Drop for Member {
             tenant.connections
         });
         known.connected -= u64::from(left == Some(0));
-    }
-}
-
-/// Bytes of a tenant that are in work, until it is dropped.
-#[derive(Debug)]
-struct InWork {
-    registry: Arc<Registry>,
-    name: Arc<str>,
-    bytes: u64,
-}
-
-impl InWork {
-    /// So many more, of the same tenant.
-    fn merge(&mut self, mut other: Self) {
-        self.bytes += std::mem::take(&mut other.bytes);
-    }
-
-    /// What is more than so many bytes is in work no longer.
-    fn keep(&mut self, bytes: u64) {
-        let over = self.bytes.saturating_sub(bytes);
-        self.bytes -= over;
-        self.registry.with(&self.name, |tenant| tenant.in_work_bytes -= over);
-    }
-}
-
-impl Drop for InWork {
-    fn drop(&mut self) {
-        if !mutant!("tenant_share_kept") {
-            self.keep(0);
-        }
     }
 }
 

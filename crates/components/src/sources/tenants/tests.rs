@@ -89,7 +89,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..TENANTS).prop_map(Step::Enter),
         2 => any::<usize>().prop_map(Step::Leave),
-        3 => (any::<usize>(), 1..50_u64).prop_map(|(at, bytes)| Step::Work(at, bytes)),
+        3 => (any::<usize>(), 0..50_u64).prop_map(|(at, bytes)| Step::Work(at, bytes)),
         3 => any::<usize>().prop_map(Step::Done),
         4 => (any::<usize>(), 0..3_000_u64, 0..300_u64).prop_map(|(at, b, e)| Step::Give(at, b, e)),
         3 => (0..3_000_u64).prop_map(Step::Wait),
@@ -162,7 +162,8 @@ fn play(steps: Vec<Step>) {
                 model[*tenant].in_work += bytes;
             }
             Step::Done(at) if !in_work.is_empty() => {
-                let (tenant, bytes, _) = in_work.swap_remove(at % in_work.len());
+                let (tenant, bytes, mut work) = in_work.swap_remove(at % in_work.len());
+                work.keep(bytes / 2);
                 model[tenant].in_work -= bytes;
             }
             Step::Give(at, bytes, events) if !members.is_empty() => {
