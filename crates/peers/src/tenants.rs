@@ -102,7 +102,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(board.read(9, now), (0, Vec::new()));
         let one: Arc<dyn ReadTenants> = Arc::new(One);
-        board.clone().show(Arc::downgrade(&one));
+        board.show(Arc::downgrade(&one));
         assert_eq!(board.read(9, now).0, 1);
         drop(one);
         assert_eq!(board.read(9, now), (0, Vec::new()));

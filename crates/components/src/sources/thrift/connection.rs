@@ -75,7 +75,7 @@ impl<'a> Connection<'a> {
         let source = &self.shared.storing.source;
         match error {
             End::Broken(_) | End::Idle { .. } | End::Tenant(_) => {
-                debug!(%source, peer, %error, "connection closed")
+                debug!(%source, peer, %error, "connection closed");
             }
             End::Slow { .. } | End::Large { .. } | End::Malformed(_) => {
                 if let Some(left_out) = self.shared.log.allow(Instant::now()) {
