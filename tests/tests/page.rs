@@ -51,7 +51,13 @@ const MARKUP: &str = "\"><img src=x onerror=window.hacked=1><script>window.hacke
 
 /// Sends this body to an `http` source, which takes it.
 fn post(to: SocketAddr, body: &str) {
-    let answer = wait::until("an answer of the source", LIMIT, || {
+    let answer = answer(to, body);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// What an `http` source answers to this body.
+fn answer(to: SocketAddr, body: &str) -> String {
+    wait::until("an answer of the source", LIMIT, || {
         let mut stream = TcpStream::connect(to).ok()?;
         let length = body.len();
         let head =
@@ -60,8 +66,7 @@ fn post(to: SocketAddr, body: &str) {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
-    });
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    })
 }
 
 /// An edge with an `http` source that sends to a collector.
@@ -172,7 +177,7 @@ fn the_page_says_that_all_is_well_or_what_is_wrong() {
 fn what_comes_from_outside_is_shown_as_text() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
-    let (web, shown) = (http::free_address(), dir.display());
+    let (web, noisy, shown) = (http::free_address(), http::free_address(), dir.display());
     let text = format!(
         r#"
 [agent]
@@ -191,6 +196,12 @@ channels = ["main"]
 type = "parse"
 format = "json"
 on_failure = "dead_letters"
+[sources.noisy]
+type = "http"
+listen = "{noisy}"
+decoder = "lines"
+tenants = {{ events_per_second = 1, connections_max = 7 }}
+channels = ["main"]
 [channels.main]
 type = "memory"
 capacity = "16MiB"
@@ -214,6 +225,12 @@ channel = "main"
     browser.wait_for("word", &["Something is wrong: source spool fails", MARKUP]);
     browser.wait_for("bulletin", &["source spool", MARKUP]);
     browser.wait_for("letters-count", &["3 events"]);
+    // One tenant gives a thousand seconds of its rate, and more; the page says which one it is.
+    post(noisy, &"noise\n".repeat(1_000));
+    let refused = answer(noisy, "noise\n");
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("retry-after:"), "{refused}");
+    let limits = ["127.0.0.1", "noisy", "of 1.0\u{a0}events/s", " of 7", "1 by rate, since"];
+    browser.wait_for("sources", &limits);
     browser.click("letters-load");
     browser.wait_for("letters", &[MARKUP, "\\u202etxt.exe", "<svg onload=window.hacked=1>"]);
     browser.wait_for("letters", &["hexadecimal", "610062", "1.0\u{a0}MiB, text, cut"]);

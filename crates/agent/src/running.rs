@@ -18,7 +18,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures::future::join_all;
-use peers::SenderBoard;
+use peers::{SenderBoard, TenantBoard};
 use pipeline::{Guarantee, Routing};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
@@ -130,6 +130,8 @@ pub(crate) struct SourceHandle {
     pub(crate) standing: Standing,
     /// The agents that send to it.
     pub(crate) senders: SenderBoard,
+    /// What shares it.
+    pub(crate) tenants: TenantBoard,
     tasks: Tasks,
 }
 

@@ -18,7 +18,6 @@ mod conservation;
 mod flow;
 mod gather;
 mod held;
-mod meter;
 mod reload;
 #[cfg(test)]
 mod sample;
@@ -36,10 +35,11 @@ pub(crate) use conservation::{Passage, SourceFlow};
 pub use flow::{Flow, Way, WayState};
 pub(crate) use gather::{Sources, gather};
 pub use held::{DrainState, DrainStatus, HeldStatus, PartsStatus};
-pub use meter::Throughput;
-pub(crate) use meter::{Meter, Volume};
+pub use peers::tenants::{LimitedStatus, TenantStatus};
 pub use reload::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
 pub use shown::{SeenEvent, ShownEvent, TapMessage};
+pub use support::meter::Throughput;
+pub(crate) use support::meter::{Meter, Volume};
 pub(crate) use trouble::EVERY_SOURCE_HELD;
 pub use trouble::{Cause, Level, Trouble, Verdict};
 
@@ -171,6 +171,12 @@ pub struct SourceStatus {
     /// All of them.
     #[serde(default)]
     pub senders_total: u64,
+    /// What shares it, if it has tenants: at most 100 of them, the ones that give most first.
+    #[serde(default)]
+    pub tenants: Vec<TenantStatus>,
+    /// All of them.
+    #[serde(default)]
+    pub tenants_total: u64,
     /// What its channels have accepted.
     pub accepted: Throughput,
     /// Batches that its channels have accepted.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use config::{ChannelPlan, ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use metrics::Metrics;
-use peers::{FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard, Seat, SenderBoard};
+use peers::{
+    FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard, Seat, SenderBoard, TenantBoard,
+};
 use pipeline::settings::Value;
 use pipeline::{
     BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, OriginName, PartNames,
@@ -62,6 +64,7 @@ pub(crate) struct BuiltSource {
     pub(crate) selector: Box<dyn ChannelSelector>,
     /// The agents that send to it.
     pub(crate) senders: SenderBoard,
+    pub(crate) tenants: TenantBoard,
     pub(crate) required: Vec<String>,
     pub(crate) optional: Vec<String>,
     /// Those of both that name their parts of a batch.
@@ -308,19 +311,15 @@ impl Builder<'_> {
     fn source(&mut self, plan: &SourcePlan) -> Option<BuiltSource> {
         // Sources do not need the boards of the channels.
         let none = &Extensions::default();
-        let senders = SenderBoard::default();
-        let shown = none.with(senders.clone());
+        let (senders, tenants) = (SenderBoard::default(), TenantBoard::default());
+        let shown = none.with(senders.clone()).with(tenants.clone());
         let source = self.component(&plan.component, "sources", &shown);
-        let interceptors: Vec<_> = plan
-            .interceptors
-            .iter()
-            .map(|plan| {
-                let interceptor = self.component(plan, "interceptors", none)?;
-                Some(BuiltInterceptor { kind: plan.kind.as_str().into(), interceptor })
-            })
-            .collect();
-        let required = RequiredChannels(Some(plan.channels.len()));
-        let along = Extensions::default().with(required);
+        let build = |plan: &ComponentPlan| {
+            let interceptor = self.component(plan, "interceptors", none)?;
+            Some(BuiltInterceptor { kind: plan.kind.as_str().into(), interceptor })
+        };
+        let interceptors: Vec<_> = plan.interceptors.iter().map(build).collect();
+        let along = Extensions::default().with(RequiredChannels(Some(plan.channels.len())));
         let selector = self.component(&plan.selector, "selectors", &along);
         self.metrics.begin_source(&plan.component.name, &plan.component.kind);
         for interceptor in &plan.interceptors {
@@ -334,6 +333,7 @@ impl Builder<'_> {
             interceptors: interceptors.into_iter().collect::<Option<_>>()?,
             selector: selector?,
             senders,
+            tenants,
             required: plan.channels.clone(),
             optional: plan.optional_channels.clone(),
             naming: BTreeSet::new(),

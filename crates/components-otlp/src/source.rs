@@ -23,12 +23,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use components::sources::listening::{self, DRAIN, Guard};
+use components::sources::tenants::{Client, Peer, Sharing, Tenants};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use peers::TenantBoard;
 use pipeline::env::{Listener, Stream};
 use pipeline::{Env, GivesAgain, Guarantee, Resource, Source, SourceContext, SourceError};
-use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -61,8 +62,8 @@ struct Otlp {
     connections_max: usize,
     guard: Option<Guard>,
     rules: Rules,
-    /// In units of `storing::units`.
-    budget: Arc<Semaphore>,
+    tenants: Tenants,
+    board: TenantBoard,
     /// Between opening and running.
     listeners: Vec<Box<dyn Listener>>,
 }
@@ -99,6 +100,9 @@ impl Source for Otlp {
 
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let work = TaskTracker::new();
+        let of = (&self.name, &self.metrics);
+        let in_flight_max = self.rules.limits.in_flight_max;
+        let sharing = Sharing::new(of, &self.tenants, in_flight_max, &self.board);
         let exchange = Arc::new(Exchange {
             source: self.name.clone(),
             env: self.env.clone(),
@@ -106,7 +110,7 @@ impl Source for Otlp {
             intake: cx.intake,
             stop: cx.stop.clone(),
             rules: self.rules.clone(),
-            budget: self.budget.clone(),
+            sharing,
             work: work.clone(),
         });
         let listeners = std::mem::take(&mut self.listeners);
@@ -130,17 +134,19 @@ impl Source for Otlp {
 /// Serves a connection to its end.
 async fn connection(
     stream: Box<dyn Stream>,
-    peer: String,
+    peer: Peer,
     exchange: Arc<Exchange>,
     stop: CancellationToken,
 ) {
     let source = exchange.source.clone();
     let used = Arc::new(AtomicBool::new(false));
     let begun = used.clone();
+    let address = peer.address.clone();
+    let client = Arc::new(Client::new(exchange.sharing.clone(), peer));
     let service = service_fn(move |request| {
         begun.store(true, Ordering::Relaxed);
-        let exchange = exchange.clone();
-        async move { Ok::<_, Infallible>(exchange.answer(request).await) }
+        let (exchange, client) = (exchange.clone(), client.clone());
+        async move { Ok::<_, Infallible>(exchange.answer(request, client.member()).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -166,14 +172,14 @@ async fn connection(
             ended = &mut served => break ended,
             () = &mut silent, if !stopping && !silent.is_elapsed() => {
                 if !used.load(Ordering::Relaxed) {
-                    debug!(%source, peer, "a connection without a request");
+                    debug!(%source, peer = %address, "a connection without a request");
                     return;
                 }
             }
         }
     };
     if let Err(error) = ended {
-        debug!(%source, peer, %error, "a connection ended early");
+        debug!(%source, peer = %address, %error, "a connection ended early");
     }
 }
 

@@ -183,7 +183,7 @@ impl Client {
         batch: Batch,
         place: Option<Arc<OwnedSemaphorePermit>>,
     ) -> Stored {
-        let storing = storing.store(batch, place);
+        let storing = storing.store(batch, place, std::future::ready(()));
         let mut storing = std::pin::pin!(storing);
         loop {
             let may_read = !self.is_over && self.buffer.len() < STEP_BYTES;

@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use components::sources::tenants::Peer;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, GivesAgain, Guarantee, Resource, Secret, Source,
@@ -187,10 +188,10 @@ impl Source for Fluent {
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let (require_ack, login) = (self.require_ack, self.login.clone());
         let chunks = self.chunks.clone();
-        let serve = |stream, peer: String, service: Arc<Service>| {
+        let serve = |stream, peer: Peer, service: Arc<Service>| {
             let (login, chunks) = (login.clone(), chunks.clone());
             let shared = Shared { service, require_ack, login, chunks };
-            async move { connection::serve(stream, &peer, &shared).await }
+            async move { connection::serve(stream, &peer.address, &shared).await }
         };
         self.server.run(cx, serve).await;
         Ok(())

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use components::sources::repeats::Calls;
+use components::sources::tenants::Peer;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, GivesAgain, Guarantee, Resource, Source, SourceContext,
@@ -153,9 +154,9 @@ impl Source for Lumberjack {
 
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let calls = self.calls.clone();
-        let serve = |stream, peer: String, service: Arc<Service>| {
+        let serve = |stream, peer: Peer, service: Arc<Service>| {
             let calls = calls.clone();
-            async move { connection::serve(stream, &peer, &service, &calls).await }
+            async move { connection::serve(stream, &peer.address, &service, &calls).await }
         };
         self.server.run(cx, serve).await;
         Ok(())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use components::sources::listening::{self, DRAIN, Guard};
 use components::sources::put::Storing;
 use components::sources::storing;
+use components::sources::tenants::Peer;
 use metrics::Metrics;
 use peers::limits::Cut;
 use pipeline::env::{Listener, Stream};
@@ -100,7 +101,7 @@ impl Server {
     pub(crate) async fn run<F>(
         &mut self,
         cx: SourceContext,
-        serve: impl Fn(Box<dyn Stream>, String, Arc<Service>) -> F,
+        serve: impl Fn(Box<dyn Stream>, Peer, Arc<Service>) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {

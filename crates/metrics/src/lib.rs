@@ -6,6 +6,7 @@
 mod scope;
 mod seconds;
 pub mod start;
+pub mod tenants;
 mod text;
 
 use std::fmt::Write as _;
@@ -22,6 +23,7 @@ use prometheus_client::registry::Registry;
 
 pub use scope::{MetricError, MetricForm, MetricSpec, Scope};
 pub use seconds::{Distribution, Seconds};
+use tenants::{TenantLabel, TenantNames, TenantReason};
 pub use text::Format;
 
 /// Label of a source.
@@ -151,6 +153,7 @@ macro_rules! metrics {
         pub struct Metrics {
             registry: Arc<Registry>,
             scopes: scope::ScopeTable,
+            tenants: TenantNames,
             $($(#[doc = $help])+ pub $field: Family<$label, $kind>,)+
             $($(#[doc = $text])+ pub $alone: $number,)+
             $($(#[doc = $about])+ pub $part: $measure,)+
@@ -187,6 +190,7 @@ macro_rules! metrics {
                 Self {
                     registry: Arc::new(all),
                     scopes: scope::ScopeTable::default(),
+                    tenants: TenantNames::default(),
                     $($field,)+
                     $($alone,)+
                     $($part,)+
@@ -213,6 +217,14 @@ metrics! {
     source_restarts: "source_restarts", SourceLabel => Counter;
     /// Senders that are connected to the source.
     source_connections: "source_connections", SourceLabel => Gauge;
+    /// Connections of a tenant of the source.
+    tenant_connections: "tenant_connections", TenantLabel => Gauge;
+    /// Events that a tenant has given.
+    tenant_events: "tenant_events", TenantLabel => Counter;
+    /// Bytes of batches that a tenant has given, before compression.
+    tenant_bytes: "tenant_bytes", TenantLabel => Counter;
+    /// How often a tenant was held back, by the limit.
+    tenant_limited: "tenant_limited", TenantReason => Counter;
     /// Files that a source follows.
     source_files: "source_files", SourceLabel => Gauge;
     /// Bytes that the files of a source hold and its channels have not accepted.

@@ -21,11 +21,14 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "call_unknown",
             "memory_full",
             "repeated_events",
+            "tenant_connections",
+            "tenant_message",
+            "tenant_rate",
             "tls_failed",
         ],
     ),
     ("exec", &["command_failed", "event_divided", "line_cut", "lines_refused"]),
-    ("http", &["tls_failed"]),
+    ("http", &["tenant_connections", "tenant_message", "tenant_rate", "tls_failed"]),
     ("http_poll", &["cursor_too_long", "event_repeated"]),
     ("fluent_forward", &["event_divided", "message_refused", "repeated_events", "tls_failed"]),
     (
@@ -50,7 +53,10 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ),
     ("netcat", &["event_divided", "line_cut", "line_too_long", "lines_refused", "tls_failed"]),
     ("netcat_udp", &["datagrams_dropped", "lines_refused"]),
-    ("otlp", &["record_too_large", "tls_failed"]),
+    (
+        "otlp",
+        &["record_too_large", "tenant_connections", "tenant_message", "tenant_rate", "tls_failed"],
+    ),
     ("rabbitmq", &["message_rejected", "message_repeated"]),
     (
         "spool_dir",
@@ -66,7 +72,18 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ),
     ("sql", &["window_cut"]),
     ("sql_changes", &["changes_lost", "schema_changed", "snapshot_repeated"]),
-    ("syslog", &["message_cut", "messages_refused", "datagrams_dropped", "tls_failed"]),
+    (
+        "syslog",
+        &[
+            "message_cut",
+            "messages_refused",
+            "datagrams_dropped",
+            "tenant_connections",
+            "tenant_message",
+            "tenant_rate",
+            "tls_failed",
+        ],
+    ),
     (
         "tail_dir",
         &[
@@ -81,7 +98,10 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "link_leads_out",
         ],
     ),
-    ("thrift", &["repeated_events", "tls_failed"]),
+    (
+        "thrift",
+        &["repeated_events", "tenant_connections", "tenant_message", "tenant_rate", "tls_failed"],
+    ),
     (
         "grpc",
         &[
@@ -93,6 +113,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "put_malformed",
             "refused_by_channel",
             "tenant_connections",
+            "tenant_message",
             "tenant_rate",
             "tls_failed",
         ],

@@ -11,6 +11,7 @@
 //! | [`limits`] | the largest batch that the next agents take: [`LimitBoard`] |
 //! | [`outlet`] | whether what a channel holds can leave it: [`OutletBoard`], [`NextHop`] |
 //! | [`senders`] | which agents send to a source: [`SenderBoard`] |
+//! | [`tenants`] | what shares a source, and what each takes of it: [`TenantBoard`] |
 //! | [`routing`] | whether all members of a group route alike: [`RoutingBoard`] |
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //!
@@ -26,6 +27,7 @@ pub mod limits;
 pub mod outlet;
 pub mod routing;
 pub mod senders;
+pub mod tenants;
 
 pub use discovery::{Seat, SeatBoard};
 pub use floors::FloorBoard;
@@ -34,3 +36,4 @@ pub use limits::LimitBoard;
 pub use outlet::{NextHop, OutletBoard};
 pub use routing::{Dispute, RoutingBoard};
 pub use senders::{Sender, SenderBoard};
+pub use tenants::TenantBoard;

@@ -7,6 +7,7 @@
 //! | [`compression`] | zstd frames |
 //! | [`loopback`] | free addresses of this machine for tests, benchmarks and the demonstration |
 //! | [`log_rate`] | a limit for log lines of one kind |
+//! | [`meter`] | totals, and rates of the last ten seconds |
 //! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
 //! | [`notice`] | waiting for a change without missing it |
 //! | [`pool`] | large buffers that are used again |
@@ -18,6 +19,7 @@ pub mod compression;
 pub mod failure_log;
 pub mod log_rate;
 pub mod loopback;
+pub mod meter;
 pub mod mutants;
 pub mod notice;
 pub mod pool;

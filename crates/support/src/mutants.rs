@@ -68,6 +68,11 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("epoch_named_too_early", "an epoch is named to peers when it is on the disk, not before"),
     // `crates/channel/tests/planted_turn.rs`; the simulator finds it in one seed of hundreds.
     ("turn_not_looked_at", "a position goes on only behind the one it is to come after"),
+    // `crates/components/src/sources/tenants/planted.rs`
+    ("tenant_share_kept", "what a tenant takes of the memory is given back"),
+    ("tenant_charged_for_another", "what a tenant gives is charged to it alone"),
+    ("turns_as_they_come_when_many_wait", "turns are fair, also when nearly all is taken"),
+    ("place_of_connection_kept", "a connection that ends in its handshake gives its place back"),
 ];
 
 #[cfg(feature = "mutants")]

@@ -73,6 +73,7 @@ impl Prepared {
             intake: intake.clone(),
             standing: standing.clone(),
             senders: built.senders,
+            tenants: built.tenants,
             tasks: Tasks::default(),
         };
         let runner = source::Runner {

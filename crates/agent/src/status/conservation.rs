@@ -22,7 +22,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::meter::{Meter, Volume};
+use super::{Meter, Volume};
 use crate::group::Passed;
 
 /// The reason of events that a reload has left on disk: the channel was closed, and holds them.

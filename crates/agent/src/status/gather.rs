@@ -30,6 +30,9 @@ const DROPPED: &[&str] =
 /// Senders of a source that are listed.
 const SENDERS_SHOWN: usize = 100;
 
+/// Tenants of a source that are listed.
+const TENANTS_SHOWN: usize = 100;
+
 /// What a snapshot is made of.
 pub(crate) struct Sources<'a> {
     /// Name of the agent.
@@ -138,6 +141,7 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
         (state, _) => state,
     };
     let (senders_total, senders) = handle.senders.read(SENDERS_SHOWN);
+    let (tenants_total, tenants) = handle.tenants.read(TENANTS_SHOWN, now);
     SourceStatus {
         name: name.to_owned(),
         kind: handle.kind.clone(),
@@ -149,6 +153,8 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
         optional_channels: handle.intake.optional_channels(),
         senders: senders.iter().map(|it| sender(it, now)).collect(),
         senders_total: senders_total as u64,
+        tenants,
+        tenants_total: tenants_total as u64,
         accepted: flow.accepted.read(now),
         accepted_batches: flow.batches,
         failed_batches: flow.failed_batches,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use agent::status::words::{ago, percent, printable, rate, seconds};
 use agent::status::{
     ChannelStatus, Conservation, DeadLetterStatus, GroupStatus, Level, MemberStatus, ReloadStatus,
-    Snapshot, SourceStatus, State,
+    Snapshot, SourceStatus, State, TenantStatus,
 };
 use pipeline::units::ByteSize;
 
@@ -19,7 +19,7 @@ pub(super) fn of(snapshot: &Snapshot) -> String {
     for trouble in &snapshot.troubles {
         let _ = writeln!(page, "  {} {}", sign(trouble.level), printable(&trouble.text));
     }
-    for table in [sources, channels, groups, sinks] {
+    for table in [sources, tenants, channels, groups, sinks] {
         page += &table(snapshot).to_string();
     }
     for line in dead_letters(&snapshot.dead_letters).iter().chain([&conservation(snapshot)]) {
@@ -68,6 +68,16 @@ pub(crate) fn sources(snapshot: &Snapshot) -> Table {
     Table::new(&titles, rows.map(|it| (format!("source {}", it.name), source(it))))
 }
 
+/// What shares them.
+pub(crate) fn tenants(snapshot: &Snapshot) -> Table {
+    let titles = ["TENANT", "SOURCE", "CONNECTIONS", "EVENTS/S", "BYTES/S", "IN WORK", "HELD BACK"];
+    let rows = snapshot.sources.iter().flat_map(|source| {
+        let row = |it: &TenantStatus| (format!("source {}", source.name), tenant(&source.name, it));
+        source.tenants.iter().map(row)
+    });
+    Table::new(&titles, rows)
+}
+
 /// What holds events.
 pub(crate) fn channels(snapshot: &Snapshot) -> Table {
     let titles =
@@ -110,6 +120,31 @@ fn source(source: &SourceStatus) -> Vec<String> {
         ByteSize(accepted.bytes_per_second as u64).to_string(),
         accepted.events_total.to_string(),
         ago(accepted.last_seconds_ago),
+    ]
+}
+
+fn tenant(source: &str, tenant: &TenantStatus) -> Vec<String> {
+    let of = |now: String, max: Option<String>| match max {
+        Some(max) => format!("{now} of {max}"),
+        None => now,
+    };
+    let bytes = |bytes: u64| ByteSize(bytes).to_string();
+    let limited = tenant.limited.iter().map(|(limit, it)| {
+        let since = seconds(Some(it.first_seconds_ago));
+        let last = ago(Some(it.last_seconds_ago));
+        format!("{} by {limit}, since {since}, last {last}", it.times)
+    });
+    vec![
+        tenant.name.clone(),
+        source.to_owned(),
+        of(tenant.connections.to_string(), tenant.connections_max.map(|max| max.to_string())),
+        of(
+            rate(tenant.events_per_second),
+            tenant.events_per_second_max.map(|max| rate(max as f64)),
+        ),
+        of(bytes(tenant.bytes_per_second as u64), tenant.bytes_per_second_max.map(bytes)),
+        of(bytes(tenant.in_work_bytes), Some(bytes(tenant.share_bytes))),
+        limited.collect::<Vec<_>>().join("; "),
     ]
 }
 

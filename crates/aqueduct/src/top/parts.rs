@@ -48,7 +48,15 @@ impl Part {
     pub(super) fn lines(self, snapshot: &Snapshot) -> Vec<Line> {
         let lines = match self {
             Self::Flow => flow(snapshot),
-            Self::Sources => table(snapshot, &text::sources(snapshot)),
+            Self::Sources => {
+                let mut lines = table(snapshot, &text::sources(snapshot));
+                let tenants = table(snapshot, &text::tenants(snapshot));
+                if !tenants.is_empty() {
+                    lines.push((None, String::new()));
+                    lines.extend(tenants);
+                }
+                lines
+            }
             Self::Channels => table(snapshot, &text::channels(snapshot)),
             Self::Sinks => {
                 let mut lines = table(snapshot, &text::groups(snapshot));

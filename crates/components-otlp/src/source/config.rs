@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use components::sources::listening::{self, Guard};
-use components::sources::storing;
+use components::sources::tenants::Tenants;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tls::ServerTls;
-use tokio::sync::Semaphore;
 
 use super::Otlp;
 use super::exchange::{Limits, Rules};
@@ -59,6 +58,10 @@ pub struct Config {
     /// TLS: with this table clients have to speak it.
     #[serde(default)]
     tls: Option<ServerTls>,
+    /// What each client may take: shares, connections, rates, sizes. What is over it is to come
+    /// again, as where there is no room; a request over its size is refused.
+    #[serde(default)]
+    tenants: Tenants,
 }
 
 /// What the body of a log record's event is.
@@ -133,6 +136,7 @@ impl Component for Config {
         let guard = Guard::new(self.tls, &named, cx, &["h2", "http/1.1"])?;
         let largest = ("body_max", self.body_max);
         listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
+        self.tenants.check(largest)?;
         if self.retry_after.0 < Duration::from_millis(1) {
             return Err(BuildError::invalid("retry_after", "at least 1ms"));
         }
@@ -165,7 +169,8 @@ impl Component for Config {
                     body_timeout: self.body_timeout.0,
                 },
             },
-            budget: Arc::new(Semaphore::new(storing::units(self.in_flight_max.0) as usize)),
+            tenants: self.tenants,
+            board: cx.get(),
             listeners: Vec::new(),
         }))
     }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use components::sources::http::body::{self, Refusal};
 use components::sources::storing::{self, NotStored, units};
+use components::sources::tenants::{Member, Memory, Sharing};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use metrics::Metrics;
 use pipeline::{Batch, Classify, Env, ErrorClass, Intake, IntakeError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -54,7 +54,8 @@ pub(super) struct Exchange {
     pub(super) intake: Arc<dyn Intake>,
     pub(super) stop: CancellationToken,
     pub(super) rules: Rules,
-    pub(super) budget: Arc<Semaphore>,
+    /// Memory, and turns for room.
+    pub(super) sharing: Arc<Sharing>,
     /// Batches that are being stored: they go on to their end, whatever becomes of their client.
     pub(super) work: TaskTracker,
 }
@@ -68,13 +69,17 @@ pub(super) struct Rejected {
 }
 
 impl Exchange {
-    /// Answers a request.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<answer::Body> {
+    /// Answers a request of a tenant.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        member: &Arc<Member>,
+    ) -> Response<answer::Body> {
         let (protocol, signal) = match asked(&request) {
             Ok(asked) => asked,
             Err((protocol, refusal)) => return self.refuse(protocol, &refusal),
         };
-        match self.take(protocol, signal, request).await {
+        match self.take((protocol, signal), request, member).await {
             Ok(rejected) => answer::success(protocol, signal, rejected),
             Err(refusal) => self.refuse(protocol, &refusal),
         }
@@ -82,45 +87,51 @@ impl Exchange {
 
     fn refuse(&self, protocol: Protocol, refusal: &Refusal) -> Response<answer::Body> {
         debug!(source = %self.source, status = %refusal.status, refusal.text, "request refused");
-        answer::refusal(protocol, refusal, self.rules.limits.retry_after)
+        let retry_after = refusal.retry_after.unwrap_or(self.rules.limits.retry_after);
+        answer::refusal(protocol, refusal, retry_after)
     }
 
     /// Takes the records of a request; `Ok` once they are in every required channel.
     async fn take(
         &self,
-        protocol: Protocol,
-        signal: Signal,
+        (protocol, signal): (Protocol, Signal),
         request: Request<Incoming>,
+        member: &Arc<Member>,
     ) -> Result<Rejected, Refusal> {
         if self.stop.is_cancelled() {
             return Err(stopping());
         }
+        member.ask(Instant::now())?;
         let limits = self.rules.limits;
+        let largest = member.message_max(limits.body_max as u64);
+        let of_tenant = |refusal: Refusal| refusal.of_tenant(member, limits.body_max);
         let frame = if protocol == Protocol::Grpc { FRAME_BYTES } else { 0 };
-        let body_max = limits.body_max + frame;
+        let body_max = largest as usize + frame;
         let announced = request.body().size_hint().exact();
         if announced.is_some_and(|bytes| bytes > body_max as u64) {
-            return Err(Refusal::too_large(limits.body_max));
+            return Err(Refusal::too_large_for(member, limits.body_max));
         }
         let is_gzip = is_gzip(protocol, request.headers())?;
         // A compressed body may become as large as is allowed.
-        let largest = limits.body_max as u64;
         let bytes = announced.filter(|_| !is_gzip).unwrap_or(largest).min(largest);
-        let mut memory = self.memory(units(bytes)).await?;
-        let body = body::read(request.into_body(), body_max, limits.body_timeout).await?;
+        let mut memory = self.memory(member, bytes).await?;
+        let body = body::read(request.into_body(), body_max, limits.body_timeout).await;
+        let body = body.map_err(of_tenant)?;
         let (body, is_gzip) = match protocol {
             Protocol::Grpc => message(&body, is_gzip)?,
             Protocol::Http(_) => (body, is_gzip),
         };
-        if body.len() > limits.body_max {
-            return Err(Refusal::too_large(limits.body_max));
+        if body.len() as u64 > largest {
+            return Err(Refusal::too_large_for(member, limits.body_max));
         }
         let form = (signal, protocol.form());
-        let (body, weight) = self.weighed(form, body, is_gzip).await?;
+        let weighed = self.weighed(form, body, (is_gzip, largest as usize)).await;
+        let (body, weight) = weighed.map_err(of_tenant)?;
+        member.charge(body.len() as u64, Instant::now());
         let whole = units(weight.min(limits.in_flight_max));
-        let more = whole.saturating_sub(memory.num_permits() as u32);
+        let more = whole.saturating_sub(memory.units());
         if more > 0 {
-            memory.merge(self.memory(more).await?);
+            memory.merge(self.memory(member, u64::from(more) << 10).await?);
         }
         let Events { batch, rejected, problem } = self.decode(form, body).await?;
         if rejected > 0 {
@@ -128,10 +139,10 @@ impl Exchange {
             self.metrics.count_anomaly(&self.source, "record_too_large", rejected);
         }
         // What a body of unknown length might have had is for others while this one waits.
-        let used = units(batch.size().bytes) as usize;
-        drop(memory.split(memory.num_permits().saturating_sub(used)));
+        memory.keep(batch.size().bytes);
         if !batch.is_empty() {
-            self.store(batch, memory).await?;
+            member.count(batch.len() as u64, batch.size().bytes, Instant::now());
+            self.store(batch, memory, member).await?;
         }
         Ok(Rejected { records: rejected, problem })
     }
@@ -141,9 +152,8 @@ impl Exchange {
         &self,
         form: (Signal, Form),
         body: Bytes,
-        is_gzip: bool,
+        (is_gzip, body_max): (bool, usize),
     ) -> Result<(Bytes, u64), Refusal> {
-        let body_max = self.rules.limits.body_max;
         let weigh = move || {
             let body = if is_gzip { body::gunzip(&body, body_max)? } else { body };
             let weight = weight(form, &body);
@@ -175,22 +185,26 @@ impl Exchange {
         self.env.offload(decode).await
     }
 
-    /// So many units of memory; waits for them as long as a request may wait.
-    async fn memory(&self, units: u32) -> Result<OwnedSemaphorePermit, Refusal> {
-        let permit = self.budget.clone().acquire_many_owned(units);
-        match timeout(self.rules.limits.wait_max, permit).await {
-            Ok(permit) => Ok(permit.expect("the budget is never closed")),
-            Err(_) => Err(full("other requests hold all of the memory (`in_flight_max`)")),
-        }
+    /// Memory for so many bytes; waits for it as long as a request may wait.
+    async fn memory(&self, member: &Member, bytes: u64) -> Result<Memory, Refusal> {
+        let memory = self.sharing.memory(member, bytes);
+        let memory = timeout(self.rules.limits.wait_max, memory).await;
+        memory.map_err(|_| full("other requests hold all of the memory (`in_flight_max`)"))
     }
 
     /// Stores a batch in a task of its own, which goes on if the client breaks off.
-    async fn store(&self, batch: Batch, memory: OwnedSemaphorePermit) -> Result<(), Refusal> {
+    async fn store(
+        &self,
+        batch: Batch,
+        memory: Memory,
+        member: &Arc<Member>,
+    ) -> Result<(), Refusal> {
+        let turn = self.sharing.channel_turn(member, batch.size().bytes);
         let (intake, wait_max) = (self.intake.clone(), self.rules.limits.wait_max);
         let (source, stop) = (self.source.clone(), self.stop.clone());
         let storing = self.work.spawn(async move {
             let _memory = memory;
-            match storing::store(&*intake, batch, wait_max, &stop).await {
+            match storing::store(&*intake, batch, (wait_max, turn), &stop).await {
                 Ok(()) => Ok(()),
                 Err(NotStored::Stopping) => Err(stopping()),
                 Err(NotStored::Full) => Err(full("a channel is full")),

@@ -161,6 +161,28 @@ async fn a_full_channel_says_when_to_come_again_and_nothing_is_stored() {
 }
 
 #[tokio::test]
+async fn a_tenant_over_its_rate_hears_when_to_come_again_and_over_its_size_that_it_never_may() {
+    let tenants = json!({ "events_per_second": 1, "message_max": "20KiB" });
+    let fixture = Running::start(json!({ "tenants": tenants })).await;
+    let (status, answer) = fixture.logs(&log(&"x".repeat(30_000))).await;
+    assert_eq!(status, 413, "{answer}");
+    assert!(answer.contains("limit of 20480 bytes: `tenants.message_max`"), "{answer}");
+    let outcome = fixture.delivered(&json!({}), Batch::of(["x"; 1_000])).await;
+    assert!(matches!(outcome, Outcome::Delivered), "{outcome:?}");
+    for way in ways() {
+        let Outcome::Again(Some(error)) = fixture.delivered(&way, Batch::of(["y"])).await else {
+            panic!("{way}: it is tried again")
+        };
+        // A thousand seconds of its rate, and one is there after a pause.
+        let after = error.retry_after.map(|it| it.as_secs());
+        assert!(after.is_some_and(|it| (900..=1_000).contains(&it)), "{way}: {after:?}, {error}");
+        assert_eq!(error.class, pipeline::ErrorClass::Transient);
+    }
+    assert_eq!(fixture.bodies().len(), 1_000);
+    fixture.stop().await;
+}
+
+#[tokio::test]
 async fn what_can_never_be_taken_is_not_asked_for_again() {
     let fixture = Running::start(json!({ "body_max": "20KiB" })).await;
     let good = log("x").to_string();

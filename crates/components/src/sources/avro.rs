@@ -8,7 +8,7 @@
 //! | answer | meaning for the client |
 //! |---|---|
 //! | OK | every event of the call is in every required channel |
-//! | FAILED | no room within `wait_max`, or the agent is stopping: nothing is stored, also not later |
+//! | FAILED | no room within `wait_max`, the client is over its rate, or the agent is stopping: nothing is stored, also not later |
 //! | UNKNOWN | a channel failed while it stored: the events may be stored or not |
 //! | an error | the call cannot be read, or can never be stored: nothing is |
 //!
@@ -27,6 +27,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt;
 use metrics::Metrics;
+use peers::TenantBoard;
 use pipeline::env::{Listener, Stream};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
@@ -36,13 +37,13 @@ use pipeline::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tls::ServerTls;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
 use super::listening::{self, DRAIN, Guard};
 use super::put::Storing;
 use super::repeats::Calls;
+use super::tenants::{Client, Sharing, Tenants};
 use crate::avro::around;
 use connection::Connection;
 use filter::Rules;
@@ -89,6 +90,11 @@ pub struct Config {
     /// than `none` both orders are taken: zlib inside TLS, and around it as Flume 1.10 and 1.11 do.
     #[serde(default)]
     tls: Option<ServerTls>,
+    /// What each client may take: shares, connections, rates, sizes. What is over a rate is
+    /// answered FAILED once it may come again, after `wait_max` at the latest; one connection too
+    /// many, and one with a call over its size, is closed.
+    #[serde(default)]
+    tenants: Tenants,
 }
 
 /// How the bytes of a connection are compressed.
@@ -143,6 +149,7 @@ impl Component for Config {
         listening::check_address("listen", &self.listen)?;
         let largest = ("request_max", self.request_max);
         listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
+        self.tenants.check(largest)?;
         let rules = Rules::parse(&self.ip_filter).map_err(|(place, problem)| {
             BuildError::invalid(format!("ip_filter.{place}"), problem)
         })?;
@@ -171,7 +178,9 @@ impl Component for Config {
                 request_timeout: self.request_timeout.0,
                 idle_timeout: self.idle_timeout.0,
             },
-            budget: Arc::new(Semaphore::new(connection::units(self.in_flight_max.0 as usize))),
+            in_flight_max: self.in_flight_max.0,
+            tenants: self.tenants,
+            board: cx.get(),
             calls: Calls::new(self.repeat_window.0),
             listener: None,
         }))
@@ -197,8 +206,9 @@ struct Avro {
     guard: Option<Guard>,
     rules: Rules,
     limits: Limits,
-    /// In units of [`connection::units`].
-    budget: Arc<Semaphore>,
+    in_flight_max: u64,
+    tenants: Tenants,
+    board: TenantBoard,
     /// Outlives a run: what a run stored and could not answer, the next one may be asked for.
     calls: Calls,
     /// Between opening and running.
@@ -209,7 +219,8 @@ struct Avro {
 struct Shared {
     metrics: Metrics,
     limits: Limits,
-    budget: Arc<Semaphore>,
+    /// Memory, and turns for room.
+    sharing: Arc<Sharing>,
     calls: Calls,
     storing: Arc<Storing>,
 }
@@ -246,10 +257,12 @@ impl Source for Avro {
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let listener = self.listener.take().expect("a source is opened before it runs");
         let work = TaskTracker::new();
+        let of = (&self.name, &self.metrics);
+        let sharing = Sharing::new(of, &self.tenants, self.in_flight_max, &self.board);
         let shared = Arc::new(Shared {
             metrics: self.metrics.clone(),
             limits: self.limits,
-            budget: self.budget.clone(),
+            sharing,
             calls: self.calls.clone(),
             storing: Arc::new(Storing {
                 source: self.name.clone(),
@@ -261,17 +274,19 @@ impl Source for Avro {
         });
         let (allowed, rules) = ((self.connections_max, self.guard.as_ref()), &self.rules);
         listening::serve(listener, &self.name, allowed, &cx.stop, |stream, peer| {
-            let (shared, host) = (shared.clone(), Arc::<str>::from(listening::host(&peer)));
+            let (shared, host) = (shared.clone(), Arc::<str>::from(listening::host(&peer.address)));
             let is_allowed = rules.allow(&host);
             async move {
                 let source = &shared.storing.source;
                 if !is_allowed {
                     shared.count("address_refused", 1);
-                    debug!(%source, peer, "a connection is refused by `ip_filter`");
+                    debug!(%source, %peer, "a connection is refused by `ip_filter`");
                     return;
                 }
-                if let Err(error) = Connection::new(stream, host, &shared).serve().await {
-                    debug!(%source, peer, %error, "a connection is closed");
+                let address = peer.address.clone();
+                let client = Client::new(shared.sharing.clone(), peer);
+                if let Err(error) = Connection::new(stream, (host, client), &shared).serve().await {
+                    debug!(%source, peer = %address, %error, "a connection is closed");
                 }
             }
         })

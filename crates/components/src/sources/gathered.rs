@@ -5,12 +5,14 @@ use std::sync::Arc;
 use metrics::Metrics;
 use peers::limits::Cut;
 use pipeline::{Batch, BatchBuilder, Intake, IntakeError};
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::tenants::Client;
+
 /// Bytes of bodies from which on a batch is full.
-const BATCH_BYTES: usize = 256 << 10;
+pub(super) const BATCH_BYTES: usize = 256 << 10;
 
 /// Where gathered events go. Clones share what is being stored.
 #[derive(Clone)]
@@ -55,6 +57,27 @@ impl Destination {
         let stored = self.work.spawn(async move { intake.accept(batch).await }).await;
         // The task is gone without a result only when the runtime ends.
         stored.unwrap_or(Err(IntakeError::Stopping))
+    }
+
+    /// Stores a batch of a tenant, for which room is asked in its turn; to its end also when this
+    /// future is dropped after that.
+    ///
+    /// # Errors
+    /// A channel refused it.
+    async fn store_in_turn(&self, batch: Batch, client: &Client) -> Result<(), IntakeError> {
+        let (size, member, sharing) = (batch.size(), client.member(), client.sharing());
+        member.count(batch.len() as u64, size.bytes, Instant::now());
+        let memory = sharing.memory(member, size.bytes).await;
+        let turn = sharing.channel_turn(member, size.bytes);
+        let intake = self.intake.clone();
+        let storing = async move {
+            let _memory = memory;
+            let turn = turn.await;
+            let permit = intake.reserve(size).await;
+            drop(turn);
+            permit?.commit(batch).await
+        };
+        self.work.spawn(storing).await.unwrap_or(Err(IntakeError::Stopping))
     }
 
     /// Waits for what is being stored, for so long at most. Nothing is stored after it.
@@ -109,15 +132,25 @@ impl Gathered {
         std::mem::take(&mut self.events).finish()
     }
 
-    /// Stores what was gathered, if that is anything, and waits for it. A batch that a channel
+    /// Stores what was gathered, if that is anything, in the turn of the client that it came from,
+    /// and waits for it. A batch that a channel
     /// refuses is lost, logged, and counted as `lost`.
-    pub(super) async fn store_or_lose(&mut self, to: &Destination, lost: &'static str) {
+    pub(super) async fn store_or_lose(
+        &mut self,
+        to: &Destination,
+        client: Option<&Client>,
+        lost: &'static str,
+    ) {
         if self.is_empty() {
             return;
         }
         let batch = self.take();
         let events = batch.len() as u64;
-        if let Err(error) = to.store(batch).await {
+        let stored = match client {
+            Some(client) => to.store_in_turn(batch, client).await,
+            None => to.store(batch).await,
+        };
+        if let Err(error) = stored {
             warn!(source = %to.source, events, %error, "events are lost: a channel refused them");
             to.count(lost, events);
         }

@@ -21,7 +21,7 @@
 //!
 //! In addition a connection has a window, which Welcome names. What has no room waits unread, or is
 //! refused with a status after which the sender comes again. Which of those that wait is the next
-//! one is decided in [`turns`]: fairly among the [`tenants`].
+//! one is decided fairly among the [tenants](crate::sources::tenants).
 
 mod allowance;
 mod answers;
@@ -34,12 +34,9 @@ mod ledgers;
 mod named_limit;
 mod news;
 mod outlet;
-mod peer;
 mod roster;
 mod service;
 mod subscriptions;
-mod tenants;
-mod turns;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -48,14 +45,14 @@ use async_trait::async_trait;
 use delivery::receiver::Contents;
 use delivery::sender::Window;
 use metrics::{Metrics, SourceLabel};
-use peers::SenderBoard;
+use peers::{SenderBoard, TenantBoard};
 use pipeline::env::Listener;
 use pipeline::{
     BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Resource, Source,
     SourceContext, SourceError, plain_text,
 };
 use tls::ServerTls;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -64,16 +61,14 @@ use allowance::Allowance;
 use binding::Binding;
 use named_limit::NamedLimit;
 use roster::Roster;
-use service::{Limits, Service, budget_units};
-use tenants::Registry;
-use turns::Turns;
+use service::{Limits, Service};
 use wire::exchange::Gathering;
 
 use crate::sources::listening::{self, Allowed, Guard};
+use crate::sources::tenants::Sharing;
 
 pub use binding::Origins;
 pub use config::{Compression, Config};
-pub use tenants::{Quota, Tenants};
 
 /// What ALPN offers.
 const HTTP2: &str = "h2";
@@ -100,6 +95,7 @@ impl Component for Config {
             metrics: cx.metrics.clone(),
             guard: Guard::new(self.tls.clone(), &[("listen", &self.listen)], cx, &[HTTP2])?,
             senders: cx.get(),
+            tenants: cx.get(),
             config: self,
             listener: None,
         }))
@@ -113,6 +109,7 @@ struct Grpc {
     config: Config,
     guard: Option<Guard>,
     senders: SenderBoard,
+    tenants: TenantBoard,
     /// Between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
@@ -194,7 +191,6 @@ impl Grpc {
                 linger: self.config.linger.0,
                 zstd: self.config.compression.contains(&Compression::Zstd),
             },
-            budget: Arc::new(Semaphore::new(budget_units(in_flight_max.0) as usize)),
             gathering: Arc::new(Gathering::new(gathered_max.0, IDLE_BYTES_MAX, gathered)),
             allowance: Allowance::new(remembered_max.0, remembered),
             binding: Binding::new(
@@ -202,9 +198,12 @@ impl Grpc {
                 &self.metrics,
                 (self.config.origins(), &self.config.relays),
             ),
-            tenants: Registry::new(self.config.tenants.clone()),
-            memory_turns: Turns::default(),
-            channel_turns: Turns::default(),
+            sharing: Sharing::new(
+                (&self.name, metrics),
+                &self.config.tenants,
+                in_flight_max.0,
+                &self.tenants,
+            ),
             incarnation: self.env.entropy.next_u64(),
             contents: Mutex::new(Contents::new(CONTENTS)),
             name: self.name.clone(),

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   request ─► sizes ─► budget ─► body ─► gunzip ─► decoder ─► reserve room ─► commit ─► 200
-//!               413      503       408      400       400          503
+//!            413, 429    503       408      400       400          503
 //! ```
 //!
 //! | answer | meaning for the client |
 //! |---|---|
 //! | 200 | every event of the body is in every required channel |
 //! | 400, 413, 415 | the body cannot be read, is too large, or comes in an unknown form: nothing is stored |
+//! | 429 | the client has too many connections, or gives more than its rate: nothing is stored; come again after `Retry-After` |
 //! | 408 | the body did not come in time: nothing is stored |
 //! | 500 | a channel failed while it stored: the events may be stored or not |
 //! | 503 | no room within `wait_max`: nothing is stored, also not later; come again after `Retry-After` |
@@ -21,6 +22,7 @@
 pub mod body;
 mod exchange;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ use async_trait::async_trait;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics::Metrics;
+use peers::TenantBoard;
 use pipeline::env::{Listener, Stream};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
@@ -37,13 +41,12 @@ use pipeline::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ServerTls;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
 use super::listening::{self, DRAIN, Guard};
-use super::storing;
+use super::tenants::{Client, Peer, Sharing, Tenants};
 use exchange::Exchange;
 
 /// How long a client may take to send the head of a request; an idle connection ends after it too.
@@ -80,6 +83,10 @@ pub struct Config {
     /// TLS: with this table clients have to speak it.
     #[serde(default)]
     tls: Option<ServerTls>,
+    /// What each client may take: shares, connections, rates, sizes. What is over it is answered
+    /// 429, a body over its size 413.
+    #[serde(default)]
+    tenants: Tenants,
 }
 
 mod defaults {
@@ -121,6 +128,7 @@ impl Component for Config {
         listening::check_address("listen", &self.listen)?;
         let largest = ("body_max", self.body_max);
         listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
+        self.tenants.check(largest)?;
         Ok(Box::new(Http {
             guard: Guard::new(self.tls, &[("listen", &self.listen)], cx, &["http/1.1"])?,
             name: cx.name.clone(),
@@ -133,7 +141,10 @@ impl Component for Config {
                 body_timeout: self.body_timeout.0,
                 query_headers: self.query_headers,
             },
-            budget: Arc::new(Semaphore::new(storing::units(self.in_flight_max.0) as usize)),
+            metrics: cx.metrics.clone(),
+            in_flight_max: self.in_flight_max.0,
+            tenants: self.tenants,
+            board: cx.get(),
             decoder: self.decoder.build("decoder", cx)?.into(),
             listener: None,
         }))
@@ -156,8 +167,10 @@ struct Http {
     connections_max: usize,
     guard: Option<Guard>,
     limits: Limits,
-    /// In units of [`storing::units`].
-    budget: Arc<Semaphore>,
+    metrics: Metrics,
+    in_flight_max: u64,
+    tenants: Tenants,
+    board: TenantBoard,
     decoder: Arc<dyn Decoder>,
     /// Between opening and running.
     listener: Option<Box<dyn Listener>>,
@@ -188,13 +201,15 @@ impl Source for Http {
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let listener = self.listener.take().expect("a source is opened before it runs");
         let work = TaskTracker::new();
+        let of = (&self.name, &self.metrics);
+        let sharing = Sharing::new(of, &self.tenants, self.in_flight_max, &self.board);
         let exchange = Arc::new(Exchange {
             source: self.name.clone(),
             env: self.env.clone(),
             intake: cx.intake,
             stop: cx.stop.clone(),
             limits: self.limits,
-            budget: self.budget.clone(),
+            sharing,
             decoder: self.decoder.clone(),
             work: work.clone(),
         });
@@ -212,14 +227,16 @@ impl Source for Http {
 
 async fn connection(
     stream: Box<dyn Stream>,
-    peer: String,
+    peer: Peer,
     exchange: Arc<Exchange>,
     stop: CancellationToken,
 ) {
     let source = exchange.source.clone();
+    let address = peer.address.clone();
+    let client = Arc::new(Client::new(exchange.sharing.clone(), peer));
     let service = service_fn(move |request| {
-        let exchange = exchange.clone();
-        async move { Ok::<_, std::convert::Infallible>(exchange.answer(request).await) }
+        let (exchange, client) = (exchange.clone(), client.clone());
+        async move { Ok::<_, Infallible>(exchange.answer(request, client.member()).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -235,7 +252,7 @@ async fn connection(
         ended = &mut served => ended,
     };
     if let Err(error) = ended {
-        debug!(%source, peer, %error, "a connection ended early");
+        debug!(%source, peer = %address, %error, "a connection ended early");
     }
 }
 

@@ -11,12 +11,15 @@ use pipeline::env::{Listener, Net, Stream};
 use pipeline::plain_text;
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError, ErrorClass, SourceError};
+use support::mutant;
 use tls::{ClientNames, ServerTls};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
+
+use super::tenants::Peer;
 
 /// Pause after a connection could not be accepted: most often there are no file handles.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -127,10 +130,8 @@ pub async fn listen(
 pub struct Accepted {
     /// Its bytes.
     pub stream: Box<dyn Stream>,
-    /// The address of the other end.
-    pub peer: String,
-    /// What it proves to be called, once its handshake is over.
-    pub names: ClientNames,
+    /// The other end. What it proves to be called is known once its handshake is over.
+    pub peer: Peer,
     /// How many connections of this listener are open, with this one.
     pub open: usize,
     /// Cancelled when the time to end in order is over.
@@ -153,7 +154,8 @@ impl Accepted {
             Some(guard) => guard.wrap(stream, &peer),
             None => (stream, ClientNames::default()),
         };
-        Self { stream, peer, names, open, cut: cut.clone(), place }
+        let peer = Peer { address: peer.into(), names };
+        Self { stream, peer, open, cut: cut.clone(), place }
     }
 }
 
@@ -215,7 +217,7 @@ pub async fn accept<F>(
 }
 
 /// Serves connections, at most `max` at a time, by `serve`, which is given each connection with its
-/// peer's address, with TLS where there is a guard. Ends after `stop`, when the connections have
+/// peer, with TLS where there is a guard. Ends after `stop`, when the connections have
 /// ended, at most [`DRAIN`] later: what is left then is cut off.
 pub async fn serve<F, S>(
     listener: Box<dyn Listener>,
@@ -224,7 +226,7 @@ pub async fn serve<F, S>(
     stop: &CancellationToken,
     serve: S,
 ) where
-    S: Fn(Box<dyn Stream>, String) -> F,
+    S: Fn(Box<dyn Stream>, Peer) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     let allowed = Allowed { connections: max, drain: DRAIN, tls };
@@ -234,6 +236,10 @@ pub async fn serve<F, S>(
         async move {
             // A connection that was cut off has no result.
             let _ = cut.run_until_cancelled(served).await;
+            if mutant!("place_of_connection_kept") {
+                place.forget();
+                return;
+            }
             drop(place);
         }
     })

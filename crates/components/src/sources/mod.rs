@@ -27,6 +27,7 @@ pub mod storing;
 pub mod stress;
 pub mod syslog;
 pub mod tail_dir;
+pub mod tenants;
 pub mod thrift;
 #[cfg(test)]
 mod tls_between;

@@ -189,7 +189,7 @@ impl Source for Netcat {
         let allowed = (self.settings.connections_max as usize, self.guard.as_ref());
         listening::serve(listener, &self.name, allowed, &cx.stop, |stream, peer| {
             let connection = Connection {
-                client: listening::host(&peer).to_owned(),
+                client: listening::host(&peer.address).to_owned(),
                 events: EventStream::new(
                     &*self.framing,
                     self.settings.line_max.0 as usize,
@@ -204,7 +204,7 @@ impl Source for Netcat {
             async move {
                 let source = connection.to.source.clone();
                 if let Err(error) = connection.serve().await {
-                    debug!(%source, peer, %error, "a connection broke");
+                    debug!(%source, %peer, %error, "a connection broke");
                 }
             }
         })
@@ -315,7 +315,7 @@ impl Connection {
             self.to.count(EVENT_DIVIDED, divided);
         }
         if !self.settings.ack_every_event {
-            self.gathered.store_or_lose(&self.to, "lines_refused").await;
+            self.gathered.store_or_lose(&self.to, None, "lines_refused").await;
             return Ok(());
         }
         let count = self.gathered.len();

@@ -141,7 +141,7 @@ impl NetcatUdp {
             while let Ok(datagram) = received.try_recv() {
                 self.add(&datagram, &mut gathered, to).await;
             }
-            gathered.store_or_lose(to, "lines_refused").await;
+            gathered.store_or_lose(to, None, "lines_refused").await;
         }
     }
 
@@ -150,7 +150,7 @@ impl NetcatUdp {
         let client = self.settings.client_header.as_deref().map(|name| (name, &**client));
         for line in bytes.split(|byte| *byte == b'\n') {
             if gathered.is_full(line.len(), to) {
-                gathered.store_or_lose(to, "lines_refused").await;
+                gathered.store_or_lose(to, None, "lines_refused").await;
             }
             gathered.push(line.strip_suffix(b"\r").unwrap_or(line), client.as_slice());
         }

@@ -41,13 +41,19 @@ pub struct Storing {
 }
 
 impl Storing {
-    /// Stores a batch, which goes on if this future is dropped. What is `held` is dropped when it
-    /// is stored.
-    pub async fn store<H: Send + 'static>(self: &Arc<Self>, batch: Batch, held: H) -> Stored {
+    /// Stores a batch, for which room is asked in this turn; it goes on if this future is dropped.
+    /// What is `held` is dropped when it is stored.
+    pub async fn store<H: Send + 'static, T: Send + 'static>(
+        self: &Arc<Self>,
+        batch: Batch,
+        held: H,
+        turn: impl Future<Output = T> + Send + 'static,
+    ) -> Stored {
         let this = self.clone();
         let storing = AssertUnwindSafe(async move {
             let _held = held;
-            let stored = storing::store(&*this.intake, batch, this.wait_max, &this.stop).await;
+            let (intake, within) = (&*this.intake, (this.wait_max, turn));
+            let stored = storing::store(intake, batch, within, &this.stop).await;
             stored.map_or_else(|not_stored| this.explain(not_stored), |()| Stored::All)
         });
         let mut storing = Box::pin(storing.catch_unwind());
@@ -84,6 +90,8 @@ impl Storing {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use async_trait::async_trait;
     use pipeline::{BatchSize, IntakeError, Permit};
 
@@ -115,6 +123,6 @@ mod tests {
             wait_max: Duration::from_secs(1),
             work: TaskTracker::new(),
         });
-        assert_eq!(storing.store(Batch::of(["x"]), ()).await, Stored::Unknown);
+        assert_eq!(storing.store(Batch::of(["x"]), (), ready(())).await, Stored::Unknown);
     }
 }

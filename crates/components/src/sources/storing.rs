@@ -26,11 +26,12 @@ pub fn units(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
 }
 
-/// Stores a batch if there is room within `wait_max`. Must run to its end once it has been polled.
-pub async fn store(
+/// Stores a batch if there is room within `wait_max`, for which it asks in its `turn`. Must run to
+/// its end once it has been polled.
+pub async fn store<T>(
     intake: &dyn Intake,
     batch: Batch,
-    wait_max: Duration,
+    (wait_max, turn): (Duration, impl Future<Output = T>),
     stop: &CancellationToken,
 ) -> Result<(), NotStored> {
     if stop.is_cancelled() {
@@ -42,6 +43,7 @@ pub async fn store(
     };
     // Nothing is stored before there is room for all.
     let reserving = async {
+        let _turn = turn.await;
         let mut permits = Vec::with_capacity(parts.len());
         for part in &parts {
             permits.push(intake.reserve(part.size()).await?);

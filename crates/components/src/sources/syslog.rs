@@ -26,6 +26,7 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use jiff::tz::{Offset, TimeZone};
 use metrics::Metrics;
+use peers::TenantBoard;
 use pipeline::component::Choice;
 use pipeline::env::{Clock, Datagrams, Listener};
 use pipeline::units::ByteSize;
@@ -39,8 +40,9 @@ use tls::ServerTls;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::gathered::Destination;
+use super::gathered::{self, Destination};
 use super::listening::{self, DRAIN, Guard};
+use super::tenants::{Sharing, Tenants};
 use events::Form;
 
 /// Settings of the `syslog` source.
@@ -80,6 +82,10 @@ pub struct Config {
     /// TLS (RFC 5425): with this table senders have to speak it on every `tcp://` address.
     #[serde(default)]
     tls: Option<ServerTls>,
+    /// What each sender may take over TCP: shares, connections, rates, sizes. What comes over a
+    /// rate waits unread, one connection too many is closed, and a message over its size is cut.
+    #[serde(default)]
+    tenants: Tenants,
 }
 
 mod defaults {
@@ -150,6 +156,7 @@ impl Component for Config {
         if self.message_max > ByteSize::mib(16) {
             return Err(BuildError::invalid("message_max", "at most 16MiB"));
         }
+        self.tenants.check(("message_max", self.message_max))?;
         for (setting, name) in
             [("client_header", &self.client_header), ("port_header", &self.port_header)]
         {
@@ -191,6 +198,8 @@ impl Component for Config {
                 connections_max: self.connections_max as usize,
                 queue_max: self.queue_max,
             },
+            tenants: self.tenants,
+            board: cx.get(),
             opened: None,
         }))
     }
@@ -247,6 +256,8 @@ struct Syslog {
     form: Arc<Form>,
     limits: Limits,
     guard: Option<Guard>,
+    tenants: Tenants,
+    board: TenantBoard,
     /// Between opening and running.
     opened: Option<Opened>,
 }
@@ -267,6 +278,8 @@ struct Shared {
     limits: Limits,
     guard: Option<Guard>,
     stop: CancellationToken,
+    /// Turns for room, of what comes over TCP.
+    sharing: Arc<Sharing>,
     to: Destination,
 }
 
@@ -314,7 +327,12 @@ impl Source for Syslog {
         let Opened { streams, sockets } =
             self.opened.take().expect("a source is opened before it runs");
         let batch_events = self.limits.batch_events;
+        // As much as all connections together can hold: a batch and a message each.
+        let held = (gathered::BATCH_BYTES + self.limits.message_max) as u64;
+        let held = held * self.limits.connections_max as u64;
+        let of = (&self.name, &self.metrics);
         let shared = Shared {
+            sharing: Sharing::new(of, &self.tenants, held, &self.board),
             clock: self.env.clock.clone(),
             framing: self.framing.clone(),
             form: self.form.clone(),

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use metrics::Metrics;
+use peers::TenantBoard;
 use pipeline::env::Listener;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
@@ -38,14 +39,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use support::log_rate::LogRate;
 use tls::ServerTls;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use super::listening::{self, DRAIN, Guard};
 use super::put::Storing;
 use super::repeats::Calls;
-use super::storing;
+use super::tenants::{Sharing, Tenants};
 use crate::thrift::Protocol;
 use connection::{Connection, Shared};
 
@@ -86,6 +86,11 @@ pub struct Config {
     /// TLS: with this table clients have to speak it.
     #[serde(default)]
     tls: Option<ServerTls>,
+    /// What each client may take: shares, connections, rates, sizes. A call over its rate is
+    /// answered `FAILED` where that lasts over `wait_max`; one connection too many, and one with a
+    /// frame over its size, is closed.
+    #[serde(default)]
+    tenants: Tenants,
 }
 
 mod defaults {
@@ -130,6 +135,7 @@ impl Component for Config {
         listening::check_address("listen", &self.listen)?;
         let largest = ("frame_max", self.frame_max);
         listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
+        self.tenants.check(largest)?;
         Ok(Box::new(Thrift {
             guard: Guard::new(self.tls, &[("listen", &self.listen)], cx, &[])?,
             name: cx.name.clone(),
@@ -144,7 +150,9 @@ impl Component for Config {
                 frame_timeout: self.frame_timeout.0,
                 idle_timeout: self.idle_timeout.0,
             },
-            budget: Arc::new(Semaphore::new(storing::units(self.in_flight_max.0) as usize)),
+            in_flight_max: self.in_flight_max.0,
+            tenants: self.tenants,
+            board: cx.get(),
             calls: Calls::new(self.repeat_window.0),
             listener: None,
         }))
@@ -169,8 +177,9 @@ struct Thrift {
     connections_max: usize,
     guard: Option<Guard>,
     limits: Limits,
-    /// In units of [`storing::units`].
-    budget: Arc<Semaphore>,
+    in_flight_max: u64,
+    tenants: Tenants,
+    board: TenantBoard,
     /// Outlives a run: what a run stored and could not answer, the next one may be asked for.
     calls: Calls,
     /// Between opening and running.
@@ -203,11 +212,13 @@ impl Source for Thrift {
         let listener = self.listener.take().expect("a source is opened before it runs");
         let work = TaskTracker::new();
         let stop = cx.stop;
+        let of = (&self.name, &self.metrics);
+        let sharing = Sharing::new(of, &self.tenants, self.in_flight_max, &self.board);
         let shared = Arc::new(Shared {
             env: self.env.clone(),
             metrics: self.metrics.clone(),
             limits: self.limits,
-            budget: self.budget.clone(),
+            sharing,
             calls: self.calls.clone(),
             storing: Arc::new(Storing {
                 source: self.name.clone(),
@@ -220,8 +231,8 @@ impl Source for Thrift {
         });
         let allowed = (self.connections_max, self.guard.as_ref());
         listening::serve(listener, &self.name, allowed, &stop, |stream, peer| {
-            let shared = shared.clone();
-            async move { Connection::new(stream, &peer, &shared).serve(&peer).await }
+            let (shared, address) = (shared.clone(), peer.address.clone());
+            async move { Connection::new(stream, peer, &shared).serve(&address).await }
         })
         .await;
         // What was reserved is stored to its end, also for clients that are gone.

@@ -17,8 +17,12 @@ use tokio::time::timeout;
 
 use super::channels::Channels;
 use super::running::Running;
+use super::tenants::planted;
 use super::{avro, http, netcat, syslog, thrift};
 use crate::sinks;
+
+/// Longer than anything that is waited for takes.
+const LIMIT: Duration = Duration::from_secs(10);
 
 fn material(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tls/tests/material").join(name)
@@ -180,6 +184,32 @@ async fn clients_that_stall_give_their_places_back_and_are_counted() {
     let _ = plain.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"OK"), "{answer:?}");
     assert_eq!((fixture.failed(), fixture.channels.events(0).len()), (7, 0));
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn handshakes_that_fail_give_their_places_and_connections_back() {
+    planted::from_environment();
+    let tenants = json!({ "connections_max": 1 });
+    let settings = json!({ "tls": identity(), "connections_max": 2, "tenants": tenants });
+    let fixture = Fixture::start::<http::Config>(settings, "").await;
+    for failed in 1..=6 {
+        let mut stream = timeout(LIMIT, fixture.connect()).await.expect("a listener takes it");
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let closed = timeout(LIMIT, stream.read_to_end(&mut Vec::new())).await;
+        let _reset_or_ended = closed.expect("its place is not free");
+        assert_eq!(fixture.failed(), failed);
+    }
+    let client = timeout(LIMIT, fixture.dial()).await.expect("its place is not free");
+    let mut client = client.unwrap();
+    let body = r#"[{"body":"a"}]"#;
+    let head = "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length";
+    let request = format!("{head}: {}\r\n\r\n{body}", body.len());
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = timeout(LIMIT, client.read_to_end(&mut answer)).await.expect("it is answered");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 200"), "they are no connections of its: {answer}");
     fixture.stop().await;
 }
 

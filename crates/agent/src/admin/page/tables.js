@@ -20,7 +20,34 @@ function state(of) {
 const reasons = (counts) =>
   Object.entries(counts).map(([reason, events]) => `${count(events)} ${reason.replaceAll('_', ' ')}`).join(', ') || NONE;
 
-export const sources = (snapshot) => table(
+const atMost = (now, max) => max === null ? now : `${now} of ${max}`;
+
+const limited = (it) => Object.entries(it.limited)
+  .map(([limit, of]) => `${count(of.times)} by ${limit}, since ${seconds(of.first_seconds_ago)}, last ${ago(of.last_seconds_ago)}`)
+  .join('; ');
+
+const tenant = (source, it) => [
+  it.name,
+  source,
+  atMost(count(it.connections), it.connections_max === null ? null : count(it.connections_max)),
+  atMost(rate(it.events_per_second), it.events_per_second_max === null ? null : rate(it.events_per_second_max)),
+  `${atMost(bytes(it.bytes_per_second), it.bytes_per_second_max === null ? null : bytes(it.bytes_per_second_max))}/s`,
+  `${bytes(it.in_work_bytes)} of ${bytes(it.share_bytes)}`,
+  count(it.weight),
+  bytes(it.message_max_bytes),
+  limited(it) ? el('span', { class: 'state warn' }, limited(it)) : NONE,
+];
+
+// What shares the sources, the ones that give most first.
+function tenants(snapshot) {
+  const rows = snapshot.sources.flatMap((source) => source.tenants.map((it) => tenant(source.name, it)));
+  if (!rows.length) return [];
+  const more = snapshot.sources.reduce((sum, it) => sum + it.tenants_total - it.tenants.length, 0);
+  const title = more ? `Tenants of sources; ${count(more)} more are not listed` : 'Tenants of sources';
+  return [table(title, ['Tenant', 'Source', 'Connections', 'Rate', 'Bytes', 'In work', 'Weight', 'Largest message', 'Held back'], rows)];
+}
+
+export const sources = (snapshot) => [table(
   'Where events enter',
   ['Source', 'Type', 'State', 'Rate', 'Bytes', 'Accepted', 'Last', 'Channels', 'Dropped', 'Senders', 'Change'],
   snapshot.sources.map((it) => [
@@ -36,7 +63,7 @@ export const sources = (snapshot) => table(
     it.senders.map(sender).join(', ') || NONE,
     button('source', it),
   ]),
-);
+), ...tenants(snapshot)];
 
 export const channels = (snapshot) => table(
   'What holds events',

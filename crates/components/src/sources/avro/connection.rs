@@ -13,8 +13,7 @@ use pipeline::env::Stream;
 use pipeline::{Batch, BatchBuilder};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::{debug, warn};
 
@@ -25,6 +24,8 @@ use crate::avro::coding::{Coding, is_zlib};
 use crate::avro::events;
 use crate::avro::frame::{self, Deframer, Frame, TooLarge};
 use crate::sources::put::Stored;
+use crate::sources::storing::units;
+use crate::sources::tenants::{Client, Memory, Over};
 use alarm::Alarm;
 
 /// Bytes that are read, and decompressed, at once. A connection may hold so many of each without a
@@ -33,11 +34,6 @@ const READ_BYTES: usize = 32 << 10;
 
 /// The first byte of a TLS record.
 const TLS: u8 = 0x16;
-
-/// Units of the budget: [`READ_BYTES`], rounded up.
-pub(super) fn units(bytes: usize) -> usize {
-    bytes.div_ceil(READ_BYTES)
-}
 
 /// Why a connection ended before its client closed it.
 #[derive(Debug, Error)]
@@ -54,6 +50,8 @@ pub(super) enum Ended {
     Idle(Duration),
     #[error("other connections hold all of the memory (`in_flight_max`)")]
     Memory,
+    #[error(transparent)]
+    Tenant(#[from] Over),
     #[error("the client speaks TLS, which this source does only with the table `tls`")]
     Tls,
 }
@@ -62,6 +60,7 @@ pub(super) enum Ended {
 pub(super) struct Connection<'a> {
     shared: &'a Shared,
     host: Arc<str>,
+    client: Client,
     stream: Box<dyn Stream>,
     /// What was read, before decompression.
     coded: BytesMut,
@@ -73,7 +72,7 @@ pub(super) struct Connection<'a> {
     /// A call has come.
     has_called: bool,
     /// Part of the budget, for the call that is coming in.
-    memory: Option<OwnedSemaphorePermit>,
+    memory: Option<Memory>,
     alarm: Alarm,
     /// The source stops.
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -83,7 +82,11 @@ pub(super) struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     /// One that was just accepted.
-    pub(super) fn new(stream: Box<dyn Stream>, host: Arc<str>, shared: &'a Shared) -> Self {
+    pub(super) fn new(
+        stream: Box<dyn Stream>,
+        (host, client): (Arc<str>, Client),
+        shared: &'a Shared,
+    ) -> Self {
         let coding = match shared.limits.compression {
             Compression::Auto => None,
             Compression::None => Some(Coding::of_server(false)),
@@ -92,6 +95,7 @@ impl<'a> Connection<'a> {
         Self {
             shared,
             host,
+            client,
             stream,
             coded: BytesMut::new(),
             plain: BytesMut::new(),
@@ -117,7 +121,7 @@ impl<'a> Connection<'a> {
             Err(Ended::Malformed(_) | Ended::Tls) => "call_malformed",
             Err(Ended::Slow(_)) => "call_too_slow",
             Err(Ended::Memory) => "memory_full",
-            Ok(()) | Err(Ended::Broken(_) | Ended::Idle(_)) => return ended,
+            Ok(()) | Err(Ended::Broken(_) | Ended::Idle(_) | Ended::Tenant(_)) => return ended,
         };
         self.shared.count(reason, 1);
         ended
@@ -196,32 +200,47 @@ impl<'a> Connection<'a> {
 
     /// Takes a part of the budget for what has come of a call, and for what the next step brings.
     async fn hold(&mut self) -> Result<(), Ended> {
-        let held = self.memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let needed = units(self.deframer.held()).saturating_sub(1);
-        if needed <= held {
+        let member = self.client.member();
+        member.check()?;
+        self.fits(self.deframer.held())?;
+        let held = self.memory.as_ref().map_or(0, Memory::units);
+        let beyond = self.deframer.held().div_ceil(READ_BYTES).saturating_sub(1) * READ_BYTES;
+        let needed = units(beyond as u64);
+        if beyond == 0 || needed <= held {
             return Ok(());
         }
-        let more = u32::try_from(needed - held).unwrap_or(u32::MAX);
-        let permit = self.shared.budget.clone().acquire_many_owned(more);
-        let permit = timeout(self.shared.limits.wait_max, permit).await;
-        let permit = permit.map_err(|_| Ended::Memory)?.expect("the budget is never closed");
+        let more = self.shared.sharing.memory(member, u64::from(needed - held) << 10);
+        let more = timeout(self.shared.limits.wait_max, more).await.map_err(|_| Ended::Memory)?;
         match &mut self.memory {
-            Some(memory) => memory.merge(permit),
-            None => self.memory = Some(permit),
+            Some(memory) => memory.merge(more),
+            None => self.memory = Some(more),
         }
         Ok(())
+    }
+
+    /// Whether a call of so many bytes is within the limit of its tenant, where that is its own.
+    fn fits(&self, bytes: usize) -> Result<(), Ended> {
+        let member = self.client.member();
+        let largest = self.shared.limits.request_max as u64;
+        if bytes as u64 <= member.message_max(largest) {
+            return Ok(());
+        }
+        member.too_large().map_or(Ok(()), |over| Err(over.into()))
     }
 
     /// Serves a call to its answer.
     async fn answer(&mut self, Frame { serial, payload }: Frame) -> Result<(), Ended> {
         let memory = self.memory.take();
         self.has_called = true;
+        let bytes = payload.len();
+        self.fits(bytes)?;
         match self.session.read(&payload) {
             Step::Append { answer, events } => {
                 let mut batch = BatchBuilder::default();
                 let read = events::read(events, &mut batch).map(|()| batch.finish());
                 // What is read while the batch is being stored comes into the same memory.
                 drop(payload);
+                let read = (read, bytes as u64);
                 self.append(serial, answer, read, memory).await
             }
             Step::Answer(answer) => self.write(serial, &answer).await,
@@ -234,11 +253,20 @@ impl<'a> Connection<'a> {
         &mut self,
         serial: u32,
         answer: Answer,
-        batch: Result<Batch, Malformed>,
-        memory: Option<OwnedSemaphorePermit>,
+        (batch, bytes): (Result<Batch, Malformed>, u64),
+        memory: Option<Memory>,
     ) -> Result<(), Ended> {
-        let (stored, call) = match batch {
-            Ok(batch) => {
+        let over = self.client.member().ask(Instant::now()).err();
+        let (stored, call) = match (batch, over) {
+            (Ok(batch), Some(over)) => {
+                // A client that waits holds no memory.
+                drop((batch, memory));
+                (self.pause(over).await, None)
+            }
+            (Ok(batch), None) => {
+                let member = self.client.member();
+                member.charge(bytes, Instant::now());
+                member.count(batch.len() as u64, batch.size().bytes, Instant::now());
                 let call = self.shared.calls.begin(&self.host, batch);
                 let stored = match call.rest() {
                     Some(batch) => self.store(batch, memory).await,
@@ -246,7 +274,7 @@ impl<'a> Connection<'a> {
                 };
                 (stored, Some(call))
             }
-            Err(malformed) => (Stored::Never(malformed.to_string()), None),
+            (Err(malformed), _) => (Stored::Never(malformed.to_string()), None),
         };
         let is_stored = stored == Stored::All;
         let answer = self.answer_of(stored, answer);
@@ -264,9 +292,18 @@ impl<'a> Connection<'a> {
         written.map(|_| ())
     }
 
+    /// Holds a client back that is over its rate: until it may come again, or as long as a call may
+    /// wait.
+    async fn pause(&mut self, over: Over) -> Stored {
+        let wait = over.retry_after().unwrap_or_default().min(self.shared.limits.wait_max);
+        let _ = self.shared.storing.stop.run_until_cancelled(sleep(wait)).await;
+        Stored::Nothing(over.to_string())
+    }
+
     /// Stores a batch, and watches meanwhile whether the client goes.
-    async fn store(&mut self, batch: Batch, memory: Option<OwnedSemaphorePermit>) -> Stored {
-        let storing = self.shared.storing.store(batch, memory);
+    async fn store(&mut self, batch: Batch, memory: Option<Memory>) -> Stored {
+        let turn = self.shared.sharing.channel_turn(self.client.member(), batch.size().bytes);
+        let storing = self.shared.storing.store(batch, memory, turn);
         let mut storing = std::pin::pin!(storing);
         let stored = loop {
             self.coded.reserve(READ_BYTES);

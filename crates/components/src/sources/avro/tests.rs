@@ -280,3 +280,24 @@ fn settings_that_contradict_each_other_are_refused() {
         assert_eq!(build::<Config>(&settings, &cx).err().unwrap().path, path);
     }
 }
+
+#[tokio::test]
+async fn a_tenant_over_its_limits_is_answered_failed_or_closed_and_nothing_of_it_is_stored() {
+    let tenants = json!({ "events_per_second": 1, "connections_max": 1, "message_max": "8KiB" });
+    let settings = json!({ "wait_max": "50ms", "tenants": tenants });
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
+    let mut client = connect(&fixture, false).await;
+    // Many seconds of its rate at once.
+    assert_eq!(client.call(&["a"; 100]).await, OK);
+    assert_eq!(client.call(&["b"]).await, FAILED);
+    let mut second = connect(&fixture, false).await;
+    second.send(&array(&["c"])).await;
+    assert!(second.answer().await.is_none(), "one connection too many is closed");
+    client.send(&array(&[&"x".repeat(9_000)])).await;
+    assert!(client.answer().await.is_none(), "a call over its size ends the connection");
+    assert_eq!(channels.events(0).len(), 100);
+    let reasons = ["tenant_connections", "tenant_message", "tenant_rate"];
+    assert_eq!(reasons.map(|reason| fixture.counted(reason)), [1, 1, 1]);
+    fixture.stop().await;
+}

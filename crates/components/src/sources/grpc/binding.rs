@@ -23,7 +23,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::peer::Peer;
+use crate::sources::tenants::Peer;
 
 /// Lines a minute about senders of foreign origins: those of before are not bound.
 const LINES_A_MINUTE: u32 = 10;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tls::ServerTls;
 
 use super::binding::Origins;
-use super::tenants::Tenants;
+use crate::sources::tenants::Tenants;
 
 /// Settings of the `grpc` source.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -59,7 +59,8 @@ pub struct Config {
     /// hand on what others send.
     #[serde(default)]
     pub relays: Vec<String>,
-    /// What each sender may take: shares, connections, rates.
+    /// What each sender may take: shares, connections, rates, sizes. What comes over a rate waits
+    /// unread.
     #[serde(default)]
     pub tenants: Tenants,
 }
@@ -156,7 +157,7 @@ impl Config {
             let problem = format!("must be over 0 and at most {MESSAGE_MAX}");
             return Err(BuildError::invalid("message_max", problem));
         }
-        self.tenants.check()?;
+        self.tenants.check(("message_max", self.message_max))?;
         let binds = !matches!(self.origins, None | Some(Origins::Off));
         let of_names = [("origins", binds), ("relays", !self.relays.is_empty())];
         if let Some((setting, _)) = of_names.iter().find(|(_, set)| *set && !self.shows_names()) {

@@ -26,11 +26,10 @@ use super::allowance::Share;
 use super::ending::{self, End};
 use super::incoming::Outbox;
 use super::news::Said;
-use super::peer::Peer;
 use super::roster::Presence;
 use super::subscriptions::{CommitEvent, Subscription};
-use super::tenants::Member;
 use super::{DRAIN, Service, answers};
+use crate::sources::tenants::{Member, Peer};
 use crate::sources::waits::{granted, until};
 use puts::{Arrived, Outcome};
 
@@ -80,7 +79,7 @@ impl Conversation {
     pub(super) fn new(service: Arc<Service>, peer: Arc<Peer>, outbox: Outbox) -> Self {
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
         let now = Instant::now();
-        let member = Arc::new(service.tenants.enter(&peer, now));
+        let member = service.sharing.enter(&peer);
         let window = service.window(&member);
         Self {
             receiver: Receiver::new(window),
@@ -215,10 +214,7 @@ impl Conversation {
     }
 
     async fn welcome(&mut self, hello: Hello) -> Result<(), End> {
-        if let Err(too_many) = self.member.check() {
-            self.service.count("tenant_connections");
-            return Err(too_many.into());
-        }
+        self.member.check()?;
         // Counted before it is made: a few bytes of a Hello become many times as many.
         self.share.ask(keys::extent(&hello.keys)?, hello.floors.len())?;
         let asked = keys::decode(hello.keys)?;
@@ -242,6 +238,8 @@ impl Conversation {
         let limits = self.service.limits;
         let named = self.service.look_at_limit();
         self.said.limit.get_or_insert(named);
+        let takes = self.member.message_max(named.takes);
+        let cut = named.cut.min(takes);
         let features = limits.zstd.then(|| wire::FEATURE_ZSTD.to_owned());
         // One Welcome at a time, to a sender that reads them: they are as large as Hello.
         let free = self.outbox.reserve_many(self.outbox.max_capacity()).await;
@@ -255,8 +253,8 @@ impl Conversation {
                 committed_keys: keys::encode(&answer.committed),
                 window_batches: self.window.batches,
                 window_bytes: self.window.bytes,
-                body_max: named.takes,
-                body_cut: if named.cut < named.takes { named.cut } else { 0 },
+                body_max: takes,
+                body_cut: if cut < takes { cut } else { 0 },
                 routing: routing.map(|Routing { digest, text }| wire::v1::Routing {
                     digest,
                     text: text.to_string(),

@@ -7,10 +7,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use super::allowance::Over;
+use super::allowance;
 use super::binding::Foreign;
 use super::incoming::Outbox;
-use super::tenants::TooMany;
+use crate::sources::tenants;
 
 /// How long a sender that broke the rules waits for the answer: it would be back at once, and
 /// do it again, at the cost of all others.
@@ -36,8 +36,8 @@ impl From<Violation> for End {
     }
 }
 
-impl From<Over> for End {
-    fn from(over: Over) -> Self {
+impl From<allowance::Over> for End {
+    fn from(over: allowance::Over) -> Self {
         Self::Told(Status::resource_exhausted(over.to_string()))
     }
 }
@@ -48,9 +48,9 @@ impl From<Foreign> for End {
     }
 }
 
-impl From<TooMany> for End {
-    fn from(too_many: TooMany) -> Self {
-        Self::Told(Status::resource_exhausted(too_many.to_string()))
+impl From<tenants::Over> for End {
+    fn from(over: tenants::Over) -> Self {
+        Self::Told(Status::resource_exhausted(over.to_string()))
     }
 }
 

@@ -25,8 +25,8 @@ use wire::v1::FromReceiver;
 
 use super::Service;
 use super::conversation::{Conversation, HELLO_TIMEOUT};
-use super::peer::Peer;
 use crate::sources::listening::{self, Accepted, Allowed};
+use crate::sources::tenants::Peer;
 
 /// Streams of one connection. One is used; more are an error of the peer.
 const STREAMS_MAX: u32 = 4;
@@ -63,9 +63,9 @@ pub(super) async fn serve(
 ) {
     let name = service.name.clone();
     listening::accept(listener, &name, allowed, stop, |accepted| {
-        let Accepted { stream, peer, names, open, cut, place } = accepted;
+        let Accepted { stream, peer, open, cut, place } = accepted;
         let one = Connection {
-            peer: Arc::new(Peer { address: peer.into(), names }),
+            peer: Arc::new(peer),
             service: service.clone(),
             window: window(service.limits.in_flight_max, open as u64),
             stop: stop.clone(),

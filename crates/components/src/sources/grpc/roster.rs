@@ -8,7 +8,7 @@ use support::log_rate::LogRate;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::peer::Peer;
+use crate::sources::tenants::Peer;
 
 /// Lines a minute about senders that come and go: a site's restart is not its log's end.
 const LINES_A_MINUTE: u32 = 30;

@@ -7,7 +7,7 @@ use delivery::receiver::Contents;
 use delivery::sender::Window;
 use metrics::Metrics;
 use pipeline::{Batch, Env, Identity, SourceContext};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use wire::exchange::Gathering;
 
@@ -16,9 +16,8 @@ use super::binding::Binding;
 use super::named_limit::NamedLimit;
 use super::roster::Roster;
 use super::subscriptions::Subscriptions;
-use super::tenants::{Member, Registry};
-use super::turns::Turns;
 use super::{ledgers, outlet};
+use crate::sources::tenants::{Member, Sharing};
 
 /// The smallest share of a stream: below it, senders would wait for each answer.
 const SHARE_MIN: u64 = 1 << 20;
@@ -30,8 +29,6 @@ pub(super) struct Service {
     pub(super) metrics: Metrics,
     pub(super) cx: SourceContext,
     pub(super) limits: Limits,
-    /// In units of [`budget_units`].
-    pub(super) budget: Arc<Semaphore>,
     /// Where large messages arrive, and puts lie until the channels have copied them.
     pub(super) gathering: Arc<Gathering>,
     /// What senders may make this agent remember.
@@ -41,12 +38,8 @@ pub(super) struct Service {
     pub(super) incarnation: u64,
     /// What came lately, so that another content under the same identity is noticed.
     pub(super) contents: Mutex<Contents>,
-    /// The senders that share what there is.
-    pub(super) tenants: Arc<Registry>,
-    /// Turns to ask for a part of the budget.
-    pub(super) memory_turns: Turns,
-    /// Turns to ask for room in the channels.
-    pub(super) channel_turns: Turns,
+    /// What senders share, and each one's part of it.
+    pub(super) sharing: Arc<Sharing>,
     /// Brings each stream what became committed of what it sent.
     pub(super) subscriptions: Arc<Subscriptions>,
     /// Wakes the streams that wait for one of the next three.
@@ -78,7 +71,7 @@ impl Service {
     /// of what may be in work at all. A full collector with a thousand senders must not be sent a
     /// thousand windows.
     pub(super) fn window(&self, member: &Member) -> Window {
-        let share = member.share(self.limits.in_flight_max).max(SHARE_MIN);
+        let share = member.share().max(SHARE_MIN);
         Window { bytes: self.limits.window.bytes.min(share), ..self.limits.window }
     }
 
@@ -93,9 +86,4 @@ impl Service {
     pub(super) fn count(&self, reason: &'static str) {
         self.metrics.count_anomaly(&self.name, reason, 1);
     }
-}
-
-/// Bytes in the unit of the budget: KiB, rounded up, so that every budget fits the semaphore.
-pub(super) fn budget_units(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
 }

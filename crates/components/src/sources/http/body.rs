@@ -11,6 +11,8 @@ use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
+use crate::sources::tenants::{Member, Over};
+
 /// A request that is refused: what it is answered.
 #[derive(Debug)]
 pub struct Refusal {
@@ -18,18 +20,59 @@ pub struct Refusal {
     pub status: StatusCode,
     /// Why, for people.
     pub text: String,
+    /// When it is of use to come again, where that is known.
+    pub retry_after: Option<Duration>,
+    /// The connection is one too many.
+    pub ends_connection: bool,
+    is_too_large: bool,
 }
 
 impl Refusal {
     /// Answers `status` and says why.
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into() }
+        Self {
+            status,
+            text: text.into(),
+            retry_after: None,
+            ends_connection: false,
+            is_too_large: false,
+        }
+    }
+
+    /// When it is of use to come again, in whole seconds: not before it is time.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        let after = self.retry_after?;
+        Some(after.as_secs() + u64::from(after.subsec_nanos() > 0))
     }
 
     /// The body has more bytes than `limit`.
     pub fn too_large(limit: usize) -> Self {
         let text = format!("the body is over the limit of {limit} bytes (`body_max`)");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+        Self { is_too_large: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, text) }
+    }
+
+    /// The body is larger than this tenant may send, where the source takes `limit`.
+    pub fn too_large_for(member: &Member, limit: usize) -> Self {
+        member.too_large().map_or_else(|| Self::too_large(limit), Self::from)
+    }
+
+    /// The same; of a body that is too large, by whose limit.
+    pub fn of_tenant(self, member: &Member, limit: usize) -> Self {
+        if self.is_too_large { Self::too_large_for(member, limit) } else { self }
+    }
+}
+
+impl From<Over> for Refusal {
+    fn from(over: Over) -> Self {
+        let status = match over {
+            Over::Message { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Over::Connections { .. } | Over::Rate { .. } => StatusCode::TOO_MANY_REQUESTS,
+        };
+        Self {
+            retry_after: over.retry_after(),
+            ends_connection: matches!(over, Over::Connections { .. }),
+            ..Self::new(status, over.to_string())
+        }
     }
 }
 

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use pipeline::{
     Batch, BatchBuilder, Classify, Decoder, Env, ErrorClass, Intake, IntakeError, MalformedMessage,
     Message,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -20,10 +19,11 @@ use tracing::{debug, warn};
 use super::Limits;
 use super::body::{self, Refusal};
 use crate::decoders;
-use crate::sources::storing::{self, NotStored, units};
+use crate::sources::storing::{self, NotStored};
+use crate::sources::tenants::{Member, Memory, Sharing};
 
 /// What a client that is answered 503 is asked to wait, in seconds.
-const RETRY_AFTER_SECONDS: &str = "1";
+const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// What all requests of one run share.
 pub(super) struct Exchange {
@@ -32,28 +32,41 @@ pub(super) struct Exchange {
     pub(super) intake: Arc<dyn Intake>,
     pub(super) stop: CancellationToken,
     pub(super) limits: Limits,
-    pub(super) budget: Arc<Semaphore>,
+    /// Memory, and turns for room.
+    pub(super) sharing: Arc<Sharing>,
     pub(super) decoder: Arc<dyn Decoder>,
     /// Batches that are being stored: they go on to their end, whatever becomes of their client.
     pub(super) work: TaskTracker,
 }
 
 impl Exchange {
-    /// Answers a request.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let refusal = match self.take(request).await {
+    /// Answers a request of a tenant.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        member: &Arc<Member>,
+    ) -> Response<Full<Bytes>> {
+        let refusal = match self.take(request, member).await {
             Ok(()) => return Response::new(Full::default()),
             Err(refusal) => refusal,
         };
         let (status, text) = (refusal.status, &refusal.text);
         debug!(source = %self.source, %status, text, "request refused");
-        let mut response = Response::new(Full::new(Bytes::from(refusal.text + "\n")));
+        let mut response = Response::new(Full::new(Bytes::from(format!("{text}\n"))));
         *response.status_mut() = refusal.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        let retry_after = match refusal.status {
+            StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER_SECONDS),
+            _ => refusal.retry_after_seconds(),
+        };
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
         match refusal.status {
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            // One connection too many ends; a client that comes too early keeps the one it has.
+            StatusCode::TOO_MANY_REQUESTS if refusal.ends_connection => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             StatusCode::METHOD_NOT_ALLOWED => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST, PUT"));
@@ -64,48 +77,47 @@ impl Exchange {
     }
 
     /// Takes the events of a request; `Ok` once they are in every required channel.
-    async fn take(&self, request: Request<Incoming>) -> Result<(), Refusal> {
+    async fn take(&self, request: Request<Incoming>, member: &Arc<Member>) -> Result<(), Refusal> {
         if request.method() != Method::POST && request.method() != Method::PUT {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "events come by POST or PUT"));
         }
         if self.stop.is_cancelled() {
             return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"));
         }
+        member.ask(Instant::now())?;
         let limits = self.limits;
+        let body_max = member.message_max(limits.body_max as u64) as usize;
         let announced = request.body().size_hint().exact();
-        if announced.is_some_and(|bytes| bytes > limits.body_max as u64) {
-            return Err(Refusal::too_large(limits.body_max));
+        if announced.is_some_and(|bytes| bytes > body_max as u64) {
+            return Err(Refusal::too_large_for(member, limits.body_max));
         }
         let is_gzip = is_gzip(request.headers())?;
         let charset = charset(request.headers());
         // A compressed body may become as large as is allowed.
-        let bytes = announced.filter(|_| !is_gzip).unwrap_or(limits.body_max as u64);
-        let memory = self.memory(bytes).await?;
+        let bytes = announced.filter(|_| !is_gzip).unwrap_or(body_max as u64);
+        let memory = self.memory(member, bytes).await?;
         let (head, body) = request.into_parts();
-        let body = body::read(body, limits.body_max, limits.body_timeout).await?;
-        let body = match is_gzip {
-            true => self.env.offload(move || body::gunzip(&body, limits.body_max)).await?,
-            false => body,
+        let body = body::read(body, body_max, limits.body_timeout).await;
+        let body = match body {
+            Ok(body) if is_gzip => self.env.offload(move || body::gunzip(&body, body_max)).await,
+            body => body,
         };
+        let body = body.map_err(|refusal| refusal.of_tenant(member, limits.body_max))?;
+        member.charge(body.len() as u64, Instant::now());
         let query = head.uri.query().filter(|_| limits.query_headers).unwrap_or_default();
         let batch = self.decode(&body, charset.as_deref(), query)?;
         drop(body);
         if batch.is_empty() {
             return Ok(());
         }
-        self.store(batch, memory).await
+        member.count(batch.len() as u64, batch.size().bytes, Instant::now());
+        self.store(batch, memory, member).await
     }
 
     /// Memory for so many bytes; waits for it as long as a request may wait.
-    async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
-        let permit = self.budget.clone().acquire_many_owned(units(bytes));
-        match timeout(self.limits.wait_max, permit).await {
-            Ok(permit) => Ok(permit.expect("the budget is never closed")),
-            Err(_) => {
-                let text = "other requests hold all of the memory (`in_flight_max`)";
-                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text))
-            }
-        }
+    async fn memory(&self, member: &Member, bytes: u64) -> Result<Memory, Refusal> {
+        let memory = timeout(self.limits.wait_max, self.sharing.memory(member, bytes)).await;
+        memory.map_err(|_| unavailable("other requests hold all of the memory (`in_flight_max`)"))
     }
 
     fn decode(&self, body: &[u8], charset: Option<&str>, query: &str) -> Result<Batch, Refusal> {
@@ -122,12 +134,18 @@ impl Exchange {
     }
 
     /// Stores a batch in a task of its own, which goes on if the client breaks off.
-    async fn store(&self, batch: Batch, memory: OwnedSemaphorePermit) -> Result<(), Refusal> {
+    async fn store(
+        &self,
+        batch: Batch,
+        memory: Memory,
+        member: &Arc<Member>,
+    ) -> Result<(), Refusal> {
+        let turn = self.sharing.channel_turn(member, batch.size().bytes);
         let (intake, wait_max) = (self.intake.clone(), self.limits.wait_max);
         let (source, stop) = (self.source.clone(), self.stop.clone());
         let storing = self.work.spawn(async move {
             let _memory = memory;
-            match storing::store(&*intake, batch, wait_max, &stop).await {
+            match storing::store(&*intake, batch, (wait_max, turn), &stop).await {
                 Ok(()) => Ok(()),
                 Err(NotStored::Stopping) => Err(unavailable("the agent is stopping")),
                 Err(NotStored::Full) => Err(unavailable("a channel is full")),

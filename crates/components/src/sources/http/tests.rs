@@ -193,3 +193,51 @@ fn settings_that_can_never_work_are_named() {
         assert_eq!(error.path, named, "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_tenant_over_its_rate_or_size_hears_so_and_nothing_of_it_is_stored() {
+    let tenants = json!({ "events_per_second": 1, "message_max": "64B" });
+    let settings = json!({ "decoder": "lines", "tenants": tenants });
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
+    let head = "POST / HTTP/1.1";
+    let (status, answer) = request(&fixture, head, &[b'a'; 65]).await;
+    assert_eq!(status, 413, "{answer}");
+    assert!(answer.contains("limit of 64 bytes: `tenants.message_max`"), "{answer}");
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(&[b'a'; 65]).unwrap();
+    let gzip = "POST / HTTP/1.1\r\ncontent-encoding: gzip";
+    let (status, answer) = request(&fixture, gzip, &packed.finish().unwrap()).await;
+    assert_eq!(status, 413, "{answer}");
+    assert!(answer.contains("`tenants.message_max`"), "{answer}");
+    // Half a minute of its rate at once, which is paid before the next ones.
+    assert_eq!(post(&fixture, &"a\n".repeat(30)).await, 200);
+    let (status, answer) = request(&fixture, head, b"b\n").await;
+    assert_eq!(status, 429, "{answer}");
+    let seconds = answer.lines().find_map(|line| line.strip_prefix("retry-after: "));
+    let seconds: u32 = seconds.and_then(|it| it.parse().ok()).expect("a time");
+    assert!((1..30).contains(&seconds), "{answer}");
+    assert!(answer.contains("gives more than its rate"), "{answer}");
+    assert_eq!(channels.events(0).len(), 30);
+    let counts = ["tenant_message", "tenant_rate"].map(|reason| fixture.counted(reason));
+    assert_eq!(counts, [2, 1]);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_refused_and_closed_and_the_others_go_on() {
+    let settings = json!({ "tenants": { "connections_max": 1 } });
+    let fixture = Running::start::<Config>(settings, Arc::new(Channels::new(1))).await;
+    let (head, body) = ("POST / HTTP/1.1", &br#"[{"body":"a"}]"#[..]);
+    let mut first = fixture.connect().await;
+    assert_eq!(send(&mut *first, head, body).await.0, 200);
+    let (status, answer) = request(&fixture, head, body).await;
+    assert_eq!(status, 429, "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert!(answer.contains("`tenants.connections_max`"), "{answer}");
+    assert_eq!(send(&mut *first, head, body).await.0, 200, "it has the place");
+    drop(first);
+    let taken = async { while request(&fixture, head, body).await.0 != 200 {} };
+    tokio::time::timeout(Duration::from_secs(60), taken).await.expect("the place is free");
+    fixture.stop().await;
+}

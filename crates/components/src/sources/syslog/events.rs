@@ -1,5 +1,7 @@
 //! Messages as events, gathered into batches.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -10,6 +12,7 @@ use super::Shared;
 use super::parse::{Calendar, Parsed, parse};
 use crate::sources::gathered::Gathered;
 use crate::sources::listening;
+use crate::sources::tenants::{Client, Member};
 
 /// Which of its parts an event shows, and where.
 pub(super) struct Form {
@@ -43,9 +46,21 @@ impl Origin {
 #[derive(Default)]
 pub(super) struct Messages {
     events: Gathered,
+    /// The connection that they come on; datagrams have none.
+    client: Option<Client>,
 }
 
 impl Messages {
+    /// Of this connection.
+    pub(super) fn of(client: Client) -> Self {
+        Self { events: Gathered::default(), client: Some(client) }
+    }
+
+    /// The tenant that they come from, once something has been read of it.
+    pub(super) fn member(&self) -> Option<&Arc<Member>> {
+        self.client.as_ref().map(Client::member)
+    }
+
     /// Adds a message; before it, stores what makes a batch without it.
     pub(super) async fn push(&mut self, frame: &Frame, origin: &Origin, shared: &Shared) {
         if self.events.is_full(frame.message.len(), &shared.to) {
@@ -57,7 +72,7 @@ impl Messages {
     /// Stores what was gathered, if that is anything, and waits for it. A batch that a channel
     /// refuses is lost, counted, and said.
     pub(super) async fn store(&mut self, shared: &Shared) {
-        self.events.store_or_lose(&shared.to, "messages_refused").await;
+        self.events.store_or_lose(&shared.to, self.client.as_ref(), "messages_refused").await;
     }
 
     fn add(&mut self, frame: &Frame, origin: &Origin, shared: &Shared) {

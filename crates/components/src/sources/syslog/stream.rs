@@ -5,12 +5,14 @@ use std::io;
 use pipeline::Frame;
 use pipeline::env::{Listener, Stream};
 use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::Shared;
 use super::events::{Messages, Origin};
 use crate::framings::FramedStream;
 use crate::sources::listening;
+use crate::sources::tenants::Client;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 << 10;
@@ -22,10 +24,12 @@ pub(super) async fn serve(listener: Box<dyn Listener>, shared: Shared) {
     let allowed = (shared.limits.connections_max, shared.guard.as_ref());
     let name = shared.to.source.clone();
     listening::serve(listener, &name, allowed, &stop, |stream, peer| {
-        let (shared, origin) = (shared.clone(), Origin::new(&peer, &local));
+        let (shared, origin) = (shared.clone(), Origin::new(&peer.address, &local));
+        let address = peer.address.clone();
+        let gathered = Messages::of(Client::new(shared.sharing.clone(), peer));
         async move {
-            if let Err(error) = connection(stream, &origin, &shared).await {
-                debug!(source = %shared.to.source, peer, %error, "a connection broke");
+            if let Err(error) = connection(stream, &origin, gathered, &shared).await {
+                debug!(source = %shared.to.source, peer = %address, %error, "a connection broke");
             }
         }
     })
@@ -36,24 +40,43 @@ pub(super) async fn serve(listener: Box<dyn Listener>, shared: Shared) {
 async fn connection(
     mut stream: Box<dyn Stream>,
     origin: &Origin,
+    mut gathered: Messages,
     shared: &Shared,
 ) -> io::Result<()> {
     let mut framed = FramedStream::new(&*shared.framing, shared.limits.message_max);
-    let mut gathered = Messages::default();
+    let mut is_known = false;
     loop {
         framed.buffer().reserve(READ_BYTES);
+        // The first read makes the handshake, which says what the tenant is.
+        let member = is_known.then(|| gathered.member().cloned()).flatten();
+        let reading = async {
+            if let Some(member) = member {
+                // What is over its rate waits unread.
+                member.pass(0).await;
+            }
+            stream.read_buf(framed.buffer()).await
+        };
         let read = tokio::select! {
             biased;
             () = shared.stop.cancelled() => return Ok(()),
-            read = stream.read_buf(framed.buffer()) => read,
+            read = reading => read,
         };
+        if let Ok(bytes @ 1..) = &read
+            && let Some(member) = gathered.member()
+        {
+            is_known = true;
+            if let Err(over) = member.check() {
+                return Err(io::Error::other(over));
+            }
+            member.charge(*bytes as u64, Instant::now());
+        }
         while let Some(frame) = framed.next() {
-            take(&frame, &mut gathered, origin, shared).await;
+            take(frame, &mut gathered, origin, shared).await;
         }
         // At the end, and where the connection broke, what came is taken as well.
         let is_over = !matches!(read, Ok(1..));
         if is_over && let Some(frame) = framed.rest() {
-            take(&frame, &mut gathered, origin, shared).await;
+            take(frame, &mut gathered, origin, shared).await;
         }
         gathered.store(shared).await;
         if is_over {
@@ -62,9 +85,18 @@ async fn connection(
     }
 }
 
-async fn take(frame: &Frame, gathered: &mut Messages, origin: &Origin, shared: &Shared) {
+async fn take(mut frame: Frame, gathered: &mut Messages, origin: &Origin, shared: &Shared) {
+    let message_max = shared.limits.message_max as u64;
+    if let Some(member) = gathered.member()
+        && let own = member.message_max(message_max) as usize
+        && frame.message.len() > own
+    {
+        frame.message.truncate(own);
+        frame.is_cut = true;
+        member.too_large();
+    }
     if frame.is_cut {
         shared.to.count("message_cut", 1);
     }
-    gathered.push(frame, origin, shared).await;
+    gathered.push(&frame, origin, shared).await;
 }

@@ -178,3 +178,34 @@ fn settings_that_can_never_work_are_named() {
     }
     assert!(build::<Config>(&with("offset", json!("-07:30")), &cx).is_ok());
 }
+
+#[tokio::test]
+async fn a_tenant_over_its_rate_waits_unread_and_over_its_other_limits_is_closed_or_cut() {
+    let tenants = json!({ "events_per_second": 1, "connections_max": 1, "message_max": "40B" });
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Fixture::start(json!({ "tenants": tenants }), channels.clone()).await;
+    let mut stream = fixture.connect().await;
+    let long = format!("<13>Oct 11 22:14:15 web-1 {}\n", "x".repeat(100));
+    // Many seconds of its rate at once.
+    let lines = long + &"<13>Oct 11 22:14:15 web-1 a\n".repeat(99);
+    stream.write_all(lines.as_bytes()).await.unwrap();
+    channels.wait_for_events(100).await;
+    assert_eq!(event(&channels, 0).0, "x".repeat(14), "40 bytes of the message");
+    stream.write_all(b"<13>Oct 11 22:14:15 web-1 late\n").await.unwrap();
+    let waits = async {
+        while fixture.counted("tenant_rate") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waits).await.expect("it is over its rate");
+    let mut second = fixture.connect().await;
+    second.write_all(b"<13>Oct 11 22:14:15 web-1 second\n").await.unwrap();
+    let mut piece = [0; 1];
+    let closed = tokio::io::AsyncReadExt::read(&mut second, &mut piece);
+    let closed = tokio::time::timeout(Duration::from_secs(60), closed).await.expect("it is closed");
+    assert_eq!(closed.unwrap_or(0), 0);
+    assert_eq!(channels.events(0).len(), 100);
+    let reasons = ["tenant_connections", "tenant_message", "tenant_rate", "message_cut"];
+    assert_eq!(reasons.map(|reason| fixture.counted(reason)), [1, 1, 1, 1]);
+    fixture.running.stop().await;
+}

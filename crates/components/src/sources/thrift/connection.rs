@@ -8,7 +8,6 @@ use pipeline::env::Stream;
 use pipeline::{Batch, Env};
 use support::log_rate::LogRate;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
@@ -17,6 +16,7 @@ use super::frame::{self, End, Frame};
 use crate::sources::listening;
 use crate::sources::put::{Stored, Storing};
 use crate::sources::repeats::{Call, Calls};
+use crate::sources::tenants::{Client, Memory, Peer, Sharing};
 use crate::thrift::{self, Fault, Head, Kind, Malformed, Method, Status};
 
 /// Bytes that are read at a time of what comes in small pieces.
@@ -30,7 +30,8 @@ pub(super) struct Shared {
     pub(super) env: Env,
     pub(super) metrics: Metrics,
     pub(super) limits: Limits,
-    pub(super) budget: Arc<Semaphore>,
+    /// Memory, and turns for room.
+    pub(super) sharing: Arc<Sharing>,
     pub(super) calls: Calls,
     pub(super) storing: Arc<Storing>,
     /// Lines about connections that were closed for what they sent.
@@ -47,6 +48,7 @@ enum Answer {
 pub(super) struct Connection<'a> {
     shared: &'a Shared,
     host: Arc<str>,
+    client: Client,
     stream: BufReader<Box<dyn Stream>>,
     /// Nothing more comes: the client has closed its side, or the connection broke.
     is_over: bool,
@@ -54,9 +56,11 @@ pub(super) struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     /// One that was just accepted.
-    pub(super) fn new(stream: Box<dyn Stream>, peer: &str, shared: &'a Shared) -> Self {
+    pub(super) fn new(stream: Box<dyn Stream>, peer: Peer, shared: &'a Shared) -> Self {
         let stream = BufReader::with_capacity(BUFFER_BYTES, stream);
-        Self { shared, host: listening::host(peer).into(), stream, is_over: false }
+        let host = listening::host(&peer.address).into();
+        let client = Client::new(shared.sharing.clone(), peer);
+        Self { shared, host, client, stream, is_over: false }
     }
 
     /// Serves it to its end, or until the source stops.
@@ -70,7 +74,9 @@ impl<'a> Connection<'a> {
         };
         let source = &self.shared.storing.source;
         match error {
-            End::Broken(_) | End::Idle { .. } => debug!(%source, peer, %error, "connection closed"),
+            End::Broken(_) | End::Idle { .. } | End::Tenant(_) => {
+                debug!(%source, peer, %error, "connection closed");
+            }
             End::Slow { .. } | End::Large { .. } | End::Malformed(_) => {
                 if let Some(left_out) = self.shared.log.allow(Instant::now()) {
                     warn!(%source, peer, %error, left_out, "connection closed");
@@ -114,10 +120,12 @@ impl<'a> Connection<'a> {
             return Ok(None);
         }
         let limit = frame_timeout;
+        let (shared, member) = (self.shared, self.client.member());
+        member.check()?;
         let reading = async {
             let mut first = [0; 4];
             self.stream.read_exact(&mut first).await?;
-            frame::read(&mut self.stream, first, &self.shared.limits, &self.shared.budget).await
+            frame::read(&mut self.stream, first, &shared.limits, (&shared.sharing, member)).await
         };
         timeout(limit, reading).await.map_err(|_| End::Slow { limit })?.map(Some)
     }
@@ -161,6 +169,8 @@ impl<'a> Connection<'a> {
                 return (Answer::Exception(Fault::ProtocolError, error.to_string()), None);
             }
         };
+        let member = self.client.member();
+        member.count(batch.len() as u64, batch.size().bytes, Instant::now());
         // A call without an answer is never sent again for the lack of it.
         let call = (kind == Kind::Call).then(|| self.shared.calls.begin(&self.host, batch.clone()));
         let rest = call.as_ref().map_or(Some(batch), Call::rest).filter(|rest| !rest.is_empty());
@@ -173,8 +183,9 @@ impl<'a> Connection<'a> {
 
     /// Stores a batch, and watches meanwhile whether the client goes. Behind bytes that it sends
     /// before its answer its end is not seen.
-    async fn store(&mut self, batch: Batch, memory: OwnedSemaphorePermit) -> Status {
-        let storing = self.shared.storing.store(batch, memory);
+    async fn store(&mut self, batch: Batch, memory: Memory) -> Status {
+        let turn = self.shared.sharing.channel_turn(self.client.member(), batch.size().bytes);
+        let storing = self.shared.storing.store(batch, memory, turn);
         let mut storing = std::pin::pin!(storing);
         let stored = loop {
             let may_read = !self.is_over && self.stream.buffer().is_empty();

@@ -2,16 +2,15 @@
 //! much and sends little holds little.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::Limits;
 use crate::sources::storing::units;
+use crate::sources::tenants::{Member, Memory, Over, Sharing};
 use crate::thrift::{self, Head, Malformed};
 
 /// What is read of a frame before memory is asked for: enough for the head of any message.
@@ -35,6 +34,9 @@ pub(super) enum End {
     /// The frame is too large.
     #[error("a frame announces {announced} bytes, and at most {max} are taken (`frame_max`){hint}")]
     Large { announced: u32, max: usize, hint: &'static str },
+    /// Its tenant has too many connections, or the frame is over the limit of that.
+    #[error(transparent)]
+    Tenant(#[from] Over),
     /// What came is no message.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -43,9 +45,9 @@ pub(super) enum End {
 /// A frame that was read to its end.
 pub(super) struct Frame {
     pub(super) head: Head,
-    /// The whole message, with the memory that it holds; `None`: there was no memory for it in
-    /// time, and it was passed over.
-    pub(super) message: Option<(Vec<u8>, OwnedSemaphorePermit)>,
+    /// The whole message, with the memory that it holds; `None`: its tenant was over its rate, or
+    /// there was no memory for it, and that lasted too long; it was passed over.
+    pub(super) message: Option<(Vec<u8>, Memory)>,
 }
 
 /// Reads the frame that begins with these four bytes.
@@ -53,29 +55,37 @@ pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
     first: [u8; 4],
     limits: &Limits,
-    budget: &Arc<Semaphore>,
+    (sharing, member): (&Sharing, &Member),
 ) -> Result<Frame, End> {
     let announced = u32::from_be_bytes(first);
     let size = usize::try_from(announced).ok().filter(|size| *size <= limits.frame_max);
     let size = size.ok_or(End::Large { announced, max: limits.frame_max, hint: hint(first) })?;
+    if size as u64 > member.message_max(limits.frame_max as u64)
+        && let Some(over) = member.too_large()
+    {
+        return Err(over.into());
+    }
     let mut message = vec![0; size.min(HEAD_BYTES)];
     stream.read_exact(&mut message).await?;
     let head = thrift::head(limits.protocol, &message)?;
-    let mut held: Option<OwnedSemaphorePermit> = None;
+    let mut held: Option<Memory> = None;
+    if timeout(limits.wait_max, member.pass(size as u64)).await.is_err() {
+        pass_over(stream, size - message.len()).await?;
+        return Ok(Frame { head, message: None });
+    }
     loop {
         let come = message.len();
         let next = size.min(STEP_BYTES.max(2 * come));
-        let more = units(next as u64) - held.as_ref().map_or(0, |held| held.num_permits() as u32);
-        let memory = timeout(limits.wait_max, budget.clone().acquire_many_owned(more));
-        let Ok(permit) = memory.await else {
+        let more = units(next as u64) - held.as_ref().map_or(0, Memory::units);
+        let memory = sharing.memory(member, u64::from(more) << 10);
+        let Ok(memory) = timeout(limits.wait_max, memory).await else {
             drop((message, held));
             pass_over(stream, size - come).await?;
             return Ok(Frame { head, message: None });
         };
-        let permit = permit.expect("the budget is never closed");
         match &mut held {
-            Some(held) => held.merge(permit),
-            None => held = Some(permit),
+            Some(held) => held.merge(memory),
+            None => held = Some(memory),
         }
         message.resize(next, 0);
         stream.read_exact(&mut message[come..]).await?;

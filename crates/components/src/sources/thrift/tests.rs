@@ -5,6 +5,8 @@
 //! the calls of Flume's own client, and what it would never send. Behind it are channels in memory,
 //! and an intake whose room the test gives.
 
+mod limits;
+
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -181,20 +183,6 @@ async fn what_is_no_frame_of_a_message_closes_its_connection_alone() {
     }
     assert_eq!(other.append(&["x"]).await, Status::Ok);
     assert_eq!(channels.bodies(0), ["x"]);
-}
-
-#[tokio::test]
-async fn a_full_channel_is_answered_failed_in_time_and_nothing_of_it_is_stored_later() {
-    let channels = Arc::new(Channels::new(1));
-    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Running::start::<Config>(json!({ "wait_max": "50ms" }), narrow.clone()).await;
-    let mut client = connect(&fixture).await;
-    assert_eq!(client.append(&["too early"]).await, Status::Failed);
-    narrow.give(1);
-    assert_eq!(client.append(&["in time"]).await, Status::Ok);
-    narrow.give(5);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(channels.bodies(0), ["in time"]);
 }
 
 /// Takes no batch, for it is too large.

@@ -2,20 +2,18 @@
 //! and answered when they have it or not.
 
 use futures::future::BoxFuture;
-use pipeline::{
-    Batch, Classify, Epoch, ErrorClass, Identity, IntakeError, KeySet, Known, Origin, Turn,
-};
+use pipeline::{Batch, Classify, Epoch, ErrorClass, Identity, IntakeError, KeySet, Known, Origin};
 use support::mutant;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tonic::Status;
 use tracing::{debug, warn};
 use wire::Rejection;
 use wire::v1::{Put, Reason};
 
+use super::super::answers;
 use super::super::ending::End;
-use super::super::{answers, budget_units};
 use super::{BUSY, BUSY_EVERY, Conversation};
+use crate::sources::tenants::Memory;
 
 /// A put that the channels have taken, or not.
 pub(super) struct Outcome {
@@ -28,16 +26,23 @@ pub(super) struct Outcome {
 pub(super) struct Arrived {
     identity: Identity,
     pub(super) put: Put,
-    pub(super) permit: BoxFuture<'static, OwnedSemaphorePermit>,
+    pub(super) permit: BoxFuture<'static, Memory>,
 }
 
 impl Conversation {
     /// A put is here: its sizes are looked at before anything is done with it.
     pub(super) async fn arrive(&mut self, put: Put) -> Result<(), End> {
-        let limits = self.service.limits;
-        let (identity, memory) = match wire::parcel::check(&put, limits.body_max) {
+        let largest = self.service.limits.body_max;
+        let own = self.member.message_max(largest);
+        let (identity, memory) = match wire::parcel::check(&put, own) {
             Ok(checked) => checked,
-            Err(rejection) => return self.reject(&rejection).await,
+            Err(rejection) => {
+                // Its limit alone is in the way.
+                if own < largest && wire::parcel::check(&put, largest).is_ok() {
+                    self.member.too_large();
+                }
+                return self.reject(&rejection).await;
+            }
         };
         let spoken = std::iter::once(identity.origin);
         self.service.binding.check(&self.peer, spoken, &mut self.warned)?;
@@ -57,16 +62,10 @@ impl Conversation {
             self.share.count(self.receiver.awaited(), self.committed.origins() + 1)?;
         }
         self.committed.follow(identity.origin);
-        let units = budget_units(memory.min(limits.in_flight_max));
-        let (service, member) = (self.service.clone(), self.member.clone());
+        let (sharing, member) = (self.service.sharing.clone(), self.member.clone());
         let permit = Box::pin(async move {
-            if member.has_to_wait(Instant::now()) {
-                service.count("tenant_rate");
-            }
             member.pass(memory).await;
-            let _turn = service.memory_turns.turn(member.turn, memory).await;
-            let budget = service.budget.clone();
-            budget.acquire_many_owned(units).await.expect("the budget is never closed")
+            sharing.memory(&member, memory).await
         });
         self.arrived = Some(Arrived { identity, put, permit });
         Ok(())
@@ -80,11 +79,7 @@ impl Conversation {
     }
 
     /// Opens a put and hands it to the channels.
-    pub(super) async fn begin(
-        &mut self,
-        put: Put,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<(), End> {
+    pub(super) async fn begin(&mut self, put: Put, memory: Memory) -> Result<(), End> {
         let bytes = put.body.len() as u64;
         let batch = match self.open(put).await {
             Ok(batch) => batch,
@@ -101,18 +96,18 @@ impl Conversation {
             warn!(source = %self.service.name, peer = %self.peer, %identity, detail, "put refused");
             return self.say(answers::refused(identity, Reason::OtherContent, detail)).await;
         }
-        self.member.count(batch.len() as u64, Instant::now());
-        let (intake, turns) = (self.service.cx.relay.clone(), self.service.channel_turns.clone());
-        let (member, size) = (self.member.clone(), batch.size().bytes);
+        let size = batch.size().bytes;
+        self.member.count(batch.len() as u64, size, Instant::now());
+        let intake = self.service.cx.relay.clone();
+        let turn = self.service.sharing.channel_turn(&self.member, size);
         let outcomes = self.outcomes_in.clone();
         let early = mutant!("stored_before_durable");
         if early {
             let _ = outcomes.send(Box::new(Outcome { identity, bytes, result: Ok(()) }));
         }
         let mut work = Box::pin(async move {
-            let turn = async move { Box::new(turns.turn(member.turn, size).await) as Turn };
             let result = intake.accept_in_turn(batch, Box::pin(turn)).await;
-            drop(permit);
+            drop(memory);
             if !early {
                 // There is no receiver if the connection is gone; the sender asks again.
                 let _ = outcomes.send(Box::new(Outcome { identity, bytes, result }));

@@ -5,13 +5,25 @@ use std::sync::Arc;
 
 use tls::ClientNames;
 
+use crate::sources::listening;
+
 /// The other end of a connection.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub struct Peer {
     /// Its address.
-    pub(super) address: Arc<str>,
+    pub address: Arc<str>,
     /// What its certificate proves that it is called. Known once something has been read from it.
-    pub(super) names: ClientNames,
+    pub names: ClientNames,
+}
+
+impl Peer {
+    /// What the tenant is called that it belongs to.
+    pub(super) fn tenant(&self) -> Arc<str> {
+        match self.names.first() {
+            Some(name) => name.clone(),
+            None => listening::host(&self.address).into(),
+        }
+    }
 }
 
 impl fmt::Display for Peer {

@@ -14,11 +14,11 @@ const SLOTS: usize = WINDOW_SECONDS as usize + 1;
 
 /// Events and bytes of their bodies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Volume {
+pub struct Volume {
     /// Events.
-    pub(crate) events: u64,
+    pub events: u64,
     /// Bytes.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
 
 impl std::ops::AddAssign for Volume {
@@ -52,7 +52,7 @@ struct Slot {
 
 /// Measures what passes a point.
 #[derive(Debug, Clone)]
-pub(crate) struct Meter {
+pub struct Meter {
     began: Instant,
     slots: [Slot; SLOTS],
     total: Volume,
@@ -61,12 +61,12 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// Nothing has passed.
-    pub(crate) fn new(began: Instant) -> Self {
+    pub fn new(began: Instant) -> Self {
         Self { began, slots: [Slot::default(); SLOTS], total: Volume::default(), last: None }
     }
 
     /// This passes `now`. What has no events is no passage.
-    pub(crate) fn add(&mut self, now: Instant, volume: Volume) {
+    pub fn add(&mut self, now: Instant, volume: Volume) {
         if volume.events == 0 {
             return;
         }
@@ -81,12 +81,12 @@ impl Meter {
     }
 
     /// All that has passed.
-    pub(crate) fn total(&self) -> Volume {
+    pub fn total(&self) -> Volume {
         self.total
     }
 
     /// As it is `now`.
-    pub(crate) fn read(&self, now: Instant) -> Throughput {
+    pub fn read(&self, now: Instant) -> Throughput {
         let second = self.second(now);
         let first = second.saturating_sub(WINDOW_SECONDS);
         let mut recent = Volume::default();

@@ -1,0 +1,123 @@
+//! The table `tenants` of a source: what each sender may take.
+
+use std::collections::BTreeMap;
+
+use pipeline::BuildError;
+use pipeline::units::ByteSize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What each sender may take, known by the first name in its certificate, or without one by the
+/// host of its address.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tenants {
+    /// Whether senders get equal shares of what there is room for, in memory and in the channels.
+    /// `false`: whatever comes first.
+    pub fair: bool,
+    /// Connections of one sender at a time.
+    pub connections_max: Option<u32>,
+    /// Events that one sender may give in each second.
+    pub events_per_second: Option<u64>,
+    /// Bytes, before compression, that one sender may give in each second.
+    pub bytes_per_second: Option<ByteSize>,
+    /// Largest message of one sender, before compression. At most what the source takes.
+    pub message_max: Option<ByteSize>,
+    /// What counts for single senders in place of that, by their names.
+    pub names: BTreeMap<String, Quota>,
+}
+
+/// What one sender may take.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quota {
+    /// How many shares it gets; 1 unless set.
+    pub weight: Option<u32>,
+    /// Connections of it at a time.
+    pub connections_max: Option<u32>,
+    /// Events in each second.
+    pub events_per_second: Option<u64>,
+    /// Bytes, before compression, in each second.
+    pub bytes_per_second: Option<ByteSize>,
+    /// Its largest message, before compression.
+    pub message_max: Option<ByteSize>,
+}
+
+impl Default for Tenants {
+    fn default() -> Self {
+        Self {
+            fair: true,
+            connections_max: None,
+            events_per_second: None,
+            bytes_per_second: None,
+            message_max: None,
+            names: BTreeMap::new(),
+        }
+    }
+}
+
+/// The largest weight: a round is not to be one tenant's.
+const WEIGHT_MAX: u32 = 100;
+
+impl Tenants {
+    /// Whether the settings can work in a source whose largest message is that of this setting.
+    pub fn check(&self, (setting, largest): (&str, ByteSize)) -> Result<(), BuildError> {
+        let common = Quota { weight: None, ..self.quota("") };
+        let named = self.names.iter().map(|(name, quota)| (format!("tenants.names.{name}"), quota));
+        for (table, quota) in [("tenants".to_owned(), &common)].into_iter().chain(named) {
+            let counts = [
+                ("weight", quota.weight.map(u64::from)),
+                ("connections_max", quota.connections_max.map(u64::from)),
+                ("events_per_second", quota.events_per_second),
+                ("bytes_per_second", quota.bytes_per_second.map(|bytes| bytes.0)),
+                ("message_max", quota.message_max.map(|bytes| bytes.0)),
+            ];
+            if let Some((setting, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
+                return Err(BuildError::invalid(format!("{table}.{setting}"), "must not be 0"));
+            }
+            if quota.weight.is_some_and(|weight| weight > WEIGHT_MAX) {
+                let problem = format!("at most {WEIGHT_MAX}");
+                return Err(BuildError::invalid(format!("{table}.weight"), problem));
+            }
+            if quota.message_max.is_some_and(|max| max > largest) {
+                let problem = format!("at most `{setting}` of the source, {largest}");
+                return Err(BuildError::invalid(format!("{table}.message_max"), problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// What counts for this sender.
+    pub(super) fn quota(&self, name: &str) -> Quota {
+        let own = self.names.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+        let own = own.map(|(_, quota)| quota.clone()).unwrap_or_default();
+        Quota {
+            weight: own.weight,
+            connections_max: own.connections_max.or(self.connections_max),
+            events_per_second: own.events_per_second.or(self.events_per_second),
+            bytes_per_second: own.bytes_per_second.or(self.bytes_per_second),
+            message_max: own.message_max.or(self.message_max),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_never_work_is_named() {
+        let check = |wrong: serde_json::Value| {
+            let settings: Tenants = serde_json::from_value(wrong).unwrap();
+            settings.check(("body_max", ByteSize::mib(8)))
+        };
+        for (wrong, named) in [
+            (serde_json::json!({ "connections_max": 0 }), "tenants.connections_max"),
+            (serde_json::json!({ "names": { "a": { "weight": 101 } } }), "tenants.names.a.weight"),
+            (serde_json::json!({ "message_max": "9MiB" }), "tenants.message_max"),
+        ] {
+            assert_eq!(check(wrong).unwrap_err().setting, named);
+        }
+        assert!(check(serde_json::json!({ "message_max": "8MiB" })).is_ok());
+    }
+}
