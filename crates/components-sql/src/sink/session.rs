@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+use futures::SinkExt;
 use futures::future::BoxFuture;
 use mysql_async::prelude::Queryable;
 use mysql_async::{DriverError, Params};
@@ -9,7 +11,7 @@ use pipeline::{Classify, ErrorClass};
 use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 
-use super::bound::{of_mysql, of_postgres, of_sqlite, text_of, to_mysql};
+use super::bound::{copy_text, of_mysql, of_postgres, of_sqlite, text_of, to_mysql};
 use super::config::Mode;
 use super::row::Row;
 use super::statements::Plan;
@@ -20,6 +22,9 @@ use crate::error::SqlError;
 
 /// Statements that PostgreSQL keeps prepared for a connection.
 const PREPARED_MAX: usize = 64;
+
+/// Rows of which the text for `COPY` is made and sent at once.
+const COPY_ROWS: usize = 500;
 
 /// A connection, with what it needs to be used.
 pub(super) struct Session {
@@ -164,6 +169,29 @@ impl Session {
                 asked.await
             }
         }
+    }
+
+    /// Inserts rows that have the same columns by `COPY`. Another database than PostgreSQL has none.
+    ///
+    /// # Errors
+    /// None of them is put: the savepoint before has to be gone back to.
+    pub(super) async fn copy(&mut self, plan: &Plan, rows: &[Row]) -> Result<(), SqlError> {
+        let (Connection::Postgres(postgres), Some(first)) = (&mut self.connection, rows.first())
+        else {
+            return Ok(());
+        };
+        let address = self.target.address.clone();
+        let failed = |error| SqlError::postgres(&address, &error);
+        let sql = plan.copy(&first.columns);
+        let statement = prepared(postgres, &mut self.prepared, &sql).await.map_err(failed)?;
+        let copying = postgres.client.copy_in::<_, Bytes>(&statement).await.map_err(failed)?;
+        let mut copying = Box::pin(copying);
+        for rows in rows.chunks(COPY_ROWS) {
+            let mut text = Vec::new();
+            copy_text(rows, &mut text);
+            copying.feed(text.into()).await.map_err(failed)?;
+        }
+        copying.as_mut().finish().await.map(drop).map_err(failed)
     }
 
     /// Puts rows that have the same columns, as the plan says.

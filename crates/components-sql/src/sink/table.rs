@@ -16,6 +16,8 @@ pub(super) struct Table {
     columns: Vec<Column>,
     /// Columns of each unique index; of MySQL alone.
     unique: Vec<Vec<String>>,
+    /// `COPY` does with rows what `INSERT` does; of PostgreSQL alone.
+    pub(super) takes_copy: bool,
 }
 
 /// A column.
@@ -51,6 +53,14 @@ FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
  LEFT JOIN pg_catalog.pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype \
 WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped \
 ORDER BY a.attnum";
+
+/// `COPY` passes over rules, is refused where rows have policies, and takes values for columns whose
+/// values the database always makes.
+const POSTGRES_COPY: &str = "\
+SELECT (c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND NOT c.relhasrules AND NOT EXISTS \
+ (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attidentity = 'a') \
+ )::int::bigint \
+FROM pg_catalog.pg_class c WHERE c.oid = to_regclass($1::text)";
 
 const MYSQL: &str = "\
 SELECT CAST(column_name AS CHAR), CAST(data_type AS CHAR), \
@@ -123,7 +133,14 @@ impl Table {
             }
             Dialect::Postgres | Dialect::Sqlite => Vec::new(),
         };
-        Ok(Self { quoted, columns, unique })
+        let takes_copy = match dialect {
+            Dialect::Postgres => {
+                let rows = session.query(POSTGRES_COPY, vec![Value::Text(quoted.clone())]).await?;
+                rows.first().is_some_and(|row| is_true(row, 0))
+            }
+            Dialect::Mysql | Dialect::Sqlite => false,
+        };
+        Ok(Self { quoted, columns, unique, takes_copy })
     }
 
     /// The columns that take values, and whether an empty text is a value of each.
