@@ -54,8 +54,8 @@ FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
 WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped \
 ORDER BY a.attnum";
 
-/// `COPY` passes over rules, is refused where rows have policies, and takes values for columns whose
-/// values the database always makes.
+/// `COPY` passes over rules, is refused where rows have policies, and takes values for columns
+/// whose values the database always makes.
 const POSTGRES_COPY: &str = "\
 SELECT (c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND NOT c.relhasrules AND NOT EXISTS \
  (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attidentity = 'a') \
@@ -147,6 +147,27 @@ impl Table {
     pub(super) fn taking(&self) -> Vec<(String, bool)> {
         let taking = self.columns.iter().filter(|column| !column.is_generated);
         taking.map(|column| (column.name.clone(), column.is_text)).collect()
+    }
+
+    /// Checks that rows with values for these columns can go in.
+    ///
+    /// # Errors
+    /// A column is not there, or one is needed and not among them.
+    pub(super) fn check_columns(&self, columns: &[String]) -> Result<(), SinkProblem> {
+        let taking = self.taking();
+        let lacking = columns.iter().find(|name| taking.iter().all(|(other, _)| other != *name));
+        if let Some(name) = lacking {
+            let problem = format!("{} has no column `{name}`", self.quoted);
+            return Err(SinkProblem::Table { problem });
+        }
+        let required = self.columns.iter().find(|it| it.is_required && !columns.contains(&it.name));
+        required.map_or(Ok(()), |Column { name, .. }| {
+            let problem = format!(
+                "column `{name}` of {} takes no NULL and has no default: rows need a value for it",
+                self.quoted
+            );
+            Err(SinkProblem::Table { problem })
+        })
     }
 
     /// A column.
