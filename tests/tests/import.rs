@@ -13,8 +13,12 @@
     reason = "a system test looks at the machine as it is, and prints what it measured"
 )]
 
+#[path = "import/avro.rs"]
+mod avro;
 #[path = "import/export.rs"]
 mod export;
+#[path = "import/speed.rs"]
+mod speed;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -332,7 +336,9 @@ fn each_row_is_imported_once(dir: &Path, server: &mut Server) {
     what_cannot_be_is_said(dir, server);
     a_whole_table(dir, server);
     export::rows_come_back(dir, server);
+    export::staged_rows_are_moved_once(dir, server);
     export::each_line_is_a_row_once(dir, server);
+    avro::rows_of_avro_are_rows_of_a_table(dir, server);
     new_rows(dir, server);
     files_of_columns(dir, server);
     a_script_is_converted_and_runs(dir, server);
@@ -354,4 +360,17 @@ fn a_table_of_mariadb_is_imported_once_whatever_kills_the_import() {
     let server = MariaDb::start(folder.path());
     server.ask("mysql", "CREATE DATABASE shop");
     each_row_is_imported_once(folder.path(), &mut Server::Mariadb(server));
+}
+
+/// Prints rows a second of both.
+#[test]
+#[ignore = "needs the optimised programs and PostgreSQL: tests/run --long"]
+fn an_export_fills_a_table_as_copy_by_hand_does() {
+    if std::env::var_os("AQUEDUCT_LONG").is_none() {
+        return eprintln!("measured by tests/run --long");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Postgres::start(folder.path());
+    server.ask("postgres", "CREATE DATABASE shop");
+    speed::of_an_export(folder.path(), &server);
 }

@@ -9,8 +9,12 @@
 //! The three agents are real processes of this program's own executable. Half-way the collector
 //! that works is killed (-9); the other one takes over, and the killed one is started again. At the
 //! end the lines in the store are counted against the lines in the files.
+//!
+//! `aqueduct demo db` plays [`db`]: a table that goes into files and comes back.
 
 mod agents;
+#[cfg(feature = "sql")]
+mod db;
 mod input;
 mod metrics;
 mod progress;
@@ -23,7 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use agent::cli::{self, EXIT_RUNTIME};
-use clap::Args;
+use clap::{Args, Subcommand};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,13 +38,17 @@ const EXAMPLES: &str = "\
 Examples:
   aqueduct demo                          a log that the demo writes, from a seed
   aqueduct demo /var/log/nginx/*.log     your own files, which are only read
+  aqueduct demo db                       a table into files and back, both commands killed half-way
 
-It ends with exit code 0 only if no line is missing and none is repeated.";
+It ends with exit code 0 only if no line or row is missing and none is repeated.";
 
 /// Show the main job on this machine: an edge, two collectors, one of them killed half-way.
 #[derive(Debug, Args)]
-#[command(long_about = None, after_help = EXAMPLES)]
+#[command(long_about = None, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct DemoArgs {
+    #[command(subcommand)]
+    other: Option<Other>,
+
     /// Files to tail instead of a log that the demo writes
     #[arg(value_name = "FILES")]
     files: Vec<PathBuf>,
@@ -52,6 +60,14 @@ pub(crate) struct DemoArgs {
     /// Keep the agents' own data too, not only what they stored and logged
     #[arg(long)]
     keep: bool,
+}
+
+/// What is shown in place of the main job.
+#[derive(Debug, Subcommand)]
+enum Other {
+    /// A table into files and back into another table, with a kill -9 of each command
+    #[cfg(feature = "sql")]
+    Db(db::DbArgs),
 }
 
 /// Why a demo did not come to its end.
@@ -73,6 +89,9 @@ enum DemoError {
     TooLong { what: &'static str, seconds: u64 },
     #[error("the configuration of the demo itself is wrong:\n{0}")]
     Config(#[from] config::ConfigErrors),
+    #[error("the database of the demo itself")]
+    #[cfg(feature = "sql")]
+    Database(#[from] rusqlite::Error),
     #[error("stopped by a signal")]
     Interrupted,
 }
@@ -101,15 +120,32 @@ async fn play(args: &DemoArgs) -> Result<bool, DemoError> {
     let listen = |kind| signal(kind).map_err(|_| DemoError::Interrupted);
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
-    let mut scene = Scene::set(args)?;
-    let result = tokio::select! {
+    tokio::select! {
         biased;
-        _ = interrupt.recv() => return Err(DemoError::Interrupted),
-        _ = terminate.recv() => return Err(DemoError::Interrupted),
-        result = scene.play() => result,
+        _ = interrupt.recv() => Err(DemoError::Interrupted),
+        _ = terminate.recv() => Err(DemoError::Interrupted),
+        result = scene(args) => result,
+    }
+}
+
+async fn scene(args: &DemoArgs) -> Result<bool, DemoError> {
+    let (result, kept) = match &args.other {
+        #[cfg(feature = "sql")]
+        Some(Other::Db(args)) => {
+            let mut scene = db::Scene::set(args)?;
+            let result = scene.play().await;
+            let kept = result.is_err().then(|| scene.keep().to_owned());
+            (result, kept)
+        }
+        _ => {
+            let mut scene = Scene::set(args)?;
+            let result = scene.play().await;
+            let kept = result.is_err().then(|| scene.keep().to_owned());
+            (result, kept)
+        }
     };
-    if result.is_err() {
-        cli::say(&format!("demo: all files are kept in {}", scene.keep().display()));
+    if let Some(folder) = kept {
+        cli::say(&format!("demo: all files are kept in {}", folder.display()));
     }
     result
 }

@@ -5,7 +5,8 @@
 //!   options ─► translation ─► look at files and table ─► configuration ─► an agent in this process
 //!    notes       sqoop         form, columns, ledger                       │ until all is applied
 //!                                                                          ▼
-//!                                                     rows in the dead letters counted, exit code
+//!                        rows in the dead letters counted, staged rows moved (--staging-table),
+//!                                                                                  exit code
 //! ```
 //!
 //! The agent is the usual one: source `hdfs`, a durable channel, sink `sql`. Channel and position
@@ -18,8 +19,10 @@ use std::process::ExitCode;
 
 use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use clap::Args;
+use pipeline::Env;
 use sqoop::Task;
 
+use crate::demo::grouped;
 use crate::ending::{Watch, Words, follow, prepared, translated};
 use prepare::Ready;
 
@@ -74,11 +77,11 @@ pub(crate) fn run(args: &ExportArgs) -> ExitCode {
     }
     cli::say(&ready.words());
     let words = Words { tool: "export", done: "applied" };
-    follow(ready.plan.clone(), words, |seen| ended(&ready, seen))
+    follow(ready.plan.clone(), words, |seen| ended(&ready, seen, &env))
 }
 
 /// What is said of an export whose rows are all read, and the exit code.
-fn ended(ready: &Ready, seen: &Watch) -> ExitCode {
+fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
     cli::say(&match seen.is_empty() && !ready.is_new {
         true => {
             "export: complete; there was nothing more to read. Files are applied once for each \
@@ -88,12 +91,31 @@ fn ended(ready: &Ready, seen: &Watch) -> ExitCode {
         false => seen.last_words(),
     });
     if seen.refused == 0 {
-        return ExitCode::SUCCESS;
+        return moved(ready, env);
     }
     let (rows, dir) = (seen.refused, ready.data_dir.display());
     cli::say(&format!(
         "export: {rows} rows are not applied and lie in the dead letters: `aqueduct dlq list \
          {dir}` names the reasons"
     ));
+    if let Some(staging) = ready.export.staging() {
+        let table = ready.export.what();
+        cli::say(&format!(
+            "export: nothing is moved from {staging} into {table}; mend the files, and export them \
+             anew with --clear-staging-table and a --data-dir of its own"
+        ));
+    }
     ExitCode::from(EXIT_RUNTIME)
+}
+
+/// The last step where rows wait in a staging table.
+fn moved(ready: &Ready, env: &Env) -> ExitCode {
+    let rows = match prepared("export", ready.move_rows(env)) {
+        Ok(Some(rows)) => grouped(rows),
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(code) => return code,
+    };
+    let (table, staging) = (ready.export.what(), ready.export.staging().unwrap_or_default());
+    cli::say(&format!("export: {rows} rows moved from {staging} into {table} by one transaction"));
+    ExitCode::SUCCESS
 }

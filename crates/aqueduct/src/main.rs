@@ -189,7 +189,7 @@ mod tests {
     }
 
     /// Commands without `--json`, and why.
-    const NO_JSON: [(&str, &str); 19] = [
+    const NO_JSON: [(&str, &str); 20] = [
         ("agent", "an agent: its log is JSON by --log-format, its state by `status --json`"),
         ("channel account", "prints JSON anyway"),
         ("channel export", "prints events: --format json"),
@@ -197,6 +197,7 @@ mod tests {
         ("convert sqoop", "prints a configuration"),
         ("completions", "prints a script for a shell"),
         ("demo", "shows an agent to a person; its exit code says how it went"),
+        ("demo db", "as `demo`"),
         ("dlq show", "prints events: --format json"),
         ("edge", "an agent, as `agent`"),
         ("export", "an agent that ends: its exit code says how it went"),

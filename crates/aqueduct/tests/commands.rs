@@ -39,6 +39,23 @@ fn the_demo_finds_every_line_once_although_a_collector_is_killed() {
 }
 
 #[test]
+fn the_demo_of_a_database_brings_every_row_back_once_although_both_commands_are_killed() {
+    let output = run(&["demo", "db"]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for expected in [
+        "(aqueduct import): its first rows",
+        "(aqueduct export): half of the rows",
+        "aqueduct export went on, and is complete",
+        "\nrows           300,000 in the table\nback           300,000 in the other table\n",
+        "\nmissing              0\nrepeated             0\nchanged              0\n",
+        "\nboth tables are the same: every row came back, once\n",
+    ] {
+        assert!(shown.contains(expected), "`{expected}` is not in:\n{shown}");
+    }
+}
+
+#[test]
 fn several_configurations_and_standard_input_can_be_checked() {
     let dir = tempfile::tempdir().unwrap();
     let good =

@@ -56,6 +56,12 @@ const ELSEWHERE: &[Elsewhere] = &[
     #[cfg(not(feature = "hdfs"))]
     Elsewhere {
         role: "decoder",
+        kind: "avro_rows",
+        programs: "a program built with the feature `hdfs`",
+    },
+    #[cfg(not(feature = "hdfs"))]
+    Elsewhere {
+        role: "decoder",
         kind: "delimited",
         programs: "a program built with the feature `hdfs`",
     },

@@ -9,8 +9,10 @@
 //!
 //! A record that is none, because it has other values than there are names, is an event all the
 //! same: its body is the record as it stands, and the header `problem` says what is wrong. A sink
-//! that takes objects puts it into the dead letters. A quote without an end would take the rest of
-//! the file for one value: then the record ends with its line, and is such an event.
+//! that takes objects puts it into the dead letters. A record that begins as an object does could
+//! be one by chance: its body is the record as a text of JSON, which is none. A quote without an
+//! end would take the rest of the file for one value: then the record ends with its line, and is
+//! such an event.
 
 mod record;
 
@@ -28,7 +30,7 @@ use serde::Deserialize;
 use record::{Dialect, Scanner, Value, values};
 
 /// Header of what is no record.
-const PROBLEM: &str = "problem";
+pub(crate) const PROBLEM: &str = "problem";
 /// Bytes of a buffer that were given out, from which on it is moved.
 const GIVEN_MAX: usize = 64 << 10;
 
@@ -362,7 +364,15 @@ impl FileDecoder for File {
             };
             let record = &self.buffer[self.start..self.start + found.end];
             let problem = self.form.object(record, &mut self.body).err();
-            let body = if problem.is_some() { record } else { &self.body };
+            let body = match &problem {
+                None => &self.body,
+                Some(_) if record.trim_ascii_start().starts_with(b"{") => {
+                    let text = String::from_utf8_lossy(record);
+                    self.body = serde_json::Value::from(text).to_string().into_bytes();
+                    &self.body
+                }
+                Some(_) => record,
+            };
             let is_full = taken >= limits.events || limits.bytes.saturating_sub(bytes) < body.len();
             if taken > 0 && is_full {
                 return Ok(true);

@@ -4,9 +4,11 @@
 //!   hdfs       the sink: events ──► files, each event once
 //!   files      the source: files ──► events, each event once
 //!   delimited  the decoder: lines of values as Sqoop writes them ──► objects
+//!   avro_rows  the decoder: records of Avro ──► objects
 //!   reach      how a store is reached, for both; hive: partitions of a table
 //! ```
 
+pub mod avro_rows;
 pub mod delimited;
 pub mod files;
 pub mod hdfs;
@@ -23,7 +25,8 @@ static SOURCES: &[Entry<dyn Source>] = &[entry::<files::Config>()];
 static SINKS: &[Entry<dyn Sink>] = &[entry::<hdfs::Config>()];
 
 /// Every decoder.
-static DECODERS: &[Entry<dyn Decoder>] = &[entry::<delimited::Config>()];
+static DECODERS: &[Entry<dyn Decoder>] =
+    &[entry::<avro_rows::Config>(), entry::<delimited::Config>()];
 
 /// All of them, for the catalogue of a program.
 pub static GROUP: Group = Group {

@@ -21,6 +21,7 @@
 //! | `ledger` | the tables of the ledger |
 //! | `apply` | a batch in one transaction |
 //! | `survey` | what a program asks of a table before rows go into it |
+//! | `staging` | rows of a staging table in the table behind it, by one transaction |
 
 mod apply;
 mod bound;
@@ -30,6 +31,7 @@ mod problem;
 mod record;
 mod row;
 mod session;
+mod staging;
 mod statements;
 mod survey;
 mod table;
@@ -57,6 +59,7 @@ use ledger::Ledger;
 use problem::SinkProblem;
 use row::Reading;
 use session::Session;
+pub use staging::Staging;
 use statements::Plan;
 pub use survey::{Survey, survey};
 use table::Table;

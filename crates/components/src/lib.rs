@@ -53,6 +53,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "amqp", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "amqp", programs: FULL_PROGRAMS },
     Elsewhere { role: "condition", kind: "cel", programs: FULL_PROGRAMS },
+    Elsewhere { role: "decoder", kind: "avro_rows", programs: FULL_PROGRAMS },
     Elsewhere { role: "decoder", kind: "delimited", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "elasticsearch", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "fluent_forward", programs: FULL_PROGRAMS },

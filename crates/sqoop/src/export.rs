@@ -12,15 +12,21 @@ pub struct Export {
     pub(crate) name: String,
     pub(crate) database: Database,
     pub(crate) table: String,
+    /// The table that rows wait in until all of them are there.
+    pub(crate) staging: Option<String>,
+    /// What is in the staging table at the first call is deleted.
+    pub clears_staging: bool,
     /// The values of a record in their order: the column, and whether it is a text.
     pub(crate) columns: Vec<(String, bool)>,
     pub(crate) key: Vec<String>,
     pub(crate) mode: &'static str,
     pub(crate) text: Text,
+    /// The files hold records of Avro.
+    pub(crate) is_avro: bool,
     /// The call says what values are quoted with.
     says_quote: bool,
     /// The columns that the call itself names.
-    named: Vec<String>,
+    pub(crate) named: Vec<String>,
     data_dir: Option<String>,
     /// The URL of the files.
     pub url: String,
@@ -82,16 +88,27 @@ impl Text {
 impl Export {
     pub(crate) fn of(given: &Given, world: &dyn World, notes: &mut Notes) -> Self {
         let (database, schema) = database(given, notes);
-        let mut table = given.get("table").unwrap_or_default().to_owned();
-        if table.is_empty() && !given.has("call") {
+        let in_schema = |table: &str| match given.get("schema").or(schema.as_deref()) {
+            Some(schema) if !table.contains('.') => format!("{schema}.{table}"),
+            _ => table.to_owned(),
+        };
+        let table = in_schema(given.get("table").unwrap_or_default());
+        if !given.has("table") && !given.has("call") {
             notes.refuse("--table", "name the table that rows go into");
         }
-        if let Some(schema) = given.get("schema").or(schema.as_deref())
-            && !table.contains('.')
-        {
-            table = format!("{schema}.{table}");
-        }
         let key = given.list("update-key");
+        let staging = given.get("staging-table").map(in_schema);
+        let clears_staging = given.has("clear-staging-table");
+        if staging.is_some() && !key.is_empty() {
+            let text = "rows of it are inserted: it does not go with --update-key";
+            notes.refuse("--staging-table", text);
+        }
+        if staging.as_ref() == Some(&table) {
+            notes.refuse("--staging-table", "it is the table of --table: name another one");
+        }
+        if clears_staging && staging.is_none() {
+            notes.refuse("--clear-staging-table", "name the table by --staging-table");
+        }
         let mode = match (key.is_empty(), given.get("update-mode")) {
             (true, _) => "insert",
             (false, None | Some("updateonly")) => "update",
@@ -117,7 +134,10 @@ impl Export {
             named,
             key,
             mode,
+            staging,
+            clears_staging,
             text: Text::of(given, notes),
+            is_avro: false,
             says_quote: QUOTE.iter().any(|option| given.has(option))
                 || given.has("mysql-delimiters"),
             data_dir: given.get("data-dir").map(str::to_owned),
@@ -134,6 +154,11 @@ impl Export {
 
     /// What the database would say to an export, and nothing says to a configuration.
     pub fn note_on(&self, notes: &mut Notes) {
+        if self.staging.is_some() {
+            let text = "an agent that goes on has no end at which rows are moved: leave it out, or \
+                        call `aqueduct export`";
+            notes.refuse("--staging-table", text);
+        }
         if self.columns.is_empty() {
             let text = "no database is asked: give the columns of the table in the order of the \
                         values of a line";
@@ -144,6 +169,16 @@ impl Export {
     /// The table, for people.
     pub fn what(&self) -> &str {
         &self.table
+    }
+
+    /// The table that rows wait in until all of them are there.
+    pub fn staging(&self) -> Option<&str> {
+        self.staging.as_deref()
+    }
+
+    /// Names of the values of a record, in their order.
+    pub fn columns(&self) -> Vec<String> {
+        self.columns.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// The database has said what the columns of the table are, and which are text.
@@ -158,7 +193,8 @@ impl Export {
         for (name, is_text) in &mut self.columns {
             let of = known.iter().find(|(other, _)| other == name);
             let Some((_, of)) = of else {
-                return Err(format!("{} has no column `{name}`", self.table));
+                let table = self.staging.as_ref().unwrap_or(&self.table);
+                return Err(format!("{table} has no column `{name}`"));
             };
             *is_text = *of;
         }
@@ -173,11 +209,19 @@ impl Export {
         !self.says_quote
     }
 
+    /// The files hold records of Avro, and no text.
+    pub fn learn_avro(&mut self) {
+        self.is_avro = true;
+    }
+
     /// What this export is known by: another one has another data directory and another place in
     /// the ledger.
     fn digest(&self) -> u64 {
         let what = (&self.database.url, &self.table, &self.named, &self.key, self.mode);
-        let what = format!("{:?}", (what, &self.url, &self.data_dir));
+        let mut what = format!("{:?}", (what, &self.url, &self.data_dir));
+        if let Some(staging) = &self.staging {
+            what += staging;
+        }
         xxhash_rust::xxh3::xxh3_64(what.as_bytes())
     }
 

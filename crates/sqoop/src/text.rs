@@ -213,17 +213,27 @@ impl Export {
         set(out, "channels", &list(&[name.to_owned()]));
         // A dead letter names its file.
         set(out, "file_header", "\"file\"");
-        self.put_decoder(out, &format!("sources.{name}"));
+        match self.is_avro {
+            true => set(out, "decoder", "\"avro_rows\""),
+            false => self.put_decoder(out, &format!("sources.{name}")),
+        }
         line(out, format_args!("\n[channels.{name}]"));
         set(out, "type", "\"durable\"");
         set(out, "capacity", "\"4GiB\"");
         line(out, format_args!("\n[sinks.{sink}]"));
         set(out, "type", "\"sql\"");
         set(out, "channel", &quoted(name));
-        set(out, "table", &quoted(&self.table));
+        set(out, "table", &quoted(self.staging.as_ref().unwrap_or(&self.table)));
         set(out, "mode", &quoted(self.mode));
         if !self.key.is_empty() {
             set(out, "key", &list(&self.key));
+        }
+        if self.is_avro && !self.named.is_empty() {
+            // Fields have names: other columns than these take none of them.
+            let pair = |name: &String| format!("{0} = {0}", quoted(name));
+            let columns: Vec<String> = self.named.iter().map(pair).collect();
+            set(out, "columns", &format!("{{ {} }}", columns.join(", ")));
+            set(out, "extra", "\"ignore\"");
         }
         line(out, format_args!("# The tables `aqueduct_applied` and `aqueduct_applied_refused`."));
         set(out, "ledger", "{ create = true }");
@@ -234,10 +244,9 @@ impl Export {
     fn put_decoder(&self, out: &mut String, source: &str) {
         line(out, format_args!("\n[{source}.decoder]"));
         set(out, "type", "\"delimited\"");
-        let names: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
         let others = self.columns.iter().filter(|(_, is_text)| !is_text);
         let others: Vec<String> = others.map(|(name, _)| name.clone()).collect();
-        set(out, "fields", &list(&names));
+        set(out, "fields", &list(&self.columns()));
         if !others.is_empty() {
             set(out, "non_text", &list(&others));
         }

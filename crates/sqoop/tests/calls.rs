@@ -291,6 +291,34 @@ url = "mysql://db/shop"
 }
 
 #[test]
+fn rows_of_an_export_with_a_staging_table_go_there() {
+    let (staged, mut notes) =
+        export(&["--staging-table", "s", "--clear-staging-table", "--", "--schema", "x"]);
+    assert!(!notes.is_refused(), "{notes:?}");
+    let text = staged.to_toml(Layout::Once("t"), &Notes::default());
+    assert!(text.contains("table = \"x.s\"") && !text.contains("x.t"), "{text}");
+    assert_eq!((staged.what(), staged.staging()), ("x.t", Some("x.s")));
+    assert_ne!(staged.sink(), export(&["--", "--schema", "x"]).0.sink(), "another place");
+    staged.note_on(&mut notes);
+    let refused = notes.of(Outcome::Refused).any(|note| note.option == "--staging-table");
+    assert!(refused, "an agent that goes on has no end: {notes:?}");
+}
+
+#[test]
+fn records_of_avro_have_names_and_the_columns_of_the_call_choose_among_them() {
+    let (mut all, _) = export(&[]);
+    all.learn_avro();
+    let text = all.to_toml(Layout::Once("t"), &Notes::default());
+    assert!(text.contains("decoder = \"avro_rows\"") && !text.contains("delimited"), "{text}");
+    assert!(!text.contains("columns"), "{text}");
+    let (mut some, _) = export(&["--columns", "a b,c"]);
+    some.learn_avro();
+    let text = some.to_toml(Layout::Once("t"), &Notes::default());
+    let expected = "columns = { \"a b\" = \"a b\", \"c\" = \"c\" }\nextra = \"ignore\"\n";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
 fn what_is_said_of_files_that_are_written_counts_for_those_that_are_read() {
     let text = |arguments: &[&str]| {
         let (export, notes) = export(&[&["--columns", "id"], arguments].concat());
@@ -336,7 +364,9 @@ fn an_export_is_known_by_what_it_reads_and_where_to() {
 #[test]
 fn what_an_export_cannot_do_is_refused_and_what_does_nothing_is_said() {
     for (arguments, option) in [
-        (&["--staging-table", "s"][..], "--staging-table"),
+        (&["--staging-table", "s", "--update-key", "a"][..], "--staging-table"),
+        (&["--staging-table", "t"], "--staging-table"),
+        (&["--clear-staging-table"], "--clear-staging-table"),
         (&["--call", "p"], "--call"),
         (&["--update-key", "a", "--update-mode", "x"], "--update-mode"),
         (&["--input-fields-terminated-by", "ab"], "--input-fields-terminated-by"),

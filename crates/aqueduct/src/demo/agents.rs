@@ -220,6 +220,6 @@ impl Drop for Agent {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a child writes to a file of the system")]
-fn open_log(path: &Path) -> io::Result<std::fs::File> {
+pub(super) fn open_log(path: &Path) -> io::Result<std::fs::File> {
     std::fs::OpenOptions::new().create(true).append(true).open(path)
 }

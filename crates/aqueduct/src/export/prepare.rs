@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use agent::cli;
 use components_hdfs::files;
-use components_sql::sink::{self, Survey};
+use components_sql::sink::{self, Staging, Survey};
 use config::{ConfigErrors, Plan};
 use pipeline::{BuildContext, Env};
 use sqoop::{Export, Layout, Notes, World};
@@ -16,12 +16,10 @@ use crate::ending::{Here, Problem};
 const NAME: &str = "rows";
 
 /// How files begin whose form is not read.
-const FORMS: [(&[u8], &str); 4] = [
-    (b"SEQ", "SequenceFiles"),
-    (b"PAR1", "files of Parquet"),
-    (b"ORC", "files of ORC"),
-    (b"Obj\x01", "files of Avro"),
-];
+const FORMS: [(&[u8], &str); 3] =
+    [(b"SEQ", "SequenceFiles"), (b"PAR1", "files of Parquet"), (b"ORC", "files of ORC")];
+/// How a container file of Avro begins.
+const AVRO: &[u8] = b"Obj\x01";
 
 /// An export that can begin.
 pub(super) struct Ready {
@@ -39,10 +37,22 @@ impl Ready {
     /// What is about to be done.
     pub(super) fn words(&self) -> String {
         let Export { url, .. } = &self.export;
-        let (what, dir) = (self.export.what(), self.data_dir.display());
+        let dir = self.data_dir.display();
+        let by = |staging: &str| format!(" by way of {staging}");
+        let what = self.export.what().to_owned();
+        let what = what + &self.export.staging().map(by).unwrap_or_default();
         let begins = if self.is_new { "begins" } else { "goes on" };
         let files = self.files;
         format!("export: {url} into {what} {begins}; files {files}, position in {dir}")
+    }
+
+    /// Moves the rows of the staging table on, and says how many; `None`: there is none.
+    ///
+    /// # Errors
+    /// Nothing is moved, or it is not known: the next call finds out.
+    pub(super) async fn move_rows(&self, env: &Env) -> Result<Option<u64>, Problem> {
+        let Some(staging) = staging(&self.export, &self.plan, env).await? else { return Ok(None) };
+        Ok(Some(staging.move_rows().await?))
     }
 }
 
@@ -71,14 +81,19 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
         )));
     }
     export.learn_columns(columns).map_err(Problem::Other)?;
+    if let Some(staging) = staging(&export, &draft(&export)?, env).await? {
+        check_staging(staging, &export, is_new).await?;
+    }
     let look = look(&draft(&export)?, env).await?;
     if let Some((_, form)) = FORMS.iter().find(|(begin, _)| look.head.starts_with(begin)) {
         let url = &export.url;
         return Err(Problem::Other(format!(
-            "{url} holds {form}, which are not read yet; write the rows as text"
+            "{url} holds {form}, which are not read yet; write the rows as text or Avro"
         )));
     }
-    if look.is_ours && export.learn_quotes() {
+    if look.head.starts_with(AVRO) {
+        export.learn_avro();
+    } else if look.is_ours && export.learn_quotes() {
         cli::say(
             "the files were written by `aqueduct import`: values are quoted as RFC 4180 has it",
         );
@@ -90,13 +105,47 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
     Ok(Ready { export, plan, text, data_dir, is_new, files: look.files })
 }
 
+/// The settings of the sink of a plan, and what it is built with.
+fn sink_of(plan: &Plan, env: &Env) -> Result<(sink::Config, BuildContext), Problem> {
+    let sink = plan.groups.first().and_then(|group| group.sinks.first());
+    let sink = sink.ok_or_else(|| Problem::Other("the configuration has no sink".to_owned()))?;
+    let config = sink.settings.read().map_err(|error| Problem::Other(error.to_string()))?;
+    Ok((config, context(&sink.name, env)))
+}
+
 /// The table that the sink of a draft names.
 async fn survey(draft: &Plan, env: &Env) -> Result<Survey, Problem> {
-    let sink = draft.groups.first().and_then(|group| group.sinks.first());
-    let sink = sink.ok_or_else(|| Problem::Other("the configuration has no sink".to_owned()))?;
-    let config: sink::Config =
-        sink.settings.read().map_err(|error| Problem::Other(error.to_string()))?;
-    Ok(sink::survey(config, &context(&sink.name, env)).await?)
+    let (config, context) = sink_of(draft, env)?;
+    Ok(sink::survey(config, &context).await?)
+}
+
+/// The staging table that the sink of a plan names, if it is one.
+async fn staging(export: &Export, plan: &Plan, env: &Env) -> Result<Option<Staging>, Problem> {
+    if export.staging().is_none() {
+        return Ok(None);
+    }
+    let (config, context) = sink_of(plan, env)?;
+    let opened = Staging::open(config, export.what(), &export.columns(), &context).await;
+    Ok(Some(opened?))
+}
+
+/// Sees to it that the staging table is empty when the first row goes into it. A later call finds
+/// its own rows there.
+async fn check_staging(mut staging: Staging, export: &Export, is_new: bool) -> Result<(), Problem> {
+    if !is_new || export.is_dry {
+        return Ok(());
+    }
+    if export.clears_staging {
+        return Ok(staging.clear().await?);
+    }
+    if staging.is_empty().await? {
+        return Ok(());
+    }
+    let table = export.staging().unwrap_or_default();
+    Err(Problem::Other(format!(
+        "the staging table {table} has rows: empty it, or have them deleted by \
+         --clear-staging-table"
+    )))
 }
 
 /// The files that the source of a draft names.

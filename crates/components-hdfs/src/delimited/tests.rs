@@ -67,6 +67,23 @@ fn what_is_no_record_is_an_event_with_the_reason_and_the_next_one_is_read() {
 }
 
 #[test]
+fn what_is_no_record_is_no_object_either() {
+    for line in ["{\"id\":7}", " \t{\"id\":7,\"name\":\"x\"}", "{", "{\"name\":\"\u{e4}\"}"] {
+        let [(body, Some(_))] = &decoded(&json!({ "quote": "'" }), line)[..] else {
+            panic!("{line} is no record")
+        };
+        assert_eq!(serde_json::from_str::<String>(body).unwrap(), line);
+    }
+    let invalid = b"{\"id\":7,\"name\":\"\xff\"}";
+    let mut events = BatchBuilder::default();
+    let message = Message { bytes: invalid, charset: None, headers: &[] };
+    decoder(&json!({})).unwrap().decode(&message, &mut events).unwrap();
+    let batch = events.finish();
+    let body = batch.iter().next().unwrap().body().to_vec();
+    assert!(serde_json::from_slice::<String>(&body).unwrap().contains('\u{fffd}'));
+}
+
+#[test]
 fn pieces_have_the_same_records_wherever_they_end_and_what_is_passed_over_is_not_read_again() {
     let text = "1,a,2\n\n3,\"b\nb\",4\r\n5,c\n6,\"open,7\n8,d,9";
     let all: Vec<String> = decoded(&json!({}), text).into_iter().map(|(body, _)| body).collect();

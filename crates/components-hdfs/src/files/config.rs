@@ -24,8 +24,8 @@ pub struct Config {
     /// `abfss://container@account.dfs.core.windows.net/orders`. Names that begin with `_` or `.`
     /// are passed over.
     url: String,
-    /// What a file holds: a decoder that reads files piece by piece, such as `lines`, `delimited`
-    /// or `avro`; with settings of its own as a table with `type`.
+    /// What a file holds: a decoder that reads files piece by piece, such as `lines`, `delimited`,
+    /// `avro` or `avro_rows`; with settings of its own as a table with `type`.
     #[serde(default = "default_decoder")]
     decoder: Choice<dyn Decoder>,
     /// How files are compressed.

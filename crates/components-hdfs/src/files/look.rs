@@ -37,7 +37,13 @@ pub async fn look(config: Config, cx: &BuildContext) -> Result<Look, SourceError
             break;
         }
     }
-    let is_ours = is_dataset(&*fs, options.pattern.root()).await.map_err(failed)?;
+    let root = options.pattern.root();
+    // A file has nothing below it.
+    let directory = match root.rsplit_once('/').filter(|_| paths == [root]) {
+        Some((directory, _)) => directory,
+        None => root,
+    };
+    let is_ours = is_dataset(&*fs, directory).await.map_err(failed)?;
     Ok(Look { files: paths.len(), head, is_ours })
 }
 

@@ -4,7 +4,8 @@
 //!   BEGIN
 //!     row of the origin, locked ──► known? nothing is done
 //!     SAVEPOINT ─ rows of one statement ─ RELEASE        …for all rows
-//!            └─ refused: back to the savepoint; the row that is named is taken out, else halves
+//!            └─ refused: back to the savepoint; the row that is named is taken out, else halves;
+//!               rows of a COPY go by statements with values then
 //!     row of the origin, with the batch
 //!   COMMIT ── not answered: the ledger is asked on another connection
 //! ```
@@ -37,6 +38,15 @@ pub(super) enum Applied {
     Closed,
 }
 
+/// What is read of a batch.
+#[derive(Default)]
+struct Read {
+    rows: Vec<Row>,
+    /// The events that the rows are of.
+    places: Vec<usize>,
+    unwritable: Refused,
+}
+
 /// How batches are applied: what the settings and the table say.
 pub(super) struct Way {
     pub(super) name: String,
@@ -58,6 +68,8 @@ impl Way {
         key: Option<Identity>,
         floors: &FloorBoard,
     ) -> Result<Applied, SinkProblem> {
+        // In front of the lock: meanwhile the batch before goes on.
+        let read = self.read(reading, batch);
         session.begin().await?;
         let mut record = None;
         if let Some(key) = key {
@@ -73,7 +85,7 @@ impl Way {
             }
             record = Some((key, found));
         }
-        let (delivered, rows) = self.rows(session, reading, batch).await?;
+        let (delivered, rows) = self.rows(session, read).await?;
         if let Some((key, record)) = &mut record {
             // To ask what is closed looks into all channels.
             let floors =
@@ -90,24 +102,29 @@ impl Way {
         }
     }
 
+    /// The rows of a batch.
+    fn read(&self, reading: &Reading, batch: &Batch) -> Read {
+        let mut reader = Reader::new(reading, &self.plan.targets, &self.plan.key);
+        let mut read = Read::default();
+        for event in batch.iter() {
+            match reader.row(event) {
+                Ok(row) => {
+                    read.places.push(event.index());
+                    read.rows.push(row);
+                }
+                Err(problem) => read.unwritable.push((event.index(), problem)),
+            }
+        }
+        read
+    }
+
     /// Puts the rows of a batch; what is refused of it, and how many are put.
     async fn rows(
         &self,
         session: &mut Session,
-        reading: &Reading,
-        batch: &Batch,
+        read: Read,
     ) -> Result<(Delivered, usize), SinkProblem> {
-        let mut reader = Reader::new(reading, &self.plan.targets, &self.plan.key);
-        let (mut places, mut rows, mut unwritable) = (Vec::new(), Vec::new(), Refused::new());
-        for event in batch.iter() {
-            match reader.row(event) {
-                Ok(row) => {
-                    places.push(event.index());
-                    rows.push(row);
-                }
-                Err(problem) => unwritable.push((event.index(), problem)),
-            }
-        }
+        let Read { places, rows, mut unwritable } = read;
         let mut refused: Refused = put_all(session, &self.plan, &rows)
             .await?
             .into_iter()
@@ -132,10 +149,23 @@ async fn put_all(session: &mut Session, plan: &Plan, rows: &[Row]) -> Result<Ref
     let mut refused = Refused::new();
     // The last one is next.
     let mut todo: Vec<Range<usize>> = Vec::new();
+    // Rows in front of this one were not taken by COPY.
+    let mut valued = 0;
     if !rows.is_empty() {
         todo.push(0..rows.len());
     }
     while let Some(mut range) = todo.pop() {
+        let copied = if range.start < valued { 0 } else { plan.copied(&rows[range.clone()]) };
+        if copied > 0 {
+            todo.push(range.start + copied..range.end);
+            range.end = range.start + copied;
+            if !copy(session, plan, &rows[range.clone()]).await? {
+                valued = range.end;
+                todo.push(range);
+            }
+            todo.retain(|range| !range.is_empty());
+            continue;
+        }
         let end = range.start + plan.fit(&rows[range.clone()]);
         if end < range.end {
             todo.push(end..range.end);
@@ -167,4 +197,19 @@ async fn put_all(session: &mut Session, plan: &Plan, rows: &[Row]) -> Result<Ref
         session.run("RELEASE SAVEPOINT aqueduct").await?;
     }
     Ok(refused)
+}
+
+/// Puts rows by `COPY`: all of them or none. Whether the database takes them.
+async fn copy(session: &mut Session, plan: &Plan, rows: &[Row]) -> Result<bool, SqlError> {
+    session.run("SAVEPOINT aqueduct").await?;
+    let is_taken = match session.copy(plan, rows).await {
+        Ok(()) => true,
+        Err(error) if Cause::is_of_rows(&error) => {
+            session.run("ROLLBACK TO SAVEPOINT aqueduct").await?;
+            false
+        }
+        Err(error) => return Err(error),
+    };
+    session.run("RELEASE SAVEPOINT aqueduct").await?;
+    Ok(is_taken)
 }

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
+use super::row::Row;
 use super::value::Value;
 use crate::connection::MYSQL_BINARY;
 
@@ -26,6 +27,39 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
             Some(text)
         }
     }
+}
+
+/// Writes rows as the text form of `COPY` has them.
+pub(super) fn copy_text(rows: &[Row], out: &mut Vec<u8>) {
+    for row in rows {
+        for (number, value) in row.values.iter().enumerate() {
+            if number > 0 {
+                out.push(b'\t');
+            }
+            match value {
+                Value::Null => out.extend_from_slice(b"\\N"),
+                Value::Text(text) => escaped(text.as_bytes(), out),
+                other => escaped(text_of(other).unwrap_or_default().as_bytes(), out),
+            }
+        }
+        out.push(b'\n');
+    }
+}
+
+fn escaped(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r'))
+    {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(match rest[at] {
+            b'\t' => b"\\t",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            _ => b"\\\\",
+        });
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
 }
 
 impl ToSql for Value {
@@ -113,5 +147,24 @@ pub(super) fn of_sqlite(value: ValueRef<'_>) -> Value {
         ValueRef::Real(number) => Value::Real(number),
         ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
         ValueRef::Blob(bytes) => Value::Bytes(bytes.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_copy_would_take_for_its_own_signs_is_escaped() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let row = |values: Vec<Value>| Row { columns: (0..values.len()).collect(), values };
+        let rows = [
+            row(vec![Value::Null, text("\\N"), text(""), Value::Int(-7)]),
+            row(vec![text("a\tb\r\n\\."), Value::Bytes(vec![0, 255]), text("é"), Value::Null]),
+        ];
+        let mut out = Vec::new();
+        copy_text(&rows, &mut out);
+        let expected = "\\N\t\\\\N\t\t-7\na\\tb\\r\\n\\\\.\t\\\\x00ff\té\t\\N\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

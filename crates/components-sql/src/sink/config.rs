@@ -48,7 +48,8 @@ pub struct Config {
     /// Columns that find the row, for `update` and `upsert`. A unique index has exactly these.
     #[serde(default)]
     pub(super) key: Vec<String>,
-    /// Rows of one statement at most.
+    /// Rows of one statement at most. `COPY`, by which a batch goes into a table of PostgreSQL that
+    /// rows are inserted into, takes all rows of it.
     #[serde(default = "defaults::rows_max")]
     pub(super) rows_max: usize,
     /// The table that says which batches are applied.

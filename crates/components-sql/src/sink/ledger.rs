@@ -5,6 +5,9 @@
 //!   aqueduct_applied_refused   sink, origin, epoch, sequence → events, reason, detail
 //! ```
 //!
+//! Where a sink puts rows into a staging table, its row `moved` has in `events` how many of them
+//! went on from there.
+//!
 //! The row of an origin is locked before anything of a batch is done, and written in the
 //! transaction of its rows. So what two collectors have of one origin is applied one after the
 //! other, and whatever became of a COMMIT without an answer is seen behind that lock.
@@ -23,6 +26,9 @@ use super::table::Table;
 use super::value::Value;
 use crate::connection::Dialect;
 use crate::error::SqlError;
+
+/// What stands in the place of an origin, whose names are longer, for rows that were moved on.
+const MOVED: &str = "moved";
 
 /// The ledger of one sink.
 pub(super) struct Ledger {
@@ -143,7 +149,8 @@ impl Ledger {
         let kept = self.config.refused_kept.0;
         let before = self.env.clock.now().checked_sub(kept).map_or(0, unix_millis);
         let values = vec![self.text(), number(before)];
-        Ok(session.execute(&statement(self.dialect, &text), values).await?)
+        session.execute(&statement(self.dialect, &text), values).await?;
+        Ok(())
     }
 
     /// Whether batches of this sink are applied, by whichever agent.
@@ -172,6 +179,14 @@ impl Ledger {
         if let Some(record) = self.find(session, origin).await? {
             return Ok(record);
         }
+        self.make(session, &origin.to_string()).await?;
+        // Another collector may have made it, and applied its first batch.
+        let record = self.find(session, origin).await?;
+        record.ok_or_else(|| self.damaged(origin))
+    }
+
+    /// Makes a row of which nothing is known yet, unless there is one.
+    async fn make(&self, session: &mut Session, origin: &str) -> Result<(), SqlError> {
         let insert = match self.dialect {
             Dialect::Postgres => "INSERT INTO",
             Dialect::Mysql => "INSERT IGNORE INTO",
@@ -183,13 +198,11 @@ impl Ledger {
              ?t, ?i, ?b, 0, 0, 0){end}",
             self.applied()
         );
-        let mut values = self.row(origin);
         let none = Record::default();
-        values.extend([number(none.floor()), Value::Bytes(none.bytes())]);
-        session.execute(&statement(self.dialect, &text), values).await?;
-        // Another collector may have made it, and applied its first batch.
-        let record = self.find(session, origin).await?;
-        record.ok_or_else(|| self.damaged(origin))
+        let key = [self.text(), Value::Text(origin.to_owned())];
+        let values = key.into_iter().chain([number(none.floor()), Value::Bytes(none.bytes())]);
+        session.execute(&statement(self.dialect, &text), values.collect()).await?;
+        Ok(())
     }
 
     async fn find(
@@ -255,7 +268,42 @@ impl Ledger {
         values.extend([number(batch.epoch.0), number(batch.sequence.0)]);
         values.extend([places.join(","), (*reason).to_owned(), detail.clone()].map(Value::Text));
         values.push(now);
-        session.execute(&statement(self.dialect, &text), values).await
+        session.execute(&statement(self.dialect, &text), values).await?;
+        Ok(())
+    }
+
+    /// How many rows this sink has put and [`Self::add_moved`] was not called for, whichever agent
+    /// has put them. Locks its rows of the ledger until the transaction ends.
+    ///
+    /// # Errors
+    /// The database has failed.
+    pub(super) async fn staged(&self, session: &mut Session) -> Result<u64, SinkProblem> {
+        self.make(session, MOVED).await?;
+        let end = if self.dialect == Dialect::Sqlite { "" } else { " FOR UPDATE" };
+        let text = format!("SELECT origin, events FROM {} WHERE sink = ?t{end}", self.applied());
+        let rows = session.query(&statement(self.dialect, &text), vec![self.text()]).await?;
+        let staged = rows.iter().map(|row| match row.as_slice() {
+            [Value::Text(origin), Value::Int(events)] if origin == MOVED => -*events,
+            [_, Value::Int(events)] => *events,
+            _ => 0,
+        });
+        Ok(u64::try_from(staged.sum::<i64>()).unwrap_or(0))
+    }
+
+    /// So many rows were moved out of the table that this sink puts rows into.
+    ///
+    /// # Errors
+    /// The database has failed.
+    pub(super) async fn add_moved(&self, session: &mut Session, rows: u64) -> Result<(), SqlError> {
+        let text = format!(
+            "UPDATE {} SET batches = batches + 1, events = events + ?i, written_ms = ?i WHERE \
+             sink = ?t AND origin = ?t",
+            self.applied()
+        );
+        let now = number(unix_millis(self.env.clock.now()));
+        let values = vec![number(rows), now, self.text(), Value::Text(MOVED.to_owned())];
+        session.execute(&statement(self.dialect, &text), values).await?;
+        Ok(())
     }
 
     /// What became of a batch that is applied: the same dead letters as the first time.

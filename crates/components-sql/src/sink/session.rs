@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+use futures::SinkExt;
 use futures::future::BoxFuture;
 use mysql_async::prelude::Queryable;
 use mysql_async::{DriverError, Params};
@@ -9,7 +11,7 @@ use pipeline::{Classify, ErrorClass};
 use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 
-use super::bound::{of_mysql, of_postgres, of_sqlite, text_of, to_mysql};
+use super::bound::{copy_text, of_mysql, of_postgres, of_sqlite, text_of, to_mysql};
 use super::config::Mode;
 use super::row::Row;
 use super::statements::Plan;
@@ -20,6 +22,9 @@ use crate::error::SqlError;
 
 /// Statements that PostgreSQL keeps prepared for a connection.
 const PREPARED_MAX: usize = 64;
+
+/// Rows of which the text for `COPY` is made and sent at once.
+const COPY_ROWS: usize = 500;
 
 /// A connection, with what it needs to be used.
 pub(super) struct Session {
@@ -113,15 +118,36 @@ impl Session {
         .await
     }
 
-    /// Runs a statement with values: `$1` … of PostgreSQL, `?` of the others.
+    /// Runs a statement with values: `$1` … of PostgreSQL, `?` of the others. How many rows it has
+    /// put, changed or deleted.
     ///
     /// # Errors
     /// It has failed.
-    pub(super) async fn execute(&mut self, sql: &str, values: Vec<Value>) -> Result<(), SqlError> {
-        self.query(sql, values).await.map(drop)
+    pub(super) async fn execute(&mut self, sql: &str, values: Vec<Value>) -> Result<u64, SqlError> {
+        let target = &self.target;
+        match &mut self.connection {
+            Connection::Postgres(postgres) => {
+                let failed = |error| SqlError::postgres(&target.address, &error);
+                let statement = prepared(postgres, &mut self.prepared, sql).await;
+                let statement = statement.map_err(failed)?;
+                postgres.client.execute(&statement, &bound(&values)).await.map_err(failed)
+            }
+            Connection::Mysql(mysql) => {
+                let done = asked(mysql, sql.to_owned(), parameters(sql, values)).await;
+                done.map_err(|error| SqlError::mysql(&target.address, &error))?;
+                Ok(mysql.affected_rows())
+            }
+            Connection::Sqlite(sqlite) => {
+                let sql = sql.to_owned();
+                let done = sqlite.call(target, move |connection| {
+                    connection.execute(&sql, rusqlite::params_from_iter(values))
+                });
+                Ok(done.await? as u64)
+            }
+        }
     }
 
-    /// The same, with the rows that it answers: numbers, text and bytes.
+    /// The same of a statement that answers rows: numbers, text and bytes.
     ///
     /// # Errors
     /// It has failed.
@@ -136,15 +162,12 @@ impl Session {
                 let failed = |error| SqlError::postgres(&target.address, &error);
                 let statement = prepared(postgres, &mut self.prepared, sql).await;
                 let statement = statement.map_err(failed)?;
-                let values: Vec<_> =
-                    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-                let rows = postgres.client.query(&statement, &values).await.map_err(failed)?;
+                let rows = postgres.client.query(&statement, &bound(&values)).await;
+                let rows = rows.map_err(failed)?;
                 rows.iter().map(of_postgres).collect::<Result<_, _>>().map_err(failed)
             }
             Connection::Mysql(mysql) => {
-                let values = Params::Positional(values.into_iter().map(to_mysql).collect());
-                let values = if sql.contains('?') { values } else { Params::Empty };
-                let rows = asked(mysql, sql.to_owned(), values).await;
+                let rows = asked(mysql, sql.to_owned(), parameters(sql, values)).await;
                 let rows = rows.map_err(|error| SqlError::mysql(&target.address, &error))?;
                 Ok(rows.into_iter().map(of_mysql).collect())
             }
@@ -164,6 +187,30 @@ impl Session {
                 asked.await
             }
         }
+    }
+
+    /// Inserts rows that have the same columns by `COPY`, which no plan of another database than
+    /// PostgreSQL asks for.
+    ///
+    /// # Errors
+    /// None of them is put: the savepoint before has to be gone back to.
+    pub(super) async fn copy(&mut self, plan: &Plan, rows: &[Row]) -> Result<(), SqlError> {
+        let (Connection::Postgres(postgres), Some(first)) = (&mut self.connection, rows.first())
+        else {
+            return Ok(());
+        };
+        let address = self.target.address.clone();
+        let failed = |error| SqlError::postgres(&address, &error);
+        let sql = plan.copy(&first.columns);
+        let statement = prepared(postgres, &mut self.prepared, &sql).await.map_err(failed)?;
+        let copying = postgres.client.copy_in::<_, Bytes>(&statement).await.map_err(failed)?;
+        let mut copying = Box::pin(copying);
+        for rows in rows.chunks(COPY_ROWS) {
+            let mut text = Vec::new();
+            copy_text(rows, &mut text);
+            copying.feed(text.into()).await.map_err(failed)?;
+        }
+        copying.as_mut().finish().await.map(drop).map_err(failed)
     }
 
     /// Puts rows that have the same columns, as the plan says.
@@ -239,6 +286,19 @@ impl Session {
                 put.await?
             }
         }
+    }
+}
+
+/// Values as PostgreSQL's client takes them.
+fn bound(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+}
+
+/// Values as MySQL's client takes them.
+fn parameters(sql: &str, values: Vec<Value>) -> Params {
+    match sql.contains('?') {
+        true => Params::Positional(values.into_iter().map(to_mysql).collect()),
+        false => Params::Empty,
     }
 }
 

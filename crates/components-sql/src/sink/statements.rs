@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   PostgreSQL   INSERT … SELECT c0::type, … FROM unnest($1::text[], …)   any number of rows
+//!                COPY … FROM STDIN                                        many rows, to insert
 //!   MySQL        INSERT … VALUES (?, …), (?, …), …                        a row for each (…)
 //!   SQLite       INSERT … VALUES (?, …)                                   once for each row
 //! ```
@@ -26,8 +27,12 @@ pub(super) struct Plan {
     /// Places of the key's columns among the targets.
     pub(super) key: Vec<usize>,
     rows_max: usize,
+    /// Rows may go by `COPY`.
+    copies: bool,
 }
 
+/// Rows from which on `COPY` is worth its second round trip.
+const COPY_ROWS_MIN: usize = 32;
 /// Most placeholders of a statement: what MySQL allows.
 const PLACEHOLDERS_MAX: usize = 65_000;
 /// Most bytes of values in a statement, but for a single row: well below `max_allowed_packet`.
@@ -46,8 +51,22 @@ impl Plan {
             table.column(&target.name).map(|column| column.cast.clone()).unwrap_or_default()
         };
         let casts = targets.iter().map(cast).collect();
+        let copies = table.takes_copy && mode == Mode::Insert;
         let table = table.quoted.clone();
-        Self { dialect, table, mode, targets, casts, key, rows_max }
+        Self { dialect, table, mode, targets, casts, key, rows_max, copies }
+    }
+
+    /// How many of the rows at the front go by one `COPY`: all that have the same columns, or none
+    /// where a statement with values is better.
+    pub(super) fn copied(&self, rows: &[Row]) -> usize {
+        let Some(first) = rows.first().filter(|_| self.copies) else { return 0 };
+        let alike = rows.iter().take_while(|row| row.columns == first.columns).count();
+        if alike < COPY_ROWS_MIN { 0 } else { alike }
+    }
+
+    /// The statement that takes lines of [`super::bound::copy_text`] with these columns.
+    pub(super) fn copy(&self, columns: &[usize]) -> String {
+        format!("COPY {} ({}) FROM STDIN", self.table, self.names(columns))
     }
 
     /// How many of the rows at the front go into one statement: rows with the same columns, and for

@@ -17,7 +17,8 @@ pub struct Survey {
     pub has_applied: bool,
 }
 
-fn wrong(error: BuildError) -> SinkError {
+/// Settings that cannot work.
+pub(super) fn wrong(error: BuildError) -> SinkError {
     SinkError { class: ErrorClass::Blocked, retry_after: None, source: Box::new(error) }
 }
 

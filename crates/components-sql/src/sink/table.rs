@@ -16,6 +16,8 @@ pub(super) struct Table {
     columns: Vec<Column>,
     /// Columns of each unique index; of MySQL alone.
     unique: Vec<Vec<String>>,
+    /// `COPY` does with rows what `INSERT` does; of PostgreSQL alone.
+    pub(super) takes_copy: bool,
 }
 
 /// A column.
@@ -51,6 +53,14 @@ FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
  LEFT JOIN pg_catalog.pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype \
 WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped \
 ORDER BY a.attnum";
+
+/// `COPY` passes over rules, is refused where rows have policies, and takes values for columns
+/// whose values the database always makes.
+const POSTGRES_COPY: &str = "\
+SELECT (c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND NOT c.relhasrules AND NOT EXISTS \
+ (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attidentity = 'a') \
+ )::int::bigint \
+FROM pg_catalog.pg_class c WHERE c.oid = to_regclass($1::text)";
 
 const MYSQL: &str = "\
 SELECT CAST(column_name AS CHAR), CAST(data_type AS CHAR), \
@@ -123,13 +133,41 @@ impl Table {
             }
             Dialect::Postgres | Dialect::Sqlite => Vec::new(),
         };
-        Ok(Self { quoted, columns, unique })
+        let takes_copy = match dialect {
+            Dialect::Postgres => {
+                let rows = session.query(POSTGRES_COPY, vec![Value::Text(quoted.clone())]).await?;
+                rows.first().is_some_and(|row| is_true(row, 0))
+            }
+            Dialect::Mysql | Dialect::Sqlite => false,
+        };
+        Ok(Self { quoted, columns, unique, takes_copy })
     }
 
     /// The columns that take values, and whether an empty text is a value of each.
     pub(super) fn taking(&self) -> Vec<(String, bool)> {
         let taking = self.columns.iter().filter(|column| !column.is_generated);
         taking.map(|column| (column.name.clone(), column.is_text)).collect()
+    }
+
+    /// Checks that rows with values for these columns can go in.
+    ///
+    /// # Errors
+    /// A column is not there, or one is needed and not among them.
+    pub(super) fn check_columns(&self, columns: &[String]) -> Result<(), SinkProblem> {
+        let taking = self.taking();
+        let lacking = columns.iter().find(|name| taking.iter().all(|(other, _)| other != *name));
+        if let Some(name) = lacking {
+            let problem = format!("{} has no column `{name}`", self.quoted);
+            return Err(SinkProblem::Table { problem });
+        }
+        let required = self.columns.iter().find(|it| it.is_required && !columns.contains(&it.name));
+        required.map_or(Ok(()), |Column { name, .. }| {
+            let problem = format!(
+                "column `{name}` of {} takes no NULL and has no default: rows need a value for it",
+                self.quoted
+            );
+            Err(SinkProblem::Table { problem })
+        })
     }
 
     /// A column.

@@ -232,6 +232,49 @@ async fn what_concerns_the_whole_table_gives_no_dead_letters_and_names_the_remed
     }
 }
 
+#[tokio::test]
+async fn staged_rows_are_moved_once_and_those_of_others_are_not() {
+    let tables = "CREATE TABLE s (n INTEGER, v TEXT); CREATE TABLE t (n INTEGER, v TEXT, w TEXT)";
+    let mut fixture = Fixture::new(tables, json!({ "table": "s" })).await;
+    let file = fixture.folder.path().join("db");
+    let settings = settings(&file, &json!({ "table": "s" }));
+    let cx = BuildContext::alone("out", Path::new("unused"), env::real());
+    let staging = async || {
+        let config: Config = serde_json::from_value(settings.clone()).unwrap();
+        let columns = ["n".to_owned(), "v".to_owned()];
+        Staging::open(config, "t", &columns, &cx).await.unwrap()
+    };
+    assert_eq!(staging().await.move_rows().await.unwrap(), 0);
+    let (one, two) = ("{\"n\":1,\"v\":\"x\"}", "{\"n\":2}");
+    assert_eq!(fixture.write(0, &[one, two]).await.unwrap(), None);
+    assert!(!staging().await.is_empty().await.unwrap());
+    // The row of another, which looks the same.
+    fixture.database().execute_batch("INSERT INTO s VALUES (1, 'x')").unwrap();
+    let said = staging().await.move_rows().await.unwrap_err().to_string();
+    assert!(said.contains("has 3 rows, and 2 were put there"), "{said}");
+    assert_eq!(fixture.ask(COUNT), "0 0", "nothing is moved");
+    fixture.database().execute_batch("DELETE FROM s WHERE rowid = 3").unwrap();
+    assert_eq!(staging().await.move_rows().await.unwrap(), 2);
+    assert_eq!(fixture.ask(COUNT), "2 3");
+    assert!(staging().await.is_empty().await.unwrap());
+    // What was moved is not missed, and the next rows are moved alone.
+    assert_eq!(staging().await.move_rows().await.unwrap(), 0);
+    fixture.restart().await;
+    assert_eq!(fixture.write(0, &[one, two]).await.unwrap(), None);
+    assert_eq!(fixture.write(1, &["{\"n\":3}"]).await.unwrap(), None);
+    assert_eq!(staging().await.move_rows().await.unwrap(), 1);
+    assert_eq!(fixture.ask(COUNT), "3 6");
+    let row = "SELECT batches || ' ' || events FROM aqueduct_applied WHERE origin = 'moved'";
+    assert_eq!(fixture.ask(row), "2 3");
+    fixture.database().execute_batch("DROP TABLE t; CREATE TABLE t (n, w TEXT NOT NULL)").unwrap();
+    for (columns, expected) in [(["n"], "column `w`"), (["v"], "no column `v`")] {
+        let config: Config = serde_json::from_value(settings.clone()).unwrap();
+        let columns = columns.map(str::to_owned);
+        let said = Staging::open(config, "t", &columns, &cx).await.err().unwrap().to_string();
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
 #[test]
 fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     let good = settings(Path::new("/db"), &json!({}));

@@ -185,7 +185,7 @@ impl Head {
     ///
     /// # Errors
     /// The file cannot be read, or is damaged.
-    pub fn pass_over(
+    fn pass_over(
         &self,
         bytes: &mut Bytes<'_>,
         block: &mut Block,
@@ -199,6 +199,41 @@ impl Head {
             self.fill(bytes, block, count, length)?;
         }
         Ok(Some(count))
+    }
+
+    /// Passes over so many records, which were read before. The block in which the last of them
+    /// stands is in `block` then, without them.
+    ///
+    /// # Errors
+    /// As [`Head::pass_over`], or the file has fewer.
+    pub fn skip(
+        &self,
+        bytes: &mut Bytes<'_>,
+        block: &mut Block,
+        records: u64,
+    ) -> Result<(), FileError> {
+        let mut left = records;
+        while left > 0 {
+            let count = self.pass_over(bytes, block, left)?.ok_or_else(Self::shorter)?;
+            let Some(rest) = left.checked_sub(count) else {
+                // It was read in part.
+                while left > 0
+                    && let Some(length) = block.peek(self).map(<[u8]>::len)
+                {
+                    block.give(length);
+                    left -= 1;
+                }
+                break;
+            };
+            left = rest;
+        }
+        Ok(())
+    }
+
+    /// Why records that were read before cannot be passed over.
+    pub fn shorter() -> FileError {
+        let problem = "it has fewer records than were read of it".to_owned();
+        MalformedMessage { problem }.into()
     }
 
     /// Reads the next block in place of what is in `block`; whether there was one.

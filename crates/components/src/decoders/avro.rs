@@ -175,30 +175,12 @@ impl File {
 
 impl FileDecoder for File {
     fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
-        let shorter =
-            || MalformedMessage { problem: "it has fewer records than were read of it".to_owned() };
-        let mut left = events;
-        if left == 0 {
+        if events == 0 {
             return Ok(());
         }
         self.begin(file)?;
-        let begun = self.begun.as_ref().ok_or_else(shorter)?;
-        while left > 0 {
-            let mut bytes = Bytes::new(file, &mut self.at);
-            let count = begun.head.pass_over(&mut bytes, &mut self.block, left)?;
-            let Some(rest) = left.checked_sub(count.ok_or_else(shorter)?) else {
-                // It was read in part.
-                while left > 0
-                    && let Some(length) = self.block.peek(&begun.head).map(<[u8]>::len)
-                {
-                    self.block.give(length);
-                    left -= 1;
-                }
-                break;
-            };
-            left = rest;
-        }
-        Ok(())
+        let begun = self.begun.as_ref().ok_or_else(Head::shorter)?;
+        begun.head.skip(&mut Bytes::new(file, &mut self.at), &mut self.block, events)
     }
 
     fn next(

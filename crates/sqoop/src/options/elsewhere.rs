@@ -134,15 +134,14 @@ pub(super) const EXPORT: Group = Group {
         ),
         value(
             "staging-table",
-            Answer::Export(
-                Some(Outcome::Refused),
-                "rows become visible batch by batch, each once; export into the staging table by \
-                 --table, and move its rows by one transaction of your own when the exit code is 0",
+            does(
+                "`table` of the sink; when all rows are in it, one transaction moves them into \
+                 --table. It has the columns of that, and is empty at the first call",
             ),
         ),
         flag(
             "clear-staging-table",
-            Answer::Export(Some(Outcome::Ignored), "there is no staging table"),
+            does("at the first call, what is in the staging table is deleted"),
         ),
         value(
             "call",

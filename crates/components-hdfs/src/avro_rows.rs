@@ -1,0 +1,394 @@
+//! `avro_rows`: the records of an Avro container file as rows: each as a JSON object.
+//!
+//! ```text
+//!   {id: long, at: timestamp-micros, price: decimal, raw: bytes}
+//!     ─►   {"id":7,"at":"2026-11-26T16:00:00.25Z","price":-2.50,"raw":"AP8="}
+//! ```
+//!
+//! The decoder `avro` gives a record as it stands, in binary. Here its fields have names and texts
+//! that a database takes: days and times as ISO 8601, bytes as base64, decimals digit by digit. A
+//! file is read block by block, whatever its size.
+//!
+//! A record with a value that has no such text is an event all the same: its body is a text of
+//! JSON, its bytes in base64, and the header `problem` says what is wrong. A sink that takes
+//! objects puts it into the dead letters.
+
+use std::fmt::Write;
+use std::io::BufRead;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use components::avro::container::{Block, Bytes, Codec, Head};
+use components::avro::schema::value::{Datum, Value, decimal};
+use jiff::{Timestamp, ToSpan};
+use pipeline::units::ByteSize;
+use pipeline::{
+    BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
+    MalformedMessage, Message, PieceLimits,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::delimited::PROBLEM;
+
+/// Settings of the `avro_rows` decoder.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Largest block of a file, as it is and after decompression. It is held in memory in both
+    /// forms.
+    #[serde(default = "default_block_max")]
+    block_max: ByteSize,
+}
+
+fn default_block_max() -> ByteSize {
+    ByteSize::mib(16)
+}
+
+impl Component for Config {
+    const KIND: &'static str = "avro_rows";
+    type Role = dyn Decoder;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Decoder>, BuildError> {
+        if self.block_max.0 == 0 || self.block_max > ByteSize::mib(256) {
+            return Err(BuildError::invalid("block_max", "must be from 1B to 256MiB"));
+        }
+        Ok(Box::new(AvroRows { block_max: self.block_max.0 as usize }))
+    }
+}
+
+struct AvroRows {
+    block_max: usize,
+}
+
+impl AvroRows {
+    fn begin(&self, is_message: bool) -> File {
+        File {
+            is_message,
+            at: 0,
+            head: None,
+            block: Block::new(self.block_max),
+            body: String::new(),
+            broken: None,
+        }
+    }
+}
+
+impl Decoder for AvroRows {
+    fn decode(
+        &self,
+        message: &Message<'_>,
+        events: &mut BatchBuilder,
+    ) -> Result<(), MalformedMessage> {
+        let all = PieceLimits { bytes: usize::MAX, events: usize::MAX };
+        let (mut bytes, mut file) = (message.bytes, self.begin(true));
+        loop {
+            match file.next(&mut bytes, all, message.headers, events) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(FileError::Malformed(malformed)) => return Err(malformed),
+                Err(FileError::Unreadable(error)) => {
+                    return Err(MalformedMessage { problem: error.to_string() });
+                }
+            }
+        }
+    }
+
+    fn is_text(&self) -> bool {
+        false
+    }
+
+    fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
+        Some(Box::new(self.begin(false)))
+    }
+}
+
+struct File {
+    is_message: bool,
+    /// Bytes that were read.
+    at: u64,
+    /// None until it was read.
+    head: Option<Head>,
+    block: Block,
+    body: String,
+    /// Why nothing more comes, found behind records that went first.
+    broken: Option<FileError>,
+}
+
+impl File {
+    /// Reads the head; `None` if the file is empty.
+    fn begin(&mut self, file: &mut dyn BufRead) -> Result<Option<()>, FileError> {
+        if self.head.is_none() {
+            self.head = Head::read(&mut Bytes::new(file, &mut self.at))?;
+        }
+        let Some(head) = &self.head else { return Ok(None) };
+        if self.is_message && head.codec != Codec::Null {
+            let problem = "a message has the codec `null`: compress the request instead, with \
+                           `Content-Encoding: gzip`";
+            return Err(MalformedMessage { problem: problem.to_owned() }.into());
+        }
+        Ok(Some(()))
+    }
+}
+
+impl FileDecoder for File {
+    fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+        if events == 0 {
+            return Ok(());
+        }
+        self.begin(file)?;
+        let head = self.head.as_ref().ok_or_else(Head::shorter)?;
+        head.skip(&mut Bytes::new(file, &mut self.at), &mut self.block, events)
+    }
+
+    fn next(
+        &mut self,
+        file: &mut dyn BufRead,
+        limits: PieceLimits,
+        headers: &[(&str, &str)],
+        events: &mut BatchBuilder,
+    ) -> Result<bool, FileError> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
+        if self.begin(file)?.is_none() {
+            return Ok(false);
+        }
+        let head = self.head.as_ref().expect("it was just begun");
+        let (mut taken, mut bytes) = (0, 0);
+        loop {
+            while let Some(record) = self.block.peek(head) {
+                let length = record.len();
+                let problem = row(head, record, &mut self.body).err();
+                let size = self.body.len();
+                let is_full = taken >= limits.events || limits.bytes.saturating_sub(bytes) < size;
+                if taken > 0 && is_full {
+                    return Ok(true);
+                }
+                let own = problem.as_deref().map(|problem| (PROBLEM, problem));
+                let headers: Vec<_> = headers.iter().copied().chain(own).collect();
+                events.push(self.body.as_bytes(), &headers);
+                self.block.give(length);
+                (taken, bytes) = (taken + 1, bytes + size);
+            }
+            // Looked for at once, so that the last record is known as the last.
+            let mut file = Bytes::new(file, &mut self.at);
+            match head.read_block(&mut file, &mut self.block) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) if taken == 0 => return Err(error),
+                Err(error) => {
+                    self.broken = Some(error);
+                    return Ok(true);
+                }
+            }
+        }
+    }
+}
+
+/// Writes the object of a record over `body`; or its bytes, where it is none.
+///
+/// # Errors
+/// Why it is no row.
+fn row(head: &Head, record: &[u8], body: &mut String) -> Result<(), String> {
+    body.clear();
+    let datum = head.schema.read(record).map_err(|problem| problem.to_string());
+    let written = datum.and_then(|datum| match datum.value() {
+        Value::Named => put(datum, body),
+        _ => Err("the schema of the file is no record: its values have no names".to_owned()),
+    });
+    if written.is_err() {
+        body.clear();
+        put_text(&BASE64_STANDARD.encode(record), body);
+    }
+    written
+}
+
+fn put_text(text: &str, out: &mut String) {
+    out.push_str(&serde_json::Value::from(text).to_string());
+}
+
+/// Adds a value as JSON.
+fn put(datum: Datum<'_>, out: &mut String) -> Result<(), String> {
+    match datum.value() {
+        Value::Null => out.push_str("null"),
+        Value::Boolean(value) => out.push_str(if value { "true" } else { "false" }),
+        Value::Whole(number) => write!(out, "{number}").expect("a string takes it"),
+        // With the fewest digits that name this number of 32 bits.
+        Value::Float(number) => put_number(&number.to_string(), number.is_finite(), out),
+        Value::Double(number) => put_number(&number.to_string(), number.is_finite(), out),
+        Value::Text(text) => put_text(text, out),
+        Value::Bytes(bytes) => put_text(&BASE64_STANDARD.encode(bytes), out),
+        Value::Decimal(bytes, scale) => {
+            let text = decimal(bytes, scale).ok_or("a decimal of more than 128 bits")?;
+            out.push_str(&text);
+        }
+        Value::Day(day) => {
+            let begin = jiff::civil::date(1970, 1, 1);
+            let at = begin.checked_add(i64::from(day).days());
+            let at = at.map_err(|_| format!("{day} days since 1970 are beyond the year 9999"))?;
+            put_text(&at.to_string(), out);
+        }
+        Value::Time(count, parts) => {
+            let nanos = i128::from(count) * 1_000_000_000 / i128::from(parts);
+            let at = Timestamp::from_nanosecond(nanos);
+            let at =
+                at.map_err(|_| format!("{count}/{parts} s since 1970 are beyond the year 9999"))?;
+            put_text(&at.to_string(), out);
+        }
+        list @ (Value::Array | Value::Named) => {
+            let (open, close) = if list == Value::Array { ('[', ']') } else { ('{', '}') };
+            let (mut before, mut problem) = (open, None);
+            datum.each(|name, inner| {
+                out.push(before);
+                before = ',';
+                if let Some(name) = name {
+                    put_text(name, out);
+                    out.push(':');
+                }
+                let written = put(inner, out).map_err(|problem| match name {
+                    Some(name) => format!("`{name}`: {problem}"),
+                    None => problem,
+                });
+                problem = problem.take().or(written.err());
+            });
+            if before == open {
+                out.push(open);
+            }
+            out.push(close);
+            return problem.map_or(Ok(()), Err);
+        }
+    }
+    Ok(())
+}
+
+/// A number; one that JSON has not is a text, as PostgreSQL reads it.
+fn put_number(text: &str, is_finite: bool, out: &mut String) {
+    match (is_finite, text) {
+        (true, _) => out.push_str(text),
+        (false, "inf") => put_text("Infinity", out),
+        (false, "-inf") => put_text("-Infinity", out),
+        (false, _) => put_text("NaN", out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use components::avro::datum::{put_bytes, put_long};
+    use serde_json::json;
+
+    use super::*;
+
+    /// A container file of these records, in blocks of two.
+    fn file(schema: &serde_json::Value, records: &[Vec<u8>]) -> Vec<u8> {
+        let mut file = b"Obj\x01".to_vec();
+        put_long(&mut file, 1);
+        put_bytes(&mut file, b"avro.schema");
+        put_bytes(&mut file, schema.to_string().as_bytes());
+        put_long(&mut file, 0);
+        file.extend([9; 16]);
+        for block in records.chunks(2) {
+            put_long(&mut file, block.len() as i64);
+            put_bytes(&mut file, &block.concat());
+            file.extend([9; 16]);
+        }
+        file
+    }
+
+    /// Bodies and problems, behind so many records that are passed over.
+    fn read(file: &[u8], passed: u64, limits: PieceLimits) -> Vec<(String, Option<String>)> {
+        let cx = BuildContext::alone("in", "/d".as_ref(), env::real());
+        let decoder = pipeline::testkit::build::<Config>(&json!({}), &cx).unwrap();
+        let (mut bytes, mut decoder) = (file, decoder.begin_file().unwrap());
+        decoder.pass_over(&mut bytes, passed).unwrap();
+        let mut found = Vec::new();
+        loop {
+            let mut events = BatchBuilder::default();
+            let is_more = decoder.next(&mut bytes, limits, &[("a", "b")], &mut events).unwrap();
+            let batch = events.finish();
+            assert!(batch.len() <= limits.events);
+            for event in batch.iter() {
+                assert_eq!(event.header("a"), Some("b"));
+                let body = String::from_utf8(event.body().to_vec()).unwrap();
+                found.push((body, event.header("problem").map(str::to_owned)));
+            }
+            if !is_more {
+                return found;
+            }
+        }
+    }
+
+    const ALL: PieceLimits = PieceLimits { bytes: usize::MAX, events: usize::MAX };
+
+    #[test]
+    fn values_have_the_text_that_a_database_takes() {
+        let logical = |kind: &str, name: &str| json!({ "type": kind, "logicalType": name });
+        let price =
+            json!({ "type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2 });
+        let schema = json!({ "type": "record", "name": "R", "fields": [
+            { "name": "id", "type": ["null", "long"] },
+            { "name": "s\"", "type": ["string", "null"] },
+            { "name": "day", "type": logical("int", "date") },
+            { "name": "at", "type": logical("long", "timestamp-millis") },
+            { "name": "price", "type": price },
+            { "name": "raw", "type": "bytes" },
+            { "name": "f", "type": "float" },
+            { "name": "d", "type": "double" },
+            { "name": "list", "type": { "type": "array", "items": "boolean" } },
+        ] });
+        let record = |day: i64, raw: &[u8], d: f64| {
+            let mut out = Vec::new();
+            put_long(&mut out, 1);
+            put_long(&mut out, i64::MIN);
+            put_long(&mut out, 0);
+            put_bytes(&mut out, "ä\"".as_bytes());
+            put_long(&mut out, day);
+            put_long(&mut out, -250);
+            put_bytes(&mut out, &[0xff, 6]);
+            put_bytes(&mut out, raw);
+            out.extend(0.1_f32.to_le_bytes());
+            out.extend(d.to_le_bytes());
+            out.extend([2, 1, 0]);
+            out
+        };
+        let records = [
+            record(-1, &[0, 255], 1e300),
+            record(2_932_897, b"{", 0.5),
+            record(0, b"", f64::NEG_INFINITY),
+        ];
+        let found = read(&file(&schema, &records), 0, ALL);
+        let expected = concat!(
+            r#"{"id":-9223372036854775808,"s\"":"ä\"","day":"1969-12-31","#,
+            r#""at":"1969-12-31T23:59:59.75Z","price":-2.50,"raw":"AP8=","f":0.1,"d":1"#,
+        );
+        assert!(found[0].0.starts_with(expected), "{}", found[0].0);
+        assert!(found[0].0.ends_with(r#","list":[true]}"#), "{}", found[0].0);
+        assert!(serde_json::from_str::<serde_json::Value>(&found[0].0).is_ok());
+        let (body, problem) = &found[1];
+        assert!(problem.as_ref().unwrap().contains("`day`: 2932897 days"), "{problem:?}");
+        let bytes = BASE64_STANDARD.decode(serde_json::from_str::<String>(body).unwrap());
+        assert_eq!(bytes.unwrap(), records[1], "nothing of it is lost");
+        assert!(found[2].0.contains(r#""raw":"","f":0.1,"d":"-Infinity""#), "{}", found[2].0);
+        assert_eq!(found[2].1, None);
+    }
+
+    #[test]
+    fn pieces_have_the_same_rows_wherever_reading_begins() {
+        let schema = json!({ "type": "record", "name": "R", "fields": [
+            { "name": "n", "type": "int" },
+        ] });
+        let records: Vec<Vec<u8>> = (0..7).map(|number| vec![number << 1]).collect();
+        let file = file(&schema, &records);
+        let all: Vec<_> = (0..7).map(|number| (format!("{{\"n\":{number}}}"), None)).collect();
+        for (bytes, events) in [(0, 9), (15, 9), (999, 1), (999, 3), (999, 99)] {
+            for passed in 0..=7 {
+                let found = read(&file, passed, PieceLimits { bytes, events });
+                assert_eq!(found, all[passed as usize..], "{bytes} {events} {passed}");
+            }
+        }
+        assert_eq!(read(b"", 0, ALL), []);
+        // What is no record has no names.
+        let file = self::file(&json!("int"), &[vec![2]]);
+        assert!(read(&file, 0, ALL)[0].1.as_ref().unwrap().contains("no record"));
+    }
+}
