@@ -161,8 +161,7 @@ impl FileDecoder for File {
                 let length = record.len();
                 let problem = row(head, record, &mut self.body).err();
                 let size = self.body.len();
-                let is_full = taken >= limits.events || limits.bytes.saturating_sub(bytes) < size;
-                if taken > 0 && is_full {
+                if limits.is_full(taken, bytes, size) {
                     return Ok(true);
                 }
                 let own = problem.as_deref().map(|problem| (PROBLEM, problem));

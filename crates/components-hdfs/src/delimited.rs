@@ -373,8 +373,7 @@ impl FileDecoder for File {
                 }
                 Some(_) => record,
             };
-            let is_full = taken >= limits.events || limits.bytes.saturating_sub(bytes) < body.len();
-            if taken > 0 && is_full {
+            if limits.is_full(taken, bytes, body.len()) {
                 return Ok(true);
             }
             match &problem {

@@ -97,6 +97,14 @@ pub struct PieceLimits {
     pub events: usize,
 }
 
+impl PieceLimits {
+    /// Whether a piece with so many events, whose bodies have so many bytes, ends before one of
+    /// `next` bytes.
+    pub fn is_full(&self, events: usize, bytes: usize, next: usize) -> bool {
+        events > 0 && (events >= self.events || self.bytes.saturating_sub(bytes) < next)
+    }
+}
+
 /// Why a file cannot be read on.
 #[derive(Debug, Error)]
 pub enum FileError {

@@ -203,8 +203,7 @@ impl FileDecoder for File {
         loop {
             while let Some(record) = self.block.peek(&begun.head) {
                 let length = record.len();
-                let is_full = taken >= limits.events || limits.bytes.saturating_sub(bytes) < length;
-                if taken > 0 && is_full {
+                if limits.is_full(taken, bytes, length) {
                     return Ok(true);
                 }
                 events.push(record, &headers);

@@ -135,8 +135,7 @@ impl FileDecoder for File {
                     return Ok(true);
                 }
             };
-            let is_full = taken >= limits.events || limits.bytes.saturating_sub(bytes) < line.len();
-            if taken > 0 && is_full {
+            if limits.is_full(taken, bytes, line.len()) {
                 self.line = Some(line);
                 return Ok(true);
             }
