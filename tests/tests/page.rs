@@ -172,13 +172,10 @@ fn the_page_says_that_all_is_well_or_what_is_wrong() {
     collector.stop(Duration::from_secs(25));
 }
 
-#[test]
-#[ignore = "needs the optimised programs and Chromium: tests/run"]
-fn what_comes_from_outside_is_shown_as_text() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let dir = folder.path();
-    let (web, noisy, shown) = (http::free_address(), http::free_address(), dir.display());
-    let text = format!(
+/// An agent whose directory, events and tenants are odd.
+fn odd_agent(dir: &Path, (web, noisy): (SocketAddr, SocketAddr)) -> String {
+    let shown = dir.display();
+    format!(
         r#"
 [agent]
 data_dir = "{shown}/data"
@@ -209,7 +206,16 @@ capacity = "16MiB"
 type = "discard"
 channel = "main"
 "#
-    );
+    )
+}
+
+#[test]
+#[ignore = "needs the optimised programs and Chromium: tests/run"]
+fn what_comes_from_outside_is_shown_as_text() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let (web, noisy) = (http::free_address(), http::free_address());
+    let text = odd_agent(dir, (web, noisy));
     let mut agent = Agent::configured("aqueduct-edge", dir, "odd", &text);
     agent.start();
     let long = "x".repeat(1 << 20);
