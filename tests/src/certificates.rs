@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Makes `ca.pem`, certificates of it for 127.0.0.1 as `server.pem` and `client.pem` with their keys
-/// in `server.key` and `client.key`, and the certificate of another authority, `other.pem`.
+/// Makes `ca.pem`, certificates of it for 127.0.0.1 as `server.pem` and `client.pem` with their
+/// keys in `server.key` and `client.key`, and the certificate of another authority, `other.pem`.
 ///
 /// # Panics
 ///

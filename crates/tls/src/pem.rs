@@ -1,4 +1,4 @@
-//! Certificates for clients of others that make their connections themselves, such as that of MySQL.
+//! Certificates for clients that make their connections themselves, such as that of MySQL.
 
 use std::path::PathBuf;
 use std::sync::Arc;
