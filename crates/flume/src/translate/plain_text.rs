@@ -17,7 +17,11 @@ const PLAIN: [&str; 3] = ["http", "amqp", "webhdfs"];
 impl Translator<'_> {
     /// Lets a component go on as in Flume; `key` is its own, in Flume's file.
     pub(super) fn plain_text(&mut self, settings: &mut Settings, place: &Place, key: &str) {
-        let has_tls = settings.get("tls").is_some();
+        // Kafka's client has no table for it.
+        let protocol = texts(settings, &["properties", "security.protocol"]);
+        let is_tls =
+            |it: &String| ["ssl", "sasl_ssl"].iter().any(|tls| it.eq_ignore_ascii_case(tls));
+        let has_tls = settings.get("tls").is_some() || protocol.iter().any(is_tls);
         let addresses = ADDRESSES.iter().flat_map(|path| texts(settings, path));
         let mut leaving = addresses.filter(|text| leaves_in_plain_text(text, has_tls));
         let Some(first) = leaving.next() else { return };
