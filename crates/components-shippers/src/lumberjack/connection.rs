@@ -107,16 +107,19 @@ impl Connection<'_> {
         let max = self.service.limits.message_max;
         let body_max = self.service.body_max();
         loop {
-            let length = match frame::parse(&self.client.buffer).map_err(End::Malformed)? {
-                Parsed::Needs(bytes) if bytes > max => {
-                    return Err(End::Large { announced: bytes as u64, max, hint: "" });
-                }
-                Parsed::Needs(bytes) => {
-                    self.client.fill(bytes, &mut memory).await?;
-                    continue;
-                }
-                Parsed::Whole(_, _, length) => length,
-            };
+            let (length, is_whole) =
+                match frame::parse(&self.client.buffer).map_err(End::Malformed)? {
+                    Parsed::Needs(bytes) => (bytes, false),
+                    Parsed::Whole(_, _, length) => (length, true),
+                };
+            // Also of one that has come at once.
+            if length > max {
+                return Err(End::Large { announced: length as u64, max, hint: "" });
+            }
+            if !is_whole {
+                self.client.fill(length, &mut memory).await?;
+                continue;
+            }
             let bytes = self.client.buffer.split_to(length).freeze();
             let Parsed::Whole(frame, version, _) = frame::parse(&bytes).map_err(End::Malformed)?
             else {

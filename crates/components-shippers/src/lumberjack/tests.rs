@@ -115,6 +115,11 @@ async fn what_cannot_be_taken_ends_its_connection_and_is_counted() {
         (json!({}), [window(1), window(1)].concat()),
         (json!({}), [window(1), compressed(&window(1))].concat()),
         (small.clone(), [window(1), event(1, &"x".repeat(2000))].concat()),
+        (
+            small.clone(),
+            [&b"1W\0\0\0\x011D\0\0\0\x01\0\0\0\x01\0\0\0\x01k\0\0\x07\xd0"[..], &[b'x'; 2000]]
+                .concat(),
+        ),
         (small, [window(1), compressed(&event(1, &"x".repeat(2000)))].concat()),
     ] {
         let fixture = Running::start::<Config>(settings).await;
