@@ -18,7 +18,7 @@ use std::io::BufRead;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use components::avro::container::{Block, Bytes, Codec, Head};
+use components::avro::container::{Head, Records, decode_message};
 use components::avro::schema::value::{Datum, Value, decimal};
 use jiff::{Timestamp, ToSpan};
 use pipeline::units::ByteSize;
@@ -63,14 +63,7 @@ struct AvroRows {
 
 impl AvroRows {
     fn begin(&self, is_message: bool) -> File {
-        File {
-            is_message,
-            at: 0,
-            head: None,
-            block: Block::new(self.block_max),
-            body: String::new(),
-            broken: None,
-        }
+        File { records: Records::new(self.block_max, is_message), body: String::new() }
     }
 }
 
@@ -80,18 +73,7 @@ impl Decoder for AvroRows {
         message: &Message<'_>,
         events: &mut BatchBuilder,
     ) -> Result<(), MalformedMessage> {
-        let all = PieceLimits { bytes: usize::MAX, events: usize::MAX };
-        let (mut bytes, mut file) = (message.bytes, self.begin(true));
-        loop {
-            match file.next(&mut bytes, all, message.headers, events) {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                Err(FileError::Malformed(malformed)) => return Err(malformed),
-                Err(FileError::Unreadable(error)) => {
-                    return Err(MalformedMessage { problem: error.to_string() });
-                }
-            }
-        }
+        decode_message(self.begin(true), message, events)
     }
 
     fn is_text(&self) -> bool {
@@ -104,41 +86,13 @@ impl Decoder for AvroRows {
 }
 
 struct File {
-    is_message: bool,
-    /// Bytes that were read.
-    at: u64,
-    /// None until it was read.
-    head: Option<Head>,
-    block: Block,
+    records: Records,
     body: String,
-    /// Why nothing more comes, found behind records that went first.
-    broken: Option<FileError>,
-}
-
-impl File {
-    /// Reads the head; `None` if the file is empty.
-    fn begin(&mut self, file: &mut dyn BufRead) -> Result<Option<()>, FileError> {
-        if self.head.is_none() {
-            self.head = Head::read(&mut Bytes::new(file, &mut self.at))?;
-        }
-        let Some(head) = &self.head else { return Ok(None) };
-        if self.is_message && head.codec != Codec::Null {
-            let problem = "a message has the codec `null`: compress the request instead, with \
-                           `Content-Encoding: gzip`";
-            return Err(MalformedMessage { problem: problem.to_owned() }.into());
-        }
-        Ok(Some(()))
-    }
 }
 
 impl FileDecoder for File {
     fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
-        if events == 0 {
-            return Ok(());
-        }
-        self.begin(file)?;
-        let head = self.head.as_ref().ok_or_else(Head::shorter)?;
-        head.skip(&mut Bytes::new(file, &mut self.at), &mut self.block, events)
+        self.records.pass_over(file, events)
     }
 
     fn next(
@@ -148,40 +102,17 @@ impl FileDecoder for File {
         headers: &[(&str, &str)],
         events: &mut BatchBuilder,
     ) -> Result<bool, FileError> {
-        if let Some(error) = self.broken.take() {
-            return Err(error);
-        }
-        if self.begin(file)?.is_none() {
-            return Ok(false);
-        }
-        let head = self.head.as_ref().expect("it was just begun");
-        let (mut taken, mut bytes) = (0, 0);
-        loop {
-            while let Some(record) = self.block.peek(head) {
-                let length = record.len();
-                let problem = row(head, record, &mut self.body).err();
-                let size = self.body.len();
-                if limits.is_full(taken, bytes, size) {
-                    return Ok(true);
-                }
-                let own = problem.as_deref().map(|problem| (PROBLEM, problem));
-                let headers: Vec<_> = headers.iter().copied().chain(own).collect();
-                events.push(self.body.as_bytes(), &headers);
-                self.block.give(length);
-                (taken, bytes) = (taken + 1, bytes + size);
+        let body = &mut self.body;
+        self.records.next(file, |head, record, (taken, bytes)| {
+            let problem = row(head, record, body).err();
+            if limits.is_full(taken, bytes, body.len()) {
+                return None;
             }
-            // Looked for at once, so that the last record is known as the last.
-            let mut file = Bytes::new(file, &mut self.at);
-            match head.read_block(&mut file, &mut self.block) {
-                Ok(true) => {}
-                Ok(false) => return Ok(false),
-                Err(error) if taken == 0 => return Err(error),
-                Err(error) => {
-                    self.broken = Some(error);
-                    return Ok(true);
-                }
-            }
-        }
+            let own = problem.as_deref().map(|problem| (PROBLEM, problem));
+            let headers: Vec<_> = headers.iter().copied().chain(own).collect();
+            events.push(body.as_bytes(), &headers);
+            Some(body.len())
+        })
     }
 }
 

@@ -11,6 +11,7 @@
 //! records are looked at before the first one is given out.
 
 mod codec;
+mod records;
 
 use std::io::{self, BufRead, Read};
 
@@ -21,6 +22,7 @@ use super::Malformed;
 use super::datum::Reader;
 use super::schema::Schema;
 pub use codec::Codec;
+pub use records::{Records, decode_message};
 
 /// First bytes of each file.
 const MAGIC: &[u8; 4] = b"Obj\x01";

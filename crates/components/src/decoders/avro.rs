@@ -17,7 +17,7 @@ use pipeline::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::avro::container::{Block, Bytes, Codec, Head};
+use crate::avro::container::{Head, Records, decode_message};
 use crate::avro::schema::{HASH_HEADER, LITERAL_HEADER};
 
 /// Schemas of which is known that they were logged.
@@ -60,104 +60,31 @@ impl Component for Config {
         if self.block_max.0 == 0 || self.block_max > ByteSize::mib(256) {
             return Err(BuildError::invalid("block_max", "must be from 1B to 256MiB"));
         }
-        Ok(Box::new(Avro {
-            schema_type: self.schema_type,
-            block_max: self.block_max.0 as usize,
-            logged: Arc::default(),
-        }))
+        let schemas = Schemas { schema_type: self.schema_type, logged: Arc::default() };
+        Ok(Box::new(Avro { block_max: self.block_max.0 as usize, schemas }))
     }
 }
 
-struct Avro {
+/// How events say which schema they have, and which schemas were logged.
+#[derive(Clone)]
+struct Schemas {
     schema_type: SchemaType,
-    block_max: usize,
     logged: Arc<Mutex<BTreeSet<String>>>,
 }
 
-impl Avro {
-    fn begin(&self, is_message: bool) -> File {
-        File {
-            schema_type: self.schema_type,
-            logged: self.logged.clone(),
-            is_message,
-            at: 0,
-            begun: None,
-            block: Block::new(self.block_max),
-            broken: None,
-        }
-    }
-}
-
-impl Decoder for Avro {
-    fn decode(
-        &self,
-        message: &Message<'_>,
-        events: &mut BatchBuilder,
-    ) -> Result<(), MalformedMessage> {
-        let all = PieceLimits { bytes: usize::MAX, events: usize::MAX };
-        let mut bytes = message.bytes;
-        let mut file = self.begin(true);
-        loop {
-            match file.next(&mut bytes, all, message.headers, events) {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                Err(FileError::Malformed(malformed)) => return Err(malformed),
-                Err(FileError::Unreadable(error)) => {
-                    return Err(MalformedMessage { problem: error.to_string() });
+impl Schemas {
+    /// The header of events of a file with this head.
+    fn header(&self, head: &Head) -> (&'static str, String) {
+        match self.schema_type {
+            SchemaType::Literal => (LITERAL_HEADER, head.literal.clone()),
+            SchemaType::Hash => {
+                let hash = head.schema.fingerprint();
+                if self.is_news(&hash) {
+                    tracing::info!(%hash, schema = %head.literal, "records of an Avro schema");
                 }
+                (HASH_HEADER, hash)
             }
         }
-    }
-
-    fn is_text(&self) -> bool {
-        false
-    }
-
-    fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
-        Some(Box::new(self.begin(false)))
-    }
-}
-
-/// A file whose head was read, and the header of its events.
-struct Begun {
-    head: Head,
-    name: &'static str,
-    value: String,
-}
-
-struct File {
-    schema_type: SchemaType,
-    logged: Arc<Mutex<BTreeSet<String>>>,
-    is_message: bool,
-    /// Bytes that were read.
-    at: u64,
-    begun: Option<Begun>,
-    block: Block,
-    /// Why nothing more comes, found behind records that went first.
-    broken: Option<FileError>,
-}
-
-impl File {
-    /// Reads the head; `None` if the file is empty.
-    fn begin(&mut self, file: &mut dyn BufRead) -> Result<Option<()>, FileError> {
-        if self.begun.is_some() {
-            return Ok(Some(()));
-        }
-        let Some(head) = Head::read(&mut Bytes::new(file, &mut self.at))? else { return Ok(None) };
-        if self.is_message && head.codec != Codec::Null {
-            let problem = "a message has the codec `null`: compress the request instead, \
-                           with `Content-Encoding: gzip`";
-            return Err(MalformedMessage { problem: problem.to_owned() }.into());
-        }
-        let (name, value) = match self.schema_type {
-            SchemaType::Hash => (HASH_HEADER, head.schema.fingerprint()),
-            SchemaType::Literal => (LITERAL_HEADER, head.literal.clone()),
-        };
-        if self.schema_type == SchemaType::Hash && self.is_news(&value) {
-            tracing::info!(hash = %value, schema = %head.literal, "records of an Avro schema");
-        }
-        self.begun = Some(Begun { head, name, value });
-        Ok(Some(()))
     }
 
     /// Whether the schema of this hash was not logged yet.
@@ -173,14 +100,46 @@ impl File {
     }
 }
 
+struct Avro {
+    block_max: usize,
+    schemas: Schemas,
+}
+
+impl Avro {
+    fn begin(&self, is_message: bool) -> File {
+        let records = Records::new(self.block_max, is_message);
+        File { schemas: self.schemas.clone(), records, header: None }
+    }
+}
+
+impl Decoder for Avro {
+    fn decode(
+        &self,
+        message: &Message<'_>,
+        events: &mut BatchBuilder,
+    ) -> Result<(), MalformedMessage> {
+        decode_message(self.begin(true), message, events)
+    }
+
+    fn is_text(&self) -> bool {
+        false
+    }
+
+    fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
+        Some(Box::new(self.begin(false)))
+    }
+}
+
+struct File {
+    schemas: Schemas,
+    records: Records,
+    /// That of its events, once the head was read.
+    header: Option<(&'static str, String)>,
+}
+
 impl FileDecoder for File {
     fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
-        if events == 0 {
-            return Ok(());
-        }
-        self.begin(file)?;
-        let begun = self.begun.as_ref().ok_or_else(Head::shorter)?;
-        begun.head.skip(&mut Bytes::new(file, &mut self.at), &mut self.block, events)
+        self.records.pass_over(file, events)
     }
 
     fn next(
@@ -190,38 +149,17 @@ impl FileDecoder for File {
         headers: &[(&str, &str)],
         events: &mut BatchBuilder,
     ) -> Result<bool, FileError> {
-        if let Some(error) = self.broken.take() {
-            return Err(error);
-        }
-        if self.begin(file)?.is_none() {
-            return Ok(false);
-        }
-        let begun = self.begun.as_ref().expect("it was just begun");
-        let own = [(begun.name, &*begun.value)];
+        let Some(head) = self.records.head(file)? else { return Ok(false) };
+        let (name, value) = self.header.get_or_insert_with(|| self.schemas.header(head));
+        let own = [(*name, value.as_str())];
         let headers: Vec<(&str, &str)> = headers.iter().copied().chain(own).collect();
-        let (mut taken, mut bytes) = (0, 0);
-        loop {
-            while let Some(record) = self.block.peek(&begun.head) {
-                let length = record.len();
-                if limits.is_full(taken, bytes, length) {
-                    return Ok(true);
-                }
-                events.push(record, &headers);
-                self.block.give(length);
-                (taken, bytes) = (taken + 1, bytes + length);
+        self.records.next(file, |_, record, (taken, bytes)| {
+            if limits.is_full(taken, bytes, record.len()) {
+                return None;
             }
-            // Looked for at once, so that the last record is known as the last.
-            let mut file = Bytes::new(file, &mut self.at);
-            match begun.head.read_block(&mut file, &mut self.block) {
-                Ok(true) => {}
-                Ok(false) => return Ok(false),
-                Err(error) if taken == 0 => return Err(error),
-                Err(error) => {
-                    self.broken = Some(error);
-                    return Ok(true);
-                }
-            }
-        }
+            events.push(record, &headers);
+            Some(record.len())
+        })
     }
 }
 

@@ -205,11 +205,15 @@ fn a_message_is_a_container_without_a_codec() {
 #[test]
 fn a_schema_is_news_once_and_a_limit_that_can_never_work_is_refused() {
     let logged = Arc::<Mutex<BTreeSet<String>>>::default();
-    let avro = Avro { schema_type: SchemaType::Hash, block_max: 1, logged: logged.clone() };
+    let schemas = Schemas { schema_type: SchemaType::Hash, logged: logged.clone() };
+    let avro = Avro { block_max: 1, schemas };
     for n in 0..2 * LOGGED_MAX {
         let file = avro.begin(false);
-        assert!(file.is_news(&n.to_string()));
-        assert!(!avro.begin(false).is_news(&n.to_string()), "known to the next file as well");
+        assert!(file.schemas.is_news(&n.to_string()));
+        assert!(
+            !avro.begin(false).schemas.is_news(&n.to_string()),
+            "known to the next file as well"
+        );
         assert!(logged.lock().unwrap().len() <= LOGGED_MAX);
     }
     for size in ["0B", "257MiB"] {
