@@ -88,13 +88,11 @@ fn connections(agent: &Agent) -> usize {
     agent.output().matches("connected").count()
 }
 
-/// Waits for a number of connections of an agent.
-fn wait_until_connected(agent: &Agent, connections: usize) {
-    wait::until(&format!("{connections} connections"), LIMIT, || {
-        (self::connections(agent) >= connections).then_some(())
+/// Waits until a broker has granted an agent its filters so many times.
+fn wait_until_subscribed(agent: &Agent, times: usize) {
+    wait::until(&format!("{times} grants of filters"), LIMIT, || {
+        (agent.output().matches("subscribed").count() >= times).then_some(())
     });
-    // The filters are granted with the next answer.
-    thread::sleep(Duration::from_millis(300));
 }
 
 fn lines(name: &str, range: std::ops::Range<usize>) -> String {
@@ -124,7 +122,7 @@ fn filters_that_a_broken_connection_did_not_ask_for_are_asked_for_by_the_next_on
     let mut collector =
         agent(dir, "collector", &source(dir, "all", &address, "filters = [\"site/#\"]"));
     collector.start();
-    wait_until_connected(&collector, 2);
+    wait_until_subscribed(&collector, 1);
     assert!(broker.output().contains("Sending CONNACK to aqueduct-"), "{}", broker.output());
     collector.until_logged("is_present=true", LIMIT); // The second connection finds the session.
     let sent = lines("a", 0..MESSAGES);
@@ -146,7 +144,7 @@ fn two_collectors_share_the_messages_and_lose_none_when_one_is_killed() {
         agent(dir, &format!("c-{name}"), &source(dir, name, &broker, filters))
     });
     collectors.iter_mut().for_each(Agent::start);
-    collectors.iter().for_each(|collector| wait_until_connected(collector, 1));
+    collectors.iter().for_each(|collector| wait_until_subscribed(collector, 1));
     let mut sent = String::new();
     for round in 0..4 {
         let text = lines(&round.to_string(), 0..MESSAGES);
@@ -200,7 +198,7 @@ fn a_full_channel_keeps_the_connection_and_all_leaves_it_through_cut_connections
     );
     let mut collector = agent(dir, "collector", &components);
     collector.start();
-    wait_until_connected(&collector, 1);
+    wait_until_subscribed(&collector, 1);
     let padding = "x".repeat(1500);
     let sent: String = (0..MESSAGES).map(|it| format!("{it}-{padding}\n")).collect();
     devices.publish("site/a", 1, &sent);
@@ -295,12 +293,11 @@ fn what_the_sink_publishes_over_tls_is_read_and_what_is_refused_is_a_letter() {
             "-C",
             &count,
             "-W",
-            "30",
+            "60",
             "-F",
             "%t %P %p",
         ],
     );
-    thread::sleep(Duration::from_millis(300));
     agent.start();
     let mut stream = connect(listen);
     let large = "x".repeat(2000);

@@ -86,11 +86,17 @@ impl Broker {
         publish(self.address, topic, qos, lines);
     }
 
-    /// `mosquitto_sub` with these arguments.
+    /// `mosquitto_sub` with these arguments, whose filters are granted.
     pub(crate) fn subscriber(&self, dir: &Path, arguments: &[&str]) -> Process {
+        let granted = || self.output().matches("Sending SUBACK to").count();
+        let before = granted();
         let mut command = Command::new("mosquitto_sub");
         command.args(["-h", "127.0.0.1", "-p", &self.address.port().to_string()]).args(arguments);
-        Process::start("mosquitto_sub", command, &dir.join("subscriber.out"))
+        let process = Process::start("mosquitto_sub", command, &dir.join("subscriber.out"));
+        wait::until("the broker to grant the filters", Duration::from_secs(60), || {
+            (granted() > before).then_some(())
+        });
+        process
     }
 }
 

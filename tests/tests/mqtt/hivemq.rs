@@ -14,7 +14,7 @@ use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 
 use crate::broker::publish;
-use crate::{LIMIT, MESSAGES, agent, count, lines, source, stored, wait_until_connected};
+use crate::{LIMIT, MESSAGES, agent, count, lines, source, stored, wait_until_subscribed};
 
 /// What is fetched.
 const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/hivemq/pom.xml"));
@@ -92,7 +92,7 @@ pub(crate) fn two_collectors_share_and_die() {
     let names = ["one", "two"];
     let mut collectors = names.map(|name| collector(dir, name, broker.address));
     collectors.iter_mut().for_each(Agent::start);
-    collectors.iter().for_each(|collector| wait_until_connected(collector, 2));
+    collectors.iter().for_each(|collector| wait_until_subscribed(collector, 2));
     // Of a shared subscription HiveMQ grants QoS 1 at most.
     collectors.iter().for_each(|it| it.until_logged("granted=1", LIMIT));
     let (mut shared, mut own) = (String::new(), [String::new(), String::new()]);

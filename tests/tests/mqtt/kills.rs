@@ -11,7 +11,7 @@ use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 
 use crate::broker::{Broker, publishing};
-use crate::wait_until_connected;
+use crate::wait_until_subscribed;
 use crate::{LIMIT, MESSAGES, OPEN, agent, connections, count, lines, source, stored};
 
 /// Lives of the collector.
@@ -46,7 +46,7 @@ pub(crate) fn messages_survive_kills(version: &str) {
     let mut collector = collector(dir, &wire, version);
     let (began, mut rng) = (Instant::now(), seed::rng("mqtt"));
     collector.start();
-    wait_until_connected(&collector, 2);
+    wait_until_subscribed(&collector, 2);
     let mut written = Written::default();
     for life in 0..LIVES {
         for qos in [1, 2] {

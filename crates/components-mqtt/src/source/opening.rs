@@ -107,6 +107,7 @@ impl Mqtt {
                 }
             }
         }
+        info!(source = %self.name, broker = %self.target.address, "subscribed");
         self.is_subscribed = true;
         Ok(())
     }
