@@ -207,6 +207,7 @@ mod tests {
         ("pki edge", "prints settings in TOML, to be put into a configuration"),
         ("pki init", "writes files; prints what to do with them"),
         ("pki revoke", "writes a file; prints what to do with it"),
+        ("pki token", "prints the line of a file"),
         ("schema", "prints JSON anyway"),
         ("schema infer", "prints settings in TOML, to be put into a configuration"),
         ("send", "prints one number, which is JSON"),
