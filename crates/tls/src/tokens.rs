@@ -8,7 +8,8 @@
 //!
 //! - A listener remembers SHA-256 of each token alone. What is shown is compared with all of them
 //!   in a time that says nothing of either.
-//! - A name may have several lines, so that one token takes over from another; a token has one name.
+//! - A name may have several lines, so that one token takes over from another; a token has one
+//!   name.
 //! - The files are read again when they change: that of a listener at most once a second, that of a
 //!   client for each connection. Where they cannot be used, what was read before counts on.
 //! - No error, log line or `Debug` holds a token.

@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
+
 use std::fs;
 use std::time::Duration;
 

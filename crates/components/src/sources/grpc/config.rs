@@ -53,9 +53,9 @@ pub struct Config {
     pub linger: Period,
     /// TLS: with this table it is spoken, and nothing else is taken.
     pub tls: Option<ServerTls>,
-    /// File with the tokens of the agents that may send, read again when it changes: lines `NAME
-    /// TOKEN` or `NAME sha256:HEX`. Streams without one of them are refused. Where `tls.client_auth`
-    /// is `optional`, a certificate does as well.
+    /// File with the tokens of the agents that may send, read again when it changes: lines
+    /// `NAME TOKEN` or `NAME sha256:HEX`. Streams without one of them are refused. Where
+    /// `tls.client_auth` is `optional`, a certificate does as well.
     pub tokens_file: Option<PathBuf>,
     /// What becomes of a batch whose origin is not bound to a name that its sender proves: `off`,
     /// it is taken; `warn`, it is taken and logged; `require`, its stream is ended. `warn` unless

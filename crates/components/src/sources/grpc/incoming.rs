@@ -170,14 +170,14 @@ impl service::Service<Request<Incoming>> for Exchange {
         let (service, peer, used) = (service.clone(), peer.clone(), used.clone());
         if !service.admission.asks() {
             used.store(true, Ordering::Relaxed);
-            return Either::Left(ready(Ok(converse(service, peer, request))));
+            return Either::Left(ready(Ok(converse(&service, peer, request))));
         }
         let authorization = request.headers().get(AUTHORIZATION).cloned();
         Either::Right(Box::pin(async move {
             match service.admission.admit(peer, authorization).await {
                 Ok(peer) => {
                     used.store(true, Ordering::Relaxed);
-                    Ok(converse(service, peer, request))
+                    Ok(converse(&service, peer, request))
                 }
                 Err(status) => {
                     // It would be back at once.
@@ -190,7 +190,7 @@ impl service::Service<Request<Incoming>> for Exchange {
 }
 
 /// Begins to speak with `peer`.
-fn converse(service: Arc<Service>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
+fn converse(service: &Arc<Service>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
     let body_max = usize::try_from(service.limits.body_max).unwrap_or(usize::MAX);
     let message_max = body_max.saturating_add(wire::ENVELOPE_BYTES);
     wire::answer(request, message_max, &service.gathering, |puts| {
