@@ -106,7 +106,7 @@ impl Bench {
     }
 }
 
-struct Connector(Dialer, String);
+pub(super) struct Connector(pub(super) Dialer, pub(super) String);
 
 impl tower::Service<Uri> for Connector {
     type Response = TokioIo<Box<dyn Stream>>;

@@ -9,8 +9,12 @@ use std::path::{Path, PathBuf};
 
 use pipeline::{Env, Origin, Taken};
 use serde_json::Value;
+use tls::Dialer;
+use tonic::Code;
+use tonic::transport::Endpoint;
+use wire::v1::FromSender;
 
-use super::bound::{batch, known, material};
+use super::bound::{Connector, batch, known, material};
 use super::faults::deliver;
 use super::net::{Side, Wire};
 use super::pair::Running;
@@ -214,6 +218,35 @@ async fn certificate_and_token_name_the_same_and_one_is_enough_where_certificate
         }
         source.stop().await;
     }
+}
+
+/// A client without a token, that keeps its connection, takes no place from one that has a token.
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_stream_that_is_let_in_is_closed() {
+    let bench = Bench::new(0);
+    let settings = json!({ "connections_max": 1 });
+    let source = bench.source(&format!("web-1 {FIRST}"), settings);
+    let endpoint = Endpoint::from_shared(format!("http://{ADDRESS}")).unwrap();
+    let dialer = Dialer::new(&bench.env, None, &[]).unwrap();
+    let channel = within(async {
+        loop {
+            let connector = Connector(dialer.clone(), ADDRESS.to_owned());
+            match endpoint.connect_with_connector(connector).await {
+                Ok(channel) => break channel,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    })
+    .await;
+    let said = tokio_stream::pending::<FromSender>();
+    let refused = within(wire::exchange(channel.clone(), None, said)).await.err().unwrap();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    let mut sink = open_sink(&bench.env, ADDRESS, bench.shows("web-1", FIRST)).await;
+    write(&mut *sink, 0..3).await;
+    Verdicts::default().until(&mut *sink, |v| v.stored == set(0..3)).await;
+    drop(channel);
+    sink.close().await;
+    source.stop().await;
 }
 
 /// A channel of an agent that has a token and no certificate is born with the name of the token.
