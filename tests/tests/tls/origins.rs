@@ -97,20 +97,43 @@ fn wait_for(dir: &Path, lines: usize) {
     });
 }
 
+/// What `aqueduct pki` says.
+fn pki(dir: &Path, words: &str) -> String {
+    let done = program("aqueduct").arg("pki").args(words.split(' ')).current_dir(dir).output();
+    let done = done.expect("the program runs");
+    assert!(done.status.success(), "{words}: {done:?}");
+    String::from_utf8(done.stdout).expect("text")
+}
+
+/// A token counts once its line is there, without a restart, and after `kill -9` of both ends.
+fn by_token(dir: &Path, listen: SocketAddr, collector: &mut Agent) -> Agent {
+    let line = pki(dir, "token web-3 --hash");
+    let mut edge = edge(dir, "web-3", None, listen);
+    write(dir, "web-3", "first", 1_000);
+    edge.start();
+    wait::until("the token to be refused", LIMIT, || {
+        edge.output().contains("the token is not in `tokens_file`").then_some(())
+    });
+    fs::write(dir.join("tokens.new"), line).expect("the test's own folder");
+    fs::rename(dir.join("tokens.new"), dir.join("tokens")).expect("the test's own folder");
+    wait_for(dir, 5_001);
+    edge.kill();
+    collector.kill();
+    write(dir, "web-3", "second", 1_000);
+    collector.start();
+    edge.start();
+    wait_for(dir, 7_000);
+    edge
+}
+
 #[test]
 #[ignore = "needs the optimised programs: tests/run"]
 fn an_edge_speaks_for_its_own_origins_and_for_no_others() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let dir = dir.path();
-    let pki = |words: &str| {
-        let done = program("aqueduct").arg("pki").args(words.split(' ')).current_dir(dir).output();
-        let done = done.expect("the program runs");
-        assert!(done.status.success(), "{words}: {done:?}");
-        String::from_utf8(done.stdout).expect("text")
-    };
-    pki("init ca");
+    pki(dir, "init ca");
     for words in ["collector localhost", "edge web-1", "edge web-2"] {
-        pki(&format!("{words} --ca ca"));
+        pki(dir, &format!("{words} --ca ca"));
     }
     fs::write(dir.join("tokens"), "# Of edges\n").expect("the test's own folder");
     let listen = http::free_address();
@@ -157,23 +180,7 @@ fn an_edge_speaks_for_its_own_origins_and_for_no_others() {
     renewed.start();
     wait_for(dir, 5_000);
 
-    // A token counts once its line is there, without a restart.
-    let line = pki("token web-3 --hash");
-    let mut shows_token = edge(dir, "web-3", None, listen);
-    write(dir, "web-3", "first", 1_000);
-    shows_token.start();
-    wait::until("the token to be refused", LIMIT, || {
-        shows_token.output().contains("the token is not in `tokens_file`").then_some(())
-    });
-    fs::write(dir.join("tokens.new"), line).expect("the test's own folder");
-    fs::rename(dir.join("tokens.new"), dir.join("tokens")).expect("the test's own folder");
-    wait_for(dir, 5_001);
-    shows_token.kill();
-    collector.kill();
-    write(dir, "web-3", "second", 1_000);
-    collector.start();
-    shows_token.start();
-    wait_for(dir, 7_000);
+    let mut shows_token = by_token(dir, listen, &mut collector);
     let names = [
         ("web-1", "first", 2_000),
         ("web-1", "second", 2_000),
