@@ -6,7 +6,8 @@
 //! requests to the web server; in the middle of them the collector that the edge sends to is
 //! stopped. At the end the agents are stopped, so that nothing more can come, and what Hadoop's
 //! shell reads from HDFS must be, byte for byte, the web server's log. What goes between the tiers
-//! is TLS by certificates that the site made itself, or the agents would refuse to start.
+//! is TLS by certificates that the site made itself, or the agents would refuse to start. Docker
+//! finds all agents healthy.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -91,6 +92,8 @@ fn check(engine: &Engine, compose: &'static [&'static str]) {
     let owner = ["collector-1", "collector-2"].into_iter().find(|name| file.contains(name));
     let owner = owner.unwrap_or_else(|| panic!("no collector's name in {file}"));
 
+    site.await_healthy();
+
     let mut requests = site.request(501, 2_000, 100);
     thread::sleep(Duration::from_secs(5));
     run(site.compose(&["stop", owner]));
@@ -135,6 +138,20 @@ impl Site<'_> {
         wait::until("the web server", Duration::from_secs(60), || {
             self.request(0, 0, 1).wait(Duration::from_secs(10)).success().then_some(())
         });
+    }
+
+    /// Docker asks the agents themselves, by the subcommand `health`.
+    fn await_healthy(&self) {
+        for service in ["edge", "collector-1", "collector-2"] {
+            let container = output(self.compose(&["ps", "-q", service]));
+            let container = String::from_utf8(container).expect("an id is ASCII");
+            wait::until(&format!("{service} to be healthy"), Duration::from_secs(90), || {
+                let mut inspect = self.engine.command("docker");
+                inspect.args(["inspect", "--format", "{{.State.Health.Status}}"]);
+                let health = inspect.arg(container.trim()).output().expect("Docker answers").stdout;
+                (health.trim_ascii() == b"healthy").then_some(())
+            });
+        }
     }
 
     /// One request for each number from `first` to `last`, at most so many `a_second`.

@@ -5,6 +5,7 @@
 
 mod collector;
 mod edge;
+mod health;
 mod log_fields;
 mod log_filter;
 mod logging;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Command};
+use clap::{Args, Command, FromArgMatches};
 use config::{CONFIG_BYTES_MAX, ConfigError, ConfigErrors, FileMode, Plan};
 use pipeline::settings::{Place, Settings, SettingsErrorKind, Value};
 use pipeline::{Catalogue, Env, SettingsError};
@@ -24,6 +25,8 @@ use pipeline::{Catalogue, Env, SettingsError};
 pub use collector::CollectorArgs;
 pub use edge::EdgeArgs;
 pub use logging::LogFormat;
+
+use health::HealthArgs;
 
 use crate::{Checked, Reread, RunError, Watch, chain};
 
@@ -117,12 +120,26 @@ pub fn main<A: AgentArgs>(
     arguments: impl IntoIterator<Item = OsString>,
     catalogue: Catalogue,
 ) -> ExitCode {
-    let command = A::augment_args(Command::new(name).version(version));
-    let matches = command.try_get_matches_from(arguments);
-    match matches.and_then(|matches| A::from_arg_matches(&matches)) {
+    let matches = match program::<A>(name).version(version).try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
+    if let Some(matches) = matches.subcommand_matches(health::NAME) {
+        return match HealthArgs::from_arg_matches(matches) {
+            Ok(args) => health::run::<A>(name, &args, &env::real()),
+            Err(error) => usage(&error),
+        };
+    }
+    match A::from_arg_matches(&matches) {
         Ok(args) => execute(&args, catalogue),
         Err(error) => usage(&error),
     }
+}
+
+/// The command line of a program that is one agent.
+pub fn program<A: AgentArgs>(name: &'static str) -> Command {
+    let command = A::augment_args(Command::new(name)).subcommand(HealthArgs::command());
+    command.args_conflicts_with_subcommands(true).subcommand_negates_reqs(true)
 }
 
 /// The agents as subcommands of `aqueduct`: their examples call them so.

@@ -196,7 +196,7 @@ pub struct SenderStatus {
     pub agent: String,
     /// Its address.
     pub peer: String,
-    /// The name that its certificate proves, if it has shown one.
+    /// The name that its certificate or its token proves, if it has shown one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
     /// Since when it is connected.

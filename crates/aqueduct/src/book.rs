@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use agent::cli;
+use agent::cli::{self, CollectorArgs, EdgeArgs};
 use clap::error::ErrorKind;
 
 mod words;
@@ -85,13 +85,12 @@ fn taken_apart(page: &str, text: &str) -> (Vec<Block>, String) {
 /// What is wrong with a command line.
 fn wrong_command(words: &[String]) -> Option<String> {
     let shown = words.join(" ");
-    let mut words = words.to_vec();
-    let program = words.remove(0);
-    if let Some(kind) = program.strip_prefix("aqueduct-") {
-        words.insert(0, kind.to_owned());
-    }
-    words.insert(0, "aqueduct".to_owned());
-    let program = crate::program();
+    let words = words.to_vec();
+    let program = match &*words[0] {
+        "aqueduct-edge" => cli::program::<EdgeArgs>("aqueduct-edge"),
+        "aqueduct-collector" => cli::program::<CollectorArgs>("aqueduct-collector"),
+        _ => crate::program(),
+    };
     let short = |word: &String| word.contains('…') || word.contains("...");
     if words.iter().any(short) {
         return unknown_option(&program, &words).map(|problem| format!("`{shown}`: {problem}"));

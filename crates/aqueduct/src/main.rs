@@ -189,7 +189,7 @@ mod tests {
     }
 
     /// Commands without `--json`, and why.
-    const NO_JSON: [(&str, &str); 20] = [
+    const NO_JSON: [(&str, &str); 21] = [
         ("agent", "an agent: its log is JSON by --log-format, its state by `status --json`"),
         ("channel account", "prints JSON anyway"),
         ("channel export", "prints events: --format json"),
@@ -207,6 +207,7 @@ mod tests {
         ("pki edge", "prints settings in TOML, to be put into a configuration"),
         ("pki init", "writes files; prints what to do with them"),
         ("pki revoke", "writes a file; prints what to do with it"),
+        ("pki token", "prints the line of a file"),
         ("schema", "prints JSON anyway"),
         ("schema infer", "prints settings in TOML, to be put into a configuration"),
         ("send", "prints one number, which is JSON"),

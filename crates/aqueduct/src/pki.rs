@@ -6,6 +6,7 @@
 //!   pki collector NAME ───┼──► NAME.pem, NAME.key    server and client, for its host names
 //!   pki edge NAME ────────┤──► NAME.pem, NAME.key    client
 //!   pki revoke NAME.pem ──┘──► DIR/ca.crl            what counts no more
+//!   pki token NAME ──────────► NAME.token            a token, where certificates are too much
 //! ```
 //!
 //! Keys are P-256, signatures ECDSA with SHA-256 (RFC 5480, RFC 5758), certificates X.509 v3 as
@@ -15,6 +16,7 @@
 
 mod authority;
 mod revoked;
+mod token;
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -34,11 +36,12 @@ Examples:
   aqueduct pki collector collector-1.example 10.0.0.7 --ca /root/ca --out .
   aqueduct pki edge web-1 --ca /root/ca --out .
   aqueduct pki revoke web-1.pem --ca /root/ca
+  aqueduct pki token web-2 --hash
 
 ca.key signs certificates that all agents trust: keep it off the machines that they run on. Where
 the files go, and what to write into the configuration, is in docs/tls.md.";
 
-/// Make a certificate authority, and certificates of edges and collectors.
+/// Make a certificate authority, certificates of edges and collectors, and tokens.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct PkiArgs {
@@ -52,6 +55,7 @@ enum PkiCommand {
     Edge(EdgeArgs),
     Collector(CollectorArgs),
     Revoke(RevokeArgs),
+    Token(token::TokenArgs),
 }
 
 const INIT: &str = "\
@@ -146,6 +150,7 @@ pub(crate) fn run(args: &PkiArgs) -> ExitCode {
         }
         PkiCommand::Collector(args) => issue(Role::Collector, &args.names, &args.common, &env),
         PkiCommand::Revoke(args) => revoke(args, &env),
+        PkiCommand::Token(args) => token::make(args, &env),
     };
     match made {
         Ok(text) => cli::print(&text),

@@ -189,3 +189,24 @@ fn keys_are_their_owners_and_nothing_is_replaced() {
     let (made, said) = pki(dir, "edge web-2 --ca DIR/none --out DIR");
     assert!(!made && said.contains("`aqueduct pki init DIR` makes an authority"), "{said}");
 }
+
+#[test]
+fn a_token_is_for_its_owner_alone_and_its_line_is_taken_by_a_listener() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let line = makes(dir, "token Web-1 --out DIR/new --hash");
+    let path = dir.join("new/web-1.token");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let token = tls::TokenFile::new(&path).read(&*env::real().disk).unwrap();
+    assert_eq!((&*token.name, token.hashed_line()), ("web-1", line.clone()));
+    assert!(line.starts_with("web-1 sha256:") && !line.contains(token.secret.expose()));
+    let plain = makes(dir, "token web-2 --out DIR/new");
+    assert_eq!(plain, fs::read_to_string(dir.join("new/web-2.token")).unwrap());
+
+    let (made, said) = pki(dir, "token web-1 --out DIR/new");
+    assert!(!made && said.contains("is there already"), "{said}");
+    for wrong in ["a/b", "#a"] {
+        let (made, said) = pki(dir, &format!("token {wrong} --out DIR/new"));
+        assert!(!made && said.contains(wrong), "{said}");
+    }
+}

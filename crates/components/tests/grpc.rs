@@ -32,6 +32,8 @@ mod peers;
 mod routing;
 #[path = "grpc/secured.rs"]
 mod secured;
+#[path = "grpc/tokens.rs"]
+mod tokens;
 #[path = "grpc/unable.rs"]
 mod unable;
 

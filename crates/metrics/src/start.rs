@@ -116,6 +116,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "tenant_message",
             "tenant_rate",
             "tls_failed",
+            "unauthenticated",
         ],
     ),
 ];

@@ -12,7 +12,7 @@ pub struct Sender {
     pub agent: Arc<str>,
     /// Its address.
     pub peer: Arc<str>,
-    /// The name that its certificate proves, if it has shown one.
+    /// The name that its certificate or its token proves, if it has shown one.
     pub certificate: Option<Arc<str>>,
     /// Since when it is connected.
     pub since: Instant,

@@ -48,7 +48,7 @@ impl Client {
             made.alpn_protocols.clone_from(&protocols);
             Ok(made)
         });
-        Ok(Self { config: Arc::new(Watched::new(env, files, make)), server_name })
+        Ok(Self { config: Arc::new(Watched::new(env, ("certificates", files), make)), server_name })
     }
 
     /// The stream inside TLS, after the handshake. `address` is where it leads: `host:port`.

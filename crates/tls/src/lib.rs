@@ -10,6 +10,9 @@
 //! A listener keeps its accept loop free: the handshake belongs to the task of its connection, has
 //! a time limit, and holds the place of the connection. Certificates are looked at again at a
 //! handshake, at most once a second; connections that are open keep theirs.
+//!
+//! Where certificates of clients are more than is wanted, a client proves its name by a token:
+//! [`Tokens`] of a listener, [`TokenFile`] of a client.
 
 mod brokers;
 mod client;
@@ -24,6 +27,7 @@ mod provider;
 mod server;
 mod settings;
 mod stream;
+mod tokens;
 mod verify;
 mod watched;
 
@@ -34,6 +38,7 @@ pub use pem::{Pem, PemClient};
 pub use problem::TlsError;
 pub use server::{Prelude, Server};
 pub use settings::{ClientAuth, ClientTls, MinVersion, ServerTls};
+pub use tokens::{Token, TokenError, TokenFile, Tokens, bearer};
 
 #[cfg(test)]
 mod tests;

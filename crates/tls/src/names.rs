@@ -40,18 +40,23 @@ fn alternative(alternative: &GeneralName<'_>) -> Option<Arc<str>> {
 }
 
 /// A name that can be shown: it may come from a foreign authority.
-fn name(text: &str) -> Option<Arc<str>> {
+pub(crate) fn name(text: &str) -> Option<Arc<str>> {
     let is_plain = text.chars().all(|it| !it.is_control() && !it.is_whitespace());
     let fits = !text.is_empty() && text.len() <= CHARACTERS_MAX;
     (is_plain && fits).then(|| text.to_ascii_lowercase().into())
 }
 
-/// The names that a client has proved, once its handshake is over: none without a certificate.
-/// Clones share them.
+/// The names that a client has proved: by its certificate, once its handshake is over, or by a
+/// token. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct ClientNames(Arc<OnceLock<Vec<Arc<str>>>>);
 
 impl ClientNames {
+    /// That of a client that has proved it in another way.
+    pub fn of(name: Arc<str>) -> Self {
+        Self(Arc::new(OnceLock::from(vec![name])))
+    }
+
     /// Those of a client that has shown this certificate.
     pub(crate) fn prove(&self, certificate: &[u8]) {
         // A stream has one handshake.

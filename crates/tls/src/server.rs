@@ -50,7 +50,7 @@ impl Server {
             made.alpn_protocols.clone_from(&protocols);
             Ok(made)
         });
-        let config = Arc::new(Watched::new(env, files, make));
+        let config = Arc::new(Watched::new(env, ("certificates", files), make));
         Ok(Self { config, handshake_timeout, prelude: None })
     }
 

@@ -150,6 +150,21 @@ impl ServerTls {
         self.client_ca.is_some() || self.truststore.is_some()
     }
 
+    /// TLS of a client on the same host that asks the listener for no secret: it takes every
+    /// certificate, and shows that of the listener where one is asked for.
+    pub fn own_client(self) -> ClientTls {
+        ClientTls {
+            certificate: self.certificate,
+            key: self.key,
+            keystore: self.keystore,
+            keystore_password: self.keystore_password,
+            check_name: false,
+            trust_all: true,
+            min_version: self.min_version,
+            ..ClientTls::default()
+        }
+    }
+
     /// Whether no client is served that does not show a certificate.
     pub fn needs_certificates(&self) -> bool {
         self.asks_for_certificates() && self.client_auth == ClientAuth::Required

@@ -1,4 +1,4 @@
-//! A configuration of rustls made of files, and made anew when they change.
+//! What is made of files, and made anew when they change: a configuration of rustls, tokens.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,17 +16,19 @@ use crate::problem::TlsError;
 /// How often files are looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Makes the configuration of the files, in a thread where it may block.
-type Make<T> = Arc<dyn Fn(&dyn Disk, SystemTime) -> Result<T, TlsError> + Send + Sync>;
+/// Makes it of the files, in a thread where it may block.
+type Make<T, E> = Arc<dyn Fn(&dyn Disk, SystemTime) -> Result<T, E> + Send + Sync>;
 
 /// What tells a file from another state of it.
 type Stamp = Option<(SystemTime, u64, u64)>;
 
-/// The configuration that counts now.
-pub(crate) struct Watched<T> {
+/// What counts now of what is made of files.
+pub(crate) struct Watched<T, E = TlsError> {
     env: Env,
+    /// What the files hold, for log lines.
+    what: &'static str,
     files: Vec<PathBuf>,
-    make: Make<T>,
+    make: Make<T, E>,
     state: Mutex<State<T>>,
 }
 
@@ -38,19 +40,23 @@ struct State<T> {
     problem: Option<String>,
 }
 
-impl<T: Send + Sync + 'static> Watched<T> {
-    /// Of these files, which are not read yet.
-    pub(crate) fn new(env: &Env, files: Vec<PathBuf>, make: Make<T>) -> Self {
+impl<T: Send + Sync + 'static, E: std::error::Error + Send + 'static> Watched<T, E> {
+    /// Of these files, which hold `what` and are not read yet.
+    pub(crate) fn new(
+        env: &Env,
+        (what, files): (&'static str, Vec<PathBuf>),
+        make: Make<T, E>,
+    ) -> Self {
         let state = State { made: None, stamps: Vec::new(), looked: None, problem: None };
-        Self { env: env.clone(), files, make, state: Mutex::new(state) }
+        Self { env: env.clone(), what, files, make, state: Mutex::new(state) }
     }
 
-    /// The configuration; files that have changed are read first. Where they cannot be used, the
-    /// one before them counts on.
+    /// What is made of the files; those that have changed are read first. Where they cannot be
+    /// used, what was made before counts on.
     ///
     /// # Errors
     /// There is none yet, and the files cannot be used.
-    pub(crate) async fn current(&self) -> Result<Arc<T>, TlsError> {
+    pub(crate) async fn current(&self) -> Result<Arc<T>, E> {
         let now = Instant::now();
         let (known, stamps) = {
             let mut state = self.state();
@@ -80,7 +86,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
             (None, Some(known)) => Ok(known),
             (Some((seen, Ok(made))), known) => {
                 if known.is_some() {
-                    info!(files = ?self.files, "certificates were read again");
+                    info!(files = ?self.files, "{} were read again", self.what);
                 }
                 let made = Arc::new(made);
                 (state.made, state.stamps, state.problem) = (Some(made.clone()), seen, None);
@@ -93,7 +99,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
                 if state.problem.as_ref() != Some(&problem) {
                     warn!(
                         error = &error as &dyn std::error::Error,
-                        "changed certificates cannot be used; those before them stay in use"
+                        "changed {} cannot be used; those before them stay in use", self.what
                     );
                     state.problem = Some(problem);
                 }

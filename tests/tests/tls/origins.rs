@@ -1,5 +1,6 @@
 //! An edge speaks for its own origins alone, whatever data directory it has, and each line of the
-//! one that owns them is stored once, through `kill -9` of both ends.
+//! one that owns them is stored once, through `kill -9` of both ends. A token does as a
+//! certificate.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -21,11 +22,13 @@ data_dir = "{dir}/collector"
 type = "grpc"
 listen = "{listen}"
 origins = "require"
+tokens_file = "{dir}/tokens"
 channels = ["main"]
 [sources.edges.tls]
 certificate = "{dir}/localhost.pem"
 key = "{dir}/localhost.key"
 client_ca = "{dir}/ca/ca.pem"
+client_auth = "optional"
 [channels.main]
 type = "durable"
 capacity = "64MiB"
@@ -38,11 +41,14 @@ channel = "main"
     )
 }
 
-/// The edge in the directory `name`, with the certificate `shown`, if it shows one.
+/// The edge in the directory `name`, with the certificate `shown`, if it shows one, and with its
+/// token, if it has one.
 fn edge(dir: &Path, name: &str, shown: Option<&str>, to: SocketAddr) -> Agent {
     let at = dir.display();
     let shown = shown
         .map(|shown| format!("certificate = \"{at}/{shown}.pem\"\nkey = \"{at}/{shown}.key\"\n"));
+    let token = format!("{at}/{name}.token");
+    let token = Path::new(&token).exists().then(|| format!("token_file = \"{token}\"\n"));
     let text = format!(
         r#"
 [agent]
@@ -58,10 +64,11 @@ capacity = "64MiB"
 type = "grpc"
 address = "localhost:{port}"
 channel = "main"
-[sinks.next.tls]
+{token}[sinks.next.tls]
 ca = "{at}/ca/ca.pem"
 {shown}"#,
         port = to.port(),
+        token = token.unwrap_or_default(),
         shown = shown.unwrap_or_default(),
     );
     fs::create_dir_all(dir.join(format!("{name}.in"))).expect("the test's own folder");
@@ -90,19 +97,45 @@ fn wait_for(dir: &Path, lines: usize) {
     });
 }
 
+/// What `aqueduct pki` says.
+fn pki(dir: &Path, words: &str) -> String {
+    let done = program("aqueduct").arg("pki").args(words.split(' ')).current_dir(dir).output();
+    let done = done.expect("the program runs");
+    assert!(done.status.success(), "{words}: {done:?}");
+    String::from_utf8(done.stdout).expect("text")
+}
+
+/// A token counts once its line is there, without a restart, and after `kill -9` of both ends.
+fn by_token(dir: &Path, listen: SocketAddr, collector: &mut Agent) -> Agent {
+    let line = pki(dir, "token web-3 --hash");
+    let mut edge = edge(dir, "web-3", None, listen);
+    write(dir, "web-3", "first", 1_000);
+    edge.start();
+    wait::until("the token to be refused", LIMIT, || {
+        edge.output().contains("the token is not in `tokens_file`").then_some(())
+    });
+    fs::write(dir.join("tokens.new"), line).expect("the test's own folder");
+    fs::rename(dir.join("tokens.new"), dir.join("tokens")).expect("the test's own folder");
+    wait_for(dir, 5_001);
+    edge.kill();
+    collector.kill();
+    write(dir, "web-3", "second", 1_000);
+    collector.start();
+    edge.start();
+    wait_for(dir, 7_000);
+    edge
+}
+
 #[test]
 #[ignore = "needs the optimised programs: tests/run"]
 fn an_edge_speaks_for_its_own_origins_and_for_no_others() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let dir = dir.path();
-    let pki = |words: &str| {
-        let done = program("aqueduct").arg("pki").args(words.split(' ')).current_dir(dir).output();
-        assert!(done.as_ref().is_ok_and(|it| it.status.success()), "{words}: {done:?}");
-    };
-    pki("init ca");
+    pki(dir, "init ca");
     for words in ["collector localhost", "edge web-1", "edge web-2"] {
-        pki(&format!("{words} --ca ca"));
+        pki(dir, &format!("{words} --ca ca"));
     }
+    fs::write(dir.join("tokens"), "# Of edges\n").expect("the test's own folder");
     let listen = http::free_address();
     let mut collector = Agent::configured("aqueduct-collector", dir, "c", &collector(dir, listen));
     collector.start();
@@ -120,7 +153,7 @@ fn an_edge_speaks_for_its_own_origins_and_for_no_others() {
     collector.start();
     thief.start();
     let refused = || {
-        let said = "is not bound to the certificate of its sender (web-2)";
+        let said = "is not bound to the name of its sender (web-2)";
         let count = collector.metrics()?.sum("aqueduct_source_anomalies_total")?;
         (collector.output().contains(said) && count >= 1.0).then_some(())
     };
@@ -146,13 +179,22 @@ fn an_edge_speaks_for_its_own_origins_and_for_no_others() {
     write(dir, "web-2", "own", 1_000);
     renewed.start();
     wait_for(dir, 5_000);
-    let names = [("web-1", "first", 2_000), ("web-1", "second", 2_000), ("web-2", "own", 1_000)];
+
+    let mut shows_token = by_token(dir, listen, &mut collector);
+    let names = [
+        ("web-1", "first", 2_000),
+        ("web-1", "second", 2_000),
+        ("web-2", "own", 1_000),
+        ("web-3", "first", 1_000),
+        ("web-3", "second", 1_000),
+    ];
     let mut expected: Vec<String> = names
         .iter()
         .flat_map(|(edge, file, lines)| (0..*lines).map(move |n| format!("{edge} {file} {n}")))
         .collect();
     expected.sort();
     assert!(stored(dir) == expected, "each line once, and none of the copy");
+    shows_token.stop(Duration::from_secs(25));
     renewed.stop(Duration::from_secs(25));
     owner.stop(Duration::from_secs(25));
     collector.stop(Duration::from_secs(25));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
 use pipeline::Secret;
 use subtle::ConstantTimeEq;
+use tls::bearer;
 
 use crate::audit::Actor;
 
@@ -72,16 +73,10 @@ impl Guard {
     /// wrong with it.
     pub(super) fn is_allowed(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else { return true };
-        let shown = headers.get(AUTHORIZATION).and_then(|value| {
-            let (scheme, token) = value.as_bytes().split_at_checked(BEARER.len())?;
-            scheme.eq_ignore_ascii_case(BEARER).then_some(token)
-        });
+        let shown = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
         shown.is_some_and(|shown| token.expose().as_bytes().ct_eq(shown).into())
     }
 }
-
-/// Before the token.
-const BEARER: &[u8] = b"Bearer ";
 
 /// The host of `host:port` or of a host alone, without the brackets of IPv6.
 fn host(address: &str) -> &str {

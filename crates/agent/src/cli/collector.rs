@@ -1,5 +1,7 @@
 //! `aqueduct-collector`: edges → durable channel → store.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use pipeline::settings::Settings;
 
@@ -15,8 +17,8 @@ Examples:
                      --data-dir /var/lib/aqueduct --insecure
   aqueduct-collector --config /etc/aqueduct/collector.toml
 
-With --ca edges have to show a certificate of that authority: `aqueduct pki` makes them. In a
-network that you trust --insecure does without TLS.
+With --ca edges have to show a certificate of that authority, with --tokens-file a token:
+`aqueduct pki` makes both. In a network that you trust --insecure does without TLS.
 %Y, %m, %d, %H … are of the header `timestamp`, in UTC; %{name} is a header.
 --print-config shows the configuration behind the flags.
 
@@ -36,6 +38,11 @@ pub struct CollectorArgs {
     #[arg(required_unless_present = "config", conflicts_with = "config")]
     pub store: Option<String>,
 
+    /// Tokens of the edges that may send, and no others: a file of lines, NAME TOKEN or NAME
+    /// sha256:HEX
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pub tokens_file: Option<PathBuf>,
+
     /// What both agents have.
     #[command(flatten)]
     pub common: Common,
@@ -50,6 +57,9 @@ impl AgentArgs for CollectorArgs {
         let given = |flag: &Option<String>| Settings::text(flag.clone().unwrap_or_default());
         let mut source =
             component("grpc", &[("listen", given(&self.listen)), ("channels", texts(["main"]))]);
+        if let Some(file) = &self.tokens_file {
+            source.set("tokens_file", Settings::text(file.display().to_string()));
+        }
         self.common.secure(&mut source, "client_ca");
         let channel = component("durable", &[("capacity", Settings::text("8GiB"))]);
         let sink =

@@ -1,6 +1,6 @@
 //! `aqueduct-edge`: files → durable channel → collectors.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use peers::discovery::Query;
@@ -40,6 +40,11 @@ pub struct EdgeArgs {
     #[arg(required_unless_present = "config", conflicts_with = "config")]
     pub to: Vec<String>,
 
+    /// Token that proves the name of this agent to collectors that ask for one: a file of one line,
+    /// NAME TOKEN
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pub token_file: Option<PathBuf>,
+
     /// What both agents have.
     #[command(flatten)]
     pub common: Common,
@@ -76,6 +81,9 @@ impl AgentArgs for EdgeArgs {
             let name = format!("collector-{}", index + 1);
             let setting = if Query::is_meant_by(address) { "discover" } else { "address" };
             let mut sink = component("grpc", &[(setting, Settings::text(address))]);
+            if let Some(file) = &self.token_file {
+                sink.set("token_file", Settings::text(file.display().to_string()));
+            }
             self.common.secure(&mut sink, "ca");
             sinks.set(&name, sink);
             names.push(name);

@@ -75,6 +75,8 @@ fn the_flags_of_an_edge_mean_this_configuration() {
     let args = "edge --tail /var/log/nginx/*.log --tail /b --to c1:4141,c2:4141 --data-dir /d \
                 --name web-1 --ca /ca.pem --certificate /web.pem --key /web.key";
     assert_eq!(printed::<EdgeArgs>(args), EDGE);
+    let shown = printed::<EdgeArgs>(&format!("{args} --token-file /web-1.token"));
+    assert_eq!(shown.matches("token_file = \"/web-1.token\"\n").count(), 2, "{shown}");
 }
 
 #[test]
@@ -82,6 +84,8 @@ fn the_flags_of_a_collector_mean_this_configuration() {
     let args = "collector --listen 0.0.0.0:4141 --store hdfs://n:8020/logs/%Y-%m-%d --data-dir /d \
                 --name c1 --admin 127.0.0.1:9464 --insecure";
     assert_eq!(printed::<CollectorArgs>(args), COLLECTOR);
+    let shown = printed::<CollectorArgs>(&format!("{args} --tokens-file /tokens"));
+    assert!(shown.contains("tokens_file = \"/tokens\"\n"), "{shown}");
 }
 
 #[test]

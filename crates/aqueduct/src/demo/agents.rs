@@ -78,7 +78,8 @@ impl Folder {
         admin: &str,
     ) -> Result<Agent, DemoError> {
         let common = self.common("edge", admin);
-        let args = EdgeArgs { tail: patterns.to_vec(), to: collectors.to_vec(), common };
+        let args =
+            EdgeArgs { tail: patterns.to_vec(), to: collectors.to_vec(), token_file: None, common };
         self.agent("edge", "edge", admin, &args)
     }
 
@@ -91,7 +92,7 @@ impl Folder {
     ) -> Result<Agent, DemoError> {
         let common = self.common(name, admin);
         let store = Some(self.store_url());
-        let args = CollectorArgs { listen: Some(address.into()), store, common };
+        let args = CollectorArgs { listen: Some(address.into()), store, tokens_file: None, common };
         self.agent(name, "collector", admin, &args)
     }
 

@@ -147,7 +147,7 @@ impl Edge {
         };
         outbox.send(FromSender { message: Some(Said::Hello(hello)) }).await.ok()?;
         let said = ReceiverStream::new(messages);
-        let mut answers = wire::exchange(channel, said).await.ok()?;
+        let mut answers = wire::exchange(channel, None, said).await.ok()?;
         loop {
             match answers.message().await.ok()??.message? {
                 Answer::Welcome(_) => return Some(Talk { outbox, answers }),

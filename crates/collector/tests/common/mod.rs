@@ -154,7 +154,7 @@ impl Peer {
         let channel = endpoint.connect_with_connector(connector).await;
         let (say, said) = mpsc::channel(4);
         let stream = ReceiverStream::new(said);
-        let hear = timeout(LIMIT, wire::exchange(channel.unwrap(), stream)).await.unwrap();
+        let hear = timeout(LIMIT, wire::exchange(channel.unwrap(), None, stream)).await.unwrap();
         Self { say, hear: hear.unwrap() }
     }
 

@@ -10,6 +10,7 @@
 //! is written, because the word that something is committed may come at any time. What may be put,
 //! put again or given back is decided in [`delivery::sender`].
 
+mod authorization;
 mod binding;
 mod config;
 mod connection;
@@ -31,7 +32,7 @@ use pipeline::{
     BuildContext, BuildError, Component, DedupeScope, Env, ErrorClass, Extensions, Guarantee,
     Settlement, Sink, SinkBoard, SinkError, Taken, plain_text,
 };
-use tls::Dialer;
+use tls::{Dialer, TokenFile};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -65,9 +66,9 @@ impl Component for Config {
             Some(address) => cx.get::<LimitBoard>().expect(address),
             None => cx.get::<LimitBoard>().expect_any(),
         }
-        if let Some(tls) = &self.tls {
-            binding::know_name(tls, cx)?;
-        } else {
+        let token = self.token_file.as_deref().map(TokenFile::new);
+        binding::know_name(self.tls.as_ref(), token.as_ref(), cx)?;
+        if self.tls.is_none() {
             let address = self.address.as_deref().map(|it| ("address", it));
             let queried = self.discover.as_deref().map(|it| ("discover", it));
             for (setting, address) in address.into_iter().chain(queried) {
@@ -110,6 +111,7 @@ struct Grpc {
     metrics: Metrics,
     endpoint: Endpoint,
     dialer: Dialer,
+    token: Option<TokenFile>,
     shared: Arc<Shared>,
     board: SinkBoard,
     task: Option<Task>,
@@ -171,6 +173,7 @@ impl Grpc {
             config: config.clone(),
             endpoint,
             dialer,
+            token: config.token_file.as_deref().map(TokenFile::new),
             task: None,
         })
     }
@@ -188,6 +191,7 @@ impl Grpc {
             env: self.env.clone(),
             endpoint: self.endpoint.clone(),
             dialer: self.dialer.clone(),
+            token: self.token.clone(),
             connect_timeout: self.config.connect_timeout.0,
             shared: self.shared.clone(),
             floors: self.floors.clone(),
@@ -248,6 +252,9 @@ async fn probe(dialer: &Dialer, address: &str, limit: Duration) -> Result<String
 #[async_trait]
 impl Sink for Grpc {
     async fn probe(&mut self) -> Result<Option<String>, SinkError> {
+        let address = || self.address();
+        let token = authorization::authorization(&self.env, self.token.as_ref()).await;
+        token.map_err(|source| GrpcError::Token { address: address(), source })?;
         probe(&self.dialer, &self.shared.address, self.config.connect_timeout.0).await.map(Some)
     }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The connections are accepted here and not by tonic's server, which is made for many services on
-//! one listener: this one has one, and will decide itself which client may connect.
+//! one listener: this one has one, and decides itself which streams are let in.
 //!
 //! Memory is bounded in five places, each for all connections together:
 //!
@@ -23,6 +23,7 @@
 //! refused with a status after which the sender comes again. Which of those that wait is the next
 //! one is decided fairly among the [tenants](crate::sources::tenants).
 
+mod admission;
 mod allowance;
 mod answers;
 mod binding;
@@ -48,15 +49,16 @@ use metrics::{Metrics, SourceLabel};
 use peers::{SenderBoard, TenantBoard};
 use pipeline::env::Listener;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Resource, Source,
+    BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Resource, Source,
     SourceContext, SourceError, plain_text,
 };
-use tls::ServerTls;
+use tls::Tokens;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use admission::Admission;
 use allowance::Allowance;
 use binding::Binding;
 use named_limit::NamedLimit;
@@ -94,6 +96,7 @@ impl Component for Config {
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
             guard: Guard::new(self.tls.clone(), &[("listen", &self.listen)], cx, &[HTTP2])?,
+            tokens: self.tokens_file.as_ref().map(|path| Tokens::new(path, &cx.env)),
             senders: cx.get(),
             tenants: cx.get(),
             config: self,
@@ -108,6 +111,7 @@ struct Grpc {
     metrics: Metrics,
     config: Config,
     guard: Option<Guard>,
+    tokens: Option<Tokens>,
     senders: SenderBoard,
     tenants: TenantBoard,
     /// Between opening and running.
@@ -130,16 +134,22 @@ impl Source for Grpc {
 
     async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
         let guard = self.guard.as_ref();
+        if let Some(tokens) = &self.tokens {
+            tokens.load().await.map_err(|error| SourceError {
+                class: ErrorClass::Transient,
+                message: "cannot listen without tokens".into(),
+                source: Some(error.into()),
+            })?;
+        }
         let listener = listening::listen(&*self.env.net, &self.config.listen, guard).await?;
         let address = listener.local_address();
         info!(source = %self.name, %address, tls = guard.is_some(), "listening");
-        let certificates = self.config.tls.as_ref().is_some_and(ServerTls::needs_certificates);
-        if !certificates && plain_text::leaves_host(&address) {
+        if !self.config.needs_names() && plain_text::leaves_host(&address) {
             warn!(
                 source = %self.name,
                 %address,
-                "clients show no certificate (`tls.client_ca`): every one that reaches this \
-                 listener can write and read",
+                "clients show neither a certificate (`tls.client_ca`) nor a token \
+                 (`tokens_file`): every one that reaches this listener can write and read",
             );
         }
         self.listener = Some(listener);
@@ -193,6 +203,12 @@ impl Grpc {
             },
             gathering: Arc::new(Gathering::new(gathered_max.0, IDLE_BYTES_MAX, gathered)),
             allowance: Allowance::new(remembered_max.0, remembered),
+            admission: Admission::new(
+                &self.name,
+                &self.metrics,
+                self.tokens.clone(),
+                self.config.may_show_certificate(),
+            ),
             binding: Binding::new(
                 &self.name,
                 &self.metrics,
@@ -238,10 +254,16 @@ mod tests {
             (json!({ "listen": "0.0.0.0:4141", "connections_max": u32::MAX }), "connections_max"),
             (json!({ "listen": "0.0.0.0:4141", "message_max": "2GiB" }), "message_max"),
             (json!({ "listen": "0.0.0.0:4141", "compression": ["gzip"] }), "compression.0"),
+            (json!({ "listen": "0.0.0.0:4141", "relays": ["a"] }), "relays"),
+            (json!({ "listen": "0.0.0.0:4141", "origins": "require" }), "origins"),
         ] {
             let error = build::<Config>(&settings, &cx).err().unwrap();
             assert_eq!(error.path, named, "{error}");
         }
         assert!(build::<Config>(&json!({ "listen": "[::]:4141" }), &cx).is_ok());
+        let tokens = json!({
+            "listen": "[::]:4141", "tokens_file": "t", "origins": "require", "relays": ["a"],
+        });
+        assert!(build::<Config>(&tokens, &cx).is_ok());
     }
 }

@@ -30,12 +30,12 @@ use super::*;
 const VICTIM: &str = "elsewhere.example";
 const OTHER: &str = "client.example";
 
-fn material(name: &str) -> PathBuf {
+pub(super) fn material(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tls/tests/material").join(name)
 }
 
 /// The table `tls` of the sender with this name.
-fn known(name: &str) -> Value {
+pub(super) fn known(name: &str) -> Value {
     let file = name.split('.').next().unwrap();
     json!({
         "ca": material("ca.pem"), "server_name": "localhost",
@@ -106,7 +106,7 @@ impl Bench {
     }
 }
 
-struct Connector(Dialer, String);
+pub(super) struct Connector(pub(super) Dialer, pub(super) String);
 
 impl tower::Service<Uri> for Connector {
     type Response = TokioIo<Box<dyn Stream>>;
@@ -128,7 +128,7 @@ fn identity(origin: Origin, sequence: u64) -> Identity {
     Identity { origin, epoch: Epoch(1), sequence: Sequence(sequence) }
 }
 
-fn batch(origin: Origin, sequence: u64) -> Batch {
+pub(super) fn batch(origin: Origin, sequence: u64) -> Batch {
     let mut batch = Batch::of([format!("line {sequence}")]);
     batch.envelope.identity = Some(identity(origin, sequence));
     batch

@@ -14,12 +14,19 @@ use super::*;
 
 const BATCHES: u64 = 6;
 
-/// Offers every batch, again when it is given back, until all are delivered.
-async fn deliver(sink: &mut dyn Sink, memory: &Memory) -> Verdicts {
+/// Offers so many batches, each again when it is given back, until all are delivered; `delivered`
+/// is called with how many are.
+pub(super) async fn deliver(
+    sink: &mut dyn Sink,
+    memory: &Memory,
+    batches: u64,
+    mut delivered: impl FnMut(u64),
+) -> Verdicts {
     let mut verdicts = Verdicts::default();
-    let mut waiting: BTreeSet<u64> = (0..BATCHES).collect();
+    let mut waiting: BTreeSet<u64> = (0..batches).collect();
     let mut open = false;
-    while verdicts.delivered != set(0..BATCHES) {
+    while verdicts.delivered != set(0..batches) {
+        delivered(verdicts.delivered.count());
         if !open {
             open = sink.open().await.is_ok();
         }
@@ -49,7 +56,7 @@ async fn deliver_over(wire: &std::sync::Arc<Wire>) -> Verdicts {
     let memory = Memory::new();
     let source = start_source(&env, memory.clone(), "127.0.0.1:4141", json!({}));
     let mut sink = sink(&env, "127.0.0.1:4141", json!({ "window_batches": 3 }));
-    let delivering = deliver(&mut *sink, &memory);
+    let delivering = deliver(&mut *sink, &memory, BATCHES, |_| ());
     let limit = Duration::from_secs(600);
     let verdicts = tokio::time::timeout(limit, delivering).await.expect("it goes on");
     assert_eq!(memory.batches(), (0..BATCHES).map(|n| taken(n).batch).collect::<Vec<_>>());

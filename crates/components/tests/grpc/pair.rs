@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aqueduct_components::sinks::grpc::Config as SinkConfig;
 use aqueduct_components::sources::grpc::Config as SourceConfig;
+use metrics::Metrics;
 use pipeline::testkit::{build, relay_context};
 use pipeline::{
     Batch, BuildContext, Env, Epoch, Identity, IntervalSet, Origin, Outcome, RelayIntake, Sequence,
@@ -21,6 +22,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Running {
     pub(crate) address: String,
     pub(crate) stop: CancellationToken,
+    pub(crate) metrics: Metrics,
     pub(crate) ended: JoinHandle<Result<(), SourceError>>,
 }
 
@@ -33,18 +35,26 @@ pub(crate) fn start_source(
 ) -> Running {
     let folder = std::env::temp_dir();
     let settings = merged(json!({ "listen": address }), more);
-    let mut source =
-        build::<SourceConfig>(&settings, &BuildContext::alone("in", &folder, env.clone())).unwrap();
+    let building = BuildContext::alone("in", &folder, env.clone());
+    let mut source = build::<SourceConfig>(&settings, &building).unwrap();
     let stop = CancellationToken::new();
     let cx = relay_context(intake, stop.clone());
     let ended = tokio::spawn(async move {
         source.open(&cx).await?;
         source.run(cx).await
     });
-    Running { address: address.to_owned(), stop, ended }
+    Running { address: address.to_owned(), stop, metrics: building.metrics, ended }
 }
 
 impl Running {
+    /// What was counted for this reason.
+    pub(crate) fn anomalies(&self, reason: &str) -> u64 {
+        let line = format!("aqueduct_source_anomalies_total{{source=\"in\",reason=\"{reason}\"}} ");
+        let text = self.metrics.text();
+        let found = text.lines().find_map(|it| it.strip_prefix(&*line));
+        found.map_or(0, |count| count.parse().unwrap())
+    }
+
     /// Stops it and waits for its end.
     pub(crate) async fn stop(self) {
         self.stop.cancel();

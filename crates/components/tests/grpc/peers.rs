@@ -48,7 +48,7 @@ impl Played {
     /// On a connection that is made.
     pub(crate) async fn over(channel: Channel) -> Self {
         let (say, said) = mpsc::channel(64);
-        let hear = within(wire::exchange(channel, ReceiverStream::new(said))).await.unwrap();
+        let hear = within(wire::exchange(channel, None, ReceiverStream::new(said))).await.unwrap();
         Self { say, hear }
     }
 

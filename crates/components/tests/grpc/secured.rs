@@ -36,9 +36,9 @@ fn known() -> Value {
     })
 }
 
-/// Why a sink with this table `tls` does not open.
-async fn refusal(env: &Env, address: &str, tls: Value) -> String {
-    let mut sink = sink(env, address, json!({ "tls": tls }));
+/// Why a sink with these settings does not open.
+pub(crate) async fn refusal(env: &Env, address: &str, more: Value) -> String {
+    let mut sink = sink(env, address, more);
     let error = within(sink.open()).await.err().unwrap();
     let (mut said, mut cause) = (String::new(), Some(&error as &dyn std::error::Error));
     while let Some(one) = cause {
@@ -63,7 +63,7 @@ async fn batches_go_through_tls_and_a_new_certificate_takes_over_between_them() 
         fs::copy(material(name), folder.path().join(target)).unwrap();
     }
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    let said = refusal(&env, &address, known()).await;
+    let said = refusal(&env, &address, json!({ "tls": known() })).await;
     assert!(said.contains("is not for"), "{said}");
     write(&mut *sink, 100..200).await;
     let mut verdicts = Verdicts::default();
@@ -86,14 +86,14 @@ async fn agents_without_the_right_certificate_are_not_served_and_learn_why() {
 
     let mut other = known();
     other["ca"] = json!(material("other-ca.pem"));
-    let said = refusal(&env, &address, other).await;
+    let said = refusal(&env, &address, json!({ "tls": other })).await;
     assert!(said.contains("not signed by one that is trusted"), "{said}");
     let mut stranger = known();
     stranger["certificate"] = json!(material("stranger.pem"));
     stranger["key"] = json!(material("stranger.key.pem"));
     for tls in [json!({ "ca": material("ca.pem"), "server_name": "localhost" }), stranger] {
         // By TLS 1.3 the handshake is over at the client before the server says no.
-        let said = refusal(&env, &address, tls).await;
+        let said = refusal(&env, &address, json!({ "tls": tls })).await;
         assert!(said.contains("`tls.certificate`"), "{said}");
     }
     let mut plain = sink(&env, &address, json!({}));

@@ -30,22 +30,27 @@ const COPIED_BYTES_MAX: usize = 16 << 10;
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// Opens the stream of a connection: says `messages` as they come, and answers what is heard.
+/// `authorization` proves the sender's name, where there is such a header.
 ///
 /// # Errors
 /// The connection broke, or the receiver does not take the stream.
 pub async fn exchange<S>(
     mut channel: Channel,
+    authorization: Option<http::HeaderValue>,
     messages: S,
 ) -> Result<Streaming<FromReceiver>, Status>
 where
     S: Stream<Item = FromSender> + Send + Unpin + 'static,
 {
-    let request = http::Request::post(PATH)
+    let mut request = http::Request::post(PATH)
         .version(http::Version::HTTP_2)
         .header(http::header::TE, "trailers")
         .header(http::header::CONTENT_TYPE, "application/grpc")
         .body(tonic::body::Body::new(Said { messages, body: Bytes::new() }))
         .map_err(|error| Status::internal(error.to_string()))?;
+    if let Some(value) = authorization {
+        request.headers_mut().insert(http::header::AUTHORIZATION, value);
+    }
     let broken = |error: tonic::transport::Error| Status::from_error(error.into());
     poll_fn(|cx| channel.poll_ready(cx)).await.map_err(broken)?;
     let response = channel.call(request).await.map_err(broken)?;

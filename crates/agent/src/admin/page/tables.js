@@ -5,7 +5,7 @@ import { depthLine, latency } from './history.js';
 import { button } from './operate.js';
 import { ago, bytes, count, percent, rate, seconds, NONE } from './units.js';
 
-// How a sender is called: by its word, by its certificate, by its address.
+// How a sender is called: by its word, by its certificate or token, by its address.
 export const sender = (it) => [it.agent, it.certificate, it.peer].filter(Boolean).join(' ');
 
 const LEVELS = { failing: 'bad', waiting: 'warn', starting: 'warn', held: 'warn', running: 'good' };

@@ -1,19 +1,40 @@
-//! New origins of the channel are bound to the name that this sink shows to the next agent.
+//! New origins of the channel are bound to the name that this sink shows to the next agent: that of
+//! its certificate, and without one that of its token.
 
+use std::error::Error;
+
+use pipeline::env::Env;
 use pipeline::{BuildContext, BuildError, OriginName};
-use tls::ClientTls;
+use tls::{ClientTls, TokenFile};
 use tracing::warn;
 
-/// Says to the channel how the name in the certificate of `tls` is read.
-pub(super) fn know_name(tls: &ClientTls, cx: &BuildContext) -> Result<(), BuildError> {
-    let (read, env, sink) = (tls.own_name()?, cx.env.clone(), cx.name.clone());
+/// Says to the channel how the name is read.
+pub(super) fn know_name(
+    tls: Option<&ClientTls>,
+    token: Option<&TokenFile>,
+    cx: &BuildContext,
+) -> Result<(), BuildError> {
+    let certified = tls.map(ClientTls::own_name).transpose()?;
+    if certified.is_none() && token.is_none() {
+        return Ok(());
+    }
+    let (token, env, sink) = (token.cloned(), cx.env.clone(), cx.name.clone());
+    let read = move |env: &Env| -> Result<Option<String>, Box<dyn Error>> {
+        if let Some(read) = &certified
+            && let Some(name) = read(env)?
+        {
+            return Ok(Some(name));
+        }
+        let token = token.as_ref().map(|file| file.read(&*env.disk)).transpose()?;
+        Ok(token.map(|token| token.name.to_string()))
+    };
     cx.get::<OriginName>().is_read_by(move || match read(&env) {
         Ok(name) => name,
         Err(error) => {
             warn!(
                 %sink, %error,
-                "a new origin is bound to no certificate, and a next agent that requires it \
-                 refuses it: see `aqueduct channel renew --name`",
+                "a new origin is bound to no name, and a next agent that requires it refuses it: \
+                 see `aqueduct channel renew --name`",
             );
             None
         }

@@ -1,6 +1,7 @@
 //! Settings of the `grpc` sink.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use pipeline::units::{ByteSize, Period};
 use schemars::JsonSchema;
@@ -52,6 +53,9 @@ pub struct Config {
     /// TLS: with this table it is spoken. Where the next agents are looked up by `dns:`, their
     /// certificates have to be for that host, unless `tls.server_name` says another name.
     pub tls: Option<ClientTls>,
+    /// File with the token of this agent, where the next ones ask for one (`tokens_file`): one line
+    /// `NAME TOKEN`. It is read for each connection.
+    pub token_file: Option<PathBuf>,
 }
 
 /// How batches are compressed on the wire.

@@ -16,7 +16,7 @@ use peers::{Dispute, FloorBoard, LedgerBoard, LimitBoard, RoutingBoard};
 use pipeline::{Env, Identity, Routing};
 use support::backoff::jittered;
 use support::mutant;
-use tls::Dialer;
+use tls::{Dialer, TokenFile};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,6 +29,7 @@ use wire::v1::from_receiver::Message;
 use wire::v1::{self, FromReceiver, FromSender, Reason, from_sender};
 
 use super::GrpcError;
+use super::authorization::authorization;
 use super::connector::Connector;
 use super::shared::Shared;
 
@@ -50,6 +51,7 @@ pub(super) struct Connection {
     pub(super) env: Env,
     pub(super) endpoint: Endpoint,
     pub(super) dialer: Dialer,
+    pub(super) token: Option<TokenFile>,
     pub(super) connect_timeout: Duration,
     pub(super) shared: Arc<Shared>,
     pub(super) floors: FloorBoard,
@@ -144,6 +146,10 @@ impl Connection {
     async fn exchange(&self, channel: Channel) -> GrpcError {
         let address = || self.shared.address.to_string();
         let broken = |status| GrpcError::Broken { address: address(), status: Box::new(status) };
+        let authorization = match authorization(&self.env, self.token.as_ref()).await {
+            Ok(authorization) => authorization,
+            Err(source) => return GrpcError::Token { address: address(), source },
+        };
         let (outbox, messages) = mpsc::channel(OUTBOX);
         let began = Instant::now();
         // Hello goes first: it is there before the stream begins.
@@ -151,7 +157,7 @@ impl Connection {
             let _ = outbox.try_send(self.message(hello));
         }
         let said = ReceiverStream::new(messages);
-        let mut answers = match wire::exchange(channel, said).await {
+        let mut answers = match wire::exchange(channel, authorization, said).await {
             Ok(answers) => answers,
             Err(status) => return broken(status),
         };

@@ -17,6 +17,15 @@ pub enum GrpcError {
         /// What the transport said.
         cause: tonic::transport::Error,
     },
+    /// The token to show cannot be read.
+    #[error("no token can be shown to {address}")]
+    Token {
+        /// The next agent.
+        address: String,
+        /// What is wrong with its file.
+        #[source]
+        source: tls::TokenError,
+    },
     /// A connection, or the next agent's welcome on it, took too long.
     #[error("{address} did not say welcome within {timeout:?}")]
     NoWelcome {
@@ -144,6 +153,7 @@ impl Classify for GrpcError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Connect { .. }
+            | Self::Token { .. }
             | Self::NoWelcome { .. }
             | Self::Ended { .. }
             | Self::Broken { .. }

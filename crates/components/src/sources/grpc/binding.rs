@@ -1,5 +1,5 @@
-//! Which origins a sender may speak for: those that are bound to a name in its certificate. A relay
-//! speaks for others and is named in `relays`.
+//! Which origins a sender may speak for: those that are bound to a name that it proves, by its
+//! certificate or its token. A relay speaks for others and is named in `relays`.
 //!
 //! ```text
 //!   Hello: keys, floors ─┐
@@ -28,7 +28,7 @@ use crate::sources::tenants::Peer;
 /// Lines a minute about senders of foreign origins: those of before are not bound.
 const LINES_A_MINUTE: u32 = 10;
 
-/// What becomes of an origin that is not bound to the certificate of its sender.
+/// What becomes of an origin that is not bound to a name of its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origins {
@@ -43,8 +43,8 @@ pub enum Origins {
 /// An origin that its sender may not speak for.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "origin {origin} is not bound to the certificate of its sender ({names}): it would speak for \
-     another agent. For a channel that is older than its certificate: `aqueduct channel renew DIR \
+    "origin {origin} is not bound to the name of its sender ({names}): it would speak for \
+     another agent. For a channel that is older than this name: `aqueduct channel renew DIR \
      --name NAME` at the sender, once it is empty. For an agent that hands on what others send: \
      its name in `relays` of this source"
 )]

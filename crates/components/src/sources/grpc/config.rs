@@ -1,5 +1,7 @@
 //! Settings of the `grpc` source.
 
+use std::path::PathBuf;
+
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError};
 use schemars::JsonSchema;
@@ -51,12 +53,16 @@ pub struct Config {
     pub linger: Period,
     /// TLS: with this table it is spoken, and nothing else is taken.
     pub tls: Option<ServerTls>,
-    /// What becomes of a batch whose origin is not bound to the certificate of its sender: `off`,
+    /// File with the tokens of the agents that may send, read again when it changes: lines
+    /// `NAME TOKEN` or `NAME sha256:HEX`. Streams without one of them are refused. Where
+    /// `tls.client_auth` is `optional`, a certificate does as well.
+    pub tokens_file: Option<PathBuf>,
+    /// What becomes of a batch whose origin is not bound to a name that its sender proves: `off`,
     /// it is taken; `warn`, it is taken and logged; `require`, its stream is ended. `warn` unless
-    /// set, and `off` where clients show no certificates.
+    /// set, and `off` where clients show neither certificates nor tokens.
     pub origins: Option<Origins>,
-    /// Names in the certificates of the agents that may send batches of any origin, because they
-    /// hand on what others send.
+    /// Names of the agents that may send batches of any origin, because they hand on what others
+    /// send: in their certificates, or of their tokens.
     #[serde(default)]
     pub relays: Vec<String>,
     /// What each sender may take: shares, connections, rates, sizes. What comes over a rate waits
@@ -125,7 +131,20 @@ impl Config {
     }
 
     fn shows_names(&self) -> bool {
-        self.tls.as_ref().is_some_and(ServerTls::asks_for_certificates)
+        let certificates = self.tls.as_ref().is_some_and(ServerTls::asks_for_certificates);
+        certificates || self.tokens_file.is_some()
+    }
+
+    /// Whether no client is served that does not prove a name.
+    pub(super) fn needs_names(&self) -> bool {
+        let certificates = self.tls.as_ref().is_some_and(ServerTls::needs_certificates);
+        certificates || self.tokens_file.is_some()
+    }
+
+    /// Whether a client may show a certificate or not.
+    pub(super) fn may_show_certificate(&self) -> bool {
+        let tls = self.tls.as_ref();
+        tls.is_some_and(|tls| tls.asks_for_certificates() && !tls.needs_certificates())
     }
 
     /// Whether the settings can work.
@@ -161,8 +180,8 @@ impl Config {
         let binds = !matches!(self.origins, None | Some(Origins::Off));
         let of_names = [("origins", binds), ("relays", !self.relays.is_empty())];
         if let Some((setting, _)) = of_names.iter().find(|(_, set)| *set && !self.shows_names()) {
-            let problem = "it counts with `tls.client_ca` or `tls.truststore`: names stand in the \
-                           certificates of clients";
+            let problem = "it counts with `tls.client_ca`, `tls.truststore` or `tokens_file`: \
+                           names are proved by certificates or tokens of clients";
             return Err(BuildError::invalid(*setting, problem));
         }
         Ok(())

@@ -14,7 +14,7 @@ use crate::sources::tenants;
 
 /// How long a sender that broke the rules waits for the answer: it would be back at once, and
 /// do it again, at the cost of all others.
-const PENANCE: Duration = Duration::from_secs(2);
+pub(super) const PENANCE: Duration = Duration::from_secs(2);
 
 /// Why a stream ends.
 pub(super) enum End {

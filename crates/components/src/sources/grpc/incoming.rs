@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::{BoxFuture, Either};
 use hyper::body::Incoming;
+use hyper::header::AUTHORIZATION;
 use hyper::server::conn::http2;
 use hyper::service;
 use hyper::{Request, Response};
@@ -25,6 +27,7 @@ use wire::v1::FromReceiver;
 
 use super::Service;
 use super::conversation::{Conversation, HELLO_TIMEOUT};
+use super::ending::PENANCE;
 use crate::sources::listening::{self, Accepted, Allowed};
 use crate::sources::tenants::Peer;
 
@@ -147,31 +150,55 @@ impl Connection {
 
 type Served = http2::Connection<TokioIo<Box<dyn Stream>>, Exchange, TokioExecutor>;
 
+type Answered = Result<Response<Body>, Infallible>;
+
 /// The service of the schema, for one connection.
 struct Exchange {
     service: Arc<Service>,
     peer: Arc<Peer>,
-    /// A stream was opened.
+    /// A stream was let in.
     used: Arc<AtomicBool>,
 }
 
 impl service::Service<Request<Incoming>> for Exchange {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
+    type Future = Either<Ready<Answered>, BoxFuture<'static, Answered>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.used.store(true, Ordering::Relaxed);
-        let Self { service, peer, .. } = self;
-        let body_max = usize::try_from(service.limits.body_max).unwrap_or(usize::MAX);
-        let message_max = body_max.saturating_add(wire::ENVELOPE_BYTES);
-        ready(Ok(wire::answer(request, message_max, &service.gathering, |puts| {
-            let (outbox, answers) = mpsc::channel(OUTBOX);
-            let conversation = Conversation::new(service.clone(), peer.clone(), outbox);
-            tokio::spawn(conversation.run(puts));
-            ReceiverStream::new(answers).map(|answer: Box<Answer>| *answer)
-        })))
+        let Self { service, peer, used } = self;
+        let (service, peer, used) = (service.clone(), peer.clone(), used.clone());
+        if !service.admission.asks() {
+            used.store(true, Ordering::Relaxed);
+            return Either::Left(ready(Ok(converse(&service, peer, request))));
+        }
+        let authorization = request.headers().get(AUTHORIZATION).cloned();
+        Either::Right(Box::pin(async move {
+            match service.admission.admit(peer, authorization).await {
+                Ok(peer) => {
+                    used.store(true, Ordering::Relaxed);
+                    Ok(converse(&service, peer, request))
+                }
+                Err(status) => {
+                    // It would be back at once.
+                    let _ = service.cx.stop.run_until_cancelled(sleep(PENANCE)).await;
+                    Ok(status.into_http())
+                }
+            }
+        }))
     }
+}
+
+/// Begins to speak with `peer`.
+fn converse(service: &Arc<Service>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
+    let body_max = usize::try_from(service.limits.body_max).unwrap_or(usize::MAX);
+    let message_max = body_max.saturating_add(wire::ENVELOPE_BYTES);
+    wire::answer(request, message_max, &service.gathering, |puts| {
+        let (outbox, answers) = mpsc::channel(OUTBOX);
+        let conversation = Conversation::new(service.clone(), peer, outbox);
+        tokio::spawn(conversation.run(puts));
+        ReceiverStream::new(answers).map(|answer: Box<Answer>| *answer)
+    })
 }
 
 #[cfg(test)]

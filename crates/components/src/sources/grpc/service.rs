@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use wire::exchange::Gathering;
 
+use super::admission::Admission;
 use super::allowance::Allowance;
 use super::binding::Binding;
 use super::named_limit::NamedLimit;
@@ -33,6 +34,8 @@ pub(super) struct Service {
     pub(super) gathering: Arc<Gathering>,
     /// What senders may make this agent remember.
     pub(super) allowance: Arc<Allowance>,
+    /// Which streams are let in.
+    pub(super) admission: Admission,
     /// Which sender may speak for which origin.
     pub(super) binding: Binding,
     pub(super) incarnation: u64,

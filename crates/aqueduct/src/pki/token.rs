@@ -1,0 +1,54 @@
+//! `aqueduct pki token`: a token with which an agent proves its name to the next one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use pipeline::env::Env;
+use tls::Token;
+
+use super::write_new;
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct pki token web-1 --hash >> tokens
+  aqueduct pki token web-1 --out /root/new --hash
+
+web-1.token goes to the agent, where `token_file` of its `grpc` sink names it; the line that is
+printed goes into the file that `tokens_file` of the `grpc` source names. Both are read again when
+they change, and a name may have several lines while one token takes over from another.";
+
+/// Make a token of an agent, and the line that the next agent knows it by.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EXAMPLES)]
+pub(super) struct TokenArgs {
+    /// Name of the agent, for example of its host
+    name: String,
+    /// Where NAME.token goes; the directory is made if it is missing
+    #[arg(long, default_value = ".")]
+    out: PathBuf,
+    /// Print its SHA-256 in place of the token, so that the next agent never holds it
+    #[arg(long)]
+    hash: bool,
+}
+
+/// Writes the file of the agent; answers the line of the next one.
+pub(super) fn make(args: &TokenArgs, env: &Env) -> Result<String, String> {
+    let name = &args.name;
+    let token = Token::new(name, &*env.entropy);
+    let token = token.map_err(|problem| format!("`{name}`: {problem}"))?;
+    if name.contains('/') {
+        return Err(format!("`{name}`: a file is named so, and `/` cannot be in its name"));
+    }
+    let path = args.out.join(format!("{}.token", token.name));
+    let cannot = |error| format!("{}: cannot be written: {error}", path.display());
+    if env.disk.stat_link(&path).is_ok() {
+        let path = path.display();
+        return Err(format!("{path}: is there already; move it away, or take another name"));
+    }
+    env.disk.create_dir_all(&args.out).map_err(cannot)?;
+    write_new(&path, token.line().expose().as_bytes(), 0o600, env).map_err(cannot)?;
+    Ok(match args.hash {
+        true => token.hashed_line(),
+        false => token.line().expose().to_owned(),
+    })
+}

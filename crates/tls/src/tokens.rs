@@ -1,0 +1,328 @@
+//! Tokens: the simple way in which a client proves its name, without a certificate of its own.
+//!
+//! ```text
+//!   client      file of one line      NAME TOKEN
+//!   on the wire                       authorization: Bearer TOKEN
+//!   listener    file of lines         NAME TOKEN   or   NAME sha256:HEX
+//! ```
+//!
+//! - A listener remembers SHA-256 of each token alone. What is shown is compared with all of them
+//!   in a time that says nothing of either.
+//! - A name may have several lines, so that one token takes over from another; a token has one
+//!   name.
+//! - The files are read again when they change: that of a listener at most once a second, that of a
+//!   client for each connection. Where they cannot be used, what was read before counts on.
+//! - No error, log line or `Debug` holds a token.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pipeline::Secret;
+use pipeline::env::{Disk, Entropy, Env, OpenMode};
+use ring::digest::{SHA256, digest};
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+use tracing::warn;
+use zeroize::Zeroizing;
+
+use crate::names;
+use crate::watched::Watched;
+
+/// Bytes of a file of tokens: more than a hundred thousand of them.
+const FILE_MAX: u64 = 16 << 20;
+
+/// Characters of a token: fewer could be found by trying, more fit no header.
+const TOKEN_CHARACTERS: std::ops::RangeInclusive<usize> = 16..=1024;
+
+/// What stands in front of the hash of a token.
+const HASHED: &str = "sha256:";
+
+/// What stands in front of a token in the header `authorization`.
+const BEARER: &[u8] = b"Bearer ";
+
+/// The hash of a token.
+type Hash = [u8; 32];
+
+/// Why tokens cannot be used.
+#[derive(Debug, Error)]
+pub enum TokenError {
+    /// The file cannot be read.
+    #[error("cannot read {}, which `{setting}` names", path.display())]
+    File {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file does not hold what it should.
+    #[error("{} (`{setting}`){}: {problem}", path.display(), place(*line))]
+    Content {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1 on; 0 where it is the whole file.
+        line: usize,
+        /// What is wrong, and what helps.
+        problem: String,
+    },
+}
+
+fn place(line: usize) -> String {
+    if line == 0 { String::new() } else { format!(", line {line}") }
+}
+
+/// A file that a setting names.
+#[derive(Debug, Clone)]
+struct File {
+    setting: &'static str,
+    path: PathBuf,
+}
+
+impl File {
+    fn wrong(&self, line: usize, problem: impl Into<String>) -> TokenError {
+        let (setting, path) = (self.setting, self.path.clone());
+        TokenError::Content { setting, path, line, problem: problem.into() }
+    }
+
+    /// Its text, and whether every user of the host can read it.
+    fn read(&self, disk: &dyn Disk) -> Result<(Zeroizing<String>, bool), TokenError> {
+        let Self { setting, path } = self;
+        let failed = |source| TokenError::File { setting, path: path.clone(), source };
+        let file = disk.open(path, OpenMode::default()).map_err(failed)?;
+        let stat = file.stat().map_err(failed)?;
+        if stat.len > FILE_MAX {
+            return Err(self.wrong(0, format!("has {} bytes, of at most {FILE_MAX}", stat.len)));
+        }
+        let bytes = file.read(0, stat.len as usize).map_err(failed)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            drop(Zeroizing::new(error.into_bytes()));
+            self.wrong(0, "holds bytes that are no text")
+        })?;
+        Ok((Zeroizing::new(text), stat.mode & 0o004 != 0))
+    }
+}
+
+/// The lines that hold something, with their numbers. `#` begins a comment.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let all = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+    all.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// Name and token of a line.
+fn parts(line: &str) -> Result<(Arc<str>, &str), &'static str> {
+    let mut words = line.split_whitespace();
+    let (Some(name), Some(token), None) = (words.next(), words.next(), words.next()) else {
+        return Err("has to be a name and a token, with a space between them, as `aqueduct pki \
+                    token NAME` makes it");
+    };
+    Ok((names::name(name).ok_or(NAME_PROBLEM)?, token))
+}
+
+const NAME_PROBLEM: &str = "a name has 1 to 253 characters, none of them a space or of control, \
+                            and does not begin with `#`";
+
+/// What is wrong with a token, if it is one that cannot be used.
+fn token_problem(token: &str) -> Option<&'static str> {
+    let fits = TOKEN_CHARACTERS.contains(&token.len())
+        && token.bytes().all(|byte| byte.is_ascii_graphic())
+        && !token.starts_with(HASHED);
+    (!fits).then_some(
+        "a token has 16 to 1024 characters, all of ASCII; `aqueduct pki token NAME` makes one",
+    )
+}
+
+fn hash(token: &[u8]) -> Hash {
+    let hash = digest(&SHA256, token);
+    hash.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// The hash in a line: written there, or that of the token.
+fn hash_of(token: &str) -> Result<Hash, &'static str> {
+    let Some(text) = token.strip_prefix(HASHED) else {
+        return token_problem(token).map_or_else(|| Ok(hash(token.as_bytes())), Err);
+    };
+    let mut hash = Hash::default();
+    let is_hex = text.len() == 2 * hash.len() && text.bytes().all(|it| it.is_ascii_hexdigit());
+    if !is_hex {
+        return Err("`sha256:` has to be followed by 64 hexadecimal digits");
+    }
+    for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let digits = std::str::from_utf8(digits).expect("they are of ASCII");
+        *byte = u8::from_str_radix(digits, 16).expect("they are hexadecimal");
+    }
+    Ok(hash)
+}
+
+/// The token in a header `authorization`.
+pub fn bearer(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = authorization.split_at_checked(BEARER.len())?;
+    scheme.eq_ignore_ascii_case(BEARER).then_some(token)
+}
+
+/// The tokens that a listener takes. Cheap to clone.
+#[derive(Clone)]
+pub struct Tokens(Arc<Watched<Table, TokenError>>);
+
+/// The tokens of a file.
+struct Table(Vec<(Hash, Arc<str>)>);
+
+impl Table {
+    fn read(file: &File, disk: &dyn Disk) -> Result<Self, TokenError> {
+        let (text, exposed) = file.read(disk)?;
+        let mut table: Vec<(Hash, Arc<str>)> = Vec::new();
+        let mut plain = false;
+        for (line, text) in lines(&text) {
+            let wrong = |problem| file.wrong(line, problem);
+            let (name, token) = parts(text).map_err(wrong)?;
+            plain |= !token.starts_with(HASHED);
+            table.push((hash_of(token).map_err(wrong)?, name));
+        }
+        let mut sorted: Vec<_> = table.iter().collect();
+        sorted.sort();
+        if let Some(two) = sorted.windows(2).find(|it| it[0].0 == it[1].0 && it[0].1 != it[1].1) {
+            let problem = format!(
+                "`{}` and `{}` have the same token: each needs its own",
+                two[0].1, two[1].1
+            );
+            return Err(file.wrong(0, problem));
+        }
+        if plain && exposed {
+            warn_exposed(&file.path);
+        }
+        Ok(Self(table))
+    }
+
+    /// The name that this token proves.
+    fn name(&self, token: &[u8]) -> Option<&Arc<str>> {
+        let shown = hash(token);
+        let mut found = None;
+        // To the end, whether it was found or not.
+        for (hash, name) in &self.0 {
+            if hash.ct_eq(&shown).into() {
+                found = Some(name);
+            }
+        }
+        found
+    }
+}
+
+impl Tokens {
+    /// Those in the file that the setting `tokens_file` names; it is not read yet.
+    pub fn new(path: &Path, env: &Env) -> Self {
+        let file = File { setting: "tokens_file", path: path.to_owned() };
+        let files = ("tokens", vec![file.path.clone()]);
+        let make = move |disk: &dyn Disk, _now| Table::read(&file, disk);
+        Self(Arc::new(Watched::new(env, files, Arc::new(make))))
+    }
+
+    /// Reads the file, so that what is wrong with it is known before the first client comes.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub async fn load(&self) -> Result<(), TokenError> {
+        self.0.current().await.map(|_| ())
+    }
+
+    /// The name that this token proves, if it is one that counts.
+    ///
+    /// # Errors
+    /// The file was never read, and cannot be used.
+    pub async fn name(&self, token: &[u8]) -> Result<Option<Arc<str>>, TokenError> {
+        Ok(self.0.current().await?.name(token).cloned())
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens")
+    }
+}
+
+/// The token that a client shows, in a file. Clones share what was said of it.
+#[derive(Debug, Clone)]
+pub struct TokenFile {
+    file: File,
+    /// That others can read it was said.
+    warned: Arc<AtomicBool>,
+}
+
+/// A token with the name that it proves.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// The name, in lower case.
+    pub name: Arc<str>,
+    /// The token.
+    pub secret: Secret,
+}
+
+impl Token {
+    /// One that was never there before.
+    ///
+    /// # Errors
+    /// The name can stand in no line.
+    pub fn new(name: &str, entropy: &dyn Entropy) -> Result<Self, &'static str> {
+        let name = names::name(name).filter(|it| !it.starts_with('#')).ok_or(NAME_PROBLEM)?;
+        let random = Zeroizing::new([entropy.bytes16(), entropy.bytes16()].concat());
+        Ok(Self { name, secret: Secret::from(URL_SAFE_NO_PAD.encode(&*random)) })
+    }
+
+    /// The line of a file, with the token.
+    pub fn line(&self) -> Secret {
+        Secret::from(format!("{} {}\n", self.name, self.secret.expose()))
+    }
+
+    /// The line of the file of a listener that names the token by its hash.
+    pub fn hashed_line(&self) -> String {
+        let hash = hash(self.secret.expose().as_bytes());
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{} {HASHED}{hex}\n", self.name)
+    }
+}
+
+impl TokenFile {
+    /// That which the setting `token_file` names; it is not read yet.
+    pub fn new(path: &Path) -> Self {
+        let file = File { setting: "token_file", path: path.to_owned() };
+        Self { file, warned: Arc::default() }
+    }
+
+    /// Reads it as it is now; blocks.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn read(&self, disk: &dyn Disk) -> Result<Token, TokenError> {
+        let (text, exposed) = self.file.read(disk)?;
+        let mut lines = lines(&text);
+        let (Some((line, text)), None) = (lines.next(), lines.next()) else {
+            return Err(self.file.wrong(0, "has to hold one line, `NAME TOKEN`"));
+        };
+        let wrong = |problem| self.file.wrong(line, problem);
+        let (name, token) = parts(text).map_err(wrong)?;
+        if token.starts_with(HASHED) {
+            return Err(wrong("a client shows the token itself, and this is its hash"));
+        }
+        if let Some(problem) = token_problem(token) {
+            return Err(wrong(problem));
+        }
+        if exposed && !self.warned.swap(true, Ordering::Relaxed) {
+            warn_exposed(&self.file.path);
+        }
+        Ok(Token { name, secret: Secret::from(token.to_owned()) })
+    }
+}
+
+fn warn_exposed(path: &Path) {
+    warn!(path = %path.display(), "every user of this host can read the token: chmod 600 helps");
+}
+
+#[cfg(test)]
+#[path = "tokens/tests.rs"]
+mod tests;
