@@ -37,6 +37,9 @@ use pipeline::env::{Disk, FileKind, FileStat, OpenDirectory, OpenMode};
 
 use super::hold;
 
+#[cfg(test)]
+mod tests;
+
 /// How long the old directory stays, in milliseconds.
 const KEPT_MILLIS: u64 = 10_000;
 /// Bytes that are copied at once.
