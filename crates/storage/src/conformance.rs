@@ -235,7 +235,10 @@ async fn files_become_one_with_all_of_them_or_with_none(
     assert_eq!(fs.read(&target).await.unwrap(), "acccbb");
     assert_eq!(fs.stat(&target).await.unwrap().len, 6);
     assert_eq!(fs.list(&directory).await.unwrap().len(), 1);
-    assert!(fs.concat(&target, &sources, desk).await.unwrap_err().is_not_found(), "it is done once");
+    assert!(
+        fs.concat(&target, &sources, desk).await.unwrap_err().is_not_found(),
+        "it is done once"
+    );
     assert_eq!(fs.read(&target).await.unwrap(), "acccbb");
 }
 
@@ -251,11 +254,7 @@ async fn a_file_takes_the_place_of_another_one(fs: &dyn FileSystem, root: &str) 
     assert_eq!(fs.read(&to).await.unwrap(), "new");
 }
 
-async fn a_desk_is_tidied_up_also_where_there_is_none(
-    fs: &dyn FileSystem,
-    root: &str,
-    desk: &str,
-) {
+async fn a_desk_is_tidied_up_also_where_there_is_none(fs: &dyn FileSystem, root: &str, desk: &str) {
     fs.tidy(desk).await.unwrap();
     fs.tidy(&format!("{root}/no-desk")).await.unwrap();
 }

@@ -294,9 +294,9 @@ impl FileSystem for Local {
                 made => made.map(Ok),
             }
         });
-        let made = made.await?.map_err(|error| {
-            FsError::NoDirectory { path: directory.into(), source: error.into() }
-        });
+        let made = made
+            .await?
+            .map_err(|error| FsError::NoDirectory { path: directory.into(), source: error.into() });
         for above in made? {
             let synced = self.names.sync(&above).await;
             synced.map_err(|error| explain(error, "mkdirs", directory))?;
