@@ -6,7 +6,7 @@
 //! an edge that sends to both, and merge those of directories that are over. While lines come, the
 //! collectors are killed (-9) in turn, and started again; then one of them is started and killed
 //! within its first steps, again and again, on a disk while the other one runs, and is stopped
-//! (`SIGSTOP`) in between. All the while a reader lists the directories, by WebHDFS or by the system,
+//! (`SIGSTOP`) in between. All the while a reader lists the directories, by WebHDFS or the system,
 //! and adds up the lengths: what is there once stays there, and nothing is there twice. In the end
 //! there is one file in each directory, each line is once in the store, and `aqueduct verify`
 //! agrees.

@@ -228,7 +228,7 @@ async fn files_become_one_with_all_of_them_or_with_none(
     }
     let only = std::slice::from_ref(&one);
     assert!(fs.concat(&missing, only, desk).await.unwrap_err().is_not_found());
-    fs.can_concat_in(&directory).await.unwrap();
+    fs.can_concat_in(&directory, desk).await.unwrap();
     // The order is that of the call, not of the names.
     let sources = [other.clone(), one.clone()];
     fs.concat(&target, &sources, desk).await.unwrap();

@@ -157,8 +157,8 @@ impl FileSystem for Faulty {
         self.plan.run("concat", desk, self.inner.can_concat(desk)).await
     }
 
-    async fn can_concat_in(&self, directory: &str) -> Result<(), FsError> {
-        self.plan.run("concat", directory, self.inner.can_concat_in(directory)).await
+    async fn can_concat_in(&self, directory: &str, desk: &str) -> Result<(), FsError> {
+        self.plan.run("concat", directory, self.inner.can_concat_in(directory, desk)).await
     }
 
     async fn concat(&self, target: &str, sources: &[String], desk: &str) -> Result<(), FsError> {
@@ -277,9 +277,9 @@ impl FileSystem for Refusing {
         self.inner.can_concat(desk).await
     }
 
-    async fn can_concat_in(&self, directory: &str) -> Result<(), FsError> {
+    async fn can_concat_in(&self, directory: &str, desk: &str) -> Result<(), FsError> {
         self.look("concat", directory)?;
-        self.inner.can_concat_in(directory).await
+        self.inner.can_concat_in(directory, desk).await
     }
 
     async fn concat(&self, target: &str, sources: &[String], desk: &str) -> Result<(), FsError> {

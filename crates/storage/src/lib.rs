@@ -121,7 +121,7 @@ pub trait FileSystem: Send + Sync {
     ///
     /// # Errors
     /// [`FsError::Unfit`]: they cannot. Or the store failed.
-    async fn can_concat_in(&self, _directory: &str) -> Result<(), FsError> {
+    async fn can_concat_in(&self, _directory: &str, _desk: &str) -> Result<(), FsError> {
         Ok(())
     }
 

@@ -173,9 +173,11 @@ impl FileSystem for Local {
         self.run("concat", desk, move |disk, desk| exchange::works(disk, desk, unique, rules)).await
     }
 
-    async fn can_concat_in(&self, directory: &str) -> Result<(), FsError> {
-        let rules = self.rules;
-        let fits = move |disk: &dyn Disk, path: &Path| exchange::fits(disk, path, rules);
+    async fn can_concat_in(&self, directory: &str, desk: &str) -> Result<(), FsError> {
+        self.mkdirs(desk).await?;
+        let (unique, rules, desk) = (self.env.entropy.next_u64(), self.rules, PathBuf::from(desk));
+        let fits =
+            move |disk: &dyn Disk, path: &Path| exchange::fits(disk, path, &desk, unique, rules);
         self.run_held("concat", directory, fits).await
     }
 

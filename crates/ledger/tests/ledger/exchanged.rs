@@ -122,8 +122,9 @@ impl FileSystem for Rooted {
         self.local.rename(&self.at(from).await, &format!("{root}{to}")).await
     }
 
-    async fn can_concat_in(&self, directory: &str) -> Result<(), FsError> {
-        self.local.can_concat_in(&self.at(directory).await).await
+    async fn can_concat_in(&self, directory: &str, desk: &str) -> Result<(), FsError> {
+        let root = self.site.root.path().display().to_string();
+        self.local.can_concat_in(&self.at(directory).await, &format!("{root}{desk}")).await
     }
 
     async fn concat(&self, target: &str, sources: &[String], desk: &str) -> Result<(), FsError> {

@@ -108,15 +108,28 @@ fn flat(names: &[(OsString, FileKind)]) -> io::Result<()> {
     }
 }
 
-/// That files of `directory` can become one.
+/// That files of `directory` can become one, prepared on `desk`, which is there.
 ///
 /// # Errors
 /// [`io::ErrorKind::Unsupported`] where they cannot; else as the system says.
-pub(super) fn fits(disk: &dyn Disk, directory: &Path, rules: Rules) -> io::Result<()> {
+pub(super) fn fits(
+    disk: &dyn Disk,
+    directory: &Path,
+    desk: &Path,
+    unique: u64,
+    rules: Rules,
+) -> io::Result<()> {
     hold::alone(disk, directory, rules)?;
     if disk.is_link(directory)? {
         return Err(unsupported("it is a symbolic link: write the path that it leads to"));
     }
+    if disk.stat(directory)?.device != disk.stat(desk)?.device {
+        return Err(unsupported("it is on another disk than the store"));
+    }
+    // Its owner and its access lists can be given to another one.
+    let alike = desk.join(format!("{unique:016x}{NEW}"));
+    disk.create_dir_like(&alike, directory)?;
+    disk.remove_dir_all(&alike)?;
     flat(&disk.entries(directory)?)
 }
 

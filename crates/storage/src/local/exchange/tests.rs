@@ -256,11 +256,12 @@ async fn what_cannot_be_exchanged_is_refused_before_anything_is_done() {
     let local = rig.plain(0);
     local.can_concat(&rig.path("desk")).await.unwrap();
     assert_eq!(rig.on_desk(), 0);
-    local.can_concat_in(&rig.path("day")).await.unwrap();
+    local.can_concat_in(&rig.path("day"), &rig.path("desk")).await.unwrap();
     std::os::unix::fs::symlink(rig.path("day"), rig.path("link")).unwrap();
     fs::create_dir(rig.path("day/deep")).unwrap();
     for directory in ["link", "day"] {
-        let refused = local.can_concat_in(&rig.path(directory)).await.unwrap_err();
+        let refused =
+            local.can_concat_in(&rig.path(directory), &rig.path("desk")).await.unwrap_err();
         assert!(matches!(refused, FsError::Unfit { .. }), "{refused}");
     }
     assert!(matches!(rig.merge(&local, &["b"]).await, Err(FsError::Unfit { .. })));

@@ -156,7 +156,7 @@ impl Rig {
         }
     }
 
-    /// A collector at this time, with a reader that looks before each of its calls; `step` after it.
+    /// A collector at this time. Before each of its calls the reader looks, and `step` is done.
     pub(super) fn collector(
         &self,
         now: u64,
