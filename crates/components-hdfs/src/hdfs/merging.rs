@@ -171,7 +171,7 @@ impl Merging {
             Ok(()) => Ok(true),
             Err(error) if error.class() == ErrorClass::Blocked => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "small files stay as they are: the store cannot merge them");
+                tracing::warn!(error, "`compact` does nothing: the store cannot make files one");
                 Ok(false)
             }
             Err(error) => Err(error),

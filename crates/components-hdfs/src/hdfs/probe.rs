@@ -36,14 +36,28 @@ pub(super) async fn probe(
     if merges {
         let tried = fs.can_concat(&path).await;
         fs.delete(&path).await?;
-        tried?;
+        tried.map_err(named)?;
     }
     Ok(directory.to_owned())
 }
 
+/// What the store has refused, with the setting that asks for it.
+fn named(error: FsError) -> FsError {
+    match error {
+        FsError::Unfit { call, path, source } => {
+            let source = format!("{source}; remove `compact`, or choose another store").into();
+            FsError::Unfit { call, path, source }
+        }
+        error => error,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use storage::memory::Memory;
+    use storage::objects::Objects;
 
     use super::*;
 
@@ -58,5 +72,14 @@ mod tests {
         assert!(fs.list("/a/b").await.unwrap().is_empty());
         let names = fs.list("/").await.unwrap();
         assert_eq!(names.len(), 1, "{names:?}");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_cannot_merge_is_refused_with_the_setting_that_asks_for_it() {
+        let fs = Objects::over(Arc::new(Memory::new()));
+        assert!(probe(&fs, "/a", 7, false).await.is_ok());
+        let refused = probe(&fs, "/a", 7, true).await.unwrap_err();
+        let FsError::Unfit { source, .. } = refused else { panic!("{refused}") };
+        assert!(source.to_string().contains("`compact`"), "{source}");
     }
 }
