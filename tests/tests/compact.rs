@@ -55,16 +55,19 @@ trait Reader: Sync {
     /// What is there; `None` if the store does not answer.
     fn look(&self) -> Option<Look>;
 
-    /// What is there, for as long as a test lasts.
+    /// What is there, for as long as a test lasts, and once more.
     fn watch(&self, over: &AtomicBool) -> Seen {
         let mut seen = Seen::default();
-        while !over.load(Ordering::Relaxed) {
+        loop {
+            let is_last = over.load(Ordering::Relaxed);
             if let Some(look) = self.look() {
                 seen.add(look);
             }
+            if is_last {
+                return seen;
+            }
             thread::sleep(Duration::from_millis(2));
         }
-        seen
     }
 
     fn is_merged(&self) -> bool {

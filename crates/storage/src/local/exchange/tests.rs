@@ -105,7 +105,7 @@ async fn stopped(rules: Rules, stopped: Stopped) -> Result<u64, String> {
         if let Some(open) = opened.lock().unwrap().take()
             && stopped == Stopped::BeforeReader
         {
-            rig.compare(lines(Path::new(&format!("/proc/self/fd/{}", open.as_raw_fd()))));
+            rig.compare(&lines(Path::new(&format!("/proc/self/fd/{}", open.as_raw_fd()))));
         }
         // What was refused meanwhile is done now.
         let other = rig.plain(0);

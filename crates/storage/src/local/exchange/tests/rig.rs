@@ -144,10 +144,10 @@ impl Rig {
 
     /// The reader looks.
     pub(super) fn look(&self) {
-        self.compare(lines(&self.root.path().join("day")));
+        self.compare(&lines(&self.root.path().join("day")));
     }
 
-    pub(super) fn compare(&self, found: Vec<String>) {
+    pub(super) fn compare(&self, found: &[String]) {
         let once: BTreeSet<String> = found.iter().cloned().collect();
         let visible = self.visible.lock().unwrap();
         if once.len() != found.len() || !once.is_superset(&visible) {
