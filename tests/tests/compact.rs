@@ -1,13 +1,15 @@
-//! Goal: small files become large ones in HDFS, and a reader that lists their directory finds each
-//! byte once at every moment, although collectors are killed at any of the steps.
+//! Goal: small files become large ones, in HDFS and on a disk, and a reader that lists their
+//! directory finds each byte once at every moment, although collectors are killed at any of the
+//! steps.
 //!
 //! Method: two collectors of one sink store small files in directories of five seconds each, from
 //! an edge that sends to both, and merge those of directories that are over. While lines come, the
 //! collectors are killed (-9) in turn, and started again; then one of them is started and killed
-//! within its first steps, again and again. All the while a reader lists the directories, by
-//! WebHDFS, and adds up the lengths: what is there once stays there, and nothing is there twice. In
-//! the end there is one file in each directory, each line is once in the store, and `aqueduct
-//! verify` agrees.
+//! within its first steps, again and again, on a disk while the other one runs, and is stopped
+//! (`SIGSTOP`) in between. All the while a reader lists the directories, by WebHDFS or the system,
+//! and adds up the lengths: what is there once stays there, and nothing is there twice. In the end
+//! there is one file in each directory, each line is once in the store, and `aqueduct verify`
+//! agrees.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -15,8 +17,10 @@
 )]
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,6 +32,7 @@ use aqueduct_tests::killed::{collectors_are_killed, edge_channel};
 use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::seed;
 use rand::prelude::*;
+use rustix::process::Signal;
 
 /// Each log of the edge is a file of its own, or two.
 const SETTINGS: &str = "round = \"5s\"\ntime_from = \"arrival\"\ncompact = { after = \"2s\" }
@@ -45,13 +50,38 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// One look at the store: the files of each directory, and their bytes.
 type Look = BTreeMap<String, (usize, u64)>;
 
-/// The store as a job sees it, by the NameNode's own HTTP.
-struct Reader {
+/// A store as a job sees it.
+trait Reader: Sync {
+    /// What is there; `None` if the store does not answer.
+    fn look(&self) -> Option<Look>;
+
+    /// What is there, for as long as a test lasts, and once more.
+    fn watch(&self, over: &AtomicBool) -> Seen {
+        let mut seen = Seen::default();
+        loop {
+            let is_last = over.load(Ordering::Relaxed);
+            if let Some(look) = self.look() {
+                seen.add(look);
+            }
+            if is_last {
+                return seen;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn is_merged(&self) -> bool {
+        self.look().is_some_and(|look| look.values().all(|(files, _)| *files == 1))
+    }
+}
+
+/// HDFS, by the NameNode's own HTTP.
+struct NameNode {
     address: SocketAddr,
     root: String,
 }
 
-impl Reader {
+impl NameNode {
     /// The names in a directory, in one step of the NameNode; whether each is a directory; bytes.
     fn list(&self, below: &str) -> Option<Vec<(String, bool, u64)>> {
         let path = format!("/webhdfs/v1{}{below}?op=LISTSTATUS", self.root);
@@ -67,7 +97,9 @@ impl Reader {
         };
         Some(files.iter().map(file).collect())
     }
+}
 
+impl Reader for NameNode {
     fn look(&self) -> Option<Look> {
         let mut look = Look::new();
         for (directory, ..) in self.list("")? {
@@ -76,6 +108,31 @@ impl Reader {
             }
             let files = self.list(&format!("/{directory}"))?;
             look.insert(directory, (files.len(), files.iter().map(|(.., len)| len).sum()));
+        }
+        Some(look)
+    }
+}
+
+/// A disk, by the system.
+struct Disk(PathBuf);
+
+impl Reader for Disk {
+    fn look(&self) -> Option<Look> {
+        let mut look = Look::new();
+        for directory in fs::read_dir(&self.0).ok()? {
+            let directory = directory.expect("a directory has a name");
+            let name = directory.file_name().into_string().expect("of letters");
+            if name.contains('_') {
+                continue;
+            }
+            // Its files are looked up in the directory that was opened, whatever has its name then.
+            let open = File::open(directory.path()).expect("a directory stays");
+            let files = fs::read_dir(format!("/proc/self/fd/{}", open.as_raw_fd()));
+            let files = files.expect("a directory is listed").map(|file| {
+                file.and_then(|file| file.metadata()).expect("a listed file is there").len()
+            });
+            let lengths: Vec<u64> = files.collect();
+            look.insert(name, (lengths.len(), lengths.iter().sum()));
         }
         Some(look)
     }
@@ -112,9 +169,10 @@ fn blocks(hdfs: &Hdfs, directory: &str) -> u64 {
     number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no blocks:\n{said}"))
 }
 
-fn merging(dir: &Path) -> Agent {
-    let config = dir.join("one/collector.toml").display().to_string();
-    Agent::new("aqueduct-collector", &["--config", &config], &dir.join("one/last.out"))
+/// The collector `name` of [`collectors_are_killed`].
+fn merging(dir: &Path, name: &str) -> Agent {
+    let config = dir.join(name).join("collector.toml").display().to_string();
+    Agent::new("aqueduct-collector", &["--config", &config], &dir.join(name).join("last.out"))
 }
 
 #[test]
@@ -125,23 +183,14 @@ fn a_reader_finds_each_byte_once_while_files_are_merged_and_collectors_are_kille
     let (mut rng, began) = (seed::rng("compact"), Instant::now());
     let root = format!("/compact-{:x}", rng.random::<u32>());
     let url = format!("{}{root}/%H-%M-%S", hdfs.url());
-    let reader = Reader { address: hdfs.web_address(), root: root.clone() };
+    let reader = NameNode { address: hdfs.web_address(), root: root.clone() };
     let over = AtomicBool::new(false);
     let (written, seen) = thread::scope(|scope| {
         let reader = &reader;
-        let watched = scope.spawn(|| {
-            let mut seen = Seen::default();
-            while !over.load(Ordering::Relaxed) {
-                if let Some(look) = reader.look() {
-                    seen.add(look);
-                }
-                thread::sleep(Duration::from_millis(2));
-            }
-            seen
-        });
+        let watched = scope.spawn(|| reader.watch(&over));
         let ends = Ends(&over);
         let written = collectors_are_killed(dir, &url, SETTINGS, &mut rng, (KILLS, PAUSE_MAX));
-        let mut collector = merging(dir);
+        let mut collector = merging(dir, "one");
         for _ in 0..SHORT_LIVES {
             collector.start();
             thread::sleep(Duration::from_millis(rng.random_range(0..LIFE_MAX)));
@@ -149,7 +198,7 @@ fn a_reader_finds_each_byte_once_while_files_are_merged_and_collectors_are_kille
         }
         collector.start();
         let ended = Instant::now();
-        while reader.look().is_none_or(|look| look.values().any(|(files, _)| *files != 1)) {
+        while !reader.is_merged() {
             assert!(ended.elapsed() < PATIENCE, "not merged: {:?}", reader.look());
             thread::sleep(Duration::from_millis(100));
         }
@@ -168,6 +217,63 @@ fn a_reader_finds_each_byte_once_while_files_are_merged_and_collectors_are_kille
     assert_eq!(blocks(hdfs, &format!("{root}/{first}")), 1, "its files were one block each");
     eprintln!(
         "{found}; {} looks; {} directories with a file of one block each, of {} files; {:?}",
+        seen.looks,
+        last.len(),
+        last.len() + seen.merged,
+        began.elapsed()
+    );
+}
+
+#[test]
+#[ignore = "needs the optimised programs: tests/run"]
+fn a_reader_of_a_disk_finds_each_byte_once_while_collectors_are_killed_and_stopped() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (dir, store) = (folder.path(), folder.path().join("store"));
+    let (mut rng, began) = (seed::rng("compact on a disk"), Instant::now());
+    fs::create_dir(&store).expect("the test's own folder");
+    let url = format!("file://{}/%H-%M-%S", store.display());
+    let (reader, over) = (Disk(store.clone()), AtomicBool::new(false));
+    let (written, seen) = thread::scope(|scope| {
+        let watched = scope.spawn(|| reader.watch(&over));
+        let ends = Ends(&over);
+        let written = collectors_are_killed(dir, &url, SETTINGS, &mut rng, (KILLS, PAUSE_MAX / 2));
+        let [mut collector, mut other] = ["one", "two"].map(|name| merging(dir, name));
+        other.start();
+        for _ in 0..SHORT_LIVES {
+            collector.start();
+            let life = Duration::from_millis(rng.random_range(0..LIFE_MAX));
+            thread::sleep(life / 2);
+            other.process().signal(Signal::STOP);
+            thread::sleep(life / 2);
+            collector.kill();
+            other.process().signal(Signal::CONT);
+        }
+        collector.start();
+        let ended = Instant::now();
+        while !reader.is_merged() {
+            assert!(ended.elapsed() < PATIENCE, "not merged: {:?}", reader.look());
+            thread::sleep(Duration::from_millis(100));
+        }
+        collector.stop(PATIENCE);
+        other.stop(PATIENCE);
+        drop(ends);
+        (written, watched.join().expect("the store is looked at"))
+    });
+    let last = reader.look().expect("the disk answers");
+    assert_eq!(seen.last, last, "what was seen last is what is there");
+    assert!(seen.merged > 0, "the reader was there while files were merged");
+    let mut stored = Vec::new();
+    for directory in last.keys() {
+        for file in fs::read_dir(store.join(directory)).expect("it is there") {
+            let path = file.expect("a file has a name").path();
+            stored.extend(fs::read(path).expect("a merged file is read"));
+        }
+    }
+    let found = compare(&written, &stored);
+    assert!(found.is_none(), "{found}");
+    prove(&url, None, &[edge_channel(dir)]);
+    eprintln!(
+        "{found}; {} looks; {} directories with one file each, of {} files; {:?}",
         seen.looks,
         last.len(),
         last.len() + seen.merged,

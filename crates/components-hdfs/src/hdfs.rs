@@ -198,11 +198,10 @@ impl HdfsSink {
         }
         let Settings { marker, registration, .. } = &*self.settings;
         let shows = (marker.is_some() || registration.is_some()) && !fs.is_tree();
-        let merges_files = fs.merges_files();
         let (options, cores) = (self.options, Cores::of(&self.settings.env));
         let stage = Stage { fs, dataset, author, options, recorded, cores, shows };
         let limits = self.limits(&stage).await?;
-        let merged_max = merges_files.then_some(limits.size_max);
+        let size_max = limits.size_max;
         let ledger = Arc::new(Mutex::new(ledger));
         let (commands, queue) = mpsc::unbounded_channel();
         let writer = Writer {
@@ -229,30 +228,21 @@ impl HdfsSink {
         };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
         let writer = self.settings.env.blocking.behind().spawn(writer.run(queue));
-        let tasks = self.tasks(&ledger, merged_max);
+        let tasks = self.tasks(&ledger, size_max);
         self.visible.opened(&self.dataset_name, self.settings.limits.age_max);
         self.session = Some(Session { commands, room, writer, tasks, ledger });
         Ok(())
     }
 
-    /// What is done for readers; files are merged where the store can do that, up to this size.
-    fn tasks(
-        &self,
-        ledger: &Arc<Mutex<Ledger>>,
-        merged_max: Option<u64>,
-    ) -> [AbortOnDropHandle<()>; 3] {
+    /// What is done for readers; files are merged up to this size.
+    fn tasks(&self, ledger: &Arc<Mutex<Ledger>>, size_max: u64) -> [AbortOnDropHandle<()>; 3] {
         let behind = self.settings.env.blocking.behind();
         let marking = Marking::new(self.settings.clone(), ledger.clone());
-        let merging = merged_max.map(|size_max| self.merging(ledger, size_max));
-        let merging = async move {
-            if let Some(merging) = merging {
-                merging.run().await;
-            }
-        };
+        let merging = self.merging(ledger, size_max);
         [
             AbortOnDropHandle::new(behind.spawn(marking.run())),
             AbortOnDropHandle::new(behind.spawn(self.registering(ledger).run())),
-            AbortOnDropHandle::new(behind.spawn(merging)),
+            AbortOnDropHandle::new(behind.spawn(merging.run())),
         ]
     }
 
@@ -306,7 +296,8 @@ impl Sink for HdfsSink {
     async fn probe(&mut self) -> Result<Option<String>, SinkError> {
         let fs = (self.connect)().map_err(HdfsSinkError::from)?;
         let number = self.settings.env.entropy.next_u64();
-        let reached = probe::probe(&*fs, self.dataset.prefix(), number).await;
+        let merges = self.settings.compact.is_some();
+        let reached = probe::probe(&*fs, self.dataset.prefix(), number, merges).await;
         let place = reached.map_err(HdfsSinkError::from)?;
         Ok(Some(format!("{}: {place} takes files", self.dataset_name)))
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, IoSlice, Read, Seek, Write};
+use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -10,15 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pipeline::env::{
-    Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space, Watch, is_full,
+    Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenDirectory, OpenMode, Space, Watch,
 };
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
-    CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, fallocate, fcntl_lock,
-    fdatasync, flock, open, renameat_with, statvfs,
+    CWD, FallocateFlags, Mode, OFlags, RenameFlags, fallocate, fdatasync, open, renameat_with,
+    statvfs,
 };
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
+use crate::directory::{self, RealDirectory};
+use crate::lock;
 use crate::watch::Inotify;
 
 /// Files of this system.
@@ -37,7 +39,7 @@ fn kind(file_type: fs::FileType) -> FileKind {
     }
 }
 
-fn file_stat(metadata: &fs::Metadata) -> io::Result<FileStat> {
+pub(crate) fn file_stat(metadata: &fs::Metadata) -> io::Result<FileStat> {
     Ok(FileStat {
         device: metadata.dev(),
         inode: metadata.ino(),
@@ -110,6 +112,22 @@ impl Disk for RealDisk {
         }
     }
 
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        directory::exchange(one, other)
+    }
+
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        fs::hard_link(file, name)
+    }
+
+    fn create_dir_like(&self, directory: &Path, like: &Path) -> io::Result<()> {
+        directory::create_like(directory, like)
+    }
+
+    fn open_directory(&self, path: &Path) -> io::Result<Box<dyn OpenDirectory>> {
+        Ok(Box::new(RealDirectory::open(path)?))
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -133,41 +151,11 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
-        // Through a link, a file that is another's would be written over.
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = open(path, flags, Mode::from_raw_mode(0o640)).map_err(|errno| match errno {
-            Errno::LOOP => io::Error::other(format!(
-                "{} is a symbolic link, which a lock is never opened through; remove it",
-                path.display()
-            )),
-            other => other.into(),
-        })?;
-        let mut file = File::from(file);
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let mut pid = String::new();
-                file.read_to_string(&mut pid)?;
-                return Err(LockError::Held { pid: pid.trim().to_owned() });
-            }
-            Err(other) => return Err(LockError::Io(other.into())),
-        }
-        // The lock is held whatever comes of the number: a full disk does not prevent it.
-        match write_pid(&mut file) {
-            Err(error) if is_full(&error) => {}
-            written => written?,
-        }
-        Ok(Box::new(RealLock { _file: file }))
+        lock::lock(path)
     }
 
     fn lock_record(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = open(path, flags, Mode::from_raw_mode(0o640)).map_err(io::Error::from)?;
-        match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Box::new(RealLock { _file: File::from(file) })),
-            Err(Errno::ACCESS | Errno::AGAIN) => Err(LockError::Held { pid: String::new() }),
-            Err(other) => Err(LockError::Io(other.into())),
-        }
+        lock::lock_record(path)
     }
 
     fn users(&self, directory: &Path) -> Vec<u32> {
@@ -188,21 +176,6 @@ impl Disk for RealDisk {
         Ok(Arc::new(Inotify::new()?))
     }
 }
-
-fn write_pid(file: &mut File) -> io::Result<()> {
-    let pid = format!("{}\n", std::process::id());
-    // In the block that is there, before what is left of a longer one is cut off.
-    file.rewind()?;
-    file.write_all(pid.as_bytes())?;
-    file.set_len(pid.len() as u64)
-}
-
-/// The lock goes with the descriptor.
-struct RealLock {
-    _file: File,
-}
-
-impl Lock for RealLock {}
 
 /// `RWF_DONTCACHE`, of Linux 6.14 and later; not every file system has it.
 const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);

@@ -6,8 +6,10 @@
 #![expect(clippy::disallowed_methods, reason = "this crate is what the others go through")]
 
 mod background;
+mod directory;
 mod disk;
 mod limits;
+mod lock;
 mod names;
 mod net;
 mod private;

@@ -110,6 +110,11 @@ impl Dataset {
         format!("{}/stage", self.root)
     }
 
+    /// The directory in which a store prepares merges, where it has to.
+    pub(super) fn merging(&self) -> String {
+        format!("{}/merging", self.root)
+    }
+
     /// The directory of one author's staged files, below the dataset's own.
     pub fn desk(author: WriterId) -> String {
         format!("stage/{}/{}", author.collector, author.incarnation)

@@ -9,6 +9,7 @@
 //!   notes/<roll>                        directories of which a marker is due
 //!   partitions/<roll>                   directories that are due in a table of Hive
 //!   merges/<roll>                       directories whose small files are to be merged
+//!   merging/                            what a store prepares a merge in, where it has to
 //!   stage/<collector>/<incarnation>/    files being written, and entries not won yet
 //! <prefix>/2026-11-20/…                 what readers see, named by the entry that published it
 //! ```

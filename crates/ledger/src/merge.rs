@@ -123,11 +123,22 @@ impl Merge {
 }
 
 impl Ledger {
+    /// That the store can make files one.
+    ///
+    /// # Errors
+    /// [`FsError::Unfit`] in the error: it cannot. Or it failed.
+    pub async fn can_merge(&self) -> Result<(), LedgerError> {
+        Ok(self.fs.can_concat(&self.dataset.merging()).await?)
+    }
+
     /// Does what is left of the merges that are open; those that the store refuses stay open.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn finish_merges(&mut self) -> Result<(), LedgerError> {
+        if let Err(error) = self.fs.tidy(&self.dataset.merging()).await {
+            debug!(%error, "what merges have left is tidied up later");
+        }
         let open: Vec<Merge> = self.view().open_merges().cloned().collect();
         for merge in open {
             if self.finish(&merge).await? {
@@ -197,7 +208,7 @@ impl Ledger {
     async fn concat(&self, merge: &Merge) -> Result<(), FsError> {
         let sources = merge.sources.iter().map(|file| self.dataset.published(&file.target));
         let target = self.dataset.published(&merge.target.target);
-        self.fs.concat(&target, &sources.collect::<Vec<_>>()).await
+        self.fs.concat(&target, &sources.collect::<Vec<_>>(), &self.dataset.merging()).await
     }
 
     async fn replace(&self, merge: &Merge) -> Result<(), FsError> {

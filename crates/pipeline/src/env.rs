@@ -23,7 +23,9 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-pub use disk::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space, is_full};
+pub use disk::{
+    Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenDirectory, OpenMode, Space, is_full,
+};
 pub use names::{Names, NoNames, Service};
 pub use net::{Datagrams, Listener, Net, Stream};
 pub use program::{Printed, Process, Started};

@@ -201,10 +201,6 @@ impl Remote {
 
 #[async_trait]
 impl FileSystem for Remote {
-    fn merges_files(&self) -> bool {
-        true
-    }
-
     async fn create(
         &self,
         path: &str,
@@ -224,11 +220,15 @@ impl FileSystem for Remote {
         self.call(asked, async move { memory.rename(&names.0, &names.1).await }).await
     }
 
-    async fn concat(&self, target: &str, sources: &[String]) -> Result<(), FsError> {
+    async fn can_concat(&self, _desk: &str) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    async fn concat(&self, target: &str, sources: &[String], desk: &str) -> Result<(), FsError> {
         let memory = self.store.memory.clone();
-        let names = (target.to_owned(), sources.to_vec());
+        let names = (target.to_owned(), sources.to_vec(), desk.to_owned());
         let asked = Asked::Concat(names.0.clone(), names.1.clone());
-        self.call(asked, async move { memory.concat(&names.0, &names.1).await }).await
+        self.call(asked, async move { memory.concat(&names.0, &names.1, &names.2).await }).await
     }
 
     async fn replace(&self, from: &str, to: &str) -> Result<(), FsError> {

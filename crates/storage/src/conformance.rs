@@ -27,11 +27,13 @@ pub async fn keeps_the_promises(fs: Arc<dyn FileSystem>, root: &str) {
     } else {
         a_sync_is_refused(fs, root).await;
     }
-    if fs.merges_files() {
-        files_become_one_with_all_of_them_or_with_none(fs, root).await;
+    let desk = &format!("{root}/desk");
+    if fs.can_concat(desk).await.is_ok() {
+        files_become_one_with_all_of_them_or_with_none(fs, root, desk).await;
+        a_desk_is_tidied_up_also_where_there_is_none(fs, root, desk).await;
         a_file_takes_the_place_of_another_one(fs, root).await;
     } else {
-        what_merges_files_is_refused(fs, root).await;
+        what_merges_files_is_refused(fs, root, desk).await;
     }
     if fs.is_tree() {
         nothing_is_made_without_its_directory(fs, root).await;
@@ -206,7 +208,11 @@ async fn rename_moves_once_and_never_replaces(fs: &dyn FileSystem, root: &str) {
     assert_eq!(fs.read(&other).await.unwrap(), "other");
 }
 
-async fn files_become_one_with_all_of_them_or_with_none(fs: &dyn FileSystem, root: &str) {
+async fn files_become_one_with_all_of_them_or_with_none(
+    fs: &dyn FileSystem,
+    root: &str,
+    desk: &str,
+) {
     let directory = fresh(fs, root, "concat").await;
     let [target, one, other, missing] =
         ["target", "one", "other", "missing"].map(|name| format!("{directory}/{name}"));
@@ -216,19 +222,23 @@ async fn files_become_one_with_all_of_them_or_with_none(fs: &dyn FileSystem, roo
     let outside = format!("{root}/concat/a/outside");
     put(fs, &outside, "d").await;
     for sources in [vec![one.clone(), missing.clone()], vec![one.clone(), outside]] {
-        assert!(fs.concat(&target, &sources).await.is_err(), "{sources:?}");
+        assert!(fs.concat(&target, &sources, desk).await.is_err(), "{sources:?}");
         assert_eq!(fs.read(&target).await.unwrap(), "a");
         assert_eq!(fs.read(&one).await.unwrap(), "bb");
     }
     let only = std::slice::from_ref(&one);
-    assert!(fs.concat(&missing, only).await.unwrap_err().is_not_found());
+    assert!(fs.concat(&missing, only, desk).await.unwrap_err().is_not_found());
+    fs.can_concat_in(&directory, desk).await.unwrap();
     // The order is that of the call, not of the names.
     let sources = [other.clone(), one.clone()];
-    fs.concat(&target, &sources).await.unwrap();
+    fs.concat(&target, &sources, desk).await.unwrap();
     assert_eq!(fs.read(&target).await.unwrap(), "acccbb");
     assert_eq!(fs.stat(&target).await.unwrap().len, 6);
     assert_eq!(fs.list(&directory).await.unwrap().len(), 1);
-    assert!(fs.concat(&target, &sources).await.unwrap_err().is_not_found(), "it is done once");
+    assert!(
+        fs.concat(&target, &sources, desk).await.unwrap_err().is_not_found(),
+        "it is done once"
+    );
     assert_eq!(fs.read(&target).await.unwrap(), "acccbb");
 }
 
@@ -244,12 +254,17 @@ async fn a_file_takes_the_place_of_another_one(fs: &dyn FileSystem, root: &str) 
     assert_eq!(fs.read(&to).await.unwrap(), "new");
 }
 
-async fn what_merges_files_is_refused(fs: &dyn FileSystem, root: &str) {
+async fn a_desk_is_tidied_up_also_where_there_is_none(fs: &dyn FileSystem, root: &str, desk: &str) {
+    fs.tidy(desk).await.unwrap();
+    fs.tidy(&format!("{root}/no-desk")).await.unwrap();
+}
+
+async fn what_merges_files_is_refused(fs: &dyn FileSystem, root: &str, desk: &str) {
     let directory = fresh(fs, root, "unmerged").await;
     let [one, other] = ["one", "other"].map(|name| format!("{directory}/{name}"));
     put(fs, &one, "a").await;
     put(fs, &other, "b").await;
-    assert!(fs.concat(&one, std::slice::from_ref(&other)).await.is_err());
+    assert!(fs.concat(&one, std::slice::from_ref(&other), desk).await.is_err());
     assert!(fs.replace(&one, &other).await.is_err());
     assert_eq!(fs.read(&one).await.unwrap(), "a");
     assert_eq!(fs.read(&other).await.unwrap(), "b");

@@ -140,10 +140,6 @@ impl FileSystem for Faulty {
         self.inner.syncs_open_files()
     }
 
-    fn merges_files(&self) -> bool {
-        self.inner.merges_files()
-    }
-
     async fn create(
         &self,
         path: &str,
@@ -157,8 +153,20 @@ impl FileSystem for Faulty {
         self.plan.run("rename", to, self.inner.rename(from, to)).await
     }
 
-    async fn concat(&self, target: &str, sources: &[String]) -> Result<(), FsError> {
-        self.plan.run("concat", target, self.inner.concat(target, sources)).await
+    async fn can_concat(&self, desk: &str) -> Result<(), FsError> {
+        self.plan.run("concat", desk, self.inner.can_concat(desk)).await
+    }
+
+    async fn can_concat_in(&self, directory: &str, desk: &str) -> Result<(), FsError> {
+        self.plan.run("concat", directory, self.inner.can_concat_in(directory, desk)).await
+    }
+
+    async fn concat(&self, target: &str, sources: &[String], desk: &str) -> Result<(), FsError> {
+        self.plan.run("concat", target, self.inner.concat(target, sources, desk)).await
+    }
+
+    async fn tidy(&self, desk: &str) -> Result<(), FsError> {
+        self.plan.run("tidy", desk, self.inner.tidy(desk)).await
     }
 
     async fn replace(&self, from: &str, to: &str) -> Result<(), FsError> {
@@ -250,10 +258,6 @@ impl FileSystem for Refusing {
         self.inner.syncs_open_files()
     }
 
-    fn merges_files(&self) -> bool {
-        self.inner.merges_files()
-    }
-
     async fn create(
         &self,
         path: &str,
@@ -268,9 +272,24 @@ impl FileSystem for Refusing {
         self.inner.rename(from, to).await
     }
 
-    async fn concat(&self, target: &str, sources: &[String]) -> Result<(), FsError> {
+    async fn can_concat(&self, desk: &str) -> Result<(), FsError> {
+        self.look("concat", desk)?;
+        self.inner.can_concat(desk).await
+    }
+
+    async fn can_concat_in(&self, directory: &str, desk: &str) -> Result<(), FsError> {
+        self.look("concat", directory)?;
+        self.inner.can_concat_in(directory, desk).await
+    }
+
+    async fn concat(&self, target: &str, sources: &[String], desk: &str) -> Result<(), FsError> {
         self.look("concat", target)?;
-        self.inner.concat(target, sources).await
+        self.inner.concat(target, sources, desk).await
+    }
+
+    async fn tidy(&self, desk: &str) -> Result<(), FsError> {
+        self.look("tidy", desk)?;
+        self.inner.tidy(desk).await
     }
 
     async fn replace(&self, from: &str, to: &str) -> Result<(), FsError> {

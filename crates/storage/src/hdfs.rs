@@ -207,10 +207,6 @@ fn stat_of(status: &FileStatus) -> Stat {
 
 #[async_trait]
 impl FileSystem for Hdfs {
-    fn merges_files(&self) -> bool {
-        true
-    }
-
     async fn create(
         &self,
         path: &str,
@@ -233,7 +229,11 @@ impl FileSystem for Hdfs {
         self.limited(CALL_LIMIT, "rename", to, self.client.rename(from, to, false)).await
     }
 
-    async fn concat(&self, target: &str, sources: &[String]) -> Result<(), FsError> {
+    async fn can_concat(&self, _desk: &str) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    async fn concat(&self, target: &str, sources: &[String], _desk: &str) -> Result<(), FsError> {
         let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
         let merged = self.client.concat(target, &sources);
         self.limited(CALL_LIMIT, "concat", target, merged).await

@@ -90,12 +90,6 @@ pub trait FileSystem: Send + Sync {
         self.is_tree()
     }
 
-    /// Whether files can become one: [`FileSystem::concat`] and [`FileSystem::replace`]. `false`:
-    /// both are refused.
-    fn merges_files(&self) -> bool {
-        false
-    }
-
     /// Begins a new file. Its directory must be there; the name must not.
     ///
     /// # Errors
@@ -114,13 +108,40 @@ pub trait FileSystem: Send + Sync {
     /// directory of the new one; or the store failed.
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError>;
 
+    /// That files can become one, by [`FileSystem::concat`] with this `desk` and
+    /// [`FileSystem::replace`].
+    ///
+    /// # Errors
+    /// [`FsError::Unfit`]: they cannot. Or the store failed.
+    async fn can_concat(&self, desk: &str) -> Result<(), FsError> {
+        Err(FsError::lacks("concat", desk))
+    }
+
+    /// That files of this directory can, in a store in which others can.
+    ///
+    /// # Errors
+    /// [`FsError::Unfit`]: they cannot. Or the store failed.
+    async fn can_concat_in(&self, _directory: &str, _desk: &str) -> Result<(), FsError> {
+        Ok(())
+    }
+
     /// Appends closed files to another one of their directory, in this order, and removes their
-    /// names: one step, durable. It is done with all of them or not at all.
+    /// names: one step, durable. It is done with all of them or not at all. `desk` is a directory
+    /// for this alone, in which a store may prepare it; see [`FileSystem::tidy`].
     ///
     /// # Errors
     /// [`FsError::NotFound`] for any of them; or the store failed, or cannot do it.
-    async fn concat(&self, target: &str, _sources: &[String]) -> Result<(), FsError> {
+    async fn concat(&self, target: &str, _sources: &[String], _desk: &str) -> Result<(), FsError> {
         Err(FsError::lacks("concat", target))
+    }
+
+    /// Removes what [`FileSystem::concat`] has left on its desk, once no reader needs it: to be
+    /// called from time to time, by anyone.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn tidy(&self, _desk: &str) -> Result<(), FsError> {
+        Ok(())
     }
 
     /// Renames a file in one step, durably, in the place of the file that has the new name.

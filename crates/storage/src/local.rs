@@ -1,26 +1,40 @@
 //! `file://`: the disk behind `Env`. A name or a file counts once it is synced, as in HDFS.
+//!
+//! A directory is held while a name in it changes, so that its small files can become one
+//! ([`exchange`]) and a reader finds each byte once.
 
+mod exchange;
 mod gather;
+mod hold;
 mod names;
 mod write_behind;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::Env;
 use pipeline::env::{Disk, FileKind, OpenMode};
+use tokio::time::sleep;
 
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
+use exchange::{Joining, Rules};
 use gather::{Gather, Open};
 use names::Names;
 use write_behind::{End, Piece, WriteBehind};
 
+/// How often a directory that is held otherwise is tried again, and the pause between.
+const HELD: (u32, Duration) = (100, Duration::from_millis(10));
+
 /// Files of this machine.
 pub struct Local {
     env: Env,
+    rules: Rules,
+    /// Tries of a directory that is held otherwise.
+    tries_max: u32,
     names: Arc<Names>,
     behind: Arc<WriteBehind>,
     open: Arc<Open>,
@@ -31,7 +45,8 @@ impl Local {
     pub fn new(env: Env) -> Self {
         let names = Arc::new(Names::new(env.clone()));
         let behind = WriteBehind::new(env.clone());
-        Self { env, names, behind, open: Arc::default() }
+        let (rules, tries_max) = (Rules::IN_FORCE, HELD.0);
+        Self { env, rules, tries_max, names, behind, open: Arc::default() }
     }
 
     /// Runs `work` on the disk, off the reactor.
@@ -45,6 +60,35 @@ impl Local {
         let result = self.env.offload(move || work(&*disk, &target)).await;
         result.map_err(|error| explain(error, call, path))
     }
+
+    /// The same for work on names of a directory, which may be held otherwise for a moment.
+    async fn run_held<T: Send + 'static>(
+        &self,
+        call: &'static str,
+        path: &str,
+        work: impl FnOnce(&dyn Disk, &Path) -> io::Result<T> + Clone + Send + 'static,
+    ) -> Result<T, FsError> {
+        for _ in 1..self.tries_max {
+            let (disk, target) = (self.env.disk.clone(), PathBuf::from(path));
+            let work = work.clone();
+            match self.env.offload(move || work(&*disk, &target)).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(HELD.1).await,
+                result => return result.map_err(|error| explain(error, call, path)),
+            }
+        }
+        self.run(call, path, work).await
+    }
+
+    /// Milliseconds since 1970.
+    fn now(&self) -> u64 {
+        let since = self.env.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The directory of a path on the disk.
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
 }
 
 /// The meaning of what the system said.
@@ -60,18 +104,27 @@ fn explain(error: io::Error, call: &'static str, path: &str) -> FsError {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             FsError::NoRoom { call, path, source }
         }
+        io::ErrorKind::WouldBlock => FsError::Unavailable { call, path, source },
+        io::ErrorKind::Unsupported => FsError::Unfit { call, path, source },
         _ => FsError::Failed { call, path, source },
     }
 }
 
 /// Makes `directory` and those above it. Returns where new names are, the topmost first.
-fn make(disk: &dyn Disk, directory: &Path) -> io::Result<Vec<PathBuf>> {
+fn make(disk: &dyn Disk, directory: &Path, rules: Rules) -> io::Result<Vec<PathBuf>> {
     let missing: Vec<&Path> =
         directory.ancestors().take_while(|above| disk.stat(above).is_err()).collect();
-    disk.create_dir_all(directory).map_err(|error| match missing.last() {
-        Some(topmost) => io::Error::new(error.kind(), format!("{}: {error}", topmost.display())),
-        None => error,
-    })?;
+    let Some(topmost) = missing.last() else {
+        // What is there may be no directory.
+        disk.create_dir_all(directory)?;
+        return Ok(Vec::new());
+    };
+    for made in missing.iter().rev() {
+        let held = hold::shared(disk, parent(made), rules);
+        held.and_then(|_held| disk.create_dir_all(made)).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", topmost.display()))
+        })?;
+    }
     Ok(missing.iter().rev().filter_map(|made| made.parent()).map(Path::to_owned).collect())
 }
 
@@ -85,15 +138,23 @@ impl FileSystem for Local {
         // A store is read later, and mostly elsewhere.
         let mode =
             OpenMode { write: true, create_new: true, uncached: true, ..OpenMode::default() };
-        let file = self.run("create", path, move |disk, path| disk.open(path, mode)).await?;
+        let rules = self.rules;
+        let opened = self.run_held("create", path, move |disk, path| {
+            let _held = hold::shared(disk, parent(path), rules)?;
+            disk.open(path, mode)
+        });
+        let file = opened.await?;
         let (names, behind, path) = (self.names.clone(), self.behind.clone(), path.into());
         let gather = Gather::new(self.open.clone());
         Ok(Box::new(LocalWriter { names, behind, path, end: End::new(file), gather }))
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
-        let target = PathBuf::from(to);
-        let renamed = self.run("rename", from, move |disk, from| disk.rename_new(from, &target));
+        let (target, rules) = (PathBuf::from(to), self.rules);
+        let renamed = self.run_held("rename", from, move |disk, from| {
+            let _held = hold::shared(disk, parent(&target), rules)?;
+            disk.rename_new(from, &target)
+        });
         renamed.await.map_err(|error| match error {
             // It is the new name that is taken.
             FsError::AlreadyExists { .. } => FsError::AlreadyExists { path: to.into() },
@@ -104,6 +165,72 @@ impl FileSystem for Local {
             synced.map_err(|error| explain(error, "rename", path))?;
         }
         Ok(())
+    }
+
+    async fn can_concat(&self, desk: &str) -> Result<(), FsError> {
+        self.mkdirs(desk).await?;
+        let (unique, rules) = (self.env.entropy.next_u64(), self.rules);
+        self.run("concat", desk, move |disk, desk| exchange::works(disk, desk, unique, rules)).await
+    }
+
+    async fn can_concat_in(&self, directory: &str, desk: &str) -> Result<(), FsError> {
+        self.mkdirs(desk).await?;
+        let (unique, rules, desk) = (self.env.entropy.next_u64(), self.rules, PathBuf::from(desk));
+        let fits =
+            move |disk: &dyn Disk, path: &Path| exchange::fits(disk, path, &desk, unique, rules);
+        self.run_held("concat", directory, fits).await
+    }
+
+    async fn concat(&self, target: &str, sources: &[String], desk: &str) -> Result<(), FsError> {
+        let (directory, name) = split(target);
+        let mut files = vec![name.into()];
+        for source in sources {
+            let (own, name) = split(source);
+            if own != directory || files.contains(&name.into()) {
+                let source = "all files are in one directory, each once".into();
+                return Err(FsError::Unfit { call: "concat", path: target.into(), source });
+            }
+            files.push(name.into());
+        }
+        self.mkdirs(desk).await?;
+        let (unique, now) = (self.env.entropy.next_u64(), self.now());
+        let (directory, desk) = (Path::new(directory), Path::new(desk));
+        let joining = Arc::new(Joining::new(directory, files, desk, unique, self.rules));
+        let own = joining.clone();
+        let built = self.run("concat", target, move |disk, _| own.build(disk)).await.map(Arc::new);
+        let (joined, built) = match built {
+            Ok(built) => {
+                let (own, new) = (joining.clone(), built.clone());
+                let work = move |disk: &dyn Disk, _: &Path| own.exchange(disk, &new, now);
+                (self.run_held("concat", target, work).await, Some(built))
+            }
+            Err(error) => (Err(error), None),
+        };
+        if joined.is_err() {
+            let work = move |disk: &dyn Disk, _: &Path| joining.give_up(disk, built.as_deref());
+            // What stays is tidied up later.
+            drop(self.run("concat", target, work).await);
+        }
+        joined
+    }
+
+    async fn replace(&self, from: &str, to: &str) -> Result<(), FsError> {
+        let (target, rules) = (PathBuf::from(to), self.rules);
+        let replaced = self.run_held("replace", from, move |disk, from| {
+            let _held = hold::shared(disk, parent(&target), rules)?;
+            disk.rename(from, &target)
+        });
+        replaced.await?;
+        for path in [to, from] {
+            let synced = self.names.sync(Path::new(split(path).0)).await;
+            synced.map_err(|error| explain(error, "replace", path))?;
+        }
+        Ok(())
+    }
+
+    async fn tidy(&self, desk: &str) -> Result<(), FsError> {
+        let (now, rules) = (self.now(), self.rules);
+        self.run("tidy", desk, move |disk, desk| exchange::tidy(disk, desk, now, rules)).await
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {
@@ -138,7 +265,9 @@ impl FileSystem for Local {
     }
 
     async fn delete(&self, path: &str) -> Result<bool, FsError> {
-        let deleted = self.run("delete", path, |disk, path| {
+        let rules = self.rules;
+        let deleted = self.run_held("delete", path, move |disk, path| {
+            let _held = hold::shared(disk, parent(path), rules)?;
             match disk.stat(path)?.kind {
                 FileKind::Directory => disk.remove_dir_all(path)?,
                 _ => disk.remove_file(path)?,
@@ -159,14 +288,17 @@ impl FileSystem for Local {
     }
 
     async fn mkdirs(&self, directory: &str) -> Result<(), FsError> {
-        let made = self.run("mkdirs", directory, |disk, path| Ok(make(disk, path))).await?;
-        let made = made.map_err(|error| match error.kind() {
-            // Not the directory is missing, but what it would be made in.
-            io::ErrorKind::NotFound => {
-                FsError::NoDirectory { path: directory.into(), source: error.into() }
+        let rules = self.rules;
+        let made = self.run_held("mkdirs", directory, move |disk, path| {
+            match make(disk, path, rules) {
+                // Not the directory is missing, but what it would be made in.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Err(error)),
+                made => made.map(Ok),
             }
-            _ => explain(error, "mkdirs", directory),
         });
+        let made = made
+            .await?
+            .map_err(|error| FsError::NoDirectory { path: directory.into(), source: error.into() });
         for above in made? {
             let synced = self.names.sync(&above).await;
             synced.map_err(|error| explain(error, "mkdirs", directory))?;

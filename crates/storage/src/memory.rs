@@ -117,10 +117,6 @@ fn below(names: &BTreeMap<String, Node>, directory: &str) -> Vec<String> {
 
 #[async_trait]
 impl FileSystem for Memory {
-    fn merges_files(&self) -> bool {
-        true
-    }
-
     async fn create(
         &self,
         path: &str,
@@ -148,7 +144,11 @@ impl FileSystem for Memory {
         Ok(())
     }
 
-    async fn concat(&self, target: &str, sources: &[String]) -> Result<(), FsError> {
+    async fn can_concat(&self, _desk: &str) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    async fn concat(&self, target: &str, sources: &[String], _desk: &str) -> Result<(), FsError> {
         sleep(self.latency).await;
         let mut names = self.names();
         let file = |path: &str| match names.get(path) {

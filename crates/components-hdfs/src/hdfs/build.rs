@@ -194,11 +194,12 @@ impl Config {
 
     /// That the store can put files together.
     pub(super) fn compact_fits(&self, url: &StoreUrl) -> Result<(), BuildError> {
-        if self.compact.is_none() || matches!(url.scheme(), "hdfs" | "viewfs") {
+        if self.compact.is_none() || matches!(url.scheme(), "hdfs" | "viewfs" | "file") {
             return Ok(());
         }
         let problem = format!(
-            "`{}://` cannot put files together in one step: write `hdfs://`, or remove it",
+            "`{}://` cannot put files together in one step: write `hdfs://` or `file://`, or \
+             remove it",
             url.scheme()
         );
         Err(BuildError::invalid("compact", problem))

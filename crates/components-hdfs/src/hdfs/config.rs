@@ -52,9 +52,10 @@ pub struct Config {
     /// It needs `late_after`, or `time_from = "arrival"`.
     #[serde(default)]
     pub(super) success_marker: Option<MarkerConfig>,
-    /// Small files become large ones, once the time that their path shows is over. Only on
-    /// `hdfs://`, and with an `encoder` and a `codec` whose files can be put together: `text`,
-    /// `json`, `header_and_text`, and `csv` without `names`; `none`, `gzip` and `zstd`.
+    /// Small files become large ones, once the time that their path shows is over. On `hdfs://`,
+    /// and on `file://` of a local disk; with an `encoder` and a `codec` whose files can be put
+    /// together: `text`, `json`, `header_and_text`, and `csv` without `names`; `none`, `gzip` and
+    /// `zstd`.
     #[serde(default)]
     pub(super) compact: Option<CompactConfig>,
     /// An external table of Hive whose partitions are the directories: each is added to it with its

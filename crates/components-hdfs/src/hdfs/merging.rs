@@ -11,8 +11,9 @@
 //! win. A directory is marked as complete after it was merged, and one that is marked is not
 //! merged: a job that begins by the marker finds the files that it has listed.
 //!
-//! Where the store refuses to put files together (a snapshot holds one, an encryption zone), they
-//! stay as they are, and their directory is not waited for. What was begun is tried again.
+//! Where the store refuses to put files together (a snapshot holds one, an encryption zone, a disk
+//! of a network), they stay as they are, and their directory is not waited for. What was begun is
+//! tried again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use ledger::{Ledger, LedgerError, MergeLimits, MergeOutcome, NoteKind, NotedPlace};
 use metrics::{Counter, FloatGauge};
+use pipeline::{Classify, ErrorClass};
 use storage::CreateOptions;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
@@ -84,6 +86,8 @@ pub(super) struct Merging {
     /// How files are laid out.
     options: CreateOptions,
     due: Due<Unmerged>,
+    /// Whether the store can make files one, once it was asked.
+    is_possible: Option<bool>,
     /// Tries of a directory that have failed.
     failures: BTreeMap<String, u32>,
 }
@@ -103,8 +107,8 @@ impl Merging {
         size_max: u64,
         options: CreateOptions,
     ) -> Self {
-        let due = Due::new(NoteKind::Merge);
-        Self { settings, ledger, size_max, options, due, failures: BTreeMap::new() }
+        let (due, failures) = (Due::new(NoteKind::Merge), BTreeMap::new());
+        Self { settings, ledger, size_max, options, due, is_possible: None, failures }
     }
 
     /// Looks again and again, until it is aborted.
@@ -122,6 +126,7 @@ impl Merging {
     async fn turn(&mut self, compact: &Compact) -> Result<(), LedgerError> {
         // What the store has refused before may be possible now.
         self.ledger.lock().await.finish_merges().await?;
+        self.is_possible = Some(self.possible().await?);
         self.due.read(&self.ledger).await?;
         let after = i64::try_from(compact.after.as_millis()).unwrap_or(i64::MAX);
         let end = now(&self.settings.env).saturating_sub(after);
@@ -157,9 +162,28 @@ impl Merging {
         Ok(())
     }
 
+    /// Whether the store can make files one. It is asked once.
+    async fn possible(&self) -> Result<bool, LedgerError> {
+        if let Some(is_possible) = self.is_possible {
+            return Ok(is_possible);
+        }
+        match self.ledger.lock().await.can_merge().await {
+            Ok(()) => Ok(true),
+            Err(error) if error.class() == ErrorClass::Blocked => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "`compact` does nothing: the store cannot make files one");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Merges files of one directory until nothing is left to merge.
     async fn directory(&self, compact: &Compact, directory: &str) -> Result<Done, LedgerError> {
         let unless = self.settings.marker.as_ref().map(|marker| marker.name.as_str());
+        if self.is_possible == Some(false) {
+            return Ok(Done::GivenUp);
+        }
         let limits = MergeLimits { size_max: self.size_max, unless, options: self.options };
         loop {
             let Some(base) = self.ledger.lock().await.merge_base(directory).await? else {

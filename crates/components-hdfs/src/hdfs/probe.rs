@@ -3,14 +3,16 @@
 use storage::{CreateOptions, FileSystem, FsError, split};
 
 /// Makes and removes an empty file in the directory `prefix`, or in the deepest one above it that
-/// is there; that directory. `number` tells it from the file of another program.
+/// is there; that directory. `number` tells it from the file of another program. Whether files can
+/// become one is tried there as well, if that is to be done.
 ///
 /// # Errors
-/// The store is not reached, or refuses the file.
+/// The store is not reached, or refuses the file, or cannot make files one.
 pub(super) async fn probe(
     fs: &dyn FileSystem,
     prefix: &str,
     number: u64,
+    merges: bool,
 ) -> Result<String, FsError> {
     let mut directory = prefix;
     // What has no directories needs none.
@@ -31,25 +33,53 @@ pub(super) async fn probe(
     let deleted = fs.delete(&path).await;
     made?;
     deleted?;
+    if merges {
+        let tried = fs.can_concat(&path).await;
+        fs.delete(&path).await?;
+        tried.map_err(named)?;
+    }
     Ok(directory.to_owned())
+}
+
+/// What the store has refused, with the setting that asks for it.
+fn named(error: FsError) -> FsError {
+    match error {
+        FsError::Unfit { call, path, source } => {
+            let source = format!("{source}; remove `compact`, or choose another store").into();
+            FsError::Unfit { call, path, source }
+        }
+        error => error,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use storage::memory::Memory;
+    use storage::objects::Objects;
 
     use super::*;
 
     #[tokio::test]
     async fn the_deepest_directory_that_is_there_is_tried_and_nothing_stays() {
         let fs = Memory::new();
-        assert_eq!(probe(&fs, "/a/b", 7).await.unwrap(), "/");
+        assert_eq!(probe(&fs, "/a/b", 7, true).await.unwrap(), "/");
         fs.mkdirs("/a").await.unwrap();
-        assert_eq!(probe(&fs, "/a/b", 7).await.unwrap(), "/a");
+        assert_eq!(probe(&fs, "/a/b", 7, true).await.unwrap(), "/a");
         fs.mkdirs("/a/b").await.unwrap();
-        assert_eq!(probe(&fs, "/a/b", 7).await.unwrap(), "/a/b");
+        assert_eq!(probe(&fs, "/a/b", 7, true).await.unwrap(), "/a/b");
         assert!(fs.list("/a/b").await.unwrap().is_empty());
         let names = fs.list("/").await.unwrap();
         assert_eq!(names.len(), 1, "{names:?}");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_cannot_merge_is_refused_with_the_setting_that_asks_for_it() {
+        let fs = Objects::over(Arc::new(Memory::new()));
+        assert!(probe(&fs, "/a", 7, false).await.is_ok());
+        let refused = probe(&fs, "/a", 7, true).await.unwrap_err();
+        let FsError::Unfit { source, .. } = refused else { panic!("{refused}") };
+        assert!(source.to_string().contains("`compact`"), "{source}");
     }
 }

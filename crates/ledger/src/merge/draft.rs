@@ -168,6 +168,7 @@ impl Base {
         if listed.iter().any(|one| limits.unless == Some(one.name.as_str())) {
             return Ok(Vec::new());
         }
+        self.fs.can_concat_in(below.trim_end_matches('/'), &self.dataset.merging()).await?;
         let ending = format!(".{}", self.extension);
         let place = |name: &str| {
             name.ends_with(&ending).then(|| place_of(name, self.dataset.sink())).flatten()

@@ -2,11 +2,12 @@
 //! dead.
 //!
 //! Method: ledgers on a store in memory, which the tests look into, damage, and let fail at the
-//! n-th call, for every n. One runs on a real HDFS too.
+//! n-th call, for every n. One runs on a real HDFS too, and one on the disk of this machine.
 #![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
 
 mod changed;
 mod crowd;
+mod exchanged;
 mod fence;
 mod floors;
 mod harness;

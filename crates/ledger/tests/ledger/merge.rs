@@ -68,10 +68,6 @@ impl Read {
 
 #[async_trait]
 impl FileSystem for Read {
-    fn merges_files(&self) -> bool {
-        true
-    }
-
     async fn create(
         &self,
         path: &str,
@@ -84,12 +80,16 @@ impl FileSystem for Read {
         self.looked(self.store.rename(from, to).await)
     }
 
-    async fn concat(&self, target: &str, sources: &[String]) -> Result<(), FsError> {
+    async fn can_concat(&self, _desk: &str) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    async fn concat(&self, target: &str, sources: &[String], desk: &str) -> Result<(), FsError> {
         if self.refuses.load(Ordering::SeqCst) {
             let source = "a snapshot".into();
             return Err(FsError::Failed { call: "concat", path: target.into(), source });
         }
-        self.looked(self.store.concat(target, sources).await)
+        self.looked(self.store.concat(target, sources, desk).await)
     }
 
     async fn replace(&self, from: &str, to: &str) -> Result<(), FsError> {
@@ -142,7 +142,7 @@ async fn commit(fs: &dyn FileSystem, ledger: &mut Ledger, by: u8, number: u64) {
     assert!(matches!(ledger.commit(roll, whole()).await.unwrap(), Committed::Published(_)));
 }
 
-async fn committed(
+pub(crate) async fn committed(
     fs: &dyn FileSystem,
     ledger: &mut Ledger,
     by: u8,
@@ -161,7 +161,7 @@ async fn drafted(ledger: &mut Ledger) -> Result<Option<Draft>, LedgerError> {
     }
 }
 
-async fn merged(ledger: &mut Ledger) -> Result<Option<MergeOutcome>, LedgerError> {
+pub(crate) async fn merged(ledger: &mut Ledger) -> Result<Option<MergeOutcome>, LedgerError> {
     match drafted(ledger).await? {
         Some(draft) => ledger.merge(draft).await.map(Some),
         None => Ok(None),
@@ -170,7 +170,11 @@ async fn merged(ledger: &mut Ledger) -> Result<Option<MergeOutcome>, LedgerError
 
 /// What the ledger says, held against every byte.
 async fn sound(fs: &Read) {
-    let (fs, dataset) = (Arc::new(fs.clone()), Dataset::new("/logs", "store"));
+    sound_on(Arc::new(fs.clone())).await;
+}
+
+pub(crate) async fn sound_on(fs: Arc<dyn FileSystem>) {
+    let dataset = Dataset::new("/logs", "store");
     let audit = Audit::read(fs.clone(), dataset.clone()).await.unwrap();
     assert!(audit.is_sound(), "{:?}", audit.files);
     let contents = audit.examine(fs, &dataset, "store").await.unwrap();
@@ -257,7 +261,7 @@ async fn what_was_under_way_changes_nothing_once_another_has_finished() {
     let sources: Vec<_> = merge.sources.iter().map(|file| published(&file.target)).collect();
     let (target, copy) =
         (published(&merge.target.target), format!("/logs/_aqueduct/store/{}", merge.copy));
-    assert!(fs.concat(&target, &sources).await.unwrap_err().is_not_found());
+    assert!(fs.concat(&target, &sources, "/desk").await.unwrap_err().is_not_found());
     assert!(fs.replace(&copy, &target).await.unwrap_err().is_not_found());
     ledger.finish_merges().await.unwrap();
     sound(&fs).await;

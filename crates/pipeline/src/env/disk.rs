@@ -149,6 +149,39 @@ pub trait Disk: Send + Sync {
     /// As the system says.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Exchanges what two names are, in one step. Durable after [`Disk::sync_dir`] of both
+    /// directories.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where there is no such thing; else as the system says.
+    fn exchange(&self, _one: &Path, _other: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Gives a file one more name, which must be free. A symbolic link is not followed.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where there is no such thing; else as the system says.
+    fn link(&self, _file: &Path, _name: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Makes a directory that may be read and written by whatever may read and write `like`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where there is no such thing; else as the system says.
+    fn create_dir_like(&self, _directory: &Path, _like: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Opens a directory, to hold it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where there is no such thing; else as the system says.
+    fn open_directory(&self, _path: &Path) -> io::Result<Box<dyn OpenDirectory>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Removes a file.
     ///
     /// # Errors
@@ -200,6 +233,22 @@ pub trait Disk: Send + Sync {
     fn watch(&self) -> io::Result<Arc<dyn Watch>> {
         Err(io::ErrorKind::Unsupported.into())
     }
+}
+
+/// An open directory. What it holds is let go when it is dropped, also by the end of the process.
+pub trait OpenDirectory: Send + Sync {
+    /// Holds it, together with others or alone. `false`: it is held otherwise.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where programs write to it that see nothing of this: another
+    /// machine does, or may. Else as the system says.
+    fn hold(&self, alone: bool) -> io::Result<bool>;
+
+    /// What was opened, wherever it is by now.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn stat(&self) -> io::Result<FileStat>;
 }
 
 /// Held while it lives.

@@ -6,7 +6,9 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space, Watch};
+use super::{
+    Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenDirectory, OpenMode, Space, Watch,
+};
 
 /// What such a disk may do in its own way. A type that implements it is a [`Disk`].
 pub trait DiskOver: Send + Sync {
@@ -18,6 +20,22 @@ pub trait DiskOver: Send + Sync {
     /// # Errors
     /// As the disk below says.
     fn open_over(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// What comes before any other call but [`Disk::open_files_max`].
+    ///
+    /// # Errors
+    /// The call is not made, and fails so.
+    fn before(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// As [`Disk::open_directory`].
+    ///
+    /// # Errors
+    /// As the disk below says.
+    fn open_directory_over(&self, path: &Path) -> io::Result<Box<dyn OpenDirectory>> {
+        self.below().open_directory(path)
+    }
 
     /// As [`Disk::open_files_max`].
     fn open_files_max_over(&self) -> Option<u64> {
@@ -55,18 +73,22 @@ pub trait FileOver: Send + Sync {
 
 impl<T: DiskOver> Disk for T {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        self.before()?;
         self.open_over(path, mode)
     }
 
     fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        self.before()?;
         self.below().stat(path)
     }
 
     fn stat_link(&self, path: &Path) -> io::Result<FileStat> {
+        self.before()?;
         self.below().stat_link(path)
     }
 
     fn entries(&self, directory: &Path) -> io::Result<Vec<(OsString, FileKind)>> {
+        self.before()?;
         self.below().entries(directory)
     }
 
@@ -75,42 +97,72 @@ impl<T: DiskOver> Disk for T {
     }
 
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        self.before()?;
         self.below().canonical(path)
     }
 
     fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
+        self.before()?;
         self.below().create_dir_all(directory)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.before()?;
         self.below().rename(from, to)
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.before()?;
         self.below().rename_new(from, to)
     }
 
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        self.before()?;
+        self.below().exchange(one, other)
+    }
+
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        self.before()?;
+        self.below().link(file, name)
+    }
+
+    fn create_dir_like(&self, directory: &Path, like: &Path) -> io::Result<()> {
+        self.before()?;
+        self.below().create_dir_like(directory, like)
+    }
+
+    fn open_directory(&self, path: &Path) -> io::Result<Box<dyn OpenDirectory>> {
+        self.before()?;
+        self.open_directory_over(path)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.before()?;
         self.below().remove_file(path)
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.before()?;
         self.below().remove_dir_all(path)
     }
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        self.before()?;
         self.sync_dir_over(directory)
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
+        self.before()?;
         self.below().space(path)
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
+        self.before()?;
         self.below().lock(path)
     }
 
     fn watch(&self) -> io::Result<Arc<dyn Watch>> {
+        self.before()?;
         self.below().watch()
     }
 }

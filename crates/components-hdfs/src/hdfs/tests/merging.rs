@@ -8,6 +8,7 @@ use pipeline::{Batch, Component};
 use serde_json::{Value, json};
 use storage::faults::{Fault, Faulty};
 use storage::memory::Memory;
+use storage::objects::Objects;
 use tokio::time::sleep;
 
 use super::harness::{Collector, at_rest, batch, drive, lines_of};
@@ -100,13 +101,26 @@ async fn a_kill_at_any_call_leaves_one_file_with_each_line_once() {
     }
 }
 
+/// As on a disk of a network, which is found out when the store is there.
+#[tokio::test(start_paused = true)]
+async fn where_the_store_cannot_merge_files_stay_as_they_are_and_the_marker_is_put() {
+    let store = Memory::new();
+    let collector = Collector::with_clock(settings());
+    let mut sink = collector.sink_on(Arc::new(Objects::over(Arc::new(store.clone()))));
+    assert!(drive(&mut sink, &batches(0..3)).await);
+    sleep(183 * MINUTE).await;
+    at_rest(&sink).await;
+    assert_eq!((hour(&store), notes(&store)), ((3, true), 0));
+    assert_eq!(lines_of(&store), lines(0..3));
+}
+
 #[test]
 fn what_cannot_be_merged_is_refused_with_its_setting() {
     let cx = components::alone("store", Path::new("/nowhere"), env::real());
     let compact = json!({ "after": "2h" });
     let hour = "hdfs://store/logs/%H";
     for (settings, path, problem) in [
-        (json!({ "url": "file:///logs/%H" }), "compact", "`hdfs://`"),
+        (json!({ "url": "webhdfs://store:9870/logs/%H" }), "compact", "`hdfs://`"),
         (json!({ "url": "hdfs://store/logs/%{app}" }), "compact", "shows no time"),
         (json!({ "url": hour, "guarantee": "at_least_once" }), "compact", "`guarantee`"),
         (json!({ "url": hour, "encoder": "avro" }), "compact", "`encoder`"),
