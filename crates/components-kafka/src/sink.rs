@@ -54,6 +54,9 @@ use origins::Origins;
 use producer::Producer;
 use reasons::{class_of, is_fenced};
 
+/// How often a topic that is not there is asked for, and the pause between two times.
+const TOPIC_ASKED: usize = 10;
+const TOPIC_PAUSE: Duration = Duration::from_millis(200);
 /// How long the first answer of a broker may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -229,9 +232,20 @@ impl Deliver for Kafka {
         if !self.target.is_exactly_once {
             return Ok(());
         }
-        let (topic, name) = (self.target.topic.clone(), self.target.topic.clone());
-        let answer = self.env.offload(move || producer.ask_for(&topic, ANSWER_WITHIN)).await;
-        answer.map_err(|source| SendError::Topic { topic: name, source })
+        let mut asked = 1;
+        loop {
+            let (producer, topic) = (producer.clone(), self.target.topic.clone());
+            let answer = self.env.offload(move || producer.ask_for(&topic, ANSWER_WITHIN)).await;
+            match answer {
+                Ok(()) => return Ok(()),
+                Err(source) if asked == TOPIC_ASKED => {
+                    return Err(SendError::Topic { topic: self.target.topic.clone(), source });
+                }
+                // Brokers that make the topic answer that it is not there yet.
+                Err(_) => tokio::time::sleep(TOPIC_PAUSE).await,
+            }
+            asked += 1;
+        }
     }
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, SendError> {

@@ -7,7 +7,7 @@
 //!   version   one byte, 1
 //!   floor     varint                  epochs below are closed
 //!   batches   KeySet                  those above, as intervals of sequences
-//!   refused   varint, and so often:   epoch, sequence (varints), reason (a byte), places (intervals)
+//!   refused   varint, so often:       epoch, sequence (varints), reason (a byte), places
 //! ```
 //!
 //! # Invariants

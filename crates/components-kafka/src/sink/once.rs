@@ -16,7 +16,8 @@
 //! 1. The ledger in memory is the one that the brokers keep, or the next step of this client fails:
 //!    only the client that was the last one to `init` commits with a transactional id.
 //! 2. After any failure, and when a batch is dropped midway, the client goes, and the next batch of
-//!    the origin begins with `init`. So an outcome that was not heard of is known before it matters.
+//!    the origin begins with `init`. So an outcome that was not heard of is known before it
+//!    matters.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
