@@ -39,9 +39,12 @@ use super::{ANSWER_WITHIN, Kafka, SendError};
 
 /// Attempts of a batch, one after the other, where nothing but the client was in its way.
 const ATTEMPTS: usize = 3;
-/// A random part of it is waited for between two of them: two agents that have batches of one
-/// origin shut each other out, and one of them has to get through.
-const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Between two of them, up to so many times what the first one took is waited for, at random: two
+/// agents that have batches of one origin shut each other out, and the one that is in has to get
+/// through, however slow brokers and hosts are.
+const PAUSE_TIMES: u32 = 4;
+/// What an attempt counts for, at least and at most.
+const ATTEMPT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How long the client works at a step before it is called again.
 const STEP: Duration = Duration::from_secs(5);
 /// Until a step that failed is called again.
@@ -94,6 +97,7 @@ impl Kafka {
     async fn attempts(&self, batch: &Batch, key: Identity) -> Result<Sent, SendError> {
         let mut attempts = 1;
         loop {
+            let began = Instant::now();
             let problem = match self.attempt(batch, key).await {
                 Ok(sent) => return Ok(sent),
                 Err(problem) => problem,
@@ -103,7 +107,8 @@ impl Kafka {
             }
             self.reopened.inc();
             tracing::debug!(%problem, origin = %key.origin, "a transaction is attempted again");
-            let pause = self.env.entropy.next_u64() % PAUSE_MAX.as_millis() as u64;
+            let most = began.elapsed().clamp(ATTEMPT.0, ATTEMPT.1) * PAUSE_TIMES;
+            let pause = self.env.entropy.next_u64() % most.as_millis() as u64;
             tokio::time::sleep(Duration::from_millis(pause)).await;
             attempts += 1;
         }
