@@ -32,6 +32,8 @@ use aqueduct_tests::{seed, wait};
 use rand::RngExt;
 use serde_json::Value;
 
+#[path = "kafka/once.rs"]
+mod once;
 #[path = "kafka/secured.rs"]
 mod secured;
 
@@ -355,4 +357,10 @@ fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_
 #[ignore = "needs the optimised programs, Java, Maven and openssl: tests/run"]
 fn lines_go_to_a_broker_behind_tls_and_back_and_what_it_refuses_is_said() {
     secured::lines_go_there_and_back();
+}
+
+#[test]
+#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+fn each_line_is_committed_once_through_kills_and_by_two_agents_with_the_same_batches() {
+    once::each_line_is_there_once();
 }

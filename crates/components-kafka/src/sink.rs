@@ -9,60 +9,94 @@
 //!
 //! The producer is idempotent: what it sends again after a broken connection is in the topic once.
 //! A batch that is offered again is another matter: after the agent was killed, or after `timeout`,
-//! its messages may be in the topic twice.
+//! its messages may be in the topic twice. With `exactly_once` they are not: a batch is a
+//! transaction, and what the brokers know of its origin is asked before.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `config` | the settings |
+//! | `messages` | events of a batch as messages, and which of them are refused |
 //! | `producer` | the client, and what became of the messages of a batch |
+//! | `reasons` | what a code says of a message: pure |
+//! | `once` | a batch in one transaction |
+//! | `origins` | the clients of origins |
+//! | `ledger` | what the brokers keep of an origin: pure |
 
 mod config;
+mod ledger;
+mod messages;
+mod once;
+mod origins;
 mod producer;
+mod reasons;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use components::avro::datum::put_event;
+use metrics::{Counter, MetricSpec};
+use peers::FloorBoard;
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::{
-    Batch, BuildContext, BuildError, Classify, Component, Env, ErrorClass, EventRef, Guarantee,
-    Sink,
+    Batch, BuildContext, BuildError, Classify, Component, DedupeScope, Env, ErrorClass, Guarantee,
+    Origin, Sink,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::BaseRecord;
 use thiserror::Error;
-use tokio::sync::RwLock;
 
 pub use config::Config;
 use config::Target;
-use producer::{Handed, Pending, Producer};
+use messages::delivered;
+use once::Lane;
+use origins::Origins;
+use producer::Producer;
+use reasons::{class_of, is_fenced};
 
+/// How often a topic that is not there is asked for, and the pause between two times.
+const TOPIC_ASKED: usize = 10;
+const TOPIC_PAUSE: Duration = Duration::from_millis(200);
 /// How long the first answer of a broker may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How long a full queue of the client is waited for before the next try.
-const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(5);
 
 impl Component for Config {
     const KIND: &'static str = "kafka";
+    const METRICS: &'static [MetricSpec] = &[
+        MetricSpec::counter(
+            "repeated_batches",
+            "Batches that came again after they were delivered, and were known by the ledger.",
+        ),
+        MetricSpec::counter(
+            "repeated_transactions",
+            "Transactions that were not committed, or not as far as is known, and were begun \
+             anew with a new client.",
+        ),
+    ];
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        let target = self.target(&cx.name)?;
         let options = Options {
-            in_flight_max: self.in_flight_max,
-            in_order: self.in_order,
+            in_flight_max: target.in_flight_max,
+            // Transactions of an origin go one after the other.
+            in_order: target.in_order || target.is_exactly_once,
             // The client has a limit for each message, after which it knows what became of it.
             timeout: Duration::MAX,
         };
-        let target = self.target()?;
         crate::client::name_plain_text(&target.client, cx);
-        let (env, name) = (cx.env.clone(), cx.name.clone());
-        let (producer, alone) = (Mutex::default(), RwLock::default());
-        Ok(Box::new(Requests::new(Kafka { name, target, env, producer, alone }, options)))
+        let scope = cx.scope::<Self>();
+        let kafka = Kafka {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            producer: Mutex::default(),
+            origins: Origins::new(target.origins_max),
+            floors: cx.get(),
+            repeated: scope.counter("repeated_batches")?,
+            reopened: scope.counter("repeated_transactions")?,
+            target,
+        };
+        Ok(Box::new(Requests::new(kafka, options)))
     }
 }
 
@@ -73,52 +107,73 @@ enum SendError {
     Client(#[source] KafkaError),
     #[error("no broker answered within {ANSWER_WITHIN:?}: look after `brokers`")]
     Unreachable(#[source] KafkaError),
+    #[error("the topic `{topic}`, of which the ledger is a part, cannot be used: make it")]
+    Topic { topic: String, source: KafkaError },
     #[error("a message for the topic `{topic}` is not acknowledged: {code}")]
     NotAcknowledged { topic: String, code: Code },
+    #[error("a transaction failed at the step: {step}{}", hint(source))]
+    Transaction { step: &'static str, source: KafkaError },
+    #[error("the offset of the group `{id}`, which is the ledger, cannot be read")]
+    Ledger { id: String, source: KafkaError },
+    #[error(
+        "the offset of the group `{id}` is not what this sink writes: give `ledger.name` another \
+         value, or delete the group"
+    )]
+    ForeignLedger { id: String },
+    #[error(
+        "the ledger of the origin {origin} has too many gaps: raise `offset.metadata.max.bytes` \
+         of the brokers and `ledger.bytes_max`"
+    )]
+    LedgerFull { origin: Origin, source: ledger::Full },
+}
+
+/// What it takes an operator to know of a failed transaction.
+fn hint(error: &KafkaError) -> &'static str {
+    if error.rdkafka_error_code().is_some_and(is_fenced) {
+        "; another agent has sent batches of the same origin, or the transaction took longer than \
+         `timeout`"
+    } else {
+        ""
+    }
+}
+
+impl SendError {
+    fn code(&self) -> Option<Code> {
+        match self {
+            Self::Client(source)
+            | Self::Unreachable(source)
+            | Self::Topic { source, .. }
+            | Self::Transaction { source, .. }
+            | Self::Ledger { source, .. } => source.rdkafka_error_code(),
+            Self::NotAcknowledged { code, .. } => Some(*code),
+            Self::ForeignLedger { .. } | Self::LedgerFull { .. } => None,
+        }
+    }
+
+    /// Whether another client may get over it.
+    fn may_go_by_itself(&self) -> bool {
+        let is_of_client = matches!(
+            self,
+            Self::NotAcknowledged { .. } | Self::Transaction { .. } | Self::Ledger { .. }
+        );
+        is_of_client && self.class() == ErrorClass::Indeterminate
+    }
 }
 
 impl Classify for SendError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Client(_) => ErrorClass::Blocked,
+            Self::Client(_)
+            | Self::Topic { .. }
+            | Self::ForeignLedger { .. }
+            | Self::LedgerFull { .. } => ErrorClass::Blocked,
             Self::Unreachable(_) => ErrorClass::Transient,
-            Self::NotAcknowledged { code, .. } => class_of(*code),
+            // What concerns one message is found before.
+            _ => match self.code().map(class_of) {
+                Some(ErrorClass::Blocked) => ErrorClass::Blocked,
+                _ => ErrorClass::Indeterminate,
+            },
         }
-    }
-}
-
-/// What the failure of a message says.
-fn class_of(code: Code) -> ErrorClass {
-    match code {
-        Code::MessageSizeTooLarge
-        | Code::MessageBatchTooLarge
-        | Code::InvalidMessage
-        | Code::InvalidMessageSize
-        | Code::InvalidRecord
-        | Code::InvalidTimestamp
-        | Code::InvalidTopic
-        | Code::UnknownPartition => ErrorClass::Poison,
-        Code::UnknownTopic
-        | Code::UnknownTopicOrPartition
-        | Code::TopicAuthorizationFailed
-        | Code::ClusterAuthorizationFailed
-        | Code::SaslAuthenticationFailed
-        | Code::Authentication
-        | Code::UnsupportedCompressionType
-        | Code::PolicyViolation => ErrorClass::Blocked,
-        // It may be in the topic.
-        _ => ErrorClass::Indeterminate,
-    }
-}
-
-/// The reason of the dead letter.
-fn reason_of(code: Code) -> &'static str {
-    match code {
-        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
-            "too_large"
-        }
-        Code::UnknownPartition => "unknown_partition",
-        _ => "refused",
     }
 }
 
@@ -126,14 +181,14 @@ struct Kafka {
     name: Arc<str>,
     target: Target,
     env: Env,
-    /// None before the first opening.
+    /// Of what goes without a transaction. None before the first opening.
     producer: Mutex<Option<Arc<Producer>>>,
-    /// Read while a batch is sent; written while it has to be the only one.
-    alone: RwLock<()>,
+    /// Of what goes in transactions.
+    origins: Origins<Lane>,
+    floors: FloorBoard,
+    repeated: Counter,
+    reopened: Counter,
 }
-
-/// The places of events that were not acknowledged, each with the reason.
-type Failed = Vec<(usize, Code)>;
 
 impl Kafka {
     fn known(&self) -> Option<Arc<Producer>> {
@@ -151,98 +206,17 @@ impl Kafka {
         Ok(made)
     }
 
-    /// Hands over the events at these places, or all, and waits for what becomes of each.
-    async fn send(
-        &self,
-        producer: &Producer,
-        batch: &Batch,
-        only: Option<&BTreeSet<usize>>,
-    ) -> Result<Failed, SendError> {
-        let pending = Pending::new();
-        let is_meant = |event: &EventRef<'_>| only.is_none_or(|only| only.contains(&event.index()));
-        for event in batch.iter().filter(is_meant) {
-            loop {
-                match self.hand_over(producer, event, &pending) {
-                    Err(Code::QueueFull) => tokio::time::sleep(QUEUE_FULL_PAUSE).await,
-                    Err(code) => break pending.failed(event.index(), code),
-                    Ok(()) => break,
-                }
-            }
-        }
-        let mut failed = pending.outcome().await;
-        failed.sort_unstable_by_key(|(index, _)| *index);
-        let other = failed.iter().find(|(_, code)| class_of(*code) != ErrorClass::Poison);
-        if let Some((index, code)) = other {
-            let event = batch.iter().nth(*index);
-            let topic = event.map_or_else(String::new, |event| self.target.topic(event).to_owned());
-            return Err(SendError::NotAcknowledged { topic, code: *code });
-        }
-        Ok(failed)
-    }
-
-    /// Which of these events are refused by themselves. A broker refuses a request as a whole, with
-    /// messages of other batches in it: so they are sent again in parts, while no other batch is.
-    async fn refused(
-        &self,
-        producer: &Producer,
-        batch: &Batch,
-        failed: Failed,
-    ) -> Result<Failed, SendError> {
-        let _alone = self.alone.write().await;
-        let sizes: Vec<usize> = batch.iter().map(|event| event.body().len()).collect();
-        let (mut refused, mut suspects) = (Failed::new(), vec![failed]);
-        while let Some(group) = suspects.pop() {
-            let places = group.iter().map(|(place, _)| *place).collect();
-            let mut failed = self.send(producer, batch, Some(&places)).await?;
-            if places.len() == 1 {
-                refused.extend(failed);
-                continue;
-            }
-            // One that is too large is most likely the largest; each refusal costs the client time.
-            failed.sort_unstable_by_key(|(place, _)| sizes[*place]);
-            let largest = failed.pop();
-            let (one, other) = failed.split_at(failed.len() / 2);
-            let parts = [one, other, largest.as_slice()];
-            suspects.extend(parts.into_iter().filter(|part| !part.is_empty()).map(<[_]>::to_vec));
-        }
-        refused.sort_unstable_by_key(|(place, _)| *place);
-        Ok(refused)
-    }
-
-    /// Hands an event to the client, without waiting.
-    fn hand_over(
-        &self,
-        producer: &Producer,
-        event: EventRef<'_>,
-        pending: &Arc<Pending>,
-    ) -> Result<(), Code> {
-        let target = &self.target;
-        let partition = target.partition(event).map_err(|()| Code::UnknownPartition)?;
-        let mut encoded = Vec::new();
-        let payload = if target.is_flume_event {
-            let headers: Vec<_> = event.headers().collect();
-            put_event(&mut encoded, &headers, event.body());
-            &encoded
-        } else {
-            event.body()
+    /// Delivers a batch that may be in the topics already.
+    async fn deliver_at_least_once(&self, batch: &Batch) -> Result<Delivered, SendError> {
+        let producer = self.ready()?;
+        let failed = {
+            let _among_others = producer.alone.read().await;
+            self.send(&producer, batch, None).await?
         };
-        let handed = Box::new(Handed { pending: pending.clone(), index: event.index() });
-        let mut record: BaseRecord<'_, str, [u8], Box<Handed>> =
-            BaseRecord::with_opaque_to(target.topic(event), handed).payload(payload);
-        record.key = target.key(event);
-        record.partition = partition;
-        record.timestamp = target.timestamp(event);
-        if !target.headers.is_empty() {
-            let mut headers = OwnedHeaders::new_with_capacity(target.headers.len());
-            for (name, of) in &target.headers {
-                if let Some(value) = event.header(of) {
-                    headers = headers.insert(Header { key: name, value: Some(value) });
-                }
-            }
-            record = record.headers(headers);
+        if failed.is_empty() {
+            return Ok(Delivered::All);
         }
-        pending.begin();
-        producer.send(record).inspect_err(|_| pending.end())
+        Ok(delivered(self.refused(&producer, batch, failed).await?))
     }
 }
 
@@ -252,25 +226,44 @@ impl Deliver for Kafka {
 
     async fn open(&self) -> Result<(), SendError> {
         let producer = self.ready()?;
-        let asked = self.env.offload(move || producer.ask(ANSWER_WITHIN)).await;
-        asked.map_err(SendError::Unreachable)
+        let asked = producer.clone();
+        let answer = self.env.offload(move || asked.ask(ANSWER_WITHIN)).await;
+        answer.map_err(SendError::Unreachable)?;
+        if !self.target.is_exactly_once {
+            return Ok(());
+        }
+        let mut asked = 1;
+        loop {
+            let (producer, topic) = (producer.clone(), self.target.topic.clone());
+            let answer = self.env.offload(move || producer.ask_for(&topic, ANSWER_WITHIN)).await;
+            match answer {
+                Ok(()) => return Ok(()),
+                Err(source) if asked == TOPIC_ASKED => {
+                    return Err(SendError::Topic { topic: self.target.topic.clone(), source });
+                }
+                // Brokers that make the topic answer that it is not there yet.
+                Err(_) => tokio::time::sleep(TOPIC_PAUSE).await,
+            }
+            asked += 1;
+        }
     }
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, SendError> {
-        let producer = self.ready()?;
-        let failed = {
-            let _among_others = self.alone.read().await;
-            self.send(&producer, batch, None).await?
-        };
-        let failed =
-            if failed.is_empty() { failed } else { self.refused(&producer, batch, failed).await? };
-        let Some((_, code)) = failed.first() else { return Ok(Delivered::All) };
-        let (reason, detail) = (reason_of(*code), format!("the message is refused: {code}"));
-        let events = failed.iter().map(|(index, _)| *index).collect();
-        Ok(Delivered::Except { events, reason, detail })
+        match batch.envelope.identity {
+            Some(key) if self.target.is_exactly_once => self.deliver_once(batch, key).await,
+            _ => self.deliver_at_least_once(batch).await,
+        }
     }
 
     fn guarantee(&self) -> Guarantee {
-        Guarantee::AtLeastOnce
+        if self.target.is_exactly_once { Guarantee::ExactlyOnce } else { Guarantee::AtLeastOnce }
+    }
+
+    fn dedupe_scope(&self) -> DedupeScope {
+        let Target { ledger, brokers, topic, .. } = &self.target;
+        if !self.target.is_exactly_once {
+            return DedupeScope::Nothing;
+        }
+        DedupeScope::Dataset(format!("{ledger} in {brokers} {topic}"))
     }
 }

@@ -17,7 +17,6 @@
 //! | `table` | what the database says of the table |
 //! | `statements` | the texts of statements, by dialect |
 //! | `session`, `bound` | a connection: statements with values, rows by a plan |
-//! | `record` | what the ledger says of one origin: pure |
 //! | `ledger` | the tables of the ledger |
 //! | `apply` | a batch in one transaction |
 //! | `survey` | what a program asks of a table before rows go into it |
@@ -28,7 +27,6 @@ mod bound;
 mod config;
 mod ledger;
 mod problem;
-mod record;
 mod row;
 mod session;
 mod staging;
@@ -42,6 +40,7 @@ mod value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use components::sinks::record::closed;
 use metrics::{Counter, MetricSpec};
 use peers::FloorBoard;
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
@@ -68,8 +67,6 @@ use table::Table;
 const UNWRITABLE: &str = "unwritable_event";
 /// The database refused a row.
 const REFUSED: &str = "refused";
-/// The batch is of an epoch that is closed.
-const CLOSED: &str = "epoch_closed";
 /// The reasons of dead letters that the ledger keeps.
 const REASONS: [&str; 2] = [UNWRITABLE, REFUSED];
 
@@ -286,12 +283,4 @@ impl Deliver for Sql {
         let (address, name) = (&target.address, &target.name);
         DedupeScope::Dataset(format!("{} in {address}/{name} {table}", ledger.sink()))
     }
-}
-
-/// A copy that came late is not silently dropped.
-fn closed(batch: &Batch, key: Identity) -> Delivered {
-    let events = batch.iter().map(|event| event.index()).collect();
-    let detail =
-        format!("batch {key} was applied, and is forgotten; this is a copy that came late");
-    Delivered::Except { events, reason: CLOSED, detail }
 }

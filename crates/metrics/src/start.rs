@@ -154,7 +154,7 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("hbase", &["unwritable_event", "refused"]),
     ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
     ("amqp", &["invalid_address", "not_text", "too_large", "refused"]),
-    ("kafka", &["too_large", "unknown_partition", "refused"]),
+    ("kafka", &["too_large", "unknown_partition", "refused", "epoch_closed"]),
     ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused"]),
     ("otlp", &["not_otlp", "partly_rejected", "refused"]),
     ("rabbitmq", &["invalid_address", "too_large", "unroutable"]),

@@ -1,9 +1,10 @@
 //! The settings, and what the sink makes of them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use pipeline::units::{ByteSize, Period};
-use pipeline::{BuildError, EventRef, Secret};
+use pipeline::{BuildError, EventRef, Origin, Secret};
 use rdkafka::ClientConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -55,12 +56,20 @@ pub struct Config {
     linger: Period,
     /// Batches in flight at most.
     #[serde(default = "defaults::in_flight_max")]
-    pub(super) in_flight_max: usize,
+    in_flight_max: usize,
     /// Whether batches of one origin arrive in their order: one is in flight at a time.
     #[serde(default)]
-    pub(super) in_order: bool,
+    in_order: bool,
+    /// Whether each batch is a transaction, so that readers of what is committed
+    /// (`isolation.level=read_committed`) see each event once.
+    #[serde(default)]
+    exactly_once: bool,
+    /// What says which batches are delivered, for `exactly_once`.
+    #[serde(default)]
+    ledger: LedgerConfig,
     /// How long brokers have to acknowledge a message, broken connections included. After that the
-    /// batch is offered again, and messages of it may be in the topic twice.
+    /// batch is offered again, and messages of it may be in the topic twice unless `exactly_once`
+    /// is set. A transaction that nothing is heard of is given up by the brokers after this time.
     #[serde(default = "defaults::timeout")]
     timeout: Period,
     /// Further properties of the client, librdkafka, such as `client.id`.
@@ -69,6 +78,27 @@ pub struct Config {
     /// The same, for values that are never shown, such as `sasl.password`.
     #[serde(default)]
     secret_properties: BTreeMap<String, Secret>,
+}
+
+/// The offsets of groups that say which batches are delivered.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct LedgerConfig {
+    /// Under what this sink is found. Sinks that may get the same batches for the same topics have
+    /// the same name, those of one name on all collectors among them. Transactional ids and groups
+    /// are `aqueduct-NAME-ORIGIN`. The sink's own name unless set.
+    name: Option<String>,
+    /// Origins that have a client of their own at a time. One more takes the place of the one that
+    /// was not used for longest, which takes the time of several answers.
+    origins_max: usize,
+    /// The most that is kept of an origin: `offset.metadata.max.bytes` of the brokers.
+    bytes_max: ByteSize,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self { name: None, origins_max: 16, bytes_max: ByteSize(4096) }
+    }
 }
 
 /// How messages are compressed.
@@ -126,7 +156,17 @@ mod defaults {
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) client: ClientConfig,
-    topic: String,
+    /// Of what reads the ledger.
+    pub(super) reader: ClientConfig,
+    pub(super) brokers: String,
+    pub(super) topic: String,
+    pub(super) in_flight_max: usize,
+    pub(super) in_order: bool,
+    pub(super) is_exactly_once: bool,
+    pub(super) ledger: String,
+    pub(super) origins_max: usize,
+    pub(super) ledger_bytes_max: usize,
+    pub(super) timeout: Duration,
     topic_header: Option<String>,
     key_header: Option<String>,
     partition_header: Option<String>,
@@ -143,6 +183,10 @@ const FIXED: &[&str] = &[
     "request.required.acks",
     "enable.idempotence",
     "transactional.id",
+    "transaction.timeout.ms",
+    "group.id",
+    "isolation.level",
+    "enable.auto.commit",
     "compression.type",
     "compression.codec",
     "message.max.bytes",
@@ -155,7 +199,8 @@ const FIXED: &[&str] = &[
 ];
 
 impl Config {
-    pub(super) fn target(self) -> Result<Target, BuildError> {
+    /// What a sink of this name sends to.
+    pub(super) fn target(self, name: &str) -> Result<Target, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.topic.is_empty() {
             return invalid("topic", "name a topic");
@@ -172,6 +217,20 @@ impl Config {
         if self.timeout.0.as_millis() < 1_000 || self.linger.0 * 2 > self.timeout.0 {
             return invalid("timeout", "at least 1s, and twice `linger`");
         }
+        let is_exactly_once = self.exactly_once;
+        if is_exactly_once && self.timeout.0 > TRANSACTION_MAX {
+            return invalid("timeout", "brokers take no transaction of over 15 minutes");
+        }
+        let ledger = self.ledger.name.unwrap_or_else(|| name.to_owned());
+        if ledger.is_empty() || ledger.len() > 128 || ledger.contains(char::is_control) {
+            return invalid("ledger.name", "from 1 to 128 bytes, without control characters");
+        }
+        if self.ledger.origins_max == 0 {
+            return invalid("ledger.origins_max", "at least 1");
+        }
+        if !(256..=1_000_000).contains(&self.ledger.bytes_max.0) {
+            return invalid("ledger.bytes_max", "from 256B to 1MB");
+        }
         let own = [
             ("enable.idempotence", "true".to_owned()),
             ("acks", "all".to_owned()),
@@ -181,14 +240,29 @@ impl Config {
             ("batch.size", self.message_bytes_max.0.min(1_000_000).to_string()),
             ("linger.ms", self.linger.0.as_millis().to_string()),
             ("message.timeout.ms", self.timeout.0.as_millis().to_string()),
+            ("transaction.timeout.ms", self.timeout.0.as_millis().to_string()),
             // What the client holds is in the batches in flight; messages are copied into it.
             ("queue.buffering.max.messages", "100000".to_owned()),
         ];
         let (properties, secrets) = (&self.properties, &self.secret_properties);
         let client = client::configure(&self.brokers, properties, secrets, &own, FIXED)?;
+        let own = [("isolation.level", "read_committed"), ("enable.auto.commit", "false")];
+        let own = own.map(|(name, value)| (name, value.to_owned()));
+        let reader = client::configure(&self.brokers, properties, secrets, &own, FIXED)?;
+        let mut brokers = self.brokers;
+        brokers.sort_unstable();
         Ok(Target {
             client,
+            reader,
+            brokers: brokers.join(","),
             topic: self.topic,
+            in_flight_max: self.in_flight_max,
+            in_order: self.in_order,
+            is_exactly_once,
+            ledger,
+            origins_max: self.ledger.origins_max,
+            ledger_bytes_max: self.ledger.bytes_max.0 as usize,
+            timeout: self.timeout.0,
             topic_header: self.topic_header,
             key_header: Some(self.key_header).filter(|name| !name.is_empty()),
             partition_header: self.partition_header,
@@ -200,12 +274,20 @@ impl Config {
     }
 }
 
+/// `transaction.max.timeout.ms` of the brokers, unless they are set otherwise.
+const TRANSACTION_MAX: Duration = Duration::from_secs(15 * 60);
+
 /// The value of a header that is named.
 fn of<'a>(event: EventRef<'a>, name: Option<&String>) -> Option<&'a str> {
     name.and_then(|name| event.header(name))
 }
 
 impl Target {
+    /// What lets one client in at a time, and names its ledger.
+    pub(super) fn transactional_id(&self, origin: Origin) -> String {
+        format!("aqueduct-{}-{origin}", self.ledger)
+    }
+
     pub(super) fn topic<'a>(&'a self, event: EventRef<'a>) -> &'a str {
         of(event, self.topic_header.as_ref()).unwrap_or(&self.topic)
     }

@@ -6,27 +6,32 @@ use std::time::Duration;
 
 use pipeline::Env;
 use rdkafka::ClientConfig;
+use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 
+use super::reasons::Failed;
 use crate::client;
 
 /// What is known of the messages of a batch.
 pub(super) struct Pending {
     /// Messages that the client has, and one until all were handed over.
     left: AtomicUsize,
-    failed: Mutex<Vec<(usize, Code)>>,
-    done: Notify,
+    failed: Mutex<Failed>,
+    /// One waits at most.
+    news: Notify,
 }
 
 impl Pending {
     pub(super) fn new() -> Arc<Self> {
-        let (left, failed, done) = (AtomicUsize::new(1), Mutex::default(), Notify::new());
-        Arc::new(Self { left, failed, done })
+        let (left, failed, news) = (AtomicUsize::new(1), Mutex::default(), Notify::new());
+        Arc::new(Self { left, failed, news })
     }
 
     /// The client gets one more.
@@ -37,19 +42,42 @@ impl Pending {
     /// The client has one less.
     pub(super) fn end(&self) {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.done.notify_one();
+            self.news.notify_one();
         }
     }
 
     /// The event at this place is not acknowledged.
     pub(super) fn failed(&self, index: usize, code: Code) {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).push((index, code));
+        self.news.notify_one();
     }
 
-    /// Waits until it is known of each, and answers those that are not acknowledged. Once only.
-    pub(super) async fn outcome(&self) -> Vec<(usize, Code)> {
+    /// All were handed over. Once only, and before anything is waited for.
+    pub(super) fn all_handed_over(&self) {
         self.end();
-        self.done.notified().await;
+    }
+
+    /// Whether one is not acknowledged by now.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    fn is_done(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
+    }
+
+    /// Waits until all are acknowledged, or one is known not to be.
+    pub(super) async fn done_or_failed(&self) {
+        while !self.is_done() && !self.has_failed() {
+            self.news.notified().await;
+        }
+    }
+
+    /// Waits until it is known of each, and answers those that are not acknowledged.
+    pub(super) async fn outcome(&self) -> Failed {
+        while !self.is_done() {
+            self.news.notified().await;
+        }
         std::mem::take(&mut self.failed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -60,9 +88,12 @@ pub(super) struct Handed {
     pub(super) index: usize,
 }
 
-struct Context {
-    name: Arc<str>,
+/// What the client calls.
+pub(super) struct Context {
+    pub(super) name: Arc<str>,
 }
+
+impl ConsumerContext for Context {}
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
@@ -94,6 +125,10 @@ pub(super) struct Producer {
     /// None once it is closed.
     client: Option<ThreadedProducer<Context>>,
     env: Env,
+    /// Whether messages go in transactions alone.
+    pub(super) is_transactional: bool,
+    /// Read while a batch is sent; written while it has to be the only one.
+    pub(super) alone: RwLock<()>,
 }
 
 /// Its end takes up to half a second.
@@ -107,8 +142,9 @@ impl Drop for Producer {
 
 impl Producer {
     pub(super) fn new(config: &ClientConfig, name: Arc<str>, env: Env) -> Result<Self, KafkaError> {
-        let client = config.create_with_context(Context { name })?;
-        Ok(Self { client: Some(client), env })
+        let client = Some(config.create_with_context(Context { name })?);
+        let is_transactional = config.get("transactional.id").is_some();
+        Ok(Self { client, env, is_transactional, alone: RwLock::default() })
     }
 
     fn client(&self) -> &ThreadedProducer<Context> {
@@ -123,6 +159,42 @@ impl Producer {
     /// Asks a broker for something. Blocks.
     pub(super) fn ask(&self, limit: Duration) -> Result<(), KafkaError> {
         client::reach(self.client().client(), limit)
+    }
+
+    /// Asks for a topic, which brokers make if they do so. Blocks.
+    pub(super) fn ask_for(&self, topic: &str, limit: Duration) -> Result<(), KafkaError> {
+        let metadata = self.client().client().fetch_metadata(Some(topic), limit)?;
+        let error = metadata.topics().first().and_then(MetadataTopic::error);
+        error.map_or(Ok(()), |error| Err(KafkaError::MetadataFetch(error.into())))
+    }
+
+    /// Ends what other clients have begun with the same transactional id, and shuts them out.
+    /// Blocks, as each of the following does.
+    pub(super) fn init(&self, limit: Duration) -> Result<(), KafkaError> {
+        self.client().init_transactions(limit)
+    }
+
+    pub(super) fn begin(&self) -> Result<(), KafkaError> {
+        self.client().begin_transaction()
+    }
+
+    /// Adds an offset of a group to the transaction.
+    pub(super) fn add(
+        &self,
+        offset: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+        limit: Duration,
+    ) -> Result<(), KafkaError> {
+        self.client().send_offsets_to_transaction(offset, group, limit)
+    }
+
+    pub(super) fn commit(&self, limit: Duration) -> Result<(), KafkaError> {
+        self.client().commit_transaction(limit)
+    }
+
+    /// Gives up what was handed over and is not sent, too.
+    pub(super) fn abort(&self, limit: Duration) -> Result<(), KafkaError> {
+        self.client().abort_transaction(limit)
     }
 
     pub(super) fn send(&self, record: BaseRecord<'_, str, [u8], Box<Handed>>) -> Result<(), Code> {

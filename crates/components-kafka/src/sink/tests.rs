@@ -6,6 +6,7 @@ use pipeline::testkit::build;
 use pipeline::{BatchBuilder, BuildContext};
 use serde_json::{Value, json};
 
+use super::producer::Pending;
 use super::*;
 
 fn problem(settings: &Value) -> Option<String> {
@@ -24,6 +25,10 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         ("partition", json!(-1), "counted from 0"),
         ("message_bytes_max", json!("1B"), "from 1kB"),
         ("timeout", json!("1ms"), "at least 1s"),
+        ("ledger", json!({ "name": "" }), "ledger.name"),
+        ("ledger", json!({ "origins_max": 0 }), "ledger.origins_max"),
+        ("ledger", json!({ "bytes_max": "1B" }), "ledger.bytes_max"),
+        ("properties", json!({ "transactional.id": "x" }), "properties.transactional.id"),
         ("compression", json!("brotli"), "brotli"),
         ("properties", json!({ "acks": "1" }), "properties.acks"),
         ("properties", json!({ "sasl.password": "x" }), "secret_properties"),
@@ -42,7 +47,7 @@ fn an_event_names_its_topic_partition_key_and_time() {
         "partition": 7, "timestamp_header": "at",
     }))
     .unwrap();
-    let target = config.target().unwrap();
+    let target = config.target("out").unwrap();
     let mut builder = BatchBuilder::default();
     builder.push(b"a", &[("to", "logs"), ("part", "3"), ("key", "k"), ("at", "1700000000000")]);
     builder.push(b"b", &[]);
@@ -66,6 +71,8 @@ async fn a_batch_is_done_when_the_last_answer_is_there() {
     pending.begin();
     pending.failed(1, Code::MessageSizeTooLarge);
     pending.end();
+    pending.all_handed_over();
+    pending.done_or_failed().await;
     let outcome = pending.outcome();
     tokio::pin!(outcome);
     let early = tokio::time::timeout(Duration::from_millis(20), &mut outcome).await;

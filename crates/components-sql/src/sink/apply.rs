@@ -12,6 +12,7 @@
 
 use std::ops::Range;
 
+use components::sinks::record::Known;
 use components::sinks::refused::{Refused, all_but};
 use peers::FloorBoard;
 use pipeline::deliver::Delivered;
@@ -19,7 +20,6 @@ use pipeline::{Batch, Floors, Identity};
 
 use super::ledger::Ledger;
 use super::problem::SinkProblem;
-use super::record::Known;
 use super::row::{Reader, Reading, Row};
 use super::session::{Cause, Session, Unput};
 use super::statements::Plan;

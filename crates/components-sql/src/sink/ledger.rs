@@ -14,13 +14,13 @@
 
 use std::time::Duration;
 
+use components::sinks::record::Record;
 use pipeline::deliver::Delivered;
 use pipeline::env::unix_millis;
 use pipeline::{Env, Identity, Origin};
 
 use super::config::LedgerConfig;
 use super::problem::SinkProblem;
-use super::record::Record;
 use super::session::Session;
 use super::table::Table;
 use super::value::Value;

@@ -7,6 +7,7 @@ pub mod grpc;
 pub mod http;
 pub mod logger;
 pub mod places;
+pub mod record;
 pub mod refused;
 pub mod thrift;
 

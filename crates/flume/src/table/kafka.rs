@@ -70,7 +70,11 @@ pub(super) const ROWS: &[Row] = &[
             ignored("kafka.producer.retries", "", "`timeout` is the limit"),
             ignored("kafka.producer.key.serializer", "", TEXT_AND_BYTES),
             ignored("kafka.producer.value.serializer", "", TEXT_AND_BYTES),
-            decision("kafka.producer.transactional.id", "", "the sink has no transactions"),
+            by(
+                "kafka.producer.transactional.id",
+                "",
+                "`exactly_once`; ids are made of the names of sinks and the origins of batches",
+            ),
             same("kafka.producer.compression.type", "none", "compression", As::OneOf(COMPRESSION)),
             same("kafka.producer.linger.ms", "", "linger", As::Millis),
             same("kafka.producer.delivery.timeout.ms", "120000", "timeout", As::Millis),

@@ -2,7 +2,7 @@
 
 use pipeline::Settings;
 
-use super::{Translator, list, plain, text_of};
+use super::{Translator, flag, list, plain, text_of};
 use crate::agent::{Bag, Prop};
 use crate::report::Outcome;
 
@@ -79,6 +79,10 @@ impl Translator<'_> {
             // Flume names the event's header first, and the message's second.
             put_in(settings, "headers", &prop.text.value, plain(&prop.name, &prop.place));
             self.carried(&prop, target, "headers");
+        }
+        if let Some(prop) = bag.take("kafka.producer.transactional.id") {
+            settings.set("exactly_once", flag(true, &prop.place));
+            self.carried(&prop, target, "exactly_once");
         }
         self.properties(bag, settings, target, "kafka.producer.");
     }

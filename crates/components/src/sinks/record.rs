@@ -5,22 +5,34 @@
 //!   applied    of the epochs above, the sequences, as intervals
 //! ```
 //!
-//! In the table it is one row for each origin: the floor as a number, the rest as the bytes of a
+//! A sink keeps it where its events go: the floor as a number, the rest as the bytes of a
 //! [`KeySet`]. Batches that come in their order make one interval, whatever their number.
 
+use pipeline::deliver::Delivered;
 use pipeline::intervals::MalformedIntervals;
-use pipeline::{Epoch, Floors, Identity, KeySet};
+use pipeline::{Batch, Epoch, Floors, Identity, KeySet};
 
-/// The row of one origin.
+/// The reason of the letters of a batch whose epoch is closed.
+const CLOSED: &str = "epoch_closed";
+
+/// A copy of a batch that came late is not silently dropped: all of it goes to the dead letters.
+pub fn closed(batch: &Batch, key: Identity) -> Delivered {
+    let events = batch.iter().map(|event| event.index()).collect();
+    let detail =
+        format!("batch {key} was applied, and is forgotten; this is a copy that came late");
+    Delivered::Except { events, reason: CLOSED, detail }
+}
+
+/// What is known of one origin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Record {
+pub struct Record {
     floor: u64,
     applied: KeySet,
 }
 
 /// What a record says of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
+pub enum Known {
     /// It is not applied.
     New,
     /// It is applied.
@@ -30,34 +42,39 @@ pub(super) enum Known {
 }
 
 impl Record {
-    /// Of what stands in the table.
+    /// Of what a sink keeps.
     ///
     /// # Errors
     /// The bytes are no set of identities.
-    pub(super) fn read(floor: u64, mut applied: &[u8]) -> Result<Self, MalformedIntervals> {
-        Ok(Self { floor, applied: KeySet::decode(&mut applied)? })
+    pub fn read(floor: u64, mut applied: &[u8]) -> Result<Self, MalformedIntervals> {
+        Ok(Self::of(floor, KeySet::decode(&mut applied)?))
+    }
+
+    /// Of both parts.
+    pub fn of(floor: u64, applied: KeySet) -> Self {
+        Self { floor, applied }
     }
 
     /// The epoch below which all is closed.
-    pub(super) fn floor(&self) -> u64 {
+    pub fn floor(&self) -> u64 {
         self.floor
     }
 
-    /// The rest, as it stands in the table.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    /// The rest, as a sink keeps it.
+    pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.applied.encode(&mut bytes);
         bytes
     }
 
     /// Whether it names batches of epochs below that of this one, which may be closed.
-    pub(super) fn can_forget(&self, batch: Identity) -> bool {
+    pub fn can_forget(&self, batch: Identity) -> bool {
         let is_below = |epoch: Epoch| epoch < batch.epoch;
         self.applied.iter().any(|(origin, epoch, _)| origin == batch.origin && is_below(epoch))
     }
 
     /// What it says of this batch.
-    pub(super) fn knows(&self, batch: Identity) -> Known {
+    pub fn knows(&self, batch: Identity) -> Known {
         if batch.epoch.0 < self.floor {
             Known::Closed
         } else if self.applied.contains(batch) {
@@ -68,7 +85,7 @@ impl Record {
     }
 
     /// The batch is applied, and its origin has closed these epochs.
-    pub(super) fn add(&mut self, batch: Identity, floors: &Floors) {
+    pub fn add(&mut self, batch: Identity, floors: &Floors) {
         self.applied.insert(batch);
         // The epoch of a batch that is applied right now is not closed by it.
         let floor = floors.of(batch.origin).min(batch.epoch);

@@ -1,0 +1,231 @@
+//! What the brokers keep of one origin: which of its batches are delivered, and what of them was
+//! refused. Pure.
+//!
+//! It is the metadata of an offset, and so written in the transaction of the messages. In base64:
+//!
+//! ```text
+//!   version   one byte, 1
+//!   floor     varint                  epochs below are closed
+//!   batches   KeySet                  those above, as intervals of sequences
+//!   refused   varint, so often:       epoch, sequence (varints), reason (a byte), places
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. A batch that was added is known until its epoch is closed; the text never forgets one to be
+//!    short, but fails.
+//! 2. What was refused of the latest batches is kept while it takes up to half of the room.
+
+use std::collections::VecDeque;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use components::sinks::record::{Known, Record};
+use pipeline::deliver::Delivered;
+use pipeline::intervals::{IntervalSet, get_varint, put_varint};
+use pipeline::{Floors, Identity, KeySet};
+use thiserror::Error;
+
+use super::reasons::REASONS;
+
+const VERSION: u8 = 1;
+/// What the letters of a batch say that was delivered before.
+const BEFORE: &str = "the message was refused when its batch was delivered the first time";
+
+/// The metadata is none of this sink, or of a later version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("it is not what this sink writes")]
+pub(super) struct Malformed;
+
+/// The batches that are delivered make too many intervals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("it takes {bytes} bytes, and has {bytes_max}")]
+pub(super) struct Full {
+    bytes: usize,
+    bytes_max: usize,
+}
+
+/// Events of a batch that were refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    epoch: u64,
+    sequence: u64,
+    /// A place in [`REASONS`].
+    reason: u8,
+    places: IntervalSet,
+}
+
+/// What is known of one origin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Ledger {
+    record: Record,
+    /// The latest is the last.
+    refused: VecDeque<Refusal>,
+}
+
+impl Ledger {
+    /// Of what the brokers keep.
+    ///
+    /// # Errors
+    /// It was written by something else.
+    pub(super) fn read(text: &str) -> Result<Self, Malformed> {
+        let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| Malformed)?;
+        let (version, mut input) = bytes.split_first().ok_or(Malformed)?;
+        let floor = get_varint(&mut input).filter(|_| *version == VERSION).ok_or(Malformed)?;
+        let batches = KeySet::decode(&mut input).map_err(|_| Malformed)?;
+        let mut refused = VecDeque::new();
+        for _ in 0..get_varint(&mut input).ok_or(Malformed)? {
+            let epoch = get_varint(&mut input).ok_or(Malformed)?;
+            let sequence = get_varint(&mut input).ok_or(Malformed)?;
+            let (reason, rest) = input.split_first().ok_or(Malformed)?;
+            input = rest;
+            let places = IntervalSet::decode(&mut input).map_err(|_| Malformed)?;
+            refused.push_back(Refusal { epoch, sequence, reason: *reason, places });
+        }
+        Ok(Self { record: Record::of(floor, batches), refused })
+    }
+
+    /// What the brokers shall keep: at most so many bytes.
+    ///
+    /// # Errors
+    /// The batches do not fit.
+    pub(super) fn text(&self, bytes_max: usize) -> Result<String, Full> {
+        let mut bytes = vec![VERSION];
+        put_varint(&mut bytes, self.record.floor());
+        bytes.extend(self.record.bytes());
+        let (mut kept, mut size) = (VecDeque::new(), 0);
+        for refusal in self.refused.iter().rev() {
+            let encoded = refusal.bytes();
+            size += encoded.len();
+            // Four characters for three bytes.
+            if size * 4 / 3 > bytes_max / 2 {
+                break;
+            }
+            kept.push_front(encoded);
+        }
+        put_varint(&mut bytes, kept.len() as u64);
+        bytes.extend(kept.into_iter().flatten());
+        let text = STANDARD_NO_PAD.encode(bytes);
+        let bytes = text.len();
+        if bytes > bytes_max { Err(Full { bytes, bytes_max }) } else { Ok(text) }
+    }
+
+    /// What it says of a batch.
+    pub(super) fn knows(&self, batch: Identity) -> Known {
+        self.record.knows(batch)
+    }
+
+    /// Whether it names batches of epochs that may be closed.
+    pub(super) fn can_forget(&self, batch: Identity) -> bool {
+        self.record.can_forget(batch)
+    }
+
+    /// What became of a batch that is delivered: the same dead letters as the first time.
+    pub(super) fn delivered(&self, batch: Identity) -> Delivered {
+        let is_of = |one: &&Refusal| (one.epoch, one.sequence) == (batch.epoch.0, batch.sequence.0);
+        let Some(refusal) = self.refused.iter().find(is_of) else { return Delivered::All };
+        let places = refusal.places.iter().filter_map(|place| usize::try_from(place).ok());
+        let reason = REASONS.get(usize::from(refusal.reason)).unwrap_or(&REASONS[0]);
+        Delivered::Except { events: places.collect(), reason, detail: BEFORE.to_owned() }
+    }
+
+    /// The batch is delivered, and its origin has closed these epochs.
+    pub(super) fn add(&mut self, batch: Identity, floors: &Floors, delivered: &Delivered) {
+        self.record.add(batch, floors);
+        let floor = self.record.floor();
+        self.refused.retain(|refusal| refusal.epoch >= floor);
+        if let Delivered::Except { events, reason, .. } = delivered {
+            let reason = REASONS.iter().position(|known| known == reason).unwrap_or(0) as u8;
+            let places = events.iter().map(|place| *place as u64).collect();
+            let (epoch, sequence) = (batch.epoch.0, batch.sequence.0);
+            self.refused.push_back(Refusal { epoch, sequence, reason, places });
+        }
+        self.refused.drain(..self.refused.len().saturating_sub(REFUSED_MAX));
+    }
+}
+
+/// Batches of which it is remembered what was refused; fewer where that takes much room.
+const REFUSED_MAX: usize = 64;
+
+impl Refusal {
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_varint(&mut bytes, self.epoch);
+        put_varint(&mut bytes, self.sequence);
+        bytes.push(self.reason);
+        self.places.encode(&mut bytes);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Epoch, Origin, Sequence};
+
+    use super::*;
+
+    fn batch(epoch: u64, sequence: u64) -> Identity {
+        Identity { origin: Origin([7; 16]), epoch: Epoch(epoch), sequence: Sequence(sequence) }
+    }
+
+    fn refused(events: &[usize]) -> Delivered {
+        let detail = BEFORE.to_owned();
+        Delivered::Except { events: events.to_vec(), reason: "too_large", detail }
+    }
+
+    #[test]
+    fn what_was_added_is_known_and_refused_again_after_it_was_read() {
+        let (mut ledger, none) = (Ledger::default(), Floors::default());
+        for sequence in 0..100 {
+            ledger.add(batch(3, sequence), &none, &Delivered::All);
+        }
+        ledger.add(batch(3, 100), &none, &refused(&[2, 3, 9]));
+        ledger.add(batch(4, 0), &none, &Delivered::All);
+        let read = Ledger::read(&ledger.text(4096).unwrap()).unwrap();
+        assert_eq!(read, ledger);
+        assert_eq!(read.knows(batch(3, 99)), Known::Applied);
+        assert_eq!(read.knows(batch(3, 101)), Known::New);
+        assert_eq!(read.delivered(batch(3, 99)), Delivered::All);
+        assert_eq!(read.delivered(batch(3, 100)), refused(&[2, 3, 9]));
+    }
+
+    #[test]
+    fn batches_are_never_forgotten_to_be_short_and_what_was_refused_is_the_oldest_first() {
+        let (mut ledger, none) = (Ledger::default(), Floors::default());
+        let all: Vec<usize> = (0..200).map(|place| place * 3).collect();
+        for sequence in 0..10 {
+            ledger.add(batch(3, sequence), &none, &refused(&all));
+        }
+        let text = ledger.text(4096).unwrap();
+        assert!(text.len() <= 4096);
+        let read = Ledger::read(&text).unwrap();
+        assert!((0..10).all(|sequence| read.knows(batch(3, sequence)) == Known::Applied));
+        assert_eq!(read.delivered(batch(3, 0)), Delivered::All);
+        assert_eq!(read.delivered(batch(3, 9)), refused(&all));
+
+        (20..4000).step_by(2).for_each(|n| ledger.add(batch(3, n), &none, &Delivered::All));
+        let full = ledger.text(4096).unwrap_err();
+        assert!(full.bytes > 4096, "{full}");
+    }
+
+    #[test]
+    fn a_closed_epoch_takes_what_was_refused_with_it() {
+        let (mut ledger, mut floors) = (Ledger::default(), Floors::default());
+        ledger.add(batch(3, 0), &floors, &refused(&[1]));
+        floors.raise(Origin([7; 16]), Epoch(5));
+        ledger.add(batch(5, 0), &floors, &Delivered::All);
+        assert_eq!(ledger.knows(batch(3, 0)), Known::Closed);
+        assert!(ledger.refused.is_empty());
+    }
+
+    #[test]
+    fn text_of_something_else_is_refused() {
+        let good = Ledger::default().text(4096).unwrap();
+        assert_eq!(Ledger::read(&good), Ok(Ledger::default()));
+        let later = STANDARD_NO_PAD.encode([2, 0, 0, 0]);
+        let lying = STANDARD_NO_PAD.encode([VERSION, 0, 0, 200]);
+        for text in ["", "offset of a consumer", &good[..good.len() - 2], &later, &lying] {
+            assert_eq!(Ledger::read(text), Err(Malformed), "{text}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! A batch in one transaction: its messages, and its identity in the ledger of its origin.
+//!
+//! ```text
+//!   init    with the transactional id of the origin: what any other client has begun with it is
+//!     │     over, committed or not, and that client is shut out
+//!   read    the ledger of the origin, an offset of the group of the same name, with its metadata
+//!     │
+//!     ▼     known? nothing is done
+//!   begin ─ messages ─ the ledger, with the batch ─ commit
+//!     ▲         └ one is refused: abort; which one is found in transactions that are given up
+//!     └───────────┘
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. The ledger in memory is the one that the brokers keep, or the next step of this client fails:
+//!    only the client that was the last one to `init` commits with a transactional id.
+//! 2. After any failure, and when a batch is dropped midway, the client goes, and the next batch of
+//!    the origin begins with `init`. So an outcome that was not heard of is known before it
+//!    matters.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use components::sinks::record::{Known, closed};
+use pipeline::deliver::Delivered;
+use pipeline::{Batch, Floors, Identity, Origin};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::time::Instant;
+
+use super::ledger::Ledger;
+use super::messages::delivered;
+use super::producer::{Context, Producer};
+use super::reasons::{Failed, only_causes};
+use super::{ANSWER_WITHIN, Kafka, SendError};
+
+/// Attempts of a batch, one after the other, where nothing but the client was in its way.
+const ATTEMPTS: usize = 3;
+/// Between two of them, up to so many times what the first one took is waited for, at random: two
+/// agents that have batches of one origin shut each other out, and the one that is in has to get
+/// through, however slow brokers and hosts are.
+const PAUSE_TIMES: u32 = 4;
+/// What an attempt counts for, at least and at most.
+const ATTEMPT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long the client works at a step before it is called again.
+const STEP: Duration = Duration::from_secs(5);
+/// Until a step that failed is called again.
+const STEP_PAUSE: Duration = Duration::from_millis(50);
+
+/// What sends the batches of an origin.
+pub(super) struct Lane {
+    producer: Arc<Producer>,
+    group: Arc<ConsumerGroupMetadata>,
+    ledger: Ledger,
+}
+
+/// What became of a batch.
+enum Sent {
+    Now(Delivered),
+    Before(Delivered),
+    /// It is of an epoch that is closed.
+    Closed,
+}
+
+impl Kafka {
+    /// Delivers a batch once, whatever was tried before and by which agent.
+    pub(super) async fn deliver_once(
+        &self,
+        batch: &Batch,
+        key: Identity,
+    ) -> Result<Delivered, SendError> {
+        let mut key = self.floors.offered(key);
+        self.floors.put(key);
+        loop {
+            match self.attempts(batch, key).await? {
+                Sent::Now(delivered) => return Ok(delivered),
+                Sent::Before(delivered) => {
+                    self.repeated.inc();
+                    return Ok(delivered);
+                }
+                Sent::Closed => {
+                    let name = self.floors.left(&self.env, key).await;
+                    if name == key {
+                        return Ok(closed(batch, key));
+                    }
+                    self.floors.put(name);
+                    key = name;
+                }
+            }
+        }
+    }
+
+    /// Attempts a batch until something is in its way that another client would not get over.
+    async fn attempts(&self, batch: &Batch, key: Identity) -> Result<Sent, SendError> {
+        let mut attempts = 1;
+        loop {
+            let began = Instant::now();
+            let problem = match self.attempt(batch, key).await {
+                Ok(sent) => return Ok(sent),
+                Err(problem) => problem,
+            };
+            if attempts == ATTEMPTS || !problem.may_go_by_itself() {
+                return Err(problem);
+            }
+            self.reopened.inc();
+            tracing::debug!(%problem, origin = %key.origin, "a transaction is attempted again");
+            let most = began.elapsed().clamp(ATTEMPT.0, ATTEMPT.1) * PAUSE_TIMES;
+            let pause = self.env.entropy.next_u64() % most.as_millis() as u64;
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            attempts += 1;
+        }
+    }
+
+    async fn attempt(&self, batch: &Batch, key: Identity) -> Result<Sent, SendError> {
+        let mut seat = self.origins.seat(key.origin).await;
+        // Whatever ends this early leaves the seat empty.
+        let mut lane = match seat.take().filter(|lane| !lane.producer.has_given_up()) {
+            Some(lane) => lane,
+            None => self.open_lane(key.origin).await?,
+        };
+        let sent = match lane.ledger.knows(key) {
+            Known::New => Sent::Now(self.transact(&mut lane, batch, key).await?),
+            Known::Applied => Sent::Before(lane.ledger.delivered(key)),
+            Known::Closed => Sent::Closed,
+        };
+        *seat = Some(lane);
+        Ok(sent)
+    }
+
+    /// A client for an origin, with what is known of it.
+    async fn open_lane(&self, origin: Origin) -> Result<Lane, SendError> {
+        let id = self.target.transactional_id(origin);
+        let mut config = self.target.client.clone();
+        config.set("transactional.id", &id);
+        let producer = Producer::new(&config, self.name.clone(), self.env.clone());
+        let producer = Arc::new(producer.map_err(SendError::Client)?);
+        self.step("begin with a transactional id", &producer, |producer| producer.init(STEP))
+            .await?;
+        let mut config = self.target.reader.clone();
+        config.set("group.id", &id);
+        let (topic, name) = (self.target.topic.clone(), self.name.clone());
+        let read = self.env.offload(move || read(&config, Context { name }, &topic)).await;
+        let (group, text) = read.map_err(|source| SendError::Ledger { id: id.clone(), source })?;
+        let ledger = match text.as_deref().map(Ledger::read) {
+            None => Ledger::default(),
+            Some(Ok(ledger)) => ledger,
+            Some(Err(_)) => return Err(SendError::ForeignLedger { id }),
+        };
+        Ok(Lane { producer, group: Arc::new(group), ledger })
+    }
+
+    /// The messages of a batch that is not known, and its identity.
+    async fn transact(
+        &self,
+        lane: &mut Lane,
+        batch: &Batch,
+        key: Identity,
+    ) -> Result<Delivered, SendError> {
+        let producer = lane.producer.clone();
+        let mut refused = Failed::new();
+        loop {
+            self.begin(&producer).await?;
+            let known: BTreeSet<usize> = refused.iter().map(|(place, _)| *place).collect();
+            let is_meant = |place: usize| !known.contains(&place);
+            let (pending, not_taken) = self.hand_all_over(&producer, batch, is_meant).await;
+            pending.done_or_failed().await;
+            if !pending.has_failed() {
+                // What the client does not take is no part of the transaction.
+                refused.extend(self.judge(batch, not_taken)?);
+                break;
+            }
+            self.abort(&producer).await?;
+            let mut failed = pending.outcome().await;
+            failed.extend(not_taken);
+            only_causes(&mut failed);
+            let suspects = self.judge(batch, failed)?;
+            let first = suspects.first().copied();
+            let found = self.refused(&producer, batch, suspects).await?;
+            if let Some((place, code)) = first.filter(|_| found.is_empty()) {
+                return Err(self.not_acknowledged(batch, place, code));
+            }
+            refused.extend(found);
+        }
+        let delivered = delivered(refused);
+        let mut ledger = lane.ledger.clone();
+        // To ask what is closed looks into all channels.
+        let is_asked = ledger.can_forget(key);
+        let floors = if is_asked { self.floors.declarable() } else { Floors::default() };
+        ledger.add(key, &floors, &delivered);
+        let text = ledger.text(self.target.ledger_bytes_max);
+        let text = text.map_err(|source| SendError::LedgerFull { origin: key.origin, source })?;
+        let (topic, group) = (self.target.topic.clone(), lane.group.clone());
+        self.step("write the ledger", &producer, move |producer| {
+            producer.add(&offset(&topic, Some(&text)), &group, STEP)
+        })
+        .await?;
+        self.step("commit", &producer, |producer| producer.commit(STEP)).await?;
+        lane.ledger = ledger;
+        Ok(delivered)
+    }
+
+    pub(super) async fn begin(&self, producer: &Arc<Producer>) -> Result<(), SendError> {
+        self.step("begin", producer, Producer::begin).await
+    }
+
+    pub(super) async fn abort(&self, producer: &Arc<Producer>) -> Result<(), SendError> {
+        self.step("abort", producer, |producer| producer.abort(STEP)).await
+    }
+
+    /// One step of a transaction, on a thread that may block. It is called again while the client
+    /// says that this may help.
+    async fn step(
+        &self,
+        name: &'static str,
+        producer: &Arc<Producer>,
+        act: impl Fn(&Producer) -> Result<(), KafkaError> + Clone + Send + 'static,
+    ) -> Result<(), SendError> {
+        let until = Instant::now() + self.target.timeout;
+        loop {
+            let (producer, act) = (producer.clone(), act.clone());
+            let error = match self.env.offload(move || act(&producer)).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let may_help = matches!(&error, KafkaError::Transaction(it) if it.is_retriable());
+            if !may_help || Instant::now() >= until {
+                return Err(SendError::Transaction { step: name, source: error });
+            }
+            tokio::time::sleep(STEP_PAUSE).await;
+        }
+    }
+}
+
+/// The place of the ledger: of the group, the first partition of the topic.
+fn offset(topic: &str, text: Option<&str>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    let mut place = list.add_partition(topic, 0);
+    if let Some(text) = text {
+        // Nothing reads it: it shows that the offset is none of a reader.
+        place.set_offset(Offset::Offset(0)).expect("an offset of its own type");
+        place.set_metadata(text);
+    }
+    list
+}
+
+/// What a group has as its ledger, and what a producer says of the group. Blocks.
+fn read(
+    config: &ClientConfig,
+    context: Context,
+    topic: &str,
+) -> Result<(ConsumerGroupMetadata, Option<String>), KafkaError> {
+    let reader: BaseConsumer<Context> = config.create_with_context(context)?;
+    let group = reader.group_metadata().expect("the configuration names a group");
+    let found = reader.committed_offsets(offset(topic, None), ANSWER_WITHIN)?;
+    let elements = found.elements();
+    let place = elements.first().expect("the one that was asked for");
+    place.error()?;
+    let is_there = matches!(place.offset(), Offset::Offset(_));
+    Ok((group, is_there.then(|| place.metadata().to_owned())))
+}

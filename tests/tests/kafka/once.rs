@@ -1,0 +1,136 @@
+//! A sink with transactions: each line is in the topic once, whatever is killed, and although two
+//! agents send the same batches at the same time.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use aqueduct_tests::agent::{Agent, wait_until_delivered};
+use aqueduct_tests::kafka::Kafka;
+use aqueduct_tests::letters::letters;
+use aqueduct_tests::reconcile::compare;
+use aqueduct_tests::{seed, wait};
+use rand::RngExt;
+
+use crate::{PATIENCE, STOP};
+
+/// Lines of a log: some fifty batches.
+const LINES: usize = 2_000;
+/// What the broker takes at most.
+const MESSAGE_MAX: usize = 200_000;
+
+/// An agent that sends the lines of `*.log` in `dir` to the topic `once`.
+fn sender(dir: &Path, name: &str, kafka: &Kafka) -> Agent {
+    let (broker, at) = (kafka.address(), dir.display());
+    let text = format!(
+        r#"
+[agent]
+name = "{name}"
+data_dir = "{at}/{name}"
+[sources.in]
+type = "tail_dir"
+paths = ["{at}/*.log"]
+batch_events = 40
+channels = ["main"]
+[channels.main]
+type = "durable"
+capacity = "64MiB"
+[sinks.out]
+type = "kafka"
+channel = "main"
+brokers = ["{broker}"]
+topic = "once"
+exactly_once = true
+timeout = "20s"
+properties = {{ "reconnect.backoff.max.ms" = "500" }}
+"#
+    );
+    Agent::configured("aqueduct-collector", dir, name, &text)
+}
+
+/// Writes a log, and adds its lines to `all`.
+fn log(dir: &Path, name: &str, all: &mut Vec<u8>) {
+    let text: String = (0..LINES).map(|line| format!("{name} {line}\n")).collect();
+    all.extend_from_slice(text.as_bytes());
+    fs::write(dir.join(format!("{name}.log")), text).expect("a log is written");
+}
+
+/// Events that the brokers have committed in this life of the agent.
+fn committed(agent: &Agent) -> Option<usize> {
+    Some(agent.metrics()?.sum("aqueduct_sink_committed_events_total")? as usize)
+}
+
+/// Events that the agent holds, dead letters included.
+fn held(agent: &Agent) -> Option<usize> {
+    Some(agent.metrics()?.sum("aqueduct_channel_events")? as usize)
+}
+
+fn until_committed(agent: &Agent, events: usize) {
+    wait::until("events to be committed", PATIENCE, || (committed(agent)? >= events).then_some(()));
+}
+
+/// Method: first an agent is killed at any progress. Then the broker is killed, and the agent when
+/// it has read everything; its folder is copied, so two agents have the same batches, as two
+/// collectors have that an edge sends to one after the other. Both send them at the same time, and
+/// are killed meanwhile. One line is too large for the broker: it is a dead letter of both.
+pub(crate) fn each_line_is_there_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (dir, mut rng, began) = (folder.path(), seed::rng("kafka once"), Instant::now());
+    let mut kafka = Kafka::start_with(dir, &format!("message.max.bytes={MESSAGE_MAX}\n"));
+    let mut one = sender(dir, "one", &kafka);
+    let mut written = Vec::new();
+    one.start();
+    for round in 0..4 {
+        log(dir, &format!("round-{round}"), &mut written);
+        until_committed(&one, rng.random_range(1..LINES));
+        one.kill();
+        one.start();
+    }
+    wait_until_delivered(&one, PATIENCE);
+    let before = committed(&one).expect("the agent answers");
+    log(dir, "cut", &mut written);
+    until_committed(&one, before + rng.random_range(1..LINES));
+    kafka.kill();
+    log(dir, "both", &mut written);
+    // Bytes that are as long when they are compressed.
+    let noise = (0..MESSAGE_MAX as u64 * 2)
+        .map(|n| (n.wrapping_mul(n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8 % 90 + 33);
+    let noise: String = noise.map(char::from).collect();
+    fs::write(dir.join("noise.log"), format!("{noise}\n")).expect("a log is written");
+    wait::until("all lines in the channel", PATIENCE, || {
+        let rest = before + 2 * LINES + 1 - committed(&one)?;
+        (held(&one)? == rest).then_some(())
+    });
+    one.kill();
+    let copied = Command::new("cp").arg("-r").arg(dir.join("one")).arg(dir.join("two")).status();
+    assert!(copied.expect("cp runs").success());
+    let mut two = sender(dir, "two", &kafka);
+    kafka.revive();
+    one.start();
+    two.start();
+    for agent in [&mut one, &mut two] {
+        until_committed(agent, rng.random_range(1..LINES / 4));
+        agent.kill();
+        agent.start();
+    }
+    for agent in [&one, &two] {
+        wait::until("nothing but the letter", PATIENCE, || (held(agent)? == 1).then_some(()));
+    }
+    two.stop(STOP);
+    let before = committed(&one).expect("the agent answers");
+    log(dir, "last", &mut written);
+    until_committed(&one, before + LINES);
+    one.stop(STOP);
+    for name in ["one", "two"] {
+        assert_eq!(letters(&dir.join(name), &["too_large"]), [&*noise], "letters of {name}");
+    }
+    let mut found = Vec::new();
+    for message in kafka.read("once") {
+        found.extend_from_slice(&message.body);
+        found.push(b'\n');
+    }
+    let found = compare(&written, &found);
+    assert!(found.is_none(), "{found}");
+    eprintln!("{found}, {:?}", began.elapsed());
+}
