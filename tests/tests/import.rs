@@ -5,7 +5,9 @@
 //! of CSV, with rows without a value to split by. The import is killed (-9) at random moments and
 //! called again until it ends by itself; then the store is held against the table. A second import
 //! takes what is new, call after call. What was imported is exported into another table, and files
-//! of Sqoop's form too, while export and database are killed. At last a script of Sqoop's lines
+//! of Sqoop's form too, while export and database are killed. Values of all types go to Avro and
+//! Parquet and back, and each import is compared with its table by `--checksum`, which has to find
+//! what was changed on either side. At last a script of Sqoop's lines
 //! becomes a configuration, which a collector runs.
 #![allow(
     clippy::disallowed_methods,
@@ -19,6 +21,8 @@ mod avro;
 mod export;
 #[path = "import/speed.rs"]
 mod speed;
+#[path = "import/typed.rs"]
+mod typed;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -129,6 +133,11 @@ fn counted(lines: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
     counts
 }
 
+/// A number as commands show it.
+fn grouped(number: usize) -> String {
+    format!("{},{:03}", number / 1000, number % 1000)
+}
+
 /// Files of an import that readers see.
 fn visible(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
@@ -181,6 +190,7 @@ fn a_whole_table(dir: &Path, server: &Server) {
         "--target-dir",
         &url,
         "--validate",
+        "--checksum",
         "--fields-terminated-by",
         ",",
     ];
@@ -211,6 +221,8 @@ fn a_whole_table(dir: &Path, server: &Server) {
     let (code, said) = ended(call(dir, &connection, &arguments));
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("nothing more to read") && said.contains("validated"), "{said}");
+    assert!(said.contains(&format!("the same; {} rows", grouped(ROWS))), "{said}");
+    typed::a_byte_that_differs_is_found(&target, || ended(call(dir, &connection, &arguments)));
     assert!(stored(&target) == there, "rows came again");
     let others = ["--table", "orders", "--where", "id < 10", "--target-dir", &url];
     let (code, said) = ended(call(dir, &connection, &others));
@@ -237,6 +249,7 @@ fn new_rows(dir: &Path, server: &Server) {
                 "id",
                 "--last-value",
                 "1000",
+                "--checksum",
                 "--target-dir",
                 &url,
                 "--fields-terminated-by",
@@ -264,9 +277,10 @@ fn new_rows(dir: &Path, server: &Server) {
 fn files_of_columns(dir: &Path, server: &Server) {
     let target = dir.join("columns");
     let url = format!("file://{}", target.display());
-    let arguments = ["--table", "orders", "--as-parquetfile", "--validate", "--target-dir", &url];
+    let arguments =
+        ["--table", "orders", "--as-parquetfile", "--validate", "--checksum", "--target-dir", &url];
     let (code, said) = ended(call(dir, &server.connection(dir), &arguments));
-    assert!(code == Some(0) && said.contains("validated"), "{said}");
+    assert!(code == Some(0) && said.contains("validated") && said.contains("the same"), "{said}");
     let files = visible(&target);
     assert!(!files.is_empty(), "{said}");
     for file in files {
@@ -341,6 +355,8 @@ fn each_row_is_imported_once(dir: &Path, server: &mut Server) {
     avro::rows_of_avro_are_rows_of_a_table(dir, server);
     new_rows(dir, server);
     files_of_columns(dir, server);
+    typed::rows_of_columns_are_rows_once(dir, server);
+    typed::types_survive_the_way_there_and_back(dir, server);
     a_script_is_converted_and_runs(dir, server);
 }
 

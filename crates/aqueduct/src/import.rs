@@ -6,14 +6,16 @@
 //!    notes       sqoop          key, columns                        │ watched until the source
 //!                                                                   │ has ended and all is stored
 //!                                                                   ▼
-//!                                          rows counted (--validate), exit code
+//!                 rows counted (--validate), values compared (--checksum), exit code
 //! ```
 //!
 //! The agent is the usual one: source `sql`, a durable channel, sink `hdfs`. Channel and position
 //! lie in a data directory that the call itself names by what it reads and where to: the same call
 //! after a kill goes on there.
 
+mod checksum;
 mod prepare;
+mod sums;
 mod validate;
 
 use std::process::ExitCode;
@@ -34,10 +36,12 @@ Examples:
   aqueduct import --connect jdbc:mysql://db-2/shop --username etl --password-file /etc/pw \\
     --table orders --incremental append --check-column id --last-value 1000 \\
     --target-dir /shop/orders --default-fs hdfs://namenode:8020
+  aqueduct import --checksum --connect ... --table orders --target-dir ...
   aqueduct import --dry-run --connect ... --table orders --target-dir ...
 
 Options are those of `sqoop import`; docs/migrate-from-sqoop.md says what becomes of each. Not of
 Sqoop are:
+  --checksum         read table and files again at the end, and compare all values
   --dry-run          print plan and configuration, and read nothing
   --data-dir DIR     directory of channel and position [default: below ~/.aqueduct/import]
   --default-fs URL   what a path without a scheme begins with
@@ -96,14 +100,17 @@ fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
         ));
         return ExitCode::from(EXIT_RUNTIME);
     }
-    if !ready.import.validates {
-        return ExitCode::SUCCESS;
-    }
-    match waited(validate::validate(ready, env)) {
-        Ok(Ok(words)) => {
-            cli::say(&words);
-            ExitCode::SUCCESS
+    let checked = waited(async {
+        if ready.import.validates {
+            cli::say(&validate::validate(ready, env).await?);
         }
+        if ready.import.checks_sums {
+            cli::say(&checksum::compare(ready, env).await?);
+        }
+        Ok(())
+    });
+    match checked {
+        Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(problem)) | Err(problem) => {
             cli::say(&format!("import: {problem}"));
             ExitCode::from(EXIT_RUNTIME)

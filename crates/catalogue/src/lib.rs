@@ -109,6 +109,12 @@ const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "sink", kind: "otlp", programs: "a program built with the feature `otlp`" },
     #[cfg(not(feature = "parquet"))]
     Elsewhere {
+        role: "decoder",
+        kind: "parquet_rows",
+        programs: "a program built with the feature `parquet`",
+    },
+    #[cfg(not(feature = "parquet"))]
+    Elsewhere {
         role: "encoder",
         kind: "parquet",
         programs: "a program built with the feature `parquet`",

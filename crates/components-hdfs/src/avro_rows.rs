@@ -16,11 +16,9 @@
 use std::fmt::Write;
 use std::io::BufRead;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use components::avro::container::{Head, Records, decode_message};
 use components::avro::schema::value::{Datum, Value, decimal};
-use jiff::{Timestamp, ToSpan};
+use components::rows::{PROBLEM, put_bytes, put_day, put_number, put_text, put_time};
 use pipeline::units::ByteSize;
 use pipeline::{
     BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
@@ -28,8 +26,6 @@ use pipeline::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use crate::delimited::PROBLEM;
 
 /// Settings of the `avro_rows` decoder.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -129,13 +125,9 @@ fn row(head: &Head, record: &[u8], body: &mut String) -> Result<(), String> {
     });
     if written.is_err() {
         body.clear();
-        put_text(&BASE64_STANDARD.encode(record), body);
+        put_bytes(record, body);
     }
     written
-}
-
-fn put_text(text: &str, out: &mut String) {
-    out.push_str(&serde_json::Value::from(text).to_string());
 }
 
 /// Adds a value as JSON.
@@ -148,24 +140,13 @@ fn put(datum: Datum<'_>, out: &mut String) -> Result<(), String> {
         Value::Float(number) => put_number(&number.to_string(), number.is_finite(), out),
         Value::Double(number) => put_number(&number.to_string(), number.is_finite(), out),
         Value::Text(text) => put_text(text, out),
-        Value::Bytes(bytes) => put_text(&BASE64_STANDARD.encode(bytes), out),
+        Value::Bytes(bytes) => put_bytes(bytes, out),
         Value::Decimal(bytes, scale) => {
             let text = decimal(bytes, scale).ok_or("a decimal of more than 128 bits")?;
             out.push_str(&text);
         }
-        Value::Day(day) => {
-            let begin = jiff::civil::date(1970, 1, 1);
-            let at = begin.checked_add(i64::from(day).days());
-            let at = at.map_err(|_| format!("{day} days since 1970 are beyond the year 9999"))?;
-            put_text(&at.to_string(), out);
-        }
-        Value::Time(count, parts) => {
-            let nanos = i128::from(count) * 1_000_000_000 / i128::from(parts);
-            let at = Timestamp::from_nanosecond(nanos);
-            let at =
-                at.map_err(|_| format!("{count}/{parts} s since 1970 are beyond the year 9999"))?;
-            put_text(&at.to_string(), out);
-        }
+        Value::Day(day) => put_day(day, out)?,
+        Value::Time(count, parts) => put_time(count, parts, true, out)?,
         list @ (Value::Array | Value::Named) => {
             let (open, close) = if list == Value::Array { ('[', ']') } else { ('{', '}') };
             let (mut before, mut problem) = (open, None);
@@ -192,18 +173,10 @@ fn put(datum: Datum<'_>, out: &mut String) -> Result<(), String> {
     Ok(())
 }
 
-/// A number; one that JSON has not is a text, as PostgreSQL reads it.
-fn put_number(text: &str, is_finite: bool, out: &mut String) {
-    match (is_finite, text) {
-        (true, _) => out.push_str(text),
-        (false, "inf") => put_text("Infinity", out),
-        (false, "-inf") => put_text("-Infinity", out),
-        (false, _) => put_text("NaN", out),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
     use components::avro::datum::{put_bytes, put_long};
     use serde_json::json;
 

@@ -19,6 +19,7 @@ mod record;
 use std::io::BufRead;
 use std::sync::Arc;
 
+use components::rows::PROBLEM;
 use pipeline::units::ByteSize;
 use pipeline::{
     BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
@@ -29,8 +30,6 @@ use serde::Deserialize;
 
 use record::{Dialect, Scanner, Value, values};
 
-/// Header of what is no record.
-pub(crate) const PROBLEM: &str = "problem";
 /// Bytes of a buffer that were given out, from which on it is moved.
 const GIVEN_MAX: usize = 64 << 10;
 

@@ -20,9 +20,11 @@
 //! | `content` | the bytes of a file, with bounded memory |
 //! | `position` | what is stored with the events: pure |
 //! | `look` | what a program asks of files before they are read |
+//! | `contents` | events of files that a program reads by itself |
 
 mod config;
 mod content;
+mod contents;
 mod look;
 mod pattern;
 mod position;
@@ -49,8 +51,9 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::hdfs::store;
 pub use config::Config;
 use config::Options;
-use content::{content, of_store};
-pub use look::{Look, look};
+use content::{Anywhere, content, of_store};
+pub use contents::{Contents, Unread};
+pub use look::{Look, begin, look};
 use pattern::Unlisted;
 use position::{Mark, Sight, State, and};
 
@@ -140,10 +143,47 @@ struct Reading {
     reader: BufReader<Box<dyn Read + Send>>,
     decoder: Box<dyn FileDecoder>,
     headers: Vec<(String, String)>,
-    _fetching: AbortOnDropHandle<()>,
+    /// None where the decoder asks for the parts that it needs.
+    _fetching: Option<AbortOnDropHandle<()>>,
 }
 
 impl Reading {
+    /// Opens a file of `len` bytes, and passes over its first events.
+    async fn begin(
+        options: Arc<Options>,
+        fs: Arc<dyn FileSystem>,
+        (path, len): (&str, u64),
+        events: u64,
+        env: &Env,
+    ) -> Result<Self, FileError> {
+        let (reader, decoder, fetching): (Box<dyn Read + Send>, _, _) =
+            match options.decoder.by_parts() {
+                Some(decoder) => {
+                    let decoder = decoder.begin(Arc::new(Anywhere::new(fs, path, len)));
+                    (Box::new(io::empty()), decoder, None)
+                }
+                None => {
+                    let compression = options.compression;
+                    let opened = content(fs, path.to_owned(), len, compression).await?;
+                    let decoder = options.decoder.begin_file();
+                    let decoder = decoder.expect("it was tried when it was built");
+                    (opened.0, decoder, Some(opened.1))
+                }
+            };
+        let header = options.file_header.iter().map(|name| (name.clone(), path.to_owned()));
+        let mut reading = Self {
+            reader: BufReader::with_capacity(READ_BYTES, reader),
+            decoder,
+            headers: header.collect(),
+            _fetching: fetching,
+        };
+        let pass_over = move || {
+            let passed = reading.decoder.pass_over(&mut reading.reader, events);
+            passed.map(|()| reading)
+        };
+        env.offload(pass_over).await
+    }
+
     /// The next events, and whether more follow. Blocks.
     fn next(&mut self, limits: PieceLimits) -> Result<(Batch, bool), FileError> {
         let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
@@ -187,7 +227,9 @@ impl Run<'_> {
         };
         let events = mark.events;
         self.state.file = Some(mark);
-        let mut reading = match self.begin(path, sight, events).await {
+        let (options, fs, env) = (self.files.options.clone(), self.fs.clone(), &self.files.env);
+        let begun = Reading::begin(options, fs, (path, sight.len), events, env).await;
+        let mut reading = match begun {
             Ok(reading) => reading,
             Err(error) => return Err(self.cannot(path, sight, error).await),
         };
@@ -214,25 +256,6 @@ impl Run<'_> {
                 return Ok(());
             }
         }
-    }
-
-    /// Opens a file, and passes over what was read of it.
-    async fn begin(&self, path: &str, sight: Sight, events: u64) -> Result<Reading, FileError> {
-        let options = &self.files.options;
-        let content = content(self.fs.clone(), path.to_owned(), sight.len, options.compression);
-        let (reader, fetching) = content.await?;
-        let header = options.file_header.iter().map(|name| (name.clone(), path.to_owned()));
-        let mut reading = Reading {
-            reader: BufReader::with_capacity(READ_BYTES, reader),
-            decoder: options.decoder.begin_file().expect("it was tried when it was built"),
-            headers: header.collect(),
-            _fetching: fetching,
-        };
-        let pass_over = move || {
-            let passed = reading.decoder.pass_over(&mut reading.reader, events);
-            passed.map(|()| reading)
-        };
-        self.files.env.offload(pass_over).await
     }
 
     /// Why a file cannot be read on.

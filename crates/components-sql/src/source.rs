@@ -6,6 +6,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `config` | the settings |
+//! | `datum` | rows as datums of Avro |
 //! | `describe` | columns, and in which form each is read |
 //! | `query` | the statements |
 //! | `rows` | rows, one after the other |
@@ -15,8 +16,11 @@
 //! | `full` | the mode `full` |
 //! | `position` | what is stored with the rows |
 //! | `survey` | what a program asks of a table before it is read |
+//! | `again` | rows once more, for a comparison with what is stored |
 
+mod again;
 mod config;
+mod datum;
 mod describe;
 mod full;
 mod gather;
@@ -44,9 +48,12 @@ use pipeline::{
 
 use crate::connection::Connection;
 use crate::error::{failed, refused};
-use crate::value::Encoder;
+use crate::value::{Encoder, Form};
+pub use again::Again;
 pub use config::Config;
 use config::{Mode, Options};
+pub use datum::avro_schema;
+pub(crate) use datum::put as put_datum;
 use gather::Gathered;
 use position::{STATE, State};
 use query::Table;
@@ -179,7 +186,11 @@ impl Source for Sql {
             checked.map_err(failed)?;
         }
         let names: Vec<String> = table.columns.iter().map(|it| it.name.clone()).collect();
-        let encoder = Encoder::new(self.options.form.clone(), &names);
+        let form = match self.options.form.clone() {
+            Form::Avro(_) => Form::Avro(table.columns.iter().map(|it| it.kind).collect()),
+            form => form,
+        };
+        let encoder = Encoder::new(form, &names);
         let (window, intake) = (Window::load(&known), cx.intake.clone());
         self.opened = Some(Opened { connection, table, encoder, state, window, intake, known });
         Ok(())

@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use components::csv;
 use serde::{Deserialize, Serialize};
 
+use crate::source::{Kind, put_datum};
+
 /// A value, after what is particular to a database is taken away.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Value {
@@ -82,7 +84,12 @@ impl Value {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Form {
     Json,
-    Csv { delimiter: u8, null: String },
+    Csv {
+        delimiter: u8,
+        null: String,
+    },
+    /// A datum of the schema of these columns.
+    Avro(Vec<Kind>),
 }
 
 /// What a row is known by: no other one has the same bytes.
@@ -113,13 +120,13 @@ impl Encoder {
     pub(crate) fn encode(&self, values: &[Value], body: &mut Vec<u8>) {
         body.clear();
         match &self.form {
-            Form::Json => {
-                for (at, (name, value)) in self.names.iter().zip(values).enumerate() {
-                    body.push(if at == 0 { b'{' } else { b',' });
-                    body.extend_from_slice(name.as_bytes());
-                    put_json(body, value);
+            Form::Json => self.put_object(values, body),
+            Form::Avro(kinds) => {
+                if put_datum(kinds, values, body).is_none() {
+                    // An object is no datum of the schema: the encoder of the file refuses it.
+                    body.clear();
+                    self.put_object(values, body);
                 }
-                body.push(b'}');
             }
             Form::Csv { delimiter, null } => {
                 for (at, value) in values.iter().enumerate() {
@@ -136,6 +143,17 @@ impl Encoder {
                 }
             }
         }
+    }
+}
+
+impl Encoder {
+    fn put_object(&self, values: &[Value], body: &mut Vec<u8>) {
+        for (at, (name, value)) in self.names.iter().zip(values).enumerate() {
+            body.push(if at == 0 { b'{' } else { b',' });
+            body.extend_from_slice(name.as_bytes());
+            put_json(body, value);
+        }
+        body.push(b'}');
     }
 }
 

@@ -16,6 +16,7 @@ pub mod framings;
 pub mod interceptors;
 pub mod json;
 pub mod processors;
+pub mod rows;
 pub mod selectors;
 pub mod sinks;
 pub mod sources;
@@ -70,6 +71,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "otlp", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "otlp", programs: FULL_PROGRAMS },
     Elsewhere { role: "encoder", kind: "parquet", programs: FULL_PROGRAMS },
+    Elsewhere { role: "decoder", kind: "parquet_rows", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "rabbitmq", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "rabbitmq", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "sql", programs: FULL_PROGRAMS },

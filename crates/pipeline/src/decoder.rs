@@ -2,10 +2,13 @@
 //!
 //! A message is whole: the body of an HTTP request, a datagram, a value of a topic. Cutting a
 //! stream into messages is the source's part. A file that is too large for that is read piece by
-//! piece by the [`FileDecoder`] of a format that has one.
+//! piece by the [`FileDecoder`] of a format that has one; where its events are found from its end
+//! on, by way of [`Parts`].
 
 use std::io::{self, BufRead};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use crate::batch::BatchBuilder;
@@ -86,6 +89,29 @@ pub trait Decoder: Send + Sync {
     fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
         None
     }
+
+    /// How files are read whose events are found from their end on; `None`: no such format.
+    fn by_parts(&self) -> Option<&dyn PartsDecoder> {
+        None
+    }
+}
+
+/// A file that is read at any place. Reading blocks.
+pub trait Parts: Send + Sync {
+    /// Its length in bytes.
+    fn length(&self) -> u64;
+
+    /// So many bytes from `at` on; all of them.
+    ///
+    /// # Errors
+    /// The file cannot be read, or ends before.
+    fn read_at(&self, at: u64, bytes: usize) -> io::Result<Bytes>;
+}
+
+/// A decoder of files whose events are found from their end on.
+pub trait PartsDecoder: Send + Sync {
+    /// Begins a file. What it answers reads of `file` alone: the reader of its calls is empty.
+    fn begin(&self, file: Arc<dyn Parts>) -> Box<dyn FileDecoder>;
 }
 
 /// The most that is read of a file at once.

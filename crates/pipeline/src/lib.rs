@@ -78,7 +78,9 @@ pub use channel::{
 };
 pub use component::{BuildContext, BuildError, Choice, Component, Entry};
 pub use condition::Condition;
-pub use decoder::{Decoder, FileDecoder, FileError, MalformedMessage, Message, PieceLimits};
+pub use decoder::{
+    Decoder, FileDecoder, FileError, MalformedMessage, Message, Parts, PartsDecoder, PieceLimits,
+};
 pub use encoder::{Codec, Compressor, Encoder, FileEncoder, Unwritable};
 pub use env::Env;
 pub use error::{Classify, ErrorClass};

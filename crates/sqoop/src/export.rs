@@ -3,8 +3,8 @@
 use crate::World;
 use crate::form::unescaped;
 use crate::given::Given;
-use crate::import::{Database, database, located, name_of};
 use crate::notes::Notes;
+use crate::place::{Database, database, located, name_of};
 
 /// An export.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +21,10 @@ pub struct Export {
     pub(crate) key: Vec<String>,
     pub(crate) mode: &'static str,
     pub(crate) text: Text,
-    /// The files hold records of Avro.
-    pub(crate) is_avro: bool,
+    /// What the files hold, where that is not text.
+    pub(crate) packed: Option<Packed>,
+    /// The call says what they hold.
+    says_form: bool,
     /// The call says what values are quoted with.
     says_quote: bool,
     /// The columns that the call itself names.
@@ -32,6 +34,25 @@ pub struct Export {
     pub url: String,
     /// Nothing is read.
     pub is_dry: bool,
+}
+
+/// Files whose rows have names and types of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packed {
+    /// Container files of Avro.
+    Avro,
+    /// Files of Parquet.
+    Parquet,
+}
+
+impl Packed {
+    /// The decoder of their rows.
+    pub(crate) const fn decoder(self) -> &'static str {
+        match self {
+            Self::Avro => "avro_rows",
+            Self::Parquet => "parquet_rows",
+        }
+    }
 }
 
 /// How a record stands in a file.
@@ -127,6 +148,16 @@ impl Export {
             }
         };
         let named = given.list("columns");
+        let packed = match given.get("input-format") {
+            None | Some("text") => None,
+            Some("avro") => Some(Packed::Avro),
+            Some("parquet") => Some(Packed::Parquet),
+            Some(other) => {
+                let text = format!("`{other}`: it is `text`, `avro` or `parquet`");
+                notes.refuse("--input-format", text);
+                None
+            }
+        };
         Self {
             name: name_of(&table),
             database,
@@ -137,7 +168,8 @@ impl Export {
             staging,
             clears_staging,
             text: Text::of(given, notes),
-            is_avro: false,
+            packed,
+            says_form: given.has("input-format"),
             says_quote: QUOTE.iter().any(|option| given.has(option))
                 || given.has("mysql-delimiters"),
             data_dir: given.get("data-dir").map(str::to_owned),
@@ -159,9 +191,10 @@ impl Export {
                         call `aqueduct export`";
             notes.refuse("--staging-table", text);
         }
-        if self.columns.is_empty() {
+        if self.columns.is_empty() && self.packed.is_none() {
             let text = "no database is asked: give the columns of the table in the order of the \
-                        values of a line";
+                        values of a line; files of Avro and Parquet need none: give \
+                        --input-format";
             notes.refuse("--columns", text);
         }
     }
@@ -209,9 +242,19 @@ impl Export {
         !self.says_quote
     }
 
-    /// The files hold records of Avro, and no text.
-    pub fn learn_avro(&mut self) {
-        self.is_avro = true;
+    /// Whether the call says what the files hold.
+    pub fn says_form(&self) -> bool {
+        self.says_form
+    }
+
+    /// What the files hold, where that is not text.
+    pub fn packed(&self) -> Option<Packed> {
+        self.packed
+    }
+
+    /// The files hold no text.
+    pub fn learn_packed(&mut self, packed: Packed) {
+        self.packed = Some(packed);
     }
 
     /// What this export is known by: another one has another data directory and another place in

@@ -21,6 +21,8 @@ pub(crate) enum Form {
     Sequence,
     /// Columns; none while the database was not asked.
     Parquet(Vec<Column>),
+    /// Records of Avro, with their schema; empty while the database was not asked.
+    Avro(String),
 }
 
 impl Form {
@@ -30,6 +32,7 @@ impl Form {
             Self::Text => "text",
             Self::Sequence => "sequence_file",
             Self::Parquet(_) => "parquet",
+            Self::Avro(_) => "avro",
         }
     }
 }
@@ -67,6 +70,7 @@ impl Files {
         let form = match forms.first() {
             Some(&"as-sequencefile") => Form::Sequence,
             Some(&"as-parquetfile") => Form::Parquet(Vec::new()),
+            Some(&"as-avrodatafile") => Form::Avro(String::new()),
             _ => Form::Text,
         };
         let codec = codec(given, &form, notes);
@@ -88,11 +92,48 @@ impl Files {
         }
         Self { form, delimiter, null, codec }
     }
+
+    /// # Errors
+    /// Why rows are not read back from such files.
+    pub(crate) fn can_be_read_back(&self) -> Result<(), &'static str> {
+        match (&self.form, self.codec) {
+            (Form::Sequence, _) => {
+                Err("rows are not read back from SequenceFiles: take --as-textfile, \
+                     --as-avrodatafile or --as-parquetfile")
+            }
+            (Form::Text, Some(("deflate" | "snappy" | "lz4", _))) => {
+                Err("text of this codec is not read back: take gzip, bzip2 or zstd")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The settings of a source `hdfs` that reads the rows back, without its `url`.
+    pub(crate) fn reading(&self, columns: &[String]) -> serde_json::Value {
+        let decoder = match &self.form {
+            Form::Parquet(_) => serde_json::json!({ "type": "parquet_rows" }),
+            Form::Avro(_) => serde_json::json!({ "type": "avro_rows" }),
+            Form::Text | Form::Sequence => serde_json::json!({
+                "type": "delimited",
+                "fields": columns,
+                "delimiter": self.delimiter.to_string(),
+                "quote": "\"",
+                "null": self.null,
+                // As long as a row of a batch can be.
+                "record_max": "16MiB",
+            }),
+        };
+        serde_json::json!({ "decoder": decoder })
+    }
 }
 
 fn codec(given: &Given, form: &Form, notes: &mut Notes) -> Option<(&'static str, &'static str)> {
     let Some(wanted) = given.get("compression-codec") else {
-        let default = if matches!(form, Form::Parquet(_)) { "snappy" } else { "gzip" };
+        let default = match form {
+            Form::Parquet(_) => "snappy",
+            Form::Avro(_) => "deflate",
+            Form::Text | Form::Sequence => "gzip",
+        };
         return given.has("compress").then(|| find(default)).flatten();
     };
     let found = find(wanted.rsplit('.').next().unwrap_or(wanted));
@@ -101,10 +142,11 @@ fn codec(given: &Given, form: &Form, notes: &mut Notes) -> Option<(&'static str,
         (Form::Text, Some(_)) => true,
         (Form::Sequence, Some((name, _))) => name != "bzip2",
         (Form::Parquet(_), Some((name, _))) => ["gzip", "snappy", "zstd"].contains(&name),
+        (Form::Avro(_), Some((name, _))) => name == "deflate",
     };
     if !fits {
-        let text =
-            format!("`{wanted}` is not written into files of this form; take gzip or snappy");
+        let others = if matches!(form, Form::Avro(_)) { "deflate" } else { "gzip or snappy" };
+        let text = format!("`{wanted}` is not written into files of this form; take {others}");
         notes.refuse("--compression-codec", text);
     }
     found
@@ -169,6 +211,21 @@ pub(crate) fn unescaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_read_back_in_the_form_that_they_were_written_in() {
+        let files = |form| Files { form, delimiter: '|', null: "~".to_owned(), codec: None };
+        let of = |form| files(form).reading(&["a".to_owned()])["decoder"].clone();
+        let text = of(Form::Text);
+        assert_eq!((&text["type"], &text["delimiter"]), (&"delimited".into(), &"|".into()));
+        assert_eq!((&text["null"], &text["fields"][0]), (&"~".into(), &"a".into()));
+        assert_eq!(of(Form::Parquet(Vec::new()))["type"], "parquet_rows");
+        assert_eq!(of(Form::Avro(String::new()))["type"], "avro_rows");
+        assert!(files(Form::Sequence).can_be_read_back().is_err());
+        let packed = Files { codec: find("lz4"), ..files(Form::Text) };
+        assert!(packed.can_be_read_back().is_err());
+        assert_eq!(Files { codec: find("gzip"), ..files(Form::Text) }.can_be_read_back(), Ok(()));
+    }
 
     #[test]
     fn characters_are_read_as_sqoop_writes_them() {

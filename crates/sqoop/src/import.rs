@@ -3,8 +3,8 @@
 use crate::World;
 use crate::form::{Column, Files, Form};
 use crate::given::Given;
-use crate::jdbc;
 use crate::notes::{Notes, Outcome};
+use crate::place::{Database, database, name_of, target};
 
 /// Connections at most.
 const SPLITS_MAX: u32 = 64;
@@ -18,15 +18,6 @@ pub enum Mode {
     Append,
     /// New and changed rows.
     Modified,
-}
-
-/// How a database is reached.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Database {
-    pub(crate) url: String,
-    pub(crate) user: Option<String>,
-    pub(crate) password_file: Option<String>,
-    pub(crate) tls: bool,
 }
 
 /// An import.
@@ -54,6 +45,8 @@ pub struct Import {
     pub appends: bool,
     /// Rows are counted at the end.
     pub validates: bool,
+    /// All values are compared at the end.
+    pub checks_sums: bool,
     /// Nothing is read.
     pub is_dry: bool,
 }
@@ -92,10 +85,9 @@ impl Import {
             key = given.list("merge-key");
         }
         let name = name_of(table.as_deref().unwrap_or("query"));
-        if database.url.starts_with("sqlite:") && given.has("as-parquetfile") {
-            let text = "columns of SQLite have no types; take --as-textfile";
-            notes.refuse("--as-parquetfile", text);
-        }
+        let files = Files::of(given, notes);
+        refuse_without_types(given, &database, notes);
+        let checks_sums = checks_sums(given, mode, &files, notes);
         let validates = given.has("validate");
         if validates && (query.is_some() || mode != Mode::Full || given.has("append")) {
             let text = "as in Sqoop, a whole table is validated, in a directory of its own: leave \
@@ -108,7 +100,7 @@ impl Import {
             condition: given.get("where").map(str::to_owned),
             split_by: given.get("split-by").map(str::to_owned).filter(|_| mode == Mode::Full),
             fetch_size: whole(given, "fetch-size", notes),
-            files: Files::of(given, notes),
+            files,
             data_dir: given.get("data-dir").map(str::to_owned),
             appends: given.has("append") || mode != Mode::Full,
             is_dry: given.has("dry-run"),
@@ -122,6 +114,7 @@ impl Import {
             last_value,
             mode,
             validates,
+            checks_sums,
         }
     }
 
@@ -133,6 +126,30 @@ impl Import {
     /// Whether it has to be asked for the types of the columns.
     pub fn lacks_columns(&self) -> bool {
         matches!(&self.files.form, Form::Parquet(columns) if columns.is_empty())
+    }
+
+    /// Whether it has to be asked for them, for a schema of Avro.
+    pub fn lacks_schema(&self) -> bool {
+        matches!(&self.files.form, Form::Avro(schema) if schema.is_empty())
+    }
+
+    /// The database has said what the schema of a row is, as JSON.
+    pub fn learn_schema(&mut self, schema: String) {
+        if let Form::Avro(known) = &mut self.files.form {
+            *known = schema;
+        }
+    }
+
+    /// Whether values have types in the files.
+    pub fn is_typed(&self) -> bool {
+        matches!(self.files.form, Form::Parquet(_) | Form::Avro(_))
+    }
+
+    /// The settings of a source `hdfs` that reads the files back as rows of these columns.
+    pub fn reading(&self, columns: &[String]) -> serde_json::Value {
+        let mut source = self.files.reading(columns);
+        source["url"] = self.url.as_str().into();
+        source
     }
 
     /// The database has said which columns name a row.
@@ -164,6 +181,16 @@ impl Import {
         }
         if self.lacks_columns() {
             notes.refuse("--as-parquetfile", "no database is asked: name the columns");
+        }
+        if self.lacks_schema() {
+            let text = "no database is asked: take the `schema` that `aqueduct import --dry-run` \
+                        of the same options prints";
+            notes.refuse("--as-avrodatafile", text);
+        }
+        if self.checks_sums {
+            let text = "an agent that goes on has no end at which rows are compared: leave it \
+                        out, or call `aqueduct import`";
+            notes.refuse("--checksum", text);
         }
         if self.mode == Mode::Full {
             let text = "the source reads the table once and then has ended its work; for each day \
@@ -228,47 +255,29 @@ impl Import {
     }
 }
 
-/// How the database is reached, and the schema that the URL names.
-pub(crate) fn database(given: &Given, notes: &mut Notes) -> (Database, Option<String>) {
-    let Some(url) = given.get("connect") else {
-        notes.refuse("--connect", "name the database: `jdbc:postgresql://host:port/name`");
-        return (Database::default(), None);
-    };
-    let place = match jdbc::place(url) {
-        Ok(place) => place,
-        Err(problem) => {
-            notes.refuse("--connect", problem);
-            return (Database::default(), None);
+/// Files with types need columns that have them.
+fn refuse_without_types(given: &Given, database: &Database, notes: &mut Notes) {
+    for form in ["as-parquetfile", "as-avrodatafile"] {
+        if database.url.starts_with("sqlite:") && given.has(form) {
+            let text = "columns of SQLite have no types; take --as-textfile";
+            notes.refuse(&format!("--{form}"), text);
         }
-    };
-    if place.has_password {
-        let text = "a password in a URL is shown in logs; write it into a file that only its \
-                    owner may read, and give --password-file";
-        notes.refuse("--connect", text);
     }
-    if !place.ignored.is_empty() {
-        let text = format!("parameters of the driver do nothing: {}", place.ignored.join(", "));
-        notes.add(Outcome::Ignored, "--connect", text);
+}
+
+/// Whether table and files are compared at the end.
+fn checks_sums(given: &Given, mode: Mode, files: &Files, notes: &mut Notes) -> bool {
+    if !given.has("checksum") {
+        return false;
     }
-    let password_file = given.get("password-file").and_then(|path| {
-        let local = path.strip_prefix("file://").or_else(|| path.strip_prefix("file:"));
-        match local.unwrap_or(path) {
-            local if local.contains("://") || !local.starts_with('/') => {
-                let text = "a local file is read: give its whole path, and copy it from HDFS \
-                            where it lies there";
-                notes.refuse("--password-file", text);
-                None
-            }
-            local => Some(local.to_owned()),
-        }
-    });
-    let database = Database {
-        url: place.url,
-        user: given.get("username").map(str::to_owned).or(place.user),
-        password_file,
-        tls: place.tls,
-    };
-    (database, place.schema)
+    if mode == Mode::Modified {
+        let text = "of --incremental lastmodified each change is a row of the files: leave it out";
+        notes.refuse("--checksum", text);
+    }
+    if let Err(problem) = files.can_be_read_back() {
+        notes.refuse("--checksum", problem);
+    }
+    true
 }
 
 /// Mode, column and last value.
@@ -314,77 +323,4 @@ fn whole(given: &Given, option: &str, notes: &mut Notes) -> Option<u32> {
         notes.refuse(&format!("--{option}"), format!("`{written}`: it is a number of at least 1"));
     }
     number
-}
-
-/// The URL of the directory.
-fn target(given: &Given, table: Option<&str>, world: &dyn World, notes: &mut Notes) -> String {
-    let (option, path) = match (given.get("target-dir"), given.get("warehouse-dir"), table) {
-        (Some(path), _, _) => ("--target-dir", path.to_owned()),
-        (None, Some(below), Some(table)) => {
-            ("--warehouse-dir", format!("{}/{table}", below.trim_end_matches('/')))
-        }
-        (None, None, Some(table)) => ("--target-dir", table.to_owned()),
-        _ => {
-            notes.refuse("--target-dir", "name the directory that files go to");
-            return String::new();
-        }
-    };
-    if path.contains('%') {
-        notes.refuse(option, "`%` begins an escape in a URL here; take another name");
-    }
-    located(given, option, &path, world, notes)
-}
-
-/// The URL of a path as Hadoop has it.
-pub(crate) fn located(
-    given: &Given,
-    option: &str,
-    path: &str,
-    world: &dyn World,
-    notes: &mut Notes,
-) -> String {
-    let path = path.trim_end_matches('/');
-    if let Some((scheme, rest)) = path.split_once("://") {
-        let scheme = if scheme == "s3a" || scheme == "s3n" { "s3" } else { scheme };
-        if !rest.starts_with('/') || scheme == "file" {
-            return format!("{scheme}://{rest}");
-        }
-        return below(given, option, rest, notes);
-    }
-    if let Some(path) = path.strip_prefix("file:") {
-        return format!("file://{path}");
-    }
-    if path.starts_with('/') {
-        return below(given, option, path, notes);
-    }
-    let user = world.variable("HADOOP_USER_NAME").or_else(|| world.variable("USER"));
-    let Some(user) = user else {
-        notes.refuse(option, "it is relative, and no USER is set; give it from the root on");
-        return String::new();
-    };
-    below(given, option, &format!("/user/{user}/{path}"), notes)
-}
-
-/// A path in the default file system.
-fn below(given: &Given, option: &str, path: &str, notes: &mut Notes) -> String {
-    let default = given.get("default-fs").or_else(|| given.get("fs"));
-    let default = default.or_else(|| given.properties.get("fs.defaultFS").map(|it| &**it));
-    match default {
-        Some("local" | "file:///" | "file://") => format!("file://{path}"),
-        Some(store) => format!("{}{path}", store.trim_end_matches('/')),
-        None => {
-            let text = "it has no scheme; write `hdfs://namenode:8020/…`, or give --default-fs \
-                        hdfs://namenode:8020";
-            notes.refuse(option, text);
-            path.to_owned()
-        }
-    }
-}
-
-/// A name for parts of a configuration.
-pub(crate) fn name_of(table: &str) -> String {
-    let last = table.rsplit('.').next().unwrap_or(table);
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-    let name: String = last.chars().map(plain).collect();
-    if name.is_empty() { "rows".to_owned() } else { name }
 }

@@ -19,10 +19,11 @@ mod jdbc;
 mod notes;
 pub mod options;
 pub mod page;
+mod place;
 mod text;
 mod words;
 
-pub use export::Export;
+pub use export::{Export, Packed};
 pub use form::Column;
 pub use import::{Import, Mode};
 pub use notes::{Note, Notes, Outcome};

@@ -6,8 +6,9 @@ use pipeline::plain_text::leaves_host;
 
 use crate::export::{Export, Text};
 use crate::form::{Column, Form};
-use crate::import::{Database, Import, Mode};
+use crate::import::{Import, Mode};
 use crate::notes::{Notes, Outcome};
+use crate::place::Database;
 
 /// What a call itself does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,11 +133,7 @@ impl Import {
         if let Some(rows) = self.fetch_size {
             set(out, "fetch_size", &rows.to_string());
         }
-        if !matches!(self.files.form, Form::Parquet(_)) {
-            set(out, "format", "\"csv\"");
-            set(out, "delimiter", &quoted(&self.files.delimiter.to_string()));
-            set(out, "null", &quoted(&self.files.null));
-        }
+        self.put_body(out);
         self.database.put(out, &format!("sources.{name}"));
         line(out, format_args!("\n[channels.{name}]"));
         set(out, "type", "\"durable\"");
@@ -155,6 +152,19 @@ impl Import {
         text
     }
 
+    /// The form of the rows in the channel.
+    fn put_body(&self, out: &mut String) {
+        match self.files.form {
+            Form::Parquet(_) => {}
+            Form::Avro(_) => set(out, "format", "\"avro\""),
+            Form::Text | Form::Sequence => {
+                set(out, "format", "\"csv\"");
+                set(out, "delimiter", &quoted(&self.files.delimiter.to_string()));
+                set(out, "null", &quoted(&self.files.null));
+            }
+        }
+    }
+
     fn put_form(&self, out: &mut String) {
         let codec = self.files.codec;
         match &self.files.form {
@@ -171,6 +181,15 @@ impl Import {
                 };
                 let encoder = "{ type = \"sequence_file\", write_format = \"text\"";
                 set(out, "encoder", &format!("{encoder}{packed} }}"));
+            }
+            Form::Avro(schema) => {
+                if schema.is_empty() {
+                    let todo = "# Set `schema`: `aqueduct import --dry-run` of the call prints it.";
+                    line(out, format_args!("{todo}"));
+                }
+                let codec = codec.map_or("null", |(codec, _)| codec);
+                let encoder = format!("{{ type = \"avro_schema\", codec = \"{codec}\"");
+                set(out, "encoder", &format!("{encoder}, schema = {} }}", quoted(schema)));
             }
             Form::Parquet(columns) => {
                 let (codec, _) = codec.unwrap_or(("snappy", ""));
@@ -213,9 +232,9 @@ impl Export {
         set(out, "channels", &list(&[name.to_owned()]));
         // A dead letter names its file.
         set(out, "file_header", "\"file\"");
-        match self.is_avro {
-            true => set(out, "decoder", "\"avro_rows\""),
-            false => self.put_decoder(out, &format!("sources.{name}")),
+        match self.packed {
+            Some(packed) => set(out, "decoder", &quoted(packed.decoder())),
+            None => self.put_decoder(out, &format!("sources.{name}")),
         }
         line(out, format_args!("\n[channels.{name}]"));
         set(out, "type", "\"durable\"");
@@ -228,7 +247,7 @@ impl Export {
         if !self.key.is_empty() {
             set(out, "key", &list(&self.key));
         }
-        if self.is_avro && !self.named.is_empty() {
+        if self.packed.is_some() && !self.named.is_empty() {
             // Fields have names: other columns than these take none of them.
             let pair = |name: &String| format!("{0} = {0}", quoted(name));
             let columns: Vec<String> = self.named.iter().map(pair).collect();

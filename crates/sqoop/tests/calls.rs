@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use aqueduct_sqoop::options::{Answer, GROUPS};
-use aqueduct_sqoop::{Call, Column, Export, Layout, Notes, Outcome, Task, World, translate};
+use aqueduct_sqoop::{
+    Call, Column, Export, Layout, Notes, Outcome, Packed, Task, World, translate,
+};
 
 /// A home, a user, and one file of options.
 struct Here;
@@ -162,6 +164,9 @@ fn what_would_not_be_what_sqoop_does_is_refused() {
         &["stray"],
         &["--validate", "--append"],
         &["--password", "secret"],
+        &["--checksum", "--as-sequencefile"],
+        &["--checksum", "--compression-codec", "snappy"],
+        &["--as-avrodatafile", "--compression-codec", "snappy"],
     ] {
         let (text, notes) = of_table(arguments);
         assert!(notes.is_refused(), "{arguments:?}: {text}");
@@ -307,15 +312,20 @@ fn rows_of_an_export_with_a_staging_table_go_there() {
 #[test]
 fn records_of_avro_have_names_and_the_columns_of_the_call_choose_among_them() {
     let (mut all, _) = export(&[]);
-    all.learn_avro();
+    all.learn_packed(Packed::Avro);
     let text = all.to_toml(Layout::Once("t"), &Notes::default());
     assert!(text.contains("decoder = \"avro_rows\"") && !text.contains("delimited"), "{text}");
     assert!(!text.contains("columns"), "{text}");
     let (mut some, _) = export(&["--columns", "a b,c"]);
-    some.learn_avro();
+    some.learn_packed(Packed::Avro);
     let text = some.to_toml(Layout::Once("t"), &Notes::default());
     let expected = "columns = { \"a b\" = \"a b\", \"c\" = \"c\" }\nextra = \"ignore\"\n";
     assert!(text.contains(expected), "{text}");
+    // Without a look at the files the call says what they hold.
+    let (said, mut notes) = export(&["--input-format", "parquet"]);
+    said.note_on(&mut notes);
+    let text = said.to_toml(Layout::On("t"), &notes);
+    assert!(text.contains("decoder = \"parquet_rows\"") && !notes.is_refused(), "{text}");
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub(super) fn rows_come_back(dir: &Path, server: &Server) {
 }
 
 /// The table that was imported, and this one, have the same rows.
-fn is_as_orders(server: &Server, table: &str) {
+pub(super) fn is_as_orders(server: &Server, table: &str) {
     let of = |table: &str| {
         format!("SELECT id, part, n, coalesce(v, '~') AS v FROM {table} WHERE id <= {ROWS}")
     };

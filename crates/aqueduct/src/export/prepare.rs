@@ -8,7 +8,7 @@ use components_hdfs::files;
 use components_sql::sink::{self, Staging, Survey};
 use config::{ConfigErrors, Plan};
 use pipeline::{BuildContext, Env};
-use sqoop::{Export, Layout, Notes, World};
+use sqoop::{Export, Layout, Notes, Packed, World};
 
 use crate::ending::{Here, Problem};
 
@@ -16,10 +16,9 @@ use crate::ending::{Here, Problem};
 const NAME: &str = "rows";
 
 /// How files begin whose form is not read.
-const FORMS: [(&[u8], &str); 3] =
-    [(b"SEQ", "SequenceFiles"), (b"PAR1", "files of Parquet"), (b"ORC", "files of ORC")];
-/// How a container file of Avro begins.
-const AVRO: &[u8] = b"Obj\x01";
+const FORMS: [(&[u8], &str); 2] = [(b"SEQ", "SequenceFiles"), (b"ORC", "files of ORC")];
+/// How files begin whose rows have names.
+const PACKED: [(&[u8], Packed); 2] = [(b"Obj\x01", Packed::Avro), (b"PAR1", Packed::Parquet)];
 
 /// An export that can begin.
 pub(super) struct Ready {
@@ -88,18 +87,24 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
     if let Some((_, form)) = FORMS.iter().find(|(begin, _)| look.head.starts_with(begin)) {
         let url = &export.url;
         return Err(Problem::Other(format!(
-            "{url} holds {form}, which are not read yet; write the rows as text or Avro"
+            "{url} holds {form}, which are not read yet; write the rows as text, Avro or Parquet"
         )));
     }
-    if look.head.starts_with(AVRO) {
-        export.learn_avro();
-    } else if look.is_ours && export.learn_quotes() {
+    if !export.says_form()
+        && let Some((_, packed)) = PACKED.iter().find(|(begin, _)| look.head.starts_with(begin))
+    {
+        export.learn_packed(*packed);
+    }
+    if export.packed().is_none() && look.is_ours && export.learn_quotes() {
         cli::say(
             "the files were written by `aqueduct import`: values are quoted as RFC 4180 has it",
         );
     }
     let (text, settings) = settings(&export, &data_dir, env)?;
     let draft = config::examine("export", settings, &env.host);
+    if export.packed().is_some() {
+        files::begin(source_of(&draft.0)?, &context(NAME, env)).await?;
+    }
     let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
     checked.warnings.iter().for_each(|warning| cli::say(&format!("warning: {warning}")));
     Ok(Ready { export, plan, text, data_dir, is_new, files: look.files })
@@ -150,11 +155,14 @@ async fn check_staging(mut staging: Staging, export: &Export, is_new: bool) -> R
 
 /// The files that the source of a draft names.
 async fn look(draft: &Plan, env: &Env) -> Result<files::Look, Problem> {
-    let source = draft.sources.first();
+    Ok(files::look(source_of(draft)?, &context(NAME, env)).await?)
+}
+
+/// The settings of the source of a plan.
+fn source_of(plan: &Plan) -> Result<files::Config, Problem> {
+    let source = plan.sources.first();
     let source = source.ok_or_else(|| Problem::Other("the configuration has no source".into()))?;
-    let config: files::Config =
-        source.component.settings.read().map_err(|error| Problem::Other(error.to_string()))?;
-    Ok(files::look(config, &context(NAME, env)).await?)
+    source.component.settings.read().map_err(|error| Problem::Other(error.to_string()))
 }
 
 fn context(name: &str, env: &Env) -> BuildContext {

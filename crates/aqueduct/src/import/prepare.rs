@@ -13,7 +13,7 @@ use storage::{FsError, StoreUrl};
 use crate::ending::{Here, Problem};
 
 /// Name of source and channel.
-const NAME: &str = "rows";
+pub(super) const NAME: &str = "rows";
 
 /// An import that can begin.
 pub(super) struct Ready {
@@ -50,9 +50,10 @@ fn source_of(plan: &Plan) -> Result<source::Config, String> {
     source.component.settings.read().map_err(|error| error.to_string())
 }
 
-/// What the database is asked with.
+/// What the database is asked with, and files are read back with.
 pub(super) fn context(env: &Env) -> BuildContext {
-    BuildContext::alone(NAME, Path::new("unused"), env.clone())
+    let alone = BuildContext::alone(NAME, Path::new("unused"), env.clone());
+    BuildContext { catalogue: catalogue::FULL, ..alone }
 }
 
 /// Asks the database for what the call does not say, and looks whether the directory is free.
@@ -79,6 +80,10 @@ pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<Ready, Prob
         )));
     }
     let survey = source::survey(asked_with(&import)?, false, &context(env)).await?;
+    if import.lacks_schema() {
+        let schema = source::avro_schema(import.name(), &survey.columns);
+        import.learn_schema(schema.map_err(Problem::Other)?.to_string());
+    }
     if import.lacks_columns() {
         let columns = survey.columns.into_iter();
         let columns = columns.map(|(name, kind)| Column { name, kind: kind_of(kind) });

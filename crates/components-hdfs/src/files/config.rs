@@ -25,7 +25,7 @@ pub struct Config {
     /// are passed over.
     url: String,
     /// What a file holds: a decoder that reads files piece by piece, such as `lines`, `delimited`,
-    /// `avro` or `avro_rows`; with settings of its own as a table with `type`.
+    /// `avro`, `avro_rows` or `parquet_rows`; with settings of its own as a table with `type`.
     #[serde(default = "default_decoder")]
     decoder: Choice<dyn Decoder>,
     /// How files are compressed.
@@ -100,7 +100,13 @@ impl Config {
             return Err(BuildError::invalid("file_header", "a header has a name"));
         }
         let decoder = self.decoder.build("decoder", cx)?;
-        if decoder.begin_file().is_none() {
+        if decoder.by_parts().is_some() {
+            if !matches!(self.compression, Compression::Auto | Compression::None) {
+                let problem = "files of `decoder` are read from their end on, and are compressed \
+                               within; take it out";
+                return Err(BuildError::invalid("compression", problem));
+            }
+        } else if decoder.begin_file().is_none() {
             let problem = "it takes whole messages, and reads no file piece by piece; choose \
                            `lines`, `delimited` or `avro`";
             return Err(BuildError::invalid("decoder", problem));

@@ -1,10 +1,12 @@
-//! The bytes of a file as a blocking reader, a few parts at a time.
+//! The bytes of a file as a blocking reader, a few parts at a time; or those that a decoder asks
+//! for, [`Anywhere`].
 //!
 //! ```text
-//!   store ─► a task fetches the next part ─► room for one ─► Parts: Read ─► decompression
+//!   store ─► a task fetches the next part ─► room for one ─► InOrder: Read ─► decompression
+//!   store ◄─ what is asked for ─ Anywhere: Parts
 //! ```
 //!
-//! What the store answers comes out of [`Parts`] as the error of a read, and is found again by
+//! What the store answers comes out of both as the error of a read, and is found again by
 //! [`of_store`]: decompression hands it on as it is.
 
 use std::io::{self, Read};
@@ -12,7 +14,9 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use components::compression::Compression;
+use pipeline::Parts;
 use storage::{FileSystem, FsError};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -36,7 +40,7 @@ pub(super) async fn content(
     let (send, parts) = mpsc::channel(1);
     let begin = first.len() as u64;
     let fetching = tokio::spawn(async move { fetch(&*fs, &path, (begin, len), &send).await });
-    let raw = Parts { part: first.clone(), parts, left: len };
+    let raw = InOrder { part: first.clone(), parts, left: len };
     let reader = compression.decompressed(Box::new(raw), &first)?;
     Ok((reader, AbortOnDropHandle::new(fetching)))
 }
@@ -60,14 +64,14 @@ async fn fetch(
 }
 
 /// The parts of a file, one after the other.
-struct Parts {
+struct InOrder {
     part: Bytes,
     parts: mpsc::Receiver<Result<Bytes, FsError>>,
     /// Bytes that are to come, those of `part` included.
     left: u64,
 }
 
-impl Read for Parts {
+impl Read for InOrder {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
             return Ok(0);
@@ -86,6 +90,41 @@ impl Read for Parts {
         self.part.copy_to_slice(&mut buffer[..bytes]);
         self.left -= bytes as u64;
         Ok(bytes)
+    }
+}
+
+/// A file of which parts are asked for. It is read on a thread that may block, while the runtime
+/// that it was made in runs.
+pub(super) struct Anywhere {
+    fs: Arc<dyn FileSystem>,
+    path: String,
+    len: u64,
+    runtime: Handle,
+}
+
+impl Anywhere {
+    /// # Panics
+    /// Outside of a runtime.
+    pub(super) fn new(fs: Arc<dyn FileSystem>, path: &str, len: u64) -> Self {
+        Self { fs, path: path.to_owned(), len, runtime: Handle::current() }
+    }
+}
+
+impl Parts for Anywhere {
+    fn length(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, at: u64, bytes: usize) -> io::Result<Bytes> {
+        if bytes == 0 {
+            return Ok(Bytes::new());
+        }
+        let part = self.runtime.block_on(self.fs.read_part(&self.path, at, bytes));
+        let part = part.map_err(io::Error::other)?;
+        if part.len() < bytes {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(part)
     }
 }
 

@@ -5,7 +5,7 @@ use pipeline::{BuildContext, SourceError};
 use storage::{FileSystem, FsError};
 
 use super::config::Config;
-use super::{blocked, failed, unlisted};
+use super::{Reading, blocked, failed, unlisted};
 use crate::hdfs::store;
 
 /// Bytes of the first file that are looked at.
@@ -45,6 +45,24 @@ pub async fn look(config: Config, cx: &BuildContext) -> Result<Look, SourceError
     };
     let is_ours = is_dataset(&*fs, directory).await.map_err(failed)?;
     Ok(Look { files: paths.len(), head, is_ours })
+}
+
+/// Begins to read the first file that is not empty, so that what is wrong with its form is known
+/// before an agent waits for it to become another one.
+///
+/// # Errors
+/// The files are not there or are of another form, or the store failed.
+pub async fn begin(config: Config, cx: &BuildContext) -> Result<(), SourceError> {
+    let options = config.options(cx).map_err(|error| blocked(error.to_string()))?;
+    let fs = store::open(&options.url, &options.access, &cx.env).map_err(failed)?;
+    for path in options.pattern.list(&*fs).await.map_err(unlisted)? {
+        let len = fs.stat(&path).await.map_err(failed)?.len;
+        if len > 0 {
+            let begun = Reading::begin(options, fs, (&path, len), 0, &cx.env).await;
+            return begun.map(drop).map_err(|error| blocked(format!("{path}: {error}")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a directory is one that a sink `hdfs` writes below, or lies in one.

@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Config;
 
+mod parts;
+
 /// What a channel holds: events and positions.
 #[derive(Default)]
 struct Channel {
@@ -85,7 +87,8 @@ impl PositionIntake for Life {
 
 /// What knows all decoders.
 fn context() -> BuildContext {
-    const GROUPS: &[&Group] = &[&components::GROUP, &crate::GROUP];
+    static OF_TESTS: Group = Group { decoders: parts::DECODERS, ..Group::EMPTY };
+    const GROUPS: &[&Group] = &[&components::GROUP, &crate::GROUP, &OF_TESTS];
     let catalogue = Catalogue { groups: GROUPS, ..Catalogue::EMPTY };
     BuildContext { catalogue, ..BuildContext::alone("in", Path::new("/d"), env::real()) }
 }

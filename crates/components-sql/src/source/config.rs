@@ -99,6 +99,9 @@ pub(super) enum Format {
     /// A line of RFC 4180, without a header line: NULL is `null`, empty unless set, and an empty
     /// text is `""` then.
     Csv,
+    /// A datum of a record of Avro: each column is a union of null and its type. For the encoder
+    /// `avro_schema`, whose `schema` a dry run of `aqueduct import` prints.
+    Avro,
 }
 
 mod defaults {
@@ -255,7 +258,10 @@ impl Config {
         let is_default = self.delimiter == defaults::delimiter() && self.null.is_empty();
         match self.format {
             Format::Json if is_default => return Ok(Form::Json),
-            Format::Json => return invalid("format", "`delimiter` and `null` are of `csv`"),
+            Format::Avro if is_default => return Ok(Form::Avro(Vec::new())),
+            Format::Json | Format::Avro => {
+                return invalid("format", "`delimiter` and `null` are of `csv`");
+            }
             Format::Csv => {}
         }
         if !self.delimiter.is_ascii() || "\"\r\n".contains(self.delimiter) {

@@ -25,6 +25,7 @@ use super::query::{Statement, Table};
 use super::rows::Rows;
 use super::{Opened, Sql, failed, refused};
 use crate::connection::{Connection, Dialect};
+use crate::database::Target;
 use crate::error::SqlError;
 use crate::value::{Encoder, Tuple, Value};
 
@@ -119,7 +120,7 @@ impl Shared {
                 }
                 None if self.options.has_nulls && !in_nulls => {
                     work.plan.in_nulls = true;
-                    work.plan.end = None;
+                    work.plan.values_end = work.plan.end.take();
                 }
                 None => work.plan.is_whole = true,
             }
@@ -241,40 +242,45 @@ impl Sql {
 
     /// Connections that see the same state of the database, where it has a way for that.
     async fn snapshot(&self, mut first: Connection) -> Result<Vec<Connection>, SqlError> {
-        const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        const OF_MYSQL: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
-                                START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
         let (target, splits) = (&self.options.target, self.options.splits);
         let mut id = None;
-        match target.dialect {
-            Dialect::Postgres => {
-                first.batch(target, "SET idle_in_transaction_session_timeout = 0").await?;
-                first.batch(target, BEGIN).await?;
-                if splits > 1 {
-                    let text = "SELECT pg_export_snapshot()".to_owned();
-                    let statement = Statement { text, parameters: Vec::new() };
-                    let mut rows = Rows::of(&mut first, target, &statement).await?;
-                    id = rows.next().await?.and_then(|row| row.first().map(Value::text));
-                }
-            }
-            Dialect::Mysql => first.batch(target, OF_MYSQL).await?,
-            Dialect::Sqlite => {}
+        begin_snapshot(&mut first, target).await?;
+        if target.dialect == Dialect::Postgres && splits > 1 {
+            let text = "SELECT pg_export_snapshot()".to_owned();
+            let statement = Statement { text, parameters: Vec::new() };
+            let mut rows = Rows::of(&mut first, target, &statement).await?;
+            id = rows.next().await?.and_then(|row| row.first().map(Value::text));
         }
         let mut connections = vec![first];
         for _ in 1..splits {
             let mut next = Connection::open(target).await?;
-            match (target.dialect, &id) {
-                (Dialect::Postgres, Some(id)) => {
-                    next.batch(target, "SET idle_in_transaction_session_timeout = 0").await?;
-                    next.batch(target, BEGIN).await?;
-                    let join = format!("SET TRANSACTION SNAPSHOT '{}'", id.replace('\'', "''"));
-                    next.batch(target, &join).await?;
-                }
-                (Dialect::Mysql, _) => next.batch(target, OF_MYSQL).await?,
-                _ => {}
+            begin_snapshot(&mut next, target).await?;
+            if let Some(id) = &id {
+                let join = format!("SET TRANSACTION SNAPSHOT '{}'", id.replace('\'', "''"));
+                next.batch(target, &join).await?;
             }
             connections.push(next);
         }
         Ok(connections)
+    }
+}
+
+/// From now on the connection sees one state of the database, where that has a way for it.
+///
+/// # Errors
+/// The database refuses, or does not answer.
+pub(super) async fn begin_snapshot(
+    connection: &mut Connection,
+    target: &Target,
+) -> Result<(), SqlError> {
+    const OF_MYSQL: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+                            START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+    match target.dialect {
+        Dialect::Postgres => {
+            connection.batch(target, "SET idle_in_transaction_session_timeout = 0").await?;
+            connection.batch(target, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+        }
+        Dialect::Mysql => connection.batch(target, OF_MYSQL).await,
+        Dialect::Sqlite => Ok(()),
     }
 }

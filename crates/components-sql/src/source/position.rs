@@ -48,6 +48,9 @@ pub(super) struct Plan {
     pub(super) in_nulls: bool,
     /// End of the last range.
     pub(super) end: Option<Tuple>,
+    /// End of those before the rows with NULL, once they have their ranges.
+    #[serde(default)]
+    pub(super) values_end: Option<Tuple>,
     /// All rows have their ranges.
     pub(super) is_whole: bool,
     /// All rows are read.

@@ -108,6 +108,28 @@ impl Audit {
     }
 }
 
+impl Audit {
+    /// The paths of all files of the sink `sink` that readers see and this ledger knows.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn visible(
+        &self,
+        fs: Arc<dyn FileSystem>,
+        dataset: &Dataset,
+        sink: &str,
+    ) -> Result<Vec<String>, LedgerError> {
+        let mut files = VisibleFiles::new(fs, dataset, sink);
+        let mut paths = Vec::new();
+        while let Some(VisibleFile { path, index }) = files.next().await? {
+            if index < self.view.next() {
+                paths.push(path);
+            }
+        }
+        Ok(paths)
+    }
+}
+
 impl Contents {
     /// What was read of a file that was made of several, of which the newest generation names
     /// these.

@@ -1,6 +1,6 @@
 //! What a table is read by, and where it goes.
 
-use super::Answer::{Carried, Differs, Ignored, Refused};
+use super::Answer::{Carried, Differs, Export, Ignored, Refused};
 use super::{Group, flag, short, value};
 
 pub(super) const OURS: Group = Group {
@@ -13,6 +13,21 @@ pub(super) const OURS: Group = Group {
         ),
         value("key", Carried("`key`: columns that name a row; the primary key unless given")),
         flag("dry-run", Carried("plan and configuration are printed, and nothing is read")),
+        flag(
+            "checksum",
+            Carried(
+                "table and files are read again when all rows are stored, and every value is \
+                 compared",
+            ),
+        ),
+        value(
+            "input-format",
+            Export(
+                None,
+                "what the files hold: `text`, `avro` or `parquet`; as the first of them begins \
+                 unless given",
+            ),
+        ),
     ],
 };
 
@@ -162,7 +177,13 @@ pub(super) const WHERE: Group = Group {
                  are such",
             ),
         ),
-        flag("as-avrodatafile", Refused("rows have no Avro form yet; take --as-parquetfile")),
+        flag(
+            "as-avrodatafile",
+            Differs(
+                "encoder `avro_schema` with types of the columns: decimals, dates and times are \
+                 logical types",
+            ),
+        ),
         flag(
             "as-binaryfile",
             Refused(

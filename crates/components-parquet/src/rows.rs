@@ -1,0 +1,221 @@
+//! `parquet_rows`: the rows of a Parquet file of flat columns: each as a JSON object.
+//!
+//! ```text
+//!   end of the file ─► footer ─► row group, in one piece ─► some rows of each column ─► objects
+//!                                  └──── the next one ◄──────────┘     (column, value)
+//! ```
+//!
+//! Values have the texts that a database takes, as those of `avro_rows` have: days and times as
+//! ISO 8601, bytes as base64, decimals digit by digit.
+//!
+//! In memory are the footer, one row group as it is stored, and of each column a page and some
+//! rows. A row group above `row_group_max` is not read at all.
+//!
+//! A row with a value that has no such text is an event all the same: its body is the object as a
+//! text of JSON, and the header `problem` says what is wrong. A sink that takes objects puts it
+//! into the dead letters. A file with columns within columns is refused as a whole.
+
+mod column;
+mod footer;
+mod group;
+mod value;
+
+use std::io::BufRead;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use components::avro::container::decode_message;
+use components::rows::PROBLEM;
+use pipeline::units::ByteSize;
+use pipeline::{
+    BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
+    MalformedMessage, Message, Parts, PartsDecoder, PieceLimits,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use footer::Footer;
+use group::Group;
+
+/// Settings of the `parquet_rows` decoder.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Largest row group of a file, as it is stored; from 1B to 1GiB. One is held in memory.
+    #[serde(default = "default_row_group_max")]
+    row_group_max: ByteSize,
+}
+
+fn default_row_group_max() -> ByteSize {
+    ByteSize::mib(256)
+}
+
+impl Component for Config {
+    const KIND: &'static str = "parquet_rows";
+    type Role = dyn Decoder;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Decoder>, BuildError> {
+        if self.row_group_max.0 == 0 || self.row_group_max > ByteSize::mib(1024) {
+            return Err(BuildError::invalid("row_group_max", "must be from 1B to 1GiB"));
+        }
+        Ok(Box::new(ParquetRows { group_max: self.row_group_max.0 }))
+    }
+}
+
+struct ParquetRows {
+    group_max: u64,
+}
+
+impl ParquetRows {
+    fn open(&self, file: Arc<dyn Parts>) -> File {
+        File { file, group_max: self.group_max, footer: None, next: 0, group: None, broken: None }
+    }
+}
+
+impl Decoder for ParquetRows {
+    fn decode(
+        &self,
+        message: &Message<'_>,
+        events: &mut BatchBuilder,
+    ) -> Result<(), MalformedMessage> {
+        let file = self.open(Arc::new(InMemory(Bytes::copy_from_slice(message.bytes))));
+        decode_message(file, message, events)
+    }
+
+    fn is_text(&self) -> bool {
+        false
+    }
+
+    fn by_parts(&self) -> Option<&dyn PartsDecoder> {
+        Some(self)
+    }
+}
+
+impl PartsDecoder for ParquetRows {
+    fn begin(&self, file: Arc<dyn Parts>) -> Box<dyn FileDecoder> {
+        Box::new(self.open(file))
+    }
+}
+
+/// A message as a file.
+struct InMemory(Bytes);
+
+impl Parts for InMemory {
+    fn length(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, at: u64, bytes: usize) -> std::io::Result<Bytes> {
+        let begin = usize::try_from(at).unwrap_or(usize::MAX);
+        let end = begin.checked_add(bytes).filter(|end| *end <= self.0.len());
+        let end = end.ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        Ok(self.0.slice(begin..end))
+    }
+}
+
+/// What is wrong with a file, and stays so.
+fn malformed(problem: impl Into<String>) -> FileError {
+    MalformedMessage { problem: problem.into() }.into()
+}
+
+/// A file, and how far its rows were given out.
+struct File {
+    file: Arc<dyn Parts>,
+    group_max: u64,
+    /// None until it was read.
+    footer: Option<Footer>,
+    /// Number of the next row group.
+    next: usize,
+    group: Option<Group>,
+    /// Why nothing more comes, found behind rows that went first.
+    broken: Option<FileError>,
+}
+
+impl File {
+    /// Sees to it that the footer is there.
+    fn open(&mut self) -> Result<&Footer, FileError> {
+        if self.footer.is_none() {
+            self.footer = Some(Footer::read(&*self.file)?);
+        }
+        Ok(self.footer.as_ref().expect("it was read"))
+    }
+
+    /// The row group with the next row; `None` at the end of the file.
+    fn group(&mut self) -> Result<Option<&mut Group>, FileError> {
+        self.open()?;
+        let footer = self.footer.as_ref().expect("it was opened");
+        while self.group.as_ref().is_none_or(Group::is_over) {
+            self.group = None;
+            if self.next == footer.groups() {
+                return Ok(None);
+            }
+            self.group = Some(Group::read(&*self.file, footer, self.next, self.group_max)?);
+            self.next += 1;
+        }
+        Ok(self.group.as_mut())
+    }
+}
+
+impl FileDecoder for File {
+    fn pass_over(&mut self, _: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+        let mut left = events;
+        let footer = self.open()?;
+        // Row groups that are passed over in whole are not fetched.
+        let mut next = 0;
+        while next < footer.groups() && footer.rows(next) <= left {
+            left -= footer.rows(next);
+            next += 1;
+        }
+        self.next = next;
+        while left > 0 {
+            let group = self.group()?.ok_or_else(|| {
+                malformed("the file has fewer rows than were read of it: it is another file")
+            })?;
+            group.row()?;
+            group.give();
+            left -= 1;
+        }
+        Ok(())
+    }
+
+    fn next(
+        &mut self,
+        _: &mut dyn BufRead,
+        limits: PieceLimits,
+        headers: &[(&str, &str)],
+        events: &mut BatchBuilder,
+    ) -> Result<bool, FileError> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
+        let (mut taken, mut bytes) = (0, 0);
+        loop {
+            let found = match self.group() {
+                Ok(None) => return Ok(false),
+                Ok(Some(group)) => group.row().map(|(body, problem)| {
+                    let is_taken = !limits.is_full(taken, bytes, body.len());
+                    if is_taken {
+                        let own = problem.map(|problem| (PROBLEM, problem));
+                        let headers: Vec<_> = headers.iter().copied().chain(own).collect();
+                        events.push(body.as_bytes(), &headers);
+                    }
+                    (is_taken, body.len())
+                }),
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok((true, size)) => (taken, bytes) = (taken + 1, bytes + size),
+                Ok((false, _)) => return Ok(true),
+                Err(error) if taken == 0 => return Err(error),
+                Err(error) => {
+                    self.broken = Some(error);
+                    return Ok(true);
+                }
+            }
+            self.group.as_mut().expect("it had a row").give();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! The end of a file: where its row groups are, and what is in them.
+
+use std::sync::Arc;
+
+use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use pipeline::{FileError, Parts};
+
+use super::column::Form;
+use super::malformed;
+
+/// How a file begins and ends, and how an encrypted one ends.
+const MAGIC: &[u8] = b"PAR1";
+const ENCRYPTED: &[u8] = b"PARE";
+/// Bytes behind the footer: its length, and the end.
+const END: u64 = 8;
+/// Bytes of a footer at most. It is held in memory.
+const FOOTER_MAX: u64 = 256 << 20;
+
+/// What a file says of itself.
+pub(super) struct Footer {
+    metadata: ParquetMetaData,
+    /// Name and form of each column.
+    pub(super) columns: Arc<[(String, Form)]>,
+}
+
+impl Footer {
+    /// Reads the end of a file.
+    ///
+    /// # Errors
+    /// It cannot be read, is no such file, or has columns that are not read.
+    pub(super) fn read(file: &dyn Parts) -> Result<Self, FileError> {
+        let length = file.length();
+        let behind = length.checked_sub(END).filter(|it| *it >= MAGIC.len() as u64);
+        let behind = behind.ok_or_else(|| malformed("it is too short for a file of Parquet"))?;
+        let end = file.read_at(behind, END as usize)?;
+        match &end[4..] {
+            MAGIC => {}
+            ENCRYPTED => return Err(malformed("it is encrypted, which is not read")),
+            _ => return Err(malformed("it does not end as a file of Parquet does")),
+        }
+        let bytes = u64::from(u32::from_le_bytes(end[..4].try_into().expect("four bytes")));
+        if bytes > FOOTER_MAX || bytes > behind - MAGIC.len() as u64 {
+            return Err(malformed(format!("its footer cannot have {bytes} bytes")));
+        }
+        let footer = file.read_at(behind - bytes, bytes as usize)?;
+        let metadata = ParquetMetaDataReader::decode_metadata(&footer)
+            .map_err(|error| malformed(format!("its footer cannot be read: {error}")))?;
+        let columns = metadata.file_metadata().schema_descr().columns().iter().map(|column| {
+            let form = Form::of(column).map_err(|problem| {
+                malformed(format!("the column `{}` is {problem}", column.path().string()))
+            })?;
+            Ok((column.name().to_owned(), form))
+        });
+        let columns: Vec<_> = columns.collect::<Result<_, FileError>>()?;
+        Ok(Self { metadata, columns: columns.into() })
+    }
+
+    /// Number of row groups.
+    pub(super) fn groups(&self) -> usize {
+        self.metadata.num_row_groups()
+    }
+
+    /// A row group.
+    pub(super) fn group(&self, number: usize) -> &RowGroupMetaData {
+        self.metadata.row_group(number)
+    }
+
+    /// Rows of a row group.
+    pub(super) fn rows(&self, number: usize) -> u64 {
+        u64::try_from(self.group(number).num_rows()).unwrap_or_default()
+    }
+}

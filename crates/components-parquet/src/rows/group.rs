@@ -1,0 +1,218 @@
+//! A row group in memory, as it is stored, and its rows some at a time.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use ::parquet::column::reader::get_column_reader;
+use ::parquet::errors::{ParquetError, Result as ParquetResult};
+use ::parquet::file::reader::{ChunkReader, Length};
+use ::parquet::file::serialized_reader::SerializedPageReader;
+use bytes::buf::Reader;
+use bytes::{Buf, Bytes, BytesMut};
+use components::rows::put_text;
+use pipeline::{FileError, Parts};
+
+use super::column::Column;
+use super::footer::Footer;
+use super::malformed;
+
+/// Bytes of a part that is fetched at once.
+const PART_BYTES: usize = 8 << 20;
+/// Rows of each column that are decoded at once, and about their bytes.
+const ROWS_MAX: u64 = 1024;
+const ROWS_BYTES: u64 = 4 << 20;
+
+pub(super) struct Group {
+    columns: Vec<Column>,
+    /// Number of the row group, for messages.
+    number: usize,
+    /// Rows that are not decoded.
+    left: u64,
+    at_once: u64,
+    /// Rows that are decoded, and the next one of them.
+    decoded: usize,
+    next: usize,
+    /// The next row, once it was asked for.
+    body: String,
+    problem: Option<String>,
+    is_written: bool,
+}
+
+impl Group {
+    /// Fetches a row group.
+    ///
+    /// # Errors
+    /// The file cannot be read, is damaged, or the row group is larger than `bytes_max`.
+    pub(super) fn read(
+        file: &dyn Parts,
+        footer: &Footer,
+        number: usize,
+        bytes_max: u64,
+    ) -> Result<Self, FileError> {
+        let metadata = footer.group(number);
+        let damaged = |error: &dyn std::fmt::Display| {
+            malformed(format!("row group {number} cannot be read: {error}"))
+        };
+        let (mut begin, mut end) = (u64::MAX, 0);
+        for column in metadata.columns() {
+            let first = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+            let bytes = u64::try_from(column.compressed_size()).ok();
+            let range = u64::try_from(first).ok().zip(bytes);
+            let range = range.and_then(|(first, bytes)| Some((first, first.checked_add(bytes)?)));
+            let Some((first, behind)) = range.filter(|it| it.1 <= file.length()) else {
+                return Err(damaged(&"a column lies outside of the file"));
+            };
+            (begin, end) = (begin.min(first), end.max(behind));
+        }
+        let bytes = end.saturating_sub(begin);
+        if bytes > bytes_max {
+            return Err(malformed(format!(
+                "row group {number} has {bytes} bytes, which is more than `row_group_max`, \
+                 {bytes_max}; set that to as much, if there is memory for it"
+            )));
+        }
+        let chunk = Arc::new(Chunk { begin, bytes: fetch(file, begin, bytes as usize)? });
+        let rows = footer.rows(number);
+        let columns =
+            footer.columns.iter().zip(metadata.columns()).map(|((name, form), column)| {
+                let pages = SerializedPageReader::new(chunk.clone(), column, rows as usize, None);
+                let pages = pages.map_err(|error| damaged(&error))?;
+                let descriptor = column.column_descr_ptr();
+                let levels = descriptor.max_def_level();
+                let pages = get_column_reader(descriptor, Box::new(pages));
+                Ok(Column::new(name, *form, levels, pages))
+            });
+        let columns = columns.collect::<Result<_, FileError>>()?;
+        let bytes = u64::try_from(metadata.total_byte_size()).unwrap_or_default();
+        let of_row = (bytes / rows.max(1)).max(1);
+        Ok(Self {
+            columns,
+            number,
+            left: rows,
+            at_once: (ROWS_BYTES / of_row).clamp(1, ROWS_MAX),
+            decoded: 0,
+            next: 0,
+            body: String::new(),
+            problem: None,
+            is_written: false,
+        })
+    }
+
+    /// Whether no row is left.
+    pub(super) fn is_over(&self) -> bool {
+        self.left == 0 && self.next == self.decoded
+    }
+
+    /// The next row, which comes again until it is given: its body, and why it is no row.
+    ///
+    /// # Errors
+    /// The row group is damaged.
+    pub(super) fn row(&mut self) -> Result<(&str, Option<&str>), FileError> {
+        if self.next == self.decoded {
+            self.decode()?;
+        }
+        if !self.is_written {
+            self.write();
+        }
+        Ok((&self.body, self.problem.as_deref()))
+    }
+
+    /// The row was taken.
+    pub(super) fn give(&mut self) {
+        self.next += 1;
+        self.is_written = false;
+    }
+
+    fn decode(&mut self) -> Result<(), FileError> {
+        let rows = self.left.min(self.at_once) as usize;
+        for column in &mut self.columns {
+            // The library asserts what a damaged page does not keep.
+            let read = catch_unwind(AssertUnwindSafe(|| column.read(rows)));
+            let read = read.unwrap_or_else(|_| {
+                Err(ParquetError::General("its pages hold what they cannot".to_owned()))
+            });
+            read.map_err(|error| {
+                malformed(format!(
+                    "the column {} of row group {} cannot be read: {error}",
+                    column.name, self.number
+                ))
+            })?;
+        }
+        self.left -= rows as u64;
+        (self.decoded, self.next) = (rows, 0);
+        Ok(())
+    }
+
+    /// Writes the next row over the body.
+    fn write(&mut self) {
+        self.body.clear();
+        self.problem = None;
+        for (at, column) in self.columns.iter().enumerate() {
+            self.body.push(if at == 0 { '{' } else { ',' });
+            self.body.push_str(&column.name);
+            self.body.push(':');
+            let (text, problem) = column.value(self.next);
+            self.body.push_str(text);
+            if let (Some(problem), None) = (problem, &self.problem) {
+                self.problem = Some(format!("{}: {problem}", column.name));
+            }
+        }
+        self.body.push('}');
+        if self.problem.is_some() {
+            // A text, which no sink takes for an object.
+            let object = std::mem::take(&mut self.body);
+            put_text(&object, &mut self.body);
+        }
+        self.is_written = true;
+    }
+}
+
+/// So many bytes of a file, part by part.
+fn fetch(file: &dyn Parts, begin: u64, bytes: usize) -> Result<Bytes, FileError> {
+    let mut fetched = BytesMut::with_capacity(bytes);
+    while fetched.len() < bytes {
+        let part = PART_BYTES.min(bytes - fetched.len());
+        fetched.extend_from_slice(&file.read_at(begin + fetched.len() as u64, part)?);
+    }
+    Ok(fetched.freeze())
+}
+
+/// Bytes of a file from `begin` on.
+struct Chunk {
+    begin: u64,
+    bytes: Bytes,
+}
+
+impl Chunk {
+    fn at(&self, start: u64, length: Option<usize>) -> ParquetResult<Bytes> {
+        let begin = start.checked_sub(self.begin).and_then(|it| usize::try_from(it).ok());
+        let end = match (begin, length) {
+            (Some(begin), Some(length)) => begin.checked_add(length),
+            _ => Some(self.bytes.len()),
+        };
+        match begin.zip(end) {
+            Some((begin, end)) if begin <= end && end <= self.bytes.len() => {
+                Ok(self.bytes.slice(begin..end))
+            }
+            _ => Err(ParquetError::EOF("a page lies outside of its row group".to_owned())),
+        }
+    }
+}
+
+impl Length for Chunk {
+    fn len(&self) -> u64 {
+        self.begin + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Chunk {
+    type T = Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        self.at(start, None).map(Buf::reader)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        self.at(start, Some(length))
+    }
+}

@@ -1,0 +1,126 @@
+//! A value of Parquet as JSON, in the text that a database takes. A value that has no such text is
+//! written as it is stored, with the reason as an error.
+
+use std::fmt::{Display, Write};
+
+use components::avro::schema::value::decimal;
+use components::rows::{put_bytes, put_day, put_text, put_time};
+
+pub(super) use components::rows::put_number as number;
+
+use super::column::Form;
+
+/// Day 0 of 1970 as INT96 counts days.
+const JULIAN_DAY_OF_1970: i64 = 2_440_588;
+const NANOS_OF_DAY: i128 = 86_400_000_000_000;
+
+fn plain(number: impl Display, out: &mut String) {
+    write!(out, "{number}").expect("a string takes it");
+}
+
+/// A whole number; `unsigned` is the same without a sign.
+///
+/// # Errors
+/// Why it has no text.
+pub(super) fn whole(
+    form: Form,
+    number: i64,
+    unsigned: impl Display,
+    out: &mut String,
+) -> Result<(), String> {
+    let written = match form {
+        Form::Unsigned => {
+            plain(unsigned, out);
+            return Ok(());
+        }
+        Form::Decimal(_) => return bytes(form, &number.to_be_bytes(), out),
+        Form::Day => {
+            let day = i32::try_from(number).map_err(|_| "a day of more than 32 bits".to_owned());
+            day.and_then(|day| put_day(day, out))
+        }
+        Form::Time(parts) => of_day(number, parts, out),
+        Form::Instant { parts, is_utc } => put_time(number, parts, is_utc, out),
+        Form::Plain | Form::Text | Form::Uuid => {
+            plain(number, out);
+            return Ok(());
+        }
+    };
+    if written.is_err() {
+        plain(number, out);
+    }
+    written
+}
+
+/// A time of a day.
+fn of_day(count: i64, parts: i64, out: &mut String) -> Result<(), String> {
+    let nanos = i128::from(count) * 1_000_000_000 / i128::from(parts);
+    if !(0..NANOS_OF_DAY).contains(&nanos) {
+        return Err(format!("{count}/{parts} s are no time of a day"));
+    }
+    let (seconds, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let digits = format!("{nanos:09}");
+    let fraction = digits.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    put_text(&format!("{hour:02}:{minute:02}:{second:02}{point}{fraction}"), out);
+    Ok(())
+}
+
+/// A time of INT96: nanoseconds of a day, and the day.
+///
+/// # Errors
+/// Why it has no text.
+pub(super) fn nanos(words: &[u32], out: &mut String) -> Result<(), String> {
+    let &[low, high, day] = words else { return Err("a time of other than 12 bytes".to_owned()) };
+    let of_day = i64::from(low) | i64::from(high) << 32;
+    let days = i128::from(i64::from(day) - JULIAN_DAY_OF_1970);
+    let all = days * NANOS_OF_DAY + i128::from(of_day);
+    // Microseconds reach further than nanoseconds do in 64 bits.
+    let written = match (i64::try_from(all), i64::try_from(all / 1000)) {
+        (Ok(nanos), _) => put_time(nanos, 1_000_000_000, true, out),
+        (_, Ok(micros)) if all % 1000 == 0 => put_time(micros, 1_000_000, true, out),
+        _ => Err(format!("{all} ns since 1970 are beyond what a time can say")),
+    };
+    if written.is_err() {
+        plain(all, out);
+    }
+    written
+}
+
+/// Bytes, and what is stored as such.
+///
+/// # Errors
+/// Why they have no text.
+pub(super) fn bytes(form: Form, bytes: &[u8], out: &mut String) -> Result<(), String> {
+    let problem = match form {
+        Form::Text => match std::str::from_utf8(bytes) {
+            Ok(text) => {
+                put_text(text, out);
+                return Ok(());
+            }
+            Err(_) => "text that is no UTF-8",
+        },
+        Form::Decimal(scale) => match decimal(bytes, scale) {
+            Some(digits) => {
+                out.push_str(&digits);
+                return Ok(());
+            }
+            None => "a decimal of more than 128 bits",
+        },
+        Form::Uuid => match <[u8; 16]>::try_from(bytes) {
+            Ok(bytes) => {
+                let hex = format!("{:032x}", u128::from_be_bytes(bytes));
+                let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+                put_text(&parts.join("-"), out);
+                return Ok(());
+            }
+            Err(_) => "a UUID of other than 16 bytes",
+        },
+        _ => {
+            put_bytes(bytes, out);
+            return Ok(());
+        }
+    };
+    put_bytes(bytes, out);
+    Err(problem.to_owned())
+}

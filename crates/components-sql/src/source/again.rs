@@ -1,0 +1,188 @@
+//! The rows of a table that a source has read, once more: for a comparison with what is stored.
+//!
+//! They are read in one state of the database, up to the last row that the source has read: what
+//! came behind it later is left out.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use pipeline::{BuildContext, SourceError};
+
+use super::config::{Config, Mode, Options};
+use super::position::{self, Range, STATE, State};
+use super::query::{Kind, Table};
+use super::rows::Rows;
+use super::{describe, failed, full, refused};
+use crate::connection::Connection;
+use crate::value::Value;
+
+/// A table that is read again.
+pub struct Again {
+    connection: Connection,
+    options: Options,
+    table: Table,
+    ranges: Vec<Range>,
+}
+
+impl Again {
+    /// Connects; `known` are the positions that the channel has of the source.
+    ///
+    /// # Errors
+    /// The source has not read its table to the end, or the database failed.
+    pub async fn open(
+        config: Config,
+        known: &[(Bytes, Bytes)],
+        cx: &BuildContext,
+    ) -> Result<Self, SourceError> {
+        let options = config.options(cx).map_err(|error| refused(error.to_string()))?;
+        let state: Option<State> = position::read(known, STATE).map_err(refused)?;
+        let state = state.ok_or_else(|| refused("nothing has been read yet".to_owned()))?;
+        if state.of != options.digest() {
+            return Err(refused("what was read is another table, or another order".to_owned()));
+        }
+        let ranges = ranges(&state, options.mode, options.has_nulls).map_err(refused)?;
+        let target = &options.target;
+        let mut connection = Connection::open(target).await.map_err(failed)?;
+        full::begin_snapshot(&mut connection, target).await.map_err(failed)?;
+        let table = describe::table(&mut connection, &options).await.map_err(failed)?;
+        Ok(Self { connection, options, table, ranges })
+    }
+
+    /// The columns that are read, with their types.
+    pub fn columns(&self) -> Vec<(String, Kind)> {
+        self.table.columns.iter().map(|it| (it.name.clone(), it.kind)).collect()
+    }
+
+    /// Which of them name a row; all of them where no others do.
+    pub fn key(&self) -> Vec<usize> {
+        let place = |name: &String| self.table.columns.iter().position(|it| it.name == *name);
+        let key: Option<Vec<usize>> = self.options.key.iter().map(place).collect();
+        let all = || (0..self.table.columns.len()).collect();
+        key.filter(|key| !key.is_empty()).unwrap_or_else(all)
+    }
+
+    /// Gives the texts of the values of each row to `take`; none of NULL.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn each(
+        &mut self,
+        mut take: impl FnMut(Vec<Option<String>>),
+    ) -> Result<(), SourceError> {
+        let rows_max = self.options.fetch_size;
+        for range in &self.ranges {
+            let (mut after, mut found) = (None, rows_max);
+            while found == rows_max {
+                found = 0;
+                let statement = self.table.range(range, after.as_ref(), rows_max);
+                let target = &self.options.target;
+                let reading = Rows::of(&mut self.connection, target, &statement).await;
+                let mut rows = reading.map_err(failed)?;
+                while let Some(mut row) = rows.row(&self.table).await.map_err(failed)? {
+                    found += 1;
+                    let texts = row.values.iter().map(|it| (*it != Value::Null).then(|| it.text()));
+                    take(texts.collect());
+                    after = Some(row.order.split_off(usize::from(range.in_nulls)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a source has read.
+///
+/// # Errors
+/// It is not at its end.
+fn ranges(state: &State, mode: Mode, has_nulls: bool) -> Result<Vec<Range>, String> {
+    let up_to = |in_nulls, until| Range { number: 0, in_nulls, after: None, until };
+    match mode {
+        Mode::Modified => {
+            Err("of the mode `modified` each change is stored: a row of the table may be several"
+                .to_owned())
+        }
+        Mode::Append => {
+            Ok(state.cursor.iter().map(|last| up_to(false, Some(last.clone()))).collect())
+        }
+        Mode::Full if !state.plan.is_done => Err("the table is not read to its end".to_owned()),
+        Mode::Full if !has_nulls => {
+            Ok(state.plan.end.iter().map(|last| up_to(false, Some(last.clone()))).collect())
+        }
+        Mode::Full => {
+            // A position of an earlier program does not say where the values ended.
+            let values = up_to(false, state.plan.values_end.clone());
+            let nulls = state.plan.end.iter().map(|last| up_to(true, Some(last.clone())));
+            Ok([values].into_iter().chain(nulls).collect())
+        }
+    }
+}
+
+impl Kind {
+    /// The text of a value in the one form that all files of this program give back: a number has
+    /// no digits that say nothing, and a time is counted in nanoseconds.
+    pub fn canonical(self, text: String) -> Option<String> {
+        match self {
+            Self::Float => Some(text.parse::<f32>().map_or(text, |it| it.to_string())),
+            Self::Double => Some(text.parse::<f64>().map_or(text, |it| it.to_string())),
+            Self::Timestamp => {
+                let at = text.parse::<Timestamp>();
+                Some(at.map_or(text, |at| at.as_nanosecond().to_string()))
+            }
+            Self::Decimal { .. } if text.contains('.') => {
+                let short = text.trim_end_matches('0').trim_end_matches('.');
+                Some(if short.is_empty() || short == "-0" { "0" } else { short }.to_owned())
+            }
+            // Files of columns have one null.
+            Self::Json if text == "null" => None,
+            _ => Some(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::position::Plan;
+    use super::*;
+
+    #[test]
+    fn what_came_behind_the_last_row_is_left_out() {
+        let last = |number| Some(vec![Value::Int(number)]);
+        let plan = Plan { is_done: true, end: last(3), ..Plan::default() };
+        let mut state = State { plan, ..State::default() };
+        let until = |state: &State, mode, has_nulls| -> Vec<_> {
+            let ranges = ranges(state, mode, has_nulls).unwrap();
+            ranges.into_iter().map(|it| (it.in_nulls, it.until)).collect()
+        };
+        assert_eq!(until(&state, Mode::Full, false), [(false, last(3))]);
+        state.plan.values_end = last(9);
+        assert_eq!(until(&state, Mode::Full, true), [(false, last(9)), (true, last(3))]);
+        state.plan.end = None;
+        assert_eq!(until(&state, Mode::Full, false), [], "there were no rows");
+        assert_eq!(until(&state, Mode::Full, true), [(false, last(9))], "none had NULL");
+        assert_eq!(until(&state, Mode::Append, false), []);
+        state.cursor = last(7);
+        assert_eq!(until(&state, Mode::Append, false), [(false, last(7))]);
+        assert!(ranges(&state, Mode::Modified, false).is_err());
+        state.plan.is_done = false;
+        assert!(ranges(&state, Mode::Full, false).unwrap_err().contains("not read to its end"));
+    }
+
+    #[test]
+    fn one_value_has_one_form() {
+        let decimal = Kind::Decimal { precision: 9, scale: 3 };
+        for (kind, texts) in [
+            (decimal, &["1.5", "1.500"][..]),
+            (decimal, &["0", "0.000", "-0.0"]),
+            (decimal, &["-10", "-10.000"]),
+            (Kind::Double, &["1e300", &format!("1{}", "0".repeat(300))]),
+            (Kind::Float, &["0.5", "5e-1"]),
+            (Kind::Double, &["Infinity", "inf"]),
+            (Kind::Timestamp, &["2026-01-31T12:00:00Z", "2026-01-31T12:00:00.000+00:00"]),
+        ] {
+            let forms: Vec<_> = texts.iter().map(|it| kind.canonical((*it).to_owned())).collect();
+            assert!(forms.iter().all(|it| *it == forms[0]), "{kind:?} {forms:?}");
+        }
+        assert_eq!(Kind::Text.canonical("1.0".into()), Some("1.0".into()));
+        assert_eq!(Kind::Json.canonical("null".into()), None);
+        assert_eq!(decimal.canonical("100".into()), Some("100".into()));
+    }
+}

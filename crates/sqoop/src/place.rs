@@ -1,0 +1,136 @@
+//! Where a call reads and writes: the database, and the directory of the files.
+
+use crate::World;
+use crate::given::Given;
+use crate::jdbc;
+use crate::notes::{Notes, Outcome};
+
+/// How a database is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Database {
+    pub(crate) url: String,
+    pub(crate) user: Option<String>,
+    pub(crate) password_file: Option<String>,
+    pub(crate) tls: bool,
+}
+
+/// How the database is reached, and the schema that the URL names.
+pub(crate) fn database(given: &Given, notes: &mut Notes) -> (Database, Option<String>) {
+    let Some(url) = given.get("connect") else {
+        notes.refuse("--connect", "name the database: `jdbc:postgresql://host:port/name`");
+        return (Database::default(), None);
+    };
+    let place = match jdbc::place(url) {
+        Ok(place) => place,
+        Err(problem) => {
+            notes.refuse("--connect", problem);
+            return (Database::default(), None);
+        }
+    };
+    if place.has_password {
+        let text = "a password in a URL is shown in logs; write it into a file that only its \
+                    owner may read, and give --password-file";
+        notes.refuse("--connect", text);
+    }
+    if !place.ignored.is_empty() {
+        let text = format!("parameters of the driver do nothing: {}", place.ignored.join(", "));
+        notes.add(Outcome::Ignored, "--connect", text);
+    }
+    let password_file = given.get("password-file").and_then(|path| {
+        let local = path.strip_prefix("file://").or_else(|| path.strip_prefix("file:"));
+        match local.unwrap_or(path) {
+            local if local.contains("://") || !local.starts_with('/') => {
+                let text = "a local file is read: give its whole path, and copy it from HDFS \
+                            where it lies there";
+                notes.refuse("--password-file", text);
+                None
+            }
+            local => Some(local.to_owned()),
+        }
+    });
+    let database = Database {
+        url: place.url,
+        user: given.get("username").map(str::to_owned).or(place.user),
+        password_file,
+        tls: place.tls,
+    };
+    (database, place.schema)
+}
+
+/// The URL of the directory.
+pub(crate) fn target(
+    given: &Given,
+    table: Option<&str>,
+    world: &dyn World,
+    notes: &mut Notes,
+) -> String {
+    let (option, path) = match (given.get("target-dir"), given.get("warehouse-dir"), table) {
+        (Some(path), _, _) => ("--target-dir", path.to_owned()),
+        (None, Some(below), Some(table)) => {
+            ("--warehouse-dir", format!("{}/{table}", below.trim_end_matches('/')))
+        }
+        (None, None, Some(table)) => ("--target-dir", table.to_owned()),
+        _ => {
+            notes.refuse("--target-dir", "name the directory that files go to");
+            return String::new();
+        }
+    };
+    if path.contains('%') {
+        notes.refuse(option, "`%` begins an escape in a URL here; take another name");
+    }
+    located(given, option, &path, world, notes)
+}
+
+/// The URL of a path as Hadoop has it.
+pub(crate) fn located(
+    given: &Given,
+    option: &str,
+    path: &str,
+    world: &dyn World,
+    notes: &mut Notes,
+) -> String {
+    let path = path.trim_end_matches('/');
+    if let Some((scheme, rest)) = path.split_once("://") {
+        let scheme = if scheme == "s3a" || scheme == "s3n" { "s3" } else { scheme };
+        if !rest.starts_with('/') || scheme == "file" {
+            return format!("{scheme}://{rest}");
+        }
+        return below(given, option, rest, notes);
+    }
+    if let Some(path) = path.strip_prefix("file:") {
+        return format!("file://{path}");
+    }
+    if path.starts_with('/') {
+        return below(given, option, path, notes);
+    }
+    let user = world.variable("HADOOP_USER_NAME").or_else(|| world.variable("USER"));
+    let Some(user) = user else {
+        notes.refuse(option, "it is relative, and no USER is set; give it from the root on");
+        return String::new();
+    };
+    below(given, option, &format!("/user/{user}/{path}"), notes)
+}
+
+/// A path in the default file system.
+fn below(given: &Given, option: &str, path: &str, notes: &mut Notes) -> String {
+    let default = given.get("default-fs").or_else(|| given.get("fs"));
+    let default = default.or_else(|| given.properties.get("fs.defaultFS").map(|it| &**it));
+    match default {
+        Some("local" | "file:///" | "file://") => format!("file://{path}"),
+        Some(store) => format!("{}{path}", store.trim_end_matches('/')),
+        None => {
+            let text = "it has no scheme; write `hdfs://namenode:8020/…`, or give --default-fs \
+                        hdfs://namenode:8020";
+            notes.refuse(option, text);
+            path.to_owned()
+        }
+    }
+}
+
+/// A name for parts of a configuration.
+pub(crate) fn name_of(table: &str) -> String {
+    let last = table.rsplit('.').next().unwrap_or(table);
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let name: String = last.chars().map(plain).collect();
+    if name.is_empty() { "rows".to_owned() } else { name }
+}
