@@ -85,10 +85,11 @@ async fn a_stream_without_a_token_that_counts_is_refused_with_the_reason_and_cou
     assert_eq!(source.anomalies("unauthenticated"), 0);
 
     let unreadable = json!({ "token_file": bench.folder.path().join("none") });
+    // First what is not counted: a stream that was refused is tried again until its sink is gone.
     for (settings, word, counted) in [
+        (unreadable, "which `token_file` names", false),
         (json!({}), "no token is shown", true),
         (bench.shows("web-1", SECOND), "the token is not in `tokens_file`", true),
-        (unreadable, "which `token_file` names", false),
     ] {
         let before = source.anomalies("unauthenticated");
         let said = bench.refusal(settings).await;
