@@ -2,10 +2,10 @@
 //!
 //! Method: a real Flume 1.11 with a file channel in two directories takes lines from netcat
 //! clients, which note each `OK`; it is killed with -9 under way, started again with a sink that
-//! delivers a part, and killed with -9 once more. The directory is imported by
-//! `aqueduct channel import-flume`, which is killed several times itself: from the checkpoint, from
-//! its backup, and from all logs. What has to come is what a Flume that is started on a copy of the
-//! directory delivers.
+//! delivers a part, and killed with -9 once more, and again while it is filled. The directory is
+//! imported by `aqueduct channel import-flume`, which is killed several times itself: from the
+//! checkpoint, from its backup, and from all logs. What has to come is what a Flume that is started
+//! on a copy of the directory delivers.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"
@@ -165,6 +165,14 @@ fn what_a_killed_flume_agent_holds_is_imported_once() {
     flume.kill();
     sending.into_iter().for_each(|it| acknowledged.extend(it.join().expect("a client")));
     let delivered = lines_below(&out);
+
+    // It may have been all of it, and something has to be left.
+    let flume = Flume::start("a", &properties(source.port(), &channel, None), dir.path());
+    let sending = clients("third");
+    let count = || flume.counter("CHANNEL.c", "ChannelSize").filter(|size| *size > 2000);
+    wait::until("a channel with something in it", LIMIT, count);
+    flume.kill();
+    sending.into_iter().for_each(|it| acknowledged.extend(it.join().expect("a client")));
 
     // What Flume itself would deliver.
     let (twin, twin_out) = (dir.path().join("twin"), dir.path().join("twin-out"));
