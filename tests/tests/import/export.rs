@@ -155,6 +155,18 @@ fn files(directory: &Path) -> Vec<String> {
     bad
 }
 
+/// How the lines are written, and by how many writers.
+const FORM: [&str; 8] = [
+    "--input-fields-terminated-by",
+    "\\t",
+    "--input-escaped-by",
+    "\\\\",
+    "--input-null-string",
+    "\\\\N",
+    "-m",
+    "4",
+];
+
 /// Lines as Sqoop writes them, through kills of the command and one of the database.
 pub(super) fn each_line_is_a_row_once(dir: &Path, server: &mut Server) {
     server.ask("CREATE TABLE marks (id bigint, v varchar(99), n int)");
@@ -162,22 +174,8 @@ pub(super) fn each_line_is_a_row_once(dir: &Path, server: &mut Server) {
     let bad = files(&directory);
     let url = format!("file://{}", directory.display());
     let data_dir = dir.join("lines-data").display().to_string();
-    let arguments = [
-        "--table",
-        "marks",
-        "--export-dir",
-        &url,
-        "--data-dir",
-        &data_dir,
-        "--input-fields-terminated-by",
-        "\\t",
-        "--input-escaped-by",
-        "\\\\",
-        "--input-null-string",
-        "\\\\N",
-        "-m",
-        "4",
-    ];
+    let of_lines = ["--table", "marks", "--export-dir", &url, "--data-dir", &data_dir];
+    let arguments = [&of_lines[..], &FORM].concat();
     let (mut lives, began) = (0, Instant::now());
     let connection = server.connection(dir);
     loop {
@@ -203,8 +201,11 @@ pub(super) fn each_line_is_a_row_once(dir: &Path, server: &mut Server) {
             continue;
         }
         let status = process.wait(LIMIT);
-        assert_eq!(status.code(), Some(1), "{}", process.output());
         let said = process.output();
+        if reached && !said.contains("are not applied") {
+            continue; // The crash met its first questions.
+        }
+        assert_eq!(status.code(), Some(1), "{said}");
         let rows = bad.len();
         assert!(said.contains(&format!("{rows} rows are not applied")), "{said}");
         break;
