@@ -16,13 +16,13 @@
 use std::fmt::Write;
 use std::io::BufRead;
 
-use components::avro::container::{Head, Records, decode_message};
+use components::avro::container::{Head, Records};
 use components::avro::schema::value::{Datum, Value, decimal};
 use components::rows::{PROBLEM, put_bytes, put_day, put_number, put_text, put_time};
 use pipeline::units::ByteSize;
 use pipeline::{
     BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
-    MalformedMessage, Message, PieceLimits,
+    MalformedMessage, Message, PieceLimits, decode_message,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use components::rows::PROBLEM;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
-    MalformedMessage, Message, PieceLimits,
+    BatchBuilder, BuildContext, BuildError, Component, Decoder, Deferred, FileDecoder, FileError,
+    MalformedMessage, Message, PieceLimits, decode_message,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -196,18 +196,7 @@ impl Decoder for Delimited {
         message: &Message<'_>,
         events: &mut BatchBuilder,
     ) -> Result<(), MalformedMessage> {
-        let all = PieceLimits { bytes: usize::MAX, events: usize::MAX };
-        let (mut bytes, mut file) = (message.bytes, File::new(self.0.clone()));
-        loop {
-            match file.next(&mut bytes, all, message.headers, events) {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                Err(FileError::Malformed(malformed)) => return Err(malformed),
-                Err(FileError::Unreadable(error)) => {
-                    return Err(MalformedMessage { problem: error.to_string() });
-                }
-            }
-        }
+        decode_message(File::new(self.0.clone()), message, events)
     }
 
     fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
@@ -228,7 +217,7 @@ struct File {
     found: Option<Found>,
     body: Vec<u8>,
     /// Why nothing more comes, found behind records that went first.
-    broken: Option<FileError>,
+    broken: Deferred,
 }
 
 /// A record in the buffer.
@@ -249,7 +238,7 @@ impl File {
             scanner: Scanner::default(),
             found: None,
             body: Vec::new(),
-            broken: None,
+            broken: Deferred::default(),
         }
     }
 
@@ -347,19 +336,13 @@ impl FileDecoder for File {
         headers: &[(&str, &str)],
         events: &mut BatchBuilder,
     ) -> Result<bool, FileError> {
-        if let Some(error) = self.broken.take() {
-            return Err(error);
-        }
+        self.broken.come()?;
         let (mut taken, mut bytes) = (0, 0);
         loop {
             let found = match self.find(file) {
                 Ok(Some(found)) => found,
                 Ok(None) => return Ok(false),
-                Err(error) if taken == 0 => return Err(error),
-                Err(error) => {
-                    self.broken = Some(error);
-                    return Ok(true);
-                }
+                Err(error) => return self.broken.behind(taken, error),
             };
             let record = &self.buffer[self.start..self.start + found.end];
             let problem = self.form.object(record, &mut self.body).err();

@@ -24,12 +24,11 @@ use std::io::BufRead;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use components::avro::container::decode_message;
 use components::rows::PROBLEM;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
-    MalformedMessage, Message, Parts, PartsDecoder, PieceLimits,
+    BatchBuilder, BuildContext, BuildError, Component, Decoder, Deferred, FileDecoder, FileError,
+    MalformedMessage, Message, Parts, PartsDecoder, PieceLimits, decode_message,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -68,7 +67,8 @@ struct ParquetRows {
 
 impl ParquetRows {
     fn open(&self, file: Arc<dyn Parts>) -> File {
-        File { file, group_max: self.group_max, footer: None, next: 0, group: None, broken: None }
+        let broken = Deferred::default();
+        File { file, group_max: self.group_max, footer: None, next: 0, group: None, broken }
     }
 }
 
@@ -128,7 +128,7 @@ struct File {
     next: usize,
     group: Option<Group>,
     /// Why nothing more comes, found behind rows that went first.
-    broken: Option<FileError>,
+    broken: Deferred,
 }
 
 impl File {
@@ -185,9 +185,7 @@ impl FileDecoder for File {
         headers: &[(&str, &str)],
         events: &mut BatchBuilder,
     ) -> Result<bool, FileError> {
-        if let Some(error) = self.broken.take() {
-            return Err(error);
-        }
+        self.broken.come()?;
         let (mut taken, mut bytes) = (0, 0);
         loop {
             let found = match self.group() {
@@ -206,11 +204,7 @@ impl FileDecoder for File {
             match found {
                 Ok((true, size)) => (taken, bytes) = (taken + 1, bytes + size),
                 Ok((false, _)) => return Ok(true),
-                Err(error) if taken == 0 => return Err(error),
-                Err(error) => {
-                    self.broken = Some(error);
-                    return Ok(true);
-                }
+                Err(error) => return self.broken.behind(taken, error),
             }
             self.group.as_mut().expect("it had a row").give();
         }

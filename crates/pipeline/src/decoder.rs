@@ -142,6 +142,32 @@ pub enum FileError {
     Malformed(#[from] MalformedMessage),
 }
 
+/// An error that was found behind events of a piece. They go first; it comes with the next call.
+#[derive(Debug, Default)]
+pub struct Deferred(Option<FileError>);
+
+impl Deferred {
+    /// To be called before a piece is read.
+    ///
+    /// # Errors
+    /// What the call before has found.
+    pub fn come(&mut self) -> Result<(), FileError> {
+        self.0.take().map_or(Ok(()), Err)
+    }
+
+    /// What a call answers that has found an error behind so many events of its own.
+    ///
+    /// # Errors
+    /// The error, if there are none.
+    pub fn behind(&mut self, events: usize, error: FileError) -> Result<bool, FileError> {
+        if events == 0 {
+            return Err(error);
+        }
+        self.0 = Some(error);
+        Ok(true)
+    }
+}
+
 /// Reads the events of one file in their order. Each call gets the same file, where the call before
 /// it has left it. After an error nothing more is read.
 pub trait FileDecoder: Send {
@@ -165,4 +191,27 @@ pub trait FileDecoder: Send {
         headers: &[(&str, &str)],
         events: &mut BatchBuilder,
     ) -> Result<bool, FileError>;
+}
+
+/// All events of a message that is a file.
+///
+/// # Errors
+/// It is no such file.
+pub fn decode_message(
+    mut file: impl FileDecoder,
+    message: &Message<'_>,
+    events: &mut BatchBuilder,
+) -> Result<(), MalformedMessage> {
+    let all = PieceLimits { bytes: usize::MAX, events: usize::MAX };
+    let mut bytes = message.bytes;
+    loop {
+        match file.next(&mut bytes, all, message.headers, events) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(FileError::Malformed(malformed)) => return Err(malformed),
+            Err(FileError::Unreadable(error)) => {
+                return Err(MalformedMessage { problem: error.to_string() });
+            }
+        }
+    }
 }

@@ -79,7 +79,8 @@ pub use channel::{
 pub use component::{BuildContext, BuildError, Choice, Component, Entry};
 pub use condition::Condition;
 pub use decoder::{
-    Decoder, FileDecoder, FileError, MalformedMessage, Message, Parts, PartsDecoder, PieceLimits,
+    Decoder, Deferred, FileDecoder, FileError, MalformedMessage, Message, Parts, PartsDecoder,
+    PieceLimits, decode_message,
 };
 pub use encoder::{Codec, Compressor, Encoder, FileEncoder, Unwritable};
 pub use env::Env;

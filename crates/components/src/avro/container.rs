@@ -22,7 +22,7 @@ use super::Malformed;
 use super::datum::Reader;
 use super::schema::Schema;
 pub use codec::Codec;
-pub use records::{Records, decode_message};
+pub use records::Records;
 
 /// First bytes of each file.
 const MAGIC: &[u8; 4] = b"Obj\x01";

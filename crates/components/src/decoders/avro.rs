@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pipeline::units::ByteSize;
 use pipeline::{
     BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
-    MalformedMessage, Message, PieceLimits,
+    MalformedMessage, Message, PieceLimits, decode_message,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::avro::container::{Head, Records, decode_message};
+use crate::avro::container::{Head, Records};
 use crate::avro::schema::{HASH_HEADER, LITERAL_HEADER};
 
 /// Schemas of which is known that they were logged.

@@ -4,7 +4,7 @@ use std::io::{BufRead, Read};
 
 use memchr::memchr_iter;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
+    BatchBuilder, BuildContext, BuildError, Component, Decoder, Deferred, FileDecoder, FileError,
     MalformedMessage, Message, PieceLimits,
 };
 use schemars::JsonSchema;
@@ -60,7 +60,7 @@ impl Decoder for Lines {
 
     fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
         let keep_empty = self.keep_empty;
-        Some(Box::new(File { keep_empty, line: None, at: 0, broken: None }))
+        Some(Box::new(File { keep_empty, line: None, at: 0, broken: Deferred::default() }))
     }
 }
 
@@ -72,7 +72,7 @@ struct File {
     /// Bytes that were read.
     at: u64,
     /// Why nothing more comes, found behind lines that went first.
-    broken: Option<FileError>,
+    broken: Deferred,
 }
 
 impl File {
@@ -121,19 +121,13 @@ impl FileDecoder for File {
         headers: &[(&str, &str)],
         events: &mut BatchBuilder,
     ) -> Result<bool, FileError> {
-        if let Some(error) = self.broken.take() {
-            return Err(error);
-        }
+        self.broken.come()?;
         let (mut taken, mut bytes) = (0, 0);
         loop {
             let line = match self.line(file) {
                 Ok(Some(line)) => line,
                 Ok(None) => return Ok(false),
-                Err(error) if taken == 0 => return Err(error),
-                Err(error) => {
-                    self.broken = Some(error);
-                    return Ok(true);
-                }
+                Err(error) => return self.broken.behind(taken, error),
             };
             if limits.is_full(taken, bytes, line.len()) {
                 self.line = Some(line);

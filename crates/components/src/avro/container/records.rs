@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use pipeline::{BatchBuilder, FileDecoder, FileError, MalformedMessage, Message, PieceLimits};
+use pipeline::{Deferred, FileError, MalformedMessage};
 
 use super::{Block, Bytes, Codec, Head};
 
@@ -15,14 +15,20 @@ pub struct Records {
     head: Option<Head>,
     block: Block,
     /// Why nothing more comes, found behind records that went first.
-    broken: Option<FileError>,
+    broken: Deferred,
 }
 
 impl Records {
     /// A file with blocks of so many bytes at most. One that is a message has the codec `null`: its
     /// size is what its source has counted.
     pub fn new(block_max: usize, is_message: bool) -> Self {
-        Self { is_message, at: 0, head: None, block: Block::new(block_max), broken: None }
+        Self {
+            is_message,
+            at: 0,
+            head: None,
+            block: Block::new(block_max),
+            broken: Deferred::default(),
+        }
     }
 
     /// The head of the file; `None` if the file is empty.
@@ -66,9 +72,7 @@ impl Records {
         file: &mut dyn BufRead,
         mut put: impl FnMut(&Head, &[u8], (usize, usize)) -> Option<usize>,
     ) -> Result<bool, FileError> {
-        if let Some(error) = self.broken.take() {
-            return Err(error);
-        }
+        self.broken.come()?;
         self.head(file)?;
         let Some(head) = &self.head else { return Ok(false) };
         let (mut taken, mut bytes) = (0, 0);
@@ -83,34 +87,7 @@ impl Records {
             match head.read_block(&mut Bytes::new(file, &mut self.at), &mut self.block) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
-                Err(error) if taken == 0 => return Err(error),
-                Err(error) => {
-                    self.broken = Some(error);
-                    return Ok(true);
-                }
-            }
-        }
-    }
-}
-
-/// All events of a message that is a file.
-///
-/// # Errors
-/// It is no such file.
-pub fn decode_message(
-    mut file: impl FileDecoder,
-    message: &Message<'_>,
-    events: &mut BatchBuilder,
-) -> Result<(), MalformedMessage> {
-    let all = PieceLimits { bytes: usize::MAX, events: usize::MAX };
-    let mut bytes = message.bytes;
-    loop {
-        match file.next(&mut bytes, all, message.headers, events) {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
-            Err(FileError::Malformed(malformed)) => return Err(malformed),
-            Err(FileError::Unreadable(error)) => {
-                return Err(MalformedMessage { problem: error.to_string() });
+                Err(error) => return self.broken.behind(taken, error),
             }
         }
     }
