@@ -4,11 +4,12 @@
 //! server that is killed keeps what it wrote, since the machine goes on.
 
 use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -126,21 +127,70 @@ impl Postgres {
     ///
     /// When the database refuses them.
     pub fn ask(&self, database: &str, sql: &str) -> String {
-        let output = self.psql(database, sql).output().expect("psql starts");
+        let output = self.psql(database).args(["-XqAtc", sql]).output().expect("psql starts");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{sql}: {said}");
         String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
     }
 
+    /// A connection of its own, for transactions that stay open.
+    ///
+    /// # Panics
+    ///
+    /// When `psql` does not start.
+    pub fn session(&self, database: &str) -> Session {
+        let mut command = self.psql(database);
+        let mut psql = command
+            .arg("-XqAt")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("psql starts");
+        let statements = psql.stdin.take().expect("a pipe");
+        let rows = BufReader::new(psql.stdout.take().expect("a pipe"));
+        Session { psql, statements: Some(statements), rows }
+    }
+
     fn try_ask(&self, database: &str, sql: &str) -> Option<()> {
-        let output = self.psql(database, sql).output().expect("psql starts");
+        let output = self.psql(database).args(["-XqAtc", sql]).output().expect("psql starts");
         output.status.success().then_some(())
     }
 
-    fn psql(&self, database: &str, sql: &str) -> Command {
+    fn psql(&self, database: &str) -> Command {
         let mut command = Command::new("psql");
         command.args(["-h", "127.0.0.1", "-U", USER, "-p", &self.address.port().to_string()]);
-        command.args(["-d", database, "-v", "ON_ERROR_STOP=1", "-XqAtc", sql]);
+        command.args(["-d", database, "-v", "ON_ERROR_STOP=1"]);
         command
+    }
+}
+
+/// Statements one by one. Its end rolls back what is open.
+#[derive(Debug)]
+pub struct Session {
+    psql: Child,
+    statements: Option<ChildStdin>,
+    rows: BufReader<ChildStdout>,
+}
+
+impl Session {
+    /// Runs statements, and answers the transaction that they are in.
+    ///
+    /// # Panics
+    ///
+    /// When the database refuses them.
+    pub fn run(&mut self, sql: &str) -> String {
+        let statements = self.statements.as_mut().expect("an open session");
+        writeln!(statements, "{sql}; SELECT txid_current();").expect("psql reads");
+        let mut row = String::new();
+        self.rows.read_line(&mut row).expect("psql answers");
+        assert!(row.ends_with('\n'), "{sql} was refused");
+        row.trim_end().to_owned()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        drop(self.statements.take());
+        let _ended = self.psql.wait();
     }
 }

@@ -29,6 +29,12 @@ pub(crate) enum SqlError {
     /// The database has refused a statement or the connection; nothing of the statement is done.
     #[error("{address} says {code}: {problem}{}", help(code))]
     Refused { address: Arc<str>, code: String, problem: String, class: ErrorClass },
+    /// A slot that was made, and thrown away: PostgreSQL could not read it.
+    #[error(
+        "the table {table} was altered or emptied while the slot `{slot}` was made, and PostgreSQL \
+         does not read changes of such a table aright; the slot is made again"
+    )]
+    Altered { table: String, slot: String },
     /// The database does not have what the settings name, or not in a form that can be used.
     #[error("{problem}")]
     Misfit { problem: String },
@@ -37,7 +43,9 @@ pub(crate) enum SqlError {
 impl Classify for SqlError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Connect { .. } | Self::Silent { .. } => ErrorClass::Transient,
+            Self::Connect { .. } | Self::Silent { .. } | Self::Altered { .. } => {
+                ErrorClass::Transient
+            }
             Self::Broken { .. } => ErrorClass::Indeterminate,
             Self::Refused { class, .. } => *class,
             Self::Misfit { .. } => ErrorClass::Blocked,
@@ -91,9 +99,25 @@ impl SqlError {
             }
             _ => return self,
         };
+        self.with_help(&help)
+    }
+
+    /// The same of a slot that is read: the server itself may fail at a place of its log, each time.
+    pub(crate) fn of_slot(self, slot: &str) -> Self {
+        let help = match &self {
+            Self::Refused { code, .. } if code == "XX000" => format!(
+                "; if it says so again and again it cannot read the slot: run `SELECT \
+                 pg_drop_replication_slot('{slot}')` and set `on_lost = \"snapshot\"`"
+            ),
+            _ => return self,
+        };
+        self.with_help(&help)
+    }
+
+    fn with_help(self, help: &str) -> Self {
         match self {
             Self::Refused { address, code, problem, class } => {
-                Self::Refused { address, code, problem: problem + &help, class }
+                Self::Refused { address, code, problem: problem + help, class }
             }
             other => other,
         }

@@ -253,6 +253,26 @@ impl Catalog {
         Ok(tables)
     }
 
+    /// What the catalog says of each published table, its partitions among them: its name, and the
+    /// transactions that have altered or emptied it last. Two answers that are the same have no such
+    /// transaction between them.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub(super) async fn shapes(&self, name: &String) -> Result<Vec<(String, String)>, SqlError> {
+        let text = "WITH RECURSIVE tables AS (SELECT c.oid FROM pg_publication_tables t \
+                    JOIN pg_namespace n ON n.nspname = t.schemaname \
+                    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename \
+                    WHERE t.pubname = $1 \
+                    UNION SELECT i.inhrelid FROM pg_inherits i JOIN tables ON i.inhparent = tables.oid) \
+                    SELECT c.oid::regclass::text, concat(c.oid, ' ', c.xmin, ' ', \
+                    (SELECT string_agg(concat(a.attnum, ' ', a.xmin), ' ' ORDER BY a.attnum) \
+                    FROM pg_attribute a WHERE a.attrelid = c.oid)) \
+                    FROM pg_class c JOIN tables ON tables.oid = c.oid ORDER BY c.oid";
+        let rows = self.rows(text, &[name]).await?;
+        rows.iter().map(|row| Ok((self.get(row, 0)?, self.get(row, 1)?))).collect()
+    }
+
     /// The columns of a table that are published.
     ///
     /// # Errors

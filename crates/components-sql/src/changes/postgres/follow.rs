@@ -60,7 +60,9 @@ impl Changes {
         let (mut heard, mut moved) = (Instant::now(), Instant::now());
         loop {
             let frame = tokio::select! {
-                frame = stream.wire.frame() => Some(frame.map_err(failed)?),
+                frame = stream.wire.frame() => {
+                    Some(frame.map_err(|error| failed(error.of_slot(&options.slot)))?)
+                }
                 _ = stream.word.tick() => None,
             };
             let is_word = frame.is_none();

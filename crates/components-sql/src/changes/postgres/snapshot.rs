@@ -7,6 +7,11 @@
 //!   channel       position "snapshot" ── rows ── rows ── position "changes, from that point"
 //! ```
 //!
+//! The server begins to read its log in front of the consistent point, and each time the slot is read
+//! it begins there again. What a table is by then it takes from transactions that it has not seen
+//! whole: where one of them alters or empties a table the server may read later rows as those of the
+//! table before it, or not at all. So a slot during whose making a table was altered is not kept.
+//!
 //! A snapshot lives as long as its connection. One that is not read to its end begins anew, with a
 //! new slot, and says by a `truncate` event for each table that the rows before are void.
 
@@ -52,7 +57,8 @@ impl Changes {
             catalog.drop_slot(&options.slot).await.map_err(failed)?;
         }
         let mut replication = Replication::open(&options.target).await.map_err(failed)?;
-        let (begin, snapshot) = self.make_slot(&mut replication).await.map_err(failed)?;
+        let made = self.make_slot(&mut catalog, &mut replication).await.map_err(failed)?;
+        let (begin, snapshot) = made;
         if options.snapshot || is_void {
             // The snapshot is there as long as the connection does nothing else.
             let sql = format!(
@@ -71,10 +77,20 @@ impl Changes {
         Ok(state)
     }
 
-    async fn make_slot(&self, wire: &mut Replication) -> Result<(Lsn, String), SqlError> {
-        let slot = &self.options.slot;
+    /// The consistent point of a new slot, and the name of its snapshot.
+    async fn make_slot(
+        &self,
+        catalog: &mut Catalog,
+        wire: &mut Replication,
+    ) -> Result<(Lsn, String), SqlError> {
+        let (slot, publication) = (&self.options.slot, &self.options.publication);
+        let before = catalog.shapes(publication).await?;
         let text = format!("CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput EXPORT_SNAPSHOT");
         let rows = wire.command(&text).await?;
+        if let Some(table) = altered(&before, catalog.shapes(publication).await?) {
+            catalog.drop_slot(slot).await?;
+            return Err(SqlError::Altered { table, slot: slot.clone() });
+        }
         let mut row = rows.into_iter().next().unwrap_or_default().into_iter().skip(1).flatten();
         match (row.next().as_deref().and_then(Lsn::read), row.next()) {
             (Some(begin), Some(snapshot)) => Ok((begin, snapshot)),
@@ -135,6 +151,13 @@ impl Changes {
         tracing::info!(source = %self.name, rows = at.change, "the snapshot is stored");
         Ok(())
     }
+}
+
+/// A table that is not what it was, or that was not there.
+fn altered(before: &[(String, String)], after: Vec<(String, String)>) -> Option<String> {
+    let gone = before.iter().find(|(name, _)| !after.iter().any(|(there, _)| there == name));
+    let gone = gone.map(|(name, _)| name.clone());
+    after.into_iter().find(|shape| !before.contains(shape)).map(|(name, _)| name).or(gone)
 }
 
 /// All rows of a table, and none of tables that inherit from it: those are published themselves.
