@@ -3,13 +3,15 @@
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait;
 
-/// A running program of a test. Dropping it kills it (-9) and reaps it.
+/// A running program of a test. Dropping it kills it (-9) and reaps it. In a test that fails, the end
+/// of what it has printed is shown, since its log goes with the folder of the test.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -88,6 +90,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{} printed at last:\n{}", self.name, tail(&self.output()));
+        }
         let _gone_already = self.child.kill();
         let _reaped = self.child.wait();
     }
