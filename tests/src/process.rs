@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait;
 
-/// A running program of a test. Dropping it kills it (-9) and reaps it. In a test that fails, the end
-/// of what it has printed is shown, since its log goes with the folder of the test.
+/// A running program of a test. Dropping it kills it (-9) and reaps it. In a test that fails, the
+/// end of what it has printed is shown, since its log goes with the folder of the test.
 #[derive(Debug)]
 pub struct Process {
     child: Child,

@@ -35,8 +35,8 @@ use shop::DATABASE;
 
 /// Lives of the collector while changes come.
 const LIVES: usize = 6;
-/// Calls of each procedure in a life of the collector at most: a machine on which a life takes longer
-/// has no more to read.
+/// Calls of each procedure in a life of the collector at most: a machine on which a life takes
+/// longer has no more to read.
 const CALLS: usize = 12;
 /// How long a step may take.
 const LIMIT: Duration = Duration::from_secs(60);

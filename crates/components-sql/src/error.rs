@@ -102,7 +102,8 @@ impl SqlError {
         self.with_help(&help)
     }
 
-    /// The same of a slot that is read: the server itself may fail at a place of its log, each time.
+    /// The same of a slot that is read: the server itself may fail at a place of its log, each
+    /// time.
     pub(crate) fn of_slot(self, slot: &str) -> Self {
         let help = match &self {
             Self::Refused { code, .. } if code == "XX000" => format!(

@@ -253,9 +253,9 @@ impl Catalog {
         Ok(tables)
     }
 
-    /// What the catalog says of each published table, its partitions among them: its name, and the
-    /// transactions that have altered or emptied it last. Two answers that are the same have no such
-    /// transaction between them.
+    /// What the catalog says of each published table, its partitions among them: its name, and
+    /// the transactions that have altered or emptied it last. Two answers that are the same have
+    /// no such transaction between them.
     ///
     /// # Errors
     /// There is no connection.
@@ -264,7 +264,8 @@ impl Catalog {
                     JOIN pg_namespace n ON n.nspname = t.schemaname \
                     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename \
                     WHERE t.pubname = $1 \
-                    UNION SELECT i.inhrelid FROM pg_inherits i JOIN tables ON i.inhparent = tables.oid) \
+                    UNION SELECT i.inhrelid FROM pg_inherits i \
+                    JOIN tables ON i.inhparent = tables.oid) \
                     SELECT c.oid::regclass::text, concat(c.oid, ' ', c.xmin, ' ', \
                     (SELECT string_agg(concat(a.attnum, ' ', a.xmin), ' ' ORDER BY a.attnum) \
                     FROM pg_attribute a WHERE a.attrelid = c.oid)) \

@@ -7,10 +7,11 @@
 //!   channel       position "snapshot" ── rows ── rows ── position "changes, from that point"
 //! ```
 //!
-//! The server begins to read its log in front of the consistent point, and each time the slot is read
-//! it begins there again. What a table is by then it takes from transactions that it has not seen
-//! whole: where one of them alters or empties a table the server may read later rows as those of the
-//! table before it, or not at all. So a slot during whose making a table was altered is not kept.
+//! The server begins to read its log in front of the consistent point, and each time the slot is
+//! read it begins there again. What a table is by then it takes from transactions that it has not
+//! seen whole: where one of them alters or empties a table the server may read later rows as those
+//! of the table before it, or not at all. So a slot during whose making a table was altered is not
+//! kept.
 //!
 //! A snapshot lives as long as its connection. One that is not read to its end begins anew, with a
 //! new slot, and says by a `truncate` event for each table that the rows before are void.
