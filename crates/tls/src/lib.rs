@@ -21,6 +21,7 @@ pub mod http;
 mod jks;
 mod material;
 mod names;
+mod own;
 mod pem;
 mod problem;
 mod provider;
