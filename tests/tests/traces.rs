@@ -71,7 +71,10 @@ impl Span {
 /// The spans of each trace.
 fn traces(dir: &Path) -> BTreeMap<String, Vec<Span>> {
     let mut all: BTreeMap<String, Vec<Span>> = BTreeMap::new();
-    let stored = String::from_utf8(read_below(&dir.join("spans/day"))).expect("text");
+    let days = fs::read_dir(dir.join("spans")).into_iter().flatten();
+    let days = days.map(|entry| entry.expect("an entry").path());
+    let stored = days.filter(|path| !path.ends_with("_aqueduct")).flat_map(|day| read_below(&day));
+    let stored = String::from_utf8(stored.collect()).expect("text");
     for line in stored.lines() {
         let value: Value = serde_json::from_str(line).expect("a span");
         let trace = value["traceId"].as_str().expect("an id").to_owned();
@@ -92,7 +95,7 @@ fn receiver(dir: &Path, listen: &str) -> Agent {
          [sources.spans]\ntype = \"otlp\"\nlisten = [\"{listen}\"]\nchannels = [\"main\"]\n\
          tls = {{ certificate = \"{}\", key = \"{}\", client_ca = \"{}\" }}\n\
          [channels.main]\ntype = \"durable\"\n\
-         [sinks.store]\ntype = \"hdfs\"\nchannel = \"main\"\nurl = \"file://{}/day\"\n\
+         [sinks.store]\ntype = \"hdfs\"\nchannel = \"main\"\nurl = \"file://{}/%Y-%m-%d\"\n\
          roll = {{ idle_max = \"100ms\", age_max = \"300ms\" }}\n",
         at("receiver"),
         at("server.pem"),
@@ -123,7 +126,7 @@ fn collector(dir: &Path, name: &'static str, listen: &str, traced: &str, roll: &
         "[agent]\nname = \"{name}\"\ndata_dir = \"{}\"\n{traced}\
          [sources.intake]\ntype = \"grpc\"\nlisten = \"{listen}\"\nchannels = [\"main\"]\n\
          [channels.main]\ntype = \"durable\"\n\
-         [sinks.store]\ntype = \"hdfs\"\nchannel = \"main\"\nurl = \"file://{}/day\"\n\
+         [sinks.store]\ntype = \"hdfs\"\nchannel = \"main\"\nurl = \"file://{}/%Y-%m-%d\"\n\
          roll = {{ {roll} }}\n",
         at(&format!("{name}.data")),
         at("store"),

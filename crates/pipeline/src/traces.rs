@@ -250,8 +250,9 @@ mod tests {
     #[test]
     fn a_hundredth_of_the_batches_is_sampled_whichever_origin_they_have() {
         let (traces, ..) = at(0.01);
-        let sampled = |origin| (0..10_000).filter(|n| traces.of(batch(origin, *n)).is_some());
-        let each: Vec<usize> = (0..10).map(|origin| sampled(origin).count()).collect();
+        let is_sampled = &|origin, n| traces.of(batch(origin, n)).is_some();
+        let sampled = |origin| (0..10_000).filter(move |n| is_sampled(origin, *n)).count();
+        let each: Vec<usize> = (0..10).map(sampled).collect();
         assert!(each.iter().all(|count| (50..=150).contains(count)), "{each:?}");
         let all: usize = each.iter().sum();
         assert!((843..=1_157).contains(&all), "{all} of 100,000");
