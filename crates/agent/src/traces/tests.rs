@@ -22,7 +22,7 @@ fn batch(sequence: u64) -> Identity {
 /// A running exporter to `url`, with where spans are recorded.
 struct Bench {
     traces: Traces,
-    metrics: metrics::Metrics,
+    metrics: Metrics,
     exporting: Exporting,
 }
 
@@ -35,7 +35,7 @@ impl Bench {
              type = \"memory\"\n[sinks.k]\ntype = \"discard\"\nchannel = \"c\"\n"
         );
         let plan = config::load(Path::new("agent.toml"), &text, "host").unwrap();
-        let (traces, metrics) = (Traces::default(), metrics::Metrics::default());
+        let (traces, metrics) = (Traces::default(), Metrics::default());
         let exporter = Exporter::of(&plan, &env::real(), &metrics).unwrap();
         let exporting = Exporting::begin(exporter, &traces);
         Self { traces, metrics, exporting }
