@@ -173,7 +173,9 @@ fn a_batch_of_a_killed_collector_is_one_trace_with_each_attempt_and_its_file() {
     let mut first = collector(dir, "first", &listen[0], &traced, never);
     let mut second = collector(dir, "second", &listen[1], &traced, "idle_max = \"200ms\"");
     let mut edge = edge(dir, [&listen[0], &listen[1]], &traced);
-    [&mut receiver, &mut first, &mut second, &mut edge].map(Agent::start);
+    for agent in [&mut receiver, &mut first, &mut second, &mut edge] {
+        agent.start();
+    }
 
     let lines: String = (0..100).map(|number| format!("line {number}\n")).collect();
     // Complete at once, so that it is one batch.
@@ -232,5 +234,7 @@ fn a_batch_of_a_killed_collector_is_one_trace_with_each_attempt_and_its_file() {
         assert_eq!(metrics.sum("aqueduct_trace_spans_dropped_total"), Some(0.0));
         assert!(!agent.output().contains("not-to-be-shown"));
     }
-    [edge, second, receiver].map(|mut agent| agent.stop(LIMIT));
+    for mut agent in [edge, second, receiver] {
+        agent.stop(LIMIT);
+    }
 }
