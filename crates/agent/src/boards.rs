@@ -9,12 +9,13 @@
 //!   sources ─── inflow: what was put into it, how long puts wait, ───────► status
 //!               whether they are answered
 //!   sources ─── tap: the events that are stored in it, for those that look
+//!   both ────── traces: the steps of sampled batches, for what exports them
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use peers::{FloorBoard, LedgerBoard, LimitBoard, OutletBoard};
-use pipeline::OriginName;
+use pipeline::{Extensions, OriginName, Traces};
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::opening::Opened;
@@ -48,6 +49,17 @@ pub(crate) struct Boards {
     pub(crate) opened: Opened,
     /// Where events can be looked at that are stored in it.
     pub(crate) tap: Point,
+    /// Where steps of sampled batches are recorded.
+    pub(crate) traces: Traces,
+}
+
+impl Boards {
+    /// What of it components share along the channel.
+    pub(crate) fn along(&self) -> Extensions {
+        let Self { floors, limits, ledgers, origin_name, traces, .. } = self.clone();
+        let along = Extensions::default().with(floors).with(limits).with(ledgers);
+        along.with(origin_name).with(traces)
+    }
 }
 
 /// What was put into a channel since the agent has started, and whether puts wait. Clones share it.

@@ -27,6 +27,7 @@ mod held_back;
 mod member;
 mod parts;
 mod tally;
+mod trail;
 mod turning;
 mod view;
 
@@ -54,6 +55,7 @@ use held_back::{Held, Way};
 use member::{Event, Handle, Shared};
 pub(crate) use parts::{GroupParts, NamedSink};
 use tally::Tally;
+use trail::Trail;
 use turning::Outlet;
 use view::Outflow;
 pub(crate) use view::{GroupView, MemberPart, OutflowPart, Passed, Question};
@@ -95,6 +97,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
             Crew { events: events_in, tasks: tasks.clone(), end: end.clone() },
         ),
         held: Held::new(&parts.name, &parts.metrics),
+        trail: Trail::new(parts.traces, parts.name.clone()),
         name: parts.name,
         processor: parts.processor,
         metrics: parts.metrics,
@@ -134,6 +137,8 @@ struct Group {
     trouble: FailureLog,
     /// What the batches count for that were sent and are still in the channel.
     tally: Tally,
+    /// Steps of those of them that are sampled.
+    trail: Trail,
     /// What has left the channel.
     outflow: Outflow,
 }
@@ -268,9 +273,10 @@ impl Group {
             Next::Sent(index) => {
                 let taken = self.pending.take().expect("a member is chosen for a pending batch");
                 self.chosen = None;
-                let (ticket, batch) = (taken.ticket, &taken.batch);
+                let (ticket, batch, now) = (taken.ticket, &taken.batch, Instant::now());
                 let volume = Volume { events: batch.len() as u64, bytes: batch.body_bytes() };
-                self.tally.sent(ticket, volume, Instant::now());
+                self.tally.sent(ticket, volume, now);
+                self.trace_sent(index, &taken, now);
                 let member = &mut self.members[index];
                 member.in_hand.insert(ticket);
                 member.handle.send(taken);
@@ -347,17 +353,19 @@ impl Group {
             Outcome::Stored if mutant!("deleted_on_stored") => Outcome::Delivered,
             outcome => outcome,
         };
+        let now = Instant::now();
+        self.trail.settled(&tickets, &outcome, now);
         match outcome {
             Outcome::Stored => {
                 debug!(sink = %label.sink, batches = tickets.count(), "stored");
-                let fresh = self.tally.stored(&tickets, Instant::now());
+                let fresh = self.tally.stored(&tickets, now);
                 self.count_stored(&label, &fresh);
                 self.take.park(&tickets);
                 self.outlet_proved(index);
             }
             Outcome::Delivered => {
                 debug!(sink = %label.sink, batches = tickets.count(), "committed");
-                let fresh = self.tally.committed(&tickets, index, Instant::now());
+                let fresh = self.tally.committed(&tickets, index, now);
                 self.count_stored(&label, &fresh);
                 let leaving = self.burials.may_leave(tickets);
                 self.leave(&leaving);

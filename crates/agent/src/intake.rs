@@ -25,6 +25,7 @@ mod permit;
 mod puts;
 mod route;
 mod store;
+mod traced;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 

@@ -39,6 +39,7 @@ pub mod status;
 mod stop;
 mod tap;
 mod topology;
+mod traces;
 mod under_way;
 
 use std::ops::ControlFlow;
@@ -69,6 +70,7 @@ use running::{Running, Surroundings};
 use service::Service;
 pub use support::causes::chain;
 use topology::Topology;
+use traces::Exporting;
 
 /// Why an agent ended otherwise than it was asked to.
 #[derive(Debug, Error)]
@@ -265,6 +267,8 @@ struct Agent {
     /// Serves them.
     reloader: Option<JoinHandle<()>>,
     admin: Listeners,
+    /// Exports traces, until it is stopped.
+    exporting: Exporting,
     /// Says to the service manager how the agent does, until the end of the stop.
     announcer: JoinHandle<()>,
     _data_dir: DataDir,
@@ -293,7 +297,7 @@ fn know_letters(topology: &Topology, letters: &Arc<DeadLetters>) {
 impl Agent {
     async fn start(
         configuration: Arc<Configuration>,
-        topology: Topology,
+        mut topology: Topology,
         env: &Env,
         (metrics, service): (Metrics, Service),
     ) -> Result<Self, RunError> {
@@ -320,6 +324,7 @@ impl Agent {
             dead_letters: letters.clone(),
             failure: failure.clone(),
         };
+        let exporting = Exporting::begin(topology.exporter.take(), &topology.traces);
         let plain_text = topology.plain_text.clone();
         let running = Running::start(topology, &around, held::recall(&plan, env));
         plain_text::show(&running, &plain_text);
@@ -362,6 +367,7 @@ impl Agent {
             reloads,
             reloader,
             admin,
+            exporting,
             announcer: tokio::spawn(service.announce(pages)),
             _data_dir: data_dir,
         })
@@ -382,6 +388,7 @@ impl Agent {
         if let Err(cause) = self.dead_letters.close().await {
             error!(error = %chain(&cause), "the dead letters did not close cleanly");
         }
+        self.exporting.end().await;
         drop(self.admin);
         self.announcer.abort();
     }

@@ -6,7 +6,7 @@
 //!                                                     └─ none, `insecure`       ─► refused
 //! ```
 
-use config::{ComponentPlan, ConfigError, Plan};
+use config::{ComponentPlan, ConfigError, Plan, TraceSettings};
 use pipeline::plain_text::{MEANS_NOTHING, leaves_host};
 use pipeline::{PlainText, SettingsError, SettingsErrorKind};
 use tracing::warn;
@@ -14,11 +14,19 @@ use tracing::warn;
 use crate::running::Running;
 use crate::status::PlainTextStatus;
 
-/// What the agent's own listeners speak in plain text; the plan was refused if it is not meant.
+/// What the agent itself speaks in plain text, its listeners and what exports traces; the plan was
+/// refused if it is not meant.
 pub(crate) fn of_agent(plan: &Plan) -> Vec<PlainTextStatus> {
     let agent = &plan.agent;
     let admin = agent.admin.as_ref().filter(|_| agent.admin_tls.is_none());
-    let plain = [("admin", admin), ("flume_metrics", agent.flume_metrics.as_ref())];
+    let traces = agent.traces.as_ref().and_then(|traces| traces.read::<TraceSettings>().ok());
+    let traces = traces.and_then(|traces| traces.target().ok()).filter(|target| !target.is_tls);
+    let traces = traces.map(|target| target.address);
+    let plain = [
+        ("admin", admin),
+        ("flume_metrics", agent.flume_metrics.as_ref()),
+        ("traces.url", traces.as_ref()),
+    ];
     let plain = plain.into_iter().filter_map(|(setting, address)| {
         let address = address.filter(|address| leaves_host(address))?.clone();
         Some(PlainTextStatus { component: "agent".into(), setting: setting.into(), address })

@@ -196,11 +196,20 @@ pub struct SenderStatus {
     pub agent: String,
     /// Its address.
     pub peer: String,
-    /// The name that its certificate or its token proves, if it has shown one.
+    /// The name that it has proved, if it has shown anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<String>,
+    pub proved: Option<ProvedName>,
     /// Since when it is connected.
     pub connected_seconds_ago: f64,
+}
+
+/// A name that something proves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvedName {
+    /// The name.
+    pub name: String,
+    /// What proves it: `certificate` or `token`.
+    pub by: String,
 }
 
 /// A channel.

@@ -9,13 +9,11 @@ use std::sync::Arc;
 
 use config::{ChannelPlan, ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use metrics::Metrics;
-use peers::{
-    FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard, Seat, SenderBoard, TenantBoard,
-};
+use peers::{FloorBoard, LedgerBoard, NextHop, RoutingBoard, Seat, SenderBoard, TenantBoard};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, OriginName, PartNames,
-    PlainText, RequiredChannels, Role, Routing, Settings, Sink, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, PartNames, PlainText,
+    RequiredChannels, Role, Routing, Settings, Sink, SinkProcessor, Source, Traces,
 };
 
 pub(crate) use kept::Kept;
@@ -32,6 +30,7 @@ use crate::plain_text;
 use crate::resources::Resources;
 use crate::routing;
 use crate::status::PlainTextStatus;
+use crate::traces::Exporter;
 
 /// What the agent is made of, built and not started.
 pub(crate) struct Topology {
@@ -41,6 +40,10 @@ pub(crate) struct Topology {
     pub(crate) dead_letters: dead_letters::Config,
     /// What leaves this host in plain text, as the configuration says that it may.
     pub(crate) plain_text: Vec<PlainTextStatus>,
+    /// Where steps of sampled batches are recorded.
+    pub(crate) traces: Traces,
+    /// Where they are exported to, if they are.
+    pub(crate) exporter: Option<Exporter>,
 }
 
 pub(crate) struct BuiltChannel {
@@ -159,8 +162,13 @@ impl Topology {
             dead_letters::Config::default()
         });
         builder.errors.extend(unfit(plan, &sources, &channels));
+        let exporter = Exporter::of(plan, env, metrics).unwrap_or_else(|error| {
+            builder.errors.push(ConfigError::at(&plan.file, "agent.traces", error));
+            None
+        });
         ConfigErrors::check(builder.errors)?;
-        Ok(Self { channels, sources, groups, dead_letters, plain_text: builder.plain_text })
+        let (traces, plain_text) = (kept.traces.clone(), builder.plain_text);
+        Ok(Self { channels, sources, groups, dead_letters, plain_text, traces, exporter })
     }
 
     /// All channels of the agent are these.
@@ -284,18 +292,16 @@ impl Builder<'_> {
         let (channel_built, boards) = match kept.channels.get(&name) {
             Some((channel, boards)) => (channel.clone(), boards.clone()),
             None => {
-                let (floors, limits) = (agent_floors.of_another_channel(), LimitBoard::default());
                 let known = self.data_dir.join("ledgers").join(&plan.name);
-                let ledgers = LedgerBoard::kept_in(self.env.clone(), known);
-                let along = Extensions::default().with(floors.clone()).with(limits.clone());
-                let origin_name = OriginName::default();
-                let along = along.with(ledgers.clone()).with(origin_name.clone());
-                let built = self.component::<dyn Channel>(plan, "channels", &along)?;
+                let boards = Boards {
+                    floors: agent_floors.of_another_channel(),
+                    ledgers: LedgerBoard::kept_in(self.env.clone(), known),
+                    traces: kept.traces.clone(),
+                    ..Boards::default()
+                };
+                let built = self.component::<dyn Channel>(plan, "channels", &boards.along())?;
                 self.metrics.begin_channel(&plan.name, &plan.kind);
-                (
-                    Arc::from(built),
-                    Boards { floors, limits, ledgers, origin_name, ..Boards::default() },
-                )
+                (Arc::from(built), boards)
             }
         };
         Some(BuiltChannel {
@@ -343,13 +349,8 @@ impl Builder<'_> {
 
     fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
         // One that could not be built is reported already; for a group that stays there is none.
-        let of = |built: &BuiltChannel| {
-            let Boards { floors, limits, ledgers, origin_name, .. } = &built.boards;
-            (floors.clone(), limits.clone(), ledgers.clone(), origin_name.clone())
-        };
-        let (floors, limits, ledgers, origin_name) = channel.map(of).unwrap_or_default();
-        let along = Extensions::default().with(floors).with(limits.clone()).with(ledgers);
-        let along = along.with(RoutingBoard::default()).with(origin_name);
+        let boards = channel.map(|built| built.boards.clone()).unwrap_or_default();
+        let along = boards.along().with(RoutingBoard::default());
         let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, &along)).collect();
         let mut processor = plan.processor.clone();
         if let Some(names) = processor.settings.take("sinks") {
@@ -365,7 +366,7 @@ impl Builder<'_> {
         let sinks: Option<Vec<_>> = sinks.into_iter().collect();
         let mut built = sinks.iter().flatten().flatten();
         if built.any(|named| named.sink.extensions().find::<NextHop>().is_none()) {
-            limits.takes_any();
+            boards.limits.takes_any();
         }
         Some(BuiltGroup {
             name: plan.name.as_str().into(),

@@ -43,6 +43,7 @@ pub mod sizes;
 mod staged;
 pub mod store;
 mod table;
+mod traced;
 mod visible;
 mod waiting;
 mod writer;
@@ -57,7 +58,7 @@ use metrics::{Gauge, MetricSpec};
 use peers::FloorBoard;
 use pipeline::{
     BuildContext, BuildError, Component, DedupeScope, Guarantee, Identity, Settlement, Sink,
-    SinkBoard, SinkError, Taken,
+    SinkBoard, SinkError, Taken, Traces,
 };
 use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -140,6 +141,8 @@ pub(crate) struct HdfsSink {
     /// Directories that have a note.
     noted: Arc<Noted>,
     session: Option<Session>,
+    /// Where steps of sampled batches are recorded.
+    traces: Traces,
 }
 
 /// One opening.
@@ -219,6 +222,7 @@ impl HdfsSink {
                 named_ledger: self.named_ledger.clone(),
                 noted: self.noted.clone(),
                 settings: self.settings.clone(),
+                traces: self.traces.clone(),
             },
             settles_early: self.promise == Promise::BestEffort,
             rolls: Rolls::default(),

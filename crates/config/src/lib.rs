@@ -23,6 +23,7 @@ mod resolve;
 pub mod schema;
 mod substitute;
 mod toml;
+mod traces;
 mod yaml;
 
 use std::path::Path;
@@ -40,6 +41,7 @@ pub use plan::{
 pub use print::to_toml;
 pub use redact::redacted;
 pub use resolve::{examine, resolve};
+pub use traces::{TraceSettings, TraceTarget};
 
 /// Reads a configuration that needs no other file and no variable; the extension of `path` tells
 /// the format. `host` is the agent's name unless the text gives one.

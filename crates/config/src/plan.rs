@@ -47,6 +47,9 @@ pub struct AgentSettings {
     pub flume_metrics_place: Place,
     /// Where `insecure = true` stands: what these listeners say may leave this host in plain text.
     pub insecure: Option<Place>,
+    /// Traces of sampled batches: a [`TraceSettings`](crate::TraceSettings), which has been read
+    /// once. None unless set.
+    pub traces: Option<Settings>,
     /// When the configuration is read again.
     pub reload: Reload,
     /// What may read the files that the agent makes.
@@ -110,6 +113,7 @@ impl AgentSettings {
             ("admin_token", self.admin_token == other.admin_token),
             ("flume_metrics", self.flume_metrics == other.flume_metrics),
             ("insecure", self.insecure.is_some() == other.insecure.is_some()),
+            ("traces", self.traces == other.traces),
             ("reload", self.reload == other.reload),
             ("file_mode", self.file_mode == other.file_mode),
             ("core_dumps", self.core_dumps == other.core_dumps),

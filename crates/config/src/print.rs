@@ -30,6 +30,9 @@ pub fn to_toml(plan: &Plan) -> String {
     if plan.agent.insecure.is_some() {
         agent.insert("insecure", insecure());
     }
+    if let Some(traces) = &plan.agent.traces {
+        agent.insert("traces", inline_value(traces).into());
+    }
     if plan.agent.reload == Reload::Watch {
         agent.insert("reload", "watch".into());
     }

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use tls::ServerTls;
 
 use crate::plan::{ComponentPlan, Plan};
-use crate::{schema, substitute};
+use crate::{TraceSettings, schema, substitute};
 
 /// The plan with `***` in the place of each secret, or with the reference (`${…}`) that is all of
 /// it. The schema of a component says which of its settings are secrets.
@@ -22,6 +22,9 @@ pub fn redacted(plan: &Plan, catalogue: Catalogue) -> Plan {
     }
     if let Some(token) = &mut plan.agent.admin_token {
         walk(token, &schema::plain(Secret::json_schema));
+    }
+    if let Some(traces) = &mut plan.agent.traces {
+        walk(traces, &schema::plain(TraceSettings::json_schema));
     }
     for source in &mut plan.sources {
         mask::<dyn Source>(&mut source.component, catalogue);
@@ -127,6 +130,7 @@ data_dir = "/d"
 admin = "localhost:9464"
 admin_token = "hunter2-hunter2-"
 admin_tls = { keystore = "/k", keystore_password = "hunter2" }
+traces = { url = "http://localhost:4318", secret_headers = { a = "hunter2" } }
 [sources.in]
 type = "sequence"
 channels = ["main"]
@@ -146,10 +150,10 @@ headers = { authorization = "Bearer hunter2" }
     #[test]
     fn no_secret_is_in_what_is_printed_and_all_else_is() {
         let plan = crate::load(Path::new("a.toml"), TEXT, "host").unwrap();
-        assert_eq!(to_toml(&plan).matches("hunter2").count(), 9);
+        assert_eq!(to_toml(&plan).matches("hunter2").count(), 10);
         let printed = to_toml(&redacted(&plan, CATALOGUE));
         assert!(!printed.contains("hunter2"), "{printed}");
-        assert_eq!(printed.matches("\"***\"").count(), 8, "{printed}");
+        assert_eq!(printed.matches("\"***\"").count(), 9, "{printed}");
         assert!(printed.contains("keystore = \"/k\""), "{printed}");
         assert!(printed.contains("plain = \"shown\""), "{printed}");
     }

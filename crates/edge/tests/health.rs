@@ -47,7 +47,9 @@ fn an_agent_is_asked_where_its_configuration_says_that_it_listens() {
         "admin_tls = {{ certificate = \"{material}/server.pem\", key = \
          \"{material}/server.key.pem\" }}"
     );
-    for (host, tls) in [("127.0.0.1", ""), ("0.0.0.0", &*tls)] {
+    // An authority that has signed certificates of clients, and not that of the listener.
+    let asking = tls.replacen(" }", &format!(", client_ca = \"{material}/other-ca.pem\" }}"), 1);
+    for (host, tls) in [("127.0.0.1", ""), ("0.0.0.0", &*tls), ("0.0.0.0", &*asking)] {
         let dir = tempfile::tempdir().unwrap();
         let (admin, taken) = (free_address(), TcpListener::bind("127.0.0.1:0").unwrap());
         let config = dir.path().join("agent.toml");

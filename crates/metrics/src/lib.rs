@@ -313,6 +313,10 @@ metrics! {
     alone:
     /// Log lines that were dropped because standard error took none.
     log_dropped: "log_lines_dropped" => Counter;
+    /// Spans of sampled batches that were exported.
+    trace_spans: "trace_spans_exported" => Counter;
+    /// Spans of sampled batches that were dropped, because the receiver took none or refused them.
+    trace_spans_dropped: "trace_spans_dropped" => Counter;
     /// Batches of which events are among the dead letters now.
     dead_letter_batches: "dead_letter_batches" => Gauge;
     process:

@@ -12,10 +12,19 @@ pub struct Sender {
     pub agent: Arc<str>,
     /// Its address.
     pub peer: Arc<str>,
-    /// The name that its certificate or its token proves, if it has shown one.
-    pub certificate: Option<Arc<str>>,
+    /// The name that it has proved, if it has shown anything.
+    pub proved: Option<Proved>,
     /// Since when it is connected.
     pub since: Instant,
+}
+
+/// A name that something proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proved {
+    /// The name.
+    pub name: Arc<str>,
+    /// What proves it: `certificate` or `token`.
+    pub by: &'static str,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +85,7 @@ mod tests {
         let sender = |agent: &str| Sender {
             agent: agent.into(),
             peer: "10.0.0.1:5".into(),
-            certificate: None,
+            proved: None,
             since: Instant::now(),
         };
         let names = |most| {

@@ -43,6 +43,7 @@ use crate::error::{Classify, ErrorClass};
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::IntervalSet;
 use crate::sink::Guarantee;
+use crate::traces::GivenName;
 
 /// Place of a batch in one channel: rises with every put, also over restarts. Not its identity.
 pub type Ticket = u64;
@@ -309,6 +310,10 @@ pub trait PutTransaction: Send {
     /// Says that the task that commits this one commits others at the same time, so that it must
     /// not be held up while this one is stored.
     fn beside_others(&mut self) {}
+
+    /// Asks for the name of the batch, which is put next: where the channel gives it one, it is in
+    /// `name` once the put is committed. Not asked for unless batches are traced.
+    fn name_into(&mut self, _name: GivenName) {}
 
     /// Stores all batches of the transaction, atomically. Once polled it must run to its end.
     ///

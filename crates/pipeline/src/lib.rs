@@ -29,6 +29,7 @@
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
 //! | [`plain_text`](mod@plain_text) | addresses without TLS, as components name them: [`PlainText`] |
 //! | [`resource`] | what only one component can have: an address to listen on |
+//! | [`traces`] | traces of sampled batches: [`Traces`], [`TraceId`](traces::TraceId) |
 //! | [`error`], [`units`] | shared by all of them |
 
 pub mod account;
@@ -65,6 +66,7 @@ pub mod source;
 pub mod table_form;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod traces;
 pub mod units;
 
 pub use account::{Account, AccountError};
@@ -107,3 +109,4 @@ pub use sink::{DedupeScope, Guarantee, HeldBack, Letter, Outcome, Settlement, Si
 pub use sink_board::{SinkBoard, SinkStatus};
 pub use source::{GivesAgain, Source, SourceContext, SourceError};
 pub use table_form::{TableForm, TableStorage};
+pub use traces::{GivenName, Traces};

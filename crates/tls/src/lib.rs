@@ -21,6 +21,7 @@ pub mod http;
 mod jks;
 mod material;
 mod names;
+mod own;
 mod pem;
 mod problem;
 mod provider;
@@ -33,7 +34,7 @@ mod watched;
 
 pub use brokers::Brokers;
 pub use client::{Client, Dialer};
-pub use names::ClientNames;
+pub use names::{ClientNames, Proof};
 pub use pem::{Pem, PemClient};
 pub use problem::TlsError;
 pub use server::{Prelude, Server};

@@ -49,28 +49,59 @@ pub(crate) fn name(text: &str) -> Option<Arc<str>> {
 /// The names that a client has proved: by its certificate, once its handshake is over, or by a
 /// token. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct ClientNames(Arc<OnceLock<Vec<Arc<str>>>>);
+pub struct ClientNames(Arc<OnceLock<Proved>>);
+
+#[derive(Debug)]
+struct Proved {
+    by: Proof,
+    names: Vec<Arc<str>>,
+}
+
+/// What a client has proved its names by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A certificate of its own.
+    Certificate,
+    /// A token.
+    Token,
+}
+
+impl Proof {
+    /// For people and programs: `certificate` or `token`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Token => "token",
+        }
+    }
+}
 
 impl ClientNames {
-    /// That of a client that has proved it in another way.
-    pub fn of(name: Arc<str>) -> Self {
-        Self(Arc::new(OnceLock::from(vec![name])))
+    /// That of a client that has proved it by a token.
+    pub fn of_token(name: Arc<str>) -> Self {
+        Self(Arc::new(OnceLock::from(Proved { by: Proof::Token, names: vec![name] })))
     }
 
     /// Those of a client that has shown this certificate.
     pub(crate) fn prove(&self, certificate: &[u8]) {
         // A stream has one handshake.
-        let _ = self.0.set(names(certificate));
+        let _ = self.0.set(Proved { by: Proof::Certificate, names: names(certificate) });
     }
 
     /// All of them, the one that it is called by first.
     pub fn all(&self) -> &[Arc<str>] {
-        self.0.get().map_or(&[], Vec::as_slice)
+        self.0.get().map_or(&[], |proved| &proved.names)
     }
 
     /// What it is called by.
     pub fn first(&self) -> Option<&Arc<str>> {
         self.all().first()
+    }
+
+    /// What it is called by, and what proves that.
+    pub fn proved(&self) -> Option<(&Arc<str>, Proof)> {
+        let proved = self.0.get()?;
+        Some((proved.names.first()?, proved.by))
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::names::ClientNames;
+use crate::own::OrItself;
 use crate::problem::{TlsError, handshake};
 use crate::provider::provider;
 use crate::settings::{ClientAuth, ServerParts, ServerTls};
@@ -38,6 +39,29 @@ impl Server {
     /// # Errors
     /// Settings that do not go together.
     pub fn new(settings: ServerTls, env: &Env, protocols: &[&str]) -> Result<Self, BuildError> {
+        Self::of(settings, env, protocols, false)
+    }
+
+    /// The same for a listener that its own host asks whether it works: where clients have to show
+    /// a certificate, that of the listener counts too, whichever authority has signed it. Only what
+    /// has its key can show it ([`ServerTls::own_client`]).
+    ///
+    /// # Errors
+    /// Settings that do not go together.
+    pub fn taking_itself(
+        settings: ServerTls,
+        env: &Env,
+        protocols: &[&str],
+    ) -> Result<Self, BuildError> {
+        Self::of(settings, env, protocols, true)
+    }
+
+    fn of(
+        settings: ServerTls,
+        env: &Env,
+        protocols: &[&str],
+        takes_itself: bool,
+    ) -> Result<Self, BuildError> {
         let parts = settings.parts()?;
         let mut files = parts.identity.paths();
         files.extend(parts.clients.iter().map(|(trust, _)| trust.path()));
@@ -46,7 +70,7 @@ impl Server {
         let protocols: Vec<Vec<u8>> = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
         let time = Time(env.clone());
         let make = Arc::new(move |disk: &dyn Disk, now| {
-            let mut made = config(&parts, disk, now, &time)?;
+            let mut made = config(&parts, disk, now, &time, takes_itself)?;
             made.alpn_protocols.clone_from(&protocols);
             Ok(made)
         });
@@ -108,6 +132,7 @@ fn config(
     disk: &dyn Disk,
     now: std::time::SystemTime,
     time: &Time,
+    takes_itself: bool,
 ) -> Result<ServerConfig, TlsError> {
     let identity = parts.identity.read(disk, now)?;
     let provider = provider();
@@ -130,7 +155,10 @@ fn config(
             let verifier = verifier
                 .build()
                 .map_err(|error| TlsError::Refused(rustls::Error::General(error.to_string())))?;
-            builder.with_client_cert_verifier(verifier)
+            builder.with_client_cert_verifier(match takes_itself {
+                false => verifier,
+                true => OrItself::new(verifier, &identity.chain),
+            })
         }
     };
     builder.with_single_cert(identity.chain, identity.key).map_err(TlsError::Refused)

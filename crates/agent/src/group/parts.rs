@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metrics::Metrics;
 use peers::OutletBoard;
-use pipeline::{Channel, Sink, SinkProcessor};
+use pipeline::{Channel, Sink, SinkProcessor, Traces};
 use tokio::sync::mpsc;
 
 use super::view::{Passed, Question};
@@ -48,6 +48,8 @@ pub(crate) struct GroupParts {
     pub(crate) passed: Arc<Passed>,
     /// Where events can be looked at as its members are handed them.
     pub(crate) tap: Point,
+    /// Where steps of sampled batches are recorded.
+    pub(crate) traces: Traces,
     /// Asked what it is doing.
     pub(crate) questions: mpsc::Receiver<Question>,
 }

@@ -229,6 +229,7 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
         env,
         passed: Arc::default(),
         tap: crate::tap::Point::default(),
+        traces: pipeline::Traces::default(),
         questions: asked,
     };
     let stop = CancellationToken::new();

@@ -86,13 +86,15 @@ impl AgentIntake {
         &'a self,
         chosen: Chosen,
         parts: &[Batch],
+        given: Instant,
         beside_others: bool,
     ) -> Committed<'a> {
         let Chosen { mut at, mut put, others } = chosen;
         let mut others = others.into_iter();
         let mut refusal = None;
         loop {
-            let mut begun = Begun::new(&self.required[at], put, parts[at].clone());
+            let (to, part) = (&self.required[at], parts[at].clone());
+            let mut begun = Begun::new(to, put, part, (&self.source, given));
             if beside_others {
                 begun.put.beside_others();
             }

@@ -43,17 +43,20 @@ impl AgentIntake {
 impl Reserved<'_> {
     async fn fill(self, batch: Batch) -> Result<(), IntakeError> {
         let Self { intake, room } = self;
-        let _step = intake.under_way.begin(Instant::now());
+        let began = Instant::now();
+        let _step = intake.under_way.begin(began);
         let given = volume(&batch);
         let Parts { kept, rejected, required, optional } = intake.route(batch).await?;
-        let optional = intake.begin_optional(optional);
+        let optional = intake.begin_optional(optional, began);
         let puts = match room {
-            Room::One(chosen) if kept > 0 => Puts::One(chosen, required),
+            Room::One(chosen) if kept > 0 => Puts::One(chosen, required, began),
             Room::One(_) => Puts::Each(Vec::new()),
             Room::Each(puts) => {
                 let filled = intake.required.iter().zip(puts).zip(required);
                 let filled = filled.filter(|(_, part)| !says_nothing(part));
-                Puts::Each(filled.map(|((fed, put), part)| Begun::new(fed, put, part)).collect())
+                let begun = filled
+                    .map(|((fed, put), part)| Begun::new(fed, put, part, (&intake.source, began)));
+                Puts::Each(begun.collect())
             }
         };
         let passage = Passage { given, kept, rejected, ..Passage::default() };

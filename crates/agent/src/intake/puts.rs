@@ -1,9 +1,12 @@
 //! A put into one channel: begun, filled, committed, and counted.
 
+use std::sync::Arc;
+
 use pipeline::{Batch, BatchSize, ChannelError, PutTransaction};
 use tokio::time::Instant;
 
 use super::Fed;
+use super::traced::TracedPut;
 use crate::status::Volume;
 use crate::tap::Passed;
 
@@ -14,6 +17,8 @@ pub(super) struct Begun<'a> {
     pub(super) put: Box<dyn PutTransaction>,
     /// The same, where it is looked at.
     seen: Option<Passed>,
+    /// The mark of its beginning, where batches are traced.
+    traced: Option<TracedPut>,
 }
 
 /// What became of a put: the channel, what was put, and whether it is stored.
@@ -38,16 +43,26 @@ impl Fed {
 }
 
 impl<'a> Begun<'a> {
-    pub(super) fn new(to: &'a Fed, mut put: Box<dyn PutTransaction>, part: Batch) -> Self {
+    /// A put of this part; `given` is the source that has given the batch, and when.
+    pub(super) fn new(
+        to: &'a Fed,
+        mut put: Box<dyn PutTransaction>,
+        part: Batch,
+        given: (&Arc<str>, Instant),
+    ) -> Self {
         let volume = volume(&part);
         let seen = to.boards.tap.is_watched().then(|| Passed::of(&part));
+        let traced = TracedPut::begin(to, &mut *put, &part, given);
         put.put(part);
-        Self { to, volume, put, seen }
+        Self { to, volume, put, seen, traced }
     }
 
     pub(super) async fn commit(self) -> Committed<'a> {
-        let Self { to, volume, put, seen } = self;
+        let Self { to, volume, put, seen, traced } = self;
         let committed = put.commit().await;
+        if let Some(traced) = traced {
+            traced.end(to, volume, committed.as_ref().err());
+        }
         match (&committed, seen) {
             (Ok(()), Some(seen)) if volume.events > 0 => to.boards.tap.offer(0, &seen),
             (Ok(()), _) => {}

@@ -17,8 +17,8 @@ use crate::status::{Passage, Volume};
 pub(super) enum Puts<'a> {
     /// Several required channels, each with its part.
     Each(Vec<Begun<'a>>),
-    /// One of the required channels; with the part of each.
-    One(Chosen, Vec<Batch>),
+    /// One of the required channels; with the part of each, and when the source gave the batch.
+    One(Chosen, Vec<Batch>, Instant),
 }
 
 impl Puts<'_> {
@@ -55,7 +55,11 @@ impl AgentIntake {
     }
 
     /// Puts the optional parts where there is room right now; with the events that found none.
-    pub(super) fn begin_optional(&self, parts: Vec<Batch>) -> (Vec<Begun<'_>>, u64) {
+    pub(super) fn begin_optional(
+        &self,
+        parts: Vec<Batch>,
+        given: Instant,
+    ) -> (Vec<Begun<'_>>, u64) {
         let (mut puts, mut left_out) = (Vec::new(), 0);
         for (fed, mut part) in self.optional.iter().zip(parts) {
             if part.is_empty() {
@@ -66,7 +70,9 @@ impl AgentIntake {
             let is_open = fed.boards.opened.is_open();
             let begin = is_open.then(|| fed.channel.begin_put(part.size()).now_or_never());
             match begin.flatten() {
-                Some(Ok(put)) => puts.push(Begun::new(fed, put, part)),
+                Some(Ok(put)) => {
+                    puts.push(Begun::new(fed, put, part, (&self.source, given)));
+                }
                 _ => {
                     fed.boards.inflow.failed(part.len() as u64);
                     left_out += part.len() as u64;
@@ -87,7 +93,8 @@ impl AgentIntake {
         only: Option<&[usize]>,
         turn: Option<BoxFuture<'_, Turn>>,
     ) -> Result<(), IntakeError> {
-        let _step = self.under_way.begin(Instant::now());
+        let began = Instant::now();
+        let _step = self.under_way.begin(began);
         let given = volume(&batch);
         let Parts { kept, rejected, required, optional } = self.route(batch).await?;
         // Not before: a turn is not to last as long as the interceptors.
@@ -95,7 +102,7 @@ impl AgentIntake {
         let free = if only.is_none() && kept > 0 { self.route.order() } else { None };
         let puts = if let Some(order) = free {
             let size = required.first().map(|part| part.size()).unwrap_or_default();
-            Puts::One(self.choose(order, size).await?, required)
+            Puts::One(self.choose(order, size).await?, required, began)
         } else {
             let mut begun = Vec::new();
             for (index, part) in required.into_iter().enumerate() {
@@ -103,7 +110,7 @@ impl AgentIntake {
                 if wanted && !says_nothing(&part) {
                     let fed = &self.required[index];
                     let put = fed.begin_put(part.size()).await?;
-                    begun.push(Begun::new(fed, put, part));
+                    begun.push(Begun::new(fed, put, part, (&self.source, began)));
                 }
             }
             Puts::Each(begun)
@@ -111,7 +118,10 @@ impl AgentIntake {
         drop(turn);
         let passage = Passage { given, kept, rejected, ..Passage::default() };
         match only {
-            None => self.commit(puts, self.begin_optional(optional), passage, true).await,
+            None => {
+                let optional = self.begin_optional(optional, began);
+                self.commit(puts, optional, passage, true).await
+            }
             Some(_) => self.commit(puts, (Vec::new(), 0), passage, false).await,
         }
     }
@@ -173,7 +183,9 @@ impl AgentIntake {
                 }
                 join_all(puts.into_iter().map(Begun::commit)).await
             }
-            Puts::One(chosen, parts) => vec![self.put_in_one(chosen, &parts, several).await],
+            Puts::One(chosen, parts, given) => {
+                vec![self.put_in_one(chosen, &parts, given, several).await]
+            }
         }
     }
 

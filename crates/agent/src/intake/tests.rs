@@ -9,6 +9,7 @@
 
 mod choices;
 mod names;
+mod traced;
 
 use std::ops::Range;
 use std::path::Path;

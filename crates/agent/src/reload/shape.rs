@@ -92,5 +92,6 @@ pub(super) fn kept(parts: &Parts, changes: &Changes) -> Kept {
         channels: channels.collect(),
         sources,
         groups,
+        traces: first.map(|handle| handle.boards.traces.clone()).unwrap_or_default(),
     }
 }

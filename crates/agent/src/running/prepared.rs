@@ -179,6 +179,7 @@ impl Running {
             health: around.health.clone(),
             passed,
             tap,
+            traces: channel.boards.traces.clone(),
             questions: asked,
         };
         let (stop, opened) = (handle.tasks.stop.clone(), handle.opened.clone());

@@ -12,7 +12,8 @@ use tokio::time::{Duration, Instant};
 
 use super::{
     ChannelStatus, Conservation, DeadLetterStatus, Flow, GroupStatus, HeldStatus, LatencyStatus,
-    MemberStatus, SenderStatus, Snapshot, SourceStatus, State, Throughput, Trouble, Verdict,
+    MemberStatus, ProvedName, SenderStatus, Snapshot, SourceStatus, State, Throughput, Trouble,
+    Verdict,
 };
 use crate::bulletin::Bulletin;
 use crate::dead_letters::DeadLetters;
@@ -167,7 +168,10 @@ fn sender(sender: &Sender, now: Instant) -> SenderStatus {
     SenderStatus {
         agent: sender.agent.to_string(),
         peer: sender.peer.to_string(),
-        certificate: sender.certificate.as_deref().map(str::to_owned),
+        proved: sender
+            .proved
+            .as_ref()
+            .map(|it| ProvedName { name: it.name.to_string(), by: it.by.to_owned() }),
         connected_seconds_ago: ago(now, sender.since),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use peers::FloorBoard;
-use pipeline::Channel;
+use pipeline::{Channel, Traces};
 
 use crate::boards::Boards;
 
@@ -19,6 +19,8 @@ pub(crate) struct Kept {
     pub(crate) sources: BTreeSet<Arc<str>>,
     /// Names of the groups that stay.
     pub(crate) groups: BTreeSet<Arc<str>>,
+    /// Where the agent records the steps of sampled batches.
+    pub(crate) traces: Traces,
 }
 
 impl Kept {

@@ -162,19 +162,19 @@ impl State {
         settled.filter(|_| !has_events)
     }
 
+    /// What a batch is called that is stored next; one without events, which is never asked for,
+    /// gets no name.
+    pub(super) fn name(&self, batch: &Batch) -> Option<Identity> {
+        let sequence = Sequence(self.next_sequence);
+        let new = Identity { origin: self.origin, epoch: EPOCH, sequence };
+        batch.envelope.identity.or((!batch.is_empty()).then_some(new))
+    }
+
     /// Stores events and identity; answers the identity if it is new here.
     fn store_events(&mut self, mut batch: Batch) -> Option<Identity> {
         let has_events = !batch.is_empty();
-        let identity = match batch.envelope.identity {
-            Some(identity) => identity,
-            // It is never asked for.
-            None if !has_events => return None,
-            None => {
-                let sequence = Sequence(self.next_sequence);
-                self.next_sequence += 1;
-                Identity { origin: self.origin, epoch: EPOCH, sequence }
-            }
-        };
+        let identity = self.name(&batch)?;
+        self.next_sequence += u64::from(batch.envelope.identity.is_none());
         if self.window.knows(identity) {
             self.duplicate_events.inc_by(batch.len() as u64);
             return None;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pipeline::{
-    Batch, BatchSize, ChannelError, IntervalSet, KeySet, PutTransaction, TakeTransaction, Taken,
+    Batch, BatchSize, ChannelError, GivenName, IntervalSet, KeySet, PutTransaction,
+    TakeTransaction, Taken,
 };
 use support::notice;
 
@@ -15,12 +16,14 @@ pub(super) struct Put {
     core: Arc<Core>,
     reserved: BatchSize,
     batches: Vec<Batch>,
+    /// Where the name of its batch is wanted.
+    name: Option<GivenName>,
 }
 
 impl Put {
     /// A put for which `reserved` is kept.
     pub(super) fn new(core: Arc<Core>, reserved: BatchSize) -> Self {
-        Self { core, reserved, batches: Vec::new() }
+        Self { core, reserved, batches: Vec::new(), name: None }
     }
 }
 
@@ -28,6 +31,10 @@ impl Put {
 impl PutTransaction for Put {
     fn put(&mut self, batch: Batch) {
         self.batches.push(batch);
+    }
+
+    fn name_into(&mut self, name: GivenName) {
+        self.name = Some(name);
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), ChannelError> {
@@ -38,6 +45,10 @@ impl PutTransaction for Put {
                 return Err(self.core.closed_error());
             }
             let batches = std::mem::take(&mut self.batches);
+            let named = self.name.as_ref().zip(batches.first());
+            if let Some((wanted, name)) = named.and_then(|(to, it)| Some((to, state.name(it)?))) {
+                wanted.give(name);
+            }
             let settled: KeySet = batches.into_iter().filter_map(|b| state.store(b)).collect();
             state.advance_positions();
             settled

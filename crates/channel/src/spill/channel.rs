@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use pipeline::{
-    Backlog, Batch, BatchSize, Channel, ChannelError, ChannelStatus, Epoch, Guarantee, IntervalSet,
-    KeySet, Origin, PutTransaction, TakeTransaction, Taken, Ticket,
+    Backlog, Batch, BatchSize, Channel, ChannelError, ChannelStatus, Epoch, GivenName, Guarantee,
+    IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction, Taken, Ticket,
 };
 use tokio::sync::{RwLock, broadcast};
 
@@ -220,6 +220,10 @@ impl PutTransaction for Put {
 
     fn beside_others(&mut self) {
         self.put.beside_others();
+    }
+
+    fn name_into(&mut self, name: GivenName) {
+        self.put.name_into(name);
     }
 
     async fn commit(self: Box<Self>) -> Result<(), ChannelError> {

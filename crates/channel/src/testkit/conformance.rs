@@ -25,8 +25,8 @@ pub use consumers::{
     consumers_may_change, the_backlog_of_a_consumer_is_what_it_has_not_committed,
 };
 pub use identities::{
-    a_known_identity_is_stored_once, an_empty_batch_leaves_identity_and_position,
-    what_comes_after_another_is_stored_only_behind_it,
+    a_known_identity_is_stored_once, a_put_that_asks_hears_the_name_of_its_batch,
+    an_empty_batch_leaves_identity_and_position, what_comes_after_another_is_stored_only_behind_it,
 };
 
 const SEED: u64 = 0x5eed;
@@ -301,6 +301,7 @@ macro_rules! channel_conformance {
                 each_consumer_gets_each_batch_once
                 a_ticket_of_another_take_is_passed_over
                 a_known_identity_is_stored_once
+                a_put_that_asks_hears_the_name_of_its_batch
                 an_empty_batch_leaves_identity_and_position
                 what_comes_after_another_is_stored_only_behind_it
                 a_full_channel_makes_puts_wait

@@ -102,6 +102,7 @@ impl Config {
             turns: Turns::default(),
             noted: Arc::default(),
             session: None,
+            traces: cx.get(),
         })
     }
 

@@ -8,7 +8,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use ledger::{Committed, Dataset, Ledger, LedgerError, NotedPlace, Roll, Token, WriterId};
 use metrics::Gauge;
 use peers::FloorBoard;
-use pipeline::{Events, Identity, IntervalSet, KeySet, Outcome, Ticket};
+use pipeline::{Events, Identity, IntervalSet, KeySet, Outcome, Ticket, Traces};
 use storage::{CreateOptions, FileSystem, FsError};
 use support::mutant;
 use tokio::sync::Mutex;
@@ -24,6 +24,7 @@ use super::noted::{Noted, Notes};
 use super::open_file::OpenFile;
 use super::roll::{Fill, Life, Limits};
 use super::rolls::Growing;
+use super::traced::Traced;
 use super::visible::Visible;
 use super::waiting::Waiting;
 use super::writer::Settings;
@@ -88,6 +89,8 @@ pub(super) struct CommitContext {
     /// Directories that have a note.
     pub(super) noted: Arc<Noted>,
     pub(super) settings: Arc<Settings>,
+    /// Where steps of sampled batches are recorded.
+    pub(super) traces: Traces,
 }
 
 impl CommitContext {
@@ -268,6 +271,7 @@ impl OpenRoll {
     /// What became of it; `None`: published, but for files that are refused, and not recorded.
     async fn commit(mut self, context: &CommitContext) -> Result<Option<Committed>, HdfsSinkError> {
         let CommitContext { stage, ledger, held, waiting, decision, named_ledger, .. } = context;
+        let traced = Traced::of(&context.traces, &self.batches);
         for file in self.files.values_mut() {
             file.finish(&stage.cores).await?;
         }
@@ -296,6 +300,7 @@ impl OpenRoll {
             closing.await?;
             ledger.publish_unrecorded(&roll).await?;
             let files = ledger.targets(&published, &token.to_string());
+            traced.end(&stage.dataset, &files, &in_files, None);
             waiting.add(files.into_iter().zip(in_files));
             context.show(&ledger);
             return Ok(None);
@@ -314,6 +319,7 @@ impl OpenRoll {
             // committed is found in a checkpoint, and the entries behind that are not read.
             named_ledger.is(&ledger, began);
             let files = ledger.targets(&published, &index.to_string());
+            traced.end(&stage.dataset, &files, &in_files, Some(index));
             // The ledger answers for its batches, whatever becomes of this opening.
             waiting.add(files.into_iter().map(|file| (file, IntervalSet::EMPTY)));
             context.show(&ledger);

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ServerTls;
 
+use crate::TraceSettings;
 use crate::plan::{FileMode, Reload};
 
 use super::{AgentSettings, Findings, check_name};
@@ -35,8 +36,11 @@ pub(crate) struct AgentTable {
     /// Address of a page for monitors made for Flume: `/metrics` there is the JSON object of
     /// Flume's HTTP monitoring, in plain text: `host:port`. Off unless set.
     flume_metrics: Option<String>,
+    /// Traces of sampled batches, by OTLP over HTTP. None unless set.
+    traces: Option<TraceSettings>,
     /// Whether `admin` without `admin_tls`, and `flume_metrics`, may be addresses that other hosts
-    /// reach: what they show, and the token, is then sent in plain text.
+    /// reach, and `traces.url` one of another host without TLS: what they show, and the token, is
+    /// then sent in plain text.
     #[serde(default)]
     insecure: bool,
     /// When the configuration is read again while the agent runs: `asked`, by SIGHUP,
@@ -75,6 +79,7 @@ pub(super) fn agent(
         flume_metrics: None,
         flume_metrics_place: Place::default(),
         insecure: None,
+        traces: None,
         reload: Reload::default(),
         file_mode: FileMode::default(),
         core_dumps: false,
@@ -118,6 +123,7 @@ pub(super) fn agent(
         flume_metrics: read.flume_metrics,
         flume_metrics_place: place("flume_metrics"),
         insecure: read.insecure.then(|| place("insecure")),
+        traces: table.get("traces").cloned(),
         reload: read.reload,
         file_mode: read.file_mode,
         core_dumps: read.core_dumps,
@@ -127,7 +133,7 @@ pub(super) fn agent(
 /// Fewer characters are guessed.
 const TOKEN_MIN: usize = 16;
 
-/// TLS and token of the admin listener.
+/// TLS and token of the admin listener, and where spans go.
 fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
     let mut refuse = |setting: &str, problem: &str| {
         found.keep::<()>("agent", Err(table.invalid(setting, problem)));
@@ -142,6 +148,9 @@ fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
     if let Some(Err(error)) = read.admin_tls.as_ref().map(ServerTls::check) {
         // Listeners have it as `tls`.
         refuse(&format!("admin_{}", error.setting), &error.problem);
+    }
+    if let Some(Err(error)) = read.traces.as_ref().map(TraceSettings::check) {
+        refuse(&format!("traces.{}", error.setting), &error.problem);
     }
     if let Some(token) = read.admin_token.as_ref().map(Secret::expose) {
         if token.len() < TOKEN_MIN {
@@ -165,6 +174,10 @@ fn check_plain_text(found: &mut Findings<'_>, table: &Settings, read: &AgentTabl
     if let Some(address) = read.flume_metrics.as_ref().filter(is_one) {
         let remedy = "monitors made for Flume have no TLS: name an address of loopback";
         plain.speaks("flume_metrics", address, remedy);
+    }
+    let traced = read.traces.as_ref().and_then(|traces| traces.target().ok());
+    if let Some(target) = traced.filter(|target| !target.is_tls) {
+        plain.speaks("traces.url", &target.address, "write `https://`");
     }
     let mut refuse = |setting: &str, problem: &str| {
         found.keep::<()>("agent", Err(table.invalid(setting, problem)));

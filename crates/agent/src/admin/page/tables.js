@@ -5,8 +5,9 @@ import { depthLine, latency } from './history.js';
 import { button } from './operate.js';
 import { ago, bytes, count, percent, rate, seconds, NONE } from './units.js';
 
-// How a sender is called: by its word, by its certificate or token, by its address.
-export const sender = (it) => [it.agent, it.certificate, it.peer].filter(Boolean).join(' ');
+// How a sender is called: by its word, by what its certificate or token proves, by its address.
+export const sender = (it) =>
+  [it.agent, it.proved && `${it.proved.name} (${it.proved.by})`, it.peer].filter(Boolean).join(' ');
 
 const LEVELS = { failing: 'bad', waiting: 'warn', starting: 'warn', held: 'warn', running: 'good' };
 

@@ -132,6 +132,9 @@ impl Core {
                 let epoch = if mutant!("epoch_not_in_key") { Epoch(0) } else { known };
                 born.then_some(Identity { origin: self.owner.origin, epoch, sequence })
             });
+            if let (Some(wanted), Some(identity)) = (&put.name, identity) {
+                wanted.give(identity);
+            }
             let seen = identity.is_some_and(|identity| {
                 state.tickets.window.knows(identity) || !fresh.insert(identity)
             });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipeline::{Batch, BatchSize, ChannelError, Envelope, Events, PutTransaction};
+use pipeline::{Batch, BatchSize, ChannelError, Envelope, Events, GivenName, PutTransaction};
 use tokio::sync::oneshot;
 
 use super::packing::{Packed, pack};
@@ -26,18 +26,20 @@ pub(crate) struct Put {
     dropping: bool,
     /// The task that commits it commits nothing else meanwhile.
     is_lone: bool,
+    /// Where the name of its batch is wanted.
+    name: Option<GivenName>,
 }
 
 impl Put {
     /// A put for which `reserved` is kept.
     pub(crate) fn new(core: Arc<Core>, reserved: BatchSize) -> Self {
-        Self { core, reserved, batches: Vec::new(), dropping: false, is_lone: true }
+        Self { core, reserved, batches: Vec::new(), dropping: false, is_lone: true, name: None }
     }
 
     /// A put whose events are dropped, for a full channel with `overflow = "drop_newest"`.
     pub(crate) fn dropping(core: Arc<Core>) -> Self {
         let reserved = BatchSize::default();
-        Self { core, reserved, batches: Vec::new(), dropping: true, is_lone: true }
+        Self { core, reserved, batches: Vec::new(), dropping: true, is_lone: true, name: None }
     }
 }
 
@@ -83,7 +85,7 @@ fn encoded(batches: Vec<Batch>, core: &Core) -> NewPut {
         let parts = starts.zip(ends.iter().copied()).filter(|(from, to)| from < to);
         Body::of_pieces(parts.map(joined).collect())
     };
-    NewPut { batches: new, body }
+    NewPut { batches: new, body, name: None }
 }
 
 #[async_trait]
@@ -94,6 +96,10 @@ impl PutTransaction for Put {
 
     fn beside_others(&mut self) {
         self.is_lone = false;
+    }
+
+    fn name_into(&mut self, name: GivenName) {
+        self.name = Some(name);
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), ChannelError> {
@@ -109,7 +115,8 @@ impl PutTransaction for Put {
             true => Batch { events: Events::default(), ..batch },
             false => batch,
         };
-        let put = encoded(batches.into_iter().map(kept).collect(), &self.core);
+        let mut put = encoded(batches.into_iter().map(kept).collect(), &self.core);
+        put.name = self.name.take();
         // From here on the leader gives the room back.
         let reserved = std::mem::take(&mut self.reserved);
         let (reply, answer) = oneshot::channel();

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use pipeline::{Batch, BatchSize, Identity, SourcePosition};
+use pipeline::{Batch, BatchSize, GivenName, Identity, SourcePosition};
 use tokio::sync::oneshot;
 
 use super::packing::Packed;
@@ -30,6 +30,8 @@ pub(crate) struct NewPut {
     pub(crate) batches: Vec<NewBatch>,
     /// What is stored of the batches with events.
     pub(crate) body: Body,
+    /// Where the name that a batch gets is wanted.
+    pub(crate) name: Option<GivenName>,
 }
 
 /// Why a request was not served.

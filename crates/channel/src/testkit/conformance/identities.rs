@@ -1,7 +1,9 @@
 //! What a channel promises about identities and positions.
 
 use bytes::Bytes;
-use pipeline::{Batch, BatchSize, ChannelError, Epoch, IntervalSet, Origin, SourcePosition};
+use pipeline::{
+    Batch, BatchSize, ChannelError, Epoch, GivenName, IntervalSet, Origin, SourcePosition,
+};
 use tokio::time::timeout;
 
 use super::{
@@ -28,6 +30,29 @@ pub async fn a_known_identity_is_stored_once(suite: Suite) {
     nothing_ready(&mut *take).await;
     assert_eq!(channel.stored(Origin([9; 16]), Epoch(3)), IntervalSet::from(1..3));
     assert_eq!(channel.settled(Origin([9; 16]), Epoch(3)), IntervalSet::from(1..2));
+}
+
+/// A put that asks hears the name that its batch has at the take: the one that the channel gives,
+/// or the one that it came with. A put that is dropped gives none.
+pub async fn a_put_that_asks_hears_the_name_of_its_batch(suite: Suite) {
+    let channel = open(suite, &SimDisk::new(SEED)).await;
+    let mut take = channel.begin_take("sink");
+    for batch in [Batch::of(["born"]), Batch::of(["next"]), foreign_batch(1, "foreign")] {
+        let name = GivenName::default();
+        let mut put = channel.begin_put(batch.size()).await.unwrap();
+        put.name_into(name.clone());
+        put.put(batch);
+        put.commit().await.unwrap();
+        let taken = next(&mut *take).await;
+        assert!(name.get().is_some());
+        assert_eq!(name.get(), taken.batch.envelope.identity, "{}", body(&taken));
+    }
+    let name = GivenName::default();
+    let mut dropped = channel.begin_put(BatchSize { events: 1, bytes: 100 }).await.unwrap();
+    dropped.name_into(name.clone());
+    dropped.put(Batch::of(["dropped"]));
+    drop(dropped);
+    assert_eq!(name.get(), None);
 }
 
 /// A batch without events is never taken and settled once it is stored; its positions count.

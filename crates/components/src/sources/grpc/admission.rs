@@ -126,7 +126,7 @@ impl Admission {
         match proved(peer.names.all(), token, self.or_certificate) {
             Ok(None) => Ok(peer),
             Ok(Some(name)) => {
-                let (address, names) = (peer.address.clone(), ClientNames::of(name));
+                let (address, names) = (peer.address.clone(), ClientNames::of_token(name));
                 Ok(Arc::new(Peer { address, names }))
             }
             Err(refusal) => {

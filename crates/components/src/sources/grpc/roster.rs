@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metrics::{Gauge, Metrics, SourceLabel};
-use peers::senders::{Sender, SenderBoard, SenderPlace};
+use peers::senders::{Proved, Sender, SenderBoard, SenderPlace};
 use support::log_rate::LogRate;
 use tokio::time::Instant;
 use tracing::info;
@@ -44,8 +44,10 @@ impl Roster {
         if let Some(left_out) = self.rate.allow(began) {
             info!(source = %self.source, %peer, %agent, left_out, "sender connected");
         }
-        let (address, certificate) = (peer.address.clone(), peer.names.first().cloned());
-        let sender = Sender { agent: agent.clone(), peer: address, certificate, since: began };
+        let proved = peer.names.proved();
+        let proved = proved.map(|(name, by)| Proved { name: name.clone(), by: by.as_str() });
+        let address = peer.address.clone();
+        let sender = Sender { agent: agent.clone(), peer: address, proved, since: began };
         let place = self.board.enter(sender);
         Presence { roster: self.clone(), peer: peer.clone(), agent, began, _place: place }
     }
@@ -96,6 +98,12 @@ mod tests {
         assert!(first.agent.starts_with("\\u{1b}[31mweb-1\\nxxx"), "{}", first.agent);
         assert!(first.agent.len() < 200, "{}", first.agent);
         assert_eq!(&*second.agent, "web-2 (aqueduct 0.1.0)");
+        let by_token = ClientNames::of_token("web-3".into());
+        let third = Arc::new(Peer { address: "10.0.0.3:5".into(), names: by_token });
+        let third = roster.enter(&third, "web-3");
+        let proved = board.read(3).1.remove(2).proved;
+        assert_eq!(proved, Some(Proved { name: "web-3".into(), by: "token" }));
+        drop(third);
         let (all, listed) = board.read(1);
         assert_eq!((all, &*listed[0].peer), (2, "10.0.0.1:5"));
         drop((first, second));

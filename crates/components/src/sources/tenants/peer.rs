@@ -12,7 +12,8 @@ use crate::sources::listening;
 pub struct Peer {
     /// Its address.
     pub address: Arc<str>,
-    /// What its certificate proves that it is called. Known once something has been read from it.
+    /// What its certificate, or a token, proves that it is called. Known once something has been
+    /// read from it.
     pub names: ClientNames,
 }
 

@@ -1,0 +1,83 @@
+//! The span of a put: from the moment at which the source has given the batch until it is stored.
+//!
+//! A batch that comes with a name is sampled by that. One that gets its name by this put is not
+//! known before: so the channel is asked for the name, of each batch while traces are on.
+
+use std::sync::Arc;
+
+use pipeline::traces::TraceId;
+use pipeline::{Batch, ChannelError, GivenName, Identity, PutTransaction};
+use tokio::time::Instant;
+
+use super::Fed;
+use crate::chain;
+use crate::status::Volume;
+
+/// A put of a batch that is sampled, or may be.
+pub(super) struct TracedPut {
+    source: Arc<str>,
+    began: Instant,
+    name: Name,
+}
+
+enum Name {
+    /// It came with this one.
+    Known(Identity),
+    /// It gets one.
+    Given(GivenName),
+}
+
+impl TracedPut {
+    /// The mark of its beginning; `None` where it is known already that the batch is not sampled.
+    pub(super) fn begin(
+        to: &Fed,
+        put: &mut dyn PutTransaction,
+        part: &Batch,
+        (source, began): (&Arc<str>, Instant),
+    ) -> Option<Self> {
+        let traces = &to.boards.traces;
+        if !traces.is_on() || part.is_empty() {
+            return None;
+        }
+        let name = match part.envelope.identity {
+            Some(name) => traces.of(name).map(|_| Name::Known(name))?,
+            None => {
+                let given = GivenName::default();
+                put.name_into(given.clone());
+                Name::Given(given)
+            }
+        };
+        Some(Self { source: source.clone(), began, name })
+    }
+
+    /// It has ended, well or by this error.
+    pub(super) fn end(self, to: &Fed, volume: Volume, error: Option<&ChannelError>) {
+        let Self { source, began, name } = self;
+        let is_born = matches!(name, Name::Given(_));
+        let name = match name {
+            Name::Known(name) => name,
+            // Without one nothing of it is stored.
+            Name::Given(given) => match given.get() {
+                Some(name) => to.channel.renamed(name).unwrap_or(name),
+                None => return,
+            },
+        };
+        let traces = &to.boards.traces;
+        let Some(span) = traces.span(name, "put", (began, Instant::now())) else { return };
+        let mut span = span
+            .text("aqueduct.source", &*source)
+            .text("aqueduct.channel", &*to.name)
+            .number("aqueduct.events", volume.events)
+            .number("aqueduct.bytes", volume.bytes);
+        let is_part = !is_born && to.splits;
+        span.is_root = is_born || is_part;
+        if is_part {
+            let origin = to.names.original(name.origin);
+            span.part_of = Some(TraceId::of(Identity { origin, ..name }));
+        }
+        traces.record(match error {
+            Some(error) => span.failed(chain(error)),
+            None => span,
+        });
+    }
+}

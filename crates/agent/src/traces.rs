@@ -1,0 +1,247 @@
+//! Traces: spans of sampled batches on their way from where they are recorded to a receiver of
+//! OTLP over HTTP.
+//!
+//! ```text
+//!   intake, groups, sinks ──► bounded queue ──► gathered for a second ──► POST /v1/traces
+//!                                │ full: counted, dropped       │ away or busy: the same again
+//!                                                               └ refused: counted, dropped
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. Nothing on the way of events waits for the receiver: it may be away, or take an hour for an
+//!    answer.
+//! 2. Memory is bounded: the queue, and the spans of one request.
+//! 3. Each span is counted once: as exported, or as dropped.
+//!
+//! Requests are OTLP's JSON: the edge has no schema of Protobuf for it, and sampled batches are
+//! few.
+
+mod otlp;
+mod post;
+
+use config::{Plan, TraceSettings};
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+use metrics::{Counter, Metrics};
+use pipeline::traces::Span;
+use pipeline::{BuildError, Env, SettingsError, Traces};
+use support::backoff::jittered;
+use support::failure_log::{FailureLog, seconds};
+use tls::Dialer;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use otlp::Resource;
+use post::{Post, PostError};
+
+/// Spans of one request at most: some 400 KiB.
+const REQUEST_SPANS: usize = 512;
+
+/// How long spans are gathered, unless they are that many.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// The pause after a request that failed, doubled with each further one up to the limit.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long the last spans may take when the agent stops.
+const LAST: Duration = Duration::from_secs(2);
+
+/// What exports spans, not started yet.
+pub(crate) struct Exporter {
+    rate: f64,
+    limit: Duration,
+    url: String,
+    resource: Resource,
+    post: Post,
+    exported: Counter,
+    dropped: Counter,
+    env: Env,
+    trouble: FailureLog,
+}
+
+impl Exporter {
+    /// Of this plan; `None` where it wants no traces.
+    ///
+    /// # Errors
+    /// A setting that is not possible, below the table.
+    pub(crate) fn of(
+        plan: &Plan,
+        env: &Env,
+        metrics: &Metrics,
+    ) -> Result<Option<Self>, SettingsError> {
+        let Some(table) = &plan.agent.traces else { return Ok(None) };
+        let settings: TraceSettings = table.read()?;
+        let built = Self::built(settings, plan, env, metrics);
+        let invalid = |error: BuildError| table.invalid(&error.setting, &error.problem);
+        built.map(Some).map_err(invalid)
+    }
+
+    fn built(
+        settings: TraceSettings,
+        plan: &Plan,
+        env: &Env,
+        metrics: &Metrics,
+    ) -> Result<Self, BuildError> {
+        settings.check()?;
+        let (target, headers) = (settings.target()?, headers(&settings)?);
+        let tls = target.is_tls.then(|| settings.tls.clone().unwrap_or_default());
+        let dialer = Dialer::new(env, tls, &["http/1.1"])?;
+        Ok(Self {
+            rate: settings.sample,
+            limit: settings.timeout.0,
+            resource: Resource { service: settings.service, instance: plan.agent.name.clone() },
+            url: settings.url,
+            post: Post::new(dialer, target, headers)?,
+            exported: metrics.trace_spans.clone(),
+            dropped: metrics.trace_spans_dropped.clone(),
+            env: env.clone(),
+            trouble: FailureLog::default(),
+        })
+    }
+
+    /// Exports until `stop`, and then what waits.
+    async fn run(mut self, mut spans: mpsc::Receiver<Span>, stop: CancellationToken) {
+        let mut gathered = Vec::with_capacity(REQUEST_SPANS);
+        while stop.run_until_cancelled(gather(&mut spans, &mut gathered)).await.is_some() {
+            if stop.run_until_cancelled(self.deliver(&gathered)).await.is_none() {
+                break;
+            }
+            gathered.clear();
+        }
+        // A request that was cut off goes once more: a receiver knows its spans by their ids.
+        let deadline = Instant::now() + LAST;
+        loop {
+            if !gathered.is_empty() {
+                let tried = timeout_at(deadline, self.tried(&gathered)).await;
+                if !matches!(tried, Ok(Ok(()))) {
+                    self.dropped.inc_by((gathered.len() + spans.len()) as u64);
+                    return;
+                }
+                gathered.clear();
+            }
+            while gathered.len() < REQUEST_SPANS
+                && let Ok(span) = spans.try_recv()
+            {
+                gathered.push(span);
+            }
+            if gathered.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Sends these, as often as it takes, until they are taken or refused.
+    async fn deliver(&mut self, spans: &[Span]) {
+        loop {
+            let Err(error) = self.tried(spans).await else {
+                if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
+                    let lasted_seconds = seconds(lasted);
+                    info!(url = self.url, failures, lasted_seconds, "spans are exported again");
+                }
+                return;
+            };
+            let (now, text) = (Instant::now(), crate::chain(&error));
+            self.trouble.count(now);
+            if let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
+                warn!(
+                    url = self.url, error = %text, failures, lasts_seconds = seconds(lasts),
+                    "spans of traces cannot be exported; events go on, spans that find no room \
+                     are dropped",
+                );
+            }
+            if !error.passes() {
+                self.dropped.inc_by(spans.len() as u64);
+                return;
+            }
+            let random = self.env.entropy.next_u64();
+            let pause = jittered(PAUSE, PAUSE_MAX, self.trouble.failures(), random);
+            sleep(error.retry_after().map_or(pause, |busy| busy.min(PAUSE_MAX))).await;
+        }
+    }
+
+    /// Sends these once, and counts those that are taken.
+    async fn tried(&mut self, spans: &[Span]) -> Result<(), PostError> {
+        let body = otlp::request(&self.resource, spans, &*self.env.entropy);
+        let posted = timeout(self.limit, self.post.send(body)).await;
+        let refused = posted.unwrap_or(Err(PostError::Late(self.limit)))?;
+        let refused = refused.min(spans.len() as u64);
+        self.dropped.inc_by(refused);
+        self.exported.inc_by(spans.len() as u64 - refused);
+        Ok(())
+    }
+}
+
+/// The next spans: one at least, and what comes within a second.
+async fn gather(spans: &mut mpsc::Receiver<Span>, gathered: &mut Vec<Span>) {
+    while gathered.is_empty() {
+        if spans.recv_many(gathered, REQUEST_SPANS).await == 0 {
+            return std::future::pending().await;
+        }
+    }
+    let deadline = Instant::now() + GATHER;
+    while gathered.len() < REQUEST_SPANS {
+        let room = REQUEST_SPANS - gathered.len();
+        if !matches!(timeout_at(deadline, spans.recv_many(gathered, room)).await, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+/// The headers of each request.
+fn headers(settings: &TraceSettings) -> Result<HeaderMap, BuildError> {
+    let mut headers = HeaderMap::new();
+    let mut add = |setting: String, name: &str, text: &str, is_secret: bool| {
+        let named = HeaderName::try_from(name);
+        let name = named.map_err(|error| BuildError::invalid(setting.clone(), error))?;
+        let value = HeaderValue::from_str(text);
+        let mut value = value.map_err(|error| BuildError::invalid(setting.clone(), error))?;
+        if !is_secret && ["authorization", "proxy-authorization", "cookie"].contains(&name.as_str())
+        {
+            let problem = "it is a secret; write it in `secret_headers`, which is never shown";
+            return Err(BuildError::invalid(setting, problem));
+        }
+        value.set_sensitive(is_secret);
+        headers.insert(name, value);
+        Ok(())
+    };
+    for (name, text) in &settings.headers {
+        add(format!("headers.{name}"), name, text, false)?;
+    }
+    for (name, secret) in &settings.secret_headers {
+        add(format!("secret_headers.{name}"), name, secret.expose(), true)?;
+    }
+    Ok(headers)
+}
+
+/// A running exporter, or none.
+pub(crate) struct Exporting(Option<(JoinHandle<()>, CancellationToken)>);
+
+impl Exporting {
+    /// Spans are recorded from now on, where there is something that exports them.
+    pub(crate) fn begin(exporter: Option<Exporter>, traces: &Traces) -> Self {
+        Self(exporter.map(|exporter| {
+            let clock = exporter.env.clock.clone();
+            let spans = traces.begin(exporter.rate, exporter.dropped.clone(), clock);
+            info!(url = exporter.url, sample = exporter.rate, "batches are traced");
+            let stop = CancellationToken::new();
+            (tokio::spawn(exporter.run(spans, stop.clone())), stop)
+        }))
+    }
+
+    /// Exports what waits, within a moment, and ends.
+    pub(crate) async fn end(self) {
+        if let Some((task, stop)) = self.0 {
+            stop.cancel();
+            // It ends by itself; what would make it panic is said by the panic.
+            let _ = task.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

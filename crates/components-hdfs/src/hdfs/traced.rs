@@ -1,0 +1,51 @@
+//! The last span of a sampled batch: the commit of its roll, with the files that hold its events.
+
+use ledger::{Dataset, StagedFile};
+use pipeline::traces::Attribute;
+use pipeline::{Identity, IntervalSet, Ticket, Traces};
+use tokio::time::Instant;
+
+/// The sampled batches of a roll that is being committed.
+pub(super) struct Traced<'a> {
+    traces: &'a Traces,
+    began: Instant,
+    batches: Vec<(Ticket, Identity)>,
+}
+
+impl<'a> Traced<'a> {
+    /// Those among these batches, from now on. Without traces nothing is looked at.
+    pub(super) fn of(traces: &'a Traces, batches: &[(Ticket, Option<Identity>)]) -> Self {
+        let batches = if traces.is_on() { batches } else { &[] };
+        let named = batches.iter().filter_map(|(ticket, key)| Some((*ticket, (*key)?)));
+        let sampled = named.filter(|(_, key)| traces.of(*key).is_some()).collect();
+        Self { traces, began: Instant::now(), batches: sampled }
+    }
+
+    /// They are in these files; `in_files` are the batches of each, in the same order. `entry` is
+    /// that of the commit ledger.
+    pub(super) fn end(
+        self,
+        dataset: &Dataset,
+        files: &[StagedFile],
+        in_files: &[IntervalSet],
+        entry: Option<u64>,
+    ) {
+        let Self { traces, began, batches } = self;
+        let now = Instant::now();
+        for (ticket, key) in batches {
+            let of_it = files.iter().zip(in_files).filter(|(_, held)| held.contains(ticket));
+            let paths: Vec<String> =
+                of_it.map(|(file, _)| dataset.published(&file.target)).collect();
+            // It came twice, and shares the fate of the first one.
+            if paths.is_empty() {
+                continue;
+            }
+            let Some(span) = traces.span(key, "commit", (began, now)) else { continue };
+            let span = span.with("aqueduct.files", Attribute::Texts(paths));
+            traces.record(match entry {
+                Some(entry) => span.number("aqueduct.ledger.entry", entry),
+                None => span,
+            });
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The table `[agent.traces]`: which part of the batches is traced, and where the spans go.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pipeline::units::Period;
+use pipeline::{BuildError, Secret, address};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tls::ClientTls;
+
+/// Settings of traces.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TraceSettings {
+    /// The receiver of OTLP over HTTP: `http://host:4318`, or `https://` for TLS. `/v1/traces` is
+    /// put behind it.
+    pub url: String,
+    /// Part of the batches that is traced, over 0 and up to 1. Agents with the same rate trace the
+    /// same batches; one with a higher rate traces those too.
+    #[serde(default = "defaults::sample")]
+    pub sample: f64,
+    /// What the agent is called as `service.name`. Its own name is `service.instance.id`.
+    #[serde(default = "defaults::service")]
+    pub service: String,
+    /// Further headers of each request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Headers whose values are never shown, such as `authorization`. Best references:
+    /// `"${file:/run/secrets/otlp}"`.
+    #[serde(default)]
+    pub secret_headers: BTreeMap<String, Secret>,
+    /// How long a request may take, connecting included.
+    #[serde(default = "defaults::timeout")]
+    pub timeout: Period,
+    /// TLS of a URL that begins with `https://`. Unless set: the authorities of the host.
+    #[serde(default)]
+    pub tls: Option<ClientTls>,
+}
+
+mod defaults {
+    use super::{Duration, Period};
+
+    pub(super) fn sample() -> f64 {
+        0.001
+    }
+
+    pub(super) fn service() -> String {
+        "aqueduct".into()
+    }
+
+    pub(super) fn timeout() -> Period {
+        Period(Duration::from_secs(10))
+    }
+}
+
+/// Where spans go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceTarget {
+    /// `host:port`.
+    pub address: String,
+    /// What a request names.
+    pub path: String,
+    /// Whether by TLS.
+    pub is_tls: bool,
+}
+
+impl TraceSettings {
+    /// Where spans go.
+    ///
+    /// # Errors
+    /// `url` is no URL of a server.
+    pub fn target(&self) -> Result<TraceTarget, BuildError> {
+        let invalid = |problem: &str| {
+            let example = "write for example \"http://localhost:4318\"";
+            BuildError::invalid("url", format!("{problem}; {example}"))
+        };
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", ""));
+        let (is_tls, port) = match scheme {
+            "http" => (false, 80),
+            "https" => (true, 443),
+            _ => return Err(invalid("it has to begin with `http://` or `https://`")),
+        };
+        let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if host.contains('@') {
+            let problem =
+                "it holds a user, and would be shown; write `authorization` in `secret_headers`";
+            return Err(BuildError::invalid("url", problem));
+        }
+        if path.contains(|c: char| matches!(c, '?' | '#') || c.is_whitespace() || !c.is_ascii()) {
+            return Err(invalid("it is more than a host, a port and a path"));
+        }
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+        let address = if has_port { host.to_owned() } else { format!("{host}:{port}") };
+        address::check(&address, "localhost:4318", false).map_err(|problem| invalid(&problem))?;
+        let path = format!("{}/v1/traces", path.trim_end_matches('/'));
+        Ok(TraceTarget { address, path, is_tls })
+    }
+
+    /// Whether the settings go together; no file is read.
+    ///
+    /// # Errors
+    /// The first one that does not.
+    pub fn check(&self) -> Result<(), BuildError> {
+        let target = self.target()?;
+        if !(self.sample > 0.0 && self.sample <= 1.0) {
+            let problem = "over 0, and up to 1 for every batch; leave the table out for none";
+            return Err(BuildError::invalid("sample", problem));
+        }
+        if self.timeout.0.is_zero() {
+            return Err(BuildError::invalid("timeout", "it must be more than 0"));
+        }
+        if self.tls.is_some() && !target.is_tls {
+            let problem = "the URL begins with `http://`: write `https://`, or leave `tls` out";
+            return Err(BuildError::invalid("tls", problem));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(url: &str) -> TraceSettings {
+        serde_json::from_value(serde_json::json!({ "url": url })).unwrap()
+    }
+
+    #[test]
+    fn a_url_is_a_server_with_a_path_below_which_traces_are_taken() {
+        for (url, address, path, is_tls) in [
+            ("http://localhost:4318", "localhost:4318", "/v1/traces", false),
+            ("https://tempo.example/", "tempo.example:443", "/v1/traces", true),
+            ("http://[::1]/otlp/", "[::1]:80", "/otlp/v1/traces", false),
+            ("https://[::1]:4318/a/b", "[::1]:4318", "/a/b/v1/traces", true),
+        ] {
+            let target = settings(url).target().unwrap();
+            let (address, path) = (address.to_owned(), path.to_owned());
+            assert_eq!(target, TraceTarget { address, path, is_tls }, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_server_is_refused_with_the_remedy() {
+        for (url, cause) in [
+            ("localhost:4318", "has to begin with `http://`"),
+            ("grpc://localhost:4317", "has to begin with `http://`"),
+            ("http://", "has no host"),
+            ("http://host:0", "has port 0"),
+            ("http://host:4318/?a=b", "more than a host"),
+            ("http://user:secret@host:4318", "write `authorization` in `secret_headers`"),
+        ] {
+            let error = settings(url).check().unwrap_err();
+            assert!(error.setting == "url" && error.problem.contains(cause), "{url}: {error:?}");
+            assert!(!error.problem.contains("secret@"), "{error:?}");
+        }
+        let (mut none, mut all) = (settings("http://h:1"), settings("http://h:1"));
+        (none.sample, all.sample) = (0.0, 1.1);
+        for wrong in [none, all, TraceSettings { sample: f64::NAN, ..settings("http://h:1") }] {
+            assert_eq!(wrong.check().unwrap_err().setting, "sample");
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Traces of sampled batches: which batch is traced, and spans on their way to what exports them.
+//!
+//! ```text
+//!   identity of a batch ─hash─► trace id ─► sampled or not: the same in every agent
+//!
+//!   intake, group, sink ── record ──► bounded queue ──► the agent's exporter
+//!                              └─ no room: counted, and gone
+//! ```
+//!
+//! A batch keeps its name from the channel where it is born to the file, so nothing more has to
+//! travel: each agent works out the same trace, and takes part in it or not, without a word on the
+//! wire ([ADR 84](../../../docs/adr/0084-traces-of-sampled-batches.md)).
+//!
+//! # Invariants
+//!
+//! 1. Whether a batch is sampled follows from its identity and the rate alone. At a higher rate all
+//!    batches are sampled that are at a lower one.
+//! 2. What records a span never waits.
+//! 3. Where traces are off, a batch costs one look at a value that never changes.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use metrics::Counter;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use crate::env::Clock;
+use crate::identity::Identity;
+
+/// Spans that wait for the exporter at most. One takes some 300 bytes.
+pub const QUEUE_SPANS: usize = 4096;
+
+/// Bits of a trace id that decide, its lowest: those that OpenTelemetry calls its randomness.
+const DECIDING_BITS: u32 = 56;
+
+/// Names the trace of one batch: 128 bits that follow from the batch's identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TraceId(pub u128);
+
+impl TraceId {
+    /// Of this batch.
+    pub fn of(batch: Identity) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&batch.origin.0);
+        bytes[16..24].copy_from_slice(&batch.epoch.0.to_be_bytes());
+        bytes[24..].copy_from_slice(&batch.sequence.0.to_be_bytes());
+        Self(xxh3_128(&bytes))
+    }
+
+    /// Id of the span that all others of the trace are below: the put into the channel where the
+    /// batch was born. Every agent knows it.
+    pub fn root(self) -> u64 {
+        xxh3_64(&self.0.to_be_bytes())
+    }
+
+    fn is_sampled(self, rejected_below: u64) -> bool {
+        let deciding = self.0 as u64 & ((1 << DECIDING_BITS) - 1);
+        deciding >= rejected_below
+    }
+}
+
+impl fmt::Display for TraceId {
+    /// 32 hexadecimal digits, as OpenTelemetry writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// The value of an attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attribute {
+    /// Text.
+    Text(String),
+    /// A number.
+    Number(u64),
+    /// Several texts.
+    Texts(Vec<String>),
+}
+
+/// One step of a batch on its way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Span {
+    /// Of which trace.
+    pub trace: TraceId,
+    /// What was done.
+    pub name: &'static str,
+    /// Whether all others of the trace are below it.
+    pub is_root: bool,
+    /// When it began.
+    pub began: SystemTime,
+    /// When it ended.
+    pub ended: SystemTime,
+    /// Why it came to nothing; `None`: it did what it was to do.
+    pub error: Option<String>,
+    /// The trace of the batch that this one is a part of.
+    pub part_of: Option<TraceId>,
+    /// What else is known.
+    pub attributes: Vec<(&'static str, Attribute)>,
+}
+
+impl Span {
+    /// With one more attribute.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: Attribute) -> Self {
+        self.attributes.push((name, value));
+        self
+    }
+
+    /// With this text.
+    #[must_use]
+    pub fn text(self, name: &'static str, value: impl Into<String>) -> Self {
+        self.with(name, Attribute::Text(value.into()))
+    }
+
+    /// With this number.
+    #[must_use]
+    pub fn number(self, name: &'static str, value: u64) -> Self {
+        self.with(name, Attribute::Number(value))
+    }
+
+    /// Which came to nothing, for this reason.
+    #[must_use]
+    pub fn failed(self, why: impl Into<String>) -> Self {
+        Self { error: Some(why.into()), ..self }
+    }
+}
+
+/// The name that a channel has given to a batch. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct GivenName(Arc<OnceLock<Identity>>);
+
+impl GivenName {
+    /// The batch is called so.
+    pub fn give(&self, name: Identity) {
+        let _ = self.0.set(name);
+    }
+
+    /// The name, once it is given.
+    pub fn get(&self) -> Option<Identity> {
+        self.0.get().copied()
+    }
+}
+
+/// Where spans are recorded. Off until [`Traces::begin`]; clones are the same.
+#[derive(Clone, Default)]
+pub struct Traces(Arc<OnceLock<Recorder>>);
+
+struct Recorder {
+    rejected_below: u64,
+    queue: mpsc::Sender<Span>,
+    dropped: Counter,
+    clock: Arc<dyn Clock>,
+}
+
+impl Traces {
+    /// Samples this part of all batches, from 0 to 1, from now on; the spans come out of what is
+    /// answered, and those that find no room there are counted as `dropped`. Only the first call
+    /// counts.
+    pub fn begin(
+        &self,
+        rate: f64,
+        dropped: Counter,
+        clock: Arc<dyn Clock>,
+    ) -> mpsc::Receiver<Span> {
+        let (queue, spans) = mpsc::channel(QUEUE_SPANS);
+        let all = (1_u64 << DECIDING_BITS) as f64;
+        let rejected_below = ((1.0 - rate.clamp(0.0, 1.0)) * all) as u64;
+        let _ = self.0.set(Recorder { rejected_below, queue, dropped, clock });
+        spans
+    }
+
+    /// Whether any batch is sampled.
+    pub fn is_on(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    /// The trace of this batch, if it is sampled.
+    pub fn of(&self, batch: Identity) -> Option<TraceId> {
+        let recorder = self.0.get()?;
+        let trace = TraceId::of(batch);
+        trace.is_sampled(recorder.rejected_below).then_some(trace)
+    }
+
+    /// A step of this batch from `began` to `ended`, if it is sampled.
+    pub fn span(
+        &self,
+        batch: Identity,
+        name: &'static str,
+        (began, ended): (Instant, Instant),
+    ) -> Option<Span> {
+        let trace = self.of(batch)?;
+        let (now, wall) = (Instant::now(), self.0.get()?.clock.now());
+        let at = |instant: Instant| {
+            let since = now.saturating_duration_since(instant);
+            wall.checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH)
+        };
+        let (began, ended) = (at(began), at(ended));
+        let (is_root, error, part_of, attributes) = (false, None, None, Vec::with_capacity(6));
+        let span = Span { trace, name, is_root, began, ended, error, part_of, attributes };
+        Some(span.text("aqueduct.batch", batch.to_string()))
+    }
+
+    /// Hands a span over; never waits.
+    pub fn record(&self, span: Span) {
+        if let Some(recorder) = self.0.get()
+            && recorder.queue.try_send(span).is_err()
+        {
+            recorder.dropped.inc();
+        }
+    }
+}
+
+impl fmt::Debug for Traces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Traces").field(&self.is_on()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::identity::{Epoch, Origin, Sequence};
+
+    struct Fixed;
+
+    impl Clock for Fixed {
+        fn now(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1_000)
+        }
+    }
+
+    fn batch(origin: u8, sequence: u64) -> Identity {
+        let origin = Origin([origin; 16]);
+        Identity { origin, epoch: Epoch(7 << 20), sequence: Sequence(sequence) }
+    }
+
+    fn at(rate: f64) -> (Traces, mpsc::Receiver<Span>, Counter) {
+        let (traces, dropped) = (Traces::default(), Counter::default());
+        let spans = traces.begin(rate, dropped.clone(), Arc::new(Fixed));
+        (traces, spans, dropped)
+    }
+
+    /// Method: 100,000 batches of ten origins, whose sequences follow each other. The bounds are
+    /// five standard deviations.
+    #[test]
+    fn a_hundredth_of_the_batches_is_sampled_whichever_origin_they_have() {
+        let (traces, ..) = at(0.01);
+        let is_sampled = &|origin, n| traces.of(batch(origin, n)).is_some();
+        let sampled = |origin| (0..10_000).filter(move |n| is_sampled(origin, *n)).count();
+        let each: Vec<usize> = (0..10).map(sampled).collect();
+        assert!(each.iter().all(|count| (50..=150).contains(count)), "{each:?}");
+        let all: usize = each.iter().sum();
+        assert!((843..=1_157).contains(&all), "{all} of 100,000");
+    }
+
+    /// Agents of several versions, and on several machines, take part in the same traces.
+    #[test]
+    fn every_agent_decides_alike_and_one_with_a_higher_rate_leaves_out_nothing() {
+        let (one, two, more) = (at(0.01).0, at(0.01).0, at(0.05).0);
+        for sequence in 0..20_000 {
+            let batch = batch(3, sequence);
+            assert_eq!(one.of(batch), two.of(batch));
+            assert!(one.of(batch).is_none() || more.of(batch).is_some(), "{sequence}");
+        }
+        let first = TraceId::of(batch(7, 9));
+        assert_eq!(first.to_string(), "390c5b04395a2d0cfd193cfbb99f7641");
+        assert_eq!(first.root(), 0xcb2a_5817_bc15_d419);
+        assert!((0..100).all(|sequence| at(1.0).0.of(batch(1, sequence)).is_some()));
+    }
+
+    #[tokio::test]
+    async fn a_span_has_the_time_of_the_clock_that_its_marks_had() {
+        let (traces, mut spans, _) = at(1.0);
+        let ended = Instant::now();
+        let began = ended - Duration::from_secs(2);
+        traces.record(traces.span(batch(1, 1), "put", (began, ended)).unwrap());
+        let span = spans.recv().await.unwrap();
+        let took = span.ended.duration_since(span.began).unwrap();
+        assert_eq!(took, Duration::from_secs(2));
+        assert!(span.ended <= Fixed.now() && span.trace == TraceId::of(batch(1, 1)));
+    }
+
+    /// Method: nothing takes spans out. The call is no future, so it cannot wait; it would block.
+    #[test]
+    fn what_finds_no_room_is_counted_and_nothing_waits() {
+        let (traces, _spans, dropped) = at(1.0);
+        let now = Instant::now();
+        for sequence in 0..QUEUE_SPANS as u64 + 10 {
+            traces.record(traces.span(batch(1, sequence), "put", (now, now)).unwrap());
+        }
+        assert_eq!(dropped.get(), 10);
+    }
+
+    #[test]
+    fn nothing_is_sampled_before_it_begins() {
+        let traces = Traces::default();
+        assert!(!traces.is_on() && traces.of(batch(1, 1)).is_none());
+    }
+}
