@@ -38,6 +38,9 @@ mod hivemq;
 #[path = "mqtt/kills.rs"]
 mod kills;
 
+#[path = "mqtt/web_socket.rs"]
+mod web_socket;
+
 use broker::Broker;
 
 /// Messages of each QoS in a life.
@@ -109,6 +112,12 @@ fn messages_of_mqtt_5_survive_kills_of_agent_and_broker_and_cut_connections() {
 #[ignore = "needs the optimised programs and mosquitto: tests/run"]
 fn messages_of_mqtt_3_survive_kills_of_agent_and_broker_and_cut_connections() {
     kills::messages_survive_kills("3.1.1");
+}
+
+#[test]
+#[ignore = "needs the optimised programs, mosquitto and openssl: tests/run"]
+fn messages_by_web_sockets_inside_tls_survive_kills_of_agent_and_broker_and_cut_connections() {
+    web_socket::messages_survive_kills_and_cuts();
 }
 
 #[test]

@@ -3,40 +3,45 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pipeline::env::{Entropy, Stream};
 use pipeline::secret::{self, Login};
 use pipeline::units::Period;
-use pipeline::{BuildContext, BuildError, Secret, address};
+use pipeline::{BuildContext, BuildError, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::{ClientTls, Dialer};
 
+use crate::endpoint::{Carrier, Endpoint};
 use crate::packets::{self, Version};
+use crate::web_socket::{self, OpenError};
 
 /// The broker, and how it is reached.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Broker {
-    /// Address of the broker: `host:port`, usually with port 1883, and 8883 with TLS.
-    address: String,
+    /// Address of the broker: `host:port`, usually with port 1883, and 8883 with TLS. By a
+    /// WebSocket `ws://host:port/path`, and `wss://` with TLS.
+    pub(crate) address: String,
     /// Version of MQTT: `5` or `3.1.1`.
     #[serde(default)]
-    version: Version,
+    pub(crate) version: Version,
     /// Name of the client at the broker. `aqueduct-HOST-NAME` with the names of this host and of
     /// the component unless set. No two clients of a broker may have the same one.
     #[serde(default)]
-    client_id: Option<String>,
+    pub(crate) client_id: Option<String>,
     /// User, where the broker asks for one.
     #[serde(default)]
-    user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Password of `user`. Best a reference, `"${file:/run/secrets/mqtt}"`.
     #[serde(default)]
-    password: Option<Secret>,
+    pub(crate) password: Option<Secret>,
     /// How long a connection may take until the broker has greeted.
     #[serde(default = "connect_timeout")]
-    connect_timeout: Period,
-    /// TLS: with this table the connection is made with it.
+    pub(crate) connect_timeout: Period,
+    /// TLS: with this table the connection is made with it. `wss://` has TLS without it too, and
+    /// trusts the authorities of the host then.
     #[serde(default)]
-    tls: Option<ClientTls>,
+    pub(crate) tls: Option<ClientTls>,
 }
 
 fn connect_timeout() -> Period {
@@ -50,7 +55,9 @@ pub(crate) struct Target {
     pub(crate) version: Version,
     pub(crate) client_id: Arc<str>,
     pub(crate) timeout: Duration,
-    pub(crate) dialer: Dialer,
+    dialer: Dialer,
+    endpoint: Arc<Endpoint>,
+    entropy: Arc<dyn Entropy>,
     login: Option<Login>,
 }
 
@@ -63,9 +70,8 @@ impl Broker {
         let invalid = |setting: &str, problem: String| {
             Err(BuildError::invalid(format!("broker.{setting}"), problem))
         };
-        if let Err(problem) = address::check(&self.address, "broker-1:1883", false) {
-            return invalid("address", problem);
-        }
+        let endpoint = Endpoint::parse(&self.address)
+            .map_err(|problem| BuildError::invalid("broker.address", problem))?;
         if self.connect_timeout.0.is_zero() {
             return invalid("connect_timeout", "must not be 0".into());
         }
@@ -76,23 +82,62 @@ impl Broker {
         }
         let login = secret::login(self.user, self.password);
         let login = login.map_err(|error| error.below("broker"))?;
-        if self.tls.is_none() {
-            let remedy = "set the table `broker.tls`";
-            cx.plain_text.speaks("broker.address", &self.address, remedy);
-        }
-        let dialer = Dialer::new(&cx.env, self.tls, &[]).map_err(|error| error.below("broker"))?;
+        let dialer = dialer(cx, &self.address, &endpoint.carrier, self.tls)?;
         Ok(Target {
             address: self.address.into(),
             version: self.version,
             client_id: client_id.into(),
             timeout: self.connect_timeout.0,
             dialer,
+            endpoint: Arc::new(endpoint),
+            entropy: cx.env.entropy.clone(),
             login,
         })
     }
 }
 
+/// What connects to a broker, with TLS or without.
+fn dialer(
+    cx: &BuildContext,
+    address: &str,
+    carrier: &Carrier,
+    tls: Option<ClientTls>,
+) -> Result<Dialer, BuildError> {
+    let (tls, protocols, remedy) = match carrier {
+        Carrier::Stream => (tls, &[][..], "set the table `broker.tls`"),
+        Carrier::WebSocket { is_secure: true, .. } => {
+            (Some(tls.unwrap_or_default()), &["http/1.1"][..], "")
+        }
+        Carrier::WebSocket { is_secure: false, .. } if tls.is_some() => {
+            let problem = "`ws://` is without TLS: write `wss://`, or leave this table out";
+            return Err(BuildError::invalid("broker.tls", problem));
+        }
+        Carrier::WebSocket { is_secure: false, .. } => {
+            (None, &[][..], "write `wss://` in place of `ws://`")
+        }
+    };
+    if tls.is_none() {
+        cx.plain_text.speaks("broker.address", address, remedy);
+    }
+    Dialer::new(&cx.env, tls, protocols).map_err(|error| error.below("broker"))
+}
+
 impl Target {
+    /// A stream for packets: a connection, or the WebSocket on it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) async fn connect(&self) -> Result<Box<dyn Stream>, OpenError> {
+        let address = &self.endpoint.address;
+        let stream = self.dialer.connect(address).await.map_err(OpenError::Broken)?;
+        match &self.endpoint.carrier {
+            Carrier::Stream => Ok(stream),
+            Carrier::WebSocket { path, .. } => {
+                web_socket::open(stream, address, path, self.entropy.bytes16()).await
+            }
+        }
+    }
+
     /// What CONNECT says of the user.
     pub(crate) fn login(&self) -> Option<packets::Login> {
         let login = self.login.as_ref();

@@ -19,6 +19,7 @@ use crate::packets::{
     self, ConnAck, Connect, ConnectReturnCode, Disconnect, DisconnectReasonCode, LastWill, Packet,
     Version,
 };
+use crate::web_socket::OpenError;
 
 /// Bytes for which there is room at each read.
 const READ_BYTES: usize = 16 << 10;
@@ -141,9 +142,12 @@ impl Connection {
         packet_max: u32,
     ) -> Result<(Self, ConnAck), MqttError> {
         let address = target.address.clone();
-        let stream = target.dialer.connect(&address).await;
-        let stream =
-            stream.map_err(|source| MqttError::Connect { address: address.clone(), source })?;
+        let stream = target.connect().await.map_err(|error| match error {
+            OpenError::Broken(source) => MqttError::Connect { address: address.clone(), source },
+            OpenError::Refused(problem) => {
+                MqttError::NotGranted { address: address.clone(), problem }
+            }
+        })?;
         let (read, write) = tokio::io::split(stream);
         let mut connection = Self {
             address: address.clone(),
@@ -297,6 +301,11 @@ impl Connection {
             self.write.shutdown().await
         })
         .await;
+    }
+
+    /// What to say of an answer that refuses a message for now.
+    pub(crate) fn not_taken(&self, reason: String) -> MqttError {
+        MqttError::NotTaken { address: self.address.clone(), reason }
     }
 
     /// What to say of a packet that does not belong here.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   packets   bytes ↔ packets of both versions, by `rumqttc`; above it there is one version
-//!   broker    the settings of a connection
+//!   broker    the settings of a connection; endpoint: where it leads
+//!   web_socket  a WebSocket as a stream of bytes, for brokers that are reached by it
 //!   connection  a stream of packets that can be dropped at any wait
 //!   topic     filters, patterns and templates
 //!   source    session (pure) ◄─ round: what is put at once ─► the channels ─► answers
@@ -14,10 +15,12 @@
 
 mod broker;
 mod connection;
+mod endpoint;
 mod packets;
 pub mod sink;
 pub mod source;
 mod topic;
+mod web_socket;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Group, Sink, Source};

@@ -1,5 +1,8 @@
 //! Connections of hyper's client of HTTP, over the network and the TLS of an agent: kept open from
-//! one request to the next, and made within a time.
+//! one request to the next, and made within a time. What makes one of them a WebSocket is
+//! [`web_socket`].
+
+pub mod web_socket;
 
 use std::fmt;
 use std::future::Future;

@@ -1,21 +1,12 @@
 //! A connection that ceases to be HTTP and becomes a WebSocket (RFC 6455, 4.1).
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hyper::header::{
-    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
 use hyper::upgrade::{self, Upgraded};
-use hyper::{HeaderMap, Method, StatusCode, Uri};
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use hyper::{Method, StatusCode, Uri};
+use tls::http::web_socket::{NotOpened, Opening};
 use tokio::time::timeout;
 
 use super::{Client, HttpError, shown_url};
-
-/// What a server appends to the key, so that its answer cannot be one of plain HTTP.
-const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Whether a URL names a WebSocket.
 pub(crate) fn is_web_socket(uri: &Uri) -> bool {
@@ -33,13 +24,8 @@ impl Client {
         nonce: [u8; 16],
     ) -> Result<Upgraded, HttpError> {
         let url = shown_url(uri);
-        let key = STANDARD.encode(nonce);
-        let mut more = HeaderMap::new();
-        more.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        more.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        more.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        more.insert(SEC_WEBSOCKET_KEY, key.parse().expect("base64 is a header's value"));
-        let response = self.send(&Method::GET, uri, &more, Bytes::new()).await?;
+        let opening = Opening::new(nonce);
+        let response = self.send(&Method::GET, uri, &opening.headers(), Bytes::new()).await?;
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => {}
             // Its body may have no end.
@@ -49,7 +35,13 @@ impl Client {
             }
             _ => return Err(self.refusal(url, response).await),
         }
-        if let Err(problem) = check(response.headers(), &key, &self.headers) {
+        if let Err(error) = opening.check(response.headers(), &self.headers) {
+            let problem = match &error {
+                NotOpened::Subprotocol(_) => {
+                    format!("{error}: name it in `access.headers`, as `sec-websocket-protocol`")
+                }
+                _ => error.to_string(),
+            };
             return Err(HttpError::Unexpected { url, problem });
         }
         let network = |problem: String, source| HttpError::Network { url, problem, source };
@@ -59,36 +51,6 @@ impl Client {
             Err(_) => Err(network("the connection is not handed over".into(), None)),
         }
     }
-}
-
-/// Whether an answer opens the WebSocket that was asked for with this key.
-fn check(answer: &HeaderMap, key: &str, asked: &HeaderMap) -> Result<(), String> {
-    let text = |name: HeaderName| answer.get(name).and_then(|value| value.to_str().ok());
-    if !text(UPGRADE).is_some_and(|it| it.eq_ignore_ascii_case("websocket")) {
-        return Err("it changes to another protocol than `websocket`".into());
-    }
-    if text(SEC_WEBSOCKET_ACCEPT) != Some(&*accepted(key)) {
-        return Err("its `Sec-WebSocket-Accept` is not that of the request: a proxy between may \
-                    answer by itself"
-            .into());
-    }
-    if let Some(extensions) = text(SEC_WEBSOCKET_EXTENSIONS) {
-        return Err(format!("it uses extensions that were not asked for: {extensions}"));
-    }
-    let names = asked.get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
-    let mut names = names.unwrap_or_default().split(',').map(str::trim);
-    match text(SEC_WEBSOCKET_PROTOCOL) {
-        Some(chosen) if !names.any(|name| name == chosen) => Err(format!(
-            "it speaks `{chosen}`, which was not asked for: name it in `access.headers`, as \
-             `sec-websocket-protocol`"
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// What the answer to a key has to be.
-fn accepted(key: &str) -> String {
-    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{GUID}").as_bytes()))
 }
 
 #[cfg(test)]
@@ -104,36 +66,6 @@ mod tests {
 
     use super::*;
     use crate::client::Access;
-
-    /// The example of RFC 6455, 1.3.
-    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-    const ACCEPT: (&str, &str) = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-
-    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
-    }
-
-    #[test]
-    fn an_answer_opens_a_web_socket_only_if_it_is_to_this_key_and_has_nothing_unasked() {
-        let upgrade = ("upgrade", "WebSocket");
-        let chat = ("sec-websocket-protocol", "chat");
-        let zip = ("sec-websocket-extensions", "permessage-deflate");
-        let asked = headers(&[("sec-websocket-protocol", "superchat, chat")]);
-        let none = HeaderMap::new();
-        for (answer, asked, expected) in [
-            (vec![upgrade, ACCEPT], &none, None),
-            (vec![upgrade, ACCEPT, chat], &asked, None),
-            (vec![upgrade, ACCEPT, chat], &none, Some("`chat`")),
-            (vec![upgrade, ACCEPT, zip], &asked, Some("permessage-deflate")),
-            (vec![upgrade], &none, Some("Sec-WebSocket-Accept")),
-            (vec![upgrade, (ACCEPT.0, KEY)], &none, Some("Sec-WebSocket-Accept")),
-            (vec![("upgrade", "h2c"), ACCEPT], &none, Some("`websocket`")),
-        ] {
-            let problem = check(&headers(&answer), KEY, asked).err();
-            assert_eq!(problem.is_some(), expected.is_some(), "{answer:?}: {problem:?}");
-            assert!(problem.unwrap_or_default().contains(expected.unwrap_or_default()));
-        }
-    }
 
     /// A server that gives this answer to one request, with bytes behind it. Gives the request.
     async fn answering(
@@ -214,6 +146,12 @@ mod tests {
                 "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\
                  connection: Upgrade\r\nsec-websocket-accept: cached\r\n\r\n",
                 "`Sec-WebSocket-Accept`",
+            ),
+            (
+                "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\
+                 connection: Upgrade\r\nsec-websocket-protocol: chat\r\n\
+                 sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+                "`chat`, which was not asked for: name it in `access.headers`",
             ),
         ] {
             let (address, _serving) = answering(answer, |stream| stream).await;

@@ -192,10 +192,7 @@ impl Publishing {
                 let problem = "does not allow a topic: look at the rights of the client".to_owned();
                 Err(MqttError::NotGranted { address: self.target.address.clone(), problem })
             }
-            reason => {
-                let (address, reason) = (self.target.address.clone(), format!("{reason:?}"));
-                Err(MqttError::NotTaken { address, reason })
-            }
+            reason => Err(self.connection.not_taken(format!("{reason:?}"))),
         }
     }
 }

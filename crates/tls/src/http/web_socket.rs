@@ -1,0 +1,130 @@
+//! The handshake by which a connection of HTTP becomes a WebSocket (RFC 6455, 4.1), as a page:
+//! what is asked, and whether an answer is one to it. What reads and writes is elsewhere.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::HeaderMap;
+use hyper::header::{
+    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use thiserror::Error;
+
+/// What a server appends to the key, so that its answer cannot be one of plain HTTP.
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A request that opens a WebSocket.
+#[derive(Debug)]
+pub struct Opening {
+    key: String,
+}
+
+/// Why an answer with the status 101 opens no WebSocket.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum NotOpened {
+    /// The connection becomes something else.
+    #[error("it changes to another protocol than `websocket`")]
+    Protocol,
+    /// It is the answer to another request.
+    #[error(
+        "its `Sec-WebSocket-Accept` is not that of the request: a proxy between may answer by \
+         itself"
+    )]
+    Key,
+    /// Frames would not be what they are without these.
+    #[error("it uses extensions that were not asked for: {0}")]
+    Extensions(String),
+    /// Messages would have another meaning.
+    #[error("it speaks `{0}`, which was not asked for")]
+    Subprotocol(String),
+}
+
+impl Opening {
+    /// `nonce` is random.
+    pub fn new(nonce: [u8; 16]) -> Self {
+        Self { key: STANDARD.encode(nonce) }
+    }
+
+    /// The headers that ask for it, with `GET`.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        headers.insert(SEC_WEBSOCKET_KEY, self.key.parse().expect("base64 is a header's value"));
+        headers
+    }
+
+    /// Whether the headers of an answer with the status 101 open the WebSocket. `asked` are the
+    /// headers of the request in which it may have named subprotocols.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check(&self, answer: &HeaderMap, asked: &HeaderMap) -> Result<(), NotOpened> {
+        let text = |name: HeaderName| answer.get(name).and_then(|value| value.to_str().ok());
+        if !text(UPGRADE).is_some_and(|it| it.eq_ignore_ascii_case("websocket")) {
+            return Err(NotOpened::Protocol);
+        }
+        if text(SEC_WEBSOCKET_ACCEPT) != Some(&*accepted(&self.key)) {
+            return Err(NotOpened::Key);
+        }
+        if let Some(extensions) = text(SEC_WEBSOCKET_EXTENSIONS) {
+            return Err(NotOpened::Extensions(extensions.to_owned()));
+        }
+        let names = asked.get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+        let mut names = names.unwrap_or_default().split(',').map(str::trim);
+        match text(SEC_WEBSOCKET_PROTOCOL) {
+            Some(chosen) if !names.any(|name| name == chosen) => {
+                Err(NotOpened::Subprotocol(chosen.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the answer to a key has to be.
+fn accepted(key: &str) -> String {
+    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{GUID}").as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of RFC 6455, 1.3.
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    const ACCEPT: (&str, &str) = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_answer_opens_a_web_socket_only_if_it_is_to_this_key_and_has_nothing_unasked() {
+        let upgrade = ("upgrade", "WebSocket");
+        let chat = ("sec-websocket-protocol", "chat");
+        let zip = ("sec-websocket-extensions", "permessage-deflate");
+        let asked = headers(&[("sec-websocket-protocol", "superchat, chat")]);
+        let none = HeaderMap::new();
+        let opening = Opening::new(*b"the sample nonce");
+        assert_eq!(opening.key, KEY);
+        let (chosen, extensions) = ("chat".to_owned(), "permessage-deflate".to_owned());
+        for (answer, asked, expected) in [
+            (vec![upgrade, ACCEPT], &none, Ok(())),
+            (vec![upgrade, ACCEPT, chat], &asked, Ok(())),
+            (vec![upgrade, ACCEPT, chat], &none, Err(NotOpened::Subprotocol(chosen))),
+            (vec![upgrade, ACCEPT, zip], &asked, Err(NotOpened::Extensions(extensions))),
+            (vec![upgrade], &none, Err(NotOpened::Key)),
+            (vec![upgrade, (ACCEPT.0, KEY)], &none, Err(NotOpened::Key)),
+            (vec![("upgrade", "h2c"), ACCEPT], &none, Err(NotOpened::Protocol)),
+        ] {
+            assert_eq!(opening.check(&headers(&answer), asked), expected, "{answer:?}");
+        }
+    }
+}
