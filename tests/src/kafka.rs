@@ -81,6 +81,30 @@ impl Kafka {
         (Self::start_at(dir, open, controller, &more), secured.to_string())
     }
 
+    /// The same with another listener, whose address is answered: SASL by OAUTHBEARER. A client
+    /// shows a token without a signature, as a broker for tests takes it, and its connection ends
+    /// with the token unless it shows another one.
+    ///
+    /// # Panics
+    ///
+    /// As [`Kafka::start`].
+    pub fn start_with_tokens(dir: &Path) -> (Self, String) {
+        let (open, tokens) = (http::free_address(), http::free_address());
+        let controller = http::free_address();
+        let more = format!(
+            "listeners=PLAINTEXT://{open},TOKENS://{tokens},CONTROLLER://{controller}\n\
+             advertised.listeners=PLAINTEXT://{open},TOKENS://{tokens}\n\
+             listener.security.protocol.map=\
+             PLAINTEXT:PLAINTEXT,TOKENS:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listener.name.tokens.sasl.enabled.mechanisms=OAUTHBEARER\n\
+             listener.name.tokens.oauthbearer.connections.max.reauth.ms=3600000\n\
+             listener.name.tokens.oauthbearer.sasl.jaas.config=\
+             org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+             unsecuredLoginStringClaim_sub=\"broker\";\n"
+        );
+        (Self::start_at(dir, open, controller, &more), tokens.to_string())
+    }
+
     /// The same with more properties, each a line.
     ///
     /// # Panics

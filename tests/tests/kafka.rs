@@ -36,6 +36,8 @@ use serde_json::Value;
 mod once;
 #[path = "kafka/secured.rs"]
 mod secured;
+#[path = "kafka/tokens.rs"]
+mod tokens;
 
 /// Longest time until all is stored.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -351,6 +353,12 @@ fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_
     assert!(found.repeated <= 2 * LINES, "more than was on its way: {found}");
     agent.stop(STOP);
     eprintln!("{found}, {:?}", began.elapsed());
+}
+
+#[test]
+#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+fn lines_go_on_while_tokens_expire_and_others_take_their_place() {
+    tokens::an_expired_token_is_replaced();
 }
 
 #[test]

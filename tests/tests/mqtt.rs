@@ -21,8 +21,9 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use aqueduct_tests::agent::{Agent, ROLL};
+use aqueduct_tests::agent::{Agent, ROLL, program};
 use aqueduct_tests::http::free_address;
+use aqueduct_tests::process::Process;
 use aqueduct_tests::seed;
 use aqueduct_tests::site::read_below;
 use aqueduct_tests::wait;
@@ -118,6 +119,30 @@ fn messages_of_mqtt_3_survive_kills_of_agent_and_broker_and_cut_connections() {
 #[ignore = "needs the optimised programs, mosquitto and openssl: tests/run"]
 fn messages_by_web_sockets_inside_tls_survive_kills_of_agent_and_broker_and_cut_connections() {
     web_socket::messages_survive_kills_and_cuts();
+}
+
+/// The demo looks at its own store, so that its exit code says all.
+#[test]
+#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+fn the_demo_of_devices_stores_every_reading_through_a_kill_with_either_quality_of_service() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let demos = ["1", "2"].map(|qos| {
+        let mut command = program("aqueduct");
+        command.args(["demo", "iot", "--devices", "150", "--readings", "8", "--qos", qos]);
+        let store = format!("file://{}/store-{qos}", folder.path().display());
+        command.args(["--store", &store]).env("TMPDIR", folder.path());
+        Process::start("demo", command, &folder.path().join(format!("demo-{qos}.out")))
+    });
+    for mut demo in demos {
+        let status = demo.wait(LIMIT);
+        let output = demo.output();
+        assert!(status.success(), "the demo ended with {status}:\n{output}");
+        for row in
+            ["kill -9 ", "acknowledged        1,200 by the broker", "missing                 0"]
+        {
+            assert!(output.contains(row), "no `{row}` in:\n{output}");
+        }
+    }
 }
 
 #[test]

@@ -10,12 +10,15 @@
 //! that works is killed (-9); the other one takes over, and the killed one is started again. At the
 //! end the lines in the store are counted against the lines in the files.
 //!
-//! `aqueduct demo db` plays [`db`]: a table that goes into files and comes back.
+//! `aqueduct demo db` plays [`db`]: a table that goes into files and comes back. [`iot`] is
+//! `aqueduct demo iot`: devices whose readings go through a broker of MQTT.
 
 mod agents;
 #[cfg(feature = "sql")]
 mod db;
 mod input;
+#[cfg(feature = "mqtt")]
+mod iot;
 mod metrics;
 mod progress;
 mod reconcile;
@@ -39,6 +42,7 @@ Examples:
   aqueduct demo                          a log that the demo writes, from a seed
   aqueduct demo /var/log/nginx/*.log     your own files, which are only read
   aqueduct demo db                       a table into files and back, both commands killed half-way
+  aqueduct demo iot                      1,000 devices of MQTT, the collector killed half-way
 
 It ends with exit code 0 only if no line or row is missing and none is repeated.";
 
@@ -68,6 +72,9 @@ enum Other {
     /// A table into files and back into another table, with a kill -9 of each command
     #[cfg(feature = "sql")]
     Db(db::DbArgs),
+    /// 1,000 devices publish by MQTT, and a collector stores it, with a kill -9 half-way
+    #[cfg(feature = "mqtt")]
+    Iot(iot::IotArgs),
 }
 
 /// Why a demo did not come to its end.
@@ -92,6 +99,30 @@ enum DemoError {
     #[error("the database of the demo itself")]
     #[cfg(feature = "sql")]
     Database(#[from] rusqlite::Error),
+    #[error("--broker: {0}")]
+    #[cfg(feature = "mqtt")]
+    Broker(String),
+    #[error(
+        "mosquitto is not installed: install it (Debian and Ubuntu: `apt-get install mosquitto`), \
+         or name a broker that runs by `--broker URL`"
+    )]
+    #[cfg(feature = "mqtt")]
+    NoBroker,
+    #[error("the broker has not granted the collector its topics; its last lines are:\n{log}")]
+    #[cfg(feature = "mqtt")]
+    NotSubscribed { log: String },
+    #[error("{device} does not get a connection")]
+    #[cfg(feature = "mqtt")]
+    Device { device: String, source: components_mqtt::device::DeviceError },
+    #[error(
+        "{wanted} open files are needed and {allowed} allowed: raise the limit by `ulimit -n`, or \
+         take fewer `--devices`"
+    )]
+    #[cfg(feature = "mqtt")]
+    OpenFiles { wanted: u64, allowed: u64 },
+    #[error("the store cannot be read")]
+    #[cfg(feature = "mqtt")]
+    Store(#[source] crate::verify::VerifyError),
     #[error("stopped by a signal")]
     Interrupted,
 }
@@ -133,6 +164,13 @@ async fn scene(args: &DemoArgs) -> Result<bool, DemoError> {
         #[cfg(feature = "sql")]
         Some(Other::Db(args)) => {
             let mut scene = db::Scene::set(args)?;
+            let result = scene.play().await;
+            let kept = result.is_err().then(|| scene.keep().to_owned());
+            (result, kept)
+        }
+        #[cfg(feature = "mqtt")]
+        Some(Other::Iot(args)) => {
+            let mut scene = iot::Scene::set(args)?;
             let result = scene.play().await;
             let kept = result.is_err().then(|| scene.keep().to_owned());
             (result, kept)

@@ -198,6 +198,7 @@ mod tests {
         ("completions", "prints a script for a shell"),
         ("demo", "shows an agent to a person; its exit code says how it went"),
         ("demo db", "as `demo`"),
+        ("demo iot", "as `demo`"),
         ("dlq show", "prints events: --format json"),
         ("edge", "an agent, as `agent`"),
         ("export", "an agent that ends: its exit code says how it went"),

@@ -2,6 +2,7 @@
 //! log lines.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,11 +32,13 @@ fn is_tls(config: &ClientConfig) -> bool {
 /// sets.
 ///
 /// # Errors
-/// No broker is named, or a property is one of `own`, unknown, or refused by this build.
+/// No broker is named, or a property is one of `own`, unknown, or refused by this build; or it does
+/// not go with the file of a token.
 pub(crate) fn configure(
     brokers: &[String],
     properties: &BTreeMap<String, String>,
     secrets: &BTreeMap<String, Secret>,
+    token_file: Option<&Path>,
     own: &[(&str, String)],
     fixed: &[&str],
 ) -> Result<ClientConfig, BuildError> {
@@ -61,7 +64,7 @@ pub(crate) fn configure(
             let problem = "it is a secret; write it in `secret_properties`, which is never shown";
             return Err(BuildError::invalid(setting, problem));
         }
-        if let Some(problem) = lacking(name, value) {
+        if let Some(problem) = lacking(name, value, token_file.is_some()) {
             return Err(BuildError::invalid(setting, problem));
         }
         config.set(name, value);
@@ -71,6 +74,9 @@ pub(crate) fn configure(
                            properties are listed at librdkafka, and this build has no Kerberos";
             return Err(BuildError::invalid(setting, problem));
         }
+    }
+    if token_file.is_some() {
+        prove_by_token(&mut config)?;
     }
     // The library is part of the program, and does not know where this host has its authorities.
     if is_tls(&config) && AUTHORITIES.iter().all(|name| config.get(name).is_none()) {
@@ -83,13 +89,41 @@ pub(crate) fn configure(
 const AUTHORITIES: [&str; 2] = ["ssl.ca.location", "ssl.ca.pem"];
 
 /// What this build lacks of a value that the client takes until it is started.
-fn lacking(name: &str, value: &str) -> Option<&'static str> {
+fn lacking(name: &str, value: &str, has_token: bool) -> Option<&'static str> {
     const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
-    let is_mechanism = matches!(name, "sasl.mechanism" | "sasl.mechanisms");
-    (is_mechanism && !MECHANISMS.iter().any(|it| value.eq_ignore_ascii_case(it))).then_some(
-        "this build has `PLAIN`, `SCRAM-SHA-256` and `SCRAM-SHA-512`; Kerberos and OAuth need \
-         other libraries",
-    )
+    if name.starts_with("sasl.oauthbearer.") || name == "enable.sasl.oauthbearer.unsecure.jwt" {
+        return Some(
+            "tokens come from a file that `token_file` names; to fetch them from a URL the client \
+             needs libcurl, which this build lacks",
+        );
+    }
+    if !matches!(name, "sasl.mechanism" | "sasl.mechanisms") {
+        return None;
+    }
+    match (value.eq_ignore_ascii_case(OAUTH), has_token) {
+        (true, true) => None,
+        (true, false) => Some("set `token_file` to the file that holds the token"),
+        (false, true) => Some("with `token_file` it is `OAUTHBEARER`; leave one of both out"),
+        (false, false) => (!MECHANISMS.iter().any(|it| value.eq_ignore_ascii_case(it))).then_some(
+            "this build has `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, and `OAUTHBEARER` with a \
+             `token_file`; Kerberos needs another library",
+        ),
+    }
+}
+
+/// The mechanism of SASL by which a client shows a token.
+const OAUTH: &str = "OAUTHBEARER";
+
+/// Sets what a token needs, where the protocol is one that asks for it.
+fn prove_by_token(config: &mut ClientConfig) -> Result<(), BuildError> {
+    let protocol = config.get("security.protocol").unwrap_or_default();
+    if !["sasl_ssl", "sasl_plaintext"].iter().any(|it| protocol.eq_ignore_ascii_case(it)) {
+        let problem = "a token is shown by SASL alone: set `\"security.protocol\" = \"sasl_ssl\"` \
+                       in `properties`";
+        return Err(BuildError::invalid("token_file", problem));
+    }
+    config.set("sasl.mechanism", OAUTH);
+    Ok(())
 }
 
 /// Asks a broker for something small, and connects for it: of a topic that each cluster has, so

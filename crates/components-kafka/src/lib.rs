@@ -1,8 +1,10 @@
-//! The components that bring the client of Kafka with them: the source and the sink `kafka`.
+//! The components that bring the client of Kafka with them: the source and the sink `kafka`. What
+//! both have of the client is in `client`, its token for OAuth in `token`.
 
 mod client;
 pub mod sink;
 pub mod source;
+mod token;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Group, Sink, Source};

@@ -46,12 +46,13 @@ use pipeline::{
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use thiserror::Error;
 
+use crate::token::TokenFile;
 pub use config::Config;
 use config::Target;
 use messages::delivered;
 use once::Lane;
 use origins::Origins;
-use producer::Producer;
+use producer::{Context, Producer};
 use reasons::{class_of, is_fenced};
 
 /// How often a topic that is not there is asked for, and the pause between two times.
@@ -76,7 +77,7 @@ impl Component for Config {
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
-        let target = self.target(&cx.name)?;
+        let target = self.target(&cx.name, &cx.env)?;
         let options = Options {
             in_flight_max: target.in_flight_max,
             // Transactions of an origin go one after the other.
@@ -191,6 +192,12 @@ struct Kafka {
 }
 
 impl Kafka {
+    /// What a further client calls.
+    fn context(&self) -> Context {
+        let token = self.target.token.as_ref().map(TokenFile::another);
+        Context { name: self.name.clone(), token }
+    }
+
     fn known(&self) -> Option<Arc<Producer>> {
         self.producer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -200,7 +207,7 @@ impl Kafka {
         if let Some(known) = self.known().filter(|known| !known.has_given_up()) {
             return Ok(known);
         }
-        let made = Producer::new(&self.target.client, self.name.clone(), self.env.clone());
+        let made = Producer::new(&self.target.client, self.context(), self.env.clone());
         let made = Arc::new(made.map_err(SendError::Client)?);
         *self.producer.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.clone());
         Ok(made)

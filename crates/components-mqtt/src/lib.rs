@@ -7,6 +7,7 @@
 //!   connection  a stream of packets that can be dropped at any wait
 //!   topic     filters, patterns and templates
 //!   source    session (pure) ◄─ round: what is put at once ─► the channels ─► answers
+//!   device    clients that publish as devices do, for demonstrations
 //!   sink      a batch on a connection of its own, delivered when all is acknowledged
 //! ```
 //!
@@ -15,6 +16,7 @@
 
 mod broker;
 mod connection;
+pub mod device;
 mod endpoint;
 mod packets;
 pub mod sink;

@@ -43,7 +43,7 @@ fn agent(dir: &Path, name: &str, broker: &str, authority: &str, password: &str) 
 }
 
 /// How often each line is stored.
-fn stored(dir: &Path) -> BTreeMap<String, usize> {
+pub(crate) fn stored(dir: &Path) -> BTreeMap<String, usize> {
     let years = fs::read_dir(dir.join("store")).into_iter().flatten().flatten();
     let years = years.filter(|entry| entry.file_name() != "_aqueduct");
     let text: Vec<u8> = years.flat_map(|year| read_below(&year.path())).collect();

@@ -113,8 +113,19 @@ impl Folder {
                 sink.settings.set("roll", roll);
             }
         }
+        self.configured(name, kind, admin, &config::to_toml(&plan))
+    }
+
+    /// An agent of this kind with a configuration.
+    pub(super) fn configured(
+        &self,
+        name: &'static str,
+        kind: &'static str,
+        admin: &str,
+        text: &str,
+    ) -> Result<Agent, DemoError> {
         let config = self.root.join(format!("{name}.toml"));
-        input::write(&self.env, &config, config::to_toml(&plan).as_bytes())?;
+        input::write(&self.env, &config, text.as_bytes())?;
         let log = self.root.join(format!("{name}.log"));
         Ok(Agent { name, kind, config, log, admin: admin.into(), child: None })
     }
@@ -170,10 +181,14 @@ impl Agent {
             None => false,
         };
         if ended {
-            let log = input::read_end(env, &self.log);
-            return Err(DemoError::Ended { name: self.name, log });
+            return Err(DemoError::Ended { name: self.name, log: self.log_end(env) });
         }
         Ok(())
+    }
+
+    /// The last lines of its log.
+    pub(super) fn log_end(&self, env: &Env) -> String {
+        input::read_end(env, &self.log)
     }
 
     pub(super) fn pid(&self) -> u32 {

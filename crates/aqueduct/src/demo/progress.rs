@@ -1,5 +1,6 @@
 //! What the demo shows while it runs and at its end.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -8,16 +9,6 @@ use agent::cli;
 /// A line every so often where no terminal is attached, and this much more often on a terminal.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_TERMINAL: Duration = Duration::from_millis(200);
-
-/// The state of the demo at a moment.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Moment {
-    pub(super) elapsed: Duration,
-    pub(super) read: u64,
-    pub(super) stored: u64,
-    pub(super) files: u64,
-    pub(super) visible_bytes: u64,
-}
 
 /// Shows moments as they come: in one place on a terminal, else line by line.
 pub(super) struct Progress {
@@ -31,20 +22,13 @@ impl Progress {
     }
 
     /// Shows `moment` if the last one was shown long enough ago.
-    pub(super) fn show(&mut self, moment: &Moment) {
+    pub(super) fn show(&mut self, elapsed: Duration, moment: &impl fmt::Display) {
         let pause = if self.terminal { PAUSE_TERMINAL } else { PAUSE };
-        if self.shown.is_some_and(|shown| moment.elapsed < shown + pause) {
+        if self.shown.is_some_and(|shown| elapsed < shown + pause) {
             return;
         }
-        self.shown = Some(moment.elapsed);
-        let text = format!(
-            "{:>5.1} s  read {:>10} lines   stored {:>10}   visible {:>9} in {} files",
-            moment.elapsed.as_secs_f64(),
-            grouped(moment.read),
-            grouped(moment.stored),
-            megabytes(moment.visible_bytes),
-            moment.files,
-        );
+        self.shown = Some(elapsed);
+        let text = format!("{:>5.1} s  {moment}", elapsed.as_secs_f64());
         if self.terminal {
             // Over the line before it; what is longer there is wiped.
             let mut out = io::stdout().lock();

@@ -1,5 +1,6 @@
 //! The demo from its first process to its reconciliation.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::agents::{Agent, Folder};
 use super::input::{self, Measured, WRITTEN_LINES, Writer};
-use super::progress::{Moment, Progress, grouped};
+use super::progress::{Progress, grouped, megabytes};
 use super::reconcile::{Differences, Lines, compare};
 use super::report::Report;
 use super::{DemoArgs, DemoError};
@@ -48,6 +49,27 @@ pub(super) struct Scene {
     /// Lines that must be delivered.
     due: Vec<Measured>,
     progress: Progress,
+}
+
+/// The state of the demo at a moment.
+struct Moment {
+    read: u64,
+    stored: u64,
+    files: u64,
+    visible_bytes: u64,
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "read {:>10} lines   stored {:>10}   visible {:>9} in {} files",
+            grouped(self.read),
+            grouped(self.stored),
+            megabytes(self.visible_bytes),
+            self.files,
+        )
+    }
 }
 
 /// The three processes.
@@ -185,14 +207,14 @@ impl Scene {
             let Some(edge) = cast.edge.metrics(&self.env).await else { continue };
             let visible = self.visible()?;
             let read = edge.sum("aqueduct_source_events_total");
-            self.progress.show(&Moment {
-                elapsed: begin.elapsed(),
+            let moment = Moment {
                 read,
                 // The edge holds a line until it is in a visible file.
                 stored: read.saturating_sub(edge.sum("aqueduct_channel_events")),
                 files: visible.files.len() as u64,
                 visible_bytes: visible.bytes(),
-            });
+            };
+            self.progress.show(begin.elapsed(), &moment);
             match &mut victim {
                 None if read >= due / 2 => victim = Some(self.kill_one(cast, begin).await),
                 None => {}

@@ -1,15 +1,17 @@
 //! The settings, and what the sink makes of them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pipeline::units::{ByteSize, Period};
-use pipeline::{BuildError, EventRef, Origin, Secret};
+use pipeline::{BuildError, Env, EventRef, Origin, Secret};
 use rdkafka::ClientConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::client;
+use crate::token::TokenFile;
 
 /// Settings of the `kafka` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -72,6 +74,10 @@ pub struct Config {
     /// is set. A transaction that nothing is heard of is given up by the brokers after this time.
     #[serde(default = "defaults::timeout")]
     timeout: Period,
+    /// File with the token that proves this client to the brokers (SASL/OAUTHBEARER), readable
+    /// for the user of this process. It is read again before the token expires, and once a minute.
+    #[serde(default)]
+    token_file: Option<PathBuf>,
     /// Further properties of the client, librdkafka, such as `client.id`.
     #[serde(default)]
     properties: BTreeMap<String, String>,
@@ -158,6 +164,8 @@ pub(super) struct Target {
     pub(super) client: ClientConfig,
     /// Of what reads the ledger.
     pub(super) reader: ClientConfig,
+    /// What proves a client of either.
+    pub(super) token: Option<TokenFile>,
     pub(super) brokers: String,
     pub(super) topic: String,
     pub(super) in_flight_max: usize,
@@ -200,7 +208,7 @@ const FIXED: &[&str] = &[
 
 impl Config {
     /// What a sink of this name sends to.
-    pub(super) fn target(self, name: &str) -> Result<Target, BuildError> {
+    pub(super) fn target(self, name: &str, env: &Env) -> Result<Target, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.topic.is_empty() {
             return invalid("topic", "name a topic");
@@ -245,15 +253,18 @@ impl Config {
             ("queue.buffering.max.messages", "100000".to_owned()),
         ];
         let (properties, secrets) = (&self.properties, &self.secret_properties);
-        let client = client::configure(&self.brokers, properties, secrets, &own, FIXED)?;
+        let token = self.token_file.as_deref();
+        let client = client::configure(&self.brokers, properties, secrets, token, &own, FIXED)?;
         let own = [("isolation.level", "read_committed"), ("enable.auto.commit", "false")];
         let own = own.map(|(name, value)| (name, value.to_owned()));
-        let reader = client::configure(&self.brokers, properties, secrets, &own, FIXED)?;
+        let reader = client::configure(&self.brokers, properties, secrets, token, &own, FIXED)?;
+        let token = token.map(|path| TokenFile::new(path, env));
         let mut brokers = self.brokers;
         brokers.sort_unstable();
         Ok(Target {
             client,
             reader,
+            token,
             brokers: brokers.join(","),
             topic: self.topic,
             in_flight_max: self.in_flight_max,

@@ -36,6 +36,7 @@ use super::messages::delivered;
 use super::producer::{Context, Producer};
 use super::reasons::{Failed, only_causes};
 use super::{ANSWER_WITHIN, Kafka, SendError};
+use crate::token;
 
 /// Attempts of a batch, one after the other, where nothing but the client was in its way.
 const ATTEMPTS: usize = 3;
@@ -135,14 +136,14 @@ impl Kafka {
         let id = self.target.transactional_id(origin);
         let mut config = self.target.client.clone();
         config.set("transactional.id", &id);
-        let producer = Producer::new(&config, self.name.clone(), self.env.clone());
+        let producer = Producer::new(&config, self.context(), self.env.clone());
         let producer = Arc::new(producer.map_err(SendError::Client)?);
         self.step("begin with a transactional id", &producer, |producer| producer.init(STEP))
             .await?;
         let mut config = self.target.reader.clone();
         config.set("group.id", &id);
-        let (topic, name) = (self.target.topic.clone(), self.name.clone());
-        let read = self.env.offload(move || read(&config, Context { name }, &topic)).await;
+        let (topic, context) = (self.target.topic.clone(), self.context());
+        let read = self.env.offload(move || read(&config, context, &topic)).await;
         let (group, text) = read.map_err(|source| SendError::Ledger { id: id.clone(), source })?;
         let ledger = match text.as_deref().map(Ledger::read) {
             None => Ledger::default(),
@@ -253,6 +254,7 @@ fn read(
     topic: &str,
 ) -> Result<(ConsumerGroupMetadata, Option<String>), KafkaError> {
     let reader: BaseConsumer<Context> = config.create_with_context(context)?;
+    token::give_first(&reader, reader.context().token.as_ref(), ANSWER_WITHIN);
     let group = reader.group_metadata().expect("the configuration names a group");
     let found = reader.committed_offsets(offset(topic, None), ANSWER_WITHIN)?;
     let elements = found.elements();

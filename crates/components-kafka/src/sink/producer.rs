@@ -1,5 +1,6 @@
 //! The client, and what becomes of the messages that it was given.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use pipeline::Env;
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -18,6 +19,7 @@ use tokio::sync::{Notify, RwLock};
 
 use super::reasons::Failed;
 use crate::client;
+use crate::token::{self, TokenFile};
 
 /// What is known of the messages of a batch.
 pub(super) struct Pending {
@@ -91,17 +93,25 @@ pub(super) struct Handed {
 /// What the client calls.
 pub(super) struct Context {
     pub(super) name: Arc<str>,
+    /// What proves the client.
+    pub(super) token: Option<TokenFile>,
 }
 
 impl ConsumerContext for Context {}
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         client::log(&self.name, level, facility, text);
     }
 
     fn error(&self, error: KafkaError, text: &str) {
         client::log_error(&self.name, &error, text);
+    }
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        token::answer(self.token.as_ref(), &self.name)
     }
 }
 
@@ -141,8 +151,12 @@ impl Drop for Producer {
 }
 
 impl Producer {
-    pub(super) fn new(config: &ClientConfig, name: Arc<str>, env: Env) -> Result<Self, KafkaError> {
-        let client = Some(config.create_with_context(Context { name })?);
+    pub(super) fn new(
+        config: &ClientConfig,
+        context: Context,
+        env: Env,
+    ) -> Result<Self, KafkaError> {
+        let client = Some(config.create_with_context(context)?);
         let is_transactional = config.get("transactional.id").is_some();
         Ok(Self { client, env, is_transactional, alone: RwLock::default() })
     }

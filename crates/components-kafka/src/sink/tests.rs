@@ -32,6 +32,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         ("compression", json!("brotli"), "brotli"),
         ("properties", json!({ "acks": "1" }), "properties.acks"),
         ("properties", json!({ "sasl.password": "x" }), "secret_properties"),
+        ("token_file", json!("/t"), "token_file"),
     ] {
         let mut settings = good.clone();
         settings[name] = value;
@@ -47,7 +48,7 @@ fn an_event_names_its_topic_partition_key_and_time() {
         "partition": 7, "timestamp_header": "at",
     }))
     .unwrap();
-    let target = config.target("out").unwrap();
+    let target = config.target("out", &env::real()).unwrap();
     let mut builder = BatchBuilder::default();
     builder.push(b"a", &[("to", "logs"), ("part", "3"), ("key", "k"), ("at", "1700000000000")]);
     builder.push(b"b", &[]);

@@ -1,16 +1,18 @@
 //! The settings, and what the source makes of them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use metrics::{FloatGauge, Metrics};
 use pipeline::units::{ByteSize, Period};
-use pipeline::{BuildError, Secret};
+use pipeline::{BuildError, Env, Secret};
 use rdkafka::ClientConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::client;
+use crate::token::TokenFile;
 
 /// Settings of the `kafka` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -52,6 +54,10 @@ pub struct Config {
     /// How long partitions that go to another member wait until what was read of them is stored.
     #[serde(default = "defaults::revoke_wait")]
     revoke_wait: Period,
+    /// File with the token that proves this client to the brokers (SASL/OAUTHBEARER), readable
+    /// for the user of this process. It is read again before the token expires, and once a minute.
+    #[serde(default)]
+    token_file: Option<PathBuf>,
     /// Further properties of the client, librdkafka, such as `session.timeout.ms`.
     #[serde(default)]
     properties: BTreeMap<String, String>,
@@ -101,6 +107,7 @@ mod defaults {
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) client: ClientConfig,
+    pub(super) token: Option<TokenFile>,
     pub(super) topics: Vec<String>,
     pub(super) start: Start,
     pub(super) topic_header: Option<String>,
@@ -127,7 +134,12 @@ const FIXED: &[&str] = &[
 ];
 
 impl Config {
-    pub(super) fn options(self, metrics: Metrics, lag: FloatGauge) -> Result<Options, BuildError> {
+    pub(super) fn options(
+        self,
+        metrics: Metrics,
+        lag: FloatGauge,
+        env: &Env,
+    ) -> Result<Options, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.topics.is_empty() || self.topics.iter().any(String::is_empty) {
             return invalid("topics", "name at least one topic, or a pattern such as \"^logs-.*\"");
@@ -157,9 +169,12 @@ impl Config {
         ];
         own.extend(self.instance.map(|instance| ("group.instance.id", instance)));
         let (properties, secrets) = (&self.properties, &self.secret_properties);
-        let client = client::configure(&self.brokers, properties, secrets, &own, FIXED)?;
+        let token_file = self.token_file.as_deref();
+        let client =
+            client::configure(&self.brokers, properties, secrets, token_file, &own, FIXED)?;
         Ok(Options {
             client,
+            token: token_file.map(|path| TokenFile::new(path, env)),
             topics: self.topics,
             start: self.start,
             topic_header: Some(self.topic_header).filter(|name| !name.is_empty()),

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::config::{Options, Start};
 use super::gather::Gather;
 use super::position::{self, End, Partition};
+use crate::token::TokenFile;
 use assigned::{Assigned, Assignment};
 
 /// How long a broker may take for one question.
@@ -39,6 +40,8 @@ pub(super) struct Piece {
 pub(super) struct Member {
     name: Arc<str>,
     pub(super) options: Arc<Options>,
+    /// What proves this client.
+    pub(super) token: Option<TokenFile>,
     intake: Arc<dyn PositionIntake>,
     /// Known once a broker has answered.
     cluster: OnceLock<String>,
@@ -75,7 +78,8 @@ impl Member {
     ) -> Self {
         let (state, stored, idle) = (Mutex::default(), Condvar::new(), Notify::new());
         let cluster = OnceLock::new();
-        Self { name, options, intake, cluster, state, stored, idle, pieces }
+        let token = options.token.as_ref().map(TokenFile::another);
+        Self { name, options, token, intake, cluster, state, stored, idle, pieces }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::member::{ANSWER_WITHIN, Member};
 use super::position::End;
 use crate::client;
+use crate::token;
 
 /// How long a turn takes at most while all is well.
 const TURN: Duration = Duration::from_millis(100);
@@ -72,6 +73,7 @@ impl Reader {
             .client
             .create_with_context(member)
             .map_err(|error| format!("the client cannot be made: {error}"))?;
+        token::give_first(&consumer, consumer.context().token.as_ref(), ANSWER_WITHIN);
         let cluster = client::reach(consumer.client(), ANSWER_WITHIN).ok();
         let cluster = cluster.and_then(|()| consumer.client().fetch_cluster_id(ANSWER_WITHIN));
         let cluster = cluster.ok_or_else(|| {

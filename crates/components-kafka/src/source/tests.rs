@@ -28,13 +28,35 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         ("properties", json!({ "sasl.password": "x" }), "secret_properties"),
         ("properties", json!({ "ssl.key.pem": "x" }), "secret_properties"),
         ("properties", json!({ "security.protocol": "tls" }), "does not take its value"),
-        ("properties", json!({ "sasl.mechanism": "GSSAPI" }), "Kerberos and OAuth"),
+        ("properties", json!({ "sasl.mechanism": "GSSAPI" }), "Kerberos needs another library"),
+        ("properties", json!({ "sasl.mechanism": "OAUTHBEARER" }), "set `token_file`"),
+        ("properties", json!({ "sasl.oauthbearer.method": "oidc" }), "needs libcurl"),
+        ("properties", json!({ "enable.sasl.oauthbearer.unsecure.jwt": "true" }), "`token_file`"),
+        ("token_file", json!("/t"), "set `\"security.protocol\" = \"sasl_ssl\"`"),
     ] {
         let mut settings = good.clone();
         settings[name] = value;
         let said = problem(&settings).unwrap_or_default();
         assert!(said.contains(expected), "{name}: {said}");
     }
+}
+
+#[test]
+fn a_token_goes_with_sasl_and_with_no_other_mechanism() {
+    let problem = |properties: Value| {
+        problem(&json!({
+            "brokers": ["b:9092"], "topics": ["logs"], "group": "g", "token_file": "/t",
+            "properties": properties,
+        }))
+    };
+    let protocol = ("security.protocol", "SASL_SSL");
+    assert_eq!(problem(json!({ protocol.0: protocol.1 })), None);
+    let named = json!({ protocol.0: protocol.1, "sasl.mechanism": "oauthbearer" });
+    assert_eq!(problem(named), None);
+    let other = json!({ protocol.0: protocol.1, "sasl.mechanism": "PLAIN" });
+    assert!(problem(other).unwrap_or_default().contains("it is `OAUTHBEARER`"));
+    let open = json!({ protocol.0: "ssl" });
+    assert!(problem(open).unwrap_or_default().contains("by SASL alone"));
 }
 
 #[test]

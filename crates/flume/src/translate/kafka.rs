@@ -32,6 +32,13 @@ const SAME: &[&str] = &[
 /// What both clients have of SASL.
 const MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
+/// The mechanism whose token is a file here, and what Java makes tokens by.
+const OAUTH: &str = "OAUTHBEARER";
+const OAUTH_MODULE: &str = "OAuthBearerLoginModule";
+const HANDLERS: &[&str] = &["sasl.login.callback.handler.class", "sasl.login.class"];
+const TOKEN: &str = "tokens are not made or fetched: write the token into a file, name it by \
+                     `token_file`, and have it written anew before it expires";
+
 /// What a regular expression of Java has and one of POSIX has not.
 const JAVA_ONLY: &[&str] = &["\\d", "\\D", "\\p", "\\b", "\\Q", "(?", "*?", "+?", "??", "&&"];
 
@@ -172,7 +179,12 @@ impl Translator<'_> {
                 _ if SAME.contains(&name) => None,
                 "security.protocol" => None,
                 "sasl.mechanism" if MECHANISMS.contains(&&*value) => None,
-                "sasl.mechanism" => Some("the client has `PLAIN` and `SCRAM` alone"),
+                "sasl.mechanism" if value == OAUTH => Some(TOKEN),
+                "sasl.mechanism" => Some("the client has `PLAIN`, `SCRAM` and `OAUTHBEARER` alone"),
+                "sasl.jaas.config" if prop.text.value.contains(OAUTH_MODULE) => Some(TOKEN),
+                _ if name.starts_with("sasl.oauthbearer.") || HANDLERS.contains(&name) => {
+                    Some(TOKEN)
+                }
                 "sasl.jaas.config" => match login(&prop.text.value) {
                     Some((user, password)) => {
                         let place = &prop.place;

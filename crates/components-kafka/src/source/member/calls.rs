@@ -1,7 +1,9 @@
 //! The calls of the client: its log, its errors, and the rebalances of the group.
 
+use std::error::Error;
+
 use rdkafka::TopicPartitionList;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -9,8 +11,11 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::Member;
 use crate::client;
+use crate::token;
 
 impl ClientContext for Member {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         client::log(&self.name, level, facility, text);
     }
@@ -20,6 +25,10 @@ impl ClientContext for Member {
             self.state().all_down = true;
         }
         client::log_error(&self.name, &error, text);
+    }
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        token::answer(self.token.as_ref(), &self.name)
     }
 }
 

@@ -1,0 +1,220 @@
+//! The token of a client, in a file: what SASL/OAUTHBEARER shows to a broker.
+//!
+//! ```text
+//!   file ◄─ something else writes it anew      the client asks, while it is polled:
+//!    │                                         when it is made, and at 4/5 of what the last
+//!    └─ read ─► Shown: token, name, until ───► token was good for
+//! ```
+//!
+//! A token counts as good until its own `exp`, if it is a JWT that has one, and for [`READ_EVERY`]
+//! at most: so the file is read again within that time, and a token that took the place of another
+//! one is used for the next connection. Brokers look at `exp` themselves.
+//!
+//! No error, log line or `Debug` holds a token.
+
+use std::error::Error;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pipeline::Env;
+use pipeline::env::OpenMode;
+use rdkafka::client::OAuthToken;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use serde::Deserialize;
+use thiserror::Error;
+use tokio::time::Instant;
+
+/// How long a token counts as good at most.
+const READ_EVERY: Duration = Duration::from_secs(60);
+
+/// Bytes of a token: brokers take no larger request before a client has proved itself.
+const TOKEN_MAX: u64 = 64 << 10;
+
+/// How long the client is polled at a time until it has its token.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Why there is no token.
+#[derive(Debug, Error)]
+pub(crate) enum TokenError {
+    #[error("cannot read {}, which `token_file` names", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{} (`token_file`) {problem}", path.display())]
+    Content { path: PathBuf, problem: String },
+}
+
+/// A file with the token of a client. Clones are of one client.
+#[derive(Clone)]
+pub(crate) struct TokenFile {
+    path: PathBuf,
+    env: Env,
+    /// The client has had a token.
+    is_given: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for TokenFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// What a broker is shown.
+struct Shown {
+    token: String,
+    /// Of the client, for its own log: a broker reads the token.
+    name: String,
+    until: SystemTime,
+}
+
+impl TokenFile {
+    /// That which the setting `token_file` names; it is not read yet.
+    pub(crate) fn new(path: &Path, env: &Env) -> Self {
+        Self { path: path.to_owned(), env: env.clone(), is_given: Arc::default() }
+    }
+
+    /// The same file for another client.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(&self.path, &self.env)
+    }
+
+    /// Reads it as it is now; blocks.
+    fn give(&self, component: &str) -> Result<OAuthToken, Box<dyn Error>> {
+        match self.read() {
+            Ok(Shown { token, name, until }) => {
+                self.is_given.store(true, Relaxed);
+                let until = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let lifetime_ms = i64::try_from(until.as_millis())?;
+                Ok(OAuthToken { token, principal_name: name, lifetime_ms })
+            }
+            Err(error) => {
+                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                tracing::warn!(component, "kafka: there is no token: {error}{cause}");
+                Err(Box::new(error))
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Shown, TokenError> {
+        let failed = |source| TokenError::File { path: self.path.clone(), source };
+        let wrong = |problem: String| TokenError::Content { path: self.path.clone(), problem };
+        let file = self.env.disk.open(&self.path, OpenMode::default()).map_err(failed)?;
+        let length = file.stat().map_err(failed)?.len;
+        if length > TOKEN_MAX {
+            return Err(wrong(format!("has {length} bytes, of at most {TOKEN_MAX}")));
+        }
+        let bytes = file.read(0, length as usize).map_err(failed)?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| wrong("holds bytes that are no text".into()))?;
+        shown(text.trim(), self.env.clock.now()).map_err(wrong)
+    }
+}
+
+/// What a JWT says, as far as it matters here.
+#[derive(Deserialize)]
+struct Claims {
+    sub: Option<String>,
+    exp: Option<f64>,
+}
+
+/// What the text of a file is worth now.
+fn shown(text: &str, now: SystemTime) -> Result<Shown, String> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("has to hold a token alone: characters of ASCII without spaces".into());
+    }
+    let claims = claims(text);
+    let exp = claims.as_ref().and_then(|claims| claims.exp).filter(|exp| *exp >= 0.0);
+    // One that is past what the clock has is as good as none.
+    let exp = exp
+        .and_then(|exp| SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(exp).ok()?));
+    if let Some(exp) = exp
+        && exp <= now
+    {
+        let ago = now.duration_since(exp).unwrap_or_default().as_secs();
+        return Err(format!("holds a token that has expired {ago} s ago: write a new one into it"));
+    }
+    let most = now + READ_EVERY;
+    let name = claims.and_then(|claims| claims.sub).unwrap_or_default();
+    let name = if name.is_empty() || name.contains('\0') { "aqueduct".into() } else { name };
+    Ok(Shown { token: text.to_owned(), name, until: exp.map_or(most, |exp| exp.min(most)) })
+}
+
+/// The claims of a JWT; `None`: the token is another one, and says nothing of itself.
+fn claims(text: &str) -> Option<Claims> {
+    let mut parts = text.split('.');
+    let (_head, claims, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// The answer to a client that asks for its token.
+///
+/// # Errors
+/// The file cannot be used.
+pub(crate) fn answer(
+    token: Option<&TokenFile>,
+    component: &str,
+) -> Result<OAuthToken, Box<dyn Error>> {
+    token.ok_or("no `token_file` is set")?.give(component)
+}
+
+/// Lets a consumer ask for its token and get it, before anything that it does waits for a broker:
+/// it asks only while it is polled, and nothing goes to a broker without the token. Blocks.
+pub(crate) fn give_first<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    token: Option<&TokenFile>,
+    limit: Duration,
+) {
+    let Some(token) = token else { return };
+    let until = Instant::now() + limit;
+    while !token.is_given.load(Relaxed) && Instant::now() < until {
+        // It reads nothing yet: what comes are its errors, which the next step meets again.
+        let _ = consumer.poll(POLL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jwt(claims: &str) -> String {
+        let encoded = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.", encoded("{\"alg\":\"none\"}"), encoded(claims))
+    }
+
+    #[test]
+    fn a_token_is_good_until_its_end_and_for_a_minute_at_most() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        for (text, name, seconds) in [
+            (jwt("{\"sub\":\"agent\",\"exp\":1010}"), "agent", 10.0),
+            (jwt("{\"sub\":\"agent\",\"exp\":1010.5}"), "agent", 10.5),
+            (jwt("{\"sub\":\"agent\",\"exp\":5000}"), "agent", 60.0),
+            (jwt("{\"sub\":\"\",\"exp\":1e300}"), "aqueduct", 60.0),
+            (jwt("{}"), "aqueduct", 60.0),
+            ("opaque".into(), "aqueduct", 60.0),
+            ("a.b.c.d.e".into(), "aqueduct", 60.0),
+            ("a.b.c".into(), "aqueduct", 60.0),
+        ] {
+            let shown = shown(&text, now).unwrap();
+            assert_eq!((&*shown.token, &*shown.name), (&*text, name));
+            let until = shown.until.duration_since(now).unwrap().as_secs_f64();
+            assert!((until - seconds).abs() < 1e-6, "{text}: {until}");
+        }
+        for (text, expected) in [
+            (jwt("{\"sub\":\"agent\",\"exp\":990}"), "expired 10 s ago"),
+            (jwt("{\"sub\":\"agent\",\"exp\":1000}"), "expired 0 s ago"),
+            (String::new(), "a token alone"),
+            ("two words".into(), "a token alone"),
+        ] {
+            let problem = shown(&text, now).err().unwrap();
+            assert!(problem.contains(expected), "{text}: {problem}");
+            assert!(text.is_empty() || !problem.contains(&text), "a token is shown");
+        }
+    }
+}
