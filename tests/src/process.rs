@@ -89,6 +89,7 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[expect(clippy::print_stderr, reason = "the log goes with the folder of the test")]
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!("{} printed at last:\n{}", self.name, tail(&self.output()));

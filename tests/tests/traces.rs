@@ -224,7 +224,7 @@ fn a_batch_of_a_killed_collector_is_one_trace_with_each_attempt_and_its_file() {
     let puts = trace.iter().filter(|span| span.text("aqueduct.source") == "intake");
     assert_eq!(puts.count(), 2, "each collector has stored it: {trace:#?}");
     let commit = one(trace, "the commit", |span| span.name == "commit");
-    let of_second = trace.iter().filter(|span| span.text("aqueduct.channel") != "");
+    let of_second = trace.iter().filter(|span| !span.text("aqueduct.channel").is_empty());
     assert!(of_second.into_iter().all(|span| span.ended <= commit.ended), "{trace:#?}");
     let [file] = &commit.files()[..] else { panic!("one file: {commit:?}") };
     assert_eq!(fs::read_to_string(file).expect("the file that the trace names"), lines);

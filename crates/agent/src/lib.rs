@@ -306,16 +306,14 @@ impl Agent {
         let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
         limits::recall(&topology.limits(), &plan.agent.data_dir, env);
         let late = opening::open_channels(&topology.channels).await?;
-        let letters = topology.dead_letters.clone();
-        let letters = open_letters(letters, &plan, env, &metrics).await?;
+        let letters = open_letters(topology.dead_letters.clone(), &plan, env, &metrics).await?;
         know_letters(&topology, &letters);
         let mut admin = Listeners::listen(&plan.agent, env).await?;
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
         let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());
         let stopping = CancellationToken::new();
         let limits = limits::Followed::new(topology.limits());
-        let keeper = limits::keep(limits.clone(), &plan.agent.data_dir, env);
-        let keeper = tokio::spawn(stopping.clone().run_until_cancelled_owned(keeper));
+        let keeper = limits::keep(limits.clone(), &plan.agent.data_dir, env, &stopping);
         let around = Surroundings {
             grace: plan.agent.grace,
             env: env.clone(),

@@ -24,7 +24,9 @@ use pipeline::env::{Disk, small_file};
 use serde::{Deserialize, Serialize};
 use support::failure_log::FailureLog;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::checked;
@@ -152,13 +154,15 @@ pub(crate) fn recall(boards: &Boards, data_dir: &Path, env: &Env) {
     }
 }
 
-/// Keeps the file up to date, for ever.
+/// Keeps the file up to date until the agent stops.
 pub(crate) fn keep(
     boards: Followed,
     data_dir: &Path,
     env: &Env,
-) -> impl Future<Output = ()> + Send + use<> {
-    keep_file(boards, data_dir.join(FILE), env.clone())
+    stopping: &CancellationToken,
+) -> JoinHandle<Option<()>> {
+    let keeping = keep_file(boards, data_dir.join(FILE), env.clone());
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(keeping))
 }
 
 async fn keep_file(boards: Followed, path: PathBuf, env: Env) {
@@ -225,7 +229,8 @@ mod tests {
         let before = boards();
         recall(&before, dir.path(), &env);
         assert!(before.iter().all(|(_, board)| board.smallest().is_none()), "there is no file yet");
-        let keeping = tokio::spawn(keep(Followed::new(before.clone()), dir.path(), &env));
+        let keeping =
+            keep(Followed::new(before.clone()), dir.path(), &env, &CancellationToken::new());
         before[0].1.named(&"a:1".into(), Some(relay));
         before[0].1.named(&"b:2".into(), Some(PeerLimit::of(1 << 20)));
         before[1].1.named(&"b:2".into(), Some(PeerLimit::of(7)));
@@ -262,7 +267,7 @@ mod tests {
         file.set_len(0).unwrap();
         let after = boards();
         after[0].1.named(&"a:1".into(), Some(PeerLimit::of(512)));
-        let keeping = tokio::spawn(keep(Followed::new(after), dir.path(), &env));
+        let keeping = keep(Followed::new(after), dir.path(), &env, &CancellationToken::new());
         until(|| {
             checked::read(&*env.disk, &path).unwrap().is_some_and(|it: Content| it == content)
         })

@@ -17,7 +17,7 @@ pub(crate) struct OrItself {
 
 impl OrItself {
     /// All but the first of this chain are checked by `others`.
-    pub(crate) fn new(
+    pub(crate) fn over(
         others: Arc<dyn ClientCertVerifier>,
         chain: &[CertificateDer<'static>],
     ) -> Arc<dyn ClientCertVerifier> {

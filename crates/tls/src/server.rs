@@ -157,7 +157,7 @@ fn config(
                 .map_err(|error| TlsError::Refused(rustls::Error::General(error.to_string())))?;
             builder.with_client_cert_verifier(match takes_itself {
                 false => verifier,
-                true => OrItself::new(verifier, &identity.chain),
+                true => OrItself::over(verifier, &identity.chain),
             })
         }
     };

@@ -54,8 +54,8 @@ impl Config {
             let problem = "files lie unchanged for `roll.age_max` at least; it must not be less";
             return Err(BuildError::invalid("sweep_after", problem));
         }
-        let sweep_after = self.sweep_after.0;
-        let keeping = Options { names, compact_after: COMPACT_AFTER, sweep_after };
+        let keeping =
+            Options { names, compact_after: COMPACT_AFTER, sweep_after: self.sweep_after.0 };
         let limits = Limits {
             size_max: self.roll.size_max.map_or(0, |size| size.0),
             count_max: self.roll.count_max,
@@ -63,9 +63,8 @@ impl Config {
             idle_max: self.roll.idle_max.0,
             on: self.roll.on,
         };
-        let dataset = place::dataset(url, &cx.name);
-        let (dataset, dataset_name) =
-            dataset.map_err(|problem| BuildError::invalid("url", problem))?;
+        let dataset = place::dataset(url, &cx.name).map_err(|it| BuildError::invalid("url", it));
+        let (dataset, dataset_name) = dataset?;
         let decision = Decision::of(&self.url, &cx.name, &cx.directory);
         let settings = Settings {
             env: cx.env.clone(),

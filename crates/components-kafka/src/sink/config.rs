@@ -225,8 +225,7 @@ impl Config {
         if self.timeout.0.as_millis() < 1_000 || self.linger.0 * 2 > self.timeout.0 {
             return invalid("timeout", "at least 1s, and twice `linger`");
         }
-        let is_exactly_once = self.exactly_once;
-        if is_exactly_once && self.timeout.0 > TRANSACTION_MAX {
+        if self.exactly_once && self.timeout.0 > TRANSACTION_MAX {
             return invalid("timeout", "brokers take no transaction of over 15 minutes");
         }
         let ledger = self.ledger.name.unwrap_or_else(|| name.to_owned());
@@ -269,7 +268,7 @@ impl Config {
             topic: self.topic,
             in_flight_max: self.in_flight_max,
             in_order: self.in_order,
-            is_exactly_once,
+            is_exactly_once: self.exactly_once,
             ledger,
             origins_max: self.ledger.origins_max,
             ledger_bytes_max: self.ledger.bytes_max.0 as usize,
