@@ -114,14 +114,15 @@ fn lacking(name: &str, value: &str, has_token: bool) -> Option<&'static str> {
 /// The mechanism of SASL by which a client shows a token.
 const OAUTH: &str = "OAUTHBEARER";
 
-/// Sets what a token needs, where the protocol is one that asks for it.
+/// Sets what a token needs: SASL, inside TLS unless the operator says otherwise.
 fn prove_by_token(config: &mut ClientConfig) -> Result<(), BuildError> {
-    let protocol = config.get("security.protocol").unwrap_or_default();
+    let protocol = config.get("security.protocol").unwrap_or("sasl_ssl").to_owned();
     if !["sasl_ssl", "sasl_plaintext"].iter().any(|it| protocol.eq_ignore_ascii_case(it)) {
-        let problem = "a token is shown by SASL alone: set `\"security.protocol\" = \"sasl_ssl\"` \
-                       in `properties`";
+        let problem = "a token is shown by SASL alone: leave `\"security.protocol\"` out of \
+                       `properties`, or set it to `\"sasl_ssl\"`";
         return Err(BuildError::invalid("token_file", problem));
     }
+    config.set("security.protocol", protocol);
     config.set("sasl.mechanism", OAUTH);
     Ok(())
 }

@@ -32,7 +32,6 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         ("compression", json!("brotli"), "brotli"),
         ("properties", json!({ "acks": "1" }), "properties.acks"),
         ("properties", json!({ "sasl.password": "x" }), "secret_properties"),
-        ("token_file", json!("/t"), "token_file"),
     ] {
         let mut settings = good.clone();
         settings[name] = value;
