@@ -2,8 +2,11 @@
 //! it sent while it waits for the answer.
 //!
 //! A message of up to [`STEP_BYTES`] needs no memory of those that all connections share: there are
-//! as many as connections. A larger one takes a place for the largest that is allowed, once, before
-//! it is read on: so no two messages wait for each other.
+//! as many as connections. A larger one takes a place for the largest that its tenant may send,
+//! once, before it is read on: so no two messages wait for each other.
+//!
+//! A tenant is known with the first byte: then the handshake is over. What it gives over its rate
+//! waits unread.
 
 use std::io;
 use std::sync::Arc;
@@ -11,12 +14,11 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use components::sources::put::{Stored, Storing};
-use components::sources::storing::units;
+use components::sources::tenants::{self, Over};
 use pipeline::Batch;
 use pipeline::env::Stream;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// Bytes that are read at a time, and of a message that needs no memory of the shared.
@@ -49,8 +51,8 @@ pub(crate) enum End {
     #[error("a message or its answer took more than {0:?} (`message_timeout`)")]
     Slow(Duration),
     /// A message is too large.
-    #[error("a message has {announced} bytes, and at most {max} are taken (`message_max`){hint}")]
-    Large { announced: u64, max: usize, hint: &'static str },
+    #[error("a message has {announced} bytes, and at most {max} are taken (`message_max`)")]
+    Large { announced: u64, max: usize },
     /// What came is no message.
     #[error("{0}")]
     Malformed(String),
@@ -60,24 +62,23 @@ pub(crate) enum End {
     /// Nothing of it is stored: the source stops, or the client has gone.
     #[error("a message is not stored: {0}")]
     NotStored(String),
+    /// Its tenant takes more than it may.
+    #[error(transparent)]
+    Tenant(#[from] Over),
 }
 
 /// The memory that one message holds of what all connections share.
+#[derive(Default)]
 pub(crate) struct Memory {
-    budget: Arc<Semaphore>,
-    place: Option<Arc<OwnedSemaphorePermit>>,
-}
-
-impl Memory {
-    /// None yet.
-    pub(crate) fn new(budget: &Arc<Semaphore>) -> Self {
-        Self { budget: budget.clone(), place: None }
-    }
+    place: Option<Arc<tenants::Memory>>,
 }
 
 /// A client.
 pub(crate) struct Client {
     stream: Box<dyn Stream>,
+    tenant: tenants::Client,
+    /// Whether something has come, by which its tenant is known.
+    is_known: bool,
     /// What came and was not taken yet.
     pub(crate) buffer: BytesMut,
     limits: Limits,
@@ -88,13 +89,35 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(stream: Box<dyn Stream>, limits: Limits) -> Self {
-        let deadline = Instant::now() + limits.message_timeout;
-        Self { stream, buffer: BytesMut::new(), limits, is_over: false, deadline }
+    pub(crate) fn new(stream: Box<dyn Stream>, limits: Limits, tenant: tenants::Client) -> Self {
+        let (deadline, buffer) = (Instant::now() + limits.message_timeout, BytesMut::new());
+        Self { stream, tenant, is_known: false, buffer, limits, is_over: false, deadline }
+    }
+
+    /// Bytes of a message that its tenant may send, before and after it is decompressed.
+    pub(crate) fn message_max(&self) -> usize {
+        self.tenant.member().message_max(self.limits.message_max as u64) as usize
+    }
+
+    /// A message has so many bytes, which is over that.
+    pub(crate) fn too_large(&self, announced: u64) -> End {
+        let own = self.tenant.member().too_large().map(End::Tenant);
+        own.unwrap_or(End::Large { announced, max: self.limits.message_max })
+    }
+
+    /// Its tenant has given these events.
+    pub(crate) fn gave(&self, batch: &Batch) {
+        let (bytes, now) = (batch.size().bytes, Instant::now());
+        let member = self.tenant.member();
+        member.charge(bytes, now);
+        member.count(batch.len() as u64, bytes, now);
     }
 
     /// Waits for the first byte of a message; `false`: none comes any more.
     pub(crate) async fn begins(&mut self) -> Result<bool, End> {
+        if self.is_known {
+            self.tenant.member().pass(0).await;
+        }
         if self.buffer.is_empty() {
             let limit = self.limits.idle_timeout;
             let read = timeout(limit, self.stream.read_buf(&mut self.buffer)).await;
@@ -102,6 +125,8 @@ impl Client {
                 return Ok(false);
             }
         }
+        self.is_known = true;
+        self.tenant.member().check()?;
         self.deadline = Instant::now() + self.limits.message_timeout;
         Ok(true)
     }
@@ -132,9 +157,8 @@ impl Client {
             return;
         }
         let began = Instant::now();
-        let place = units(self.limits.message_max as u64);
-        let permit = memory.budget.clone().acquire_many_owned(place).await;
-        memory.place = Some(Arc::new(permit.expect("the budget is never closed")));
+        let (member, largest) = (self.tenant.member(), self.message_max() as u64);
+        memory.place = Some(Arc::new(self.tenant.sharing().memory(member, largest).await));
         self.deadline += began.elapsed();
     }
 
@@ -181,9 +205,10 @@ impl Client {
         &mut self,
         storing: &Arc<Storing>,
         batch: Batch,
-        place: Option<Arc<OwnedSemaphorePermit>>,
+        place: Option<Arc<tenants::Memory>>,
     ) -> Stored {
-        let storing = storing.store(batch, place, std::future::ready(()));
+        let turn = self.tenant.sharing().channel_turn(self.tenant.member(), batch.size().bytes);
+        let storing = storing.store(batch, place, turn);
         let mut storing = std::pin::pin!(storing);
         loop {
             let may_read = !self.is_over && self.buffer.len() < STEP_BYTES;

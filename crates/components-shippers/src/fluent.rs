@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use components::sources::tenants::Peer;
+use components::sources::tenants::Tenants;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, GivesAgain, Guarantee, Resource, Secret, Source,
@@ -88,6 +88,10 @@ pub struct Config {
     /// TLS: with this table clients have to speak it.
     #[serde(default)]
     tls: Option<ServerTls>,
+    /// What each client may take: shares, connections, rates, sizes. What comes over a rate waits
+    /// unread; one connection too many, or a message over its size, ends the connection.
+    #[serde(default)]
+    tenants: Tenants,
 }
 
 mod defaults {
@@ -148,6 +152,7 @@ impl Component for Config {
             message_timeout: self.message_timeout.0,
             idle_timeout: self.idle_timeout.0,
             tls: self.tls,
+            tenants: self.tenants,
         };
         Ok(Box::new(Fluent {
             server: Server::new(settings, mapping, cx)?,
@@ -188,10 +193,10 @@ impl Source for Fluent {
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let (require_ack, login) = (self.require_ack, self.login.clone());
         let chunks = self.chunks.clone();
-        let serve = |stream, peer: Peer, service: Arc<Service>| {
+        let serve = |client, peer: Arc<str>, service: Arc<Service>| {
             let (login, chunks) = (login.clone(), chunks.clone());
             let shared = Shared { service, require_ack, login, chunks };
-            async move { connection::serve(stream, &peer.address, &shared).await }
+            async move { connection::serve(client, &peer, &shared).await }
         };
         self.server.run(cx, serve).await;
         Ok(())

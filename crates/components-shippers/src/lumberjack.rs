@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use components::sources::repeats::Calls;
-use components::sources::tenants::Peer;
+use components::sources::tenants::Tenants;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, GivesAgain, Guarantee, Resource, Source, SourceContext,
@@ -73,6 +73,10 @@ pub struct Config {
     /// TLS: with this table clients have to speak it.
     #[serde(default)]
     tls: Option<ServerTls>,
+    /// What each client may take: shares, connections, rates, sizes. What comes over a rate waits
+    /// unread; one connection too many, or a message over its size, ends the connection.
+    #[serde(default)]
+    tenants: Tenants,
 }
 
 mod defaults {
@@ -119,6 +123,7 @@ impl Component for Config {
             message_timeout: self.message_timeout.0,
             idle_timeout: self.idle_timeout.0,
             tls: self.tls,
+            tenants: self.tenants,
         };
         Ok(Box::new(Lumberjack {
             server: Server::new(settings, mapping, cx)?,
@@ -154,9 +159,9 @@ impl Source for Lumberjack {
 
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let calls = self.calls.clone();
-        let serve = |stream, peer: Peer, service: Arc<Service>| {
+        let serve = |client, peer: Arc<str>, service: Arc<Service>| {
             let calls = calls.clone();
-            async move { connection::serve(stream, &peer.address, &service, &calls).await }
+            async move { connection::serve(client, &peer, &service, &calls).await }
         };
         self.server.run(cx, serve).await;
         Ok(())

@@ -5,21 +5,20 @@ use std::sync::Arc;
 
 use components::sources::listening::{self, DRAIN, Guard};
 use components::sources::put::Storing;
-use components::sources::storing;
-use components::sources::tenants::Peer;
+use components::sources::tenants::{self, Peer, Sharing, Tenants};
 use metrics::Metrics;
+use peers::TenantBoard;
 use peers::limits::Cut;
-use pipeline::env::{Listener, Stream};
+use pipeline::env::Listener;
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError, Env, Resource, SourceContext, SourceError};
 use support::log_rate::LogRate;
 use tls::ServerTls;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::client::{End, Limits, ROUND};
+use crate::client::{Client, End, Limits, ROUND};
 use crate::record::Mapping;
 
 /// Lines a minute about connections that were closed for what they sent.
@@ -34,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) message_timeout: std::time::Duration,
     pub(crate) idle_timeout: std::time::Duration,
     pub(crate) tls: Option<ServerTls>,
+    pub(crate) tenants: Tenants,
 }
 
 /// A source without its protocol.
@@ -46,8 +46,9 @@ pub(crate) struct Server {
     guard: Option<Guard>,
     limits: Limits,
     mapping: Arc<Mapping>,
-    /// In units of [`storing::units`].
-    budget: Arc<Semaphore>,
+    tenants: Tenants,
+    board: TenantBoard,
+    in_flight_max: u64,
     /// Between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
@@ -65,7 +66,7 @@ impl Server {
         listening::check_address("listen", &settings.listen)?;
         let largest = ("message_max", settings.message_max);
         listening::check_limits(settings.connections_max, largest, settings.in_flight_max)?;
-        let budget = storing::units(settings.in_flight_max.0) as usize;
+        settings.tenants.check(largest)?;
         Ok(Self {
             guard: Guard::new(settings.tls, &[("listen", &settings.listen)], cx, &[])?,
             name: cx.name.clone(),
@@ -79,7 +80,9 @@ impl Server {
                 idle_timeout: settings.idle_timeout,
             },
             mapping: Arc::new(mapping),
-            budget: Arc::new(Semaphore::new(budget)),
+            tenants: settings.tenants,
+            board: cx.get(),
+            in_flight_max: settings.in_flight_max.0,
             listener: None,
         })
     }
@@ -97,11 +100,11 @@ impl Server {
         Ok(())
     }
 
-    /// Serves each connection by `serve`, until the source stops.
+    /// Serves each client, from its address, by `serve`, until the source stops.
     pub(crate) async fn run<F>(
         &mut self,
         cx: SourceContext,
-        serve: impl Fn(Box<dyn Stream>, Peer, Arc<Service>) -> F,
+        serve: impl Fn(Client, Arc<str>, Arc<Service>) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -109,9 +112,7 @@ impl Server {
         let (work, stop) = (TaskTracker::new(), cx.stop);
         let service = Arc::new(Service {
             env: self.env.clone(),
-            limits: self.limits,
             mapping: self.mapping.clone(),
-            budget: self.budget.clone(),
             storing: Arc::new(Storing {
                 source: self.name.clone(),
                 intake: cx.intake,
@@ -122,9 +123,13 @@ impl Server {
             metrics: self.metrics.clone(),
             log: LogRate::new(LOG_LINES),
         });
-        let allowed = (self.connections_max, self.guard.as_ref());
-        listening::serve(listener, &self.name, allowed, &stop, |stream, peer| {
-            serve(stream, peer, service.clone())
+        let of = (&self.name, &self.metrics);
+        let sharing = Sharing::new(of, &self.tenants, self.in_flight_max, &self.board);
+        let (allowed, limits) = ((self.connections_max, self.guard.as_ref()), self.limits);
+        listening::serve(listener, &self.name, allowed, &stop, |stream, peer: Peer| {
+            let address = peer.address.clone();
+            let tenant = tenants::Client::new(sharing.clone(), peer);
+            serve(Client::new(stream, limits, tenant), address, service.clone())
         })
         .await;
         // What was reserved is stored to its end, also for clients that are gone.
@@ -136,9 +141,7 @@ impl Server {
 /// What all connections of one run share.
 pub(crate) struct Service {
     pub(crate) env: Env,
-    pub(crate) limits: Limits,
     pub(crate) mapping: Arc<Mapping>,
-    pub(crate) budget: Arc<Semaphore>,
     pub(crate) storing: Arc<Storing>,
     metrics: Metrics,
     /// Lines about connections that were closed for what they sent.
@@ -169,7 +172,7 @@ impl Service {
     pub(crate) fn ended(&self, peer: &str, error: &End) {
         let source = &self.storing.source;
         match error {
-            End::Broken(_) | End::Idle(_) | End::NotStored(_) => {
+            End::Broken(_) | End::Idle(_) | End::NotStored(_) | End::Tenant(_) => {
                 debug!(%source, peer, %error, "connection closed");
             }
             End::Slow(_) | End::Large { .. } | End::Malformed(_) | End::Refused(_) => {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use components::sources::listening;
-use pipeline::env::Stream;
 use tokio::time::Instant;
 
 use super::chunks::Chunks;
@@ -26,8 +25,7 @@ pub(super) struct Shared {
 }
 
 /// Serves a connection to its end, or until the source stops.
-pub(super) async fn serve(stream: Box<dyn Stream>, peer: &str, shared: &Shared) {
-    let client = Client::new(stream, shared.service.limits);
+pub(super) async fn serve(client: Client, peer: &str, shared: &Shared) {
     let (host, service) = (listening::host(peer).into(), &*shared.service);
     let mut connection = Connection { shared, service, host, client };
     if let Err(error) = connection.messages().await {
@@ -36,8 +34,12 @@ pub(super) async fn serve(stream: Box<dyn Stream>, peer: &str, shared: &Shared) 
 }
 
 /// Reads a message.
-async fn message_of(bytes: Bytes, service: &Service) -> Result<Option<Message>, End> {
-    let (mapping, message_max) = (service.mapping.clone(), service.limits.message_max);
+async fn message_of(
+    bytes: Bytes,
+    message_max: usize,
+    service: &Service,
+) -> Result<Option<Message>, End> {
+    let mapping = service.mapping.clone();
     let (is_large, body_max) = (bytes.len() > LARGE_BYTES, service.body_max());
     let read = move || {
         let rules = Rules { mapping: &mapping, message_max, body_max };
@@ -87,9 +89,8 @@ impl Connection<'_> {
             if !self.client.begins().await? {
                 return Ok(None);
             }
-            let mut memory = Memory::new(&self.service.budget);
-            let bytes =
-                read(&mut self.client, &mut memory, self.service.limits.message_max).await?;
+            let mut memory = Memory::default();
+            let bytes = read(&mut self.client, &mut memory).await?;
             Ok(Some((bytes, memory)))
         };
         stop.run_until_cancelled(reading).await.unwrap_or(Ok(None))
@@ -97,8 +98,10 @@ impl Connection<'_> {
 
     /// Stores the events of a message, and answers it.
     async fn take(&mut self, bytes: Bytes, memory: Memory) -> Result<(), End> {
-        let Some(message) = message_of(bytes, self.service).await? else { return Ok(()) };
-        let Message { batch, divided, chunk } = message;
+        let message_max = self.client.message_max();
+        let read = message_of(bytes, message_max, self.service).await?;
+        let Some(Message { batch, divided, chunk }) = read else { return Ok(()) };
+        self.client.gave(&batch);
         if divided > 0 {
             self.service.count("event_divided", divided);
         }
@@ -129,13 +132,13 @@ impl Connection<'_> {
 }
 
 /// Reads to the end of a message.
-async fn read(client: &mut Client, memory: &mut Memory, max: usize) -> Result<Bytes, End> {
-    let mut scan = Scan::new();
+async fn read(client: &mut Client, memory: &mut Memory) -> Result<Bytes, End> {
+    let (mut scan, max) = (Scan::new(), client.message_max());
     loop {
         let end = scan.end(&client.buffer);
         let announced = scan.least();
         if announced > max as u64 {
-            return Err(End::Large { announced, max, hint: "" });
+            return Err(client.too_large(announced));
         }
         match end {
             Some(end) => return Ok(client.buffer.split_to(end).freeze()),

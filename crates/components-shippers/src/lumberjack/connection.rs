@@ -5,7 +5,6 @@ use std::sync::Arc;
 use components::sources::listening;
 use components::sources::repeats::Calls;
 use pipeline::BatchBuilder;
-use pipeline::env::Stream;
 
 use super::event;
 use super::frame::{self, Frame, Parsed};
@@ -20,8 +19,7 @@ const PART_BYTES: usize = 1 << 20;
 const LARGE_BYTES: usize = 16 << 10;
 
 /// Serves a connection to its end, or until the source stops.
-pub(super) async fn serve(stream: Box<dyn Stream>, peer: &str, service: &Service, calls: &Calls) {
-    let client = Client::new(stream, service.limits);
+pub(super) async fn serve(client: Client, peer: &str, service: &Service, calls: &Calls) {
     let (host, window) = (listening::host(peer).into(), Window::default());
     let mut connection = Connection { service, calls, host, client, window };
     if let Err(error) = connection.windows().await {
@@ -103,8 +101,8 @@ impl Connection<'_> {
         if !self.client.begins().await? {
             return Ok(None);
         }
-        let mut memory = Memory::new(&self.service.budget);
-        let max = self.service.limits.message_max;
+        let mut memory = Memory::default();
+        let max = self.client.message_max();
         let body_max = self.service.body_max();
         loop {
             let (length, is_whole) =
@@ -114,7 +112,7 @@ impl Connection<'_> {
                 };
             // Also of one that has come at once.
             if length > max {
-                return Err(End::Large { announced: length as u64, max, hint: "" });
+                return Err(self.client.too_large(length as u64));
             }
             if !is_whole {
                 self.client.fill(length, &mut memory).await?;
@@ -161,6 +159,7 @@ impl Connection<'_> {
     /// Stores the events that were read, and answers them.
     async fn store(&mut self, memory: Memory) -> Result<(), End> {
         let batch = std::mem::take(&mut self.window.events).finish();
+        self.client.gave(&batch);
         let divided = std::mem::take(&mut self.window.divided);
         if divided > 0 {
             self.service.count("event_divided", divided);

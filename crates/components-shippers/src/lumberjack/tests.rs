@@ -67,6 +67,31 @@ async fn without_room_there_are_signs_of_life_and_nothing_is_stored_for_a_client
 }
 
 #[tokio::test]
+async fn a_tenant_over_its_rate_waits_unread_and_over_its_other_limits_is_closed() {
+    let mut settings = settings();
+    settings["tenants"] =
+        json!({ "events_per_second": 1, "connections_max": 2, "message_max": "100B" });
+    let fixture = Running::start::<Config>(settings).await;
+    let mut client = fixture.connect().await;
+    // Many seconds of its rate at once.
+    let events = (1..=60).flat_map(|number| event(number, "a"));
+    client.send(&window(60).into_iter().chain(events).collect::<Vec<_>>()).await;
+    assert_eq!(client.receive(6).await, b"2A\0\0\0\x3c");
+    client.send(&[window(1), event(1, "b")].concat()).await;
+    fixture.until_counted("tenant_rate").await;
+    let mut large = fixture.connect().await;
+    large.send(&[window(1), event(1, &"c".repeat(100))].concat()).await;
+    assert!(large.is_closed().await);
+    fixture.until_counted("tenant_message").await;
+    let (mut second, mut third) = (fixture.connect().await, fixture.connect().await);
+    second.send(&window(1)).await;
+    third.send(&window(1)).await;
+    fixture.until_counted("tenant_connections").await;
+    assert!(fixture.bodies().iter().all(|body| body == "a"), "nothing of what waits");
+    fixture.stop().await;
+}
+
+#[tokio::test]
 async fn events_whose_answer_was_lost_are_stored_once() {
     let fixture = Running::start::<Config>(settings()).await;
     fixture.kept.is_slow.store(true, Ordering::SeqCst);

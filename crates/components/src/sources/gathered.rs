@@ -64,7 +64,11 @@ impl Destination {
     ///
     /// # Errors
     /// A channel refused it.
-    async fn store_in_turn(&self, batch: Batch, client: &Client) -> Result<(), IntakeError> {
+    pub(super) async fn store_in_turn(
+        &self,
+        batch: Batch,
+        client: &Client,
+    ) -> Result<(), IntakeError> {
         let (size, member, sharing) = (batch.size(), client.member(), client.sharing());
         member.count(batch.len() as u64, size.bytes, Instant::now());
         let memory = sharing.memory(member, size.bytes).await;

@@ -13,33 +13,35 @@
 //! Without answers it is stored as far as it came.
 //!
 //! While a channel is full, connections are not read, which holds their clients back. A connection
-//! takes no more memory than its longest line, its longest event and a batch.
+//! takes no more memory than its longest line, its longest event and a batch. A tenant that is over
+//! its rate is not read either; its connection or line that is one too many is closed, or refused
+//! as one over `line_max` is.
 
-use std::io;
+mod connection;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use metrics::Metrics;
+use peers::TenantBoard;
 use pipeline::component::Choice;
-use pipeline::env::{Listener, Stream};
+use pipeline::env::Listener;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Frame, Framing, GivesAgain, Guarantee, Resource,
-    Source, SourceContext, SourceError,
+    BuildContext, BuildError, Component, Env, Framing, GivesAgain, Guarantee, Resource, Source,
+    SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ServerTls;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::gathered::{Destination, Gathered};
+use super::gathered::{self, Destination, Gathered};
 use super::listening::{self, DRAIN, Guard};
 use super::multiline::stream::EventStream;
-use super::multiline::{EVENT_DIVIDED, Joining, Multiline};
-use super::waits::until;
+use super::multiline::{Joining, Multiline};
+use super::tenants::{Client, Sharing, Tenants};
+use connection::Connection;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 << 10;
@@ -80,6 +82,11 @@ pub struct Config {
     /// TLS: with this table clients have to speak it.
     #[serde(default)]
     tls: Option<ServerTls>,
+    /// What each client may take: shares, connections, rates, sizes. What comes over a rate waits
+    /// unread, one connection too many is closed, and a line over its size is as one over
+    /// `line_max`.
+    #[serde(default)]
+    tenants: Tenants,
 }
 
 fn default_ack_every_event() -> bool {
@@ -120,6 +127,7 @@ impl Component for Config {
         if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(BuildError::invalid(*setting, "must not be 0"));
         }
+        self.tenants.check(("line_max", self.line_max))?;
         if let Some(name) = &self.client_header {
             crate::decoders::check_names(std::iter::once(name.as_str()))
                 .map_err(|error| BuildError::invalid("client_header", error))?;
@@ -137,6 +145,7 @@ impl Component for Config {
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
             framing: self.framing.build("framing", cx)?.into(),
+            board: cx.get(),
             settings: Arc::new(self),
             listener: None,
         }))
@@ -152,6 +161,7 @@ struct Netcat {
     joining: Option<Arc<Joining>>,
     settings: Arc<Config>,
     guard: Option<Guard>,
+    board: TenantBoard,
     /// Between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
@@ -185,11 +195,17 @@ impl Source for Netcat {
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let listener = self.listener.take().expect("a source is opened before it runs");
         let (name, metrics) = (self.name.clone(), self.metrics.clone());
+        // As much as all connections together can hold: a batch and a line each.
+        let held = gathered::BATCH_BYTES as u64 + self.settings.line_max.0;
+        let held = held * u64::from(self.settings.connections_max);
+        let sharing = Sharing::new((&name, &metrics), &self.settings.tenants, held, &self.board);
         let to = Destination::new(name, metrics, cx.intake, self.settings.batch_events);
         let allowed = (self.settings.connections_max as usize, self.guard.as_ref());
         listening::serve(listener, &self.name, allowed, &cx.stop, |stream, peer| {
+            let address = peer.address.clone();
             let connection = Connection {
-                client: listening::host(&peer.address).to_owned(),
+                host: listening::host(&address).to_owned(),
+                client: Client::new(sharing.clone(), peer),
                 events: EventStream::new(
                     &*self.framing,
                     self.settings.line_max.0 as usize,
@@ -199,139 +215,19 @@ impl Source for Netcat {
                 to: to.clone(),
                 stop: cx.stop.clone(),
                 gathered: Gathered::default(),
+                is_known: false,
                 stream,
             };
             async move {
                 let source = connection.to.source.clone();
                 if let Err(error) = connection.serve().await {
-                    debug!(%source, %peer, %error, "a connection broke");
+                    debug!(%source, peer = %address, %error, "a connection broke");
                 }
             }
         })
         .await;
         to.finish(DRAIN).await;
         Ok(())
-    }
-}
-
-/// One client.
-struct Connection {
-    client: String,
-    events: EventStream,
-    settings: Arc<Config>,
-    to: Destination,
-    stop: CancellationToken,
-    gathered: Gathered,
-    stream: Box<dyn Stream>,
-}
-
-impl Connection {
-    /// Takes events to the end of the connection, or until the source stops.
-    async fn serve(mut self) -> io::Result<()> {
-        let served = self.until_end().await;
-        if !self.settings.ack_every_event {
-            // The client does not send again what it has sent of the last event.
-            self.end_event().await?;
-        }
-        served
-    }
-
-    async fn until_end(&mut self) -> io::Result<()> {
-        let mut idle = self.idle_until();
-        loop {
-            self.events.buffer().reserve(READ_BYTES);
-            let event_due = self.events.due();
-            let read = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Ok(()),
-                read = self.stream.read_buf(self.events.buffer()) => read?,
-                () = until(event_due) => {
-                    self.end_event().await?;
-                    continue;
-                }
-                () = until(idle) => return self.end_event().await,
-            };
-            let most = self.to.event_bytes_max();
-            while let Some(event) = self.events.next(most) {
-                if !self.push(event).await? {
-                    return Ok(());
-                }
-            }
-            while read == 0
-                && let Some(event) = self.events.rest(most)
-            {
-                if !self.push(event).await? {
-                    return Ok(());
-                }
-            }
-            self.store().await?;
-            if read == 0 {
-                return Ok(());
-            }
-            idle = self.idle_until();
-        }
-    }
-
-    /// When the connection is closed, unless a byte comes before.
-    fn idle_until(&self) -> Option<Instant> {
-        self.settings.idle_timeout.and_then(|limit| Instant::now().checked_add(limit.0))
-    }
-
-    /// Stores and answers the event that is open: nothing has come for long, or will.
-    async fn end_event(&mut self) -> io::Result<()> {
-        if let Some(event) = self.events.end() {
-            self.push(event).await?;
-        }
-        self.store().await
-    }
-
-    /// Adds an event; says whether the connection goes on.
-    async fn push(&mut self, event: Frame) -> io::Result<bool> {
-        if self.gathered.is_full(event.message.len(), &self.to) {
-            self.store().await?;
-        }
-        if event.is_cut && self.settings.ack_every_event {
-            self.store().await?;
-            self.to.count("line_too_long", 1);
-            let answer =
-                format!("FAILED: the line is over `line_max` ({})\n", self.settings.line_max);
-            self.stream.write_all(answer.as_bytes()).await?;
-            return self.stream.shutdown().await.map(|()| false);
-        }
-        if event.is_cut {
-            self.to.count("line_cut", 1);
-        }
-        let client = self.settings.client_header.as_deref().map(|name| (name, &*self.client));
-        let mark = event.is_cut.then_some(("truncated", "true"));
-        let headers: Vec<(&str, &str)> = client.into_iter().chain(mark).collect();
-        self.gathered.push(&event.message, &headers);
-        Ok(true)
-    }
-
-    /// Stores what was gathered, and answers each event of it.
-    async fn store(&mut self) -> io::Result<()> {
-        let divided = self.events.take_divided();
-        if divided > 0 {
-            self.to.count(EVENT_DIVIDED, divided);
-        }
-        if !self.settings.ack_every_event {
-            self.gathered.store_or_lose(&self.to, None, "lines_refused").await;
-            return Ok(());
-        }
-        let count = self.gathered.len();
-        if count == 0 {
-            return Ok(());
-        }
-        let answer = match self.to.store(self.gathered.take()).await {
-            Ok(()) => "OK\n".to_owned(),
-            Err(error) => {
-                self.to.count("lines_refused", count as u64);
-                let problem = error.to_string().replace(char::is_control, " ");
-                format!("FAILED: {problem}\n")
-            }
-        };
-        self.stream.write_all(answer.repeat(count).as_bytes()).await?;
-        self.stream.flush().await
     }
 }
 

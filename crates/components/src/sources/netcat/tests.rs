@@ -5,9 +5,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use pipeline::env::Stream;
 use pipeline::testkit::build;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UdpSocket;
 
 use super::*;
@@ -86,6 +87,56 @@ async fn a_line_over_the_limit_ends_an_answered_connection_and_is_cut_in_another
     assert_eq!(channels.events(0)[1].headers["truncated"], "true");
     assert_eq!(fixture.counted("line_cut"), 1);
     drop(client.into_inner());
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_tenant_over_its_rate_waits_unread_and_over_its_other_limits_is_answered_and_closed() {
+    let tenants = json!({ "events_per_second": 1, "connections_max": 1, "message_max": "4B" });
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Running::start::<Config>(json!({ "tenants": tenants }), channels.clone()).await;
+    let mut client = connect(&fixture).await;
+    // Many seconds of its rate at once.
+    client.get_mut().write_all("1234\n".repeat(50).as_bytes()).await.unwrap();
+    for _ in 0..50 {
+        assert_eq!(answer(&mut client).await, "OK\n");
+    }
+    client.get_mut().write_all(b"12345\n").await.unwrap();
+    let waits = async {
+        while fixture.counted("tenant_rate") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waits).await.expect("it is over its rate");
+    let mut second = connect(&fixture).await;
+    second.get_mut().write_all(b"1\n").await.unwrap();
+    let refused = answer(&mut second).await;
+    assert!(refused.starts_with("FAILED: `127.0.0.1` has 2 connections"), "{refused}");
+    assert_eq!(answer(&mut second).await, "");
+    assert_eq!(channels.events(0).len(), 50, "nothing of what waits");
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_line_over_what_its_tenant_may_send_is_as_one_over_the_limit_of_the_source() {
+    let channels = Arc::new(Channels::new(1));
+    let tenants = json!({ "message_max": "4B" });
+    let settings = json!({ "tenants": tenants.clone() });
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
+    let mut client = connect(&fixture).await;
+    client.get_mut().write_all(b"1234\n12345\n").await.unwrap();
+    assert_eq!(answer(&mut client).await, "OK\n");
+    let refused = answer(&mut client).await;
+    assert!(refused.contains("over its limit of 4 bytes: `tenants.message_max`"), "{refused}");
+    assert_eq!(answer(&mut client).await, "");
+    assert_eq!(fixture.counted("tenant_message"), 1);
+    let settings = json!({ "tenants": tenants, "ack_every_event": false });
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
+    let mut client = connect(&fixture).await;
+    client.get_mut().write_all(b"12345\nnext\n").await.unwrap();
+    channels.wait_for_line("next").await;
+    assert_eq!(channels.bodies(0), ["1234", "1234", "next"]);
+    assert_eq!(channels.events(0)[1].headers["truncated"], "true");
     fixture.stop().await;
 }
 

@@ -115,7 +115,7 @@ impl Client {
     }
 
     /// What it shares with others.
-    pub(in crate::sources) fn sharing(&self) -> &Sharing {
+    pub fn sharing(&self) -> &Sharing {
         &self.sharing
     }
 

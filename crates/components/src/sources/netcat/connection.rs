@@ -1,0 +1,183 @@
+//! One client of `netcat`: its bytes become events, which are stored and answered.
+
+use std::io;
+use std::sync::Arc;
+
+use pipeline::Frame;
+use pipeline::env::Stream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Config, READ_BYTES};
+use crate::sources::gathered::{Destination, Gathered};
+use crate::sources::multiline::EVENT_DIVIDED;
+use crate::sources::multiline::stream::EventStream;
+use crate::sources::tenants::{Client, Over};
+use crate::sources::waits::until;
+
+/// One client.
+pub(super) struct Connection {
+    /// Address of the client's host.
+    pub(super) host: String,
+    pub(super) client: Client,
+    /// Something has been read: the handshake is over, and says what the tenant is.
+    pub(super) is_known: bool,
+    pub(super) events: EventStream,
+    pub(super) settings: Arc<Config>,
+    pub(super) to: Destination,
+    pub(super) stop: CancellationToken,
+    pub(super) gathered: Gathered,
+    pub(super) stream: Box<dyn Stream>,
+}
+
+impl Connection {
+    /// Takes events to the end of the connection, or until the source stops.
+    pub(super) async fn serve(mut self) -> io::Result<()> {
+        let served = self.until_end().await;
+        if !self.settings.ack_every_event {
+            // The client does not send again what it has sent of the last event.
+            self.end_event().await?;
+        }
+        served
+    }
+
+    async fn until_end(&mut self) -> io::Result<()> {
+        let mut idle = self.idle_until();
+        loop {
+            self.events.buffer().reserve(READ_BYTES);
+            let event_due = self.events.due();
+            if self.is_known {
+                // What is over its rate waits unread.
+                let may_read = self.client.member().pass(0);
+                if self.stop.run_until_cancelled(may_read).await.is_none() {
+                    return Ok(());
+                }
+                idle = self.idle_until();
+            }
+            let read = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(()),
+                read = self.stream.read_buf(self.events.buffer()) => read?,
+                () = until(event_due) => {
+                    self.end_event().await?;
+                    continue;
+                }
+                () = until(idle) => return self.end_event().await,
+            };
+            if read > 0 && !self.admits(read).await? {
+                return Ok(());
+            }
+            let most = self.to.event_bytes_max();
+            while let Some(event) = self.events.next(most) {
+                if !self.push(event).await? {
+                    return Ok(());
+                }
+            }
+            while read == 0
+                && let Some(event) = self.events.rest(most)
+            {
+                if !self.push(event).await? {
+                    return Ok(());
+                }
+            }
+            self.store().await?;
+            if read == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// So many bytes have come; whether their tenant may have this connection.
+    async fn admits(&mut self, bytes: usize) -> io::Result<bool> {
+        self.is_known = true;
+        let member = self.client.member();
+        if let Err(over) = member.check() {
+            return self.fail(&over.to_string()).await.map(|()| false);
+        }
+        member.charge(bytes as u64, Instant::now());
+        Ok(true)
+    }
+
+    /// Says, where there are answers, why the connection ends.
+    async fn fail(&mut self, problem: &str) -> io::Result<()> {
+        if self.settings.ack_every_event {
+            self.stream.write_all(format!("FAILED: {problem}\n").as_bytes()).await?;
+        }
+        self.stream.shutdown().await
+    }
+
+    /// Cuts an event that is longer than its tenant may send; why.
+    fn cut_to_own(&self, event: &mut Frame) -> Option<Over> {
+        let member = self.client.member();
+        let own = member.message_max(u64::MAX);
+        if event.message.len() as u64 <= own {
+            return None;
+        }
+        event.message.truncate(own as usize);
+        event.is_cut = true;
+        member.too_large()
+    }
+
+    /// When the connection is closed, unless a byte comes before.
+    fn idle_until(&self) -> Option<Instant> {
+        self.settings.idle_timeout.and_then(|limit| Instant::now().checked_add(limit.0))
+    }
+
+    /// Stores and answers the event that is open: nothing has come for long, or will.
+    async fn end_event(&mut self) -> io::Result<()> {
+        if let Some(event) = self.events.end() {
+            self.push(event).await?;
+        }
+        self.store().await
+    }
+
+    /// Adds an event; says whether the connection goes on.
+    async fn push(&mut self, mut event: Frame) -> io::Result<bool> {
+        let over = self.cut_to_own(&mut event);
+        if self.gathered.is_full(event.message.len(), &self.to) {
+            self.store().await?;
+        }
+        if event.is_cut && self.settings.ack_every_event {
+            self.store().await?;
+            self.to.count("line_too_long", 1);
+            let line_max = || format!("the line is over `line_max` ({})", self.settings.line_max);
+            let problem = over.map_or_else(line_max, |over| over.to_string());
+            return self.fail(&problem).await.map(|()| false);
+        }
+        if event.is_cut {
+            self.to.count("line_cut", 1);
+        }
+        let client = self.settings.client_header.as_deref().map(|name| (name, &*self.host));
+        let mark = event.is_cut.then_some(("truncated", "true"));
+        let headers: Vec<(&str, &str)> = client.into_iter().chain(mark).collect();
+        self.gathered.push(&event.message, &headers);
+        Ok(true)
+    }
+
+    /// Stores what was gathered, and answers each event of it.
+    async fn store(&mut self) -> io::Result<()> {
+        let divided = self.events.take_divided();
+        if divided > 0 {
+            self.to.count(EVENT_DIVIDED, divided);
+        }
+        if !self.settings.ack_every_event {
+            self.gathered.store_or_lose(&self.to, Some(&self.client), "lines_refused").await;
+            return Ok(());
+        }
+        let count = self.gathered.len();
+        if count == 0 {
+            return Ok(());
+        }
+        let answer = match self.to.store_in_turn(self.gathered.take(), &self.client).await {
+            Ok(()) => "OK\n".to_owned(),
+            Err(error) => {
+                self.to.count("lines_refused", count as u64);
+                let problem = error.to_string().replace(char::is_control, " ");
+                format!("FAILED: {problem}\n")
+            }
+        };
+        self.stream.write_all(answer.repeat(count).as_bytes()).await?;
+        self.stream.flush().await
+    }
+}
