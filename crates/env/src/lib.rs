@@ -86,6 +86,10 @@ impl Blocking for BlockingThreads {
         has_threads
     }
 
+    fn cores(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
     fn run_behind(&self, work: Box<dyn FnOnce() + Send>) {
         self.behind().spawn_blocking(work);
     }

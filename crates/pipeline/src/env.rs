@@ -125,6 +125,11 @@ pub trait Blocking: Send + Sync {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("{program} cannot be run here")))
     }
 
+    /// How many pieces of work [`Blocking::run`] does at the same time, on cores of their own.
+    fn cores(&self) -> usize {
+        1
+    }
+
     /// Starts a program, whose output is read while it runs. Called in a tokio runtime. A world
     /// without programs refuses.
     ///

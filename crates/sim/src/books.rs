@@ -9,17 +9,25 @@
 //! | a file becomes visible | an entry names it, in this place and with this content |
 //! | a staged file is deleted | no entry waits for it |
 //! | files become one | an entry says so, and a reader of their directory finds the same lines |
+//! | an object is put | none of its name is there; what becomes visible is what was staged |
+//! | an object is deleted | it is none of the ledger |
 //!
 //! The names are those that `ledger` draws; the entries are read by its own decoder.
+
+mod arrivals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use ledger::{Entry, Kind, StagedFile, View, WriterId};
+use ledger::{StagedFile, View, WriterId};
 use pipeline::KeySet;
+use storage::FileSystem;
 use storage::memory::Memory;
+use storage::objects::Objects;
 
+use crate::form::{Form, Found};
+use crate::scenario::Scenario;
 use crate::shelves::Shelves;
 use crate::store::Asked;
 use crate::world::{World, lock};
@@ -36,6 +44,10 @@ pub(crate) struct Books {
     state: Mutex<State>,
     /// Bytes of each event's body.
     body_bytes: usize,
+    /// What files look like.
+    form: Form,
+    /// It has no directories, and no renames.
+    is_bucket: bool,
 }
 
 #[derive(Default)]
@@ -56,6 +68,8 @@ struct State {
     shelves: Shelves,
     /// Where they stand.
     datasets: BTreeSet<String>,
+    /// Every object that is there.
+    objects: BTreeSet<String>,
     /// How often each event of each source is visible.
     visible: BTreeMap<String, Vec<u8>>,
     visible_events: u64,
@@ -82,8 +96,17 @@ fn begun(path: &str) -> Option<&str> {
 
 impl Books {
     /// Books of an empty store.
-    pub(crate) fn new(world: Arc<World>, body_bytes: usize) -> Self {
-        Self { world, memory: Memory::new(), state: Mutex::default(), body_bytes }
+    pub(crate) fn new(world: Arc<World>, scenario: &Scenario) -> Self {
+        let Scenario { body_bytes, form, .. } = *scenario;
+        let state = State { shelves: Shelves::of(form), ..State::default() };
+        let (memory, is_bucket) = (Memory::new(), scenario.objects.is_some());
+        Self { world, memory, state: state.into(), body_bytes, form, is_bucket }
+    }
+
+    /// The store as a program outside of the simulation reads it.
+    pub(crate) fn store(&self) -> Arc<dyn FileSystem> {
+        let memory = Arc::new(self.memory());
+        if self.is_bucket { Arc::new(Objects::over(memory)) } else { memory }
     }
 
     /// The store that they are about.
@@ -165,9 +188,8 @@ impl Books {
                 let (directory, _) = storage::split(path);
                 let source = directory.rsplit('/').next().unwrap_or_default();
                 let events = state.disowned_events.entry(source.to_owned()).or_default();
-                let content = self.content(path);
-                let lines = content.split_inclusive(|byte| *byte == b'\n');
-                for number in lines.filter_map(|line| self.number(line)) {
+                let found = self.form.events(&self.content(path)).unwrap_or_default();
+                for number in found.iter().filter_map(|event| self.number(&event.body)) {
                     *events.entry(number as u64).or_default() += 1;
                 }
             }
@@ -211,6 +233,7 @@ impl Books {
             }
             Asked::Delete(path) => self.deleted(path),
             Asked::Mkdirs(path) => self.made(path),
+            Asked::Put(path) => self.put(path),
             Asked::Create(_) | Asked::Other(..) => {}
         }
     }
@@ -219,96 +242,10 @@ impl Books {
         self.memory.file(path).unwrap_or_default()
     }
 
-    fn renamed(&self, from: &str, to: &str) {
-        if let Some((dataset, place)) = ledger_place(to) {
-            let (generation, index) = place.split_once('/').unzip();
-            let Ok(generation) = generation.unwrap_or(place).parse() else { return };
-            match index.map(str::parse) {
-                None => self.succeeded(dataset, generation),
-                Some(Ok(index)) => self.won(dataset, generation, index, to),
-                Some(Err(_)) => {}
-            }
-        } else if let Some(dataset) = begun(to) {
-            if lock(&self.state).datasets.contains(dataset) {
-                self.world.violation(format!("{to}, which had entries, was begun anew"));
-            }
-        } else if !to.starts_with(ROOT) {
-            self.became_visible(from, to);
-        } else if let Some(temp) = from.strip_prefix(ROOT)
-            && lock(&self.state).waiting.contains_key(temp)
-        {
-            self.world.violation(format!("{temp} is committed, and was moved to {to}"));
-        }
-    }
-
-    /// An entry of the ledger was won.
-    fn won(&self, dataset: &str, generation: u64, index: u64, path: &str) {
-        let entry = match Entry::decode(self.content(path), index) {
-            Ok(entry) => entry,
-            Err(error) => {
-                return self.world.violation(format!("{path} is no entry of a ledger: {error}"));
-            }
-        };
+    /// What was staged as `temp` has its final name.
+    fn became_visible(&self, temp: &str, to: &str) {
         let mut state = lock(&self.state);
-        state.entries += 1;
-        state.datasets.insert(dataset.to_owned());
-        if state.fenced.contains(&entry.author) {
-            self.world.violation(format!("{path} was won by a fenced writer"));
-        }
-        if state.sealed.contains(&(dataset.to_owned(), generation)) {
-            self.world.violation(format!("{path} was appended behind a seal"));
-        }
-        match entry.kind {
-            Kind::Commit { keys, files } => {
-                let committed = state.committed.entry(dataset.to_owned()).or_default();
-                let twice = keys.intersection(committed);
-                if !twice.is_empty() {
-                    let count = twice.count();
-                    self.world.violation(format!("{path} commits {count} batches once more"));
-                }
-                committed.insert_all(&keys);
-                let targets = files.iter().map(|file| format!("{PREFIX}/{}", file.target));
-                let targets = targets.collect();
-                state.rolls.push((dataset.to_owned(), keys, targets));
-                for file in files {
-                    let temp = format!("{dataset}/{}", file.temp);
-                    if self.memory.file(&format!("{ROOT}{temp}")).is_none() {
-                        self.world.violation(format!("{path} names {temp}: not there"));
-                    }
-                    state.waiting.insert(temp, file);
-                }
-            }
-            Kind::Merge(merge) => {
-                let told = state.shelves.merge(&self.memory, dataset, merge);
-                told.into_iter().for_each(|told| self.world.violation(format!("{path} {told}")));
-            }
-            Kind::Seal => {
-                state.sealed.insert((dataset.to_owned(), generation));
-            }
-            Kind::Fence(author) => {
-                state.fenced.insert(author);
-            }
-        }
-    }
-
-    /// A generation came in.
-    fn succeeded(&self, dataset: &str, generation: u64) {
-        let mut state = lock(&self.state);
-        let newest = state.newest_generation.entry(dataset.to_owned()).or_default();
-        if generation <= *newest {
-            self.world.violation(format!("generation {generation} of a ledger came in again"));
-        }
-        *newest = generation.max(*newest);
-        let own = |temp: &str| temp.split('/').next() == Some(dataset);
-        if let Some(temp) = state.waiting.keys().find(|temp| own(temp)) {
-            let told = format!("generation {generation} came in before {temp} was published");
-            self.world.violation(told);
-        }
-    }
-
-    fn became_visible(&self, from: &str, to: &str) {
-        let mut state = lock(&self.state);
-        let named = from.strip_prefix(ROOT).and_then(|temp| state.waiting.remove(temp));
+        let named = state.waiting.remove(temp);
         let content = self.content(to);
         match named {
             Some(file) if format!("{PREFIX}/{}", file.target) == to => {
@@ -319,22 +256,29 @@ impl Books {
             _ => self.world.violation(format!("{to} became visible without an entry")),
         }
         state.published.insert(to.to_owned());
-        state.shelves.add(to, &content);
-        self.count(&mut state, to, &content);
+        match self.form.events(&content) {
+            Ok(events) => {
+                state.shelves.add(to, &events);
+                self.count(&mut state, to, &events);
+            }
+            Err(damage) => self.world.violation(format!("{to} is no whole file: {damage}")),
+        }
     }
 
     /// Counts the events of a file, whose directory names their source.
-    fn count(&self, state: &mut State, path: &str, content: &[u8]) {
+    fn count(&self, state: &mut State, path: &str, events: &[Found]) {
         let (directory, _) = storage::split(path);
         let source = directory.rsplit('/').next().unwrap_or_default();
         let State { visible, read_twice_but, disowned_events, visible_events, .. } = state;
         let counts = visible.entry(source.to_owned()).or_default();
         let (once, disowned) = (read_twice_but.get(source), disowned_events.get(source));
         let mut twice = 0_u64;
-        for line in content.split_inclusive(|byte| *byte == b'\n') {
-            let Some(number) = self.number(line) else {
-                let line = String::from_utf8_lossy(line);
-                self.world.violation(format!("{path} holds what was not written: {line:?}"));
+        for Found { host, body } in events {
+            let is_own = host.as_ref().is_none_or(|host| host == source);
+            let Some(number) = self.number(body).filter(|_| is_own) else {
+                let body = String::from_utf8_lossy(body);
+                let told = format!("{path} holds what was not written: {body:?} of {host:?}");
+                self.world.violation(told);
                 continue;
             };
             if counts.len() <= number {
@@ -352,9 +296,8 @@ impl Books {
         }
     }
 
-    /// The number of the event that made this line, which is filled up with dots.
+    /// The number of the event that has this body, which is filled up with dots.
     fn number(&self, line: &[u8]) -> Option<usize> {
-        let line = line.strip_suffix(b"\n")?;
         let digits = line.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(line.len());
         let filled = line.len() == self.body_bytes && line[digits..].iter().all(|b| *b == b'.');
         let number = std::str::from_utf8(&line[..digits]).ok()?.parse().ok()?;
@@ -363,6 +306,10 @@ impl Books {
     }
 
     fn deleted(&self, path: &str) {
+        let was_object = lock(&self.state).objects.remove(path);
+        if was_object && ledger_place(path).is_some() {
+            self.world.violation(format!("{path} is of a ledger, and was deleted"));
+        }
         let Some(below) = path.strip_prefix(ROOT) else {
             return self.world.violation(format!("{path} is visible, and was deleted"));
         };

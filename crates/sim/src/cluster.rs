@@ -113,6 +113,8 @@ pub(crate) fn run(seed: u64, show: bool) -> Report {
         ("(copy of an edge)", scenario.clones),
         ("(limits that differ)", scenario.has_limits()),
         ("(merges)", scenario.merges()),
+        ("(object store)", scenario.objects.is_some()),
+        ("(other form of files)", scenario.form.is_other()),
     ] {
         if is_so {
             world.count_fault(kind);
@@ -201,8 +203,8 @@ impl Cluster {
             copy.wait_for_birth();
         }
         world.names.list(machines.iter().map(|machine| machine.name.clone()).collect());
-        let books = Arc::new(Books::new(world.clone(), scenario.body_bytes));
-        let (store, calls) = Store::new(world.clone(), books.clone(), scenario.compact_after);
+        let books = Arc::new(Books::new(world.clone(), scenario));
+        let (store, calls) = Store::new(world.clone(), books.clone(), scenario);
         let kept = (store.mood.clone(), books.clone());
         let faults = Faults::new(seed, scenario, machines.clone(), kept, world.clone());
         parts::place(store, machines.clone());

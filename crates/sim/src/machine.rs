@@ -308,4 +308,9 @@ impl Blocking for Threads {
             work();
         });
     }
+
+    /// As many on every machine that a seed is run on.
+    fn cores(&self) -> usize {
+        2
+    }
 }

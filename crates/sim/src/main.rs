@@ -20,7 +20,8 @@
 //! Nothing of the agents is modelled: their configuration is text, as a user would write it, and is
 //! read by `config`. What is simulated is what [`pipeline::Env`] stands for: network (turmoil),
 //! disk ([`channel::testkit::SimDisk`], which forgets what was not synced), wall clock, randomness,
-//! threads that block; and the store, behind the trait that `hdfs://` and `file://` implement.
+//! threads that block; and the store, behind the trait that `hdfs://` and `file://` implement, or
+//! behind that of the library under `s3://`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -29,6 +30,8 @@
 //! | `net` | connections of an agent over turmoil's, which can be reset |
 //! | `names` | which agent is found, and which is not, where agents look each other up |
 //! | `store`, `books` | the store as a host of its own; what is never allowed there |
+//! | `objects` | the same store as a server of objects, below `storage-objects` |
+//! | `form` | what files look like, and the events in their bytes |
 //! | `shelves` | what a reader finds in each directory, while files become one |
 //! | `turn` | the calls of the store at which a stop hurts most |
 //! | `input` | applications that write log files, with rotation |
@@ -54,12 +57,14 @@ mod cluster;
 mod dice;
 mod fault_kind;
 mod faults;
+mod form;
 mod input;
 mod machine;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod names;
 mod net;
+mod objects;
 mod observer;
 mod operator;
 mod parts;

@@ -50,8 +50,8 @@ impl Component for StoreSink {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         let (store, machine) = cluster(cx);
-        let fs = store.seen_from(machine);
-        self.0.build_over(cx, move || fs.clone(), store.compact_after())
+        let (machine, env) = (machine.clone(), cx.env.clone());
+        self.0.build_over(cx, move || store.seen_from(&machine, &env), store.compact_after())
     }
 }
 

@@ -60,7 +60,7 @@ fn account(machine: &Arc<Machine>, channel: &str) -> Result<Account, String> {
 fn audit(books: &Books, dataset: &str) -> Result<Audit, String> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().build().map_err(|error| error.to_string())?;
-    let reading = Audit::read(Arc::new(books.memory()), Dataset::new(PREFIX, dataset));
+    let reading = Audit::read(books.store(), Dataset::new(PREFIX, dataset));
     let audit = runtime.block_on(reading).map_err(|error| error.to_string())?;
     if audit.is_sound() { Ok(audit) } else { Err("it is not sound".into()) }
 }

@@ -6,14 +6,17 @@ mod copies;
 mod hops;
 mod input;
 mod restores;
+mod stored;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::fault_kind::{FaultKind, KINDS};
+use crate::form::Form;
 
 pub(crate) use input::{Input, Reads};
+use storage_objects::testkit::Ways;
 
 /// Bytes that each channel may hold.
 pub(crate) const CAPACITY_BYTES: u64 = 2 << 20;
@@ -64,6 +67,10 @@ pub(crate) struct Scenario {
     message_max: Vec<Option<u64>>,
     /// Small files are merged: milliseconds after the time of their directory, and bytes of a file.
     merges: Option<(u64, u64)>,
+    /// How the store is one of objects, if it is.
+    pub(crate) objects: Option<Ways>,
+    /// What files look like.
+    pub(crate) form: Form,
     /// The longest that an event may wait at an edge, where that is promised.
     pub(crate) oldest_max: Option<Duration>,
     /// Every other collector rolls this many times as slowly, and so is often taken for dead.
@@ -144,6 +151,8 @@ impl Scenario {
             slower: 1,
             message_max: Vec::new(),
             merges: None,
+            objects: None,
+            form: Form::default(),
             oldest_max: None,
             discovers: false,
             clones: false,
@@ -153,7 +162,7 @@ impl Scenario {
         let drawn = drawn.with_merges(seed, &theme);
         // Dice of their own: the other seeds stay as they are.
         let restores = Dice::new(seed, "restores");
-        match theme {
+        let about = match theme {
             Theme::Any if restores.chance(250) => drawn.about_restores(&restores),
             Theme::Any if dice.chance(150) => drawn.with_lookups(&dice),
             Theme::Any => drawn.with_hops(seed),
@@ -162,7 +171,8 @@ impl Scenario {
             Theme::Turns => drawn.about_turns(&dice),
             Theme::Clones => drawn.about_clones(&dice),
             Theme::Changed => drawn.about_changes(&dice),
-        }
+        };
+        about.stored(seed)
     }
 
     /// Commits, fences and generations every few hundred milliseconds, by all at once.

@@ -7,10 +7,13 @@ use ledger::Merge;
 use storage::memory::Memory;
 
 use crate::books::{PREFIX, ROOT};
+use crate::form::{Form, Found};
 
 /// The lines of each directory, and the merges that entries name.
 #[derive(Debug, Default)]
 pub(crate) struct Shelves {
+    /// What files look like.
+    form: Form,
     lines: BTreeMap<String, Lines>,
     /// With their dataset.
     merges: Vec<(String, Merge)>,
@@ -24,10 +27,10 @@ struct Lines {
 }
 
 impl Lines {
-    fn add(&mut self, content: &[u8]) {
-        for line in content.split_inclusive(|byte| *byte == b'\n') {
+    fn add(&mut self, events: &[Found]) {
+        for event in events {
             // FNV-1a: lines differ in their numbers alone, which sums of bytes would not show.
-            let hash = line.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            let hash = event.body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
                 (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
             });
             self.count += 1;
@@ -37,10 +40,15 @@ impl Lines {
 }
 
 impl Shelves {
+    /// Empty ones, for files of this form.
+    pub(crate) fn of(form: Form) -> Self {
+        Self { form, ..Self::default() }
+    }
+
     /// A file became visible.
-    pub(crate) fn add(&mut self, path: &str, content: &[u8]) {
+    pub(crate) fn add(&mut self, path: &str, events: &[Found]) {
         let (directory, _) = storage::split(path);
-        self.lines.entry(directory.to_owned()).or_default().add(content);
+        self.lines.entry(directory.to_owned()).or_default().add(events);
     }
 
     /// An entry names files that become one; what is wrong with it.
@@ -98,7 +106,10 @@ impl Shelves {
         let mut found = Lines::default();
         for (path, content) in memory.files() {
             if storage::split(&path).0 == directory {
-                found.add(&content);
+                match self.form.events(&content) {
+                    Ok(events) => found.add(&events),
+                    Err(damage) => return Some(format!("{path} is no whole file: {damage}")),
+                }
             }
         }
         let expected = self.lines.get(directory).copied().unwrap_or_default();

@@ -7,8 +7,11 @@
 //! ```
 //!
 //! Names and bytes are kept by the store in memory that passes the conformance suite of `storage`.
+//! In some seeds it is an object store instead: its requests are those of `objects`, on the same
+//! way.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,13 +19,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use pipeline::Env;
 use storage::memory::Memory;
 use storage::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat};
+use storage_objects::testkit::{Ways, over};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::books::Books;
+use crate::dice::Dice;
 use crate::machine::Machine;
+use crate::objects::Server;
+use crate::scenario::Scenario;
 use crate::turn::Turn;
 use crate::world::{World, lock};
 
@@ -70,6 +78,8 @@ pub(crate) struct Store {
     pub(crate) mood: Arc<Mood>,
     calls: mpsc::UnboundedSender<Call>,
     compact_after: u64,
+    /// How it is an object store, if it is.
+    objects: Option<Ways>,
 }
 
 /// Where the store's host takes the calls from.
@@ -86,10 +96,11 @@ impl Calls {
 
 impl Store {
     /// An empty store, and what its host has to serve.
-    pub(crate) fn new(world: Arc<World>, books: Arc<Books>, compact_after: u64) -> (Self, Calls) {
+    pub(crate) fn new(world: Arc<World>, books: Arc<Books>, scenario: &Scenario) -> (Self, Calls) {
         let (calls, taken) = mpsc::unbounded_channel();
         let (memory, mood) = (books.memory(), Arc::default());
-        (Self { world, memory, books, mood, calls, compact_after }, Calls(taken))
+        let Scenario { compact_after, objects, .. } = *scenario;
+        (Self { world, memory, books, mood, calls, compact_after, objects }, Calls(taken))
     }
 
     /// Entries after which its ledger gets a checkpoint.
@@ -97,9 +108,23 @@ impl Store {
         self.compact_after
     }
 
-    /// The store as `machine` reaches it.
-    pub(crate) fn seen_from(&self, machine: &Arc<Machine>) -> Arc<dyn FileSystem> {
-        Arc::new(Remote { store: self.clone(), machine: machine.clone() })
+    /// The store as `machine` reaches it, for one opening.
+    pub(crate) fn seen_from(&self, machine: &Arc<Machine>, env: &Env) -> Arc<dyn FileSystem> {
+        let way = Way { store: self.clone(), machine: machine.clone() };
+        match self.objects {
+            None => Arc::new(Remote { way }),
+            Some(ways) => over(Arc::new(Server::new(way)), ways, env),
+        }
+    }
+
+    /// The objects that it holds, where it is an object store.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Choices about what it answers.
+    pub(crate) fn dice(&self) -> &Dice {
+        &self.world.dice
     }
 }
 
@@ -112,6 +137,8 @@ pub(crate) enum Asked {
     Replace(String, String),
     Delete(String),
     Mkdirs(String),
+    /// A whole object.
+    Put(String),
     Other(&'static str, String),
 }
 
@@ -124,11 +151,12 @@ impl Asked {
             Self::Replace(..) => "replace",
             Self::Delete(_) => "delete",
             Self::Mkdirs(_) => "mkdirs",
+            Self::Put(_) => "put",
             Self::Other(call, _) => call,
         }
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         match self {
             Self::Rename(_, path)
             | Self::Replace(_, path)
@@ -136,27 +164,38 @@ impl Asked {
             | Self::Create(path)
             | Self::Delete(path)
             | Self::Mkdirs(path)
+            | Self::Put(path)
             | Self::Other(_, path) => path,
         }
     }
 }
 
-/// The store from one machine.
+/// Why a caller has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// The call was refused: nothing is done.
+    Refused,
+    /// The connection broke.
+    Reset,
+    /// It took too long.
+    Late,
+}
+
+/// The way from one machine to the store.
 #[derive(Clone)]
-struct Remote {
-    store: Store,
+pub(crate) struct Way {
+    pub(crate) store: Store,
     machine: Arc<Machine>,
 }
 
-impl Remote {
+impl Way {
     /// Has `work` done at the store. The world decides when, and whether the answer comes back.
-    async fn call<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static, E: fmt::Display + Send + 'static>(
         &self,
         asked: Asked,
-        work: impl Future<Output = Result<T, FsError>> + Send + 'static,
-    ) -> Result<T, FsError> {
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<Result<T, E>, Silence> {
         let (store, world, mood) = (&self.store, &self.store.world, &self.store.mood);
-        let (call, path) = (asked.call(), asked.path().to_owned());
         if mood.stops_at(&asked) {
             self.machine.stop_here();
         }
@@ -169,8 +208,7 @@ impl Remote {
         let back = dice.millis(1, 8);
         if refused || self.machine.is_store_cut() || mood.away.load(Ordering::Relaxed) > 0 {
             sleep(there).await;
-            let source = "simulated".into();
-            return Err(FsError::Unavailable { call, path, source });
+            return Err(Silence::Refused);
         }
         let (answer, heard) = oneshot::channel();
         let (books, world, caller) = (store.books.clone(), world.clone(), self.machine.clone());
@@ -189,13 +227,44 @@ impl Remote {
             }
         }));
         sent.expect("the store outlives all callers");
-        let result = match timeout(CALL_LIMIT, heard).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(FsError::Failed { call, path, source: "connection reset".into() }),
-            Err(_) => Err(FsError::Timeout { call, path, limit: CALL_LIMIT }),
+        let heard = match timeout(CALL_LIMIT, heard).await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(_)) => Err(Silence::Reset),
+            Err(_) => Err(Silence::Late),
         };
         self.machine.thawed().await;
-        result
+        heard
+    }
+}
+
+/// The store from one machine, as a tree of files.
+#[derive(Clone)]
+struct Remote {
+    way: Way,
+}
+
+impl Remote {
+    /// The store's own names and bytes.
+    fn memory(&self) -> Memory {
+        self.way.store.memory.clone()
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        asked: Asked,
+        work: impl Future<Output = Result<T, FsError>> + Send + 'static,
+    ) -> Result<T, FsError> {
+        let (call, path) = (asked.call(), asked.path().to_owned());
+        match self.way.ask(asked, work).await {
+            Ok(result) => result,
+            Err(Silence::Refused) => {
+                Err(FsError::Unavailable { call, path, source: "simulated".into() })
+            }
+            Err(Silence::Reset) => {
+                Err(FsError::Failed { call, path, source: "connection reset".into() })
+            }
+            Err(Silence::Late) => Err(FsError::Timeout { call, path, limit: CALL_LIMIT }),
+        }
     }
 }
 
@@ -206,7 +275,7 @@ impl FileSystem for Remote {
         path: &str,
         options: CreateOptions,
     ) -> Result<Box<dyn FileWriter>, FsError> {
-        let (memory, at) = (self.store.memory.clone(), path.to_owned());
+        let (memory, at) = (self.memory(), path.to_owned());
         let work = async move { memory.create(&at, options).await };
         let inner = self.call(Asked::Create(path.into()), work).await?;
         let inner = Arc::new(Mutex::new(Some(inner)));
@@ -214,7 +283,7 @@ impl FileSystem for Remote {
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
-        let memory = self.store.memory.clone();
+        let memory = self.memory();
         let names = (from.to_owned(), to.to_owned());
         let asked = Asked::Rename(names.0.clone(), names.1.clone());
         self.call(asked, async move { memory.rename(&names.0, &names.1).await }).await
@@ -225,47 +294,47 @@ impl FileSystem for Remote {
     }
 
     async fn concat(&self, target: &str, sources: &[String], desk: &str) -> Result<(), FsError> {
-        let memory = self.store.memory.clone();
+        let memory = self.memory();
         let names = (target.to_owned(), sources.to_vec(), desk.to_owned());
         let asked = Asked::Concat(names.0.clone(), names.1.clone());
         self.call(asked, async move { memory.concat(&names.0, &names.1, &names.2).await }).await
     }
 
     async fn replace(&self, from: &str, to: &str) -> Result<(), FsError> {
-        let memory = self.store.memory.clone();
+        let memory = self.memory();
         let names = (from.to_owned(), to.to_owned());
         let asked = Asked::Replace(names.0.clone(), names.1.clone());
         self.call(asked, async move { memory.replace(&names.0, &names.1).await }).await
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {
-        let (memory, at) = (self.store.memory.clone(), path.to_owned());
+        let (memory, at) = (self.memory(), path.to_owned());
         self.call(Asked::Other("read", path.into()), async move { memory.read(&at).await }).await
     }
 
     async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
-        let (memory, name) = (self.store.memory.clone(), path.to_owned());
+        let (memory, name) = (self.memory(), path.to_owned());
         let work = async move { memory.read_part(&name, at, bytes).await };
         self.call(Asked::Other("read", path.into()), work).await
     }
 
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {
-        let (memory, at) = (self.store.memory.clone(), path.to_owned());
+        let (memory, at) = (self.memory(), path.to_owned());
         self.call(Asked::Other("stat", path.into()), async move { memory.stat(&at).await }).await
     }
 
     async fn list(&self, path: &str) -> Result<Vec<Listed>, FsError> {
-        let (memory, at) = (self.store.memory.clone(), path.to_owned());
+        let (memory, at) = (self.memory(), path.to_owned());
         self.call(Asked::Other("list", path.into()), async move { memory.list(&at).await }).await
     }
 
     async fn delete(&self, path: &str) -> Result<bool, FsError> {
-        let (memory, at) = (self.store.memory.clone(), path.to_owned());
+        let (memory, at) = (self.memory(), path.to_owned());
         self.call(Asked::Delete(path.into()), async move { memory.delete(&at).await }).await
     }
 
     async fn mkdirs(&self, path: &str) -> Result<(), FsError> {
-        let (memory, at) = (self.store.memory.clone(), path.to_owned());
+        let (memory, at) = (self.memory(), path.to_owned());
         self.call(Asked::Mkdirs(path.into()), async move { memory.mkdirs(&at).await }).await
     }
 }

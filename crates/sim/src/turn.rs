@@ -36,14 +36,20 @@ impl Turn {
     pub(crate) fn of(asked: &Asked) -> Option<Self> {
         let is_generation =
             |path| books::ledger_place(path).is_some_and(|(_, place)| !place.contains('/'));
+        let is_entry = |path| {
+            let (_, place) = books::ledger_place(path)?;
+            let (_, name) = place.split_once('/')?;
+            name.parse::<u64>().is_ok().then_some(Self::Entry)
+        };
         match asked {
+            // Of an object store no generation goes, and a stage is cleared file by file.
+            Asked::Put(path) if path.ends_with("/checkpoint") => {
+                books::ledger_place(path).map(|_| Self::GenerationIn)
+            }
+            Asked::Put(path) => is_entry(path),
             Asked::Rename(from, _) if is_generation(from) => Some(Self::GenerationOut),
             Asked::Rename(_, to) if is_generation(to) => Some(Self::GenerationIn),
-            Asked::Rename(_, to) => {
-                let (_, place) = books::ledger_place(to)?;
-                let (_, name) = place.split_once('/')?;
-                name.parse::<u64>().is_ok().then_some(Self::Entry)
-            }
+            Asked::Rename(_, to) => is_entry(to),
             Asked::Delete(path) => {
                 let (_, below) = path.strip_prefix(ROOT)?.split_once('/')?;
                 let desk = below.strip_prefix("stage/")?;

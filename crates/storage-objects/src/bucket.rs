@@ -10,6 +10,7 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt};
 use pipeline::Env;
 use storage::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat};
+use support::mutant;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::provider::Provider;
@@ -21,14 +22,14 @@ pub const OBJECT_BYTES_MAX: u64 = 5 << 30;
 const PARTS_AT_ONCE: usize = 4;
 /// Objects of a directory that are deleted at the same time.
 const DELETED_AT_ONCE: usize = 8;
-/// Bytes that are compared at a time.
-const COMPARED_BYTES: u64 = PART_BYTES as u64;
 
 /// One bucket.
 pub(crate) struct Bucket {
     store: Arc<dyn ObjectStore>,
     provider: &'static Provider,
     env: Env,
+    /// Bytes of a part of an upload; an object of more is copied another way.
+    part_bytes: usize,
     turns: Arc<Semaphore>,
     /// Whether the server was seen to heed conditions.
     heeds: OnceCell<()>,
@@ -66,7 +67,18 @@ fn unheeded(provider: &Provider, path: &str, what: &str) -> FsError {
 impl Bucket {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, provider: &'static Provider, env: Env) -> Self {
         let (turns, heeds) = (Arc::new(Semaphore::new(PARTS_AT_ONCE)), OnceCell::new());
-        Self { store, provider, env, turns, heeds }
+        Self { store, provider, env, part_bytes: PART_BYTES, turns, heeds }
+    }
+
+    /// With parts of so many bytes.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn with_parts_of(self, part_bytes: usize) -> Self {
+        Self { part_bytes, ..self }
+    }
+
+    /// A file on its way to this key.
+    fn writer(&self, path: &str, key: Path) -> ObjectWriter {
+        ObjectWriter::new(self.store.clone(), self.turns.clone(), path, key, self.part_bytes)
     }
 
     async fn head(
@@ -126,10 +138,16 @@ impl Bucket {
             let copy = self.store.copy_if_not_exists(from, &key);
             return within(COPY_LIMIT, "rename", to, copy).await;
         }
-        let mut writer = ObjectWriter::new(self.store.clone(), self.turns.clone(), to, key);
+        if mutant!("seen_before_whole") {
+            let part = self.store.get_range(from, 0..self.part_bytes as u64);
+            let part = bounded("rename", to, part).await?;
+            put_new(&*self.store, "rename", to, &key, part).await?;
+            drop(self.store.delete(&key).await);
+        }
+        let mut writer = self.writer(to, key);
         let mut at = 0;
         while at < source.size {
-            let range = at..(at + PART_BYTES as u64).min(source.size);
+            let range = at..(at + self.part_bytes as u64).min(source.size);
             let part = bounded("rename", to, self.store.get_range(from, range.clone())).await?;
             writer.write(part).await?;
             at = range.end;
@@ -146,7 +164,7 @@ impl Bucket {
     ) -> Result<bool, FsError> {
         let mut at = 0;
         while at < len {
-            let range = at..(at + COMPARED_BYTES).min(len);
+            let range = at..(at + self.part_bytes as u64).min(len);
             let (left, right) = tokio::try_join!(
                 bounded("rename", one.0, self.store.get_range(one.1, range.clone())),
                 bounded("rename", other.0, self.store.get_range(other.1, range.clone())),
@@ -162,6 +180,9 @@ impl Bucket {
     /// The new name is taken. An earlier try of the same rename may have done that: it is found by
     /// the bytes, and finished.
     async fn taken(&self, from: &str, to: &str, source: &ObjectMeta) -> Result<(), FsError> {
+        if mutant!("own_copy_unknown") {
+            return Err(FsError::AlreadyExists { path: to.into() });
+        }
         let key = key("rename", to)?;
         let Some(target) = self.head("rename", to, &key).await? else {
             let source = "the name was taken and is free again".into();
@@ -188,7 +209,7 @@ impl FileSystem for Bucket {
         if self.head("create", path, &key).await?.is_some() {
             return Err(FsError::AlreadyExists { path: path.into() });
         }
-        Ok(Box::new(ObjectWriter::new(self.store.clone(), self.turns.clone(), path, key)))
+        Ok(Box::new(self.writer(path, key)))
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
@@ -203,10 +224,15 @@ impl FileSystem for Bucket {
             };
         };
         self.heeds_conditions(storage::split(from).0).await?;
-        let copied = if source.size <= PART_BYTES as u64 {
+        let copied = if source.size <= self.part_bytes as u64 {
             let got = bounded("rename", from, self.store.get(&old)).await?;
             let content = bounded("rename", from, got.bytes()).await?;
-            put_new(&*self.store, "rename", to, &key("rename", to)?, content).await
+            let key = key("rename", to)?;
+            if mutant!("put_without_condition") {
+                bounded("rename", to, self.store.put(&key, content.into())).await.map(drop)
+            } else {
+                put_new(&*self.store, "rename", to, &key, content).await
+            }
         } else if self.head("rename", to, &key("rename", to)?).await?.is_some() {
             // Nothing is copied in vain where an earlier try has done it.
             Err(FsError::AlreadyExists { path: to.into() })

@@ -30,6 +30,7 @@
 //! | `http` | requests over our own network and TLS |
 //! | `crypto` | hashes and signatures by `ring` |
 //! | `trouble` | what an answer, or its absence, says of what was done |
+//! | `testkit` (a feature) | a bucket over a server that a test makes |
 
 mod access;
 mod azure;
@@ -41,6 +42,8 @@ mod google;
 mod http;
 mod provider;
 mod s3;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod trouble;
 mod writer;
 

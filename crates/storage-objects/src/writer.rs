@@ -94,6 +94,7 @@ pub(crate) struct ObjectWriter {
     turns: Arc<Semaphore>,
     path: String,
     key: Path,
+    part_bytes: usize,
     rest: BytesMut,
     upload: Option<Box<dyn MultipartUpload>>,
     part: Option<Part>,
@@ -105,9 +106,10 @@ impl ObjectWriter {
         turns: Arc<Semaphore>,
         path: &str,
         key: Path,
+        part_bytes: usize,
     ) -> Self {
         let (rest, upload, part) = (BytesMut::new(), None, None);
-        Self { store, turns, path: path.into(), key, rest, upload, part }
+        Self { store, turns, path: path.into(), key, part_bytes, rest, upload, part }
     }
 
     /// Waits for the part under way.
@@ -148,8 +150,8 @@ impl ObjectWriter {
 impl FileWriter for ObjectWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
         self.rest.extend_from_slice(&bytes);
-        while self.rest.len() >= PART_BYTES {
-            let part = self.rest.split_to(PART_BYTES).freeze();
+        while self.rest.len() >= self.part_bytes {
+            let part = self.rest.split_to(self.part_bytes).freeze();
             self.send(part).await?;
         }
         Ok(())

@@ -79,6 +79,37 @@ impl Memory {
         directories.map(|(path, _)| path.clone()).collect()
     }
 
+    /// Puts a whole file in one step, in the place of one that has its name, with the directories
+    /// above it: as an object store does.
+    pub fn put(&self, path: &str, content: &[u8]) {
+        let mut names = self.names();
+        for (end, _) in path.match_indices('/').skip(1) {
+            names.insert(path[..end].into(), Node::Directory);
+        }
+        let content = Content { bytes: content.into(), durable: content.len() };
+        names.insert(path.into(), Node::File(Arc::new(Mutex::new(content))));
+    }
+
+    /// Removes a file in one step. `false`: there is none of that name.
+    pub fn remove(&self, path: &str) -> bool {
+        let mut names = self.names();
+        let is_file = matches!(names.get(path), Some(Node::File(_)));
+        is_file && names.remove(path).is_some()
+    }
+
+    /// The path and the bytes of each file below a directory, however deep.
+    pub fn lengths_below(&self, directory: &str) -> Vec<(String, u64)> {
+        let prefix = format!("{}/", directory.trim_end_matches('/'));
+        let names = self.names();
+        let below = names.range(prefix.clone()..);
+        let below = below.take_while(|(path, _)| path.starts_with(&prefix));
+        let files = below.filter_map(|(path, node)| match node {
+            Node::Directory => None,
+            Node::File(content) => Some((path.clone(), lock(content).bytes.len() as u64)),
+        });
+        files.collect()
+    }
+
     fn names(&self) -> MutexGuard<'_, BTreeMap<String, Node>> {
         lock(&self.names)
     }

@@ -43,6 +43,11 @@ pub const ALL: &[(&str, &str)] = &[
     ("merge_behind_another", "files that were listed before another merge are not merged"),
     ("joined_keys_forgotten", "rolls that become one name the batches of all of them"),
     ("joined_files_forgotten", "rolls that become one publish the files of all of them"),
+    ("put_without_condition", "an object comes in by a put with the condition that none is there"),
+    ("own_copy_unknown", "a rename finds the copy that an earlier try of it has made"),
+    ("seen_before_whole", "an object of several parts appears when all of them are there"),
+    ("file_not_finished", "a file has the end of its form before it is committed"),
+    ("frame_not_finished", "a file has the end of its compression before it is committed"),
     ("closed_too_early", "an epoch is declared empty when all of it is committed"),
     ("deleted_on_stored", "an edge keeps a batch until it is committed"),
     ("stored_before_durable", "a collector says stored when it is on disk, not before"),
@@ -68,6 +73,9 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("epoch_named_too_early", "an epoch is named to peers when it is on the disk, not before"),
     // `crates/channel/tests/planted_turn.rs`; the simulator finds it in one seed of hundreds.
     ("turn_not_looked_at", "a position goes on only behind the one it is to come after"),
+    // `crates/ledger/tests/ledger/planted.rs`; no seed of 250 shows them.
+    ("stage_of_a_bucket_cleared", "what a put under way may name stays until its start is fenced"),
+    ("bucket_not_fenced", "a start that died is fenced where a put of it may still arrive"),
     // `crates/components/src/sources/tenants/planted.rs`
     ("tenant_share_kept", "what a tenant takes of the memory is given back"),
     ("tenant_charged_for_another", "what a tenant gives is charged to it alone"),
@@ -94,6 +102,44 @@ pub fn plant(name: &str) -> Result<(), String> {
     PLANTED.set(known).map_err(|other| format!("a process has one planted bug, not {other} too"))
 }
 
+/// The variable that names the bug of a test's process.
+#[cfg(feature = "mutants")]
+const BY_ENVIRONMENT: &str = "AQUEDUCT_PLANTED";
+
+/// Plants the bug that the environment of this process names, if it names one. A test of many cases
+/// may ask for it again.
+#[cfg(feature = "mutants")]
+pub fn plant_by_environment() {
+    if let Ok(name) = std::env::var(BY_ENVIRONMENT) {
+        let _again = plant(&name);
+    }
+}
+
+/// Runs a test of this test program again, in processes of their own, without a bug and with this
+/// one. The test calls [`plant_by_environment`].
+///
+/// # Panics
+/// It fails without the bug, or it passes with it, or fails without saying `found_by`.
+#[cfg(feature = "mutants")]
+pub fn is_found(bug: &str, test: &str, found_by: &str) {
+    let run = |bug: Option<&str>| {
+        let program = std::env::current_exe().expect("a test program has a path");
+        let mut command = std::process::Command::new(program);
+        command.args(["--exact", test, "--nocapture"]).env_remove(BY_ENVIRONMENT);
+        command.envs(bug.map(|bug| (BY_ENVIRONMENT, bug)));
+        let output = command.output().expect("a test program can be started");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(said.contains("running 1 test\n"), "{test}: {said}");
+        (output.status.success(), said)
+    };
+    let (passes, said) = run(None);
+    assert!(passes, "{test} fails without a bug: {said}");
+    let (passes, said) = run(Some(bug));
+    assert!(!passes, "{bug} is not found by {test}");
+    assert!(said.contains(found_by), "{bug} is found by something else: {said}");
+}
+
 /// Whether the planted bug of this name is to show: what [`mutant!`](crate::mutant) asks.
 #[cfg(feature = "mutants")]
 pub fn is_planted(name: &str) -> bool {
@@ -106,3 +152,7 @@ pub fn is_planted(name: &str) -> bool {
 pub const fn is_planted(_name: &str) -> bool {
     false
 }
+
+/// Nothing is planted in this build.
+#[cfg(not(feature = "mutants"))]
+pub const fn plant_by_environment() {}

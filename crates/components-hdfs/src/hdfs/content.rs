@@ -21,10 +21,10 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
 use bytes::{Bytes, BytesMut};
 use pipeline::{Codec, Env, Events};
+use support::mutant;
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -50,7 +50,7 @@ pub(super) struct Cores {
 impl Cores {
     /// Those that this process may use.
     pub(super) fn of(env: &Env) -> Self {
-        Self::new(env.clone(), available_parallelism().map_or(1, usize::from))
+        Self::new(env.clone(), env.blocking.cores())
     }
 
     fn new(env: Env, count: usize) -> Self {
@@ -124,7 +124,10 @@ impl Content {
 
     /// The last bytes of the file.
     pub(super) async fn finish(&mut self, cores: &Cores) -> Vec<Bytes> {
-        let end = self.format.finish();
+        let end = match mutant!("file_not_finished") {
+            true => Bytes::new(),
+            false => self.format.finish(),
+        };
         let Some(pieces) = &mut self.pieces else { return vec![end] };
         pieces.gathered.extend_from_slice(&end);
         if !pieces.begun {

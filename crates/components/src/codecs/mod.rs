@@ -13,6 +13,7 @@ pub mod zstd;
 use bytes::Bytes;
 use pipeline::component::entry;
 use pipeline::{Codec, Entry};
+use support::mutant;
 
 /// All of them.
 pub static ALL: &[Entry<dyn Codec>] = &[
@@ -29,7 +30,9 @@ pub static ALL: &[Entry<dyn Codec>] = &[
 pub fn compressed(codec: &dyn Codec, bytes: impl Into<Bytes>) -> Vec<u8> {
     let mut compressor = codec.begin();
     let mut compressed = Vec::from(compressor.compress(bytes.into()));
-    compressed.extend_from_slice(&compressor.finish());
+    if !mutant!("frame_not_finished") {
+        compressed.extend_from_slice(&compressor.finish());
+    }
     compressed
 }
 

@@ -22,8 +22,8 @@ mod bucket;
 mod in_work;
 mod over;
 mod peer;
-#[cfg(test)]
-pub(super) mod planted;
+#[cfg(all(test, feature = "mutants"))]
+mod planted;
 mod settings;
 mod sharing;
 mod turns;

@@ -17,7 +17,6 @@ use tokio::time::timeout;
 
 use super::channels::Channels;
 use super::running::Running;
-use super::tenants::planted;
 use super::{avro, http, netcat, syslog, thrift};
 use crate::sinks;
 
@@ -189,7 +188,7 @@ async fn clients_that_stall_give_their_places_back_and_are_counted() {
 
 #[tokio::test]
 async fn handshakes_that_fail_give_their_places_and_connections_back() {
-    planted::from_environment();
+    support::mutants::plant_by_environment();
     let tenants = json!({ "connections_max": 1 });
     let settings = json!({ "tls": identity(), "connections_max": 2, "tenants": tenants });
     let fixture = Fixture::start::<http::Config>(settings, "").await;

@@ -14,4 +14,6 @@ mod harness;
 mod merge;
 mod objects;
 mod opening;
+#[cfg(feature = "mutants")]
+mod planted;
 mod site;

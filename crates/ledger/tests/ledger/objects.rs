@@ -12,6 +12,7 @@ use storage::{FileSystem, FsError};
 use crate::harness::{author, compacting, key, open, open_again, roll, whole};
 
 fn on(store: &Memory) -> Arc<dyn FileSystem> {
+    support::mutants::plant_by_environment();
     Arc::new(Objects::over(Arc::new(store.clone())))
 }
 

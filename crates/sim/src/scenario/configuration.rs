@@ -156,11 +156,13 @@ impl Scenario {
                 format!(", size_max = \"{bytes}B\""),
             ),
         };
+        let scheme = if self.objects.is_some() { "s3" } else { "hdfs" };
+        let form = self.form.settings();
         for channel in self.channels() {
             write!(
                 text,
-                "{}[sinks.{channel}]\ntype = \"hdfs\"\nchannel = \"{channel}\"\n\
-                 url = \"hdfs://store/logs/{folder}%{{host}}\"\nsweep_after = \"{sweep}ms\"\n\
+                "{}[sinks.{channel}]\ntype = \"hdfs\"\nchannel = \"{channel}\"\n{form}\
+                 url = \"{scheme}://store/logs/{folder}%{{host}}\"\nsweep_after = \"{sweep}ms\"\n\
                  {merges}roll = {{ age_max = \"{age}ms\", idle_max = \"{}ms\", \
                  count_max = {events}{size} }}\n",
                 self.channel(channel),

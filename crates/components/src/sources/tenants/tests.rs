@@ -193,7 +193,7 @@ proptest! {
     fn what_is_taken_is_given_back_and_charged_to_its_tenant_alone(
         steps in prop::collection::vec(step(), 1..80),
     ) {
-        planted::from_environment();
+        support::mutants::plant_by_environment();
         play(steps);
     }
 }

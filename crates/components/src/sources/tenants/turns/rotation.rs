@@ -101,7 +101,6 @@ impl Rotation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::tenants::planted;
 
     const KIB: u64 = 1 << 10;
 
@@ -122,7 +121,7 @@ mod tests {
 
     #[test]
     fn one_put_of_a_quiet_tenant_waits_for_a_round_and_not_for_all_that_came_before() {
-        planted::from_environment();
+        support::mutants::plant_by_environment();
         let noisy = (0..1_000).map(|_| (0, 1, 64 * KIB));
         let (mut rotation, of) = waiting(noisy.chain((1..100).map(|quiet| (quiet, 1, KIB))));
         let first = served(&mut rotation, &of, 110);

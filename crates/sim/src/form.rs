@@ -1,0 +1,228 @@
+//! What files look like: an encoder and a codec, and the events that are found in their bytes.
+//!
+//! ```text
+//!   seed ─► Form ─► `encoder = …`, `codec = …` of every collector
+//!             └───► bytes of a visible file ─► events ─► books, shelves
+//! ```
+//!
+//! Compression and Avro's container are read by what the `hdfs` source reads them with, which takes
+//! no file for whole that is cut. No component reads SequenceFiles: that reader is [`sequence`].
+
+mod sequence;
+
+use std::io::{Cursor, Read};
+
+use bytes::Bytes;
+use components::avro::container::Records;
+use components::avro::datum::Reader;
+use components::compression::Compression;
+use serde::Deserialize;
+
+use crate::dice::Dice;
+
+/// An event as it is found in a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Its header `host`, where files of this form have headers.
+    pub(crate) host: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What files look like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Form {
+    encoder: Encoder,
+    codec: Codec,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Encoder {
+    #[default]
+    Text,
+    HeaderAndText,
+    Json,
+    Csv,
+    Avro,
+    /// One record after the other.
+    Sequence,
+    /// Blocks of records, compressed by zstd.
+    SequenceBlocks,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Codec {
+    #[default]
+    None,
+    Gzip,
+    Zstd,
+    Bzip2,
+}
+
+const LINES: &[Encoder] = &[Encoder::Text, Encoder::HeaderAndText, Encoder::Json, Encoder::Csv];
+const CONTAINERS: &[Encoder] = &[Encoder::Avro, Encoder::Sequence, Encoder::SequenceBlocks];
+
+/// Bytes of an Avro block that are held at most.
+const BLOCK_MAX: usize = 16 << 20;
+
+/// An event that takes a line of JSON.
+#[derive(Deserialize)]
+struct Line {
+    headers: std::collections::BTreeMap<String, String>,
+    body: String,
+}
+
+impl Form {
+    /// Drawn anew for each seed; `joins`: files in a row are one file.
+    pub(crate) fn draw(dice: &Dice, joins: bool) -> Self {
+        if !joins && dice.chance(450) {
+            return Self { encoder: *dice.pick(CONTAINERS), codec: Codec::None };
+        }
+        let codecs = [Codec::None, Codec::Gzip, Codec::Zstd, Codec::Bzip2];
+        let codecs = if joins { &codecs[..3] } else { &codecs[..] };
+        Self { encoder: *dice.pick(LINES), codec: *dice.pick(codecs) }
+    }
+
+    /// Whether it is another one than lines of text.
+    pub(crate) fn is_other(self) -> bool {
+        self != Self::default()
+    }
+
+    /// The settings `encoder` and `codec`, each as JSON.
+    fn json(self) -> [&'static str; 2] {
+        let encoder = match self.encoder {
+            Encoder::Text => r#""text""#,
+            Encoder::HeaderAndText => r#""header_and_text""#,
+            Encoder::Json => r#""json""#,
+            Encoder::Csv => r#"{"type":"csv","columns":["host","body"]}"#,
+            // A block has several batches, and a file several blocks.
+            Encoder::Avro => r#"{"type":"avro","codec":"deflate","sync_interval":"2KiB"}"#,
+            Encoder::Sequence => r#""sequence_file""#,
+            Encoder::SequenceBlocks => concat!(
+                r#"{"type":"sequence_file","compression":"block","#,
+                r#""codec":"zstd","block_size":"2KiB"}"#
+            ),
+        };
+        let codec = match self.codec {
+            Codec::None => r#""none""#,
+            Codec::Gzip => r#""gzip""#,
+            Codec::Zstd => r#""zstd""#,
+            Codec::Bzip2 => r#""bzip2""#,
+        };
+        [encoder, codec]
+    }
+
+    /// The settings of a sink.
+    pub(crate) fn settings(self) -> String {
+        // What TOML has for a name and a value of JSON.
+        let [encoder, codec] = self.json().map(|json| json.replace("\":", "\" = "));
+        format!("encoder = {encoder}\ncodec = {codec}\n")
+    }
+
+    /// The events of a whole file.
+    ///
+    /// # Errors
+    /// It is cut or damaged, and how.
+    pub(crate) fn events(self, content: &[u8]) -> Result<Vec<Found>, String> {
+        let compression = match self.codec {
+            Codec::None => Compression::None,
+            Codec::Gzip => Compression::Gzip,
+            Codec::Zstd => Compression::Zstd,
+            Codec::Bzip2 => Compression::Bzip2,
+        };
+        if content.is_empty() {
+            return Err("it is empty".into());
+        }
+        let plain = plain(compression, content)?;
+        match self.encoder {
+            Encoder::Text => lines(&plain, |line| Some(Found { host: None, body: line.to_vec() })),
+            Encoder::HeaderAndText => lines(&plain, in_front),
+            Encoder::Json => lines(&plain, |line| {
+                let Line { mut headers, body } = serde_json::from_slice(line).ok()?;
+                Some(Found { host: headers.remove("host"), body: body.into() })
+            }),
+            Encoder::Csv => lines(&plain, |line| {
+                let comma = line.iter().position(|byte| *byte == b',')?;
+                found(&line[..comma], &line[comma + 1..])
+            }),
+            Encoder::Avro => avro(&plain),
+            Encoder::Sequence | Encoder::SequenceBlocks => {
+                let bodies = sequence::bodies(&plain)?.into_iter();
+                Ok(bodies.map(|body| Found { host: None, body }).collect())
+            }
+        }
+    }
+}
+
+fn found(host: &[u8], body: &[u8]) -> Option<Found> {
+    let host = std::str::from_utf8(host).ok()?.to_owned();
+    Some(Found { host: Some(host), body: body.to_vec() })
+}
+
+/// What was compressed.
+fn plain(compression: Compression, content: &[u8]) -> Result<Vec<u8>, String> {
+    let mut plain = Vec::new();
+    let raw = Box::new(Cursor::new(Bytes::copy_from_slice(content)));
+    let reading = compression.decompressed(raw, content);
+    let read = reading.and_then(|mut reader| reader.read_to_end(&mut plain));
+    read.map_err(|error| format!("it cannot be decompressed: {error}"))?;
+    Ok(plain)
+}
+
+/// An event of each line.
+fn lines(plain: &[u8], event: impl Fn(&[u8]) -> Option<Found>) -> Result<Vec<Found>, String> {
+    let of_line = |line: &[u8]| {
+        let whole = line.strip_suffix(b"\n").and_then(&event);
+        whole.ok_or_else(|| format!("a line is {:?}", String::from_utf8_lossy(line)))
+    };
+    plain.split_inclusive(|byte| *byte == b'\n').map(of_line).collect()
+}
+
+/// `{host=edge-0, lane=1} body`: no header holds a brace here.
+fn in_front(line: &[u8]) -> Option<Found> {
+    let end = line.iter().position(|byte| *byte == b'}')?;
+    let headers = std::str::from_utf8(line[..end].strip_prefix(b"{")?).ok()?;
+    let host = headers.split(", ").find_map(|header| header.strip_prefix("host="));
+    found(host.unwrap_or_default().as_bytes(), line[end + 1..].strip_prefix(b" ")?)
+}
+
+fn avro(plain: &[u8]) -> Result<Vec<Found>, String> {
+    let (mut events, mut damaged) = (Vec::new(), None);
+    let mut records = Records::new(BLOCK_MAX, false);
+    let mut rest = plain;
+    loop {
+        let more = records.next(&mut rest, |_, record, _| {
+            match of_record(record) {
+                Some(event) => events.push(event),
+                None => damaged = Some(format!("a record is {record:?}")),
+            }
+            Some(record.len())
+        });
+        match more.map_err(|error| error.to_string())? {
+            _ if damaged.is_some() => return Err(damaged.unwrap_or_default()),
+            true => {}
+            false => return Ok(events),
+        }
+    }
+}
+
+/// Flume's event: a map of headers, and the body.
+fn of_record(record: &[u8]) -> Option<Found> {
+    let (mut reader, mut host) = (Reader::new(record), None);
+    loop {
+        let count = reader.block().ok()?;
+        if count == 0 {
+            break;
+        }
+        for _ in 0..count {
+            let (name, value) = (reader.text().ok()?, reader.text().ok()?);
+            if name == "host" {
+                host = Some(value.to_owned());
+            }
+        }
+    }
+    let body = reader.bytes().ok()?.to_vec();
+    reader.rest().is_empty().then_some(Found { host, body })
+}
+
+#[cfg(test)]
+mod tests;
