@@ -1,0 +1,61 @@
+//! The ledger on a store that moves a directory into one that is there, as HDFS does behind HttpFS:
+//! none is, because each directory that races holds a name like its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aqueduct_ledger::Committed;
+use futures::future::join_all;
+use storage::FileSystem;
+use storage::memory::Memory;
+
+use crate::harness::{compacting, key, roll, whole};
+
+const LEDGER: &str = "/logs/_aqueduct/store/ledger/";
+const COLLECTORS: u8 = 4;
+const ROUNDS: u64 = 5;
+
+/// The directories below the ledger, each below its generation.
+fn directories(store: &Memory) -> Vec<String> {
+    let directories = store.directories();
+    directories.iter().filter_map(|path| path.strip_prefix(LEDGER)).map(str::to_owned).collect()
+}
+
+/// As each other client sees the store: calls of two never take the same time.
+fn seen_by(store: &Memory, number: u8) -> Arc<dyn FileSystem> {
+    Arc::new(store.moving_into().with_latency(Duration::from_millis(10 + u64::from(number))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn collectors_that_found_and_compact_at_once_move_no_directory_into_another() {
+    let store = Memory::new();
+    let opened = (0..COLLECTORS).map(|n| compacting(seen_by(&store, n), n));
+    let mut ledgers = join_all(opened).await;
+    assert_eq!(directories(&store), ["g0"], "of many founders one wins");
+    assert!(ledgers.iter().all(|ledger| ledger.identity() == ledgers[0].identity()));
+
+    let rounds = ledgers.iter_mut().zip(0..COLLECTORS).map(async |(ledger, n)| {
+        let fs = seen_by(&store, n);
+        for round in 0..ROUNDS {
+            let batch = round * u64::from(COLLECTORS) + u64::from(n);
+            let roll = roll(&*fs, n, batch..batch + 1).await;
+            let committed = ledger.commit(roll, whole()).await.unwrap();
+            assert!(matches!(committed, Committed::Published(_)), "{committed:?}");
+            ledger.compact().await.unwrap();
+        }
+    });
+    join_all(rounds).await;
+
+    let newest = ledgers.iter().map(|ledger| ledger.view().generation()).max().unwrap();
+    assert!(newest >= ROUNDS, "{newest}");
+    // What others had prepared goes with the generation before; none of it lies in this one.
+    let below = format!("g{newest}/");
+    let directories = directories(&store);
+    assert!(directories.contains(&format!("g{newest}")), "{directories:?}");
+    assert!(!directories.iter().any(|path| path.starts_with(&below)), "{directories:?}");
+    let batches = ROUNDS * u64::from(COLLECTORS);
+    let visible = store.files().into_keys().filter(|path| path.starts_with("/logs/day/")).count();
+    assert_eq!(visible as u64, batches);
+    let fresh = compacting(seen_by(&store, 9), 9).await;
+    assert!((0..batches).all(|n| fresh.view().is_settled(key(n))));
+}
