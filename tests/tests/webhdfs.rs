@@ -1,16 +1,18 @@
 //! Goal: every line is in HDFS once, although collectors that reach it by HTTP alone are killed at
 //! any moment.
 //!
-//! Method: two collectors of one sink store by `webhdfs://` in a real HDFS, from an edge that sends
-//! to both. While lines come, the collectors are killed (-9) in turn, many times, and started
-//! again. In the end Hadoop's own shell reads the files, each line is compared with what was
-//! written, and `aqueduct verify` proves the same from the ledger, by HTTP and by `hdfs://`.
+//! Method: two collectors of one sink store by `webhdfs://` in a real HDFS, at the web server of
+//! its NameNode or through an HttpFS, from an edge that sends to both. While lines come, the
+//! collectors are killed (-9) in turn, many times, and started again. In the end Hadoop's own shell
+//! reads the files, each line is compared with what was written, and `aqueduct verify` proves the
+//! same from the ledger, by HTTP and by `hdfs://`.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
     reason = "a system test looks at the machine as it is, and prints what it measured"
 )]
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use aqueduct_tests::agent::ROLL;
@@ -20,8 +22,9 @@ use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::seed;
 use rand::prelude::*;
 
-/// Kills of collectors, by turns.
+/// Kills of collectors, by turns, and fewer of them in an HDFS that is started for it.
 const KILLS: usize = 12;
+const KILLS_BEHIND_A_GATEWAY: usize = 3;
 /// Longest time between two logs, in milliseconds: a collector lives for about five of them, and
 /// has to commit in that time.
 const PAUSE_MAX: u64 = 800;
@@ -29,12 +32,29 @@ const PAUSE_MAX: u64 = 800;
 #[test]
 #[ignore = "needs the optimised programs and HDFS: tests/run"]
 fn collectors_that_are_killed_store_each_line_once_by_http() {
+    let hdfs = Hdfs::shared();
+    each_line_is_stored_once(hdfs, hdfs.web_address(), ROLL, KILLS);
+}
+
+#[test]
+#[ignore = "needs the optimised programs and HDFS: tests/run"]
+fn collectors_that_are_killed_store_each_line_once_through_httpfs() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (dir, hdfs) = (folder.path(), Hdfs::shared());
+    let mut hdfs = Hdfs::configured_with(folder.path(), &["--httpfs"]);
+    hdfs.start();
+    let settings = format!("{ROLL}\nwebhdfs.synconclose = true");
+    each_line_is_stored_once(&hdfs, hdfs.httpfs_address(), &settings, KILLS_BEHIND_A_GATEWAY);
+    hdfs.stop();
+}
+
+/// Has collectors store by HTTP `at` this address, with these lines of the sink's settings.
+fn each_line_is_stored_once(hdfs: &Hdfs, at: SocketAddr, settings: &str, kills: usize) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
     let (mut rng, began) = (seed::rng("webhdfs"), Instant::now());
     let path = format!("/webhdfs-{:x}/%Y-%m-%d", rng.random::<u64>());
-    let store = format!("webhdfs://{}{path}", hdfs.web_address());
-    let written = collectors_are_killed(dir, &store, ROLL, &mut rng, (KILLS, PAUSE_MAX));
+    let store = format!("webhdfs://{at}{path}");
+    let written = collectors_are_killed(dir, &store, settings, &mut rng, (kills, PAUSE_MAX));
 
     let prefix = path.split('%').next().unwrap_or_default();
     let pattern = format!("{prefix}20*/*.log");

@@ -1,7 +1,7 @@
 //! How a generation of many entries becomes one checkpoint, by anyone and by several at once.
 //!
 //! ```text
-//! seal g ─► publish all of g ─► checkpoint, in a directory inside g ─rename─► g+1 ─► delete g
+//! seal g ─► publish all of g ─► checkpoint, in directories inside g ─rename─► g+1 ─► delete g
 //! ```
 //!
 //! # Rules (the model of the protocol shows what each prevents)
@@ -16,6 +16,8 @@
 //! 5. A generation is deleted when its successor is in and its predecessor is gone, in one step.
 //!    An index is never freed one by one. An object store deletes one by one: there a generation
 //!    stays, and rule 3 holds because its successor is never free again.
+//! 6. The directory that becomes g+1 is called as the file in it, `checkpoint`: a store that moves
+//!    a directory into one that is there finds the name taken in a g+1 that was faster.
 
 use storage::{FsError, Listed};
 use support::mutant;
@@ -27,6 +29,9 @@ use super::error::LedgerError;
 use super::store::{Ledger, PATIENCE, write_file};
 use super::view::View;
 use crate::committer::AttemptKind;
+
+/// What a directory is called that is to become a generation: as the file in it.
+const NEXT: &str = "checkpoint";
 
 impl Ledger {
     /// Makes the generation into a checkpoint if it has grown long, and forgets the epochs that
@@ -109,19 +114,21 @@ impl Ledger {
         let generation = self.known.view.generation();
         let name = format!("next-{}", self.author.incarnation);
         let desk = self.dataset.staged(&format!("{}/{name}", Dataset::desk(self.author)));
+        let prepared = format!("{desk}/{NEXT}");
         self.fs.delete(&desk).await?;
-        self.fs.mkdirs(&desk).await?;
+        self.fs.mkdirs(&prepared).await?;
         let content = checkpoint::encode(&self.known.view, &self.known.declared);
-        write_file(&*self.fs, &format!("{desk}/checkpoint"), content).await?;
+        let draft = format!("{prepared}/checkpoint");
+        write_file(&*self.fs, &draft, content).await?;
         let side = format!("{}/{name}", self.dataset.generation(generation));
-        let successor = self.dataset.generation(generation + 1);
-        let draft = format!("{desk}/checkpoint");
+        let (within, successor) =
+            (format!("{side}/{NEXT}"), self.dataset.generation(generation + 1));
         let begin = self.dataset.checkpoint(generation + 1);
         let way = match mutant!("next_outside") {
             // No generation is ever deleted there: that of a compactor that was paused is taken.
             _ if !self.fs.is_tree() => vec![(&draft, &begin)],
-            true => vec![(&desk, &successor)],
-            false => vec![(&desk, &side), (&side, &successor)],
+            true => vec![(&prepared, &successor)],
+            false => vec![(&desk, &side), (&within, &successor)],
         };
         for (from, to) in way {
             match self.fs.rename(from, to).await {

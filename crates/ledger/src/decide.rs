@@ -274,7 +274,8 @@ impl Operator {
         }
         let [collector, incarnation] = [(); 2].map(|()| Token(self.env.entropy.bytes16()));
         let desk = self.dataset.staged(&Dataset::desk(WriterId { collector, incarnation }));
-        let (prepared, place) = (format!("{desk}/ledger"), self.dataset.ledger());
+        // Called as the file in it: see `FileSystem::rename`.
+        let (prepared, place) = (format!("{desk}/identity"), self.dataset.ledger());
         let index = view.next();
         view.absorb_seal(index);
         let begin = format!("{prepared}/g{}", view.generation() + 1);

@@ -135,7 +135,8 @@ impl Ledger {
     }
 
     /// Makes the ledger, unless it is there or was. It is prepared elsewhere and renamed in whole,
-    /// so that one without a generation or an identity is never seen; of several founders one wins.
+    /// so that one without a generation or an identity is never seen; of several founders one wins:
+    /// the directory is called as the file in it, for stores that would move it into another.
     async fn found(&mut self) -> Result<(), LedgerError> {
         let (fs, dataset) = (self.fs.clone(), self.dataset.clone());
         let desk = self.desk(self.author);
@@ -163,7 +164,7 @@ impl Ledger {
             // One object makes it: its identity. It has no generation but the first then.
             return self.name_it().await.map(drop);
         }
-        let prepared = format!("{desk}/ledger");
+        let prepared = format!("{desk}/identity");
         fs.mkdirs(&format!("{prepared}/g0")).await?;
         let identity = Name::new(new_identity(self.author)).encode();
         write_file(&*fs, &format!("{prepared}/identity"), identity).await?;

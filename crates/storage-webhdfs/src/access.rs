@@ -20,6 +20,12 @@ pub struct Access {
     /// TLS of a `swebhdfs://` URL. Unless set: the authorities of the host.
     #[serde(default)]
     pub tls: Option<ClientTls>,
+    /// States that the DataNodes sync each file when it is closed, by `dfs.datanode.synconclose =
+    /// true` in their `hdfs-site.xml`, which cannot be seen from here. A gateway (HttpFS) needs it
+    /// to store through it: it does not ask for that. If it is not true, a loss of power loses
+    /// events that count as delivered. A NameNode is asked for the sync in any case.
+    #[serde(default)]
+    pub synconclose: bool,
 }
 
 /// Whose files they are, unless it is set: as with the client of `hdfs://`, what this variable
@@ -49,5 +55,5 @@ pub fn open(
     let connector = connector.map_err(|error| unusable(error.to_string()))?;
     let scheme = if url.scheme() == "swebhdfs" { "https" } else { "http" };
     let calls = Calls::new(&connector, format!("{scheme}://{}", url.authority()), user);
-    Ok(Arc::new(WebHdfs::new(calls, hdfs, env.clone())))
+    Ok(Arc::new(WebHdfs::new(calls, hdfs, access.synconclose, env.clone())))
 }

@@ -64,6 +64,10 @@ pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: 
             FsError::AlreadyExists { path }
         }
         "SafeModeException" => FsError::SafeMode { call, path },
+        // HttpFS does not name each exception of a NameNode.
+        "RemoteException" if message.ends_with("Name node is in safe mode.") => {
+            FsError::SafeMode { call, path }
+        }
         "StandbyException" | "RetriableException" => {
             FsError::Unavailable { call, path, source: said("") }
         }
@@ -74,7 +78,8 @@ pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: 
         | "AuthorizationException"
         | "SecurityException"
         | "InvalidToken" => FsError::Denied { call, path, source: said("") },
-        "IllegalArgumentException" | "UnsupportedOperationException" => {
+        // The last: of HttpFS, to an operation that it does not know.
+        "IllegalArgumentException" | "UnsupportedOperationException" | "QueryParamException" => {
             FsError::Unfit { call, path, source: said("") }
         }
         name if name.contains("Quota") => FsError::NoRoom { call, path, source: said("") },
@@ -124,6 +129,8 @@ mod tests {
         assert!(said(403, "FileAlreadyExistsException").is_already_exists());
         assert_eq!(said(403, "StandbyException").class(), ErrorClass::Transient);
         assert_eq!(said(403, "SafeModeException").class(), ErrorClass::Transient);
+        assert_eq!(said(500, "RemoteException").class(), ErrorClass::Indeterminate);
+        assert_eq!(said(500, "QueryParamException").class(), ErrorClass::Blocked);
         assert_eq!(said(403, "DSQuotaExceededException").class(), ErrorClass::Transient);
         assert_eq!(said(403, "AccessControlException").class(), ErrorClass::Blocked);
         assert_eq!(said(401, "AuthenticationException").class(), ErrorClass::Blocked);
@@ -132,6 +139,16 @@ mod tests {
         let text = |error: &FsError| error.source().unwrap().to_string();
         assert_eq!(text(&said(403, "IOException")), "IOException: m", "no stack of Java");
         assert!(text(&said(401, "AuthenticationException")).contains("Kerberos"));
+    }
+
+    /// What HttpFS of Hadoop 3.4.1 answers to a rename.
+    #[test]
+    fn safe_mode_is_known_by_its_message_behind_a_gateway() {
+        let message = r"Cannot rename \/a. Name node is in safe mode.";
+        let remote = format!(r#"{{"exception":"RemoteException","message":"{message}"}}"#);
+        let body = format!(r#"{{"RemoteException":{remote}}}"#);
+        let error = refused("rename", "/a", StatusCode::INTERNAL_SERVER_ERROR, body.as_bytes());
+        assert!(matches!(error, FsError::SafeMode { .. }), "{error:?}");
     }
 
     #[test]

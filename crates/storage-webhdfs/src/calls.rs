@@ -129,8 +129,7 @@ impl Calls {
         method: Method,
         query: &[(&str, &str)],
     ) -> Result<Response<Incoming>, FsError> {
-        let url = self.url(asked.at, query);
-        let uri = url.parse().map_err(|error| asked.unfit(&format!("{url}: {error}")))?;
+        let uri = self.direct(asked, query)?;
         self.send(asked, method, uri, Empty::new().boxed_unsync()).await
     }
 
@@ -151,6 +150,15 @@ impl Calls {
         asked.within(CALL_LIMIT, work).await
     }
 
+    /// The URL of an operation that a gateway does itself.
+    ///
+    /// # Errors
+    /// The path is not fit for one.
+    pub(crate) fn direct(&self, asked: Asked<'_>, query: &[(&str, &str)]) -> Result<Uri, FsError> {
+        let url = self.url(asked.at, query);
+        url.parse().map_err(|error| asked.unfit(&format!("{url}: {error}")))
+    }
+
     /// The URL at a DataNode that the NameNode names for an operation.
     ///
     /// # Errors
@@ -167,38 +175,54 @@ impl Calls {
                 accepted(asked, answer).await?;
                 return Err(asked.unfit("the server answers without naming a DataNode"));
             }
-            let uri = answer.headers().get(LOCATION).and_then(|it| it.to_str().ok()?.parse().ok());
-            let uri: Uri = uri.filter(|uri: &Uri| uri.authority().is_some()).ok_or_else(|| {
-                asked.unfit("the server redirects to no URL with the address of a DataNode")
-            })?;
-            if self.server.starts_with("https:") && uri.scheme_str() != Some("https") {
-                return Err(asked.unfit(&format!(
-                    "the NameNode redirects to the DataNode {} without TLS: set dfs.http.policy to \
-                     HTTPS_ONLY there, or write webhdfs://",
-                    address(&uri)
-                )));
-            }
-            Ok(uri)
+            self.named(asked, &answer)
         };
         asked.within(CALL_LIMIT, work).await
     }
 
-    /// The content at a DataNode.
+    /// The URL at a DataNode that an answer names.
+    fn named(&self, asked: Asked<'_>, answer: &Response<Incoming>) -> Result<Uri, FsError> {
+        let uri = answer.headers().get(LOCATION).and_then(|it| it.to_str().ok()?.parse().ok());
+        let uri: Uri = uri.filter(|uri: &Uri| uri.authority().is_some()).ok_or_else(|| {
+            asked.unfit("the server redirects to no URL with the address of a DataNode")
+        })?;
+        if self.server.starts_with("https:") && uri.scheme_str() != Some("https") {
+            return Err(asked.unfit(&format!(
+                "the NameNode redirects to the DataNode {} without TLS: set dfs.http.policy to \
+                 HTTPS_ONLY there, or write webhdfs://",
+                address(&uri)
+            )));
+        }
+        Ok(uri)
+    }
+
+    /// The content of a file: at the DataNode that the NameNode names, or in the answer of a
+    /// gateway.
     ///
     /// # Errors
-    /// It refuses, does not answer within the limit of a transfer, or does not say how long the
-    /// content is, so that one that is cut would look whole.
-    pub(crate) async fn fetch(&self, asked: Asked<'_>, uri: Uri) -> Result<Bytes, FsError> {
+    /// A server refuses, does not answer within the limits of a call and of a transfer, or does not
+    /// say how long the content is, so that one that is cut would look whole.
+    pub(crate) async fn fetch(
+        &self,
+        asked: Asked<'_>,
+        query: &[(&str, &str)],
+    ) -> Result<Bytes, FsError> {
+        let head = self.ask_namenode(asked, Method::GET, query);
+        let mut answer = asked.within(CALL_LIMIT, head).await?;
         let work = async {
-            let to = address(&uri);
-            let answer = self.send(asked, Method::GET, uri, Empty::new().boxed_unsync()).await?;
+            let mut to = self.server.clone();
+            if answer.status() == StatusCode::TEMPORARY_REDIRECT {
+                let uri = self.named(asked, &answer)?;
+                to = address(&uri);
+                answer = self.send(asked, Method::GET, uri, Empty::new().boxed_unsync()).await?;
+            }
             if !answer.status().is_success() {
                 return accepted(asked, answer).await;
             }
             let is_bounded = answer.body().size_hint().exact().is_some()
                 || answer.headers().contains_key(TRANSFER_ENCODING);
             if !is_bounded {
-                return Err(asked.failed("the DataNode does not say how long the file is"));
+                return Err(asked.failed("the server does not say how long the file is"));
             }
             let content = answer.into_body().collect().await;
             let content =

@@ -12,14 +12,11 @@ use serde::de::DeserializeOwned;
 use storage::hdfs::HdfsAccess;
 use storage::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
 use tokio::sync::OnceCell;
+use tokio::try_join;
 
 use crate::calls::{Asked, Calls, DATA_LIMIT};
+use crate::gateway;
 use crate::upload::Upload;
-
-/// What helps where a server passes over `renameoptions`.
-const NO_OPTIONS: &str = "the server ignores `renameoptions`, as HttpFS does, and could move a \
-     directory into one that another collector has made; name the web server of the NameNode \
-     itself, port 9870 unless set, or write an hdfs:// `url`";
 
 /// The files of one NameNode, by HTTP.
 pub(crate) struct WebHdfs {
@@ -27,8 +24,19 @@ pub(crate) struct WebHdfs {
     env: Env,
     file_mode: String,
     directory_mode: String,
-    /// Whether the server was seen to heed the options of a rename.
-    heeds: OnceCell<()>,
+    /// Whether the DataNodes sync what is closed, as it is stated.
+    synconclose: bool,
+    /// What the server was seen to be.
+    server: OnceCell<Server>,
+}
+
+/// What answers, by how it renames.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Server {
+    /// A NameNode.
+    NameNode,
+    /// A gateway that passes over options: see [`gateway`].
+    Gateway,
 }
 
 /// What a call that can say no answers.
@@ -101,12 +109,17 @@ fn understood<T: DeserializeOwned>(asked: Asked<'_>, answer: &[u8]) -> Result<T,
         .map_err(|error| asked.failed(&format!("the answer is not one of WebHDFS: {error}")))
 }
 
+/// A rename, whose errors name the new name.
+fn renaming<'a>(from: &'a str, to: &'a str) -> Asked<'a> {
+    Asked::of("rename", from).naming(to)
+}
+
 impl WebHdfs {
-    pub(crate) fn new(calls: Calls, access: &HdfsAccess, env: Env) -> Self {
+    pub(crate) fn new(calls: Calls, hdfs: &HdfsAccess, synconclose: bool, env: Env) -> Self {
         let octal = |mode: u32| format!("{mode:o}");
-        let (file_mode, directory_mode) = (octal(access.file_mode), octal(access.directory_mode));
-        let (calls, heeds) = (Arc::new(calls), OnceCell::new());
-        Self { calls, env, file_mode, directory_mode, heeds }
+        let (file_mode, directory_mode) = (octal(hdfs.file_mode), octal(hdfs.directory_mode));
+        let (calls, server) = (Arc::new(calls), OnceCell::new());
+        Self { calls, env, file_mode, directory_mode, synconclose, server }
     }
 
     async fn status(&self, asked: Asked<'_>) -> Result<Status, FsError> {
@@ -114,27 +127,63 @@ impl WebHdfs {
         understood(asked, &answer).map(|OfOne { status }| status)
     }
 
-    async fn move_new(&self, from: &str, to: &str) -> Result<(), FsError> {
+    /// Asks for the rename that every commit rests on. `None`: it is done. What a server answers
+    /// that passes over `renameoptions`, and has tried the old operation in its place.
+    async fn move_new(&self, from: &str, to: &str) -> Result<Option<bool>, FsError> {
         let query = [("op", "RENAME"), ("destination", to), ("renameoptions", "NONE")];
-        let asked = Asked::of("rename", from).naming(to);
+        let asked = renaming(from, to);
         let answer = self.calls.ask(asked, Method::PUT, &query).await?;
-        // The answer of the old operation, which was done in place of the one that was asked for.
-        if answer.is_empty() { Ok(()) } else { Err(asked.unfit(NO_OPTIONS)) }
+        if answer.is_empty() {
+            return Ok(None);
+        }
+        understood(asked, &answer).map(|Done { boolean }| Some(boolean))
     }
 
-    /// Looks once whether the server heeds the options of a rename that every commit rests on. A
-    /// NameNode refuses to rename what is not there; a server that passes over them says `false`.
-    async fn heeds_options(&self, directory: &str) -> Result<(), FsError> {
+    /// Looks once what the server is. A NameNode refuses to rename what is not there; a gateway
+    /// that passes over the options says `false`.
+    async fn server(&self, directory: &str) -> Result<Server, FsError> {
         let look = async {
             let directory = directory.trim_end_matches('/');
             let name = format!("{directory}/_option-{:016x}", self.env.entropy.next_u64());
             match self.move_new(&name, &format!("{name}-moved")).await {
-                Err(FsError::NotFound { .. }) => Ok(()),
+                Err(FsError::NotFound { .. }) => Ok(Server::NameNode),
                 Err(error) => Err(error),
-                Ok(()) => Err(Asked::of("rename", &name).unfit(NO_OPTIONS)),
+                Ok(_) => {
+                    gateway::accept(&self.calls, &name, self.synconclose).await?;
+                    Ok(Server::Gateway)
+                }
             }
         };
-        self.heeds.get_or_try_init(|| look).await.copied()
+        self.server.get_or_try_init(|| look).await.copied()
+    }
+
+    /// Whether there is something of that name.
+    async fn is_there(&self, asked: Asked<'_>) -> Result<bool, FsError> {
+        match self.status(asked).await {
+            Ok(_) => Ok(true),
+            Err(FsError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A rename by a gateway, which says neither why it refuses one nor where it has put things:
+    /// so it is looked at before, and after a refusal.
+    async fn move_by_gateway(&self, from: &str, to: &str) -> Result<(), FsError> {
+        let (source, target) = (Asked::of("rename", from), Asked::of("rename", to));
+        let seen = try_join!(self.is_there(source), self.is_there(target))?;
+        gateway::fit(from, to, seen)?;
+        match self.move_new(from, to).await? {
+            // Another server than the one that was looked at, which has done what was asked for.
+            None | Some(true) => Ok(()),
+            Some(false) => {
+                let parent = Asked::of("rename", split(to).0);
+                let (source, target) = try_join!(self.is_there(source), self.is_there(target))?;
+                gateway::fit(from, to, (source, target))?;
+                // A directory that is missing is heard of here.
+                self.status(parent).await?;
+                Err(renaming(from, to).failed("the gateway refuses it, and does not say why"))
+            }
+        }
     }
 
     /// The names of a directory behind `after`, and whether more follow.
@@ -154,27 +203,19 @@ impl FileSystem for WebHdfs {
         false
     }
 
-    /// The DataNode creates the file with the first bytes of the request, and answers when it is
-    /// closed. So what stands in the way is looked for first; what comes between is refused all
-    /// the same, and heard of later.
+    /// The DataNode, or the gateway, creates the file with the first bytes of the request, and
+    /// answers when it is closed. So what stands in the way is looked for first; what comes between
+    /// is refused all the same, and heard of later.
     async fn create(
         &self,
         path: &str,
         options: CreateOptions,
     ) -> Result<Box<dyn FileWriter>, FsError> {
         let directory = split(path).0;
-        self.heeds_options(directory).await?;
+        let server = self.server(directory).await?;
         let asked = Asked::of("create", path);
-        let (there, _directory) = tokio::try_join!(
-            async {
-                match self.status(asked).await {
-                    Ok(_) => Ok(true),
-                    Err(FsError::NotFound { .. }) => Ok(false),
-                    Err(error) => Err(error),
-                }
-            },
-            self.status(Asked::of("create", directory)),
-        )?;
+        let (there, _directory) =
+            try_join!(self.is_there(asked), self.status(Asked::of("create", directory)))?;
         if there {
             return Err(FsError::AlreadyExists { path: path.into() });
         }
@@ -192,27 +233,35 @@ impl FileSystem for WebHdfs {
         ];
         query.extend(block_size.as_deref().map(|size| ("blocksize", size)));
         query.extend(replication.as_deref().map(|copies| ("replication", copies)));
-        let to = self.calls.redirected(asked, Method::PUT, &query).await?;
+        let to = match server {
+            Server::NameNode => self.calls.redirected(asked, Method::PUT, &query).await?,
+            Server::Gateway => {
+                query.push(("data", "true"));
+                self.calls.direct(asked, &query)?
+            }
+        };
         Ok(Box::new(Upload::begin(self.calls.clone(), to, path)))
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
-        self.heeds_options(split(from).0).await?;
-        self.move_new(from, to).await
+        if self.server(split(from).0).await? == Server::Gateway {
+            return self.move_by_gateway(from, to).await;
+        }
+        match self.move_new(from, to).await? {
+            None => Ok(()),
+            // A gateway has come to its address.
+            Some(_) => Err(renaming(from, to).failed("the server does not heed `renameoptions`")),
+        }
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {
-        let asked = Asked::of("read", path);
-        let at = self.calls.redirected(asked, Method::GET, &[("op", "OPEN")]).await?;
-        self.calls.fetch(asked, at).await
+        self.calls.fetch(Asked::of("read", path), &[("op", "OPEN")]).await
     }
 
     async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
         let asked = Asked::of("read", path);
         let (at, bytes) = (at.to_string(), bytes.to_string());
-        let query = [("op", "OPEN"), ("offset", &*at), ("length", &*bytes)];
-        let at = self.calls.redirected(asked, Method::GET, &query).await?;
-        self.calls.fetch(asked, at).await
+        self.calls.fetch(asked, &[("op", "OPEN"), ("offset", &*at), ("length", &*bytes)]).await
     }
 
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {

@@ -1,8 +1,9 @@
 //! HDFS by HTTP keeps the promises of a store, whatever becomes of its answers.
 //!
-//! Method: a real HDFS, that of `tests/run`, or one of a test's own with an HttpFS. Some requests
-//! to the NameNode go through a relay, which loses the answer, or the request, or says nothing; the
-//! NameNode is then asked what it holds. What a DataNode has synced is read from its counters.
+//! Method: a real HDFS, that of `tests/run`, or one of a test's own with an HttpFS, which is to
+//! keep the same. Some requests go through a relay, which loses the answer, or the request, or says
+//! nothing; the store is then asked what it holds. What a DataNode has synced is read from its
+//! counters.
 #![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
 
 #[path = "../../storage-objects/tests/relay/mod.rs"]
@@ -10,6 +11,7 @@
 mod relay;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +29,18 @@ fn store(at: SocketAddr) -> Arc<dyn FileSystem> {
     store_of(at, &HdfsAccess::default())
 }
 
-fn store_of(at: SocketAddr, access: &HdfsAccess) -> Arc<dyn FileSystem> {
+fn store_of(at: SocketAddr, hdfs: &HdfsAccess) -> Arc<dyn FileSystem> {
+    opened(at, hdfs, &Access::default())
+}
+
+/// One of which it is stated that its DataNodes sync what they close.
+fn gateway_of(at: SocketAddr, hdfs: &HdfsAccess) -> Arc<dyn FileSystem> {
+    opened(at, hdfs, &Access { synconclose: true, ..Access::default() })
+}
+
+fn opened(at: SocketAddr, hdfs: &HdfsAccess, access: &Access) -> Arc<dyn FileSystem> {
     let url = StoreUrl::parse(&format!("webhdfs://{at}/logs")).unwrap();
-    open(&url, access, &Access::default(), &env::real()).unwrap()
+    open(&url, hdfs, access, &env::real()).unwrap()
 }
 
 /// A directory of this test's own.
@@ -58,11 +69,14 @@ async fn webhdfs_keeps_the_promises() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs HDFS: tests/run"]
 async fn each_byte_of_a_name_means_itself() {
-    let fs = store(Hdfs::shared().web_address());
-    let root = fresh(&*fs).await;
+    names_mean_themselves(&*store(Hdfs::shared().web_address())).await;
+}
+
+async fn names_mean_themselves(fs: &dyn FileSystem) {
+    let root = fresh(fs).await;
     for name in ["a%2Fb", "a+b c", "host=é;x&y", "100%"] {
         let [from, to] = ["from", "to"].map(|end| format!("{root}/{name}-{end}"));
-        put(&*fs, &from, b"content".to_vec()).await.unwrap();
+        put(fs, &from, b"content".to_vec()).await.unwrap();
         fs.rename(&from, &to).await.unwrap();
         assert_eq!(fs.read(&to).await.unwrap(), "content", "{to}");
         let listed = fs.list(&root).await.unwrap();
@@ -112,20 +126,24 @@ fn synced(hdfs: &Hdfs) -> Option<u64> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs HDFS: tests/run"]
 async fn each_file_is_synced_when_it_is_closed() {
-    const FILES: u8 = 5;
     let folder = tempfile::tempdir().unwrap();
     let mut hdfs = Hdfs::configured(folder.path());
     tokio::task::block_in_place(|| hdfs.start());
-    let fs = store(hdfs.web_address());
-    let root = fresh(&*fs).await;
+    files_are_synced(&*store(hdfs.web_address()), &hdfs).await;
+    tokio::task::block_in_place(|| hdfs.stop());
+}
+
+/// Those of a store in which nothing was written before.
+async fn files_are_synced(fs: &dyn FileSystem, hdfs: &Hdfs) {
+    const FILES: u8 = 5;
+    let root = fresh(fs).await;
     for n in 0..FILES {
-        put(&*fs, &format!("{root}/{n}"), vec![n; 100_000]).await.unwrap();
+        put(fs, &format!("{root}/{n}"), vec![n; 100_000]).await.unwrap();
     }
     tokio::task::block_in_place(|| {
         wait::until("a sync of each file", Duration::from_secs(60), || {
-            synced(&hdfs).filter(|syncs| *syncs >= u64::from(FILES))
+            synced(hdfs).filter(|syncs| *syncs >= u64::from(FILES))
         });
-        hdfs.stop();
     });
 }
 
@@ -133,15 +151,21 @@ async fn each_file_is_synced_when_it_is_closed() {
 #[ignore = "needs HDFS: tests/run"]
 async fn owner_and_rights_are_those_that_are_set() {
     let hdfs = Hdfs::shared();
-    let access = HdfsAccess {
+    rights_are_as_set(&*store_of(hdfs.web_address(), &of_logs()), hdfs).await;
+}
+
+fn of_logs() -> HdfsAccess {
+    HdfsAccess {
         proxy_user: Some("logs".into()),
         file_mode: 0o664,
         directory_mode: 0o775,
         ..HdfsAccess::default()
-    };
-    let fs = store_of(hdfs.web_address(), &access);
-    let root = fresh(&*fs).await;
-    put(&*fs, &format!("{root}/file"), vec![1]).await.unwrap();
+    }
+}
+
+async fn rights_are_as_set(fs: &dyn FileSystem, hdfs: &Hdfs) {
+    let root = fresh(fs).await;
+    put(fs, &format!("{root}/file"), vec![1]).await.unwrap();
     let listing =
         tokio::task::block_in_place(|| hdfs.fs(&["-ls", "-d", &root, &format!("{root}/file")]));
     let listing = String::from_utf8(listing).unwrap();
@@ -159,11 +183,14 @@ async fn owner_and_rights_are_those_that_are_set() {
 #[ignore = "needs HDFS: tests/run"]
 async fn a_rename_whose_answer_is_lost_is_known_by_looking() {
     let relay = Relay::before(Hdfs::shared().web_address()).await;
-    let fs = store(relay.address());
-    let root = fresh(&*fs).await;
+    lost_answers_are_looked_for(&*store(relay.address()), &relay).await;
+}
+
+async fn lost_answers_are_looked_for(fs: &dyn FileSystem, relay: &Relay) {
+    let root = fresh(fs).await;
     for mood in [Mood::LosesAnswer, Mood::LosesRequest] {
         let [from, to] = ["from", "to"].map(|end| format!("{root}/{mood:?}-{end}"));
-        put(&*fs, &from, b"content".to_vec()).await.unwrap();
+        put(fs, &from, b"content".to_vec()).await.unwrap();
         relay.mood_of(mood, |head| head.contains("op=RENAME"));
         let error = fs.rename(&from, &to).await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Indeterminate, "{error:?}");
@@ -184,8 +211,11 @@ async fn a_rename_whose_answer_is_lost_is_known_by_looking() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs HDFS: tests/run"]
 async fn a_file_that_is_given_up_does_not_hold_its_name() {
-    let fs = store(Hdfs::shared().web_address());
-    let root = fresh(&*fs).await;
+    files_that_are_given_up_are_deleted(&*store(Hdfs::shared().web_address())).await;
+}
+
+async fn files_that_are_given_up_are_deleted(fs: &dyn FileSystem) {
+    let root = fresh(fs).await;
     let path = format!("{root}/file");
     let mut writer = fs.create(&path, CreateOptions::default()).await.unwrap();
     writer.write(vec![1; 300_000].into()).await.unwrap();
@@ -198,7 +228,7 @@ async fn a_file_that_is_given_up_does_not_hold_its_name() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     fs.delete(&path).await.unwrap();
-    put(&*fs, &path, b"another".to_vec()).await.unwrap();
+    put(fs, &path, b"another".to_vec()).await.unwrap();
     assert_eq!(fs.read(&path).await.unwrap(), "another");
     assert!(fs.delete(&root).await.unwrap());
 }
@@ -231,19 +261,40 @@ async fn what_is_no_webhdfs_is_named_with_its_remedy() {
     assert_eq!(error.class(), ErrorClass::Transient, "nothing was asked: {error:?}");
 }
 
-/// It would move a directory into one that another collector has made, and call that done.
+/// An HDFS with an HttpFS that answers.
+fn with_httpfs(folder: &Path) -> Hdfs {
+    let mut hdfs = Hdfs::configured_with(folder, &["--httpfs"]);
+    hdfs.start();
+    let root = "/webhdfs/v1/?op=GETFILESTATUS&user.name=logs";
+    wait::until("HttpFS to answer", Duration::from_secs(60), || {
+        http::get(hdfs.httpfs_address(), root).filter(|(status, _)| *status == 200)
+    });
+    hdfs
+}
+
+/// Without a sync the ends of files would be in page caches alone.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs HDFS: tests/run"]
-async fn httpfs_is_refused_before_anything_is_written() {
+async fn httpfs_is_refused_and_keeps_the_promises_where_closed_files_are_synced() {
     let folder = tempfile::tempdir().unwrap();
-    let mut hdfs = Hdfs::configured_with(folder.path(), &["--httpfs"]);
-    tokio::task::block_in_place(|| {
-        hdfs.start();
-        let root = "/webhdfs/v1/?op=GETFILESTATUS&user.name=logs";
-        wait::until("HttpFS to answer", Duration::from_secs(60), || {
-            http::get(hdfs.httpfs_address(), root).filter(|(status, _)| *status == 200)
-        });
-    });
+    let mut hdfs = tokio::task::block_in_place(|| with_httpfs(folder.path()));
+    it_is_refused_before_anything_is_written(&hdfs).await;
+    let at = hdfs.httpfs_address();
+    let fs = gateway_of(at, &HdfsAccess::default());
+    files_are_synced(&*fs, &hdfs).await;
+    let root = fresh(&*fs).await;
+    keeps_the_promises(fs.clone(), &root).await;
+    names_mean_themselves(&*fs).await;
+    rights_are_as_set(&*gateway_of(at, &of_logs()), &hdfs).await;
+    files_that_are_given_up_are_deleted(&*fs).await;
+    let relay = Relay::before(at).await;
+    let relayed = gateway_of(relay.address(), &HdfsAccess::default());
+    lost_answers_are_looked_for(&*relayed, &relay).await;
+    what_is_stored_is_read_whatever_is_stated(&hdfs).await;
+    tokio::task::block_in_place(|| hdfs.stop());
+}
+
+async fn it_is_refused_before_anything_is_written(hdfs: &Hdfs) {
     let fs = store(hdfs.httpfs_address());
     fs.mkdirs("/logs/one").await.unwrap();
     fs.mkdirs("/logs/other").await.unwrap();
@@ -251,7 +302,7 @@ async fn httpfs_is_refused_before_anything_is_written() {
     let renamed = fs.rename("/logs/one", "/logs/other").await.unwrap_err();
     for error in [created, renamed] {
         assert!(matches!(error, FsError::Unfit { .. }), "{error:?}");
-        assert!(format!("{error:?}").contains("HttpFS"), "{error:?}");
+        assert!(format!("{error:?}").contains("webhdfs.synconclose"), "{error:?}");
     }
     let straight = store(hdfs.web_address());
     let names = straight.list("/logs").await.unwrap();
@@ -260,5 +311,13 @@ async fn httpfs_is_refused_before_anything_is_written() {
     // The NameNode itself refuses it.
     let error = straight.rename("/logs/one", "/logs/other").await.unwrap_err();
     assert!(error.is_already_exists(), "{error:?}");
-    tokio::task::block_in_place(|| hdfs.stop());
+}
+
+async fn what_is_stored_is_read_whatever_is_stated(hdfs: &Hdfs) {
+    let fs = store(hdfs.httpfs_address());
+    // What is stated changes nothing where a NameNode answers.
+    let straight = gateway_of(hdfs.web_address(), &HdfsAccess::default());
+    put(&*straight, "/logs/file", vec![7; 100_000]).await.unwrap();
+    assert_eq!(fs.read("/logs/file").await.unwrap(), vec![7; 100_000]);
+    assert_eq!(fs.read_part("/logs/file", 99_990, 100).await.unwrap(), vec![7; 10]);
 }

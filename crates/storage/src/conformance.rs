@@ -38,6 +38,7 @@ pub async fn keeps_the_promises(fs: Arc<dyn FileSystem>, root: &str) {
     if fs.is_tree() {
         nothing_is_made_without_its_directory(fs, root).await;
         a_directory_is_renamed_with_what_is_in_it(fs, root).await;
+        of_many_directories_that_go_to_one_name_exactly_one_does(fs, root).await;
     } else {
         a_directory_is_there_with_its_files(fs, root).await;
         nothing_is_there_before_it_is_closed(fs, root).await;
@@ -296,6 +297,28 @@ async fn of_many_renames_to_one_name_exactly_one_wins(fs: &dyn FileSystem, root:
     assert_eq!(fs.read(&target).await.unwrap(), racers[winner]);
     let lost = results.iter().filter_map(|result| result.as_ref().err());
     assert!(lost.into_iter().all(FsError::is_already_exists));
+}
+
+/// Each holds a name like its own, without which a gateway of HDFS would move one into another.
+async fn of_many_directories_that_go_to_one_name_exactly_one_does(fs: &dyn FileSystem, root: &str) {
+    let directory = fresh(fs, root, "race-of-directories").await;
+    let target = format!("{directory}/target");
+    let racers = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let names = racers.map(|racer| format!("{directory}/{racer}/same"));
+    for (name, racer) in names.iter().zip(racers) {
+        fs.mkdirs(name).await.unwrap();
+        put(fs, &format!("{name}/same"), racer).await;
+    }
+    let results = join_all(names.iter().map(|name| fs.rename(name, &target))).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+    let won = results.iter().position(Result::is_ok).unwrap();
+    for ((name, racer), result) in names.iter().zip(racers).zip(&results) {
+        let is_winner = racer == racers[won];
+        assert!(is_winner || result.as_ref().unwrap_err().is_already_exists(), "{result:?}");
+        assert_eq!(fs.stat(name).await.is_ok(), !is_winner, "{name}");
+    }
+    assert_eq!(fs.list(&target).await.unwrap().len(), 1);
+    assert_eq!(fs.read(&format!("{target}/same")).await.unwrap(), racers[won]);
 }
 
 async fn list_is_sorted_and_knows_directories(fs: &dyn FileSystem, root: &str) {

@@ -103,6 +103,10 @@ pub trait FileSystem: Send + Sync {
 
     /// Renames a file or directory in one step, durably. Nothing is ever replaced.
     ///
+    /// Where another directory may come to the new name at the same moment, both hold a file or
+    /// directory that is called as the old name ends: HDFS behind a gateway refuses that. It would
+    /// move a directory into the other one that does not, and call it done.
+    ///
     /// # Errors
     /// [`FsError::AlreadyExists`] for the new name; [`FsError::NotFound`] for the old name or the
     /// directory of the new one; or the store failed.

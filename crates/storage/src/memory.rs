@@ -16,6 +16,7 @@ use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split}
 pub struct Memory {
     names: Arc<Mutex<BTreeMap<String, Node>>>,
     latency: Duration,
+    moves_into: bool,
 }
 
 #[derive(Clone)]
@@ -40,7 +41,13 @@ impl Memory {
     /// The same store, for a client for which every call takes this long: so calls of several
     /// interleave, and differently for each choice.
     pub fn with_latency(&self, latency: Duration) -> Self {
-        Self { names: self.names.clone(), latency }
+        Self { latency, ..self.clone() }
+    }
+
+    /// The same store, for a client whose renames of a directory move it into a directory that is
+    /// there, as they may behind a gateway of HDFS.
+    pub fn moving_into(&self) -> Self {
+        Self { moves_into: true, ..self.clone() }
     }
 
     /// Loses what was not synced.
@@ -165,6 +172,9 @@ impl FileSystem for Memory {
         sleep(self.latency).await;
         let mut names = self.names();
         let node = names.get(from).cloned().ok_or_else(|| not_found(from))?;
+        let into = format!("{to}/{}", split(from).1);
+        let is_into = self.moves_into && is_directory(&names, from) && is_directory(&names, to);
+        let to = if is_into { &into } else { to };
         free(&names, to)?;
         for path in below(&names, from) {
             let moved = names.remove(&path).expect("a path that was just listed is there");

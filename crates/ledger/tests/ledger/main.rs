@@ -10,6 +10,7 @@ mod crowd;
 mod exchanged;
 mod fence;
 mod floors;
+mod gateway;
 mod harness;
 mod merge;
 mod objects;
