@@ -32,7 +32,8 @@ pub fn installed(module: &str) -> PathBuf {
     program
 }
 
-/// A program of a test, by the folder of its module, which has checksums of what it needs.
+/// A program of a test, by the folder of its module, which has checksums of what it needs: compiled
+/// unless the one in the cache is of these sources.
 ///
 /// # Panics
 ///
@@ -40,10 +41,18 @@ pub fn installed(module: &str) -> PathBuf {
 pub fn compiled(name: &str, folder: &Path) -> PathBuf {
     let _others_wait = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
     let place = cache().join(name);
+    let (program, complete) = (place.join(name), place.join("complete"));
+    let source = |file| fs::read_to_string(folder.join(file)).expect("a file of the module");
+    let sources = ["main.go", "go.mod", "go.sum"].map(source).concat() + REQUIREMENTS;
+    if fs::read_to_string(&complete).is_ok_and(|compiled| compiled == sources) {
+        return program;
+    }
     fs::create_dir_all(&place).expect("the user's cache");
-    let program = place.join(name);
-    // Go itself knows what is compiled already.
-    run(go().args(["build", "-o"]).arg(&program).arg(".").current_dir(folder));
+    // Without what a debugger reads.
+    let mut build = go();
+    build.args(["build", "-ldflags=-s -w", "-o"]).arg(&program).arg(".").current_dir(folder);
+    run(&mut build);
+    fs::write(complete, sources).expect("the user's cache");
     program
 }
 

@@ -6,6 +6,7 @@
 //! sends a batch until it is acknowledged; the receiver speaks by OpenTelemetry's own messages, and
 //! has moods (`otlp/receiver.py`). Between them stands a real collector with a small channel, which
 //! is killed (-9). In the end each record is looked for, and each that was taken is compared.
+//! `otlp/collectors.rs` has OpenTelemetry's own Collector on both sides in place of these two.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -28,6 +29,11 @@ use aqueduct_tests::seed;
 use aqueduct_tests::wait;
 use rand::prelude::*;
 use serde_json::{Value, json};
+
+#[path = "otlp/collectors.rs"]
+mod collectors;
+#[path = "otlp/records.rs"]
+mod records;
 
 const REQUIREMENTS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/otlp/requirements.txt"));
@@ -119,8 +125,7 @@ fn record(number: usize) -> Value {
 }
 
 /// A collector between client and receiver.
-fn agent(dir: &Path, protocol: &str, listen: SocketAddr, receiver: &Receiver) -> Agent {
-    let url = if protocol == "grpc" { receiver.grpc } else { receiver.http };
+fn agent(dir: &Path, protocol: &str, listen: SocketAddr, url: SocketAddr) -> Agent {
     let text = format!(
         r#"
 [agent]
@@ -200,7 +205,8 @@ fn acknowledged_records_arrive(protocol: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, listen) = (folder.path(), free_address());
     let mut receiver = Receiver::start(dir);
-    let mut agent = agent(dir, protocol, listen, &receiver);
+    let url = if protocol == "grpc" { receiver.grpc } else { receiver.http };
+    let mut agent = agent(dir, protocol, listen, url);
     agent.start();
     let mut sending = client(dir, protocol, listen, 0, RECORDS);
     // Nothing leaves the channel, so it becomes full, and its client hears of it.

@@ -1,11 +1,13 @@
 //! One request and its answer, over gRPC and over HTTP.
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use components::sinks::http::shown;
 use flate2::Compression;
+use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::header::{
@@ -26,7 +28,7 @@ use crate::proto::{
 use crate::requests::Request;
 use crate::signal::Signal;
 
-/// Bytes of an answer that are read.
+/// Bytes of an answer that are read, before and after decompression.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes before the message of a call of gRPC: whether it is compressed, and its length.
@@ -141,10 +143,11 @@ impl Caller {
         let answer = match self.protocol {
             Protocol::Grpc => of_grpc(&url, (head.status, &head.headers), trailers.as_ref(), &body)
                 .map(|message| (Form::Protobuf, message)),
-            Protocol::Http(form) => of_http(&url, (head.status, &head.headers), form, &body),
+            Protocol::Http(form) => of_http(&url, (head.status, &head.headers), form, &body)
+                .map(|(form, message)| (form, Cow::Borrowed(message))),
         };
         let (form, message) = answer?;
-        partial(signal, form, message).map_err(|problem| OtlpError::Unreadable { url, problem })
+        partial(signal, form, &message).map_err(|problem| OtlpError::Unreadable { url, problem })
     }
 
     fn uri_of(&self, signal: Signal) -> Uri {
@@ -202,7 +205,7 @@ fn of_grpc<'a>(
     (status, headers): (StatusCode, &HeaderMap),
     trailers: Option<&HeaderMap>,
     body: &'a [u8],
-) -> Result<&'a [u8], OtlpError> {
+) -> Result<Cow<'a, [u8]>, OtlpError> {
     // An answer without a message has the status in its headers.
     let said = trailers.and_then(Status::from_header_map);
     let Some(said) = said.or_else(|| Status::from_header_map(headers)) else {
@@ -219,11 +222,28 @@ fn of_grpc<'a>(
         let retry_after = retry_info(said.details());
         return Err(OtlpError::Grpc { url, code: said.code(), text, retry_after });
     }
-    let message = body.get(FRAME_BYTES..).filter(|_| body[0] == 0);
-    message.ok_or_else(|| {
-        let problem = "it is not one message without compression".to_owned();
-        OtlpError::Unreadable { url: url.to_owned(), problem }
-    })
+    message_of(headers, body)
+        .map_err(|problem| OtlpError::Unreadable { url: url.to_owned(), problem })
+}
+
+/// The message of an answer's body. A server may compress it as the request was, without being
+/// asked to: the Collector does.
+fn message_of<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
+    let message = body.get(FRAME_BYTES..).ok_or("it has no message")?;
+    if body[0] == 0 {
+        return Ok(Cow::Borrowed(message));
+    }
+    let coding = headers.get("grpc-encoding").map_or(&b""[..], HeaderValue::as_bytes);
+    if body[0] != 1 || coding != b"gzip" {
+        return Err(format!("its `grpc-encoding` is `{}`; known: gzip", coding.escape_ascii()));
+    }
+    let mut plain = Vec::new();
+    let mut limited = MultiGzDecoder::new(message).take(ANSWER_BYTES_MAX as u64 + 1);
+    limited.read_to_end(&mut plain).map_err(|error| format!("it is not gzip: {error}"))?;
+    match plain.len() > ANSWER_BYTES_MAX {
+        true => Err(format!("it is over {ANSWER_BYTES_MAX} bytes")),
+        false => Ok(Cow::Owned(plain)),
+    }
 }
 
 /// The message of an answer of HTTP that says success.
@@ -292,4 +312,59 @@ fn partial(signal: Signal, form: Form, message: &[u8]) -> Result<Option<Partial>
         _ => return Ok(None),
     };
     Ok(Some(Partial { rejected, problem: shown(problem.as_bytes()) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ExportLogsPartialSuccess;
+
+    /// The body of an answer with this message in gzip.
+    fn gzip(message: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(vec![1, 0, 0, 0, 0], Compression::fast());
+        encoder.write_all(message).unwrap();
+        let mut body = encoder.finish().unwrap();
+        let length = u32::try_from(body.len() - FRAME_BYTES).unwrap();
+        body[1..FRAME_BYTES].copy_from_slice(&length.to_be_bytes());
+        body
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let one = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(one).collect()
+    }
+
+    #[test]
+    fn an_answer_is_read_plain_and_in_gzip_and_what_it_says_besides_is_named() {
+        let error_message = "no sevens".to_owned();
+        let said = ExportLogsPartialSuccess { rejected_log_records: 7, error_message };
+        let message = ExportLogsServiceResponse { partial_success: Some(said) }.encode_to_vec();
+        let trailers = headers(&[("grpc-status", "0")]);
+        let read = |coding: &[(&'static str, &'static str)], body: &[u8]| {
+            let coding = headers(coding);
+            let read = of_grpc("http://h", (StatusCode::OK, &coding), Some(&trailers), body);
+            read.map(Cow::into_owned).map_err(|error| error.to_string())
+        };
+        let plain = [&[0, 0, 0, 0, 13], &message[..]].concat();
+        assert_eq!(read(&[], &plain).unwrap(), message);
+        let coding = [("grpc-encoding", "gzip")];
+        let taken = read(&coding, &gzip(&message)).unwrap();
+        let partial = partial(Signal::Logs, Form::Protobuf, &taken).unwrap().unwrap();
+        assert_eq!(partial, Partial { rejected: 7, problem: "no sevens".to_owned() });
+        // It may come as it is all the same.
+        assert_eq!(read(&coding, &plain).unwrap(), message);
+        let large = gzip(&vec![0; ANSWER_BYTES_MAX + 1]);
+        for (coding, body, problem) in [
+            (&coding[..], &gzip(b"x")[..15], "it is not gzip"),
+            (&coding[..], &large[..], "it is over 1048576 bytes"),
+            (&[("grpc-encoding", "zstd")], &gzip(&message)[..], "`zstd`; known: gzip"),
+            (&[], &gzip(&message)[..], "``; known: gzip"),
+            (&[], &[0, 0][..], "no message"),
+        ] {
+            let error = read(coding, body).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
 }
