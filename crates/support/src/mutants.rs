@@ -68,6 +68,12 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("epoch_named_too_early", "an epoch is named to peers when it is on the disk, not before"),
     // `crates/channel/tests/planted_turn.rs`; the simulator finds it in one seed of hundreds.
     ("turn_not_looked_at", "a position goes on only behind the one it is to come after"),
+    // `crates/channel/tests/remote.rs`
+    ("remote_unknown_is_nothing", "a put is answered when it is known whether the log has it"),
+    ("remote_stores_again", "a log on other hosts has each identity once"),
+    ("remote_owner_not_looked_at", "an owner that was shut out does not take the log back"),
+    ("remote_released_too_early", "what some consumer wants of a log stays there"),
+    ("remote_epoch_stays", "each opening of a log is another life"),
     // `crates/components/src/sources/tenants/planted.rs`
     ("tenant_share_kept", "what a tenant takes of the memory is given back"),
     ("tenant_charged_for_another", "what a tenant gives is charged to it alone"),
