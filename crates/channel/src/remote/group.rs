@@ -98,13 +98,7 @@ pub(super) struct Group {
 
 impl Group {
     /// Adds a put that is stored in the life `owner`, at `now_ms`.
-    pub(super) fn add(
-        &mut self,
-        put: NewPut,
-        state: &State,
-        owner: (Origin, Epoch),
-        now_ms: u64,
-    ) {
+    pub(super) fn add(&mut self, put: NewPut, state: &State, owner: (Origin, Epoch), now_ms: u64) {
         let NewPut { batches, name, reserved, reply } = put;
         self.reserved.bytes += reserved.bytes;
         self.reserved.events += reserved.events;

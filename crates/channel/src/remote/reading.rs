@@ -40,8 +40,7 @@ impl Core {
             }
             state.section_of(ticket).map(|section| {
                 let ahead = state.ahead.get(consumer);
-                let next =
-                    ahead.filter(|ahead| (section.first..=ticket).contains(&ahead.ticket));
+                let next = ahead.filter(|ahead| (section.first..=ticket).contains(&ahead.ticket));
                 next.map_or(section.id, |ahead| ahead.place)
             })
         };
@@ -78,7 +77,10 @@ impl Core {
                 let mut ticket = put.ticket;
                 for (identity, events, batch) in put.batches() {
                     let batch = batch.map_err(|error| {
-                        LogError::Failed(std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+                        LogError::Failed(std::io::Error::new(
+                            std::io::ErrorKind::InvalidData,
+                            error,
+                        ))
                     })?;
                     if ticket >= wanted {
                         let line = Line { identity, events, at_ms: put.record.at_ms };

@@ -55,11 +55,7 @@ async fn open<W: World>(suite: Suite<W>, world: &W) -> Box<dyn Channel> {
     open_for(suite, world, &["sink"]).await
 }
 
-async fn open_for<W: World>(
-    suite: Suite<W>,
-    world: &W,
-    consumers: &[&str],
-) -> Box<dyn Channel> {
+async fn open_for<W: World>(suite: Suite<W>, world: &W, consumers: &[&str]) -> Box<dyn Channel> {
     let channel = suite(world);
     channel.open().await.unwrap();
     let names: Vec<Arc<str>> = consumers.iter().map(|name| Arc::from(*name)).collect();

@@ -66,7 +66,11 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(config: &ClientConfig, name: &Arc<str>, topic: &str) -> Result<Self, LogError> {
+    pub(super) fn new(
+        config: &ClientConfig,
+        name: &Arc<str>,
+        topic: &str,
+    ) -> Result<Self, LogError> {
         let consumer = config
             .create_with_context(Context(name.clone()))
             .map_err(|error| failed("the client could not be made", &error))?;

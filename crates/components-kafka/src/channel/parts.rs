@@ -34,7 +34,11 @@ pub(super) struct Joiner {
 impl Joiner {
     /// Adds a record; answers the value that it completes, and where that begins. `Err` if it is
     /// none of ours.
-    pub(super) fn add(&mut self, offset: i64, mut record: &[u8]) -> Result<Option<(i64, Bytes)>, ()> {
+    pub(super) fn add(
+        &mut self,
+        offset: i64,
+        mut record: &[u8],
+    ) -> Result<Option<(i64, Bytes)>, ()> {
         if record.len() < HEADER {
             return Err(());
         }

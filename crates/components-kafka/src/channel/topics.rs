@@ -129,11 +129,7 @@ fn make(
     }
 }
 
-fn check(
-    admin: &AdminClient<Context>,
-    topic: &str,
-    wanted: &[Wanted<'_>],
-) -> Result<(), LogError> {
+fn check(admin: &AdminClient<Context>, topic: &str, wanted: &[Wanted<'_>]) -> Result<(), LogError> {
     let asked = "the settings of a topic were asked for";
     let described =
         block_on(admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));

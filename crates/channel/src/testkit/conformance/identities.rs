@@ -7,8 +7,8 @@ use pipeline::{
 use tokio::time::timeout;
 
 use super::{
-    PATIENCE, SEED, Suite, World, body, foreign, foreign_batch, next, next_body, nothing_ready, only,
-    open, put,
+    PATIENCE, SEED, Suite, World, body, foreign, foreign_batch, next, next_body, nothing_ready,
+    only, open, put,
 };
 
 /// An identity seen before is accepted and not stored again, also within one put.
