@@ -29,7 +29,7 @@
 //!    channel shuts out every owner of the log, itself as it was before included, and looks. Until
 //!    then the put waits.
 //! 2. One owner: each opening raises the epoch of the channel, in a STATE, before its first put.
-//!    Whoever finds another epoch than its own in the newest STATE has lost the log for good, takes
+//!    An owner that finds another epoch than its own in the newest STATE has lost the log for good, takes
 //!    nothing more and gives no answer any more, as if it were killed.
 //! 3. Tickets and own sequences are used once, without gaps: they go up with a group that is
 //!    stored, and what was not stored is known not to come back.

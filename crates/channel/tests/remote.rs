@@ -1,5 +1,5 @@
-//! Whatever becomes of writes, agents and owners: what a channel over a log has said yes to is there
-//! once, under one identity, and what it has said no to is not there.
+//! Whatever becomes of writes, agents and owners: what a channel over a log has said yes to is
+//! there once, under one identity, and what it has said no to is not there.
 //!
 //! Method: random operations on the real channel over a log in memory. Writes are refused, land
 //! late or lose their answers; agents die between two calls, or go on while another one opens the

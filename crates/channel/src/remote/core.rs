@@ -151,7 +151,7 @@ impl Core {
         }
     }
 
-    /// Takes nothing more and hands nothing out; those who wait hear of it.
+    /// Takes nothing more and hands nothing out; what waits hears of it.
     pub(super) fn stop(&self, is_lost: bool) {
         let mut state = self.state();
         state.closed = true;

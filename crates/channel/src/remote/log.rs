@@ -47,7 +47,7 @@ pub trait Log: Send + Sync {
     /// will be; what another one writes later is refused.
     ///
     /// # Errors
-    /// It did not work: the owner is who it was, or there is none.
+    /// It did not work: the owner is the one before, or there is none.
     fn fence(&self) -> Result<(), LogError>;
 
     /// The newest STATE; none in a new log. Works without being the owner.
