@@ -1,9 +1,9 @@
 //! A channel whose log is somewhere else: what it has said yes to survives the host of its agent.
 //!
 //! ```text
-//!  puts ─► queue ─► leader: one group, one append ─► [`Log`]: frame │ frame │ frame │ …
-//!                     │                                        │            STATE (the newest one)
-//!                     └─► answer                               └─► tail in memory ─► take ─► commit
+//!  puts ─► queue ─► leader: one group, one append ─► [`Log`]: frame │ frame │ …
+//!                     │                                        │     STATE (the newest one)
+//!                     └─► answer                        └─► tail in memory ─► take ─► commit
 //! ```
 //!
 //! | where | what lives there |
@@ -29,8 +29,8 @@
 //!    channel shuts out every owner of the log, itself as it was before included, and looks. Until
 //!    then the put waits.
 //! 2. One owner: each opening raises the epoch of the channel, in a STATE, before its first put.
-//!    An owner that finds another epoch than its own in the newest STATE has lost the log for good, takes
-//!    nothing more and gives no answer any more, as if it were killed.
+//!    An owner that finds another epoch than its own in the newest STATE has lost the log for
+//!    good, takes nothing more and gives no answer any more, as if it were killed.
 //! 3. Tickets and own sequences are used once, without gaps: they go up with a group that is
 //!    stored, and what was not stored is known not to come back.
 //! 4. The log is released up to what every consumer has committed, after a STATE that says so.

@@ -1,8 +1,8 @@
 //! Every channel keeps the promises of the channel's contract.
 //!
 //! Method: the suite of the crate's `testkit` over each channel and each way to keep an index, on a
-//! simulated disk or a log in memory. The clock is paused: no test waits, and a take that would wait
-//! for ever runs into its timeout at once.
+//! simulated disk or a log in memory. The clock is paused: no test waits, and a take that would
+//! wait for ever runs into its timeout at once.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 

@@ -18,8 +18,8 @@
 //!
 //! # Invariants
 //!
-//! 1. One `transactional.id` for a topic: the last one to call `init_transactions` is the owner. The
-//!    brokers refuse what the others still have on its way; no clock decides.
+//! 1. One `transactional.id` for a topic: the last one to call `init_transactions` is the owner.
+//!    The brokers refuse what the others still have on its way; no clock decides.
 //! 2. After an outcome that was not heard of, the producer goes, and the next one begins with
 //!    `init_transactions`: after it, whatever was begun is committed or aborted.
 //! 3. Only what is committed is read, to the end that a broker names after the call.
