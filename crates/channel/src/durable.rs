@@ -106,10 +106,10 @@
 
 mod background;
 mod channel;
-mod commit;
+pub(crate) mod commit;
 mod core;
 mod index;
-mod log;
+pub(crate) mod log;
 mod read;
 mod recovery;
 pub mod rotation;

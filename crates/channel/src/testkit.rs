@@ -3,6 +3,7 @@
 
 pub mod conformance;
 mod refusing;
+mod shared_log;
 mod sim_disk;
 mod sim_files;
 mod sim_handles;
@@ -20,6 +21,7 @@ use pipeline::env::{Blocking, Clock, Entropy, Listener, Net, NoNames, Stream};
 pub use crate::durable::fuzzed::read_segment;
 pub use conformance::Suite;
 pub use refusing::Refusing;
+pub use shared_log::{Accident, SharedLog};
 pub use sim_disk::SimDisk;
 
 /// A clock that stands still until it is moved.

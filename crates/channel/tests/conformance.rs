@@ -1,8 +1,8 @@
 //! Every channel keeps the promises of the channel's contract.
 //!
 //! Method: the suite of the crate's `testkit` over each channel and each way to keep an index, on a
-//! simulated disk. The clock is paused: no test waits, and a take that would wait for ever runs
-//! into its timeout at once.
+//! simulated disk or a log in memory. The clock is paused: no test waits, and a take that would
+//! wait for ever runs into its timeout at once.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
@@ -10,7 +10,8 @@ mod common;
 
 use std::path::Path;
 
-use aqueduct_channel::testkit::{SimDisk, world};
+use aqueduct_channel::remote::{Limits, Remote};
+use aqueduct_channel::testkit::{Accident, SharedLog, SimDisk, world};
 use aqueduct_channel::{durable, memory, spill};
 use common::{KEYS, key_line, put_keys};
 use pipeline::testkit::build;
@@ -76,11 +77,37 @@ fn durable_buffered(disk: &SimDisk) -> Box<dyn Channel> {
     durable_channel(disk)
 }
 
+fn remote_with(log: &SharedLog, tail_bytes: u64) -> Box<dyn Channel> {
+    let cx = BuildContext::alone("main", Path::new("/data/main"), world(&SimDisk::new(1), 1));
+    let limits = Limits { capacity_bytes: 1 << 20, capacity_events: u64::MAX, tail_bytes };
+    let log = log.clone();
+    Box::new(Remote::new(&cx, limits, Box::new(move || Ok(log.way()))))
+}
+
+fn remote_channel(log: &SharedLog) -> Box<dyn Channel> {
+    remote_with(log, 64 << 10)
+}
+
+/// No tail in memory: every take reads the log.
+fn remote_from_log(log: &SharedLog) -> Box<dyn Channel> {
+    remote_with(log, 0)
+}
+
+/// Once it is open, no write is answered: what became of each has to be looked for.
+fn remote_without_answers(log: &SharedLog) -> Box<dyn Channel> {
+    log.next_write(Accident::None);
+    log.lose_answers();
+    remote_with(log, 64 << 10)
+}
+
 aqueduct_channel::channel_conformance!(memory_suite, super::memory_channel);
 aqueduct_channel::channel_conformance!(durable_suite, super::durable_channel);
 aqueduct_channel::channel_conformance!(durable_from_disk_suite, super::durable_from_disk);
 aqueduct_channel::channel_conformance!(durable_buffered_suite, super::durable_buffered);
 aqueduct_channel::channel_conformance!(durable_compressed_suite, super::durable_compressed);
 aqueduct_channel::channel_conformance!(durable_sealed_suite, super::durable_sealed);
+aqueduct_channel::channel_conformance!(remote_suite, super::remote_channel);
+aqueduct_channel::channel_conformance!(remote_from_log_suite, super::remote_from_log);
+aqueduct_channel::channel_conformance!(remote_without_answers_suite, super::remote_without_answers);
 aqueduct_channel::channel_conformance!(spill_suite, super::spill_channel);
 aqueduct_channel::channel_conformance!(spill_early_suite, super::spill_early);

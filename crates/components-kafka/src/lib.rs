@@ -1,16 +1,20 @@
-//! The components that bring the client of Kafka with them: the source and the sink `kafka`. What
-//! both have of the client is in `client`, its token for OAuth in `token`.
+//! The components that bring the client of Kafka with them: the source, the channel and the sink
+//! `kafka`. What they have of the client is in `client`, its token for OAuth in `token`.
 
+pub mod channel;
 mod client;
 pub mod sink;
 pub mod source;
 mod token;
 
 use pipeline::component::entry;
-use pipeline::{Entry, Group, Sink, Source};
+use pipeline::{Channel, Entry, Group, Sink, Source};
 
 /// Every source.
 static SOURCES: &[Entry<dyn Source>] = &[entry::<source::Config>()];
+
+/// Every channel.
+static CHANNELS: &[Entry<dyn Channel>] = &[entry::<channel::Config>()];
 
 /// Every sink.
 static SINKS: &[Entry<dyn Sink>] = &[entry::<sink::Config>()];
@@ -20,6 +24,7 @@ pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: Some("kafka"),
     sources: SOURCES,
+    channels: CHANNELS,
     sinks: SINKS,
     ..Group::EMPTY
 };

@@ -47,6 +47,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use thiserror::Error;
 
 use crate::token::TokenFile;
+pub(crate) use config::Compression;
 pub use config::Config;
 use config::Target;
 use messages::delivered;

@@ -122,8 +122,15 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
 ];
 
 /// `reason` of `aqueduct_channel_anomalies_total`, by type of channel.
-pub const CHANNEL_REASONS: &[(&str, &[&str])] =
-    &[("durable", DURABLE), ("memory", &["duplicate_event"]), ("spill", DURABLE)];
+pub const CHANNEL_REASONS: &[(&str, &[&str])] = &[
+    ("durable", DURABLE),
+    ("kafka", REMOTE),
+    ("memory", &["duplicate_event"]),
+    ("spill", DURABLE),
+];
+
+const REMOTE: &[&str] =
+    &["duplicate_event", "unknown_outcome", "lost_to_another_owner", "lost_batch"];
 
 const DURABLE: &[&str] = &[
     "torn_tail_bytes",

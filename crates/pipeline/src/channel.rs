@@ -139,6 +139,18 @@ pub enum ChannelError {
         #[source]
         source: std::io::Error,
     },
+    /// What holds the channel, on other hosts, did not do what it was asked; nothing of the put was
+    /// stored.
+    #[error("channel `{channel}` cannot use {place}")]
+    Remote {
+        /// Name of the channel.
+        channel: String,
+        /// What holds it, such as a topic.
+        place: String,
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The disk has no room to make the channel. Opening it again may succeed later.
     #[error("the disk has no room to make channel `{channel}` in {directory}: {help}")]
     NoRoom {
@@ -179,6 +191,7 @@ impl Classify for ChannelError {
             Self::Closed { .. }
             | Self::Full { .. }
             | Self::Disk { .. }
+            | Self::Remote { .. }
             | Self::NoRoom { .. }
             | Self::OutOfTurn { .. } => ErrorClass::Transient,
             Self::TooLarge { .. } => ErrorClass::Poison,

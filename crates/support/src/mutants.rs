@@ -76,6 +76,12 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     // `crates/ledger/tests/ledger/planted.rs`; no seed of 250 shows them.
     ("stage_of_a_bucket_cleared", "what a put under way may name stays until its start is fenced"),
     ("bucket_not_fenced", "a start that died is fenced where a put of it may still arrive"),
+    // `crates/channel/tests/remote.rs`
+    ("remote_unknown_is_nothing", "a put is answered when it is known whether the log has it"),
+    ("remote_stores_again", "a log on other hosts has each identity once"),
+    ("remote_owner_not_looked_at", "an owner that was shut out does not take the log back"),
+    ("remote_released_too_early", "what some consumer wants of a log stays there"),
+    ("remote_epoch_stays", "each opening of a log is another life"),
     // `crates/components/src/sources/tenants/planted.rs`
     ("tenant_share_kept", "what a tenant takes of the memory is given back"),
     ("tenant_charged_for_another", "what a tenant gives is charged to it alone"),

@@ -12,10 +12,28 @@ use pipeline::{
 };
 use tokio::time::timeout;
 
-use super::{SimDisk, split_mix};
+use super::{SharedLog, SimDisk, split_mix};
 
-/// How to make a channel of about 1 MiB on a disk. Nothing more is known about it.
-pub type Suite = fn(&SimDisk) -> Box<dyn Channel>;
+/// How to make a channel of about 1 MiB in a world. Nothing more is known about it.
+pub type Suite<W> = fn(&W) -> Box<dyn Channel>;
+
+/// What a channel leaves its things in, such as a disk: they are there for the next one.
+pub trait World {
+    /// An empty one, with the accidents of a seed.
+    fn begin(seed: u64) -> Self;
+}
+
+impl World for SimDisk {
+    fn begin(seed: u64) -> Self {
+        Self::new(seed)
+    }
+}
+
+impl World for SharedLog {
+    fn begin(_seed: u64) -> Self {
+        Self::default()
+    }
+}
 
 mod consumers;
 mod identities;
@@ -33,12 +51,12 @@ const SEED: u64 = 0x5eed;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An open channel with one consumer, `sink`.
-async fn open(suite: Suite, disk: &SimDisk) -> Box<dyn Channel> {
-    open_for(suite, disk, &["sink"]).await
+async fn open<W: World>(suite: Suite<W>, world: &W) -> Box<dyn Channel> {
+    open_for(suite, world, &["sink"]).await
 }
 
-async fn open_for(suite: Suite, disk: &SimDisk, consumers: &[&str]) -> Box<dyn Channel> {
-    let channel = suite(disk);
+async fn open_for<W: World>(suite: Suite<W>, world: &W, consumers: &[&str]) -> Box<dyn Channel> {
+    let channel = suite(world);
     channel.open().await.unwrap();
     let names: Vec<Arc<str>> = consumers.iter().map(|name| Arc::from(*name)).collect();
     channel.register(&names).await.unwrap();
@@ -88,8 +106,8 @@ fn foreign_batch(sequence: u64, body: &str) -> Batch {
 }
 
 /// What was put comes out, oldest first, with headers and an identity.
-pub async fn batches_come_out_oldest_first(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
+pub async fn batches_come_out_oldest_first<W: World>(suite: Suite<W>) {
+    let channel = open(suite, &W::begin(SEED)).await;
     for body in ["first", "second"] {
         let mut batch = Batch::of([body, "more"]);
         batch.set_header("host", "web-1", pipeline::Existing::Keep);
@@ -107,8 +125,8 @@ pub async fn batches_come_out_oldest_first(suite: Suite) {
 }
 
 /// A put that is dropped or rolled back leaves nothing and takes no room.
-pub async fn a_put_without_commit_leaves_nothing(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
+pub async fn a_put_without_commit_leaves_nothing<W: World>(suite: Suite<W>) {
+    let channel = open(suite, &W::begin(SEED)).await;
     let size = BatchSize { events: 1, bytes: 200_000 };
     for _ in 0..20 {
         let mut dropped = channel.begin_put(size).await.unwrap();
@@ -121,8 +139,8 @@ pub async fn a_put_without_commit_leaves_nothing(suite: Suite) {
 }
 
 /// All batches of one put appear together.
-pub async fn a_put_of_many_batches_appears_whole(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
+pub async fn a_put_of_many_batches_appears_whole<W: World>(suite: Suite<W>) {
+    let channel = open(suite, &W::begin(SEED)).await;
     let mut put = channel.begin_put(BatchSize { events: 3, bytes: 300 }).await.unwrap();
     put.put(Batch::of(["a"]));
     put.put(Batch::default());
@@ -137,8 +155,8 @@ pub async fn a_put_of_many_batches_appears_whole(suite: Suite) {
 }
 
 /// A rolled back batch comes again before newer ones; so does what a dropped take held.
-pub async fn what_is_given_back_comes_first(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
+pub async fn what_is_given_back_comes_first<W: World>(suite: Suite<W>) {
+    let channel = open(suite, &W::begin(SEED)).await;
     for body in ["1", "2", "3"] {
         put_one(&*channel, body).await;
     }
@@ -155,8 +173,8 @@ pub async fn what_is_given_back_comes_first(suite: Suite) {
 }
 
 /// What the next hop has stored is kept without a deadline, and offered again by a rollback only.
-pub async fn a_parked_batch_is_offered_again_only_when_it_is_given_back(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
+pub async fn a_parked_batch_is_offered_again_only_when_it_is_given_back<W: World>(suite: Suite<W>) {
+    let channel = open(suite, &W::begin(SEED)).await;
     for body in ["1", "2"] {
         put_one(&*channel, body).await;
     }
@@ -173,8 +191,8 @@ pub async fn a_parked_batch_is_offered_again_only_when_it_is_given_back(suite: S
 }
 
 /// A committed batch is gone, in whatever order commits come; others stay.
-pub async fn a_committed_batch_is_gone(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
+pub async fn a_committed_batch_is_gone<W: World>(suite: Suite<W>) {
+    let channel = open(suite, &W::begin(SEED)).await;
     for body in ["1", "2", "3"] {
         put_one(&*channel, body).await;
     }
@@ -192,8 +210,8 @@ pub async fn a_committed_batch_is_gone(suite: Suite) {
 }
 
 /// Each consumer gets each batch; takes of one consumer share them.
-pub async fn each_consumer_gets_each_batch_once(suite: Suite) {
-    let channel = open_for(suite, &SimDisk::new(SEED), &["a", "b"]).await;
+pub async fn each_consumer_gets_each_batch_once<W: World>(suite: Suite<W>) {
+    let channel = open_for(suite, &W::begin(SEED), &["a", "b"]).await;
     let mut settled = channel.watch_settled();
     for body in ["1", "2"] {
         put_one(&*channel, body).await;
@@ -215,8 +233,8 @@ pub async fn each_consumer_gets_each_batch_once(suite: Suite) {
 }
 
 /// A ticket that a take does not hold is passed over.
-pub async fn a_ticket_of_another_take_is_passed_over(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
+pub async fn a_ticket_of_another_take_is_passed_over<W: World>(suite: Suite<W>) {
+    let channel = open(suite, &W::begin(SEED)).await;
     put_one(&*channel, "1").await;
     let (mut one, mut other) = (channel.begin_take("sink"), channel.begin_take("sink"));
     let taken = next(&mut *one).await;
@@ -230,8 +248,8 @@ pub async fn a_ticket_of_another_take_is_passed_over(suite: Suite) {
 }
 
 /// A full channel makes puts wait; what is committed makes room; nothing is dropped.
-pub async fn a_full_channel_makes_puts_wait(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
+pub async fn a_full_channel_makes_puts_wait<W: World>(suite: Suite<W>) {
+    let channel = open(suite, &W::begin(SEED)).await;
     // Nothing that a channel could compress.
     let mut random = SEED;
     let byte = |_| char::from(b'!' + (split_mix(&mut random) % 90) as u8);
@@ -255,16 +273,16 @@ pub async fn a_full_channel_makes_puts_wait(suite: Suite) {
 }
 
 /// A put larger than the channel is refused, not waited for.
-pub async fn a_put_that_never_fits_is_refused(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
+pub async fn a_put_that_never_fits_is_refused<W: World>(suite: Suite<W>) {
+    let channel = open(suite, &W::begin(SEED)).await;
     let size = BatchSize { events: 1, bytes: 2 << 20 };
     let refused = channel.begin_put(size).await.err().unwrap();
     assert!(matches!(refused, ChannelError::TooLarge { .. }), "{refused}");
 }
 
 /// After close nothing works, and calls that wait end with an error.
-pub async fn a_closed_channel_refuses(suite: Suite) {
-    let channel: Arc<dyn Channel> = open(suite, &SimDisk::new(SEED)).await.into();
+pub async fn a_closed_channel_refuses<W: World>(suite: Suite<W>) {
+    let channel: Arc<dyn Channel> = open(suite, &W::begin(SEED)).await.into();
     let waiting = {
         let channel = channel.clone();
         tokio::spawn(async move { channel.begin_take("sink").take().await.map(|_| ()) })
@@ -278,8 +296,8 @@ pub async fn a_closed_channel_refuses(suite: Suite) {
 }
 
 /// A take that is cancelled while it waits loses nothing.
-pub async fn a_cancelled_take_loses_nothing(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
+pub async fn a_cancelled_take_loses_nothing<W: World>(suite: Suite<W>) {
+    let channel = open(suite, &W::begin(SEED)).await;
     let mut take = channel.begin_take("sink");
     nothing_ready(&mut *take).await;
     put_one(&*channel, "kept").await;

@@ -110,7 +110,7 @@ impl Default for LedgerConfig {
 /// How messages are compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Compression {
+pub(crate) enum Compression {
     #[default]
     None,
     Gzip,
@@ -121,7 +121,7 @@ enum Compression {
 
 impl Compression {
     /// As the client has it.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Gzip => "gzip",

@@ -205,6 +205,15 @@ impl Frame {
         [&crc.to_le_bytes()[..], &header, &self.envelope].concat()
     }
 
+    /// All bytes of a frame that is neither sealed nor in its place, for offset `at`.
+    pub(crate) fn encoded(&self, seed: Seed<'_>, at: u64) -> Vec<u8> {
+        let mut out = self.front(seed, at, true);
+        out.reserve(self.len() - out.len());
+        self.pieces().iter().for_each(|piece| out.put_slice(piece));
+        out.resize(self.len(), 0);
+        out
+    }
+
     /// Completes a frame that has its own buffer.
     pub(crate) fn complete(&mut self, seed: Seed<'_>, at: u64, opens_group: bool) {
         assert!(!self.sealed, "sealed bodies are copied");

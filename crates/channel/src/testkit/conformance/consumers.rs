@@ -9,15 +9,15 @@ use pipeline::{Backlog, Batch, Channel, ChannelError};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
-use super::{PATIENCE, SEED, SimDisk, Suite, body, next, next_body, only, open_for, put, put_one};
+use super::{PATIENCE, SEED, Suite, World, body, next, next_body, only, open_for, put, put_one};
 
 /// Puts under way at the same time, and how many each task makes.
 const PUTTERS: usize = 4;
 const PUTS: usize = 60;
 
 /// A consumer that leaves holds nothing up any more; a new one gets what was still wanted.
-pub async fn consumers_may_change(suite: Suite) {
-    let channel = open_for(suite, &SimDisk::new(SEED), &["a", "b"]).await;
+pub async fn consumers_may_change<W: World>(suite: Suite<W>) {
+    let channel = open_for(suite, &W::begin(SEED), &["a", "b"]).await;
     for body in ["1", "2"] {
         put_one(&*channel, body).await;
     }
@@ -34,8 +34,8 @@ pub async fn consumers_may_change(suite: Suite) {
 }
 
 /// What a consumer has not committed is known; nothing is of one that is not registered.
-pub async fn the_backlog_of_a_consumer_is_what_it_has_not_committed(suite: Suite) {
-    let channel = open_for(suite, &SimDisk::new(SEED), &["a", "b"]).await;
+pub async fn the_backlog_of_a_consumer_is_what_it_has_not_committed<W: World>(suite: Suite<W>) {
+    let channel = open_for(suite, &W::begin(SEED), &["a", "b"]).await;
     for body in ["1", "2", "3"] {
         put_one(&*channel, body).await;
     }
@@ -51,8 +51,8 @@ pub async fn the_backlog_of_a_consumer_is_what_it_has_not_committed(suite: Suite
 }
 
 /// A take of a consumer that is not named any more ends; also one that waits.
-pub async fn a_take_of_a_consumer_that_left_ends(suite: Suite) {
-    let channel: Arc<dyn Channel> = open_for(suite, &SimDisk::new(SEED), &["a", "b"]).await.into();
+pub async fn a_take_of_a_consumer_that_left_ends<W: World>(suite: Suite<W>) {
+    let channel: Arc<dyn Channel> = open_for(suite, &W::begin(SEED), &["a", "b"]).await.into();
     let waiting = {
         let channel = channel.clone();
         tokio::spawn(async move { channel.begin_take("b").take().await.map(|_| ()) })
@@ -130,8 +130,8 @@ fn taker(
 
 /// A consumer that joins while batches are put gets each of them from then on, and what another one
 /// has not committed, once.
-pub async fn a_consumer_that_joins_among_puts_gets_all_from_then_on(suite: Suite) {
-    let channel: Arc<dyn Channel> = open_for(suite, &SimDisk::new(SEED), &["a"]).await.into();
+pub async fn a_consumer_that_joins_among_puts_gets_all_from_then_on<W: World>(suite: Suite<W>) {
+    let channel: Arc<dyn Channel> = open_for(suite, &W::begin(SEED), &["a"]).await.into();
     for round in 0..8 {
         let (books, enough) = (Books::default(), Arc::new(AtomicBool::new(false)));
         let putters: Vec<_> = (0..PUTTERS).map(|of| putter(&channel, &books, round, of)).collect();

@@ -7,14 +7,13 @@ use pipeline::{
 use tokio::time::timeout;
 
 use super::{
-    PATIENCE, SEED, Suite, body, foreign, foreign_batch, next, next_body, nothing_ready, only,
-    open, put,
+    PATIENCE, SEED, Suite, World, body, foreign, foreign_batch, next, next_body, nothing_ready,
+    only, open, put,
 };
-use crate::testkit::SimDisk;
 
 /// An identity seen before is accepted and not stored again, also within one put.
-pub async fn a_known_identity_is_stored_once(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
+pub async fn a_known_identity_is_stored_once<W: World>(suite: Suite<W>) {
+    let channel = open(suite, &W::begin(SEED)).await;
     put(&*channel, foreign_batch(1, "once")).await.unwrap();
     put(&*channel, foreign_batch(1, "once")).await.unwrap();
     let mut twice = channel.begin_put(BatchSize { events: 2, bytes: 200 }).await.unwrap();
@@ -34,8 +33,8 @@ pub async fn a_known_identity_is_stored_once(suite: Suite) {
 
 /// A put that asks hears the name that its batch has at the take: the one that the channel gives,
 /// or the one that it came with. A put that is dropped gives none.
-pub async fn a_put_that_asks_hears_the_name_of_its_batch(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
+pub async fn a_put_that_asks_hears_the_name_of_its_batch<W: World>(suite: Suite<W>) {
+    let channel = open(suite, &W::begin(SEED)).await;
     let mut take = channel.begin_take("sink");
     for batch in [Batch::of(["born"]), Batch::of(["next"]), foreign_batch(1, "foreign")] {
         let name = GivenName::default();
@@ -56,8 +55,8 @@ pub async fn a_put_that_asks_hears_the_name_of_its_batch(suite: Suite) {
 }
 
 /// A batch without events is never taken and settled once it is stored; its positions count.
-pub async fn an_empty_batch_leaves_identity_and_position(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
+pub async fn an_empty_batch_leaves_identity_and_position<W: World>(suite: Suite<W>) {
+    let channel = open(suite, &W::begin(SEED)).await;
     let mut settled = channel.watch_settled();
     let bytes = Bytes::from_static;
     let position = SourcePosition {
@@ -83,9 +82,9 @@ pub async fn an_empty_batch_leaves_identity_and_position(suite: Suite) {
 
 /// Where a channel stores in turn, a position that is to come after another one is refused, with
 /// its batch, as long as its key does not stand there; over a start as well.
-pub async fn what_comes_after_another_is_stored_only_behind_it(suite: Suite) {
-    let disk = SimDisk::new(SEED);
-    let channel = open(suite, &disk).await;
+pub async fn what_comes_after_another_is_stored_only_behind_it<W: World>(suite: Suite<W>) {
+    let world = W::begin(SEED);
+    let channel = open(suite, &world).await;
     if !channel.stores_in_turn() {
         return;
     }
@@ -122,7 +121,7 @@ pub async fn what_comes_after_another_is_stored_only_behind_it(suite: Suite) {
     drop(take);
     channel.close().await.unwrap();
     drop(channel);
-    let channel = open(suite, &disk).await;
+    let channel = open(suite, &world).await;
     refused(put(&*channel, batch("5", Some("4"))).await);
     put(&*channel, batch("4", Some("3"))).await.unwrap();
 }

@@ -1,0 +1,258 @@
+//! The [`Channel`] that an agent sees.
+
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::{
+    Account, Backlog, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch,
+    Guarantee, IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction,
+};
+use support::notice;
+use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use super::core::{Core, Signals};
+use super::frames::OVERHEAD;
+use super::group::Request;
+use super::log::{Log, LogError};
+use super::opening::{self, Opened};
+use super::put::Put;
+use super::take::Take;
+
+/// What was committed is in a STATE after this time, at the latest.
+pub(super) const STATE_EVERY: Duration = Duration::from_secs(10);
+/// Identities announced and not yet received by a listener.
+const ANNOUNCED_MAX: usize = 1024;
+/// The largest section of the log, and the most that is replayed at an opening, about.
+const SECTION_MAX: u64 = 16 << 20;
+/// Lengths in a frame have 32 bits.
+const PUT_MAX: u64 = 1 << 30;
+
+/// How much it holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of frames that are not released. Puts wait beyond.
+    pub capacity_bytes: u64,
+    /// Events that some consumer has not committed.
+    pub capacity_events: u64,
+    /// Bytes of the newest batches that stay in memory.
+    pub tail_bytes: u64,
+}
+
+impl Limits {
+    pub(super) fn section_bytes(&self) -> u64 {
+        SECTION_MAX.min(self.capacity_bytes / 8)
+    }
+}
+
+/// Makes the way to the log. Blocks.
+pub type Connect = Box<dyn Fn() -> Result<Arc<dyn Log>, LogError> + Send + Sync>;
+
+/// A channel over a log, open or not.
+pub struct Remote {
+    cx: BuildContext,
+    limits: Limits,
+    connect: Arc<Connect>,
+    core: OnceLock<Arc<Core>>,
+    /// Puts wait in the order in which they came.
+    turn: tokio::sync::Mutex<()>,
+    dirty: Arc<Notify>,
+}
+
+impl Remote {
+    /// A channel that is not open.
+    pub fn new(cx: &BuildContext, limits: Limits, connect: Connect) -> Self {
+        Self {
+            cx: cx.clone(),
+            limits,
+            connect: Arc::new(connect),
+            core: OnceLock::new(),
+            turn: tokio::sync::Mutex::default(),
+            dirty: Arc::default(),
+        }
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        self.core.get().expect("a channel is opened before all else")
+    }
+
+    fn refused(&self, error: LogError) -> ChannelError {
+        let (channel, path) = (self.cx.name.to_string(), "its log".to_owned());
+        match error {
+            LogError::Unusable(problem) => ChannelError::Unusable { channel, path, problem },
+            LogError::Failed(_) => {
+                ChannelError::Remote { channel, place: path, source: Box::new(error) }
+            }
+        }
+    }
+}
+
+/// Writes a STATE where no put brings one; ends with the channel.
+async fn keep_state(core: Weak<Core>, dirty: Arc<Notify>) {
+    loop {
+        dirty.notified().await;
+        let due = Instant::now() + STATE_EVERY;
+        loop {
+            let Some(strong) = core.upgrade() else { return };
+            let is_urgent = strong.state().is_urgent(&strong.limits);
+            if is_urgent || Instant::now() >= due {
+                strong.flush();
+                break;
+            }
+            drop(strong);
+            // Either way it is looked again.
+            let _ = timeout_at(due, dirty.notified()).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Channel for Remote {
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
+    fn batch_max(&self) -> u64 {
+        PUT_MAX.min(self.limits.capacity_bytes / 2) - OVERHEAD
+    }
+
+    async fn open(&self) -> Result<(), ChannelError> {
+        let (connect, cx, limits) = (self.connect.clone(), self.cx.clone(), self.limits);
+        let opened = self.cx.env.offload(move || {
+            let log = connect()?;
+            let opened = opening::open(&log, &cx, &limits)?;
+            Ok((log, opened))
+        });
+        let (log, opened) = opened.await.map_err(|error| self.refused(error))?;
+        let Opened { state, origin, epoch, lost } = opened;
+        let core = Arc::new(Core {
+            name: self.cx.name.clone(),
+            env: self.cx.env.clone(),
+            metrics: self.cx.metrics.clone(),
+            limits,
+            origin,
+            epoch,
+            log,
+            state: Mutex::new(state),
+            signals: Signals { dirty: self.dirty.clone(), ..Signals::default() },
+            settled: broadcast::channel(ANNOUNCED_MAX).0,
+            reading: Mutex::default(),
+        });
+        if lost > 0 {
+            core.incident("lost_batch", lost);
+        }
+        tokio::spawn(keep_state(Arc::downgrade(&core), self.dirty.clone()));
+        assert!(self.core.set(core).is_ok(), "a channel is opened once");
+        Ok(())
+    }
+
+    async fn register(&self, consumers: &[Arc<str>]) -> Result<(), ChannelError> {
+        let core = self.core();
+        let (reply, answer) = oneshot::channel();
+        core.submit(Request::Register { names: consumers.to_vec(), reply });
+        match answer.await {
+            Ok(registered) => registered.map_err(|failure| core.put_error(&failure)),
+            Err(_) => Err(core.closed_error()),
+        }
+    }
+
+    fn backlog(&self, consumer: &str) -> Backlog {
+        self.core().state().in_flight.backlog(consumer)
+    }
+
+    async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError> {
+        let core = self.core();
+        let size = BatchSize { bytes: size.bytes + OVERHEAD, ..size };
+        let Limits { capacity_bytes, capacity_events, .. } = self.limits;
+        if size.bytes > PUT_MAX.min(capacity_bytes / 2) || size.events > capacity_events {
+            let (channel, size_bytes) = (core.name.to_string(), size.bytes);
+            return Err(ChannelError::TooLarge { channel, size_bytes, capacity_bytes });
+        }
+        let _turn = self.turn.lock().await;
+        notice::until(&core.signals.room, || {
+            let mut state = core.state();
+            if state.closed {
+                return Some(Err(core.closed_error()));
+            }
+            if state.reserve(size, &core.limits) {
+                return Some(Ok(Box::new(Put::new(core.clone(), size)) as Box<dyn PutTransaction>));
+            }
+            core.signals.dirty.notify_one();
+            None
+        })
+        .await
+    }
+
+    fn begin_take(&self, consumer: &str) -> Box<dyn TakeTransaction> {
+        Box::new(Take::new(self.core().clone(), Arc::from(consumer)))
+    }
+
+    fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {
+        self.core().state().positions.of(source)
+    }
+
+    fn stores_in_turn(&self) -> bool {
+        true
+    }
+
+    fn stored(&self, origin: Origin, epoch: Epoch) -> IntervalSet {
+        self.core().state().window.stored(origin, epoch)
+    }
+
+    fn settled(&self, origin: Origin, epoch: Epoch) -> IntervalSet {
+        self.core().state().window.settled(origin, epoch)
+    }
+
+    fn birthplace(&self) -> Option<(Origin, Epoch)> {
+        let core = self.core();
+        Some((core.origin, core.epoch))
+    }
+
+    fn account(&self) -> Option<Account> {
+        let core = self.core();
+        Some(core.state().window.account(&core.name, core.origin))
+    }
+
+    fn lowest_unsettled(&self, origin: Origin) -> Option<Epoch> {
+        self.core().state().window.lowest_pending(origin)
+    }
+
+    fn watch_settled(&self) -> broadcast::Receiver<Arc<KeySet>> {
+        self.core().settled.subscribe()
+    }
+
+    fn status(&self) -> ChannelStatus {
+        self.core().status()
+    }
+
+    fn is_full(&self) -> bool {
+        let core = self.core();
+        core.state().stops_intake(&core.limits)
+    }
+
+    async fn close(&self) -> Result<(), ChannelError> {
+        let core = self.core();
+        core.stop(false);
+        // The STATE that it leaves says what was committed.
+        core.flush();
+        notice::until(&core.signals.rested, || core.state().hand_off.is_at_rest().then_some(()))
+            .await;
+        let state = core.state();
+        if !state.unsaved || state.lost {
+            return Ok(());
+        }
+        let problem = "the last commits could not be written; their batches will come again";
+        let error = LogError::Failed(std::io::Error::other(problem));
+        Err(core.log_error(&Arc::new(error)))
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        // The keeper of the STATE sees that the channel is gone.
+        drop(self.core.take());
+        self.dirty.notify_one();
+    }
+}

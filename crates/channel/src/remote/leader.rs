@@ -1,0 +1,301 @@
+//! Group commit: the thread that has the log, as long as something waits.
+//!
+//! ```text
+//!   append ─► stored ─► answer
+//!        ├──► nothing of it is there ─► answer
+//!        └──► not known ─► is the epoch in the newest STATE ours? ─► fence ─► is it still ours?
+//!                             │ no: another owner                             │ yes
+//!                             ▼                                               ▼
+//!                          closed, no answer              what lies behind what was known says it
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pipeline::{KeySet, Ticket};
+use support::mutant;
+use tracing::{error, warn};
+
+use super::core::Core;
+use super::frames;
+use super::group::{Group, Placed, PutFailure, Reply, Request};
+use super::log::{Failure, LogError, Place};
+use super::state::{Line, State};
+use crate::durable::commit::hand_off::serve_one;
+
+/// A group is closed behind so many bytes of frames.
+const GROUP_BYTES: usize = 4 << 20;
+/// Bytes that are read at a time.
+pub(super) const READ_BYTES: usize = 1 << 20;
+
+/// What the leader does in one go.
+struct Work {
+    group: Group,
+    registers: Vec<(Vec<Arc<str>>, Reply)>,
+    flush: bool,
+}
+
+/// The log is another owner's, or the channel is closed before it is known.
+struct Gone;
+
+impl Core {
+    /// Serves what waits.
+    pub(super) fn lead_until_idle(&self) {
+        while serve_one(self, |state| self.form(state), |work| self.serve(work)) {}
+        self.signals.rested.notify_waiters();
+    }
+
+    fn form(&self, state: &mut State) -> Work {
+        let mut work = Work { group: Group::default(), registers: Vec::new(), flush: state.flush };
+        let now_ms = self.now_ms();
+        while work.group.bytes < GROUP_BYTES {
+            match state.hand_off.pop() {
+                None => break,
+                Some(Request::Put(put)) => {
+                    work.group.add(put, state, (self.origin, self.epoch), now_ms);
+                }
+                Some(Request::Register { names, reply }) => work.registers.push((names, reply)),
+            }
+        }
+        work
+    }
+
+    fn serve(&self, work: Work) {
+        let Work { group, registers, flush } = work;
+        self.state().unreserve(group.reserved);
+        if self.state().lost {
+            // No answer: what waits is in doubt for its sources, as at a kill.
+            self.state().flush = false;
+            return;
+        }
+        self.store(group);
+        let has_to_register = !registers.is_empty();
+        for (names, reply) in registers {
+            let registered = self.register(&names).map_err(Arc::new);
+            // The caller may be gone.
+            let _ = reply.send(registered.map_err(PutFailure::Log));
+        }
+        let is_due = self.state().uncovered >= self.limits.section_bytes();
+        if flush || has_to_register || is_due {
+            // Where it fails the channel is closed, or the log another owner's.
+            let _ = self.write_state();
+        }
+        self.signals.room.notify_waiters();
+    }
+
+    /// Appends a group and answers it.
+    fn store(&self, group: Group) {
+        if group.duplicate_events > 0 {
+            self.incident("duplicate_event", group.duplicate_events);
+        }
+        if group.frames.is_empty() {
+            return group.answer(&Ok(()));
+        }
+        match self.append(&group.frames) {
+            Ok(Ok(places)) => self.stored(group, &places),
+            Ok(Err(error)) => group.answer(&Err(Arc::new(error))),
+            Err(Gone) => {}
+        }
+    }
+
+    /// Appends frames; the outcome is known.
+    fn append(&self, frames: &[Bytes]) -> Result<Result<Vec<Place>, LogError>, Gone> {
+        let error = match self.log.append(frames) {
+            Ok(places) => return Ok(Ok(places)),
+            Err(Failure::Nothing(error)) => return Ok(Err(error)),
+            Err(Failure::Unknown(error)) => error,
+        };
+        if mutant!("remote_unknown_is_nothing") {
+            return Ok(Err(error));
+        }
+        self.incident("unknown_outcome", 1);
+        let cause = cause_of(&error);
+        warn!(channel = %self.name, place = self.log.name(), error = cause,
+            "it is not known whether a put is stored; looking");
+        loop {
+            self.regain()?;
+            match self.read_behind() {
+                Ok(found) if found.is_empty() => return Ok(Err(error)),
+                Ok(found) if found.iter().map(|(_, frame)| frame).eq(frames) => {
+                    return Ok(Ok(found.into_iter().map(|(place, _)| place).collect()));
+                }
+                Ok(_) => {
+                    self.lose();
+                    return Err(Gone);
+                }
+                Err(again) => self.again(&again)?,
+            }
+        }
+    }
+
+    /// All frames behind those that are known.
+    fn read_behind(&self) -> Result<Vec<(Place, Bytes)>, LogError> {
+        let (mut found, mut from) = (Vec::new(), self.state().end);
+        loop {
+            let read = self.log.read(from, READ_BYTES)?;
+            let Some(last) = read.last() else { return Ok(found) };
+            from = last.place + 1;
+            found.extend(read.into_iter().map(|stored| (stored.place, stored.frame)));
+        }
+    }
+
+    /// Becomes the only owner again, unless another one has come.
+    fn regain(&self) -> Result<(), Gone> {
+        loop {
+            let regained = (|| {
+                Ok(self.is_ours()? && {
+                    self.log.fence()?;
+                    self.is_ours()?
+                })
+            })();
+            match regained {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    self.lose();
+                    return Err(Gone);
+                }
+                Err(error) => self.again(&error)?,
+            }
+        }
+    }
+
+    /// Whether the newest STATE is of this life.
+    fn is_ours(&self) -> Result<bool, LogError> {
+        let newest = self.log.state()?.as_ref().and_then(frames::read_state);
+        let is_ours = |state: &frames::ReadState| {
+            (state.origin, state.record.epoch) == (self.origin, self.epoch.0)
+        };
+        Ok(newest.as_ref().is_some_and(is_ours) || mutant!("remote_owner_not_looked_at"))
+    }
+
+    /// Something has to be asked for again, unless the channel is closed meanwhile.
+    fn again(&self, error: &LogError) -> Result<(), Gone> {
+        let cause = cause_of(error);
+        warn!(channel = %self.name, place = self.log.name(), error = cause,
+            "it is not known yet whether the last put is stored; puts wait");
+        if self.state().closed { Err(Gone) } else { Ok(()) }
+    }
+
+    fn lose(&self) {
+        error!(channel = %self.name, place = self.log.name(),
+            "another agent has opened this channel: nothing goes in or out here any more. If that \
+             is not meant, give each agent a topic of its own; stop this agent, or the other one \
+             and start this one again");
+        self.incident("lost_to_another_owner", 1);
+        self.stop(true);
+    }
+
+    /// A group lies at these places.
+    fn stored(&self, mut group: Group, places: &[Place]) {
+        let mut settled = KeySet::default();
+        {
+            let mut state = self.state();
+            state.next_sequence += group.sequences;
+            for put in std::mem::take(&mut group.puts) {
+                let Placed { ticket, record, batches, frame } = put;
+                let at = (places[frame], group.frames[frame].len() as u64);
+                state.put(at, ticket, &record, self.limits.section_bytes());
+                for item in record.items.iter().filter(|item| item.events == 0) {
+                    if let Some(identity) = item.identity {
+                        settled.insert(identity);
+                    }
+                }
+                for (ticket, batch) in (ticket..).zip(batches) {
+                    let (identity, events) = (batch.envelope.identity, batch.len() as u32);
+                    let line = Line { identity, events, at_ms: record.at_ms };
+                    state.remember(ticket, line, batch, &self.limits);
+                }
+            }
+        }
+        group.names.drain(..).for_each(|(wanted, name)| wanted.give(name));
+        group.answer(&Ok(()));
+        self.signals.ready.notify_waiters();
+        self.announce(settled);
+    }
+
+    /// Makes these the consumers; a STATE has to follow.
+    fn register(&self, names: &[Arc<str>]) -> Result<(), LogError> {
+        let settles = {
+            let state = self.state();
+            let mut then = state.in_flight.clone();
+            let before = then.acked_by_all(None);
+            then.register(names);
+            then.acked_by_all(None).difference(&before)
+        };
+        let mut lines: BTreeMap<Ticket, Line> = self.lines_of(&settles)?;
+        let keys = {
+            let mut state = self.state();
+            let before = state.in_flight.acked_by_all(None);
+            state.in_flight.register(names);
+            state.unsaved = true;
+            let settled = state.in_flight.acked_by_all(None).difference(&before);
+            // What was committed since was held until just now.
+            lines.append(&mut state.lines_of(&settled));
+            state.settle(&settled, &lines)
+        };
+        // Takes of one that has left end.
+        self.signals.ready.notify_waiters();
+        self.announce(keys);
+        Ok(())
+    }
+
+    /// Writes a STATE and gives up what is not needed behind it.
+    fn write_state(&self) -> Result<(), Gone> {
+        let (value, below) = {
+            let mut state = self.state();
+            state.flush = false;
+            state.unsaved = false;
+            state.uncovered = 0;
+            let below = state.release();
+            (self.state_value(&state), below)
+        };
+        if let Err(gone) = self.keep(&value) {
+            self.state().unsaved = true;
+            return Err(gone);
+        }
+        if let Err(error) = self.log.release(below) {
+            let cause = cause_of(&error);
+            warn!(channel = %self.name, place = self.log.name(), below, error = cause,
+                "what is delivered is not deleted yet");
+        }
+        Ok(())
+    }
+
+    fn keep(&self, value: &Bytes) -> Result<(), Gone> {
+        loop {
+            match self.log.keep(value) {
+                Ok(()) => return Ok(()),
+                Err(Failure::Nothing(error)) => self.again_state(&error)?,
+                Err(Failure::Unknown(error)) => {
+                    self.regain()?;
+                    if matches!(self.log.state(), Ok(Some(newest)) if newest == *value) {
+                        return Ok(());
+                    }
+                    self.again_state(&error)?;
+                }
+            }
+        }
+    }
+
+    fn again_state(&self, error: &LogError) -> Result<(), Gone> {
+        let cause = cause_of(error);
+        warn!(channel = %self.name, place = self.log.name(), error = cause,
+            "the state of the channel is not written yet");
+        // A second time is not waited for at the end: what was committed comes again.
+        if self.state().closed { Err(Gone) } else { Ok(()) }
+    }
+
+    pub(super) fn state_value(&self, state: &State) -> Bytes {
+        let record = state.record(self.epoch, self.now_ms());
+        frames::state(self.origin, state.in_flight.next(), state.end, &record)
+    }
+}
+
+/// An error with what caused it, on one line.
+pub(super) fn cause_of(error: &LogError) -> String {
+    match error {
+        LogError::Unusable(problem) => problem.clone(),
+        LogError::Failed(source) => source.to_string(),
+    }
+}

@@ -1,0 +1,66 @@
+//! Put transactions.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pipeline::{Batch, BatchSize, ChannelError, GivenName, PutTransaction};
+use tokio::sync::oneshot;
+
+use super::core::Core;
+use super::group::{NewBatch, NewPut, Request};
+
+/// Batches that will be stored together, and the room that is kept for them.
+pub(super) struct Put {
+    core: Arc<Core>,
+    reserved: BatchSize,
+    batches: Vec<Batch>,
+    /// Where the name of its batch is wanted.
+    name: Option<GivenName>,
+}
+
+impl Put {
+    /// A put for which `reserved` is kept.
+    pub(super) fn new(core: Arc<Core>, reserved: BatchSize) -> Self {
+        Self { core, reserved, batches: Vec::new(), name: None }
+    }
+}
+
+#[async_trait]
+impl PutTransaction for Put {
+    fn put(&mut self, batch: Batch) {
+        self.batches.push(batch);
+    }
+
+    fn name_into(&mut self, name: GivenName) {
+        self.name = Some(name);
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), ChannelError> {
+        let batches = std::mem::take(&mut self.batches);
+        if batches.is_empty() {
+            return Ok(());
+        }
+        if self.core.state().closed {
+            return Err(self.core.closed_error());
+        }
+        let batches = batches.into_iter().map(NewBatch::of).collect();
+        // From here on the leader gives the room back.
+        let reserved = std::mem::take(&mut self.reserved);
+        let (reply, answer) = oneshot::channel();
+        let put = NewPut { batches, name: self.name.take(), reserved, reply };
+        self.core.submit(Request::Put(put));
+        match answer.await {
+            Ok(stored) => stored.map_err(|failure| self.core.put_error(&failure)),
+            Err(_) => Err(self.core.closed_error()),
+        }
+    }
+}
+
+impl Drop for Put {
+    fn drop(&mut self) {
+        if self.reserved != BatchSize::default() {
+            self.core.state().unreserve(self.reserved);
+            self.core.signals.room.notify_waiters();
+        }
+    }
+}

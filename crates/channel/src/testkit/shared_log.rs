@@ -1,0 +1,205 @@
+//! A log that several owners reach, as a topic is one, with the accidents of one: answers that do
+//! not come, writes that land late, owners that are shut out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use crate::remote::{Failure, Log, LogError, Place, Stored};
+
+/// What happens to a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accident {
+    /// It works.
+    None,
+    /// It is refused: nothing of it is there.
+    Refused,
+    /// No answer comes. It is there once the log has another owner, or never will be.
+    NoAnswer {
+        /// Whether it will be there.
+        lands: bool,
+    },
+    /// No answer comes, and it is there.
+    AnswerLost,
+}
+
+enum Write {
+    Frames(Vec<Bytes>),
+    State(Bytes),
+}
+
+#[derive(Default)]
+struct Inner {
+    frames: BTreeMap<Place, Bytes>,
+    next: Place,
+    state: Option<Bytes>,
+    /// Which owner it is; goes up at each fence.
+    owner: u64,
+    /// Of the writes to come, in their order.
+    accidents: VecDeque<Accident>,
+    /// So many calls that write nothing fail.
+    failures: u32,
+    under_way: Option<Write>,
+    loses_answers: bool,
+}
+
+impl Inner {
+    fn land(&mut self, write: Write) -> Vec<Place> {
+        match write {
+            Write::State(state) => {
+                self.state = Some(state);
+                Vec::new()
+            }
+            Write::Frames(frames) => {
+                let places = frames.into_iter().map(|frame| {
+                    self.next += 1;
+                    self.frames.insert(self.next, frame);
+                    self.next
+                });
+                let places = places.collect();
+                // As a topic has a marker behind each transaction.
+                self.next += 1;
+                places
+            }
+        }
+    }
+
+    fn works(&mut self) -> Result<(), LogError> {
+        if self.failures == 0 {
+            return Ok(());
+        }
+        self.failures -= 1;
+        Err(failed())
+    }
+}
+
+fn failed() -> LogError {
+    LogError::Failed(io::Error::other("an accident"))
+}
+
+/// A log on other hosts. Clones are of one log.
+#[derive(Clone, Default)]
+pub struct SharedLog(Arc<Mutex<Inner>>);
+
+impl SharedLog {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A way to it for one more owner.
+    pub fn way(&self) -> Arc<dyn Log> {
+        Arc::new(Way { log: self.clone(), owner: AtomicU64::new(0) })
+    }
+
+    /// What happens to the next write that nothing was said of yet.
+    pub fn next_write(&self, accident: Accident) {
+        self.inner().accidents.push_back(accident);
+    }
+
+    /// So many calls that write nothing fail.
+    pub fn fail(&self, calls: u32) {
+        self.inner().failures = calls;
+    }
+
+    /// From now on each write is there, and no answer comes.
+    pub fn lose_answers(&self) {
+        self.inner().loses_answers = true;
+    }
+
+    /// Nothing more happens.
+    pub fn recover(&self) {
+        let mut inner = self.inner();
+        inner.accidents.clear();
+        inner.failures = 0;
+    }
+
+    /// Frames that are not released.
+    pub fn frames(&self) -> usize {
+        self.inner().frames.len()
+    }
+}
+
+struct Way {
+    log: SharedLog,
+    owner: AtomicU64,
+}
+
+impl Way {
+    fn write(&self, write: Write) -> Result<Vec<Place>, Failure> {
+        let mut inner = self.log.inner();
+        if inner.owner != self.owner.load(Ordering::Relaxed) {
+            return Err(Failure::Unknown(failed()));
+        }
+        let lost = if inner.loses_answers { Accident::AnswerLost } else { Accident::None };
+        match inner.accidents.pop_front().unwrap_or(lost) {
+            Accident::None => Ok(inner.land(write)),
+            Accident::Refused => Err(Failure::Nothing(failed())),
+            Accident::AnswerLost => {
+                inner.land(write);
+                // Until it is the owner anew.
+                inner.owner += 1;
+                Err(Failure::Unknown(failed()))
+            }
+            Accident::NoAnswer { lands } => {
+                inner.under_way = Some(write).filter(|_| lands);
+                Err(Failure::Unknown(failed()))
+            }
+        }
+    }
+}
+
+impl Log for Way {
+    fn name(&self) -> &str {
+        "a log in memory"
+    }
+
+    fn fence(&self) -> Result<(), LogError> {
+        let mut inner = self.log.inner();
+        inner.works()?;
+        if let Some(write) = inner.under_way.take() {
+            inner.land(write);
+        }
+        inner.owner += 1;
+        self.owner.store(inner.owner, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Option<Bytes>, LogError> {
+        let mut inner = self.log.inner();
+        inner.works()?;
+        Ok(inner.state.clone())
+    }
+
+    fn keep(&self, state: &Bytes) -> Result<(), Failure> {
+        self.write(Write::State(state.clone())).map(drop)
+    }
+
+    fn append(&self, frames: &[Bytes]) -> Result<Vec<Place>, Failure> {
+        self.write(Write::Frames(frames.to_vec()))
+    }
+
+    fn read(&self, from: Place, bytes: usize) -> Result<Vec<Stored>, LogError> {
+        let mut inner = self.log.inner();
+        inner.works()?;
+        let mut left = bytes;
+        let mut found = Vec::new();
+        for (place, frame) in inner.frames.range(from..) {
+            if left == 0 {
+                break;
+            }
+            left = left.saturating_sub(frame.len());
+            found.push(Stored { place: *place, frame: frame.clone() });
+        }
+        Ok(found)
+    }
+
+    fn release(&self, below: Place) -> Result<(), LogError> {
+        let mut inner = self.log.inner();
+        inner.works()?;
+        inner.frames.retain(|place, _| *place >= below);
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! The settings, and what the channel makes of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::channel::remote::Limits;
+use pipeline::units::{ByteSize, Period};
+use pipeline::{BuildError, Secret};
+use rdkafka::ClientConfig;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::client;
+use crate::sink::Compression;
+
+/// The `kafka` channel keeps events in a topic until every sink has committed them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Brokers to ask first, `host:port` each; they name the others.
+    brokers: Vec<String>,
+    /// The topic that holds the events. It has one partition, and nothing else writes to it.
+    topic: String,
+    /// The topic that holds what is delivered, the positions of sources and the identities. The
+    /// name of `topic` with `-state` unless set.
+    #[serde(default)]
+    state_topic: Option<String>,
+    /// Makes the topics that are not there, with so many replicas each: 3 where the disk of a
+    /// broker may die. Without it they have to be there.
+    #[serde(default)]
+    create_with_replicas: Option<i32>,
+    /// How much it may hold in the topic; puts wait beyond.
+    #[serde(default = "defaults::capacity")]
+    capacity: ByteSize,
+    /// How many events it may hold; no limit unless set.
+    #[serde(default)]
+    capacity_events: Option<u64>,
+    /// How much of the newest events stays in memory for sinks that keep up.
+    #[serde(default = "defaults::tail_memory")]
+    tail_memory: ByteSize,
+    /// How records are compressed: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
+    #[serde(default)]
+    compression: Compression,
+    /// The largest record; what is larger is stored as several. Not more than the limit of the
+    /// topics, `max.message.bytes`.
+    #[serde(default = "defaults::record_bytes_max")]
+    record_bytes_max: ByteSize,
+    /// How long brokers have for a transaction, broken connections included. One that nothing is
+    /// heard of is given up by them after this time. Puts wait as long as it takes.
+    #[serde(default = "defaults::timeout")]
+    timeout: Period,
+    /// Further properties of the client, librdkafka, such as `security.protocol`.
+    #[serde(default)]
+    properties: BTreeMap<String, String>,
+    /// The same, for values that are never shown, such as `sasl.password`.
+    #[serde(default)]
+    secret_properties: BTreeMap<String, Secret>,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    pub(super) fn capacity() -> ByteSize {
+        ByteSize(8 << 30)
+    }
+
+    pub(super) fn tail_memory() -> ByteSize {
+        ByteSize::mib(8)
+    }
+
+    pub(super) fn record_bytes_max() -> ByteSize {
+        ByteSize(1_000_000)
+    }
+
+    pub(super) fn timeout() -> Period {
+        Period(Duration::from_secs(60))
+    }
+}
+
+/// Where the log is, and how it is spoken with.
+pub(super) struct Target {
+    pub(super) name: Arc<str>,
+    pub(super) producer: ClientConfig,
+    pub(super) consumer: ClientConfig,
+    pub(super) admin: ClientConfig,
+    pub(super) topic: String,
+    pub(super) state_topic: String,
+    pub(super) replicas: Option<i32>,
+    pub(super) record_bytes_max: usize,
+    pub(super) timeout: Duration,
+}
+
+/// Properties that have settings of their own, or that the promises of the channel rest on.
+const FIXED: &[&str] = &[
+    "acks",
+    "request.required.acks",
+    "enable.idempotence",
+    "transactional.id",
+    "transaction.timeout.ms",
+    "group.id",
+    "isolation.level",
+    "enable.auto.commit",
+    "enable.partition.eof",
+    "auto.offset.reset",
+    "allow.auto.create.topics",
+    "compression.type",
+    "compression.codec",
+    "message.max.bytes",
+    "batch.size",
+    "linger.ms",
+    "queue.buffering.max.ms",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+];
+
+/// Room in a record besides its value.
+const AROUND: u64 = 1_024;
+const CAPACITY_MIN: u64 = 1 << 20;
+/// `transaction.max.timeout.ms` of the brokers, unless they are set otherwise.
+const TRANSACTION_MAX: Duration = Duration::from_secs(15 * 60);
+
+impl Config {
+    /// What a channel of this name is over, and how much it holds.
+    pub(super) fn target(self, name: &Arc<str>) -> Result<(Target, Limits), BuildError> {
+        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        if self.topic.is_empty() {
+            return invalid("topic", "name a topic that nothing else writes to");
+        }
+        let state_topic = self.state_topic.unwrap_or_else(|| format!("{}-state", self.topic));
+        if state_topic.is_empty() || state_topic == self.topic {
+            return invalid("state_topic", "name another topic than `topic`, or leave it out");
+        }
+        if self.create_with_replicas.is_some_and(|replicas| replicas < 1) {
+            return invalid("create_with_replicas", "at least 1; 3 where a broker may be lost");
+        }
+        if self.capacity.0 < CAPACITY_MIN {
+            return invalid("capacity", "it must be at least \"1MiB\"");
+        }
+        if self.capacity_events == Some(0) {
+            return invalid("capacity_events", "it must be at least 1");
+        }
+        if !(10_000..=100_000_000).contains(&self.record_bytes_max.0) {
+            return invalid("record_bytes_max", "from 10kB to 100MB");
+        }
+        if !(Duration::from_secs(1)..=TRANSACTION_MAX).contains(&self.timeout.0) {
+            return invalid("timeout", "from 1s to 15min: brokers take no longer transaction");
+        }
+        let timeout = self.timeout.0.as_millis().to_string();
+        let own = [
+            ("enable.idempotence", "true".to_owned()),
+            ("acks", "all".to_owned()),
+            ("transactional.id", format!("aqueduct-channel-{}", self.topic)),
+            ("transaction.timeout.ms", timeout.clone()),
+            ("message.timeout.ms", timeout),
+            ("compression.type", self.compression.name().to_owned()),
+            ("message.max.bytes", self.record_bytes_max.0.to_string()),
+            ("batch.size", self.record_bytes_max.0.min(1_000_000).to_string()),
+            // A group is complete when it is handed over.
+            ("linger.ms", "0".to_owned()),
+        ];
+        let (properties, secrets) = (&self.properties, &self.secret_properties);
+        let producer = client::configure(&self.brokers, properties, secrets, None, &own, FIXED)?;
+        let own = [
+            // No group is joined; the client asks for a name.
+            ("group.id", "aqueduct-channel".to_owned()),
+            ("isolation.level", "read_committed".to_owned()),
+            ("enable.auto.commit", "false".to_owned()),
+            ("enable.partition.eof", "true".to_owned()),
+            ("auto.offset.reset", "error".to_owned()),
+            ("allow.auto.create.topics", "false".to_owned()),
+            ("queued.max.messages.kbytes", "4096".to_owned()),
+        ];
+        let consumer = client::configure(&self.brokers, properties, secrets, None, &own, FIXED)?;
+        let admin = client::configure(&self.brokers, properties, secrets, None, &[], FIXED)?;
+        let limits = Limits {
+            capacity_bytes: self.capacity.0,
+            capacity_events: self.capacity_events.unwrap_or(u64::MAX),
+            tail_bytes: self.tail_memory.0,
+        };
+        let target = Target {
+            name: name.clone(),
+            producer,
+            consumer,
+            admin,
+            topic: self.topic,
+            state_topic,
+            replicas: self.create_with_replicas,
+            record_bytes_max: (self.record_bytes_max.0 - AROUND) as usize,
+            timeout: self.timeout.0,
+        };
+        Ok((target, limits))
+    }
+}

@@ -1,0 +1,154 @@
+//! Reads a partition to its end.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ::channel::remote::LogError;
+use bytes::Bytes;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use tokio::time::Instant;
+
+use super::parts::Joiner;
+use crate::client;
+
+/// How long a broker may take for one question.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long the client is polled at a time.
+const POLL: Duration = Duration::from_millis(100);
+
+/// What the client calls.
+pub(super) struct Context(pub(super) Arc<str>);
+
+/// Where the records of a transaction lie, by their places in it.
+pub(super) type Offsets = Arc<Mutex<Vec<Option<i64>>>>;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        client::log(&self.0, level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, text: &str) {
+        client::log_error(&self.0, &error, text);
+    }
+}
+
+impl ConsumerContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<(usize, Offsets)>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, handed: Box<(usize, Offsets)>) {
+        // What becomes of one that is not there is for the commit to say.
+        if let Ok(message) = result {
+            let (at, offsets) = *handed;
+            offsets.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(message.offset());
+        }
+    }
+}
+
+/// What the client says, as an error of the log.
+pub(super) fn failed(what: &str, error: &KafkaError) -> LogError {
+    LogError::Failed(std::io::Error::other(format!("{what}: {error}")))
+}
+
+/// A reader of the one partition of a topic.
+pub(super) struct Reader {
+    pub(super) consumer: BaseConsumer<Context>,
+    topic: String,
+    /// Where the next read begins if the client need not be sent anywhere.
+    next: Option<i64>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        config: &ClientConfig,
+        name: &Arc<str>,
+        topic: &str,
+    ) -> Result<Self, LogError> {
+        let consumer = config
+            .create_with_context(Context(name.clone()))
+            .map_err(|error| failed("the client could not be made", &error))?;
+        Ok(Self { consumer, topic: topic.to_owned(), next: None })
+    }
+
+    /// The first offset that is there, and the one behind the last.
+    pub(super) fn bounds(&self) -> Result<(i64, i64), LogError> {
+        let bounds = self.consumer.fetch_watermarks(&self.topic, 0, ANSWER_WITHIN);
+        bounds.map_err(|error| failed("the bounds of a partition were asked for", &error))
+    }
+
+    fn begin_at(&self, from: i64) -> Result<(), LogError> {
+        let (low, high) = self.bounds()?;
+        if from > high {
+            return Err(LogError::Unusable(format!(
+                "topic `{}` ends at offset {high}, and its state topic says that it had reached \
+                 {from}: it is not the same topic any more, or the brokers have lost records; to \
+                 start empty, delete both topics",
+                self.topic
+            )));
+        }
+        let mut list = TopicPartitionList::new();
+        let offset = Offset::Offset(from.max(low));
+        list.add_partition_offset(&self.topic, 0, offset)
+            .and_then(|()| self.consumer.assign(&list))
+            .map_err(|error| failed("a partition was to be read", &error))
+    }
+
+    /// Hands over the values from `from` on, with where they begin, until `take` has enough or the
+    /// end is reached, as it stands now or later.
+    pub(super) fn values(
+        &mut self,
+        from: i64,
+        mut take: impl FnMut(i64, Bytes) -> bool,
+    ) -> Result<(), LogError> {
+        let mut goes_on = self.next.take() == Some(from);
+        if !goes_on {
+            self.begin_at(from)?;
+        }
+        let mut joiner = Joiner::default();
+        let mut until = Instant::now() + ANSWER_WITHIN;
+        let mut problem = None;
+        loop {
+            match self.consumer.poll(POLL) {
+                Some(Ok(message)) => {
+                    goes_on = false;
+                    until = Instant::now() + ANSWER_WITHIN;
+                    let record = message.payload().unwrap_or_default();
+                    let joined = joiner.add(message.offset(), record);
+                    let joined = joined.map_err(|()| foreign(&self.topic, message.offset()))?;
+                    if let Some((begin, value)) = joined
+                        && !take(begin, value)
+                    {
+                        self.next = Some(begin + 1);
+                        return Ok(());
+                    }
+                }
+                // It may be the end as it was at the last read.
+                Some(Err(KafkaError::PartitionEOF(_))) if goes_on => {
+                    goes_on = false;
+                    self.begin_at(from)?;
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
+                Some(Err(error)) => problem = Some(error),
+                None if Instant::now() < until => {}
+                None => {
+                    let error = problem.unwrap_or(KafkaError::NoMessageReceived);
+                    return Err(failed("a partition was read", &error));
+                }
+            }
+        }
+    }
+}
+
+fn foreign(topic: &str, offset: i64) -> LogError {
+    LogError::Unusable(format!(
+        "topic `{topic}` has a record at offset {offset} that is not of this channel; give the \
+         channel a topic that nothing else writes to"
+    ))
+}

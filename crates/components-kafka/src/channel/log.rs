@@ -1,0 +1,244 @@
+//! The log of a channel in a topic. See the [page](super).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::park_timeout;
+use std::time::Duration;
+
+use ::channel::remote::{Failure, Log, LogError, Place, Stored};
+use bytes::Bytes;
+use rdkafka::admin::AdminClient;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use tokio::time::Instant;
+
+use super::config::Target;
+use super::consumer::{Context, Offsets, Reader, failed};
+use super::parts;
+use super::topics::{self, PAUSE};
+
+/// How long the client works at a step before it is called again.
+const STEP: Duration = Duration::from_secs(5);
+/// So many records at the end of the state topic are read for the newest STATE, at first.
+const STATE_TAIL: i64 = 64;
+/// For room in the client's queue.
+const QUEUE_PAUSE: Duration = Duration::from_millis(5);
+
+type Producer = ThreadedProducer<Context>;
+
+/// A record of a transaction.
+struct Record {
+    key: Option<String>,
+    value: Vec<u8>,
+}
+
+/// An owner's way to the topics.
+pub(super) struct TopicLog {
+    target: Arc<Target>,
+    label: String,
+    /// There is one while this may be the owner.
+    producer: Mutex<Option<Producer>>,
+    frames: Mutex<Reader>,
+    state: Mutex<Reader>,
+    admin: AdminClient<Context>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_retriable(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(error) if error.is_retriable())
+}
+
+impl TopicLog {
+    /// Finds the topics, or makes them; waits for a broker for as long as a transaction may take.
+    ///
+    /// # Errors
+    /// They are not there, or not as they have to be; or no broker answers.
+    pub(super) fn connect(target: Arc<Target>) -> Result<Self, LogError> {
+        let reader = |topic| Reader::new(&target.consumer, &target.name, topic);
+        let (frames, state) = (reader(&target.topic)?, reader(&target.state_topic)?);
+        let admin = target.admin.create_with_context(Context(target.name.clone()));
+        let admin = admin.map_err(|error| failed("the client could not be made", &error))?;
+        let until = Instant::now() + target.timeout;
+        loop {
+            match topics::prepare(&admin, (&frames, &state), &target) {
+                Ok(()) => break,
+                Err(LogError::Failed(error)) if Instant::now() < until => {
+                    tracing::warn!(channel = %target.name, %error, "kafka: no answer yet");
+                    park_timeout(PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let label = format!("topic `{}`", target.topic);
+        let (frames, state) = (Mutex::new(frames), Mutex::new(state));
+        Ok(Self { target, label, producer: Mutex::default(), frames, state, admin })
+    }
+
+    /// Writes records in one transaction; answers their offsets. What is not known costs the
+    /// producer.
+    fn transact(&self, topic: &str, records: &[Record]) -> Result<Vec<i64>, Failure> {
+        let mut slot = lock(&self.producer);
+        let Some(producer) = &*slot else {
+            let problem = std::io::Error::other("the last transaction is not decided yet");
+            return Err(Failure::Unknown(LogError::Failed(problem)));
+        };
+        let outcome = self.attempt(producer, topic, records);
+        if matches!(outcome, Err(Failure::Unknown(_))) {
+            *slot = None;
+        }
+        outcome
+    }
+
+    fn attempt(
+        &self,
+        producer: &Producer,
+        topic: &str,
+        records: &[Record],
+    ) -> Result<Vec<i64>, Failure> {
+        let until = Instant::now() + self.target.timeout;
+        let unknown = |step: &str, error: &KafkaError| Failure::Unknown(failed(step, error));
+        producer.begin_transaction().map_err(|error| unknown("a transaction was begun", &error))?;
+        let offsets: Offsets = Arc::new(Mutex::new(vec![None; records.len()]));
+        for (at, Record { key, value }) in records.iter().enumerate() {
+            let handed = Box::new((at, offsets.clone()));
+            let mut record = BaseRecord::with_opaque_to(topic, handed).partition(0).payload(value);
+            if let Some(key) = key {
+                record = record.key(key);
+            }
+            while let Err((error, back)) = producer.send(record) {
+                let is_full = error.rdkafka_error_code() == Some(Code::QueueFull);
+                if !is_full || Instant::now() >= until {
+                    return Err(self.abort(producer, &error));
+                }
+                record = back;
+                park_timeout(QUEUE_PAUSE);
+            }
+        }
+        loop {
+            match producer.commit_transaction(STEP) {
+                Ok(()) => break,
+                Err(error) if is_retriable(&error) && Instant::now() < until => park_timeout(PAUSE),
+                Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
+                    return Err(self.abort(producer, &KafkaError::Transaction(error)));
+                }
+                Err(error) => return Err(unknown("a transaction was committed", &error)),
+            }
+        }
+        let offsets = std::mem::take(&mut *lock(&offsets));
+        let known: Option<Vec<i64>> = offsets.into_iter().collect();
+        let without = KafkaError::MessageProduction(Code::NoError);
+        known.ok_or_else(|| unknown("a transaction was committed without its offsets", &without))
+    }
+
+    /// Gives a transaction up, for this reason.
+    fn abort(&self, producer: &Producer, cause: &KafkaError) -> Failure {
+        let until = Instant::now() + self.target.timeout;
+        let cause = || failed("a transaction is given up", cause);
+        loop {
+            match producer.abort_transaction(STEP) {
+                Ok(()) => return Failure::Nothing(cause()),
+                Err(error) if is_retriable(&error) && Instant::now() < until => park_timeout(PAUSE),
+                Err(_) => return Failure::Unknown(cause()),
+            }
+        }
+    }
+
+    fn init(&self) -> Result<Producer, LogError> {
+        let context = Context(self.target.name.clone());
+        let made = self.target.producer.create_with_context(context);
+        let producer: Producer =
+            made.map_err(|error| failed("the client could not be made", &error))?;
+        let until = Instant::now() + self.target.timeout;
+        loop {
+            match producer.init_transactions(STEP) {
+                Ok(()) => return Ok(producer),
+                Err(error) if is_retriable(&error) && Instant::now() < until => park_timeout(PAUSE),
+                Err(error) => {
+                    park_timeout(PAUSE);
+                    return Err(failed("the topic was to be taken over", &error));
+                }
+            }
+        }
+    }
+
+    fn newest_state(&self) -> Result<Option<Bytes>, LogError> {
+        let mut reader = lock(&self.state);
+        let (low, high) = reader.bounds()?;
+        let tail = low.max(high - STATE_TAIL);
+        for from in [tail, low] {
+            let mut newest = None;
+            reader.values(from, |_, value| {
+                newest = Some(value);
+                true
+            })?;
+            if newest.is_some() || from == low {
+                return Ok(newest);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A call that failed is made again: not at once.
+fn slowly<T, E>(outcome: Result<T, E>) -> Result<T, E> {
+    if outcome.is_err() {
+        park_timeout(PAUSE);
+    }
+    outcome
+}
+
+impl Log for TopicLog {
+    fn name(&self) -> &str {
+        &self.label
+    }
+
+    fn fence(&self) -> Result<(), LogError> {
+        let mut slot = lock(&self.producer);
+        // Its end takes up to half a second.
+        *slot = None;
+        *slot = Some(self.init()?);
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Option<Bytes>, LogError> {
+        slowly(self.newest_state())
+    }
+
+    fn keep(&self, state: &Bytes) -> Result<(), Failure> {
+        let parts = parts::split(state, self.target.record_bytes_max);
+        let records = parts.into_iter().enumerate();
+        let records: Vec<_> =
+            records.map(|(at, value)| Record { key: Some(at.to_string()), value }).collect();
+        slowly(self.transact(&self.target.state_topic, &records)).map(drop)
+    }
+
+    fn append(&self, frames: &[Bytes]) -> Result<Vec<Place>, Failure> {
+        let (mut records, mut firsts) = (Vec::new(), Vec::new());
+        for frame in frames {
+            firsts.push(records.len());
+            let parts = parts::split(frame, self.target.record_bytes_max);
+            records.extend(parts.into_iter().map(|value| Record { key: None, value }));
+        }
+        let offsets = slowly(self.transact(&self.target.topic, &records))?;
+        Ok(firsts.into_iter().map(|first| offsets[first] as Place).collect())
+    }
+
+    fn read(&self, from: Place, bytes: usize) -> Result<Vec<Stored>, LogError> {
+        let (mut found, mut left) = (Vec::new(), bytes);
+        let read = lock(&self.frames).values(from as i64, |place, frame| {
+            left = left.saturating_sub(frame.len());
+            found.push(Stored { place: place as Place, frame });
+            left > 0
+        });
+        slowly(read).map(|()| found)
+    }
+
+    fn release(&self, below: Place) -> Result<(), LogError> {
+        if below == 0 {
+            return Ok(());
+        }
+        topics::delete_below(&self.admin, &self.target.topic, below as i64)
+    }
+}
