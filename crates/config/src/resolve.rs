@@ -36,7 +36,7 @@ pub fn examine(file: &str, mut root: Settings, host: &str) -> (Plan, Vec<ConfigE
         named(&mut found, &mut root, "sources").into_iter().map(|n| n.source(&mut found)).collect();
     let channels: Vec<_> = named(&mut found, &mut root, "channels")
         .into_iter()
-        .map(|n| (n.component, n.place))
+        .map(|n| n.channel(&mut found))
         .collect();
     let sinks: Vec<_> =
         named(&mut found, &mut root, "sinks").into_iter().map(|n| n.sink(&mut found)).collect();
@@ -208,6 +208,12 @@ impl Named {
             selector,
         };
         SourceDraft { plan, references: required.into_iter().chain(optional).collect() }
+    }
+
+    fn channel(self, found: &mut Findings<'_>) -> (ComponentPlan, Place) {
+        let Self { mut component, place } = self;
+        component.insecure = insecure(found, &mut component);
+        (component, place)
     }
 
     fn sink(self, found: &mut Findings<'_>) -> SinkDraft {

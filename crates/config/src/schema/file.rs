@@ -160,6 +160,7 @@ fn place(role: &str) -> (Json, &'static [&'static str]) {
             let channel = json!({ "description": channel, "type": "string" });
             (json!({ "channel": channel, "insecure": insecure }), &[])
         }
+        "channel" => (json!({ "insecure": insecure }), &[]),
         "processor" => {
             let settings = json!({
                 "channel": { "description": channel, "type": "string" },

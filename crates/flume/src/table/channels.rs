@@ -80,12 +80,12 @@ pub(super) const ROWS: &[Row] = &[
         "kafka",
         &["org.apache.flume.channel.kafka.KafkaChannel"],
         Becomes::Later(
-            "there is no `kafka` channel; a `durable` one keeps events on its own disk. Where the \
-             topic was filled by others, put a `kafka` source before it, and where others read it, \
-             a `kafka` sink behind it",
+            "a `kafka` channel that reads Flume's topic; let Flume drain that, and write the \
+             channel by hand, with a topic of its own. Where the topic was filled by others, put a \
+             `kafka` source before it, and where others read it, a `kafka` sink behind it",
         ),
         "",
-        &[&[ignored("*", "", "the channel is not there")]],
+        &[&[ignored("*", "", "the channel is written by hand")]],
     ),
     channel(
         "pseudo",
