@@ -159,20 +159,22 @@ impl Scenario {
             adopts: Dice::new(seed, "adopts").chance(400),
             spreads: Dice::new(seed, "spreads").chance(500),
         };
-        let drawn = drawn.with_merges(seed, &theme);
+        drawn.with_merges(seed, &theme).about(&theme, seed, &dice).stored(seed)
+    }
+
+    fn about(self, theme: &Theme, seed: u64, dice: &Dice) -> Self {
         // Dice of their own: the other seeds stay as they are.
         let restores = Dice::new(seed, "restores");
-        let about = match theme {
-            Theme::Any if restores.chance(250) => drawn.about_restores(&restores),
-            Theme::Any if dice.chance(150) => drawn.with_lookups(&dice),
-            Theme::Any => drawn.with_hops(seed),
-            Theme::Ledger => drawn.about_the_ledger(&dice),
-            Theme::Strays => drawn.about_strays(&dice),
-            Theme::Turns => drawn.about_turns(&dice),
-            Theme::Clones => drawn.about_clones(&dice),
-            Theme::Changed => drawn.about_changes(&dice),
-        };
-        about.stored(seed)
+        match theme {
+            Theme::Any if restores.chance(250) => self.about_restores(&restores),
+            Theme::Any if dice.chance(150) => self.with_lookups(dice),
+            Theme::Any => self.with_hops(seed),
+            Theme::Ledger => self.about_the_ledger(dice),
+            Theme::Strays => self.about_strays(dice),
+            Theme::Turns => self.about_turns(dice),
+            Theme::Clones => self.about_clones(dice),
+            Theme::Changed => self.about_changes(dice),
+        }
     }
 
     /// Commits, fences and generations every few hundred milliseconds, by all at once.
