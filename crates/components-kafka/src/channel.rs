@@ -6,7 +6,7 @@
 //!                      └─► state topic (compacted): the newest STATE
 //! ```
 //!
-//! It is a [remote](aqueduct_channel::remote) channel, where the rules are; here is its log.
+//! It is a [remote](::channel::remote) channel, where the rules are; here is its log.
 //!
 //! | module | what it does |
 //! |---|---|
