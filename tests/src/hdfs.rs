@@ -210,6 +210,21 @@ impl Hdfs {
         checked(output.expect("bash runs"), &format!("hdfs fs {arguments:?}"))
     }
 
+    /// The same, of files that may go meanwhile; `None`: one of them is not there any more.
+    ///
+    /// # Panics
+    ///
+    /// When the shell fails for another reason, with its message.
+    pub fn shown(&self, arguments: &[&str]) -> Option<Vec<u8>> {
+        let output = script().arg("fs").arg(&self.dir).args(arguments).output();
+        let output = output.expect("bash runs");
+        let is_gone = !output.status.success()
+            && ["No such file", "FileNotFound", "does not exist"]
+                .iter()
+                .any(|said| text(&output.stderr).contains(said));
+        (!is_gone).then(|| checked(output, &format!("hdfs fs {arguments:?}")))
+    }
+
     /// Ends the lease of a file whose writer is gone: its length is settled, and it may be renamed.
     ///
     /// # Panics

@@ -18,6 +18,7 @@ use crate::Arguments;
 use crate::cluster::Cluster;
 use crate::count::{Count, Difference};
 use crate::fault::Fault;
+use crate::store::Form;
 
 /// How long a committed entry may take until its files are seen by readers.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(30);
@@ -29,6 +30,8 @@ struct Round {
     seed: u64,
     number: u32,
     fault: Fault,
+    #[serde(default)]
+    form: Form,
     hit: String,
     lines: u64,
     #[serde(flatten)]
@@ -81,7 +84,8 @@ fn loses_nothing(
             let folder = work.join(format!("cluster-{}", cluster + 1));
             let own = rounds.iter().filter(move |(number, _)| number % clusters == cluster);
             // One after the other: each looks for free ports.
-            let Some(mut campaign) = Campaign::start(&folder, seed, false) else {
+            let form = arguments.form.unwrap_or_else(|| Form::of(seed + u64::from(cluster)));
+            let Some(mut campaign) = Campaign::start(&folder, form, seed, false) else {
                 failed.store(true, Ordering::SeqCst);
                 return;
             };
@@ -100,7 +104,8 @@ fn loses_nothing(
 }
 
 fn finds_repeated_lines(arguments: &Arguments, seed: u64, work: &Path) -> bool {
-    let Some(mut campaign) = Campaign::start(work, seed, true) else { return false };
+    let form = arguments.form.unwrap_or_default();
+    let Some(mut campaign) = Campaign::start(work, form, seed, true) else { return false };
     let mut rounds = (1..).zip(plan(arguments, seed));
     let found = rounds.any(|(number, fault)| {
         campaign.round("weakened", number, fault).is_some_and(|round| round.found.repeated > 0)
@@ -128,16 +133,17 @@ fn plan(arguments: &Arguments, seed: u64) -> Vec<Fault> {
 
 struct Campaign {
     cluster: Cluster,
+    form: Form,
     count: Count,
     seed: u64,
     lines: u64,
 }
 
 impl Campaign {
-    fn start(work: &Path, seed: u64, weaken: bool) -> Option<Self> {
+    fn start(work: &Path, form: Form, seed: u64, weaken: bool) -> Option<Self> {
         fs::create_dir_all(work).unwrap_or_else(|e| panic!("make {}: {e}", work.display()));
-        let cluster = catch_unwind(|| Cluster::start(work, weaken)).ok()?;
-        Some(Self { cluster, count: Count::default(), seed, lines: 0 })
+        let cluster = catch_unwind(|| Cluster::start(work, form, weaken)).ok()?;
+        Some(Self { cluster, form, count: Count::default(), seed, lines: 0 })
     }
 
     /// One round, noted; whether nothing was wrong with it.
@@ -159,9 +165,9 @@ impl Campaign {
             return None;
         };
         let took = started.elapsed().as_secs_f64();
-        let Round { lines, found, settled_after_s, hit, .. } = &round;
+        let Round { form, lines, found, settled_after_s, hit, .. } = &round;
         println!(
-            "{number:>4}  {fault:?} ({hit}): {lines} lines, {found}; settled after \
+            "{number:>4}  {form:?}, {fault:?} ({hit}): {lines} lines, {found}; settled after \
              {settled_after_s:.1} s, {took:.0} s in all"
         );
         Some(round)
@@ -187,8 +193,8 @@ impl Campaign {
         let total: u64 = written.iter().sum();
         let lines = total - std::mem::replace(&mut self.lines, total);
         let settled_after_s = settled.as_secs_f64();
-        let (commit, seed) = (commit.to_owned(), self.seed);
-        Round { commit, seed, number, fault, hit, lines, found, settled_after_s }
+        let (commit, seed, form) = (commit.to_owned(), self.seed, self.form);
+        Round { commit, seed, number, fault, form, hit, lines, found, settled_after_s }
     }
 
     /// Reads what is new in the store, until all is there or it has had time enough.
@@ -197,9 +203,12 @@ impl Campaign {
         let written: Vec<(&str, u64)> = names.zip(written.iter().copied()).collect();
         let started = Instant::now();
         loop {
-            self.count.read_new(&self.cluster.hdfs, Cluster::VISIBLE);
+            let is_whole = self.count.read(&self.cluster.store);
             let found = self.count.against(&written);
-            if found.missing == 0 || started.elapsed() > PUBLISH_LIMIT {
+            // Files that become one while they are read may look like lines that are there twice.
+            let may_settle = found.missing > 0 || !is_whole || self.cluster.store.changes_files();
+            let is_over = found.is_none() && is_whole || !may_settle;
+            if is_over || started.elapsed() > PUBLISH_LIMIT {
                 return found;
             }
             thread::sleep(Duration::from_millis(500));

@@ -1,4 +1,4 @@
-//! Two edges, three collectors, an HDFS, and a proxy between each edge and each collector.
+//! Two edges, three collectors, a store, and a proxy between each edge and each collector.
 
 use std::fs;
 use std::io;
@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::{Agent, wait_until_delivered};
-use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::http;
 use aqueduct_tests::mounted::Mounted;
-use aqueduct_tests::reconcile::proof;
 use aqueduct_tests::wait;
 use rustix::process::getuid;
 
 use crate::load::Writer;
 use crate::proxy::Proxy;
+use crate::store::{Form, Store};
 
 const EDGES: usize = 2;
 const COLLECTORS: usize = 3;
@@ -32,7 +31,7 @@ pub(crate) struct Cluster {
     pub(crate) collectors: Vec<Agent>,
     /// For each edge, one to each collector.
     proxies: Vec<Vec<Proxy>>,
-    pub(crate) hdfs: Hdfs,
+    pub(crate) store: Store,
     small_disk: Option<Mounted>,
     small_disk_of_edge: Option<Mounted>,
     weaken: bool,
@@ -44,10 +43,6 @@ impl Cluster {
     pub(crate) const ON_SMALL_DISK: usize = COLLECTORS - 1;
     /// The edge whose data lie on a small disk.
     pub(crate) const EDGE_ON_SMALL_DISK: usize = 0;
-    /// DataNodes; each block has two copies.
-    pub(crate) const DATANODES: u32 = 3;
-    /// The files that readers of the store see.
-    pub(crate) const VISIBLE: &'static str = "/torture/20*/*.log";
 
     /// Starts all of it in `folder`; the writers rest. With `weaken`, collectors neither remember
     /// what they have seen nor keep a ledger.
@@ -55,11 +50,8 @@ impl Cluster {
     /// # Panics
     ///
     /// When something does not come up.
-    pub(crate) fn start(folder: &Path, weaken: bool) -> Self {
-        let hdfs_folder = folder.join("hdfs");
-        fs::create_dir_all(&hdfs_folder).expect("a folder for HDFS");
-        let mut hdfs = Hdfs::configured(&hdfs_folder).with_datanodes(Self::DATANODES, 2);
-        hdfs.start();
+    pub(crate) fn start(folder: &Path, form: Form, weaken: bool) -> Self {
+        let store = Store::start(form, folder);
         let small = |name, bytes| getuid().is_root().then(|| small_disk(folder, name, bytes));
         let small_disk = small("small-disk", SMALL_DISK_BYTES);
         let small_disk_of_edge = small("small-disk-of-edge", SMALL_EDGE_DISK_BYTES);
@@ -72,7 +64,7 @@ impl Cluster {
             edges: Vec::new(),
             collectors: Vec::new(),
             proxies,
-            hdfs,
+            store,
             small_disk,
             small_disk_of_edge,
             weaken,
@@ -100,7 +92,7 @@ impl Cluster {
         fs::write(&path, config).unwrap_or_else(|e| panic!("write {}: {e}", path.display()));
         let arguments = ["--config", path.to_str().expect("the folder's path is UTF-8")];
         let log = path.with_extension("out");
-        Agent::new(program, &arguments, &log).with_conf_dir(self.hdfs.conf_dir())
+        self.store.known_to(Agent::new(program, &arguments, &log))
     }
 
     fn logs(&self, edge: usize) -> PathBuf {
@@ -174,9 +166,8 @@ dedupe = {dedupe}
 
 [sinks.store]
 type = "hdfs"
-url = "{}/torture/%Y-%m-%d"
 channel = "main"
-replication = 2
+{}
 guarantee = "{guarantee}"
 
 [sinks.store.roll]
@@ -185,7 +176,7 @@ idle_max = "500ms"
 "#,
             number + 1,
             self.data(number).display(),
-            self.hdfs.url(),
+            self.store.settings(),
             dedupe = !self.weaken,
             guarantee = if self.weaken { "at_least_once" } else { "exactly_once" },
         )
@@ -254,7 +245,6 @@ idle_max = "500ms"
         let channels: Vec<PathBuf> =
             (0..EDGES).map(|edge| self.edge_data(edge).join("channels/main")).collect();
         let copies = self.folder.join("accounts");
-        let url = format!("{}/torture/%Y-%m-%d", self.hdfs.url());
         wait::until("the proof that all is stored", limit, || {
             // What is left of the last look must not be mixed with this one.
             let _nothing_there = fs::remove_dir_all(&copies);
@@ -263,7 +253,7 @@ idle_max = "500ms"
             for (from, to) in channels.iter().zip(&copied) {
                 copy_folder(from, to).ok()?;
             }
-            proof(&url, Some(&self.hdfs.conf_dir()), &copied, false).ok()
+            self.store.proof(&copied).ok()
         });
     }
 

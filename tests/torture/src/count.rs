@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use aqueduct_tests::hdfs::Hdfs;
 use serde::{Deserialize, Serialize};
 
 use crate::load::rest_of_line;
+use crate::store::Store;
 
 /// How the store differs from what was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What was seen so far. A finished file never changes, so each is read once.
+/// What was seen so far. Where a finished file never changes, each is read once.
 #[derive(Debug, Default)]
 pub(crate) struct Count {
     files: BTreeSet<String>,
@@ -50,16 +50,21 @@ pub(crate) struct Count {
 }
 
 impl Count {
-    /// Reads the files below `pattern` that were not read yet.
-    pub(crate) fn read_new(&mut self, hdfs: &Hdfs, pattern: &str) {
-        let listed = hdfs.list(pattern);
+    /// Reads the files that were not read yet, or all of them where they may have changed; whether
+    /// none has gone meanwhile.
+    pub(crate) fn read(&mut self, store: &Store) -> bool {
+        if store.changes_files() {
+            *self = Self::default();
+        }
+        let listed = store.files();
         let new: Vec<&String> = listed.iter().filter(|path| !self.files.contains(*path)).collect();
         for some in new.chunks(200) {
-            let mut arguments = vec!["-cat"];
-            arguments.extend(some.iter().map(|path| path.as_str()));
-            self.add(&hdfs.fs(&arguments));
+            let some: Vec<&str> = some.iter().map(|path| path.as_str()).collect();
+            let Some(lines) = store.lines(&some) else { return false };
+            self.add(&lines);
         }
         self.files.extend(listed);
+        true
     }
 
     fn add(&mut self, bytes: &[u8]) {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
 use crate::proxy::{Mode, Proxy};
+use crate::store::DATANODES;
 
 /// Longer than every timeout in the cluster's settings, and than resending to another collector.
 const LONGER_THAN_ANY_TIMEOUT: Duration = Duration::from_secs(9);
@@ -132,18 +133,19 @@ impl Fault {
                 format!("of collector-{}, with {mib} MiB of something else", collector + 1)
             }
             Self::FillEdgeDisk => fill_disk_of_edge(cluster, down),
-            Self::KillDatanode => {
-                let daemon = format!("datanode{}", rng.random_range(1..=Cluster::DATANODES));
-                cluster.hdfs.kill(&daemon);
+            Self::KillDatanode | Self::RestartNamenode => {
+                let daemon = match self {
+                    Self::KillDatanode => format!("datanode{}", rng.random_range(1..=DATANODES)),
+                    _ => "namenode".to_owned(),
+                };
+                let Some(hdfs) = cluster.store.hdfs() else {
+                    thread::sleep(down);
+                    return "a bucket has none: nothing went wrong".to_owned();
+                };
+                hdfs.kill(&daemon);
                 thread::sleep(down);
-                cluster.hdfs.revive(&daemon);
+                hdfs.revive(&daemon);
                 format!("{daemon}, down for {down:?}")
-            }
-            Self::RestartNamenode => {
-                cluster.hdfs.kill("namenode");
-                thread::sleep(down);
-                cluster.hdfs.revive("namenode");
-                format!("down for {down:?}")
             }
         }
     }

@@ -12,8 +12,9 @@
 //! While the writers write, a fault is done and undone ([`fault`]). Then the writers rest, the
 //! edges deliver what they have, and every line of every serial number is looked for in what the
 //! store shows. A round is good if each is there once, and `aqueduct verify` proves the same
-//! without reading a line. Rounds follow one another on the same cluster, so what a fault leaves
-//! behind meets the next one.
+//! without reading a line. What the files look like (lines, gzip, SequenceFiles, merged files, or
+//! objects of a bucket) follows from the seed. Rounds follow one another on the same cluster, so
+//! what a fault leaves behind meets the next one.
 //!
 //! A campaign is resumed with `--resume DIR`: each round is a line of `DIR/rounds.jsonl`, with the
 //! commit of the programs that it tortured, and the totals are those of that commit.
@@ -27,6 +28,7 @@ mod count;
 mod fault;
 mod load;
 mod proxy;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +36,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use fault::Fault;
+use store::Form;
 
 /// Tortures edges, collectors and HDFS, and counts every line.
 #[derive(Debug, Parser)]
@@ -62,6 +65,9 @@ pub(crate) struct Arguments {
     /// Only this kind of fault.
     #[arg(long, value_enum)]
     only: Option<Fault>,
+    /// What the files look like [default: by the seed, another one for each of `--parallel`]
+    #[arg(long, value_enum)]
+    form: Option<Form>,
     /// Take away what makes the programs store each event once, to see that losses of it are found:
     /// ends with 0 if lines were repeated, and records nothing.
     #[arg(long)]

@@ -1,0 +1,170 @@
+//! Where the files of a cluster are, what they look like, and how their lines are found again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::hdfs::Hdfs;
+use aqueduct_tests::objects::{S3, Server};
+use aqueduct_tests::reconcile::{proved, verify};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// DataNodes; each block has two copies.
+pub(crate) const DATANODES: u32 = 3;
+
+/// What the files of a store look like.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+#[value(rename_all = "kebab-case")]
+pub(crate) enum Form {
+    /// Lines, in HDFS.
+    #[default]
+    Text,
+    /// Lines in gzip, in HDFS.
+    Gzip,
+    /// Blocks of a SequenceFile, compressed, in HDFS.
+    SequenceFile,
+    /// Lines in HDFS, whose small files become one behind their time.
+    Merged,
+    /// Lines in a bucket of S3.
+    Bucket,
+}
+
+impl Form {
+    const ALL: [Self; 5] = [Self::Text, Self::Gzip, Self::SequenceFile, Self::Merged, Self::Bucket];
+
+    /// The one that a seed says.
+    pub(crate) fn of(seed: u64) -> Self {
+        Self::ALL[(seed % Self::ALL.len() as u64) as usize]
+    }
+
+    /// Settings of a sink, and the path of its files.
+    fn settings(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Text | Self::Bucket => ("", "%Y-%m-%d"),
+            Self::Gzip => ("codec = \"gzip\"", "%Y-%m-%d"),
+            Self::SequenceFile => (
+                "encoder = { type = \"sequence_file\", write_format = \"text\", \
+                 compression = \"block\", codec = \"deflate\" }",
+                "%Y-%m-%d",
+            ),
+            Self::Merged => ("round = \"5s\"\ncompact = { after = \"2s\" }", "%Y-%m-%d_%H-%M-%S"),
+        }
+    }
+}
+
+/// The store of a cluster.
+pub(crate) struct Store {
+    form: Form,
+    place: Place,
+}
+
+enum Place {
+    Hdfs(Hdfs),
+    Bucket(S3),
+}
+
+impl Store {
+    /// Starts what it needs, in `folder`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    pub(crate) fn start(form: Form, folder: &Path) -> Self {
+        let folder = folder.join("store");
+        fs::create_dir_all(&folder).expect("a folder for the store");
+        if form == Form::Bucket {
+            return Self { form, place: Place::Bucket(S3::start(&folder)) };
+        }
+        let mut hdfs = Hdfs::configured(&folder).with_datanodes(DATANODES, 2);
+        hdfs.start();
+        Self { form, place: Place::Hdfs(hdfs) }
+    }
+
+    /// The settings of a sink that stores here, up to its tables.
+    pub(crate) fn settings(&self) -> String {
+        let (form, url) = (self.form.settings().0, self.url());
+        match &self.place {
+            Place::Hdfs(_) => format!("url = \"{url}\"\nreplication = 2\n{form}"),
+            Place::Bucket(server) => format!("url = \"{url}\"\n{}\n{form}", server.settings()),
+        }
+    }
+
+    fn url(&self) -> String {
+        let path = format!("torture/{}", self.form.settings().1);
+        match &self.place {
+            Place::Hdfs(hdfs) => format!("{}/{path}", hdfs.url()),
+            Place::Bucket(_) => S3::url(&path),
+        }
+    }
+
+    /// A collector that finds it.
+    pub(crate) fn known_to(&self, agent: Agent) -> Agent {
+        match &self.place {
+            Place::Hdfs(hdfs) => agent.with_conf_dir(hdfs.conf_dir()),
+            Place::Bucket(_) => agent,
+        }
+    }
+
+    /// The HDFS that it is; a bucket is none.
+    pub(crate) fn hdfs(&self) -> Option<&Hdfs> {
+        match &self.place {
+            Place::Hdfs(hdfs) => Some(hdfs),
+            Place::Bucket(_) => None,
+        }
+    }
+
+    /// Whether a file that readers see may become another one.
+    pub(crate) fn changes_files(&self) -> bool {
+        self.form == Form::Merged
+    }
+
+    /// The files that readers see.
+    pub(crate) fn files(&self) -> Vec<String> {
+        match &self.place {
+            Place::Hdfs(hdfs) => hdfs.list("/torture/20*/*"),
+            Place::Bucket(server) => server.keys("torture/20"),
+        }
+    }
+
+    /// The lines of some of them, as Hadoop's own shell reads them; `None`: one of them is not
+    /// there any more.
+    pub(crate) fn lines(&self, files: &[&str]) -> Option<Vec<u8>> {
+        let hdfs = match &self.place {
+            Place::Hdfs(hdfs) => hdfs,
+            Place::Bucket(server) => {
+                let texts = files.iter().map(|key| server.read(key));
+                return Some(texts.collect::<String>().into_bytes());
+            }
+        };
+        let read = if self.form == Form::Text { "-cat" } else { "-text" };
+        let shown = hdfs.shown(&[&[read], files].concat())?;
+        if self.form != Form::SequenceFile {
+            return Some(shown);
+        }
+        // Each record is shown as its key, the time, and its value.
+        let value = |line: &[u8]| match line.iter().position(|byte| *byte == b'\t') {
+            Some(at) => line[at + 1..].to_vec(),
+            None => line.to_vec(),
+        };
+        Some(shown.split_inclusive(|byte| *byte == b'\n').flat_map(value).collect())
+    }
+
+    /// Has `aqueduct verify` prove that what these channels accepted is visible.
+    ///
+    /// # Errors
+    ///
+    /// It is not proved: what the command said.
+    pub(crate) fn proof(&self, channels: &[PathBuf]) -> Result<(), String> {
+        let mut command: Command = verify(&self.url(), channels);
+        match &self.place {
+            Place::Hdfs(hdfs) => command.env("HADOOP_CONF_DIR", hdfs.conf_dir()),
+            Place::Bucket(server) => command.envs(server.variables()),
+        };
+        proved(command)
+    }
+}
