@@ -65,6 +65,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "http_stream", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "kafka", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "kafka", programs: FULL_PROGRAMS },
+    Elsewhere { role: "channel", kind: "kafka", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "lumberjack", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "mqtt", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "mqtt", programs: FULL_PROGRAMS },
