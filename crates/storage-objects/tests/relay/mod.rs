@@ -124,7 +124,13 @@ async fn message(client: &mut Box<dyn Stream>) -> Option<(String, Vec<u8>)> {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
     });
-    while body.len() < length.unwrap_or(0) {
+    let is_chunked =
+        head.lines().any(|line| line.eq_ignore_ascii_case("transfer-encoding: chunked"));
+    let is_whole = |body: &[u8]| match length {
+        Some(length) => body.len() >= length,
+        None => !is_chunked || body.ends_with(b"0\r\n\r\n"),
+    };
+    while !is_whole(&body) {
         if client.read_buf(&mut body).await.ok()? == 0 {
             return None;
         }
