@@ -77,8 +77,6 @@ pub(crate) struct Memory {
 pub(crate) struct Client {
     stream: Box<dyn Stream>,
     tenant: tenants::Client,
-    /// Whether something has come, by which its tenant is known.
-    is_known: bool,
     /// What came and was not taken yet.
     pub(crate) buffer: BytesMut,
     limits: Limits,
@@ -91,7 +89,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(stream: Box<dyn Stream>, limits: Limits, tenant: tenants::Client) -> Self {
         let (deadline, buffer) = (Instant::now() + limits.message_timeout, BytesMut::new());
-        Self { stream, tenant, is_known: false, buffer, limits, is_over: false, deadline }
+        Self { stream, tenant, buffer, limits, is_over: false, deadline }
     }
 
     /// Bytes of a message that its tenant may send, before and after it is decompressed.
@@ -115,9 +113,7 @@ impl Client {
 
     /// Waits for the first byte of a message; `false`: none comes any more.
     pub(crate) async fn begins(&mut self) -> Result<bool, End> {
-        if self.is_known {
-            self.tenant.member().pass(0).await;
-        }
+        self.tenant.pass().await;
         if self.buffer.is_empty() {
             let limit = self.limits.idle_timeout;
             let read = timeout(limit, self.stream.read_buf(&mut self.buffer)).await;
@@ -125,7 +121,6 @@ impl Client {
                 return Ok(false);
             }
         }
-        self.is_known = true;
         self.tenant.member().check()?;
         self.deadline = Instant::now() + self.limits.message_timeout;
         Ok(true)

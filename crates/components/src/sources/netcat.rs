@@ -215,7 +215,6 @@ impl Source for Netcat {
                 to: to.clone(),
                 stop: cx.stop.clone(),
                 gathered: Gathered::default(),
-                is_known: false,
                 stream,
             };
             async move {

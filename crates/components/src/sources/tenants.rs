@@ -36,6 +36,7 @@ use std::time::Duration;
 use metrics::Metrics;
 use metrics::tenants::TenantSeries;
 use peers::tenants::{LimitedStatus, ReadTenants, TenantStatus};
+use pipeline::Frame;
 use support::meter::{Meter, Volume};
 use support::mutant;
 use tokio::time::{Instant, sleep};
@@ -267,6 +268,27 @@ impl Member {
             self.limited(Limit::Rate);
             Over::Rate { name: self.name.clone(), wait }
         })
+    }
+
+    /// So many bytes have come on it.
+    ///
+    /// # Errors
+    /// As [`Member::check`].
+    pub(super) fn came(&self, bytes: usize) -> Result<(), Over> {
+        self.check()?;
+        self.charge(bytes as u64, Instant::now());
+        Ok(())
+    }
+
+    /// Cuts what is longer than its largest message; why, if it was.
+    pub(super) fn cut(&self, frame: &mut Frame) -> Option<Over> {
+        let own = self.message_max(u64::MAX);
+        if frame.message.len() as u64 <= own {
+            return None;
+        }
+        frame.message.truncate(own as usize);
+        frame.is_cut = true;
+        self.too_large()
     }
 
     /// Its largest message, where the source takes so many bytes.

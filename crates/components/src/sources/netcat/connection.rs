@@ -13,7 +13,7 @@ use super::{Config, READ_BYTES};
 use crate::sources::gathered::{Destination, Gathered};
 use crate::sources::multiline::EVENT_DIVIDED;
 use crate::sources::multiline::stream::EventStream;
-use crate::sources::tenants::{Client, Over};
+use crate::sources::tenants::Client;
 use crate::sources::waits::until;
 
 /// One client.
@@ -21,8 +21,6 @@ pub(super) struct Connection {
     /// Address of the client's host.
     pub(super) host: String,
     pub(super) client: Client,
-    /// Something has been read: the handshake is over, and says what the tenant is.
-    pub(super) is_known: bool,
     pub(super) events: EventStream,
     pub(super) settings: Arc<Config>,
     pub(super) to: Destination,
@@ -47,14 +45,6 @@ impl Connection {
         loop {
             self.events.buffer().reserve(READ_BYTES);
             let event_due = self.events.due();
-            if self.is_known {
-                // What is over its rate waits unread.
-                let may_read = self.client.member().pass(0);
-                if self.stop.run_until_cancelled(may_read).await.is_none() {
-                    return Ok(());
-                }
-                idle = self.idle_until();
-            }
             let read = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
@@ -65,8 +55,11 @@ impl Connection {
                 }
                 () = until(idle) => return self.end_event().await,
             };
-            if read > 0 && !self.admits(read).await? {
-                return Ok(());
+            // The first read makes the handshake, which says what the tenant is.
+            if read > 0
+                && let Err(over) = self.client.member().came(read)
+            {
+                return self.fail(&over.to_string()).await;
             }
             let most = self.to.event_bytes_max();
             while let Some(event) = self.events.next(most) {
@@ -85,18 +78,12 @@ impl Connection {
             if read == 0 {
                 return Ok(());
             }
+            // What is over its rate waits unread.
+            if self.stop.run_until_cancelled(self.client.pass()).await.is_none() {
+                return Ok(());
+            }
+            idle = self.idle_until();
         }
-    }
-
-    /// So many bytes have come; whether their tenant may have this connection.
-    async fn admits(&mut self, bytes: usize) -> io::Result<bool> {
-        self.is_known = true;
-        let member = self.client.member();
-        if let Err(over) = member.check() {
-            return self.fail(&over.to_string()).await.map(|()| false);
-        }
-        member.charge(bytes as u64, Instant::now());
-        Ok(true)
     }
 
     /// Says, where there are answers, why the connection ends.
@@ -105,18 +92,6 @@ impl Connection {
             self.stream.write_all(format!("FAILED: {problem}\n").as_bytes()).await?;
         }
         self.stream.shutdown().await
-    }
-
-    /// Cuts an event that is longer than its tenant may send; why.
-    fn cut_to_own(&self, event: &mut Frame) -> Option<Over> {
-        let member = self.client.member();
-        let own = member.message_max(u64::MAX);
-        if event.message.len() as u64 <= own {
-            return None;
-        }
-        event.message.truncate(own as usize);
-        event.is_cut = true;
-        member.too_large()
     }
 
     /// When the connection is closed, unless a byte comes before.
@@ -134,7 +109,7 @@ impl Connection {
 
     /// Adds an event; says whether the connection goes on.
     async fn push(&mut self, mut event: Frame) -> io::Result<bool> {
-        let over = self.cut_to_own(&mut event);
+        let over = self.client.member().cut(&mut event);
         if self.gathered.is_full(event.message.len(), &self.to) {
             self.store().await?;
         }

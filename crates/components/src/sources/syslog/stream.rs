@@ -5,7 +5,6 @@ use std::io;
 use pipeline::Frame;
 use pipeline::env::{Listener, Stream};
 use tokio::io::AsyncReadExt;
-use tokio::time::Instant;
 use tracing::debug;
 
 use super::Shared;
@@ -44,31 +43,15 @@ async fn connection(
     shared: &Shared,
 ) -> io::Result<()> {
     let mut framed = FramedStream::new(&*shared.framing, shared.limits.message_max);
-    let mut is_known = false;
     loop {
         framed.buffer().reserve(READ_BYTES);
+        let read = stream.read_buf(framed.buffer());
+        let Some(read) = shared.stop.run_until_cancelled(read).await else { return Ok(()) };
         // The first read makes the handshake, which says what the tenant is.
-        let member = is_known.then(|| gathered.member().cloned()).flatten();
-        let reading = async {
-            if let Some(member) = member {
-                // What is over its rate waits unread.
-                member.pass(0).await;
-            }
-            stream.read_buf(framed.buffer()).await
-        };
-        let read = tokio::select! {
-            biased;
-            () = shared.stop.cancelled() => return Ok(()),
-            read = reading => read,
-        };
         if let Ok(bytes @ 1..) = &read
             && let Some(member) = gathered.member()
         {
-            is_known = true;
-            if let Err(over) = member.check() {
-                return Err(io::Error::other(over));
-            }
-            member.charge(*bytes as u64, Instant::now());
+            member.came(*bytes).map_err(io::Error::other)?;
         }
         while let Some(frame) = framed.next() {
             take(frame, &mut gathered, origin, shared).await;
@@ -82,18 +65,20 @@ async fn connection(
         if is_over {
             return read.map(|_| ());
         }
+        if let Some(member) = gathered.member() {
+            // What is over its rate waits unread.
+            let may_read = shared.stop.run_until_cancelled(member.pass(0)).await;
+            if may_read.is_none() {
+                return Ok(());
+            }
+        }
     }
 }
 
 async fn take(mut frame: Frame, gathered: &mut Messages, origin: &Origin, shared: &Shared) {
-    let message_max = shared.limits.message_max as u64;
-    if let Some(member) = gathered.member()
-        && let own = member.message_max(message_max) as usize
-        && frame.message.len() > own
-    {
-        frame.message.truncate(own);
-        frame.is_cut = true;
-        member.too_large();
+    if let Some(member) = gathered.member() {
+        // The protocol has no answers; it is counted.
+        let _over = member.cut(&mut frame);
     }
     if frame.is_cut {
         shared.to.count("message_cut", 1);

@@ -119,6 +119,14 @@ impl Client {
         &self.sharing
     }
 
+    /// Waits until more may be read of it: what comes over its rate waits unread. Before its first
+    /// request nothing is known of its tenant. Cancel safe.
+    pub async fn pass(&self) {
+        if let Some(member) = self.member.get() {
+            member.pass(0).await;
+        }
+    }
+
     /// The place of its tenant, which it has from now on, as long as it is connected.
     pub fn member(&self) -> &Arc<Member> {
         self.member.get_or_init(|| self.sharing.enter(&self.peer))
