@@ -105,6 +105,15 @@ impl InFlight {
         first
     }
 
+    /// Tickets from the next one up to `ticket` are lost, and given to nothing; `None`: there are
+    /// none.
+    pub(crate) fn skip_to(&mut self, ticket: Ticket) -> Option<IntervalSet> {
+        let lost = (ticket > self.next).then(|| IntervalSet::from(self.next..ticket))?;
+        self.next = ticket;
+        self.strike(&lost);
+        Some(lost)
+    }
+
     /// Hands out the oldest ready ticket of a consumer.
     pub(crate) fn take(&mut self, consumer: &str) -> Option<Ticket> {
         let next = self.next;

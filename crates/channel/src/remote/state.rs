@@ -141,15 +141,9 @@ impl State {
 
     /// Tickets from the next one up to `ticket` are lost.
     fn skip_to(&mut self, ticket: Ticket) -> Option<IntervalSet> {
-        let next = self.in_flight.next();
-        if ticket <= next {
-            return None;
-        }
-        let lost = IntervalSet::from(next..ticket);
-        self.in_flight.put(ticket - next);
-        self.in_flight.strike(&lost);
+        let lost = self.in_flight.skip_to(ticket)?;
         if let Some(section) = self.sections.back_mut() {
-            section.tickets += ticket - next;
+            section.tickets += lost.count();
         }
         Some(lost)
     }

@@ -124,15 +124,9 @@ impl TicketIndex {
 
     /// Tickets from the next one up to `ticket` are lost.
     pub(crate) fn skip_to(&mut self, ticket: Ticket) -> Option<IntervalSet> {
-        let next = self.in_flight.next();
-        if ticket <= next {
-            return None;
-        }
-        let lost = IntervalSet::from(next..ticket);
-        self.in_flight.put(ticket - next);
-        self.in_flight.strike(&lost);
+        let lost = self.in_flight.skip_to(ticket)?;
         let segment = self.segments.back_mut().expect("a frame lies in a segment");
-        segment.record.tickets += ticket - next;
+        segment.record.tickets += lost.count();
         if let Some(index) = &mut segment.index {
             index.skip_to(ticket);
         }
