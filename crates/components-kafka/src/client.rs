@@ -28,6 +28,27 @@ fn is_tls(config: &ClientConfig) -> bool {
     ["ssl", "sasl_ssl"].iter().any(|it| protocol.eq_ignore_ascii_case(it))
 }
 
+/// Properties that have settings of their own where events are sent, or that the promises of what
+/// sends them rest on.
+pub(crate) const OF_PRODUCERS: &[&str] = &[
+    "acks",
+    "request.required.acks",
+    "enable.idempotence",
+    "transactional.id",
+    "transaction.timeout.ms",
+    "group.id",
+    "isolation.level",
+    "enable.auto.commit",
+    "compression.type",
+    "compression.codec",
+    "message.max.bytes",
+    "batch.size",
+    "linger.ms",
+    "queue.buffering.max.ms",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+];
+
 /// The configuration of a client: brokers, what the component sets itself, then what the operator
 /// sets.
 ///
@@ -40,7 +61,7 @@ pub(crate) fn configure(
     secrets: &BTreeMap<String, Secret>,
     token_file: Option<&Path>,
     own: &[(&str, String)],
-    fixed: &[&str],
+    fixed: &[&[&str]],
 ) -> Result<ClientConfig, BuildError> {
     if brokers.is_empty() || brokers.iter().any(|broker| broker.trim().is_empty()) {
         let problem = "name at least one broker, such as \"broker-1:9092\"";
@@ -56,7 +77,7 @@ pub(crate) fn configure(
     let hidden = secrets.iter().map(|(name, value)| ("secret_properties", name, value.expose()));
     for (table, name, value) in shown.chain(hidden) {
         let setting = format!("{table}.{name}");
-        if name == "bootstrap.servers" || fixed.contains(&&**name) {
+        if name == "bootstrap.servers" || fixed.iter().any(|names| names.contains(&&**name)) {
             let problem = "it has a setting of its own or is fixed; leave it out";
             return Err(BuildError::invalid(setting, problem));
         }

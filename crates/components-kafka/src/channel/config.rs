@@ -94,26 +94,9 @@ pub(super) struct Target {
 }
 
 /// Properties that have settings of their own, or that the promises of the channel rest on.
-const FIXED: &[&str] = &[
-    "acks",
-    "request.required.acks",
-    "enable.idempotence",
-    "transactional.id",
-    "transaction.timeout.ms",
-    "group.id",
-    "isolation.level",
-    "enable.auto.commit",
-    "enable.partition.eof",
-    "auto.offset.reset",
-    "allow.auto.create.topics",
-    "compression.type",
-    "compression.codec",
-    "message.max.bytes",
-    "batch.size",
-    "linger.ms",
-    "queue.buffering.max.ms",
-    "message.timeout.ms",
-    "delivery.timeout.ms",
+const FIXED: &[&[&str]] = &[
+    client::OF_PRODUCERS,
+    &["enable.partition.eof", "auto.offset.reset", "allow.auto.create.topics"],
 ];
 
 /// Room in a record besides its value.

@@ -186,25 +186,7 @@ pub(super) struct Target {
 }
 
 /// Properties that have settings of their own, or that the promises of the sink rest on.
-const FIXED: &[&str] = &[
-    "acks",
-    "request.required.acks",
-    "enable.idempotence",
-    "transactional.id",
-    "transaction.timeout.ms",
-    "group.id",
-    "isolation.level",
-    "enable.auto.commit",
-    "compression.type",
-    "compression.codec",
-    "message.max.bytes",
-    "batch.size",
-    "linger.ms",
-    "queue.buffering.max.ms",
-    "queue.buffering.max.messages",
-    "message.timeout.ms",
-    "delivery.timeout.ms",
-];
+const FIXED: &[&[&str]] = &[client::OF_PRODUCERS, &["queue.buffering.max.messages"]];
 
 impl Config {
     /// What a sink of this name sends to.

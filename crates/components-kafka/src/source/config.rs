@@ -171,7 +171,7 @@ impl Config {
         let (properties, secrets) = (&self.properties, &self.secret_properties);
         let token_file = self.token_file.as_deref();
         let client =
-            client::configure(&self.brokers, properties, secrets, token_file, &own, FIXED)?;
+            client::configure(&self.brokers, properties, secrets, token_file, &own, &[FIXED])?;
         Ok(Options {
             client,
             token: token_file.map(|path| TokenFile::new(path, env)),
