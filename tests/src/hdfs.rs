@@ -206,8 +206,7 @@ impl Hdfs {
     ///
     /// When the shell fails, with its message.
     pub fn fs(&self, arguments: &[&str]) -> Vec<u8> {
-        let output = script().arg("fs").arg(&self.dir).args(arguments).output();
-        checked(output.expect("bash runs"), &format!("hdfs fs {arguments:?}"))
+        checked(self.shell(arguments), &format!("hdfs fs {arguments:?}"))
     }
 
     /// The same, of files that may go meanwhile; `None`: one of them is not there any more.
@@ -216,13 +215,17 @@ impl Hdfs {
     ///
     /// When the shell fails for another reason, with its message.
     pub fn shown(&self, arguments: &[&str]) -> Option<Vec<u8>> {
-        let output = script().arg("fs").arg(&self.dir).args(arguments).output();
-        let output = output.expect("bash runs");
+        let output = self.shell(arguments);
         let is_gone = !output.status.success()
             && ["No such file", "FileNotFound", "does not exist"]
                 .iter()
                 .any(|said| text(&output.stderr).contains(said));
         (!is_gone).then(|| checked(output, &format!("hdfs fs {arguments:?}")))
+    }
+
+    fn shell(&self, arguments: &[&str]) -> Output {
+        let output = script().arg("fs").arg(&self.dir).args(arguments).output();
+        output.expect("bash runs")
     }
 
     /// Ends the lease of a file whose writer is gone: its length is settled, and it may be renamed.
@@ -243,8 +246,7 @@ impl Hdfs {
 
     /// The paths that `pattern` matches, in the shell's order.
     pub fn list(&self, pattern: &str) -> Vec<String> {
-        let output = script().arg("fs").arg(&self.dir).args(["-ls", "-C", pattern]).output();
-        let output = output.expect("bash runs");
+        let output = self.shell(&["-ls", "-C", pattern]);
         let no_match = text(&output.stderr).contains("No such file or directory");
         if no_match {
             return Vec::new();

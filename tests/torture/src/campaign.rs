@@ -133,7 +133,6 @@ fn plan(arguments: &Arguments, seed: u64) -> Vec<Fault> {
 
 struct Campaign {
     cluster: Cluster,
-    form: Form,
     count: Count,
     seed: u64,
     lines: u64,
@@ -143,7 +142,7 @@ impl Campaign {
     fn start(work: &Path, form: Form, seed: u64, weaken: bool) -> Option<Self> {
         fs::create_dir_all(work).unwrap_or_else(|e| panic!("make {}: {e}", work.display()));
         let cluster = catch_unwind(|| Cluster::start(work, form, weaken)).ok()?;
-        Some(Self { cluster, form, count: Count::default(), seed, lines: 0 })
+        Some(Self { cluster, count: Count::default(), seed, lines: 0 })
     }
 
     /// One round, noted; whether nothing was wrong with it.
@@ -193,7 +192,8 @@ impl Campaign {
         let total: u64 = written.iter().sum();
         let lines = total - std::mem::replace(&mut self.lines, total);
         let settled_after_s = settled.as_secs_f64();
-        let (commit, seed, form) = (commit.to_owned(), self.seed, self.form);
+        let (commit, seed) = (commit.to_owned(), self.seed);
+        let form = self.cluster.store.form();
         Round { commit, seed, number, fault, form, hit, lines, found, settled_after_s }
     }
 
@@ -206,9 +206,8 @@ impl Campaign {
             let is_whole = self.count.read(&self.cluster.store);
             let found = self.count.against(&written);
             // Files that become one while they are read may look like lines that are there twice.
-            let may_settle = found.missing > 0 || !is_whole || self.cluster.store.changes_files();
-            let is_over = found.is_none() && is_whole || !may_settle;
-            if is_over || started.elapsed() > PUBLISH_LIMIT {
+            let is_final = found.is_none() || !self.cluster.store.changes_files();
+            if is_whole && found.missing == 0 && is_final || started.elapsed() > PUBLISH_LIMIT {
                 return found;
             }
             thread::sleep(Duration::from_millis(500));

@@ -85,6 +85,11 @@ impl Store {
         Self { form, place: Place::Hdfs(hdfs) }
     }
 
+    /// What its files look like.
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
     /// The settings of a sink that stores here, up to its tables.
     pub(crate) fn settings(&self) -> String {
         let (form, url) = (self.form.settings().0, self.url());
