@@ -20,7 +20,9 @@ fn a_kind_of_another_program_is_named_with_that_program() {
             "decoder" => &of_files,
             _ => "sequence",
         };
+        let channel = if other.role == "channel" { other.kind } else { "memory" };
         let (sink, condition, place) = match other.role {
+            "channel" => ("discard", "", "channels.main.type"),
             "source" => ("discard", "", "sources.numbers.type"),
             "sink" => (other.kind, "", "sinks.far.type"),
             "condition" => ("discard", other.kind, "sources.numbers.interceptors.0.drop.0"),
@@ -33,7 +35,7 @@ fn a_kind_of_another_program_is_named_with_that_program() {
         let text = format!(
             "[agent]\ndata_dir = \"{}\"\n[sources.numbers]\ntype = \"{source}\"\n\
              channels = [\"main\"]\ninterceptors = [{interceptors}]\n\
-             [channels.main]\ntype = \"memory\"\n\
+             [channels.main]\ntype = \"{channel}\"\n\
              [sinks.far]\ntype = \"{sink}\"\nchannel = \"main\"\n",
             dir.path().join("data").display(),
         );
