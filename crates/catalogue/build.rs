@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let pages =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/components").canonicalize()?;
+    // Read when it runs: a target folder may serve several checkouts of the project.
+    let own = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let pages = own.join("../../docs/components").canonicalize()?;
     println!("cargo:rerun-if-changed={}", pages.display());
     let mut table = "/// Role, kind and text of each page.\n\
                      const PAGES: &[(&str, &str, &str)] = &[\n"
