@@ -38,8 +38,8 @@ use unhurried::unhurried;
 
 /// Limit of one call to the NameNode.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
-/// Limit of one transfer to the DataNodes, with the mending of a broken pipeline. It also ends a
-/// sync whose DataNode died behind the last packet: the client (0.14.8) never learns of that then.
+/// Limit of one transfer to the DataNodes, with the mending of a broken pipeline. It also ends one
+/// to a DataNode that takes part in the pipeline and does not answer any more.
 const DATA_LIMIT: Duration = Duration::from_secs(30);
 /// Limit of closing a file, which waits until the NameNode knows of every block.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);

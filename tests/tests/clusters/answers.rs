@@ -16,7 +16,7 @@ fn a_rename_without_an_answer_is_found_out_and_done_once() {
     let relay = Relay::to(hdfs().address());
     let url = Some(format!("hdfs://{}", relay.address));
     let site = Site::begin("rename", Differences { url, ..Differences::default() });
-    let rounds = if is_long() { 100 } else { 12 };
+    let rounds = if is_long() { 100 } else { 8 };
     let longest = (0..rounds).map(|round| {
         let lost = if round % 4 == 3 { Lost::Request } else { Lost::Answer };
         cut(&site, &relay, "rename2", lost)
