@@ -30,9 +30,8 @@ fn a_dead_datanode_that_is_handed_out_costs_no_roll() {
 fn a_datanode_that_dies_in_the_middle_of_a_block_loses_none_of_it() {
     let differences = Differences { sink: Some(LARGE), width: 700, ..Differences::default() };
     let site = Site::begin("mid-block", differences);
-    // A new file becomes visible as the next one is begun. With as many copies as DataNodes each
-    // of these has a part of every block.
-    site.recovers("the file before");
+    // A file is visible, and the next one is begun. With as many copies as DataNodes each of these
+    // has a part of every block.
     thread::sleep(Duration::from_millis(1500));
     site.hdfs.kill("datanode2");
     site.bears("3 copies on 3 DataNodes, one killed in a file of 4 MiB", under_fault());

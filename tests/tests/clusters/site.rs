@@ -64,7 +64,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Starts it, and waits until files become visible.
+    /// Starts it, and waits until a file has become visible.
     pub(crate) fn begin(name: &'static str, differences: Differences) -> Self {
         let Differences { url, user, sink, width } = differences;
         let hdfs = hdfs();
@@ -81,7 +81,7 @@ impl Site {
         let load = Load::begin(folder.path(), width);
         let figures = Mutex::default();
         let site = Self { name, hdfs, collector, edge, store, load, figures, folder };
-        wait::until("the first files", PATIENCE, || (site.files() >= 2.0).then_some(()));
+        wait::until("the first file", PATIENCE, || (site.files() >= 1.0).then_some(()));
         site
     }
 
@@ -161,7 +161,7 @@ impl Site {
             if count > seen {
                 (seen, last, files) = (count, now, files + 1);
             }
-            (files > 2 && began.elapsed() >= least).then_some(())
+            (files > 1 && began.elapsed() >= least).then_some(())
         });
         self.figure(format!("{what}: {:.1} s without a new file", longest.as_secs_f64()));
         longest
