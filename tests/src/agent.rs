@@ -1,5 +1,6 @@
 //! Our own programs, started as their users start them.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,7 +34,7 @@ pub struct Agent {
     program: &'static str,
     arguments: Vec<String>,
     conf_dir: Option<PathBuf>,
-    environment: Vec<(&'static str, PathBuf)>,
+    environment: Vec<(&'static str, OsString)>,
     log_filter: Option<&'static str>,
     current_dir: Option<PathBuf>,
     admin: SocketAddr,
@@ -80,9 +81,9 @@ impl Agent {
         Self { conf_dir: Some(conf_dir), ..self }
     }
 
-    /// With a variable that names a file.
-    pub fn with_file_variable(mut self, name: &'static str, path: PathBuf) -> Self {
-        self.environment.push((name, path));
+    /// With a variable, such as one that names a file.
+    pub fn with_variable(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -108,7 +109,7 @@ impl Agent {
         if let Some(conf_dir) = &self.conf_dir {
             command.env("HADOOP_CONF_DIR", conf_dir);
         }
-        command.envs(self.environment.iter().map(|(name, path)| (name, path)));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(dir) = &self.current_dir {
             command.current_dir(dir);
         }
@@ -250,14 +251,25 @@ fn with_setting(text: &str, header: &str, setting: &str) -> String {
 ///
 /// When the collector does not print its configuration.
 pub fn two_tiers(hdfs: &Hdfs, dir: &Path) -> (Agent, Agent, String) {
-    let listen = http::free_address().to_string();
     let store = format!("{}/logs/%Y-%m-%d", hdfs.url());
-    let collector = CollectorConfig::new(&listen, &store, &dir.join("collector")).agent(dir);
+    let (collector, edge) = tiers_to(hdfs, &store, ROLL, dir);
+    (collector, edge, store)
+}
+
+/// The same with a store below any directory, and with these lines in the table of its sink.
+///
+/// # Panics
+///
+/// When the collector does not print its configuration.
+pub fn tiers_to(hdfs: &Hdfs, store: &str, sink_settings: &str, dir: &Path) -> (Agent, Agent) {
+    let listen = http::free_address().to_string();
+    let collector = CollectorConfig::new(&listen, store, &dir.join("collector"));
+    let collector = collector.with_sink_settings(sink_settings).agent(dir);
     let (tail, data) = (dir.join("*.log"), dir.join("edge"));
     let (tail, data) = (tail.display().to_string(), data.display().to_string());
     let arguments = ["--tail", &tail, "--to", &listen, "--data-dir", &data];
     let edge = Agent::new("aqueduct-edge", &arguments, &dir.join("edge.out"));
-    (collector.with_conf_dir(hdfs.conf_dir()), edge, store)
+    (collector.with_conf_dir(hdfs.conf_dir()), edge)
 }
 
 /// Waits until `edge` has read all of its files and every line is acknowledged as committed.

@@ -43,7 +43,8 @@ impl Hdfs {
         Self::configured_with(dir, &[])
     }
 
-    /// The same with options: `--kerberos`, `--ha`, `--httpfs`, `--federation`.
+    /// The same with options: `--kerberos`, `--ha`, `--httpfs`, `--federation`, `--permissions`,
+    /// `--stale`.
     ///
     /// # Panics
     ///
@@ -107,10 +108,49 @@ impl Hdfs {
     ///
     /// When it does not come up.
     pub fn revive(&self, daemon: &str) {
+        self.revive_with(daemon, &[]);
+    }
+
+    /// The same with settings of a DataNode, as `-Dname=value`; or a new DataNode.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    pub fn revive_with(&self, daemon: &str, settings: &[&str]) {
         let mut command = self.command("revive");
+        command.arg(daemon).args(settings);
         // Not by pipes: the daemon would inherit them, and reading to their end would never end.
-        let status = command.arg(daemon).stdout(Stdio::null()).status().expect("bash runs");
+        let status = command.stdout(Stdio::null()).status().expect("bash runs");
         assert!(status.success(), "revive {daemon}: {status}; see {}/logs", self.dir.display());
+    }
+
+    /// Stops one daemon where it stands (SIGSTOP): it takes connections and answers nothing.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn freeze(&self, daemon: &str) {
+        let output = self.command("freeze").arg(daemon).output().expect("bash runs");
+        checked(output, &format!("freeze {daemon}"));
+    }
+
+    /// Lets a frozen daemon go on.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn thaw(&self, daemon: &str) {
+        let output = self.command("thaw").arg(daemon).output().expect("bash runs");
+        checked(output, &format!("thaw {daemon}"));
+    }
+
+    /// `dfsadmin` of an operator, as in `admin(&["-safemode", "enter"])`; what it printed.
+    ///
+    /// # Panics
+    ///
+    /// When it fails, with its message.
+    pub fn admin(&self, arguments: &[&str]) -> String {
+        text(&self.java("org.apache.hadoop.hdfs.tools.DFSAdmin", arguments))
     }
 
     /// Makes the standby NameNode the active one, and returns when HDFS can be written to.
@@ -177,6 +217,15 @@ impl Hdfs {
     /// When its port was not chosen yet.
     pub fn web_address(&self) -> SocketAddr {
         self.address_of("http")
+    }
+
+    /// `host:port` of the NameNode.
+    ///
+    /// # Panics
+    ///
+    /// When its port was not chosen yet.
+    pub fn address(&self) -> SocketAddr {
+        self.address_of("rpc")
     }
 
     /// With HttpFS: where it listens.

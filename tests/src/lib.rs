@@ -29,6 +29,7 @@ pub mod http;
 pub mod kafka;
 pub mod killed;
 pub mod letters;
+pub mod load;
 pub mod mariadb;
 pub mod metastore;
 pub mod mounted;

@@ -11,42 +11,19 @@
     reason = "a system test looks at the machine as it is, and prints what it measured"
 )]
 
-use std::fs;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::{Agent, two_tiers, wait_until_delivered};
 use aqueduct_tests::hdfs::Hdfs;
+use aqueduct_tests::load::Load;
 use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::wait;
 
 const STOP: Duration = Duration::from_secs(25);
-/// Lines of a log, of which there are ten a second.
-const LINES: usize = 200;
 
 /// Files that have become visible.
 fn files(collector: &Agent) -> Option<f64> {
     collector.metrics()?.sum("aqueduct_sink_visible_files_total")
-}
-
-/// Writes logs into `dir` until `ends`; gives all that it wrote.
-fn load(dir: PathBuf, ends: Arc<AtomicBool>) -> thread::JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut written = Vec::new();
-        for name in 0.. {
-            if ends.load(Ordering::Relaxed) {
-                break;
-            }
-            let text: String = (0..LINES).map(|number| format!("{name} {number}\n")).collect();
-            written.extend_from_slice(text.as_bytes());
-            fs::write(dir.join(format!("{name}.log")), text).expect("a log is written");
-            thread::sleep(Duration::from_millis(100));
-        }
-        written
-    })
 }
 
 #[test]
@@ -61,8 +38,7 @@ fn a_failover_of_the_namenode_loses_and_repeats_nothing() {
     collector.start();
     edge.start();
 
-    let ends = Arc::new(AtomicBool::new(false));
-    let written = load(dir.to_owned(), ends.clone());
+    let load = Load::begin(dir, 0);
     wait::until("the first files", Duration::from_secs(60), || {
         files(&collector).filter(|files| *files >= 2.0)
     });
@@ -81,8 +57,7 @@ fn a_failover_of_the_namenode_loses_and_repeats_nothing() {
         );
         hdfs.revive(active);
     }
-    ends.store(true, Ordering::Relaxed);
-    let written = written.join().expect("the load ends");
+    let written = load.end();
     wait_until_delivered(&edge, Duration::from_secs(60));
     edge.stop(STOP);
     collector.stop(STOP);

@@ -64,7 +64,7 @@ fn each_line_comes_once_for_longer_than_a_ticket_lives() {
     let mut collector = config
         .agent(dir)
         .with_conf_dir(hdfs.conf_dir())
-        .with_file_variable("KRB5_CONFIG", hdfs.krb5_config());
+        .with_variable("KRB5_CONFIG", hdfs.krb5_config());
     let tail = dir.join("*.log").display().to_string();
     let data = dir.join("edge").display().to_string();
     let arguments = ["--tail", &tail, "--to", &listen, "--data-dir", &data];
@@ -176,8 +176,8 @@ fn what_is_set_wrong_is_answered_with_the_setting_and_a_remedy() {
     }
     let mut collector = Agent::configured("aqueduct-collector", dir, "wrong", &text)
         .with_conf_dir(hdfs.conf_dir())
-        .with_file_variable("KRB5_CONFIG", hdfs.krb5_config())
-        .with_file_variable("KRB5CCNAME", dir.join("no-cache"));
+        .with_variable("KRB5_CONFIG", hdfs.krb5_config())
+        .with_variable("KRB5CCNAME", dir.join("no-cache"));
     collector.start();
     let began = Instant::now();
     loop {

@@ -5,6 +5,7 @@ use std::error::Error;
 use hyper::StatusCode;
 use serde::Deserialize;
 use storage::FsError;
+use storage::hdfs::refusal_helps;
 
 /// Characters of an answer that are shown.
 const SHOWN: usize = 300;
@@ -53,7 +54,9 @@ pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: 
         };
     };
     let Remote { exception, message } = remote;
+    let refusal = refusal_helps(&format!("{exception}: {message}")).unwrap_or_default();
     let said = |help: &str| {
+        let help = if help.is_empty() { refusal } else { help };
         let between = if help.is_empty() { "" } else { "; " };
         format!("{exception}: {}{between}{help}", shown(&message)).into()
     };
@@ -63,10 +66,11 @@ pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: 
         "FileAlreadyExistsException" | "AlreadyBeingCreatedException" => {
             FsError::AlreadyExists { path }
         }
-        "SafeModeException" => FsError::SafeMode { call, path },
+        "SafeModeException" => FsError::SafeMode { call, path, source: said("") },
         // HttpFS does not name each exception of a NameNode.
         "RemoteException" if message.ends_with("Name node is in safe mode.") => {
-            FsError::SafeMode { call, path }
+            let helps = refusal_helps("SafeModeException").unwrap_or_default();
+            FsError::SafeMode { call, path, source: said(helps) }
         }
         "StandbyException" | "RetriableException" => {
             FsError::Unavailable { call, path, source: said("") }
@@ -139,6 +143,8 @@ mod tests {
         let text = |error: &FsError| error.source().unwrap().to_string();
         assert_eq!(text(&said(403, "IOException")), "IOException: m", "no stack of Java");
         assert!(text(&said(401, "AuthenticationException")).contains("Kerberos"));
+        assert!(text(&said(403, "DSQuotaExceededException")).contains("-setSpaceQuota"));
+        assert!(text(&said(403, "SafeModeException")).contains("-safemode leave"));
     }
 
     /// What HttpFS of Hadoop 3.4.1 answers to a rename.
@@ -149,6 +155,7 @@ mod tests {
         let body = format!(r#"{{"RemoteException":{remote}}}"#);
         let error = refused("rename", "/a", StatusCode::INTERNAL_SERVER_ERROR, body.as_bytes());
         assert!(matches!(error, FsError::SafeMode { .. }), "{error:?}");
+        assert!(error.source().unwrap().to_string().contains("-safemode leave"), "{error:?}");
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub enum FsError {
         call: &'static str,
         /// Of which name.
         path: String,
+        /// What it said, and what helps.
+        #[source]
+        source: Cause,
     },
     /// No room is left: the disk is full, or a quota is used up.
     #[error("no room for {call} {path}")]

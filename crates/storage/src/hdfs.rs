@@ -12,11 +12,11 @@
 
 mod access;
 mod door;
+mod explain;
 mod remedy;
 mod unhurried;
 
 use std::future::Future;
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -24,32 +24,42 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hdfs_native::client::FileStatus;
 use hdfs_native::file::FileWriter as NativeWriter;
-use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
+use hdfs_native::{Client, ClientBuilder, WriteOptions};
 use pipeline::Env;
 use tokio::time::timeout;
 
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
 pub use access::{HdfsAccess, Login};
 use door::Door;
-use remedy::{Kind, PROXY_REFUSED, remedy};
+use explain::explain;
+pub use remedy::refusal_helps;
+use remedy::{PROXY_REFUSED, remedy};
 use unhurried::unhurried;
 
 /// Limit of one call to the NameNode.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
-/// Limit of one transfer to the DataNodes, with the mending of a broken pipeline. It also ends a
-/// sync whose DataNode died behind the last packet: the client (0.14.8) never learns of that then.
+/// Limit of one transfer to the DataNodes, with the mending of a broken pipeline. It also ends one
+/// to a DataNode that takes part in the pipeline and does not answer any more.
 const DATA_LIMIT: Duration = Duration::from_secs(30);
 /// Limit of closing a file, which waits until the NameNode knows of every block.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
+/// What a NameNode without an answer is.
+const HANGS: &str = "it hangs, has too much to do, or is cut off: see the log of the NameNode, and \
+     with `jstack` what it does";
+
 /// How long a close waits after each answer, of which there are two or three.
 const CLOSE_PAUSE: Duration = Duration::from_millis(6);
 
-/// What the client is configured with unless the site's own configuration is stronger: with as few
-/// DataNodes as copies there is none to take the place of one that fails, and the write should go
-/// on.
-const SETTINGS: [(&str, &str); 1] =
-    [("dfs.client.block.write.replace-datanode-on-failure.best-effort", "true")];
+/// What the client is configured with, whatever the site files say.
+const SETTINGS: [(&str, &str); 2] = [
+    // With as few DataNodes as copies there is none to take the place of one that fails, and the
+    // write should go on.
+    ("dfs.client.block.write.replace-datanode-on-failure.best-effort", "true"),
+    // Milliseconds that a DataNode may take to be connected to, and to join a pipeline: so that one
+    // that is silent can be left out, and another one be tried, within the limit of a transfer.
+    ("dfs.client.socket-timeout", "10000"),
+];
 
 /// The files of one NameNode or name service.
 pub struct Hdfs {
@@ -112,16 +122,9 @@ impl Hdfs {
         let done = limited(limit, call, path, work).await;
         match done {
             Err(FsError::Timeout { call, path, limit }) => {
-                let error = self.door.explain(call, path, limit).await;
-                match error {
-                    FsError::Timeout { call, path, .. }
-                        if self.unproven_proxy.load(Ordering::Relaxed) =>
-                    {
-                        let said = format!("no answer within {limit:?}; {PROXY_REFUSED}");
-                        Err(FsError::Failed { call, path, source: said.into() })
-                    }
-                    error => Err(error),
-                }
+                let is_unproven = self.unproven_proxy.load(Ordering::Relaxed);
+                let silence = if is_unproven { PROXY_REFUSED } else { HANGS };
+                Err(self.door.explain(call, path, limit, silence).await)
             }
             Ok(done) => {
                 self.unproven_proxy.store(false, Ordering::Relaxed);
@@ -144,56 +147,6 @@ async fn limited<T>(
         Ok(Err(error)) => Err(explain(error, call, path)),
         Err(_) => Err(FsError::Timeout { call, path: path.into(), limit }),
     }
-}
-
-/// The meaning of what the client said.
-fn explain(error: HdfsError, call: &'static str, path: &str) -> FsError {
-    if let Some((kind, said)) = remedy(&error) {
-        let path = path.to_owned();
-        return match kind {
-            Kind::Away => FsError::Unavailable { call, path, source: said.into() },
-            Kind::Denied => FsError::Denied { call, path, source: said.into() },
-            Kind::Unusable => FsError::Unfit { call, path, source: said.into() },
-        };
-    }
-    let path = path.to_owned();
-    let exception = match &error {
-        HdfsError::FileNotFound(_) => return FsError::NotFound { path },
-        HdfsError::AlreadyExists(_) => return FsError::AlreadyExists { path },
-        HdfsError::IOError(cause) if not_reached(cause) => {
-            return FsError::Unavailable { call, path, source: Box::new(error) };
-        }
-        HdfsError::RPCError(exception, _) | HdfsError::FatalRPCError(exception, _) => {
-            exception.rsplit(['.', '$']).next().unwrap_or_default().to_owned()
-        }
-        HdfsError::SASLError(_) | HdfsError::GSSAPIError(..) | HdfsError::NoSASLMechanism => {
-            return FsError::Denied { call, path, source: Box::new(error) };
-        }
-        _ => return FsError::Failed { call, path, source: Box::new(error) },
-    };
-    let source = Box::new(error);
-    match exception.as_str() {
-        "FileNotFoundException" => FsError::NotFound { path },
-        "FileAlreadyExistsException" => FsError::AlreadyExists { path },
-        "SafeModeException" => FsError::SafeMode { call, path },
-        "StandbyException" | "RetriableException" => FsError::Unavailable { call, path, source },
-        "AccessControlException" | "AuthorizationException" | "InvalidToken" => {
-            FsError::Denied { call, path, source }
-        }
-        name if name.contains("Quota") => FsError::NoRoom { call, path, source },
-        _ => FsError::Failed { call, path, source },
-    }
-}
-
-/// Whether nothing can have left this machine.
-fn not_reached(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, NotConnected,
-    };
-    matches!(
-        error.kind(),
-        AddrNotAvailable | ConnectionRefused | HostUnreachable | NetworkUnreachable | NotConnected
-    )
 }
 
 fn stat_of(status: &FileStatus) -> Stat {
@@ -312,70 +265,7 @@ impl FileWriter for HdfsWriter {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::{Classify, ErrorClass};
-
     use super::*;
-
-    fn said(exception: &str) -> FsError {
-        explain(HdfsError::RPCError(exception.into(), "because".into()), "rename", "/a")
-    }
-
-    /// What each answer of a NameNode means for the batch decides between loss and duplicate.
-    #[test]
-    fn every_known_answer_has_its_meaning() {
-        let fs = "org.apache.hadoop.hdfs.server.namenode";
-        assert!(matches!(said("java.io.FileNotFoundException"), FsError::NotFound { .. }));
-        assert!(matches!(said(&format!("{fs}.SafeModeException")), FsError::SafeMode { .. }));
-        let quota = "org.apache.hadoop.hdfs.protocol.NSQuotaExceededException";
-        assert!(matches!(said(quota), FsError::NoRoom { .. }));
-        let denied = "org.apache.hadoop.security.AccessControlException";
-        assert_eq!(said(denied).class(), ErrorClass::Blocked);
-        assert_eq!(said("java.lang.NullPointerException").class(), ErrorClass::Indeterminate);
-    }
-
-    #[test]
-    fn a_refused_connection_was_not_applied_and_a_broken_one_may_have_been() {
-        let class =
-            |kind: io::ErrorKind| explain(HdfsError::IOError(kind.into()), "rename", "/a").class();
-        assert_eq!(class(io::ErrorKind::ConnectionRefused), ErrorClass::Transient);
-        assert_eq!(class(io::ErrorKind::ConnectionReset), ErrorClass::Indeterminate);
-    }
-
-    /// What an operator meets while a cluster is set up names what helps, and its class says
-    /// whether it passes by itself.
-    #[test]
-    fn an_answer_that_an_operator_can_change_names_its_remedy() {
-        let explained = |error| {
-            let error = explain(error, "mkdirs", "/logs");
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            (error.class(), cause.unwrap_or_default())
-        };
-        let remote = |class: &str, text: &str| {
-            explained(HdfsError::RPCError(class.into(), format!("{text}\n at a.b.C")))
-        };
-        let (class, text) = explained(HdfsError::OperationFailed(
-            "Kerberos: Cannot contact any KDC for realm 'EXAMPLE.COM'".into(),
-        ));
-        assert_eq!(class, ErrorClass::Transient, "a KDC comes back: {text}");
-        let security = "org.apache.hadoop.security";
-        let simple = "SIMPLE authentication is not enabled.  Available:[TOKEN, KERBEROS]";
-        let (class, text) = remote(&format!("{security}.AccessControlException"), simple);
-        assert_eq!(class, ErrorClass::Blocked);
-        assert!(text.contains("`kerberos.principal`") && !text.contains("at a.b.C"), "{text}");
-        let proxy = "User: a@B is not allowed to impersonate logs";
-        let (_, text) = remote(&format!("{security}.authorize.AuthorizationException"), proxy);
-        assert!(text.contains("`proxy_user`"), "{text}");
-        let copies = "File /l/_aqueduct/f could only be written to 0 of the 2 required nodes for \
-                      XOR-2-1-1024k. There are 1 datanode(s) running";
-        let (class, text) = remote("java.io.IOException", copies);
-        assert_eq!(class, ErrorClass::Blocked);
-        assert!(text.contains("-setPolicy -replicate"), "{text}");
-        let mounts = "Rename of /one/_aqueduct/f to /one/two/f is not allowed, no eligible \
-                      destination in the same namespace was found";
-        let (class, text) = remote("java.io.IOException", mounts);
-        assert_eq!(class, ErrorClass::Blocked);
-        assert!(text.contains("have a sink for each mount"), "{text}");
-    }
 
     /// The client takes an unknown name for a cluster without NameNodes.
     #[tokio::test]

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use crate::common::config::Configuration;
 use crate::ec::{EcSchema, resolve_ec_policy};
 use crate::hdfs::block_reader::{DeadNodes, get_block_stream};
-use crate::hdfs::block_writer::BlockWriter;
+use crate::hdfs::block_writer::{BlockWriter, SetupError};
 use crate::hdfs::crypto::FileCryptoCodec;
 use crate::hdfs::protocol::{LeaseTracker, NamenodeProtocol};
 use crate::proto::hdfs;
@@ -22,6 +22,8 @@ use crate::{HdfsError, Result};
 
 const COMPLETE_RETRY_DELAY_MS: u64 = 500;
 const COMPLETE_RETRIES: u32 = 5;
+// DataNodes that are left out of one block at most, as dfs.client.block.write.retries has it.
+const BLOCK_WRITE_RETRIES: usize = 3;
 
 fn io_error(error: HdfsError) -> io::Error {
     io::Error::other(error)
@@ -326,37 +328,70 @@ impl FileWriter {
     }
 
     async fn create_block_writer(&mut self) -> Result<()> {
-        let new_block = if let Some(last_block) = self.last_block.take() {
+        if let Some(last_block) = self.last_block.take() {
             // Append operation on first write. Erasure code appends always just create a new block.
             if last_block.b.num_bytes() < self.status.blocksize() && self.status.ec_policy.is_none()
             {
                 // The last block isn't full, just write data to it
-                last_block
-            } else {
-                // The last block is full, so create a new block to write to
-                self.protocol
-                    .add_block(&self.src, Some(last_block.b), self.status.file_id)
-                    .await?
-                    .block
+                self.block_writer = Some(self.writer_of(last_block).await?);
+                return Ok(());
             }
+            // The last block is full, so create a new block to write to
+            return self.create_block(Some(last_block.b)).await;
+        }
+        // Not appending to an existing block, just create a new one
+        // If there's an existing block writer, close it first
+        let extended_block = if let Some(block_writer) = self.block_writer.take() {
+            Some(block_writer.close().await?)
         } else {
-            // Not appending to an existing block, just create a new one
-            // If there's an existing block writer, close it first
-            let extended_block = if let Some(block_writer) = self.block_writer.take() {
-                Some(block_writer.close().await?)
-            } else {
-                None
-            };
-
-            self.protocol
-                .add_block(&self.src, extended_block, self.status.file_id)
-                .await?
-                .block
+            None
         };
+        self.create_block(extended_block).await
+    }
 
-        let block_writer = BlockWriter::new(
+    /// A new block behind `previous`. One whose nodes make no pipeline is given back, and the next
+    /// one is asked for without the node that failed.
+    async fn create_block(&mut self, previous: Option<hdfs::ExtendedBlockProto>) -> Result<()> {
+        let mut excluded = Vec::new();
+        loop {
+            let block = self
+                .protocol
+                .add_block(
+                    &self.src,
+                    previous.clone(),
+                    self.status.file_id,
+                    &excluded,
+                )
+                .await?
+                .block;
+            let (extended, nodes) = (block.b.clone(), block.locs.clone());
+            match self.writer_of(block).await {
+                Ok(writer) => {
+                    self.block_writer = Some(writer);
+                    return Ok(());
+                }
+                Err(SetupError {
+                    node: Some(node),
+                    error,
+                }) if excluded.len() < BLOCK_WRITE_RETRIES => {
+                    warn!("Failed to set up a block, trying without a DataNode: {error}");
+                    self.protocol
+                        .abandon_block(&self.src, extended, self.status.file_id)
+                        .await?;
+                    excluded.push(nodes[node].clone());
+                }
+                Err(failed) => return Err(failed.error),
+            }
+        }
+    }
+
+    async fn writer_of(
+        &self,
+        block: hdfs::LocatedBlockProto,
+    ) -> std::result::Result<BlockWriter, SetupError> {
+        BlockWriter::new(
             Arc::clone(&self.protocol),
-            new_block,
+            block,
             self.protocol.get_cached_server_defaults().await?,
             Arc::clone(&self.config),
             self.handle.clone(),
@@ -370,10 +405,7 @@ impl FileWriter {
             &self.status,
             self.crypto.clone(),
         )
-        .await?;
-
-        self.block_writer = Some(block_writer);
-        Ok(())
+        .await
     }
 
     async fn get_block_writer(&mut self) -> Result<&mut BlockWriter> {

@@ -53,21 +53,23 @@ impl Door {
         Ok(())
     }
 
-    /// What a call without an answer means. It may have been done.
+    /// What a call without an answer means; `silence` says what it is where the NameNode can be
+    /// reached. It may have been done.
     pub(super) async fn explain(
         &self,
         call: &'static str,
         path: String,
         limit: Duration,
+        silence: &str,
     ) -> FsError {
-        match self.connect().await {
-            Ok(()) => FsError::Timeout { call, path, limit },
+        let problem = match self.connect().await {
+            Ok(()) => format!("no answer within {limit:?}; {silence}"),
             Err(error) => {
                 self.was_open.store(false, Ordering::Relaxed);
-                let problem = format!("no answer within {limit:?}, and now {error}");
-                FsError::Failed { call, path, source: problem.into() }
+                format!("no answer within {limit:?}, and now {error}")
             }
-        }
+        };
+        FsError::Failed { call, path, source: problem.into() }
     }
 
     async fn connect(&self) -> io::Result<()> {
@@ -103,7 +105,7 @@ mod tests {
         let text = chain(&error);
         assert!(text.contains("NameNode 127.0.0.1:1: Connection refused"), "{text}");
         // A call that was under way may have been done.
-        let error = door.explain("rename", "/a".into(), Duration::from_secs(15)).await;
+        let error = door.explain("rename", "/a".into(), Duration::from_secs(15), "").await;
         assert_eq!(error.class(), ErrorClass::Indeterminate);
         let text = chain(&error);
         assert!(text.contains("NameNode 127.0.0.1:1: Connection refused"), "{text}");
@@ -117,7 +119,7 @@ mod tests {
         door.opens("stat", "/a").await.unwrap();
         drop(listener);
         door.opens("stat", "/a").await.unwrap();
-        let error = door.explain("stat", "/a".into(), Duration::from_secs(15)).await;
+        let error = door.explain("stat", "/a".into(), Duration::from_secs(15), "").await;
         assert!(matches!(error, FsError::Failed { .. }));
         assert!(door.opens("stat", "/a").await.is_err(), "it is looked for again");
     }

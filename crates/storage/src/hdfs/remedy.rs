@@ -1,5 +1,5 @@
 //! What helps, for the answers of Kerberos and HDFS that an operator meets while a cluster is set
-//! up.
+//! up, and where it fails.
 //!
 //! The texts are those of MIT Kerberos 1.20 and Hadoop 3.4; an answer that is not known here is
 //! passed on as it came.
@@ -15,9 +15,13 @@ pub(super) enum Kind {
     Denied,
     /// Not with this set-up of the store or of the client.
     Unusable,
+    /// Not before something was made room for.
+    NoRoom,
+    /// Not before the NameNode takes changes.
+    Safe,
 }
 
-use Kind::{Away, Denied, Unusable};
+use Kind::{Away, Denied, NoRoom, Safe, Unusable};
 
 /// Part of an answer, what it means, and what helps.
 const ANSWERS: &[(&str, Kind, &str)] = &[
@@ -121,6 +125,47 @@ const ANSWERS: &[(&str, Kind, &str)] = &[
     ("no eligible destination in the same namespace", Unusable, MOUNTS),
 ];
 
+/// The same of a NameNode that works as it should, whichever way it is asked.
+const REFUSALS: &[(&str, Kind, &str)] = &[
+    (
+        "NSQuotaExceededException",
+        NoRoom,
+        "raise the quota of names with `hdfs dfsadmin -setQuota N DIRECTORY`, or remove files \
+         there: `hdfs dfs -count -q -v DIRECTORY` shows what is used",
+    ),
+    (
+        "DSQuotaExceededException",
+        NoRoom,
+        "raise the quota of space with `hdfs dfsadmin -setSpaceQuota N DIRECTORY`, or remove files \
+         there: `hdfs dfs -count -q -v DIRECTORY` shows what is used. A file that is being written \
+         counts as a whole block in each copy: a smaller `block_size` needs less",
+    ),
+    (
+        "QuotaByStorageTypeExceededException",
+        NoRoom,
+        "raise the quota with `hdfs dfsadmin -setSpaceQuota N -storageType TYPE DIRECTORY`, or \
+         remove files there",
+    ),
+    (
+        "Permission denied: user=",
+        Denied,
+        "give this user the directory with `hdfs dfs -chown`, or the right to write with `hdfs dfs \
+         -chmod` or `-setfacl`; in each directory above it needs the right to enter (x)",
+    ),
+    (
+        "could only be written to",
+        NoRoom,
+        "DataNodes are dead, full or left out: `hdfs dfsadmin -report` shows which are live and \
+         what room they have",
+    ),
+    (
+        "SafeModeException",
+        Safe,
+        "it ends by itself once the DataNodes have reported enough blocks; one that an operator \
+         or a full disk of the NameNode has begun ends by `hdfs dfsadmin -safemode leave`",
+    ),
+];
+
 /// What a mount table of viewfs and a router refuse.
 const MOUNTS: &str = "a name cannot be moved from one mount to another: the directory in front of \
      the first escape of `url`, which has `_aqueduct` in it, and all that is written below it have \
@@ -141,13 +186,17 @@ pub(super) fn remedy(error: &HdfsError) -> Option<(Kind, String)> {
     let said = match error {
         // Its other parts are numbers.
         HdfsError::GSSAPIError(_, _, said) => format!("Kerberos: {said}"),
-        // An answer in Java: the first line says it, the others are a stack trace.
         HdfsError::RPCError(exception, said) | HdfsError::FatalRPCError(exception, said) => {
-            let exception = exception.rsplit('.').next().unwrap_or_default();
-            format!("{exception}: {}", said.lines().next().unwrap_or_default())
+            format!("{}: {said}", exception.rsplit('.').next().unwrap_or_default())
         }
         other => other.to_string(),
     };
-    let known = ANSWERS.iter().find(|(part, ..)| said.contains(part))?;
+    let known = ANSWERS.iter().chain(REFUSALS).find(|(part, ..)| said.contains(part))?;
     Some((known.1, format!("{said}; {}", known.2)))
+}
+
+/// What helps where a NameNode refuses for a reason that its operator can change: a quota, a right,
+/// safe mode, DataNodes without room. `said` is the name of its exception, and the message.
+pub fn refusal_helps(said: &str) -> Option<&'static str> {
+    REFUSALS.iter().find(|(part, ..)| said.contains(part)).map(|(.., helps)| *helps)
 }

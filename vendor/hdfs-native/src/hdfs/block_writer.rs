@@ -31,6 +31,24 @@ const ACK_READ_TIMEOUT: Duration = Duration::from_secs(60);
 // The number of packets and acks to queue up on writes
 const WRITE_PACKET_BUFFER_LEN: usize = 100;
 
+/// Why a pipeline was not set up, and which of the block's nodes is to blame for it, if one is.
+pub(crate) struct SetupError {
+    pub(crate) node: Option<usize>,
+    pub(crate) error: HdfsError,
+}
+
+impl From<HdfsError> for SetupError {
+    fn from(error: HdfsError) -> Self {
+        Self { node: None, error }
+    }
+}
+
+impl From<SetupError> for HdfsError {
+    fn from(failed: SetupError) -> Self {
+        failed.error
+    }
+}
+
 /// Wrapper around both types of block writers. This was simpler than trying to
 /// do dynamic dispatch with a BlockWriter trait.
 pub(crate) enum BlockWriter {
@@ -50,7 +68,7 @@ impl BlockWriter {
         src: &str,
         status: &hdfs::HdfsFileStatusProto,
         crypto: Option<Arc<FileCryptoCodec>>,
-    ) -> Result<Self> {
+    ) -> std::result::Result<Self, SetupError> {
         let block_writer = if let Some(ec_schema) = ec_schema {
             Self::Striped(StripedBlockWriter::new(
                 protocol,
@@ -194,6 +212,8 @@ impl Pipeline {
             WriteStatus::Recover(failed_nodes, unacked_packets) => (failed_nodes, unacked_packets),
         };
 
+        // Without this the sender waits for packets as long as this waits for it.
+        drop(self.packet_sender);
         let packets_to_send = self.packet_sender_handle.await.unwrap();
 
         let packets_to_replay = unacked_packets.into_iter().chain(packets_to_send).collect();
@@ -409,7 +429,7 @@ impl ReplicatedBlockWriter {
         handle: Handle,
         status: &hdfs::HdfsFileStatusProto,
         crypto: Option<Arc<FileCryptoCodec>>,
-    ) -> Result<Self> {
+    ) -> std::result::Result<Self, SetupError> {
         let pipeline = Self::setup_pipeline(
             &protocol,
             &block,
@@ -479,12 +499,10 @@ impl ReplicatedBlockWriter {
 
         let mut existing_block = self.block.clone();
         let mut exclude_nodes = vec![];
-        for failed_node in &failed_nodes {
+        // From the last one on, so that the numbers of the others stay.
+        for failed_node in failed_nodes.iter().rev() {
             exclude_nodes.push(existing_block.locs[*failed_node].clone());
-
-            existing_block.locs.remove(*failed_node);
-            existing_block.storage_i_ds.remove(*failed_node);
-            existing_block.storage_types.remove(*failed_node);
+            remove_node(&mut existing_block, *failed_node);
         }
         let should_replace = self.replace_datanode.should_replace(
             self.status.block_replication.unwrap(),
@@ -510,18 +528,14 @@ impl ReplicatedBlockWriter {
                         return Err(e);
                     }
                     warn!("Failed to add replacement datanode: {}", e);
-                    for failed_node in &failed_nodes {
-                        new_block.locs.remove(*failed_node);
-                        new_block.storage_i_ds.remove(*failed_node);
-                        new_block.storage_types.remove(*failed_node);
+                    for failed_node in failed_nodes.iter().rev() {
+                        remove_node(&mut new_block, *failed_node);
                     }
                 }
             }
         } else {
-            for failed_node in failed_nodes {
-                new_block.locs.remove(failed_node);
-                new_block.storage_i_ds.remove(failed_node);
-                new_block.storage_types.remove(failed_node);
+            for failed_node in failed_nodes.into_iter().rev() {
+                remove_node(&mut new_block, failed_node);
             }
         }
 
@@ -536,26 +550,41 @@ impl ReplicatedBlockWriter {
 
         let old_block = std::mem::replace(&mut self.block, new_block);
 
-        let updated_block = self
-            .protocol
-            .update_block_for_pipeline(self.block.b.clone())
-            .await?;
+        // The nodes that are left may fail as well: they are left out until the others make a pipeline.
+        let (pipeline, generation_stamp) = loop {
+            let updated_block = self
+                .protocol
+                .update_block_for_pipeline(self.block.b.clone())
+                .await?;
 
-        // self.block.b.generation_stamp = updated_block.block.b.generation_stamp;
-        self.block.block_token = updated_block.block.block_token;
+            // self.block.b.generation_stamp = updated_block.block.b.generation_stamp;
+            self.block.block_token = updated_block.block.block_token;
 
-        let pipeline = Self::setup_pipeline(
-            &self.protocol,
-            &self.block,
-            &self.server_defaults,
-            Some(updated_block.block.b.generation_stamp),
-            Some(bytes_acked),
-            &self.config,
-            &self.handle,
-        )
-        .await?;
+            let generation_stamp = updated_block.block.b.generation_stamp;
+            let pipeline = Self::setup_pipeline(
+                &self.protocol,
+                &self.block,
+                &self.server_defaults,
+                Some(generation_stamp),
+                Some(bytes_acked),
+                &self.config,
+                &self.handle,
+            )
+            .await;
+            match pipeline {
+                Ok(pipeline) => break (pipeline, generation_stamp),
+                Err(SetupError {
+                    node: Some(node),
+                    error,
+                }) if self.block.locs.len() > 1 => {
+                    warn!("Failed to rebuild the pipeline, leaving out a DataNode: {error}");
+                    remove_node(&mut self.block, node);
+                }
+                Err(failed) => return Err(failed.error),
+            }
+        };
 
-        self.block.b.generation_stamp = updated_block.block.b.generation_stamp;
+        self.block.b.generation_stamp = generation_stamp;
 
         for packet in packets_to_replay {
             pipeline.send_packet(packet).await.map_err(|_| {
@@ -585,7 +614,13 @@ impl ReplicatedBlockWriter {
         bytes_acked: Option<u64>,
         config: &Configuration,
         handle: &Handle,
-    ) -> Result<Pipeline> {
+    ) -> std::result::Result<Pipeline, SetupError> {
+        let blame = |node| {
+            move |error| SetupError {
+                node: Some(node),
+                error,
+            }
+        };
         let datanode = &block.locs[0].id;
         let mut connection = DatanodeConnection::connect(
             datanode,
@@ -594,7 +629,8 @@ impl ReplicatedBlockWriter {
             config,
             handle,
         )
-        .await?;
+        .await
+        .map_err(blame(0))?;
 
         let checksum = hdfs::ChecksumProto {
             r#type: hdfs::ChecksumTypeProto::ChecksumCrc32c as i32,
@@ -627,8 +663,21 @@ impl ReplicatedBlockWriter {
         };
 
         debug!("Block write request: {:?}", message);
-        let response = connection.send(Op::WriteBlock, &message).await?;
+        let response = connection
+            .send(Op::WriteBlock, &message)
+            .await
+            .map_err(blame(0))?;
         debug!("Block write response: {:?}", response);
+        if response.status != hdfs::Status::Success as i32 {
+            let node = blamed(response.first_bad_link(), &block.locs);
+            let address = datanode_address(&block.locs[node].id);
+            let said = format!(
+                "DataNode {address} is not in the pipeline: {:?} {}",
+                response.status(),
+                response.message()
+            );
+            return Err(blame(node)(HdfsError::DataTransferError(said)));
+        }
 
         Ok(Pipeline::new(connection, handle))
     }
@@ -871,6 +920,25 @@ impl ReplicatedBlockWriter {
     }
 }
 
+fn remove_node(block: &mut hdfs::LocatedBlockProto, node: usize) {
+    block.locs.remove(node);
+    block.storage_i_ds.remove(node);
+    block.storage_types.remove(node);
+}
+
+fn datanode_address(node: &hdfs::DatanodeIdProto) -> String {
+    format!("{}:{}", node.ip_addr, node.xfer_port)
+}
+
+/// The number of the node that the first one names as the one that failed; without that it is the
+/// first one itself.
+fn blamed(first_bad_link: &str, nodes: &[hdfs::DatanodeInfoProto]) -> usize {
+    nodes
+        .iter()
+        .position(|node| datanode_address(&node.id) == first_bad_link)
+        .unwrap_or(0)
+}
+
 // Holds data for the current slice being written.
 struct CellBuffer {
     buffers: Vec<BytesMut>,
@@ -1049,7 +1117,8 @@ impl StripedBlockWriter {
                         // re-encrypt the ciphertext.
                         None,
                     )
-                    .await,
+                    .await
+                    .map_err(HdfsError::from),
                 )
             }
 

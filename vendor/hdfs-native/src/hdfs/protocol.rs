@@ -1,6 +1,6 @@
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use log::{debug, warn};
@@ -222,16 +222,35 @@ impl NamenodeProtocol {
         src: &str,
         previous: Option<hdfs::ExtendedBlockProto>,
         file_id: Option<u64>,
+        exclude_nodes: &[hdfs::DatanodeInfoProto],
     ) -> Result<hdfs::AddBlockResponseProto> {
         let message = hdfs::AddBlockRequestProto {
             src: src.to_string(),
             client_name: self.client_name.clone(),
             previous,
             file_id,
+            exclude_nodes: exclude_nodes.to_vec(),
             ..Default::default()
         };
 
         self.call("addBlock", message, true).await
+    }
+
+    /// Gives back a block that nothing was written to.
+    pub(crate) async fn abandon_block(
+        &self,
+        src: &str,
+        b: hdfs::ExtendedBlockProto,
+        file_id: Option<u64>,
+    ) -> Result<hdfs::AbandonBlockResponseProto> {
+        let message = hdfs::AbandonBlockRequestProto {
+            b,
+            src: src.to_string(),
+            holder: self.client_name.clone(),
+            file_id,
+        };
+
+        self.call("abandonBlock", message, true).await
     }
 
     pub(crate) async fn update_block_for_pipeline(
@@ -554,7 +573,8 @@ impl LeaseTracker for Arc<NamenodeProtocol> {
 
         let mut lease_renewer = self.lease_renewer.lock().unwrap();
         if lease_renewer.is_none() {
-            *lease_renewer = Some(start_lease_renewal(Arc::clone(self)));
+            // It does not hold its client: that would never end then, nor would its connections.
+            *lease_renewer = Some(start_lease_renewal(Arc::downgrade(self), &self.handle));
         }
     }
 
@@ -566,12 +586,12 @@ impl LeaseTracker for Arc<NamenodeProtocol> {
     }
 }
 
-fn start_lease_renewal(protocol: Arc<NamenodeProtocol>) -> JoinHandle<()> {
-    protocol.handle.clone().spawn(async move {
-        // Track renewal times for each protocol
-        let mut last_renewal: Option<SystemTime> = None;
+fn start_lease_renewal(protocol: Weak<NamenodeProtocol>, handle: &Handle) -> JoinHandle<()> {
+    handle.spawn(async move {
+        // By a clock that is never set: one that is set back would end the renewals.
+        let mut last_renewal: Option<Instant> = None;
 
-        loop {
+        while let Some(protocol) = protocol.upgrade() {
             let (writing, namespaces) = {
                 let files = protocol.open_files.lock().unwrap();
                 let namespaces: HashSet<String> = files
@@ -586,20 +606,20 @@ fn start_lease_renewal(protocol: Arc<NamenodeProtocol>) -> JoinHandle<()> {
             if !writing {
                 last_renewal = None;
             } else {
-                if last_renewal.is_some_and(|last| {
-                    last.elapsed()
-                        .is_ok_and(|elapsed| elapsed.as_secs() > LEASE_RENEWAL_INTERVAL_SECS)
-                }) {
+                if last_renewal
+                    .is_some_and(|last| last.elapsed().as_secs() > LEASE_RENEWAL_INTERVAL_SECS)
+                {
                     if let Err(err) = protocol.renew_lease(namespaces.into_iter().collect()).await {
                         warn!("Failed to renew lease: {:?}", err);
                     }
-                    last_renewal = Some(SystemTime::now());
+                    last_renewal = Some(Instant::now());
                 }
 
                 if last_renewal.is_none() {
-                    last_renewal = Some(SystemTime::now());
+                    last_renewal = Some(Instant::now());
                 }
             }
+            drop(protocol);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     })
