@@ -254,6 +254,23 @@ async fn a_ledger_rebuilt_from_less_than_was_committed_is_numbered_on_and_says_s
     }
 }
 
+/// An operator rebuilds with each data directory in turn, as the command says.
+#[tokio::test]
+async fn a_ledger_rebuilt_with_each_data_directory_counts_each_file_once() {
+    let site = Site::new();
+    let mut ledger = site.start(1, Known::default(), 2).await.unwrap();
+    site.commit(&mut ledger, 0..2).await;
+    ledger.compact().await.unwrap();
+    site.commit(&mut ledger, 2..5).await;
+    site.open(2).await.unwrap();
+    site.fs.delete(LEDGER).await.unwrap();
+    for number in [1, 2, 1] {
+        let decided = site.operator(number).rebuild().await.unwrap();
+        let files = decided.standing.view.totals().files;
+        assert_eq!((settled(&decided), files), (5, 5), "with that of {number}");
+    }
+}
+
 /// Other datasets below the prefix, with a sink of the same name, are no part of this one.
 #[tokio::test]
 async fn a_dataset_inside_of_another_one_stops_nobody() {
