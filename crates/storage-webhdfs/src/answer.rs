@@ -5,6 +5,7 @@ use std::error::Error;
 use hyper::StatusCode;
 use serde::Deserialize;
 use storage::FsError;
+use storage::hdfs::QUOTA;
 
 /// Characters of an answer that are shown.
 const SHOWN: usize = 300;
@@ -82,7 +83,7 @@ pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: 
         "IllegalArgumentException" | "UnsupportedOperationException" | "QueryParamException" => {
             FsError::Unfit { call, path, source: said("") }
         }
-        name if name.contains("Quota") => FsError::NoRoom { call, path, source: said("") },
+        name if name.contains("Quota") => FsError::NoRoom { call, path, source: said(QUOTA) },
         _ => FsError::Failed { call, path, source: said("") },
     }
 }
@@ -137,6 +138,7 @@ mod tests {
         assert_eq!(said(403, "IOException").class(), ErrorClass::Indeterminate);
         assert_eq!(said(500, "NullPointerException").class(), ErrorClass::Indeterminate);
         let text = |error: &FsError| error.source().unwrap().to_string();
+        assert!(text(&said(403, "DSQuotaExceededException")).ends_with(QUOTA));
         assert_eq!(text(&said(403, "IOException")), "IOException: m", "no stack of Java");
         assert!(text(&said(401, "AuthenticationException")).contains("Kerberos"));
     }
