@@ -170,7 +170,7 @@ pub fn sink_of(config: &Path) -> String {
     table.trim_end_matches(']').to_owned()
 }
 
-/// What `aqueduct ledger` is told of a ledger.
+/// A ledger, for `aqueduct ledger`.
 #[derive(Debug)]
 pub struct Operator<'a> {
     /// The `url` of the sink.

@@ -21,10 +21,11 @@ use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::memory::{Memory, Remembered, Turns};
 use super::merge::Holders;
-use super::recall::{Name, Published, last_published, published_behind, read_name};
+use super::recall::{Name, read_name};
 use super::salvage::{Salvage, Sum};
 use super::store::write_file;
 use super::view::View;
+use super::visible::{Published, last_published, published_behind};
 
 /// Why a decision was not carried out.
 #[derive(Debug, Error)]

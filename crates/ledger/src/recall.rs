@@ -13,24 +13,20 @@
 
 use bytes::Bytes;
 use prost::Message;
-use storage::{FileSystem, FsError, Listed};
+use storage::{FileSystem, FsError};
 use support::mutant;
 use tracing::warn;
 
-use super::audit::index_of;
 use super::change::Change;
-use super::dataset::{BOOKS, Dataset, Token, WriterId};
+use super::dataset::{Dataset, Token, WriterId};
 use super::entry::{Entry, EntryError, bytes_of, token_of};
 use super::error::LedgerError;
 use super::frame;
 use super::store::{Ledger, write_file};
 use super::view::View;
+use super::visible::{Published, published_behind};
 
 const MAGIC: &[u8; 8] = b"AQIDENTY";
-/// Directories that are looked into for published files before a ledger is begun.
-const LOOKED_INTO_MAX: usize = 256;
-/// The same before one with entries is taken on: the last by name, which days are in the order of.
-const LOOKED_INTO_LAST: usize = 32;
 
 #[derive(Clone, PartialEq, Message)]
 struct Body {
@@ -87,70 +83,6 @@ pub(super) async fn read_name(
 pub(super) fn new_identity(author: WriterId) -> Token {
     // An incarnation is random, new for each opening, and founds one ledger at most.
     Token(u128::from_be_bytes(author.incarnation.0).rotate_left(64).to_be_bytes())
-}
-
-/// A visible file that an entry has published, and the index of that entry.
-pub(super) struct Published {
-    pub(super) path: String,
-    pub(super) index: u64,
-}
-
-/// Of the files below the prefix that entries have published, the one with the highest index; or
-/// the first that is found with `enough` or more. Directories come in the order of their names,
-/// the last first; with a limit of them, other datasets below the prefix are passed over.
-async fn published(
-    fs: &dyn FileSystem,
-    dataset: &Dataset,
-    directories_max: Option<usize>,
-    enough: u64,
-) -> Result<Option<Published>, LedgerError> {
-    let (mut open, mut last) = (vec![dataset.prefix().to_owned()], None::<Published>);
-    for _ in 0..directories_max.unwrap_or(usize::MAX) {
-        let Some(directory) = open.pop() else { break };
-        let names = match fs.list(if directory.is_empty() { "/" } else { &directory }).await {
-            Ok(names) => names,
-            Err(FsError::NotFound { .. }) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let has_books = names.iter().any(|listed| listed.directory && listed.name == BOOKS);
-        if has_books && directory != dataset.prefix() && directories_max.is_some() {
-            continue;
-        }
-        for Listed { name, directory: is_directory } in names {
-            let path = format!("{directory}/{name}");
-            if is_directory && !name.starts_with(['_', '.']) {
-                open.push(path);
-            } else if !is_directory && let Some(index) = index_of(&name, dataset.sink()) {
-                if last.as_ref().is_none_or(|last| index > last.index) {
-                    last = Some(Published { path, index });
-                }
-                if index >= enough {
-                    return Ok(last);
-                }
-            }
-        }
-    }
-    Ok(last)
-}
-
-/// The visible file with the highest index in its name.
-pub(super) async fn last_published(
-    fs: &dyn FileSystem,
-    dataset: &Dataset,
-) -> Result<Option<Published>, LedgerError> {
-    published(fs, dataset, None, u64::MAX).await
-}
-
-/// A visible file that entry `next` or a later one has published, which is not in the ledger then,
-/// as far as a bounded look shows it.
-pub(super) async fn published_behind(
-    fs: &dyn FileSystem,
-    dataset: &Dataset,
-    next: u64,
-) -> Result<Option<Published>, LedgerError> {
-    let directories_max = if next == 0 { LOOKED_INTO_MAX } else { LOOKED_INTO_LAST };
-    let found = published(fs, dataset, Some(directories_max), next).await?;
-    Ok(found.filter(|file| file.index >= next))
 }
 
 impl Ledger {
@@ -388,8 +320,8 @@ impl Ledger {
         replaced.map_err(|error| error.to_string())
     }
 
-    /// A visible file that entry `next` or a later one has published, where nothing is remembered: a
-    /// ledger that ends there is not a new one, or an older copy.
+    /// A visible file that entry `next` or a later one has published, where nothing is remembered:
+    /// a ledger that ends there is not a new one, or an older copy.
     pub(super) async fn unrecorded(&self, next: u64) -> Result<Option<Published>, LedgerError> {
         if self.memory.mark.is_some() || !self.memory.is_kept() {
             return Ok(None);

@@ -31,7 +31,8 @@ use tokio::time::timeout;
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
 pub use access::{HdfsAccess, Login};
 use door::Door;
-use remedy::{Kind, PROXY_REFUSED, remedy};
+pub use remedy::QUOTA;
+use remedy::{Kind, PROXY_REFUSED, remedy, used_up};
 use unhurried::unhurried;
 
 /// Limit of one call to the NameNode.
@@ -44,10 +45,6 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a close waits after each answer, of which there are two or three.
 const CLOSE_PAUSE: Duration = Duration::from_millis(6);
-
-/// What helps where a quota is used up.
-pub const QUOTA: &str = "remove what is not needed in that directory, or raise its quota (hdfs \
-     dfsadmin -setQuota, -setSpaceQuota); nothing is lost meanwhile";
 
 /// What the client is configured with unless the site's own configuration is stronger: with as few
 /// DataNodes as copies there is none to take the place of one that fails, and the write should go
@@ -184,9 +181,7 @@ fn explain(error: HdfsError, call: &'static str, path: &str) -> FsError {
         "AccessControlException" | "AuthorizationException" | "InvalidToken" => {
             FsError::Denied { call, path, source }
         }
-        name if name.contains("Quota") => {
-            FsError::NoRoom { call, path, source: format!("{source}; {QUOTA}").into() }
-        }
+        name if name.contains("Quota") => FsError::NoRoom { call, path, source: used_up(&source) },
         _ => FsError::Failed { call, path, source },
     }
 }
@@ -333,11 +328,7 @@ mod tests {
         assert!(matches!(said("java.io.FileNotFoundException"), FsError::NotFound { .. }));
         assert!(matches!(said(&format!("{fs}.SafeModeException")), FsError::SafeMode { .. }));
         let quota = "org.apache.hadoop.hdfs.protocol.NSQuotaExceededException";
-        let used_up = said(quota);
-        assert!(matches!(used_up, FsError::NoRoom { .. }));
-        let cause = std::error::Error::source(&used_up).expect("what the NameNode said");
-        assert!(cause.to_string().contains("because"), "{cause}");
-        assert!(cause.to_string().ends_with(QUOTA), "{cause}");
+        assert!(matches!(said(quota), FsError::NoRoom { .. }));
         let denied = "org.apache.hadoop.security.AccessControlException";
         assert_eq!(said(denied).class(), ErrorClass::Blocked);
         assert_eq!(said("java.lang.NullPointerException").class(), ErrorClass::Indeterminate);

@@ -6,6 +6,17 @@
 
 use hdfs_native::HdfsError;
 
+use crate::error::Cause;
+
+/// What helps where a quota is used up.
+pub const QUOTA: &str = "remove what is not needed in that directory, or raise its quota (hdfs \
+     dfsadmin -setQuota, -setSpaceQuota); nothing is lost meanwhile";
+
+/// The answer that a quota is used up, with what helps.
+pub(super) fn used_up(answer: &HdfsError) -> Cause {
+    format!("{answer}; {QUOTA}").into()
+}
+
 /// What an answer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
