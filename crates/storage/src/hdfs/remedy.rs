@@ -12,9 +12,10 @@ use crate::error::Cause;
 pub const QUOTA: &str = "remove what is not needed in that directory, or raise its quota (hdfs \
      dfsadmin -setQuota, -setSpaceQuota); nothing is lost meanwhile";
 
-/// The answer that a quota is used up, with what helps.
+/// The answer that a quota is used up, without the server's stack, and what helps.
 pub(super) fn used_up(answer: &HdfsError) -> Cause {
-    format!("{answer}; {QUOTA}").into()
+    let said = answer.to_string();
+    format!("{}; {QUOTA}", said.lines().next().unwrap_or_default()).into()
 }
 
 /// What an answer means.
