@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use crate::http;
+
 /// One NameNode with its DataNodes; see `deploy/hadoop/hdfs` for what is started.
 #[derive(Debug)]
 pub struct Hdfs {
@@ -275,6 +277,63 @@ impl Hdfs {
     fn shell(&self, arguments: &[&str]) -> Output {
         let output = script().arg("fs").arg(&self.dir).args(arguments).output();
         output.expect("bash runs")
+    }
+
+    /// The same with a trash: what `-rm` removes lies in [`Hdfs::trash`] then.
+    ///
+    /// # Panics
+    ///
+    /// When the shell fails, with its message.
+    pub fn fs_with_trash(&self, arguments: &[&str]) {
+        self.fs(&[&["-Dfs.trash.interval=60"], arguments].concat());
+    }
+
+    /// Where the shell's trash has what was removed from `path`.
+    ///
+    /// # Panics
+    ///
+    /// When the user of this process has no name.
+    pub fn trash(&self, path: &str) -> String {
+        let user = std::env::var("HADOOP_USER_NAME").unwrap_or_else(|_| {
+            let output = Command::new("id").arg("-un").output().expect("id runs");
+            text(&checked(output, "id -un")).trim().to_owned()
+        });
+        format!("/user/{user}/.Trash/Current{path}")
+    }
+
+    /// The names in a directory, whether each is a directory, and its bytes, in one step of the
+    /// NameNode; none of one that is not there. `None`: the NameNode does not answer.
+    ///
+    /// # Panics
+    ///
+    /// When its answer is no listing.
+    pub fn names(&self, directory: &str) -> Option<Vec<(String, bool, u64)>> {
+        let path = format!("/webhdfs/v1{directory}?op=LISTSTATUS");
+        let (status, body) = http::get(self.web_address(), &path)?;
+        if status != 200 {
+            return Some(Vec::new());
+        }
+        let json: serde_json::Value = serde_json::from_str(&body).expect("a listing is JSON");
+        let files = json["FileStatuses"]["FileStatus"].as_array().expect("a listing has files");
+        let file = |file: &serde_json::Value| {
+            let name = file["pathSuffix"].as_str().expect("a file has a name").to_owned();
+            (name, file["type"] == "DIRECTORY", file["length"].as_u64().expect("and a length"))
+        };
+        Some(files.iter().map(file).collect())
+    }
+
+    /// A file of text, read from its DataNode without a shell; `None`: it is not there, or its
+    /// servers do not answer.
+    pub fn content(&self, path: &str) -> Option<String> {
+        let asked = format!("/webhdfs/v1{path}?op=OPEN&noredirect=true");
+        let (_, body) = http::get(self.web_address(), &asked)?;
+        let json: serde_json::Value = serde_json::from_str(&body).ok()?;
+        let place = json["Location"].as_str()?.strip_prefix("http://")?;
+        let (authority, rest) = place.split_once('/')?;
+        let port = authority.rsplit_once(':')?.1.parse().ok()?;
+        let (status, text) =
+            http::get(SocketAddr::from(([127, 0, 0, 1], port)), &format!("/{rest}"))?;
+        (status == 200).then_some(text)
     }
 
     /// Ends the lease of a file whose writer is gone: its length is settled, and it may be renamed.

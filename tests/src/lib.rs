@@ -40,6 +40,7 @@ pub mod postgres;
 pub mod process;
 pub mod python;
 pub mod reconcile;
+pub mod scene;
 pub mod seed;
 pub mod site;
 pub mod wait;

@@ -1,4 +1,5 @@
-//! The smallest site: a folder of logs, an edge that tails it, a collector with a `file://` store.
+//! The smallest site: a folder of logs, an edge that tails it, a collector with a `file://` store,
+//! or with one in HDFS.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::agent::{Agent, CollectorConfig, program};
+use crate::agent::{Agent, CollectorConfig, ROLL, program};
+use crate::hdfs::Hdfs;
 use crate::http;
 use crate::reconcile;
 use crate::wait;
@@ -18,6 +20,11 @@ use crate::wait;
 pub struct Site {
     dir: TempDir,
     listen: SocketAddr,
+    /// Where the store is, if not on the disk: an HDFS, and the directory there.
+    hdfs: Option<(&'static Hdfs, String)>,
+    /// Of the path of each file, below the directory of the store.
+    escapes: &'static str,
+    sink_settings: String,
 }
 
 impl Default for Site {
@@ -35,7 +42,45 @@ impl Site {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(dir.path().join("logs")).expect("the test's own folder");
-        Self { dir, listen: http::free_address() }
+        let (listen, sink_settings) = (http::free_address(), ROLL.to_owned());
+        Self { dir, listen, hdfs: None, escapes: "%Y-%m-%d", sink_settings }
+    }
+
+    /// The same with its store below the directory `root` of an HDFS.
+    ///
+    /// # Panics
+    ///
+    /// When there is no room for a temporary folder.
+    pub fn in_hdfs(hdfs: &'static Hdfs, root: &str) -> Self {
+        Self { hdfs: Some((hdfs, root.to_owned())), ..Self::new() }
+    }
+
+    /// With these lines in the table of the sink, and files below these escapes.
+    #[must_use]
+    pub fn with_sink_settings(self, lines: &str, escapes: &'static str) -> Self {
+        Self { sink_settings: lines.to_owned(), escapes, ..self }
+    }
+
+    /// Its collector stores below another directory of its HDFS from its next start on: that of
+    /// the next [`Site::collector`].
+    pub fn stores_in(&mut self, root: &str) {
+        if let Some((_, own)) = &mut self.hdfs {
+            root.clone_into(own);
+        }
+    }
+
+    /// The `url` of its sink.
+    pub fn store(&self) -> String {
+        let escapes = self.escapes;
+        match &self.hdfs {
+            Some((hdfs, root)) => format!("{}{root}/{escapes}", hdfs.url()),
+            None => format!("file://{}/{escapes}", self.path().join("store").display()),
+        }
+    }
+
+    /// Where programs find the configuration of its HDFS.
+    pub fn conf_dir(&self) -> Option<PathBuf> {
+        self.hdfs.as_ref().map(|(hdfs, _)| hdfs.conf_dir())
     }
 
     /// The folder of everything.
@@ -93,9 +138,13 @@ impl Site {
 
     /// The collector, listening on an address of `host`.
     pub fn collector_on(&self, host: &str) -> Agent {
-        let store = format!("file://{}", self.path().join("store/%Y-%m-%d").display());
         let listen = format!("{host}:{}", self.listen.port());
-        CollectorConfig::new(&listen, &store, &self.path().join("collector")).agent(self.path())
+        let config = CollectorConfig::new(&listen, &self.store(), &self.path().join("collector"));
+        let agent = config.with_sink_settings(&self.sink_settings).agent(self.path());
+        match self.conf_dir() {
+            Some(conf_dir) => agent.with_conf_dir(conf_dir),
+            None => agent,
+        }
     }
 
     /// Has `aqueduct verify` prove that all is stored once that the edge, stopped now, accepted.
@@ -104,8 +153,8 @@ impl Site {
     ///
     /// When it does not prove it.
     pub fn prove(&self) {
-        let store = format!("file://{}", self.path().join("store/%Y-%m-%d").display());
-        reconcile::prove(&store, None, &[self.path().join("edge/channels/main")]);
+        let channels = [self.path().join("edge/channels/main")];
+        reconcile::prove(&self.store(), self.conf_dir().as_deref(), &channels);
     }
 
     /// Writes `lines` numbered lines to a log of that name.
@@ -136,12 +185,36 @@ impl Site {
     }
 
     /// All bytes that readers of the store see: of the files in its folders of days.
+    ///
+    /// # Panics
+    ///
+    /// When one that is listed cannot be read.
     pub fn stored(&self) -> Vec<u8> {
+        if let Some((hdfs, root)) = &self.hdfs {
+            return stored_in(hdfs, root);
+        }
         let Ok(entries) = fs::read_dir(self.path().join("store")) else { return Vec::new() };
         let paths = entries.map(|entry| entry.expect("an entry").path());
         let days = paths.filter(|path| !path.ends_with("_aqueduct"));
         days.flat_map(|day| read_below(&day)).collect()
     }
+}
+
+/// All bytes of the files in the directories below `root` that readers look into.
+///
+/// # Panics
+///
+/// When one that is listed cannot be read.
+pub fn stored_in(hdfs: &Hdfs, root: &str) -> Vec<u8> {
+    let names = |path: &str| hdfs.names(path).expect("the NameNode answers");
+    let days = names(root).into_iter().filter(|(name, ..)| !name.starts_with(['_', '.']));
+    let days = days.map(|(day, ..)| format!("{root}/{day}"));
+    let files = days.flat_map(|day| {
+        let files = names(&day).into_iter();
+        files.map(move |(name, ..)| format!("{day}/{name}"))
+    });
+    let read = |path: String| hdfs.content(&path).unwrap_or_else(|| panic!("{path} is read"));
+    files.flat_map(|path| read(path).into_bytes()).collect()
 }
 
 /// All bytes of all files below `folder`.

@@ -18,7 +18,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +26,6 @@ use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::hdfs::Hdfs;
-use aqueduct_tests::http;
 use aqueduct_tests::killed::{collectors_are_killed, edge_channel};
 use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::seed;
@@ -76,37 +74,19 @@ trait Reader: Sync {
 }
 
 /// HDFS, by the NameNode's own HTTP.
-struct NameNode {
-    address: SocketAddr,
+struct NameNode<'a> {
+    hdfs: &'a Hdfs,
     root: String,
 }
 
-impl NameNode {
-    /// The names in a directory, in one step of the NameNode; whether each is a directory; bytes.
-    fn list(&self, below: &str) -> Option<Vec<(String, bool, u64)>> {
-        let path = format!("/webhdfs/v1{}{below}?op=LISTSTATUS", self.root);
-        let (head, body) = http::ask(self.address, &path, &[])?;
-        if !head.contains(" 200 ") {
-            return Some(Vec::new());
-        }
-        let json: serde_json::Value = serde_json::from_str(&body).expect("a listing is JSON");
-        let files = json["FileStatuses"]["FileStatus"].as_array().expect("a listing has files");
-        let file = |file: &serde_json::Value| {
-            let name = file["pathSuffix"].as_str().expect("a file has a name").to_owned();
-            (name, file["type"] == "DIRECTORY", file["length"].as_u64().expect("and a length"))
-        };
-        Some(files.iter().map(file).collect())
-    }
-}
-
-impl Reader for NameNode {
+impl Reader for NameNode<'_> {
     fn look(&self) -> Option<Look> {
         let mut look = Look::new();
-        for (directory, ..) in self.list("")? {
+        for (directory, ..) in self.hdfs.names(&self.root)? {
             if directory.contains('_') {
                 continue;
             }
-            let files = self.list(&format!("/{directory}"))?;
+            let files = self.hdfs.names(&format!("{}/{directory}", self.root))?;
             look.insert(directory, (files.len(), files.iter().map(|(.., len)| len).sum()));
         }
         Some(look)
@@ -183,7 +163,7 @@ fn a_reader_finds_each_byte_once_while_files_are_merged_and_collectors_are_kille
     let (mut rng, began) = (seed::rng("compact"), Instant::now());
     let root = format!("/compact-{:x}", rng.random::<u32>());
     let url = format!("{}{root}/%H-%M-%S", hdfs.url());
-    let reader = NameNode { address: hdfs.web_address(), root: root.clone() };
+    let reader = NameNode { hdfs, root: root.clone() };
     let over = AtomicBool::new(false);
     let (written, seen) = thread::scope(|scope| {
         let reader = &reader;

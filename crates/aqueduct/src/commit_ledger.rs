@@ -96,6 +96,11 @@ struct Target {
     /// Data directory of a collector that stores there
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
+    /// `webhdfs.synconclose` of that sink: where --store names a gateway (HttpFS), the DataNodes
+    /// behind it sync what they close, so that it can be written by it
+    #[cfg(feature = "webhdfs")]
+    #[arg(long)]
+    synconclose: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -170,18 +175,29 @@ fn done(args: &LedgerArgs, env: &Env) -> Result<Said, LedgerCommandError> {
 }
 
 fn operator(target: &Target, env: &Env) -> Result<Operator, LedgerCommandError> {
-    let Target { store, sink, data_dir, json: _ } = target;
+    let Target { store, sink, data_dir, .. } = target;
     if env.disk.stat(&data_dir.join("format")).is_err() {
         return Err(LedgerCommandError::NoDataDir { path: data_dir.display().to_string() });
     }
     let wrong = |problem: String| LedgerCommandError::Store { url: store.clone(), problem };
     let url = StoreUrl::parse(store).map_err(|error| wrong(error.to_string()))?;
     let (dataset, name) = place::dataset(&url, sink).map_err(wrong)?;
-    let connected = store::open(&url, &Access::default(), env);
+    let connected = store::open(&url, &access(target), env);
     let fs: Arc<dyn storage::FileSystem> =
         connected.map_err(|source| LedgerCommandError::Connect { url: store.clone(), source })?;
     let directory = data_dir.join("sinks").join(sink);
     Ok(Operator { fs, dataset, name, env: env.clone(), directory })
+}
+
+/// How the store is reached, as far as it is not said by the environment.
+#[cfg_attr(not(feature = "webhdfs"), expect(unused_variables, unused_mut))]
+fn access(target: &Target) -> Access {
+    let mut access = Access::default();
+    #[cfg(feature = "webhdfs")]
+    {
+        access.webhdfs.synconclose = target.synconclose;
+    }
+    access
 }
 
 /// The data directory, as long as no agent uses it.

@@ -79,4 +79,17 @@ pub enum Change {
         /// The file.
         file: String,
     },
+    /// It has entries, and a file is visible that none of them has published.
+    #[error(
+        "it has {entries} entries, and {file} was published by entry {index}: it is an older copy, \
+         or its newest entries are gone"
+    )]
+    Behind {
+        /// Entries of all generations that are there.
+        entries: u64,
+        /// The file.
+        file: String,
+        /// The entry that its name says, counted from 0.
+        index: u64,
+    },
 }

@@ -21,10 +21,11 @@ use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::memory::{Memory, Remembered, Turns};
 use super::merge::Holders;
-use super::recall::{Name, last_published, read_name};
+use super::recall::{Name, read_name};
 use super::salvage::{Salvage, Sum};
 use super::store::write_file;
 use super::view::View;
+use super::visible::{Published, last_published, published_behind};
 
 /// Why a decision was not carried out.
 #[derive(Debug, Error)]
@@ -92,7 +93,15 @@ impl Operator {
     /// # Errors
     /// The store failed.
     pub async fn stored(&self) -> Result<Standing, DecisionError> {
-        Ok(standing(&Salvage::read(&self.fs, &self.dataset).await?))
+        let mut found = Salvage::read(&self.fs, &self.dataset).await?;
+        let next = found.next();
+        if let Some(file) = published_behind(&*self.fs, &self.dataset, next).await? {
+            let Published { path, index } = file;
+            found.problems.push(format!(
+                "{path} was published by entry {index}, and entry {next} would be the next"
+            ));
+        }
+        Ok(standing(&found))
     }
 
     /// What the collector remembers of it; `None`: nothing. Nothing is changed.
@@ -130,7 +139,7 @@ impl Operator {
         }
         let visible = last_published(&*self.fs, &self.dataset).await?;
         let known_next = known.as_ref().map_or(0, Salvage::next);
-        let next = known_next.max(visible.map_or(0, |index| index + 1));
+        let next = known_next.max(visible.map_or(0, |file| file.index + 1));
         let mut notes = Vec::new();
         if stored.problems.is_empty() && stored.next() >= next {
             return self.take(stored, notes).await;
@@ -168,8 +177,8 @@ impl Operator {
         let sources: Vec<&Salvage> = known.iter().chain([&stored]).collect();
         let is_empty =
             |source: &&Salvage| source.entries.is_empty() && source.checkpoint.is_empty();
-        let was_empty =
-            known.is_some() && last_published(&*self.fs, &self.dataset).await?.is_none();
+        let visible = last_published(&*self.fs, &self.dataset).await?;
+        let was_empty = known.is_some() && visible.is_none();
         if sources.iter().all(is_empty) && !was_empty {
             let directory = self.directory.display();
             return Err(DecisionError::Refused(format!(
@@ -189,7 +198,17 @@ impl Operator {
             }
         }
         let generation = sources.iter().map(|source| source.generation).max().unwrap_or(0);
-        let next = sources.iter().map(|source| source.next()).max().unwrap_or(0);
+        let mut next = sources.iter().map(|source| source.next()).max().unwrap_or(0);
+        if let Some(Published { path, index }) = visible.filter(|file| file.index >= next) {
+            notes.push(format!(
+                "{path} was published by entry {index}, which neither the store nor this data \
+                 directory names: what such entries hold is stored again where a channel still \
+                 has it, until `rebuild` was run with the data directory of the collector that \
+                 stored it"
+            ));
+            // A file name of an index that was given before may be taken.
+            next = index + 1;
+        }
         let mut name = Name::new(Token(self.env.entropy.bytes16()));
         for source in sources.iter().filter_map(|source| source.name.as_ref()) {
             name.follows.extend(source.follows.iter().chain([&source.identity]));

@@ -47,7 +47,11 @@ pub enum LedgerError {
         expected: u64,
     },
     /// A committed file is neither staged nor published: it was removed from outside.
-    #[error("{path} is committed, and is neither staged nor published")]
+    #[error(
+        "{path} is committed, and is neither staged nor published: it was removed from outside, \
+         and its events with it, unless it is put back there (from the trash of HDFS, or a \
+         snapshot)"
+    )]
     Vanished {
         /// The name it was to be published under.
         path: String,

@@ -30,6 +30,7 @@
 //! | `publish` | how committed files get their final names |
 //! | `sweep` | what a start finishes and clears away |
 //! | `memory`, `recall` | what a collector remembers of it; how it is known again |
+//! | `visible` | which entries the names of visible files speak of |
 //! | `salvage`, `decide` | what is left of a damaged one; what an operator makes of it |
 //! | `change` | how it can be found to be another one |
 //! | `audit` | what it proves, read without changing anything |
@@ -62,6 +63,7 @@ mod salvage;
 mod store;
 mod sweep;
 pub mod view;
+mod visible;
 
 pub use audit::{Audit, Contents, Place, VisibleFile, VisibleFiles, is_lines};
 pub use change::Change;

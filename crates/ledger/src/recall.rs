@@ -7,15 +7,16 @@
 //! 2. A ledger goes on with the entries that were read of it, and knows all that it knew: one that
 //!    is shorter, or another one, is refused.
 //! 3. An entry that is missing below another is a hole, never the end.
-//! 4. Next to files that entries have published, there is a ledger with entries.
+//! 4. Next to files that entries have published, there is a ledger with these entries. That is
+//!    looked at where nothing is remembered: an older copy must not be taken on by a collector
+//!    that knows none.
 
 use bytes::Bytes;
 use prost::Message;
-use storage::{FileSystem, FsError, Listed};
+use storage::{FileSystem, FsError};
 use support::mutant;
 use tracing::warn;
 
-use super::audit::index_of;
 use super::change::Change;
 use super::dataset::{Dataset, Token, WriterId};
 use super::entry::{Entry, EntryError, bytes_of, token_of};
@@ -23,10 +24,9 @@ use super::error::LedgerError;
 use super::frame;
 use super::store::{Ledger, write_file};
 use super::view::View;
+use super::visible::{Published, published_behind};
 
 const MAGIC: &[u8; 8] = b"AQIDENTY";
-/// Directories that are looked into for published files before a ledger is begun.
-const LOOKED_INTO_MAX: usize = 256;
 
 #[derive(Clone, PartialEq, Message)]
 struct Body {
@@ -83,47 +83,6 @@ pub(super) async fn read_name(
 pub(super) fn new_identity(author: WriterId) -> Token {
     // An incarnation is random, new for each opening, and founds one ledger at most.
     Token(u128::from_be_bytes(author.incarnation.0).rotate_left(64).to_be_bytes())
-}
-
-/// The files below the prefix that entries have published, with the indices of these, as far as
-/// `directories` directories show; it stops at the first one, if `first_only`.
-async fn published(
-    fs: &dyn FileSystem,
-    dataset: &Dataset,
-    directories: usize,
-    first_only: bool,
-) -> Result<Option<(String, u64)>, LedgerError> {
-    let (mut open, mut last) = (vec![dataset.prefix().to_owned()], None::<(String, u64)>);
-    for _ in 0..directories {
-        let Some(directory) = open.pop() else { break };
-        let names = match fs.list(if directory.is_empty() { "/" } else { &directory }).await {
-            Ok(names) => names,
-            Err(FsError::NotFound { .. }) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        for Listed { name, directory: is_directory } in names {
-            let path = format!("{directory}/{name}");
-            if is_directory && !name.starts_with(['_', '.']) {
-                open.push(path);
-            } else if !is_directory && let Some(index) = index_of(&name, dataset.sink()) {
-                if last.as_ref().is_none_or(|(_, last)| index > *last) {
-                    last = Some((path, index));
-                }
-                if first_only {
-                    return Ok(last);
-                }
-            }
-        }
-    }
-    Ok(last)
-}
-
-/// The highest index in the name of any published file.
-pub(super) async fn last_published(
-    fs: &dyn FileSystem,
-    dataset: &Dataset,
-) -> Result<Option<u64>, LedgerError> {
-    Ok(published(fs, dataset, usize::MAX, false).await?.map(|(_, index)| index))
 }
 
 impl Ledger {
@@ -361,13 +320,21 @@ impl Ledger {
         replaced.map_err(|error| error.to_string())
     }
 
-    /// A ledger without an entry next to files that entries have published is not a new one.
-    pub(super) async fn not_beside_files(&self) -> Result<Option<String>, LedgerError> {
+    /// A visible file that entry `next` or a later one has published, where nothing is remembered:
+    /// a ledger that ends there is not a new one, or an older copy.
+    pub(super) async fn unrecorded(&self, next: u64) -> Result<Option<Published>, LedgerError> {
         if self.memory.mark.is_some() || !self.memory.is_kept() {
             return Ok(None);
         }
-        let found = published(&*self.fs, &self.dataset, LOOKED_INTO_MAX, true).await?;
-        Ok(found.map(|(file, _)| file))
+        published_behind(&*self.fs, &self.dataset, next).await
+    }
+
+    /// An error that says what the ledger, which was read to its end, does not name.
+    pub(super) fn lacks(&self, Published { path: file, index }: Published) -> LedgerError {
+        self.changed(match self.view().next() {
+            0 => Change::Unrecorded { file },
+            entries => Change::Behind { entries, file, index },
+        })
     }
 }
 

@@ -162,16 +162,20 @@ impl Salvage {
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     pub(super) settled: Settled,
+    /// Of these, what checkpoints name: their totals count it.
+    counted: Settled,
     fenced: BTreeSet<WriterId>,
     totals: Totals,
     merges: Merges,
 }
 
 impl Sum {
-    /// What stands in front of a ledger's entries.
+    /// What stands in front of a ledger's entries; all of these before the first entry.
     pub(super) fn add_checkpoint(&mut self, begin: &View) {
-        self.settled.keys.insert_all(&begin.settled().keys);
-        self.settled.floors.raise_all(&begin.settled().floors);
+        for settled in [&mut self.settled, &mut self.counted] {
+            settled.keys.insert_all(&begin.settled().keys);
+            settled.floors.raise_all(&begin.settled().floors);
+        }
         self.fenced.extend(begin.fenced());
         self.merges.open.extend(begin.merges().open.clone());
         self.merges.sources = self.merges.sources.max(begin.merged_files());
@@ -185,8 +189,14 @@ impl Sum {
     pub(super) fn add(&mut self, entry: &Entry) {
         match &entry.kind {
             Kind::Commit { keys, files } => {
+                // A ledger that was rebuilt of this entry before has counted it.
+                let mut news = keys.clone();
+                news.remove_all(&self.counted.keys);
+                news.remove_all(&self.counted.floors.closed_of(keys));
+                if keys.is_empty() || !news.is_empty() {
+                    self.totals = self.totals + Totals::of(files);
+                }
                 self.settled.keys.insert_all(keys);
-                self.totals = self.totals + Totals::of(files);
             }
             Kind::Fence(author) => drop(self.fenced.insert(*author)),
             Kind::Seal => {}

@@ -54,13 +54,11 @@ impl Ledger {
         // What is not staged any more was published, or removed from outside.
         ledger.known.unpublished.retain(|file| staged.contains(&file.temp));
         ledger.catch_up(&staged).await?;
-        if ledger.view().next() == 0
-            && let Some(file) = ledger.not_beside_files().await?
-        {
-            // Others may have begun meanwhile: what is visible was committed before.
+        if let Some(file) = ledger.unrecorded(ledger.view().next()).await? {
+            // Others may have gone on meanwhile: what is visible was committed before.
             ledger.catch_up(&staged).await?;
-            if ledger.view().next() == 0 {
-                return Err(ledger.changed(Change::Unrecorded { file }));
+            if file.index >= ledger.view().next() {
+                return Err(ledger.lacks(file));
             }
         }
         ledger.hold_end_against()?;
@@ -155,10 +153,10 @@ impl Ledger {
         }
         // A collector that began meanwhile may have published: that is no file next to a missing
         // ledger.
-        if let Some(file) = self.not_beside_files().await?
+        if let Some(file) = self.unrecorded(0).await?
             && !is_there(&*fs, &dataset).await?
         {
-            return Err(self.changed(Change::Unrecorded { file }));
+            return Err(self.changed(Change::Unrecorded { file: file.path }));
         }
         if !fs.is_tree() {
             // One object makes it: its identity. It has no generation but the first then.

@@ -17,8 +17,9 @@ use crate::calls::{Asked, Calls};
 /// What helps where it is not stated that closed files are durable.
 const UNSYNCED: &str = "this is a gateway, as HttpFS is, and not a NameNode: it does not ask for a \
      sync when a file is closed. If the DataNodes sync by themselves (dfs.datanode.synconclose = \
-     true), say so by `webhdfs.synconclose = true`; if not, name the web server of the NameNode \
-     itself, port 9870 unless set, or write an hdfs:// `url`";
+     true), say so by `webhdfs.synconclose = true` of the sink, or --synconclose of `aqueduct \
+     ledger`; if not, name the web server of the NameNode itself, port 9870 unless set, or write \
+     an hdfs:// `url`";
 
 /// What helps where no HDFS is behind it.
 const NO_HDFS: &str = "the gateway does not say that an HDFS is behind it (GETSERVERDEFAULTS), and \

@@ -34,6 +34,9 @@ struct Round {
     form: Form,
     hit: String,
     lines: u64,
+    /// Files that became part of others meanwhile, at least.
+    #[serde(default)]
+    merged: u64,
     #[serde(flatten)]
     found: Difference,
     /// From the end of the writing until the edges had nothing left.
@@ -67,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> bool {
 }
 
 /// Clusters side by side, each in a folder of its own: round n is the one of cluster n modulo their
-/// number, so that a seed says which gets what.
+/// number, and a seed says what goes wrong in each.
 fn loses_nothing(
     arguments: &Arguments,
     seed: u64,
@@ -76,25 +79,27 @@ fn loses_nothing(
     record: &Path,
 ) -> bool {
     let clusters = arguments.parallel.max(1);
-    let rounds: Vec<(u32, Fault)> = (1..).zip(plan(arguments, seed)).collect();
     let failed = AtomicBool::new(false);
     let record = Mutex::new(record);
     thread::scope(|scope| {
         for cluster in 0..clusters {
             let folder = work.join(format!("cluster-{}", cluster + 1));
-            let own = rounds.iter().filter(move |(number, _)| number % clusters == cluster);
+            let seed_of_its_own = seed + u64::from(cluster);
+            let form = form(arguments, seed_of_its_own);
+            let numbers = (1..=arguments.rounds).filter(move |number| number % clusters == cluster);
+            let own = numbers.zip(plan(arguments, form, seed_of_its_own));
             // One after the other: each looks for free ports.
-            let form = arguments.form.unwrap_or_else(|| Form::of(seed + u64::from(cluster)));
             let Some(mut campaign) = Campaign::start(&folder, form, seed, false) else {
                 failed.store(true, Ordering::SeqCst);
                 return;
             };
             let (failed, record) = (&failed, &record);
             scope.spawn(move || {
-                let good = own.into_iter().all(|&(number, fault)| {
+                let mut own = own;
+                let good = own.all(|(number, fault)| {
                     failed.load(Ordering::SeqCst) || campaign.is_good(commit, number, fault, record)
                 });
-                if !good || !campaign.stop() {
+                if !good || !campaign.has_merged() || !campaign.stop() {
                     failed.store(true, Ordering::SeqCst);
                 }
             });
@@ -106,7 +111,7 @@ fn loses_nothing(
 fn finds_repeated_lines(arguments: &Arguments, seed: u64, work: &Path) -> bool {
     let form = arguments.form.unwrap_or_default();
     let Some(mut campaign) = Campaign::start(work, form, seed, true) else { return false };
-    let mut rounds = (1..).zip(plan(arguments, seed));
+    let mut rounds = (1..=arguments.rounds).zip(plan(arguments, form, seed));
     let found = rounds.any(|(number, fault)| {
         campaign.round("weakened", number, fault).is_some_and(|round| round.found.repeated > 0)
     });
@@ -114,21 +119,29 @@ fn finds_repeated_lines(arguments: &Arguments, seed: u64, work: &Path) -> bool {
     found
 }
 
-/// The order of the faults: all kinds, shuffled, again and again.
-fn plan(arguments: &Arguments, seed: u64) -> Vec<Fault> {
+/// What the files of a cluster look like.
+fn form(arguments: &Arguments, seed: u64) -> Form {
+    arguments.form.unwrap_or_else(|| {
+        let form = Form::of(seed);
+        let fits = arguments.only.is_none_or(|only| only.is_possible(form));
+        if fits { form } else { Form::default() }
+    })
+}
+
+/// The order of the faults: all kinds that mean something to a store of this form, shuffled, again
+/// and again.
+fn plan(arguments: &Arguments, form: Form, seed: u64) -> impl Iterator<Item = Fault> + use<> {
     let mut rng = StdRng::seed_from_u64(seed);
     let kinds: Vec<Fault> = match arguments.only {
         Some(only) => vec![only],
-        None => Fault::ALL.into_iter().filter(|fault| fault.is_possible()).collect(),
+        None => Fault::ALL.into_iter().filter(|fault| fault.is_possible(form)).collect(),
     };
-    let mut faults = Vec::new();
-    while faults.len() < arguments.rounds as usize {
+    std::iter::repeat_with(move || {
         let mut all = kinds.clone();
         all.shuffle(&mut rng);
-        faults.extend(all);
-    }
-    faults.truncate(arguments.rounds as usize);
-    faults
+        all
+    })
+    .flatten()
 }
 
 struct Campaign {
@@ -136,13 +149,34 @@ struct Campaign {
     count: Count,
     seed: u64,
     lines: u64,
+    merged: Merged,
+}
+
+/// How many files became part of others: what collectors counted that were killed since is lost.
+#[derive(Default)]
+struct Merged {
+    /// What each collector had counted at the last look.
+    counted: Vec<u64>,
+    total: u64,
+}
+
+impl Merged {
+    /// Takes in what each has counted; a smaller number is of a new start.
+    fn add(&mut self, counts: Vec<u64>) {
+        let before = self.counted.iter().copied().chain(std::iter::repeat(0));
+        let news =
+            counts.iter().zip(before).map(|(now, before)| now.checked_sub(before).unwrap_or(*now));
+        self.total += news.sum::<u64>();
+        self.counted = counts;
+    }
 }
 
 impl Campaign {
     fn start(work: &Path, form: Form, seed: u64, weaken: bool) -> Option<Self> {
         fs::create_dir_all(work).unwrap_or_else(|e| panic!("make {}: {e}", work.display()));
         let cluster = catch_unwind(|| Cluster::start(work, form, weaken)).ok()?;
-        Some(Self { cluster, count: Count::default(), seed, lines: 0 })
+        let (count, merged) = (Count::default(), Merged::default());
+        Some(Self { cluster, count, seed, lines: 0, merged })
     }
 
     /// One round, noted; whether nothing was wrong with it.
@@ -164,10 +198,14 @@ impl Campaign {
             return None;
         };
         let took = started.elapsed().as_secs_f64();
-        let Round { form, lines, found, settled_after_s, hit, .. } = &round;
+        let Round { form, lines, merged, found, settled_after_s, hit, .. } = &round;
+        let merges = match form {
+            Form::Merged => format!("; {merged} files became part of others"),
+            _ => String::new(),
+        };
         println!(
             "{number:>4}  {form:?}, {fault:?} ({hit}): {lines} lines, {found}; settled after \
-             {settled_after_s:.1} s, {took:.0} s in all"
+             {settled_after_s:.1} s, {took:.0} s in all{merges}"
         );
         Some(round)
     }
@@ -193,8 +231,25 @@ impl Campaign {
         let lines = total - std::mem::replace(&mut self.lines, total);
         let settled_after_s = settled.as_secs_f64();
         let (commit, seed) = (commit.to_owned(), self.seed);
-        let form = self.cluster.store.form();
-        Round { commit, seed, number, fault, form, hit, lines, found, settled_after_s }
+        let (form, before) = (self.cluster.store.form(), self.merged.total);
+        self.merged.add(self.cluster.merged_files());
+        let merged = self.merged.total - before;
+        Round { commit, seed, number, fault, form, hit, lines, merged, found, settled_after_s }
+    }
+
+    /// Where small files are to become large ones, whether they did, or do now that nothing goes
+    /// wrong: else its rounds say nothing of that.
+    fn has_merged(&mut self) -> bool {
+        let started = Instant::now();
+        while self.cluster.store.changes_files() && self.merged.total == 0 {
+            self.merged.add(self.cluster.merged_files());
+            if started.elapsed() > PUBLISH_LIMIT {
+                println!("no file became part of another one\n{}", self.cluster.last_words());
+                return false;
+            }
+            thread::sleep(Duration::from_millis(500));
+        }
+        true
     }
 
     /// Reads what is new in the store, until all is there or it has had time enough.
@@ -234,13 +289,15 @@ fn print_totals(record: &Path, commit: &str) {
     let text = fs::read_to_string(record).unwrap_or_default();
     let rounds = text.lines().filter_map(|line| serde_json::from_str::<Round>(line).ok());
     let (mut kinds, mut lines, mut found) = (BTreeMap::new(), 0, Difference::default());
+    let mut merged = 0;
     for round in rounds.filter(|round| round.commit == commit) {
         *kinds.entry(round.fault).or_insert(0) += 1;
         lines += round.lines;
+        merged += round.merged;
         found.add(&round.found);
     }
     let rounds: u32 = kinds.values().sum();
-    println!("programs {commit}: {rounds} rounds, {lines} lines, {found}");
+    println!("programs {commit}: {rounds} rounds, {lines} lines, {found}; {merged} files merged");
     for (fault, rounds) in kinds {
         println!("{rounds:>6}  {fault:?}");
     }

@@ -220,6 +220,12 @@ idle_max = "500ms"
         self.proxies.iter().map(|of_edge| &of_edge[collector]).collect()
     }
 
+    /// How many files each collector has made part of others since its start.
+    pub(crate) fn merged_files(&self) -> Vec<u64> {
+        let counted = |agent: &Agent| agent.metrics()?.sum("aqueduct_hdfs_merged_files_total");
+        self.collectors.iter().map(|agent| counted(agent).unwrap_or(0.0) as u64).collect()
+    }
+
     /// Waits until every edge has heard that all it read is committed; how long that took.
     pub(crate) fn wait_until_delivered(&self) -> Duration {
         let started = Instant::now();

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
 use crate::proxy::{Mode, Proxy};
-use crate::store::DATANODES;
+use crate::store::{DATANODES, Form};
 
 /// Longer than every timeout in the cluster's settings, and than resending to another collector.
 const LONGER_THAN_ANY_TIMEOUT: Duration = Duration::from_secs(9);
@@ -69,9 +69,13 @@ impl Fault {
         Self::RestartNamenode,
     ];
 
-    /// Whether it can be done here.
-    pub(crate) fn is_possible(self) -> bool {
-        !matches!(self, Self::FillDisk | Self::FillEdgeDisk) || getuid().is_root()
+    /// Whether it can be done here, to a store of this form.
+    pub(crate) fn is_possible(self, form: Form) -> bool {
+        match self {
+            Self::FillDisk | Self::FillEdgeDisk => getuid().is_root(),
+            Self::KillDatanode | Self::RestartNamenode => form != Form::Bucket,
+            _ => true,
+        }
     }
 
     /// Does it and undoes it; says what was hit.
@@ -138,10 +142,7 @@ impl Fault {
                     Self::KillDatanode => format!("datanode{}", rng.random_range(1..=DATANODES)),
                     _ => "namenode".to_owned(),
                 };
-                let Some(hdfs) = cluster.store.hdfs() else {
-                    thread::sleep(down);
-                    return "a bucket has none: nothing went wrong".to_owned();
-                };
+                let hdfs = cluster.store.hdfs().expect("a bucket has none: it is not possible");
                 hdfs.kill(&daemon);
                 thread::sleep(down);
                 hdfs.revive(&daemon);

@@ -33,7 +33,8 @@ mod store;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use fault::Fault;
 use store::Form;
@@ -78,5 +79,11 @@ pub(crate) struct Arguments {
 }
 
 fn main() -> ExitCode {
-    if campaign::run(&Arguments::parse()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let arguments = Arguments::parse();
+    let form = arguments.form.unwrap_or_default();
+    if let Some(only) = arguments.only.filter(|only| !only.is_possible(form)) {
+        let problem = format!("{only:?} means nothing to {form:?} here: it needs an HDFS, or root");
+        Arguments::command().error(ErrorKind::ArgumentConflict, problem).exit();
+    }
+    if campaign::run(&arguments) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -12,7 +12,15 @@ use super::*;
 
 fn target(dir: &TempDir) -> Target {
     let store = format!("file://{}/logs/%Y", dir.path().display());
-    Target { store, sink: "store".into(), data_dir: dir.path().join("data"), json: false }
+    let (sink, data_dir) = ("store".into(), dir.path().join("data"));
+    Target {
+        store,
+        sink,
+        data_dir,
+        #[cfg(feature = "webhdfs")]
+        synconclose: false,
+        json: false,
+    }
 }
 
 /// Offers one batch to a start of the collector; whether it was delivered.

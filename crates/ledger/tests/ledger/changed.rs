@@ -81,7 +81,11 @@ async fn an_older_copy_is_refused_also_when_it_has_grown_again() {
     site.restore(copy).await;
     let shorter = site.refused(1).await;
     assert!(matches!(shorter, Change::Shorter { expected: 5, found: 3, .. }), "{shorter:?}");
-    // One that knows nothing goes on with it: it cannot know.
+    // One that knows nothing is stopped by what is visible; without that it cannot know.
+    let behind = site.refused(2).await;
+    assert!(matches!(behind, Change::Behind { entries: 3, index: 3 | 4, .. }), "{behind:?}");
+    let shown = site.operator(2).stored().await.unwrap().problems;
+    assert!(shown.iter().any(|problem| problem.contains("-store-")), "{shown:?}");
     site.fs.delete("/logs/day").await.unwrap();
     let mut other = site.open(2).await.unwrap();
     site.commit(&mut other, 10..14).await;
@@ -219,6 +223,63 @@ async fn rebuilding_mends_holes_and_damage_from_what_is_remembered() {
     let nothing = Site::new();
     let refused = nothing.operator(1).rebuild().await;
     assert!(matches!(refused, Err(DecisionError::Refused(_))), "{refused:?}");
+}
+
+/// A collector that was behind, or knows nothing, rebuilds what it knows: no file name comes again,
+/// and it is said that something lacks.
+#[tokio::test]
+async fn a_ledger_rebuilt_from_less_than_was_committed_is_numbered_on_and_says_so() {
+    for remembers in [true, false] {
+        let site = Site::new();
+        let mut ledger = site.open(1).await.unwrap();
+        site.commit(&mut ledger, 0..3).await;
+        let copy = site.copy().await;
+        if remembers {
+            site.open(2).await.unwrap();
+        }
+        site.commit(&mut ledger, 3..5).await;
+        site.restore(copy).await;
+        let decided = site.operator(2).rebuild().await.unwrap();
+        let said = |note: &String| note.contains("host-1-store-4-0.log was published by entry 4");
+        assert!(decided.notes.iter().any(said), "{decided:?}");
+        let mut other = site.open(2).await.unwrap();
+        assert!(other.view().next() >= 5, "no file name comes again");
+        site.commit(&mut other, 7..8).await;
+        assert_eq!(site.visible(), 6);
+        assert!(matches!(site.refused(1).await, Change::Forgets { batches: 2, .. }));
+        site.operator(1).rebuild().await.unwrap();
+        let mut ledger = site.open(1).await.unwrap();
+        let again = ledger.commit(roll(&*site.fs, 1, 0..5).await, whole()).await.unwrap();
+        assert_eq!(again, Committed::Elsewhere);
+    }
+}
+
+/// An operator rebuilds with each data directory in turn, as the command says.
+#[tokio::test]
+async fn a_ledger_rebuilt_with_each_data_directory_counts_each_file_once() {
+    let site = Site::new();
+    let mut ledger = site.start(1, Known::default(), 2).await.unwrap();
+    site.commit(&mut ledger, 0..2).await;
+    ledger.compact().await.unwrap();
+    site.commit(&mut ledger, 2..5).await;
+    site.open(2).await.unwrap();
+    site.fs.delete(LEDGER).await.unwrap();
+    for number in [1, 2, 1] {
+        let decided = site.operator(number).rebuild().await.unwrap();
+        let files = decided.standing.view.totals().files;
+        assert_eq!((settled(&decided), files), (5, 5), "with that of {number}");
+    }
+}
+
+/// Other datasets below the prefix, with a sink of the same name, are no part of this one.
+#[tokio::test]
+async fn a_dataset_inside_of_another_one_stops_nobody() {
+    let site = Site::new();
+    site.of_five().await;
+    site.fs.mkdirs("/logs/app/_aqueduct/store/ledger").await.unwrap();
+    put(&*site.fs, "/logs/app/host-9-store-99-0.log", "line\n").await;
+    let mut other = site.open(2).await.unwrap();
+    site.commit(&mut other, 5..6).await;
 }
 
 /// What an entry names and was not published is not forgotten with the entry, and what is gone
