@@ -196,3 +196,11 @@ fn each_line_is_stored_once_although_each_of_three_brokers_is_lost() {
         three::each_line_is_stored_once();
     }
 }
+
+#[test]
+#[ignore = "takes a minute and measures: AQUEDUCT_LONG=1 tests/run"]
+fn a_lone_source_is_answered_as_fast_as_brokers_commit() {
+    if std::env::var_os("AQUEDUCT_LONG").is_some() {
+        three::puts_of_a_lone_source();
+    }
+}

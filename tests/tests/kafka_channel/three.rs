@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::http::free_address;
-use aqueduct_tests::kafka::Cluster;
+use aqueduct_tests::kafka::{Cluster, Kafka};
 use aqueduct_tests::reconcile::compare;
 
 use crate::{Load, PATIENCE, STOP, agent, stored, until_stored};
 
 /// Puts that are measured.
-const PUTS: usize = 500;
+const PUTS: usize = 300;
 
 /// The leaders of the frames, of the STATEs and of the coordinator of transactions are killed, each
 /// under load; lines go on while a broker is away.
@@ -40,27 +40,37 @@ pub(crate) fn each_line_is_stored_once() {
     let found = compare(&written, &stored(dir));
     assert!(found.is_none(), "{found}");
     eprintln!("{found}, {:?}", began.elapsed());
-    let on_disk = "capacity = \"64MiB\"".to_owned();
-    for (name, settings) in [("durable", on_disk), ("kafka", topic(&brokers))] {
-        let each = puts(dir, name, &settings);
-        eprintln!("{name}: {:.0} puts in a second of a lone source", 1.0 / each.as_secs_f64());
-    }
 }
 
-fn topic(brokers: &str) -> String {
-    format!("brokers = {brokers}\ntopic = \"puts\"\ncreate_with_replicas = 3")
+/// Next to a channel on disk: over one broker, and over three with a copy on each.
+pub(crate) fn puts_of_a_lone_source() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let topic = |brokers: &str, replicas: u32| {
+        format!("brokers = {brokers}\ntopic = \"puts\"\ncreate_with_replicas = {replicas}")
+    };
+    let show = |what: &str, channel: &str, settings: &str| {
+        let each = puts(dir, what, channel, settings);
+        eprintln!("{what}: {:.0} puts in a second of a lone source", 1.0 / each.as_secs_f64());
+    };
+    show("disk", "durable", "capacity = \"64MiB\"");
+    let kafka = Kafka::start(dir);
+    show("one", "kafka", &topic(&format!("[\"{}\"]", kafka.address()), 1));
+    drop(kafka);
+    let cluster = Cluster::start(dir);
+    show("three", "kafka", &topic(&cluster.brokers(), 3));
 }
 
 /// How long a put takes of a client that waits for the answer to each request.
-fn puts(dir: &Path, channel: &str, settings: &str) -> Duration {
+fn puts(dir: &Path, what: &str, channel: &str, settings: &str) -> Duration {
     let (at, listen) = (dir.display(), free_address());
     let text = format!(
-        "[agent]\ndata_dir = \"{at}/puts-{channel}\"\n\
+        "[agent]\ndata_dir = \"{at}/puts-{what}\"\n\
          [sources.in]\ntype = \"http\"\nlisten = \"{listen}\"\nchannels = [\"main\"]\n\
          [channels.main]\ntype = \"{channel}\"\n{settings}\n\
          [sinks.out]\ntype = \"discard\"\nchannel = \"main\"\n"
     );
-    let mut agent = Agent::configured("aqueduct-collector", dir, &format!("puts-{channel}"), &text);
+    let mut agent = Agent::configured("aqueduct-collector", dir, &format!("puts-{what}"), &text);
     agent.start();
     let mut client = TcpStream::connect(listen).expect("the source");
     client.set_nodelay(true).expect("a socket");
