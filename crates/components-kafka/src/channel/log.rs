@@ -21,6 +21,9 @@ use super::topics::{self, PAUSE};
 const STEP: Duration = Duration::from_secs(5);
 /// So many records at the end of the state topic are read for the newest STATE, at first.
 const STATE_TAIL: i64 = 64;
+/// How long records are waited for before the client does, and until they are looked for again.
+const ACKNOWLEDGED_SOON: Duration = Duration::from_millis(200);
+const ACKNOWLEDGED_PAUSE: Duration = Duration::from_micros(500);
 /// For room in the client's queue.
 const QUEUE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -116,6 +119,12 @@ impl TopicLog {
                 record = back;
                 park_timeout(QUEUE_PAUSE);
             }
+        }
+        // The commit looks for what is acknowledged ten times a second: a small group waits for it
+        // here, without the pause.
+        let soon = Instant::now() + ACKNOWLEDGED_SOON;
+        while producer.in_flight_count() > 0 && Instant::now() < soon {
+            park_timeout(ACKNOWLEDGED_PAUSE);
         }
         loop {
             match producer.commit_transaction(STEP) {
