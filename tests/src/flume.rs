@@ -53,11 +53,19 @@ impl Flume {
     ///
     /// When the jars cannot be fetched, or the agent ends by itself or does not answer in time.
     pub fn start(name: &str, properties: &str, dir: &Path) -> Self {
+        Self::start_by(java(dir), name, properties, dir)
+    }
+
+    /// The same in a virtual machine that [`java_with`] has made for this folder.
+    ///
+    /// # Panics
+    ///
+    /// As [`Flume::start`].
+    pub fn start_by(mut java: Command, name: &str, properties: &str, dir: &Path) -> Self {
         let monitoring = http::free_address();
         let file = dir.join(format!("{name}.properties"));
         fs::write(&file, properties).expect("the test's own folder");
         fs::write(dir.join("log4j2.xml"), LOG4J).expect("the test's own folder");
-        let mut java = java(dir);
         java.arg("-Dflume.monitoring.type=http");
         java.arg(format!("-Dflume.monitoring.port={}", monitoring.port()));
         java.args(["org.apache.flume.node.Application", "--no-reload-conf", "-n", name, "-f"]);

@@ -1,8 +1,13 @@
 //! A real broker of Apache Kafka, from its published jars, and a producer and a reader of it.
 //!
-//! One node without ZooKeeper (KRaft), in a Java process of its own. The jars are fetched by Maven
-//! once, into the user's cache. Topics come into being when they are first written to, with four
-//! partitions.
+//! One node without ZooKeeper (KRaft), in a Java process of its own, or three of them. The jars are
+//! fetched by Maven once, into the user's cache. Topics come into being when they are first written
+//! to, with four partitions.
+
+mod cluster;
+pub mod rights;
+
+pub use cluster::Cluster;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,6 +17,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, Headers, OwnedHeaders};
@@ -57,6 +65,15 @@ impl Kafka {
     ///
     /// As [`Kafka::start`].
     pub fn start_secured(dir: &Path, certificates: &Path) -> (Self, String) {
+        Self::start_secured_with(dir, certificates, "")
+    }
+
+    /// The same with more properties, each a line.
+    ///
+    /// # Panics
+    ///
+    /// As [`Kafka::start`].
+    pub fn start_secured_with(dir: &Path, certificates: &Path, more: &str) -> (Self, String) {
         let (open, secured) = (http::free_address(), http::free_address());
         let (controller, at) = (http::free_address(), certificates.display());
         // One file for both.
@@ -76,7 +93,7 @@ impl Kafka {
              listener.name.secured.ssl.keystore.type=PEM\n\
              listener.name.secured.ssl.keystore.location={at}/broker.pem\n\
              listener.name.secured.ssl.truststore.type=PEM\n\
-             listener.name.secured.ssl.truststore.location={at}/ca.pem\n"
+             listener.name.secured.ssl.truststore.location={at}/ca.pem\n{more}"
         );
         (Self::start_at(dir, open, controller, &more), secured.to_string())
     }
@@ -116,14 +133,25 @@ impl Kafka {
 
     fn start_at(dir: &Path, address: SocketAddr, controller: SocketAddr, more: &str) -> Self {
         let dir = dir.join("kafka");
+        let more = format!("controller.quorum.bootstrap.servers={controller}\n{more}");
+        Self::made(dir, (address, controller), &more, &["--standalone"])
+    }
+
+    /// Starts it in a folder of its own.
+    fn made(
+        dir: PathBuf,
+        (address, controller): (SocketAddr, SocketAddr),
+        more: &str,
+        quorum: &[&str],
+    ) -> Self {
         fs::create_dir(&dir).expect("the test's own folder");
         let properties = properties(&dir, address, controller) + more;
         fs::write(dir.join("properties"), properties).expect("the test's own folder");
         let mut kafka = Self { address, dir, process: None };
+        let mut java = kafka.java(&["kafka.tools.StorageTool", "format"]);
         // Any identifier of 16 bytes.
-        let format = ["kafka.tools.StorageTool", "format", "--standalone", "-t"];
-        let mut java = kafka.java(&format);
-        java.args(["MkU3OEVBNTcwNTJENDM2Qg", "-c"]).arg(kafka.dir.join("properties"));
+        java.args(quorum).args(["-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"]);
+        java.arg(kafka.dir.join("properties"));
         java.args(["--add-scram", "SCRAM-SHA-512=[name=agent,password=secret]"]);
         let output = java.output().expect("java runs");
         let said = String::from_utf8_lossy(&output.stderr);
@@ -190,6 +218,35 @@ impl Kafka {
         config
     }
 
+    /// Makes a topic with so many partitions and these settings.
+    ///
+    /// # Panics
+    ///
+    /// When the broker does not do so.
+    pub fn make_topic(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        for (name, value) in settings {
+            new = new.set(name, value);
+        }
+        let made = block_on(self.admin().create_topics([&new], &AdminOptions::new()));
+        assert!(matches!(made.as_deref(), Ok([Ok(_)])), "{topic}: {made:?}");
+    }
+
+    /// Deletes topics.
+    ///
+    /// # Panics
+    ///
+    /// When the broker does not do so.
+    pub fn delete_topics(&self, topics: &[&str]) {
+        let deleted = block_on(self.admin().delete_topics(topics, &AdminOptions::new()));
+        let deleted = deleted.expect("the broker answers");
+        assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("a client")
+    }
+
     /// All messages of a topic that are committed, in the order of each partition.
     ///
     /// # Panics
@@ -227,7 +284,6 @@ fn properties(dir: &Path, address: SocketAddr, controller: SocketAddr) -> String
     let data = dir.join("data");
     format!(
         "process.roles=broker,controller\nnode.id=1\n\
-         controller.quorum.bootstrap.servers={controller}\n\
          listeners=PLAINTEXT://{address},CONTROLLER://{controller}\n\
          advertised.listeners=PLAINTEXT://{address}\n\
          controller.listener.names=CONTROLLER\ninter.broker.listener.name=PLAINTEXT\n\

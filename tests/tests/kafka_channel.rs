@@ -1,5 +1,5 @@
 //! Goal: with a topic as the channel, each line is stored once, although agent, broker and at last
-//! the whole host of the agent are lost.
+//! the whole host of the agent are lost. Topics and rights that would lose events are refused.
 //!
 //! Method: a real broker, and the real programs. Lines come all the time; the agent is killed again
 //! and again, with the broker once. In the end it is stopped in its tracks and another one opens
@@ -29,6 +29,13 @@ use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::{seed, wait};
 use rand::RngExt;
 use rustix::process::Signal;
+
+#[path = "kafka_channel/flume.rs"]
+mod flume;
+#[path = "kafka_channel/refused.rs"]
+mod refused;
+#[path = "kafka_channel/three.rs"]
+mod three;
 
 /// Kills of the agent, one of them while the broker is away.
 const KILLS: usize = 3;
@@ -79,8 +86,8 @@ impl Load {
 }
 
 /// An agent with a folder of its own, between the file and the store.
-fn agent(dir: &Path, name: &str, kafka: &Kafka) -> Agent {
-    let (broker, at) = (kafka.address(), dir.display());
+fn agent(dir: &Path, name: &str, (brokers, replicas): (&str, u32)) -> Agent {
+    let at = dir.display();
     let text = format!(
         r#"
 [agent]
@@ -93,9 +100,9 @@ batch_events = 100
 channels = ["main"]
 [channels.main]
 type = "kafka"
-brokers = ["{broker}"]
+brokers = {brokers}
 topic = "buffer"
-create_with_replicas = 1
+create_with_replicas = {replicas}
 timeout = "20s"
 properties = {{ "reconnect.backoff.max.ms" = "500" }}
 [sinks.store]
@@ -136,7 +143,8 @@ fn each_line_is_stored_once_although_agent_broker_and_host_are_lost() {
     let (dir, mut rng, began) = (folder.path(), seed::rng("kafka channel"), Instant::now());
     let mut kafka = Kafka::start(dir);
     let load = Load::start(dir);
-    let mut one = agent(dir, "one", &kafka);
+    let brokers = format!("[\"{}\"]", kafka.address());
+    let mut one = agent(dir, "one", (&brokers, 1));
     one.start();
     until_stored(dir, 1);
     for kill in 0..KILLS {
@@ -152,7 +160,7 @@ fn each_line_is_stored_once_although_agent_broker_and_host_are_lost() {
     until_stored(dir, stored(dir).len() + 1);
     // The host is gone for all others, and then it is there again.
     one.process().signal(Signal::STOP);
-    let mut two = agent(dir, "two", &kafka);
+    let mut two = agent(dir, "two", (&brokers, 1));
     two.start();
     let before = stored(dir).len();
     until_stored(dir, before + 1);
@@ -167,4 +175,32 @@ fn each_line_is_stored_once_although_agent_broker_and_host_are_lost() {
     let found = compare(&written, &stored(dir));
     assert!(found.is_none(), "{found}");
     eprintln!("{found}, {:?}", began.elapsed());
+}
+
+#[test]
+#[ignore = "needs the optimised programs, Java, Maven and openssl: tests/run"]
+fn topics_and_rights_that_would_lose_events_are_refused_with_the_remedy_and_mended_under_way() {
+    refused::each_is_refused_and_mended();
+}
+
+#[test]
+#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+fn what_flume_has_left_in_its_kafka_channel_and_not_read_yet_is_taken_over() {
+    flume::the_backlog_of_flume_is_taken_over();
+}
+
+#[test]
+#[ignore = "takes minutes: AQUEDUCT_LONG=1 tests/run"]
+fn each_line_is_stored_once_although_each_of_three_brokers_is_lost() {
+    if std::env::var_os("AQUEDUCT_LONG").is_some() {
+        three::each_line_is_stored_once();
+    }
+}
+
+#[test]
+#[ignore = "takes a minute and measures: AQUEDUCT_LONG=1 tests/run"]
+fn a_lone_source_is_answered_as_fast_as_brokers_commit() {
+    if std::env::var_os("AQUEDUCT_LONG").is_some() {
+        three::puts_of_a_lone_source();
+    }
 }

@@ -28,6 +28,7 @@ use pipeline::traces::Span;
 use pipeline::{BuildError, Env, SettingsError, Traces};
 use support::backoff::jittered;
 use support::failure_log::{FailureLog, seconds};
+use support::mutant;
 use tls::Dialer;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -119,7 +120,8 @@ impl Exporter {
             if !gathered.is_empty() {
                 let tried = timeout_at(deadline, self.tried(&gathered)).await;
                 if !matches!(tried, Ok(Ok(()))) {
-                    self.dropped.inc_by((gathered.len() + spans.len()) as u64);
+                    let left = (gathered.len() + spans.len()) as u64;
+                    self.dropped.inc_by(if mutant!("trace_last_not_counted") { 0 } else { left });
                     return;
                 }
                 gathered.clear();
@@ -243,5 +245,7 @@ impl Exporting {
     }
 }
 
+#[cfg(all(test, feature = "mutants"))]
+mod planted;
 #[cfg(test)]
 mod tests;

@@ -18,8 +18,8 @@ use aqueduct_channel::remote::{Limits, Remote};
 use aqueduct_channel::testkit::{Accident, SharedLog, SimDisk, world};
 use bytes::Bytes;
 use pipeline::{
-    Batch, BuildContext, Channel, ChannelError, Epoch, Identity, IntervalSet, Origin, Sequence,
-    SourcePosition, TakeTransaction,
+    Batch, BatchSize, BuildContext, Channel, ChannelError, Epoch, Identity, IntervalSet, Origin,
+    Sequence, SourcePosition, TakeTransaction,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -308,6 +308,31 @@ fn what_was_acknowledged_is_there_once_and_what_was_refused_is_not() {
         Ok(())
     });
     result.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// A log that is empty all at once may take what is written. The channel has no batch of it any
+/// more, and sources stand where they were: so it must not go on. What it wrote without an answer
+/// stays in the new log, which has to be emptied once more then.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_was_made_anew_is_not_gone_on_with_and_another_start_begins_empty() {
+    for accident in [Accident::None, Accident::AnswerLost, Accident::NoAnswer { lands: false }] {
+        let mut driver = Driver::new(7).await;
+        driver.put(10, None).await;
+        driver.log.make_anew();
+        driver.log.next_write(Accident::Refused);
+        driver.put(10, None).await;
+        driver.log.next_write(accident);
+        driver.put(10, None).await;
+        let said: Vec<Said> = driver.model.said.values().map(|(said, _)| *said).collect();
+        assert_eq!(said, [Said::Yes, Said::No, Said::Nothing], "{accident:?}");
+        let size = BatchSize { events: 1, bytes: 100 };
+        let ended = driver.channel.begin_put(size).await.map(drop);
+        assert!(matches!(ended, Err(ChannelError::Closed { .. })), "{ended:?}");
+        if accident != Accident::AnswerLost {
+            let next = open(&driver.log, 8).await;
+            assert!(next.positions("in").is_empty() && next.status().events == 0, "{accident:?}");
+        }
+    }
 }
 
 #[cfg(feature = "mutants")]

@@ -12,6 +12,8 @@
 //! |---|---|
 //! | `config` | the settings |
 //! | `topics` | whether the topics are as they have to be; makes them; deletes records |
+//! | `admin` | the client that does so, made anew now and then |
+//! | `rights` | what brokers with access control have to allow |
 //! | `log` | the log: a transactional producer and assigned consumers |
 //! | `consumer` | reads a partition to its end |
 //! | `parts` | values over the size of a record, as several: pure |
@@ -24,10 +26,12 @@
 //!    `init_transactions`: after it, whatever was begun is committed or aborted.
 //! 3. Only what is committed is read, to the end that a broker names after the call.
 
+mod admin;
 mod config;
 mod consumer;
 mod log;
 mod parts;
+mod rights;
 mod topics;
 
 use std::sync::Arc;
@@ -44,7 +48,7 @@ impl Component for Config {
     type Role = dyn Channel;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {
-        let (target, limits) = self.target(&cx.name)?;
+        let (target, limits) = self.target(&cx.name, &cx.env)?;
         client::name_plain_text(&target.producer, cx);
         let target = Arc::new(target);
         let connect = move || {

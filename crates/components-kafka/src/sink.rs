@@ -41,7 +41,7 @@ use peers::FloorBoard;
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::{
     Batch, BuildContext, BuildError, Classify, Component, DedupeScope, Env, ErrorClass, Guarantee,
-    Origin, Sink,
+    Origin, Sink, Traces,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use thiserror::Error;
@@ -94,6 +94,7 @@ impl Component for Config {
             producer: Mutex::default(),
             origins: Origins::new(target.origins_max),
             floors: cx.get(),
+            traces: cx.get(),
             repeated: scope.counter("repeated_batches")?,
             reopened: scope.counter("repeated_transactions")?,
             target,
@@ -188,6 +189,7 @@ struct Kafka {
     /// Of what goes in transactions.
     origins: Origins<Lane>,
     floors: FloorBoard,
+    traces: Traces,
     repeated: Counter,
     reopened: Counter,
 }

@@ -13,6 +13,7 @@
 //! No error, log line or `Debug` holds a token.
 
 use std::error::Error;
+use std::ffi::CString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,8 +24,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pipeline::Env;
 use pipeline::env::OpenMode;
-use rdkafka::client::OAuthToken;
+use rdkafka::ClientContext;
+use rdkafka::bindings::rd_kafka_oauthbearer_set_token;
+use rdkafka::client::{Client, OAuthToken};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::types::RDKafkaRespErr;
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::time::Instant;
@@ -177,6 +181,39 @@ pub(crate) fn give_first<C: ConsumerContext>(
         // It reads nothing yet: what comes are its errors, which the next step meets again.
         let _ = consumer.poll(POLL);
     }
+}
+
+/// Gives a client its token that nothing polls.
+///
+/// # Errors
+/// The client does not take it.
+#[expect(unsafe_code, reason = "the crate has no way to give a client of administration a token")]
+pub(crate) fn set<C: ClientContext>(
+    client: &Client<C>,
+    token: &OAuthToken,
+) -> Result<(), Box<dyn Error>> {
+    let text = CString::new(token.token.as_str())?;
+    let name = CString::new(token.principal_name.as_str())?;
+    let mut said = [0; 512];
+    // SAFETY: the client lives as long as its reference; both texts end with a zero byte and are
+    // copied by the call; no extensions are named; what it says goes into an array of that length.
+    let code = unsafe {
+        rd_kafka_oauthbearer_set_token(
+            client.native_ptr(),
+            text.as_ptr(),
+            token.lifetime_ms,
+            name.as_ptr(),
+            std::ptr::null_mut(),
+            0,
+            said.as_mut_ptr(),
+            said.len(),
+        )
+    };
+    if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+        return Ok(());
+    }
+    // What it says may show the token.
+    Err(format!("the client does not take the token of `token_file`: {code:?}").into())
 }
 
 #[cfg(test)]

@@ -44,8 +44,9 @@ use components::sinks::record::closed;
 use metrics::{Counter, MetricSpec};
 use peers::FloorBoard;
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::traces::Attribute;
 use pipeline::{
-    Batch, BuildContext, BuildError, Component, DedupeScope, Env, Guarantee, Identity, Sink,
+    Batch, BuildContext, BuildError, Component, DedupeScope, Env, Guarantee, Identity, Sink, Traces,
 };
 use tokio::time::Instant;
 
@@ -107,6 +108,7 @@ impl Component for Config {
             reading,
             ledger,
             floors: cx.get(),
+            traces: cx.get(),
             env: cx.env.clone(),
             way: Mutex::default(),
             sessions: Mutex::default(),
@@ -128,6 +130,7 @@ struct Sql {
     reading: Reading,
     ledger: Ledger,
     floors: FloorBoard,
+    traces: Traces,
     env: Env,
     /// None until the table is described, and after a failure.
     way: Mutex<Option<Arc<Way>>>,
@@ -252,9 +255,14 @@ impl Deliver for Sql {
             self.floors.put(key);
         }
         loop {
+            let began = Instant::now();
             match self.apply(batch, key).await? {
                 Applied::Now { delivered, rows } => {
                     self.applied.inc_by(rows as u64);
+                    if let Some(key) = key {
+                        let table = ("aqueduct.table", Attribute::Text(self.table.clone()));
+                        self.traces.committed(key, began, [table]);
+                    }
                     return Ok(delivered);
                 }
                 Applied::Before(delivered) => {

@@ -130,7 +130,7 @@ pub const CHANNEL_REASONS: &[(&str, &[&str])] = &[
 ];
 
 const REMOTE: &[&str] =
-    &["duplicate_event", "unknown_outcome", "lost_to_another_owner", "lost_batch"];
+    &["duplicate_event", "unknown_outcome", "lost_to_another_owner", "lost_its_log", "lost_batch"];
 
 const DURABLE: &[&str] = &[
     "torn_tail_bytes",

@@ -19,11 +19,13 @@
 //! 3. Where traces are off, a batch costs one look at a value that never changes.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use metrics::Counter;
-use tokio::sync::mpsc;
+use support::mutant;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -53,11 +55,21 @@ impl TraceId {
     /// Id of the span that all others of the trace are below: the put into the channel where the
     /// batch was born. Every agent knows it.
     pub fn root(self) -> u64 {
+        if mutant!("trace_root_by_chance") {
+            return RandomState::new().hash_one(self.0);
+        }
         xxh3_64(&self.0.to_be_bytes())
     }
 
     fn is_sampled(self, rejected_below: u64) -> bool {
-        let deciding = self.0 as u64 & ((1 << DECIDING_BITS) - 1);
+        let mut deciding = self.0 as u64;
+        if mutant!("trace_sampled_by_chance") {
+            deciding = RandomState::new().hash_one(deciding);
+        }
+        if mutant!("trace_rates_apart") {
+            deciding ^= xxh3_64(&rejected_below.to_be_bytes());
+        }
+        let deciding = deciding & ((1 << DECIDING_BITS) - 1);
         deciding >= rejected_below
     }
 }
@@ -165,7 +177,9 @@ impl Traces {
         dropped: Counter,
         clock: Arc<dyn Clock>,
     ) -> mpsc::Receiver<Span> {
-        let (queue, spans) = mpsc::channel(QUEUE_SPANS);
+        let has_no_end = mutant!("trace_queue_without_end");
+        let room = if has_no_end { Semaphore::MAX_PERMITS } else { QUEUE_SPANS };
+        let (queue, spans) = mpsc::channel(room);
         let all = (1_u64 << DECIDING_BITS) as f64;
         let rejected_below = ((1.0 - rate.clamp(0.0, 1.0)) * all) as u64;
         let _ = self.0.set(Recorder { rejected_below, queue, dropped, clock });
@@ -203,10 +217,25 @@ impl Traces {
         Some(span.text("aqueduct.batch", batch.to_string()))
     }
 
+    /// The step `commit` of this batch: begun at `began`, over now, and its events lie in `place`
+    /// for good. Nothing where the batch is not sampled.
+    pub fn committed(
+        &self,
+        batch: Identity,
+        began: Instant,
+        place: impl IntoIterator<Item = (&'static str, Attribute)>,
+    ) {
+        if let Some(mut span) = self.span(batch, "commit", (began, Instant::now())) {
+            span.attributes.extend(place);
+            self.record(span);
+        }
+    }
+
     /// Hands a span over; never waits.
     pub fn record(&self, span: Span) {
         if let Some(recorder) = self.0.get()
             && recorder.queue.try_send(span).is_err()
+            && !mutant!("trace_drop_not_counted")
         {
             recorder.dropped.inc();
         }
@@ -218,6 +247,9 @@ impl fmt::Debug for Traces {
         f.debug_tuple("Traces").field(&self.is_on()).finish()
     }
 }
+
+#[cfg(all(test, feature = "mutants"))]
+mod planted;
 
 #[cfg(test)]
 mod tests {
@@ -240,6 +272,7 @@ mod tests {
     }
 
     fn at(rate: f64) -> (Traces, mpsc::Receiver<Span>, Counter) {
+        support::mutants::plant_by_environment();
         let (traces, dropped) = (Traces::default(), Counter::default());
         let spans = traces.begin(rate, dropped.clone(), Arc::new(Fixed));
         (traces, spans, dropped)
@@ -264,12 +297,13 @@ mod tests {
         let (one, two, more) = (at(0.01).0, at(0.01).0, at(0.05).0);
         for sequence in 0..20_000 {
             let batch = batch(3, sequence);
-            assert_eq!(one.of(batch), two.of(batch));
-            assert!(one.of(batch).is_none() || more.of(batch).is_some(), "{sequence}");
+            assert_eq!(one.of(batch), two.of(batch), "agents differ");
+            let is_left_out = one.of(batch).is_some() && more.of(batch).is_none();
+            assert!(!is_left_out, "a higher rate leaves out {sequence}");
         }
         let first = TraceId::of(batch(7, 9));
         assert_eq!(first.to_string(), "390c5b04395a2d0cfd193cfbb99f7641");
-        assert_eq!(first.root(), 0xcb2a_5817_bc15_d419);
+        assert_eq!(first.root(), 0xcb2a_5817_bc15_d419, "id of the first span");
         assert!((0..100).all(|sequence| at(1.0).0.of(batch(1, sequence)).is_some()));
     }
 
@@ -293,7 +327,23 @@ mod tests {
         for sequence in 0..QUEUE_SPANS as u64 + 10 {
             traces.record(traces.span(batch(1, sequence), "put", (now, now)).unwrap());
         }
-        assert_eq!(dropped.get(), 10);
+        assert_eq!(dropped.get(), 10, "spans that found no room");
+    }
+
+    #[tokio::test]
+    async fn a_commit_of_a_sampled_batch_is_a_span_that_says_where_its_events_are() {
+        let (traces, mut spans, _) = at(1.0);
+        let began = Instant::now() - Duration::from_secs(2);
+        let place = ("aqueduct.table", Attribute::Text("lines".into()));
+        traces.committed(batch(1, 1), began, [place.clone()]);
+        let span = spans.recv().await.unwrap();
+        assert_eq!((span.trace, span.name), (TraceId::of(batch(1, 1)), "commit"));
+        assert!(span.ended.duration_since(span.began).unwrap() >= Duration::from_secs(2));
+        assert_eq!(span.attributes.last(), Some(&place));
+
+        let (traces, mut spans, dropped) = at(0.0);
+        traces.committed(batch(1, 1), began, [place]);
+        assert!(spans.try_recv().is_err() && dropped.get() == 0, "a batch that is not sampled");
     }
 
     #[test]

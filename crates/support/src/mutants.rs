@@ -87,6 +87,15 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("tenant_charged_for_another", "what a tenant gives is charged to it alone"),
     ("turns_as_they_come_when_many_wait", "turns are fair, also when nearly all is taken"),
     ("place_of_connection_kept", "a connection that ends in its handshake gives its place back"),
+    // `crates/pipeline/src/traces/planted.rs`
+    ("trace_sampled_by_chance", "whether a batch is sampled follows from its name and the rate"),
+    ("trace_rates_apart", "at a higher rate all is sampled that is at a lower one"),
+    ("trace_root_by_chance", "every agent knows the id of the first span of a trace"),
+    ("trace_queue_without_end", "so many spans wait for the exporter at most"),
+    ("trace_drop_not_counted", "a span that finds no room is counted"),
+    // `crates/agent/src/traces/planted.rs`
+    ("trace_last_not_counted", "a span that is given up at the end is counted"),
+    ("trace_attempts_joined", "each attempt of a batch has spans of its own"),
 ];
 
 #[cfg(feature = "mutants")]

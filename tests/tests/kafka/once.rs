@@ -1,17 +1,21 @@
 //! A sink with transactions: each line is in the topic once, whatever is killed, and although two
 //! agents send the same batches at the same time.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use aqueduct_tests::agent::{Agent, wait_until_delivered};
+use aqueduct_tests::agent::{Agent, ROLL, wait_until_delivered};
+use aqueduct_tests::http::free_address;
 use aqueduct_tests::kafka::Kafka;
 use aqueduct_tests::letters::letters;
 use aqueduct_tests::reconcile::compare;
+use aqueduct_tests::site::read_below;
 use aqueduct_tests::{seed, wait};
 use rand::RngExt;
+use serde_json::Value;
 
 use crate::{PATIENCE, STOP};
 
@@ -20,14 +24,42 @@ const LINES: usize = 2_000;
 /// What the broker takes at most.
 const MESSAGE_MAX: usize = 200_000;
 
+/// What stores the spans of all batches.
+fn receiver(dir: &Path, listen: &str) -> Agent {
+    let at = dir.display();
+    let text = format!(
+        "[agent]\ndata_dir = \"{at}/receiver\"\n\
+         [sources.in]\ntype = \"otlp\"\nlisten = [\"{listen}\"]\nchannels = [\"main\"]\n\
+         [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [sinks.out]\ntype = \"hdfs\"\nurl = \"file://{at}/spans/%Y\"\nchannel = \"main\"\n{ROLL}\n"
+    );
+    Agent::configured("aqueduct-collector", dir, "receiver", &text)
+}
+
+/// Traces that end with a commit into the topic.
+fn committed_traces(dir: &Path) -> usize {
+    let years = fs::read_dir(dir.join("spans")).into_iter().flatten().flatten();
+    let years = years.filter(|entry| entry.file_name() != "_aqueduct");
+    let stored: Vec<u8> = years.flat_map(|year| read_below(&year.path())).collect();
+    let spans = String::from_utf8_lossy(&stored);
+    let spans = spans.lines().map(|line| serde_json::from_str(line).expect("a span"));
+    let is_commit = |span: &Value| {
+        let more = span["attributes"].to_string();
+        span["name"] == "commit" && more.contains("aqueduct.topics") && more.contains("\"once\"")
+    };
+    let traces = spans.filter(is_commit).map(|span: Value| span["traceId"].to_string());
+    traces.collect::<BTreeSet<_>>().len()
+}
+
 /// An agent that sends the lines of `*.log` in `dir` to the topic `once`.
-fn sender(dir: &Path, name: &str, kafka: &Kafka) -> Agent {
+fn sender(dir: &Path, name: &str, kafka: &Kafka, spans: &str) -> Agent {
     let (broker, at) = (kafka.address(), dir.display());
     let text = format!(
         r#"
 [agent]
 name = "{name}"
 data_dir = "{at}/{name}"
+traces = {{ url = "http://{spans}", sample = 1.0 }}
 [sources.in]
 type = "tail_dir"
 paths = ["{at}/*.log"]
@@ -73,12 +105,16 @@ fn until_committed(agent: &Agent, events: usize) {
 /// Method: first an agent is killed at any progress. Then the broker is killed, and the agent when
 /// it has read everything; its folder is copied, so two agents have the same batches, as two
 /// collectors have that an edge sends to one after the other. Both send them at the same time, and
-/// are killed meanwhile. One line is too large for the broker: it is a dead letter of both.
+/// are killed meanwhile. One line is too large for the broker: it is a dead letter of both. Every
+/// batch is traced, and the last ones have to end with their commits.
 pub(crate) fn each_line_is_there_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, mut rng, began) = (folder.path(), seed::rng("kafka once"), Instant::now());
     let mut kafka = Kafka::start_with(dir, &format!("message.max.bytes={MESSAGE_MAX}\n"));
-    let mut one = sender(dir, "one", &kafka);
+    let spans = free_address().to_string();
+    let mut receiver = receiver(dir, &spans);
+    receiver.start();
+    let mut one = sender(dir, "one", &kafka, &spans);
     let mut written = Vec::new();
     one.start();
     for round in 0..4 {
@@ -105,7 +141,7 @@ pub(crate) fn each_line_is_there_once() {
     one.kill();
     let copied = Command::new("cp").arg("-r").arg(dir.join("one")).arg(dir.join("two")).status();
     assert!(copied.expect("cp runs").success());
-    let mut two = sender(dir, "two", &kafka);
+    let mut two = sender(dir, "two", &kafka, &spans);
     kafka.revive();
     one.start();
     two.start();
@@ -125,6 +161,11 @@ pub(crate) fn each_line_is_there_once() {
     log(dir, "last", &mut written);
     until_committed(&one, before + LINES);
     one.stop(STOP);
+    // A stop sends what spans there are.
+    wait::until("a span of each commit", PATIENCE, || {
+        (committed_traces(dir) >= LINES / 40).then_some(())
+    });
+    receiver.stop(STOP);
     for name in ["one", "two"] {
         assert_eq!(letters(&dir.join(name), &["too_large"]), [&*noise], "letters of {name}");
     }

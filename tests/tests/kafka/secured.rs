@@ -1,4 +1,4 @@
-//! A broker behind TLS that wants a certificate and a password.
+//! A broker behind TLS that wants a certificate and a password: of a source, a sink and a channel.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,8 +16,15 @@ use crate::{PATIENCE, STOP};
 /// Lines of a log.
 const LINES: usize = 2_000;
 
-/// An agent that sends lines of `in.log` to the topic `secured`, and stores what it reads there.
-fn agent(dir: &Path, name: &str, broker: &str, authority: &str, password: &str) -> Agent {
+/// An agent that sends lines of `in.log` to the topic `secured`, and stores what it reads there;
+/// `has_channel`: from a channel that is a topic of the same broker.
+fn agent(
+    dir: &Path,
+    name: &str,
+    broker: &str,
+    (authority, password): (&str, &str),
+    has_channel: bool,
+) -> Agent {
     let at = dir.display();
     let shown = format!(
         "\"security.protocol\" = \"sasl_ssl\", \"sasl.mechanism\" = \"SCRAM-SHA-512\", \
@@ -29,6 +36,10 @@ fn agent(dir: &Path, name: &str, broker: &str, authority: &str, password: &str) 
         "brokers = [\"{broker}\"]\nproperties = {{ {shown} }}\n\
          secret_properties = {{ \"sasl.password\" = \"{password}\" }}\n"
     );
+    let channel = match has_channel {
+        true => format!("type = \"kafka\"\ntopic = \"buffer\"\ncreate_with_replicas = 1\n{client}"),
+        false => "type = \"durable\"\ncapacity = \"64MiB\"".to_owned(),
+    };
     let text = format!(
         "[agent]\ndata_dir = \"{at}/{name}\"\n\
          [sources.files]\ntype = \"tail_dir\"\npaths = [\"{at}/in.log\"]\nchannels = [\"out\"]\n\
@@ -36,7 +47,7 @@ fn agent(dir: &Path, name: &str, broker: &str, authority: &str, password: &str) 
          [sinks.out]\ntype = \"kafka\"\ntopic = \"secured\"\nchannel = \"out\"\n{client}\
          [sources.in]\ntype = \"kafka\"\ntopics = [\"secured\"]\ngroup = \"stores\"\n{client}\
          channels = [\"in\"]\n\
-         [channels.in]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [channels.in]\n{channel}\n\
          [sinks.store]\ntype = \"hdfs\"\nurl = \"file://{at}/store/%Y\"\nchannel = \"in\"\n{ROLL}\n"
     );
     Agent::configured("aqueduct-collector", dir, name, &text)
@@ -69,14 +80,15 @@ pub(crate) fn lines_go_there_and_back() {
         ("other.pem", "secret", "certificate verify failed"),
         ("ca.pem", "wrong", "Authentication failed"),
     ] {
-        let mut refused = agent(dir, &format!("no-{password}"), &secured, authority, password);
+        let shown = (authority, password);
+        let mut refused = agent(dir, &format!("no-{password}"), &secured, shown, false);
         refused.start();
         refused.until_logged(said, PATIENCE);
         refused.kill();
     }
     assert!(stored(dir).is_empty(), "a refused agent has stored something");
 
-    let mut agent = agent(dir, "yes", &secured, "ca.pem", "secret");
+    let mut agent = agent(dir, "yes", &secured, ("ca.pem", "secret"), true);
     agent.start();
     let all_of = |parts: usize| {
         wait::until("all lines", PATIENCE, || (stored(dir).len() == parts * LINES).then_some(()));

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -34,14 +36,19 @@ fn write_token(file: &Path, good_for: Duration) {
     fs::rename(new, file).expect("the test's own folder");
 }
 
-/// An agent that sends lines of `in.log` to a topic, each once, and stores what it reads there.
-fn agent(dir: &Path, broker: &str) -> Agent {
+/// An agent that sends lines of `in.log` to a topic, each once, and stores what it reads there;
+/// `has_channel`: from a channel that is a topic of the same broker.
+fn agent(dir: &Path, broker: &str, has_channel: bool) -> Agent {
     let at = dir.display();
     let client = format!(
         "brokers = [\"{broker}\"]\ntoken_file = \"{at}/token\"\n\
          properties = {{ \"security.protocol\" = \"sasl_plaintext\", \
          \"reconnect.backoff.max.ms\" = \"500\" }}\n"
     );
+    let channel = match has_channel {
+        true => format!("type = \"kafka\"\ntopic = \"buffer\"\ncreate_with_replicas = 1\n{client}"),
+        false => "type = \"durable\"\ncapacity = \"64MiB\"".to_owned(),
+    };
     let text = format!(
         "[agent]\ndata_dir = \"{at}/agent\"\n\
          [sources.files]\ntype = \"tail_dir\"\npaths = [\"{at}/in.log\"]\nchannels = [\"out\"]\n\
@@ -50,7 +57,7 @@ fn agent(dir: &Path, broker: &str) -> Agent {
          channel = \"out\"\n{client}\
          [sources.in]\ntype = \"kafka\"\ntopics = [\"tokens\"]\ngroup = \"stores\"\n{client}\
          channels = [\"in\"]\n\
-         [channels.in]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [channels.in]\n{channel}\n\
          [sinks.store]\ntype = \"hdfs\"\nurl = \"file://{at}/store/%Y\"\nchannel = \"in\"\n{ROLL}\n"
     );
     Agent::configured("aqueduct-collector", dir, "tokens", &text)
@@ -62,14 +69,24 @@ pub(crate) fn an_expired_token_is_replaced() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, file) = (folder.path(), folder.path().join("token"));
     let (_kafka, broker) = Kafka::start_with_tokens(dir);
-    let mut agent = agent(dir, &broker);
     fs::write(dir.join("in.log"), "").expect("a log is written");
     write_token(&file, Duration::ZERO);
-    agent.start();
-    agent.until_logged("(`token_file`) holds a token that has expired", PATIENCE);
-    agent.kill();
+    let mut refused = agent(dir, &broker, false);
+    refused.start();
+    refused.until_logged("(`token_file`) holds a token that has expired", PATIENCE);
+    refused.kill();
 
+    let mut agent = agent(dir, &broker, true);
+    let (is_over, written) = (Arc::new(AtomicBool::new(false)), file.clone());
+    let watched = is_over.clone();
     write_token(&file, GOOD_FOR);
+    let writer = thread::spawn(move || {
+        while !watched.load(Ordering::Relaxed) {
+            thread::sleep(ANEW_AFTER);
+            write_token(&written, GOOD_FOR);
+        }
+        write_token(&written, Duration::from_secs(3600));
+    });
     agent.start();
     let (began, mut parts) = (Instant::now(), 0);
     while began.elapsed() < GOES_ON_FOR {
@@ -78,9 +95,9 @@ pub(crate) fn an_expired_token_is_replaced() {
         std::io::Write::write_all(&mut log.expect("a log"), lines.as_bytes()).expect("a log");
         parts += 1;
         thread::sleep(ANEW_AFTER);
-        write_token(&file, GOOD_FOR);
     }
-    write_token(&file, Duration::from_secs(3600));
+    is_over.store(true, Ordering::Relaxed);
+    writer.join().expect("tokens are written");
     wait::until("all lines", PATIENCE, || (stored(dir).len() == parts * LINES).then_some(()));
     assert!(stored(dir).values().all(|times| *times == 1), "a line is stored twice");
     agent.stop(STOP);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use pipeline::traces::Span;
 use pipeline::{Identity, IntervalSet, Outcome, Taken, Ticket, Traces};
+use support::mutant;
 use tokio::time::Instant;
 
 use super::{Group, chain};
@@ -50,7 +51,9 @@ impl Trail {
         let sink = sink.clone();
         let fresh = Followed { batch, events, bytes, attempt: 0, sink: sink.clone(), step: None };
         let followed = self.batches.entry(taken.ticket).or_insert(fresh);
-        followed.attempt += 1;
+        if followed.attempt == 0 || !mutant!("trace_attempts_joined") {
+            followed.attempt += 1;
+        }
         (followed.sink, followed.step) = (sink, Some(("send", now)));
     }
 
@@ -155,6 +158,7 @@ mod tests {
     }
 
     fn trail() -> (Trail, tokio::sync::mpsc::Receiver<Span>) {
+        support::mutants::plant_by_environment();
         let traces = Traces::default();
         let spans = traces.begin(1.0, Counter::default(), env::real().clock.clone());
         (Trail::new(traces, "group".into()), spans)

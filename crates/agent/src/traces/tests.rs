@@ -28,6 +28,7 @@ struct Bench {
 
 impl Bench {
     fn to(address: SocketAddr, more: &str) -> Self {
+        support::mutants::plant_by_environment();
         let text = format!(
             "[agent]\nname = \"e\"\ndata_dir = \"/d\"\n[agent.traces]\nsample = 1.0\n\
              url = \"http://{address}\"\n{more}\n\
@@ -151,7 +152,7 @@ async fn a_receiver_that_is_dead_delays_nothing_and_every_span_is_counted() {
         let Bench { metrics, exporting, .. } = bench;
         timeout(PATIENCE, exporting.end()).await.expect("it ends in two seconds");
         let counted = (metrics.trace_spans.get(), metrics.trace_spans_dropped.get());
-        assert_eq!(counted, (0, all));
+        assert_eq!(counted, (0, all), "each span is counted");
     }
     drop(silent);
 }

@@ -36,8 +36,16 @@ struct Work {
     flush: bool,
 }
 
-/// The log is another owner's, or the channel is closed before it is known.
+/// The log is not ours any more, or the channel is closed before it is known.
 struct Gone;
+
+/// Of which life the newest STATE is.
+enum Owner {
+    Us,
+    Another,
+    /// There is no STATE, though this life has begun with one.
+    Lacking,
+}
 
 impl Core {
     /// Serves what waits.
@@ -102,6 +110,16 @@ impl Core {
     /// Appends frames; the outcome is known.
     fn append(&self, frames: &[Bytes]) -> Result<Result<Vec<Place>, LogError>, Gone> {
         let error = match self.log.append(frames) {
+            // Places rise, unless the log is another one by now, and that has to be empty again.
+            Ok(places) if places.first().is_some_and(|first| *first < self.state().end) => {
+                let above = places.last().map_or(0, |last| last + 1);
+                if let Err(error) = self.log.release(above) {
+                    let (cause, place) = (cause_of(&error), self.log.name());
+                    warn!(channel = %self.name, place, error = cause, "delete it once more");
+                }
+                self.lose(&Owner::Lacking);
+                return Err(Gone);
+            }
             Ok(places) => return Ok(Ok(places)),
             Err(Failure::Nothing(error)) => return Ok(Err(error)),
             Err(Failure::Unknown(error)) => error,
@@ -121,7 +139,7 @@ impl Core {
                     return Ok(Ok(found.into_iter().map(|(place, _)| place).collect()));
                 }
                 Ok(_) => {
-                    self.lose();
+                    self.lose(&Owner::Another);
                     return Err(Gone);
                 }
                 Err(again) => self.again(&again)?,
@@ -140,19 +158,17 @@ impl Core {
         }
     }
 
-    /// Becomes the only owner again, unless another one has come.
+    /// Becomes the only owner again, unless another one has come, or the log is another one.
     fn regain(&self) -> Result<(), Gone> {
         loop {
-            let regained = (|| {
-                Ok(self.is_ours()? && {
-                    self.log.fence()?;
-                    self.is_ours()?
-                })
-            })();
-            match regained {
-                Ok(true) => return Ok(()),
-                Ok(false) => {
-                    self.lose();
+            let owner = self.owner().and_then(|owner| match owner {
+                Owner::Us => self.log.fence().and_then(|()| self.owner()),
+                other => Ok(other),
+            });
+            match owner {
+                Ok(Owner::Us) => return Ok(()),
+                Ok(other) => {
+                    self.lose(&other);
                     return Err(Gone);
                 }
                 Err(error) => self.again(&error)?,
@@ -160,13 +176,16 @@ impl Core {
         }
     }
 
-    /// Whether the newest STATE is of this life.
-    fn is_ours(&self) -> Result<bool, LogError> {
-        let newest = self.log.state()?.as_ref().and_then(frames::read_state);
-        let is_ours = |state: &frames::ReadState| {
-            (state.origin, state.record.epoch) == (self.origin, self.epoch.0)
-        };
-        Ok(newest.as_ref().is_some_and(is_ours) || mutant!("remote_owner_not_looked_at"))
+    fn owner(&self) -> Result<Owner, LogError> {
+        let newest = self.log.state()?;
+        if mutant!("remote_owner_not_looked_at") {
+            return Ok(Owner::Us);
+        }
+        let Some(newest) = newest else { return Ok(Owner::Lacking) };
+        let ours = (self.origin, self.epoch.0);
+        let is_ours = frames::read_state(&newest)
+            .is_some_and(|state| (state.origin, state.record.epoch) == ours);
+        Ok(if is_ours { Owner::Us } else { Owner::Another })
     }
 
     /// Something has to be asked for again, unless the channel is closed meanwhile.
@@ -177,12 +196,25 @@ impl Core {
         if self.state().closed { Err(Gone) } else { Ok(()) }
     }
 
-    fn lose(&self) {
-        error!(channel = %self.name, place = self.log.name(),
-            "another agent has opened this channel: nothing goes in or out here any more. If that \
-             is not meant, give each agent a topic of its own; stop this agent, or the other one \
-             and start this one again");
-        self.incident("lost_to_another_owner", 1);
+    /// Gives the log up for good.
+    fn lose(&self, owner: &Owner) {
+        let (channel, place) = (&self.name, self.log.name());
+        if matches!(owner, Owner::Lacking) {
+            error!(channel = %channel, place,
+                "the log of this channel is empty, and it was not: it was deleted, or made anew. \
+                 Nothing goes in or out here any more. It is not opened again without a start: \
+                 what it held is gone, and with it the positions of sources, which would read \
+                 all again. Bring the log back and start this agent again, or start it with a log \
+                 that is empty");
+            self.incident("lost_its_log", 1);
+        } else {
+            error!(channel = %channel, place,
+                "another agent has opened this channel: nothing goes in or out here any more. It \
+                 is not taken back without a start, or both would take it from each other in \
+                 turn. If that is not meant, give each agent a topic of its own; stop this agent, \
+                 or the other one and start this one again");
+            self.incident("lost_to_another_owner", 1);
+        }
         self.stop(true);
     }
 

@@ -99,6 +99,12 @@ impl SharedLog {
         self.inner().accidents.push_back(accident);
     }
 
+    /// It is deleted and made anew, as a topic may be: nothing of it is there.
+    pub fn make_anew(&self) {
+        let mut inner = self.inner();
+        *inner = Inner { owner: inner.owner, ..Inner::default() };
+    }
+
     /// So many calls that write nothing fail.
     pub fn fail(&self, calls: u32) {
         self.inner().failures = calls;

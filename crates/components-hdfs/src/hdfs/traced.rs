@@ -31,7 +31,6 @@ impl<'a> Traced<'a> {
         entry: Option<u64>,
     ) {
         let Self { traces, began, batches } = self;
-        let now = Instant::now();
         for (ticket, key) in batches {
             let of_it = files.iter().zip(in_files).filter(|(_, held)| held.contains(ticket));
             let paths: Vec<String> =
@@ -40,12 +39,9 @@ impl<'a> Traced<'a> {
             if paths.is_empty() {
                 continue;
             }
-            let Some(span) = traces.span(key, "commit", (began, now)) else { continue };
-            let span = span.with("aqueduct.files", Attribute::Texts(paths));
-            traces.record(match entry {
-                Some(entry) => span.number("aqueduct.ledger.entry", entry),
-                None => span,
-            });
+            let paths = ("aqueduct.files", Attribute::Texts(paths));
+            let entry = entry.map(|entry| ("aqueduct.ledger.entry", Attribute::Number(entry)));
+            traces.committed(key, began, [paths].into_iter().chain(entry));
         }
     }
 }

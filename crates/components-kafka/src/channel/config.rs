@@ -1,18 +1,21 @@
 //! The settings, and what the channel makes of them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::channel::remote::Limits;
 use pipeline::units::{ByteSize, Period};
-use pipeline::{BuildError, Secret};
+use pipeline::{BuildError, Env, Secret};
 use rdkafka::ClientConfig;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::consumer::Context;
 use crate::client;
 use crate::sink::Compression;
+use crate::token::TokenFile;
 
 /// The `kafka` channel keeps events in a topic until every sink has committed them.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -50,6 +53,10 @@ pub struct Config {
     /// heard of is given up by them after this time. Puts wait as long as it takes.
     #[serde(default = "defaults::timeout")]
     timeout: Period,
+    /// File with the token that proves this client to the brokers (SASL/OAUTHBEARER), readable
+    /// for the user of this process. It is read again before the token expires, and once a minute.
+    #[serde(default)]
+    token_file: Option<PathBuf>,
     /// Further properties of the client, librdkafka, such as `security.protocol`.
     #[serde(default)]
     properties: BTreeMap<String, String>,
@@ -86,6 +93,8 @@ pub(super) struct Target {
     pub(super) producer: ClientConfig,
     pub(super) consumer: ClientConfig,
     pub(super) admin: ClientConfig,
+    /// What proves each of them.
+    pub(super) token: Option<TokenFile>,
     pub(super) topic: String,
     pub(super) state_topic: String,
     pub(super) replicas: Option<i32>,
@@ -105,9 +114,26 @@ const CAPACITY_MIN: u64 = 1 << 20;
 /// `transaction.max.timeout.ms` of the brokers, unless they are set otherwise.
 const TRANSACTION_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// What says which agent has the topic: the last one to call `init_transactions` with this.
+fn transactional_id(topic: &str) -> String {
+    format!("aqueduct-channel-{topic}")
+}
+
+impl Target {
+    pub(super) fn transactional_id(&self) -> String {
+        transactional_id(&self.topic)
+    }
+
+    /// What a further client calls.
+    pub(super) fn context(&self) -> Context {
+        let token = self.token.as_ref().map(TokenFile::another);
+        Context { name: self.name.clone(), token }
+    }
+}
+
 impl Config {
     /// What a channel of this name is over, and how much it holds.
-    pub(super) fn target(self, name: &Arc<str>) -> Result<(Target, Limits), BuildError> {
+    pub(super) fn target(self, name: &Arc<str>, env: &Env) -> Result<(Target, Limits), BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.topic.is_empty() {
             return invalid("topic", "name a topic that nothing else writes to");
@@ -135,7 +161,7 @@ impl Config {
         let own = [
             ("enable.idempotence", "true".to_owned()),
             ("acks", "all".to_owned()),
-            ("transactional.id", format!("aqueduct-channel-{}", self.topic)),
+            ("transactional.id", transactional_id(&self.topic)),
             ("transaction.timeout.ms", timeout.clone()),
             ("message.timeout.ms", timeout),
             ("compression.type", self.compression.name().to_owned()),
@@ -144,8 +170,12 @@ impl Config {
             // A group is complete when it is handed over.
             ("linger.ms", "0".to_owned()),
         ];
-        let (properties, secrets) = (&self.properties, &self.secret_properties);
-        let producer = client::configure(&self.brokers, properties, secrets, None, &own, FIXED)?;
+        let token = self.token_file.as_deref();
+        let configure = |own: &[(&str, String)]| {
+            let (properties, secrets) = (&self.properties, &self.secret_properties);
+            client::configure(&self.brokers, properties, secrets, token, own, FIXED)
+        };
+        let producer = configure(&own)?;
         let own = [
             // No group is joined; the client asks for a name.
             ("group.id", "aqueduct-channel".to_owned()),
@@ -156,8 +186,7 @@ impl Config {
             ("allow.auto.create.topics", "false".to_owned()),
             ("queued.max.messages.kbytes", "4096".to_owned()),
         ];
-        let consumer = client::configure(&self.brokers, properties, secrets, None, &own, FIXED)?;
-        let admin = client::configure(&self.brokers, properties, secrets, None, &[], FIXED)?;
+        let (consumer, admin) = (configure(&own)?, configure(&[])?);
         let limits = Limits {
             capacity_bytes: self.capacity.0,
             capacity_events: self.capacity_events.unwrap_or(u64::MAX),
@@ -168,6 +197,7 @@ impl Config {
             producer,
             consumer,
             admin,
+            token: token.map(|path| TokenFile::new(path, env)),
             topic: self.topic,
             state_topic,
             replicas: self.create_with_replicas,

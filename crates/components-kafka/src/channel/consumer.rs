@@ -1,40 +1,55 @@
 //! Reads a partition to its end.
 
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::channel::remote::LogError;
 use bytes::Bytes;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::time::Instant;
 
+use super::config::Target;
 use super::parts::Joiner;
+use super::rights::{Right, is_denied};
 use crate::client;
+use crate::token::{self, TokenFile};
 
 /// How long a broker may take for one question.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long a client that wants another token gets for it.
+const RENEWED_WITHIN: Duration = Duration::from_millis(20);
 /// How long the client is polled at a time.
 const POLL: Duration = Duration::from_millis(100);
 
 /// What the client calls.
-pub(super) struct Context(pub(super) Arc<str>);
+pub(super) struct Context {
+    pub(super) name: Arc<str>,
+    pub(super) token: Option<TokenFile>,
+}
 
 /// Where the records of a transaction lie, by their places in it.
 pub(super) type Offsets = Arc<Mutex<Vec<Option<i64>>>>;
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        client::log(&self.0, level, facility, text);
+        client::log(&self.name, level, facility, text);
     }
 
     fn error(&self, error: KafkaError, text: &str) {
-        client::log_error(&self.0, &error, text);
+        client::log_error(&self.name, &error, text);
+    }
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        token::answer(self.token.as_ref(), &self.name)
     }
 }
 
@@ -66,24 +81,34 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(
-        config: &ClientConfig,
-        name: &Arc<str>,
-        topic: &str,
-    ) -> Result<Self, LogError> {
-        let consumer = config
-            .create_with_context(Context(name.clone()))
-            .map_err(|error| failed("the client could not be made", &error))?;
+    pub(super) fn new(target: &Target, topic: &str) -> Result<Self, LogError> {
+        let consumer = target.consumer.create_with_context(target.context());
+        let consumer: BaseConsumer<Context> =
+            consumer.map_err(|error| failed("the client could not be made", &error))?;
+        token::give_first(&consumer, consumer.context().token.as_ref(), ANSWER_WITHIN);
         Ok(Self { consumer, topic: topic.to_owned(), next: None })
     }
 
+    /// Lets the client have another token if it wants one: it asks only while it is polled, and
+    /// may not have been for hours.
+    fn renew_token(&mut self) {
+        if self.consumer.context().token.is_none() {
+            return;
+        }
+        while let Some(Ok(_)) = self.consumer.poll(RENEWED_WITHIN) {
+            // What it has read ahead is not where the next read goes on.
+            self.next = None;
+        }
+    }
+
     /// The first offset that is there, and the one behind the last.
-    pub(super) fn bounds(&self) -> Result<(i64, i64), LogError> {
+    pub(super) fn bounds(&mut self) -> Result<(i64, i64), LogError> {
+        self.renew_token();
         let bounds = self.consumer.fetch_watermarks(&self.topic, 0, ANSWER_WITHIN);
         bounds.map_err(|error| failed("the bounds of a partition were asked for", &error))
     }
 
-    fn begin_at(&self, from: i64) -> Result<(), LogError> {
+    fn begin_at(&mut self, from: i64) -> Result<(), LogError> {
         let (low, high) = self.bounds()?;
         if from > high {
             return Err(LogError::Unusable(format!(
@@ -135,6 +160,10 @@ impl Reader {
                     self.begin_at(from)?;
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
+                Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_denied) => {
+                    let right = Right::on_topic("Read", &self.topic);
+                    return Err(right.failed("a partition was to be read", &error));
+                }
                 Some(Err(error)) => problem = Some(error),
                 None if Instant::now() < until => {}
                 None => {

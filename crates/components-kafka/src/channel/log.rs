@@ -6,20 +6,24 @@ use std::time::Duration;
 
 use ::channel::remote::{Failure, Log, LogError, Place, Stored};
 use bytes::Bytes;
-use rdkafka::admin::AdminClient;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use tokio::time::Instant;
 
+use super::admin::Admin;
 use super::config::Target;
 use super::consumer::{Context, Offsets, Reader, failed};
 use super::parts;
+use super::rights::Right;
 use super::topics::{self, PAUSE};
 
 /// How long the client works at a step before it is called again.
 const STEP: Duration = Duration::from_secs(5);
 /// So many records at the end of the state topic are read for the newest STATE, at first.
 const STATE_TAIL: i64 = 64;
+/// How long records are waited for before the client does, and until they are looked for again.
+const ACKNOWLEDGED_SOON: Duration = Duration::from_millis(200);
+const ACKNOWLEDGED_PAUSE: Duration = Duration::from_micros(500);
 /// For room in the client's queue.
 const QUEUE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -39,7 +43,7 @@ pub(super) struct TopicLog {
     producer: Mutex<Option<Producer>>,
     frames: Mutex<Reader>,
     state: Mutex<Reader>,
-    admin: AdminClient<Context>,
+    admin: Admin,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -56,13 +60,12 @@ impl TopicLog {
     /// # Errors
     /// They are not there, or not as they have to be; or no broker answers.
     pub(super) fn connect(target: Arc<Target>) -> Result<Self, LogError> {
-        let reader = |topic| Reader::new(&target.consumer, &target.name, topic);
-        let (frames, state) = (reader(&target.topic)?, reader(&target.state_topic)?);
-        let admin = target.admin.create_with_context(Context(target.name.clone()));
-        let admin = admin.map_err(|error| failed("the client could not be made", &error))?;
+        let reader = |topic| Reader::new(&target, topic);
+        let (mut frames, mut state) = (reader(&target.topic)?, reader(&target.state_topic)?);
+        let admin = Admin::new(target.clone());
         let until = Instant::now() + target.timeout;
         loop {
-            match topics::prepare(&admin, (&frames, &state), &target) {
+            match topics::prepare(&admin, (&mut frames, &mut state), &target) {
                 Ok(()) => break,
                 Err(LogError::Failed(error)) if Instant::now() < until => {
                     tracing::warn!(channel = %target.name, %error, "kafka: no answer yet");
@@ -98,7 +101,8 @@ impl TopicLog {
         records: &[Record],
     ) -> Result<Vec<i64>, Failure> {
         let until = Instant::now() + self.target.timeout;
-        let unknown = |step: &str, error: &KafkaError| Failure::Unknown(failed(step, error));
+        let right = Right::on_topic("Write", topic);
+        let unknown = |step: &str, error: &KafkaError| Failure::Unknown(right.failed(step, error));
         producer.begin_transaction().map_err(|error| unknown("a transaction was begun", &error))?;
         let offsets: Offsets = Arc::new(Mutex::new(vec![None; records.len()]));
         for (at, Record { key, value }) in records.iter().enumerate() {
@@ -110,18 +114,24 @@ impl TopicLog {
             while let Err((error, back)) = producer.send(record) {
                 let is_full = error.rdkafka_error_code() == Some(Code::QueueFull);
                 if !is_full || Instant::now() >= until {
-                    return Err(self.abort(producer, &error));
+                    return Err(self.abort(producer, right, &error));
                 }
                 record = back;
                 park_timeout(QUEUE_PAUSE);
             }
+        }
+        // The commit looks for what is acknowledged ten times a second: a small group waits for it
+        // here, without the pause.
+        let soon = Instant::now() + ACKNOWLEDGED_SOON;
+        while producer.in_flight_count() > 0 && Instant::now() < soon {
+            park_timeout(ACKNOWLEDGED_PAUSE);
         }
         loop {
             match producer.commit_transaction(STEP) {
                 Ok(()) => break,
                 Err(error) if is_retriable(&error) && Instant::now() < until => park_timeout(PAUSE),
                 Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
-                    return Err(self.abort(producer, &KafkaError::Transaction(error)));
+                    return Err(self.abort(producer, right, &KafkaError::Transaction(error)));
                 }
                 Err(error) => return Err(unknown("a transaction was committed", &error)),
             }
@@ -133,9 +143,9 @@ impl TopicLog {
     }
 
     /// Gives a transaction up, for this reason.
-    fn abort(&self, producer: &Producer, cause: &KafkaError) -> Failure {
+    fn abort(&self, producer: &Producer, right: Right<'_>, cause: &KafkaError) -> Failure {
         let until = Instant::now() + self.target.timeout;
-        let cause = || failed("a transaction is given up", cause);
+        let cause = || right.failed("a transaction is given up", cause);
         loop {
             match producer.abort_transaction(STEP) {
                 Ok(()) => return Failure::Nothing(cause()),
@@ -146,10 +156,11 @@ impl TopicLog {
     }
 
     fn init(&self) -> Result<Producer, LogError> {
-        let context = Context(self.target.name.clone());
-        let made = self.target.producer.create_with_context(context);
+        let made = self.target.producer.create_with_context(self.target.context());
         let producer: Producer =
             made.map_err(|error| failed("the client could not be made", &error))?;
+        let id = self.target.transactional_id();
+        let right = Right::on_id("Write", &id);
         let until = Instant::now() + self.target.timeout;
         loop {
             match producer.init_transactions(STEP) {
@@ -157,7 +168,7 @@ impl TopicLog {
                 Err(error) if is_retriable(&error) && Instant::now() < until => park_timeout(PAUSE),
                 Err(error) => {
                     park_timeout(PAUSE);
-                    return Err(failed("the topic was to be taken over", &error));
+                    return Err(right.failed("the topic was to be taken over", &error));
                 }
             }
         }
@@ -198,7 +209,12 @@ impl Log for TopicLog {
         let mut slot = lock(&self.producer);
         // Its end takes up to half a second.
         *slot = None;
-        *slot = Some(self.init()?);
+        let producer = self.init()?;
+        // Whether the topic may be written to has to be known before the first put.
+        let trial = [Record { key: None, value: parts::nothing() }];
+        let tried = slowly(self.attempt(&producer, &self.target.topic, &trial));
+        tried.map_err(|(Failure::Nothing(error) | Failure::Unknown(error))| error)?;
+        *slot = Some(producer);
         Ok(())
     }
 

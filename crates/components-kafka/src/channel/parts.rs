@@ -23,6 +23,11 @@ pub(super) fn split(value: &[u8], most: usize) -> Vec<Vec<u8>> {
     (0..).zip(&chunks).map(record).collect()
 }
 
+/// A record that is no value, nor a part of one that is read: its beginning is nowhere.
+pub(super) fn nothing() -> Vec<u8> {
+    [1_u32, 2].map(u32::to_le_bytes).concat()
+}
+
 /// Makes values of records again. What has no beginning, or is not complete, is left out: its
 /// beginning is deleted.
 #[derive(Default)]
@@ -78,6 +83,7 @@ mod tests {
         for (offset, record) in (10..).zip(records.iter().chain(&split(b"small", 100))) {
             joined.extend(joiner.add(offset, record).unwrap());
         }
+        assert_eq!(joiner.add(30, &nothing()), Ok(None));
         let both = [(10, Bytes::from(value)), (14, Bytes::from_static(b"small"))];
         assert_eq!(joined, both);
         assert_eq!(joiner.add(1, b"none of ours"), Err(()));

@@ -5,17 +5,22 @@ use std::time::Duration;
 
 use ::channel::remote::LogError;
 use futures::executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::Instant;
 
+use super::admin::{Admin, options};
 use super::config::Target;
-use super::consumer::{ANSWER_WITHIN, Context, Reader, failed};
+use super::consumer::{ANSWER_WITHIN, Reader, failed};
+use super::rights::{Right, is_denied};
 
 /// Until something is asked for again.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a topic may be unknown to a broker after it was made by another one.
+const KNOWN_WITHIN: Duration = Duration::from_secs(3);
 
 /// How a topic has to be set, and why.
 struct Wanted<'a> {
@@ -36,69 +41,74 @@ const STATE: [Wanted<'static>; 1] = [Wanted {
     why: "the newest state has to stay, and old ones to go",
 }];
 
-fn options() -> AdminOptions {
-    let limit = Some(ANSWER_WITHIN);
-    AdminOptions::new().request_timeout(limit).operation_timeout(limit)
+/// A topic of the channel, and the setting that names it.
+#[derive(Clone, Copy)]
+struct Topic<'a> {
+    setting: &'static str,
+    name: &'a str,
+    wanted: &'a [Wanted<'a>],
 }
 
 /// Checks both topics; makes what is not there if that is wanted.
 ///
 /// # Errors
-/// A topic is not there, or not as it has to be; or no broker answers.
+/// A topic is not there, or not as it has to be, or a right lacks; or no broker answers.
 pub(super) fn prepare(
-    admin: &AdminClient<Context>,
-    (frames, state): (&Reader, &Reader),
+    admin: &Admin,
+    (frames, state): (&mut Reader, &mut Reader),
     target: &Target,
 ) -> Result<(), LogError> {
-    for (topic, reader, wanted) in
-        [(&target.topic, frames, &LOG[..]), (&target.state_topic, state, &STATE[..])]
-    {
-        let partitions = match partitions(reader, topic)? {
+    let log = Topic { setting: "topic", name: &target.topic, wanted: &LOG };
+    let kept = Topic { setting: "state_topic", name: &target.state_topic, wanted: &STATE };
+    for (topic, reader) in [(log, &*frames), (kept, &*state)] {
+        let Topic { setting, name, .. } = topic;
+        let partitions = match partitions(reader, name)? {
             Some(partitions) => partitions,
-            None => make(admin, reader, topic, wanted, target.replicas)?,
+            None => make(admin, reader, topic, target.replicas)?,
         };
         if partitions != 1 {
             return Err(LogError::Unusable(format!(
-                "topic `{topic}` has {partitions} partitions, and the channel needs one with one: \
-                 make a topic with `--partitions 1`, or let the channel make it \
-                 (`create_with_replicas`)"
+                "topic `{name}` (`{setting}`) has {partitions} partitions, and the channel needs \
+                 one with one: name another topic, made with `--partitions 1`, or let the channel \
+                 make it (`create_with_replicas`)"
             )));
         }
-        check(admin, topic, wanted)?;
+        check(admin, topic)?;
     }
-    Ok(())
+    // What is deleted already: whether it may delete has to be known before the topic is full.
+    let (low, _) = frames.bounds()?;
+    delete_below(admin, &target.topic, low)
 }
 
 /// How many partitions a topic has; `None` if it is not there.
 fn partitions(reader: &Reader, topic: &str) -> Result<Option<usize>, LogError> {
-    let asked = "a topic was asked for";
+    let (asked, right) = ("a topic was asked for", Right::on_topic("Read", topic));
     let metadata = reader.consumer.fetch_metadata(Some(topic), ANSWER_WITHIN);
-    let metadata = metadata.map_err(|error| failed(asked, &error))?;
+    let metadata = metadata.map_err(|error| right.failed(asked, &error))?;
     let Some(found) = metadata.topics().first() else { return Ok(None) };
     match found.error().map(Code::from) {
         None => Ok(Some(found.partitions().len())),
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Ok(None),
-        Some(code) => Err(failed(asked, &KafkaError::MetadataFetch(code))),
+        Some(code) => Err(right.failed(asked, &KafkaError::MetadataFetch(code))),
     }
 }
 
 fn make(
-    admin: &AdminClient<Context>,
+    admin: &Admin,
     reader: &Reader,
-    topic: &str,
-    wanted: &[Wanted<'_>],
+    Topic { setting, name, wanted }: Topic<'_>,
     replicas: Option<i32>,
 ) -> Result<usize, LogError> {
     let Some(replicas) = replicas else {
         let settings = wanted.iter().map(|it| format!("--config {}={}", it.setting, it.value));
         let settings: Vec<_> = settings.collect();
         return Err(LogError::Unusable(format!(
-            "topic `{topic}` is not there: make it with `--partitions 1 {}`, or let the channel \
-             make it (`create_with_replicas`)",
+            "topic `{name}` (`{setting}`) is not there: make it with `--partitions 1 {}`, or let \
+             the channel make it (`create_with_replicas`)",
             settings.join(" ")
         )));
     };
-    let mut new = NewTopic::new(topic, 1, TopicReplication::Fixed(replicas));
+    let mut new = NewTopic::new(name, 1, TopicReplication::Fixed(replicas));
     for Wanted { setting, value, .. } in wanted {
         new = new.set(setting, value);
     }
@@ -106,20 +116,23 @@ fn make(
         // One may be away, and what is acknowledged is on two.
         new = new.set("min.insync.replicas", "2");
     }
-    let asked = "a topic was to be made";
-    let made = block_on(admin.create_topics([&new], &options()));
+    let (asked, right) = ("a topic was to be made", Right::on_topic("Create", name));
+    let made = block_on(admin.client()?.create_topics([&new], &options()));
     match made.map_err(|error| failed(asked, &error))?.pop() {
         None | Some(Ok(_) | Err((_, Code::TopicAlreadyExists))) => {}
+        Some(Err((_, code))) if is_denied(code) => {
+            return Err(right.failed(asked, &KafkaError::AdminOp(code)));
+        }
         Some(Err((_, code))) => {
             return Err(LogError::Unusable(format!(
-                "topic `{topic}` cannot be made with {replicas} replicas \
+                "topic `{name}` (`{setting}`) cannot be made with {replicas} replicas \
                  (`create_with_replicas`): {code}"
             )));
         }
     }
     let until = Instant::now() + ANSWER_WITHIN;
     loop {
-        if let Some(partitions) = partitions(reader, topic)?.filter(|partitions| *partitions > 0) {
+        if let Some(partitions) = partitions(reader, name)?.filter(|partitions| *partitions > 0) {
             return Ok(partitions);
         }
         if Instant::now() >= until {
@@ -129,45 +142,52 @@ fn make(
     }
 }
 
-fn check(admin: &AdminClient<Context>, topic: &str, wanted: &[Wanted<'_>]) -> Result<(), LogError> {
-    let asked = "the settings of a topic were asked for";
-    let described =
-        block_on(admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
-    let found = match described.map_err(|error| failed(asked, &error))?.pop() {
-        Some(Ok(found)) => found,
-        Some(Err(code)) => return Err(failed(asked, &KafkaError::AdminOp(code))),
-        None => return Err(failed(asked, &KafkaError::AdminOp(Code::Fail))),
-    };
-    for Wanted { setting, value, why } in wanted {
-        let set = found.get(setting).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
+fn check(admin: &Admin, Topic { setting, name, wanted }: Topic<'_>) -> Result<(), LogError> {
+    let found = settings_of(admin, name)?;
+    for Wanted { setting: property, value, why } in wanted {
+        let set = found.get(property).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
         if set != *value {
             return Err(LogError::Unusable(format!(
-                "topic `{topic}` has `{setting}={set}`, and the channel needs `{value}`: {why}; \
-                 set it with `kafka-configs.sh --alter --topic {topic} --add-config \
-                 {setting}={value}`"
+                "topic `{name}` (`{setting}`) has `{property}={set}`, and the channel needs \
+                 `{value}`: {why}; set it with `kafka-configs.sh --alter --topic {name} \
+                 --add-config {property}={value}`"
             )));
         }
     }
     Ok(())
 }
 
+/// The settings of a topic. The client makes an answer without any of what a broker refuses: it
+/// does not know the topic yet, which goes by, or a right lacks.
+fn settings_of(admin: &Admin, topic: &str) -> Result<ConfigResource, LogError> {
+    let (what, right) = ("the settings of a topic were asked for", "DescribeConfigs");
+    let right = Right::on_topic(right, topic);
+    let until = Instant::now() + KNOWN_WITHIN;
+    loop {
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let described = block_on(admin.client()?.describe_configs(&asked, &options()));
+        match described.map_err(|error| right.failed(what, &error))?.pop() {
+            Some(Ok(found)) if !found.entries.is_empty() => return Ok(found),
+            Some(Err(code)) => return Err(right.failed(what, &KafkaError::AdminOp(code))),
+            _ if Instant::now() >= until => return Err(right.lacks(what)),
+            _ => park_timeout(PAUSE),
+        }
+    }
+}
+
 /// Deletes the records below an offset.
 ///
 /// # Errors
 /// They may be there still.
-pub(super) fn delete_below(
-    admin: &AdminClient<Context>,
-    topic: &str,
-    below: i64,
-) -> Result<(), LogError> {
-    let asked = "records were to be deleted";
+pub(super) fn delete_below(admin: &Admin, topic: &str, below: i64) -> Result<(), LogError> {
+    let (asked, right) = ("records were to be deleted", Right::on_topic("Delete", topic));
+    let failed = |error: &KafkaError| right.failed(asked, error);
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, 0, Offset::Offset(below))
-        .map_err(|error| failed(asked, &error))?;
-    let deleted = block_on(admin.delete_records(&list, &options()));
-    let deleted = deleted.map_err(|error| failed(asked, &error))?;
+    list.add_partition_offset(topic, 0, Offset::Offset(below)).map_err(|error| failed(&error))?;
+    let deleted = block_on(admin.client()?.delete_records(&list, &options()));
+    let deleted = deleted.map_err(|error| failed(&error))?;
     for element in deleted.elements() {
-        element.error().map_err(|error| failed(asked, &error))?;
+        element.error().map_err(|error| failed(&error))?;
     }
     Ok(())
 }

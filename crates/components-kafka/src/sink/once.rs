@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use components::sinks::record::{Known, closed};
 use pipeline::deliver::Delivered;
+use pipeline::traces::Attribute;
 use pipeline::{Batch, Floors, Identity, Origin};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
@@ -76,8 +77,15 @@ impl Kafka {
         let mut key = self.floors.offered(key);
         self.floors.put(key);
         loop {
+            let began = Instant::now();
             match self.attempts(batch, key).await? {
-                Sent::Now(delivered) => return Ok(delivered),
+                Sent::Now(delivered) => {
+                    if self.traces.of(key).is_some() {
+                        let topics = ("aqueduct.topics", Attribute::Texts(self.topics(batch)));
+                        self.traces.committed(key, began, [topics]);
+                    }
+                    return Ok(delivered);
+                }
                 Sent::Before(delivered) => {
                     self.repeated.inc();
                     return Ok(delivered);
@@ -92,6 +100,12 @@ impl Kafka {
                 }
             }
         }
+    }
+
+    /// The topics of a batch, each once.
+    fn topics(&self, batch: &Batch) -> Vec<String> {
+        let topics: BTreeSet<&str> = batch.iter().map(|event| self.target.topic(event)).collect();
+        topics.into_iter().map(str::to_owned).collect()
     }
 
     /// Attempts a batch until something is in its way that another client would not get over.

@@ -115,6 +115,26 @@ async fn a_batch_that_comes_again_is_known_also_by_another_process() {
 }
 
 #[tokio::test]
+async fn the_trace_of_a_batch_ends_with_its_commit_and_one_that_is_known_has_none() {
+    let more = json!({});
+    let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER)", more.clone()).await;
+    let cx = BuildContext::alone("out", Path::new("unused"), env::real());
+    let traces = cx.get::<Traces>();
+    let mut spans = traces.begin(1.0, Counter::default(), env::real().clock.clone());
+    let file = fixture.folder.path().join("db");
+    fixture.sink = build::<Config>(&settings(&file, &more), &cx).unwrap();
+    fixture.sink.open().await.unwrap();
+    for _again in 0..2 {
+        fixture.write(7, &["{\"n\":1}", "{\"n\":2}"]).await.unwrap();
+    }
+    let span = spans.try_recv().unwrap();
+    assert!(span.name == "commit" && span.error.is_none(), "{span:?}");
+    let table = ("aqueduct.table", Attribute::Text("t".into()));
+    assert_eq!(span.attributes.last(), Some(&table));
+    assert!(spans.try_recv().is_err(), "it was applied once");
+}
+
+#[tokio::test]
 async fn a_batch_whose_identity_cannot_be_written_leaves_no_row() {
     let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER)", json!({})).await;
     let trigger = "CREATE TRIGGER no BEFORE UPDATE ON aqueduct_applied \

@@ -79,13 +79,12 @@ pub(super) const ROWS: &[Row] = &[
     channel(
         "kafka",
         &["org.apache.flume.channel.kafka.KafkaChannel"],
-        Becomes::Later(
-            "a `kafka` channel that reads Flume's topic; let Flume drain that, and write the \
-             channel by hand, with a topic of its own. Where the topic was filled by others, put a \
-             `kafka` source before it, and where others read it, a `kafka` sink behind it",
-        ),
-        "",
-        &[&[ignored("*", "", "the channel is written by hand")]],
+        Becomes::Kind("kafka"),
+        "its topic is another one than Flume's, named like it with `-aqueduct`, and nothing else \
+         may read or write it; a source `CHANNEL-topic` goes on at the offsets of Flume's group, \
+         and takes over what is in Flume's topic and what others write there; where no sink takes \
+         from the channel, a sink `CHANNEL-topic` writes to Flume's topic instead",
+        &[KAFKA],
     ),
     channel(
         "pseudo",
@@ -118,6 +117,51 @@ const FILE: &[Key] = &[
     ignored("use-log-replay-v1", "false", NO_CHECKPOINT),
     ignored("use-fast-replay", "false", NO_CHECKPOINT),
     by("encryption.*", "", "the table `encryption` with a key file of its own: needs a decision"),
+];
+
+const ONE_PARTITION: &str = "the channel has one partition; of a sink `CHANNEL-topic` it is the \
+                             partition, or the header that names it";
+const ALL_ACKNOWLEDGE: &str = "all replicas in sync acknowledge";
+const BYTES_AND_TEXT: &str = "keys are text and bodies are bytes, as in Flume";
+
+const KAFKA: &[Key] = &[
+    by("kafka.bootstrap.servers", "*", "`brokers`; with three or more `create_with_replicas` is 3"),
+    by("brokerList", "", "`brokers`, without `kafka.bootstrap.servers`"),
+    by("kafka.topic", "flume-channel", "`topic`, with `-aqueduct`; the topic of `CHANNEL-topic`"),
+    by("topic", "", "the same, without `kafka.topic`"),
+    by("kafka.consumer.group.id", "flume", "`group` of the source `CHANNEL-topic`"),
+    by("groupId", "", "the same, without `kafka.consumer.group.id`"),
+    by(
+        "parseAsFlumeEvent",
+        "true",
+        "of the source `parse_as_flume_event`, of the sink \
+                                     `write_as_flume_event`",
+    ),
+    by("kafka.consumer.auto.offset.reset", "latest", "`start` of the source, else `earliest`"),
+    by("readSmallestOffset", "false", "`start` of the source is `earliest`"),
+    by("defaultPartitionId", "", ONE_PARTITION),
+    by("partitionIdHeader", "", ONE_PARTITION),
+    ignored("pollTimeout", "500", "an idle topic costs nothing"),
+    ignored("kafka.pollTimeout", "500", "an idle topic costs nothing"),
+    ignored("timeout", "100", "an idle topic costs nothing"),
+    ignored("capacity", "", "Flume's channel has none: set `capacity`"),
+    ignored("transactionCapacity", "", ONE_PUT),
+    ignored("keep-alive", "", WAITS),
+    ignored("migrateZookeeperOffsets", "true", "offsets are Kafka's own"),
+    decision("zookeeperConnect", "", "ZooKeeper is not asked: name `kafka.bootstrap.servers`"),
+    set("kafka.producer.compression.type", "none", "compression", As::Text),
+    ignored("kafka.producer.acks", "all", ALL_ACKNOWLEDGE),
+    ignored("kafka.producer.retries", "", "it is tried until the outcome is known"),
+    ignored("kafka.producer.batch.size", "16384", "a group of puts is complete when it goes"),
+    ignored("kafka.producer.linger.ms", "", "a group of puts is complete when it goes"),
+    ignored("kafka.producer.key.serializer", "", BYTES_AND_TEXT),
+    ignored("kafka.producer.value.serializer", "", BYTES_AND_TEXT),
+    ignored("kafka.consumer.key.deserializer", "", BYTES_AND_TEXT),
+    ignored("kafka.consumer.value.deserializer", "", BYTES_AND_TEXT),
+    ignored("kafka.consumer.enable.auto.commit", "false", "offsets follow the channel"),
+    ignored("kafka.consumer.max.poll.records", "500", "batches have limits of their own"),
+    by("kafka.producer.*", "", "`properties`, where the client has the same property"),
+    by("kafka.consumer.*", "", "`properties` of `CHANNEL-topic`, in the same way"),
 ];
 
 /// Those of a file channel that a spillable one has too.

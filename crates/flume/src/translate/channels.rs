@@ -18,13 +18,32 @@ const CAPACITY_MIN: u64 = 64 << 20;
 /// A capacity below this is advised against.
 const EVENTS_FEW: i64 = 10_000;
 
-/// Names of channels that a source or a sink uses.
-pub(super) fn used(agent: &Agent) -> BTreeSet<String> {
-    let named = |bag: &Bag| -> Vec<String> {
-        let lists = ["channels", "channel"].map(|key| bag.value(key, ""));
-        lists.iter().flat_map(|it| it.split_whitespace()).map(str::to_owned).collect()
-    };
-    agent.sources.iter().chain(&agent.sinks).flat_map(|it| named(&it.bag)).collect()
+/// Names of channels that are used.
+pub(super) struct Used {
+    by_sources: BTreeSet<String>,
+    by_sinks: BTreeSet<String>,
+}
+
+impl Used {
+    pub(super) fn of(agent: &Agent) -> Self {
+        let named = |it: &Named| -> Vec<String> {
+            let lists = ["channels", "channel"].map(|key| it.bag.value(key, ""));
+            lists.iter().flat_map(|it| it.split_whitespace()).map(str::to_owned).collect()
+        };
+        let all = |of: &[Named]| of.iter().flat_map(named).collect();
+        Self { by_sources: all(&agent.sources), by_sinks: all(&agent.sinks) }
+    }
+
+    fn has(&self, channel: &str) -> bool {
+        self.by_sources.contains(channel) || self.by_sinks.contains(channel)
+    }
+}
+
+/// Components that join a channel to what Flume had in it.
+#[derive(Default)]
+pub(super) struct Joined {
+    pub(super) sources: Vec<Made>,
+    pub(super) sinks: Vec<Made>,
 }
 
 /// The most events that a channel of ours holds, where it has such a limit.
@@ -36,10 +55,10 @@ pub(super) fn events_max(settings: &Settings) -> Option<i64> {
 }
 
 impl Translator<'_> {
-    pub(super) fn channels(&mut self, all: Vec<Named>, used: &BTreeSet<String>) -> Vec<Made> {
-        let mut made = Vec::new();
+    pub(super) fn channels(&mut self, all: Vec<Named>, used: &Used) -> (Vec<Made>, Joined) {
+        let (mut made, mut joined) = (Vec::new(), Joined::default());
         for Named { name, mut bag } in all {
-            if !used.contains(&name) {
+            if !used.has(&name) {
                 let why = "no source and no sink uses it; Flume passes it over too";
                 self.report.add(Outcome::Ignored, &bag.place, &bag.path, why);
                 continue;
@@ -58,12 +77,18 @@ impl Translator<'_> {
                     self.capacity(&mut bag, &mut settings, key, &target, "");
                 }
                 Some("spillablememory") => self.spill(&mut bag, &mut settings, &target),
+                Some("kafka") if used.by_sinks.contains(&name) => {
+                    joined.sources.push(self.read_topic(&name, &mut bag, &mut settings));
+                }
+                Some("kafka") => {
+                    joined.sinks.push(self.write_topic(&name, &mut bag, &mut settings));
+                }
                 _ => {}
             }
             self.rest(&bag);
             made.push(Made { name, place, settings });
         }
-        made
+        (made, joined)
     }
 
     fn memory(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {

@@ -94,7 +94,13 @@ impl Translator<'_> {
         self.properties(bag, settings, target, "kafka.producer.");
     }
 
-    fn brokers(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str, old: &[&str]) {
+    pub(super) fn brokers(
+        &mut self,
+        bag: &mut Bag,
+        settings: &mut Settings,
+        target: &str,
+        old: &[&str],
+    ) {
         let names: Vec<&str> = ["kafka.bootstrap.servers"].iter().chain(old).copied().collect();
         let found: Vec<Prop> = names.iter().filter_map(|name| bag.take(name)).collect();
         let Some(prop) = found.first() else { return self.missing(bag, names[0]) };
@@ -172,7 +178,13 @@ impl Translator<'_> {
     }
 
     /// What Flume hands to the client of Java.
-    fn properties(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str, prefix: &str) {
+    pub(super) fn properties(
+        &mut self,
+        bag: &mut Bag,
+        settings: &mut Settings,
+        target: &str,
+        prefix: &str,
+    ) {
         for prop in bag.below(prefix).props {
             let (name, value) = (&*prop.name, prop.text.value.to_uppercase());
             let problem = match name {

@@ -12,6 +12,7 @@ mod hbase;
 mod hdfs;
 mod jms;
 mod kafka;
+mod kafka_channel;
 mod pattern;
 mod plain_text;
 mod sinks;
@@ -52,10 +53,12 @@ pub(crate) fn translate(
     }
     let mut root = Settings::empty();
     root.set("agent", table);
-    let used = channels::used(&agent);
-    let channels = it.channels(agent.channels, &used);
-    let (sinks, groups) = it.sinks_and_groups(agent.sinks, agent.groups);
-    let sources = it.sources(agent.sources, &channels);
+    let used = channels::Used::of(&agent);
+    let (channels, joined) = it.channels(agent.channels, &used);
+    let (mut sinks, groups) = it.sinks_and_groups(agent.sinks, agent.groups);
+    let mut sources = it.sources(agent.sources, &channels);
+    sources.extend(joined.sources);
+    sinks.extend(joined.sinks);
     root.set("sources", section(sources));
     root.set("channels", section(channels));
     root.set("sinks", section(sinks));

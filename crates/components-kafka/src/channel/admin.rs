@@ -1,0 +1,66 @@
+//! The client that asks for settings of topics, makes them and deletes records.
+//!
+//! Nothing polls the events of such a client: its log lines, and its wish for a token. So its token
+//! is set where it is made, and it is made anew before the token has expired, and now and then
+//! otherwise: what it has gathered goes with it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ::channel::remote::LogError;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::ClientContext as _;
+use tokio::time::Instant;
+
+use super::config::Target;
+use super::consumer::{ANSWER_WITHIN, Context, failed};
+use crate::token;
+
+/// How long a client is used; a token is good for a minute at most, and is renewed before.
+const FOR: Duration = Duration::from_secs(600);
+const FOR_WITH_TOKEN: Duration = Duration::from_secs(30);
+
+type Client = Arc<AdminClient<Context>>;
+
+/// The client, once it is needed.
+pub(super) struct Admin {
+    target: Arc<Target>,
+    made: Mutex<Option<(Instant, Client)>>,
+}
+
+impl Admin {
+    pub(super) fn new(target: Arc<Target>) -> Self {
+        Self { target, made: Mutex::default() }
+    }
+
+    /// One that may be used for a question.
+    ///
+    /// # Errors
+    /// It cannot be made, or there is no token.
+    pub(super) fn client(&self) -> Result<Client, LogError> {
+        let most = if self.target.token.is_some() { FOR_WITH_TOKEN } else { FOR };
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, client)) = &*made
+            && since.elapsed() < most
+        {
+            return Ok(client.clone());
+        }
+        // Its end takes a tenth of a second.
+        *made = None;
+        let client = self.target.admin.create_with_context(self.target.context());
+        let client: AdminClient<Context> =
+            client.map_err(|error| failed("the client could not be made", &error))?;
+        if self.target.token.is_some() {
+            let token = client.inner().context().generate_oauth_token(None);
+            let set = token.and_then(|token| token::set(client.inner(), &token));
+            set.map_err(|error| LogError::Failed(std::io::Error::other(error.to_string())))?;
+        }
+        Ok(made.insert((Instant::now(), Arc::new(client))).1.clone())
+    }
+}
+
+/// How long the brokers may take.
+pub(super) fn options() -> AdminOptions {
+    let limit = Some(ANSWER_WITHIN);
+    AdminOptions::new().request_timeout(limit).operation_timeout(limit)
+}

@@ -1,0 +1,178 @@
+//! Flume's Kafka channel: a channel over a topic of its own, and what joins it to Flume's topic.
+//!
+//! ```text
+//!   sources ─► channel c, topic T-aqueduct ─► sinks       the buffer, as before
+//!   T ─► source c-topic ─► channel c                      what Flume has left in its topic, and
+//!                                                         what others write there
+//!   channel c ─► sink c-topic ─► T                        where no sink takes from the channel:
+//!                                                         others read the topic
+//! ```
+//!
+//! The source is a member of Flume's group, so it begins where Flume has committed.
+
+use pipeline::Settings;
+use pipeline::settings::{Place, Value};
+
+use super::{Made, Translator, flag, list, number, plain, text_of};
+use crate::agent::{Bag, Prop};
+use crate::report::Outcome;
+use crate::table::As;
+
+/// Replicas of the topics where so many brokers are named.
+const REPLICAS: usize = 3;
+
+impl Translator<'_> {
+    /// A channel that sinks take from: what is in Flume's topic goes into it, too.
+    pub(super) fn read_topic(
+        &mut self,
+        name: &str,
+        bag: &mut Bag,
+        settings: &mut Settings,
+    ) -> Made {
+        let mut made = self.joined(name, bag, settings);
+        let target = format!("sources.{}", made.name);
+        let Made { place, settings: source, .. } = &mut made;
+        let topic = self.topic_of(name, bag, settings, &target, "topics");
+        source.set("topics", list([&*topic], place));
+        let group = self.one_of(bag, ["kafka.consumer.group.id", "groupId"], &target, "group");
+        source.set("group", group.map_or_else(|| plain("flume", place), |prop| text_of(&prop)));
+        let reset = bag.take("kafka.consumer.auto.offset.reset");
+        let smallest = bag.take("readSmallestOffset");
+        // What a group has not read yet is not delivered: Flume's own default would lose it.
+        let start = reset.as_ref().map_or_else(|| plain("earliest", place), text_of);
+        source.set("start", start);
+        for prop in reset.iter().chain(&smallest) {
+            self.carried(prop, &target, "start");
+        }
+        // A channel of Flume gives events as they were put in.
+        source.set("topic_header", plain("", place));
+        self.form(bag, source, &target, "parse_as_flume_event");
+        for name in ["defaultPartitionId", "partitionIdHeader"] {
+            if let Some(prop) = bag.take(name) {
+                self.add(Outcome::Ignored, &prop, "the channel has one partition");
+            }
+        }
+        self.properties(bag, source, &target, "kafka.consumer.");
+        source.set("channels", list([name], place));
+        self.plain_text(source, place, &bag.path);
+        made
+    }
+
+    /// A channel that no sink takes from: its events go to Flume's topic, for those that read it.
+    pub(super) fn write_topic(
+        &mut self,
+        name: &str,
+        bag: &mut Bag,
+        settings: &mut Settings,
+    ) -> Made {
+        let mut made = self.joined(name, bag, settings);
+        let target = format!("sinks.{}", made.name);
+        let Made { place, settings: sink, .. } = &mut made;
+        let topic = self.topic_of(name, bag, settings, &target, "topic");
+        sink.set("topic", plain(&topic, place));
+        self.form(bag, sink, &target, "write_as_flume_event");
+        sink.set("exactly_once", flag(true, place));
+        for (key, how, setting) in [
+            ("defaultPartitionId", As::Count, "partition"),
+            ("partitionIdHeader", As::Text, "partition_header"),
+        ] {
+            if let Some(prop) = bag.take(key) {
+                self.put(&prop, how, sink, setting, &target);
+            }
+        }
+        let reads = ["kafka.consumer.group.id", "groupId", "readSmallestOffset"];
+        let mut reading: Vec<Prop> = reads.iter().filter_map(|key| bag.take(key)).collect();
+        reading.extend(bag.below("kafka.consumer.").props);
+        for prop in &reading {
+            self.add(Outcome::Ignored, prop, "nothing reads Flume's topic here");
+        }
+        if let Some(properties) = settings.get("properties") {
+            sink.set("properties", properties.clone());
+        }
+        if let Some(secrets) = settings.get("secret_properties") {
+            sink.set("secret_properties", secrets.clone());
+        }
+        sink.set("channel", plain(name, place));
+        self.plain_text(sink, place, &bag.path);
+        made
+    }
+
+    /// What the channel has of its brokers, and what it has in common with the other component.
+    fn joined(&mut self, name: &str, bag: &mut Bag, settings: &mut Settings) -> Made {
+        let (target, place) = (format!("channels.{name}"), bag.place.clone());
+        self.brokers(bag, settings, &target, &["brokerList"]);
+        self.properties(bag, settings, &target, "kafka.producer.");
+        self.plain_text(settings, &place, &bag.path);
+        let mut other = Settings::at(Value::Table(Vec::new()), place.clone());
+        other.set("type", plain("kafka", &place));
+        if let Some(brokers) = settings.get("brokers") {
+            other.set("brokers", brokers.clone());
+        }
+        self.replicas(bag, settings, &place);
+        Made { name: format!("{name}-topic"), place, settings: other }
+    }
+
+    /// Whether the channel makes its topics.
+    fn replicas(&mut self, bag: &Bag, settings: &mut Settings, place: &Place) {
+        let is_many = settings
+            .get("brokers")
+            .is_some_and(|it| matches!(&it.value, Value::List(all) if all.len() >= REPLICAS));
+        if is_many {
+            settings.set("create_with_replicas", number(REPLICAS as i64, place));
+            return;
+        }
+        let what = "the channel needs topics of its own: make them as docs/components/channels/\
+                    kafka.md says, or set `create_with_replicas` to the number of their replicas";
+        self.report.add(Outcome::Decision, place, &format!("{}.kafka.topic", bag.path), what);
+    }
+
+    /// Flume's topic; the channel gets one that is named like it.
+    fn topic_of(
+        &mut self,
+        name: &str,
+        bag: &mut Bag,
+        settings: &mut Settings,
+        target: &str,
+        setting: &str,
+    ) -> String {
+        let prop = self.one_of(bag, ["kafka.topic", "topic"], target, setting);
+        let topic = prop.as_ref().map_or("flume-channel", |prop| &prop.text.value).to_owned();
+        let place = prop.as_ref().map_or(&bag.place, |prop| &prop.place).clone();
+        settings.set("topic", plain(&format!("{topic}-aqueduct"), &place));
+        if let Some(prop) = prop {
+            self.carried(&prop, &format!("channels.{name}"), "topic");
+        }
+        topic
+    }
+
+    /// The first of two keys; the other one has no effect then.
+    fn one_of(
+        &mut self,
+        bag: &mut Bag,
+        names: [&str; 2],
+        target: &str,
+        setting: &str,
+    ) -> Option<Prop> {
+        let found: Vec<Prop> = names.iter().filter_map(|name| bag.take(name)).collect();
+        for prop in found.iter().skip(1) {
+            self.add(Outcome::Ignored, prop, format!("`{}` is there", names[0]));
+        }
+        let first = found.into_iter().next()?;
+        self.carried(&first, target, setting);
+        Some(first)
+    }
+
+    /// Whether messages are Flume's events.
+    fn form(&mut self, bag: &mut Bag, other: &mut Settings, target: &str, setting: &str) {
+        let prop = bag.take("parseAsFlumeEvent");
+        let place = prop.as_ref().map_or(&bag.place, |prop| &prop.place).clone();
+        other.set(setting, flag(prop.as_ref().is_none_or(is_true), &place));
+        if let Some(prop) = prop {
+            self.carried(&prop, target, setting);
+        }
+    }
+}
+
+fn is_true(prop: &Prop) -> bool {
+    prop.text.value.trim().eq_ignore_ascii_case("true")
+}
