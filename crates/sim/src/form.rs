@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Compression and Avro's container are read by what the `hdfs` source reads them with, which takes
-//! no file for whole that is cut. No component reads SequenceFiles: that reader is [`sequence`].
+//! no file for whole that is cut. Parquet is read by the rows of its library. No component reads
+//! SequenceFiles: that reader is [`sequence`].
 
 mod sequence;
 
@@ -16,6 +17,8 @@ use bytes::Bytes;
 use components::avro::container::Records;
 use components::avro::datum::Reader;
 use components::compression::Compression;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::RowAccessor;
 use serde::Deserialize;
 
 use crate::dice::Dice;
@@ -47,6 +50,8 @@ enum Encoder {
     Sequence,
     /// Blocks of records, compressed by zstd.
     SequenceBlocks,
+    /// Columns, in row groups.
+    Parquet,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,7 +64,8 @@ enum Codec {
 }
 
 const LINES: &[Encoder] = &[Encoder::Text, Encoder::HeaderAndText, Encoder::Json, Encoder::Csv];
-const CONTAINERS: &[Encoder] = &[Encoder::Avro, Encoder::Sequence, Encoder::SequenceBlocks];
+const CONTAINERS: &[Encoder] =
+    &[Encoder::Avro, Encoder::Sequence, Encoder::SequenceBlocks, Encoder::Parquet];
 
 /// Bytes of an Avro block that are held at most.
 const BLOCK_MAX: usize = 16 << 20;
@@ -100,6 +106,12 @@ impl Form {
             Encoder::SequenceBlocks => concat!(
                 r#"{"type":"sequence_file","compression":"block","#,
                 r#""codec":"zstd","block_size":"2KiB"}"#
+            ),
+            // All open files of a sink together hold back two row groups.
+            Encoder::Parquet => concat!(
+                r#"{"type":"parquet","row_group_size":"64KiB","memory_max":"128KiB","columns":["#,
+                r#"{"name":"host","type":"string","from":"header:host"},"#,
+                r#"{"name":"body","type":"bytes","from":"body"}]}"#
             ),
         };
         let codec = match self.codec {
@@ -149,6 +161,7 @@ impl Form {
                 let bodies = sequence::bodies(&plain)?.into_iter();
                 Ok(bodies.map(|body| Found { host: None, body }).collect())
             }
+            Encoder::Parquet => rows(plain),
         }
     }
 }
@@ -203,6 +216,18 @@ fn avro(plain: &[u8]) -> Result<Vec<Found>, String> {
             false => return Ok(events),
         }
     }
+}
+
+/// The rows of a Parquet file with the columns of [`Form::json`].
+fn rows(file: Vec<u8>) -> Result<Vec<Found>, String> {
+    let damaged = |error: parquet::errors::ParquetError| error.to_string();
+    let reader = SerializedFileReader::new(Bytes::from(file)).map_err(damaged)?;
+    let rows = reader.get_row_iter(None).map_err(damaged)?;
+    let event = |row: parquet::record::Row| {
+        let host = row.get_string(0).ok().cloned();
+        Ok(Found { host, body: row.get_bytes(1)?.data().to_vec() })
+    };
+    rows.map(|row| row.and_then(event).map_err(damaged)).collect()
 }
 
 /// Flume's event: a map of headers, and the body.

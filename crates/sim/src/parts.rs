@@ -136,4 +136,5 @@ static GROUP: Group = Group {
 };
 
 /// What the simulated agents are made of.
-pub(crate) const CATALOGUE: Catalogue = Catalogue { groups: &[&GROUP], elsewhere: &[] };
+pub(crate) const CATALOGUE: Catalogue =
+    Catalogue { groups: &[&GROUP, &components_parquet::GROUP], elsewhere: &[] };

@@ -9,6 +9,8 @@ use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::objects::{S3, Server};
 use aqueduct_tests::reconcile::{proved, verify};
 use clap::ValueEnum;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::RowAccessor;
 use serde::{Deserialize, Serialize};
 
 /// DataNodes; each block has two copies.
@@ -28,6 +30,8 @@ pub(crate) enum Form {
     Gzip,
     /// Blocks of a SequenceFile, compressed, in HDFS.
     SequenceFile,
+    /// Lines in a column of Parquet, in HDFS.
+    Parquet,
     /// Lines in HDFS, whose small files become one behind their time.
     Merged,
     /// Lines in a bucket of S3.
@@ -35,7 +39,8 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    const ALL: [Self; 5] = [Self::Text, Self::Gzip, Self::SequenceFile, Self::Merged, Self::Bucket];
+    const ALL: [Self; 6] =
+        [Self::Text, Self::Gzip, Self::SequenceFile, Self::Parquet, Self::Merged, Self::Bucket];
 
     /// The one that a seed says.
     pub(crate) fn of(seed: u64) -> Self {
@@ -50,6 +55,11 @@ impl Form {
             Self::SequenceFile => (
                 "encoder = { type = \"sequence_file\", write_format = \"text\", \
                  compression = \"block\", codec = \"deflate\" }",
+                "%Y-%m-%d",
+            ),
+            Self::Parquet => (
+                "encoder = { type = \"parquet\", columns = [{ name = \"line\", type = \"bytes\", \
+                 from = \"body\" }] }",
                 "%Y-%m-%d",
             ),
             Self::Merged => ("round = \"5s\"\ncompact = { after = \"2s\" }", "%Y-%m-%d_%H-%M-%S"),
@@ -136,8 +146,8 @@ impl Store {
         }
     }
 
-    /// The lines of some of them, as Hadoop's own shell reads them; `None`: one of them is not
-    /// there any more.
+    /// The lines of some of them, as Hadoop's own shell reads them, or copies them here where they
+    /// are Parquet; `None`: one of them is not there any more.
     pub(crate) fn lines(&self, files: &[&str]) -> Option<Vec<u8>> {
         let hdfs = match &self.place {
             Place::Hdfs(hdfs) => hdfs,
@@ -146,6 +156,9 @@ impl Store {
                 return Some(texts.collect::<String>().into_bytes());
             }
         };
+        if self.form == Form::Parquet {
+            return Some(rows(hdfs, files));
+        }
         let read = if self.form == Form::Text { "-cat" } else { "-text" };
         let shown = hdfs.shown(&[&[read], files].concat())?;
         if self.form != Form::SequenceFile {
@@ -172,4 +185,24 @@ impl Store {
         };
         proved(command)
     }
+}
+
+/// The lines of Parquet files in HDFS.
+fn rows(hdfs: &Hdfs, files: &[&str]) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let copies = folder.path().display().to_string();
+    hdfs.fs(&[&["-get"], files, &[&copies]].concat());
+    let mut lines = Vec::new();
+    for entry in fs::read_dir(folder.path()).expect("the copies") {
+        let path = entry.expect("a copy").path();
+        let file = fs::File::open(&path).expect("a copy");
+        let reader = SerializedFileReader::new(file);
+        let reader = reader.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        for row in reader.get_row_iter(None).expect("all columns") {
+            let row = row.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            lines.extend_from_slice(row.get_bytes(0).expect("the column `line`").data());
+            lines.push(b'\n');
+        }
+    }
+    lines
 }

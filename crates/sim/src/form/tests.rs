@@ -1,5 +1,5 @@
 use components::format::Format;
-use pipeline::{Batch, BatchBuilder, Choice, Settings};
+use pipeline::{Batch, BatchBuilder, BuildContext, Choice, Settings};
 
 use super::*;
 
@@ -23,7 +23,8 @@ fn batch() -> Batch {
 
 fn file(form: Form) -> Vec<u8> {
     let [encoder, codec] = form.json().map(|json| serde_json::from_str(json).unwrap());
-    let cx = components::alone("out", std::path::Path::new("unused"), env::real());
+    let alone = components::alone("out", std::path::Path::new("unused"), env::real());
+    let cx = BuildContext { catalogue: crate::parts::CATALOGUE, ..alone };
     let encoder = Settings::from_json(&encoder).read::<Choice<_>>().unwrap();
     let codec = Settings::from_json(&codec).read::<Choice<_>>().unwrap();
     Format::new(&encoder, &codec, &cx).unwrap().file(&batch()).to_vec()
