@@ -69,6 +69,10 @@ pub(super) fn netcat(input: &[u8]) -> usize {
     outcome.events.len()
 }
 
+/// Pieces of a stream of requests at most: with each piece, the library reads the head of a request
+/// again from its beginning.
+const PIECES_MAX: usize = 1024;
+
 /// Requests of HTTP, one behind the other.
 ///
 /// A request that is refused before its body was read ends the connection, unless the rest of the
@@ -80,6 +84,7 @@ pub(super) fn http(input: &[u8]) -> usize {
         "listen": "x:1", "decoder": decoder, "query_headers": choice & 4 == 4, "body_max": "32KiB",
     });
     let at_once = outcome("http", &settings, std::iter::once(stream));
+    let piece = piece.max(stream.len() / PIECES_MAX);
     let in_pieces = outcome("http", &settings, stream.chunks(piece));
     let is_refused = |outcome: &Outcome| {
         [&b"HTTP/1.1 4"[..], b"HTTP/1.1 5"].iter().any(|status| outcome.answered(status) > 0)
