@@ -260,8 +260,8 @@ impl Deliver for Sql {
                 Applied::Now { delivered, rows } => {
                     self.applied.inc_by(rows as u64);
                     if let Some(key) = key {
-                        let table = ("aqueduct.table", Attribute::Text(self.table.clone()));
-                        self.traces.committed(key, began, [table]);
+                        let table = || Attribute::Text(self.table.clone());
+                        self.traces.committed(key, began, || [("aqueduct.table", table())]);
                     }
                     return Ok(delivered);
                 }

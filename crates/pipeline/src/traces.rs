@@ -218,15 +218,13 @@ impl Traces {
     }
 
     /// The step `commit` of this batch: begun at `began`, over now, and its events lie in `place`
-    /// for good. Nothing where the batch is not sampled.
-    pub fn committed(
-        &self,
-        batch: Identity,
-        began: Instant,
-        place: impl IntoIterator<Item = (&'static str, Attribute)>,
-    ) {
+    /// for good. Nothing where the batch is not sampled: then `place` is not asked for.
+    pub fn committed<P>(&self, batch: Identity, began: Instant, place: impl FnOnce() -> P)
+    where
+        P: IntoIterator<Item = (&'static str, Attribute)>,
+    {
         if let Some(mut span) = self.span(batch, "commit", (began, Instant::now())) {
-            span.attributes.extend(place);
+            span.attributes.extend(place());
             self.record(span);
         }
     }
@@ -335,14 +333,14 @@ mod tests {
         let (traces, mut spans, _) = at(1.0);
         let began = Instant::now() - Duration::from_secs(2);
         let place = ("aqueduct.table", Attribute::Text("lines".into()));
-        traces.committed(batch(1, 1), began, [place.clone()]);
+        traces.committed(batch(1, 1), began, || [place.clone()]);
         let span = spans.recv().await.unwrap();
         assert_eq!((span.trace, span.name), (TraceId::of(batch(1, 1)), "commit"));
         assert!(span.ended.duration_since(span.began).unwrap() >= Duration::from_secs(2));
         assert_eq!(span.attributes.last(), Some(&place));
 
         let (traces, mut spans, dropped) = at(0.0);
-        traces.committed(batch(1, 1), began, [place]);
+        traces.committed(batch(1, 1), began, || [place]);
         assert!(spans.try_recv().is_err() && dropped.get() == 0, "a batch that is not sampled");
     }
 

@@ -41,7 +41,7 @@ impl<'a> Traced<'a> {
             }
             let paths = ("aqueduct.files", Attribute::Texts(paths));
             let entry = entry.map(|entry| ("aqueduct.ledger.entry", Attribute::Number(entry)));
-            traces.committed(key, began, [paths].into_iter().chain(entry));
+            traces.committed(key, began, || [paths].into_iter().chain(entry));
         }
     }
 }

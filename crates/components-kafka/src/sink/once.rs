@@ -80,10 +80,8 @@ impl Kafka {
             let began = Instant::now();
             match self.attempts(batch, key).await? {
                 Sent::Now(delivered) => {
-                    if self.traces.of(key).is_some() {
-                        let topics = ("aqueduct.topics", Attribute::Texts(self.topics(batch)));
-                        self.traces.committed(key, began, [topics]);
-                    }
+                    let topics = || Attribute::Texts(self.topics(batch));
+                    self.traces.committed(key, began, || [("aqueduct.topics", topics())]);
                     return Ok(delivered);
                 }
                 Sent::Before(delivered) => {
