@@ -121,6 +121,8 @@ const FILE: &[Key] = &[
 
 const ONE_PARTITION: &str = "the channel has one partition; of a sink `CHANNEL-topic` it is the \
                              partition, or the header that names it";
+const FLUME_EVENTS: &str =
+    "of the source `parse_as_flume_event`, of the sink `write_as_flume_event`";
 const ALL_ACKNOWLEDGE: &str = "all replicas in sync acknowledge";
 const BYTES_AND_TEXT: &str = "keys are text and bodies are bytes, as in Flume";
 
@@ -131,12 +133,7 @@ const KAFKA: &[Key] = &[
     by("topic", "", "the same, without `kafka.topic`"),
     by("kafka.consumer.group.id", "flume", "`group` of the source `CHANNEL-topic`"),
     by("groupId", "", "the same, without `kafka.consumer.group.id`"),
-    by(
-        "parseAsFlumeEvent",
-        "true",
-        "of the source `parse_as_flume_event`, of the sink \
-                                     `write_as_flume_event`",
-    ),
+    by("parseAsFlumeEvent", "true", FLUME_EVENTS),
     by("kafka.consumer.auto.offset.reset", "latest", "`start` of the source, else `earliest`"),
     by("readSmallestOffset", "false", "`start` of the source is `earliest`"),
     by("defaultPartitionId", "", ONE_PARTITION),

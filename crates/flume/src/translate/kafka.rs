@@ -46,10 +46,9 @@ impl Translator<'_> {
     pub(super) fn kafka_source(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         self.brokers(bag, settings, target, &[]);
         self.topics(bag, settings, target);
-        self.first(bag, settings, target, &["kafka.consumer.group.id", "groupId"], "group");
-        if settings.get("group").is_none() {
-            settings.set("group", plain("flume", &bag.place));
-        }
+        let group = self.first(bag, target, &["kafka.consumer.group.id", "groupId"], "group");
+        let named = group.as_ref().map_or_else(|| plain("flume", &bag.place), text_of);
+        settings.set("group", named);
         // Another word is refused by the source itself.
         let reset = bag.take("kafka.consumer.auto.offset.reset");
         let place = reset.as_ref().map_or(&bag.place, |prop| &prop.place).clone();
@@ -71,16 +70,14 @@ impl Translator<'_> {
 
     pub(super) fn kafka_sink(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         self.brokers(bag, settings, target, &["brokerList"]);
-        if let Some(prop) = self.first(bag, settings, target, &["kafka.topic", "topic"], "topic")
-            && prop.text.value.contains("%{")
-        {
+        let topic = self.first(bag, target, &["kafka.topic", "topic"], "topic");
+        if let Some(prop) = topic.as_ref().filter(|prop| prop.text.value.contains("%{")) {
             let what = "a topic has no escapes: set `topic_header` to the header, and `topic` to \
                         the topic of events without it";
-            self.add(Outcome::Decision, &prop, what);
+            self.add(Outcome::Decision, prop, what);
         }
-        if settings.get("topic").is_none() {
-            settings.set("topic", plain("default-flume-topic", &bag.place));
-        }
+        let named = || plain("default-flume-topic", &bag.place);
+        settings.set("topic", topic.as_ref().map_or_else(named, text_of));
         self.topic_header(bag, settings, target, "allowTopicOverride");
         for prop in bag.below("header.").props {
             // Flume names the event's header first, and the message's second.
@@ -108,11 +105,11 @@ impl Translator<'_> {
         found.iter().for_each(|prop| self.carried(prop, target, "brokers"));
     }
 
-    /// The first of these keys that is there; the others have no effect.
-    fn first(
+    /// The first of these keys that is there, which becomes this setting; the others have no
+    /// effect.
+    pub(super) fn first(
         &mut self,
         bag: &mut Bag,
-        settings: &mut Settings,
         target: &str,
         names: &[&str],
         setting: &str,
@@ -123,7 +120,6 @@ impl Translator<'_> {
         }
         found.truncate(1);
         let prop = found.pop()?;
-        settings.set(setting, text_of(&prop));
         self.carried(&prop, target, setting);
         Some(prop)
     }

@@ -34,8 +34,8 @@ impl Translator<'_> {
         let Made { place, settings: source, .. } = &mut made;
         let topic = self.topic_of(name, bag, settings, &target, "topics");
         source.set("topics", list([&*topic], place));
-        let group = self.one_of(bag, ["kafka.consumer.group.id", "groupId"], &target, "group");
-        source.set("group", group.map_or_else(|| plain("flume", place), |prop| text_of(&prop)));
+        let group = self.first(bag, &target, &["kafka.consumer.group.id", "groupId"], "group");
+        source.set("group", group.as_ref().map_or_else(|| plain("flume", place), text_of));
         let reset = bag.take("kafka.consumer.auto.offset.reset");
         let smallest = bag.take("readSmallestOffset");
         // What a group has not read yet is not delivered: Flume's own default would lose it.
@@ -86,12 +86,8 @@ impl Translator<'_> {
         for prop in &reading {
             self.add(Outcome::Ignored, prop, "nothing reads Flume's topic here");
         }
-        if let Some(properties) = settings.get("properties") {
-            sink.set("properties", properties.clone());
-        }
-        if let Some(secrets) = settings.get("secret_properties") {
-            sink.set("secret_properties", secrets.clone());
-        }
+        share(settings, sink, "properties");
+        share(settings, sink, "secret_properties");
         sink.set("channel", plain(name, place));
         self.plain_text(sink, place, &bag.path);
         made
@@ -105,9 +101,7 @@ impl Translator<'_> {
         self.plain_text(settings, &place, &bag.path);
         let mut other = Settings::at(Value::Table(Vec::new()), place.clone());
         other.set("type", plain("kafka", &place));
-        if let Some(brokers) = settings.get("brokers") {
-            other.set("brokers", brokers.clone());
-        }
+        share(settings, &mut other, "brokers");
         self.replicas(bag, settings, &place);
         Made { name: format!("{name}-topic"), place, settings: other }
     }
@@ -135,7 +129,7 @@ impl Translator<'_> {
         target: &str,
         setting: &str,
     ) -> String {
-        let prop = self.one_of(bag, ["kafka.topic", "topic"], target, setting);
+        let prop = self.first(bag, target, &["kafka.topic", "topic"], setting);
         let topic = prop.as_ref().map_or("flume-channel", |prop| &prop.text.value).to_owned();
         let place = prop.as_ref().map_or(&bag.place, |prop| &prop.place).clone();
         settings.set("topic", plain(&format!("{topic}-aqueduct"), &place));
@@ -143,23 +137,6 @@ impl Translator<'_> {
             self.carried(&prop, &format!("channels.{name}"), "topic");
         }
         topic
-    }
-
-    /// The first of two keys; the other one has no effect then.
-    fn one_of(
-        &mut self,
-        bag: &mut Bag,
-        names: [&str; 2],
-        target: &str,
-        setting: &str,
-    ) -> Option<Prop> {
-        let found: Vec<Prop> = names.iter().filter_map(|name| bag.take(name)).collect();
-        for prop in found.iter().skip(1) {
-            self.add(Outcome::Ignored, prop, format!("`{}` is there", names[0]));
-        }
-        let first = found.into_iter().next()?;
-        self.carried(&first, target, setting);
-        Some(first)
     }
 
     /// Whether messages are Flume's events.
@@ -170,6 +147,13 @@ impl Translator<'_> {
         if let Some(prop) = prop {
             self.carried(&prop, target, setting);
         }
+    }
+}
+
+/// The other component has the same of this.
+fn share(settings: &Settings, other: &mut Settings, setting: &str) {
+    if let Some(value) = settings.get(setting) {
+        other.set(setting, value.clone());
     }
 }
 
