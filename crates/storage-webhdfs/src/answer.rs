@@ -54,24 +54,22 @@ pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: 
         };
     };
     let Remote { exception, message } = remote;
-    let refusal = refusal_helps(&format!("{exception}: {message}")).unwrap_or_default();
+    // HttpFS does not name each exception of a NameNode.
+    let is_safe = exception == "RemoteException" && message.ends_with("Name node is in safe mode.");
+    let name = if is_safe { "SafeModeException" } else { &*exception };
+    let refusal = refusal_helps(&format!("{name}: {message}")).unwrap_or_default();
     let said = |help: &str| {
         let help = if help.is_empty() { refusal } else { help };
         let between = if help.is_empty() { "" } else { "; " };
         format!("{exception}: {}{between}{help}", shown(&message)).into()
     };
-    match exception.as_str() {
+    match name {
         "FileNotFoundException" => FsError::NotFound { path },
         // A file that another one is writing is there, too.
         "FileAlreadyExistsException" | "AlreadyBeingCreatedException" => {
             FsError::AlreadyExists { path }
         }
         "SafeModeException" => FsError::SafeMode { call, path, source: said("") },
-        // HttpFS does not name each exception of a NameNode.
-        "RemoteException" if message.ends_with("Name node is in safe mode.") => {
-            let helps = refusal_helps("SafeModeException").unwrap_or_default();
-            FsError::SafeMode { call, path, source: said(helps) }
-        }
         "StandbyException" | "RetriableException" => {
             FsError::Unavailable { call, path, source: said("") }
         }
