@@ -45,3 +45,9 @@ pub mod seed;
 pub mod site;
 pub mod wait;
 pub mod wire;
+
+/// Whether tests may take minutes: `AQUEDUCT_LONG` is set, as `tests/run --long` does.
+#[must_use]
+pub fn is_long() -> bool {
+    std::env::var_os("AQUEDUCT_LONG").is_some()
+}

@@ -29,10 +29,6 @@ fn root(test: &str) -> String {
     format!("/{test}-{:x}", seed::rng(test).random::<u32>() ^ std::process::id())
 }
 
-fn admin(hdfs: &Hdfs, arguments: &[&str]) {
-    hdfs.java("org.apache.hadoop.hdfs.tools.DFSAdmin", arguments);
-}
-
 /// The ledger of the scene's sink, whose store is in `root`.
 fn ledger(scene: &Scene, root: &str) -> String {
     format!("{root}/_aqueduct/{}/ledger", scene.sink())
@@ -94,7 +90,7 @@ fn a_ledger_comes_back_from_the_trash_and_is_rebuilt_once_the_trash_is_emptied()
 fn an_older_copy_is_refused_also_by_a_collector_that_knows_nothing() {
     let (hdfs, root) = (Hdfs::shared(), root("snapshot"));
     let mut scene = Scene::begin(Site::in_hdfs(hdfs, &root));
-    admin(hdfs, &["-allowSnapshot", &root]);
+    hdfs.admin(&["-allowSnapshot", &root]);
     hdfs.fs(&["-createSnapshot", &root, "before"]);
     scene.log("after the snapshot");
     scene.until_stored();
@@ -167,21 +163,21 @@ fn a_quota_holds_commits_up_and_neither_loses_nor_repeats_a_line() {
     // The entry of a commit is refused, when its files are whole and it is prepared.
     let entries = format!("{}/g0", ledger(&scene, &root));
     let used = 1 + hdfs.names(&entries).expect("the NameNode answers").len();
-    admin(hdfs, &["-setQuota", &used.to_string(), &entries]);
+    hdfs.admin(&["-setQuota", &used.to_string(), &entries]);
     scene.stores_nothing("no entry more", "hdfs dfsadmin -setQuota");
-    admin(hdfs, &["-clrQuota", &entries]);
+    hdfs.admin(&["-clrQuota", &entries]);
     scene.until_stored();
     // No block more.
-    admin(hdfs, &["-setSpaceQuota", "1k", &root]);
+    hdfs.admin(&["-setSpaceQuota", "1k", &root]);
     scene.stores_nothing("no block more", "-setSpaceQuota");
-    admin(hdfs, &["-clrSpaceQuota", &root]);
+    hdfs.admin(&["-clrSpaceQuota", &root]);
     scene.until_stored();
     // What is committed cannot become visible.
     let days = directories(hdfs, &root);
     let day = format!("{root}/{}", days.last().expect("lines are stored by days"));
-    admin(hdfs, &["-setQuota", "1", &day]);
+    hdfs.admin(&["-setQuota", "1", &day]);
     scene.stores_nothing("no name more", "the directory refuses committed files");
-    admin(hdfs, &["-clrQuota", &day]);
+    hdfs.admin(&["-clrQuota", &day]);
     scene.ends_well();
 }
 
@@ -206,7 +202,7 @@ roll = { age_max = \"1s\", count_max = 200 }";
         (several().len() > 1).then_some(())
     });
     scene.collector.stop(STOP);
-    admin(hdfs, &["-allowSnapshot", &root]);
+    hdfs.admin(&["-allowSnapshot", &root]);
     hdfs.fs(&["-createSnapshot", &root, "small"]);
     let before = several();
     let small: Vec<usize> = before.iter().map(|it| files(it)).collect();

@@ -12,14 +12,14 @@
     reason = "a system test looks at the machine as it is, and prints what it measured"
 )]
 
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
 use aqueduct_tests::agent::{Agent, two_tiers, wait_until_delivered};
 use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::load::Load;
 use aqueduct_tests::reconcile::{compare, prove};
-use aqueduct_tests::wait;
+use aqueduct_tests::{is_long, wait};
 
 const STOP: Duration = Duration::from_secs(25);
 /// From one kill to the next, where there are many.
@@ -46,7 +46,7 @@ fn a_failover_of_the_namenode_loses_and_repeats_nothing() {
     wait::until("the first files", Duration::from_secs(60), || {
         files(&collector).filter(|files| *files >= 2.0)
     });
-    let is_long = env::var_os("AQUEDUCT_LONG").is_some();
+    let is_long = is_long();
     let both = [("namenode", "namenode2"), ("namenode2", "namenode")].into_iter();
     for (active, standby) in both.cycle().take(if is_long { 10 } else { 2 }) {
         hdfs.kill(active);

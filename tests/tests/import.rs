@@ -35,7 +35,7 @@ use aqueduct_tests::mariadb::{self, MariaDb};
 use aqueduct_tests::postgres::{self, Postgres};
 use aqueduct_tests::process::Process;
 use aqueduct_tests::site::read_below;
-use aqueduct_tests::{seed, wait};
+use aqueduct_tests::{is_long, seed, wait};
 use rand::prelude::*;
 
 /// Rows of the table that is read in whole.
@@ -382,7 +382,7 @@ fn a_table_of_mariadb_is_imported_once_whatever_kills_the_import() {
 #[test]
 #[ignore = "needs the optimised programs and PostgreSQL: tests/run --long"]
 fn an_export_fills_a_table_as_copy_by_hand_does() {
-    if std::env::var_os("AQUEDUCT_LONG").is_none() {
+    if !is_long() {
         return eprintln!("measured by tests/run --long");
     }
     let folder = tempfile::tempdir().expect("a temporary folder");

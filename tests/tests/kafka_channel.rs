@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::kafka::Kafka;
 use aqueduct_tests::reconcile::compare;
-use aqueduct_tests::{seed, wait};
+use aqueduct_tests::{is_long, seed, wait};
 use rand::RngExt;
 use rustix::process::Signal;
 
@@ -192,7 +192,7 @@ fn what_flume_has_left_in_its_kafka_channel_and_not_read_yet_is_taken_over() {
 #[test]
 #[ignore = "takes minutes: AQUEDUCT_LONG=1 tests/run"]
 fn each_line_is_stored_once_although_each_of_three_brokers_is_lost() {
-    if std::env::var_os("AQUEDUCT_LONG").is_some() {
+    if is_long() {
         three::each_line_is_stored_once();
     }
 }
@@ -200,7 +200,7 @@ fn each_line_is_stored_once_although_each_of_three_brokers_is_lost() {
 #[test]
 #[ignore = "takes a minute and measures: AQUEDUCT_LONG=1 tests/run"]
 fn a_lone_source_is_answered_as_fast_as_brokers_commit() {
-    if std::env::var_os("AQUEDUCT_LONG").is_some() {
+    if is_long() {
         three::puts_of_a_lone_source();
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use aqueduct_tests::wait;
+use aqueduct_tests::{is_long, wait};
 
 use super::relay::{Lost, Relay};
-use super::site::{Differences, PATIENCE, Site, hdfs, is_long};
+use super::site::{Differences, PATIENCE, Site, hdfs};
 
 /// The calls of every roll.
 const CALLS: [&str; 6] = ["create", "addBlock", "fsync", "complete", "getFileInfo", "rename2"];

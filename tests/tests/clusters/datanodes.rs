@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::site::{Differences, PATIENCE, Site, is_long, last};
+use aqueduct_tests::is_long;
+
+use super::site::{Differences, PATIENCE, Site, last};
 
 /// Three copies, in files of some MiB.
 const LARGE: &str = "replication = 3\nroll = { age_max = \"3s\" }";

@@ -1,6 +1,8 @@
 //! The directory: it may hold no more, or it is taken away from the user.
 
-use super::site::{Differences, Site, is_long, last};
+use aqueduct_tests::is_long;
+
+use super::site::{Differences, Site, last};
 
 /// A quota, the options that set and lift it, and what the log has to name.
 const QUOTAS: [(&str, &str, &str); 2] = [

@@ -9,18 +9,13 @@ use aqueduct_tests::agent::{Agent, tiers_to};
 use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::load::Load;
 use aqueduct_tests::reconcile::{compare, prove};
-use aqueduct_tests::{http, wait};
+use aqueduct_tests::{http, is_long, wait};
 use tempfile::TempDir;
 
 /// Longest time for anything that has to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 const STOP: Duration = Duration::from_secs(25);
 const DATANODES: u32 = 3;
-
-/// Whether faults last longer, and more of them are tried.
-pub(crate) fn is_long() -> bool {
-    std::env::var_os("AQUEDUCT_LONG").is_some()
-}
 
 /// One HDFS for all tests; it ends with the process.
 pub(crate) fn hdfs() -> &'static Hdfs {

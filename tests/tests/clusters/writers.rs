@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Instant;
 
-use super::site::{Differences, Site, is_long};
+use aqueduct_tests::is_long;
+
+use super::site::{Differences, Site};
 
 /// Another collector clears away what is older than this.
 const SWEPT: &str = "replication = 2\nroll = { age_max = \"1s\" }\nsweep_after = \"5s\"";
