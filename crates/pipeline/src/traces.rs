@@ -293,12 +293,10 @@ mod tests {
     #[test]
     fn every_agent_decides_alike_and_one_with_a_higher_rate_leaves_out_nothing() {
         let (one, two, more) = (at(0.01).0, at(0.01).0, at(0.05).0);
-        for sequence in 0..20_000 {
-            let batch = batch(3, sequence);
-            assert_eq!(one.of(batch), two.of(batch), "agents differ");
-            let is_left_out = one.of(batch).is_some() && more.of(batch).is_none();
-            assert!(!is_left_out, "a higher rate leaves out {sequence}");
-        }
+        let all = || (0..20_000).map(|sequence| batch(3, sequence));
+        assert!(all().all(|batch| one.of(batch) == two.of(batch)), "agents differ");
+        let is_left_out = |batch| one.of(batch).is_some() && more.of(batch).is_none();
+        assert_eq!(all().find(|batch| is_left_out(*batch)), None, "a higher rate leaves out");
         let first = TraceId::of(batch(7, 9));
         assert_eq!(first.to_string(), "390c5b04395a2d0cfd193cfbb99f7641");
         assert_eq!(first.root(), 0xcb2a_5817_bc15_d419, "id of the first span");
