@@ -50,6 +50,9 @@ use routes::Site;
 /// How long a client may take to send its request's head, and stay idle before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Bytes of the head of a request: it is kept until it is whole.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -226,6 +229,7 @@ async fn serve_connection(
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {

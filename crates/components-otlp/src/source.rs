@@ -51,8 +51,11 @@ const WINDOWS: (u32, u32) = (128 << 10, 256 << 10);
 /// Calls at a time on one connection of HTTP/2.
 const STREAMS_MAX: u32 = 64;
 
-/// Bytes of the headers of a request.
+/// Bytes of the headers of a request of HTTP/2.
 const HEADERS_MAX: u32 = 16 << 10;
+
+/// Bytes of the head of a request of HTTP/1: it is kept until it is whole.
+const HEAD_BYTES_MAX: usize = 64 << 10;
 
 struct Otlp {
     name: Arc<str>,
@@ -149,7 +152,11 @@ async fn connection(
         async move { Ok::<_, Infallible>(exchange.answer(request, client.member()).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())

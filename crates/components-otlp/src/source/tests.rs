@@ -183,6 +183,22 @@ async fn a_tenant_over_its_rate_hears_when_to_come_again_and_over_its_size_that_
 }
 
 #[tokio::test]
+async fn a_head_of_60_kib_is_read_and_one_that_has_no_end_in_64_is_refused() {
+    let fixture = Running::start(json!({})).await;
+    let kind = format!("application/json\r\nx: {}", "x".repeat(60 << 10));
+    let (status, answer) = fixture.request("POST /v1/logs", &kind, b"{}").await;
+    assert_eq!(status, 200, "{answer}");
+    let mut stream = env::real().net.connect(&fixture.address).await.unwrap();
+    let mut head = "POST /v1/logs HTTP/1.1\r\nx: ".to_owned();
+    head.push_str(&"x".repeat(HEAD_BYTES_MAX - head.len()));
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    fixture.stop().await;
+}
+
+#[tokio::test]
 async fn what_can_never_be_taken_is_not_asked_for_again() {
     let fixture = Running::start(json!({ "body_max": "20KiB" })).await;
     let good = log("x").to_string();

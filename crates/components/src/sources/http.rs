@@ -52,6 +52,11 @@ use exchange::Exchange;
 /// How long a client may take to send the head of a request; an idle connection ends after it too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Bytes of the head of a request. It is kept until it is whole, and the library reads it again
+/// from its beginning with each piece of it: so this bounds what a client costs that sends byte by
+/// byte.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
 /// Settings of the `http` source.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -241,6 +246,7 @@ async fn connection(
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut served = std::pin::pin!(served);
     let ended = tokio::select! {

@@ -167,6 +167,21 @@ async fn a_client_that_breaks_off_after_its_body_has_its_events_stored() {
 }
 
 #[tokio::test]
+async fn a_head_of_60_kib_is_read_and_one_that_has_no_end_in_64_is_refused() {
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Running::start::<Config>(json!({ "decoder": "blob" }), channels.clone()).await;
+    let mut head = "POST / HTTP/1.1\r\nx: ".to_owned();
+    head.push_str(&"x".repeat((60 << 10) - head.len()));
+    assert_eq!(request(&fixture, &head, b"").await.0, 200);
+    head.push_str(&"x".repeat(HEAD_BYTES_MAX - head.len()));
+    let mut stream = fixture.connect().await;
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_stop_ends_idle_connections_and_the_port_is_free_again() {
     let channels = Arc::new(Channels::new(1));
     let fixture = Running::start::<Config>(json!({ "decoder": "blob" }), channels.clone()).await;
