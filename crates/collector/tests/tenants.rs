@@ -4,7 +4,8 @@
 //! Method: the real program with a channel that is emptied slowly. One tenant puts as much as it is
 //! let by many connections, 99 others a few lines each; each has an address of its own. How long
 //! the quiet ones wait until their line is stored is compared between fair shares and first come,
-//! first served, at a `grpc` source and at an `http` source.
+//! first served, at a `grpc` source and at an `http` source. Where the store is away, a limit of
+//! what one sender has in the channels leaves room for the others.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Collector, Peer, identity};
+use common::{Collector, LIMIT, Peer, identity};
 use pipeline::Batch;
 use support::loopback::free_address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -254,4 +255,45 @@ async fn a_sender_takes_what_it_may_and_the_others_do_not_wait_for_it() {
         let name = format!("aqueduct_source_anomalies_total{{source=\"in\",reason=\"{line}\"}}");
         assert!(collector.gauge(&name) >= 1.0, "{line}");
     }
+}
+
+/// The store is away: nothing leaves the channel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_fills_its_part_of_the_channels_and_the_others_have_the_rest_of_the_outage() {
+    let source = "[sources.in.backlog]\nmax = \"2MiB\"\nnames.\"127.0.1.1\" = \"1KiB\"";
+    let no_roll = "{ age_max = \"1h\", idle_max = \"1h\" }";
+    let collector = Collector::start_with(source, "capacity = \"64MiB\"", no_roll).await;
+    let stored = Arc::new(AtomicU64::new(0));
+    let mut busy = welcome([127, 0, 0, 1], &collector).await;
+    for n in 0..4 {
+        let peer = welcome([127, 0, 0, 1], &collector).await;
+        tokio::spawn(be_noisy(peer, 100 + n, stored.clone()));
+    }
+    // Each batch has some bytes besides its body, so that one less than eight has room.
+    let most = (2 << 20) / NOISY_BYTES as u64 - 1;
+    let filled = async {
+        while stored.load(Ordering::Relaxed) < most {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, filled).await.expect("its part is filled");
+    busy.say(put(99, 0, NOISY_BYTES)).await;
+    loop {
+        match busy.hear().await.expect("the stream goes on") {
+            from_receiver::Message::Busy(_) => break,
+            from_receiver::Message::Stored(_) => panic!("its part was full"),
+            _ => {}
+        }
+    }
+    for number in 0..100 {
+        let mut quiet = Quiet::Grpc(welcome([127, 0, 2, number], &collector).await);
+        quiet.line(number, 0).await;
+    }
+    let mut named = Quiet::Grpc(welcome([127, 0, 1, 1], &collector).await);
+    named.line(101, 0).await;
+    let second = timeout(Duration::from_secs(2), named.line(101, 1)).await;
+    assert!(second.is_err(), "it has one batch there, which is more than it may");
+    assert_eq!(stored.load(Ordering::Relaxed), most);
+    let name = "aqueduct_source_anomalies_total{source=\"in\",reason=\"tenant_backlog\"}";
+    assert!(collector.gauge(name) >= 2.0);
 }

@@ -112,6 +112,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "put_damaged",
             "put_malformed",
             "refused_by_channel",
+            "tenant_backlog",
             "tenant_connections",
             "tenant_message",
             "tenant_rate",

@@ -34,7 +34,14 @@ pub struct TenantStatus {
     pub share_bytes: u64,
     /// Its largest message, where it has a limit of its own.
     pub message_max_bytes: Option<u64>,
-    /// How often it was held back, by the limit: `connections`, `rate`, `message`.
+    /// Bytes of its batches that are in the channels, each counted as 8 KiB at least; `null`: it
+    /// has no limit of them.
+    #[serde(default)]
+    pub backlog_bytes: Option<u64>,
+    /// How many it may have.
+    #[serde(default)]
+    pub backlog_max_bytes: Option<u64>,
+    /// How often it was held back, by the limit: `connections`, `rate`, `message`, `backlog`.
     #[serde(default)]
     pub limited: BTreeMap<String, LimitedStatus>,
 }

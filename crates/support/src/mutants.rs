@@ -84,6 +84,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("remote_epoch_stays", "each opening of a log is another life"),
     // `crates/components/src/sources/tenants/planted.rs`
     ("tenant_share_kept", "what a tenant takes of the memory is given back"),
+    ("tenant_backlog_kept", "what a tenant has in the channels is less once it is delivered"),
     ("tenant_charged_for_another", "what a tenant gives is charged to it alone"),
     ("turns_as_they_come_when_many_wait", "turns are fair, also when nearly all is taken"),
     ("place_of_connection_kept", "a connection that ends in its handshake gives its place back"),

@@ -70,7 +70,16 @@ pub(crate) fn sources(snapshot: &Snapshot) -> Table {
 
 /// What shares them.
 pub(crate) fn tenants(snapshot: &Snapshot) -> Table {
-    let titles = ["TENANT", "SOURCE", "CONNECTIONS", "EVENTS/S", "BYTES/S", "IN WORK", "HELD BACK"];
+    let titles = [
+        "TENANT",
+        "SOURCE",
+        "CONNECTIONS",
+        "EVENTS/S",
+        "BYTES/S",
+        "IN WORK",
+        "BACKLOG",
+        "HELD BACK",
+    ];
     let rows = snapshot.sources.iter().flat_map(|source| {
         let row = |it: &TenantStatus| (format!("source {}", source.name), tenant(&source.name, it));
         source.tenants.iter().map(row)
@@ -144,6 +153,10 @@ fn tenant(source: &str, tenant: &TenantStatus) -> Vec<String> {
         ),
         of(bytes(tenant.bytes_per_second as u64), tenant.bytes_per_second_max.map(bytes)),
         of(bytes(tenant.in_work_bytes), Some(bytes(tenant.share_bytes))),
+        match tenant.backlog_bytes {
+            Some(backlog) => of(bytes(backlog), tenant.backlog_max_bytes.map(bytes)),
+            None => "-".to_owned(),
+        },
         limited.collect::<Vec<_>>().join("; "),
     ]
 }

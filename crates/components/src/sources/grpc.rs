@@ -161,6 +161,7 @@ impl Source for Grpc {
         let stop = cx.stop.clone();
         let service = Arc::new(self.service(cx));
         let (work, watched) = (service.work.clone(), service.clone());
+        let (sharing, relay) = (service.sharing.clone(), service.cx.relay.clone());
         let (subscriptions, committed) =
             (service.subscriptions.clone(), service.cx.relay.watch_committed());
         let allowed = Allowed {
@@ -172,6 +173,7 @@ impl Source for Grpc {
         tokio::select! {
             biased;
             () = subscriptions.run(committed) => {}
+            () = sharing.follow(&*relay) => {}
             () = watched.watch() => {}
             () = incoming::serve(listener, service, allowed, &stop) => {}
         }
@@ -214,9 +216,9 @@ impl Grpc {
                 &self.metrics,
                 (self.config.origins(), &self.config.relays),
             ),
-            sharing: Sharing::new(
+            sharing: Sharing::with_backlogs(
                 (&self.name, metrics),
-                &self.config.tenants,
+                (self.config.tenants.clone(), self.config.backlog.clone()),
                 in_flight_max.0,
                 &self.tenants,
             ),
@@ -253,6 +255,7 @@ mod tests {
             (json!({ "listen": "0.0.0.0:4141", "window_batches": 0 }), "window_batches"),
             (json!({ "listen": "0.0.0.0:4141", "connections_max": u32::MAX }), "connections_max"),
             (json!({ "listen": "0.0.0.0:4141", "message_max": "2GiB" }), "message_max"),
+            (json!({ "listen": "0.0.0.0:4141", "backlog": { "max": "0B" } }), "backlog.max"),
             (json!({ "listen": "0.0.0.0:4141", "compression": ["gzip"] }), "compression.0"),
             (json!({ "listen": "0.0.0.0:4141", "relays": ["a"] }), "relays"),
             (json!({ "listen": "0.0.0.0:4141", "origins": "require" }), "origins"),

@@ -34,6 +34,7 @@ const tenant = (source, it) => [
   atMost(rate(it.events_per_second), it.events_per_second_max === null ? null : rate(it.events_per_second_max)),
   `${atMost(bytes(it.bytes_per_second), it.bytes_per_second_max === null ? null : bytes(it.bytes_per_second_max))}/s`,
   `${bytes(it.in_work_bytes)} of ${bytes(it.share_bytes)}`,
+  it.backlog_bytes === null ? NONE : atMost(bytes(it.backlog_bytes), bytes(it.backlog_max_bytes)),
   count(it.weight),
   bytes(it.message_max_bytes),
   limited(it) ? el('span', { class: 'state warn' }, limited(it)) : NONE,
@@ -45,7 +46,7 @@ function tenants(snapshot) {
   if (!rows.length) return [];
   const more = snapshot.sources.reduce((sum, it) => sum + it.tenants_total - it.tenants.length, 0);
   const title = more ? `Tenants of sources; ${count(more)} more are not listed` : 'Tenants of sources';
-  return [table(title, ['Tenant', 'Source', 'Connections', 'Rate', 'Bytes', 'In work', 'Weight', 'Largest message', 'Held back'], rows)];
+  return [table(title, ['Tenant', 'Source', 'Connections', 'Rate', 'Bytes', 'In work', 'In the channels', 'Weight', 'Largest message', 'Held back'], rows)];
 }
 
 export const sources = (snapshot) => [table(

@@ -155,18 +155,20 @@ fn tenants_stand_below_the_sources_with_their_limits_and_what_held_them_back() {
         "events_per_second": 50, "events_per_second_max": 60,
         "bytes_per_second": 1024, "bytes_per_second_max": null,
         "in_work_bytes": 2048, "share_bytes": 1 << 20, "message_max_bytes": null,
+        "backlog_bytes": 1 << 20, "backlog_max_bytes": 8 << 20,
         "limited": { "rate": rate },
     });
     it.sources[0].tenants = vec![serde_json::from_value(tenant).unwrap()];
     let mut view = View::new("");
     view.hear(News::Snapshot(it));
     press(&mut view, KeyCode::Tab);
-    let lines = drawn(&mut view, 120, 24);
+    let lines = drawn(&mut view, 140, 24);
     assert!(lines[3].starts_with("SOURCE  TYPE"), "{lines:?}");
     assert!(lines[6].starts_with("TENANT  SOURCE"), "{lines:?}");
     let row: Vec<&str> =
         lines[7].split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect();
     let held_back = "7 by rate, since 1m, last 2s ago";
-    let cells = ["web-1?", "s", "2 of 4", "50 of 60", "1KiB", "2KiB of 1MiB", held_back];
+    let cells =
+        ["web-1?", "s", "2 of 4", "50 of 60", "1KiB", "2KiB of 1MiB", "1MiB of 8MiB", held_back];
     assert_eq!(row, cells);
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tls::ServerTls;
 
 use super::binding::Origins;
-use crate::sources::tenants::Tenants;
+use crate::sources::tenants::{BacklogLimits, Tenants};
 
 /// Settings of the `grpc` source.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -69,6 +69,9 @@ pub struct Config {
     /// unread.
     #[serde(default)]
     pub tenants: Tenants,
+    /// How much of the channels each sender may fill, known as for `tenants`.
+    #[serde(default)]
+    pub backlog: BacklogLimits,
 }
 
 /// A compression of batches on the wire.
@@ -177,6 +180,7 @@ impl Config {
             return Err(BuildError::invalid("message_max", problem));
         }
         self.tenants.check(("message_max", self.message_max))?;
+        self.backlog.check("backlog")?;
         let binds = !matches!(self.origins, None | Some(Origins::Off));
         let of_names = [("origins", binds), ("relays", !self.relays.is_empty())];
         if let Some((setting, _)) = of_names.iter().find(|(_, set)| *set && !self.shows_names()) {

@@ -14,6 +14,8 @@ pub(super) enum Limit {
     Rate,
     /// Of the size of its messages.
     Message,
+    /// Of what it has in the channels.
+    Backlog,
 }
 
 impl Limit {
@@ -23,6 +25,7 @@ impl Limit {
             Self::Connections => "connections",
             Self::Rate => "rate",
             Self::Message => "message",
+            Self::Backlog => "backlog",
         }
     }
 
@@ -32,6 +35,7 @@ impl Limit {
             Self::Connections => "tenant_connections",
             Self::Rate => "tenant_rate",
             Self::Message => "tenant_message",
+            Self::Backlog => "tenant_backlog",
         }
     }
 }

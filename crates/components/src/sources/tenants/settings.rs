@@ -43,6 +43,40 @@ pub struct Quota {
     pub message_max: Option<ByteSize>,
 }
 
+/// How much of the channels each sender may fill, known as for the table `tenants`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BacklogLimits {
+    /// Bytes, before compression, that one sender may have in the channels: what it has given and
+    /// no sink has delivered. More waits unread.
+    pub max: Option<ByteSize>,
+    /// What counts for single senders in place of that, by their names.
+    pub names: BTreeMap<String, ByteSize>,
+}
+
+impl BacklogLimits {
+    /// Whether the settings can work, below the table of this name.
+    pub fn check(&self, table: &str) -> Result<(), BuildError> {
+        let named = self.names.iter().map(|(name, max)| (format!("{table}.names.{name}"), *max));
+        let mut all = self.max.map(|max| (format!("{table}.max"), max)).into_iter().chain(named);
+        match all.find(|(_, max)| max.0 == 0) {
+            Some((setting, _)) => Err(BuildError::invalid(setting, "must not be 0")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether any sender has a limit.
+    pub(super) fn is_set(&self) -> bool {
+        self.max.is_some() || !self.names.is_empty()
+    }
+
+    /// Bytes that this sender may have.
+    pub(super) fn of(&self, name: &str) -> Option<u64> {
+        let own = self.names.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+        own.map(|(_, max)| *max).or(self.max).map(|max| max.0)
+    }
+}
+
 impl Default for Tenants {
     fn default() -> Self {
         Self {

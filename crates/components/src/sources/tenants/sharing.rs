@@ -1,16 +1,23 @@
 //! What the tenants of one run of a source share: memory, and turns for memory and channels.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use metrics::Metrics;
 use peers::TenantBoard;
 use peers::tenants::ReadTenants;
+use pipeline::RelayIntake;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::turns::Turns;
-use super::{InWork, Member, Peer, Registry, Tenants};
+use super::{BacklogLimits, InWork, Member, Peer, Registry, Tenants};
 use crate::sources::storing::units;
+
+/// How often all that has a place in the channels is looked at: for what came again after it was
+/// committed, and for what left the channels without a sink.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// What the tenants of one run of a source share.
 #[derive(Debug)]
@@ -61,7 +68,19 @@ impl Sharing {
         in_flight_max: u64,
         board: &TenantBoard,
     ) -> Arc<Self> {
-        let registry = Registry::new((source, metrics), settings.clone(), in_flight_max);
+        let settings = (settings.clone(), BacklogLimits::default());
+        Self::with_backlogs((source, metrics), settings, in_flight_max, board)
+    }
+
+    /// The same, where what senders have in the channels has limits, too. What becomes of it has to
+    /// be [followed](Sharing::follow).
+    pub fn with_backlogs(
+        (source, metrics): (&Arc<str>, &Metrics),
+        settings: (Tenants, BacklogLimits),
+        in_flight_max: u64,
+        board: &TenantBoard,
+    ) -> Arc<Self> {
+        let registry = Registry::new((source, metrics), settings, in_flight_max);
         let shown: Arc<dyn ReadTenants> = registry.clone();
         board.show(Arc::downgrade(&shown));
         Arc::new(Self {
@@ -71,6 +90,28 @@ impl Sharing {
             memory: Turns::default(),
             channels: Turns::default(),
         })
+    }
+
+    /// Frees the places of what is committed, by what is heard and what `intake` knows. Never
+    /// returns.
+    pub async fn follow(&self, intake: &dyn RelayIntake) {
+        let backlog = &self.registry.backlog;
+        if !self.registry.backlogs.is_set() {
+            return std::future::pending().await;
+        }
+        let mut heard = intake.watch_committed();
+        let committed = |origin, epoch| intake.known(origin, epoch).committed;
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                keys = heard.recv() => match keys {
+                    Ok(keys) if !keys.is_empty() => backlog.committed(&keys),
+                    Ok(_) | Err(RecvError::Lagged(_)) => backlog.look(committed),
+                    Err(RecvError::Closed) => return std::future::pending().await,
+                },
+                _ = look.tick() => backlog.look(committed),
+            }
+        }
     }
 
     /// A connection of `peer` is open until the answer is dropped.

@@ -1,8 +1,11 @@
 //! Tenants: what they take and give back, whatever comes in whatever order, against a model that
 //! has a rate and two counts for each of them.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use tls::ClientNames;
+use tokio::time::sleep;
 
 use super::*;
 
@@ -15,6 +18,7 @@ const IN_FLIGHT_MAX: u64 = 120;
 
 fn registry(settings: serde_json::Value) -> Arc<Registry> {
     let settings = serde_json::from_value(settings).unwrap();
+    let settings = (settings, BacklogLimits::default());
     Registry::new((&"in".into(), &Metrics::default()), settings, IN_FLIGHT_MAX)
 }
 
@@ -205,6 +209,7 @@ fn a_limit_that_is_reached_is_counted_with_its_first_and_last_time() {
         "connections_max": 1, "message_max": "10B", "names": { "10.0.0.1": { "weight": 2 } },
     });
     let settings: Tenants = serde_json::from_value(settings).unwrap();
+    let settings = (settings, BacklogLimits::default());
     let registry = Registry::new((&"in".into(), &metrics), settings, IN_FLIGHT_MAX);
     let now = Instant::now();
     let [one, second] = [1, 2].map(|n| registry.enter(&peer(&format!("10.0.0.1:{n}")), now));

@@ -13,7 +13,7 @@ use wire::v1::{Put, Reason};
 use super::super::answers;
 use super::super::ending::End;
 use super::{BUSY, BUSY_EVERY, Conversation};
-use crate::sources::tenants::Memory;
+use crate::sources::tenants::{Memory, Place};
 
 /// A put that the channels have taken, or not.
 pub(super) struct Outcome {
@@ -26,7 +26,13 @@ pub(super) struct Outcome {
 pub(super) struct Arrived {
     identity: Identity,
     pub(super) put: Put,
-    pub(super) permit: BoxFuture<'static, Memory>,
+    pub(super) permit: BoxFuture<'static, Permit>,
+}
+
+/// Memory for a put, and its place in what its sender may have in the channels.
+pub(super) struct Permit {
+    memory: Memory,
+    place: Option<Place>,
 }
 
 impl Conversation {
@@ -65,7 +71,8 @@ impl Conversation {
         let (sharing, member) = (self.service.sharing.clone(), self.member.clone());
         let permit = Box::pin(async move {
             member.pass(memory).await;
-            sharing.memory(&member, memory).await
+            let place = member.place(identity, memory).await;
+            Permit { memory: sharing.memory(&member, memory).await, place }
         });
         self.arrived = Some(Arrived { identity, put, permit });
         Ok(())
@@ -79,7 +86,8 @@ impl Conversation {
     }
 
     /// Opens a put and hands it to the channels.
-    pub(super) async fn begin(&mut self, put: Put, memory: Memory) -> Result<(), End> {
+    pub(super) async fn begin(&mut self, put: Put, permit: Permit) -> Result<(), End> {
+        let Permit { memory, place } = permit;
         let bytes = put.body.len() as u64;
         let batch = match self.open(put).await {
             Ok(batch) => batch,
@@ -108,6 +116,9 @@ impl Conversation {
         let mut work = Box::pin(async move {
             let result = intake.accept_in_turn(batch, Box::pin(turn)).await;
             drop(memory);
+            if let Some(place) = place.filter(|_| result.is_ok()) {
+                place.keep();
+            }
             if !early {
                 // There is no receiver if the connection is gone; the sender asks again.
                 let _ = outcomes.send(Box::new(Outcome { identity, bytes, result }));
