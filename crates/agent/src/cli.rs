@@ -3,6 +3,7 @@
 //! Flags are a short way to write a configuration: they become the same [`Settings`] that a file
 //! would, and `--print-config` shows them.
 
+mod beginning;
 mod collector;
 mod edge;
 mod health;
@@ -22,6 +23,7 @@ use config::{CONFIG_BYTES_MAX, ConfigError, ConfigErrors, FileMode, Plan};
 use pipeline::settings::{Place, Settings, SettingsErrorKind, Value};
 use pipeline::{Catalogue, Env, SettingsError};
 
+pub use beginning::begin;
 pub use collector::CollectorArgs;
 pub use edge::EdgeArgs;
 pub use logging::LogFormat;
@@ -120,6 +122,10 @@ pub fn main<A: AgentArgs>(
     arguments: impl IntoIterator<Item = OsString>,
     catalogue: Catalogue,
 ) -> ExitCode {
+    let version = match begin(version) {
+        Ok(version) => version,
+        Err(code) => return code,
+    };
     let matches = match program::<A>(name).version(version).try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return usage(&error),

@@ -72,6 +72,13 @@ pub use support::causes::chain;
 use topology::Topology;
 use traces::Exporting;
 
+/// The version of the program, as pages, metrics and traces show it.
+pub(crate) const VERSION: &str = if crypto::IS_FIPS {
+    concat!(env!("CARGO_PKG_VERSION"), " FIPS")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// Why an agent ended otherwise than it was asked to.
 #[derive(Debug, Error)]
 pub enum RunError {

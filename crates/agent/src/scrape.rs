@@ -4,12 +4,13 @@
 use metrics::{ChannelLabel, GroupLabel, Metrics, PartLabel, VersionLabel};
 use pipeline::{ChannelStatus, Env};
 
+use crate::VERSION;
 use crate::cli::stderr;
 use crate::held::{Holds, Part};
 
 /// Shows the program's version.
 pub(crate) fn version(metrics: &Metrics) {
-    let version = VersionLabel { version: env!("CARGO_PKG_VERSION") };
+    let version = VersionLabel { version: VERSION };
     metrics.build_info.get_or_create(&version).set(1);
 }
 

@@ -118,7 +118,11 @@ fn program() -> clap::Command {
 }
 
 fn main() -> ExitCode {
-    let matches = program().try_get_matches();
+    let version = match cli::begin(env!("AQUEDUCT_VERSION")) {
+        Ok(version) => version,
+        Err(code) => return code,
+    };
+    let matches = program().version(version).try_get_matches();
     match matches.and_then(|matches| Program::from_arg_matches(&matches)) {
         #[cfg(feature = "hdfs")]
         Ok(Program { command: Command::Demo(args) }) => demo::run(&args),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crypto::Outside;
 use pipeline::{BuildContext, BuildError, Secret};
 use rdkafka::ClientConfig;
 use rdkafka::client::{Client, ClientContext};
@@ -99,11 +100,31 @@ pub(crate) fn configure(
     if token_file.is_some() {
         prove_by_token(&mut config)?;
     }
+    refuse_outside(&config)?;
     // The library is part of the program, and does not know where this host has its authorities.
     if is_tls(&config) && AUTHORITIES.iter().all(|name| config.get(name).is_none()) {
         config.set(AUTHORITIES[0], "probe");
     }
     Ok(config)
+}
+
+/// Refuses in a FIPS build what the client would protect by its own library.
+fn refuse_outside(config: &ClientConfig) -> Result<(), BuildError> {
+    let refuse = |what, property| {
+        crypto::allow(what).map_err(|refused| {
+            BuildError::invalid(format!("properties.{property}"), refused.to_string())
+        })
+    };
+    if is_tls(config) {
+        refuse(Outside::KafkaTls, "security.protocol")?;
+    }
+    for property in ["sasl.mechanism", "sasl.mechanisms"] {
+        let mechanism = config.get(property).unwrap_or_default().to_ascii_uppercase();
+        if mechanism.starts_with("SCRAM") {
+            refuse(Outside::KafkaScram, property)?;
+        }
+    }
+    Ok(())
 }
 
 /// The properties that say which authorities sign the certificates of brokers.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crypto::Outside;
 use pipeline::secret::{self, Login};
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Env, Secret, address};
@@ -100,6 +101,11 @@ impl Database {
         if is_file && (self.user.is_some() || self.password.is_some() || self.tls.is_some()) {
             return invalid("url", "SQLite has no `user`, `password` and `tls`: take them out");
         }
+        if self.password.is_some()
+            && let Err(refused) = crypto::allow(Outside::DatabasePassword)
+        {
+            return invalid("password", &refused.to_string());
+        }
         let login = secret::login(self.user, self.password);
         let login = login.map_err(|error| error.below("database"))?;
         if login.is_none() && !is_file {
@@ -185,6 +191,23 @@ fn place(url: &str) -> Result<Place, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fips_build_refuses_passwords_and_takes_certificates() {
+        let target = |password: Option<&str>| {
+            let cx = BuildContext::alone("db", std::path::Path::new("unused"), env::real());
+            let settings = serde_json::json!({
+                "url": "mysql://db/shop", "user": "shop", "password": password,
+                "tls": { "certificate": "/shop.pem", "key": "/shop.key" },
+            });
+            let settings: Database = serde_json::from_value(settings).unwrap();
+            crypto::refusing(|| settings.target(&cx)).err().map(|error| error.to_string())
+        };
+        assert_eq!(target(None), None);
+        let said = target(Some("secret")).unwrap_or_default();
+        assert!(said.contains("database.password"), "{said}");
+        assert!(said.contains("the certificate of `database.tls`"), "{said}");
+    }
 
     #[test]
     fn a_url_names_the_database_and_the_usual_port_is_added() {

@@ -43,7 +43,7 @@ pub fn real() -> Env {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Env {
         clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy(Mutex::new(StdRng::from_rng(&mut rand::rng())))),
+        entropy: entropy(),
         net: Arc::new(RealNet),
         names: Arc::new(RealNames),
         disk: Arc::new(RealDisk),
@@ -57,6 +57,25 @@ struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> SystemTime {
         SystemTime::now()
+    }
+}
+
+/// Random numbers: some of them become salts of keys and tokens, so a FIPS build takes all of them
+/// from its module.
+fn entropy() -> Arc<dyn Entropy> {
+    match crypto::IS_FIPS {
+        true => Arc::new(ModuleEntropy),
+        false => Arc::new(SystemEntropy(Mutex::new(StdRng::from_rng(&mut rand::rng())))),
+    }
+}
+
+struct ModuleEntropy;
+
+impl Entropy for ModuleEntropy {
+    fn next_u64(&self) -> u64 {
+        let mut bytes = [0; 8];
+        crypto::random::fill(&mut bytes);
+        u64::from_le_bytes(bytes)
     }
 }
 

@@ -17,8 +17,8 @@ use tls::ClientTls;
 use crate::access::{self, Wrong, check_endpoint, clients, endpoint_of, one_try, variable};
 use crate::blobs::Blobs;
 use crate::bucket::Bucket;
-use crate::crypto::Ring;
 use crate::provider;
+use crate::signatures::Signatures;
 
 /// How a container of Azure is reached.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -135,7 +135,7 @@ impl Azure {
             .with_container_name(container)
             .with_endpoint(endpoint.to_owned())
             .with_allow_http(true)
-            .with_crypto_provider(Arc::new(Ring))
+            .with_crypto_provider(Arc::new(Signatures))
             .with_retry(one_try());
         let set = [
             (AzureConfigKey::AccessKey, text(self.account_key.as_ref())),
@@ -183,7 +183,7 @@ fn never_replaces(key: Option<&Key>, request: &mut HttpRequest) -> object_store:
     request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
     let Some(Key { credential, account }) = key else { return Ok(()) };
     request.headers_mut().remove(AUTHORIZATION);
-    AzureAuthorizer::new(credential, account).with_crypto(&Ring).try_authorize(request)
+    AzureAuthorizer::new(credential, account).with_crypto(&Signatures).try_authorize(request)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use object_store::{
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::crypto::Ring;
+use crate::signatures::Signatures;
 
 /// Objects of a listing that are deleted at the same time.
 const DELETED_AT_ONCE: usize = 8;
@@ -60,7 +60,7 @@ impl Blobs {
         *request.method_mut() = Method::DELETE;
         *request.uri_mut() = uri.parse().map_err(generic)?;
         let credential = self.store.credentials().get_credential().await?;
-        let authorizer = AzureAuthorizer::new(&credential, &self.account).with_crypto(&Ring);
+        let authorizer = AzureAuthorizer::new(&credential, &self.account).with_crypto(&Signatures);
         authorizer.try_authorize(&mut request)?;
         let response = self.client.execute(request).await.map_err(generic)?;
         if response.status() == StatusCode::NOT_FOUND {

@@ -10,9 +10,9 @@ use tls::ClientTls;
 
 use crate::access::{self, Wrong, check_endpoint, clients, endpoint_of, one_try, variable};
 use crate::bucket::Bucket;
-use crate::crypto::Ring;
 use crate::google::Google;
 use crate::provider;
+use crate::signatures::Signatures;
 
 /// What an endpoint looks like.
 const EXAMPLE: &str =
@@ -61,7 +61,7 @@ impl Gcs {
             .with_bucket_name(bucket)
             .with_base_url(endpoint)
             .with_http_connector(clients)
-            .with_crypto_provider(Arc::new(Ring))
+            .with_crypto_provider(Arc::new(Signatures))
             .with_retry(one_try());
         if let Some(file) = &self.key_file {
             builder = builder.with_service_account_path(file);

@@ -28,7 +28,7 @@
 //! | `writer` | a file on its way: parts of an upload |
 //! | `google`, `blobs` | requests that the library has not, or not as a commit needs them |
 //! | `http` | requests over our own network and TLS |
-//! | `crypto` | hashes and signatures by `ring` |
+//! | `signatures` | hashes and signatures of requests |
 //! | `trouble` | what an answer, or its absence, says of what was done |
 //! | `testkit` (a feature) | a bucket over a server that a test makes |
 
@@ -36,12 +36,12 @@ mod access;
 mod azure;
 mod blobs;
 mod bucket;
-mod crypto;
 mod gcs;
 mod google;
 mod http;
 mod provider;
 mod s3;
+mod signatures;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod trouble;

@@ -13,8 +13,8 @@ use tls::ClientTls;
 
 use crate::access::{self, Wrong, check_endpoint, clients, one_try, variable};
 use crate::bucket::Bucket;
-use crate::crypto::Ring;
 use crate::provider;
+use crate::signatures::Signatures;
 
 /// How a bucket of S3 is reached.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -98,7 +98,7 @@ impl S3 {
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_http_connector(clients)
-            .with_crypto_provider(Arc::new(Ring))
+            .with_crypto_provider(Arc::new(Signatures))
             .with_copy_if_not_exists(S3CopyIfNotExists::Multipart)
             .with_disable_bulk_delete(true)
             .with_retry(one_try());

@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use crypto::Outside;
 use hdfs_native::client::FileStatus;
 use hdfs_native::file::FileWriter as NativeWriter;
 use hdfs_native::{Client, ClientBuilder, WriteOptions};
@@ -61,6 +62,9 @@ const SETTINGS: [(&str, &str); 2] = [
     ("dfs.client.socket-timeout", "10000"),
 ];
 
+/// What keeps the client from DIGEST-MD5, which a DataNode may ask for.
+const NO_DIGEST: (&str, &str) = ("hdfs-native.digest.disabled", "true");
+
 /// The files of one NameNode or name service.
 pub struct Hdfs {
     client: Client,
@@ -82,6 +86,9 @@ impl Hdfs {
         access.examine(url, env)?;
         let mut builder = ClientBuilder::new().with_url(url);
         let mut settings = SETTINGS.to_vec();
+        if crypto::allow(Outside::HdfsDigest).is_err() {
+            settings.push(NO_DIGEST);
+        }
         if let Some(dir) = &access.conf_dir {
             builder = builder.with_config_dir(dir);
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crypto::tls::provider;
 use pipeline::BuildError;
 use pipeline::env::{Disk, Env, Net, Stream};
 use rustls::ClientConfig;
@@ -13,7 +14,6 @@ use tokio_rustls::TlsConnector;
 
 use crate::material::authorities;
 use crate::problem::{TlsError, handshake};
-use crate::provider::provider;
 use crate::settings::{ClientParts, ClientTls};
 use crate::stream::Secured;
 use crate::verify::{Trust, Verifier, signed};
@@ -22,7 +22,7 @@ use crate::watched::{Time, Watched, as_io};
 /// TLS of a client. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    config: Arc<Watched<ClientConfig>>,
+    pub(crate) config: Arc<Watched<ClientConfig>>,
     /// Instead of the host of the address.
     server_name: Option<ServerName<'static>>,
 }

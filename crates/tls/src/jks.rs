@@ -10,7 +10,7 @@
 //! Java reads it for ever and writes PKCS#12 by itself since 9. A crate for it would bring second
 //! copies of ASN.1 and random numbers.
 
-use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+use crypto::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use zeroize::Zeroizing;
 
 const MAGIC: u32 = 0xfeed_feed;

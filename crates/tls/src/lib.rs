@@ -24,7 +24,6 @@ mod names;
 mod own;
 mod pem;
 mod problem;
-mod provider;
 mod server;
 mod settings;
 mod stream;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crypto::tls::provider;
 use p12_keystore::error::Error as P12Error;
 use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
 use pipeline::Secret;
@@ -98,7 +99,7 @@ impl IdentityFiles {
             }
         };
         let content = |problem: String| TlsError::Content { setting, path: path.clone(), problem };
-        let signing = rustls::crypto::ring::sign::any_supported_type(&identity.key);
+        let signing = provider().key_provider.load_private_key(identity.key.clone_key());
         let signing = signing.map_err(|error| {
             content(format!("has a key that is not usable ({error}); RSA, ECDSA and Ed25519 are"))
         })?;

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crypto::tls::provider;
 use futures::future::BoxFuture;
 use pipeline::BuildError;
 use pipeline::env::{Disk, Env, Stream};
@@ -15,7 +16,6 @@ use tokio_rustls::TlsAcceptor;
 use crate::names::ClientNames;
 use crate::own::OrItself;
 use crate::problem::{TlsError, handshake};
-use crate::provider::provider;
 use crate::settings::{ClientAuth, ServerParts, ServerTls};
 use crate::stream::{Failed, Secured};
 use crate::watched::{Time, Watched, as_io};
@@ -27,7 +27,7 @@ pub type Prelude =
 /// TLS of a listener. Cheap to clone.
 #[derive(Clone)]
 pub struct Server {
-    config: Arc<Watched<ServerConfig>>,
+    pub(crate) config: Arc<Watched<ServerConfig>>,
     handshake_timeout: Duration,
     prelude: Option<Prelude>,
 }

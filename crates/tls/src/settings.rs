@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crypto::Outside;
 use pipeline::env::Env;
 use pipeline::units::Period;
 use pipeline::{BuildError, Secret};
@@ -308,6 +309,12 @@ impl ClientTls {
     }
 }
 
+/// Keystores have ciphers of their own, which a FIPS build does not use.
+fn allow_keystore(setting: &str) -> Result<(), BuildError> {
+    let allowed = crypto::allow(Outside::Keystore);
+    allowed.map_err(|refused| BuildError::invalid(setting, refused.to_string()))
+}
+
 type Own = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, Option<Secret>);
 
 fn identity(own: Own) -> Result<Option<IdentityFiles>, BuildError> {
@@ -325,6 +332,7 @@ fn identity(own: Own) -> Result<Option<IdentityFiles>, BuildError> {
             let Some(password) = password else {
                 return invalid("tls.keystore_password", "a keystore has a password; set it");
             };
+            allow_keystore("tls.keystore")?;
             Ok(Some(IdentityFiles::Keystore { path, password }))
         }
         (Some(_), None, None) => invalid("tls.key", "`certificate` needs its `key`"),
@@ -346,7 +354,10 @@ fn trust(
         }
         (None, None) => Ok(None),
         (Some(path), None) if password.is_none() => Ok(Some(TrustFiles::Pem { setting, path })),
-        (None, Some(path)) => Ok(Some(TrustFiles::Keystore { path, password })),
+        (None, Some(path)) => {
+            allow_keystore("tls.truststore")?;
+            Ok(Some(TrustFiles::Keystore { path, password }))
+        }
         _ => {
             let problem = format!("set either `{setting}` or `truststore`");
             Err(BuildError::invalid("tls.truststore", problem))

@@ -327,6 +327,7 @@ async fn the_end_is_said_so_that_a_cut_is_not_taken_for_it() {
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "an end in order");
 }
 
+mod approved;
 mod changes;
 mod versions;
 

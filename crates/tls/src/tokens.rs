@@ -21,9 +21,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use crypto::digest::{SHA256, digest};
 use pipeline::Secret;
 use pipeline::env::{Disk, Entropy, Env, OpenMode};
-use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use tracing::warn;

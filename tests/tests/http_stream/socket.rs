@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use crypto::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rand::prelude::*;
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 use super::{Asked, Manner, Server, State};
 

@@ -7,6 +7,7 @@ use std::thread;
 
 use clap::ValueEnum;
 
+use super::beginning;
 use super::log_filter;
 use super::stderr::{self, Flush};
 
@@ -42,6 +43,7 @@ pub(super) fn start(format: LogFormat) -> Result<Flush, String> {
     };
     started.map_err(|error| cannot(&*error))?;
     std::panic::set_hook(Box::new(panicked));
+    beginning::log_module();
     Ok(flush)
 }
 

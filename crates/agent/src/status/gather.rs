@@ -87,7 +87,7 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
     }
     let snapshot = Snapshot {
         agent: of.agent.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: crate::VERSION.to_owned(),
         taken_at_unix_seconds: unix_millis(of.env.clock.now()) as f64 / 1_000.0,
         uptime_seconds: (now - of.started).as_secs_f64(),
         ready: of.word.reasons.is_empty(),

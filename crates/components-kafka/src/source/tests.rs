@@ -41,6 +41,30 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
 }
 
 #[test]
+fn a_fips_build_refuses_what_the_client_protects_by_itself() {
+    for (name, value, remedy) in [
+        ("security.protocol", "ssl", Some("a proxy on this host")),
+        ("security.protocol", "SASL_SSL", Some("a proxy on this host")),
+        ("sasl.mechanism", "scram-sha-256", Some("take `PLAIN` or `OAUTHBEARER`")),
+        ("sasl.mechanisms", "SCRAM-SHA-512", Some("take `PLAIN` or `OAUTHBEARER`")),
+        ("sasl.mechanism", "PLAIN", None),
+        ("security.protocol", "sasl_plaintext", None),
+    ] {
+        let settings = json!({
+            "brokers": ["b:9092"], "topics": ["logs"], "group": "g",
+            "properties": { name: value },
+        });
+        let said = crypto::refusing(|| problem(&settings));
+        let Some(remedy) = remedy else {
+            assert_eq!(said, None, "{name} = {value}");
+            continue;
+        };
+        let said = said.unwrap_or_default();
+        assert!(said.contains(&format!("properties.{name}")) && said.contains(remedy), "{said}");
+    }
+}
+
+#[test]
 fn a_token_goes_with_sasl_and_with_no_other_mechanism() {
     let problem = |properties: Value| {
         problem(&json!({

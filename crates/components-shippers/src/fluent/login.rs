@@ -10,8 +10,8 @@
 
 use std::collections::BTreeMap;
 
+use crypto::digest::{Context, SHA512};
 use pipeline::Secret;
-use ring::digest::{Context, SHA512};
 use rmp::{Marker, encode as write};
 use subtle::ConstantTimeEq;
 

@@ -5,11 +5,11 @@
 //! without the key. It is the same on every agent with that key: masked values can still be counted
 //! and joined.
 
+use crypto::hmac;
 use metrics::{Counter, MetricSpec};
 use pipeline::secret::Secret;
 use pipeline::{BuildContext, BuildError, Component, Events, Interceptor, Rejects, Values};
 use regex::bytes::{CaptureLocations, Regex};
-use ring::hmac;
 use schemars::JsonSchema;
 use serde::Deserialize;
 

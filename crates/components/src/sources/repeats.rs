@@ -17,8 +17,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crypto::digest::{Context, Digest, SHA256};
 use pipeline::{Batch, EventRef};
-use ring::digest::{Context, Digest, SHA256};
 use tokio::time::Instant;
 
 /// Unanswered calls that are remembered; the oldest go first.

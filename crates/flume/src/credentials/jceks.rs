@@ -8,9 +8,10 @@
 use cbc::Decryptor;
 use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{BlockModeDecrypt, KeyIvInit};
+use crypto::Outside;
+use crypto::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN, digest};
 use des::TdesEde3;
 use md5::{Digest, Md5};
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN, digest};
 
 use super::bytes::Bytes;
 use super::java;
@@ -32,6 +33,7 @@ const PHRASE: &[u8] = b"Mighty Aphrodite";
 /// The store is damaged, its password is another one, or a key is sealed in another way: what is
 /// wrong, for people.
 pub(super) fn secret(store: &[u8], password: &str, alias: &str) -> Result<Option<Vec<u8>>, String> {
+    crypto::allow(Outside::CredentialStore).map_err(|refused| refused.to_string())?;
     let damaged = || "it is no key store of the kind JCEKS, or damaged".to_owned();
     let at = store.len().checked_sub(SHA1_OUTPUT_LEN).ok_or_else(damaged)?;
     let (content, sum) = store.split_at(at);
@@ -146,6 +148,12 @@ mod tests {
         assert_eq!(text(NONE, "none", "db.Password"), Ok(Some("s3cret".to_owned())));
         assert_eq!(text(NONE, "none", "absent"), Ok(None));
         assert_eq!(text(CHANGEIT, "changeit", "ks_password"), Ok(Some("other".to_owned())));
+    }
+
+    #[test]
+    fn a_fips_build_opens_no_store_and_says_what_to_do() {
+        let said = crypto::refusing(|| secret(NONE, "none", "ks_password")).unwrap_err();
+        assert!(said.contains("FIPS") && said.contains("`${file:PATH}`"), "{said}");
     }
 
     #[test]

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ring::digest::{Context, SHA256};
+use crypto::digest::{Context, SHA256};
 
 use super::Origin;
 use crate::env::Env;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crypto::Outside;
 use pipeline::Env;
 use pipeline::env::OpenMode;
 
@@ -10,6 +11,9 @@ use crate::FsError;
 
 /// The files of a Hadoop configuration that are read.
 const SITE_FILES: [&str; 2] = ["core-site.xml", "hdfs-site.xml"];
+
+/// The variable that names a file of delegation tokens.
+const TOKENS: &str = "HADOOP_TOKEN_FILE_LOCATION";
 
 /// Rights of what is made unless set: the owner writes, the group reads.
 const FILE_MODE: u32 = 0o640;
@@ -93,6 +97,11 @@ impl HdfsAccess {
                     login.keytab
                 ));
             }
+        }
+        if env.blocking.variable(TOKENS).is_some()
+            && let Err(refused) = crypto::allow(Outside::HdfsDigest)
+        {
+            return unusable(format!("the variable {TOKENS}: {refused}"));
         }
         Ok(())
     }

@@ -92,6 +92,12 @@ const ANSWERS: &[(&str, Kind, &str)] = &[
         Unusable,
         "install MIT Kerberos: libgssapi-krb5-2 of Debian, krb5-libs of Red Hat",
     ),
+    (
+        "DIGEST-MD5 of a protected block transfer",
+        Unusable,
+        "a FIPS build refuses it, as it is outside of its module: write to `webhdfs://` with TLS \
+         where the DataNodes protect transfers (docs/fips.md)",
+    ),
     ("is not allowed to impersonate", Denied, PROXY_REFUSED),
     (
         "in an HDFS encryption zone",

@@ -3,12 +3,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use crypto::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use hyper::HeaderMap;
 use hyper::header::{
     CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use thiserror::Error;
 
 /// What a server appends to the key, so that its answer cannot be one of plain HTTP.

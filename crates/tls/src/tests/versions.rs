@@ -2,6 +2,7 @@
 //!
 //! Method: the other side is rustls itself, with TLS 1.2 alone.
 
+use crypto::tls::provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS12;
@@ -9,7 +10,6 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::provider::provider;
 
 #[tokio::test]
 async fn the_least_version_holds_on_both_sides() {

@@ -32,6 +32,8 @@ const DFS_CLIENT_USE_DATANODE_HOSTNAME: &str = "dfs.client.use.datanode.hostname
 const DFS_CLIENT_SOCKET_TIMEOUT: &str = "dfs.client.socket-timeout";
 const DEFAULT_SOCKET_TIMEOUT_MILLIS: u64 = 60_000;
 
+const DIGEST_DISABLED: &str = "hdfs-native.digest.disabled";
+
 const HADOOP_SECURITY_AUTHENTICATION: &str = "hadoop.security.authentication";
 
 #[cfg(feature = "kms")]
@@ -88,6 +90,11 @@ impl Configuration {
 
     pub(crate) fn data_transfer_protection_enabled(&self) -> bool {
         self.get(DFS_DATA_TRANSFER_PROTECTION).is_some()
+    }
+
+    /// Whether no session of DIGEST-MD5 may be made, whatever the other side asks for.
+    pub(crate) fn digest_disabled(&self) -> bool {
+        self.get_boolean(DIGEST_DISABLED, false)
     }
 
     pub(crate) fn use_datanode_hostname(&self) -> bool {

@@ -664,6 +664,12 @@ impl SaslDatanodeConnection {
             )
         };
 
+        if config.digest_disabled() {
+            return Err(HdfsError::UnsupportedFeature(
+                "DIGEST-MD5 of a protected block transfer, which is disabled".to_string(),
+            ));
+        }
+
         self.stream.write_i32(SASL_TRANSFER_MAGIC_NUMBER).await?;
         self.stream.flush().await?;
 

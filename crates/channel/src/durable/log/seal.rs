@@ -23,9 +23,9 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crypto::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use crypto::hmac;
 use pipeline::env::Entropy;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use ring::hmac;
 
 /// Bytes in front of a sealed envelope.
 pub(crate) const PREFIX_BYTES: usize = 32;
@@ -294,6 +294,21 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(open(Part::Envelope, b"here", bad), None, "bit {bit}");
         }
+    }
+
+    /// What one build or version seals, another one has to open: the same bytes of both libraries.
+    #[test]
+    fn every_build_seals_in_the_same_way() {
+        let (prefix, key) = ring_of(&[(1, 7)]).newest().unwrap().frame();
+        let mut sealed = b"positions".to_vec();
+        sealed.resize(sealed.len() + TAG_BYTES, 0);
+        key.seal(Part::Envelope, b"here", &mut sealed);
+        let hex = |bytes: &[u8]| bytes.iter().map(|it| format!("{it:02x}")).collect::<String>();
+        assert_eq!(
+            hex(&prefix),
+            "01000000f40f705b000000000000000001000000000000000200000000000000"
+        );
+        assert_eq!(hex(&sealed), "07da4738b71634c0d1065cfcfe5d620d5a88f5e1b70f0479a6");
     }
 
     #[test]

@@ -1,24 +1,22 @@
-//! Hashes and signatures of requests, by `ring`, which TLS uses too.
+//! Hashes and signatures of requests, by the library that TLS has too.
 
+use crypto::{digest, hmac, rsa};
 use object_store::client::{
     CryptoProvider, DigestAlgorithm, DigestContext, HmacContext, Signer, SigningAlgorithm,
 };
 use object_store::{Error, Result};
-use ring::rand::SystemRandom;
-use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
-use ring::{digest, hmac};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 
 /// What requests are hashed and signed by.
 #[derive(Debug)]
-pub(crate) struct Ring;
+pub(crate) struct Signatures;
 
 fn unknown(what: &str) -> Error {
     Error::NotSupported { source: format!("{what} is not among what requests need").into() }
 }
 
-impl CryptoProvider for Ring {
+impl CryptoProvider for Signatures {
     fn digest(&self, algorithm: DigestAlgorithm) -> Result<Box<dyn DigestContext>> {
         match algorithm {
             DigestAlgorithm::Sha256 => {
@@ -49,27 +47,24 @@ impl CryptoProvider for Ring {
 }
 
 /// The RSA key in a text in PEM.
-fn rsa_key(pem: &[u8]) -> Result<RsaKeyPair> {
+fn rsa_key(pem: &[u8]) -> Result<rsa::Key> {
     let unusable = |problem: String| Error::Generic { store: "key", source: problem.into() };
     let key = PrivateKeyDer::from_pem_slice(pem);
     let key = key.map_err(|error| unusable(format!("`private_key` is no key in PEM: {error}")))?;
     let key = match &key {
-        PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
-        PrivateKeyDer::Pkcs1(key) => RsaKeyPair::from_der(key.secret_pkcs1_der()),
+        PrivateKeyDer::Pkcs8(key) => rsa::Key::from_pkcs8(key.secret_pkcs8_der()),
+        PrivateKeyDer::Pkcs1(key) => rsa::Key::from_pkcs1(key.secret_pkcs1_der()),
         _ => return Err(unusable("`private_key` is no RSA key".into())),
     };
     key.map_err(|error| unusable(format!("`private_key` is no RSA key: {error}")))
 }
 
 /// An RSA key that signs.
-struct Rsa(RsaKeyPair);
+struct Rsa(rsa::Key);
 
 impl Signer for Rsa {
     fn sign(&self, text: &[u8]) -> Result<Vec<u8>> {
-        let mut signature = vec![0; self.0.public().modulus_len()];
-        let signed = self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text, &mut signature);
-        signed.map_err(|_| unknown("a key of this size"))?;
-        Ok(signature)
+        self.0.sign_sha256(text).map_err(|_| unknown("a key of this size"))
     }
 }
 

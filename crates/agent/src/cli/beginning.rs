@@ -1,0 +1,29 @@
+//! The beginning of a program: its cryptography is what the build says, or nothing begins.
+
+use std::process::ExitCode;
+
+use super::{EXIT_RUNTIME, say};
+
+/// The beginning of each program, before it does anything: its cryptography is what the build says.
+/// Answers `version` with the name of the module of a FIPS build.
+///
+/// # Errors
+/// How the process ends where it is not; why is said on standard error.
+pub fn begin(version: &'static str) -> Result<&'static str, ExitCode> {
+    match crypto::start() {
+        Ok(None) => Ok(version),
+        // Once in the life of a process.
+        Ok(Some(module)) => Ok(Box::leak(format!("{version}, {module}").into_boxed_str())),
+        Err(error) => {
+            say(&error.to_string());
+            Err(ExitCode::from(EXIT_RUNTIME))
+        }
+    }
+}
+
+/// Says in the log which module a FIPS build has.
+pub(super) fn log_module() {
+    if let Some(module) = crypto::module() {
+        tracing::info!(module, "a FIPS build: the module has passed its self-tests");
+    }
+}
