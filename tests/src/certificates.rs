@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Makes `ca.pem`, certificates of it for 127.0.0.1 as `server.pem` and `client.pem` with their
-/// keys in `server.key` and `client.key`, and the certificate of another authority, `other.pem`.
+/// Makes `ca.pem`, certificates of it for 127.0.0.1 and localhost as `server.pem` and `client.pem`
+/// with their keys in `server.key` and `client.key`, and the certificate of another authority,
+/// `other.pem`.
 ///
 /// # Panics
 ///
@@ -18,7 +19,8 @@ pub fn make(dir: &Path) {
         for name in server client; do
           openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
           openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -days 2 -out $name.pem \
-            -extfile <(echo subjectAltName=IP:127.0.0.1; echo basicConstraints=CA:FALSE)
+            -extfile <(echo subjectAltName=IP:127.0.0.1,DNS:localhost
+              echo basicConstraints=CA:FALSE)
         done
     "#;
     let output = Command::new("bash").args(["-euc", script]).current_dir(dir).output();

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use crate::http;
+use crate::kdc::Kdc;
 
 /// One NameNode with its DataNodes; see `deploy/hadoop/hdfs` for what is started.
 #[derive(Debug)]
@@ -165,29 +166,9 @@ impl Hdfs {
         checked(output, &format!("activate {daemon}"));
     }
 
-    /// With Kerberos: a new principal, with its key in `keytab`. Its tickets live for `life`.
-    ///
-    /// # Panics
-    ///
-    /// When it cannot be made.
-    pub fn add_principal(&self, principal: &str, keytab: &Path, life: &str) {
-        let mut command = Command::new("bash");
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/hadoop/kdc"));
-        command.arg("add").arg(self.dir.join("kdc")).arg(principal).arg(keytab).arg(life);
-        checked(command.output().expect("bash runs"), &format!("add {principal}"));
-    }
-
-    /// With Kerberos: the file for `KRB5_CONFIG`.
-    pub fn krb5_config(&self) -> PathBuf {
-        self.dir.join("kdc/krb5.conf")
-    }
-
-    /// With Kerberos: how many tickets its KDC has given to `principal` for its password or key.
-    pub fn logins(&self, principal: &str) -> usize {
-        let log = std::fs::read_to_string(self.dir.join("kdc/requests")).unwrap_or_default();
-        let issued = |line: &&str| line.contains("AS_REQ") && line.contains(": ISSUE:");
-        let asked = format!(" {principal}@EXAMPLE.TEST for krbtgt/");
-        log.lines().filter(issued).filter(|line| line.contains(&asked)).count()
+    /// With Kerberos: its KDC.
+    pub fn kdc(&self) -> Kdc {
+        Kdc::of(self.dir.join("kdc"))
     }
 
     /// Runs another class of Hadoop's, and gives what it printed.

@@ -6,6 +6,7 @@
 
 mod cluster;
 pub mod rights;
+mod tickets;
 
 pub use cluster::Cluster;
 
@@ -44,6 +45,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct Kafka {
     address: SocketAddr,
     dir: PathBuf,
+    /// For its Java.
+    options: Vec<String>,
     process: Option<Process>,
 }
 
@@ -95,7 +98,7 @@ impl Kafka {
              listener.name.secured.ssl.truststore.type=PEM\n\
              listener.name.secured.ssl.truststore.location={at}/ca.pem\n{more}"
         );
-        (Self::start_at(dir, open, controller, &more), secured.to_string())
+        (Self::start_at(dir, open, controller, &more, &[]), secured.to_string())
     }
 
     /// The same with another listener, whose address is answered: SASL by OAUTHBEARER. A client
@@ -119,7 +122,7 @@ impl Kafka {
              org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
              unsecuredLoginStringClaim_sub=\"broker\";\n"
         );
-        (Self::start_at(dir, open, controller, &more), tokens.to_string())
+        (Self::start_at(dir, open, controller, &more, &[]), tokens.to_string())
     }
 
     /// The same with more properties, each a line.
@@ -128,13 +131,19 @@ impl Kafka {
     ///
     /// As [`Kafka::start`].
     pub fn start_with(dir: &Path, more: &str) -> Self {
-        Self::start_at(dir, http::free_address(), http::free_address(), more)
+        Self::start_at(dir, http::free_address(), http::free_address(), more, &[])
     }
 
-    fn start_at(dir: &Path, address: SocketAddr, controller: SocketAddr, more: &str) -> Self {
+    fn start_at(
+        dir: &Path,
+        address: SocketAddr,
+        controller: SocketAddr,
+        more: &str,
+        options: &[String],
+    ) -> Self {
         let dir = dir.join("kafka");
         let more = format!("controller.quorum.bootstrap.servers={controller}\n{more}");
-        Self::made(dir, (address, controller), &more, &["--standalone"])
+        Self::made(dir, (address, controller), &more, &["--standalone"], options)
     }
 
     /// Starts it in a folder of its own.
@@ -143,11 +152,12 @@ impl Kafka {
         (address, controller): (SocketAddr, SocketAddr),
         more: &str,
         quorum: &[&str],
+        options: &[String],
     ) -> Self {
         fs::create_dir(&dir).expect("the test's own folder");
         let properties = properties(&dir, address, controller) + more;
         fs::write(dir.join("properties"), properties).expect("the test's own folder");
-        let mut kafka = Self { address, dir, process: None };
+        let mut kafka = Self { address, dir, options: options.to_vec(), process: None };
         let mut java = kafka.java(&["kafka.tools.StorageTool", "format"]);
         // Any identifier of 16 bytes.
         java.args(quorum).args(["-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"]);
@@ -162,7 +172,7 @@ impl Kafka {
 
     fn java(&self, arguments: &[&str]) -> std::process::Command {
         let mut java = std::process::Command::new("java");
-        java.args(["-Xmx384m", "-XX:TieredStopAtLevel=1", "-cp"]);
+        java.args(["-Xmx384m", "-XX:TieredStopAtLevel=1"]).args(&self.options).arg("-cp");
         java.arg(format!("{}/*", jars_of("kafka-4.4.0", POM).display())).args(arguments);
         java
     }

@@ -27,6 +27,7 @@ pub mod hbase;
 pub mod hdfs;
 pub mod http;
 pub mod kafka;
+pub mod kdc;
 pub mod killed;
 pub mod letters;
 pub mod load;

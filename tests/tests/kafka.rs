@@ -36,6 +36,8 @@ use serde_json::Value;
 mod once;
 #[path = "kafka/secured.rs"]
 mod secured;
+#[path = "kafka/tickets.rs"]
+mod tickets;
 #[path = "kafka/tokens.rs"]
 mod tokens;
 
@@ -353,6 +355,12 @@ fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_
     assert!(found.repeated <= 2 * LINES, "more than was on its way: {found}");
     agent.stop(STOP);
     eprintln!("{found}, {:?}", began.elapsed());
+}
+
+#[test]
+#[ignore = "needs the optimised programs, Java, Maven, openssl and a KDC: tests/run"]
+fn lines_go_on_while_tickets_of_kerberos_expire_and_what_is_set_wrong_is_named() {
+    tickets::a_ticket_is_renewed_by_its_keytab();
 }
 
 #[test]

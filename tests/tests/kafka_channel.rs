@@ -30,6 +30,8 @@ use aqueduct_tests::{is_long, seed, wait};
 use rand::RngExt;
 use rustix::process::Signal;
 
+#[path = "kafka_channel/away.rs"]
+mod away;
 #[path = "kafka_channel/flume.rs"]
 mod flume;
 #[path = "kafka_channel/refused.rs"]
@@ -181,6 +183,12 @@ fn each_line_is_stored_once_although_agent_broker_and_host_are_lost() {
 #[ignore = "needs the optimised programs, Java, Maven and openssl: tests/run"]
 fn topics_and_rights_that_would_lose_events_are_refused_with_the_remedy_and_mended_under_way() {
     refused::each_is_refused_and_mended();
+}
+
+#[test]
+#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+fn an_agent_whose_brokers_are_away_starts_says_why_it_waits_and_goes_on_by_itself() {
+    away::it_is_opened_later();
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn each_line_comes_once_for_longer_than_a_ticket_lives() {
     let hdfs = cluster(dir);
     let keytab = dir.join("collector.keytab");
     // The user that the NameNode lets act for others, with another key and shorter tickets.
-    hdfs.add_principal("aqueduct", &keytab, LIFE);
+    hdfs.kdc().add("aqueduct", &keytab, LIFE);
     let listen = http::free_address().to_string();
     let store = format!("{}/logs/%Y-%m-%d", hdfs.url());
     let login = login("aqueduct", &keytab);
@@ -64,7 +64,7 @@ fn each_line_comes_once_for_longer_than_a_ticket_lives() {
     let mut collector = config
         .agent(dir)
         .with_conf_dir(hdfs.conf_dir())
-        .with_variable("KRB5_CONFIG", hdfs.krb5_config());
+        .with_variable("KRB5_CONFIG", hdfs.kdc().config());
     let tail = dir.join("*.log").display().to_string();
     let data = dir.join("edge").display().to_string();
     let arguments = ["--tail", &tail, "--to", &listen, "--data-dir", &data];
@@ -90,13 +90,13 @@ fn each_line_comes_once_for_longer_than_a_ticket_lives() {
         thread::sleep(Duration::from_secs(1));
     }
     // The next connection needs another ticket, for the first one is over.
-    let before = hdfs.logins("aqueduct");
+    let before = hdfs.kdc().logins("aqueduct");
     assert!(before >= 2, "{before} logins of two collectors");
     hdfs.kill("namenode");
     log(14);
     hdfs.revive("namenode");
     wait_until_delivered(&edge, Duration::from_secs(60));
-    let renewed = hdfs.logins("aqueduct") - before;
+    let renewed = hdfs.kdc().logins("aqueduct") - before;
     assert!(renewed >= 1, "no login behind the end of a ticket");
 
     edge.stop(STOP);
@@ -104,7 +104,7 @@ fn each_line_comes_once_for_longer_than_a_ticket_lives() {
     // The operator's program logs in by the variable of MIT Kerberos.
     let mut verify = verify(&store, &[dir.join("edge/channels/main")]);
     verify.arg("--deep").env("HADOOP_CONF_DIR", hdfs.conf_dir());
-    verify.env("KRB5_CONFIG", hdfs.krb5_config()).env("KRB5_CLIENT_KTNAME", &keytab);
+    verify.env("KRB5_CONFIG", hdfs.kdc().config()).env("KRB5_CLIENT_KTNAME", &keytab);
     verify.env("KRB5CCNAME", "MEMORY:");
     proved(verify).expect("a proof");
     let found = compare(&written, &hdfs.read("/logs/20*/*.log"));
@@ -133,12 +133,12 @@ fn what_is_set_wrong_is_answered_with_the_setting_and_a_remedy() {
     let dir = folder.path();
     let hdfs = cluster(dir);
     let (right, other) = (dir.join("one.keytab"), dir.join("other.keytab"));
-    hdfs.add_principal("one", &right, "1 day");
-    hdfs.add_principal("other", &other, "1 day");
+    hdfs.kdc().add("one", &right, "1 day");
+    hdfs.kdc().add("other", &other, "1 day");
     // Its key is changed below: the file that was written first is of no use any more.
     let (old, new) = (dir.join("old.keytab"), dir.join("new.keytab"));
-    hdfs.add_principal("changed", &old, "1 day");
-    hdfs.add_principal("changed", &new, "1 day");
+    hdfs.kdc().add("changed", &old, "1 day");
+    hdfs.kdc().add("changed", &new, "1 day");
     let policy = "XOR-2-1-1024k";
     let coding = "org.apache.hadoop.hdfs.tools.ECAdmin";
     hdfs.java(coding, &["-enablePolicy", "-policy", policy]);
@@ -176,7 +176,7 @@ fn what_is_set_wrong_is_answered_with_the_setting_and_a_remedy() {
     }
     let mut collector = Agent::configured("aqueduct-collector", dir, "wrong", &text)
         .with_conf_dir(hdfs.conf_dir())
-        .with_variable("KRB5_CONFIG", hdfs.krb5_config())
+        .with_variable("KRB5_CONFIG", hdfs.kdc().config())
         .with_variable("KRB5CCNAME", dir.join("no-cache"));
     collector.start();
     let began = Instant::now();
@@ -191,7 +191,7 @@ fn what_is_set_wrong_is_answered_with_the_setting_and_a_remedy() {
         thread::sleep(Duration::from_millis(100));
     }
     // Dozens of clients were made by now; the sinks of one identity share its tickets.
-    let logins = hdfs.logins("one");
+    let logins = hdfs.kdc().logins("one");
     assert!((1..=8).contains(&logins), "{logins} logins of one principal");
     for (_, path, _) in right {
         wait::until(&format!("files in {path}"), STOP, || {

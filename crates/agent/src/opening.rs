@@ -1,14 +1,16 @@
-//! Opening the channels: at the start, and later those that the disk has no room for.
+//! Opening the channels: at the start, and later those that the disk has no room for, or whose
+//! log is on hosts that do not answer.
 //!
 //! ```text
-//!   open ──Ok──────► its groups and sources run
-//!    ▲ └─NoRoom─┐
-//!    └─ 200 ms ◄┘   all else runs: the other channels, the admin address
+//!   open ──Ok───────────────► its groups and sources run
+//!    ▲ └─NoRoom, Remote─┐
+//!    └─ 200 ms … 5 s ◄──┘    all else runs: the other channels, the admin address
 //! ```
 //!
 //! A channel is made once, in a directory of its own. Where the disk has no room for that, the
 //! channel holds nothing, so nothing is lost by a wait; other channels hold events, and by
-//! delivering them they may make that room.
+//! delivering them they may make that room. A channel whose log is elsewhere holds what it held
+//! there: it is away as the target of a sink may be.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,8 +26,10 @@ use crate::RunError;
 use crate::stop::Failure;
 use crate::topology::BuiltChannel;
 
-/// How often a channel is tried that the disk has no room for.
+/// Until a channel is tried again: at first, and for one that hosts do not answer for, which is
+/// asked for twice as late each time, at most.
 const RETRY: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// Whether a channel is open. Clones share it.
 #[derive(Clone)]
@@ -103,12 +107,14 @@ struct Late {
     floors: FloorBoard,
     opened: Opened,
     trouble: FailureLog,
+    pause: Duration,
 }
 
 /// The channels that are opened later.
 pub(crate) struct LateChannels(Vec<Late>);
 
-/// Opens the channels and registers their groups; answers those that the disk has no room for.
+/// Opens the channels and registers their groups; answers those that the disk has no room for, or
+/// whose log cannot be reached.
 ///
 /// # Errors
 /// A channel cannot be opened for another reason.
@@ -153,10 +159,11 @@ impl Late {
             floors: built.boards.floors.clone(),
             opened: built.boards.opened.clone(),
             trouble: FailureLog::default(),
+            pause: RETRY,
         }
     }
 
-    /// Tries to open it; `false`: the disk has no room.
+    /// Tries to open it; `false`: the disk has no room, or its log cannot be reached.
     async fn open(&mut self) -> Result<bool, ChannelError> {
         let error = match self.channel.open().await {
             Ok(()) => {
@@ -165,20 +172,38 @@ impl Late {
             }
             Err(error) => error,
         };
-        let ChannelError::NoRoom { directory, reason, help, source, .. } = &error else {
-            return Err(error);
-        };
-        self.opened.failed(&error);
         let now = Instant::now();
-        self.trouble.count(now);
-        if self.trouble.should_log(now, &source.to_string()).is_some() {
-            warn!(
-                channel = %self.name, error = %source, reason, help, directory,
-                "the channel cannot be made yet: its sources and groups wait, all else runs, and \
-                 it is tried again",
-            );
+        match &error {
+            ChannelError::NoRoom { directory, reason, help, source, .. } => {
+                if self.is_news(now, &source.to_string()) {
+                    warn!(
+                        channel = %self.name, error = %source, reason, help, directory,
+                        "the channel cannot be made yet: its sources and groups wait, all else \
+                         runs, and it is tried again",
+                    );
+                }
+            }
+            ChannelError::Remote { .. } => {
+                self.pause = (self.pause * 2).min(RETRY_MAX);
+                let cause = crate::chain(&error);
+                if self.is_news(now, &cause) {
+                    warn!(
+                        channel = %self.name, error = %cause,
+                        "the channel cannot be opened yet: its sources and groups wait, all else \
+                         runs, and it is tried again",
+                    );
+                }
+            }
+            _ => return Err(error),
         }
+        self.opened.failed(&error);
         Ok(false)
+    }
+
+    /// Counts a failure; whether it is to be logged.
+    fn is_news(&mut self, now: Instant, cause: &str) -> bool {
+        self.trouble.count(now);
+        self.trouble.should_log(now, cause).is_some()
     }
 
     /// Lets its groups and sources begin.
@@ -187,7 +212,7 @@ impl Late {
     }
 
     async fn open_later(mut self, stop: CancellationToken, failure: Failure) {
-        while stop.run_until_cancelled(sleep(RETRY)).await.is_some() {
+        while stop.run_until_cancelled(sleep(self.pause)).await.is_some() {
             match self.open().await {
                 Ok(false) => {}
                 Ok(true) => {
@@ -208,7 +233,7 @@ impl Late {
 }
 
 impl LateChannels {
-    /// Opens them as soon as their disks have room, until `stop`.
+    /// Opens them as soon as that is possible, until `stop`.
     pub(crate) async fn open(self, stop: CancellationToken, failure: Failure) {
         let each = self.0.into_iter().map(|one| one.open_later(stop.clone(), failure.clone()));
         futures::future::join_all(each).await;

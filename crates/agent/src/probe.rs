@@ -1,5 +1,6 @@
-//! What a plan names, tried from this host before it runs: what lies behind the sinks, and the
-//! addresses to listen on. Nothing stays: connections are closed, and files removed.
+//! What a plan names, tried from this host before it runs: what lies behind the sinks and holds
+//! the channels, and the addresses to listen on. Nothing stays: connections are closed, and files
+//! removed.
 
 use std::io;
 
@@ -47,6 +48,15 @@ pub async fn probe(
             let found = listen(&resource, env).await;
             all.push(Probed { component: format!("source {}", source.name), found });
         }
+    }
+    for built in &topology.channels {
+        let found = match timeout(LIMIT, built.channel.probe()).await {
+            Ok(Ok(None)) => continue,
+            Ok(Ok(Some(found))) => Ok(found),
+            Ok(Err(error)) => Err(chain(&error)),
+            Err(_) => Err(format!("no answer within {LIMIT:?}")),
+        };
+        all.push(Probed { component: format!("channel {}", built.name), found });
     }
     let sinks = topology.groups.iter_mut().flat_map(|group| &mut group.sinks);
     // The first seat of a discovered sink tries all that is found.

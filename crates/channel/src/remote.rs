@@ -49,5 +49,5 @@ mod reading;
 mod state;
 mod take;
 
-pub use channel::{Connect, Limits, Remote};
+pub use channel::{Limits, Remote, Way};
 pub use log::{Failure, Log, LogError, Place, Stored};

@@ -81,7 +81,7 @@ fn remote_with(log: &SharedLog, tail_bytes: u64) -> Box<dyn Channel> {
     let cx = BuildContext::alone("main", Path::new("/data/main"), world(&SimDisk::new(1), 1));
     let limits = Limits { capacity_bytes: 1 << 20, capacity_events: u64::MAX, tail_bytes };
     let log = log.clone();
-    Box::new(Remote::new(&cx, limits, Box::new(move || Ok(log.way()))))
+    Box::new(Remote::new(&cx, limits, std::sync::Arc::new(move || log.way())))
 }
 
 fn remote_channel(log: &SharedLog) -> Box<dyn Channel> {

@@ -137,7 +137,7 @@ async fn open(log: &SharedLog, seed: u64) -> Box<dyn Channel> {
         let limits =
             Limits { capacity_bytes: 1 << 20, capacity_events: u64::MAX, tail_bytes: 100 << 10 };
         let way = log.clone();
-        let channel = Remote::new(&cx, limits, Box::new(move || Ok(way.way())));
+        let channel = Remote::new(&cx, limits, Arc::new(move || way.way()));
         // One that is refused, or does not know, leaves it to the next start.
         if channel.open().await.is_ok() && channel.register(&[Arc::from("a")]).await.is_ok() {
             return Box::new(channel);

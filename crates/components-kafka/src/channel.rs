@@ -36,11 +36,12 @@ mod topics;
 
 use std::sync::Arc;
 
-use ::channel::remote::{Log, Remote};
+use ::channel::remote::{Log, LogError, Remote, Way};
 use pipeline::{BuildContext, BuildError, Channel, Component};
 
 use crate::client;
 pub use config::Config;
+use config::Target;
 use log::TopicLog;
 
 impl Component for Config {
@@ -50,11 +51,19 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {
         let (target, limits) = self.target(&cx.name, &cx.env)?;
         client::name_plain_text(&target.producer, cx);
-        let target = Arc::new(target);
-        let connect = move || {
-            let log = TopicLog::connect(target.clone())?;
-            Ok(Arc::new(log) as Arc<dyn Log>)
-        };
-        Ok(Box::new(Remote::new(cx, limits, Box::new(connect))))
+        Ok(Box::new(Remote::new(cx, limits, Arc::new(Topics(Arc::new(target))))))
+    }
+}
+
+/// The way to the topics.
+struct Topics(Arc<Target>);
+
+impl Way for Topics {
+    fn connect(&self) -> Result<Arc<dyn Log>, LogError> {
+        Ok(Arc::new(TopicLog::connect(self.0.clone())?))
+    }
+
+    fn probe(&self) -> Result<String, LogError> {
+        topics::look(&self.0)
     }
 }

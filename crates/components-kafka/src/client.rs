@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crypto::Outside;
@@ -11,7 +11,11 @@ use pipeline::{BuildContext, BuildError, Secret};
 use rdkafka::ClientConfig;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
+use tokio::time::Instant;
+
+use crate::kerberos;
 
 /// Names the brokers if they are spoken with in plain text.
 pub(crate) fn name_plain_text(config: &ClientConfig, cx: &BuildContext) {
@@ -93,7 +97,7 @@ pub(crate) fn configure(
         // The text of the client's error may show the value.
         if config.create_native_config().is_err() {
             let problem = "the client does not know this property or does not take its value; its \
-                           properties are listed at librdkafka, and this build has no Kerberos";
+                           properties are listed at librdkafka";
             return Err(BuildError::invalid(setting, problem));
         }
     }
@@ -101,6 +105,7 @@ pub(crate) fn configure(
         prove_by_token(&mut config)?;
     }
     refuse_outside(&config)?;
+    kerberos::prepare(&mut config)?;
     // The library is part of the program, and does not know where this host has its authorities.
     if is_tls(&config) && AUTHORITIES.iter().all(|name| config.get(name).is_none()) {
         config.set(AUTHORITIES[0], "probe");
@@ -132,7 +137,7 @@ const AUTHORITIES: [&str; 2] = ["ssl.ca.location", "ssl.ca.pem"];
 
 /// What this build lacks of a value that the client takes until it is started.
 fn lacking(name: &str, value: &str, has_token: bool) -> Option<&'static str> {
-    const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+    const MECHANISMS: [&str; 4] = [kerberos::GSSAPI, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
     if name.starts_with("sasl.oauthbearer.") || name == "enable.sasl.oauthbearer.unsecure.jwt" {
         return Some(
             "tokens come from a file that `token_file` names; to fetch them from a URL the client \
@@ -140,15 +145,15 @@ fn lacking(name: &str, value: &str, has_token: bool) -> Option<&'static str> {
         );
     }
     if !matches!(name, "sasl.mechanism" | "sasl.mechanisms") {
-        return None;
+        return kerberos::lacking(name);
     }
     match (value.eq_ignore_ascii_case(OAUTH), has_token) {
         (true, true) => None,
         (true, false) => Some("set `token_file` to the file that holds the token"),
         (false, true) => Some("with `token_file` it is `OAUTHBEARER`; leave one of both out"),
         (false, false) => (!MECHANISMS.iter().any(|it| value.eq_ignore_ascii_case(it))).then_some(
-            "this build has `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, and `OAUTHBEARER` with a \
-             `token_file`; Kerberos needs another library",
+            "the client has `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `GSSAPI`, and `OAUTHBEARER` \
+             with a `token_file`",
         ),
     }
 }
@@ -175,14 +180,58 @@ pub(crate) fn reach<C: ClientContext>(client: &Client<C>, limit: Duration) -> Ka
     client.fetch_metadata(Some("__consumer_offsets"), limit).map(drop)
 }
 
+/// Why a client cannot use a broker, in the words of its log: its certificate, its login, the way
+/// there.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble(Mutex<Option<String>>);
+
+impl Trouble {
+    /// The facility of such lines.
+    const FACILITY: &'static str = "FAIL";
+
+    fn note(&self, facility: &str, text: &str) {
+        if facility == Self::FACILITY {
+            // What stands in front is a thread of the client.
+            let text = text.split_once("]: ").map_or(text, |(_, behind)| behind);
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
+        }
+    }
+
+    /// The last one, to be put behind a sentence.
+    pub(crate) fn last(&self) -> String {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|text| format!("; the client says: {text}")).unwrap_or_default()
+    }
+}
+
+/// Lets a consumer that has no partitions hand out what it has to say: it does so while it is
+/// polled alone. Blocks, for a moment.
+pub(crate) fn hear<C: ConsumerContext>(consumer: &BaseConsumer<C>) {
+    let until = Instant::now() + HEARD_WITHIN;
+    while Instant::now() < until {
+        // Its errors come with a line of its log.
+        let _ = consumer.poll(HEARD_WITHIN);
+    }
+}
+
+/// For what a client has to say.
+const HEARD_WITHIN: Duration = Duration::from_millis(50);
+
 /// A line of the client's log.
-pub(crate) fn log(component: &Arc<str>, level: RDKafkaLogLevel, facility: &str, text: &str) {
+pub(crate) fn log(
+    (component, trouble): (&Arc<str>, &Trouble),
+    level: RDKafkaLogLevel,
+    facility: &str,
+    text: &str,
+) {
+    let helps = kerberos::helps(text).map(|helps| format!("; {helps}")).unwrap_or_default();
+    trouble.note(facility, &format!("{text}{helps}"));
     match level {
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
         | RDKafkaLogLevel::Critical
         | RDKafkaLogLevel::Error
-        | RDKafkaLogLevel::Warning => tracing::warn!(%component, facility, "kafka: {text}"),
+        | RDKafkaLogLevel::Warning => tracing::warn!(%component, facility, "kafka: {text}{helps}"),
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
             tracing::info!(%component, facility, "kafka: {text}");
         }

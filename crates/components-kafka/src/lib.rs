@@ -1,8 +1,10 @@
 //! The components that bring the client of Kafka with them: the source, the channel and the sink
-//! `kafka`. What they have of the client is in `client`, its token for OAuth in `token`.
+//! `kafka`. What they have of the client is in `client`, its token for OAuth in `token`, its
+//! tickets of Kerberos in `kerberos`.
 
 pub mod channel;
 mod client;
+mod kerberos;
 pub mod sink;
 pub mod source;
 mod token;

@@ -46,6 +46,7 @@ use pipeline::{
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use thiserror::Error;
 
+use crate::client::Trouble;
 use crate::token::TokenFile;
 pub(crate) use config::Compression;
 pub use config::Config;
@@ -108,8 +109,8 @@ impl Component for Config {
 enum SendError {
     #[error("the client cannot be made")]
     Client(#[source] KafkaError),
-    #[error("no broker answered within {ANSWER_WITHIN:?}: look after `brokers`")]
-    Unreachable(#[source] KafkaError),
+    #[error("no broker answered within {ANSWER_WITHIN:?}: look after `brokers`{said}")]
+    Unreachable { said: String, source: KafkaError },
     #[error("the topic `{topic}`, of which the ledger is a part, cannot be used: make it")]
     Topic { topic: String, source: KafkaError },
     #[error("a message for the topic `{topic}` is not acknowledged: {code}")]
@@ -144,7 +145,7 @@ impl SendError {
     fn code(&self) -> Option<Code> {
         match self {
             Self::Client(source)
-            | Self::Unreachable(source)
+            | Self::Unreachable { source, .. }
             | Self::Topic { source, .. }
             | Self::Transaction { source, .. }
             | Self::Ledger { source, .. } => source.rdkafka_error_code(),
@@ -170,7 +171,7 @@ impl Classify for SendError {
             | Self::Topic { .. }
             | Self::ForeignLedger { .. }
             | Self::LedgerFull { .. } => ErrorClass::Blocked,
-            Self::Unreachable(_) => ErrorClass::Transient,
+            Self::Unreachable { .. } => ErrorClass::Transient,
             // What concerns one message is found before.
             _ => match self.code().map(class_of) {
                 Some(ErrorClass::Blocked) => ErrorClass::Blocked,
@@ -198,7 +199,7 @@ impl Kafka {
     /// What a further client calls.
     fn context(&self) -> Context {
         let token = self.target.token.as_ref().map(TokenFile::another);
-        Context { name: self.name.clone(), token }
+        Context { name: self.name.clone(), token, trouble: Trouble::default() }
     }
 
     fn known(&self) -> Option<Arc<Producer>> {
@@ -238,7 +239,8 @@ impl Deliver for Kafka {
         let producer = self.ready()?;
         let asked = producer.clone();
         let answer = self.env.offload(move || asked.ask(ANSWER_WITHIN)).await;
-        answer.map_err(SendError::Unreachable)?;
+        let unreachable = |source| SendError::Unreachable { said: producer.trouble(), source };
+        answer.map_err(unreachable)?;
         if !self.target.is_exactly_once {
             return Ok(());
         }

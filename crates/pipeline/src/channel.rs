@@ -204,12 +204,24 @@ impl Classify for ChannelError {
 #[async_trait]
 pub trait Channel: Send + Sync {
     /// Makes the channel usable; recovers what a dead process left. Called before all else, and
-    /// again only after [`ChannelError::NoRoom`]: such a channel holds nothing yet.
+    /// again only after [`ChannelError::NoRoom`], when it holds nothing yet, and after
+    /// [`ChannelError::Remote`], when what holds it could not be reached.
     ///
     /// # Errors
-    /// The disk has no room to make the channel. The directory cannot be used: taken by another
-    /// process, of a newer format, damaged beyond what recovery mends.
+    /// The disk has no room to make the channel. What holds it does not answer. The directory
+    /// cannot be used: taken by another process, of a newer format, damaged beyond what recovery
+    /// mends.
     async fn open(&self) -> Result<(), ChannelError>;
+
+    /// Tries whether what holds it, on other hosts, can be reached and is as it has to be: logins,
+    /// rights, settings. It makes nothing there and takes nothing from another owner, and is called
+    /// of a channel that is not open. `None`: it is on this host.
+    ///
+    /// # Errors
+    /// It cannot, and why.
+    async fn probe(&self) -> Result<Option<String>, ChannelError> {
+        Ok(None)
+    }
 
     /// Makes these the consumers, by name: before the first put is accepted, and at any time after
     /// it, also while puts and takes are under way. A batch is kept until each of them has

@@ -30,7 +30,7 @@ impl Cluster {
                  broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n",
                 node + 1
             );
-            Kafka::made(dir.join(format!("kafka-{node}")), places[node], &more, &[])
+            Kafka::made(dir.join(format!("kafka-{node}")), places[node], &more, &[], &[])
         };
         // One alone has no quorum, and does not answer.
         let started = std::thread::scope(|scope| {

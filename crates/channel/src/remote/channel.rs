@@ -47,14 +47,37 @@ impl Limits {
     }
 }
 
-/// Makes the way to the log. Blocks.
-pub type Connect = Box<dyn Fn() -> Result<Arc<dyn Log>, LogError> + Send + Sync>;
+/// The way to a log. Its calls block.
+pub trait Way: Send + Sync {
+    /// Makes the way, and the log where that is wanted and there is none.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be used.
+    fn connect(&self) -> Result<Arc<dyn Log>, LogError>;
+
+    /// Tries the way, and says what it leads to. It makes nothing.
+    ///
+    /// # Errors
+    /// As [`Way::connect`].
+    fn probe(&self) -> Result<String, LogError>;
+}
+
+/// To a log that is always there.
+impl<F: Fn() -> Arc<dyn Log> + Send + Sync> Way for F {
+    fn connect(&self) -> Result<Arc<dyn Log>, LogError> {
+        Ok(self())
+    }
+
+    fn probe(&self) -> Result<String, LogError> {
+        Ok(self().name().to_owned())
+    }
+}
 
 /// A channel over a log, open or not.
 pub struct Remote {
     cx: BuildContext,
     limits: Limits,
-    connect: Arc<Connect>,
+    way: Arc<dyn Way>,
     core: OnceLock<Arc<Core>>,
     /// Puts wait in the order in which they came.
     turn: tokio::sync::Mutex<()>,
@@ -63,11 +86,11 @@ pub struct Remote {
 
 impl Remote {
     /// A channel that is not open.
-    pub fn new(cx: &BuildContext, limits: Limits, connect: Connect) -> Self {
+    pub fn new(cx: &BuildContext, limits: Limits, way: Arc<dyn Way>) -> Self {
         Self {
             cx: cx.clone(),
             limits,
-            connect: Arc::new(connect),
+            way,
             core: OnceLock::new(),
             turn: tokio::sync::Mutex::default(),
             dirty: Arc::default(),
@@ -119,9 +142,9 @@ impl Channel for Remote {
     }
 
     async fn open(&self) -> Result<(), ChannelError> {
-        let (connect, cx, limits) = (self.connect.clone(), self.cx.clone(), self.limits);
+        let (way, cx, limits) = (self.way.clone(), self.cx.clone(), self.limits);
         let opened = self.cx.env.offload(move || {
-            let log = connect()?;
+            let log = way.connect()?;
             let opened = opening::open(&log, &cx, &limits)?;
             Ok((log, opened))
         });
@@ -146,6 +169,12 @@ impl Channel for Remote {
         tokio::spawn(keep_state(Arc::downgrade(&core), self.dirty.clone()));
         assert!(self.core.set(core).is_ok(), "a channel is opened once");
         Ok(())
+    }
+
+    async fn probe(&self) -> Result<Option<String>, ChannelError> {
+        let way = self.way.clone();
+        let tried = self.cx.env.offload(move || way.probe()).await;
+        tried.map(Some).map_err(|error| self.refused(error))
     }
 
     async fn register(&self, consumers: &[Arc<str>]) -> Result<(), ChannelError> {

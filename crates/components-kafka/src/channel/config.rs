@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::consumer::Context;
-use crate::client;
+use crate::client::{self, Trouble};
 use crate::sink::Compression;
 use crate::token::TokenFile;
 
@@ -127,7 +127,7 @@ impl Target {
     /// What a further client calls.
     pub(super) fn context(&self) -> Context {
         let token = self.token.as_ref().map(TokenFile::another);
-        Context { name: self.name.clone(), token }
+        Context { name: self.name.clone(), token, trouble: Trouble::default() }
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::config::Target;
 use super::parts::Joiner;
 use super::rights::{Right, is_denied};
-use crate::client;
+use crate::client::{self, Trouble};
 use crate::token::{self, TokenFile};
 
 /// How long a broker may take for one question.
@@ -32,6 +32,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub(super) struct Context {
     pub(super) name: Arc<str>,
     pub(super) token: Option<TokenFile>,
+    pub(super) trouble: Trouble,
 }
 
 /// Where the records of a transaction lie, by their places in it.
@@ -41,7 +42,7 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        client::log(&self.name, level, facility, text);
+        client::log((&self.name, &self.trouble), level, facility, text);
     }
 
     fn error(&self, error: KafkaError, text: &str) {

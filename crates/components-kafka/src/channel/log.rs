@@ -55,7 +55,7 @@ fn is_retriable(error: &KafkaError) -> bool {
 }
 
 impl TopicLog {
-    /// Finds the topics, or makes them; waits for a broker for as long as a transaction may take.
+    /// Finds the topics, or makes them.
     ///
     /// # Errors
     /// They are not there, or not as they have to be; or no broker answers.
@@ -63,17 +63,7 @@ impl TopicLog {
         let reader = |topic| Reader::new(&target, topic);
         let (mut frames, mut state) = (reader(&target.topic)?, reader(&target.state_topic)?);
         let admin = Admin::new(target.clone());
-        let until = Instant::now() + target.timeout;
-        loop {
-            match topics::prepare(&admin, (&mut frames, &mut state), &target) {
-                Ok(()) => break,
-                Err(LogError::Failed(error)) if Instant::now() < until => {
-                    tracing::warn!(channel = %target.name, %error, "kafka: no answer yet");
-                    park_timeout(PAUSE);
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        topics::prepare(&admin, (&mut frames, &mut state), &target)?;
         let label = format!("topic `{}`", target.topic);
         let (frames, state) = (Mutex::new(frames), Mutex::new(state));
         Ok(Self { target, label, producer: Mutex::default(), frames, state, admin })

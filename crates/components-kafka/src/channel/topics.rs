@@ -1,5 +1,6 @@
 //! The topics of a channel: whether they are as they have to be, making them, deleting records.
 
+use std::sync::Arc;
 use std::thread::park_timeout;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::admin::{Admin, options};
 use super::config::Target;
 use super::consumer::{ANSWER_WITHIN, Reader, failed};
 use super::rights::{Right, is_denied};
+use crate::client;
 
 /// Until something is asked for again.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
@@ -49,6 +51,34 @@ struct Topic<'a> {
     wanted: &'a [Wanted<'a>],
 }
 
+/// The topics of a channel.
+fn both(target: &Target) -> [Topic<'_>; 2] {
+    let log = Topic { setting: "topic", name: &target.topic, wanted: &LOG };
+    let kept = Topic { setting: "state_topic", name: &target.state_topic, wanted: &STATE };
+    [log, kept]
+}
+
+fn is_one(Topic { setting, name, .. }: Topic<'_>, partitions: usize) -> Result<(), LogError> {
+    if partitions == 1 {
+        return Ok(());
+    }
+    Err(LogError::Unusable(format!(
+        "topic `{name}` (`{setting}`) has {partitions} partitions, and the channel needs one with \
+         one: name another topic, made with `--partitions 1`, or let the channel make it \
+         (`create_with_replicas`)"
+    )))
+}
+
+fn missing(Topic { setting, name, wanted }: Topic<'_>) -> LogError {
+    let settings = wanted.iter().map(|it| format!("--config {}={}", it.setting, it.value));
+    let settings: Vec<_> = settings.collect();
+    LogError::Unusable(format!(
+        "topic `{name}` (`{setting}`) is not there: make it with `--partitions 1 {}`, or let the \
+         channel make it (`create_with_replicas`)",
+        settings.join(" ")
+    ))
+}
+
 /// Checks both topics; makes what is not there if that is wanted.
 ///
 /// # Errors
@@ -58,21 +88,12 @@ pub(super) fn prepare(
     (frames, state): (&mut Reader, &mut Reader),
     target: &Target,
 ) -> Result<(), LogError> {
-    let log = Topic { setting: "topic", name: &target.topic, wanted: &LOG };
-    let kept = Topic { setting: "state_topic", name: &target.state_topic, wanted: &STATE };
-    for (topic, reader) in [(log, &*frames), (kept, &*state)] {
-        let Topic { setting, name, .. } = topic;
-        let partitions = match partitions(reader, name)? {
+    for (topic, reader) in both(target).into_iter().zip([&*frames, &*state]) {
+        let partitions = match partitions(reader, topic.name)? {
             Some(partitions) => partitions,
             None => make(admin, reader, topic, target.replicas)?,
         };
-        if partitions != 1 {
-            return Err(LogError::Unusable(format!(
-                "topic `{name}` (`{setting}`) has {partitions} partitions, and the channel needs \
-                 one with one: name another topic, made with `--partitions 1`, or let the channel \
-                 make it (`create_with_replicas`)"
-            )));
-        }
+        is_one(topic, partitions)?;
         check(admin, topic)?;
     }
     // What is deleted already: whether it may delete has to be known before the topic is full.
@@ -80,11 +101,37 @@ pub(super) fn prepare(
     delete_below(admin, &target.topic, low)
 }
 
+/// Looks whether both topics are as they have to be, as far as that shows without an owner's calls:
+/// nothing is made or read, and another owner stays the owner.
+///
+/// # Errors
+/// As [`prepare`].
+pub(super) fn look(target: &Arc<Target>) -> Result<String, LogError> {
+    let admin = Admin::new(target.clone());
+    let mut found = Vec::new();
+    for topic in both(target) {
+        let mut reader = Reader::new(target, topic.name)?;
+        let name = topic.name;
+        match (partitions(&reader, name)?, target.replicas) {
+            (Some(partitions), _) => {
+                is_one(topic, partitions)?;
+                check(&admin, topic)?;
+                reader.bounds()?;
+                found.push(format!("topic `{name}` is as it has to be"));
+            }
+            (None, Some(_)) => found.push(format!("topic `{name}` will be made")),
+            (None, None) => return Err(missing(topic)),
+        }
+    }
+    let brokers = target.consumer.get("bootstrap.servers").unwrap_or_default();
+    Ok(format!("{} at {brokers}", found.join(", ")))
+}
+
 /// How many partitions a topic has; `None` if it is not there.
 fn partitions(reader: &Reader, topic: &str) -> Result<Option<usize>, LogError> {
     let (asked, right) = ("a topic was asked for", Right::on_topic("Read", topic));
     let metadata = reader.consumer.fetch_metadata(Some(topic), ANSWER_WITHIN);
-    let metadata = metadata.map_err(|error| right.failed(asked, &error))?;
+    let metadata = metadata.map_err(|error| unanswered(reader, &error))?;
     let Some(found) = metadata.topics().first() else { return Ok(None) };
     match found.error().map(Code::from) {
         None => Ok(Some(found.partitions().len())),
@@ -93,21 +140,22 @@ fn partitions(reader: &Reader, topic: &str) -> Result<Option<usize>, LogError> {
     }
 }
 
+/// The first question to the brokers has no answer.
+fn unanswered(reader: &Reader, error: &KafkaError) -> LogError {
+    client::hear(&reader.consumer);
+    let said = reader.consumer.context().trouble.last();
+    let text = format!("no broker answers: look after `brokers`: {error}{said}");
+    LogError::Failed(std::io::Error::other(text))
+}
+
 fn make(
     admin: &Admin,
     reader: &Reader,
-    Topic { setting, name, wanted }: Topic<'_>,
+    topic: Topic<'_>,
     replicas: Option<i32>,
 ) -> Result<usize, LogError> {
-    let Some(replicas) = replicas else {
-        let settings = wanted.iter().map(|it| format!("--config {}={}", it.setting, it.value));
-        let settings: Vec<_> = settings.collect();
-        return Err(LogError::Unusable(format!(
-            "topic `{name}` (`{setting}`) is not there: make it with `--partitions 1 {}`, or let \
-             the channel make it (`create_with_replicas`)",
-            settings.join(" ")
-        )));
-    };
+    let Topic { setting, name, wanted } = topic;
+    let replicas = replicas.ok_or_else(|| missing(topic))?;
     let mut new = NewTopic::new(name, 1, TopicReplication::Fixed(replicas));
     for Wanted { setting, value, .. } in wanted {
         new = new.set(setting, value);

@@ -18,7 +18,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProd
 use tokio::sync::{Notify, RwLock};
 
 use super::reasons::Failed;
-use crate::client;
+use crate::client::{self, Trouble};
 use crate::token::{self, TokenFile};
 
 /// What is known of the messages of a batch.
@@ -95,6 +95,7 @@ pub(super) struct Context {
     pub(super) name: Arc<str>,
     /// What proves the client.
     pub(super) token: Option<TokenFile>,
+    pub(super) trouble: Trouble,
 }
 
 impl ConsumerContext for Context {}
@@ -103,7 +104,7 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        client::log(&self.name, level, facility, text);
+        client::log((&self.name, &self.trouble), level, facility, text);
     }
 
     fn error(&self, error: KafkaError, text: &str) {
@@ -168,6 +169,11 @@ impl Producer {
     /// Whether it needs to be replaced.
     pub(super) fn has_given_up(&self) -> bool {
         self.client().client().fatal_error().is_some()
+    }
+
+    /// Why a broker cannot be used.
+    pub(super) fn trouble(&self) -> String {
+        self.client().client().context().trouble.last()
     }
 
     /// Asks a broker for something. Blocks.

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::config::{Options, Start};
 use super::gather::Gather;
 use super::position::{self, End, Partition};
+use crate::client::Trouble;
 use crate::token::TokenFile;
 use assigned::{Assigned, Assignment};
 
@@ -42,6 +43,7 @@ pub(super) struct Member {
     pub(super) options: Arc<Options>,
     /// What proves this client.
     pub(super) token: Option<TokenFile>,
+    pub(super) trouble: Trouble,
     intake: Arc<dyn PositionIntake>,
     /// Known once a broker has answered.
     cluster: OnceLock<String>,
@@ -79,7 +81,8 @@ impl Member {
         let (state, stored, idle) = (Mutex::default(), Condvar::new(), Notify::new());
         let cluster = OnceLock::new();
         let token = options.token.as_ref().map(TokenFile::another);
-        Self { name, options, token, intake, cluster, state, stored, idle, pieces }
+        let trouble = Trouble::default();
+        Self { name, options, token, trouble, intake, cluster, state, stored, idle, pieces }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -77,7 +77,9 @@ impl Reader {
         let cluster = client::reach(consumer.client(), ANSWER_WITHIN).ok();
         let cluster = cluster.and_then(|()| consumer.client().fetch_cluster_id(ANSWER_WITHIN));
         let cluster = cluster.ok_or_else(|| {
-            format!("no broker answered within {ANSWER_WITHIN:?}: look after `brokers`")
+            client::hear(&consumer);
+            let said = consumer.context().trouble.last();
+            format!("no broker answered within {ANSWER_WITHIN:?}: look after `brokers`{said}")
         })?;
         consumer.context().joined(cluster);
         let topics: Vec<&str> = options.topics.iter().map(|topic| &**topic).collect();

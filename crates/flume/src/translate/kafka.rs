@@ -2,6 +2,7 @@
 
 use pipeline::Settings;
 
+use super::jaas::{Login, login};
 use super::{Translator, flag, list, plain, text_of};
 use crate::agent::{Bag, Prop};
 use crate::report::Outcome;
@@ -25,12 +26,25 @@ const SAME: &[&str] = &[
     "reconnect.backoff.ms",
     "request.timeout.ms",
     "retry.backoff.ms",
+    "sasl.kerberos.service.name",
+    "security.protocol",
     "send.buffer.bytes",
     "session.timeout.ms",
 ];
 
 /// What both clients have of SASL.
-const MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+const MECHANISMS: &[&str] = &[KERBEROS, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+
+/// The one that SASL means where none is named.
+const KERBEROS: &str = "GSSAPI";
+
+/// How Java renews tickets.
+const RENEWAL: &[&str] = &[
+    "sasl.kerberos.kinit.cmd",
+    "sasl.kerberos.min.time.before.relogin",
+    "sasl.kerberos.ticket.renew.jitter",
+    "sasl.kerberos.ticket.renew.window.factor",
+];
 
 /// The mechanism whose token is a file here, and what Java makes tokens by.
 const OAUTH: &str = "OAUTHBEARER";
@@ -181,30 +195,34 @@ impl Translator<'_> {
         target: &str,
         prefix: &str,
     ) {
-        for prop in bag.below(prefix).props {
+        let props = bag.below(prefix).props;
+        self.login_file(&props);
+        for prop in props {
             let (name, value) = (&*prop.name, prop.text.value.to_uppercase());
+            if RENEWAL.contains(&name) {
+                self.add(Outcome::Ignored, &prop, "tickets are renewed by the keytab");
+                continue;
+            }
             let problem = match name {
                 _ if SAME.contains(&name) => None,
-                "security.protocol" => None,
                 "sasl.mechanism" if MECHANISMS.contains(&&*value) => None,
                 "sasl.mechanism" if value == OAUTH => Some(TOKEN),
-                "sasl.mechanism" => Some("the client has `PLAIN`, `SCRAM` and `OAUTHBEARER` alone"),
+                "sasl.mechanism" => {
+                    Some("the client has `PLAIN`, `SCRAM`, `GSSAPI` and `OAUTHBEARER` alone")
+                }
                 "sasl.jaas.config" if prop.text.value.contains(OAUTH_MODULE) => Some(TOKEN),
                 _ if name.starts_with("sasl.oauthbearer.") || HANDLERS.contains(&name) => {
                     Some(TOKEN)
                 }
                 "sasl.jaas.config" => match login(&prop.text.value) {
-                    Some((user, password)) => {
-                        let place = &prop.place;
-                        put_in(settings, "properties", "sasl.username", plain(user, place));
-                        let password = plain(password, place);
-                        put_in(settings, "secret_properties", "sasl.password", password);
-                        self.carried(&prop, target, "secret_properties");
+                    Some(login) => {
+                        self.login(&prop, &login, settings, target);
                         continue;
                     }
                     None => Some(
-                        "write the user as `sasl.username` in `properties`, and `sasl.password` in \
-                         `secret_properties`",
+                        "write user and password as `sasl.username` in `properties` and \
+                         `sasl.password` in `secret_properties`; for Kerberos \
+                         `sasl.kerberos.principal` and `sasl.kerberos.keytab` in `properties`",
                     ),
                 },
                 _ if name.starts_with("ssl.") => Some(
@@ -222,31 +240,47 @@ impl Translator<'_> {
             }
         }
     }
-}
 
-/// User and password of a login module of Java (JAAS) that has no more than these:
-/// `MODULE required username="…" password="…";`. None if a part of it stands elsewhere.
-fn login(jaas: &str) -> Option<(&str, &str)> {
-    let (module, options) = jaas.trim().strip_suffix(';')?.trim().split_once(' ')?;
-    if !module.ends_with("PlainLoginModule") && !module.ends_with("ScramLoginModule") {
-        return None;
-    }
-    let mut rest = options.trim_start().strip_prefix("required")?.trim_start();
-    let (mut user, mut password) = (None, None);
-    while !rest.is_empty() {
-        let (name, value) = rest.split_once("=\"")?;
-        let (value, behind) = value.split_once('"')?;
-        match name {
-            "username" => user = Some(value),
-            "password" => password = Some(value),
-            _ => return None,
+    /// Kerberos without a login module: that stands in a file of its own, which is not read.
+    fn login_file(&mut self, props: &[Prop]) {
+        let named = |name: &str| props.iter().find(|prop| prop.name == name);
+        let is = |prop: &Prop, what: &str| prop.text.value.to_uppercase().starts_with(what);
+        let Some(protocol) = named("security.protocol").filter(|prop| is(prop, "SASL")) else {
+            return;
+        };
+        let mechanism = named("sasl.mechanism");
+        let is_kerberos = mechanism.is_none_or(|prop| is(prop, KERBEROS));
+        if is_kerberos && named("sasl.jaas.config").is_none() {
+            let what = "principal and keytab stand in the file that \
+                        `java.security.auth.login.config` names: write them as \
+                        `sasl.kerberos.principal` and `sasl.kerberos.keytab` in `properties`";
+            self.add(Outcome::Decision, protocol, what);
         }
-        if value.contains(['\\', '$']) {
-            return None;
-        }
-        rest = behind.trim_start();
     }
-    user.zip(password)
+
+    /// What a login module says, as properties of the client.
+    fn login(&mut self, prop: &Prop, login: &Login<'_>, settings: &mut Settings, target: &str) {
+        let put = |settings: &mut Settings, table: &str, name: &str, value: &str| {
+            put_in(settings, table, name, plain(value, &prop.place));
+        };
+        let (table, service) = match *login {
+            Login::User { user, password } => {
+                put(settings, "properties", "sasl.username", user);
+                put(settings, "secret_properties", "sasl.password", password);
+                ("secret_properties", None)
+            }
+            Login::Keytab { principal, keytab, service } => {
+                put(settings, "properties", "sasl.kerberos.principal", principal);
+                put(settings, "properties", "sasl.kerberos.keytab", keytab);
+                ("properties", service)
+            }
+            Login::Cache { service } => ("properties", service),
+        };
+        if let Some(service) = service {
+            put(settings, "properties", "sasl.kerberos.service.name", service);
+        }
+        self.carried(prop, target, table);
+    }
 }
 
 /// Sets an entry of a table whose names may hold dots.
@@ -260,28 +294,4 @@ pub(super) fn put_in(settings: &mut Settings, table: &str, name: &str, value: Se
 fn words(prop: &Prop) -> Settings {
     let all = prop.text.value.split(',').map(str::trim).filter(|name| !name.is_empty());
     list(all, &prop.place)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_login_module_is_read_unless_a_part_of_it_stands_elsewhere() {
-        let plain = "org.apache.kafka.common.security.plain.PlainLoginModule required \
-                     username=\"u\" password=\"p w\";";
-        assert_eq!(login(plain), Some(("u", "p w")));
-        let turned = "x.ScramLoginModule  required password=\"p\"  username=\"u\" ;";
-        assert_eq!(login(turned), Some(("u", "p")));
-        for other in [
-            "x.PlainLoginModule required username=\"u\";",
-            "x.PlainLoginModule required username=\"u\" password=\"${env:P}\";",
-            "x.PlainLoginModule required username=\"u\" password=\"a\\\"b\";",
-            "x.ScramLoginModule required username=\"u\" password=\"p\" tokenauth=\"true\";",
-            "com.sun.security.auth.module.Krb5LoginModule required useKeyTab=\"true\";",
-            "",
-        ] {
-            assert_eq!(login(other), None, "{other}");
-        }
-    }
 }

@@ -10,6 +10,7 @@ mod formats;
 mod groups;
 mod hbase;
 mod hdfs;
+mod jaas;
 mod jms;
 mod kafka;
 mod kafka_channel;

@@ -1,0 +1,147 @@
+//! Kerberos (SASL/GSSAPI): what the properties of Kafka and librdkafka say of it, and how the
+//! library behind the client, `crates/sasl2`, gets to know.
+//!
+//! ```text
+//!   properties: sasl.kerberos.principal, .keytab ─► client ─► library: a ticket for each new
+//!                                                             connection, renewed by the keytab
+//! ```
+//!
+//! Without a keytab it is the ticket that the process has. The client would have a shell renew
+//! tickets; it is made not to.
+
+use pipeline::BuildError;
+use rdkafka::ClientConfig;
+
+/// The mechanism of SASL that is Kerberos; with SASL and without a mechanism it is this one, as
+/// with Kafka's own client.
+pub(crate) const GSSAPI: &str = "GSSAPI";
+
+const PRINCIPAL: &str = "sasl.kerberos.principal";
+const KEYTAB: &str = "sasl.kerberos.keytab";
+
+/// What brokers say of a ticket that they do not take, without a reason; and what helps.
+const NOT_TAKEN: &str = "invalid credentials with SASL mechanism GSSAPI";
+const TAKEN_AGAIN: &str = "the brokers do not take the ticket: their keytab has another key than \
+     the KDC, or their clock differs by more than 5 minutes; their own log says which";
+
+/// Why a property of Kerberos is of no use here.
+pub(crate) fn lacking(name: &str) -> Option<&'static str> {
+    match name {
+        "sasl.kerberos.kinit.cmd"
+        | "sasl.kerberos.min.time.before.relogin"
+        | "sasl.kerberos.ticket.renew.window.factor"
+        | "sasl.kerberos.ticket.renew.jitter" => Some(
+            "no command is run: a ticket is taken and renewed by `sasl.kerberos.keytab` and \
+             `sasl.kerberos.principal`; leave it out",
+        ),
+        "sasl.jaas.config" => Some(
+            "it is Java's: write `keyTab` as `sasl.kerberos.keytab`, `principal` as \
+             `sasl.kerberos.principal`, and `serviceName` as `sasl.kerberos.service.name`; of \
+             another module, user and password as `sasl.username` and `sasl.password`",
+        ),
+        _ => None,
+    }
+}
+
+/// Prepares a client that proves itself by Kerberos.
+///
+/// # Errors
+/// A property lacks, or says something else.
+pub(crate) fn prepare(config: &mut ClientConfig) -> Result<(), BuildError> {
+    let invalid =
+        |name: &str, problem: &str| Err(BuildError::invalid(format!("properties.{name}"), problem));
+    let mechanism = config.get("sasl.mechanism").or(config.get("sasl.mechanisms"));
+    let is_named = mechanism.is_some();
+    if mechanism.is_some_and(|name| !name.eq_ignore_ascii_case(GSSAPI)) {
+        return Ok(());
+    }
+    let protocol = config.get("security.protocol").unwrap_or_default();
+    if !["sasl_ssl", "sasl_plaintext"].iter().any(|it| protocol.eq_ignore_ascii_case(it)) {
+        if is_named || config.get(KEYTAB).is_some() {
+            let problem = "a ticket is shown by SASL alone: set it to `sasl_ssl`, or to \
+                           `sasl_plaintext`";
+            return invalid("security.protocol", problem);
+        }
+        return Ok(());
+    }
+    if config.get("sasl.username").or(config.get("sasl.password")).is_some() {
+        let problem = "without it the mechanism is `GSSAPI`, which is Kerberos and has no user and \
+                       no password: name the one that has, or leave these out";
+        return invalid("sasl.mechanism", problem);
+    }
+    match (config.get(PRINCIPAL), config.get(KEYTAB)) {
+        (Some(_), None) => {
+            let problem = "set it to the file with the key of `sasl.kerberos.principal`; for the \
+                           ticket that the process has (KRB5CCNAME) leave both out";
+            return invalid(KEYTAB, problem);
+        }
+        (None, Some(_)) => {
+            let problem = "set it to the principal whose key is in `sasl.kerberos.keytab`";
+            return invalid(PRINCIPAL, problem);
+        }
+        (Some(_), Some(keytab)) => {
+            // The client hands this one out to the library: see there.
+            let keytab = keytab.to_owned();
+            config.set("sasl.password", keytab);
+        }
+        (None, None) => {}
+    }
+    config.set("sasl.mechanism", GSSAPI);
+    // No shell.
+    config.set("sasl.kerberos.min.time.before.relogin", "0");
+    Ok(())
+}
+
+/// What helps where brokers say no more than that they do not take a ticket.
+pub(crate) fn helps(said: &str) -> Option<&'static str> {
+    said.contains(NOT_TAKEN).then_some(TAKEN_AGAIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(properties: &[(&str, &str)]) -> Result<ClientConfig, String> {
+        let mut config = ClientConfig::new();
+        for (name, value) in properties {
+            config.set(*name, *value);
+        }
+        prepare(&mut config).map(|()| config).map_err(|error| error.to_string())
+    }
+
+    const PROTOCOL: (&str, &str) = ("security.protocol", "SASL_PLAINTEXT");
+
+    #[test]
+    fn a_keytab_reaches_the_library_and_no_shell_runs() {
+        for mechanism in [None, Some(("sasl.mechanism", "gssapi"))] {
+            let mut properties = vec![PROTOCOL, (PRINCIPAL, "a@B"), (KEYTAB, "/k")];
+            properties.extend(mechanism);
+            let config = prepared(&properties).unwrap();
+            assert_eq!(config.get("sasl.password"), Some("/k"));
+            assert_eq!(config.get("sasl.mechanism"), Some("GSSAPI"));
+            assert_eq!(config.get("sasl.kerberos.min.time.before.relogin"), Some("0"));
+        }
+        let config = prepared(&[PROTOCOL]).unwrap();
+        assert_eq!(config.get("sasl.password"), None);
+        assert_eq!(config.get("sasl.kerberos.min.time.before.relogin"), Some("0"));
+    }
+
+    #[test]
+    fn what_lacks_is_named_and_another_mechanism_is_left_alone() {
+        for (properties, setting) in [
+            (vec![PROTOCOL, (PRINCIPAL, "a@B")], "properties.sasl.kerberos.keytab"),
+            (vec![PROTOCOL, (KEYTAB, "/k")], "properties.sasl.kerberos.principal"),
+            (vec![("sasl.mechanism", GSSAPI)], "properties.security.protocol"),
+            (vec![(PRINCIPAL, "a@B"), (KEYTAB, "/k")], "properties.security.protocol"),
+            (vec![PROTOCOL, ("sasl.password", "p")], "properties.sasl.mechanism"),
+        ] {
+            let said = prepared(&properties).unwrap_err();
+            assert!(said.contains(setting), "{said}");
+        }
+        let scram = [PROTOCOL, ("sasl.mechanism", "SCRAM-SHA-512"), ("sasl.password", "p")];
+        let config = prepared(&scram).unwrap();
+        assert_eq!(config.get("sasl.password"), Some("p"));
+        assert_eq!(config.get("sasl.kerberos.min.time.before.relogin"), None);
+        assert!(prepared(&[]).unwrap().get("sasl.mechanism").is_none());
+    }
+}
