@@ -28,10 +28,35 @@ pub fn program(program: &str) -> Command {
     Command::new(path)
 }
 
+/// The folder of the programs without optimisation, which have what those that are shipped do not:
+/// ODBC.
+///
+/// # Panics
+///
+/// When they are not there.
+pub fn unoptimised() -> PathBuf {
+    let own = std::env::current_exe().expect("the running program is known");
+    let folder = own.ancestors().nth(2).expect("its folder is in that of the programs").to_owned();
+    let is_there = folder.join("aqueduct-collector").is_file();
+    assert!(is_there, "build it: cargo build -p aqueduct-collector --features odbc");
+    folder
+}
+
+/// What a driver of ODBC connects to PostgreSQL by.
+pub fn odbc_of_postgres(address: SocketAddr, database: &str) -> String {
+    format!(
+        "odbc:Driver=/usr/lib/x86_64-linux-gnu/odbc/psqlodbcw.so;Server={};Port={};\
+         Database={database}",
+        address.ip(),
+        address.port()
+    )
+}
+
 /// One edge or collector that a test kills and starts again, always with the same arguments.
 #[derive(Debug)]
 pub struct Agent {
     program: &'static str,
+    folder: Option<PathBuf>,
     arguments: Vec<String>,
     conf_dir: Option<PathBuf>,
     environment: Vec<(&'static str, OsString)>,
@@ -52,6 +77,7 @@ impl Agent {
         let (environment, process) = (Vec::new(), None);
         Self {
             program,
+            folder: None,
             arguments,
             conf_dir,
             environment,
@@ -74,6 +100,11 @@ impl Agent {
         fs::write(&file, text).unwrap_or_else(|e| panic!("write {}: {e}", file.display()));
         let arguments = ["--config", &file.display().to_string()];
         Self::new(program, &arguments, &dir.join(format!("{name}.out")))
+    }
+
+    /// The program of this folder instead of that of [`program`]: one that is built otherwise.
+    pub fn of_folder(self, folder: PathBuf) -> Self {
+        Self { folder: Some(folder), ..self }
     }
 
     /// With `HADOOP_CONF_DIR` set.
@@ -104,7 +135,10 @@ impl Agent {
     /// When it runs already, ends by itself, or does not answer within a minute.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.program);
-        let mut command = program(self.program);
+        let mut command = match &self.folder {
+            Some(folder) => Command::new(folder.join(self.program)),
+            None => program(self.program),
+        };
         command.args(&self.arguments).env_remove("HADOOP_CONF_DIR");
         if let Some(conf_dir) = &self.conf_dir {
             command.env("HADOOP_CONF_DIR", conf_dir);

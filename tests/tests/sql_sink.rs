@@ -5,7 +5,7 @@
 //! state of each key to keep. It is killed (-9) five times, the database is restarted once, and
 //! between both stands a wire that cuts connections around COMMIT: before it, behind it, and behind
 //! its answer. Among the lines are such as the table does not take. Then the tables are counted, by
-//! the database itself.
+//! the database itself. The same goes to PostgreSQL by its driver of ODBC.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -24,7 +24,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::Agent;
+use aqueduct_tests::agent::{self, Agent, odbc_of_postgres};
 use aqueduct_tests::letters::letters;
 use aqueduct_tests::mariadb::{self, MariaDb};
 use aqueduct_tests::postgres::{self, Postgres};
@@ -76,6 +76,41 @@ impl Database for Postgres {
     }
 }
 
+/// PostgreSQL by its driver of ODBC.
+struct ByOdbc(Postgres);
+
+impl Database for ByOdbc {
+    fn stop(&mut self) {
+        self.0.stop();
+    }
+
+    fn revive(&mut self) {
+        self.0.revive();
+    }
+
+    fn ask(&self, sql: &str) -> String {
+        Database::ask(&self.0, sql)
+    }
+
+    fn settings(&self, address: std::net::SocketAddr) -> String {
+        let url = odbc_of_postgres(address, "postgres");
+        format!("url = \"{url}\", user = \"{}\"", postgres::USER)
+    }
+
+    fn address(&self) -> std::net::SocketAddr {
+        self.0.address
+    }
+}
+
+/// A collector that has what these settings need.
+fn collector(dir: &Path, name: &str, text: &str) -> Agent {
+    let collector = Agent::configured("aqueduct-collector", dir, name, text);
+    match text.contains("odbc:") {
+        true => collector.of_folder(agent::unoptimised()),
+        false => collector,
+    }
+}
+
 impl Database for MariaDb {
     fn stop(&mut self) {
         MariaDb::stop(self);
@@ -113,13 +148,15 @@ fn rows_are_in_postgresql_exactly_once_through_kills_cuts_and_a_restart() {
     let many = good.map(|line| [line; 40]);
     let lines = [&good[..1], &bad[..], &good[1..], many.as_flattened()].concat();
     assert_eq!(kinds::rows(&dir, &postgres, &lines, lines.len() - bad.len()), bad);
-    let rows = postgres.ask(
-        "postgres",
-        "SELECT DISTINCT i, b, d, o, s, c, y, j, u, da, ts, \
-         extract(epoch FROM tz)::numeric(20, 3), a, n, \
-         e, coalesce(def::text, '*'), coalesce(twice::text, '*') FROM kinds ORDER BY i",
-    );
-    assert_eq!(rows, kinds::POSTGRES_ROWS);
+    assert_eq!(postgres.ask("postgres", KINDS), kinds::POSTGRES_ROWS);
+}
+
+#[test]
+#[ignore = "needs a program with ODBC and PostgreSQL: tests/run"]
+fn rows_are_in_postgresql_by_odbc_exactly_once_through_kills_cuts_and_a_restart() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut postgres = ByOdbc(Postgres::start(folder.path()));
+    exactly_once(folder.path(), "PostgreSQL by ODBC", &mut postgres);
 }
 
 #[test]
@@ -141,6 +178,11 @@ fn rows_are_in_mariadb_exactly_once_through_kills_cuts_and_a_restart() {
     );
     assert_eq!(rows, kinds::MARIADB_ROWS);
 }
+
+/// The rows of each kind of column in PostgreSQL.
+const KINDS: &str = "SELECT DISTINCT i, b, d, o, s, c, y, j, u, da, ts, \
+     extract(epoch FROM tz)::numeric(20, 3), a, n, \
+     e, coalesce(def::text, '*'), coalesce(twice::text, '*') FROM kinds ORDER BY i";
 
 /// What was written, and what has to become of it.
 #[derive(Default)]
@@ -234,7 +276,7 @@ fn exactly_once(dir: &Path, name: &str, database: &mut dyn Database) {
     database.ask("CREATE TABLE last (k int PRIMARY KEY, id bigint NOT NULL)");
     let wire = Wire::new(database.address());
     let text = configuration(dir, &database.settings(wire.address));
-    let mut collector = Agent::configured("aqueduct-collector", dir, "collector", &text);
+    let mut collector = collector(dir, "collector", &text);
     let (began, mut rng) = (Instant::now(), seed::rng("sql_sink"));
     let mut file = OpenOptions::new()
         .create(true)

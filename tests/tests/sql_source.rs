@@ -4,7 +4,7 @@
 //! read, one whose rows are committed late, and one that is read in whole by several connections,
 //! with a value that most rows share and rows without one. A collector reads all three into a store
 //! of files; it is killed (-9) five times, and the database is restarted once. At the end the store
-//! is held against the tables.
+//! is held against the tables. The rows of PostgreSQL are read by its driver of ODBC as well.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::{Agent, ROLL};
+use aqueduct_tests::agent::{self, Agent, ROLL};
 use aqueduct_tests::site::read_below;
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
@@ -71,7 +71,11 @@ fn collector(dir: &Path, database: &str) -> Agent {
     let ways: String =
         ways.iter().map(|(name, settings)| way(dir, database, name, settings)).collect();
     let text = format!("[agent]\ndata_dir = \"{}/data\"\n{ways}", dir.display());
-    Agent::configured("aqueduct-collector", dir, "collector", &text)
+    let collector = Agent::configured("aqueduct-collector", dir, "collector", &text);
+    match database.contains("odbc:") {
+        true => collector.of_folder(agent::unoptimised()),
+        false => collector,
+    }
 }
 
 /// Fills the tables, and reads them through kills of the collector and a restart of the database.
@@ -147,6 +151,12 @@ fn every_row_is_stored_once(kind: Kind) {
 #[ignore = "needs the optimised programs and PostgreSQL: tests/run"]
 fn rows_of_postgresql_are_stored_once_over_kills_of_agent_and_database() {
     every_row_is_stored_once(Kind::Postgres);
+}
+
+#[test]
+#[ignore = "needs a program with ODBC and PostgreSQL: tests/run"]
+fn rows_of_postgresql_by_odbc_are_stored_once_over_kills_of_agent_and_database() {
+    every_row_is_stored_once(Kind::PostgresByOdbc);
 }
 
 #[test]

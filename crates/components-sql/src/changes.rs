@@ -39,7 +39,7 @@ use pipeline::{
     SourceError,
 };
 
-use crate::connection::Dialect;
+use crate::connection::Via;
 use crate::error::{failed, refused};
 use assemble::{Gather, Gathered};
 pub use config::Config;
@@ -139,9 +139,9 @@ impl Changes {
         if matches!(next, Next::Make { is_lost: true, .. }) {
             self.metrics.count_anomaly(&self.name, "changes_lost", 1);
         }
-        match self.options.target.dialect {
-            Dialect::Mysql => self.read_mariadb(state, next, intake).await,
-            Dialect::Postgres | Dialect::Sqlite => self.read_postgres(state, next, intake).await,
+        match self.options.target.via {
+            Via::Mysql => self.read_mariadb(state, next, intake).await,
+            _ => self.read_postgres(state, next, intake).await,
         }
     }
 
@@ -170,11 +170,9 @@ impl Source for Changes {
 
     async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
         let state = self.state(cx)?;
-        let next = match self.options.target.dialect {
-            Dialect::Mysql => mariadb::open(&self.options, state.clone()).await,
-            Dialect::Postgres | Dialect::Sqlite => {
-                postgres::open(&self.options, state.clone()).await
-            }
+        let next = match self.options.target.via {
+            Via::Mysql => mariadb::open(&self.options, state.clone()).await,
+            _ => postgres::open(&self.options, state.clone()).await,
         };
         let next = next.map_err(failed)?;
         let of = self.options.digest();

@@ -1,4 +1,4 @@
-//! A connection to a database: one of three clients, each with its own way to bind and to read.
+//! A connection to a database: one of four clients, each with its own way to bind and to read.
 
 use std::io;
 use std::pin::Pin;
@@ -15,20 +15,36 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::database::Target;
+use crate::dialect::Dialect;
 use crate::error::SqlError;
+use crate::odbc::Odbc;
 
 /// The character set that stands for bytes in MySQL.
 pub(crate) const MYSQL_BINARY: u16 = 63;
 
-/// What kind of database it is.
+/// What makes a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    /// PostgreSQL.
+pub(crate) enum Via {
+    /// That of PostgreSQL.
     Postgres,
-    /// MySQL and MariaDB.
+    /// That of MySQL and MariaDB.
     Mysql,
-    /// SQLite.
+    /// SQLite itself.
     Sqlite,
+    /// A driver of ODBC.
+    Odbc,
+}
+
+impl Via {
+    /// What it speaks; only a connection knows that of a driver.
+    pub(crate) fn dialect(self) -> Option<Dialect> {
+        match self {
+            Self::Postgres => Some(Dialect::Postgres),
+            Self::Mysql => Some(Dialect::Mysql),
+            Self::Sqlite => Some(Dialect::Sqlite),
+            Self::Odbc => None,
+        }
+    }
 }
 
 /// A connection that can be used.
@@ -39,6 +55,8 @@ pub(crate) enum Connection {
     Mysql(Box<mysql_async::Conn>),
     /// SQLite.
     Sqlite(Sqlite),
+    /// What a driver of ODBC is for.
+    Odbc(Odbc),
 }
 
 impl Connection {
@@ -48,15 +66,31 @@ impl Connection {
     /// There is no connection, or the database refuses it.
     pub(crate) async fn open(target: &Target) -> Result<Self, SqlError> {
         let opening = async {
-            match target.dialect {
-                Dialect::Postgres => postgres(target).await.map(Self::Postgres),
-                Dialect::Mysql => mysql(target).await.map(Box::new).map(Self::Mysql),
-                Dialect::Sqlite => Sqlite::open(target).await.map(Self::Sqlite),
+            match target.via {
+                Via::Postgres => postgres(target).await.map(Self::Postgres),
+                Via::Mysql => mysql(target).await.map(Box::new).map(Self::Mysql),
+                Via::Sqlite => Sqlite::open(target).await.map(Self::Sqlite),
+                Via::Odbc => Odbc::open(target).await.map(Self::Odbc),
             }
         };
         let limit = target.connect_timeout;
         let silent = |_| Err(SqlError::Silent { address: target.address.clone(), limit });
         timeout(limit, opening).await.unwrap_or_else(silent)
+    }
+
+    /// What is spoken by it.
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Postgres(_) => Dialect::Postgres,
+            Self::Mysql(_) => Dialect::Mysql,
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Odbc(it) => it.dialect,
+        }
+    }
+
+    /// Whether a driver of ODBC is between.
+    pub(crate) fn is_odbc(&self) -> bool {
+        matches!(self, Self::Odbc(_))
     }
 
     /// Runs statements without parameters and without rows.
@@ -78,6 +112,7 @@ impl Connection {
                 let sql = sql.to_owned();
                 it.call(target, move |connection| connection.execute_batch(&sql)).await
             }
+            Self::Odbc(it) => it.run(target, sql).await,
         }
     }
 }

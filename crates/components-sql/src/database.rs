@@ -12,14 +12,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::{Client, ClientTls, PemClient};
 
-use crate::connection::Dialect;
+use crate::connection::Via;
 
 /// The database, and how it is reached.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Database {
-    /// Where it is: `postgres://host:port/name`, `mysql://host:port/name` (also for MariaDB) or
-    /// `sqlite:/path`. Without a port: 5432 and 3306.
+    /// Where it is: `postgres://host:port/name`, `mysql://host:port/name` (also for MariaDB),
+    /// `sqlite:/path`, or `odbc:` and what a driver of ODBC connects by, `odbc:DSN=name` or
+    /// `odbc:Driver={name};Server=host;…`. Without a port: 5432 and 3306.
     url: String,
     /// User at the database.
     #[serde(default)]
@@ -30,11 +31,11 @@ pub(crate) struct Database {
     /// How long a connection may take until it can be used.
     #[serde(default = "connect_timeout")]
     connect_timeout: Period,
-    /// How long a statement may take in the database. In SQLite: how long a lock that another
-    /// process has is waited for.
+    /// How long a statement may take in the database; by ODBC in whole seconds. In SQLite: how long
+    /// a lock that another process has is waited for.
     #[serde(default = "statement_timeout")]
     statement_timeout: Period,
-    /// TLS: with this table the connection is made with it.
+    /// TLS: with this table the connection is made with it. Not by ODBC, where the `url` sets it.
     #[serde(default)]
     tls: Option<ClientTls>,
 }
@@ -50,8 +51,8 @@ fn statement_timeout() -> Period {
 /// A database as it is connected to. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Target {
-    pub(crate) dialect: Dialect,
-    /// `host:port`, or the path of the file: for messages, too.
+    pub(crate) via: Via,
+    /// `host:port`, the path of the file, or what a driver connects by: for messages, too.
     pub(crate) address: Arc<str>,
     /// Name of the database; empty for SQLite.
     pub(crate) name: Arc<str>,
@@ -68,13 +69,17 @@ pub(crate) struct Target {
 /// What a URL says.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
-    dialect: Dialect,
+    via: Via,
     address: String,
     name: String,
 }
 
-const EXAMPLES: &str =
-    "write `postgres://host:port/name`, `mysql://host:port/name` or `sqlite:/path`";
+/// A build without ODBC.
+const UNBUILT: &str = "this program is built without ODBC: build it with `cargo build --release \
+                       --features odbc`, which needs unixODBC (docs/components/sources/sql.md)";
+
+const EXAMPLES: &str = "write `postgres://host:port/name`, `mysql://host:port/name`, \
+                        `sqlite:/path` or `odbc:Driver={name};Server=host;…`";
 
 impl Database {
     /// Checks the settings.
@@ -97,7 +102,16 @@ impl Database {
                 return invalid(setting, "must be at least 1ms");
             }
         }
-        let is_file = place.dialect == Dialect::Sqlite;
+        let (is_file, is_odbc) = (place.via == Via::Sqlite, place.via == Via::Odbc);
+        if is_odbc && !::odbc::Session::IS_BUILT {
+            return invalid("url", UNBUILT);
+        }
+        if is_odbc && self.tls.is_some() {
+            let problem = "the driver makes the TLS of ODBC: take it out, and set `Encrypt=yes` \
+                           (SQL Server), `SSLmode=verify-full` (PostgreSQL) or what the driver \
+                           has for it in `database.url`";
+            return invalid("tls", problem);
+        }
         if is_file && (self.user.is_some() || self.password.is_some() || self.tls.is_some()) {
             return invalid("url", "SQLite has no `user`, `password` and `tls`: take them out");
         }
@@ -108,18 +122,18 @@ impl Database {
         }
         let login = secret::login(self.user, self.password);
         let login = login.map_err(|error| error.below("database"))?;
-        if login.is_none() && !is_file {
+        if login.is_none() && !is_file && !is_odbc {
             return invalid("user", "name the user of the database");
         }
-        if self.tls.is_none() && !is_file {
+        if self.tls.is_none() && !is_file && !is_odbc {
             let remedy = "set the table `database.tls`";
             cx.plain_text.speaks("database.url", &place.address, remedy);
         }
         let below = |error: BuildError| error.below("database");
         let (mut tls, mut own_tls) = (None, None);
-        match (self.tls, place.dialect) {
+        match (self.tls, place.via) {
             (None, _) => {}
-            (Some(settings), Dialect::Mysql) => {
+            (Some(settings), Via::Mysql) => {
                 own_tls = Some(PemClient::new(settings, &cx.env).map_err(below)?);
             }
             (Some(settings), _) => {
@@ -127,7 +141,7 @@ impl Database {
             }
         }
         Ok(Target {
-            dialect: place.dialect,
+            via: place.via,
             address: place.address.into(),
             name: place.name.into(),
             login,
@@ -156,18 +170,21 @@ fn place(url: &str) -> Result<Place, String> {
             Err(_) => format!("a URL of JDBC, which is not read here; {EXAMPLES}"),
         });
     }
+    if let Some(text) = url.strip_prefix("odbc:") {
+        return of_odbc(text);
+    }
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         if !PathBuf::from(path).is_absolute() || path.contains('?') {
             return Err("a path that begins with `/` has to follow: `sqlite:/path`".to_owned());
         }
         let (address, name) = (path.to_owned(), String::new());
-        return Ok(Place { dialect: Dialect::Sqlite, address, name });
+        return Ok(Place { via: Via::Sqlite, address, name });
     }
     let Some((scheme, rest)) = url.split_once("://") else { return Err(EXAMPLES.to_owned()) };
-    let (dialect, port) = match scheme {
-        "postgres" => (Dialect::Postgres, 5432),
-        "mysql" => (Dialect::Mysql, 3306),
+    let (via, port) = match scheme {
+        "postgres" => (Via::Postgres, 5432),
+        "mysql" => (Via::Mysql, 3306),
         _ => return Err(format!("`{scheme}` is no database that is known here; {EXAMPLES}")),
     };
     if rest.contains('@') {
@@ -185,7 +202,48 @@ fn place(url: &str) -> Result<Place, String> {
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
     let address = if has_port { host.to_owned() } else { format!("{host}:{port}") };
     address::check(&address, "db-1:5432", false)?;
-    Ok(Place { dialect, address, name: name.to_owned() })
+    Ok(Place { via, address, name: name.to_owned() })
+}
+
+/// What a driver of ODBC connects by.
+///
+/// # Errors
+/// It names no driver, or holds a password.
+fn of_odbc(text: &str) -> Result<Place, String> {
+    let names: Vec<String> =
+        attributes(text).map(|name| name.trim().to_ascii_uppercase()).collect();
+    if !names.iter().any(|name| name == "DSN" || name == "DRIVER" || name == "FILEDSN") {
+        return Err(
+            "it names no driver: write `odbc:DSN=name` for a data source of `odbc.ini`, or \
+                    `odbc:Driver={name};Server=host;Database=name`"
+                .to_owned(),
+        );
+    }
+    let secrets = ["PWD", "PASSWORD", "UID", "USER", "USERNAME", "USER ID"];
+    if names.iter().any(|name| secrets.contains(&&**name)) {
+        return Err("user and password do not belong into the URL, which is shown; set \
+                    `database.user` and `database.password`"
+            .to_owned());
+    }
+    Ok(Place { via: Via::Odbc, address: text.trim().to_owned(), name: String::new() })
+}
+
+/// The names of `name=value;name={value};…`.
+fn attributes(text: &str) -> impl Iterator<Item = &str> {
+    let (mut braced, mut begin, mut parts) = (false, 0, Vec::new());
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => braced = true,
+            '}' => braced = false,
+            ';' if !braced => {
+                parts.push(&text[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[begin..]);
+    parts.into_iter().filter_map(|part| part.split_once('=')).map(|(name, _)| name)
 }
 
 #[cfg(test)]
@@ -211,17 +269,22 @@ mod tests {
 
     #[test]
     fn a_url_names_the_database_and_the_usual_port_is_added() {
-        let of = |dialect, address: &str, name: &str| Place {
-            dialect,
+        let of = |via, address: &str, name: &str| Place {
+            via,
             address: address.into(),
             name: name.into(),
         };
         for (url, expected) in [
-            ("postgres://db/shop", of(Dialect::Postgres, "db:5432", "shop")),
-            ("mysql://[::1]/shop", of(Dialect::Mysql, "[::1]:3306", "shop")),
-            ("mysql://db:3307/shop", of(Dialect::Mysql, "db:3307", "shop")),
-            ("sqlite:/var/a.db", of(Dialect::Sqlite, "/var/a.db", "")),
-            ("sqlite:///var/a.db", of(Dialect::Sqlite, "/var/a.db", "")),
+            ("postgres://db/shop", of(Via::Postgres, "db:5432", "shop")),
+            ("mysql://[::1]/shop", of(Via::Mysql, "[::1]:3306", "shop")),
+            ("mysql://db:3307/shop", of(Via::Mysql, "db:3307", "shop")),
+            ("sqlite:/var/a.db", of(Via::Sqlite, "/var/a.db", "")),
+            ("sqlite:///var/a.db", of(Via::Sqlite, "/var/a.db", "")),
+            ("odbc:DSN=shop", of(Via::Odbc, "DSN=shop", "")),
+            (
+                "odbc:Driver={FreeTDS; 1};Server=db",
+                of(Via::Odbc, "Driver={FreeTDS; 1};Server=db", ""),
+            ),
         ] {
             assert_eq!(place(url), Ok(expected), "{url}");
         }
@@ -240,6 +303,9 @@ mod tests {
             ("postgres://db:x/shop", "no number as its port"),
             ("oracle://db/shop", "no database that is known here"),
             ("sqlite:a.db", "begins with `/`"),
+            ("odbc:Server=db;Database=shop", "names no driver"),
+            ("odbc:DSN=shop;UID=me;pwd=secret@", "set `database.user`"),
+            ("odbc:DSN=shop;Password={a;secret@}", "set `database.user`"),
             ("shop", "postgres://host:port/name"),
         ] {
             let problem = place(url).unwrap_err();

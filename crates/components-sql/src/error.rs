@@ -4,11 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::odbc::Problem;
 use pipeline::{Classify, ErrorClass, SourceError};
 use thiserror::Error;
 
-use crate::connection::Dialect;
 use crate::database::Target;
+use crate::dialect::Dialect;
 
 /// Why a connection cannot be made, or a statement has failed.
 #[derive(Debug, Error)]
@@ -58,6 +59,15 @@ fn help(code: &str) -> &'static str {
     match code {
         "57014" | "1969" | "3024" => "; raise `database.statement_timeout`, or read less at once",
         "28P01" | "28000" | "1045" | "1698" => "; look at `database.user` and `database.password`",
+        "HYT00" => "; raise `database.statement_timeout`, or read less at once",
+        "IM000" => {
+            "; build it with `cargo build --features odbc`, which needs unixODBC \
+             (docs/components/sources/sql.md)"
+        }
+        "IM002" | "IM003" | "01000" => {
+            "; `odbcinst -q -d` and `odbcinst -q -s` list the drivers and data sources of this \
+             system: install the driver, or set another `Driver=` or `DSN=` in `database.url`"
+        }
         "42501" | "1142" | "1044" | "1227" => "; give the user the right to do this",
         _ => "",
     }
@@ -143,6 +153,26 @@ impl SqlError {
         }
     }
 
+    /// An error of a driver of ODBC.
+    pub(crate) fn odbc(address: &Arc<str>, dialect: Dialect, problem: Problem) -> Self {
+        let address = address.clone();
+        if problem.is_of_connection() {
+            return Self::Broken { address, problem: problem.to_string() };
+        }
+        let class = of_odbc(dialect, &problem);
+        let Problem { state: code, message: problem, .. } = problem;
+        Self::Refused { address, code, problem, class }
+    }
+
+    /// The same of a connection that is not made.
+    pub(crate) fn of_connect(address: &Arc<str>, problem: Problem) -> Self {
+        if problem.is_of_connection() {
+            let source = io::Error::other(problem.to_string());
+            return Self::Connect { address: address.clone(), source };
+        }
+        Self::odbc(address, Dialect::Standard, problem)
+    }
+
     /// An error of SQLite.
     pub(crate) fn sqlite(address: &Arc<str>, error: &rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;
@@ -207,6 +237,48 @@ fn of_state(state: &str) -> ErrorClass {
     }
 }
 
+/// What a driver of ODBC says. Where its state says no more than that there is an error, the
+/// database's own number does.
+fn of_odbc(dialect: Dialect, problem: &Problem) -> ErrorClass {
+    let state = &*problem.state;
+    let native = problem.native.unsigned_abs();
+    match (dialect, state) {
+        (_, "HYT00" | "HYT01" | "HY001" | "HY008") => ErrorClass::Transient,
+        // Too many connections, and the server stops.
+        (_, "08004") => ErrorClass::Transient,
+        (Dialect::Mysql, _) => of_number(u16::try_from(native).unwrap_or(0), state),
+        // Busy, locked, out of memory, read failed, full; then what a column does not take.
+        (Dialect::Sqlite, "HY000") => match native {
+            5 | 6 | 7 | 10 | 13 | 17 => ErrorClass::Transient,
+            18 | 19 | 20 => ErrorClass::Poison,
+            _ => ErrorClass::Blocked,
+        },
+        // A deadlock, a lock that is not free, no room, an update of a snapshot.
+        (Dialect::SqlServer, _) if [1205, 1222, 1105, 3960, 9002].contains(&native) => {
+            ErrorClass::Transient
+        }
+        // Values that a column does not take, and rules.
+        (Dialect::SqlServer, _)
+            if [515, 547, 2601, 2627, 2628, 8115, 8152, 241, 242, 245, 8114].contains(&native) =>
+        {
+            ErrorClass::Poison
+        }
+        // A resource is busy, a deadlock, no room, a serial transaction, a server that stops.
+        (Dialect::Oracle, _)
+            if [54, 60, 1033, 1034, 1089, 1652, 1653, 8177, 12516, 12519].contains(&native) =>
+        {
+            ErrorClass::Transient
+        }
+        (Dialect::Oracle, _)
+            if [1, 1400, 1407, 1438, 1722, 1830, 1843, 1858, 1861, 2290, 2291, 2292, 12899]
+                .contains(&native) =>
+        {
+            ErrorClass::Poison
+        }
+        _ => of_state(state),
+    }
+}
+
 /// What a number of MySQL or MariaDB says.
 fn of_number(number: u16, state: &str) -> ErrorClass {
     match number {
@@ -250,22 +322,6 @@ fn of_number(number: u16, state: &str) -> ErrorClass {
     }
 }
 
-impl Dialect {
-    /// A name in its quotes, which is then taken as it is.
-    pub(crate) fn quote(self, name: &str) -> String {
-        match self {
-            Self::Postgres | Self::Sqlite => format!("\"{}\"", name.replace('"', "\"\"")),
-            Self::Mysql => format!("`{}`", name.replace('`', "``")),
-        }
-    }
-
-    /// A table, perhaps with its schema before a dot, in quotes.
-    pub(crate) fn quote_table(self, table: &str) -> String {
-        let parts: Vec<String> = table.split('.').map(|part| self.quote(part)).collect();
-        parts.join(".")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,11 +351,5 @@ mod tests {
         ] {
             assert_eq!(of_number(number, state), class, "{number}");
         }
-    }
-
-    #[test]
-    fn a_name_cannot_leave_its_quotes() {
-        assert_eq!(Dialect::Postgres.quote_table("s.a\"b"), "\"s\".\"a\"\"b\"");
-        assert_eq!(Dialect::Mysql.quote("a`b"), "`a``b`");
     }
 }

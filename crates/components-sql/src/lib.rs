@@ -2,7 +2,9 @@
 //!
 //! ```text
 //!   database    the settings of a connection: where it leads, as which user
-//!   connection  one of three: PostgreSQL, MySQL or MariaDB, SQLite
+//!   connection  one of four: PostgreSQL, MySQL or MariaDB, SQLite, and ODBC for all others
+//!   odbc        the last of them, a thread for each connection
+//!   dialect     what databases say in different words
 //!   error       what went wrong, and whether another attempt helps
 //!   value       a value, and how it stands in a body; meaning: what its text means
 //!   mysql       values of the client of MySQL, and of the log of MariaDB, as those
@@ -14,11 +16,15 @@
 pub mod changes;
 mod connection;
 mod database;
+mod dialect;
 mod error;
 mod meaning;
 mod mysql;
+mod odbc;
 pub mod sink;
 pub mod source;
+#[cfg(test)]
+mod testing;
 mod value;
 
 use pipeline::component::entry;

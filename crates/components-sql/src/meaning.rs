@@ -26,6 +26,12 @@ pub(crate) enum Meaning {
     Moment,
     /// An address, which has no `/32` or `/128` behind it where a cast to a text adds it.
     Address,
+    /// The same with a space in front of the offset from UTC: `+02:00`.
+    Offset,
+    /// A whole number of 64 bits without a sign.
+    Unsigned,
+    /// A value of SQLite behind a letter that is its type: see [`TAGGED`].
+    Tagged,
     /// An array as `{1,2}`; values are separated by this sign.
     Array(Element, char),
 }
@@ -40,7 +46,20 @@ pub(crate) enum Element {
     Text,
 }
 
+/// An expression of SQLite that has a value of whatever type as a text, `{}` for the value: by a
+/// driver of ODBC the declared type of a column would say what its values are read as.
+pub(crate) const TAGGED: &str = "CASE typeof({}) WHEN 'integer' THEN 'i' || {} \
+     WHEN 'real' THEN 'r' || printf('%!.17g', {}) WHEN 'text' THEN 't' || hex({}) \
+     WHEN 'blob' THEN 'b' || hex({}) END";
+
 impl Meaning {
+    /// The value, where it is a text that has this meaning.
+    pub(crate) fn apply(&self, value: &mut Value) {
+        if let (Value::Text(text), false) = (&mut *value, *self == Self::Native) {
+            *value = self.value(std::mem::take(text));
+        }
+    }
+
     /// Of a type of PostgreSQL, in the form that the server writes.
     pub(crate) fn of(kind: &Type) -> Self {
         match *kind {
@@ -83,6 +102,9 @@ impl Meaning {
                 let bits = if text.contains(':') { 128 } else { 32 };
                 Value::Text(format!("{text}/{bits}"))
             }),
+            Self::Offset => Some(Value::Text(moment(&text).replacen(' ', "", 1))),
+            Self::Unsigned => text.parse().ok().map(Value::Uint),
+            Self::Tagged => tagged(&text),
             Self::Array(element, sign) => array(&text, *element, *sign).map(Value::Raw),
         };
         value.unwrap_or(Value::Text(text))
@@ -126,6 +148,17 @@ fn bytes(digits: &str) -> Option<Vec<u8>> {
     let pairs = digits.as_bytes().chunks(2);
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     pairs.map(byte).collect()
+}
+
+fn tagged(text: &str) -> Option<Value> {
+    let (tag, rest) = text.split_at_checked(1)?;
+    match tag {
+        "i" => rest.parse().ok().map(Value::Int),
+        "r" => rest.parse().ok().map(Value::float),
+        "t" => bytes(rest).map(|it| Value::Text(String::from_utf8_lossy(&it).into_owned())),
+        "b" => bytes(rest).map(Value::Bytes),
+        _ => None,
+    }
 }
 
 /// `2026-01-31 12:00:00+00` as `2026-01-31T12:00:00Z`.

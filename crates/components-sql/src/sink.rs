@@ -35,6 +35,10 @@ mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, feature = "odbc"))]
+#[path = "sink/tests.rs"]
+#[allow(clippy::duplicate_mod, reason = "the same tests by another client")]
+mod tests_by_odbc;
 mod value;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -97,7 +101,7 @@ impl Component for Config {
             self;
         let target = database.target(cx)?;
         let options = Options { in_flight_max, in_order: true, timeout: timeout.0 };
-        let ledger = Ledger::new(target.dialect, ledger, &cx.name, cx.env.clone());
+        let ledger = Ledger::new(ledger, &cx.name, cx.env.clone());
         let scope = cx.scope::<Self>();
         let sql = Sql {
             target,
@@ -169,7 +173,7 @@ impl Sql {
         let name = self.table.clone();
         let table = Table::describe(session, &name).await?;
         let (targets, key) = table.targets(&self.reading, self.mode, &self.key)?;
-        let plan = Plan::new(session.dialect(), &table, self.mode, targets, key, self.rows_max);
+        let plan = Plan::new(session.way(), &table, self.mode, targets, key, self.rows_max);
         Ok(Way { name, table, plan })
     }
 

@@ -31,6 +31,10 @@ mod rows;
 mod survey;
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, feature = "odbc"))]
+#[path = "source/tests.rs"]
+#[allow(clippy::duplicate_mod, reason = "the same tests by another client")]
+mod tests_by_odbc;
 mod window;
 
 use std::sync::Arc;
@@ -57,6 +61,7 @@ pub(crate) use datum::put as put_datum;
 use gather::Gathered;
 use position::{STATE, State};
 use query::Table;
+pub(crate) use survey::marks;
 pub use survey::{Kind, Survey, primary_key, survey};
 use window::Window;
 

@@ -49,12 +49,18 @@ pub(crate) fn place(url: &str) -> Result<Place, String> {
             place.url = format!("{ours}{rest}");
         }
     }
+    if url.starts_with("odbc:") {
+        // Its own attributes, which `database.url` looks at.
+        place.url = url.to_owned();
+        return Ok(place);
+    }
     if place.url.is_empty() {
         let name = rest.split(':').next().unwrap_or_default();
         return Err(match name {
             "oracle" | "sqlserver" | "db2" | "teradata" | "netezza" | "sap" => format!(
-                "there is no client of `{name}` here; PostgreSQL, MySQL, MariaDB and SQLite can be \
-                 read"
+                "there is no client of `{name}` here, but for its driver of ODBC: write `odbc:` \
+                 and what that connects by, `odbc:Driver={{name}};Server=host;…`, in a program \
+                 that is built with it (docs/components/sources/sql.md)"
             ),
             "hsqldb" | "derby" | "h2" => format!("there is no client of `{name}` here"),
             _ => FORMS.to_owned(),
@@ -100,6 +106,7 @@ mod tests {
             ("jdbc:mariadb://db/shop?useSSL=false", "mysql://db/shop"),
             ("jdbc:sqlite:/var/a.db", "sqlite:/var/a.db"),
             ("postgres://db/shop", "postgres://db/shop"),
+            ("odbc:Driver={a;b?};Server=c,1", "odbc:Driver={a;b?};Server=c,1"),
         ] {
             assert_eq!(place(url).unwrap().url, ours, "{url}");
         }
@@ -115,7 +122,7 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_used_is_refused_with_the_reason() {
         for (url, expected) in [
-            ("jdbc:oracle:thin:@db:1521:x", "no client of `oracle`"),
+            ("jdbc:oracle:thin:@db:1521:x", "write `odbc:`"),
             ("jdbc:sqlserver://db:1433;databaseName=x", "no client of `sqlserver`"),
             ("jdbc:postgresql://a,b/shop", "several hosts"),
             ("jdbc:postgresql://u:secret@db/shop", "--password-file"),

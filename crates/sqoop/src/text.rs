@@ -61,7 +61,9 @@ impl Notes {
 impl Database {
     /// The last of a component, whose table is `table`.
     fn put(&self, text: &mut String, table: &str) {
-        if !self.tls && !self.url.starts_with("sqlite:") && leaves_host(&self.url) {
+        // What a driver of ODBC does is not known.
+        let has_host = !self.url.starts_with("sqlite:") && !self.url.starts_with("odbc:");
+        if !self.tls && has_host && leaves_host(&self.url) {
             let why = "# Plain text leaves this host, as with Sqoop. Better is TLS, or a tunnel.";
             line(text, format_args!("{why}"));
             set(text, "insecure", "true");

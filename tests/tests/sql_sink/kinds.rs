@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use aqueduct_tests::agent::Agent;
 use aqueduct_tests::wait;
 
 use crate::{Database, LIMIT, REASONS, letters};
@@ -25,7 +24,7 @@ pub(crate) fn rows(
         dir.display(),
         database.settings(database.address()),
     );
-    let mut collector = Agent::configured("aqueduct-collector", dir, "values", &text);
+    let mut collector = crate::collector(dir, "values", &text);
     collector.start();
     wait::until("the rows", LIMIT, || {
         (database.ask("SELECT count(*) FROM kinds") == good.to_string()).then_some(())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use aqueduct_tests::agent::odbc_of_postgres;
 use aqueduct_tests::certificates;
 use aqueduct_tests::mariadb::{self, MariaDb};
 use aqueduct_tests::postgres::{self, Postgres};
@@ -11,13 +12,14 @@ use aqueduct_tests::postgres::{self, Postgres};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Postgres,
+    PostgresByOdbc,
     Mariadb,
 }
 
 impl Kind {
     pub(crate) fn tables(self) -> &'static str {
         match self {
-            Self::Postgres => {
+            Self::Postgres | Self::PostgresByOdbc => {
                 "CREATE TABLE grow_rows (id bigserial PRIMARY KEY, v text);
                  CREATE TABLE late_rows (id bigserial PRIMARY KEY, at timestamptz NOT NULL, v int);
                  CREATE INDEX ON late_rows (at, id);
@@ -39,7 +41,7 @@ impl Kind {
         let part = "CASE WHEN i % 10 = 0 THEN NULL WHEN i % 4 = 1 THEN i ELSE 7 END";
         let last = rows - 1;
         let source = match self {
-            Self::Postgres => format!("generate_series(0, {last}) AS i"),
+            Self::Postgres | Self::PostgresByOdbc => format!("generate_series(0, {last}) AS i"),
             Self::Mariadb => format!("(SELECT seq AS i FROM seq_0_to_{last}) AS s"),
         };
         format!("INSERT INTO whole_rows SELECT i, {part}, i + 0.125 FROM {source}")
@@ -48,7 +50,7 @@ impl Kind {
     /// More rows of the table that grows, and one that is not late.
     pub(crate) fn grow(self, rows: usize) -> String {
         match self {
-            Self::Postgres => format!(
+            Self::Postgres | Self::PostgresByOdbc => format!(
                 "INSERT INTO grow_rows (v) SELECT 'row ' || i FROM generate_series(1, {rows}) AS i;
                  INSERT INTO late_rows (at, v) VALUES (clock_timestamp(), 1)"
             ),
@@ -62,7 +64,7 @@ impl Kind {
     /// Rows that are committed after others with later times.
     pub(crate) fn commit_late(self) -> &'static str {
         match self {
-            Self::Postgres => {
+            Self::Postgres | Self::PostgresByOdbc => {
                 "BEGIN; INSERT INTO late_rows (at, v) VALUES
                    (clock_timestamp(), 2),
                    (clock_timestamp() - random() * interval '5 seconds', 3);
@@ -85,7 +87,7 @@ impl Kind {
                 "SELECT concat('{\"id\":', id, ',\"part\":', CASE WHEN part IS NULL THEN 'null' \
                  ELSE concat(part) END, ',\"n\":\"', n, '\"}') FROM whole_rows"
             }
-            (Self::Postgres, _) => {
+            (Self::Postgres | Self::PostgresByOdbc, _) => {
                 "SET timezone = 'UTC'; SELECT concat('{\"id\":', id, ',\"at\":\"', \
                  replace(replace(at::text, ' ', 'T'), '+00', 'Z'), '\",\"v\":', v, '}') \
                  FROM late_rows"
@@ -105,6 +107,7 @@ const SECURED: &str = "secured";
 /// A server that runs, with a database `shop`. MariaDB is reached by TLS alone.
 pub(crate) enum Server {
     Postgres(Postgres),
+    PostgresByOdbc(Postgres),
     Mariadb(MariaDb),
 }
 
@@ -112,6 +115,7 @@ impl Server {
     pub(crate) fn start(kind: Kind, dir: &Path) -> Self {
         let server = match kind {
             Kind::Postgres => Self::Postgres(Postgres::start(dir)),
+            Kind::PostgresByOdbc => Self::PostgresByOdbc(Postgres::start(dir)),
             Kind::Mariadb => {
                 certificates::make(dir);
                 let files = [("ca", "ca.pem"), ("cert", "server.pem"), ("key", "server.key")];
@@ -122,7 +126,9 @@ impl Server {
             }
         };
         match &server {
-            Self::Postgres(it) => it.ask("postgres", "CREATE DATABASE shop"),
+            Self::Postgres(it) | Self::PostgresByOdbc(it) => {
+                it.ask("postgres", "CREATE DATABASE shop")
+            }
             Self::Mariadb(it) => {
                 let user = format!("'{SECURED}'@'%' IDENTIFIED BY '{}'", mariadb::PASSWORD);
                 it.ask("mysql", &format!("GRANT ALL ON *.* TO {user} REQUIRE X509"));
@@ -135,7 +141,7 @@ impl Server {
     /// What statements answer, a line for each row.
     pub(crate) fn ask(&self, sql: &str) -> String {
         match self {
-            Self::Postgres(it) => it.ask("shop", sql),
+            Self::Postgres(it) | Self::PostgresByOdbc(it) => it.ask("shop", sql),
             Self::Mariadb(it) => it.ask("shop", sql),
         }
     }
@@ -143,7 +149,7 @@ impl Server {
     /// Connections are cut.
     pub(crate) fn restart(&mut self) {
         match self {
-            Self::Postgres(it) => {
+            Self::Postgres(it) | Self::PostgresByOdbc(it) => {
                 it.stop();
                 it.revive();
             }
@@ -157,6 +163,7 @@ impl Server {
     fn kind(&self) -> Kind {
         match self {
             Self::Postgres(_) => Kind::Postgres,
+            Self::PostgresByOdbc(_) => Kind::PostgresByOdbc,
             Self::Mariadb(_) => Kind::Mariadb,
         }
     }
@@ -167,6 +174,10 @@ impl Server {
         match self {
             Self::Postgres(it) => {
                 format!("url = \"postgres://{}/shop\"\nuser = \"{}\"", it.address, postgres::USER)
+            }
+            Self::PostgresByOdbc(it) => {
+                let url = odbc_of_postgres(it.address, "shop");
+                format!("url = \"{url}\"\nuser = \"{}\"", postgres::USER)
             }
             Self::Mariadb(it) => format!(
                 "url = \"mysql://{}/shop\"\nuser = \"{SECURED}\"\npassword = \"{}\"\n\

@@ -8,7 +8,7 @@ use pipeline::{BuildContext, BuildError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::connection::Dialect;
+use crate::connection::Via;
 use crate::database::{Database, Target};
 
 /// Settings of the `sql_changes` source.
@@ -120,10 +120,11 @@ impl Config {
     /// Whether the settings go with the kind of the database.
     fn check_kind(&self, target: &Target) -> Result<(), BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
-        let is_mariadb = target.dialect == Dialect::Mysql;
-        if target.dialect == Dialect::Sqlite {
-            let problem = "changes are read from PostgreSQL and MariaDB alone; read a table of \
-                           another database by the source `sql` with `mode = \"modified\"`";
+        let is_mariadb = target.via == Via::Mysql;
+        if matches!(target.via, Via::Sqlite | Via::Odbc) {
+            let problem = "changes are read from PostgreSQL and MariaDB alone, by their own \
+                           clients; read a table of another database by the source `sql` with \
+                           `mode = \"modified\"`";
             return invalid("database.url", problem);
         }
         for (setting, is_set) in [
@@ -145,7 +146,7 @@ impl Config {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let target = self.database.clone().target(cx)?;
         self.check_kind(&target)?;
-        let is_mariadb = target.dialect == Dialect::Mysql;
+        let is_mariadb = target.via == Via::Mysql;
         if self.create && self.tables.is_empty() && self.publication.is_none() {
             return invalid("tables", "name the tables that the publication is to be made of");
         }

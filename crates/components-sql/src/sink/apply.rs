@@ -80,7 +80,7 @@ impl Way {
                 Known::Closed => Some(Applied::Closed),
             };
             if let Some(before) = before {
-                session.run("ROLLBACK").await?;
+                session.rollback().await?;
                 return Ok(before);
             }
             record = Some((key, found));
@@ -93,7 +93,7 @@ impl Way {
             record.add(*key, &floors);
             ledger.write(session, *key, record, rows, &delivered).await?;
         }
-        match session.run("COMMIT").await {
+        match session.commit().await {
             Ok(()) => Ok(Applied::Now { delivered, rows }),
             Err(error @ (SqlError::Broken { .. } | SqlError::Silent { .. })) => {
                 Err(SinkProblem::Unclear(error))
@@ -171,14 +171,14 @@ async fn put_all(session: &mut Session, plan: &Plan, rows: &[Row]) -> Result<Ref
             todo.push(end..range.end);
             range.end = end;
         }
-        session.run("SAVEPOINT aqueduct").await?;
+        session.save().await?;
         let result = session.put(plan, &rows[range.clone()]).await;
         if let Err(Unput { at, cause }) = result {
             let cause = match cause {
                 Cause::Sql(error) if !Cause::is_of_rows(&error) => return Err(error),
                 cause => cause,
             };
-            session.run("ROLLBACK TO SAVEPOINT aqueduct").await?;
+            session.back().await?;
             match at.or((range.len() == 1).then_some(0)) {
                 Some(at) => {
                     let at = range.start + at;
@@ -194,22 +194,22 @@ async fn put_all(session: &mut Session, plan: &Plan, rows: &[Row]) -> Result<Ref
             }
             todo.retain(|range| !range.is_empty());
         }
-        session.run("RELEASE SAVEPOINT aqueduct").await?;
+        session.release().await?;
     }
     Ok(refused)
 }
 
 /// Puts rows by `COPY`: all of them or none. Whether the database takes them.
 async fn copy(session: &mut Session, plan: &Plan, rows: &[Row]) -> Result<bool, SqlError> {
-    session.run("SAVEPOINT aqueduct").await?;
+    session.save().await?;
     let is_taken = match session.copy(plan, rows).await {
         Ok(()) => true,
         Err(error) if Cause::is_of_rows(&error) => {
-            session.run("ROLLBACK TO SAVEPOINT aqueduct").await?;
+            session.back().await?;
             false
         }
         Err(error) => return Err(error),
     };
-    session.run("RELEASE SAVEPOINT aqueduct").await?;
+    session.release().await?;
     Ok(is_taken)
 }

@@ -150,6 +150,28 @@ pub(super) fn of_sqlite(value: ValueRef<'_>) -> Value {
     }
 }
 
+pub(super) fn to_odbc(value: Value) -> odbc::Value {
+    match value {
+        Value::Null => odbc::Value::Null,
+        Value::Int(number) => odbc::Value::Int(number),
+        Value::Real(number) => odbc::Value::Double(number),
+        Value::Text(text) => odbc::Value::Text(text),
+        Value::Bytes(bytes) => odbc::Value::Bytes(bytes),
+    }
+}
+
+pub(super) fn of_odbc(value: odbc::Value) -> Value {
+    match value {
+        odbc::Value::Null => Value::Null,
+        odbc::Value::Bool(it) => Value::Int(it.into()),
+        odbc::Value::Int(number) => Value::Int(number),
+        odbc::Value::Single(number) => Value::Real(number.into()),
+        odbc::Value::Double(number) => Value::Real(number),
+        odbc::Value::Text(text) => Value::Text(text),
+        odbc::Value::Bytes(bytes) => Value::Bytes(bytes),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

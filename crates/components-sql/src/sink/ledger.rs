@@ -21,10 +21,10 @@ use pipeline::{Env, Identity, Origin};
 
 use super::config::LedgerConfig;
 use super::problem::SinkProblem;
-use super::session::Session;
+use super::session::{Cause, Session};
 use super::table::Table;
 use super::value::Value;
-use crate::connection::Dialect;
+use crate::dialect::Dialect;
 use crate::error::SqlError;
 
 /// What stands in the place of an origin, whose names are longer, for rows that were moved on.
@@ -32,7 +32,6 @@ const MOVED: &str = "moved";
 
 /// The ledger of one sink.
 pub(super) struct Ledger {
-    dialect: Dialect,
     config: LedgerConfig,
     /// Under what the sink is found.
     sink: String,
@@ -40,16 +39,24 @@ pub(super) struct Ledger {
 }
 
 /// A statement of the ledger. `?t`, `?i` and `?b` stand for text, a number and bytes.
-fn statement(dialect: Dialect, text: &str) -> String {
+fn statement((dialect, is_odbc): (Dialect, bool), text: &str) -> String {
     let mut out = String::new();
     for (number, part) in text.split('?').enumerate() {
         let (kind, rest) = if number == 0 { ("", part) } else { part.split_at(1) };
         match (dialect, kind) {
             (_, "") => {}
-            (Dialect::Postgres, "t") => out.push_str(&format!("${number}::text")),
-            (Dialect::Postgres, "b") => out.push_str(&format!("${number}::bytea")),
-            (Dialect::Postgres, _) => out.push_str(&format!("${number}::bigint")),
-            (Dialect::Mysql | Dialect::Sqlite, _) => out.push('?'),
+            (Dialect::Postgres, kind) => {
+                let kind = match kind {
+                    "t" => "text",
+                    "b" => "bytea",
+                    _ => "bigint",
+                };
+                match is_odbc {
+                    true => out.push_str(&format!("CAST(? AS {kind})")),
+                    false => out.push_str(&format!("${number}::{kind}")),
+                }
+            }
+            _ => out.push('?'),
         }
         out.push_str(rest);
     }
@@ -61,10 +68,21 @@ fn number(value: u64) -> Value {
     Value::Int(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
+/// What stands behind the name of a table, and at the end of a statement, so that the rows it reads
+/// are locked.
+fn locks(dialect: Dialect) -> (&'static str, &'static str) {
+    match dialect {
+        // Its transaction has the whole file.
+        Dialect::Sqlite => ("", ""),
+        Dialect::SqlServer => (" WITH (UPDLOCK, ROWLOCK, HOLDLOCK)", ""),
+        _ => ("", " FOR UPDATE"),
+    }
+}
+
 impl Ledger {
-    pub(super) fn new(dialect: Dialect, config: LedgerConfig, sink: &str, env: Env) -> Self {
+    pub(super) fn new(config: LedgerConfig, sink: &str, env: Env) -> Self {
         let sink = config.name.clone().unwrap_or_else(|| sink.to_owned());
-        Self { dialect, config, sink, env }
+        Self { config, sink, env }
     }
 
     /// Under what the sink is found.
@@ -72,16 +90,16 @@ impl Ledger {
         &self.sink
     }
 
-    fn applied(&self) -> String {
-        self.dialect.quote_table(&self.config.table)
+    fn applied(&self, dialect: Dialect) -> String {
+        dialect.quote_table(&self.config.table)
     }
 
     fn refused_name(&self) -> String {
         format!("{}_refused", self.config.table)
     }
 
-    fn refused(&self) -> String {
-        self.dialect.quote_table(&self.refused_name())
+    fn refused(&self, dialect: Dialect) -> String {
+        dialect.quote_table(&self.refused_name())
     }
 
     fn text(&self) -> Value {
@@ -93,29 +111,37 @@ impl Ledger {
     }
 
     /// The statements that make both tables.
-    fn definitions(&self) -> [String; 2] {
-        let (bytes, text, end) = match self.dialect {
+    fn definitions(&self, dialect: Dialect) -> [String; 2] {
+        let (bytes, text, end) = match dialect {
             Dialect::Postgres => ("bytea", "text", ""),
             Dialect::Mysql => {
                 let end = " ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
                 ("longblob", "longtext", end)
             }
             Dialect::Sqlite => ("blob", "text", ""),
+            Dialect::SqlServer => ("varbinary(max)", "nvarchar(max)", ""),
+            Dialect::Oracle | Dialect::Standard => ("blob", "clob", ""),
+        };
+        let bigint = if dialect == Dialect::Oracle { "number(19)" } else { "bigint" };
+        let create = match dialect {
+            Dialect::Postgres | Dialect::Mysql | Dialect::Sqlite => "CREATE TABLE IF NOT EXISTS",
+            Dialect::SqlServer | Dialect::Oracle | Dialect::Standard => "CREATE TABLE",
         };
         let key = "sink varchar(128) NOT NULL, origin varchar(32) NOT NULL";
+        // An empty text is NULL in Oracle.
+        let detail = if dialect == Dialect::Oracle { "" } else { " NOT NULL" };
         [
             format!(
-                "CREATE TABLE IF NOT EXISTS {} ({key}, floor bigint NOT NULL, applied {bytes} NOT \
-                 NULL, batches bigint NOT NULL, events bigint NOT NULL, written_ms bigint NOT \
-                 NULL, PRIMARY KEY (sink, origin)){end}",
-                self.applied()
+                "{create} {} ({key}, floor {bigint} NOT NULL, applied {bytes} NOT NULL, batches \
+                 {bigint} NOT NULL, events {bigint} NOT NULL, written_ms {bigint} NOT NULL, \
+                 PRIMARY KEY (sink, origin)){end}",
+                self.applied(dialect)
             ),
             format!(
-                "CREATE TABLE IF NOT EXISTS {} ({key}, epoch bigint NOT NULL, sequence bigint NOT \
-                 NULL, events {text} NOT NULL, reason varchar(64) NOT NULL, detail {text} NOT \
-                 NULL, written_ms bigint NOT NULL, PRIMARY KEY (sink, origin, epoch, \
-                 sequence)){end}",
-                self.refused()
+                "{create} {} ({key}, epoch {bigint} NOT NULL, sequence {bigint} NOT NULL, events \
+                 {text} NOT NULL, reason varchar(64) NOT NULL, detail {text}{detail}, written_ms \
+                 {bigint} NOT NULL, PRIMARY KEY (sink, origin, epoch, sequence)){end}",
+                self.refused(dialect)
             ),
         ]
     }
@@ -125,16 +151,16 @@ impl Ledger {
     /// # Errors
     /// They are not there, or cannot be used.
     pub(super) async fn open(&self, session: &mut Session) -> Result<(), SinkProblem> {
-        for name in [self.config.table.clone(), self.refused_name()] {
+        let definitions = self.definitions(session.dialect());
+        let names = [self.config.table.clone(), self.refused_name()];
+        for (name, definition) in names.into_iter().zip(&definitions) {
             match Table::describe(session, &name).await {
                 Ok(_) => {}
                 Err(SinkProblem::NoTable { .. }) if self.config.create => {
-                    for definition in self.definitions() {
-                        session.run(&definition).await?;
-                    }
+                    session.run(definition).await?;
                 }
                 Err(SinkProblem::NoTable { .. }) => {
-                    let statements = self.definitions().join(";\n");
+                    let statements = definitions.join(";\n");
                     return Err(SinkProblem::NoLedger { statements });
                 }
                 Err(problem) => return Err(problem),
@@ -145,11 +171,14 @@ impl Ledger {
 
     /// Forgets what was refused so long ago that no batch of that time comes again.
     async fn forget(&self, session: &mut Session) -> Result<(), SinkProblem> {
-        let text = format!("DELETE FROM {} WHERE sink = ?t AND written_ms < ?i", self.refused());
+        let text = format!(
+            "DELETE FROM {} WHERE sink = ?t AND written_ms < ?i",
+            self.refused(session.dialect())
+        );
         let kept = self.config.refused_kept.0;
         let before = self.env.clock.now().checked_sub(kept).map_or(0, unix_millis);
         let values = vec![self.text(), number(before)];
-        session.execute(&statement(self.dialect, &text), values).await?;
+        session.execute(&statement(session.way(), &text), values).await?;
         Ok(())
     }
 
@@ -162,9 +191,10 @@ impl Ledger {
             Err(SinkProblem::NoTable { .. }) => return Ok(false),
             described => described?,
         };
-        let text = format!("SELECT batches FROM {} WHERE sink = ?t", self.applied());
-        let rows = session.query(&statement(self.dialect, &text), vec![self.text()]).await?;
-        Ok(rows.iter().any(|row| !matches!(row.first(), Some(Value::Int(0)))))
+        let text =
+            format!("SELECT batches FROM {} WHERE sink = ?t", self.applied(session.dialect()));
+        let rows = session.query(&statement(session.way(), &text), vec![self.text()]).await?;
+        Ok(rows.iter().any(|row| row.first().and_then(Value::int) != Some(0)))
     }
 
     /// The row of an origin, locked until the transaction ends.
@@ -187,22 +217,30 @@ impl Ledger {
 
     /// Makes a row of which nothing is known yet, unless there is one.
     async fn make(&self, session: &mut Session, origin: &str) -> Result<(), SqlError> {
-        let insert = match self.dialect {
-            Dialect::Postgres => "INSERT INTO",
-            Dialect::Mysql => "INSERT IGNORE INTO",
-            Dialect::Sqlite => "INSERT OR IGNORE INTO",
+        let dialect = session.dialect();
+        let (insert, end) = match dialect {
+            Dialect::Postgres => ("INSERT INTO", " ON CONFLICT DO NOTHING"),
+            Dialect::Mysql => ("INSERT IGNORE INTO", ""),
+            Dialect::Sqlite => ("INSERT OR IGNORE INTO", ""),
+            Dialect::SqlServer | Dialect::Oracle | Dialect::Standard => ("INSERT INTO", ""),
         };
-        let end = if self.dialect == Dialect::Postgres { " ON CONFLICT DO NOTHING" } else { "" };
         let text = format!(
             "{insert} {} (sink, origin, floor, applied, batches, events, written_ms) VALUES (?t, \
              ?t, ?i, ?b, 0, 0, 0){end}",
-            self.applied()
+            self.applied(dialect)
         );
         let none = Record::default();
         let key = [self.text(), Value::Text(origin.to_owned())];
         let values = key.into_iter().chain([number(none.floor()), Value::Bytes(none.bytes())]);
-        session.execute(&statement(self.dialect, &text), values.collect()).await?;
-        Ok(())
+        match session.execute(&statement(session.way(), &text), values.collect()).await {
+            // Where a row that is there cannot be passed over, it is refused, and nothing else.
+            Err(error)
+                if insert == "INSERT INTO" && end.is_empty() && Cause::is_of_rows(&error) =>
+            {
+                Ok(())
+            }
+            made => made.map(drop),
+        }
     }
 
     async fn find(
@@ -210,16 +248,17 @@ impl Ledger {
         session: &mut Session,
         origin: Origin,
     ) -> Result<Option<Record>, SinkProblem> {
-        let end = if self.dialect == Dialect::Sqlite { "" } else { " FOR UPDATE" };
+        let (hint, end) = locks(session.dialect());
         let text = format!(
-            "SELECT floor, applied FROM {} WHERE sink = ?t AND origin = ?t{end}",
-            self.applied()
+            "SELECT floor, applied FROM {}{hint} WHERE sink = ?t AND origin = ?t{end}",
+            self.applied(session.dialect())
         );
-        let rows = session.query(&statement(self.dialect, &text), self.row(origin)).await?;
+        let rows = session.query(&statement(session.way(), &text), self.row(origin)).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let record = match <[Value; 2]>::try_from(row) {
-            Ok([Value::Int(floor), Value::Bytes(applied)]) => {
-                u64::try_from(floor).ok().and_then(|floor| Record::read(floor, &applied).ok())
+            Ok([floor, Value::Bytes(applied)]) => {
+                let floor = floor.int().and_then(|floor| u64::try_from(floor).ok());
+                floor.and_then(|floor| Record::read(floor, &applied).ok())
             }
             _ => None,
         };
@@ -246,7 +285,7 @@ impl Ledger {
         let text = format!(
             "UPDATE {} SET floor = ?i, applied = ?b, batches = batches + 1, events = events + ?i, \
              written_ms = ?i WHERE sink = ?t AND origin = ?t",
-            self.applied()
+            self.applied(session.dialect())
         );
         let now = number(unix_millis(self.env.clock.now()));
         let mut values = vec![
@@ -256,19 +295,19 @@ impl Ledger {
             now.clone(),
         ];
         values.extend(self.row(batch.origin));
-        session.execute(&statement(self.dialect, &text), values).await?;
+        session.execute(&statement(session.way(), &text), values).await?;
         let Delivered::Except { events, reason, detail } = delivered else { return Ok(()) };
         let text = format!(
             "INSERT INTO {} (sink, origin, epoch, sequence, events, reason, detail, written_ms) \
              VALUES (?t, ?t, ?i, ?i, ?t, ?t, ?t, ?i)",
-            self.refused()
+            self.refused(session.dialect())
         );
         let mut values = self.row(batch.origin);
         let places: Vec<String> = events.iter().map(usize::to_string).collect();
         values.extend([number(batch.epoch.0), number(batch.sequence.0)]);
         values.extend([places.join(","), (*reason).to_owned(), detail.clone()].map(Value::Text));
         values.push(now);
-        session.execute(&statement(self.dialect, &text), values).await?;
+        session.execute(&statement(session.way(), &text), values).await?;
         Ok(())
     }
 
@@ -279,12 +318,15 @@ impl Ledger {
     /// The database has failed.
     pub(super) async fn staged(&self, session: &mut Session) -> Result<u64, SinkProblem> {
         self.make(session, MOVED).await?;
-        let end = if self.dialect == Dialect::Sqlite { "" } else { " FOR UPDATE" };
-        let text = format!("SELECT origin, events FROM {} WHERE sink = ?t{end}", self.applied());
-        let rows = session.query(&statement(self.dialect, &text), vec![self.text()]).await?;
+        let (hint, end) = locks(session.dialect());
+        let text = format!(
+            "SELECT origin, events FROM {}{hint} WHERE sink = ?t{end}",
+            self.applied(session.dialect())
+        );
+        let rows = session.query(&statement(session.way(), &text), vec![self.text()]).await?;
         let staged = rows.iter().map(|row| match row.as_slice() {
-            [Value::Text(origin), Value::Int(events)] if origin == MOVED => -*events,
-            [_, Value::Int(events)] => *events,
+            [Value::Text(origin), events] if origin == MOVED => -events.int().unwrap_or(0),
+            [_, events] => events.int().unwrap_or(0),
             _ => 0,
         });
         Ok(u64::try_from(staged.sum::<i64>()).unwrap_or(0))
@@ -298,11 +340,11 @@ impl Ledger {
         let text = format!(
             "UPDATE {} SET batches = batches + 1, events = events + ?i, written_ms = ?i WHERE \
              sink = ?t AND origin = ?t",
-            self.applied()
+            self.applied(session.dialect())
         );
         let now = number(unix_millis(self.env.clock.now()));
         let values = vec![number(rows), now, self.text(), Value::Text(MOVED.to_owned())];
-        session.execute(&statement(self.dialect, &text), values).await?;
+        session.execute(&statement(session.way(), &text), values).await?;
         Ok(())
     }
 
@@ -318,11 +360,11 @@ impl Ledger {
         let text = format!(
             "SELECT events, reason, detail FROM {} WHERE sink = ?t AND origin = ?t AND epoch = ?i \
              AND sequence = ?i",
-            self.refused()
+            self.refused(session.dialect())
         );
         let mut values = self.row(batch.origin);
         values.extend([number(batch.epoch.0), number(batch.sequence.0)]);
-        let rows = session.query(&statement(self.dialect, &text), values).await?;
+        let rows = session.query(&statement(session.way(), &text), values).await?;
         let row = rows.into_iter().next().and_then(|row| <[Value; 3]>::try_from(row).ok());
         let Some([Value::Text(events), Value::Text(reason), Value::Text(detail)]) = row else {
             return Ok(Delivered::All);
@@ -344,7 +386,12 @@ mod tests {
     fn placeholders_are_those_of_the_dialect() {
         let text = "UPDATE t SET a = ?b WHERE b = ?t AND c = ?i";
         let postgres = "UPDATE t SET a = $1::bytea WHERE b = $2::text AND c = $3::bigint";
-        assert_eq!(statement(Dialect::Postgres, text), postgres);
-        assert_eq!(statement(Dialect::Sqlite, text), "UPDATE t SET a = ? WHERE b = ? AND c = ?");
+        assert_eq!(statement((Dialect::Postgres, false), text), postgres);
+        let odbc = "UPDATE t SET a = CAST(? AS bytea) WHERE b = CAST(? AS text) AND c = CAST(? AS \
+                    bigint)";
+        assert_eq!(statement((Dialect::Postgres, true), text), odbc);
+        let plain = "UPDATE t SET a = ? WHERE b = ? AND c = ?";
+        assert_eq!(statement((Dialect::Sqlite, false), text), plain);
+        assert_eq!(statement((Dialect::SqlServer, true), text), plain);
     }
 }

@@ -1,5 +1,7 @@
 //! A connection as the sink uses it: statements with values, and rows put by a plan.
 
+mod transaction;
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -11,13 +13,16 @@ use pipeline::{Classify, ErrorClass};
 use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 
-use super::bound::{copy_text, of_mysql, of_postgres, of_sqlite, text_of, to_mysql};
+use super::bound::{
+    copy_text, of_mysql, of_odbc, of_postgres, of_sqlite, text_of, to_mysql, to_odbc,
+};
 use super::config::Mode;
 use super::row::Row;
 use super::statements::Plan;
 use super::value::Value;
-use crate::connection::{Connection, Dialect, Postgres};
+use crate::connection::{Connection, Postgres};
 use crate::database::Target;
+use crate::dialect::Dialect;
 use crate::error::SqlError;
 
 /// Statements that PostgreSQL keeps prepared for a connection.
@@ -82,16 +87,30 @@ impl Session {
     /// There is no connection.
     pub(super) async fn open(target: &Target) -> Result<Self, SqlError> {
         let mut connection = connected(target).await?;
-        if target.dialect == Dialect::Mysql {
-            // Without locks of gaps, on which transactions of other origins would wait.
-            let level = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+        // Without locks of gaps, on which transactions of other origins would wait.
+        let level = match connection.dialect() {
+            Dialect::Mysql => Some("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"),
+            Dialect::SqlServer => Some("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"),
+            _ => None,
+        };
+        if let Some(level) = level {
             connection.batch(target, level).await?;
         }
         Ok(Self { connection, target: target.clone(), prepared: HashMap::new() })
     }
 
     pub(super) fn dialect(&self) -> Dialect {
-        self.target.dialect
+        self.connection.dialect()
+    }
+
+    /// Whether a driver of ODBC is between.
+    pub(super) fn is_odbc(&self) -> bool {
+        self.connection.is_odbc()
+    }
+
+    /// Both: what the text of a statement depends on.
+    pub(super) fn way(&self) -> (Dialect, bool) {
+        (self.dialect(), self.is_odbc())
     }
 
     /// Runs statements without values.
@@ -102,24 +121,8 @@ impl Session {
         self.connection.batch(&self.target, sql).await
     }
 
-    /// Begins a transaction.
-    ///
-    /// # Errors
-    /// As [`Self::run`].
-    pub(super) async fn begin(&mut self) -> Result<(), SqlError> {
-        self.run(match self.dialect() {
-            // A row that breaks a deferred rule would be found by COMMIT, which does not name it.
-            Dialect::Postgres => {
-                "BEGIN ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE"
-            }
-            Dialect::Mysql => "START TRANSACTION",
-            Dialect::Sqlite => "BEGIN IMMEDIATE",
-        })
-        .await
-    }
-
-    /// Runs a statement with values: `$1` … of PostgreSQL, `?` of the others. How many rows it has
-    /// put, changed or deleted.
+    /// Runs a statement with values: `$1` … of the client of PostgreSQL, `?` of the others. How
+    /// many rows it has put, changed or deleted.
     ///
     /// # Errors
     /// It has failed.
@@ -143,6 +146,12 @@ impl Session {
                     connection.execute(&sql, rusqlite::params_from_iter(values))
                 });
                 Ok(done.await? as u64)
+            }
+            Connection::Odbc(odbc) => {
+                let (sql, limit) = (sql.to_owned(), target.statement_timeout);
+                let values: Vec<_> = values.into_iter().map(to_odbc).collect();
+                let done = odbc.call(target, move |it| it.execute(&sql, &values, limit));
+                Ok(done.await?.unwrap_or(0))
             }
         }
     }
@@ -182,6 +191,19 @@ impl Session {
                         let values = (0..columns).map(|at| row.get_ref(at).map(of_sqlite));
                         found.push(values.collect::<Result<Vec<_>, _>>()?);
                     }
+                    Ok(found)
+                });
+                asked.await
+            }
+            Connection::Odbc(odbc) => {
+                let (sql, limit) = (sql.to_owned(), target.statement_timeout);
+                let values: Vec<_> = values.into_iter().map(to_odbc).collect();
+                let asked = odbc.call(target, move |it| {
+                    let mut found = Vec::new();
+                    it.query(&sql, &values, limit, &mut |row| {
+                        found.push(row.into_iter().map(of_odbc).collect());
+                        true
+                    })?;
                     Ok(found)
                 });
                 asked.await
@@ -280,6 +302,24 @@ impl Session {
                             Err(error) => Cause::Sql(SqlError::sqlite(&address, &error)),
                         };
                         return Ok(Err(Unput { at: Some(at), cause }));
+                    }
+                    Ok(Ok(()))
+                });
+                put.await?
+            }
+            Connection::Odbc(odbc) => {
+                let mut rows: Vec<Vec<_>> =
+                    rows.iter().map(|row| plan.bound(of(row)).map(to_odbc).collect()).collect();
+                let limit = target.statement_timeout;
+                if plan.mode != Mode::Update {
+                    rows = vec![rows.into_iter().flatten().collect()];
+                }
+                let is_update = plan.mode == Mode::Update;
+                let put = odbc.call(target, move |it| {
+                    for (at, row) in rows.iter().enumerate() {
+                        if it.execute(&sql, row, limit)? == Some(0) && is_update {
+                            return Ok(Err(Unput { at: Some(at), cause: Cause::NoRow }));
+                        }
                     }
                     Ok(Ok(()))
                 });

@@ -24,7 +24,7 @@ use super::session::Session;
 use super::survey::wrong;
 use super::table::Table;
 use super::value::Value;
-use crate::connection::Dialect;
+use crate::connection::Via;
 use crate::error::SqlError;
 
 /// How long a statement over all rows may take.
@@ -54,16 +54,16 @@ impl Staging {
         cx: &BuildContext,
     ) -> Result<Self, SinkError> {
         let mut target = config.database.target(cx).map_err(wrong)?;
-        if target.dialect != Dialect::Sqlite {
+        if target.via != Via::Sqlite {
             target.statement_timeout = STATEMENT_MAX;
         }
         let mut session = Session::open(&target).await.map_err(SinkProblem::from)?;
         let from = Table::describe(&mut session, &config.table).await?.quoted;
         let into = Table::describe(&mut session, into).await?;
         into.check_columns(columns)?;
-        let quoted = columns.iter().map(|name| target.dialect.quote(name));
+        let quoted = columns.iter().map(|name| session.dialect().quote(name));
         let columns = quoted.collect::<Vec<_>>().join(", ");
-        let ledger = Ledger::new(target.dialect, config.ledger, &cx.name, cx.env.clone());
+        let ledger = Ledger::new(config.ledger, &cx.name, cx.env.clone());
         Ok(Self { session, ledger, from, into: into.quoted, columns })
     }
 
@@ -72,9 +72,12 @@ impl Staging {
     /// # Errors
     /// The database has failed.
     pub async fn is_empty(&mut self) -> Result<bool, SinkError> {
-        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT 1) AS first", self.from);
+        let dialect = self.session.dialect();
+        let (first, last) = dialect.limit(1);
+        let one = format!("SELECT {first}1 AS found FROM {}{last}", self.from);
+        let sql = format!("SELECT count(*) FROM {}", dialect.named(&one, "aqueduct_first"));
         let rows = self.session.query(&sql, Vec::new()).await.map_err(SinkProblem::from)?;
-        Ok(matches!(rows.first().map(Vec::as_slice), Some([Value::Int(0)])))
+        Ok(rows.first().and_then(|row| row.first()).and_then(Value::int) == Some(0))
     }
 
     /// Deletes the rows of the staging table.
@@ -105,7 +108,7 @@ impl Staging {
         session.execute(&insert, Vec::new()).await?;
         let moved = session.execute(&format!("DELETE FROM {from}"), Vec::new()).await?;
         if moved != staged {
-            session.run("ROLLBACK").await?;
+            session.rollback().await?;
             return Err(SinkProblem::Table {
                 problem: format!(
                     "the staging table {from} has {moved} rows, and {staged} were put there and \
@@ -114,11 +117,11 @@ impl Staging {
             });
         }
         if moved == 0 {
-            session.run("ROLLBACK").await?;
+            session.rollback().await?;
             return Ok(0);
         }
         ledger.add_moved(session, moved).await?;
-        match session.run("COMMIT").await {
+        match session.commit().await {
             Ok(()) => Ok(moved),
             Err(error @ (SqlError::Broken { .. } | SqlError::Silent { .. })) => {
                 Err(SinkProblem::Unclear(error))

@@ -5,24 +5,29 @@
 //!                COPY … FROM STDIN                                        many rows, to insert
 //!   MySQL        INSERT … VALUES (?, …), (?, …), …                        a row for each (…)
 //!   SQLite       INSERT … VALUES (?, …)                                   once for each row
+//!   by ODBC      as MySQL, or MERGE for SQL Server and Oracle             a row for each (…)
 //! ```
 
 use std::fmt::Write;
 
+use super::bound::text_of;
 use super::config::Mode;
 use super::row::{Row, Target};
 use super::table::Table;
-use crate::connection::Dialect;
+use super::value::Value;
+use crate::dialect::Dialect;
 
 /// How rows go into a table.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) dialect: Dialect,
+    /// Every parameter is a `?`.
+    is_odbc: bool,
     /// The table, quoted.
     pub(super) table: String,
     pub(super) mode: Mode,
     pub(super) targets: Vec<Target>,
-    /// Types of the targets, for casts of PostgreSQL.
+    /// Types of the targets, for casts: of PostgreSQL, and by ODBC.
     casts: Vec<String>,
     /// Places of the key's columns among the targets.
     pub(super) key: Vec<usize>,
@@ -40,7 +45,7 @@ const BYTES_MAX: usize = 1 << 20;
 
 impl Plan {
     pub(super) fn new(
-        dialect: Dialect,
+        (dialect, is_odbc): (Dialect, bool),
         table: &Table,
         mode: Mode,
         targets: Vec<Target>,
@@ -51,9 +56,9 @@ impl Plan {
             table.column(&target.name).map(|column| column.cast.clone()).unwrap_or_default()
         };
         let casts = targets.iter().map(cast).collect();
-        let copies = table.takes_copy && mode == Mode::Insert;
+        let copies = table.takes_copy && mode == Mode::Insert && !is_odbc;
         let table = table.quoted.clone();
-        Self { dialect, table, mode, targets, casts, key, rows_max, copies }
+        Self { dialect, is_odbc, table, mode, targets, casts, key, rows_max, copies }
     }
 
     /// How many of the rows at the front go by one `COPY`: all that have the same columns, or none
@@ -70,11 +75,12 @@ impl Plan {
     }
 
     /// How many of the rows at the front go into one statement: rows with the same columns, and for
-    /// PostgreSQL with different keys, since a statement changes a row once.
+    /// PostgreSQL and SQL Server with different keys, since a statement changes a row once.
     pub(super) fn fit(&self, rows: &[Row]) -> usize {
         let Some(first) = rows.first() else { return 0 };
-        let most = self.rows_max.min(PLACEHOLDERS_MAX / first.columns.len().max(1)).max(1);
-        let by_key = self.dialect == Dialect::Postgres && self.mode != Mode::Insert;
+        let most = self.rows_max.min(self.placeholders_max() / first.columns.len().max(1)).max(1);
+        let changes_once = matches!(self.dialect, Dialect::Postgres | Dialect::SqlServer);
+        let by_key = changes_once && self.mode != Mode::Insert;
         let (mut keys, mut bytes) = (std::collections::BTreeSet::new(), 0);
         for (place, row) in rows.iter().enumerate().take(most) {
             bytes += row.size();
@@ -84,6 +90,19 @@ impl Plan {
             }
         }
         rows.len().min(most)
+    }
+
+    /// Most values of a statement. An array of parameters would have any number of rows; but a
+    /// driver may put some of an array and call that a success.
+    fn placeholders_max(&self) -> usize {
+        match self.dialect {
+            // Rows are changed one by one.
+            _ if !self.is_odbc || self.mode == Mode::Update => PLACEHOLDERS_MAX,
+            Dialect::Postgres | Dialect::Mysql => 30_000,
+            Dialect::SqlServer => 2000,
+            Dialect::Sqlite => 900,
+            Dialect::Oracle | Dialect::Standard => 1,
+        }
     }
 
     fn key_of(&self, row: &Row) -> String {
@@ -111,12 +130,76 @@ impl Plan {
         if changed.is_empty() { self.key.clone() } else { changed }
     }
 
-    /// The statement for rows with these columns; `rows` of them with MySQL.
+    /// The statement for rows with these columns; `rows` of them with MySQL and by ODBC.
     pub(super) fn statement(&self, columns: &[usize], rows: usize) -> String {
-        match self.dialect {
-            Dialect::Postgres => self.of_postgres(columns),
-            Dialect::Mysql | Dialect::Sqlite => self.with_placeholders(columns, rows),
+        match (self.dialect, self.mode) {
+            (Dialect::Postgres, _) if !self.is_odbc => self.of_postgres(columns),
+            (Dialect::SqlServer | Dialect::Oracle | Dialect::Standard, Mode::Upsert) => {
+                self.merge(columns, rows)
+            }
+            _ => self.with_placeholders(columns, rows),
         }
+    }
+
+    /// What stands for a value of this column.
+    fn mark(&self, column: usize) -> String {
+        let cast = &self.casts[column];
+        match self.dialect {
+            Dialect::Postgres => format!("CAST(? AS text)::{cast}"),
+            _ if cast.is_empty() => "?".to_owned(),
+            _ => cast.clone(),
+        }
+    }
+
+    /// The values as a driver of ODBC takes them.
+    pub(super) fn bound(&self, values: Vec<Value>) -> impl Iterator<Item = Value> {
+        let as_text = self.dialect == Dialect::Postgres;
+        values.into_iter().map(move |value| match as_text {
+            true => text_of(&value).map_or(Value::Null, Value::Text),
+            false => value,
+        })
+    }
+
+    /// A row is changed, or made.
+    fn merge(&self, columns: &[usize], rows: usize) -> String {
+        let (table, names) = (&self.table, self.names(columns));
+        let (given, hint, end) = match self.dialect {
+            Dialect::Oracle => {
+                let named = |it: &usize| format!("{} AS {}", self.mark(*it), self.name(*it));
+                let named: Vec<String> = columns.iter().map(named).collect();
+                (format!("(SELECT {} FROM dual) u", named.join(", ")), "", "")
+            }
+            dialect => {
+                let marks: Vec<String> = columns.iter().map(|it| self.mark(*it)).collect();
+                let row = format!("({})", marks.join(", "));
+                let given = format!("(VALUES {}) AS u ({names})", vec![&*row; rows].join(", "));
+                match dialect {
+                    // Without the lock, two of them would make the same row.
+                    Dialect::SqlServer => (given, " WITH (HOLDLOCK)", ";"),
+                    _ => (given, "", ""),
+                }
+            }
+        };
+        let between = if self.dialect == Dialect::Oracle { "" } else { "AS " };
+        let meets = |column: &usize| format!("r.{0} = u.{0}", self.name(*column));
+        let meets = self.key.iter().map(meets).collect::<Vec<_>>().join(" AND ");
+        let set: Vec<String> = columns
+            .iter()
+            .filter(|column| !self.key.contains(column))
+            .map(|column| format!("r.{0} = u.{0}", self.name(*column)))
+            .collect();
+        // A column that rows are found by is not changed.
+        let matched = match set.is_empty() {
+            true => String::new(),
+            false => format!(" WHEN MATCHED THEN UPDATE SET {}", set.join(", ")),
+        };
+        let values: Vec<String> =
+            columns.iter().map(|column| format!("u.{}", self.name(*column))).collect();
+        format!(
+            "MERGE INTO {table}{hint} {between}r USING {given} ON ({meets}){matched} WHEN NOT \
+             MATCHED THEN INSERT ({names}) VALUES ({}){end}",
+            values.join(", ")
+        )
     }
 
     fn of_postgres(&self, columns: &[usize]) -> String {
@@ -159,12 +242,13 @@ impl Plan {
     fn with_placeholders(&self, columns: &[usize], rows: usize) -> String {
         let (table, names) = (&self.table, self.names(columns));
         if self.mode == Mode::Update {
-            let pair = |column: &usize| format!("{} = ?", self.name(*column));
+            let pair = |column: &usize| format!("{} = {}", self.name(*column), self.mark(*column));
             let set: Vec<_> = self.changed(columns).iter().map(pair).collect();
             let meets: Vec<_> = self.key.iter().map(pair).collect();
             return format!("UPDATE {table} SET {} WHERE {}", set.join(", "), meets.join(" AND "));
         }
-        let row = format!("({})", vec!["?"; columns.len()].join(", "));
+        let marks: Vec<String> = columns.iter().map(|column| self.mark(*column)).collect();
+        let row = format!("({})", marks.join(", "));
         let insert =
             format!("INSERT INTO {table} ({names}) VALUES {}", vec![&*row; rows].join(", "));
         if self.mode == Mode::Insert {

@@ -5,8 +5,9 @@ use super::problem::SinkProblem;
 use super::row::{From, Reading, Target};
 use super::session::Session;
 use super::value::{Kind, Value};
-use crate::connection::Dialect;
+use crate::dialect::Dialect;
 use crate::error::SqlError;
+use crate::source::marks;
 
 /// A table, as its database describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +26,8 @@ pub(super) struct Table {
 pub(super) struct Column {
     name: String,
     kind: Kind,
-    /// Its type without length, as PostgreSQL casts to it.
+    /// Its type without length, as PostgreSQL casts to it; by ODBC what stands for its value, if
+    /// that is not `?`.
     pub(super) cast: String,
     /// NULL is not allowed, and there is no default.
     is_required: bool,
@@ -83,6 +85,27 @@ const SQLITE: &str = "\
 SELECT name, type, \"notnull\" = 1 AND dflt_value IS NULL AND NOT (pk = 1 AND \
  upper(type) = 'INTEGER'), hidden IN (2, 3) FROM pragma_table_xinfo(?, coalesce(?, 'main'))";
 
+const SQL_SERVER: &str = "\
+SELECT c.name, t.name, \
+ CASE WHEN c.is_nullable = 0 AND c.default_object_id = 0 THEN 1 ELSE 0 END, \
+ CASE WHEN c.is_computed = 1 OR c.is_identity = 1 OR t.name = 'timestamp' THEN 1 ELSE 0 END \
+FROM sys.columns c JOIN sys.types t ON t.user_type_id = c.system_type_id \
+WHERE c.object_id = OBJECT_ID(?) ORDER BY c.column_id";
+
+const ORACLE: &str = "\
+SELECT column_name, data_type, \
+ CASE WHEN nullable = 'N' AND default_length IS NULL AND identity_column = 'NO' THEN 1 ELSE 0 END, \
+ CASE WHEN virtual_column = 'YES' THEN 1 ELSE 0 END \
+FROM all_tab_cols \
+WHERE owner = coalesce(CAST(? AS VARCHAR2(128)), SYS_CONTEXT('USERENV', 'CURRENT_SCHEMA')) \
+ AND table_name = ? AND hidden_column = 'NO' ORDER BY column_id";
+
+const STANDARD: &str = "\
+SELECT column_name, data_type, \
+ CASE WHEN is_nullable = 'NO' AND column_default IS NULL THEN 1 ELSE 0 END, 0 \
+FROM information_schema.columns WHERE table_name = ? \
+ AND (CAST(? AS VARCHAR(128)) IS NULL OR table_schema = ?) ORDER BY ordinal_position";
+
 fn text(row: &[Value], at: usize) -> &str {
     match row.get(at) {
         Some(Value::Text(text)) => text,
@@ -91,7 +114,7 @@ fn text(row: &[Value], at: usize) -> &str {
 }
 
 fn is_true(row: &[Value], at: usize) -> bool {
-    matches!(row.get(at), Some(Value::Int(number)) if *number != 0)
+    row.get(at).and_then(Value::int).is_some_and(|number| number != 0)
 }
 
 fn given(text: Option<&str>) -> Value {
@@ -110,7 +133,8 @@ impl Table {
         let names = vec![given(schema), given(Some(table))];
         let columns = match dialect {
             Dialect::Postgres => {
-                let rows = session.query(POSTGRES, vec![Value::Text(quoted.clone())]).await?;
+                let text = if session.is_odbc() { marks(POSTGRES) } else { POSTGRES.to_owned() };
+                let rows = session.query(&text, vec![Value::Text(quoted.clone())]).await?;
                 rows.iter().map(|row| of_postgres(row)).collect::<Vec<_>>()
             }
             Dialect::Mysql => {
@@ -122,6 +146,19 @@ impl Table {
                 let rows = session.query(SQLITE, names).await?;
                 rows.iter().map(|row| of_sqlite(row)).collect()
             }
+            Dialect::SqlServer => {
+                let rows = session.query(SQL_SERVER, vec![Value::Text(quoted.clone())]).await?;
+                rows.iter().map(|row| of_sql_server(row)).collect()
+            }
+            Dialect::Oracle => {
+                let rows = session.query(ORACLE, names.clone()).await?;
+                rows.iter().map(|row| of_oracle(row)).collect()
+            }
+            Dialect::Standard => {
+                let names = vec![given(Some(table)), given(schema), given(schema)];
+                let rows = session.query(STANDARD, names).await?;
+                rows.iter().map(|row| untyped(row, Kind::Text, true)).collect()
+            }
         };
         if columns.is_empty() {
             return Err(SinkProblem::NoTable { table: name.to_owned() });
@@ -131,14 +168,14 @@ impl Table {
                 check_engine(session, name, names.clone()).await?;
                 unique_of_mysql(session, names).await?
             }
-            Dialect::Postgres | Dialect::Sqlite => Vec::new(),
+            _ => Vec::new(),
         };
         let takes_copy = match dialect {
-            Dialect::Postgres => {
+            Dialect::Postgres if !session.is_odbc() => {
                 let rows = session.query(POSTGRES_COPY, vec![Value::Text(quoted.clone())]).await?;
                 rows.first().is_some_and(|row| is_true(row, 0))
             }
-            Dialect::Mysql | Dialect::Sqlite => false,
+            _ => false,
         };
         Ok(Self { quoted, columns, unique, takes_copy })
     }
@@ -276,6 +313,36 @@ fn untyped(row: &[Value], kind: Kind, is_text: bool) -> Column {
     Column { name, kind, cast, is_required, is_generated, is_text }
 }
 
+fn of_sql_server(row: &[Value]) -> Column {
+    let (kind, cast) = match text(row, 1) {
+        "binary" | "varbinary" | "image" => (Kind::Bytes, "CAST(? AS varbinary(max))"),
+        "datetime" | "datetime2" | "smalldatetime" => (Kind::Civil, "CAST(? AS datetime2(7))"),
+        "datetimeoffset" => (Kind::Moment, "CAST(? AS datetimeoffset(7))"),
+        "bit" | "tinyint" | "smallint" | "int" | "bigint" | "decimal" | "numeric" | "real"
+        | "float" | "money" | "smallmoney" => (Kind::Number, ""),
+        _ => (Kind::Text, ""),
+    };
+    let is_text = kind == Kind::Bytes
+        || text(row, 1).ends_with("char")
+        || ["text", "ntext", "xml"].contains(&text(row, 1));
+    Column { cast: cast.to_owned(), ..untyped(row, kind, is_text) }
+}
+
+/// By the forms that its session has for texts. Moments are those of UTC.
+fn of_oracle(row: &[Value]) -> Column {
+    let name = text(row, 1);
+    let (kind, cast) = match name {
+        "RAW" | "BLOB" | "LONG RAW" => (Kind::Bytes, ""),
+        "NUMBER" | "FLOAT" | "BINARY_FLOAT" | "BINARY_DOUBLE" => (Kind::Number, ""),
+        _ if name.contains("TIME ZONE") => (Kind::Civil, "FROM_TZ(TO_TIMESTAMP(?), 'UTC')"),
+        "DATE" => (Kind::Civil, "CAST(TO_TIMESTAMP(?) AS DATE)"),
+        _ if name.starts_with("TIMESTAMP") => (Kind::Civil, "TO_TIMESTAMP(?)"),
+        _ => (Kind::Text, ""),
+    };
+    // An empty text is NULL in Oracle.
+    Column { cast: cast.to_owned(), ..untyped(row, kind, kind == Kind::Bytes) }
+}
+
 /// By the rules that SQLite itself has for the names of types.
 fn of_sqlite(row: &[Value]) -> Column {
     let name = text(row, 1).to_uppercase();
@@ -325,3 +392,6 @@ async fn unique_of_mysql(
     let by_index = rows.chunk_by(|one, other| text(one, 0) == text(other, 0));
     Ok(by_index.map(|index| index.iter().map(|row| text(row, 1).to_owned()).collect()).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,10 +10,11 @@ use pipeline::{Epoch, Origin, Outcome, Sequence, Taken};
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::testing::File;
 
-fn settings(file: &Path, more: &Json) -> Json {
+fn settings(file: &File, more: &Json) -> Json {
     let mut settings = json!({
-        "database": { "url": format!("sqlite:{}", file.display()) },
+        "database": { "url": file.url() },
         "table": "t",
         "ledger": { "create": true, "name": "one" },
     });
@@ -28,7 +29,8 @@ fn made(settings: &Json) -> Result<Box<dyn Sink>, pipeline::SettingsError> {
 }
 
 struct Fixture {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
+    file: File,
     more: Json,
     sink: Box<dyn Sink>,
 }
@@ -39,31 +41,22 @@ type Became = Option<(Vec<String>, &'static str, String)>;
 impl Fixture {
     async fn new(tables: &str, more: Json) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("db");
-        rusqlite::Connection::open(&file).unwrap().execute_batch(tables).unwrap();
+        let file = File::new(folder.path().join("db"), module_path!(), tables);
         let mut sink = made(&settings(&file, &more)).unwrap();
         sink.open().await.unwrap();
-        Self { folder, more, sink }
-    }
-
-    fn database(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(self.folder.path().join("db")).unwrap()
+        Self { _folder: folder, file, more, sink }
     }
 
     /// As another process finds it.
     async fn restart(&mut self) {
         self.sink.close().await;
-        let file = self.folder.path().join("db");
-        self.sink = made(&settings(&file, &self.more)).unwrap();
+        self.sink = made(&settings(&self.file, &self.more)).unwrap();
         self.sink.open().await.unwrap();
     }
 
     /// The answer to a question about the rows, as text.
     fn ask(&self, sql: &str) -> String {
-        self.database()
-            .query_row(sql, [], |row| row.get::<_, Option<String>>(0))
-            .unwrap()
-            .unwrap_or_default()
+        self.file.ask(sql)
     }
 
     async fn write(
@@ -121,8 +114,7 @@ async fn the_trace_of_a_batch_ends_with_its_commit_and_one_that_is_known_has_non
     let cx = BuildContext::alone("out", Path::new("unused"), env::real());
     let traces = cx.get::<Traces>();
     let mut spans = traces.begin(1.0, Counter::default(), env::real().clock.clone());
-    let file = fixture.folder.path().join("db");
-    fixture.sink = build::<Config>(&settings(&file, &more), &cx).unwrap();
+    fixture.sink = build::<Config>(&settings(&fixture.file, &more), &cx).unwrap();
     fixture.sink.open().await.unwrap();
     for _again in 0..2 {
         fixture.write(7, &["{\"n\":1}", "{\"n\":2}"]).await.unwrap();
@@ -139,11 +131,11 @@ async fn a_batch_whose_identity_cannot_be_written_leaves_no_row() {
     let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER)", json!({})).await;
     let trigger = "CREATE TRIGGER no BEFORE UPDATE ON aqueduct_applied \
                    BEGIN SELECT RAISE(ABORT, 'not now'); END";
-    fixture.database().execute_batch(trigger).unwrap();
+    fixture.file.run(trigger);
     let error = fixture.write(0, &["{\"n\":1}"]).await.unwrap_err();
     assert!(error.to_string().contains("not now"), "{error}");
     assert_eq!(fixture.ask(COUNT), "0 0");
-    fixture.database().execute_batch("DROP TRIGGER no").unwrap();
+    fixture.file.run("DROP TRIGGER no");
     assert_eq!(fixture.write(0, &["{\"n\":1}"]).await.unwrap(), None);
     assert_eq!(fixture.ask(COUNT), "1 1");
 }
@@ -151,11 +143,11 @@ async fn a_batch_whose_identity_cannot_be_written_leaves_no_row() {
 #[tokio::test]
 async fn collectors_with_the_same_batches_apply_each_once() {
     let mut one = Fixture::new("CREATE TABLE t (n INTEGER)", json!({})).await;
-    let file = one.folder.path().join("db");
     let mut other = Fixture {
-        folder: tempfile::tempdir().unwrap(),
+        _folder: tempfile::tempdir().unwrap(),
+        file: one.file.clone(),
         more: json!({}),
-        sink: made(&settings(&file, &json!({}))).unwrap(),
+        sink: made(&settings(&one.file, &json!({}))).unwrap(),
     };
     other.sink.open().await.unwrap();
     for sequence in 0..30 {
@@ -222,7 +214,7 @@ async fn an_upsert_leaves_the_last_state_and_an_update_without_its_row_is_refuse
 async fn a_table_that_changes_is_read_again_before_a_row_is_refused() {
     let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER NOT NULL)", json!({})).await;
     assert_eq!(fixture.write(0, &["{\"n\":1}"]).await.unwrap(), None);
-    fixture.database().execute_batch("DROP TABLE t; CREATE TABLE t (n TEXT, m)").unwrap();
+    fixture.file.run("DROP TABLE t; CREATE TABLE t (n TEXT, m)");
     let became = fixture.write(1, &["{\"n\":\"one\"}", "{\"n\":\"two\",\"m\":3}"]).await;
     assert_eq!(became.unwrap(), None);
     assert_eq!(fixture.ask("SELECT group_concat(n || coalesce(m, '')) FROM t"), "one,two3");
@@ -231,22 +223,21 @@ async fn a_table_that_changes_is_read_again_before_a_row_is_refused() {
 #[tokio::test]
 async fn what_concerns_the_whole_table_gives_no_dead_letters_and_names_the_remedy() {
     let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER)", json!({})).await;
-    fixture.database().execute_batch("DROP TABLE t").unwrap();
+    fixture.file.run("DROP TABLE t");
     let error = fixture.write(0, &["{\"n\":1}"]).await.unwrap_err();
     assert_eq!(error.class, pipeline::ErrorClass::Blocked, "{error}");
-    fixture.database().execute_batch("CREATE TABLE t (n INTEGER)").unwrap();
+    fixture.file.run("CREATE TABLE t (n INTEGER)");
     fixture.sink.open().await.unwrap();
     assert_eq!(fixture.write(0, &["{\"n\":1}"]).await.unwrap(), None);
     assert_eq!(fixture.ask(COUNT), "1 1");
 
-    let file = fixture.folder.path().join("db");
     for (more, expected) in [
         (json!({ "table": "missing" }), "no table `missing`"),
         (json!({ "ledger": { "table": "other" } }), "set `ledger.create`"),
         (json!({ "columns": { "m": "m" } }), "`columns.m`"),
         (json!({ "mode": "update", "key": ["k"] }), "no column `k`"),
     ] {
-        let mut sink = made(&settings(&file, &more)).unwrap();
+        let mut sink = made(&settings(&fixture.file, &more)).unwrap();
         let said = sink.open().await.unwrap_err().to_string();
         assert!(said.contains(expected), "{said}");
     }
@@ -256,8 +247,7 @@ async fn what_concerns_the_whole_table_gives_no_dead_letters_and_names_the_remed
 async fn staged_rows_are_moved_once_and_those_of_others_are_not() {
     let tables = "CREATE TABLE s (n INTEGER, v TEXT); CREATE TABLE t (n INTEGER, v TEXT, w TEXT)";
     let mut fixture = Fixture::new(tables, json!({ "table": "s" })).await;
-    let file = fixture.folder.path().join("db");
-    let settings = settings(&file, &json!({ "table": "s" }));
+    let settings = settings(&fixture.file, &json!({ "table": "s" }));
     let cx = BuildContext::alone("out", Path::new("unused"), env::real());
     let staging = async || {
         let config: Config = serde_json::from_value(settings.clone()).unwrap();
@@ -269,11 +259,11 @@ async fn staged_rows_are_moved_once_and_those_of_others_are_not() {
     assert_eq!(fixture.write(0, &[one, two]).await.unwrap(), None);
     assert!(!staging().await.is_empty().await.unwrap());
     // The row of another, which looks the same.
-    fixture.database().execute_batch("INSERT INTO s VALUES (1, 'x')").unwrap();
+    fixture.file.run("INSERT INTO s VALUES (1, 'x')");
     let said = staging().await.move_rows().await.unwrap_err().to_string();
     assert!(said.contains("has 3 rows, and 2 were put there"), "{said}");
     assert_eq!(fixture.ask(COUNT), "0 0", "nothing is moved");
-    fixture.database().execute_batch("DELETE FROM s WHERE rowid = 3").unwrap();
+    fixture.file.run("DELETE FROM s WHERE rowid = 3");
     assert_eq!(staging().await.move_rows().await.unwrap(), 2);
     assert_eq!(fixture.ask(COUNT), "2 3");
     assert!(staging().await.is_empty().await.unwrap());
@@ -286,7 +276,7 @@ async fn staged_rows_are_moved_once_and_those_of_others_are_not() {
     assert_eq!(fixture.ask(COUNT), "3 6");
     let row = "SELECT batches || ' ' || events FROM aqueduct_applied WHERE origin = 'moved'";
     assert_eq!(fixture.ask(row), "2 3");
-    fixture.database().execute_batch("DROP TABLE t; CREATE TABLE t (n, w TEXT NOT NULL)").unwrap();
+    fixture.file.run("DROP TABLE t; CREATE TABLE t (n, w TEXT NOT NULL)");
     for (columns, expected) in [(["n"], "column `w`"), (["v"], "no column `v`")] {
         let config: Config = serde_json::from_value(settings.clone()).unwrap();
         let columns = columns.map(str::to_owned);
@@ -297,7 +287,8 @@ async fn staged_rows_are_moved_once_and_those_of_others_are_not() {
 
 #[test]
 fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
-    let good = settings(Path::new("/db"), &json!({}));
+    let mut good = json!({ "database": { "url": "sqlite:/db" }, "table": "t" });
+    good["ledger"] = json!({ "create": true, "name": "one" });
     assert!(made(&good).is_ok());
     for (name, value, expected) in [
         ("table", json!("a.b.c"), "schema.table"),

@@ -26,6 +26,15 @@ pub(super) enum Value {
 }
 
 impl Value {
+    /// A whole number, which a driver of ODBC may have as a text.
+    pub(super) fn int(&self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(*number),
+            Self::Text(text) => text.parse().ok(),
+            Self::Null | Self::Real(_) | Self::Bytes(_) => None,
+        }
+    }
+
     /// Bytes that it takes, about.
     pub(super) fn size(&self) -> usize {
         match self {

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::database::{Database, Target};
+use crate::dialect::Dialect;
 use crate::value::Form;
 
 /// Settings of the `sql` source.
@@ -142,8 +143,7 @@ pub(super) struct Options {
     pub(super) target: Target,
     /// Name of the table, for the header; none of a query.
     pub(super) table: Option<String>,
-    /// What stands behind `FROM`.
-    pub(super) relation: String,
+    pub(super) relation: Relation,
     pub(super) columns: Vec<String>,
     pub(super) condition: Option<String>,
     pub(super) mode: Mode,
@@ -164,10 +164,31 @@ pub(super) struct Options {
     pub(super) batch_bytes: usize,
 }
 
+/// What rows are read of.
+#[derive(Debug, Clone)]
+pub(super) enum Relation {
+    /// A table or a view, perhaps with its schema.
+    Table(String),
+    /// A statement.
+    Query(String),
+}
+
+impl Relation {
+    /// What stands behind `FROM`.
+    pub(super) fn text(&self, dialect: Dialect) -> String {
+        match self {
+            Self::Table(name) => dialect.quote_table(name),
+            Self::Query(query) => dialect.named(query, "aqueduct_query"),
+        }
+    }
+}
+
 impl Options {
-    /// What is read, and in which order: a position is of that alone.
+    /// What is read, and in which order: a position is of that alone. By ODBC it does not depend on
+    /// the dialect, which is not known before there is a connection.
     pub(super) fn digest(&self) -> u64 {
-        let what = format!("{:?}", (&self.relation, self.mode, &self.order));
+        let dialect = self.target.via.dialect().unwrap_or(Dialect::Standard);
+        let what = format!("{:?}", (&self.relation.text(dialect), self.mode, &self.order));
         xxhash_rust::xxh3::xxh3_64(what.as_bytes())
     }
 }
@@ -181,14 +202,14 @@ impl Config {
         let relation = match (&self.table, &self.query) {
             (Some(table), None) => match table.split('.').any(str::is_empty) {
                 true => return invalid("table", "a part of the name is empty"),
-                false => target.dialect.quote_table(table),
+                false => Relation::Table(table.clone()),
             },
             (None, Some(query)) => {
                 let query = query.trim();
                 if query.contains(';') {
                     return invalid("query", "it must be one statement, without a semicolon");
                 }
-                format!("({}) AS aqueduct_query", query.replace("$CONDITIONS", "(1 = 1)"))
+                Relation::Query(query.replace("$CONDITIONS", "(1 = 1)"))
             }
             _ => return invalid("table", "set either `table` or `query`"),
         };

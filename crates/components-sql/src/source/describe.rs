@@ -1,5 +1,7 @@
 //! What the database says of the columns, and in which form each is read.
 
+mod odbc;
+
 use mysql_async::consts::{ColumnFlags, ColumnType};
 use mysql_async::prelude::Queryable;
 use tokio_postgres::types::{Kind, Type};
@@ -7,7 +9,8 @@ use tokio_postgres::types::{Kind, Type};
 use super::config::Options;
 use super::query::{Column, Kind as ColumnKind, Ordered, Table};
 use super::rows::Rows;
-use crate::connection::{Connection, Dialect, MYSQL_BINARY};
+use crate::connection::{Connection, MYSQL_BINARY};
+use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::meaning::Meaning;
 
@@ -20,9 +23,12 @@ pub(super) async fn table(
     options: &Options,
 ) -> Result<Table, SqlError> {
     let target = &options.target;
-    let mut table = Table::of(options);
+    let dialect = connection.dialect();
+    let mut table = Table::of(options, dialect, connection.is_odbc());
     let quoted = |names: &[String]| -> Vec<String> {
-        names.iter().map(|name| target.dialect.quote(name)).collect()
+        // Of that relation: SQLite takes a name in quotes that is no column for a text, unless its
+        // client forbids it.
+        names.iter().map(|name| format!("aqueduct_all.{}", dialect.quote(name))).collect()
     };
     let mut names = quoted(&options.order);
     match options.columns.is_empty() {
@@ -30,11 +36,8 @@ pub(super) async fn table(
         false => names.extend(quoted(&options.columns)),
     }
     // A relation of another name, so that all of its columns can stand behind others.
-    let text = format!(
-        "SELECT {} FROM (SELECT * FROM {}) AS aqueduct_all LIMIT 0",
-        names.join(", "),
-        options.relation
-    );
+    let all = dialect.named(&format!("SELECT * FROM {}", table.relation), "aqueduct_all");
+    let text = format!("SELECT {} FROM {all} WHERE 1 = 0", names.join(", "));
     let described = match connection {
         Connection::Postgres(it) => {
             let statement = it.client.prepare(&text).await;
@@ -55,6 +58,7 @@ pub(super) async fn table(
             });
             columns.await?
         }
+        Connection::Odbc(it) => odbc::columns(it, target, &all, text).await?,
     };
     let mut described: Vec<Described> = described;
     let columns = described.split_off(options.order.len().min(described.len()));
@@ -195,7 +199,8 @@ fn of_postgres(name: &str, kind: &Type, modifier: i32) -> Described {
     let quote = |name: &str| Dialect::Postgres.quote(name);
     let cast = format!("::text::{}.{}", quote(kind.schema()), quote(kind.name()));
     let around = (String::new(), cast);
-    let ordered = Ordered { name: quoted, selected: as_text, around, is_time };
+    let ordered =
+        Ordered { name: quoted, selected: as_text, meaning: Meaning::Native, around, is_time };
     Described {
         column: Column {
             name: name.to_owned(),
@@ -244,6 +249,7 @@ fn of_mysql(column: &mysql_async::Column) -> Described {
     let ordered = form.map(|(selected, before, behind)| Ordered {
         name: quoted.clone(),
         selected,
+        meaning: Meaning::Native,
         around: (before, behind),
         is_time,
     });
@@ -257,6 +263,7 @@ fn of_sqlite(name: &str) -> Described {
     let ordered = Ordered {
         name: quoted.clone(),
         selected: quoted.clone(),
+        meaning: Meaning::Native,
         around: (String::new(), String::new()),
         // Of any type: a text, or seconds since 1970.
         is_time: true,

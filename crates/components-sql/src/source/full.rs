@@ -24,9 +24,11 @@ use super::position::{self, Plan, Range, STATE, forgotten, numbered};
 use super::query::{Statement, Table};
 use super::rows::Rows;
 use super::{Opened, Sql, failed, refused};
-use crate::connection::{Connection, Dialect};
+use crate::connection::Connection;
 use crate::database::Target;
+use crate::dialect::Dialect;
 use crate::error::SqlError;
+use crate::odbc::Odbc;
 use crate::value::{Encoder, Tuple, Value};
 
 /// Rows of a range, and how far that is.
@@ -106,7 +108,7 @@ impl Shared {
             };
             let statement = self.table.boundary(in_nulls, end.as_ref(), self.options.fetch_size);
             let mut rows = Rows::of(connection, &self.options.target, &statement).await?;
-            let until = rows.next().await?;
+            let until = rows.next().await?.map(|row| self.table.tuple(in_nulls, row));
             let mut work = self.work();
             match until {
                 Some(until) => {
@@ -245,7 +247,7 @@ impl Sql {
         let (target, splits) = (&self.options.target, self.options.splits);
         let mut id = None;
         begin_snapshot(&mut first, target).await?;
-        if target.dialect == Dialect::Postgres && splits > 1 {
+        if first.dialect() == Dialect::Postgres && splits > 1 {
             let text = "SELECT pg_export_snapshot()".to_owned();
             let statement = Statement { text, parameters: Vec::new() };
             let mut rows = Rows::of(&mut first, target, &statement).await?;
@@ -265,6 +267,12 @@ impl Sql {
     }
 }
 
+/// How a session of MySQL begins to see one state.
+const OF_MYSQL: [&str; 2] = [
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+];
+
 /// From now on the connection sees one state of the database, where that has a way for it.
 ///
 /// # Errors
@@ -273,14 +281,37 @@ pub(super) async fn begin_snapshot(
     connection: &mut Connection,
     target: &Target,
 ) -> Result<(), SqlError> {
-    const OF_MYSQL: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
-                            START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
-    match target.dialect {
+    if let Connection::Odbc(odbc) = connection {
+        return begin_snapshot_by_odbc(odbc, target).await;
+    }
+    match connection.dialect() {
         Dialect::Postgres => {
             connection.batch(target, "SET idle_in_transaction_session_timeout = 0").await?;
             connection.batch(target, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
         }
-        Dialect::Mysql => connection.batch(target, OF_MYSQL).await,
-        Dialect::Sqlite => Ok(()),
+        Dialect::Mysql => connection.batch(target, &OF_MYSQL.join("; ")).await,
+        _ => Ok(()),
+    }
+}
+
+/// The same by ODBC, whose transactions are the driver's, and which takes one statement at a time.
+async fn begin_snapshot_by_odbc(odbc: &mut Odbc, target: &Target) -> Result<(), SqlError> {
+    match odbc.dialect {
+        Dialect::Postgres => {
+            odbc.run(target, "SET idle_in_transaction_session_timeout = 0").await?;
+            odbc.call(target, |session| session.begin()).await?;
+            odbc.run(target, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+        }
+        Dialect::Oracle => {
+            odbc.call(target, |session| session.begin()).await?;
+            odbc.run(target, "SET TRANSACTION READ ONLY").await
+        }
+        Dialect::Mysql => {
+            for statement in OF_MYSQL {
+                odbc.run(target, statement).await?;
+            }
+            Ok(())
+        }
+        Dialect::Sqlite | Dialect::SqlServer | Dialect::Standard => Ok(()),
     }
 }

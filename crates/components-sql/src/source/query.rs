@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::config::Options;
 use super::position::Range;
-use crate::connection::Dialect;
+use crate::dialect::Dialect;
 use crate::meaning::Meaning;
 use crate::value::{Tuple, Value};
 
@@ -55,6 +55,8 @@ pub(super) struct Ordered {
     pub(super) name: String,
     /// What is selected for it: a form that can be given back without a loss.
     pub(super) selected: String,
+    /// What that text means.
+    pub(super) meaning: Meaning,
     /// What stands before and behind the parameter that is compared with it.
     pub(super) around: (String, String),
     /// Its values are dates or times.
@@ -65,6 +67,8 @@ pub(super) struct Ordered {
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     pub(super) dialect: Dialect,
+    /// Every parameter is a `?`.
+    pub(super) is_odbc: bool,
     pub(super) relation: String,
     pub(super) condition: Option<String>,
     pub(super) columns: Vec<Column>,
@@ -89,29 +93,16 @@ enum Side {
 
 impl Table {
     /// With the texts that do not depend on the columns.
-    pub(super) fn of(options: &Options) -> Self {
-        let dialect = options.target.dialect;
-        let timestamp = options.timestamp_column.as_ref().map(|name| {
-            let name = dialect.quote(name);
-            match dialect {
-                Dialect::Postgres => format!("floor(extract(epoch FROM {name}) * 1000)::int8"),
-                Dialect::Mysql => {
-                    format!("TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {name}) DIV 1000")
-                }
-                Dialect::Sqlite => format!(
-                    "CASE typeof({name}) WHEN 'text' THEN \
-                     CAST(strftime('%s', {name}) AS INTEGER) * 1000 \
-                     ELSE CAST({name} * 1000 AS INTEGER) END"
-                ),
-            }
-        });
+    pub(super) fn of(options: &Options, dialect: Dialect, is_odbc: bool) -> Self {
+        let timestamp = options.timestamp_column.as_ref();
         Self {
             dialect,
-            relation: options.relation.clone(),
+            is_odbc,
+            relation: options.relation.text(dialect),
             condition: options.condition.clone(),
             columns: Vec::new(),
             order: Vec::new(),
-            timestamp,
+            timestamp: timestamp.map(|name| dialect.millis(&dialect.quote(name))),
         }
     }
 
@@ -167,11 +158,10 @@ impl Table {
         });
         let selected = named(order.iter().map(|it| &*it.selected));
         let descending: Vec<String> = names.iter().map(|name| format!("{name} DESC")).collect();
-        let text = format!(
-            "SELECT {selected} FROM ({}) AS aqueduct_page ORDER BY {} LIMIT 1",
-            inner.text,
-            descending.join(", ")
-        );
+        let page = self.dialect.named(&inner.text, "aqueduct_page");
+        let (first, last) = self.dialect.limit(1);
+        let descending = descending.join(", ");
+        let text = format!("SELECT {first}{selected} FROM {page} ORDER BY {descending}{last}");
         Statement { text, ..inner }
     }
 
@@ -210,7 +200,8 @@ impl Table {
         conditions: impl FnOnce(&mut Statement),
     ) -> Statement {
         let mut statement = Statement::default();
-        statement.push("SELECT ").push(selected).push(" FROM ").push(&self.relation);
+        let (first, last) = self.dialect.limit(rows);
+        statement.push("SELECT ").push(&first).push(selected).push(" FROM ").push(&self.relation);
         statement.push(" WHERE 1 = 1");
         if let Some(condition) = &self.condition {
             // A comment at its end ends with its line.
@@ -221,7 +212,7 @@ impl Table {
             let names: Vec<&str> = order.iter().map(|it| &*it.name).collect();
             statement.push(" ORDER BY ").push(&names.join(", "));
         }
-        statement.push(&format!(" LIMIT {rows}"));
+        statement.push(&last);
         statement
     }
 
@@ -248,9 +239,9 @@ impl Table {
         for (row, side) in [(after, Side::Behind), (until, Side::UpTo)] {
             let Some(row) = row else { continue };
             statement.push(" AND ");
-            match self.dialect {
-                Dialect::Mysql => self.compare_each(statement, order, row, side),
-                Dialect::Postgres | Dialect::Sqlite => self.compare(statement, order, row, side),
+            match self.dialect.compares_rows() {
+                true => self.compare(statement, order, row, side),
+                false => self.compare_each(statement, order, row, side),
             }
         }
     }
@@ -269,7 +260,7 @@ impl Table {
         statement.push(")");
     }
 
-    /// Column by column: MySQL uses no index for a comparison of rows.
+    /// Column by column: MySQL uses no index for a comparison of rows, and others have none.
     fn compare_each(&self, statement: &mut Statement, order: &[Ordered], row: &Tuple, side: Side) {
         let (Some((column, rest)), Some((value, values))) =
             (order.split_first(), row.split_first())
@@ -300,39 +291,35 @@ impl Table {
         statement.parameters.push(value.clone());
         let number = statement.parameters.len();
         let mark = match self.dialect {
+            _ if self.is_odbc => "?".to_owned(),
             Dialect::Postgres => format!("${number}"),
-            Dialect::Mysql => "?".to_owned(),
             Dialect::Sqlite => format!("?{number}"),
+            _ => "?".to_owned(),
         };
         statement.push(&column.around.0).push(&mark).push(&column.around.1);
     }
 
     /// The value less a time.
     fn earlier(&self, statement: &mut Statement, column: &Ordered, value: &Value, by: Duration) {
-        let micros = by.as_micros();
-        match self.dialect {
-            Dialect::Postgres => {
-                self.parameter(statement, column, value);
-                statement.push(&format!(" - interval '{micros} microseconds'"));
-            }
-            Dialect::Mysql => {
-                self.parameter(statement, column, value);
-                statement.push(&format!(" - INTERVAL {micros} MICROSECOND"));
-            }
-            Dialect::Sqlite => match value {
-                Value::Text(text) => {
-                    let between = if text.contains('T') { "T" } else { " " };
-                    statement.push(&format!("strftime('%Y-%m-%d{between}%H:%M:%f', "));
-                    self.parameter(statement, column, value);
-                    statement.push(&format!(", '-{:.3} seconds')", by.as_secs_f64()));
-                }
-                // Seconds since 1970.
-                _ => {
-                    self.parameter(statement, column, value);
-                    statement.push(&format!(" - {:.6}", by.as_secs_f64()));
-                }
-            },
+        if let (Dialect::Sqlite, Value::Text(text)) = (self.dialect, value) {
+            let between = if text.contains('T') { "T" } else { " " };
+            statement.push(&format!("strftime('%Y-%m-%d{between}%H:%M:%f', "));
+            self.parameter(statement, column, value);
+            statement.push(&format!(", '-{:.3} seconds')", by.as_secs_f64()));
+            return;
         }
+        let (before, behind) = self.dialect.earlier(by);
+        statement.push(&before);
+        self.parameter(statement, column, value);
+        statement.push(&behind);
+    }
+
+    /// The values of an order as they stand in a position.
+    pub(super) fn tuple(&self, in_nulls: bool, mut values: Tuple) -> Tuple {
+        for (value, column) in values.iter_mut().zip(self.order_of(in_nulls)) {
+            column.meaning.apply(value);
+        }
+        values
     }
 }
 

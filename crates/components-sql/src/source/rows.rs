@@ -43,7 +43,8 @@ pub(super) struct Rows<'a> {
 enum Client<'a> {
     Postgres(Pin<Box<tokio_postgres::RowStream>>),
     Mysql(mysql_async::QueryResult<'a, 'static, BinaryProtocol>),
-    Sqlite(mpsc::Receiver<Result<Vec<Value>, SqlError>>),
+    /// SQLite and ODBC: another thread reads.
+    Thread(mpsc::Receiver<Result<Vec<Value>, SqlError>>),
 }
 
 impl<'a> Rows<'a> {
@@ -82,7 +83,7 @@ impl<'a> Rows<'a> {
                     let row = row.map_err(|error| SqlError::mysql(address, &error))?;
                     Ok(row.map(mysql::values))
                 }
-                Client::Sqlite(rows) => rows.recv().await.transpose(),
+                Client::Thread(rows) => rows.recv().await.transpose(),
             }
         };
         let silent = |_| Err(SqlError::Silent { address: address.clone(), limit });
@@ -104,11 +105,9 @@ impl<'a> Rows<'a> {
             false => None,
         };
         for (value, column) in values.iter_mut().zip(&table.columns) {
-            if let Value::Text(text) = value {
-                *value = column.meaning.value(std::mem::take(text));
-            }
+            column.meaning.apply(value);
         }
-        Ok(Some(Row { order, timestamp, values }))
+        Ok(Some(Row { order: table.tuple(false, order), timestamp, values }))
     }
 }
 
@@ -147,8 +146,9 @@ impl<'a> Client<'a> {
                         let _ = send.blocking_send(Err(error));
                     }
                 });
-                Ok(Self::Sqlite(rows))
+                Ok(Self::Thread(rows))
             }
+            Connection::Odbc(it) => Ok(Self::Thread(it.rows(target, text, parameters))),
         }
     }
 }

@@ -7,7 +7,8 @@ use super::config::Config;
 use super::query::Statement;
 use super::rows::Rows;
 use super::{describe, failed};
-use crate::connection::{Connection, Dialect};
+use crate::connection::Connection;
+use crate::dialect::Dialect;
 use crate::value::Value;
 
 pub use super::query::Kind;
@@ -35,6 +36,24 @@ ORDER BY seq_in_index";
 const SQLITE: &str = "\
 SELECT name FROM pragma_table_info(?1, coalesce(?2, 'main')) WHERE pk > 0 ORDER BY pk";
 
+const SQL_SERVER: &str = "\
+SELECT c.name FROM sys.indexes i \
+ JOIN sys.index_columns k ON k.object_id = i.object_id AND k.index_id = i.index_id \
+ JOIN sys.columns c ON c.object_id = k.object_id AND c.column_id = k.column_id \
+WHERE i.is_primary_key = 1 AND i.object_id = OBJECT_ID(?) ORDER BY k.key_ordinal";
+
+const ORACLE: &str = "\
+SELECT k.column_name FROM all_constraints c \
+ JOIN all_cons_columns k ON k.owner = c.owner AND k.constraint_name = c.constraint_name \
+WHERE c.constraint_type = 'P' \
+ AND c.owner = coalesce(CAST(? AS VARCHAR2(128)), SYS_CONTEXT('USERENV', 'CURRENT_SCHEMA')) \
+ AND c.table_name = ? ORDER BY k.position";
+
+/// With the marks of ODBC, where a client of its own numbers them.
+pub(crate) fn marks(text: &str) -> String {
+    text.replace("$1", "?").replace("?1", "?").replace("?2", "?")
+}
+
 fn wrong(error: &BuildError) -> SourceError {
     SourceError { class: ErrorClass::Blocked, message: error.to_string(), source: None }
 }
@@ -54,12 +73,21 @@ pub async fn primary_key(config: Config, cx: &BuildContext) -> Result<Vec<String
         None => (Value::Null, &*table),
     };
     let name = Value::Text(name.to_owned());
-    let (text, parameters) = match target.dialect {
-        Dialect::Postgres => (POSTGRES, vec![Value::Text(target.dialect.quote_table(&table))]),
+    let dialect = connection.dialect();
+    let (text, parameters) = match dialect {
+        Dialect::Postgres => (POSTGRES, vec![Value::Text(dialect.quote_table(&table))]),
         Dialect::Mysql => (MYSQL, vec![schema, name]),
         Dialect::Sqlite => (SQLITE, vec![name, schema]),
+        Dialect::SqlServer => (SQL_SERVER, vec![Value::Text(dialect.quote_table(&table))]),
+        Dialect::Oracle => (ORACLE, vec![schema, name]),
+        // The standard has no view of keys in the order of their columns that all have.
+        Dialect::Standard => return Ok(Vec::new()),
     };
-    let statement = Statement { text: text.to_owned(), parameters };
+    let text = match connection.is_odbc() {
+        true => marks(text),
+        false => text.to_owned(),
+    };
+    let statement = Statement { text, parameters };
     let mut rows = Rows::of(&mut connection, &target, &statement).await.map_err(failed)?;
     let mut key = Vec::new();
     while let Some(row) = rows.next().await.map_err(failed)? {

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Config;
+use crate::testing::File;
 
 /// What a channel holds: events and positions.
 #[derive(Default)]
@@ -92,28 +93,26 @@ fn life(channel: &Shared, puts: usize, required: usize) -> Arc<Life> {
 
 struct Site {
     _folder: tempfile::TempDir,
-    path: String,
-    database: rusqlite::Connection,
+    file: File,
 }
 
 impl Site {
     fn new(schema: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shop.db");
-        let database = rusqlite::Connection::open(&path).unwrap();
-        database.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF").unwrap();
-        database.execute_batch(schema).unwrap();
-        Self { _folder: folder, path: path.to_str().unwrap().to_owned(), database }
+        let schema = format!("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; {schema}");
+        let file = File::new(path, module_path!(), &schema);
+        Self { _folder: folder, file }
     }
 
     fn run(&self, sql: &str) {
-        self.database.execute_batch(sql).unwrap();
+        self.file.run(sql);
     }
 
     /// The source of the table `t`, with these settings.
     fn source(&self, settings: &Value) -> Box<dyn Source> {
         let mut all = json!({
-            "database": { "url": format!("sqlite:{}", self.path) },
+            "database": { "url": self.file.url() },
             "table": "t",
             "interval": "10ms",
         });
@@ -218,15 +217,14 @@ async fn a_full_import_has_every_row_once_also_those_without_a_value_to_split_by
 async fn rows_that_are_committed_late_come_once_within_the_window() {
     let site = Site::new("CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT, v INTEGER)");
     let at = |second: i64| format!("2026-01-01 00:{:02}:{:02}", second / 60, second % 60);
-    let insert = |id: i64, second: i64| {
-        site.run(&format!("INSERT INTO t VALUES ({id}, '{}', 0)", at(second)));
-    };
+    let row = |id: i64, second: i64| format!("INSERT INTO t VALUES ({id}, '{}', 0);", at(second));
+    let insert = |id: i64, second: i64| site.run(&row(id, second));
     let channel = Shared::default();
     let settings = json!({
         "mode": "modified", "check_column": "at", "key": ["id"], "overlap": "30s",
         "fetch_size": 7, "timestamp_column": "at",
     });
-    (0..100).for_each(|id| insert(id, 10 * id / 3));
+    site.run(&(0..100).map(|id| row(id, 10 * id / 3)).collect::<String>());
     run(site.source(&settings), &channel, 1000).await;
     assert_eq!(ids(&channel).len(), 100);
     // The last one has 330 s. Late: within the window, at its boundary to the cursor, and too late.
@@ -255,7 +253,8 @@ async fn a_single_pass_ends_when_no_more_rows_are_there_and_the_next_one_goes_on
     let channel = Shared::default();
     for rows in [0, 20, 28, 28] {
         let held = ids(&channel).len();
-        (held..rows).for_each(|id| site.run(&format!("INSERT INTO t VALUES ({id}, 'x')")));
+        let row = |id: usize| format!("INSERT INTO t VALUES ({id}, 'x');");
+        site.run(&(held..rows).map(row).collect::<String>());
         let mut source = site.source(&settings);
         let cx = position_context(life(&channel, 1000, 1), CancellationToken::new());
         source.open(&cx).await.unwrap();
@@ -269,7 +268,7 @@ async fn a_table_is_asked_for_its_key_its_columns_and_its_rows() {
     let site = Site::new("CREATE TABLE t (b TEXT, a TEXT, PRIMARY KEY (a, b)); CREATE TABLE u (x)");
     site.run("INSERT INTO t VALUES ('1', '2'), ('3', NULL)");
     let config = |settings: &Value| {
-        let mut all = json!({ "database": { "url": format!("sqlite:{}", site.path) } });
+        let mut all = json!({ "database": { "url": site.file.url() } });
         change(&mut all, settings);
         serde_json::from_value::<Config>(all).unwrap()
     };

@@ -81,7 +81,10 @@ pub(super) const CONNECT: Group = Group {
         flag("relaxed-isolation", Ignored("a snapshot is read; uncommitted rows are never seen")),
         flag("skip-dist-cache", Ignored("there is no job of MapReduce")),
         flag("throw-on-error", Ignored("errors end the import with exit code 1")),
-        value("oracle-escaping-disabled", Ignored("there is no client of Oracle")),
+        value(
+            "oracle-escaping-disabled",
+            Ignored("there is no client of Oracle but its driver of ODBC, which quotes names"),
+        ),
         value("escape-mapping-column-names", Ignored("names stay as the database has them")),
         value("temporary-rootdir", Ignored("files are staged below `_aqueduct` in the target")),
         flag("verbose", Ignored("`RUST_LOG=debug` writes more lines")),

@@ -9,8 +9,9 @@ use super::super::change::Lsn;
 use super::super::config::Options;
 use super::super::position::Log;
 use super::table::{Charset, Charsets};
-use crate::connection::{Connection, Dialect};
+use crate::connection::Connection;
 use crate::database::Target;
+use crate::dialect::Dialect;
 use crate::error::SqlError;
 
 /// The first version whose log can have the names of columns.

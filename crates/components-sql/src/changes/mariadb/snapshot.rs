@@ -21,7 +21,7 @@ use super::super::assemble::{At, Change, Column, Gather, Table};
 use super::super::change::{Cell, Lsn};
 use super::super::position::{Part, Phase, State};
 use super::server::Server;
-use crate::connection::Dialect;
+use crate::dialect::Dialect;
 use crate::error::{SqlError, failed, refused};
 use crate::meaning::Meaning;
 use crate::mysql;

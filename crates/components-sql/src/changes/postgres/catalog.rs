@@ -9,8 +9,9 @@ use super::super::assemble::Column;
 use super::super::change::Lsn;
 use super::super::config::Options;
 use super::slot::Slot;
-use crate::connection::{Connection, Dialect, Postgres};
+use crate::connection::{Connection, Postgres};
 use crate::database::Target;
+use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::meaning::{Element, Meaning};
 

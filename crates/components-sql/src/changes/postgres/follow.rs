@@ -22,7 +22,7 @@ use super::super::position::State;
 use super::catalog::{Catalog, known};
 use super::pgoutput::{Frame, Message, Relation};
 use super::wire::{EPOCH_MICROS, Replication};
-use crate::connection::Dialect;
+use crate::dialect::Dialect;
 use crate::error::{SqlError, failed, refused};
 
 /// How often the database hears of this reader at least: it cuts off one that is silent for

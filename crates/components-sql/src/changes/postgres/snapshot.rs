@@ -31,7 +31,7 @@ use super::super::change::{Cell, Lsn};
 use super::super::position::{Phase, State};
 use super::catalog::{Catalog, Published, quoted};
 use super::wire::Replication;
-use crate::connection::Dialect;
+use crate::dialect::Dialect;
 use crate::error::{SqlError, failed, refused};
 
 /// How long a row may take, more than a statement may.

@@ -1,0 +1,164 @@
+//! What databases say in different words: quotes, limits of rows, times.
+//!
+//! A client of its own has one dialect. Behind ODBC it is that of the database that the driver
+//! names; one that is not known here is spoken to in the words of the standard.
+
+use std::time::Duration;
+
+/// What kind of database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL and MariaDB.
+    Mysql,
+    /// SQLite.
+    Sqlite,
+    /// Microsoft SQL Server; by ODBC alone.
+    SqlServer,
+    /// Oracle; by ODBC alone.
+    Oracle,
+    /// Any other one, by ODBC.
+    Standard,
+}
+
+impl Dialect {
+    /// By the name that a driver of ODBC has for its database.
+    pub(crate) fn of_name(name: &str) -> Self {
+        let name = name.to_ascii_lowercase();
+        match () {
+            () if name.contains("postgresql") => Self::Postgres,
+            () if name.contains("mysql") || name.contains("mariadb") => Self::Mysql,
+            () if name.contains("sqlite") => Self::Sqlite,
+            () if name.contains("microsoft sql") || name.contains("sql server") => Self::SqlServer,
+            () if name.contains("oracle") => Self::Oracle,
+            () => Self::Standard,
+        }
+    }
+
+    /// A name in its quotes, which is then taken as it is.
+    pub(crate) fn quote(self, name: &str) -> String {
+        match self {
+            Self::Postgres | Self::Sqlite | Self::Oracle | Self::Standard => {
+                format!("\"{}\"", name.replace('"', "\"\""))
+            }
+            Self::Mysql => format!("`{}`", name.replace('`', "``")),
+            Self::SqlServer => format!("[{}]", name.replace(']', "]]")),
+        }
+    }
+
+    /// A table, perhaps with its schema before a dot, in quotes.
+    pub(crate) fn quote_table(self, table: &str) -> String {
+        let parts: Vec<String> = table.split('.').map(|part| self.quote(part)).collect();
+        parts.join(".")
+    }
+
+    /// A statement in brackets, with a name.
+    pub(crate) fn named(self, statement: &str, name: &str) -> String {
+        // Oracle has no `AS` in front of the name of a table.
+        let between = if self == Self::Oracle { "" } else { "AS " };
+        format!("({statement}) {between}{name}")
+    }
+
+    /// What stands behind `SELECT`, and at the end of the statement, for so many rows.
+    pub(crate) fn limit(self, rows: u32) -> (String, String) {
+        match self {
+            Self::Postgres | Self::Mysql | Self::Sqlite => {
+                (String::new(), format!(" LIMIT {rows}"))
+            }
+            Self::SqlServer => (format!("TOP ({rows}) "), String::new()),
+            Self::Oracle | Self::Standard => {
+                (String::new(), format!(" FETCH FIRST {rows} ROWS ONLY"))
+            }
+        }
+    }
+
+    /// Rows are compared as `(a, b) > (x, y)`, and an index is used for it.
+    pub(crate) fn compares_rows(self) -> bool {
+        matches!(self, Self::Postgres | Self::Sqlite)
+    }
+
+    /// The milliseconds since 1970 of a column, whose name is in quotes.
+    pub(crate) fn millis(self, name: &str) -> String {
+        match self {
+            Self::Postgres => format!("floor(extract(epoch FROM {name}) * 1000)::int8"),
+            Self::Mysql => format!("TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {name}) DIV 1000"),
+            Self::Sqlite => format!(
+                "CASE typeof({name}) WHEN 'text' THEN \
+                 CAST(strftime('%s', {name}) AS INTEGER) * 1000 \
+                 ELSE CAST({name} * 1000 AS INTEGER) END"
+            ),
+            Self::SqlServer => format!("DATEDIFF_BIG(millisecond, '1970-01-01', {name})"),
+            Self::Oracle | Self::Standard => {
+                let since =
+                    format!("(CAST({name} AS TIMESTAMP) - TIMESTAMP '1970-01-01 00:00:00')");
+                let parts = [
+                    ("DAY", 86_400_000),
+                    ("HOUR", 3_600_000),
+                    ("MINUTE", 60_000),
+                    ("SECOND", 1000),
+                ];
+                let parts =
+                    parts.map(|(part, millis)| format!("EXTRACT({part} FROM {since}) * {millis}"));
+                match self {
+                    Self::Oracle => format!("FLOOR({})", parts.join(" + ")),
+                    _ => format!("CAST({} AS BIGINT)", parts.join(" + ")),
+                }
+            }
+        }
+    }
+
+    /// A time less another one: what stands before and behind it.
+    pub(crate) fn earlier(self, by: Duration) -> (String, String) {
+        let micros = by.as_micros();
+        match self {
+            Self::Postgres => (String::new(), format!(" - interval '{micros} microseconds'")),
+            Self::Mysql => (String::new(), format!(" - INTERVAL {micros} MICROSECOND")),
+            // Seconds since 1970.
+            Self::Sqlite => (String::new(), format!(" - {:.6}", by.as_secs_f64())),
+            Self::SqlServer => {
+                // Both counts are of 32 bits.
+                let (seconds, rest) = (by.as_secs(), by.subsec_micros());
+                let before = format!("DATEADD(microsecond, -{rest}, DATEADD(second, -{seconds}, ");
+                (before, "))".to_owned())
+            }
+            Self::Oracle => {
+                let seconds = format!("{:.6}", by.as_secs_f64());
+                (String::new(), format!(" - NUMTODSINTERVAL({seconds}, 'SECOND')"))
+            }
+            Self::Standard => {
+                (String::new(), format!(" - INTERVAL '{:.6}' SECOND(9, 6)", by.as_secs_f64()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_its_quotes() {
+        assert_eq!(Dialect::Postgres.quote_table("s.a\"b"), "\"s\".\"a\"\"b\"");
+        assert_eq!(Dialect::Mysql.quote("a`b"), "`a``b`");
+        assert_eq!(Dialect::SqlServer.quote_table("dbo.a]b"), "[dbo].[a]]b]");
+        assert_eq!(Dialect::Oracle.quote("A\"B"), "\"A\"\"B\"");
+    }
+
+    #[test]
+    fn a_driver_says_which_database_is_behind_it() {
+        for (name, dialect) in [
+            ("PostgreSQL", Dialect::Postgres),
+            ("SQLite", Dialect::Sqlite),
+            ("Microsoft SQL Server", Dialect::SqlServer),
+            ("SQL Server", Dialect::SqlServer),
+            ("Oracle", Dialect::Oracle),
+            ("MariaDB", Dialect::Mysql),
+            ("MySQL", Dialect::Mysql),
+            ("DB2/LINUXX8664", Dialect::Standard),
+            ("Adaptive Server Enterprise", Dialect::Standard),
+        ] {
+            assert_eq!(Dialect::of_name(name), dialect, "{name}");
+        }
+    }
+}
