@@ -43,8 +43,9 @@ fn collector(dir: &Path, kdc: &Kdc, name: &str, text: &str) -> Agent {
         .with_variable("KRB5CCNAME", dir.join("no-cache"))
 }
 
-/// One collector with one sink for each mistake says of each which setting is wrong.
-fn mistakes_are_named(dir: &Path, kdc: &Kdc, broker: &str) {
+/// One collector with one sink for each mistake, and a source for one, says of each sink which
+/// setting is wrong. It is answered: the source takes longer.
+fn mistakes_are_named(dir: &Path, kdc: &Kdc, broker: &str) -> Agent {
     let (right, old, gone) =
         (dir.join("a.keytab"), dir.join("old.keytab"), dir.join("gone.keytab"));
     kdc.add("changed", &old, LIFE);
@@ -73,6 +74,13 @@ fn mistakes_are_named(dir: &Path, kdc: &Kdc, broker: &str) {
         )
         .expect("a string can be written");
     }
+    let client = &wrong[0].1;
+    write!(
+        text,
+        "[sources.reader]\ntype = \"kafka\"\ntopics = [\"none\"]\ngroup = \"none\"\n{client}\
+         channels = [\"foreign\"]\n"
+    )
+    .expect("a string can be written");
     let mut agent = collector(dir, kdc, "wrong-agent", &text);
     agent.start();
     for (name, _, helps) in wrong {
@@ -81,7 +89,7 @@ fn mistakes_are_named(dir: &Path, kdc: &Kdc, broker: &str) {
             agent.output().lines().any(says).then_some(())
         });
     }
-    agent.kill();
+    agent
 }
 
 /// Lines go by two principals for longer than a ticket lives, over
@@ -96,7 +104,7 @@ pub(crate) fn a_ticket_is_renewed_by_its_keytab() {
     kdc.add("a", &one, LIFE);
     kdc.add("b", &other, "1 day");
     let (_kafka, plain, sealed) = Kafka::start_with_tickets(dir, dir, &kdc);
-    mistakes_are_named(dir, &kdc, &plain);
+    let mut wrong = mistakes_are_named(dir, &kdc, &plain);
 
     let at = dir.display();
     let tls = format!(
@@ -134,6 +142,13 @@ pub(crate) fn a_ticket_is_renewed_by_its_keytab() {
     let shared = kdc.logins("b");
     assert!((1..=4).contains(&shared), "{shared} logins for tickets that live for a day");
     agent.stop(STOP);
+    // Its client hands its log out only while it is polled.
+    wait::until("the source to say why no broker can be used", PATIENCE, || {
+        let parts = ["reader", "look after `brokers`", "has no key of"];
+        let says = |line: &str| parts.iter().all(|part| line.contains(part));
+        wrong.output().lines().any(says).then_some(())
+    });
+    wrong.kill();
     eprintln!(
         "{} lines by tickets, {renewed} and {shared} logins, {:?}",
         parts * LINES,
