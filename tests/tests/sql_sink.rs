@@ -157,6 +157,14 @@ fn rows_are_in_postgresql_by_odbc_exactly_once_through_kills_cuts_and_a_restart(
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut postgres = ByOdbc(Postgres::start(folder.path()));
     exactly_once(folder.path(), "PostgreSQL by ODBC", &mut postgres);
+    let dir = folder.path().join("kinds");
+    std::fs::create_dir(&dir).expect("the test's own folder");
+    let (table, good, bad) = kinds::POSTGRES;
+    postgres.ask(table);
+    let many = good.map(|line| [line; 40]);
+    let lines = [&good[..1], &bad[..], &good[1..], many.as_flattened()].concat();
+    assert_eq!(kinds::rows(&dir, &postgres, &lines, lines.len() - bad.len()), bad);
+    assert_eq!(postgres.ask(KINDS), kinds::POSTGRES_ROWS);
 }
 
 #[test]

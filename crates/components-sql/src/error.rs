@@ -249,8 +249,8 @@ fn of_odbc(dialect: Dialect, problem: &Problem) -> ErrorClass {
         (Dialect::Mysql, _) => of_number(u16::try_from(native).unwrap_or(0), state),
         // Busy, locked, out of memory, read failed, full; then what a column does not take.
         (Dialect::Sqlite, "HY000") => match native {
-            5 | 6 | 7 | 10 | 13 | 17 => ErrorClass::Transient,
-            18 | 19 | 20 => ErrorClass::Poison,
+            5..=7 | 10 | 13 | 17 => ErrorClass::Transient,
+            18..=20 => ErrorClass::Poison,
             _ => ErrorClass::Blocked,
         },
         // A deadlock, a lock that is not free, no room, an update of a snapshot.

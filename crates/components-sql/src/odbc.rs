@@ -222,5 +222,6 @@ fn of_odbc(value: Theirs) -> Value {
     }
 }
 
-#[cfg(all(test, feature = "odbc"))]
+#[cfg(test)]
+#[cfg(feature = "odbc")]
 mod tests;

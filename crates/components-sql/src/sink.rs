@@ -35,7 +35,8 @@ mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
-#[cfg(all(test, feature = "odbc"))]
+#[cfg(test)]
+#[cfg(feature = "odbc")]
 #[path = "sink/tests.rs"]
 #[allow(clippy::duplicate_mod, reason = "the same tests by another client")]
 mod tests_by_odbc;

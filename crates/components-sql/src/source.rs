@@ -31,7 +31,8 @@ mod rows;
 mod survey;
 #[cfg(test)]
 mod tests;
-#[cfg(all(test, feature = "odbc"))]
+#[cfg(test)]
+#[cfg(feature = "odbc")]
 #[path = "source/tests.rs"]
 #[allow(clippy::duplicate_mod, reason = "the same tests by another client")]
 mod tests_by_odbc;

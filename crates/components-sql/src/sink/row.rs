@@ -82,6 +82,11 @@ impl Row {
         self.values.iter().map(Value::size).sum()
     }
 
+    /// Whether a text holds NUL.
+    pub(super) fn has_nul(&self) -> bool {
+        self.values.iter().any(|value| matches!(value, Value::Text(text) if text.contains('\0')))
+    }
+
     /// The value of a column.
     pub(super) fn value(&self, column: usize) -> Option<&Value> {
         let at = self.columns.iter().position(|other| *other == column)?;

@@ -1,5 +1,6 @@
 //! A connection as the sink uses it: statements with values, and rows put by a plan.
 
+mod put;
 mod transaction;
 
 use std::collections::HashMap;
@@ -54,6 +55,8 @@ pub(super) enum Cause {
     Sql(SqlError),
     /// There is no row with its key.
     NoRow,
+    /// A text of it holds NUL.
+    Nul,
 }
 
 impl From<SqlError> for Unput {
@@ -76,6 +79,7 @@ impl std::fmt::Display for Cause {
             Self::Sql(SqlError::Refused { code, problem, .. }) => write!(f, "{code}: {problem}"),
             Self::Sql(error) => error.fmt(f),
             Self::NoRow => f.write_str("no row has this key"),
+            Self::Nul => f.write_str("a text holds NUL, at which a driver of ODBC would end it"),
         }
     }
 }
@@ -290,40 +294,14 @@ impl Session {
             }
             Connection::Sqlite(sqlite) => {
                 let sql = plan.statement(&first.columns, 1);
-                let rows: Vec<Vec<Value>> = rows.iter().map(of).collect();
-                let address = target.address.clone();
-                let is_update = plan.mode == Mode::Update;
-                let put = sqlite.call(target, move |connection| {
-                    let mut statement = connection.prepare(&sql)?;
-                    for (at, row) in rows.into_iter().enumerate() {
-                        let cause = match statement.execute(rusqlite::params_from_iter(row)) {
-                            Ok(0) if is_update => Cause::NoRow,
-                            Ok(_) => continue,
-                            Err(error) => Cause::Sql(SqlError::sqlite(&address, &error)),
-                        };
-                        return Ok(Err(Unput { at: Some(at), cause }));
-                    }
-                    Ok(Ok(()))
-                });
-                put.await?
+                put::by_sqlite(sqlite, target, plan.mode, sql, rows.iter().map(of).collect()).await
             }
             Connection::Odbc(odbc) => {
-                let mut rows: Vec<Vec<_>> =
-                    rows.iter().map(|row| plan.bound(of(row)).map(to_odbc).collect()).collect();
-                let limit = target.statement_timeout;
-                if plan.mode != Mode::Update {
-                    rows = vec![rows.into_iter().flatten().collect()];
+                if let Some(at) = rows.iter().position(Row::has_nul) {
+                    return Err(Unput { at: Some(at), cause: Cause::Nul });
                 }
-                let is_update = plan.mode == Mode::Update;
-                let put = odbc.call(target, move |it| {
-                    for (at, row) in rows.iter().enumerate() {
-                        if it.execute(&sql, row, limit)? == Some(0) && is_update {
-                            return Ok(Err(Unput { at: Some(at), cause: Cause::NoRow }));
-                        }
-                    }
-                    Ok(Ok(()))
-                });
-                put.await?
+                let rows = rows.iter().map(|row| plan.bound(of(row)).map(to_odbc).collect());
+                put::by_odbc(odbc, target, plan.mode, sql, rows.collect()).await
             }
         }
     }
