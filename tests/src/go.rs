@@ -56,17 +56,8 @@ pub fn compiled(name: &str, folder: &Path) -> PathBuf {
     program
 }
 
-/// The folder of the compiler, for builds that look for it in `PATH`.
-///
-/// # Panics
-///
-/// When it cannot be installed.
-pub fn folder() -> PathBuf {
-    environment("go", REQUIREMENTS)
-}
-
 fn go() -> Command {
-    let mut command = Command::new(folder().join("go"));
+    let mut command = Command::new(environment("go", REQUIREMENTS).join("go"));
     command.env("GOFLAGS", "-modcacherw").env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0");
     command
 }

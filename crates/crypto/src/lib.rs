@@ -15,7 +15,7 @@
 //! - One build has one library. What both compute is equal to the bit, so that files and messages
 //!   of both builds are the same ones (`tests/vectors.rs`).
 //! - Features of cargo only add: with `fips` the crate `ring` is still compiled, and nothing calls
-//!   it. The system test `fips` holds the symbols of the program against that.
+//!   it. `tests/fips` holds the symbols of the program against that.
 //! - Cryptography that protocols of others bring with their own libraries is a row of [`Outside`],
 //!   and nowhere else: the row has the text of the refusal, and `docs/fips.md` names each.
 
