@@ -67,8 +67,8 @@ fn an_edge_for_arm_that_is_killed_at_any_time_has_each_line_stored_once() {
     println!("{said}");
     let mut collector = site.collector();
     collector.start();
-    let mut log = OpenOptions::new().create(true).append(true);
-    let mut log = log.open(site.logs().join("app.log")).expect("the test's own folder");
+    let log = OpenOptions::new().create(true).append(true).open(site.logs().join("app.log"));
+    let mut log = log.expect("the test's own folder");
     let start = || {
         let mut command = Command::new(emulator());
         command.arg(&program).args(site.edge_command().get_args());

@@ -37,9 +37,12 @@ pub(super) struct Backlog {
     freed: Notify,
 }
 
+/// Those of one life of an origin: by sequence, whose each is, and its bytes.
+type Places = BTreeMap<u64, (Arc<str>, u64)>;
+
 #[derive(Debug, Default)]
 struct Held {
-    places: BTreeMap<(Origin, Epoch), BTreeMap<u64, (Arc<str>, u64)>>,
+    places: BTreeMap<(Origin, Epoch), Places>,
     /// Bytes of each tenant that has any.
     tenants: BTreeMap<Arc<str>, u64>,
 }
