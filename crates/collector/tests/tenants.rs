@@ -279,7 +279,7 @@ async fn a_sender_fills_its_part_of_the_channels_and_the_others_have_the_rest_of
     timeout(LIMIT, filled).await.expect("its part is filled");
     busy.say(put(99, 0, NOISY_BYTES)).await;
     loop {
-        match busy.hear().await.expect("the stream goes on") {
+        match busy.hear_all().await.expect("the stream goes on") {
             from_receiver::Message::Busy(_) => break,
             from_receiver::Message::Stored(_) => panic!("its part was full"),
             _ => {}

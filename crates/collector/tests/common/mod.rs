@@ -164,13 +164,18 @@ impl Peer {
 
     pub(crate) async fn hear(&mut self) -> Result<from_receiver::Message, Status> {
         loop {
-            let heard = timeout(LIMIT, self.hear.message()).await.expect("an answer in time")?;
-            let heard = heard.expect("a stream ends with a status").message.unwrap();
             use from_receiver::Message::{Busy, Ledgers};
+            let heard = self.hear_all().await?;
             if !matches!(heard, Busy(_) | Ledgers(_)) {
                 return Ok(heard);
             }
         }
+    }
+
+    /// The next message, whatever it is.
+    pub(crate) async fn hear_all(&mut self) -> Result<from_receiver::Message, Status> {
+        let heard = timeout(LIMIT, self.hear.message()).await.expect("an answer in time")?;
+        Ok(heard.expect("a stream ends with a status").message.unwrap())
     }
 }
 

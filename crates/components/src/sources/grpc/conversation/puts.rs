@@ -69,9 +69,10 @@ impl Conversation {
         }
         self.committed.follow(identity.origin);
         let (sharing, member) = (self.service.sharing.clone(), self.member.clone());
+        let bytes = put.uncompressed_bytes;
         let permit = Box::pin(async move {
             member.pass(memory).await;
-            let place = member.place(identity, memory).await;
+            let place = member.place(identity, bytes).await;
             Permit { memory: sharing.memory(&member, memory).await, place }
         });
         self.arrived = Some(Arrived { identity, put, permit });
