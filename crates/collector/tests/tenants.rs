@@ -277,7 +277,7 @@ async fn a_sender_fills_its_part_of_the_channels_and_the_others_have_the_rest_of
         }
     };
     timeout(LIMIT, filled).await.expect("its part is filled");
-    busy.say(put(99, 0, NOISY_BYTES)).await;
+    busy.say(put(200, 0, NOISY_BYTES)).await;
     loop {
         match busy.hear_all().await.expect("the stream goes on") {
             from_receiver::Message::Busy(_) => break,
@@ -290,8 +290,8 @@ async fn a_sender_fills_its_part_of_the_channels_and_the_others_have_the_rest_of
         quiet.line(number, 0).await;
     }
     let mut named = Quiet::Grpc(welcome([127, 0, 1, 1], &collector).await);
-    named.line(101, 0).await;
-    let second = timeout(Duration::from_secs(2), named.line(101, 1)).await;
+    named.line(201, 0).await;
+    let second = timeout(Duration::from_secs(2), named.line(201, 1)).await;
     assert!(second.is_err(), "it has one batch there, which is more than it may");
     assert_eq!(stored.load(Ordering::Relaxed), most);
     let name = "aqueduct_source_anomalies_total{source=\"in\",reason=\"tenant_backlog\"}";
