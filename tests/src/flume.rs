@@ -185,7 +185,7 @@ pub(crate) fn jars_of(name: &str, pom: &str) -> PathBuf {
 }
 
 /// Where what is fetched stays.
-pub(crate) fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
     named.or_else(home).unwrap_or_else(std::env::temp_dir).join("aqueduct")

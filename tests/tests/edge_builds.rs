@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use aqueduct_tests::flume::cache;
 use aqueduct_tests::is_long;
 use aqueduct_tests::process::Process;
 use aqueduct_tests::reconcile::compare;
@@ -50,10 +51,7 @@ fn build(
 
 /// The emulator, which the root of the builds has.
 fn emulator() -> PathBuf {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
-    let root = cache.expect("a home").join("aqueduct/debian-forky-edge");
-    root.join("usr/bin/qemu-aarch64")
+    cache().join("debian-forky-edge/usr/bin/qemu-aarch64")
 }
 
 #[test]
