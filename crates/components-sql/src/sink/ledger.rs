@@ -218,11 +218,11 @@ impl Ledger {
     /// Makes a row of which nothing is known yet, unless there is one.
     async fn make(&self, session: &mut Session, origin: &str) -> Result<(), SqlError> {
         let dialect = session.dialect();
-        let (insert, end) = match dialect {
-            Dialect::Postgres => ("INSERT INTO", " ON CONFLICT DO NOTHING"),
-            Dialect::Mysql => ("INSERT IGNORE INTO", ""),
-            Dialect::Sqlite => ("INSERT OR IGNORE INTO", ""),
-            Dialect::SqlServer | Dialect::Oracle | Dialect::Standard => ("INSERT INTO", ""),
+        let (insert, end, passes_over) = match dialect {
+            Dialect::Postgres => ("INSERT INTO", " ON CONFLICT DO NOTHING", true),
+            Dialect::Mysql => ("INSERT IGNORE INTO", "", true),
+            Dialect::Sqlite => ("INSERT OR IGNORE INTO", "", true),
+            Dialect::SqlServer | Dialect::Oracle | Dialect::Standard => ("INSERT INTO", "", false),
         };
         let text = format!(
             "{insert} {} (sink, origin, floor, applied, batches, events, written_ms) VALUES (?t, \
@@ -234,11 +234,7 @@ impl Ledger {
         let values = key.into_iter().chain([number(none.floor()), Value::Bytes(none.bytes())]);
         match session.execute(&statement(session.way(), &text), values.collect()).await {
             // Where a row that is there cannot be passed over, it is refused, and nothing else.
-            Err(error)
-                if insert == "INSERT INTO" && end.is_empty() && Cause::is_of_rows(&error) =>
-            {
-                Ok(())
-            }
+            Err(error) if !passes_over && Cause::is_of_rows(&error) => Ok(()),
             made => made.map(drop),
         }
     }
