@@ -128,6 +128,7 @@ mod tests {
             ("sink", "http" | "otlp") => "url = \"http://h:1/\"",
             ("source", "exec" | "sequence" | "spool_dir" | "stress" | "tail_dir")
             | ("sink", "discard" | "file_roll" | "logger") => return None,
+            ("sink", "files") => "url = \"webhdfs://h:1/in\"",
             // The one has the connection of its source, the other one a test of its own, and HBase
             // is protected as its cluster asks for.
             ("sink", "sql" | "hdfs" | "hbase") => return None,

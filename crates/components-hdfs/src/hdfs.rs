@@ -15,7 +15,7 @@
 //! The store is any that [`store`] knows: `hdfs://`, `webhdfs://`, `file://`, `s3://`, `gs://`
 //! and `abfss://` behave the same.
 
-mod access;
+pub(crate) mod access;
 mod bucket;
 mod build;
 mod config;
@@ -24,7 +24,7 @@ mod decision;
 mod due;
 mod error;
 mod held;
-mod identity;
+pub(crate) mod identity;
 mod marker;
 mod measures;
 mod merging;
@@ -34,7 +34,7 @@ mod open_file;
 #[cfg(feature = "testkit")]
 pub mod paths;
 pub mod place;
-mod probe;
+pub(crate) mod probe;
 mod register;
 mod roll;
 mod rolls;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   hdfs       the sink: events ──► files, each event once
+//!   transfers  the sink `files`: pieces of files ──► the same files, each once
 //!   files      the source: files ──► events, each event once
 //!   delimited  the decoder: lines of values as Sqoop writes them ──► objects
 //!   avro_rows  the decoder: records of Avro ──► objects
@@ -14,6 +15,7 @@ pub mod files;
 pub mod hdfs;
 mod hive;
 mod reach;
+pub mod transfers;
 
 use pipeline::component::entry;
 use pipeline::{Decoder, Entry, Group, Sink, Source};
@@ -22,7 +24,7 @@ use pipeline::{Decoder, Entry, Group, Sink, Source};
 static SOURCES: &[Entry<dyn Source>] = &[entry::<files::Config>()];
 
 /// Every sink.
-static SINKS: &[Entry<dyn Sink>] = &[entry::<hdfs::Config>()];
+static SINKS: &[Entry<dyn Sink>] = &[entry::<hdfs::Config>(), entry::<transfers::Config>()];
 
 /// Every decoder.
 static DECODERS: &[Entry<dyn Decoder>] =

@@ -15,6 +15,7 @@ pub mod format;
 pub mod framings;
 pub mod interceptors;
 pub mod json;
+pub mod pieces;
 pub mod processors;
 pub mod rows;
 pub mod selectors;
@@ -57,6 +58,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "decoder", kind: "avro_rows", programs: FULL_PROGRAMS },
     Elsewhere { role: "decoder", kind: "delimited", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "elasticsearch", programs: FULL_PROGRAMS },
+    Elsewhere { role: "sink", kind: "files", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "fluent_forward", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "hbase", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "hdfs", programs: FULL_PROGRAMS },

@@ -159,6 +159,7 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("http", &["refused", "unwritable_event"]),
     ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
     ("elasticsearch", &["unwritable_event", "no_time", "too_large", "refused"]),
+    ("files", &["no_piece", "unusable_name", "damaged_piece", "other_file"]),
     ("hbase", &["unwritable_event", "refused"]),
     ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
     ("amqp", &["invalid_address", "not_text", "too_large", "refused"]),

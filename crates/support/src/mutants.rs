@@ -94,6 +94,12 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("trace_root_by_chance", "every agent knows the id of the first span of a trace"),
     ("trace_queue_without_end", "so many spans wait for the exporter at most"),
     ("trace_drop_not_counted", "a span that finds no room is counted"),
+    // `crates/components-hdfs/src/transfers/tests.rs`
+    (
+        "file_without_record",
+        "a whole file becomes visible when the record of its transfer names it",
+    ),
+    ("part_left_out", "a whole file is made of all parts, and its digest is that of its source"),
     // `crates/agent/src/traces/planted.rs`
     ("trace_last_not_counted", "a span that is given up at the end is counted"),
     ("trace_attempts_joined", "each attempt of a batch has spans of its own"),

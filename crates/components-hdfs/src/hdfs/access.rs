@@ -64,7 +64,10 @@ impl Config {
 }
 
 /// The rights that `text` names in octal digits; the owner needs those of `owner`.
-fn mode(setting: &str, text: &str, owner: u32) -> Result<u32, BuildError> {
+///
+/// # Errors
+/// They are none, or too few.
+pub(crate) fn mode(setting: &str, text: &str, owner: u32) -> Result<u32, BuildError> {
     let digits = (3..=4).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_digit());
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);
     let Some(mode) = mode else {

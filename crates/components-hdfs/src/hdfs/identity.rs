@@ -10,7 +10,10 @@ use super::error::HdfsSinkError;
 
 /// The number of this collector, from the file `collector-id` in `directory`. The first call makes
 /// both; a file cut short by a crash of that call is made anew.
-pub(super) async fn collector(env: &Env, directory: &Path) -> Result<Token, HdfsSinkError> {
+///
+/// # Errors
+/// The disk refuses.
+pub(crate) async fn collector(env: &Env, directory: &Path) -> Result<Token, HdfsSinkError> {
     let directory = directory.to_owned();
     let path = directory.join("collector-id");
     let shown = path.display().to_string();

@@ -8,7 +8,7 @@ use storage::{CreateOptions, FileSystem, FsError, split};
 ///
 /// # Errors
 /// The store is not reached, or refuses the file, or cannot make files one.
-pub(super) async fn probe(
+pub(crate) async fn probe(
     fs: &dyn FileSystem,
     prefix: &str,
     number: u64,

@@ -15,6 +15,7 @@
 //! | `mark` | which file is which, and how far each channel has its events |
 //! | `content` | decompression, and text as UTF-8 |
 //! | `reading`, `lines`, `joined` | a file as pieces; lines that are one event |
+//! | `transfer` | a file that is transferred as it is |
 //! | `feed` | pieces into the channels that lack them |
 //! | `finish` | renaming, moving, deleting, setting aside |
 //! | `known` | what the channels know of files, and which need no look |
@@ -99,7 +100,7 @@ impl Source for SpoolDir {
     }
 
     fn batch_bytes(&self) -> u64 {
-        feed::BATCH_BYTES as u64
+        self.options.batch_bytes() as u64
     }
 
     async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::feed::BATCH_BYTES;
+use super::reading::transfer::{Pieces, PiecesConfig};
 use crate::charset::Charset;
 use crate::compression::Compression;
 use crate::sources::multiline::{FinishedMultiline, Joining};
@@ -70,6 +71,10 @@ pub struct Config {
     /// line is an event.
     #[serde(default)]
     multiline: Option<FinishedMultiline>,
+    /// Each file is transferred as it is, in pieces, for the sink `files`, which makes the file of
+    /// them again: `{}`, or with the `size` of a piece. Without, files are read as events.
+    #[serde(default)]
+    pieces: Option<PiecesConfig>,
     /// How files are compressed.
     #[serde(default)]
     compression: Compression,
@@ -220,6 +225,8 @@ pub(super) struct Options {
     pub(super) is_lines: bool,
     /// Which lines are one event.
     pub(super) joining: Option<Joining>,
+    /// Whether files are transferred as they are, and how they are cut.
+    pub(super) pieces: Option<Pieces>,
     /// Whether the decoder reads text.
     pub(super) is_text: bool,
     pub(super) compression: Compression,
@@ -230,26 +237,20 @@ pub(super) struct Options {
     pub(super) batch_events: usize,
 }
 
+impl Options {
+    /// Bytes of bodies of a batch at most.
+    pub(super) fn batch_bytes(&self) -> usize {
+        self.pieces.as_ref().map_or(BATCH_BYTES, |pieces| pieces.size)
+    }
+}
+
 impl Config {
     /// The options.
     pub(super) fn options(self, cx: &BuildContext) -> Result<Arc<Options>, BuildError> {
         let completion = self.completion()?;
-        for (setting, suffix) in
-            [("completed_suffix", &self.completed_suffix), ("failed_suffix", &self.failed_suffix)]
-        {
-            if suffix.is_empty() || suffix.contains('/') {
-                return Err(BuildError::invalid(setting, "must not be empty, and have no `/`"));
-            }
-        }
-        for (setting, name) in
-            [("file_header", &self.file_header), ("basename_header", &self.basename_header)]
-        {
-            if let Some(name) = name {
-                crate::decoders::check_names(std::iter::once(name.as_str()))
-                    .map_err(|error| BuildError::invalid(setting, error))?;
-            }
-        }
+        self.check_names()?;
         let joining = self.joining()?;
+        let pieces = self.pieces(cx)?;
         let limits = [
             ("line_max", self.line_max, LINE_MAX),
             ("file_max", self.file_max, ByteSize::mib(1024)),
@@ -295,13 +296,33 @@ impl Config {
             decoder,
             is_lines: self.decoder.kind() == "lines",
             joining,
-            compression: self.compression,
+            compression: if pieces.is_some() { Compression::None } else { self.compression },
+            pieces,
             charset,
             decode_errors: self.decode_error_policy,
             line_max: self.line_max.0 as usize,
             file_max: self.file_max.0,
             batch_events: self.batch_events,
         }))
+    }
+
+    fn check_names(&self) -> Result<(), BuildError> {
+        for (setting, suffix) in
+            [("completed_suffix", &self.completed_suffix), ("failed_suffix", &self.failed_suffix)]
+        {
+            if suffix.is_empty() || suffix.contains('/') {
+                return Err(BuildError::invalid(setting, "must not be empty, and have no `/`"));
+            }
+        }
+        for (setting, name) in
+            [("file_header", &self.file_header), ("basename_header", &self.basename_header)]
+        {
+            if let Some(name) = name {
+                crate::decoders::check_names(std::iter::once(name.as_str()))
+                    .map_err(|error| BuildError::invalid(setting, error))?;
+            }
+        }
+        Ok(())
     }
 
     fn joining(&self) -> Result<Option<Joining>, BuildError> {
@@ -311,6 +332,22 @@ impl Config {
             return Err(BuildError::invalid("multiline", problem));
         }
         multiline.joining(ByteSize(BATCH_BYTES as u64)).map(Some)
+    }
+
+    fn pieces(&self, cx: &BuildContext) -> Result<Option<Pieces>, BuildError> {
+        let Some(pieces) = &self.pieces else { return Ok(None) };
+        let is_plain = matches!(self.compression, Compression::Auto | Compression::None);
+        let set = [
+            ("decoder", self.decoder.kind() != "lines"),
+            ("multiline", self.multiline.is_some()),
+            ("compression", !is_plain),
+            ("charset", self.charset != defaults::charset()),
+        ];
+        if let Some((setting, _)) = set.iter().find(|(_, is_set)| *is_set) {
+            let problem = "with `pieces` files are transferred as they are; leave one of both out";
+            return Err(BuildError::invalid(*setting, problem));
+        }
+        pieces.checked(cx).map(Some)
     }
 
     fn completion(&self) -> Result<Completion, BuildError> {

@@ -10,10 +10,11 @@ use peers::limits::Cut;
 use pipeline::env::Entropy;
 use pipeline::{Batch, PieceLimits, PositionIntake, SourcePosition};
 
+use super::config::Options;
 use super::mark::Mark;
 use crate::sources::until_stored::{Refused, UntilStored};
 
-/// Bytes of bodies of a batch.
+/// Bytes of bodies of a batch, unless it is a piece of a file that is transferred.
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// Positions that are forgotten with one batch.
 const FORGET_MAX: usize = 1_000;
@@ -38,8 +39,8 @@ impl Feed {
     }
 
     /// The most of a batch: as set, and as the next agents take.
-    pub(super) fn limits(&self, batch_events: usize) -> PieceLimits {
-        let set = PieceLimits { bytes: BATCH_BYTES, events: batch_events };
+    pub(super) fn limits(&self, options: &Options) -> PieceLimits {
+        let set = PieceLimits { bytes: options.batch_bytes(), events: options.batch_events };
         let Some(cut) = self.intake.batch_bytes_max().map(Cut::within) else { return set };
         let smaller = |set: usize, most: u64| set.min(usize::try_from(most).unwrap_or(usize::MAX));
         PieceLimits {

@@ -6,7 +6,7 @@
 //! Layout of a stored position, numbers little-endian:
 //!
 //! ```text
-//! 0   u8   'S'        1   u8   what `at` counts: 0 bytes, 1 events
+//! 0   u8   'S'        1   u8   what `at` counts: 0 bytes, 1 events, 2 bytes of a transfer
 //! 2   u64  bytes of the file             10  u64  its last change, ns since 1970
 //! 18  the rest as `file_position` has it, with `at` as the offset; all ones = all is stored
 //! ```
@@ -33,6 +33,8 @@ pub(super) enum Unit {
     Bytes = 0,
     /// Events.
     Events = 1,
+    /// Bytes of a file that is transferred as it is.
+    BytesOfPieces = 2,
 }
 
 /// A file as it looked when its reading began.
@@ -114,6 +116,7 @@ impl Mark {
         let unit = match fixed[..2] {
             [TAG, 0] => Unit::Bytes,
             [TAG, 1] => Unit::Events,
+            [TAG, 2] => Unit::BytesOfPieces,
             _ => return None,
         };
         let (position, _) = Position::decode(rest)?;
@@ -144,7 +147,9 @@ pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<M
                 let is_as_it_was = (was.len, was.modified) == (sight.len, sight.modified);
                 if is_as_it_was && was.head.fits(head) {
                     if mark.unit != unit && mark.at != DONE {
-                        return Standing::Bad("its reading began with another kind of decoder");
+                        return Standing::Bad(
+                            "its reading began with another `decoder`, or without `pieces`",
+                        );
                     }
                     mark.at
                 } else if was.head.fits(head) || (mark.at != DONE && was.path == sight.path) {
@@ -161,6 +166,12 @@ pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<M
     Standing::At(all)
 }
 
+/// The path that the file had when its reading began, if some channel has events of it.
+pub(super) fn began_as(standing: &[u64], marks: &[Option<Mark>]) -> Option<PathBuf> {
+    let begun = standing.iter().zip(marks).filter(|(at, _)| **at > 0);
+    begun.filter_map(|(_, mark)| mark.as_ref()).map(|mark| mark.sight.path.clone()).next()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_mark_comes_back_from_its_bytes_and_is_no_position_of_another_source() {
-        for (unit, at) in [(Unit::Bytes, 7), (Unit::Events, DONE)] {
+        for (unit, at) in [(Unit::Bytes, 7), (Unit::Events, DONE), (Unit::BytesOfPieces, 9)] {
             let mark = Mark { sight: sight("/spool/ä", 9, b"head"), unit, at };
             let bytes = mark.encode();
             assert_eq!(Mark::decode(&bytes), Some(mark));

@@ -3,16 +3,17 @@
 //!
 //! Lines are read as they come; a piece ends at the end of a line. Formats that are read piece by
 //! piece have a decoder of their own. For the others the file is read in whole, and its pieces are
-//! runs of its events.
+//! runs of its events. A file that is transferred as it is has a piece for so many of its bytes.
 
 mod lines;
+pub(super) mod transfer;
 
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use pipeline::env::{Disk, OpenMode};
+use pipeline::env::{Disk, DiskFile, OpenMode};
 use pipeline::file_position::{HEAD_BYTES, Print, shown};
 use pipeline::{Batch, BatchBuilder, FileDecoder, FileError, Message, PieceLimits};
 
@@ -20,6 +21,7 @@ use super::config::Options;
 use super::content::content;
 use super::mark::{DONE, Sight, Unit};
 use lines::Lines;
+use transfer::Transfer;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 128 << 10;
@@ -69,7 +71,15 @@ pub(super) struct Opened {
     pub(super) sight: Sight,
     /// Its first bytes.
     pub(super) head: Vec<u8>,
-    reader: Box<dyn Read + Send>,
+    bytes: FileBytes,
+}
+
+/// What a file is read by.
+enum FileBytes {
+    /// After decompression, from its beginning on.
+    InOrder(Box<dyn Read + Send>),
+    /// As they are, at any place.
+    AsTheyAre(Arc<dyn DiskFile>),
 }
 
 /// Opens a file.
@@ -81,8 +91,11 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, options: &Options) -> io::Resul
     let stat = file.stat()?;
     let head = file.read(0, HEAD_BYTES)?;
     let sight = Sight::new(path.to_owned(), &stat, Print::of(&head));
-    let reader = content(file, &head, options.compression)?;
-    Ok(Opened { sight, head, reader })
+    let bytes = match options.pieces {
+        Some(_) => FileBytes::AsTheyAre(file),
+        None => FileBytes::InOrder(content(file, &head, options.compression)?),
+    };
+    Ok(Opened { sight, head, bytes })
 }
 
 /// A file that is being read.
@@ -107,13 +120,19 @@ enum Form {
     Lines(Lines),
     /// By a decoder for files.
     Pieces { reader: BufReader<Box<dyn Read + Send>>, decoder: Box<dyn FileDecoder> },
+    /// As it is, in pieces of its bytes.
+    Transferred(Box<Transfer>),
     /// As one message, which is read with the first piece.
     Whole { reader: Box<dyn Read + Send>, pieces: Option<VecDeque<Piece>> },
 }
 
 /// What positions count with this decoder.
 pub(super) fn unit(options: &Options) -> Unit {
-    if options.is_lines { Unit::Bytes } else { Unit::Events }
+    match options.pieces {
+        Some(_) => Unit::BytesOfPieces,
+        None if options.is_lines => Unit::Bytes,
+        None => Unit::Events,
+    }
 }
 
 impl Reading {
@@ -133,19 +152,29 @@ impl Reading {
         };
         let headers = [header(&options.file_header, path), header(&options.basename_header, name)];
         let headers = headers.into_iter().flatten().collect();
-        let (mut at, reader) = (start, opened.reader);
-        let form = if options.is_lines {
-            let (lines, begin) = Lines::begin(reader, options.charset, start)?;
-            at = begin;
-            Form::Lines(lines)
-        } else if let Some(mut decoder) = options.decoder.begin_file() {
-            let mut reader = BufReader::with_capacity(READ_BYTES, reader);
-            decoder.pass_over(&mut reader, start)?;
-            Form::Pieces { reader, decoder }
-        } else {
-            Form::Whole { reader, pieces: None }
+        let content = Content { options, headers };
+        let Opened { sight, head, bytes } = opened;
+        let mut at = start;
+        let form = match bytes {
+            FileBytes::AsTheyAre(file) => {
+                let transfer = Transfer::begin(&content, file, sight, &head, start)?;
+                Form::Transferred(Box::new(transfer))
+            }
+            FileBytes::InOrder(reader) if content.options.is_lines => {
+                let (lines, begin) = Lines::begin(reader, content.options.charset, start)?;
+                at = begin;
+                Form::Lines(lines)
+            }
+            FileBytes::InOrder(reader) => match content.options.decoder.begin_file() {
+                Some(mut decoder) => {
+                    let mut reader = BufReader::with_capacity(READ_BYTES, reader);
+                    decoder.pass_over(&mut reader, start)?;
+                    Form::Pieces { reader, decoder }
+                }
+                None => Form::Whole { reader, pieces: None },
+            },
         };
-        Ok(Self { content: Content { options, headers }, form, at, stops })
+        Ok(Self { content, form, at, stops })
     }
 
     /// The next piece.
@@ -157,6 +186,7 @@ impl Reading {
                 Some(joining) => lines.joined(content, joining, self.at, until, limits)?,
                 None => lines.next(content, self.at, until, limits)?,
             },
+            Form::Transferred(transfer) => transfer.next(content, self.at, until, limits)?,
             Form::Pieces { reader, decoder } => {
                 let mut events = BatchBuilder::default();
                 let room = until.map_or(u64::MAX, |until| until - self.at);

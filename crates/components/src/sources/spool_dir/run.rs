@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
         let (disk, options) = (self.spool.env.disk.clone(), self.spool.options.clone());
         let path = found.path.clone();
         let opened = self.spool.env.offload(move || reading::open(&*disk, &path, &options)).await;
-        let opened = match opened {
+        let mut opened = match opened {
             Ok(opened) => opened,
             // It was taken away meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -133,6 +133,12 @@ impl<'a> Run<'a> {
                 return Ok(());
             }
         };
+        if self.spool.options.pieces.is_some()
+            && let Some(path) = mark::began_as(&standing, &marks)
+        {
+            // It is the same transfer, although it was renamed meanwhile.
+            opened.sight.path = path;
+        }
         match self.read(opened, standing).await? {
             Read::Whole => self.finish(&sight).await,
             Read::Until(Problem::Bad(problem)) => self.set_aside(&sight, &problem).await,
@@ -155,7 +161,7 @@ impl<'a> Run<'a> {
             Err(problem) => return Ok(Read::Until(problem)),
         };
         while let Some(start) = standing.iter().copied().min().filter(|start| *start != DONE) {
-            let limits = self.feed.limits(self.spool.options.batch_events);
+            let limits = self.feed.limits(&self.spool.options);
             let next = self.spool.env.offload(move || {
                 let piece = reading.next(limits);
                 (reading, piece)

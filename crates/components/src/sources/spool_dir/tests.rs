@@ -10,6 +10,7 @@
 mod bad;
 mod kills;
 mod rig;
+mod transfers;
 
 use std::fs;
 

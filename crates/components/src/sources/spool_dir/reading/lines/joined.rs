@@ -130,7 +130,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::super::super::{Opened, Reading};
+    use super::super::super::{FileBytes, Opened, Reading};
     use super::*;
     use crate::sources::multiline::oracle::{self, BYTES_MAX, LINE_MAX};
     use crate::sources::spool_dir::config::{Config, Options};
@@ -161,7 +161,11 @@ mod tests {
         let stat = FileStat { len: content.len() as u64, ..*STAT };
         let sight = Sight::new("/d/a".into(), &stat, Print::of(content.as_bytes()));
         let reader = Pieces(io::Cursor::new(content.as_bytes().to_vec()), at_a_time);
-        Opened { sight, head: content.as_bytes().to_vec(), reader: Box::new(reader) }
+        Opened {
+            sight,
+            head: content.as_bytes().to_vec(),
+            bytes: FileBytes::InOrder(Box::new(reader)),
+        }
     }
 
     fn begin(content: &str, at_a_time: usize, standing: &[u64]) -> Reading {
@@ -253,8 +257,9 @@ mod tests {
             }
         }
         let before = opened(">a\nb\n>c\nd\n", 99);
-        let reader = before.reader.chain(Refuses);
-        let opened = Opened { reader: Box::new(reader), ..before };
+        let FileBytes::InOrder(reader) = before.bytes else { panic!("it has lines") };
+        let bytes = FileBytes::InOrder(Box::new(reader.chain(Refuses)));
+        let opened = Opened { bytes, ..before };
         let mut reading = Reading::begin(OPTIONS.clone(), opened, &[0]).unwrap();
         let limits = PieceLimits { bytes: 99, events: 9 };
         let piece = reading.next(limits).unwrap();

@@ -1,0 +1,319 @@
+//! When files are put together, and looking around for what is left: of this collector and of all
+//! others that store in the same place.
+//!
+//! ```text
+//!   a piece came    ─► is its end there? ─► do parts cover it? ─► whole file ─► record ─► name
+//!   every LOOK      ─► whole files without their name, transfers with all parts, what is over
+//! ```
+//!
+//! Two collectors may put the same file together, and one of both does it in vain. A look for a
+//! whole file of the transfer that grows avoids most of that. Whole files of this collector that it
+//! does not write now are of an earlier life: the transfer is checked at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use pipeline::Classify;
+use storage::FsError;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::layout::{self, DAMAGED, END};
+use super::shelf::{Published, Shelf};
+use super::whole::Checked;
+
+/// Time between two looks around.
+const LOOK: Duration = Duration::from_secs(10);
+/// Shortest time between two checks because of pieces that came.
+const CHECK: Duration = Duration::from_secs(1);
+/// How long a whole file of another collector must not have grown to be taken for left behind.
+const STILL: Duration = Duration::from_secs(20);
+/// How long nothing must have come of a transfer to be called stalled, and how long what is on its
+/// way below `work` is left alone.
+const STALLED: Duration = Duration::from_secs(60 * 60);
+/// How often records of transfers that are done are cleared away.
+const CLEAR: Duration = Duration::from_secs(60 * 60);
+/// Files that are put together at the same time.
+const TOGETHER_MAX: usize = 4;
+
+/// The look around of one opening.
+pub(super) struct Around {
+    shelf: Arc<Shelf>,
+    /// Transfers to be checked, because a piece came.
+    due: BTreeSet<String>,
+    checks: JoinSet<(String, Result<Checked, FsError>)>,
+    running: BTreeSet<String>,
+    damaged: BTreeSet<String>,
+    stalled: BTreeSet<String>,
+    /// Whole files without a record: their lengths, and since when these are the same.
+    growing: BTreeMap<String, (u64, Instant)>,
+    /// Transfers with parts: how many, and since when.
+    waiting: BTreeMap<String, (usize, Instant)>,
+    /// What lies below `work`, since when it is known.
+    work: BTreeMap<String, Instant>,
+    /// When records of transfers were made.
+    done: BTreeMap<String, SystemTime>,
+    cleared: Option<Instant>,
+    /// Whole files that wait, and that a log line has named.
+    said: BTreeSet<String>,
+}
+
+impl Around {
+    pub(super) fn new(shelf: Arc<Shelf>) -> Self {
+        Self {
+            shelf,
+            due: BTreeSet::new(),
+            checks: JoinSet::new(),
+            running: BTreeSet::new(),
+            damaged: BTreeSet::new(),
+            stalled: BTreeSet::new(),
+            growing: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            work: BTreeMap::new(),
+            done: BTreeMap::new(),
+            cleared: None,
+            said: BTreeSet::new(),
+        }
+    }
+
+    /// Works until it is ended from outside, or no piece can come any more.
+    pub(super) async fn run(mut self, mut arrived: UnboundedReceiver<String>) {
+        let (mut look, mut check) = (Instant::now(), Instant::now());
+        loop {
+            let has_room = self.running.len() < TOGETHER_MAX;
+            tokio::select! {
+                transfer = arrived.recv() => match transfer {
+                    Some(transfer) => {
+                        self.due.insert(transfer);
+                    }
+                    None => return,
+                },
+                () = sleep_until(check), if has_room && !self.due.is_empty() => {
+                    self.check_due();
+                    check = Instant::now() + CHECK;
+                }
+                Some(checked) = self.checks.join_next() => {
+                    self.checked(checked.expect("a check does not panic, and is not ended"));
+                }
+                () = sleep_until(look) => {
+                    if let Err(error) = self.look().await {
+                        let sink = &self.shelf.shared.name;
+                        tracing::warn!(%sink, %error, "looking around failed; trying on");
+                    }
+                    look = Instant::now() + LOOK;
+                }
+            }
+        }
+    }
+
+    /// Begins to check what pieces came of.
+    fn check_due(&mut self) {
+        let mut left = BTreeSet::new();
+        for transfer in std::mem::take(&mut self.due) {
+            if self.running.contains(&transfer) || self.running.len() >= TOGETHER_MAX {
+                left.insert(transfer);
+            } else {
+                self.check(transfer, false);
+            }
+        }
+        self.due = left;
+    }
+
+    fn check(&mut self, transfer: String, by_look: bool) {
+        self.running.insert(transfer.clone());
+        let shelf = self.shelf.clone();
+        self.checks.spawn(async move {
+            let checked = shelf.check(&transfer, by_look).await;
+            (transfer, checked)
+        });
+    }
+
+    fn checked(&mut self, (transfer, checked): (String, Result<Checked, FsError>)) {
+        self.running.remove(&transfer);
+        let sink = &self.shelf.shared.name;
+        match checked {
+            Ok(Checked::Done | Checked::Unfinished) => {}
+            Ok(Checked::Damaged) => {
+                if self.damaged.insert(transfer.clone()) {
+                    tracing::error!(
+                        %sink, transfer,
+                        "the parts of a file do not make what was read: it is not stored; remove \
+                         its parts, and send the file again",
+                    );
+                }
+            }
+            // Another collector was faster, and has removed the parts.
+            Err(error) if error.is_not_found() => {}
+            Err(error) => {
+                let class = error.class();
+                tracing::warn!(%sink, transfer, %class, %error, "a file is not put together yet");
+            }
+        }
+    }
+
+    /// Looks after all that is there.
+    async fn look(&mut self) -> Result<(), FsError> {
+        let whole = self.shelf.names(&self.shelf.shared.layout.all_whole()).await?;
+        let mut held = 0;
+        let mut written = BTreeSet::new();
+        for name in &whole {
+            if let Some(transfer) = layout::transfer_of(name) {
+                held += u64::from(self.look_at_whole(name, transfer, &mut written).await?);
+            }
+        }
+        self.growing.retain(|name, _| whole.contains(name));
+        self.said.retain(|name| whole.contains(name));
+        let unfinished = self.look_at_parts(&written).await?;
+        self.clear(&whole).await?;
+        self.show(unfinished, held);
+        Ok(())
+    }
+
+    /// A whole file that was found: gives it its name, or removes it, or leaves it to the collector
+    /// that writes it. Answers whether it has to wait.
+    async fn look_at_whole(
+        &mut self,
+        name: &str,
+        transfer: &str,
+        written: &mut BTreeSet<String>,
+    ) -> Result<bool, FsError> {
+        let layout = &self.shelf.shared.layout;
+        let path = layout.whole(name);
+        let Some(record) = self.shelf.done(transfer).await? else {
+            let length = match self.shelf.fs.stat(&path).await {
+                Ok(stat) => stat.len,
+                Err(error) if error.is_not_found() => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            let now = Instant::now();
+            let (was, since) = self.growing.entry(name.to_owned()).or_insert((length, now));
+            if *was != length {
+                (*was, *since) = (length, now);
+            }
+            let is_mine = name.contains(&*self.shelf.collector);
+            if !is_mine && now - *since < STILL {
+                written.insert(transfer.to_owned());
+            }
+            return Ok(false);
+        };
+        if record.whole != name {
+            self.shelf.fs.delete(&path).await?;
+            return Ok(false);
+        }
+        let (waits, error) = match self.shelf.publish(&record, transfer).await {
+            Ok(published) => (published == Published::Held, None),
+            Err(error) => (true, Some(error)),
+        };
+        if waits && self.said.insert(name.to_owned()) {
+            let (sink, file) = (&self.shelf.shared.name, &record.file);
+            let error = error.map_or_else(|| "it is taken".to_owned(), |it| it.to_string());
+            tracing::warn!(%sink, file, error, "a whole file waits for its name");
+        }
+        Ok(waits)
+    }
+
+    /// Checks transfers with parts, but for those that another collector puts together. Answers how
+    /// many are unfinished.
+    async fn look_at_parts(&mut self, written: &BTreeSet<String>) -> Result<usize, FsError> {
+        let transfers = self.shelf.names(&self.shelf.shared.layout.all_parts()).await?;
+        let mut unfinished = 0;
+        for transfer in &transfers {
+            if self.running.contains(transfer) {
+                unfinished += 1;
+                continue;
+            }
+            if self.shelf.is_done(transfer).await? {
+                self.shelf.fs.delete(&self.shelf.shared.layout.parts(transfer)).await?;
+                continue;
+            }
+            unfinished += 1;
+            let names = self.shelf.names(&self.shelf.shared.layout.parts(transfer)).await?;
+            let now = Instant::now();
+            let (count, since) = self.waiting.entry(transfer.clone()).or_insert((names.len(), now));
+            if *count != names.len() {
+                (*count, *since) = (names.len(), now);
+                self.stalled.remove(transfer);
+            } else if now - *since >= STALLED && self.stalled.insert(transfer.clone()) {
+                let (sink, parts) = (&self.shelf.shared.name, names.len());
+                tracing::warn!(%sink, transfer, parts, "no piece of a file has come for an hour");
+            }
+            if names.contains(DAMAGED) {
+                self.damaged.insert(transfer.clone());
+            } else if names.contains(END)
+                && !written.contains(transfer)
+                && self.running.len() < TOGETHER_MAX
+            {
+                self.check(transfer.clone(), true);
+            }
+        }
+        self.waiting.retain(|transfer, _| transfers.contains(transfer));
+        self.damaged.retain(|transfer| transfers.contains(transfer));
+        self.stalled.retain(|transfer| transfers.contains(transfer));
+        Ok(unfinished)
+    }
+
+    fn show(&self, unfinished: usize, held: u64) {
+        let shared = &self.shelf.shared;
+        let stalled = self.stalled.difference(&self.damaged).count();
+        let damaged = self.damaged.len();
+        let measures = &shared.measures;
+        measures.unfinished.set(unfinished as f64);
+        measures.stalled.set(stalled as f64);
+        measures.damaged.set(damaged as f64);
+        measures.held.set(held as f64);
+        shared.board.set_open_files(unfinished as u64);
+        let trouble = match (damaged, stalled, held) {
+            (0, 0, 0) => None,
+            (0, 0, held) => Some(format!("{held} whole files wait for their names")),
+            (0, stalled, _) => Some(format!("of {stalled} files no piece has come for an hour")),
+            (damaged, _, _) => {
+                Some(format!("the parts of {damaged} files do not make what was read"))
+            }
+        };
+        shared.board.set_trouble(trouble);
+    }
+
+    /// Clears away what nothing needs any more.
+    async fn clear(&mut self, whole: &BTreeSet<String>) -> Result<(), FsError> {
+        let now = Instant::now();
+        if self.cleared.is_some_and(|cleared| now - cleared < CLEAR) {
+            return Ok(());
+        }
+        let shelf = self.shelf.clone();
+        let (layout, options) = (&shelf.shared.layout, &shelf.shared.options);
+        let work = shelf.names(&layout.all_work()).await?;
+        self.work.retain(|name, _| work.contains(name));
+        for name in work {
+            let since = *self.work.entry(name.clone()).or_insert(now);
+            if now - since >= STALLED {
+                shelf.fs.delete(&layout.work(&name)).await?;
+            }
+        }
+        let waiting: BTreeSet<&str> =
+            whole.iter().filter_map(|name| layout::transfer_of(name)).collect();
+        let records = shelf.names(&layout.all_done()).await?;
+        self.done.retain(|transfer, _| records.contains(transfer));
+        let clock = shelf.shared.env.clock.now();
+        for transfer in records {
+            let made = match self.done.get(&transfer) {
+                Some(made) => *made,
+                None => match shelf.fs.stat(&layout.done(&transfer)).await {
+                    Ok(stat) => stat.modified.unwrap_or(clock),
+                    Err(error) if error.is_not_found() => continue,
+                    Err(error) => return Err(error),
+                },
+            };
+            let is_over = clock.duration_since(made).is_ok_and(|age| age > options.keep_done);
+            if is_over && !waiting.contains(&*transfer) {
+                shelf.fs.delete(&layout.done(&transfer)).await?;
+                self.done.remove(&transfer);
+            } else {
+                self.done.insert(transfer, made);
+            }
+        }
+        self.cleared = Some(now);
+        Ok(())
+    }
+}

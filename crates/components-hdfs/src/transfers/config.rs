@@ -1,0 +1,228 @@
+//! The settings, and what is wrong with them before anything runs.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use metrics::MetricSpec;
+use pipeline::deliver::{Options as RequestOptions, Requests};
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, Component, Sink, SinkBoard};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::StoreUrl;
+
+use super::layout::Layout;
+use super::{Connect, Files, METRICS, Measures, Shared};
+use crate::hdfs::access::mode;
+use crate::hdfs::store::{self, Access};
+use crate::reach::{KerberosConfig, Reach};
+
+/// Settings of the `files` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The directory that files go to, each by its path below the directory that it comes from:
+    /// `hdfs://namenode:8020/landing`, `webhdfs://namenode:9870/landing` by HTTP,
+    /// `file:///data/landing`, `s3://bucket/landing`, `gs://bucket/landing` or
+    /// `abfss://container@account.dfs.core.windows.net/landing`. All collectors that may get pieces
+    /// of one file have the same.
+    url: String,
+    /// What becomes of a file whose name another one has.
+    #[serde(default)]
+    taken_name: TakenName,
+    /// How long it is known of a transfer that its file was stored. Pieces that are sent again
+    /// after that make the file a second time.
+    #[serde(default = "default_keep_done")]
+    keep_done: Period,
+    /// Batches in flight at most.
+    #[serde(default = "default_in_flight_max")]
+    in_flight_max: usize,
+    /// How long the storing of a batch may take.
+    #[serde(default = "default_timeout")]
+    timeout: Period,
+    /// The identity that is shown to a cluster with Kerberos; its ticket is renewed in time.
+    /// Without it: the ticket cache of the process, or the keytab that `KRB5_CLIENT_KTNAME` names.
+    #[serde(default)]
+    kerberos: Option<KerberosConfig>,
+    /// User that the files belong to, if it is not the one that logs in. With Kerberos the NameNode
+    /// has to allow it, by `hadoop.proxyuser.…`.
+    #[serde(default)]
+    proxy_user: Option<String>,
+    /// Directory with `core-site.xml` and `hdfs-site.xml`; by default what `HADOOP_CONF_DIR` names.
+    #[serde(default)]
+    conf_dir: Option<String>,
+    /// Rights of the files in HDFS, in octal digits; `"644"` lets everyone read them.
+    #[serde(default = "default_file_mode")]
+    file_mode: String,
+    /// Rights of the directories that are made in HDFS, in octal digits. One that is there keeps
+    /// its own.
+    #[serde(default = "default_directory_mode")]
+    directory_mode: String,
+    /// How the bucket of an `s3://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "objects")]
+    #[serde(default)]
+    s3: Option<storage_objects::S3>,
+    /// How the bucket of a `gs://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "objects")]
+    #[serde(default)]
+    gcs: Option<storage_objects::Gcs>,
+    /// How the container of an `abfs://` or `abfss://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "objects")]
+    #[serde(default)]
+    azure: Option<storage_objects::Azure>,
+    /// How the HDFS of a `webhdfs://` or `swebhdfs://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "webhdfs")]
+    #[serde(default)]
+    webhdfs: Option<storage_webhdfs::Access>,
+}
+
+/// What becomes of a file whose name another one has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TakenName {
+    /// It gets a number: `report.2.csv`.
+    #[default]
+    Number,
+    /// It takes the place of the other one, in one step. Not in a bucket.
+    Replace,
+    /// It waits below `_aqueduct/files/whole` until the name is free.
+    Hold,
+}
+
+fn default_keep_done() -> Period {
+    Period(Duration::from_secs(7 * 24 * 60 * 60))
+}
+
+fn default_in_flight_max() -> usize {
+    8
+}
+
+fn default_timeout() -> Period {
+    Period(Duration::from_secs(2 * 60))
+}
+
+fn default_file_mode() -> String {
+    "640".into()
+}
+
+fn default_directory_mode() -> String {
+    "750".into()
+}
+
+/// What the sink works by.
+pub(super) struct Options {
+    pub(super) taken_name: TakenName,
+    pub(super) keep_done: Duration,
+    /// Whether names may have a colon, which HDFS refuses.
+    pub(super) takes_colons: bool,
+    /// The directory in its store, for people and for comparison.
+    pub(super) shown: String,
+}
+
+impl Config {
+    fn access(&self, url: &StoreUrl, cx: &BuildContext) -> Result<Access, BuildError> {
+        let file_mode = mode("file_mode", &self.file_mode, 0o600)?;
+        let directory_mode = mode("directory_mode", &self.directory_mode, 0o700)?;
+        let reach = Reach {
+            conf_dir: self.conf_dir.as_deref(),
+            kerberos: self.kerberos.as_ref(),
+            proxy_user: self.proxy_user.as_deref(),
+            modes: (file_mode, directory_mode),
+            #[cfg(feature = "objects")]
+            s3: self.s3.as_ref(),
+            #[cfg(feature = "objects")]
+            gcs: self.gcs.as_ref(),
+            #[cfg(feature = "objects")]
+            azure: self.azure.as_ref(),
+            #[cfg(feature = "webhdfs")]
+            webhdfs: self.webhdfs.as_ref(),
+        };
+        let access = reach.access(url)?;
+        reach.name_plain_text(url, cx);
+        Ok(access)
+    }
+
+    /// A sink into the store that `connect` makes.
+    pub(super) fn sink(
+        self,
+        url: &StoreUrl,
+        cx: &BuildContext,
+        connect: Connect,
+    ) -> Result<Requests<Files>, BuildError> {
+        if self.in_flight_max == 0 {
+            return Err(BuildError::invalid("in_flight_max", "at least 1"));
+        }
+        if url.path().contains('%') {
+            let problem = "it has no escapes: files keep their paths; write it without `%`";
+            return Err(BuildError::invalid("url", problem));
+        }
+        let is_bucket = ["s3", "gs", "abfs", "abfss"].contains(&url.scheme());
+        if is_bucket && self.taken_name == TakenName::Replace {
+            let problem =
+                "a bucket cannot replace a file by a rename; write \"number\" or \"hold\"";
+            return Err(BuildError::invalid("taken_name", problem));
+        }
+        let options = Options {
+            taken_name: self.taken_name,
+            keep_done: self.keep_done.0,
+            takes_colons: !matches!(url.scheme(), "hdfs" | "viewfs" | "webhdfs" | "swebhdfs"),
+            shown: self.url.trim_end_matches('/').to_owned(),
+        };
+        let shared = Arc::new(Shared {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            options,
+            layout: Layout::new(url.path()),
+            directory: cx.directory.clone(),
+            measures: Measures::of(&cx.scope::<Self>())?,
+            board: SinkBoard::default(),
+        });
+        let requests = RequestOptions {
+            in_flight_max: self.in_flight_max,
+            in_order: false,
+            timeout: self.timeout.0,
+        };
+        Ok(Requests::new(Files { shared, connect, session: Mutex::default() }, requests))
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "files";
+    const METRICS: &'static [MetricSpec] = METRICS;
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        let url = StoreUrl::parse(&self.url);
+        let url = url.map_err(|error| BuildError::invalid("url", error))?;
+        let access = self.access(&url, cx)?;
+        let (at, env) = (url.clone(), cx.env.clone());
+        let connect = Box::new(move || store::open(&at, &access, &env));
+        Ok(Box::new(self.sink(&url, cx, connect)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_refused_with_its_setting() {
+        let refused = |settings: &Value| {
+            let cx = components::alone("files", "unused".as_ref(), env::real());
+            pipeline::testkit::build::<Config>(settings, &cx).err().unwrap().path
+        };
+        for (setting, settings) in [
+            ("url", json!({ "url": "ftp://x/y" })),
+            ("url", json!({ "url": "file:///in/%Y" })),
+            ("in_flight_max", json!({ "url": "file:///in", "in_flight_max": 0 })),
+            ("file_mode", json!({ "url": "hdfs://nn:8020/in", "file_mode": "888" })),
+            ("proxy_user", json!({ "url": "file:///in", "proxy_user": "me" })),
+        ] {
+            assert_eq!(refused(&settings), setting, "{settings}");
+        }
+        #[cfg(feature = "objects")]
+        assert_eq!(refused(&json!({ "url": "s3://b/in", "taken_name": "replace" })), "taken_name");
+    }
+}

@@ -1,0 +1,209 @@
+//! What an event says of the bytes that it holds, and which names a file may have. Pure.
+
+use components::pieces::{DIGEST, FILE, OFFSET, SIZE, TRANSFER};
+use pipeline::EventRef;
+
+/// Digits of the name of a transfer, and of a digest.
+const TRANSFER_DIGITS: usize = 32;
+const DIGEST_DIGITS: usize = 64;
+/// Bytes of a name in a path, and of a path, at most: what HDFS and file systems take.
+const NAME_BYTES_MAX: usize = 255;
+const PATH_BYTES_MAX: usize = 4_000;
+
+/// Why an event can never be part of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// What letters are counted and listed by.
+    pub(super) reason: &'static str,
+    /// The same for people.
+    pub(super) detail: String,
+}
+
+impl Refusal {
+    fn no_piece(detail: String) -> Self {
+        Self { reason: "no_piece", detail }
+    }
+
+    fn unusable(detail: String) -> Self {
+        Self { reason: "unusable_name", detail }
+    }
+
+    /// The bytes are not those that were read.
+    pub(super) fn damaged() -> Self {
+        let detail = "its bytes are not those of the file: SHA-256 differs; an interceptor has \
+                      changed the body"
+            .into();
+        Self { reason: "damaged_piece", detail }
+    }
+
+    /// The transfer is done with other bytes.
+    pub(super) fn of_another_file() -> Self {
+        let detail = "a file with the same name, length, time and beginning and with other bytes \
+                      is stored already; touch the file and put it there again"
+            .into();
+        Self { reason: "other_file", detail }
+    }
+}
+
+/// A piece of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece<'a> {
+    pub(super) transfer: &'a str,
+    /// Path of the file below the prefix.
+    pub(super) file: &'a str,
+    pub(super) offset: u64,
+    /// Bytes of the whole file.
+    pub(super) size: u64,
+    /// SHA-256 of the whole file, on the piece that ends it.
+    pub(super) digest: Option<&'a str>,
+    pub(super) body: &'a [u8],
+}
+
+impl<'a> Piece<'a> {
+    /// What the event says.
+    ///
+    /// # Errors
+    /// It is no piece of a file, or its file has a name that cannot be used.
+    pub(super) fn of(event: &EventRef<'a>, takes_colons: bool) -> Result<Self, Refusal> {
+        let header = |name| {
+            let missing = || {
+                Refusal::no_piece(format!(
+                    "it has no header `{name}`: the sink takes what `spool_dir` with `pieces` makes"
+                ))
+            };
+            event.header(name).ok_or_else(missing)
+        };
+        let number = |name| {
+            let text = header(name)?;
+            let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = text.parse::<u64>().ok().filter(|_| is_plain);
+            number.ok_or_else(|| Refusal::no_piece(format!("`{name}` is no number: {text:?}")))
+        };
+        let (transfer, file) = (header(TRANSFER)?, header(FILE)?);
+        if !is_hex(transfer, TRANSFER_DIGITS) {
+            return Err(Refusal::no_piece(format!("`{TRANSFER}` is none: {transfer:?}")));
+        }
+        let (offset, size) = (number(OFFSET)?, number(SIZE)?);
+        let (body, digest) = (event.body(), event.header(DIGEST));
+        let end = offset.checked_add(body.len() as u64).filter(|end| *end <= size);
+        let Some(end) = end else {
+            let length = body.len();
+            let problem = format!("{length} bytes at {offset} are not in a file of {size} bytes");
+            return Err(Refusal::no_piece(problem));
+        };
+        let is_last = end == size && (!body.is_empty() || size == 0);
+        let fits = match digest {
+            Some(digest) => is_last && is_hex(digest, DIGEST_DIGITS),
+            None => !is_last && !body.is_empty(),
+        };
+        if !fits {
+            let problem =
+                format!("`{DIGEST}` has to be on the piece that ends a file, and on it alone");
+            return Err(Refusal::no_piece(problem));
+        }
+        usable(file, takes_colons).map_err(Refusal::unusable)?;
+        Ok(Self { transfer, file, offset, size, digest, body })
+    }
+
+    /// The first byte behind it.
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.body.len() as u64
+    }
+
+    /// Whether it is all of its file.
+    pub(super) fn is_whole_file(&self) -> bool {
+        self.offset == 0 && self.end() == self.size
+    }
+}
+
+/// Whether these are so many hexadecimal digits.
+pub(super) fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether a file can have this path below the prefix, and stays there.
+fn usable(file: &str, takes_colons: bool) -> Result<(), String> {
+    let problem = |what: &str| Err(format!("the path {file:?} {what}; rename the file"));
+    if file.len() > PATH_BYTES_MAX {
+        return problem("is too long");
+    }
+    if file.chars().any(char::is_control) {
+        return problem("holds a control character");
+    }
+    if file.contains(':') && !takes_colons {
+        return problem("holds a colon, which HDFS does not take");
+    }
+    for name in file.split('/') {
+        match name {
+            "" => return problem("holds an empty name, or begins with `/`"),
+            "." | ".." => return problem("leads to another directory"),
+            // What commits and transfers need stands there.
+            "_aqueduct" => return problem("leads to what the sinks keep for themselves"),
+            _ if name.len() > NAME_BYTES_MAX => return problem("holds a name that is too long"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::BatchBuilder;
+
+    use super::*;
+
+    const T: &str = "0123456789abcdef0123456789abcdef";
+
+    fn refused(body: &[u8], headers: &[(&str, &str)]) -> Option<&'static str> {
+        let mut events = BatchBuilder::default();
+        events.push(body, headers);
+        let batch = events.finish();
+        let event = batch.iter().next().unwrap();
+        Piece::of(&event, false).err().map(|it| it.reason)
+    }
+
+    #[test]
+    fn what_is_no_piece_of_a_file_is_refused() {
+        let digest = "a".repeat(64);
+        let of = |body: &[u8], offset: &str, size: &str, digest: Option<&str>| {
+            let mut headers =
+                vec![(TRANSFER, T), (FILE, "a/b c.bin"), (OFFSET, offset), (SIZE, size)];
+            headers.extend(digest.map(|digest| (DIGEST, digest)));
+            refused(body, &headers)
+        };
+        let digest = Some(&*digest);
+        assert_eq!(of(b"ab", "0", "3", None), None);
+        assert_eq!(of(b"c", "2", "3", digest), None);
+        assert_eq!(of(b"", "0", "0", digest), None);
+        for (body, offset, size, digest) in [
+            (&b"ab"[..], "0", "3", digest),
+            (b"c", "2", "3", None),
+            (b"c", "2", "3", Some("short")),
+            (b"", "3", "3", digest),
+            (b"", "1", "3", None),
+            (b"c", "3", "3", digest),
+            (b"c", "18446744073709551615", "3", None),
+            (b"ab", "+0", "3", None),
+            (b"ab", "x", "3", None),
+        ] {
+            assert_eq!(of(body, offset, size, digest), Some("no_piece"), "{body:?} at {offset}");
+        }
+        assert_eq!(refused(b"a line", &[]), Some("no_piece"));
+        let other = [(TRANSFER, "../../x"), (FILE, "a"), (OFFSET, "0"), (SIZE, "9")];
+        assert_eq!(refused(b"ab", &other), Some("no_piece"));
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_directory_or_to_what_a_store_refuses() {
+        for name in ["a", "a/b c/ü.bin", "..a/b..", "_aqueduct2/x", "\\xff"] {
+            assert_eq!(usable(name, false), Ok(()), "{name}");
+        }
+        let long = "x".repeat(256);
+        for name in
+            ["", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\nb", "_aqueduct/l", "a:b", &long]
+        {
+            assert!(usable(name, false).is_err(), "{name}");
+        }
+        assert_eq!(usable("a:b", true), Ok(()));
+    }
+}

@@ -1,0 +1,121 @@
+//! Putting a file together out of its parts.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use components::pieces::hex;
+use crypto::digest::{Context, SHA256};
+use futures::{StreamExt, stream};
+use storage::{CreateOptions, FsError, Listed};
+use support::mutant;
+
+use super::cover::{Part, Slice, cover};
+use super::layout::{self, DAMAGED, END, Record};
+use super::shelf::{Claimed, Shelf};
+
+/// Bytes that are read at once, and such reads on their way for one file.
+const READ_BYTES: u64 = 4 << 20;
+const READS: usize = 3;
+
+/// What a check has found of a transfer.
+pub(super) enum Checked {
+    /// It is a file now, or was before.
+    Done,
+    /// Parts are missing, or another collector puts them together.
+    Unfinished,
+    /// Its parts do not make the file that was read.
+    Damaged,
+}
+
+impl Shelf {
+    /// The names in a directory.
+    pub(super) async fn names(&self, directory: &str) -> Result<BTreeSet<String>, FsError> {
+        match self.fs.list(directory).await {
+            Ok(listed) => Ok(listed.into_iter().map(|Listed { name, .. }| name).collect()),
+            Err(error) if error.is_not_found() => Ok(BTreeSet::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the file of a transfer, if all of it is there.
+    pub(super) async fn check(&self, transfer: &str, by_look: bool) -> Result<Checked, FsError> {
+        let layout = &self.shared.layout;
+        let Some(end) = self.record(&layout.among_parts(transfer, END)).await? else {
+            return Ok(Checked::Unfinished);
+        };
+        let names = self.names(&layout.parts(transfer)).await?;
+        if names.contains(DAMAGED) {
+            return Ok(Checked::Damaged);
+        }
+        let parts: Vec<Part> = names.iter().filter_map(|name| layout::part_of(name)).collect();
+        let Ok(mut slices) = cover(&parts, end.size) else { return Ok(Checked::Unfinished) };
+        if mutant!("part_left_out") {
+            slices.pop();
+        }
+        if !by_look {
+            let whole = self.names(&layout.all_whole()).await?;
+            if whole.iter().any(|name| layout::transfer_of(name) == Some(transfer)) {
+                return Ok(Checked::Unfinished);
+            }
+        }
+        let whole = self.new_whole(transfer);
+        let put_together = self.put_together(transfer, slices, &layout.whole(&whole)).await;
+        let is_right = match put_together {
+            Ok(digest) => digest == end.sha256 || mutant!("part_left_out"),
+            Err(error) => {
+                // Where even that fails, a look around clears it away.
+                drop(self.fs.delete(&layout.whole(&whole)).await);
+                return Err(error);
+            }
+        };
+        if !is_right {
+            self.fs.delete(&layout.whole(&whole)).await?;
+            self.put(&layout.among_parts(transfer, DAMAGED), Bytes::new()).await?;
+            return Ok(Checked::Damaged);
+        }
+        match self.claim(transfer, Record { whole, ..end }).await? {
+            Claimed::Same(record) => {
+                self.publish(&record, transfer).await?;
+                self.fs.delete(&layout.parts(transfer)).await?;
+                Ok(Checked::Done)
+            }
+            Claimed::Other => Ok(Checked::Damaged),
+        }
+    }
+
+    /// Writes parts into a file; the digest of all of it.
+    async fn put_together(
+        &self,
+        transfer: &str,
+        slices: Vec<Slice>,
+        path: &str,
+    ) -> Result<String, FsError> {
+        let mut file = self.fs.create(path, CreateOptions::default()).await?;
+        let mut digest = Context::new(&SHA256);
+        let (fs, directory) = (self.fs.clone(), self.shared.layout.parts(transfer));
+        let read = move |(part, at, bytes): (String, u64, usize)| {
+            let fs = fs.clone();
+            async move { fs.read_part(&part, at, bytes).await }
+        };
+        let mut content = stream::iter(reads(directory, slices)).map(read).buffered(READS).boxed();
+        while let Some(bytes) = content.next().await {
+            let bytes = bytes?;
+            digest.update(&bytes);
+            file.write(bytes).await?;
+        }
+        file.close().await?;
+        Ok(hex(digest.finish().as_ref()))
+    }
+}
+
+/// Which bytes of which part below `directory` are read one after the other.
+fn reads(directory: String, slices: Vec<Slice>) -> impl Iterator<Item = (String, u64, usize)> {
+    slices.into_iter().flat_map(move |slice| {
+        let part = format!("{directory}/{}", layout::part_name(slice.part));
+        let reads = slice.bytes.div_ceil(READ_BYTES);
+        (0..reads).map(move |number| {
+            let at = number * READ_BYTES;
+            (part.clone(), slice.skip + at, READ_BYTES.min(slice.bytes - at) as usize)
+        })
+    })
+}

@@ -1,0 +1,177 @@
+//! A file as pieces of its bytes, for the sink `files`: see [`crate::pieces`]. Blocks.
+//!
+//! ```text
+//!   bytes ─► piece, at most `size` ─► event, with what says where its bytes stand in the file
+//!     └────► digest ────────────────► on the last piece
+//! ```
+//!
+//! The position counts bytes, and pieces have no borders of their own: one ends where another
+//! channel stands, or where the next agents take no larger batch. After a restart the bytes before
+//! the position are read again for the digest, and none of them is sent.
+//!
+//! The last piece is made only if the file is still what it was when its reading began. What was
+//! sent of one that is not never becomes a file.
+//!
+//! A transfer is named by the host, the source, and what the file looks like: its path, inode,
+//! length, last change and first bytes. So the same file is the same transfer also where an agent
+//! has lost all that it knew.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crypto::digest::{Context, SHA256};
+use pipeline::env::DiskFile;
+use pipeline::file_position::shown;
+use pipeline::units::ByteSize;
+use pipeline::{BatchBuilder, BuildContext, BuildError, PieceLimits};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::super::mark::{DONE, Sight};
+use super::Content;
+use super::{Piece, Problem};
+use crate::pieces;
+
+/// Limits of `size`.
+const SIZES: (ByteSize, ByteSize) = (ByteSize(1 << 10), ByteSize::mib(8));
+/// Bytes that are read at once of what was read before.
+const AGAIN_BYTES: usize = 1 << 20;
+
+/// How files are cut that are transferred as they are.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct PiecesConfig {
+    /// Bytes of a piece at most, from 1KiB to 8MiB. Larger ones are fewer files on the way, and
+    /// take more memory. Where the next agents take smaller batches, pieces are smaller.
+    #[serde(default = "default_size")]
+    size: ByteSize,
+}
+
+fn default_size() -> ByteSize {
+    ByteSize::mib(1)
+}
+
+/// The same, checked.
+pub(in super::super) struct Pieces {
+    pub(in super::super) size: usize,
+    /// What tells transfers of this source from those of others.
+    host: Arc<str>,
+    source: Arc<str>,
+}
+
+impl PiecesConfig {
+    /// # Errors
+    /// A size that a piece cannot have.
+    pub(in super::super) fn checked(&self, cx: &BuildContext) -> Result<Pieces, BuildError> {
+        let (least, most) = SIZES;
+        if self.size < least || self.size > most {
+            let problem = format!("must be from {least} to {most}");
+            return Err(BuildError::invalid("pieces.size", problem));
+        }
+        let (host, source) = (cx.env.host.clone(), cx.name.clone());
+        Ok(Pieces { size: self.size.0 as usize, host, source })
+    }
+}
+
+/// What is left of a file to send.
+pub(super) struct Transfer {
+    file: Arc<dyn DiskFile>,
+    sight: Sight,
+    /// Its path below the directory.
+    name: String,
+    /// Which transfer it is.
+    transfer: String,
+    /// Of all bytes before the next piece.
+    digest: Context,
+}
+
+impl Transfer {
+    /// Reads on at the byte `start`. `head`: the first bytes of the file.
+    pub(super) fn begin(
+        content: &Content,
+        file: Arc<dyn DiskFile>,
+        sight: Sight,
+        head: &[u8],
+        start: u64,
+    ) -> Result<Self, Problem> {
+        let options = &content.options;
+        let below = sight.path.strip_prefix(&options.directory).unwrap_or(&sight.path);
+        let name = shown(Path::new(below)).into_owned();
+        let pieces = options.pieces.as_ref();
+        let (host, source) = pieces.map_or(("", ""), |it| (&*it.host, &*it.source));
+        let transfer = pieces::transfer(&[
+            host.as_bytes(),
+            source.as_bytes(),
+            name.as_bytes(),
+            &sight.inode.to_le_bytes(),
+            &sight.len.to_le_bytes(),
+            &sight.modified.to_le_bytes(),
+            head,
+        ]);
+        let digest = Context::new(&SHA256);
+        let mut this = Self { file, sight, name, transfer, digest };
+        let mut at = 0;
+        while at < start {
+            let bytes = AGAIN_BYTES.min(usize::try_from(start - at).unwrap_or(AGAIN_BYTES));
+            this.read(at, bytes)?;
+            at += bytes as u64;
+        }
+        Ok(this)
+    }
+
+    /// So many bytes from `at` on, which the digest then covers too.
+    fn read(&mut self, at: u64, bytes: usize) -> Result<Vec<u8>, Problem> {
+        let mut buffer = vec![0; bytes];
+        let mut filled = 0;
+        while filled < bytes {
+            match self.file.read_at(&mut buffer[filled..], at + filled as u64) {
+                Ok(0) => return Err(changed()),
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Problem::Unreadable(error)),
+            }
+        }
+        self.digest.update(&buffer);
+        Ok(buffer)
+    }
+
+    /// The piece that begins at the byte `at`, up to the byte `until` at most.
+    pub(super) fn next(
+        &mut self,
+        content: &Content,
+        at: u64,
+        until: Option<u64>,
+        limits: PieceLimits,
+    ) -> Result<Piece, Problem> {
+        let left = self.sight.len.checked_sub(at).ok_or_else(changed)?;
+        let most = limits.bytes.max(1) as u64;
+        let bytes = until.map_or(left, |until| left.min(until - at)).min(most);
+        let body = self.read(at, usize::try_from(bytes).unwrap_or(usize::MAX))?;
+        let (offset, size) = (at.to_string(), self.sight.len.to_string());
+        let mut headers = content.headers();
+        headers.extend([
+            (pieces::TRANSFER, &*self.transfer),
+            (pieces::FILE, &*self.name),
+            (pieces::OFFSET, &*offset),
+            (pieces::SIZE, &*size),
+        ]);
+        let is_last = bytes == left;
+        let digest;
+        if is_last {
+            if !self.sight.is_unchanged(&self.file.stat().map_err(Problem::Unreadable)?) {
+                return Err(changed());
+            }
+            digest = pieces::hex(self.digest.clone().finish().as_ref());
+            headers.push((pieces::DIGEST, &digest));
+        }
+        let mut events = BatchBuilder::default();
+        events.push(&body, &headers);
+        let end = if is_last { DONE } else { at + bytes };
+        Ok(Piece { batch: events.finish(), end, cut: 0, divided: 0 })
+    }
+}
+
+fn changed() -> Problem {
+    Problem::Bad("it has changed after its reading began".to_owned())
+}
