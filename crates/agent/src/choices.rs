@@ -128,6 +128,7 @@ mod tests {
                 "hdfs",
                 "http_poll",
                 "http_stream",
+                "journald",
                 "kafka",
                 "sequence",
                 "spool_dir",

@@ -126,7 +126,7 @@ mod tests {
             ("sink", "elasticsearch") => "urls = [\"http://h:1\"]\nindex = \"a\"",
             ("source", "otlp") => "listen = [\"0.0.0.0:1\"]",
             ("sink", "http" | "otlp") => "url = \"http://h:1/\"",
-            ("source", "exec" | "sequence" | "spool_dir" | "stress" | "tail_dir")
+            ("source", "exec" | "journald" | "sequence" | "spool_dir" | "stress" | "tail_dir")
             | ("sink", "discard" | "file_roll" | "logger") => return None,
             ("sink", "files") => "url = \"webhdfs://h:1/in\"",
             // The one has the connection of its source, the other one a test of its own, and HBase

@@ -36,6 +36,16 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
         &["cursor_too_long", "event_cut", "event_repeated", "event_unfinished", "not_json"],
     ),
     (
+        "journald",
+        &[
+            "cursor_gone",
+            "journalctl_failed",
+            "journalctl_warned",
+            "message_cut",
+            "output_malformed",
+        ],
+    ),
+    (
         "kafka",
         &["not_flume_event", "offsets_not_written", "position_out_of_range", "revoked_unstored"],
     ),

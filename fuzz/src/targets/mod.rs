@@ -30,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     target("wire", wire::wire, 8),
     target("http", streams::http, 10),
     target("netcat", streams::netcat, 10),
+    target("journal", stored::journal, 10),
     target("fluent", shippers::fluent, 12),
     target("lumberjack", shippers::lumberjack, 9),
     target("otlp", shippers::otlp, 6),

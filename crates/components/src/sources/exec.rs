@@ -23,7 +23,6 @@
 //! its next write, which fails.
 
 mod config;
-mod errors;
 mod follow;
 #[cfg(test)]
 mod tests;

@@ -3,11 +3,13 @@
 pub mod avro;
 #[cfg(test)]
 pub(crate) mod channels;
+mod command_errors;
 mod datagrams;
 pub mod exec;
 mod gathered;
 pub mod grpc;
 pub mod http;
+pub mod journald;
 pub mod listening;
 mod multiline;
 #[cfg(test)]
@@ -44,6 +46,7 @@ pub static ALL: &[Entry<dyn Source>] = &[
     entry::<exec::Config>(),
     entry::<grpc::Config>(),
     entry::<http::Config>(),
+    entry::<journald::Config>(),
     entry::<netcat::Config>(),
     entry::<netcat_udp::Config>(),
     entry::<sequence::Config>(),

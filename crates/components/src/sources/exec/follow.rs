@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 use super::config::Options;
-use super::errors::Errors;
+use crate::sources::command_errors::Errors;
 use crate::sources::gathered::{Destination, Gathered};
 use crate::sources::multiline::EVENT_DIVIDED;
 use crate::sources::multiline::stream::EventStream;
@@ -65,7 +65,12 @@ impl<'a> Follower<'a> {
     /// Its output cannot be read.
     pub(super) async fn follow(mut self, started: Started) -> io::Result<Ending> {
         let Started { mut output, errors, mut process } = started;
-        let errors = Errors::read(errors, self.to.source.clone(), self.options.log_stderr);
+        let (source, log) = (self.to.source.clone(), self.options.log_stderr);
+        let errors = Errors::read(errors, move |line| {
+            if log {
+                tracing::warn!(source = %source, line, "the command printed an error");
+            }
+        });
         let stop = self.cx.stop.clone();
         loop {
             self.lines.buffer().reserve(READ_BYTES);

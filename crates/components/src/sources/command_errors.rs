@@ -1,4 +1,4 @@
-//! What a command prints on its standard error: logged on request, and its last line kept.
+//! What a command prints on its standard error: each line is handed over, and the last one kept.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::framings::FramedStream;
 
-/// Bytes of a line that are logged and kept.
+/// Bytes of a line that are handed over and kept.
 const LINE_MAX: usize = 1024;
 /// Bytes that are read at once.
 const READ_BYTES: usize = 4 << 10;
@@ -26,14 +26,12 @@ pub(super) struct Errors {
 }
 
 impl Errors {
-    /// Reads `printed` until it ends, or until this is dropped.
-    pub(super) fn read(printed: Printed, source: Arc<str>, log: bool) -> Self {
+    /// Reads `printed` until it ends, or until this is dropped. Each line goes to `each`.
+    pub(super) fn read(printed: Printed, mut each: impl FnMut(&str) + Send + 'static) -> Self {
         let last = Arc::<Mutex<Option<String>>>::default();
         let keep = last.clone();
         let reading = tokio::spawn(read(printed, move |line| {
-            if log {
-                tracing::warn!(source = %source, line, "the command printed an error");
-            }
+            each(&line);
             *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
         }));
         Self { last, reading: AbortOnDropHandle::new(reading) }

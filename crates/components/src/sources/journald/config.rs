@@ -1,0 +1,286 @@
+//! Settings of the `journald` source.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use pipeline::BuildError;
+use pipeline::units::{ByteSize, Period};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::command::Selection;
+use super::event::Form;
+use crate::decoders::check_names;
+
+/// The longest message that may be set.
+const MESSAGE_MAX: ByteSize = ByteSize::mib(16);
+
+/// The shortest one: a cursor has its place.
+const MESSAGE_MIN: ByteSize = ByteSize(4 << 10);
+
+/// Settings of the `journald` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The program that reads the journal: a path, or a name that is looked up in `PATH`.
+    #[serde(default = "defaults::journalctl")]
+    journalctl: String,
+    /// Directory of journal files, instead of the journal of this host: that of a mounted host, or
+    /// of `systemd-journal-remote`.
+    #[serde(default)]
+    directory: Option<String>,
+    /// Single journal files, instead of the journal of this host; wildcards are allowed.
+    #[serde(default)]
+    files: Vec<String>,
+    /// Namespace of the journal: a name, `+name` for it and the default one, or `*` for all.
+    #[serde(default)]
+    namespace: Option<String>,
+    /// Units whose entries are read, with what systemd says of them: names, or patterns such as
+    /// `nginx*`. All unless set.
+    #[serde(default)]
+    units: Vec<String>,
+    /// Identifiers whose entries are read: what `logger -t` and `SyslogIdentifier=` set. All unless
+    /// set.
+    #[serde(default)]
+    identifiers: Vec<String>,
+    /// Fields that an entry must have, as `FIELD=value`. Of several with one field one is enough,
+    /// of each field one is needed.
+    #[serde(default)]
+    matches: Vec<String>,
+    /// The least important priority that is read, or a range: `warning`, `4`, `emerg..err`.
+    #[serde(default)]
+    priority: Option<String>,
+    /// Which boots are read: `all`, or only the current one, `this`.
+    #[serde(default)]
+    boots: Boots,
+    /// Where the source begins at its first start: at the `start` of the journal, at its `end`, or
+    /// at a time such as `2026-11-28T06:00:00Z`.
+    #[serde(default = "defaults::begin")]
+    begin: String,
+    /// What the body is: the field MESSAGE, `message`, or all fields as a JSON object, `json`.
+    #[serde(default)]
+    body: Body,
+    /// Headers that show a field, where an entry has it: the name of the header, and the field.
+    /// `timestamp` is always there.
+    #[serde(default = "defaults::headers")]
+    headers: BTreeMap<String, String>,
+    /// Longest message that is kept whole, and the same for all other fields of an entry together.
+    /// Longer ones are cut there, get the header `truncated`, and are counted; from 4 KiB to
+    /// 16 MiB.
+    #[serde(default = "defaults::message_max")]
+    message_max: ByteSize,
+    /// Events of a batch at most.
+    #[serde(default = "defaults::batch_events")]
+    batch_events: usize,
+    /// Longest time that an entry waits for others of its batch.
+    #[serde(default = "defaults::batch_timeout")]
+    batch_timeout: Period,
+}
+
+/// Which boots are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Boots {
+    /// What the journal has of any boot.
+    #[default]
+    All,
+    /// The current one alone.
+    This,
+}
+
+/// What the body of an event is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Body {
+    /// The field MESSAGE.
+    #[default]
+    Message,
+    /// All fields.
+    Json,
+}
+
+mod defaults {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    pub(super) fn journalctl() -> String {
+        "journalctl".to_owned()
+    }
+
+    pub(super) fn begin() -> String {
+        "start".to_owned()
+    }
+
+    pub(super) fn headers() -> BTreeMap<String, String> {
+        let headers = [
+            ("Facility", "SYSLOG_FACILITY"),
+            ("Severity", "PRIORITY"),
+            ("host", "_HOSTNAME"),
+            ("identifier", "SYSLOG_IDENTIFIER"),
+            ("pid", "_PID"),
+            ("unit", "_SYSTEMD_UNIT"),
+        ];
+        headers.map(|(header, field)| (header.to_owned(), field.to_owned())).into()
+    }
+
+    pub(super) fn message_max() -> ByteSize {
+        ByteSize::mib(1)
+    }
+
+    pub(super) fn batch_events() -> usize {
+        1000
+    }
+
+    pub(super) fn batch_timeout() -> Period {
+        Period(Duration::from_millis(200))
+    }
+}
+
+/// Where a source begins that has no position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    Start,
+    End,
+    /// Microseconds since 1970.
+    At(u64),
+}
+
+/// What the settings say.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) journalctl: String,
+    pub(super) selection: Selection,
+    pub(super) begin: Begin,
+    pub(super) form: Form,
+    pub(super) value_max: usize,
+    pub(super) batch_events: usize,
+    pub(super) batch_timeout: Duration,
+}
+
+impl Config {
+    pub(super) fn options(self) -> Result<Options, BuildError> {
+        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        if self.journalctl.is_empty() {
+            return invalid("journalctl", "names no program");
+        }
+        if self.directory.is_some() && !self.files.is_empty() {
+            return invalid("files", "choose one of `directory` and `files`");
+        }
+        if self.namespace.is_some() && (self.directory.is_some() || !self.files.is_empty()) {
+            return invalid(
+                "namespace",
+                "a namespace is of the host's journal: take `directory` \
+                                         and `files` away",
+            );
+        }
+        let limits = MESSAGE_MIN..=MESSAGE_MAX;
+        if !limits.contains(&self.message_max) {
+            let problem = format!("must be from {MESSAGE_MIN} to {MESSAGE_MAX}");
+            return Err(BuildError::invalid("message_max", problem));
+        }
+        if self.batch_events == 0 {
+            return invalid("batch_events", "must be at least 1");
+        }
+        for (n, text) in self.matches.iter().enumerate() {
+            if !text.split_once('=').is_some_and(|(field, _)| is_field(field)) {
+                let problem = format!("`{text}` is no match: write for example \"_UID=0\"");
+                return Err(BuildError::invalid(format!("matches.{n}"), problem));
+            }
+        }
+        check_names(self.headers.keys().map(String::as_str))
+            .map_err(|error| BuildError::invalid("headers", error))?;
+        for (header, field) in &self.headers {
+            if header == "timestamp" || header == "truncated" {
+                let problem = "is set by the source itself: choose another name";
+                return Err(BuildError::invalid(format!("headers.{header}"), problem));
+            }
+            if !is_field(field) {
+                let problem = format!("`{field}` is no field of a journal, such as \"_COMM\"");
+                return Err(BuildError::invalid(format!("headers.{header}"), problem));
+            }
+        }
+        Ok(Options {
+            begin: begin(&self.begin)?,
+            journalctl: self.journalctl,
+            selection: Selection {
+                directory: self.directory,
+                files: self.files,
+                namespace: self.namespace,
+                units: self.units,
+                identifiers: self.identifiers,
+                priority: self.priority,
+                matches: self.matches,
+                this_boot: self.boots == Boots::This,
+            },
+            form: Form {
+                is_json: self.body == Body::Json,
+                headers: self.headers.into_iter().collect(),
+            },
+            value_max: self.message_max.0 as usize,
+            batch_events: self.batch_events,
+            batch_timeout: self.batch_timeout.0,
+        })
+    }
+}
+
+/// Whether it can be the name of a field.
+fn is_field(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(is_part)
+}
+
+fn begin(text: &str) -> Result<Begin, BuildError> {
+    match text {
+        "start" => Ok(Begin::Start),
+        "end" => Ok(Begin::End),
+        time => {
+            let micros = time.parse::<Timestamp>().map(Timestamp::as_microsecond).ok();
+            let micros = micros.and_then(|micros| u64::try_from(micros).ok());
+            micros.map(Begin::At).ok_or_else(|| {
+                let problem = format!(
+                    "`{time}` is neither `start`, `end` nor a time since 1970 such as \
+                     \"2026-11-28T06:00:00Z\""
+                );
+                BuildError::invalid("begin", problem)
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pipeline::testkit::build;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn settings_that_can_never_work_are_named() {
+        let cx = crate::alone("in", Path::new("unused"), env::real());
+        for (settings, named) in [
+            (json!({ "journalctl": "" }), "journalctl"),
+            (json!({ "directory": "/a", "files": ["/b"] }), "files"),
+            (json!({ "directory": "/a", "namespace": "b" }), "namespace"),
+            (json!({ "matches": ["_UID=0", "uid=0"] }), "matches.1"),
+            (json!({ "matches": ["+"] }), "matches.0"),
+            (json!({ "begin": "yesterday" }), "begin"),
+            (json!({ "begin": "1960-01-01T00:00:00Z" }), "begin"),
+            (json!({ "message_max": "1KiB" }), "message_max"),
+            (json!({ "message_max": "17MiB" }), "message_max"),
+            (json!({ "batch_events": 0 }), "batch_events"),
+            (json!({ "headers": { "timestamp": "_COMM" } }), "headers.timestamp"),
+            (json!({ "headers": { "command": "comm" } }), "headers.command"),
+            (json!({ "headers": { "": "_COMM" } }), "headers"),
+        ] {
+            let error = build::<Config>(&settings, &cx).err().unwrap();
+            assert_eq!(error.path, named, "{error}");
+        }
+        build::<Config>(&json!({}), &cx).unwrap();
+        assert_eq!(begin("1970-01-01T00:00:01.5Z").unwrap(), Begin::At(1_500_000));
+    }
+}

@@ -1,0 +1,395 @@
+//! The export format of the journal, as `journalctl --output=export` prints it: bytes → entries.
+//! Pure.
+//!
+//! ```text
+//!   NAME=text LF                                   a field whose value has no line end
+//!   NAME LF  length (8 bytes, LE)  bytes LF        any other one
+//!   LF                                             the entry has ended
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. What comes in pieces, cut anywhere, says the same as in one piece.
+//! 2. An entry takes at most twice `value_max` bytes, and [`FIELDS_MAX`] fields: what is longer is
+//!    passed over as it comes, and the entry is marked. What stands behind it is whole.
+//! 3. What no journal writes is refused, and nothing is read behind it: a place inside an entry
+//!    must not be taken for the beginning of one.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+/// Bytes of a field's name. The journal has at most 64.
+const NAME_MAX: usize = 256;
+
+/// Fields of an entry. The journal has at most 1,024.
+const FIELDS_MAX: usize = 2048;
+
+/// The field that is kept in full, up to the limit, whatever the others have.
+pub const MESSAGE: &str = "MESSAGE";
+
+/// It is not the export format.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Malformed {
+    /// A field has a name of no bytes.
+    #[error("a field has no name")]
+    NoName,
+    /// A field's name is longer than any.
+    #[error("the name of a field has more than {NAME_MAX} bytes")]
+    LongName,
+    /// A field's name has bytes that no name has.
+    #[error("the name of a field has other bytes than letters, digits and underscores")]
+    OddName,
+    /// A value is longer than its length.
+    #[error("a value does not end where its length says")]
+    NoEnd,
+}
+
+/// One entry.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Entry {
+    bytes: Vec<u8>,
+    fields: Vec<(Range<usize>, Range<usize>)>,
+    /// Whether a value, or a field, was too much.
+    pub is_cut: bool,
+}
+
+impl Entry {
+    /// Names and values, in their order. A name may stand there several times.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let text = |name: &Range<usize>| str::from_utf8(&self.bytes[name.clone()]);
+        self.fields.iter().map(move |(name, value)| {
+            (text(name).expect("names are ASCII"), &self.bytes[value.clone()])
+        })
+    }
+
+    /// The first value of this field.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.fields().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// The first value of this field, if it is text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        str::from_utf8(self.get(name)?).ok()
+    }
+}
+
+/// Which fields are kept.
+#[derive(Debug, Clone)]
+pub enum Kept {
+    /// All of them.
+    All,
+    /// Those of these names.
+    Named(Vec<String>),
+}
+
+impl Kept {
+    fn holds(&self, name: &[u8]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.iter().any(|known| known.as_bytes() == name),
+        }
+    }
+}
+
+/// Where the reader is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// In a name, or before one.
+    Name,
+    /// In a value without line ends.
+    Text,
+    /// In the length of a value: so many of its bytes are known.
+    Length { value: u64, known: u32 },
+    /// In a value of which so many bytes are left.
+    Bytes { left: u64 },
+    /// Before the line end behind it.
+    End,
+}
+
+/// Reads entries out of bytes as they come.
+#[derive(Debug)]
+pub struct Export {
+    kept: Kept,
+    value_max: usize,
+    at: At,
+    name: Vec<u8>,
+    entry: Entry,
+    /// Bytes of values, but for those of the message.
+    others: usize,
+    /// Whether the value that is being read is the message: the first field of that name.
+    is_message: bool,
+    /// What of the value that is being read may still be kept; `None`: its field is not.
+    room: Option<usize>,
+}
+
+impl Export {
+    /// Keeps these fields, with at most so many bytes of the message, and of all others together.
+    pub fn new(kept: Kept, value_max: usize) -> Self {
+        let (name, entry) = (Vec::new(), Entry::default());
+        let (is_message, room) = (false, None);
+        Self { kept, value_max, at: At::Name, name, entry, others: 0, is_message, room }
+    }
+
+    /// The next entry, taken from the front of `input`; `None`: there is none that has ended, and
+    /// all of `input` is taken.
+    ///
+    /// # Errors
+    /// It is not the export format. Nothing can be read any more.
+    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Entry>, Malformed> {
+        while let Some(&byte) = input.first() {
+            match self.at {
+                At::Name => {
+                    if self.name_from(input)? {
+                        self.others = 0;
+                        return Ok(Some(std::mem::take(&mut self.entry)));
+                    }
+                }
+                At::Text => {
+                    let end = memchr::memchr(b'\n', input);
+                    self.take(input, end.unwrap_or(input.len()));
+                    if end.is_some() {
+                        *input = &input[1..];
+                        self.end_value();
+                    }
+                }
+                At::Length { mut value, mut known } => {
+                    value |= u64::from(byte) << (8 * known);
+                    known += 1;
+                    *input = &input[1..];
+                    self.at = if known == 8 {
+                        self.after_bytes(value)
+                    } else {
+                        At::Length { value, known }
+                    };
+                }
+                At::Bytes { left } => {
+                    let here = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+                    self.take(input, here);
+                    self.at = self.after_bytes(left - here as u64);
+                }
+                At::End => {
+                    if byte != b'\n' {
+                        return Err(Malformed::NoEnd);
+                    }
+                    *input = &input[1..];
+                    self.end_value();
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether nothing of an entry has come yet.
+    pub fn is_between_entries(&self) -> bool {
+        self.at == At::Name && self.name.is_empty() && self.entry.fields.is_empty()
+    }
+
+    fn after_bytes(&self, left: u64) -> At {
+        if left == 0 { At::End } else { At::Bytes { left } }
+    }
+
+    /// Takes what there is of a name; says whether an entry has ended instead.
+    fn name_from(&mut self, input: &mut &[u8]) -> Result<bool, Malformed> {
+        let end = memchr::memchr2(b'=', b'\n', input);
+        let (part, rest) = input.split_at(end.unwrap_or(input.len()));
+        if self.name.len() + part.len() > NAME_MAX {
+            return Err(Malformed::LongName);
+        }
+        if !part.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+            return Err(Malformed::OddName);
+        }
+        self.name.extend_from_slice(part);
+        let Some((delimiter, rest)) = rest.split_first() else {
+            *input = rest;
+            return Ok(false);
+        };
+        *input = rest;
+        match (self.name.is_empty(), *delimiter) {
+            // Empty lines between two entries say nothing.
+            (true, b'\n') => return Ok(!self.entry.fields.is_empty()),
+            (true, _) => return Err(Malformed::NoName),
+            (false, b'\n') => self.at = At::Length { value: 0, known: 0 },
+            (false, _) => self.at = At::Text,
+        }
+        self.begin_value();
+        Ok(false)
+    }
+
+    fn begin_value(&mut self) {
+        self.room = None;
+        if !self.kept.holds(&self.name) {
+            return;
+        }
+        if self.entry.fields.len() == FIELDS_MAX {
+            self.entry.is_cut = true;
+            return;
+        }
+        self.is_message = self.name == MESSAGE.as_bytes() && self.entry.get(MESSAGE).is_none();
+        let of_others = if self.is_message { 0 } else { self.others };
+        self.room = Some(self.value_max - of_others);
+        let begin = self.entry.bytes.len();
+        self.entry.bytes.extend_from_slice(&self.name);
+        let value = self.entry.bytes.len();
+        self.entry.fields.push((begin..value, value..value));
+    }
+
+    /// Takes so many bytes of a value, and keeps those that there is room for.
+    fn take(&mut self, input: &mut &[u8], bytes: usize) {
+        let (value, rest) = input.split_at(bytes);
+        *input = rest;
+        let Some(room) = &mut self.room else { return };
+        let keep = value.len().min(*room);
+        self.entry.bytes.extend_from_slice(&value[..keep]);
+        self.entry.is_cut |= keep < value.len();
+        *room -= keep;
+    }
+
+    fn end_value(&mut self) {
+        self.at = At::Name;
+        if self.room.take().is_some() {
+            let end = self.entry.bytes.len();
+            let (_, value) = self.entry.fields.last_mut().expect("the field was begun");
+            value.end = end;
+            if !self.is_message {
+                self.others += value.len();
+            }
+        }
+        self.name.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Fields = Vec<(String, Vec<u8>)>;
+
+    /// As the journal prints it: as text where a value has no line end.
+    fn exported(entries: &[Fields], as_bytes: bool) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for fields in entries {
+            for (name, value) in fields {
+                bytes.extend_from_slice(name.as_bytes());
+                if as_bytes || value.contains(&b'\n') {
+                    bytes.push(b'\n');
+                    bytes.extend_from_slice(&(value.len() as u64).to_le_bytes());
+                } else {
+                    bytes.push(b'=');
+                }
+                bytes.extend_from_slice(value);
+                bytes.push(b'\n');
+            }
+            bytes.push(b'\n');
+        }
+        bytes
+    }
+
+    fn read(export: &mut Export, pieces: &[&[u8]]) -> Result<Vec<Entry>, Malformed> {
+        let mut entries = Vec::new();
+        for mut piece in pieces.iter().copied() {
+            while let Some(entry) = export.next(&mut piece)? {
+                entries.push(entry);
+            }
+            assert!(piece.is_empty());
+        }
+        Ok(entries)
+    }
+
+    fn fields(entry: &Entry) -> Fields {
+        entry.fields().map(|(name, value)| (name.to_owned(), value.to_vec())).collect()
+    }
+
+    fn entries() -> impl Strategy<Value = Vec<Fields>> {
+        let byte = prop_oneof![Just(b'\n'), Just(b'='), Just(0), any::<u8>()];
+        let name = prop_oneof![Just("MESSAGE".to_owned()), "[A-Z_0-9]{1,12}"];
+        vec(vec((name, vec(byte, 0..24)), 1..6), 0..5)
+    }
+
+    proptest! {
+        #[test]
+        fn entries_are_read_as_they_are_written_wherever_the_bytes_are_cut(
+            entries in entries(), as_bytes: bool, cuts in vec(any::<prop::sample::Index>(), 0..4),
+        ) {
+            let bytes = exported(&entries, as_bytes);
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            at.extend([0, bytes.len()]);
+            at.sort_unstable();
+            let pieces: Vec<&[u8]> = at.windows(2).map(|ends| &bytes[ends[0]..ends[1]]).collect();
+            let mut export = Export::new(Kept::All, 1 << 20);
+            let read = read(&mut export, &pieces).unwrap();
+            prop_assert!(export.is_between_entries());
+            prop_assert_eq!(read.iter().map(fields).collect::<Vec<_>>(), entries);
+        }
+
+        #[test]
+        fn whatever_comes_it_says_the_same_in_one_piece_and_byte_by_byte(
+            bytes in vec(prop_oneof![Just(b'\n'), Just(b'='), Just(b'A'), 0..12_u8, any::<u8>()],
+                0..200),
+        ) {
+            let whole = read(&mut Export::new(Kept::All, 16), &[&bytes]);
+            let single: Vec<&[u8]> = bytes.chunks(1).collect();
+            prop_assert_eq!(whole, read(&mut Export::new(Kept::All, 16), &single));
+        }
+
+        #[test]
+        fn an_entry_over_its_limits_takes_no_more_and_what_follows_is_whole(
+            entries in entries(), value_max in 0..40_usize,
+        ) {
+            let bytes = exported(&entries, false);
+            let read = read(&mut Export::new(Kept::All, value_max), &[&bytes]).unwrap();
+            prop_assert_eq!(read.len(), entries.len());
+            for (entry, expected) in read.iter().zip(&entries) {
+                let (mut room, mut is_cut, mut had_message) = (value_max, false, false);
+                for ((name, value), (expected_name, expected)) in entry.fields().zip(expected) {
+                    prop_assert_eq!(name, expected_name);
+                    let is_message = name == MESSAGE && !had_message;
+                    had_message |= is_message;
+                    let keep = expected.len().min(if is_message { value_max } else { room });
+                    is_cut |= keep < expected.len();
+                    room -= if is_message { 0 } else { keep };
+                    prop_assert_eq!(value, &expected[..keep]);
+                }
+                prop_assert_eq!(entry.is_cut, is_cut);
+            }
+        }
+    }
+
+    #[test]
+    fn fields_that_are_not_kept_take_nothing_and_cut_nothing() {
+        let bytes = b"A=long and longer\nMESSAGE=m\nB\n\x03\0\0\0\0\0\0\0x\ny\nC=c\n\n";
+        let mut export = Export::new(Kept::Named(vec!["MESSAGE".into(), "C".into()]), 4);
+        let read = read(&mut export, &[bytes]).unwrap();
+        assert_eq!(
+            fields(&read[0]),
+            [("MESSAGE".into(), b"m".to_vec()), ("C".into(), b"c".to_vec())]
+        );
+        assert!(!read[0].is_cut && read.len() == 1);
+    }
+
+    #[test]
+    fn what_no_journal_writes_is_refused() {
+        let long = [b'A'; NAME_MAX + 1];
+        for (bytes, problem) in [
+            (&b"=x\n"[..], Malformed::NoName),
+            (b"A\n\x01\0\0\0\0\0\0\0xy", Malformed::NoEnd),
+            (b"A b=x\n", Malformed::OddName),
+            (b"-- No entries --\n", Malformed::OddName),
+            (&long, Malformed::LongName),
+        ] {
+            assert_eq!(read(&mut Export::new(Kept::All, 9), &[bytes]), Err(problem));
+        }
+    }
+
+    #[test]
+    fn fields_without_number_take_memory_within_a_limit() {
+        let bytes = ["A=x\n".repeat(3 * FIELDS_MAX).as_str(), "\nB=y\n\n"].concat();
+        let read = read(&mut Export::new(Kept::All, 1 << 20), &[bytes.as_bytes()]).unwrap();
+        assert_eq!(read[0].fields().count(), FIELDS_MAX);
+        assert!(read[0].is_cut && !read[1].is_cut);
+        assert_eq!(read[1].text("B"), Some("y"));
+    }
+}

@@ -1,0 +1,232 @@
+//! Where the source stands in the journal, and whether it missed something there. Pure.
+//!
+//! A cursor names an entry: `s=…;i=…;b=…;m=…;t=…;x=…`, which are the journal's sequence and the
+//! number in it, the boot, the times, and a hash of the entry.
+//!
+//! ```text
+//!   stored:  the cursor of the last entry that the channel has
+//!   next:    journalctl from this cursor on, the entry itself included
+//!              ├─ the entry itself:  nothing is missed; it is passed over
+//!              └─ a later one:       the entry is gone; what lay between may be missed
+//! ```
+//!
+//! It is never asked for what stands *behind* a cursor (`--after-cursor`): where its entry is gone,
+//! journalctl before version 255 passes over the first one that is left.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pipeline::SourcePosition;
+use serde::{Deserialize, Serialize};
+
+/// The one key of this source's positions.
+const KEY: &str = "place";
+
+/// Bytes of a cursor at most. The journal's have about 130.
+pub(super) const CURSOR_BYTES_MAX: usize = 1024;
+
+/// Where the source stands, as it is stored with the events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// Rises with each batch.
+    pub(super) number: u64,
+    /// Digest of what is read: of another selection a cursor says less.
+    pub(super) of: u64,
+    /// The first time that is read, in microseconds since 1970, until there is a cursor.
+    #[serde(default)]
+    pub(super) since: Option<u64>,
+    /// The last entry that is stored.
+    #[serde(default)]
+    pub(super) cursor: Option<String>,
+}
+
+impl Place {
+    /// What the channel knows.
+    ///
+    /// # Errors
+    /// It is of another version.
+    pub(super) fn read(known: &[(Bytes, Bytes)]) -> Result<Option<Self>, String> {
+        let value = known.iter().find(|(key, _)| *key == KEY.as_bytes()).map(|(_, value)| value);
+        let place = value.map(|value| serde_json::from_slice(value)).transpose();
+        place.map_err(|error| format!("the position in the channel cannot be read: {error}"))
+    }
+
+    /// The position of a batch.
+    pub(super) fn position(&self, source: &Arc<str>) -> SourcePosition {
+        let value = serde_json::to_vec(self).expect("numbers and texts are JSON");
+        let (source, key) = (source.clone(), Bytes::from_static(KEY.as_bytes()));
+        SourcePosition { source, key, value: Some(value.into()), after: None }
+    }
+
+    /// Whether a channel lacks the batch of this number.
+    pub(super) fn lacks(known: &[(Bytes, Bytes)], number: u64) -> bool {
+        Self::read(known).ok().flatten().is_none_or(|place| place.number < number)
+    }
+}
+
+/// The parts of a cursor.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Cursor<'a> {
+    sequence: Option<&'a str>,
+    number: Option<u64>,
+    boot: Option<&'a str>,
+    monotonic: Option<u64>,
+    realtime: Option<u64>,
+    hash: Option<&'a str>,
+}
+
+impl<'a> Cursor<'a> {
+    fn of(text: &'a str) -> Self {
+        let hexadecimal = |text| u64::from_str_radix(text, 16).ok();
+        let mut cursor = Self::default();
+        for (name, value) in text.split(';').filter_map(|part| part.split_once('=')) {
+            match name {
+                "s" => cursor.sequence = Some(value),
+                "i" => cursor.number = hexadecimal(value),
+                "b" => cursor.boot = Some(value),
+                "m" => cursor.monotonic = hexadecimal(value),
+                "t" => cursor.realtime = hexadecimal(value),
+                "x" => cursor.hash = Some(value),
+                _ => {}
+            }
+        }
+        cursor
+    }
+
+    /// The same entry, perhaps in another file: what was in memory is copied to the disk.
+    fn is_same(&self, other: &Self) -> bool {
+        let content = |it: &Self| (it.monotonic, it.realtime, it.hash.map(str::to_owned));
+        self.boot.is_some() && self.boot == other.boot && content(self) == content(other)
+    }
+
+    /// The number behind that of `other` in the same sequence, and how much it is larger.
+    fn ahead_of(&self, other: &Self) -> Option<i128> {
+        let is_one = self.sequence.is_some() && self.sequence == other.sequence;
+        let (here, there) = (self.number?, other.number?);
+        is_one.then(|| i128::from(here) - i128::from(there))
+    }
+}
+
+/// What an entry is to the stored one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Met {
+    /// It, or one before it: it is stored.
+    Stored,
+    /// It follows, and nothing is missed.
+    Follows,
+    /// The stored one is gone. So many entries of the journal, of whatever kind, may be missed;
+    /// `None`: that is not known.
+    Gap(Option<u64>),
+}
+
+/// What is known of the first entries behind a stored one.
+#[derive(Debug)]
+pub(super) struct Resumed {
+    stored: String,
+    /// Entries of this boot alone are read.
+    within_boot: bool,
+    /// What is read is what was read before.
+    is_same_selection: bool,
+    met_it: bool,
+}
+
+impl Resumed {
+    /// Reading goes on at the entry of this cursor.
+    pub(super) fn at(stored: String, within_boot: bool, is_same_selection: bool) -> Self {
+        Self { stored, within_boot, is_same_selection, met_it: false }
+    }
+
+    /// What the next entry is. After any other answer than [`Met::Stored`] it is not asked again.
+    pub(super) fn meet(&mut self, cursor: &str) -> Met {
+        let (stored, met) = (Cursor::of(&self.stored), Cursor::of(cursor));
+        if stored.is_same(&met) {
+            self.met_it = true;
+            return Met::Stored;
+        }
+        let ahead = met.ahead_of(&stored);
+        match ahead {
+            Some(..=0) => return Met::Stored,
+            Some(1) => return Met::Follows,
+            _ => {}
+        }
+        let is_meant = self.within_boot && stored.boot != met.boot;
+        if self.met_it || is_meant || !self.is_same_selection {
+            return Met::Follows;
+        }
+        Met::Gap(ahead.and_then(|ahead| u64::try_from(ahead - 1).ok()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursor(sequence: &str, number: u64, boot: &str) -> String {
+        format!(
+            "s={sequence};i={number:x};b={boot};m={number:x};t=6615985b{number:04x};x=ab{number}"
+        )
+    }
+
+    /// What the entries of these cursors are, up to the first that is new.
+    fn met(resumed: &mut Resumed, cursors: &[String]) -> Vec<Met> {
+        let mut all = Vec::new();
+        for cursor in cursors {
+            all.push(resumed.meet(cursor));
+            if all.last() != Some(&Met::Stored) {
+                break;
+            }
+        }
+        all
+    }
+
+    fn at(stored: &str) -> Resumed {
+        Resumed::at(stored.to_owned(), false, true)
+    }
+
+    #[test]
+    fn the_stored_entry_is_passed_over_and_what_follows_it_is_new_however_far_away() {
+        let entries = [cursor("a", 20, "b"), cursor("a", 500, "b")];
+        assert_eq!(met(&mut at(&entries[0]), &entries), [Met::Stored, Met::Follows]);
+        let other_boot = [cursor("a", 20, "b"), cursor("c", 1, "d")];
+        assert_eq!(met(&mut at(&other_boot[0]), &other_boot), [Met::Stored, Met::Follows]);
+    }
+
+    #[test]
+    fn an_entry_that_was_copied_to_another_file_is_known_again() {
+        let copied = cursor("a", 20, "b").replace("s=a;i=14", "s=c;i=1");
+        assert_eq!(at(&cursor("a", 20, "b")).meet(&copied), Met::Stored);
+        let other_hash = cursor("a", 20, "b").replace("s=a;", "s=c;").replace("x=ab", "x=cd");
+        assert_eq!(at(&cursor("a", 20, "b")).meet(&other_hash), Met::Gap(None));
+    }
+
+    #[test]
+    fn where_the_stored_entry_is_gone_the_gap_is_said_with_its_size() {
+        let stored = cursor("a", 20, "b");
+        assert_eq!(at(&stored).meet(&cursor("a", 21, "b")), Met::Follows, "nothing lay between");
+        assert_eq!(at(&stored).meet(&cursor("a", 23, "d")), Met::Gap(Some(2)));
+        assert_eq!(at(&stored).meet(&cursor("c", 1, "b")), Met::Gap(None));
+        let before = [cursor("a", 18, "b"), cursor("a", 19, "b"), cursor("a", 24, "b")];
+        let expected = [Met::Stored, Met::Stored, Met::Gap(Some(3))];
+        assert_eq!(met(&mut at(&stored), &before), expected, "a seek may end before it");
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_no_gap() {
+        let (stored, next) = (cursor("a", 20, "b"), cursor("a", 30, "d"));
+        assert_eq!(Resumed::at(stored.clone(), true, true).meet(&next), Met::Follows);
+        assert_eq!(Resumed::at(stored.clone(), false, false).meet(&next), Met::Follows);
+        let same_boot = cursor("a", 30, "b");
+        assert_eq!(Resumed::at(stored, true, true).meet(&same_boot), Met::Gap(Some(9)));
+    }
+
+    #[test]
+    fn a_place_is_read_as_it_is_stored_and_says_which_batch_a_channel_lacks() {
+        let place = Place { number: 7, of: 9, since: None, cursor: Some(cursor("a", 1, "b")) };
+        let position = place.position(&"in".into());
+        let known = [(position.key, position.value.unwrap())];
+        assert_eq!(Place::read(&known), Ok(Some(place)));
+        assert!(Place::lacks(&known, 8) && !Place::lacks(&known, 7) && Place::lacks(&[], 1));
+        assert_eq!(Place::read(&[]), Ok(None));
+        assert!(Place::read(&[(KEY.into(), "x".into())]).is_err());
+    }
+}
