@@ -38,6 +38,8 @@ mod once;
 mod secured;
 #[path = "kafka/tickets.rs"]
 mod tickets;
+#[path = "kafka/token_server.rs"]
+mod token_server;
 #[path = "kafka/tokens.rs"]
 mod tokens;
 

@@ -49,7 +49,7 @@ impl Component for Config {
     type Role = dyn Channel;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {
-        let (target, limits) = self.target(&cx.name, &cx.env)?;
+        let (target, limits) = self.target(cx)?;
         client::name_plain_text(&target.producer, cx);
         Ok(Box::new(Remote::new(cx, limits, Arc::new(Topics(Arc::new(target))))))
     }

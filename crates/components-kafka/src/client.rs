@@ -2,7 +2,6 @@
 //! log lines.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use tokio::time::Instant;
 
 use crate::kerberos;
+use crate::token::Tokens;
 
 /// Names the brokers if they are spoken with in plain text.
 pub(crate) fn name_plain_text(config: &ClientConfig, cx: &BuildContext) {
@@ -59,12 +59,12 @@ pub(crate) const OF_PRODUCERS: &[&str] = &[
 ///
 /// # Errors
 /// No broker is named, or a property is one of `own`, unknown, or refused by this build; or it does
-/// not go with the file of a token.
+/// not go with a token.
 pub(crate) fn configure(
     brokers: &[String],
     properties: &BTreeMap<String, String>,
     secrets: &BTreeMap<String, Secret>,
-    token_file: Option<&Path>,
+    token: Option<&Tokens>,
     own: &[(&str, String)],
     fixed: &[&[&str]],
 ) -> Result<ClientConfig, BuildError> {
@@ -90,7 +90,7 @@ pub(crate) fn configure(
             let problem = "it is a secret; write it in `secret_properties`, which is never shown";
             return Err(BuildError::invalid(setting, problem));
         }
-        if let Some(problem) = lacking(name, value, token_file.is_some()) {
+        if let Some(problem) = lacking(name, value, token.is_some()) {
             return Err(BuildError::invalid(setting, problem));
         }
         config.set(name, value);
@@ -101,8 +101,8 @@ pub(crate) fn configure(
             return Err(BuildError::invalid(setting, problem));
         }
     }
-    if token_file.is_some() {
-        prove_by_token(&mut config)?;
+    if let Some(token) = token {
+        prove_by_token(&mut config, token.setting())?;
     }
     refuse_outside(&config)?;
     kerberos::prepare(&mut config)?;
@@ -140,8 +140,8 @@ fn lacking(name: &str, value: &str, has_token: bool) -> Option<&'static str> {
     const MECHANISMS: [&str; 4] = [kerberos::GSSAPI, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
     if name.starts_with("sasl.oauthbearer.") || name == "enable.sasl.oauthbearer.unsecure.jwt" {
         return Some(
-            "tokens come from a file that `token_file` names; to fetch them from a URL the client \
-             needs libcurl, which this build lacks",
+            "tokens come from `token_file`, or from a URL by the table `oauth`; its own way needs \
+             libcurl, which this build lacks",
         );
     }
     if !matches!(name, "sasl.mechanism" | "sasl.mechanisms") {
@@ -149,11 +149,13 @@ fn lacking(name: &str, value: &str, has_token: bool) -> Option<&'static str> {
     }
     match (value.eq_ignore_ascii_case(OAUTH), has_token) {
         (true, true) => None,
-        (true, false) => Some("set `token_file` to the file that holds the token"),
-        (false, true) => Some("with `token_file` it is `OAUTHBEARER`; leave one of both out"),
+        (true, false) => Some("set `token_file` to the file that holds the token, or `oauth`"),
+        (false, true) => {
+            Some("with `token_file` or `oauth` it is `OAUTHBEARER`; leave one of both out")
+        }
         (false, false) => (!MECHANISMS.iter().any(|it| value.eq_ignore_ascii_case(it))).then_some(
             "the client has `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `GSSAPI`, and `OAUTHBEARER` \
-             with a `token_file`",
+             with a `token_file` or `oauth`",
         ),
     }
 }
@@ -162,12 +164,12 @@ fn lacking(name: &str, value: &str, has_token: bool) -> Option<&'static str> {
 const OAUTH: &str = "OAUTHBEARER";
 
 /// Sets what a token needs: SASL, inside TLS unless the operator says otherwise.
-fn prove_by_token(config: &mut ClientConfig) -> Result<(), BuildError> {
+fn prove_by_token(config: &mut ClientConfig, setting: &str) -> Result<(), BuildError> {
     let protocol = config.get("security.protocol").unwrap_or("sasl_ssl").to_owned();
     if !["sasl_ssl", "sasl_plaintext"].iter().any(|it| protocol.eq_ignore_ascii_case(it)) {
         let problem = "a token is shown by SASL alone: leave `\"security.protocol\"` out of \
                        `properties`, or set it to `\"sasl_ssl\"`";
-        return Err(BuildError::invalid("token_file", problem));
+        return Err(BuildError::invalid(setting, problem));
     }
     config.set("security.protocol", protocol);
     config.set("sasl.mechanism", OAUTH);

@@ -47,7 +47,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use thiserror::Error;
 
 use crate::client::Trouble;
-use crate::token::TokenFile;
+use crate::token::Tokens;
 pub(crate) use config::Compression;
 pub use config::Config;
 use config::Target;
@@ -79,7 +79,7 @@ impl Component for Config {
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
-        let target = self.target(&cx.name, &cx.env)?;
+        let target = self.target(cx)?;
         let options = Options {
             in_flight_max: target.in_flight_max,
             // Transactions of an origin go one after the other.
@@ -198,7 +198,7 @@ struct Kafka {
 impl Kafka {
     /// What a further client calls.
     fn context(&self) -> Context {
-        let token = self.target.token.as_ref().map(TokenFile::another);
+        let token = self.target.token.as_ref().map(Tokens::another);
         Context { name: self.name.clone(), token, trouble: Trouble::default() }
     }
 

@@ -64,7 +64,7 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         let lag = cx.scope::<Self>().gauge("lag_messages")?;
-        let options = Arc::new(self.options(cx.metrics.clone(), lag, &cx.env)?);
+        let options = Arc::new(self.options(cx.metrics.clone(), lag, cx)?);
         crate::client::name_plain_text(&options.client, cx);
         Ok(Box::new(Kafka { name: cx.name.clone(), options, env: cx.env.clone(), opened: None }))
     }

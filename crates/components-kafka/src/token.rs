@@ -1,16 +1,24 @@
-//! The token of a client, in a file: what SASL/OAUTHBEARER shows to a broker.
+//! The token of a client: what SASL/OAUTHBEARER shows to a broker.
 //!
 //! ```text
 //!   file ◄─ something else writes it anew      the client asks, while it is polled:
 //!    │                                         when it is made, and at 4/5 of what the last
-//!    └─ read ─► Shown: token, name, until ───► token was good for
+//!    └─ read ──┬─► Shown: token, name, until ─► token was good for
+//!    ┌─ fetch ─┘
+//!   server of tokens (OAuth 2)
 //! ```
 //!
-//! A token counts as good until its own `exp`, if it is a JWT that has one, and for [`READ_EVERY`]
-//! at most: so the file is read again within that time, and a token that took the place of another
-//! one is used for the next connection. Brokers look at `exp` themselves.
+//! A token of a file counts as good until its own `exp`, if it is a JWT that has one, and for
+//! [`READ_EVERY`] at most: so the file is read again within that time, and a token that took the
+//! place of another one is used for the next connection. Brokers look at `exp` themselves.
+//!
+//! One of a server is good until `exp` and for as long as the server says. All clients of a
+//! component share it, and the first that asks when half of its life is over fetches the next one.
+//! While the server gives none, the old one is shown for as long as it is good.
 //!
 //! No error, log line or `Debug` holds a token.
+
+mod server;
 
 use std::error::Error;
 use std::ffi::CString;
@@ -22,8 +30,10 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pipeline::Env;
+use oauth::exchange::Failure;
+use oauth::{OAuth, TokenServer};
 use pipeline::env::OpenMode;
+use pipeline::{BuildContext, BuildError, Env};
 use rdkafka::ClientContext;
 use rdkafka::bindings::rd_kafka_oauthbearer_set_token;
 use rdkafka::client::{Client, OAuthToken};
@@ -32,6 +42,8 @@ use rdkafka::types::RDKafkaRespErr;
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::time::Instant;
+
+use server::Server;
 
 /// How long a token counts as good at most.
 const READ_EVERY: Duration = Duration::from_secs(60);
@@ -49,24 +61,37 @@ pub(crate) enum TokenError {
     File { path: PathBuf, source: std::io::Error },
     #[error("{} (`token_file`) {problem}", path.display())]
     Content { path: PathBuf, problem: String },
+    #[error("the server of tokens, which `oauth` names, gives none")]
+    Server(#[source] Failure),
+    #[error("the server of tokens, which `oauth` names, {0}")]
+    Given(String),
+    #[error("no thread can ask the server of tokens, which `oauth` names")]
+    Thread(#[source] std::io::Error),
 }
 
-/// A file with the token of a client. Clones are of one client.
+/// Where the token of a client comes from. Clones are of one client.
 #[derive(Clone)]
-pub(crate) struct TokenFile {
-    path: PathBuf,
+pub(crate) struct Tokens {
+    origin: Origin,
     env: Env,
     /// The client has had a token.
     is_given: Arc<AtomicBool>,
 }
 
-impl fmt::Debug for TokenFile {
+#[derive(Clone)]
+enum Origin {
+    File(PathBuf),
+    Server(Arc<Server>),
+}
+
+impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenFile").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Tokens").field("setting", &self.setting()).finish_non_exhaustive()
     }
 }
 
 /// What a broker is shown.
+#[derive(Clone)]
 struct Shown {
     token: String,
     /// Of the client, for its own log: a broker reads the token.
@@ -74,20 +99,51 @@ struct Shown {
     until: SystemTime,
 }
 
-impl TokenFile {
-    /// That which the setting `token_file` names; it is not read yet.
-    pub(crate) fn new(path: &Path, env: &Env) -> Self {
-        Self { path: path.to_owned(), env: env.clone(), is_given: Arc::default() }
+impl Tokens {
+    /// Those of the settings `token_file` and `oauth`; nothing is read yet.
+    ///
+    /// # Errors
+    /// Both are set, or one is wrong.
+    pub(crate) fn of(
+        token_file: Option<PathBuf>,
+        oauth: Option<OAuth>,
+        cx: &BuildContext,
+    ) -> Result<Option<Self>, BuildError> {
+        let origin = match (token_file, oauth) {
+            (None, None) => return Ok(None),
+            (Some(path), None) => Origin::File(path),
+            (None, Some(oauth)) => {
+                let server = TokenServer::new(oauth, "oauth", cx)?;
+                Origin::Server(Arc::new(Server::new(server)))
+            }
+            (Some(_), Some(_)) => {
+                let problem = "choose one of `token_file` and `oauth`";
+                return Err(BuildError::invalid("oauth", problem));
+            }
+        };
+        Ok(Some(Self { origin, env: cx.env.clone(), is_given: Arc::default() }))
     }
 
-    /// The same file for another client.
+    /// The setting that names where they come from.
+    pub(crate) fn setting(&self) -> &'static str {
+        match self.origin {
+            Origin::File(_) => "token_file",
+            Origin::Server(_) => "oauth",
+        }
+    }
+
+    /// The same for another client.
     pub(crate) fn another(&self) -> Self {
-        Self::new(&self.path, &self.env)
+        Self { is_given: Arc::default(), ..self.clone() }
     }
 
-    /// Reads it as it is now; blocks.
+    /// The token as it is now; blocks.
     fn give(&self, component: &str) -> Result<OAuthToken, Box<dyn Error>> {
-        match self.read() {
+        let shown = match &self.origin {
+            Origin::File(path) => read(path, &self.env),
+            Origin::Server(server) => server.shown(&*self.env.clock, component),
+        };
+        match shown {
             Ok(Shown { token, name, until }) => {
                 self.is_given.store(true, Relaxed);
                 let until = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -95,26 +151,34 @@ impl TokenFile {
                 Ok(OAuthToken { token, principal_name: name, lifetime_ms })
             }
             Err(error) => {
-                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                let cause = causes(&error);
                 tracing::warn!(component, "kafka: there is no token: {error}{cause}");
                 Err(Box::new(error))
             }
         }
     }
+}
 
-    fn read(&self) -> Result<Shown, TokenError> {
-        let failed = |source| TokenError::File { path: self.path.clone(), source };
-        let wrong = |problem: String| TokenError::Content { path: self.path.clone(), problem };
-        let file = self.env.disk.open(&self.path, OpenMode::default()).map_err(failed)?;
-        let length = file.stat().map_err(failed)?.len;
-        if length > TOKEN_MAX {
-            return Err(wrong(format!("has {length} bytes, of at most {TOKEN_MAX}")));
-        }
-        let bytes = file.read(0, length as usize).map_err(failed)?;
-        let text =
-            String::from_utf8(bytes).map_err(|_| wrong("holds bytes that are no text".into()))?;
-        shown(text.trim(), self.env.clock.now()).map_err(wrong)
+/// What stands behind an error.
+fn causes(error: &dyn Error) -> String {
+    std::iter::successors(error.source(), |&error| error.source())
+        .map(|cause| format!(": {cause}"))
+        .collect()
+}
+
+/// The token that a file holds.
+fn read(path: &Path, env: &Env) -> Result<Shown, TokenError> {
+    let failed = |source| TokenError::File { path: path.to_owned(), source };
+    let wrong = |problem: String| TokenError::Content { path: path.to_owned(), problem };
+    let file = env.disk.open(path, OpenMode::default()).map_err(failed)?;
+    let length = file.stat().map_err(failed)?.len;
+    if length > TOKEN_MAX {
+        return Err(wrong(format!("has {length} bytes, of at most {TOKEN_MAX}")));
     }
+    let bytes = file.read(0, length as usize).map_err(failed)?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| wrong("holds bytes that are no text".into()))?;
+    shown(text.trim(), env.clock.now(), READ_EVERY).map_err(wrong)
 }
 
 /// What a JWT says, as far as it matters here.
@@ -124,8 +188,8 @@ struct Claims {
     exp: Option<f64>,
 }
 
-/// What the text of a file is worth now.
-fn shown(text: &str, now: SystemTime) -> Result<Shown, String> {
+/// What a text is worth now, if it is a token; good for `most`.
+fn shown(text: &str, now: SystemTime, most: Duration) -> Result<Shown, String> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("has to hold a token alone: characters of ASCII without spaces".into());
     }
@@ -138,9 +202,9 @@ fn shown(text: &str, now: SystemTime) -> Result<Shown, String> {
         && exp <= now
     {
         let ago = now.duration_since(exp).unwrap_or_default().as_secs();
-        return Err(format!("holds a token that has expired {ago} s ago: write a new one into it"));
+        return Err(format!("holds a token that has expired {ago} s ago: a new one is needed"));
     }
-    let most = now + READ_EVERY;
+    let most = now + most;
     let name = claims.and_then(|claims| claims.sub).unwrap_or_default();
     let name = if name.is_empty() || name.contains('\0') { "aqueduct".into() } else { name };
     Ok(Shown { token: text.to_owned(), name, until: exp.map_or(most, |exp| exp.min(most)) })
@@ -160,19 +224,19 @@ fn claims(text: &str) -> Option<Claims> {
 /// The answer to a client that asks for its token.
 ///
 /// # Errors
-/// The file cannot be used.
+/// There is none.
 pub(crate) fn answer(
-    token: Option<&TokenFile>,
+    token: Option<&Tokens>,
     component: &str,
 ) -> Result<OAuthToken, Box<dyn Error>> {
-    token.ok_or("no `token_file` is set")?.give(component)
+    token.ok_or("neither `token_file` nor `oauth` is set")?.give(component)
 }
 
 /// Lets a consumer ask for its token and get it, before anything that it does waits for a broker:
 /// it asks only while it is polled, and nothing goes to a broker without the token. Blocks.
 pub(crate) fn give_first<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
-    token: Option<&TokenFile>,
+    token: Option<&Tokens>,
     limit: Duration,
 ) {
     let Some(token) = token else { return };
@@ -213,7 +277,7 @@ pub(crate) fn set<C: ClientContext>(
         return Ok(());
     }
     // What it says may show the token.
-    Err(format!("the client does not take the token of `token_file`: {code:?}").into())
+    Err(format!("the client does not take the token: {code:?}").into())
 }
 
 #[cfg(test)]
@@ -238,7 +302,7 @@ mod tests {
             ("a.b.c.d.e".into(), "aqueduct", 60.0),
             ("a.b.c".into(), "aqueduct", 60.0),
         ] {
-            let shown = shown(&text, now).unwrap();
+            let shown = shown(&text, now, READ_EVERY).unwrap();
             assert_eq!((&*shown.token, &*shown.name), (&*text, name));
             let until = shown.until.duration_since(now).unwrap().as_secs_f64();
             assert!((until - seconds).abs() < 1e-6, "{text}: {until}");
@@ -249,7 +313,7 @@ mod tests {
             (String::new(), "a token alone"),
             ("two words".into(), "a token alone"),
         ] {
-            let problem = shown(&text, now).err().unwrap();
+            let problem = shown(&text, now, READ_EVERY).err().unwrap();
             assert!(problem.contains(expected), "{text}: {problem}");
             assert!(text.is_empty() || !problem.contains(&text), "a token is shown");
         }

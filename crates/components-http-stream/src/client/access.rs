@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Uri};
+use oauth::OAuth;
+use oauth::exchange::{hidden, name_plain_text};
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Secret};
 use schemars::JsonSchema;
@@ -13,8 +15,8 @@ use serde::Deserialize;
 use tls::ClientTls;
 use tls::http::Connector;
 
-use super::token::{OAuth, Token};
-use super::{Client, HTTP, url_of};
+use super::Client;
+use super::token::Token;
 
 /// How the server is reached, and by what right.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -95,34 +97,10 @@ impl Access {
     }
 }
 
-/// Says that this server is asked in plain text, if it is.
-pub(super) fn name_plain_text(setting: &str, uri: &Uri, cx: &BuildContext) {
-    let remedy = match uri.scheme_str() {
-        Some("http") => "write `https://`",
-        Some("ws") => "write `wss://`",
-        _ => return,
-    };
-    if let Some(server) = uri.authority() {
-        cx.plain_text.speaks(setting, server.as_str(), remedy);
-    }
-}
-
 fn header_name(setting: &str, name: &str) -> Result<HeaderName, BuildError> {
     HeaderName::try_from(name).map_err(|error| BuildError::invalid(setting, error))
 }
 
 fn value(setting: &str, text: &str) -> Result<HeaderValue, BuildError> {
     HeaderValue::from_str(text).map_err(|error| BuildError::invalid(setting, error))
-}
-
-/// A value that is never shown.
-pub(super) fn hidden(setting: &str, text: &str) -> Result<HeaderValue, BuildError> {
-    let mut value = value(setting, text)?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// The URL of the server of tokens.
-pub(super) fn token_url(text: &str) -> Result<Uri, BuildError> {
-    url_of("access.oauth.url", text, HTTP)
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::channel::remote::Limits;
+use oauth::OAuth;
 use pipeline::units::{ByteSize, Period};
-use pipeline::{BuildError, Env, Secret};
+use pipeline::{BuildContext, BuildError, Secret};
 use rdkafka::ClientConfig;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use serde::Deserialize;
 use super::consumer::Context;
 use crate::client::{self, Trouble};
 use crate::sink::Compression;
-use crate::token::TokenFile;
+use crate::token::Tokens;
 
 /// The `kafka` channel keeps events in a topic until every sink has committed them.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -57,6 +58,10 @@ pub struct Config {
     /// for the user of this process. It is read again before the token expires, and once a minute.
     #[serde(default)]
     token_file: Option<PathBuf>,
+    /// Where the token is fetched by the client credentials of OAuth 2 (KIP-768), in the place of
+    /// `token_file`: again when half of its life is over.
+    #[serde(default)]
+    oauth: Option<OAuth>,
     /// Further properties of the client, librdkafka, such as `security.protocol`.
     #[serde(default)]
     properties: BTreeMap<String, String>,
@@ -94,7 +99,7 @@ pub(super) struct Target {
     pub(super) consumer: ClientConfig,
     pub(super) admin: ClientConfig,
     /// What proves each of them.
-    pub(super) token: Option<TokenFile>,
+    pub(super) token: Option<Tokens>,
     pub(super) topic: String,
     pub(super) state_topic: String,
     pub(super) replicas: Option<i32>,
@@ -126,14 +131,14 @@ impl Target {
 
     /// What a further client calls.
     pub(super) fn context(&self) -> Context {
-        let token = self.token.as_ref().map(TokenFile::another);
+        let token = self.token.as_ref().map(Tokens::another);
         Context { name: self.name.clone(), token, trouble: Trouble::default() }
     }
 }
 
 impl Config {
     /// What a channel of this name is over, and how much it holds.
-    pub(super) fn target(self, name: &Arc<str>, env: &Env) -> Result<(Target, Limits), BuildError> {
+    pub(super) fn target(self, cx: &BuildContext) -> Result<(Target, Limits), BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.topic.is_empty() {
             return invalid("topic", "name a topic that nothing else writes to");
@@ -170,7 +175,8 @@ impl Config {
             // A group is complete when it is handed over.
             ("linger.ms", "0".to_owned()),
         ];
-        let token = self.token_file.as_deref();
+        let tokens = Tokens::of(self.token_file, self.oauth, cx)?;
+        let token = tokens.as_ref();
         let configure = |own: &[(&str, String)]| {
             let (properties, secrets) = (&self.properties, &self.secret_properties);
             client::configure(&self.brokers, properties, secrets, token, own, FIXED)
@@ -193,11 +199,11 @@ impl Config {
             tail_bytes: self.tail_memory.0,
         };
         let target = Target {
-            name: name.clone(),
+            name: cx.name.clone(),
             producer,
             consumer,
             admin,
-            token: token.map(|path| TokenFile::new(path, env)),
+            token: tokens,
             topic: self.topic,
             state_topic,
             replicas: self.create_with_replicas,

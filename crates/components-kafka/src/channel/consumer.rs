@@ -19,7 +19,7 @@ use super::config::Target;
 use super::parts::Joiner;
 use super::rights::{Right, is_denied};
 use crate::client::{self, Trouble};
-use crate::token::{self, TokenFile};
+use crate::token::{self, Tokens};
 
 /// How long a broker may take for one question.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// What the client calls.
 pub(super) struct Context {
     pub(super) name: Arc<str>,
-    pub(super) token: Option<TokenFile>,
+    pub(super) token: Option<Tokens>,
     pub(super) trouble: Trouble,
 }
 

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use oauth::OAuth;
 use pipeline::units::{ByteSize, Period};
-use pipeline::{BuildError, Env, EventRef, Origin, Secret};
+use pipeline::{BuildContext, BuildError, EventRef, Origin, Secret};
 use rdkafka::ClientConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::client;
-use crate::token::TokenFile;
+use crate::token::Tokens;
 
 /// Settings of the `kafka` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -78,6 +79,10 @@ pub struct Config {
     /// for the user of this process. It is read again before the token expires, and once a minute.
     #[serde(default)]
     token_file: Option<PathBuf>,
+    /// Where the token is fetched by the client credentials of OAuth 2 (KIP-768), in the place of
+    /// `token_file`: again when half of its life is over.
+    #[serde(default)]
+    oauth: Option<OAuth>,
     /// Further properties of the client, librdkafka, such as `client.id`.
     #[serde(default)]
     properties: BTreeMap<String, String>,
@@ -165,7 +170,7 @@ pub(super) struct Target {
     /// Of what reads the ledger.
     pub(super) reader: ClientConfig,
     /// What proves a client of either.
-    pub(super) token: Option<TokenFile>,
+    pub(super) token: Option<Tokens>,
     pub(super) brokers: String,
     pub(super) topic: String,
     pub(super) in_flight_max: usize,
@@ -190,7 +195,7 @@ const FIXED: &[&[&str]] = &[client::OF_PRODUCERS, &["queue.buffering.max.message
 
 impl Config {
     /// What a sink of this name sends to.
-    pub(super) fn target(self, name: &str, env: &Env) -> Result<Target, BuildError> {
+    pub(super) fn target(self, cx: &BuildContext) -> Result<Target, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.topic.is_empty() {
             return invalid("topic", "name a topic");
@@ -210,7 +215,7 @@ impl Config {
         if self.exactly_once && self.timeout.0 > TRANSACTION_MAX {
             return invalid("timeout", "brokers take no transaction of over 15 minutes");
         }
-        let ledger = self.ledger.name.unwrap_or_else(|| name.to_owned());
+        let ledger = self.ledger.name.unwrap_or_else(|| cx.name.to_string());
         if ledger.is_empty() || ledger.len() > 128 || ledger.contains(char::is_control) {
             return invalid("ledger.name", "from 1 to 128 bytes, without control characters");
         }
@@ -234,18 +239,18 @@ impl Config {
             ("queue.buffering.max.messages", "100000".to_owned()),
         ];
         let (properties, secrets) = (&self.properties, &self.secret_properties);
-        let token = self.token_file.as_deref();
+        let tokens = Tokens::of(self.token_file, self.oauth, cx)?;
+        let token = tokens.as_ref();
         let client = client::configure(&self.brokers, properties, secrets, token, &own, FIXED)?;
         let own = [("isolation.level", "read_committed"), ("enable.auto.commit", "false")];
         let own = own.map(|(name, value)| (name, value.to_owned()));
         let reader = client::configure(&self.brokers, properties, secrets, token, &own, FIXED)?;
-        let token = token.map(|path| TokenFile::new(path, env));
         let mut brokers = self.brokers;
         brokers.sort_unstable();
         Ok(Target {
             client,
             reader,
-            token,
+            token: tokens,
             brokers: brokers.join(","),
             topic: self.topic,
             in_flight_max: self.in_flight_max,

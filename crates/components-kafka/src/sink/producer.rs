@@ -19,7 +19,7 @@ use tokio::sync::{Notify, RwLock};
 
 use super::reasons::Failed;
 use crate::client::{self, Trouble};
-use crate::token::{self, TokenFile};
+use crate::token::{self, Tokens};
 
 /// What is known of the messages of a batch.
 pub(super) struct Pending {
@@ -94,7 +94,7 @@ pub(super) struct Handed {
 pub(super) struct Context {
     pub(super) name: Arc<str>,
     /// What proves the client.
-    pub(super) token: Option<TokenFile>,
+    pub(super) token: Option<Tokens>,
     pub(super) trouble: Trouble,
 }
 

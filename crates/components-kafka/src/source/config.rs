@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use metrics::{FloatGauge, Metrics};
+use oauth::OAuth;
 use pipeline::units::{ByteSize, Period};
-use pipeline::{BuildError, Env, Secret};
+use pipeline::{BuildContext, BuildError, Secret};
 use rdkafka::ClientConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::client;
-use crate::token::TokenFile;
+use crate::token::Tokens;
 
 /// Settings of the `kafka` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -58,6 +59,10 @@ pub struct Config {
     /// for the user of this process. It is read again before the token expires, and once a minute.
     #[serde(default)]
     token_file: Option<PathBuf>,
+    /// Where the token is fetched by the client credentials of OAuth 2 (KIP-768), in the place of
+    /// `token_file`: again when half of its life is over.
+    #[serde(default)]
+    oauth: Option<OAuth>,
     /// Further properties of the client, librdkafka, such as `session.timeout.ms`.
     #[serde(default)]
     properties: BTreeMap<String, String>,
@@ -107,7 +112,7 @@ mod defaults {
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) client: ClientConfig,
-    pub(super) token: Option<TokenFile>,
+    pub(super) token: Option<Tokens>,
     pub(super) topics: Vec<String>,
     pub(super) start: Start,
     pub(super) topic_header: Option<String>,
@@ -138,7 +143,7 @@ impl Config {
         self,
         metrics: Metrics,
         lag: FloatGauge,
-        env: &Env,
+        cx: &BuildContext,
     ) -> Result<Options, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.topics.is_empty() || self.topics.iter().any(String::is_empty) {
@@ -169,12 +174,12 @@ impl Config {
         ];
         own.extend(self.instance.map(|instance| ("group.instance.id", instance)));
         let (properties, secrets) = (&self.properties, &self.secret_properties);
-        let token_file = self.token_file.as_deref();
+        let token = Tokens::of(self.token_file, self.oauth, cx)?;
         let client =
-            client::configure(&self.brokers, properties, secrets, token_file, &own, &[FIXED])?;
+            client::configure(&self.brokers, properties, secrets, token.as_ref(), &own, &[FIXED])?;
         Ok(Options {
             client,
-            token: token_file.map(|path| TokenFile::new(path, env)),
+            token,
             topics: self.topics,
             start: self.start,
             topic_header: Some(self.topic_header).filter(|name| !name.is_empty()),

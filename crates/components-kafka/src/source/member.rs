@@ -23,7 +23,7 @@ use super::config::{Options, Start};
 use super::gather::Gather;
 use super::position::{self, End, Partition};
 use crate::client::Trouble;
-use crate::token::TokenFile;
+use crate::token::Tokens;
 use assigned::{Assigned, Assignment};
 
 /// How long a broker may take for one question.
@@ -42,7 +42,7 @@ pub(super) struct Member {
     name: Arc<str>,
     pub(super) options: Arc<Options>,
     /// What proves this client.
-    pub(super) token: Option<TokenFile>,
+    pub(super) token: Option<Tokens>,
     pub(super) trouble: Trouble,
     intake: Arc<dyn PositionIntake>,
     /// Known once a broker has answered.
@@ -80,7 +80,7 @@ impl Member {
     ) -> Self {
         let (state, stored, idle) = (Mutex::default(), Condvar::new(), Notify::new());
         let cluster = OnceLock::new();
-        let token = options.token.as_ref().map(TokenFile::another);
+        let token = options.token.as_ref().map(Tokens::another);
         let trouble = Trouble::default();
         Self { name, options, token, trouble, intake, cluster, state, stored, idle, pieces }
     }

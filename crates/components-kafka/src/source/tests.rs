@@ -87,6 +87,23 @@ fn a_token_goes_with_sasl_and_with_no_other_mechanism() {
 }
 
 #[test]
+fn tokens_of_a_server_go_with_sasl_and_not_with_a_file() {
+    let with = |name: &str, value: Value| {
+        let mut settings = json!({
+            "brokers": ["b:9092"], "topics": ["logs"], "group": "g",
+            "oauth": { "url": "https://tokens/t", "client_id": "a", "client_secret": "b" },
+        });
+        settings[name] = value;
+        problem(&settings).unwrap_or_default()
+    };
+    assert_eq!(with("batch_events", json!(10)), "");
+    assert!(with("token_file", json!("/t")).contains("choose one of"));
+    assert!(with("properties", json!({ "security.protocol": "ssl" })).starts_with("oauth: "));
+    let url = json!({ "url": "tokens", "client_id": "a", "client_secret": "b" });
+    assert!(with("oauth", url).starts_with("oauth.url: "));
+}
+
+#[test]
 fn brokers_are_plain_text_unless_the_protocol_is_one_of_tls() {
     let speaks = |properties: Value| {
         let cx = BuildContext::alone("in", Path::new("unused"), env::real());

@@ -17,6 +17,12 @@ pub(super) enum Login<'a> {
     Cache {
         service: Option<&'a str>,
     },
+    /// Of a server of tokens (OAuth 2).
+    Client {
+        id: &'a str,
+        secret: &'a str,
+        scope: Option<&'a str>,
+    },
 }
 
 /// Options of Kerberos that say nothing of whose ticket it is.
@@ -31,6 +37,9 @@ const OF_JAVA: &[&str] = &[
     "useTicketCache",
 ];
 
+/// The module of tokens.
+pub(super) const OAUTH_MODULE: &str = "OAuthBearerLoginModule";
+
 /// The login of a module that is known. None if a part of it stands elsewhere, or has another
 /// meaning here.
 pub(super) fn login(jaas: &str) -> Option<Login<'_>> {
@@ -43,6 +52,12 @@ pub(super) fn login(jaas: &str) -> Option<Login<'_>> {
         "PlainLoginModule" | "ScramLoginModule" => {
             let (user, password) = (value("username")?, value("password")?);
             knows_all(&["username", "password"]).then_some(Login::User { user, password })
+        }
+        OAUTH_MODULE => {
+            let (id, secret) = (value("clientId")?, value("clientSecret")?);
+            let scope = value("scope");
+            let is_known = knows_all(&["clientId", "clientSecret", "scope"]);
+            is_known.then_some(Login::Client { id, secret, scope })
         }
         "Krb5LoginModule" => {
             let is_on = |name| value(name).is_some_and(|it| it.eq_ignore_ascii_case("true"));
@@ -105,7 +120,13 @@ mod tests {
         assert_eq!(login(named), Some(expected));
         let cached = "x.Krb5LoginModule required useTicketCache=true renewTGT=true;";
         assert_eq!(login(cached), Some(Login::Cache { service: None }));
+        let client = "x.OAuthBearerLoginModule required clientId=\"a\" clientSecret=\"b c\" \
+                      scope=\"d\";";
+        let expected = Login::Client { id: "a", secret: "b c", scope: Some("d") };
+        assert_eq!(login(client), Some(expected));
         for other in [
+            "x.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"a\";",
+            "x.OAuthBearerLoginModule required clientId=a clientSecret=b extension_x=\"c\";",
             "x.PlainLoginModule required username=\"u\";",
             "x.PlainLoginModule required username=\"u\" password=\"${env:P}\";",
             "x.PlainLoginModule required username=\"u\" password=\"a\\\"b\";",

@@ -2,7 +2,7 @@
 
 use pipeline::Settings;
 
-use super::jaas::{Login, login};
+use super::jaas::{Login, OAUTH_MODULE, login};
 use super::{Translator, flag, list, plain, text_of};
 use crate::agent::{Bag, Prop};
 use crate::report::Outcome;
@@ -46,12 +46,14 @@ const RENEWAL: &[&str] = &[
     "sasl.kerberos.ticket.renew.window.factor",
 ];
 
-/// The mechanism whose token is a file here, and what Java makes tokens by.
+/// The mechanism of tokens, where they are fetched, and what Java makes or fetches them by.
 const OAUTH: &str = "OAUTHBEARER";
-const OAUTH_MODULE: &str = "OAuthBearerLoginModule";
+const TOKEN_URL: &str = "sasl.oauthbearer.token.endpoint.url";
+const FETCHING: &str = "OAuthBearerLoginCallbackHandler";
 const HANDLERS: &[&str] = &["sasl.login.callback.handler.class", "sasl.login.class"];
-const TOKEN: &str = "tokens are not made or fetched: write the token into a file, name it by \
-                     `token_file`, and have it written anew before it expires";
+const TOKEN: &str = "of a server of tokens the URL and a login module with `clientId` and \
+                     `clientSecret` are read: set the table `oauth`, or write the token into a \
+                     file, name it by `token_file`, and have it written anew before it expires";
 
 /// What a regular expression of Java has and one of POSIX has not.
 const JAVA_ONLY: &[&str] = &["\\d", "\\D", "\\p", "\\b", "\\Q", "(?", "*?", "+?", "??", "&&"];
@@ -197,7 +199,7 @@ impl Translator<'_> {
     ) {
         let props = bag.below(prefix).props;
         self.login_file(&props);
-        for prop in props {
+        for prop in self.token_server(props, settings, target) {
             let (name, value) = (&*prop.name, prop.text.value.to_uppercase());
             if RENEWAL.contains(&name) {
                 self.add(Outcome::Ignored, &prop, "tickets are renewed by the keytab");
@@ -241,6 +243,45 @@ impl Translator<'_> {
         }
     }
 
+    /// Tokens that are fetched by the credentials of a client; what says that is taken away, if it
+    /// says enough.
+    fn token_server(
+        &mut self,
+        props: Vec<Prop>,
+        settings: &mut Settings,
+        target: &str,
+    ) -> Vec<Prop> {
+        let named = |name: &str| props.iter().find(|prop| prop.name == name);
+        let (Some(url), Some(jaas)) = (named(TOKEN_URL), named("sasl.jaas.config")) else {
+            return props;
+        };
+        let Some(Login::Client { id, secret, scope }) = login(&jaas.text.value) else {
+            return props;
+        };
+        put_in(settings, "oauth", "url", text_of(url));
+        let of_client =
+            [("client_id", Some(id)), ("client_secret", Some(secret)), ("scope", scope)];
+        for (name, value) in of_client {
+            if let Some(value) = value {
+                put_in(settings, "oauth", name, plain(value, &jaas.place));
+            }
+        }
+        let mut others = Vec::new();
+        for prop in props {
+            match &*prop.name {
+                TOKEN_URL | "sasl.jaas.config" => self.carried(&prop, target, "oauth"),
+                "sasl.mechanism" if prop.text.value.eq_ignore_ascii_case(OAUTH) => {
+                    self.carried(&prop, target, "oauth");
+                }
+                name if HANDLERS.contains(&name) && prop.text.value.ends_with(FETCHING) => {
+                    self.add(Outcome::Ignored, &prop, "tokens are fetched without a class");
+                }
+                _ => others.push(prop),
+            }
+        }
+        others
+    }
+
     /// Kerberos without a login module: that stands in a file of its own, which is not read.
     fn login_file(&mut self, props: &[Prop]) {
         let named = |name: &str| props.iter().find(|prop| prop.name == name);
@@ -275,6 +316,8 @@ impl Translator<'_> {
                 ("properties", service)
             }
             Login::Cache { service } => ("properties", service),
+            // Without a URL it says nothing.
+            Login::Client { .. } => return self.add(Outcome::Decision, prop, TOKEN),
         };
         if let Some(service) = service {
             put(settings, "properties", "sasl.kerberos.service.name", service);
