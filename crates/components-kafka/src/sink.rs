@@ -71,6 +71,10 @@ impl Component for Config {
             "Batches that came again after they were delivered, and were known by the ledger.",
         ),
         MetricSpec::counter(
+            "transactions",
+            "Transactions that were committed, with one batch or several.",
+        ),
+        MetricSpec::counter(
             "repeated_transactions",
             "Transactions that were not committed, or not as far as is known, and were begun \
              anew with a new client.",
@@ -97,6 +101,7 @@ impl Component for Config {
             floors: cx.get(),
             traces: cx.get(),
             repeated: scope.counter("repeated_batches")?,
+            transactions: scope.counter("transactions")?,
             reopened: scope.counter("repeated_transactions")?,
             target,
         };
@@ -192,6 +197,7 @@ struct Kafka {
     floors: FloorBoard,
     traces: Traces,
     repeated: Counter,
+    transactions: Counter,
     reopened: Counter,
 }
 
@@ -265,6 +271,15 @@ impl Deliver for Kafka {
             Some(key) if self.target.is_exactly_once => self.deliver_once(batch, key).await,
             _ => self.deliver_at_least_once(batch).await,
         }
+    }
+
+    fn together_max(&self) -> usize {
+        // While one half is on its way, the other one gathers.
+        if self.target.is_exactly_once { self.target.in_flight_max.div_ceil(2) } else { 1 }
+    }
+
+    async fn deliver_together(&self, batches: &[&Batch]) -> (Vec<Delivered>, Option<SendError>) {
+        self.deliver_once_each(batches).await
     }
 
     fn guarantee(&self) -> Guarantee {

@@ -9,13 +9,13 @@
 //!   write ─► waiting (only in order) ─► in flight, at most `in_flight_max` ─► settled
 //!                    ▲                        │ failed: transient, indeterminate, fatal
 //!                    └── next of the origin ◄─┤      the batch goes back to the channel
-//!                                             └ refused for good: to the dead letters
+//!                        up to `together_max` └ refused for good: to the dead letters
 //! ```
 //!
 //! # Invariants
 //!
 //! 1. A ticket that was written is in flight, waits behind one of its origin, or has a settlement.
-//! 2. With [`Options::in_order`] at most one batch of an origin is in flight, and none is started
+//! 2. With [`Options::in_order`] at most one request of an origin is in flight, and none is started
 //!    behind one that failed: those that wait go back to the channel with it.
 //! 3. `in_flight_max` bounds all that is in flight or waits, and so the memory.
 
@@ -144,6 +144,26 @@ pub trait Deliver: Send + Sync + 'static {
     /// `Poison`.
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, Self::Error>;
 
+    /// Batches of one origin that one request may have, where they go in their order. What waits
+    /// behind a request of its origin then goes with the next one.
+    fn together_max(&self) -> usize {
+        1
+    }
+
+    /// Delivers batches of one origin in this order, best by one request. Answers what became of
+    /// those that are delivered, which are the first ones, and what was in the way of the next.
+    /// It may be dropped midway, as [`Deliver::deliver`].
+    async fn deliver_together(&self, batches: &[&Batch]) -> (Vec<Delivered>, Option<Self::Error>) {
+        let mut all = Vec::with_capacity(batches.len());
+        for batch in batches {
+            match self.deliver(batch).await {
+                Ok(delivered) => all.push(delivered),
+                Err(error) => return (all, Some(error)),
+            }
+        }
+        (all, None)
+    }
+
     /// What a batch that counts as delivered can rely on.
     fn guarantee(&self) -> Guarantee;
 
@@ -184,8 +204,12 @@ impl Classify for TimedOut {
 
 /// A request that has ended.
 struct Ended {
-    taken: Taken,
-    result: Result<Delivered, SinkError>,
+    /// Its batches, all of one origin.
+    taken: Vec<Taken>,
+    /// Of the first of them.
+    delivered: Vec<Delivered>,
+    /// What was in the way of the next one.
+    failed: Option<SinkError>,
 }
 
 type Request = Pin<Box<dyn Future<Output = Ended> + Send>>;
@@ -198,6 +222,8 @@ pub struct Requests<D> {
     /// In order only: per origin in flight, what waits behind it.
     waiting: BTreeMap<Option<Origin>, VecDeque<Taken>>,
     settlements: VecDeque<Settlement>,
+    /// Batches that are in flight or wait, and their bytes.
+    held: usize,
     bytes: u64,
 }
 
@@ -210,62 +236,80 @@ impl<D: Deliver> Requests<D> {
             in_flight: FuturesUnordered::new(),
             waiting: BTreeMap::new(),
             settlements: VecDeque::new(),
+            held: 0,
             bytes: 0,
         }
     }
 
-    fn held(&self) -> usize {
-        self.in_flight.len() + self.waiting.values().map(VecDeque::len).sum::<usize>()
+    /// A batch is held no longer: what became of it is known.
+    fn let_go(&mut self, taken: &Taken) {
+        self.held -= 1;
+        self.bytes -= taken.batch.encoded_len() as u64;
     }
 
-    fn start(&self, taken: Taken) {
+    fn start(&self, taken: Vec<Taken>) {
         let (deliver, limit) = (self.deliver.clone(), self.options.timeout);
         self.in_flight.push(Box::pin(async move {
-            let result = match timeout(limit, deliver.deliver(&taken.batch)).await {
-                Ok(result) => result.map_err(SinkError::from),
-                Err(_) => Err(TimedOut { limit }.into()),
+            let batches: Vec<&Batch> = taken.iter().map(|taken| &taken.batch).collect();
+            let (delivered, failed) = match timeout(limit, deliver.deliver_together(&batches)).await
+            {
+                Ok((delivered, failed)) => (delivered, failed.map(SinkError::from)),
+                Err(_) => (Vec::new(), Some(TimedOut { limit }.into())),
             };
-            Ended { taken, result }
+            Ended { taken, delivered, failed }
         }));
     }
 
     /// Takes in what became of a request.
-    fn ended(&mut self, Ended { taken, result }: Ended) {
-        let origin = origin_of(&taken);
-        self.bytes -= taken.batch.encoded_len() as u64;
-        let failed = match result {
-            Ok(Delivered::All) => {
-                self.settle(taken.ticket, Outcome::Delivered);
-                false
+    fn ended(&mut self, Ended { taken, delivered, failed }: Ended) {
+        let origin = taken.first().and_then(origin_of);
+        let mut taken = taken.into_iter();
+        for (delivered, taken) in delivered.into_iter().zip(taken.by_ref()) {
+            self.let_go(&taken);
+            match delivered {
+                Delivered::All => self.settle(taken.ticket, Outcome::Delivered),
+                Delivered::Except { events, reason, detail } => {
+                    self.refuse(taken, Some(&events), reason, detail);
+                }
             }
-            Ok(Delivered::Except { events, reason, detail }) => {
-                self.refuse(taken, Some(&events), reason, detail);
-                false
+        }
+        let mut has_failed = false;
+        if let (Some(error), Some(next)) = (failed, taken.next()) {
+            self.let_go(&next);
+            if error.class == ErrorClass::Poison {
+                self.refuse(next, None, "refused", error.to_string());
+            } else {
+                has_failed = true;
+                self.settle(next.ticket, Outcome::Again(Some(error)));
             }
-            Err(error) if error.class == ErrorClass::Poison => {
-                self.refuse(taken, None, "refused", error.to_string());
-                false
-            }
-            Err(error) => {
-                self.settle(taken.ticket, Outcome::Again(Some(error)));
-                true
-            }
-        };
-        self.go_on(origin, failed);
+        }
+        // What was not tried keeps its place behind the one that failed, or was refused.
+        has_failed |= self.give_back(taken) > 0;
+        self.go_on(origin, has_failed);
     }
 
-    /// Starts what waited behind the batch of this origin, or gives it back.
+    /// Starts what waited behind the request of this origin, or gives it back.
     fn go_on(&mut self, origin: Option<Origin>, failed: bool) {
         let Some(mut waiting) = self.waiting.remove(&origin) else { return };
         if failed {
-            for taken in waiting {
-                self.bytes -= taken.batch.encoded_len() as u64;
-                self.settle(taken.ticket, Outcome::Again(None));
-            }
-        } else if let Some(next) = waiting.pop_front() {
+            self.give_back(waiting);
+        } else if !waiting.is_empty() {
+            let next = waiting.len().min(self.deliver.together_max().max(1));
+            let next = waiting.drain(..next).collect();
             self.waiting.insert(origin, waiting);
             self.start(next);
         }
+    }
+
+    /// Batches that were not tried go back to the channel. Answers how many.
+    fn give_back(&mut self, batches: impl IntoIterator<Item = Taken>) -> usize {
+        let mut given = 0;
+        for taken in batches {
+            self.let_go(&taken);
+            self.settle(taken.ticket, Outcome::Again(None));
+            given += 1;
+        }
+        given
     }
 
     /// Events of a batch go to the dead letters; without `events` all of them.
@@ -310,14 +354,15 @@ impl<D: Deliver> Sink for Requests<D> {
     }
 
     async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
-        while self.held() >= self.options.in_flight_max.max(1) {
+        while self.held >= self.options.in_flight_max.max(1) {
             let ended =
                 self.in_flight.next().await.expect("what waits, waits behind one in flight");
             self.ended(ended);
         }
+        self.held += 1;
         self.bytes += taken.batch.encoded_len() as u64;
         if !self.options.in_order {
-            self.start(taken);
+            self.start(vec![taken]);
             return Ok(());
         }
         let origin = origin_of(&taken);
@@ -325,7 +370,7 @@ impl<D: Deliver> Sink for Requests<D> {
             Some(waiting) => waiting.push_back(taken),
             None => {
                 self.waiting.insert(origin, VecDeque::new());
-                self.start(taken);
+                self.start(vec![taken]);
             }
         }
         Ok(())
@@ -350,7 +395,7 @@ impl<D: Deliver> Sink for Requests<D> {
         self.in_flight.clear();
         self.waiting.clear();
         self.settlements.clear();
-        self.bytes = 0;
+        (self.held, self.bytes) = (0, 0);
     }
 
     fn unacknowledged_bytes(&self) -> u64 {

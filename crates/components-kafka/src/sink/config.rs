@@ -57,9 +57,10 @@ pub struct Config {
     /// How long the client gathers messages of a partition for one request.
     #[serde(default = "defaults::linger")]
     linger: Period,
-    /// Batches in flight at most.
-    #[serde(default = "defaults::in_flight_max")]
-    in_flight_max: usize,
+    /// Batches in flight at most: 4 unless set. With `exactly_once` 16: of those that wait behind one
+    /// of their origin up to half become one transaction.
+    #[serde(default)]
+    in_flight_max: Option<usize>,
     /// Whether batches of one origin arrive in their order: one is in flight at a time.
     #[serde(default)]
     in_order: bool,
@@ -154,10 +155,6 @@ mod defaults {
         Period(Duration::from_millis(5))
     }
 
-    pub(super) fn in_flight_max() -> usize {
-        4
-    }
-
     pub(super) fn timeout() -> Period {
         Period(Duration::from_secs(120))
     }
@@ -200,7 +197,7 @@ impl Config {
         if self.topic.is_empty() {
             return invalid("topic", "name a topic");
         }
-        if self.in_flight_max == 0 {
+        if self.in_flight_max == Some(0) {
             return invalid("in_flight_max", "at least 1");
         }
         if self.partition.is_some_and(|partition| partition < 0) {
@@ -253,7 +250,7 @@ impl Config {
             token: tokens,
             brokers: brokers.join(","),
             topic: self.topic,
-            in_flight_max: self.in_flight_max,
+            in_flight_max: self.in_flight_max.unwrap_or(if self.exactly_once { 16 } else { 4 }),
             in_order: self.in_order,
             is_exactly_once: self.exactly_once,
             ledger,

@@ -11,6 +11,10 @@
 //!     └───────────┘
 //! ```
 //!
+//! Batches that wait behind one of their origin go together: their messages and identities are one
+//! transaction, and the rounds of a commit are paid once. If that fails, or a message is refused,
+//! each goes by itself.
+//!
 //! # Invariants
 //!
 //! 1. The ledger in memory is the one that the brokers keep, or the next step of this client fails:
@@ -24,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use components::sinks::record::{Known, closed};
-use pipeline::deliver::Delivered;
+use pipeline::deliver::{Deliver, Delivered};
 use pipeline::traces::Attribute;
 use pipeline::{Batch, Floors, Identity, Origin};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
@@ -54,6 +58,7 @@ const STEP_PAUSE: Duration = Duration::from_millis(50);
 
 /// What sends the batches of an origin.
 pub(super) struct Lane {
+    origin: Origin,
     producer: Arc<Producer>,
     group: Arc<ConsumerGroupMetadata>,
     ledger: Ledger,
@@ -98,6 +103,93 @@ impl Kafka {
                 }
             }
         }
+    }
+
+    /// Delivers batches of one origin once each, in their order: in one transaction, or, where
+    /// anything is in the way of that, each in its own.
+    pub(super) async fn deliver_once_each(
+        &self,
+        batches: &[&Batch],
+    ) -> (Vec<Delivered>, Option<SendError>) {
+        let mut all = self.together(batches).await.unwrap_or_default();
+        for batch in &batches[all.len()..] {
+            match self.deliver(batch).await {
+                Ok(delivered) => all.push(delivered),
+                Err(error) => return (all, Some(error)),
+            }
+        }
+        (all, None)
+    }
+
+    /// Delivers batches in one transaction. `None`: nothing is known to be delivered by it, and
+    /// what is not known is asked for before the next attempt, as after any failure.
+    async fn together(&self, batches: &[&Batch]) -> Option<Vec<Delivered>> {
+        let keys: Option<Vec<Identity>> =
+            batches.iter().map(|batch| batch.envelope.identity).collect();
+        let keys: Vec<Identity> = keys?.into_iter().map(|key| self.floors.offered(key)).collect();
+        let first = keys.first().filter(|_| keys.len() > 1)?;
+        let began = Instant::now();
+        let mut seat = self.origins.seat(first.origin).await;
+        // The first batch of an origin opens it, by itself.
+        let mut lane = seat.take().filter(|lane| !lane.producer.has_given_up())?;
+        if keys.iter().any(|key| lane.ledger.knows(*key) != Known::New) {
+            *seat = Some(lane);
+            return None;
+        }
+        keys.iter().for_each(|key| self.floors.put(*key));
+        let sent = self.transact_together(&mut lane, batches, &keys).await;
+        match sent {
+            Ok(_) => *seat = Some(lane),
+            Err(problem) => {
+                self.reopened.inc();
+                let origin = first.origin;
+                tracing::debug!(%problem, %origin, "a transaction of several batches has failed");
+                return None;
+            }
+        }
+        let delivered = sent.ok().flatten()?;
+        for (batch, key) in batches.iter().zip(keys) {
+            let topics = || Attribute::Texts(self.topics(batch));
+            self.traces.committed(key, began, || [("aqueduct.topics", topics())]);
+        }
+        Some(delivered)
+    }
+
+    /// The messages of batches that are not known, and their identities. `None`, and the
+    /// transaction is given up, if a message is not acknowledged.
+    async fn transact_together(
+        &self,
+        lane: &mut Lane,
+        batches: &[&Batch],
+        keys: &[Identity],
+    ) -> Result<Option<Vec<Delivered>>, SendError> {
+        let producer = lane.producer.clone();
+        self.begin(&producer).await?;
+        let mut handed = Vec::with_capacity(batches.len());
+        for batch in batches {
+            handed.push(self.hand_all_over(&producer, batch, |_| true).await);
+        }
+        let mut all_are_acknowledged = true;
+        for (pending, _) in &handed {
+            if all_are_acknowledged {
+                pending.done_or_failed().await;
+            }
+            all_are_acknowledged &= !pending.has_failed();
+        }
+        if !all_are_acknowledged {
+            self.abort(&producer).await?;
+            for (pending, _) in &handed {
+                pending.outcome().await;
+            }
+            return Ok(None);
+        }
+        let mut noted = Vec::with_capacity(batches.len());
+        for ((key, batch), (_, not_taken)) in keys.iter().zip(batches).zip(handed) {
+            // What the client does not take is no part of the transaction.
+            noted.push((*key, delivered(self.judge(batch, not_taken)?)));
+        }
+        self.commit(lane, &noted).await?;
+        Ok(Some(noted.into_iter().map(|(_, delivered)| delivered).collect()))
     }
 
     /// The topics of a batch, each once.
@@ -162,7 +254,7 @@ impl Kafka {
             Some(Ok(ledger)) => ledger,
             Some(Err(_)) => return Err(SendError::ForeignLedger { id }),
         };
-        Ok(Lane { producer, group: Arc::new(group), ledger })
+        Ok(Lane { origin, producer, group: Arc::new(group), ledger })
     }
 
     /// The messages of a batch that is not known, and its identity.
@@ -198,13 +290,26 @@ impl Kafka {
             refused.extend(found);
         }
         let delivered = delivered(refused);
-        let mut ledger = lane.ledger.clone();
-        // To ask what is closed looks into all channels.
-        let is_asked = ledger.can_forget(key);
-        let floors = if is_asked { self.floors.declarable() } else { Floors::default() };
-        ledger.add(key, &floors, &delivered);
+        self.commit(lane, &[(key, delivered.clone())]).await?;
+        Ok(delivered)
+    }
+
+    /// Notes in the ledger what became of batches whose messages are in the transaction that is
+    /// begun, and commits it.
+    async fn commit(
+        &self,
+        lane: &mut Lane,
+        batches: &[(Identity, Delivered)],
+    ) -> Result<(), SendError> {
+        let (producer, mut ledger) = (lane.producer.clone(), lane.ledger.clone());
+        for (key, delivered) in batches {
+            // To ask what is closed looks into all channels.
+            let is_asked = ledger.can_forget(*key);
+            let floors = if is_asked { self.floors.declarable() } else { Floors::default() };
+            ledger.add(*key, &floors, delivered);
+        }
         let text = ledger.text(self.target.ledger_bytes_max);
-        let text = text.map_err(|source| SendError::LedgerFull { origin: key.origin, source })?;
+        let text = text.map_err(|source| SendError::LedgerFull { origin: lane.origin, source })?;
         let (topic, group) = (self.target.topic.clone(), lane.group.clone());
         self.step("write the ledger", &producer, move |producer| {
             producer.add(&offset(&topic, Some(&text)), &group, STEP)
@@ -212,7 +317,8 @@ impl Kafka {
         .await?;
         self.step("commit", &producer, |producer| producer.commit(STEP)).await?;
         lane.ledger = ledger;
-        Ok(delivered)
+        self.transactions.inc();
+        Ok(())
     }
 
     pub(super) async fn begin(&self, producer: &Arc<Producer>) -> Result<(), SendError> {

@@ -23,7 +23,10 @@ impl Classify for Said {
 type Answer = Result<Delivered, Said>;
 
 /// Hands each request to the test, with a way to answer it.
-struct Asked(Mutex<mpsc::UnboundedSender<(Batch, oneshot::Sender<Answer>)>>);
+struct Asked {
+    requests: Mutex<mpsc::UnboundedSender<(Batch, oneshot::Sender<Answer>)>>,
+    together_max: usize,
+}
 
 #[async_trait]
 impl Deliver for Asked {
@@ -31,8 +34,12 @@ impl Deliver for Asked {
 
     async fn deliver(&self, batch: &Batch) -> Answer {
         let (answer, answered) = oneshot::channel();
-        self.0.lock().unwrap().send((batch.clone(), answer)).unwrap();
+        self.requests.lock().unwrap().send((batch.clone(), answer)).unwrap();
         answered.await.unwrap()
+    }
+
+    fn together_max(&self) -> usize {
+        self.together_max
     }
 
     fn guarantee(&self) -> Guarantee {
@@ -47,9 +54,21 @@ struct Fixture {
 
 impl Fixture {
     fn new(in_flight_max: usize, in_order: bool) -> Self {
-        let (asked, requests) = mpsc::unbounded_channel();
         let options = Options { in_flight_max, in_order, timeout: Duration::from_secs(30) };
-        Self { sink: Requests::new(Asked(Mutex::new(asked)), options), requests }
+        Self::with(options, 1)
+    }
+
+    /// In order, with requests of up to so many batches.
+    fn together(together_max: usize) -> Self {
+        let options =
+            Options { in_flight_max: 8, in_order: true, timeout: Duration::from_secs(30) };
+        Self::with(options, together_max)
+    }
+
+    fn with(options: Options, together_max: usize) -> Self {
+        let (asked, requests) = mpsc::unbounded_channel();
+        let asked = Asked { requests: Mutex::new(asked), together_max };
+        Self { sink: Requests::new(asked, options), requests }
     }
 
     /// Requests that are on their way now, oldest first.
@@ -164,4 +183,60 @@ async fn a_request_without_an_answer_is_given_up_and_its_outcome_is_unknown() {
     assert_eq!(error.class, ErrorClass::Indeterminate);
     assert!(error.to_string().contains("30s"), "{error}");
     drop(request);
+}
+
+/// Answers the only request that is on its way. What is settled by then: the tickets, and whether
+/// they were delivered.
+async fn answer(fixture: &mut Fixture, body: &str, answer: Answer) -> Vec<(Ticket, bool)> {
+    let before = settled(fixture).await;
+    let mut started = fixture.started().await;
+    assert_eq!(started.len(), 1);
+    let (batch, to) = started.remove(0);
+    assert_eq!(first_body(&batch), body);
+    to.send(answer).unwrap();
+    before
+}
+
+async fn settled(fixture: &mut Fixture) -> Vec<(Ticket, bool)> {
+    let mut settled = Vec::new();
+    while let Some(settlement) = fixture.settlement().await {
+        let is_delivered = matches!(settlement.outcome, Outcome::Delivered);
+        settled.extend(settlement.tickets.iter().map(|ticket| (ticket, is_delivered)));
+    }
+    settled
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_of_an_origin_goes_together_up_to_the_limit() {
+    let mut fixture = Fixture::together(3);
+    for ticket in 0..5 {
+        fixture.sink.write(taken(ticket, 1)).await.unwrap();
+    }
+    answer(&mut fixture, "0-a", Ok(Delivered::All)).await;
+    assert_eq!(answer(&mut fixture, "1-a", Ok(Delivered::All)).await, [(0, true)]);
+    for body in ["2-a", "3-a"] {
+        let settled = answer(&mut fixture, body, Ok(Delivered::All)).await;
+        assert_eq!(settled, [], "one of three is not delivered");
+    }
+    let of_three = [(1, true), (2, true), (3, true)];
+    assert_eq!(answer(&mut fixture, "4-a", Ok(Delivered::All)).await, of_three);
+    assert_eq!(settled(&mut fixture).await, [(4, true)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_batches_that_go_together_those_behind_one_that_failed_go_back_and_so_do_those_behind() {
+    let mut fixture = Fixture::together(3);
+    for ticket in 0..6 {
+        fixture.sink.write(taken(ticket, 1)).await.unwrap();
+    }
+    answer(&mut fixture, "0-a", Ok(Delivered::All)).await;
+    answer(&mut fixture, "1-a", Ok(Delivered::All)).await;
+    answer(&mut fixture, "2-a", Err(Said(ErrorClass::Transient))).await;
+    let expected = [(1, true), (2, false), (3, false), (4, false), (5, false)];
+    assert_eq!(settled(&mut fixture).await, expected);
+    assert_eq!(fixture.sink.unacknowledged_bytes(), 0);
+    for ticket in 2..10 {
+        let written = fixture.sink.write(taken(ticket, 1));
+        timeout(Duration::from_secs(1), written).await.expect("there is room").unwrap();
+    }
 }
