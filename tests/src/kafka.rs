@@ -5,6 +5,7 @@
 //! to, with four partitions.
 
 mod cluster;
+mod measured;
 pub mod rights;
 mod tickets;
 

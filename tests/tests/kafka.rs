@@ -28,12 +28,14 @@ use std::time::{Duration, Instant};
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::kafka::{Kafka, Sent};
 use aqueduct_tests::reconcile::compare;
-use aqueduct_tests::{seed, wait};
+use aqueduct_tests::{is_long, seed, wait};
 use rand::RngExt;
 use serde_json::Value;
 
 #[path = "kafka/once.rs"]
 mod once;
+#[path = "kafka/rate.rs"]
+mod rate;
 #[path = "kafka/secured.rs"]
 mod secured;
 #[path = "kafka/tickets.rs"]
@@ -381,4 +383,12 @@ fn lines_go_to_a_broker_behind_tls_and_back_and_what_it_refuses_is_said() {
 #[ignore = "needs the optimised programs, Java and Maven: tests/run"]
 fn each_line_is_committed_once_through_kills_and_by_two_agents_with_the_same_batches() {
     once::each_line_is_there_once();
+}
+
+#[test]
+#[ignore = "takes minutes and measures: AQUEDUCT_LONG=1 tests/run"]
+fn a_backlog_goes_into_a_topic_as_fast_as_kafka_measures_itself() {
+    if is_long() {
+        rate::of_a_backlog();
+    }
 }

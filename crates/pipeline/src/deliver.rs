@@ -2,42 +2,18 @@
 //! file.
 //!
 //! Such a sink implements [`Deliver`], which says how one batch is delivered. [`Requests`] makes a
-//! [`Sink`] of it: how many requests are in flight, in which order, how long one may take, and
-//! what becomes of a batch whose request failed.
-//!
-//! ```text
-//!   write ─► waiting (only in order) ─► in flight, at most `in_flight_max` ─► settled
-//!                    ▲                        │ failed: transient, indeterminate, fatal
-//!                    └── next of the origin ◄─┤      the batch goes back to the channel
-//!                        up to `together_max` └ refused for good: to the dead letters
-//! ```
-//!
-//! # Invariants
-//!
-//! 1. A ticket that was written is in flight, waits behind one of its origin, or has a settlement.
-//! 2. With [`Options::in_order`] at most one request of an origin is in flight, and none is started
-//!    behind one that failed: those that wait go back to the channel with it.
-//! 3. `in_flight_max` bounds all that is in flight or waits, and so the memory.
+//! [`Sink`](crate::Sink) of it: how many requests are in flight, in which order, how long one may
+//! take, and what becomes of a batch whose request failed.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
+mod requests;
 
 use async_trait::async_trait;
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
-use thiserror::Error;
-use tokio::time::timeout;
 
 use crate::batch::Batch;
-use crate::channel::{Taken, Ticket};
-use crate::error::{Classify, ErrorClass};
-use crate::identity::Origin;
-use crate::intervals::IntervalSet;
-use crate::sink::{DedupeScope, Guarantee, Letter, Outcome, Settlement, Sink, SinkError};
+use crate::error::Classify;
+use crate::sink::{DedupeScope, Guarantee};
 use crate::sink_board::SinkBoard;
+pub use requests::{Options, Requests};
 
 /// What became of a batch whose request was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +105,7 @@ pub trait Deliver: Send + Sync + 'static {
         Ok(())
     }
 
-    /// What it reaches without an event, as [`Sink::probe`].
+    /// What it reaches without an event, as [`probe`](crate::Sink::probe).
     ///
     /// # Errors
     /// It is not reached.
@@ -167,7 +143,7 @@ pub trait Deliver: Send + Sync + 'static {
     /// What a batch that counts as delivered can rely on.
     fn guarantee(&self) -> Guarantee;
 
-    /// What knows which batches it has, as [`Sink::dedupe_scope`].
+    /// What knows which batches it has, as [`dedupe_scope`](crate::Sink::dedupe_scope).
     fn dedupe_scope(&self) -> DedupeScope {
         DedupeScope::Nothing
     }
@@ -177,243 +153,3 @@ pub trait Deliver: Send + Sync + 'static {
         None
     }
 }
-
-/// How requests are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Batches in flight at most; at least 1.
-    pub in_flight_max: usize,
-    /// Whether batches of one origin go one after the other, in the order of the channel.
-    pub in_order: bool,
-    /// How long one request may take. After that it is unknown whether it was applied.
-    pub timeout: Duration,
-}
-
-/// A request took too long.
-#[derive(Debug, Error)]
-#[error("no answer within {limit:?}")]
-struct TimedOut {
-    limit: Duration,
-}
-
-impl Classify for TimedOut {
-    fn class(&self) -> ErrorClass {
-        ErrorClass::Indeterminate
-    }
-}
-
-/// A request that has ended.
-struct Ended {
-    /// Its batches, all of one origin.
-    taken: Vec<Taken>,
-    /// Of the first of them.
-    delivered: Vec<Delivered>,
-    /// What was in the way of the next one.
-    failed: Option<SinkError>,
-}
-
-type Request = Pin<Box<dyn Future<Output = Ended> + Send>>;
-
-/// The [`Sink`] over a [`Deliver`].
-pub struct Requests<D> {
-    deliver: Arc<D>,
-    options: Options,
-    in_flight: FuturesUnordered<Request>,
-    /// In order only: per origin in flight, what waits behind it.
-    waiting: BTreeMap<Option<Origin>, VecDeque<Taken>>,
-    settlements: VecDeque<Settlement>,
-    /// Batches that are in flight or wait, and their bytes.
-    held: usize,
-    bytes: u64,
-}
-
-impl<D: Deliver> Requests<D> {
-    /// A sink that delivers by `deliver`.
-    pub fn new(deliver: D, options: Options) -> Self {
-        Self {
-            deliver: Arc::new(deliver),
-            options,
-            in_flight: FuturesUnordered::new(),
-            waiting: BTreeMap::new(),
-            settlements: VecDeque::new(),
-            held: 0,
-            bytes: 0,
-        }
-    }
-
-    /// A batch is held no longer: what became of it is known.
-    fn let_go(&mut self, taken: &Taken) {
-        self.held -= 1;
-        self.bytes -= taken.batch.encoded_len() as u64;
-    }
-
-    fn start(&self, taken: Vec<Taken>) {
-        let (deliver, limit) = (self.deliver.clone(), self.options.timeout);
-        self.in_flight.push(Box::pin(async move {
-            let batches: Vec<&Batch> = taken.iter().map(|taken| &taken.batch).collect();
-            let (delivered, failed) = match timeout(limit, deliver.deliver_together(&batches)).await
-            {
-                Ok((delivered, failed)) => (delivered, failed.map(SinkError::from)),
-                Err(_) => (Vec::new(), Some(TimedOut { limit }.into())),
-            };
-            Ended { taken, delivered, failed }
-        }));
-    }
-
-    /// Takes in what became of a request.
-    fn ended(&mut self, Ended { taken, delivered, failed }: Ended) {
-        let origin = taken.first().and_then(origin_of);
-        let mut taken = taken.into_iter();
-        for (delivered, taken) in delivered.into_iter().zip(taken.by_ref()) {
-            self.let_go(&taken);
-            match delivered {
-                Delivered::All => self.settle(taken.ticket, Outcome::Delivered),
-                Delivered::Except { events, reason, detail } => {
-                    self.refuse(taken, Some(&events), reason, detail);
-                }
-            }
-        }
-        let mut has_failed = false;
-        if let (Some(error), Some(next)) = (failed, taken.next()) {
-            self.let_go(&next);
-            if error.class == ErrorClass::Poison {
-                self.refuse(next, None, "refused", error.to_string());
-            } else {
-                has_failed = true;
-                self.settle(next.ticket, Outcome::Again(Some(error)));
-            }
-        }
-        // What was not tried keeps its place behind the one that failed, or was refused.
-        has_failed |= self.give_back(taken) > 0;
-        self.go_on(origin, has_failed);
-    }
-
-    /// Starts what waited behind the request of this origin, or gives it back.
-    fn go_on(&mut self, origin: Option<Origin>, failed: bool) {
-        let Some(mut waiting) = self.waiting.remove(&origin) else { return };
-        if failed {
-            self.give_back(waiting);
-        } else if !waiting.is_empty() {
-            let next = waiting.len().min(self.deliver.together_max().max(1));
-            let next = waiting.drain(..next).collect();
-            self.waiting.insert(origin, waiting);
-            self.start(next);
-        }
-    }
-
-    /// Batches that were not tried go back to the channel. Answers how many.
-    fn give_back(&mut self, batches: impl IntoIterator<Item = Taken>) -> usize {
-        let mut given = 0;
-        for taken in batches {
-            self.let_go(&taken);
-            self.settle(taken.ticket, Outcome::Again(None));
-            given += 1;
-        }
-        given
-    }
-
-    /// Events of a batch go to the dead letters; without `events` all of them.
-    fn refuse(
-        &mut self,
-        Taken { ticket, batch }: Taken,
-        events: Option<&[usize]>,
-        reason: &'static str,
-        detail: String,
-    ) {
-        let mut refused = batch;
-        let all = refused.len();
-        if let Some(events) = events {
-            refused.retain(|event| events.binary_search(&event.index()).is_ok());
-        }
-        let whole = refused.len() == all;
-        let letter = Letter { ticket, events: refused, whole, reason, detail };
-        self.settlements.push_back(Settlement::refused(letter));
-        if !whole {
-            self.settle(ticket, Outcome::Delivered);
-        }
-    }
-
-    fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
-        let tickets = IntervalSet::from(ticket..ticket + 1);
-        self.settlements.push_back(Settlement { tickets, outcome });
-    }
-}
-
-fn origin_of(taken: &Taken) -> Option<Origin> {
-    taken.batch.envelope.identity.map(|identity| identity.origin)
-}
-
-#[async_trait]
-impl<D: Deliver> Sink for Requests<D> {
-    async fn open(&mut self) -> Result<(), SinkError> {
-        Ok(self.deliver.open().await?)
-    }
-
-    async fn probe(&mut self) -> Result<Option<String>, SinkError> {
-        Ok(self.deliver.probe().await?)
-    }
-
-    async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
-        while self.held >= self.options.in_flight_max.max(1) {
-            let ended =
-                self.in_flight.next().await.expect("what waits, waits behind one in flight");
-            self.ended(ended);
-        }
-        self.held += 1;
-        self.bytes += taken.batch.encoded_len() as u64;
-        if !self.options.in_order {
-            self.start(vec![taken]);
-            return Ok(());
-        }
-        let origin = origin_of(&taken);
-        match self.waiting.get_mut(&origin) {
-            Some(waiting) => waiting.push_back(taken),
-            None => {
-                self.waiting.insert(origin, VecDeque::new());
-                self.start(vec![taken]);
-            }
-        }
-        Ok(())
-    }
-
-    async fn settled(&mut self) -> Settlement {
-        loop {
-            if let Some(settlement) = self.settlements.pop_front() {
-                return settlement;
-            }
-            match self.in_flight.next().await {
-                Some(ended) => self.ended(ended),
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    /// Nothing is held back here, so there is nothing to hasten.
-    fn flush(&mut self) {}
-
-    async fn close(&mut self) {
-        self.in_flight.clear();
-        self.waiting.clear();
-        self.settlements.clear();
-        (self.held, self.bytes) = (0, 0);
-    }
-
-    fn unacknowledged_bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    fn status(&self) -> Option<&SinkBoard> {
-        self.deliver.status()
-    }
-
-    fn guarantee(&self) -> Guarantee {
-        self.deliver.guarantee()
-    }
-
-    fn dedupe_scope(&self) -> DedupeScope {
-        self.deliver.dedupe_scope()
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -21,6 +21,8 @@ use crate::{PATIENCE, STOP};
 
 /// Lines of a log: some fifty batches.
 const LINES: usize = 2_000;
+/// Lines of a batch.
+const BATCH: usize = 40;
 /// What the broker takes at most.
 const MESSAGE_MAX: usize = 200_000;
 
@@ -63,7 +65,7 @@ traces = {{ url = "http://{spans}", sample = 1.0 }}
 [sources.in]
 type = "tail_dir"
 paths = ["{at}/*.log"]
-batch_events = 40
+batch_events = {BATCH}
 channels = ["main"]
 [channels.main]
 type = "durable"
@@ -91,6 +93,12 @@ fn log(dir: &Path, name: &str, all: &mut Vec<u8>) {
 /// Events that the brokers have committed in this life of the agent.
 fn committed(agent: &Agent) -> Option<usize> {
     Some(agent.metrics()?.sum("aqueduct_sink_committed_events_total")? as usize)
+}
+
+/// Transactions of this life of the agent.
+fn transactions(agent: &Agent) -> usize {
+    let metrics = agent.metrics().expect("the agent answers");
+    metrics.sum("aqueduct_kafka_transactions_total").expect("it is counted") as usize
 }
 
 /// Events that the agent holds, dead letters included.
@@ -158,12 +166,16 @@ pub(crate) fn each_line_is_there_once() {
     }
     two.stop(STOP);
     let before = committed(&one).expect("the agent answers");
+    let transactions_before = transactions(&one);
     log(dir, "last", &mut written);
     until_committed(&one, before + LINES);
+    // Some of them had several batches.
+    let transactions = transactions(&one) - transactions_before;
+    assert!((1..LINES / BATCH).contains(&transactions), "{transactions} transactions");
     one.stop(STOP);
     // A stop sends what spans there are.
     wait::until("a span of each commit", PATIENCE, || {
-        (committed_traces(dir) >= LINES / 40).then_some(())
+        (committed_traces(dir) >= LINES / BATCH).then_some(())
     });
     receiver.stop(STOP);
     for name in ["one", "two"] {
@@ -176,5 +188,5 @@ pub(crate) fn each_line_is_there_once() {
     }
     let found = compare(&written, &found);
     assert!(found.is_none(), "{found}");
-    eprintln!("{found}, {:?}", began.elapsed());
+    eprintln!("{found}, {transactions} transactions of the last, {:?}", began.elapsed());
 }

@@ -57,14 +57,15 @@ pub struct Config {
     /// How long the client gathers messages of a partition for one request.
     #[serde(default = "defaults::linger")]
     linger: Period,
-    /// Batches in flight at most: 4 unless set. With `exactly_once` 16: of those that wait behind one
-    /// of their origin up to half become one transaction.
+    /// Batches in flight at most: 4 unless set. With `exactly_once` 16: of those that wait behind
+    /// one of their origin up to half become one transaction.
     #[serde(default)]
     in_flight_max: Option<usize>,
-    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    /// Whether batches of one origin arrive in their order: one request of it is in flight at a
+    /// time.
     #[serde(default)]
     in_order: bool,
-    /// Whether each batch is a transaction, so that readers of what is committed
+    /// Whether batches go in transactions, so that readers of what is committed
     /// (`isolation.level=read_committed`) see each event once.
     #[serde(default)]
     exactly_once: bool,
