@@ -1,16 +1,23 @@
-//! How fast `aqueduct export` fills a table of PostgreSQL, next to `psql \copy` of the same file.
+//! How fast `aqueduct export` fills a table of PostgreSQL, next to `psql \copy` of the same file;
+//! and how fast `aqueduct import` reads one, next to a `COPY` to a pipe.
 
 use std::fmt::Write;
 use std::fs;
+use std::io;
 use std::path::Path;
-use std::process::Command;
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::program;
 use aqueduct_tests::postgres::{Postgres, USER};
+use aqueduct_tests::{is_long, wait};
 
 /// Rows of the file.
 const ROWS: usize = 1_000_000;
+/// Rows of the table that is imported.
+const TABLE: usize = 10_000_000;
+/// Memory of an import, whatever its table: KiB.
+const MEMORY_MAX: u64 = 256 << 10;
 /// Times that each of both is measured, in turn.
 const ROUNDS: usize = 3;
 
@@ -86,4 +93,77 @@ pub(super) fn of_an_export(dir: &Path, server: &Postgres) {
          rows/s, ratio {:.2}",
         exported / copied
     );
+}
+
+/// Seconds of a `COPY` of all rows to a pipe.
+fn copied(port: &str) -> f64 {
+    let mut copy = Command::new("psql");
+    copy.args(["-h", "127.0.0.1", "-U", USER, "-p", port, "-d", "shop", "-Xqc"]);
+    copy.arg("COPY (SELECT * FROM large) TO STDOUT").stdout(Stdio::piped());
+    let began = Instant::now();
+    let mut copying = copy.spawn().expect("psql starts");
+    let mut rows = copying.stdout.take().expect("a pipe");
+    io::copy(&mut rows, &mut io::sink()).expect("psql writes");
+    assert!(copying.wait().expect("psql ends").success());
+    began.elapsed().as_secs_f64()
+}
+
+/// Seconds of an import, and the most memory that it had, in KiB.
+fn imported(dir: &Path, server: &Postgres, form: &str, round: usize) -> (f64, u64) {
+    let mut import = program("aqueduct");
+    let url = format!("jdbc:postgresql://{}/shop", server.address);
+    let target = format!("file://{}/{form}-{round}", dir.display());
+    import.args(["import", "--connect", &url, "--username", USER, "--table", "large"]);
+    import.args(["-m", "2", form, "--target-dir", &target]);
+    import.env("HOME", dir).env_remove("HADOOP_CONF_DIR").stdout(Stdio::null());
+    let began = Instant::now();
+    let mut importing = import.stderr(Stdio::null()).spawn().expect("the program starts");
+    let status = format!("/proc/{}/status", importing.id());
+    let mut most = 0;
+    let ended = wait::until("the end of the import", Duration::from_secs(600), || {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let row = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = row.and_then(|row| row.trim().trim_end_matches(" kB").parse().ok());
+        most = most.max(now.unwrap_or(0));
+        importing.try_wait().expect("a child")
+    });
+    assert!(ended.success(), "{ended}");
+    (began.elapsed().as_secs_f64(), most)
+}
+
+#[test]
+#[ignore = "takes minutes and measures: AQUEDUCT_LONG=1 tests/run"]
+fn an_import_of_ten_million_rows_is_measured_next_to_a_copy_and_keeps_its_memory() {
+    if !is_long() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Postgres::start(folder.path());
+    server.ask("postgres", "CREATE DATABASE shop");
+    server.ask(
+        "shop",
+        &format!(
+            "CREATE TABLE large AS SELECT id::bigint, 'customer-' || id::bigint * 7919 % 100003 \
+             AS customer, ((id::bigint * 31 % 1000000) / 100.0)::numeric(12, 2) AS price, \
+             timestamp '2026-11-26 16:00' + id % 3600 * interval '1 second' AS at, CASE id % 3 \
+             WHEN 0 THEN '' WHEN 1 THEN 'paid on delivery' ELSE 'a parcel of two, the second one \
+             later' END AS note FROM generate_series(1, {TABLE}) AS id; \
+             ALTER TABLE large ADD PRIMARY KEY (id)"
+        ),
+    );
+    server.ask("shop", "VACUUM ANALYZE large");
+    let port = server.address.port().to_string();
+    for form in ["--as-parquetfile", "--as-textfile"] {
+        for round in 0..ROUNDS {
+            let copied = copied(&port);
+            let (imported, most) = imported(folder.path(), &server, form, round);
+            eprintln!(
+                "{TABLE} rows: COPY {copied:.1} s, import {form} {imported:.1} s, ratio {:.2}, \
+                 {} MiB",
+                copied / imported,
+                most >> 10
+            );
+            assert!(most <= MEMORY_MAX, "{most} KiB");
+        }
+    }
 }
