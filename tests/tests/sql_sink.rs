@@ -12,6 +12,8 @@
     reason = "a system test looks at the machine as it is, and prints what it measured"
 )]
 
+#[path = "sql_sink/calls.rs"]
+mod calls;
 #[path = "sql_sink/kinds.rs"]
 mod kinds;
 #[path = "sql_sink/wire.rs"]
@@ -149,6 +151,7 @@ fn rows_are_in_postgresql_exactly_once_through_kills_cuts_and_a_restart() {
     let lines = [&good[..1], &bad[..], &good[1..], many.as_flattened()].concat();
     assert_eq!(kinds::rows(&dir, &postgres, &lines, lines.len() - bad.len()), bad);
     assert_eq!(postgres.ask("postgres", KINDS), kinds::POSTGRES_ROWS);
+    calls::each_row_is_one_call(&dir, &postgres, &calls::POSTGRES);
 }
 
 #[test]
@@ -185,6 +188,7 @@ fn rows_are_in_mariadb_exactly_once_through_kills_cuts_and_a_restart() {
         "SELECT i, b, d, o, s, hex(y), j, da, ts, e, coalesce(def, '*') FROM kinds ORDER BY i",
     );
     assert_eq!(rows, kinds::MARIADB_ROWS);
+    calls::each_row_is_one_call(&dir, &mariadb, &calls::MARIADB);
 }
 
 /// The rows of each kind of column in PostgreSQL.

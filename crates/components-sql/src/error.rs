@@ -68,6 +68,10 @@ fn help(code: &str) -> &'static str {
             "; `odbcinst -q -d` and `odbcinst -q -s` list the drivers and data sources of this \
              system: install the driver, or set another `Driver=` or `DSN=` in `database.url`"
         }
+        "2D000" | "1399" => {
+            "; a procedure that ends the transaction, or begins one, would be called again for \
+             rows that are applied: take that out of it, and what commits by itself"
+        }
         "42501" | "1142" | "1044" | "1227" => "; give the user the right to do this",
         _ => "",
     }
@@ -231,7 +235,7 @@ fn of_state(state: &str) -> ErrorClass {
             // Connections, resources, other transactions, the server itself.
             "08" | "40" | "53" | "58" | "72" | "XX" => ErrorClass::Transient,
             // Values, rules of the tables and of their triggers, sizes; a row twice in a statement.
-            "21" | "22" | "23" | "44" | "54" | "P0" => ErrorClass::Poison,
+            "21" | "22" | "23" | "44" | "45" | "54" | "P0" => ErrorClass::Poison,
             _ => ErrorClass::Blocked,
         },
     }
@@ -335,6 +339,7 @@ mod tests {
             ("22001", ErrorClass::Poison),
             ("23505", ErrorClass::Poison),
             ("P0001", ErrorClass::Poison),
+            ("2D000", ErrorClass::Blocked),
             ("42P01", ErrorClass::Blocked),
             ("28P01", ErrorClass::Blocked),
         ] {
@@ -347,6 +352,7 @@ mod tests {
             (1062, "23000", ErrorClass::Poison),
             (1644, "45000", ErrorClass::Poison),
             (1146, "42S02", ErrorClass::Blocked),
+            (1399, "XAE07", ErrorClass::Blocked),
             (1045, "28000", ErrorClass::Blocked),
         ] {
             assert_eq!(of_number(number, state), class, "{number}");

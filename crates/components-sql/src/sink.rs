@@ -14,7 +14,7 @@
 //! |---|---|
 //! | `config` | the settings |
 //! | `row`, `value` | from an event to the values of columns |
-//! | `table` | what the database says of the table |
+//! | `table` | what the database says of the table, or of the procedure |
 //! | `statements` | the texts of statements, by dialect |
 //! | `session`, `bound` | a connection: statements with values, rows by a plan |
 //! | `ledger` | the tables of the ledger |
@@ -159,7 +159,7 @@ impl Sql {
         let free = locked(&self.sessions).pop();
         let mut session = match free {
             Some(session) => session,
-            None => Session::open(&self.target).await?,
+            None => self.open_session().await?,
         };
         let known = locked(&self.way).clone();
         if let Some(way) = known {
@@ -170,9 +170,17 @@ impl Sql {
         Ok((session, way))
     }
 
+    async fn open_session(&self) -> Result<Session, SqlError> {
+        let mut session = Session::open(&self.target).await?;
+        if self.mode == Mode::Call {
+            session.guard_commits();
+        }
+        Ok(session)
+    }
+
     async fn describe(&self, session: &mut Session) -> Result<Way, SinkProblem> {
         let name = self.table.clone();
-        let table = Table::describe(session, &name).await?;
+        let table = Table::of(session, &name, self.mode).await?;
         let (targets, key) = table.targets(&self.reading, self.mode, &self.key)?;
         let plan = Plan::new(session.way(), &table, self.mode, targets, key, self.rows_max);
         Ok(Way { name, table, plan })
@@ -248,7 +256,8 @@ impl Deliver for Sql {
     async fn probe(&self) -> Result<Option<String>, SinkProblem> {
         let mut session = Session::open(&self.target).await?;
         self.describe(&mut session).await?;
-        Ok(Some(format!("{}: table {} is there", self.target.address, self.table)))
+        let what = if self.mode == Mode::Call { "procedure" } else { "table" };
+        Ok(Some(format!("{}: {what} {} is there", self.target.address, self.table)))
     }
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, SinkProblem> {

@@ -18,6 +18,7 @@ use peers::FloorBoard;
 use pipeline::deliver::Delivered;
 use pipeline::{Batch, Floors, Identity};
 
+use super::config::Mode;
 use super::ledger::Ledger;
 use super::problem::SinkProblem;
 use super::row::{Reader, Reading, Row};
@@ -107,7 +108,7 @@ impl Way {
         let mut reader = Reader::new(reading, &self.plan.targets, &self.plan.key);
         let mut read = Read::default();
         for event in batch.iter() {
-            match reader.row(event) {
+            match reader.row(event).and_then(|row| self.callable(row)) {
                 Ok(row) => {
                     read.places.push(event.index());
                     read.rows.push(row);
@@ -116,6 +117,18 @@ impl Way {
             }
         }
         read
+    }
+
+    /// # Errors
+    /// The row is a call that lacks a parameter.
+    fn callable(&self, row: Row) -> Result<Row, String> {
+        if self.plan.mode != Mode::Call {
+            return Ok(row);
+        }
+        match self.table.lacking(&self.plan.targets, &row) {
+            None => Ok(row),
+            Some(name) => Err(format!("the parameter `{name}` has no value, and no default")),
+        }
     }
 
     /// Puts the rows of a batch; what is refused of it, and how many are put.
@@ -133,7 +146,7 @@ impl Way {
         let put = rows.len() - refused.len();
         // By the rules of a table that is another one meanwhile, these may be good.
         let is_whole = refused.is_empty() && unwritable.is_empty();
-        if !is_whole && Table::describe(session, &self.name).await? != self.table {
+        if !is_whole && Table::of(session, &self.name, self.plan.mode).await? != self.table {
             return Err(SinkProblem::Changed);
         }
         let reason = if refused.is_empty() { UNWRITABLE } else { REFUSED };

@@ -17,7 +17,8 @@ use crate::database::Database;
 pub struct Config {
     /// The database, and how it is reached.
     pub(super) database: Database,
-    /// Table that the rows go into, `table` or `schema.table`, written as the database has it.
+    /// Table that the rows go into, `table` or `schema.table`, written as the database has it. With
+    /// `mode = "call"` the procedure.
     pub(super) table: String,
     /// What a body holds: `json`, an object; `csv`, a line, whose values `fields` names; `none`,
     /// nothing that is looked into.
@@ -42,7 +43,7 @@ pub struct Config {
     #[serde(default)]
     extra: Extra,
     /// What becomes of an event: `insert`, a new row; `update`, the row with its key is changed;
-    /// `upsert`, the row with its key is changed, or made.
+    /// `upsert`, the row with its key is changed, or made; `call`, a procedure is called with it.
     #[serde(default)]
     pub(super) mode: Mode,
     /// Columns that find the row, for `update` and `upsert`. A unique index has exactly these.
@@ -116,6 +117,16 @@ pub(super) enum Mode {
     Update,
     /// The row with its key is changed, or made.
     Upsert,
+    /// A procedure of PostgreSQL, MySQL or MariaDB, or a function of PostgreSQL, is called with the
+    /// values as its parameters.
+    Call,
+}
+
+impl Mode {
+    /// Whether rows are found by a key.
+    pub(super) fn has_key(self) -> bool {
+        matches!(self, Self::Update | Self::Upsert)
+    }
 }
 
 /// What becomes of a field that no column takes.
@@ -170,10 +181,11 @@ impl Config {
         if self.ledger.refused_kept.0 < Duration::from_secs(60) {
             return invalid("ledger.refused_kept", "at least 1m");
         }
-        if self.mode == Mode::Insert && !self.key.is_empty() {
-            return invalid("key", "`insert` looks for no row: leave it out, or set `mode`");
+        if !self.mode.has_key() && !self.key.is_empty() {
+            let problem = "`insert` and `call` look for no row: leave it out, or set `mode`";
+            return invalid("key", problem);
         }
-        if self.mode != Mode::Insert && self.key.is_empty() {
+        if self.mode.has_key() && self.key.is_empty() {
             return invalid("key", "name the columns that find the row");
         }
         let columns = &self.columns;

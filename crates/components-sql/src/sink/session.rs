@@ -37,6 +37,8 @@ pub(super) struct Session {
     connection: Connection,
     target: Target,
     prepared: HashMap<String, Statement>,
+    /// Transactions are such that no procedure ends.
+    guards_commits: bool,
 }
 
 /// Why rows were not put. Nothing of the statement is done, but for those of SQLite and of updates
@@ -100,7 +102,12 @@ impl Session {
         if let Some(level) = level {
             connection.batch(target, level).await?;
         }
-        Ok(Self { connection, target: target.clone(), prepared: HashMap::new() })
+        Ok(Self {
+            connection,
+            target: target.clone(),
+            prepared: HashMap::new(),
+            guards_commits: false,
+        })
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -261,6 +268,9 @@ impl Session {
                     columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
                 let statement = prepared(postgres, &mut self.prepared, &sql).await;
                 let statement = statement.map_err(failed)?;
+                if plan.mode == Mode::Call {
+                    return put::calls_of_postgres(postgres, target, &statement, rows).await;
+                }
                 if plan.mode != Mode::Update {
                     postgres.client.execute(&statement, &values).await.map_err(failed)?;
                     return Ok(());
@@ -272,7 +282,7 @@ impl Session {
                     false => Err(Unput { at: None, cause: Cause::NoRow }),
                 }
             }
-            Connection::Mysql(mysql) if plan.mode != Mode::Update => {
+            Connection::Mysql(mysql) if !matches!(plan.mode, Mode::Update | Mode::Call) => {
                 let values = rows.iter().flat_map(of).map(to_mysql).collect();
                 let put = asked(mysql, sql, Params::Positional(values)).await.map(drop);
                 put.map_err(|error| of_rows(target, &error).into())
@@ -286,7 +296,8 @@ impl Session {
                         Unput { at: Some(at), cause }
                     })?;
                     // A row that stays as it was is matched, and not affected.
-                    if mysql.affected_rows() == 0 && matched(&mysql.info()) == 0 {
+                    let is_update = plan.mode == Mode::Update;
+                    if is_update && mysql.affected_rows() == 0 && matched(&mysql.info()) == 0 {
                         return Err(Unput { at: Some(at), cause: Cause::NoRow });
                     }
                 }

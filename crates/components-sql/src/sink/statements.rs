@@ -6,6 +6,7 @@
 //!   MySQL        INSERT … VALUES (?, …), (?, …), …                        a row for each (…)
 //!   SQLite       INSERT … VALUES (?, …)                                   once for each row
 //!   by ODBC      as MySQL, or MERGE for SQL Server and Oracle             a row for each (…)
+//!   procedures   CALL p(a => $1::text::type, …)  SELECT f(…)  CALL p(?, …)  once for each row
 //! ```
 
 use std::fmt::Write;
@@ -34,6 +35,8 @@ pub(super) struct Plan {
     rows_max: usize,
     /// Rows may go by `COPY`.
     copies: bool,
+    /// How the procedure is called.
+    verb: &'static str,
 }
 
 /// Rows from which on `COPY` is worth its second round trip.
@@ -57,8 +60,8 @@ impl Plan {
         };
         let casts = targets.iter().map(cast).collect();
         let copies = table.takes_copy && mode == Mode::Insert && !is_odbc;
-        let table = table.quoted.clone();
-        Self { dialect, is_odbc, table, mode, targets, casts, key, rows_max, copies }
+        let (table, verb) = (table.quoted.clone(), table.verb);
+        Self { dialect, is_odbc, table, mode, targets, casts, key, rows_max, copies, verb }
     }
 
     /// How many of the rows at the front go by one `COPY`: all that have the same columns, or none
@@ -80,7 +83,7 @@ impl Plan {
         let Some(first) = rows.first() else { return 0 };
         let most = self.rows_max.min(self.placeholders_max() / first.columns.len().max(1)).max(1);
         let changes_once = matches!(self.dialect, Dialect::Postgres | Dialect::SqlServer);
-        let by_key = changes_once && self.mode != Mode::Insert;
+        let by_key = changes_once && self.mode.has_key();
         let (mut keys, mut bytes) = (std::collections::BTreeSet::new(), 0);
         for (place, row) in rows.iter().enumerate().take(most) {
             bytes += row.size();
@@ -133,12 +136,25 @@ impl Plan {
     /// The statement for rows with these columns; `rows` of them with MySQL and by ODBC.
     pub(super) fn statement(&self, columns: &[usize], rows: usize) -> String {
         match (self.dialect, self.mode) {
+            (_, Mode::Call) => self.call(columns),
             (Dialect::Postgres, _) if !self.is_odbc => self.of_postgres(columns),
             (Dialect::SqlServer | Dialect::Oracle | Dialect::Standard, Mode::Upsert) => {
                 self.merge(columns, rows)
             }
             _ => self.with_placeholders(columns, rows),
         }
+    }
+
+    /// A call with these parameters.
+    fn call(&self, columns: &[usize]) -> String {
+        let value = |(at, column): (usize, &usize)| match self.dialect {
+            Dialect::Postgres => {
+                format!("{} => ${}::text::{}", self.name(*column), at + 1, self.casts[*column])
+            }
+            _ => "?".to_owned(),
+        };
+        let values: Vec<String> = columns.iter().enumerate().map(value).collect();
+        format!("{} {}({})", self.verb, self.table, values.join(", "))
     }
 
     /// What stands for a value of this column.
@@ -217,7 +233,7 @@ impl Plan {
             "INSERT INTO {table} ({names}) SELECT {values} FROM unnest({arrays}) AS u({aliases})"
         );
         match self.mode {
-            Mode::Insert => insert,
+            Mode::Insert | Mode::Call => insert,
             Mode::Upsert => {
                 let set = |column: &usize| format!("{0} = EXCLUDED.{0}", self.name(*column));
                 let set = self.changed(columns).iter().map(set).collect::<Vec<_>>().join(", ");

@@ -29,7 +29,7 @@ pub(super) fn wrong(error: BuildError) -> SinkError {
 pub async fn survey(config: Config, cx: &BuildContext) -> Result<Survey, SinkError> {
     let target = config.database.target(cx).map_err(wrong)?;
     let mut session = Session::open(&target).await.map_err(SinkProblem::from)?;
-    let table = Table::describe(&mut session, &config.table).await?;
+    let table = Table::of(&mut session, &config.table, config.mode).await?;
     let ledger = Ledger::new(config.ledger, &cx.name, cx.env.clone());
     let has_applied = ledger.has_applied(&mut session).await?;
     Ok(Survey { columns: table.taking(), has_applied })

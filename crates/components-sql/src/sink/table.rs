@@ -1,13 +1,21 @@
 //! What the database says of a table: its columns, their types, and what they need.
 
+mod procedure;
+mod questions;
+
 use super::config::Mode;
 use super::problem::SinkProblem;
-use super::row::{From, Reading, Target};
+use super::row::{From, Reading, Row, Target};
 use super::session::Session;
 use super::value::{Kind, Value};
 use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::source::marks;
+use procedure::procedure;
+use questions::{
+    MYSQL, MYSQL_ENGINE, MYSQL_UNIQUE, ORACLE, POSTGRES, POSTGRES_COPY, SQL_SERVER, SQLITE,
+    STANDARD,
+};
 
 /// A table, as its database describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +27,8 @@ pub(super) struct Table {
     unique: Vec<Vec<String>>,
     /// `COPY` does with rows what `INSERT` does; of PostgreSQL alone.
     pub(super) takes_copy: bool,
+    /// How it is called, where it is a procedure: its columns are parameters then.
+    pub(super) verb: &'static str,
 }
 
 /// A column.
@@ -45,67 +55,6 @@ fn parts(name: &str) -> (Option<&str>, &str) {
     }
 }
 
-const POSTGRES: &str = "\
-SELECT a.attname::text, quote_ident(n.nspname) || '.' || quote_ident(t.typname), \
- coalesce(b.typname, t.typname)::text, coalesce(b.typcategory, t.typcategory)::text, \
- (a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '')::int::bigint, \
- (a.attgenerated <> '')::int::bigint \
-FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
- JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
- LEFT JOIN pg_catalog.pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype \
-WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped \
-ORDER BY a.attnum";
-
-/// `COPY` passes over rules, is refused where rows have policies, and takes values for columns
-/// whose values the database always makes.
-const POSTGRES_COPY: &str = "\
-SELECT (c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND NOT c.relhasrules AND NOT EXISTS \
- (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attidentity = 'a') \
- )::int::bigint \
-FROM pg_catalog.pg_class c WHERE c.oid = to_regclass($1::text)";
-
-const MYSQL: &str = "\
-SELECT CAST(column_name AS CHAR), CAST(data_type AS CHAR), \
- is_nullable = 'NO' AND column_default IS NULL AND extra NOT LIKE '%auto_increment%' \
-  AND extra NOT LIKE '%GENERATED%', \
- extra LIKE '%GENERATED%' \
-FROM information_schema.columns \
-WHERE table_schema = coalesce(?, database()) AND table_name = ? ORDER BY ordinal_position";
-
-const MYSQL_UNIQUE: &str = "\
-SELECT CAST(index_name AS CHAR), CAST(column_name AS CHAR) FROM information_schema.statistics \
-WHERE non_unique = 0 AND table_schema = coalesce(?, database()) AND table_name = ? \
-ORDER BY index_name, seq_in_index";
-
-const MYSQL_ENGINE: &str = "\
-SELECT CAST(engine AS CHAR) FROM information_schema.tables \
-WHERE table_schema = coalesce(?, database()) AND table_name = ?";
-
-const SQLITE: &str = "\
-SELECT name, type, \"notnull\" = 1 AND dflt_value IS NULL AND NOT (pk = 1 AND \
- upper(type) = 'INTEGER'), hidden IN (2, 3) FROM pragma_table_xinfo(?, coalesce(?, 'main'))";
-
-const SQL_SERVER: &str = "\
-SELECT c.name, t.name, \
- CASE WHEN c.is_nullable = 0 AND c.default_object_id = 0 THEN 1 ELSE 0 END, \
- CASE WHEN c.is_computed = 1 OR c.is_identity = 1 OR t.name = 'timestamp' THEN 1 ELSE 0 END \
-FROM sys.columns c JOIN sys.types t ON t.user_type_id = c.system_type_id \
-WHERE c.object_id = OBJECT_ID(?) ORDER BY c.column_id";
-
-const ORACLE: &str = "\
-SELECT column_name, data_type, \
- CASE WHEN nullable = 'N' AND default_length IS NULL AND identity_column = 'NO' THEN 1 ELSE 0 END, \
- CASE WHEN virtual_column = 'YES' THEN 1 ELSE 0 END \
-FROM all_tab_cols \
-WHERE owner = coalesce(CAST(? AS VARCHAR2(128)), SYS_CONTEXT('USERENV', 'CURRENT_SCHEMA')) \
- AND table_name = ? AND hidden_column = 'NO' ORDER BY column_id";
-
-const STANDARD: &str = "\
-SELECT column_name, data_type, \
- CASE WHEN is_nullable = 'NO' AND column_default IS NULL THEN 1 ELSE 0 END, 0 \
-FROM information_schema.columns WHERE table_name = ? \
- AND (CAST(? AS VARCHAR(128)) IS NULL OR table_schema = ?) ORDER BY ordinal_position";
-
 fn text(row: &[Value], at: usize) -> &str {
     match row.get(at) {
         Some(Value::Text(text)) => text,
@@ -122,6 +71,21 @@ fn given(text: Option<&str>) -> Value {
 }
 
 impl Table {
+    /// Asks for what rows go into: the table of this name, or the procedure.
+    ///
+    /// # Errors
+    /// As [`Self::describe`] and [`procedure`].
+    pub(super) async fn of(
+        session: &mut Session,
+        name: &str,
+        mode: Mode,
+    ) -> Result<Self, SinkProblem> {
+        match mode {
+            Mode::Call => procedure(session, name).await,
+            Mode::Insert | Mode::Update | Mode::Upsert => Self::describe(session, name).await,
+        }
+    }
+
     /// Asks for the table of this name.
     ///
     /// # Errors
@@ -177,7 +141,7 @@ impl Table {
             }
             _ => false,
         };
-        Ok(Self { quoted, columns, unique, takes_copy })
+        Ok(Self { quoted, columns, unique, takes_copy, verb: "" })
     }
 
     /// The columns that take values, and whether an empty text is a value of each.
@@ -205,6 +169,13 @@ impl Table {
             );
             Err(SinkProblem::Table { problem })
         })
+    }
+
+    /// A parameter that needs a value, where a call gives it none.
+    pub(super) fn lacking(&self, targets: &[Target], row: &Row) -> Option<&str> {
+        let is_given = |name: &str| row.columns.iter().any(|at| targets[*at].name == name);
+        let mut required = self.columns.iter().filter(|it| it.is_required);
+        required.find(|it| !is_given(&it.name)).map(|it| &*it.name)
     }
 
     /// A column.
@@ -251,6 +222,11 @@ impl Table {
                     column.name, self.quoted
                 ));
             }
+        }
+        if mode == Mode::Call {
+            // Values stand in the order of the parameters.
+            let place = |name: &String| self.columns.iter().position(|it| it.name == *name);
+            targets.sort_by_key(|target| place(&target.name));
         }
         let mut places = Vec::new();
         for name in key {

@@ -1,12 +1,44 @@
 //! Rows that are put row by row, or by a driver of ODBC.
 
+use futures::future::join_all;
+use tokio_postgres::Statement;
+use tokio_postgres::types::ToSql;
+
 use super::{Cause, Unput};
-use crate::connection::Sqlite;
+use crate::connection::{Postgres, Sqlite};
 use crate::database::Target;
 use crate::error::SqlError;
 use crate::odbc::Odbc;
+use crate::sink::bound::text_of;
 use crate::sink::config::Mode;
+use crate::sink::row::Row;
 use crate::sink::value::Value;
+
+/// Calls a procedure of PostgreSQL with each of these rows, in their order. The calls go out
+/// without waiting for the answers between them.
+///
+/// # Errors
+/// Which row is not put: those behind it are not either.
+pub(super) async fn calls_of_postgres(
+    postgres: &Postgres,
+    target: &Target,
+    statement: &Statement,
+    rows: &[Row],
+) -> Result<(), Unput> {
+    let texts: Vec<Vec<Option<String>>> =
+        rows.iter().map(|row| row.values.iter().map(text_of).collect()).collect();
+    let calls = texts.iter().map(|row| async move {
+        let values: Vec<_> = row.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        postgres.client.execute(statement, &values).await
+    });
+    for (at, called) in join_all(calls).await.into_iter().enumerate() {
+        called.map_err(|error| {
+            let cause = Cause::Sql(SqlError::postgres(&target.address, &error));
+            Unput { at: Some(at), cause }
+        })?;
+    }
+    Ok(())
+}
 
 /// Puts rows into SQLite, one after the other.
 ///

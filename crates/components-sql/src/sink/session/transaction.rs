@@ -1,4 +1,8 @@
 //! Transactions and their savepoints, in the words of each database.
+//!
+//! A procedure may end the transaction that it is called in: what stands in front of it would be
+//! applied without the ledger. PostgreSQL refuses that within a transaction. MySQL and MariaDB do
+//! it without a word, but within a transaction of XA they refuse it; so calls are made in one.
 
 use super::Session;
 use crate::connection::Connection;
@@ -7,6 +11,21 @@ use crate::error::SqlError;
 use crate::odbc::Odbc;
 
 impl Session {
+    /// From the next transaction on, nothing that is called ends one.
+    pub(in crate::sink) fn guard_commits(&mut self) {
+        self.guards_commits = true;
+    }
+
+    /// The name of a transaction of XA, where calls are made in such: that of this connection.
+    fn guarded(&self) -> Option<String> {
+        match &self.connection {
+            Connection::Mysql(mysql) if self.guards_commits => {
+                Some(format!("'aqueduct-{}'", mysql.id()))
+            }
+            _ => None,
+        }
+    }
+
     /// The driver whose transactions are those of ODBC: not that of SQLite, in which a transaction
     /// that begins to write later than it begins may have to be given up.
     fn transactions(&mut self) -> Option<&mut Odbc> {
@@ -29,6 +48,9 @@ impl Session {
                 self.run("SET CONSTRAINTS ALL IMMEDIATE").await?;
             }
             return Ok(());
+        }
+        if let Some(name) = self.guarded() {
+            return self.run(&format!("XA START {name}")).await;
         }
         self.run(match self.dialect() {
             // A row that breaks a deferred rule would be found by COMMIT, which does not name it.
@@ -59,6 +81,12 @@ impl Session {
 
     async fn end(&mut self, commits: bool) -> Result<(), SqlError> {
         let target = self.target.clone();
+        if let Some(name) = self.guarded() {
+            self.run(&format!("XA END {name}")).await?;
+            let end = if commits { "COMMIT" } else { "ROLLBACK" };
+            let phase = if commits { " ONE PHASE" } else { "" };
+            return self.run(&format!("XA {end} {name}{phase}")).await;
+        }
         match self.transactions() {
             Some(odbc) => odbc.call(&target, move |session| session.end(commits)).await,
             None => self.run(if commits { "COMMIT" } else { "ROLLBACK" }).await,

@@ -12,7 +12,7 @@ fn row(name: &str, kind: &str) -> Vec<Value> {
 /// The statements of a table with a key, a number, a time and bytes.
 fn statements(dialect: Dialect, columns: Vec<Column>) -> [String; 3] {
     let quoted = dialect.quote_table("s.t");
-    let table = Table { quoted, columns, unique: Vec::new(), takes_copy: false };
+    let table = Table { quoted, columns, unique: Vec::new(), takes_copy: false, verb: "" };
     [Mode::Insert, Mode::Update, Mode::Upsert].map(|mode| {
         let target = |column: &Column| Target {
             name: column.name.clone(),
