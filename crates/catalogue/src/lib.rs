@@ -66,6 +66,12 @@ const ELSEWHERE: &[Elsewhere] = &[
         programs: "a program built with the feature `hdfs`",
     },
     #[cfg(not(feature = "hdfs"))]
+    Elsewhere {
+        role: "decoder",
+        kind: "sequence_file",
+        programs: "a program built with the feature `hdfs`",
+    },
+    #[cfg(not(feature = "hdfs"))]
     Elsewhere { role: "sink", kind: "hdfs", programs: "a program built with the feature `hdfs`" },
     #[cfg(not(feature = "http_stream"))]
     Elsewhere {

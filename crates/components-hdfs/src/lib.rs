@@ -6,6 +6,7 @@
 //!   files      the source: files ──► events, each event once
 //!   delimited  the decoder: lines of values as Sqoop writes them ──► objects
 //!   avro_rows  the decoder: records of Avro ──► objects
+//!   sequence_file  the decoder: values of SequenceFiles ──► bodies, or objects
 //!   reach      how a store is reached, for both; hive: partitions of a table
 //! ```
 
@@ -16,6 +17,7 @@ pub mod hdfs;
 mod hive;
 mod reach;
 pub mod transfers;
+pub mod sequence_file;
 
 use pipeline::component::entry;
 use pipeline::{Decoder, Entry, Group, Sink, Source};
@@ -28,7 +30,7 @@ static SINKS: &[Entry<dyn Sink>] = &[entry::<hdfs::Config>(), entry::<transfers:
 
 /// Every decoder.
 static DECODERS: &[Entry<dyn Decoder>] =
-    &[entry::<avro_rows::Config>(), entry::<delimited::Config>()];
+    &[entry::<avro_rows::Config>(), entry::<delimited::Config>(), entry::<sequence_file::Config>()];
 
 /// All of them, for the catalogue of a program.
 pub static GROUP: Group = Group {

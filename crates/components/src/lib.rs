@@ -19,6 +19,7 @@ pub mod pieces;
 pub mod processors;
 pub mod rows;
 pub mod selectors;
+pub mod sequence;
 pub mod sinks;
 pub mod sources;
 pub mod thrift;
@@ -77,6 +78,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "decoder", kind: "parquet_rows", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "rabbitmq", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "rabbitmq", programs: FULL_PROGRAMS },
+    Elsewhere { role: "decoder", kind: "sequence_file", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "sql", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "sql_changes", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "sql", programs: FULL_PROGRAMS },

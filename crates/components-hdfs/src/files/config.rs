@@ -25,7 +25,8 @@ pub struct Config {
     /// are passed over.
     url: String,
     /// What a file holds: a decoder that reads files piece by piece, such as `lines`, `delimited`,
-    /// `avro`, `avro_rows` or `parquet_rows`; with settings of its own as a table with `type`.
+    /// `avro`, `avro_rows`, `parquet_rows` or `sequence_file`; with settings of its own as a table
+    /// with `type`.
     #[serde(default = "default_decoder")]
     decoder: Choice<dyn Decoder>,
     /// How files are compressed.

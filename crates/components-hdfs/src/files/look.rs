@@ -8,8 +8,8 @@ use super::config::Config;
 use super::{Reading, blocked, failed, unlisted};
 use crate::hdfs::store;
 
-/// Bytes of the first file that are looked at.
-const HEAD_BYTES: usize = 16;
+/// Bytes of the first file that are looked at: those of a SequenceFile name its classes.
+const HEAD_BYTES: usize = 1024;
 
 /// Files that can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -46,13 +46,16 @@ impl<'a> Bytes<'a> {
     }
 
     /// What is wrong, with its place.
-    fn malformed(&self, problem: impl std::fmt::Display) -> FileError {
+    pub fn malformed(&self, problem: impl std::fmt::Display) -> FileError {
         let problem = format!("{problem} (at byte {})", self.at);
         FileError::Malformed(MalformedMessage { problem })
     }
 
     /// Whether there are no more.
-    fn is_over(&mut self) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn is_over(&mut self) -> io::Result<bool> {
         loop {
             match self.file.fill_buf() {
                 Ok(rest) => return Ok(rest.is_empty()),
@@ -63,7 +66,10 @@ impl<'a> Bytes<'a> {
     }
 
     /// So many bytes, into `out` in place of what is there.
-    fn take(&mut self, bytes: u64, out: &mut Vec<u8>) -> Result<(), FileError> {
+    ///
+    /// # Errors
+    /// The file cannot be read, or ends before.
+    pub fn take(&mut self, bytes: u64, out: &mut Vec<u8>) -> Result<(), FileError> {
         out.clear();
         let read = self.file.take(bytes).read_to_end(out)? as u64;
         *self.at += read;
@@ -76,7 +82,11 @@ impl<'a> Bytes<'a> {
         if passed < bytes { Err(self.malformed("the file ends too early")) } else { Ok(()) }
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], FileError> {
+    /// So many bytes.
+    ///
+    /// # Errors
+    /// The file cannot be read, or ends before.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], FileError> {
         let mut bytes = [0; N];
         self.file.read_exact(&mut bytes).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof if error.raw_os_error().is_none() => {

@@ -11,6 +11,9 @@ use serde::Deserialize;
 
 use super::encoded::Encoded;
 
+/// Hadoop's class of it.
+pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.BZip2Codec";
+
 /// Settings of the codec `bzip2`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -50,7 +53,7 @@ impl Codec for Bzip2 {
     }
 
     fn hadoop_class(&self) -> Option<&'static str> {
-        Some("org.apache.hadoop.io.compress.BZip2Codec")
+        Some(CLASS)
     }
 
     fn begin(&self) -> Box<dyn Compressor> {

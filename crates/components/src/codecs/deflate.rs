@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 use super::encoded::{self, Encoded};
 
+/// Hadoop's class of it.
+pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.DefaultCodec";
+
 /// Settings of the codec `deflate`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +44,7 @@ impl Codec for Deflate {
     }
 
     fn hadoop_class(&self) -> Option<&'static str> {
-        Some("org.apache.hadoop.io.compress.DefaultCodec")
+        Some(CLASS)
     }
 
     fn begin(&self) -> Box<dyn Compressor> {

@@ -8,6 +8,9 @@ use serde::Deserialize;
 
 use super::encoded::{self, Encoded};
 
+/// Hadoop's class of it.
+pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.GzipCodec";
+
 /// Settings of the codec `gzip`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -40,7 +43,7 @@ impl Codec for Gzip {
     }
 
     fn hadoop_class(&self) -> Option<&'static str> {
-        Some("org.apache.hadoop.io.compress.GzipCodec")
+        Some(CLASS)
     }
 
     fn concatenates(&self) -> bool {

@@ -7,6 +7,9 @@ use serde::Deserialize;
 
 use super::blocks::{BUFFER, Blocks};
 
+/// Hadoop's class of it.
+pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.Lz4Codec";
+
 /// Settings of the codec `lz4`: none.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -36,7 +39,7 @@ impl Codec for Lz4 {
     }
 
     fn hadoop_class(&self) -> Option<&'static str> {
-        Some("org.apache.hadoop.io.compress.Lz4Codec")
+        Some(CLASS)
     }
 
     fn begin(&self) -> Box<dyn Compressor> {

@@ -5,6 +5,7 @@ pub mod bzip2;
 pub mod deflate;
 mod encoded;
 pub mod gzip;
+pub mod hadoop;
 pub mod lz4;
 pub mod none;
 pub mod snappy;

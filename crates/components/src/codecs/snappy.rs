@@ -7,6 +7,9 @@ use serde::Deserialize;
 
 use super::blocks::{BUFFER, Blocks};
 
+/// Hadoop's class of it.
+pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.SnappyCodec";
+
 /// Settings of the codec `snappy`: none.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -36,7 +39,7 @@ impl Codec for Snappy {
     }
 
     fn hadoop_class(&self) -> Option<&'static str> {
-        Some("org.apache.hadoop.io.compress.SnappyCodec")
+        Some(CLASS)
     }
 
     fn begin(&self) -> Box<dyn Compressor> {

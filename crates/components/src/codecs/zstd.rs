@@ -11,6 +11,9 @@ use serde::Deserialize;
 
 use super::encoded::Encoded;
 
+/// Hadoop's class of it.
+pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.ZStandardCodec";
+
 /// Settings of the codec `zstd`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -55,7 +58,7 @@ impl Codec for Zstd {
     }
 
     fn hadoop_class(&self) -> Option<&'static str> {
-        Some("org.apache.hadoop.io.compress.ZStandardCodec")
+        Some(CLASS)
     }
 
     fn concatenates(&self) -> bool {

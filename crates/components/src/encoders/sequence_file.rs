@@ -24,18 +24,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::codecs::compressed;
+use crate::sequence::{BYTES_CLASS, KEY_CLASS, MAGIC, SYNC_ESCAPE, TEXT_CLASS};
 
 /// The header that holds the key of a record, as in Flume.
 const TIMESTAMP: &str = "timestamp";
 
-const KEY_CLASS: &str = "org.apache.hadoop.io.LongWritable";
 const KEY_BYTES: usize = 8;
 
 /// Bytes between two sync marks; Hadoop's own writer has the same.
 const SYNC_INTERVAL: u64 = 100 << 10;
-
-/// A sync mark stands where else a length would, so it begins with one that no record has.
-const SYNC_ESCAPE: [u8; 4] = [0xff; 4];
 
 /// Bytes of one record at most, besides its value: lengths, key, length of the value.
 const AROUND_RECORD: u64 = 32;
@@ -204,12 +201,12 @@ impl Form {
     /// The beginning of a file.
     fn put_head(&self, out: &mut Vec<u8>, sync: &[u8; 16]) {
         let values = match self.write_format {
-            WriteFormat::Writable => "org.apache.hadoop.io.BytesWritable",
-            WriteFormat::Text => "org.apache.hadoop.io.Text",
+            WriteFormat::Writable => BYTES_CLASS,
+            WriteFormat::Text => TEXT_CLASS,
         };
         let is_compressed = self.compression != Compression::None;
         let is_block = self.compression == Compression::Block;
-        out.extend_from_slice(b"SEQ\x06");
+        out.extend_from_slice(MAGIC);
         put_text(out, KEY_CLASS.as_bytes());
         put_text(out, values.as_bytes());
         out.extend([u8::from(is_compressed), u8::from(is_block)]);

@@ -24,13 +24,17 @@ public class WriteSequenceFiles {
       write(arguments[0], conf, isText, CompressionType.RECORD, codecs + "DefaultCodec");
       write(arguments[0], conf, isText, CompressionType.BLOCK, codecs + "DefaultCodec");
     }
-    write(arguments[0], conf, false, CompressionType.BLOCK, codecs + "SnappyCodec");
+    for (String codec : new String[] {"SnappyCodec", "BZip2Codec", "Lz4Codec"}) {
+      write(arguments[0], conf, false, CompressionType.BLOCK, codecs + codec);
+      write(arguments[0], conf, true, CompressionType.RECORD, codecs + codec);
+    }
   }
 
   static void write(String folder, Configuration conf, boolean isText, CompressionType type,
       String codecClass) throws Exception {
     String format = isText ? "text" : "writable";
-    String codec = codecClass == null || codecClass.endsWith("DefaultCodec") ? "" : "-snappy";
+    String codec = codecClass == null || codecClass.endsWith("DefaultCodec") ? "" : "-"
+        + codecClass.replaceAll(".*\\.|Codec", "").toLowerCase();
     String name = folder + "/" + format + "-" + type.toString().toLowerCase() + codec + ".seq";
     CompressionCodec made = codecClass == null ? null : (CompressionCodec)
         ReflectionUtils.newInstance(Class.forName(codecClass), conf);
