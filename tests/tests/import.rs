@@ -5,10 +5,10 @@
 //! of CSV, with rows without a value to split by. The import is killed (-9) at random moments and
 //! called again until it ends by itself; then the store is held against the table. A second import
 //! takes what is new, call after call. What was imported is exported into another table, and files
-//! of Sqoop's form too, while export and database are killed. Values of all types go to Avro and
-//! Parquet and back, and each import is compared with its table by `--checksum`, which has to find
-//! what was changed on either side. At last a script of Sqoop's lines
-//! becomes a configuration, which a collector runs.
+//! of Sqoop's form too, while export and database are killed; then SequenceFiles, of Sqoop and of
+//! this program. Values of all types go to Avro and Parquet and back, and each import is compared
+//! with its table by `--checksum`, which has to find what was changed on either side. At last a
+//! script of Sqoop's lines becomes a configuration, which a collector runs.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -19,6 +19,8 @@
 mod avro;
 #[path = "import/export.rs"]
 mod export;
+#[path = "import/sequence.rs"]
+mod sequence;
 #[path = "import/speed.rs"]
 mod speed;
 #[path = "import/typed.rs"]
@@ -353,6 +355,7 @@ fn each_row_is_imported_once(dir: &Path, server: &mut Server) {
     export::staged_rows_are_moved_once(dir, server);
     export::each_line_is_a_row_once(dir, server);
     avro::rows_of_avro_are_rows_of_a_table(dir, server);
+    sequence::files_are_rows(dir, server);
     new_rows(dir, server);
     files_of_columns(dir, server);
     typed::rows_of_columns_are_rows_once(dir, server);

@@ -5,12 +5,14 @@ use crate::form::unescaped;
 use crate::given::Given;
 use crate::notes::Notes;
 use crate::place::{Database, database, located, name_of};
+use crate::sequence::{Sequence, java_types};
 
 /// An export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Export {
     pub(crate) name: String,
     pub(crate) database: Database,
+    /// Or the procedure that is called with them.
     pub(crate) table: String,
     /// The table that rows wait in until all of them are there.
     pub(crate) staging: Option<String>,
@@ -23,6 +25,12 @@ pub struct Export {
     pub(crate) text: Text,
     /// What the files hold, where that is not text.
     pub(crate) packed: Option<Packed>,
+    /// The files are SequenceFiles with these values.
+    pub(crate) sequence: Option<Sequence>,
+    /// Types of the fields of a class of Sqoop, as the decoder names them.
+    pub(crate) java_types: Vec<(String, &'static str)>,
+    /// Time zone of the JVM that wrote them.
+    pub(crate) zone: Option<String>,
     /// The call says what they hold.
     says_form: bool,
     /// The call says what values are quoted with.
@@ -106,6 +114,63 @@ impl Text {
     }
 }
 
+/// Refuses what does not go with a staging table, and one where there is none.
+fn check_staging(given: &Given, (staging, table): (Option<&String>, &str), notes: &mut Notes) {
+    if staging.is_some() && given.has("update-key") {
+        let text = "rows of it are inserted: it does not go with --update-key";
+        notes.refuse("--staging-table", text);
+    }
+    if staging.is_some_and(|staging| staging == table) {
+        notes.refuse("--staging-table", "it is the table of --table: name another one");
+    }
+    if given.has("clear-staging-table") && staging.is_none() {
+        notes.refuse("--clear-staging-table", "name the table by --staging-table");
+    }
+}
+
+/// The mode of the sink.
+fn mode(given: &Given, notes: &mut Notes) -> &'static str {
+    if given.has("call") {
+        for other in ["table", "update-key", "update-mode", "staging-table"] {
+            if given.has(other) {
+                let text = format!("the procedure gets the rows: it does not go with --{other}");
+                notes.refuse("--call", text);
+            }
+        }
+        return "call";
+    }
+    match (given.list("update-key").is_empty(), given.get("update-mode")) {
+        (true, _) => "insert",
+        (false, None | Some("updateonly")) => "update",
+        (false, Some("allowinsert")) => "upsert",
+        (false, Some(other)) => {
+            let text = format!("`{other}`: it is `updateonly` or `allowinsert`");
+            notes.refuse("--update-mode", text);
+            "update"
+        }
+    }
+}
+
+/// What the files hold, as the call says.
+fn content(
+    given: &Given,
+    is_untyped: bool,
+    notes: &mut Notes,
+) -> (Option<Packed>, Option<Sequence>) {
+    match given.get("input-format") {
+        None | Some("text") => (None, None),
+        Some("avro") => (Some(Packed::Avro), None),
+        Some("parquet") => (Some(Packed::Parquet), None),
+        Some("sequence") if is_untyped => (None, Some(Sequence::Lines)),
+        Some("sequence") => (None, Some(Sequence::Rows)),
+        Some(other) => {
+            let text = format!("`{other}`: it is `text`, `avro`, `parquet` or `sequence`");
+            notes.refuse("--input-format", text);
+            (None, None)
+        }
+    }
+}
+
 impl Export {
     pub(crate) fn of(given: &Given, world: &dyn World, notes: &mut Notes) -> Self {
         let (database, schema) = database(given, notes);
@@ -113,33 +178,16 @@ impl Export {
             Some(schema) if !table.contains('.') => format!("{schema}.{table}"),
             _ => table.to_owned(),
         };
-        let table = in_schema(given.get("table").unwrap_or_default());
-        if !given.has("table") && !given.has("call") {
+        let procedure = given.get("call");
+        let table = in_schema(procedure.or(given.get("table")).unwrap_or_default());
+        if !given.has("table") && procedure.is_none() {
             notes.refuse("--table", "name the table that rows go into");
         }
         let key = given.list("update-key");
         let staging = given.get("staging-table").map(in_schema);
         let clears_staging = given.has("clear-staging-table");
-        if staging.is_some() && !key.is_empty() {
-            let text = "rows of it are inserted: it does not go with --update-key";
-            notes.refuse("--staging-table", text);
-        }
-        if staging.as_ref() == Some(&table) {
-            notes.refuse("--staging-table", "it is the table of --table: name another one");
-        }
-        if clears_staging && staging.is_none() {
-            notes.refuse("--clear-staging-table", "name the table by --staging-table");
-        }
-        let mode = match (key.is_empty(), given.get("update-mode")) {
-            (true, _) => "insert",
-            (false, None | Some("updateonly")) => "update",
-            (false, Some("allowinsert")) => "upsert",
-            (false, Some(other)) => {
-                let text = format!("`{other}`: it is `updateonly` or `allowinsert`");
-                notes.refuse("--update-mode", text);
-                "update"
-            }
-        };
+        check_staging(given, (staging.as_ref(), table.as_str()), notes);
+        let mode = mode(given, notes);
         let url = match given.get("export-dir") {
             Some(path) => located(given, "--export-dir", path, world, notes),
             None => {
@@ -148,16 +196,8 @@ impl Export {
             }
         };
         let named = given.list("columns");
-        let packed = match given.get("input-format") {
-            None | Some("text") => None,
-            Some("avro") => Some(Packed::Avro),
-            Some("parquet") => Some(Packed::Parquet),
-            Some(other) => {
-                let text = format!("`{other}`: it is `text`, `avro` or `parquet`");
-                notes.refuse("--input-format", text);
-                None
-            }
-        };
+        let java_types = java_types(given, notes);
+        let (packed, sequence) = content(given, java_types.is_empty(), notes);
         Self {
             name: name_of(&table),
             database,
@@ -169,6 +209,9 @@ impl Export {
             clears_staging,
             text: Text::of(given, notes),
             packed,
+            sequence,
+            java_types,
+            zone: given.get("input-zone").map(str::to_owned),
             says_form: given.has("input-format"),
             says_quote: QUOTE.iter().any(|option| given.has(option))
                 || given.has("mysql-delimiters"),
@@ -191,7 +234,8 @@ impl Export {
                         call `aqueduct export`";
             notes.refuse("--staging-table", text);
         }
-        if self.columns.is_empty() && self.packed.is_none() {
+        let is_named = self.packed.is_some() || self.sequence == Some(Sequence::Rows);
+        if self.columns.is_empty() && !is_named {
             let text = "no database is asked: give the columns of the table in the order of the \
                         values of a line; files of Avro and Parquet need none: give \
                         --input-format";
@@ -255,6 +299,24 @@ impl Export {
     /// The files hold no text.
     pub fn learn_packed(&mut self, packed: Packed) {
         self.packed = Some(packed);
+    }
+
+    /// Whether the files are SequenceFiles.
+    pub fn is_sequence(&self) -> bool {
+        self.sequence.is_some()
+    }
+
+    /// The files are SequenceFiles with values of this class.
+    ///
+    /// # Errors
+    /// The call does not say what is in a value of the class, or says it of texts.
+    pub fn learn_class(&mut self, class: &str) -> Result<(), String> {
+        self.sequence = Some(Sequence::of(class, self)?);
+        // The class has its fields in the order of the columns.
+        let columns = self.columns();
+        let place = |name: &String| columns.iter().position(|column| column == name);
+        self.java_types.sort_by_key(|(name, _)| place(name));
+        Ok(())
     }
 
     /// What this export is known by: another one has another data directory and another place in

@@ -115,7 +115,7 @@ impl Given {
 
     /// The same for a call of `export`.
     pub(crate) fn answer_export(&self, notes: &mut Notes) {
-        const USED: [&str; 16] = [
+        const USED: [&str; 17] = [
             "connect",
             "username",
             "password-file",
@@ -132,6 +132,7 @@ impl Given {
             "optionally-enclosed-by",
             "escaped-by",
             "mysql-delimiters",
+            "map-column-java",
         ];
         for (row, _) in self.all.iter().filter(|(row, _)| !USED.contains(&row.name)) {
             let option = written(row);

@@ -20,6 +20,7 @@ mod notes;
 pub mod options;
 pub mod page;
 mod place;
+mod sequence;
 mod text;
 mod words;
 

@@ -9,6 +9,7 @@ use crate::form::{Column, Form};
 use crate::import::{Import, Mode};
 use crate::notes::{Notes, Outcome};
 use crate::place::Database;
+use crate::sequence::Sequence;
 
 /// What a call itself does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,9 +235,11 @@ impl Export {
         set(out, "channels", &list(&[name.to_owned()]));
         // A dead letter names its file.
         set(out, "file_header", "\"file\"");
-        match self.packed {
-            Some(packed) => set(out, "decoder", &quoted(packed.decoder())),
-            None => self.put_decoder(out, &format!("sources.{name}")),
+        let decoder = format!("sources.{name}.decoder");
+        match (self.packed, self.sequence) {
+            (Some(packed), _) => set(out, "decoder", &quoted(packed.decoder())),
+            (None, None) => self.put_decoder(out, &decoder),
+            (None, Some(sequence)) => self.put_sequence(out, &decoder, sequence),
         }
         line(out, format_args!("\n[channels.{name}]"));
         set(out, "type", "\"durable\"");
@@ -262,8 +265,24 @@ impl Export {
         text
     }
 
-    fn put_decoder(&self, out: &mut String, source: &str) {
-        line(out, format_args!("\n[{source}.decoder]"));
+    fn put_sequence(&self, out: &mut String, table: &str, sequence: Sequence) {
+        line(out, format_args!("\n[{table}]"));
+        set(out, "type", "\"sequence_file\"");
+        if sequence == Sequence::Lines {
+            return self.put_decoder(out, &format!("{table}.decoder"));
+        }
+        let columns = self
+            .java_types
+            .iter()
+            .map(|(name, kind)| format!("{{ name = {}, type = {} }}", quoted(name), quoted(kind)));
+        set(out, "columns", &format!("[{}]", columns.collect::<Vec<_>>().join(", ")));
+        if let Some(zone) = &self.zone {
+            set(out, "zone", &quoted(zone));
+        }
+    }
+
+    fn put_decoder(&self, out: &mut String, table: &str) {
+        line(out, format_args!("\n[{table}]"));
         set(out, "type", "\"delimited\"");
         let others = self.columns.iter().filter(|(_, is_text)| !is_text);
         let others: Vec<String> = others.map(|(name, _)| name.clone()).collect();

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use agent::cli;
-use components_hdfs::files;
+use components_hdfs::{files, sequence_file};
 use components_sql::sink::{self, Staging, Survey};
 use config::{ConfigErrors, Plan};
 use pipeline::{BuildContext, Env};
@@ -15,8 +15,9 @@ use crate::ending::{Here, Problem};
 /// Name of source and channel.
 const NAME: &str = "rows";
 
-/// How files begin whose form is not read.
-const FORMS: [(&[u8], &str); 2] = [(b"SEQ", "SequenceFiles"), (b"ORC", "files of ORC")];
+/// How files of ORC begin, whose form is not read, and SequenceFiles.
+const ORC: &[u8] = b"ORC";
+const SEQUENCE: &[u8] = b"SEQ";
 /// How files begin whose rows have names.
 const PACKED: [(&[u8], Packed); 2] = [(b"Obj\x01", Packed::Avro), (b"PAR1", Packed::Parquet)];
 
@@ -84,11 +85,22 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
         check_staging(staging, &export, is_new).await?;
     }
     let look = look(&draft(&export)?, env).await?;
-    if let Some((_, form)) = FORMS.iter().find(|(begin, _)| look.head.starts_with(begin)) {
-        let url = &export.url;
+    let url = &export.url;
+    if look.head.starts_with(ORC) {
         return Err(Problem::Other(format!(
-            "{url} holds {form}, which are not read yet; write the rows as text, Avro or Parquet"
+            "{url} holds files of ORC, which are not read yet; write the rows as text, Avro or \
+             Parquet"
         )));
+    }
+    let is_sequence = export.is_sequence() || !export.says_form();
+    if is_sequence && look.head.starts_with(SEQUENCE) {
+        let class = sequence_file::value_class(&look.head).ok_or_else(|| {
+            Problem::Other(format!(
+                "{url} holds SequenceFiles of another version than 6, or no whole ones; write the \
+                 rows as text, Avro or Parquet"
+            ))
+        })?;
+        export.learn_class(&class).map_err(Problem::Other)?;
     }
     if !export.says_form()
         && let Some((_, packed)) = PACKED.iter().find(|(begin, _)| look.head.starts_with(begin))
@@ -102,7 +114,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
     }
     let (text, settings) = settings(&export, &data_dir, env)?;
     let draft = config::examine("export", settings, &env.host);
-    if export.packed().is_some() {
+    if export.packed().is_some() || export.is_sequence() {
         files::begin(source_of(&draft.0)?, &context(NAME, env)).await?;
     }
     let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;

@@ -18,7 +18,13 @@ const NO_CODE: &str = "no code is generated";
 pub(super) const TYPES: Group = Group {
     heading: "Types",
     rows: &[
-        value("map-column-java", Refused(TYPES_GIVEN)),
+        value(
+            "map-column-java",
+            Refused(
+                "types are those of the database; cast in --query. In an `export` of SequenceFiles \
+                 that Sqoop wrote: `columns` of the decoder, the types of all fields of the class",
+            ),
+        ),
         value("map-column-hive", Refused(TYPES_GIVEN)),
     ],
 };
@@ -145,9 +151,9 @@ pub(super) const EXPORT: Group = Group {
         ),
         value(
             "call",
-            Answer::Export(
-                Some(Outcome::Refused),
-                "procedures are not called: insert into a table with a trigger",
+            does(
+                "`mode = \"call\"` of the sink: a procedure of PostgreSQL, MySQL or MariaDB, or a \
+                 function of PostgreSQL, whose parameters have the names of the columns",
             ),
         ),
         flag(

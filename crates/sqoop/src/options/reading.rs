@@ -24,8 +24,16 @@ pub(super) const OURS: Group = Group {
             "input-format",
             Export(
                 None,
-                "what the files hold: `text`, `avro` or `parquet`; as the first of them begins \
-                 unless given",
+                "what the files hold: `text`, `avro`, `parquet` or `sequence`; as the first of \
+                 them begins unless given",
+            ),
+        ),
+        value(
+            "input-zone",
+            Export(
+                None,
+                "`zone`: time zone of the JVM in which Sqoop wrote SequenceFiles, such as \
+                 `Europe/Berlin`, where the columns have times without a zone; UTC unless given",
             ),
         ),
     ],
