@@ -34,6 +34,7 @@ use clap::{Args, Subcommand};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
+#[cfg(feature = "sql")]
 pub(crate) use progress::{grouped, megabytes};
 use scene::Scene;
 

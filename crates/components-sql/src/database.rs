@@ -118,7 +118,12 @@ impl Database {
         if self.password.is_some()
             && let Err(refused) = crypto::allow(Outside::DatabasePassword)
         {
-            return invalid("password", &refused.to_string());
+            // ODBC has no `database.tls`.
+            let by_odbc = "a FIPS build gives no password to a driver of ODBC, whose cryptography \
+                           is another library's: leave it out, and name the user's certificate in \
+                           `database.url` or in the data source, as the driver has it";
+            let problem = if is_odbc { by_odbc.to_owned() } else { refused.to_string() };
+            return invalid("password", &problem);
         }
         let login = secret::login(self.user, self.password);
         let login = login.map_err(|error| error.below("database"))?;
@@ -252,19 +257,26 @@ mod tests {
 
     #[test]
     fn a_fips_build_refuses_passwords_and_takes_certificates() {
-        let target = |password: Option<&str>| {
+        let of = |url: &str, password: Option<&str>, tls: serde_json::Value| {
             let cx = BuildContext::alone("db", std::path::Path::new("unused"), env::real());
             let settings = serde_json::json!({
-                "url": "mysql://db/shop", "user": "shop", "password": password,
-                "tls": { "certificate": "/shop.pem", "key": "/shop.key" },
+                "url": url, "user": "shop", "password": password, "tls": tls,
             });
             let settings: Database = serde_json::from_value(settings).unwrap();
             crypto::refusing(|| settings.target(&cx)).err().map(|error| error.to_string())
         };
+        let tls = serde_json::json!({ "certificate": "/shop.pem", "key": "/shop.key" });
+        let target = |password: Option<&str>| of("mysql://db/shop", password, tls.clone());
         assert_eq!(target(None), None);
         let said = target(Some("secret")).unwrap_or_default();
         assert!(said.contains("database.password"), "{said}");
         assert!(said.contains("the certificate of `database.tls`"), "{said}");
+        // A program without ODBC refuses the URL itself.
+        if ::odbc::Session::IS_BUILT {
+            let said = of("odbc:DSN=shop", Some("secret"), serde_json::Value::Null);
+            let said = said.unwrap_or_default();
+            assert!(said.contains("`database.url`") && !said.contains("database.tls"), "{said}");
+        }
     }
 
     #[test]
