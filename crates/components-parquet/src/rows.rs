@@ -1,4 +1,4 @@
-//! `parquet_rows`: the rows of a Parquet file of flat columns: each as a JSON object.
+//! `parquet_rows`: the rows of a Parquet file: each as a JSON object.
 //!
 //! ```text
 //!   end of the file ─► footer ─► row group, in one piece ─► some rows of each column ─► objects
@@ -13,11 +13,12 @@
 //!
 //! A row with a value that has no such text is an event all the same: its body is the object as a
 //! text of JSON, and the header `problem` says what is wrong. A sink that takes objects puts it
-//! into the dead letters. A file with columns within columns is refused as a whole.
+//! into the dead letters. Columns within columns are objects and lists; maps are objects.
 
 mod column;
 mod footer;
 mod group;
+mod nested;
 mod value;
 
 use std::io::BufRead;

@@ -35,13 +35,6 @@ impl Form {
     /// # Errors
     /// Why values of the column are not read: what it is.
     pub(super) fn of(column: &ColumnDescPtr) -> Result<Self, String> {
-        if column.path().parts().len() > 1 || column.max_rep_level() > 0 {
-            return Err(
-                "within another one, or has several values in a row: cast it to a text, or \
-                        leave it out where the file is written"
-                    .to_owned(),
-            );
-        }
         let parts = |unit: &TimeUnit| match unit {
             TimeUnit::MILLIS => 1_000,
             TimeUnit::MICROS => 1_000_000,
@@ -88,38 +81,69 @@ impl Form {
     }
 }
 
-/// A column, and its values of some rows.
+/// A column that has no others within, and its entries of some rows: values, and places without
+/// one.
 pub(super) struct Column {
-    /// Its name, as JSON.
-    pub(super) name: String,
+    /// Its path, for messages.
+    pub(super) path: String,
     form: Form,
-    /// The level of a value that is there.
+    /// The definition of a value that is there.
     levels: i16,
     pages: ColumnReader,
-    /// The values as JSON, one behind the other, and where each ends.
+    entries: Entries,
+    /// The next entry.
+    next: usize,
+}
+
+/// What was read of a column.
+#[derive(Default)]
+struct Entries {
+    /// Values as JSON, one behind the other, and where each ends.
     text: String,
     ends: Vec<usize>,
+    definitions: Vec<i16>,
+    repetitions: Vec<i16>,
     problems: BTreeMap<usize, String>,
 }
 
 impl Column {
-    pub(super) fn new(name: &str, form: Form, levels: i16, pages: ColumnReader) -> Self {
-        Self {
-            name: serde_json::Value::from(name).to_string(),
-            form,
-            levels,
-            pages,
-            text: String::new(),
-            ends: Vec::new(),
-            problems: BTreeMap::new(),
-        }
+    pub(super) fn new(path: String, form: Form, levels: i16, pages: ColumnReader) -> Self {
+        Self { path, form, levels, pages, entries: Entries::default(), next: 0 }
     }
 
-    /// The value of a row that was read, and what is wrong with it.
-    pub(super) fn value(&self, row: usize) -> (&str, Option<&str>) {
-        let begin = row.checked_sub(1).map_or(0, |before| self.ends[before]);
-        let problem = self.problems.get(&row).map(String::as_str);
-        (&self.text[begin..self.ends[row]], problem)
+    /// How much of the path is there of the next entry.
+    pub(super) fn definition(&self) -> i16 {
+        self.entries.definitions.get(self.next).copied().unwrap_or(0)
+    }
+
+    /// Which list goes on with the next entry, 0 for a new row; `None`: there is none.
+    pub(super) fn repetition(&self) -> Option<i16> {
+        self.entries.repetitions.get(self.next).copied()
+    }
+
+    /// Adds the next entry as JSON, and what is wrong with it unless something is wrong already.
+    pub(super) fn take(&mut self, out: &mut String, problem: &mut Option<String>) {
+        let Entries { text, ends, problems, .. } = &self.entries;
+        let begin = self.next.checked_sub(1).and_then(|before| ends.get(before)).unwrap_or(&0);
+        let end = ends.get(self.next).unwrap_or(begin);
+        out.push_str(if begin == end { "null" } else { &text[*begin..*end] });
+        if let (Some(found), None) = (problems.get(&self.next), &problem) {
+            *problem = Some(found.clone());
+        }
+        self.next += 1;
+    }
+
+    /// Passes over the next entry.
+    pub(super) fn pass_over(&mut self) {
+        self.next += 1;
+    }
+
+    /// Whether all entries of a row were taken, and none of another one.
+    pub(super) fn is_between_rows(&self) -> bool {
+        match self.repetition() {
+            Some(repetition) => repetition == 0,
+            None => self.next == self.entries.ends.len(),
+        }
     }
 
     /// Reads the values of so many rows over those that were read before.
@@ -127,17 +151,10 @@ impl Column {
     /// # Errors
     /// The pages are damaged.
     pub(super) fn read(&mut self, rows: usize) -> ParquetResult<()> {
-        self.text.clear();
-        self.ends.clear();
-        self.problems.clear();
+        self.entries.clear();
+        self.next = 0;
         let (form, levels) = (self.form, self.levels);
-        let mut values = Values {
-            rows,
-            levels,
-            text: &mut self.text,
-            ends: &mut self.ends,
-            problems: &mut self.problems,
-        };
+        let mut values = Values { rows, levels, entries: &mut self.entries };
         match &mut self.pages {
             ColumnReader::BoolColumnReader(it) => values.read(it, |it, out| {
                 out.push_str(if *it { "true" } else { "false" });
@@ -170,13 +187,21 @@ impl Column {
     }
 }
 
+impl Entries {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+        self.definitions.clear();
+        self.repetitions.clear();
+        self.problems.clear();
+    }
+}
+
 /// Where values go.
 struct Values<'a> {
     rows: usize,
     levels: i16,
-    text: &'a mut String,
-    ends: &'a mut Vec<usize>,
-    problems: &'a mut BTreeMap<usize, String>,
+    entries: &'a mut Entries,
 }
 
 impl Values<'_> {
@@ -185,27 +210,33 @@ impl Values<'_> {
         pages: &mut ColumnReaderImpl<T>,
         put: impl Fn(&T::T, &mut String) -> Result<(), String>,
     ) -> ParquetResult<()> {
-        let (mut values, mut levels) = (Vec::new(), Vec::new());
-        while self.ends.len() < self.rows {
+        let (mut values, mut read) = (Vec::new(), 0);
+        let Entries { text, ends, definitions, repetitions, problems } = &mut *self.entries;
+        while read < self.rows {
             values.clear();
-            levels.clear();
-            let rows = self.rows - self.ends.len();
-            let (found, ..) = pages.read_records(rows, Some(&mut levels), None, &mut values)?;
+            let rows = self.rows - read;
+            let levels = (Some(&mut *definitions), Some(&mut *repetitions));
+            let (found, ..) = pages.read_records(rows, levels.0, levels.1, &mut values)?;
             if found == 0 {
                 return Err(ParquetError::EOF("it has fewer values than rows".to_owned()));
             }
+            read += found;
+            // A column that always has a value has no levels.
+            let entries = match self.levels {
+                0 => ends.len() + values.len(),
+                _ => definitions.len(),
+            };
+            definitions.resize(entries, 0);
+            repetitions.resize(entries, 0);
             let mut values = values.iter();
-            for row in 0..found {
-                let is_there = self.levels == 0 || levels.get(row) == Some(&self.levels);
-                match is_there.then(|| values.next()).flatten() {
-                    None => self.text.push_str("null"),
-                    Some(value) => {
-                        if let Err(problem) = put(value, self.text) {
-                            self.problems.insert(self.ends.len(), problem);
-                        }
-                    }
+            for entry in ends.len()..entries {
+                let is_there = definitions[entry] == self.levels;
+                if let Some(value) = is_there.then(|| values.next()).flatten()
+                    && let Err(problem) = put(value, text)
+                {
+                    problems.insert(entry, problem);
                 }
-                self.ends.push(self.text.len());
+                ends.push(text.len());
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use pipeline::{FileError, Parts};
 
 use super::column::Form;
 use super::malformed;
+use super::nested::{Node, fields};
 
 /// How a file begins and ends, and how an encrypted one ends.
 const MAGIC: &[u8] = b"PAR1";
@@ -19,8 +20,10 @@ const FOOTER_MAX: u64 = 256 << 20;
 /// What a file says of itself.
 pub(super) struct Footer {
     metadata: ParquetMetaData,
-    /// Name and form of each column.
+    /// Path and form of each column that has no others within.
     pub(super) columns: Arc<[(String, Form)]>,
+    /// The fields of a row, by their names as JSON.
+    pub(super) fields: Arc<[(String, Node)]>,
 }
 
 impl Footer {
@@ -49,10 +52,12 @@ impl Footer {
             let form = Form::of(column).map_err(|problem| {
                 malformed(format!("the column `{}` is {problem}", column.path().string()))
             })?;
-            Ok((column.name().to_owned(), form))
+            Ok((column.path().string(), form))
         });
         let columns: Vec<_> = columns.collect::<Result<_, FileError>>()?;
-        Ok(Self { metadata, columns: columns.into() })
+        let fields = fields(metadata.file_metadata().schema_descr().root_schema());
+        let fields = fields.map_err(malformed)?;
+        Ok(Self { metadata, columns: columns.into(), fields: fields.into() })
     }
 
     /// Number of row groups.

@@ -15,6 +15,7 @@ use pipeline::{FileError, Parts};
 use super::column::Column;
 use super::footer::Footer;
 use super::malformed;
+use super::nested::Node;
 
 /// Bytes of a part that is fetched at once.
 const PART_BYTES: usize = 8 << 20;
@@ -24,6 +25,7 @@ const ROWS_BYTES: u64 = 4 << 20;
 
 pub(super) struct Group {
     columns: Vec<Column>,
+    fields: Arc<[(String, Node)]>,
     /// Number of the row group, for messages.
     number: usize,
     /// Rows that are not decoded.
@@ -80,13 +82,14 @@ impl Group {
                 let descriptor = column.column_descr_ptr();
                 let levels = descriptor.max_def_level();
                 let pages = get_column_reader(descriptor, Box::new(pages));
-                Ok(Column::new(name, *form, levels, pages))
+                Ok(Column::new(name.clone(), *form, levels, pages))
             });
         let columns = columns.collect::<Result<_, FileError>>()?;
         let bytes = u64::try_from(metadata.total_byte_size()).unwrap_or_default();
         let of_row = (bytes / rows.max(1)).max(1);
         Ok(Self {
             columns,
+            fields: footer.fields.clone(),
             number,
             left: rows,
             at_once: (ROWS_BYTES / of_row).clamp(1, ROWS_MAX),
@@ -112,7 +115,7 @@ impl Group {
             self.decode()?;
         }
         if !self.is_written {
-            self.write();
+            self.write()?;
         }
         Ok((&self.body, self.problem.as_deref()))
     }
@@ -133,8 +136,8 @@ impl Group {
             });
             read.map_err(|error| {
                 malformed(format!(
-                    "the column {} of row group {} cannot be read: {error}",
-                    column.name, self.number
+                    "the column `{}` of row group {} cannot be read: {error}",
+                    column.path, self.number
                 ))
             })?;
         }
@@ -144,26 +147,33 @@ impl Group {
     }
 
     /// Writes the next row over the body.
-    fn write(&mut self) {
+    fn write(&mut self) -> Result<(), FileError> {
         self.body.clear();
         self.problem = None;
-        for (at, column) in self.columns.iter().enumerate() {
+        for (at, (name, field)) in self.fields.iter().enumerate() {
             self.body.push(if at == 0 { '{' } else { ',' });
-            self.body.push_str(&column.name);
+            self.body.push_str(name);
             self.body.push(':');
-            let (text, problem) = column.value(self.next);
-            self.body.push_str(text);
+            let mut problem = None;
+            field.write(&mut self.columns, &mut self.body, &mut problem);
             if let (Some(problem), None) = (problem, &self.problem) {
-                self.problem = Some(format!("{}: {problem}", column.name));
+                self.problem = Some(format!("{name}: {problem}"));
             }
         }
         self.body.push('}');
+        if let Some(column) = self.columns.iter().find(|it| !it.is_between_rows()) {
+            return Err(malformed(format!(
+                "the column `{}` of row group {} has other levels than its neighbours",
+                column.path, self.number
+            )));
+        }
         if self.problem.is_some() {
             // A text, which no sink takes for an object.
             let object = std::mem::take(&mut self.body);
             put_text(&object, &mut self.body);
         }
         self.is_written = true;
+        Ok(())
     }
 }
 

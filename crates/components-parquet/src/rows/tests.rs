@@ -1,8 +1,8 @@
 //! Goal: rows of Parquet are the objects that a database takes, wherever reading begins, and files
 //! that are none are refused with their reason.
 //!
-//! Method: files of the encoder `parquet`, and of the library's own writer for the types that this
-//! encoder has not, are decoded from each row on.
+//! Method: files of the encoder `parquet`, of the library's own writer for the types that this
+//! encoder has not, and of parquet-mr for columns within columns, are decoded from each row on.
 
 use ::parquet::data_type::{ByteArray, FixedLenByteArray, Int96};
 use ::parquet::file::properties::WriterProperties;
@@ -209,11 +209,68 @@ fn files_that_are_none_are_refused_with_their_reason() {
             assert!(found.map_or(true, |rows| rows.len() < 1000), "byte {at}");
         }
     }
-    let nested = "message m { required int32 id; optional group g { optional int32 x; } }";
-    let schema = Arc::new(parse_message_type(nested).unwrap());
+}
+
+/// What parquet-mr wrote by `WriteNested.java` of the same folder.
+const NESTED: &[u8] = include_bytes!("../../tests/golden/nested.parquet");
+
+#[test]
+fn columns_within_columns_are_objects_and_lists() {
+    let file = Bytes::from_static(NESTED);
+    let found = read(&file, &json!({}), 0, ALL).unwrap();
+    let full = concat!(
+        r#"{"id":1,"point":{"x":1.5,"name":"a\"b"},"list":[7,null,-8],"old":[1,2],"#,
+        r#""bare":["x","y"],"lists":[[1,2],null,[],[3]],"map":{"k 1":1,"k 2":null},"#,
+        r#""numbers":{"5":{"n":50},"6":null,"7":{"n":null}},"#,
+        r#""pairs":[{"a":1,"b":[10,11]},{"a":null,"b":[]}],"end":"e"}"#,
+    );
+    let nothing = concat!(
+        r#"{"id":2,"point":null,"list":null,"old":null,"bare":[],"lists":null,"map":null,"#,
+        r#""numbers":null,"pairs":null,"end":null}"#,
+    );
+    let empty = concat!(
+        r#"{"id":3,"point":{"x":-0.5,"name":null},"list":[],"old":[],"bare":[],"lists":[],"#,
+        r#""map":{},"numbers":{},"pairs":[],"end":null}"#,
+    );
+    let first = [full, nothing, empty].map(|body| (body.to_owned(), None));
+    assert_eq!(found[..3], first);
+    for (number, (body, problem)) in found.iter().enumerate().skip(3) {
+        let number = number + 1;
+        let element = |at: usize| if at % 4 == 3 { Value::Null } else { json!(number + at) };
+        let list: Vec<Value> = (0..number % 7).map(element).collect();
+        let list = if number % 3 == 0 { Value::Null } else { json!(list) };
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert!(body["id"] == number && body["list"] == list && problem.is_none(), "{body}");
+    }
+    assert_eq!(found.len(), 2999);
+    for passed in [1, 2, 1023, 1024, 1025, 2998] {
+        let rest = read(&file, &json!({}), passed, PieceLimits { bytes: 9999, events: 7 });
+        assert!(rest.unwrap() == found[passed as usize..], "{passed}");
+    }
+}
+
+#[test]
+fn a_value_within_a_column_that_has_no_text_is_a_row_that_is_refused() {
+    let schema = "message m { optional group g { repeated int32 day (DATE); } required int32 id; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
     let properties = Arc::new(WriterProperties::builder().build());
-    let writer = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
-    let file = Bytes::from(writer.into_inner().unwrap());
-    let error = read(&file, &json!({}), 0, ALL).unwrap_err().to_string();
-    assert!(error.contains("`g.x` is within another one"), "{error}");
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let days = column.typed::<::parquet::data_type::Int32Type>();
+    days.write_batch(&[1, 2_932_897], Some(&[2, 2, 1, 0]), Some(&[0, 1, 0, 0])).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let ids = column.typed::<::parquet::data_type::Int32Type>();
+    ids.write_batch(&[7, 8, 9], None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    let file = writer.into_inner().unwrap().into();
+    let found = read(&file, &json!({}), 0, ALL).unwrap();
+    let (body, problem) = &found[0];
+    assert!(problem.as_ref().unwrap().contains("\"g\": 2932897 days"), "{problem:?}");
+    let body: String = serde_json::from_str(body).unwrap();
+    assert_eq!(body, r#"{"g":{"day":["1970-01-02",2932897]},"id":7}"#);
+    let others = [r#"{"g":{"day":[]},"id":8}"#, r#"{"g":null,"id":9}"#];
+    assert_eq!(found[1..], others.map(|body| (body.to_owned(), None)));
 }
