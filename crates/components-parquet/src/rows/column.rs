@@ -229,8 +229,9 @@ impl Values<'_> {
             definitions.resize(entries, 0);
             repetitions.resize(entries, 0);
             let mut values = values.iter();
-            for entry in ends.len()..entries {
-                let is_there = definitions[entry] == self.levels;
+            let new = ends.len();
+            for (entry, definition) in definitions.iter().enumerate().skip(new) {
+                let is_there = *definition == self.levels;
                 if let Some(value) = is_there.then(|| values.next()).flatten()
                     && let Err(problem) = put(value, text)
                 {

@@ -293,7 +293,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     for (name, value, expected) in [
         ("table", json!("a.b.c"), "schema.table"),
         ("mode", json!("upsert"), "name the columns that find the row"),
-        ("key", json!(["k"]), "`insert` looks for no row"),
+        ("key", json!(["k"]), "look for no row"),
         ("format", json!("csv"), "names of its values"),
         ("fields", json!(["a"]), "those of `csv`"),
         ("format", json!("none"), "where values come from"),
