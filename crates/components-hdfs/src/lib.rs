@@ -16,8 +16,8 @@ pub mod files;
 pub mod hdfs;
 mod hive;
 mod reach;
-pub mod transfers;
 pub mod sequence_file;
+pub mod transfers;
 
 use pipeline::component::entry;
 use pipeline::{Decoder, Entry, Group, Sink, Source};
