@@ -95,7 +95,8 @@ fn send(journal: &Journal, number: usize) {
             0 => journal.send(&[name, ("MESSAGE", several.as_bytes()), ("PRIORITY", b"3")]),
             1 => journal.send(&[name, ("MESSAGE", text.as_bytes()), ("RAW", &bytes)]),
             2 => {
-                journal.send(&[name, ("RAW", &bytes), ("MESSAGE", &bytes), ("N", text.as_bytes())])
+                let number = ("N", text.as_bytes());
+                journal.send(&[name, ("RAW", &bytes), ("MESSAGE", &bytes), number]);
             }
             3 => journal.send(&[name, ("N", text.as_bytes()), ("N", b"two"), ("MESSAGE", b"")]),
             _ => journal.send(&[name, ("MESSAGE", text.as_bytes())]),

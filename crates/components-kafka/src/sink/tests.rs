@@ -47,7 +47,8 @@ fn an_event_names_its_topic_partition_key_and_time() {
         "partition": 7, "timestamp_header": "at",
     }))
     .unwrap();
-    let target = config.target("out", &env::real()).unwrap();
+    let cx = BuildContext::alone("out", Path::new("unused"), env::real());
+    let target = config.target(&cx).unwrap();
     let mut builder = BatchBuilder::default();
     builder.push(b"a", &[("to", "logs"), ("part", "3"), ("key", "k"), ("at", "1700000000000")]);
     builder.push(b"b", &[]);
