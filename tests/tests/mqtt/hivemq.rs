@@ -26,6 +26,7 @@ const ROUNDS: usize = 4;
 /// A broker with its sessions on disk. Dropping it kills it.
 struct HiveMq {
     address: SocketAddr,
+    web_socket: SocketAddr,
     dir: PathBuf,
     process: Option<Process>,
 }
@@ -33,23 +34,28 @@ struct HiveMq {
 impl HiveMq {
     /// One that runs.
     fn start(dir: &Path) -> Self {
-        let (address, dir) = (free_address(), dir.join("hivemq"));
+        let (address, web_socket) = (free_address(), free_address());
+        let dir = dir.join("hivemq");
         for folder in ["conf", "data", "extensions"] {
             fs::create_dir_all(dir.join(folder)).expect("the test's own folder");
         }
         let text = format!(
             "<?xml version=\"1.0\"?>\n<hivemq><listeners><tcp-listener>\
-             <port>{}</port><bind-address>127.0.0.1</bind-address></tcp-listener></listeners>\n\
+             <port>{}</port><bind-address>127.0.0.1</bind-address></tcp-listener>\
+             <websocket-listener><port>{}</port><bind-address>127.0.0.1</bind-address>\
+             <path>/mqtt</path><subprotocols><subprotocol>mqtt</subprotocol></subprotocols>\
+             </websocket-listener></listeners>\n\
              <mqtt><queued-messages><max-queue-size>100000</max-queue-size>\
              </queued-messages></mqtt>\n\
              <anonymous-usage-statistics><enabled>false</enabled></anonymous-usage-statistics>\n\
              <persistence><mode>file</mode></persistence></hivemq>\n",
-            address.port()
+            address.port(),
+            web_socket.port()
         );
         fs::write(dir.join("conf/config.xml"), text).expect("the test's own folder");
         fs::write(dir.join("HiveMq.java"), include_str!("HiveMq.java"))
             .expect("the test's own folder");
-        let mut hivemq = Self { address, dir, process: None };
+        let mut hivemq = Self { address, web_socket, dir, process: None };
         hivemq.revive();
         hivemq
     }
@@ -73,7 +79,7 @@ impl HiveMq {
 }
 
 /// A collector with a member of the group, and another session whose messages come once.
-fn collector(dir: &Path, name: &str, broker: SocketAddr) -> Agent {
+fn collector(dir: &Path, name: &str, broker: &str) -> Agent {
     let at = |client: String| format!("address = \"{broker}\", client_id = \"{client}\"");
     let shared = "filters = [\"$share/collectors/site/#\"]\nqos = 2";
     let own = format!("filters = [\"once/{name}\"]\nqos = 2");
@@ -88,17 +94,20 @@ fn halves(lines: &str) -> (&str, &str) {
     lines.split_at(end + 1)
 }
 
-/// Two collectors share the messages of HiveMQ and have others of their own, and are killed in
-/// turn; at last the broker is. While both run, the broker is free to give one of them all: so the
-/// one that is killed comes back only when half of the messages went to the other. And the broker
-/// dies with messages of one collector under way alone: those of a group would be lost in it.
+/// Two collectors, one by TCP and one by WebSockets, share the messages of HiveMQ and have others
+/// of their own, and are killed in turn; at last the broker is. While both run, the broker is free
+/// to give one of them all: so the one that is killed comes back only when half of the messages
+/// went to the other. And the broker dies with messages of one collector under way alone: those of
+/// a group would be lost in it.
 pub(crate) fn two_collectors_share_and_die() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let (began, mut rng) = (Instant::now(), seed::rng("hivemq"));
     let mut broker = HiveMq::start(dir);
     let names = ["one", "two"];
-    let mut collectors = names.map(|name| collector(dir, name, broker.address));
+    // The second one comes by WebSockets.
+    let ways = [broker.address.to_string(), format!("ws://{}/mqtt", broker.web_socket)];
+    let mut collectors = [0, 1].map(|at| collector(dir, names[at], &ways[at]));
     collectors.iter_mut().for_each(Agent::start);
     collectors.iter().for_each(|collector| wait_until_subscribed(collector, 2));
     // Of a shared subscription HiveMQ grants QoS 1 at most.
