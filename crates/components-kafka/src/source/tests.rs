@@ -98,9 +98,10 @@ fn tokens_of_a_server_go_with_sasl_and_not_with_a_file() {
     };
     assert_eq!(with("batch_events", json!(10)), "");
     assert!(with("token_file", json!("/t")).contains("choose one of"));
-    assert!(with("properties", json!({ "security.protocol": "ssl" })).starts_with("oauth: "));
+    let said = with("properties", json!({ "security.protocol": "ssl" }));
+    assert!(said.starts_with("setting `oauth` "), "{said}");
     let url = json!({ "url": "tokens", "client_id": "a", "client_secret": "b" });
-    assert!(with("oauth", url).starts_with("oauth.url: "));
+    assert!(with("oauth", url).starts_with("setting `oauth.url` "));
 }
 
 #[test]

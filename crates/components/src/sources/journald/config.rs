@@ -62,9 +62,10 @@ pub struct Config {
     #[serde(default)]
     body: Body,
     /// Headers that show a field, where an entry has it: the name of the header, and the field.
-    /// `timestamp` is always there.
-    #[serde(default = "defaults::headers")]
-    headers: BTreeMap<String, String>,
+    /// Unless set: `Facility`, `Severity`, `host`, `identifier`, `pid` and `unit`. `timestamp` is
+    /// always there.
+    #[serde(default)]
+    headers: Option<BTreeMap<String, String>>,
     /// Longest message that is kept whole, and the same for all other fields of an entry together.
     /// Longer ones are cut there, get the header `truncated`, and are counted; from 4 KiB to
     /// 16 MiB.
@@ -190,9 +191,10 @@ impl Config {
                 return Err(BuildError::invalid(format!("matches.{n}"), problem));
             }
         }
-        check_names(self.headers.keys().map(String::as_str))
+        let headers = self.headers.unwrap_or_else(defaults::headers);
+        check_names(headers.keys().map(String::as_str))
             .map_err(|error| BuildError::invalid("headers", error))?;
-        for (header, field) in &self.headers {
+        for (header, field) in &headers {
             if header == "timestamp" || header == "truncated" {
                 let problem = "is set by the source itself: choose another name";
                 return Err(BuildError::invalid(format!("headers.{header}"), problem));
@@ -215,10 +217,7 @@ impl Config {
                 matches: self.matches,
                 this_boot: self.boots == Boots::This,
             },
-            form: Form {
-                is_json: self.body == Body::Json,
-                headers: self.headers.into_iter().collect(),
-            },
+            form: Form { is_json: self.body == Body::Json, headers: headers.into_iter().collect() },
             value_max: self.message_max.0 as usize,
             batch_events: self.batch_events,
             batch_timeout: self.batch_timeout.0,
