@@ -99,9 +99,9 @@ fn tokens_of_a_server_go_with_sasl_and_not_with_a_file() {
     assert_eq!(with("batch_events", json!(10)), "");
     assert!(with("token_file", json!("/t")).contains("choose one of"));
     let said = with("properties", json!({ "security.protocol": "ssl" }));
-    assert!(said.starts_with("setting `oauth` "), "{said}");
+    assert!(said.starts_with("`oauth`: "), "{said}");
     let url = json!({ "url": "tokens", "client_id": "a", "client_secret": "b" });
-    assert!(with("oauth", url).starts_with("setting `oauth.url` "));
+    assert!(with("oauth", url).starts_with("`oauth.url`: "));
 }
 
 #[test]
