@@ -65,6 +65,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("own_interceptors_more", "an interceptor without a type"),
     ("own_kafka", "TLS of brokers, an escape in a topic"),
     ("own_kafka_channel", "topics that have to be made, ZooKeeper"),
+    ("own_kafka_tokens", "tokens that a class of Java makes"),
     ("own_lookahead", "a Java class of its own"),
     ("own_missing_channel", "no channel"),
     ("own_netcat_lines", "UTF-16"),
