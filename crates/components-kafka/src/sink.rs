@@ -278,8 +278,8 @@ impl Deliver for Kafka {
         if self.target.is_exactly_once { self.target.in_flight_max.div_ceil(2) } else { 1 }
     }
 
-    async fn deliver_together(&self, batches: &[&Batch]) -> (Vec<Delivered>, Option<SendError>) {
-        self.deliver_once_each(batches).await
+    async fn deliver_together(&self, batches: &[&Batch]) -> Option<Vec<Delivered>> {
+        self.deliver_in_one(batches).await
     }
 
     fn guarantee(&self) -> Guarantee {

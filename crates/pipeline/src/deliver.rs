@@ -126,18 +126,11 @@ pub trait Deliver: Send + Sync + 'static {
         1
     }
 
-    /// Delivers batches of one origin in this order, best by one request. Answers what became of
-    /// those that are delivered, which are the first ones, and what was in the way of the next.
-    /// It may be dropped midway, as [`Deliver::deliver`].
-    async fn deliver_together(&self, batches: &[&Batch]) -> (Vec<Delivered>, Option<Self::Error>) {
-        let mut all = Vec::with_capacity(batches.len());
-        for batch in batches {
-            match self.deliver(batch).await {
-                Ok(delivered) => all.push(delivered),
-                Err(error) => return (all, Some(error)),
-            }
-        }
-        (all, None)
+    /// Delivers batches of one origin, in this order, by one request: what became of each. `None`:
+    /// they are not known to be delivered, and each is delivered by itself next. It may be dropped
+    /// midway, as [`Deliver::deliver`].
+    async fn deliver_together(&self, _batches: &[&Batch]) -> Option<Vec<Delivered>> {
+        None
     }
 
     /// What a batch that counts as delivered can rely on.

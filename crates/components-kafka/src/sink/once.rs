@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use components::sinks::record::{Known, closed};
-use pipeline::deliver::{Deliver, Delivered};
+use pipeline::deliver::Delivered;
 use pipeline::traces::Attribute;
 use pipeline::{Batch, Floors, Identity, Origin};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
@@ -105,31 +105,15 @@ impl Kafka {
         }
     }
 
-    /// Delivers batches of one origin once each, in their order: in one transaction, or, where
-    /// anything is in the way of that, each in its own.
-    pub(super) async fn deliver_once_each(
-        &self,
-        batches: &[&Batch],
-    ) -> (Vec<Delivered>, Option<SendError>) {
-        let mut all = self.together(batches).await.unwrap_or_default();
-        for batch in &batches[all.len()..] {
-            match self.deliver(batch).await {
-                Ok(delivered) => all.push(delivered),
-                Err(error) => return (all, Some(error)),
-            }
-        }
-        (all, None)
-    }
-
-    /// Delivers batches in one transaction. `None`: nothing is known to be delivered by it, and
-    /// what is not known is asked for before the next attempt, as after any failure.
-    async fn together(&self, batches: &[&Batch]) -> Option<Vec<Delivered>> {
+    /// Delivers batches of one origin in one transaction. `None`: nothing is known to be delivered
+    /// by it, and what is not known is asked for before the next attempt, as after any failure.
+    pub(super) async fn deliver_in_one(&self, batches: &[&Batch]) -> Option<Vec<Delivered>> {
         let keys: Option<Vec<Identity>> =
             batches.iter().map(|batch| batch.envelope.identity).collect();
         let keys: Vec<Identity> = keys?.into_iter().map(|key| self.floors.offered(key)).collect();
-        let first = keys.first().filter(|_| keys.len() > 1)?;
+        let origin = keys.first()?.origin;
         let began = Instant::now();
-        let mut seat = self.origins.seat(first.origin).await;
+        let mut seat = self.origins.seat(origin).await;
         // The first batch of an origin opens it, by itself.
         let mut lane = seat.take().filter(|lane| !lane.producer.has_given_up())?;
         if keys.iter().any(|key| lane.ledger.knows(*key) != Known::New) {
@@ -137,17 +121,16 @@ impl Kafka {
             return None;
         }
         keys.iter().for_each(|key| self.floors.put(*key));
-        let sent = self.transact_together(&mut lane, batches, &keys).await;
-        match sent {
-            Ok(_) => *seat = Some(lane),
+        let delivered = match self.transact_together(&mut lane, batches, &keys).await {
+            Ok(delivered) => delivered,
             Err(problem) => {
                 self.reopened.inc();
-                let origin = first.origin;
                 tracing::debug!(%problem, %origin, "a transaction of several batches has failed");
                 return None;
             }
-        }
-        let delivered = sent.ok().flatten()?;
+        };
+        *seat = Some(lane);
+        let delivered = delivered?;
         for (batch, key) in batches.iter().zip(keys) {
             let topics = || Attribute::Texts(self.topics(batch));
             self.traces.committed(key, began, || [("aqueduct.topics", topics())]);
@@ -169,14 +152,15 @@ impl Kafka {
         for batch in batches {
             handed.push(self.hand_all_over(&producer, batch, |_| true).await);
         }
-        let mut all_are_acknowledged = true;
+        let mut has_failed = false;
         for (pending, _) in &handed {
-            if all_are_acknowledged {
-                pending.done_or_failed().await;
+            pending.done_or_failed().await;
+            has_failed = pending.has_failed();
+            if has_failed {
+                break;
             }
-            all_are_acknowledged &= !pending.has_failed();
         }
-        if !all_are_acknowledged {
+        if has_failed {
             self.abort(&producer).await?;
             for (pending, _) in &handed {
                 pending.outcome().await;

@@ -108,8 +108,7 @@ impl<D: Deliver> Requests<D> {
         let (deliver, limit) = (self.deliver.clone(), self.options.timeout);
         self.in_flight.push(Box::pin(async move {
             let batches: Vec<&Batch> = taken.iter().map(|taken| &taken.batch).collect();
-            let (delivered, failed) = match timeout(limit, deliver.deliver_together(&batches)).await
-            {
+            let (delivered, failed) = match timeout(limit, deliver_all(&*deliver, &batches)).await {
                 Ok((delivered, failed)) => (delivered, failed.map(SinkError::from)),
                 Err(_) => (Vec::new(), Some(TimedOut { limit }.into())),
             };
@@ -194,6 +193,26 @@ impl<D: Deliver> Requests<D> {
         let tickets = IntervalSet::from(ticket..ticket + 1);
         self.settlements.push_back(Settlement { tickets, outcome });
     }
+}
+
+/// Delivers batches in this order. Answers what became of those that are delivered, which are the
+/// first ones, and what was in the way of the next.
+async fn deliver_all<D: Deliver>(
+    deliver: &D,
+    batches: &[&Batch],
+) -> (Vec<Delivered>, Option<D::Error>) {
+    let together = match batches.len() {
+        0 | 1 => None,
+        _ => deliver.deliver_together(batches).await,
+    };
+    let mut all = together.unwrap_or_default();
+    for batch in &batches[all.len()..] {
+        match deliver.deliver(batch).await {
+            Ok(delivered) => all.push(delivered),
+            Err(error) => return (all, Some(error)),
+        }
+    }
+    (all, None)
 }
 
 fn origin_of(taken: &Taken) -> Option<Origin> {
