@@ -12,8 +12,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use oauth::exchange::{Failure, Sender, answer, parsed, refusal, whole};
-pub(crate) use oauth::exchange::{HTTP, shown_url, url_of};
+pub(crate) use oauth::exchange::{Failure, HTTP, shown_url, url_of};
+use oauth::exchange::{Sender, answer, parsed, refusal, whole};
 use pipeline::env::Clock;
 use pipeline::{ErrorClass, SourceError};
 use serde_json::Value;
@@ -28,66 +28,47 @@ use crate::backoff::Trouble;
 /// Why there are no events.
 #[derive(Debug, Error)]
 pub(crate) enum HttpError {
-    /// No connection, or none any more.
-    #[error("{url}: {problem}")]
-    Network {
-        url: Arc<str>,
-        problem: String,
-        #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-    /// An answer that is no success.
-    #[error("{url} answered {status}: {text}")]
-    Status { url: Arc<str>, status: StatusCode, text: String, wait: Option<Duration> },
+    /// No answer that can be used, or none any more.
+    #[error(transparent)]
+    Failure(#[from] Failure),
     /// A WebSocket that its server has closed.
     #[error("{url}: the server has closed the stream with {code}: {reason}")]
     Closed { url: Arc<str>, code: u16, reason: String },
-    /// A success that holds something else than events.
-    #[error("{url}: {problem}")]
-    Unexpected { url: Arc<str>, problem: String },
-}
-
-impl From<Failure> for HttpError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Network { url, problem, source } => Self::Network { url, problem, source },
-            Failure::Status { url, status, text, wait } => Self::Status { url, status, text, wait },
-            Failure::Unexpected { url, problem } => Self::Unexpected { url, problem },
-        }
-    }
 }
 
 impl HttpError {
     /// The row of the table of pauses.
     pub(crate) fn trouble(&self) -> Trouble {
         match self {
-            Self::Network { .. } => Trouble::Network,
+            Self::Failure(Failure::Network { .. }) => Trouble::Network,
             // An orderly end, none given, and a server that starts again.
             Self::Closed { code: 1000 | 1001 | 1005 | 1012, .. } => Trouble::Network,
-            Self::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => Trouble::Limited,
-            Self::Status { .. } | Self::Closed { .. } | Self::Unexpected { .. } => Trouble::Http,
+            Self::Failure(Failure::Status { status: StatusCode::TOO_MANY_REQUESTS, .. }) => {
+                Trouble::Limited
+            }
+            Self::Failure(_) | Self::Closed { .. } => Trouble::Http,
         }
     }
 
     /// How long the server wants to be left alone.
     pub(crate) fn wait(&self) -> Option<Duration> {
         match self {
-            Self::Status { wait, .. } => *wait,
-            Self::Network { .. } | Self::Closed { .. } | Self::Unexpected { .. } => None,
+            Self::Failure(Failure::Status { wait, .. }) => *wait,
+            Self::Failure(_) | Self::Closed { .. } => None,
         }
     }
 
     /// The same for the runner of a source.
     pub(crate) fn into_source_error(self) -> SourceError {
         let class = match &self {
-            Self::Network { .. } => ErrorClass::Transient,
-            Self::Status { status, .. } => match status.as_u16() {
+            Self::Failure(Failure::Network { .. }) => ErrorClass::Transient,
+            Self::Failure(Failure::Status { status, .. }) => match status.as_u16() {
                 408 | 425 | 429 | 500.. => ErrorClass::Transient,
                 _ => ErrorClass::Blocked,
             },
             // Those above, an error of the server, a busy one, and a gateway without one.
             Self::Closed { code: 1000 | 1001 | 1005 | 1011..=1014, .. } => ErrorClass::Transient,
-            Self::Closed { .. } | Self::Unexpected { .. } => ErrorClass::Blocked,
+            Self::Failure(Failure::Unexpected { .. }) | Self::Closed { .. } => ErrorClass::Blocked,
         };
         let message = "the server gives no events".to_owned();
         SourceError { class, message, source: Some(Box::new(self)) }
@@ -128,7 +109,7 @@ impl Client {
         if let Some(coding) = coding {
             let problem =
                 format!("the server compresses ({coding:?}) although it was not asked to");
-            return Err(HttpError::Unexpected { url, problem });
+            return Err(Failure::Unexpected { url, problem }.into());
         }
         Ok(response)
     }

@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use crate::backoff::Backoff;
-use crate::client::{Client, HttpError, shown_url, with_parameter};
+use crate::client::{Client, Failure, HttpError, shown_url, with_parameter};
 use crate::progress::{Progress, Standing, VALIDATOR_BYTES_MAX};
 use crate::round::{Counts, ROUND_BYTES, Record, Round, advance};
 use crate::storing::Storing;
@@ -114,7 +114,8 @@ impl HttpPoll {
         for page in 1.. {
             let (head, body) = response.into_parts();
             let bytes = self.client.body(body, self.options.page_max).await?;
-            let unexpected = |problem| HttpError::Unexpected { url: shown_url(&uri), problem };
+            let unexpected =
+                |problem| HttpError::from(Failure::Unexpected { url: shown_url(&uri), problem });
             let list = Page::read(&bytes, &self.options).map_err(unexpected)?;
             self.take(&list, &mut found, storing, cx).await?;
             let next = list.next(&head.headers, &uri, &before, &self.options);

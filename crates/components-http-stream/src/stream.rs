@@ -34,7 +34,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
-use crate::client::{Client, HttpError, is_web_socket, shown_url, with_parameter};
+use crate::client::{Client, Failure, HttpError, is_web_socket, shown_url, with_parameter};
 use crate::progress::Progress;
 use crate::round::{Counts, ROUND_BYTES, Record, Round, advance};
 use crate::storing::Storing;
@@ -142,7 +142,7 @@ impl HttpStream {
             }
             _ => return Ok(()),
         };
-        Err(HttpError::Unexpected { url: shown_url(&self.client.uri), problem })
+        Err(Failure::Unexpected { url: shown_url(&self.client.uri), problem }.into())
     }
 
     /// How long to wait after this failure.

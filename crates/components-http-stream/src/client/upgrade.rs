@@ -6,7 +6,7 @@ use hyper::{Method, StatusCode, Uri};
 use tls::http::web_socket::{NotOpened, Opening};
 use tokio::time::timeout;
 
-use super::{Client, HttpError, shown_url};
+use super::{Client, Failure, HttpError, shown_url};
 
 /// Whether a URL names a WebSocket.
 pub(crate) fn is_web_socket(uri: &Uri) -> bool {
@@ -31,7 +31,7 @@ impl Client {
             // Its body may have no end.
             status if status.is_success() => {
                 let problem = format!("it answers {status} and opens no WebSocket: look at `url`");
-                return Err(HttpError::Unexpected { url, problem });
+                return Err(Failure::Unexpected { url, problem }.into());
             }
             _ => return Err(self.refusal(url, response).await),
         }
@@ -42,9 +42,10 @@ impl Client {
                 }
                 _ => error.to_string(),
             };
-            return Err(HttpError::Unexpected { url, problem });
+            return Err(Failure::Unexpected { url, problem }.into());
         }
-        let network = |problem: String, source| HttpError::Network { url, problem, source };
+        let network =
+            |problem: String, source| HttpError::from(Failure::Network { url, problem, source });
         match timeout(self.timeout, upgrade::on(response)).await {
             Ok(Ok(upgraded)) => Ok(upgraded),
             Ok(Err(error)) => Err(network("the connection broke".into(), Some(error.into()))),

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::config::{Format, Options};
 use super::web_socket::WebSocket;
-use crate::client::HttpError;
+use crate::client::{Failure, HttpError};
 use crate::round::Record;
 use crate::sse::Sse;
 
@@ -157,8 +157,9 @@ impl Answer {
     }
 
     async fn read(&mut self, heard: Instant, limit: Duration) -> Result<(), HttpError> {
-        let lost =
-            |problem: String, source| HttpError::Network { url: self.url.clone(), problem, source };
+        let lost = |problem: String, source| {
+            HttpError::from(Failure::Network { url: self.url.clone(), problem, source })
+        };
         match timeout_at(heard + limit, self.body.frame()).await {
             Err(_) => Err(lost(format!("nothing has come for {limit:?}"), None)),
             Ok(None) => Err(lost("the server has ended the stream".into(), None)),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tracing::info;
 
-use crate::client::{Client, HttpError, shown_url};
+use crate::client::{Client, Failure, HttpError, shown_url};
 
 /// Bytes of an answer about rules: X has at most 1,000 of 1,024 characters.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
@@ -81,7 +81,7 @@ impl Rules {
             "the rule `{value}` is refused: {}; correct it in `rules`",
             text.unwrap_or("no reason given")
         );
-        Err(HttpError::Unexpected { url: shown_url(&self.uri), problem })
+        Err(Failure::Unexpected { url: shown_url(&self.uri), problem }.into())
     }
 }
 

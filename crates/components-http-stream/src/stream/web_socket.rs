@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::client::HttpError;
+use crate::client::{Failure, HttpError};
 use crate::round::Record;
 
 /// Bytes of the largest message that is read: those of the largest `event_max`.
@@ -138,24 +138,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     fn lost(&self, problem: String) -> HttpError {
-        HttpError::Network { url: self.url.clone(), problem, source: None }
+        Failure::Network { url: self.url.clone(), problem, source: None }.into()
     }
 
     fn problem(&self, error: Error) -> HttpError {
         let url = self.url.clone();
         if let Error::Capacity(CapacityError::MessageTooLong { size, max_size }) = error {
             let problem = format!("a message of {size} bytes, and at most {max_size} are read");
-            return HttpError::Unexpected { url, problem };
+            return Failure::Unexpected { url, problem }.into();
         }
         match fault(&error) {
             Some((_, problem)) => {
-                HttpError::Unexpected { url, problem: format!("{problem}: {error}") }
+                Failure::Unexpected { url, problem: format!("{problem}: {error}") }
             }
             None => {
                 let (problem, source) = ("the connection broke".into(), Some(error.into()));
-                HttpError::Network { url, problem, source }
+                Failure::Network { url, problem, source }
             }
         }
+        .into()
     }
 }
 
