@@ -38,6 +38,28 @@ pub(crate) struct Reach<'a> {
     pub(crate) webhdfs: Option<&'a storage_webhdfs::Access>,
 }
 
+/// What these settings say of a store: a struct with the fields of [`Reach`], but for the rights.
+macro_rules! reach_of {
+    ($settings:expr, $modes:expr) => {
+        $crate::reach::Reach {
+            conf_dir: $settings.conf_dir.as_deref(),
+            kerberos: $settings.kerberos.as_ref(),
+            proxy_user: $settings.proxy_user.as_deref(),
+            modes: $modes,
+            #[cfg(feature = "objects")]
+            s3: $settings.s3.as_ref(),
+            #[cfg(feature = "objects")]
+            gcs: $settings.gcs.as_ref(),
+            #[cfg(feature = "objects")]
+            azure: $settings.azure.as_ref(),
+            #[cfg(feature = "webhdfs")]
+            webhdfs: $settings.webhdfs.as_ref(),
+        }
+    };
+}
+
+pub(crate) use reach_of;
+
 impl Reach<'_> {
     /// How the store at `url` is reached.
     ///

@@ -12,7 +12,7 @@ use storage::hdfs::HdfsAccess;
 
 use super::pattern::Pattern;
 use crate::hdfs::store::Access;
-use crate::reach::{KerberosConfig, Reach};
+use crate::reach::{KerberosConfig, Reach, reach_of};
 
 /// Settings of the `hdfs` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -130,19 +130,6 @@ impl Config {
 
     fn reach(&self) -> Reach<'_> {
         let HdfsAccess { file_mode, directory_mode, .. } = HdfsAccess::default();
-        Reach {
-            conf_dir: self.conf_dir.as_deref(),
-            kerberos: self.kerberos.as_ref(),
-            proxy_user: self.proxy_user.as_deref(),
-            modes: (file_mode, directory_mode),
-            #[cfg(feature = "objects")]
-            s3: self.s3.as_ref(),
-            #[cfg(feature = "objects")]
-            gcs: self.gcs.as_ref(),
-            #[cfg(feature = "objects")]
-            azure: self.azure.as_ref(),
-            #[cfg(feature = "webhdfs")]
-            webhdfs: self.webhdfs.as_ref(),
-        }
+        reach_of!(self, (file_mode, directory_mode))
     }
 }

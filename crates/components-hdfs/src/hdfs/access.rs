@@ -7,26 +7,13 @@ use storage::StoreUrl;
 
 use super::Config;
 use super::store::Access;
-use crate::reach::Reach;
+use crate::reach::{Reach, reach_of};
 
 impl Config {
     fn reach(&self) -> Result<Reach<'_>, BuildError> {
         let file_mode = mode("file_mode", &self.file_mode, 0o600)?;
         let directory_mode = mode("directory_mode", &self.directory_mode, 0o700)?;
-        Ok(Reach {
-            conf_dir: self.conf_dir.as_deref(),
-            kerberos: self.kerberos.as_ref(),
-            proxy_user: self.proxy_user.as_deref(),
-            modes: (file_mode, directory_mode),
-            #[cfg(feature = "objects")]
-            s3: self.s3.as_ref(),
-            #[cfg(feature = "objects")]
-            gcs: self.gcs.as_ref(),
-            #[cfg(feature = "objects")]
-            azure: self.azure.as_ref(),
-            #[cfg(feature = "webhdfs")]
-            webhdfs: self.webhdfs.as_ref(),
-        })
+        Ok(reach_of!(self, (file_mode, directory_mode)))
     }
 
     /// How the store at `url` is reached.

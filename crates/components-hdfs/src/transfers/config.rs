@@ -15,7 +15,7 @@ use super::layout::Layout;
 use super::{Connect, Files, METRICS, Measures, Shared};
 use crate::hdfs::access::mode;
 use crate::hdfs::store::{self, Access};
-use crate::reach::{KerberosConfig, Reach};
+use crate::reach::{KerberosConfig, reach_of};
 
 /// Settings of the `files` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -123,20 +123,7 @@ impl Config {
     fn access(&self, url: &StoreUrl, cx: &BuildContext) -> Result<Access, BuildError> {
         let file_mode = mode("file_mode", &self.file_mode, 0o600)?;
         let directory_mode = mode("directory_mode", &self.directory_mode, 0o700)?;
-        let reach = Reach {
-            conf_dir: self.conf_dir.as_deref(),
-            kerberos: self.kerberos.as_ref(),
-            proxy_user: self.proxy_user.as_deref(),
-            modes: (file_mode, directory_mode),
-            #[cfg(feature = "objects")]
-            s3: self.s3.as_ref(),
-            #[cfg(feature = "objects")]
-            gcs: self.gcs.as_ref(),
-            #[cfg(feature = "objects")]
-            azure: self.azure.as_ref(),
-            #[cfg(feature = "webhdfs")]
-            webhdfs: self.webhdfs.as_ref(),
-        };
+        let reach = reach_of!(self, (file_mode, directory_mode));
         let access = reach.access(url)?;
         reach.name_plain_text(url, cx);
         Ok(access)
