@@ -53,6 +53,7 @@ use metrics::{Counter, FloatGauge, MetricSpec, Scope};
 use pipeline::deliver::{Deliver, Delivered};
 use pipeline::{Batch, BuildError, Classify, DedupeScope, Env, ErrorClass, Guarantee, SinkBoard};
 use storage::{FileSystem, FsError};
+use support::hex::hex;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -202,10 +203,8 @@ impl Session {
         piece: &Piece<'_>,
         digest: &str,
     ) -> Result<Result<(), Refusal>, FsError> {
-        if components::pieces::hex(
-            crypto::digest::digest(&crypto::digest::SHA256, piece.body).as_ref(),
-        ) != digest
-        {
+        let sha256 = crypto::digest::digest(&crypto::digest::SHA256, piece.body);
+        if hex(sha256.as_ref()) != digest {
             return Ok(Err(Refusal::damaged()));
         }
         match self.shelf.store_whole(piece, digest).await? {
@@ -252,7 +251,7 @@ impl Deliver for Files {
     async fn open(&self) -> Result<(), FilesError> {
         let fs = (self.connect)()?;
         let collector = identity::collector(&self.shared.env, &self.shared.directory).await?;
-        let collector = components::pieces::hex(&collector.0[..8]);
+        let collector = hex(&collector.0[..8]);
         let shelf = Arc::new(Shelf { fs, shared: self.shared.clone(), collector });
         shelf.open().await?;
         let (arrived, arrivals) = mpsc::unbounded_channel();

@@ -9,12 +9,13 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use peers::limits::{Cut, EVENT_OVERHEAD_BYTES};
 use pipeline::{Batch, BatchBuilder};
+use support::hex::hex;
 
 use crate::headers as h;
 use crate::proto::{
     AnyValue, ExportLogsServiceRequest, ExportMetricsServiceRequest, ExportTraceServiceRequest,
     InstrumentationScope, Json, KeyValue, KeyValueList, LogRecord, Metric, Resource, Span,
-    any_value::Value, from_json, hex, metric, to_json,
+    any_value::Value, from_json, metric, to_json,
 };
 use crate::signal::Signal;
 

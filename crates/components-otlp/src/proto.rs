@@ -14,6 +14,7 @@ use prost_reflect::{
 };
 use serde::de::DeserializeSeed;
 use serde_json::Value;
+use support::hex::hex;
 
 #[allow(
     dead_code,
@@ -142,13 +143,6 @@ fn exchange_ids(json: &mut Value, other: &dyn Fn(&str) -> Option<String>) -> Res
         }),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 /// The bytes of hexadecimal digits, of either case.

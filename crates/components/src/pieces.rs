@@ -13,6 +13,8 @@
 //! Pieces of a file may have any sizes, come in any order, more than once, and overlap. A file of 0
 //! bytes is one empty piece, which ends it.
 
+use support::hex::hex;
+
 /// Which transfer of a file.
 pub const TRANSFER: &str = "piece.transfer";
 /// Path of the file below the directory that is transferred.
@@ -26,14 +28,6 @@ pub const DIGEST: &str = "piece.sha256";
 
 /// Bytes of the name of a transfer.
 const TRANSFER_BYTES: usize = 16;
-
-/// Bytes as hexadecimal digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
-}
 
 /// The name of a transfer: another one where any of `parts` differs.
 #[must_use]

@@ -5,6 +5,7 @@
 //! | [`backoff`] | pauses between tries |
 //! | [`causes`] | an error with its causes, in one line |
 //! | [`compression`] | zstd frames |
+//! | [`hex`] | bytes as hexadecimal digits |
 //! | [`loopback`] | free addresses of this machine for tests, benchmarks and the demonstration |
 //! | [`log_rate`] | a limit for log lines of one kind |
 //! | [`meter`] | totals, and rates of the last ten seconds |
@@ -17,6 +18,7 @@ pub mod backoff;
 pub mod causes;
 pub mod compression;
 pub mod failure_log;
+pub mod hex;
 pub mod log_rate;
 pub mod loopback;
 pub mod meter;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use pipeline::SourcePosition;
 use pipeline::env::{Disk, small_file};
 use serde::{Deserialize, Serialize};
+use support::hex::hex;
 
 const VERSION: u32 = 1;
 
@@ -27,10 +28,6 @@ struct Row {
     source: String,
     key: String,
     value: String,
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Bytes> {

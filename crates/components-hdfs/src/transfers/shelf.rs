@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use components::pieces::hex;
 use storage::{CreateOptions, FileSystem, FsError, split};
+use support::hex::hex;
 use support::mutant;
 
 use super::Shared;

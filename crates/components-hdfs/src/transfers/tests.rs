@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use components::pieces::{DIGEST, FILE, OFFSET, SIZE, TRANSFER, hex, transfer};
+use components::pieces::{DIGEST, FILE, OFFSET, SIZE, TRANSFER, transfer};
 use pipeline::deliver::Requests;
 use pipeline::env::Clock;
 use pipeline::{Batch, BatchBuilder, Env, Outcome, Settings, Sink, Taken};
@@ -19,6 +19,7 @@ use storage::faults::{Fault, Faulty};
 use storage::memory::Memory;
 use storage::objects::Objects;
 use storage::{FileSystem, StoreUrl};
+use support::hex::hex;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 

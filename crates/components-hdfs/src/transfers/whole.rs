@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use components::pieces::hex;
 use crypto::digest::{Context, SHA256};
 use futures::{StreamExt, stream};
 use storage::{CreateOptions, FsError, Listed};
+use support::hex::hex;
 use support::mutant;
 
 use super::cover::{Part, Slice, cover};

@@ -121,7 +121,7 @@ fn is_same(digest: &[u8], expected: &str) -> bool {
 fn hex(parts: &[&[u8]]) -> String {
     let mut digest = Context::new(&SHA512);
     parts.iter().for_each(|part| digest.update(part));
-    digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    support::hex::hex(digest.finish().as_ref())
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use pipeline::units::ByteSize;
 use pipeline::{BatchBuilder, BuildContext, BuildError, PieceLimits};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use support::hex::hex;
 
 use super::super::mark::{DONE, Sight};
 use super::Content;
@@ -162,7 +163,7 @@ impl Transfer {
             if !self.sight.is_unchanged(&self.file.stat().map_err(Problem::Unreadable)?) {
                 return Err(changed());
             }
-            digest = pieces::hex(self.digest.clone().finish().as_ref());
+            digest = hex(self.digest.clone().finish().as_ref());
             headers.push((pieces::DIGEST, &digest));
         }
         let mut events = BatchBuilder::default();

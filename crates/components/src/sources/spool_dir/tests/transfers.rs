@@ -27,7 +27,11 @@ fn files(rig: &Rig, channel: usize) -> Vec<(String, String)> {
         let Some(digest) = event.headers.get(pieces::DIGEST) else { continue };
         assert_eq!(number(&event, pieces::SIZE), open.len());
         let computed = crypto::digest::digest(&crypto::digest::SHA256, open.as_bytes());
-        assert_eq!(*digest, pieces::hex(computed.as_ref()), "the digest is of the whole file");
+        assert_eq!(
+            *digest,
+            support::hex::hex(computed.as_ref()),
+            "the digest is of the whole file"
+        );
         files.push((event.headers[pieces::FILE].clone(), std::mem::take(&mut open)));
     }
     assert_eq!(open, "", "a file has no end");
