@@ -99,6 +99,17 @@ impl Drop for Process {
     }
 }
 
+/// The most memory that a process has had at once, in KiB; `None` if it does not run.
+///
+/// # Panics
+///
+/// When the kernel says it in another unit.
+pub fn peak_kib(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.trim().trim_end_matches(" kB").parse().expect("a whole number of KiB"))
+}
+
 /// The last lines of `text`, for a message.
 pub fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();

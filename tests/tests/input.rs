@@ -13,6 +13,7 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use aqueduct_tests::agent::Agent;
+use aqueduct_tests::process::peak_kib;
 use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::site::Site;
 
@@ -68,7 +69,7 @@ fn an_endless_line_is_cut_and_counted_and_memory_stays_small() {
     fs::write(site.logs().join("long.log"), bytes).expect("a log is written");
     site.wait_until_stored(3);
 
-    let peak = peak_kib(edge.process().pid());
+    let peak = peak_kib(edge.process().pid()).expect("a running process");
     assert!(peak < PEAK_MAX_KIB, "the edge needed {peak} KiB");
     let odd = edge.metrics().and_then(|it| it.sum("aqueduct_source_anomalies_total"));
     assert_eq!(odd, Some(1.0), "the cut line is counted");
@@ -97,12 +98,4 @@ fn finish(edge: &mut Agent, collector: &mut Agent) {
     for agent in [edge, collector] {
         assert!(!agent.output().contains("panicked"), "{}", agent.output());
     }
-}
-
-/// The most memory that a process has had at once.
-fn peak_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
-    let row = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let row = row.expect("the kernel tells the peak").trim().trim_end_matches(" kB");
-    row.trim().parse().expect("a whole number of KiB")
 }

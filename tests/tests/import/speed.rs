@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::program;
 use aqueduct_tests::postgres::{Postgres, USER};
+use aqueduct_tests::process::peak_kib;
 use aqueduct_tests::{is_long, wait};
 
 /// Rows of the file.
@@ -118,13 +119,9 @@ fn imported(dir: &Path, server: &Postgres, form: &str, round: usize) -> (f64, u6
     import.env("HOME", dir).env_remove("HADOOP_CONF_DIR").stdout(Stdio::null());
     let began = Instant::now();
     let mut importing = import.stderr(Stdio::null()).spawn().expect("the program starts");
-    let status = format!("/proc/{}/status", importing.id());
     let mut most = 0;
     let ended = wait::until("the end of the import", Duration::from_secs(600), || {
-        let status = fs::read_to_string(&status).unwrap_or_default();
-        let row = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let now = row.and_then(|row| row.trim().trim_end_matches(" kB").parse().ok());
-        most = most.max(now.unwrap_or(0));
+        most = most.max(peak_kib(importing.id()).unwrap_or(0));
         importing.try_wait().expect("a child")
     });
     assert!(ended.success(), "{ended}");
