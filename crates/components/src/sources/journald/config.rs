@@ -171,11 +171,8 @@ impl Config {
             return invalid("files", "choose one of `directory` and `files`");
         }
         if self.namespace.is_some() && (self.directory.is_some() || !self.files.is_empty()) {
-            return invalid(
-                "namespace",
-                "a namespace is of the host's journal: take `directory` \
-                                         and `files` away",
-            );
+            let problem = "a namespace is of the host's journal: take `directory` and `files` away";
+            return invalid("namespace", problem);
         }
         let limits = MESSAGE_MIN..=MESSAGE_MAX;
         if !limits.contains(&self.message_max) {
