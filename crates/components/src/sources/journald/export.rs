@@ -193,11 +193,13 @@ impl Export {
     fn name_from(&mut self, input: &mut &[u8]) -> Result<bool, Malformed> {
         let end = memchr::memchr2(b'=', b'\n', input);
         let (part, rest) = input.split_at(end.unwrap_or(input.len()));
-        if self.name.len() + part.len() > NAME_MAX {
-            return Err(Malformed::LongName);
-        }
-        if !part.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+        // What is wrong first is said, wherever the bytes are cut.
+        let fitting = part.len().min(NAME_MAX - self.name.len());
+        if !part[..fitting].iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
             return Err(Malformed::OddName);
+        }
+        if fitting < part.len() {
+            return Err(Malformed::LongName);
         }
         self.name.extend_from_slice(part);
         let Some((delimiter, rest)) = rest.split_first() else {
@@ -373,14 +375,22 @@ mod tests {
     #[test]
     fn what_no_journal_writes_is_refused() {
         let long = [b'A'; NAME_MAX + 1];
+        let long_then_odd = [&long[..], b"-"].concat();
+        let odd_then_long = [b"-", &long[..]].concat();
         for (bytes, problem) in [
             (&b"=x\n"[..], Malformed::NoName),
             (b"A\n\x01\0\0\0\0\0\0\0xy", Malformed::NoEnd),
             (b"A b=x\n", Malformed::OddName),
             (b"-- No entries --\n", Malformed::OddName),
             (&long, Malformed::LongName),
+            (&long_then_odd, Malformed::LongName),
+            (&odd_then_long, Malformed::OddName),
         ] {
-            assert_eq!(read(&mut Export::new(Kept::All, 9), &[bytes]), Err(problem));
+            for size in [1, bytes.len()] {
+                let pieces: Vec<&[u8]> = bytes.chunks(size).collect();
+                let read = read(&mut Export::new(Kept::All, 9), &pieces);
+                assert_eq!(read.as_ref(), Err(&problem), "in pieces of {size}");
+            }
         }
     }
 
