@@ -1,5 +1,6 @@
 //! A real mosquitto.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -68,6 +69,29 @@ impl Broker {
     /// What it has logged.
     pub(crate) fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).expect("its log")).into_owned()
+    }
+
+    /// How many messages of QoS 2 it has sent to this client after the client had received them, as
+    /// its log says. The protocol forbids that; mosquitto does it when two connections end before
+    /// it has written its releases to them.
+    pub(crate) fn sent_behind_the_release(&self, client: &str) -> usize {
+        let received = format!("Received PUBREC from {client} (Mid: ");
+        let sent = format!("Sending PUBLISH to {client} (");
+        let id = |text: &str| -> u16 {
+            let digits = text.split(|it: char| !it.is_ascii_digit()).next();
+            digits.and_then(|digits| digits.parse().ok()).expect("an id is a number")
+        };
+        let (mut known, mut again) = (BTreeSet::new(), 0);
+        for line in self.output().lines() {
+            if let Some((_, rest)) = line.split_once(&received) {
+                known.insert(id(rest));
+            } else if let Some((_, rest)) = line.split_once(&sent) {
+                let (_, named) = rest.split_once(", m").expect("the id of the message");
+                let was_known = known.remove(&id(named));
+                again += usize::from(was_known && rest.starts_with("d1"));
+            }
+        }
+        again
     }
 
     /// Saves what it knows, which else it does when it ends.
