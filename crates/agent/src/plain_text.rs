@@ -124,6 +124,7 @@ mod tests {
             }
             ("sink", "avro" | "grpc" | "thrift") => "address = \"h:1\"",
             ("sink", "elasticsearch") => "urls = [\"http://h:1\"]\nindex = \"a\"",
+            ("sink", "solr") => "urls = [\"http://h:1/solr\"]\ncollection = \"a\"",
             ("source", "otlp") => "listen = [\"0.0.0.0:1\"]",
             ("sink", "http" | "otlp") => "url = \"http://h:1/\"",
             ("source", "exec" | "journald" | "sequence" | "spool_dir" | "stress" | "tail_dir")

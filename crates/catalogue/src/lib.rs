@@ -143,6 +143,8 @@ const ELSEWHERE: &[Elsewhere] = &[
         kind: "elasticsearch",
         programs: "a program built with the feature `search`",
     },
+    #[cfg(not(feature = "search"))]
+    Elsewhere { role: "sink", kind: "solr", programs: "a program built with the feature `search`" },
     #[cfg(not(feature = "sql"))]
     Elsewhere { role: "source", kind: "sql", programs: "a program built with the feature `sql`" },
     #[cfg(not(feature = "sql"))]

@@ -17,24 +17,13 @@ use pipeline::ErrorClass;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::events::Outgoing;
+
 /// Characters of a reason that are shown.
 const SHOWN_CHARS_MAX: usize = 300;
 
 /// What of an answer is asked for: of each document what became of it, and no more.
 pub(crate) const FILTER: &str = "filter_path=errors,items.*.status,items.*.error";
-
-/// A document on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Outgoing {
-    /// Place of the event in its batch.
-    pub(crate) place: usize,
-    /// The index that it goes to.
-    pub(crate) index: String,
-    /// Its id; the engine gives it one where there is none.
-    pub(crate) id: Option<String>,
-    /// The document, as one line of JSON.
-    pub(crate) document: Vec<u8>,
-}
 
 impl Outgoing {
     /// Appends the two lines.
@@ -48,22 +37,6 @@ impl Outgoing {
         body.extend_from_slice(&self.document);
         body.push(b'\n');
     }
-
-    /// Bytes of the two lines, and a few more.
-    pub(crate) fn size(&self) -> usize {
-        let id = self.id.as_ref().map_or(0, String::len);
-        self.document.len() + self.index.len() + id + 50
-    }
-}
-
-/// How many of the first documents go into one request of so many bytes; at least one.
-pub(crate) fn fitting(documents: &[Outgoing], bytes_max: usize) -> usize {
-    let mut bytes = 0;
-    let fits = documents.iter().take_while(|document| {
-        bytes += document.size();
-        bytes <= bytes_max
-    });
-    fits.count().max(1).min(documents.len())
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,11 +123,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-
-    fn outgoing(place: usize, len: usize) -> Outgoing {
-        let (index, id) = ("logs".to_owned(), Some(format!("a/1/2-{place}")));
-        Outgoing { place, index, id, document: vec![b'x'; len] }
-    }
+    use crate::events::tests::outgoing;
 
     fn item(status: u16, kind: &str) -> Value {
         match status {
@@ -180,17 +149,6 @@ mod tests {
         assert_eq!(action, json!({ "create": { "_index": "logs", "_id": "a/1/2-3" } }));
         assert_eq!(lines[1..], [&b"xxxxxxx"[..], b""]);
         assert!(document.size() >= body.len());
-    }
-
-    #[test]
-    fn a_request_has_as_many_documents_as_fit_and_always_one() {
-        let documents: Vec<_> = (0..4).map(|place| outgoing(place, 100)).collect();
-        let one = documents[0].size();
-        assert_eq!(fitting(&documents, 2 * one), 2);
-        assert_eq!(fitting(&documents, 2 * one - 1), 1);
-        assert_eq!(fitting(&documents, 1), 1);
-        assert_eq!(fitting(&documents, usize::MAX), 4);
-        assert_eq!(fitting(&[], 1), 0);
     }
 
     #[test]

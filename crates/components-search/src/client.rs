@@ -44,16 +44,32 @@ pub(crate) enum SearchError {
         status: StatusCode,
         /// What it said, in one line.
         text: String,
+        /// Whether the engine itself said it, in Solr's form: not what stands in front of it.
+        is_of_solr: bool,
         /// When to come again.
         retry_after: Option<Duration>,
     },
     /// A success that says nothing of the documents.
-    #[error("{url} is no Elasticsearch or OpenSearch: {problem}")]
+    #[error("{url} is no {engine}: {problem}")]
     Foreign {
+        /// What was expected there.
+        engine: &'static str,
         /// The node.
         url: Arc<str>,
         /// What it answered.
         problem: String,
+    },
+    /// The collection is not there.
+    #[error(
+        "{url} has no collection `{collection}`: create it (`bin/solr create -c {collection}`), or \
+         change `collection`{}",
+        if url.ends_with("/solr") { "" } else { "; URLs of Solr end with `/solr` as a rule" }
+    )]
+    NoCollection {
+        /// The node.
+        url: Arc<str>,
+        /// What is missed.
+        collection: String,
     },
     /// Not all documents are there.
     #[error("not all documents could be written: {said}")]
@@ -71,10 +87,10 @@ impl Classify for SearchError {
             Self::Connect { .. } => ErrorClass::Transient,
             Self::Broken { .. } => ErrorClass::Indeterminate,
             Self::Status { status, .. } => match status.as_u16() {
-                408 | 413 | 429 | 500.. => ErrorClass::Transient,
+                408 | 409 | 413 | 429 | 500.. => ErrorClass::Transient,
                 _ => ErrorClass::Blocked,
             },
-            Self::Foreign { .. } => ErrorClass::Blocked,
+            Self::Foreign { .. } | Self::NoCollection { .. } => ErrorClass::Blocked,
             Self::Again { class, .. } => *class,
         }
     }
@@ -92,6 +108,16 @@ impl SearchError {
     pub(crate) fn is_too_large(&self) -> bool {
         matches!(self, Self::Status { status: StatusCode::PAYLOAD_TOO_LARGE, .. })
     }
+
+    /// What Solr said, when it refused a request for one of its documents.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Status { status: StatusCode::BAD_REQUEST, text, is_of_solr: true, .. } => {
+                Some(text)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The nodes of a cluster.
@@ -99,14 +125,27 @@ pub(crate) struct Client {
     sender: hyper_util::client::legacy::Client<Connector, Full<Bytes>>,
     urls: Vec<Arc<str>>,
     headers: HeaderMap,
+    /// What the nodes are.
+    engine: &'static str,
     /// Which node is asked.
     current: AtomicUsize,
 }
 
 impl Client {
-    /// Nodes by their URLs, without a slash at the end; `headers` are those of each request.
-    pub(crate) fn new(connector: &Connector, urls: Vec<Arc<str>>, headers: HeaderMap) -> Self {
-        Self { sender: connector.client(), urls, headers, current: AtomicUsize::new(0) }
+    /// Nodes of this engine by their URLs, without a slash at the end; `headers` are those of each
+    /// request.
+    pub(crate) fn new(
+        engine: &'static str,
+        connector: &Connector,
+        urls: Vec<Arc<str>>,
+        headers: HeaderMap,
+    ) -> Self {
+        Self { sender: connector.client(), urls, headers, engine, current: AtomicUsize::new(0) }
+    }
+
+    /// The error that the node does not answer as its engine does.
+    pub(crate) fn foreign(&self, problem: String) -> SearchError {
+        SearchError::Foreign { engine: self.engine, url: self.node().clone(), problem }
     }
 
     /// The node that is asked now.
@@ -167,7 +206,7 @@ impl Client {
             match source.is::<LengthLimitError>() {
                 true => {
                     let problem = format!("an answer of over {ANSWER_BYTES_MAX} bytes");
-                    SearchError::Foreign { url, problem }
+                    SearchError::Foreign { engine: self.engine, url, problem }
                 }
                 false => SearchError::Broken { url, source },
             }
@@ -177,11 +216,19 @@ impl Client {
             return Ok(body);
         }
         let seconds = head.headers.get(RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
+        let of_solr = said_by_solr(&body);
         Err(SearchError::Status {
             url: url.clone(),
             status: head.status,
-            text: shown(&body),
+            is_of_solr: of_solr.is_some(),
+            text: shown(of_solr.as_ref().map_or(&body, |said| said.as_bytes())),
             retry_after: seconds.map(Duration::from_secs),
         })
     }
+}
+
+/// The message of an error of Solr, if it is one.
+fn said_by_solr(body: &[u8]) -> Option<String> {
+    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(answer["error"]["msg"].as_str()?.to_owned())
 }

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The field that holds the body of an event that is no JSON.
+/// The field that holds the body of an event that is no JSON, in an index.
 const MESSAGE: &str = "message";
 
 /// What a document is made of.
@@ -27,6 +27,33 @@ pub(crate) enum BodyForm {
     Json,
     /// The body is the field `message`.
     Text,
+}
+
+impl BodyForm {
+    /// The fields that a body becomes; `message` is the one of a text.
+    ///
+    /// # Errors
+    /// It can be none, in words.
+    pub(crate) fn object(self, message: &str, body: &[u8]) -> Result<Map<String, Value>, String> {
+        let object = match self {
+            BodyForm::Text => None,
+            BodyForm::Auto if body.trim_ascii_start().first() != Some(&b'{') => None,
+            BodyForm::Auto | BodyForm::Json => Some(serde_json::from_slice(body)),
+        };
+        match (object, self) {
+            (Some(Ok(Value::Object(object))), _) => return Ok(object),
+            (Some(Ok(_)), BodyForm::Json) => {
+                return Err("the body is JSON, and no object".into());
+            }
+            (Some(Err(error)), BodyForm::Json) => {
+                return Err(format!("the body is no JSON: {error}"));
+            }
+            _ => {}
+        }
+        let text = std::str::from_utf8(body)
+            .map_err(|error| format!("the body is no text, and JSON has no bytes: {error}"))?;
+        Ok(Map::from_iter([(message.to_owned(), text.into())]))
+    }
 }
 
 /// Which fields a document gets besides those of its body.
@@ -50,7 +77,7 @@ impl Fields {
         event: EventRef<'_>,
         time: Option<Timestamp>,
     ) -> Result<Vec<u8>, String> {
-        let mut document = self.of_body(event.body())?;
+        let mut document = self.body.object(MESSAGE, event.body())?;
         // What the body says of itself counts.
         if !self.headers.is_empty() && !document.contains_key(&self.headers) {
             let headers = event.headers().map(|(name, value)| (name.to_owned(), value.into()));
@@ -65,27 +92,6 @@ impl Fields {
             document.insert(self.time.clone(), format!("{time:.3}").into());
         }
         Ok(serde_json::to_vec(&document).expect("JSON in memory takes every value"))
-    }
-
-    fn of_body(&self, body: &[u8]) -> Result<Map<String, Value>, String> {
-        let object = match self.body {
-            BodyForm::Text => None,
-            BodyForm::Auto if body.trim_ascii_start().first() != Some(&b'{') => None,
-            BodyForm::Auto | BodyForm::Json => Some(serde_json::from_slice(body)),
-        };
-        match (object, self.body) {
-            (Some(Ok(Value::Object(object))), _) => return Ok(object),
-            (Some(Ok(_)), BodyForm::Json) => {
-                return Err("the body is JSON, and no object".into());
-            }
-            (Some(Err(error)), BodyForm::Json) => {
-                return Err(format!("the body is no JSON: {error}"));
-            }
-            _ => {}
-        }
-        let text = std::str::from_utf8(body)
-            .map_err(|error| format!("the body is no text, and JSON has no bytes: {error}"))?;
-        Ok(Map::from_iter([(MESSAGE.to_owned(), text.into())]))
     }
 }
 

@@ -1,7 +1,7 @@
-//! The name of the index that an event goes to: `logs-%{app}-%Y.%m.%d`.
+//! The name of the index or collection that an event goes to: `logs-%{app}-%Y.%m.%d`.
 //!
 //! ```text
-//!   %{name}            the header, in small letters; what no name may have becomes `_`
+//!   %{name}            the header (of an index, in small letters); what no name has becomes `_`
 //!   %Y %m %d %H %G %V  the event's time in UTC: its header, in milliseconds since 1970
 //! ```
 //!
@@ -18,9 +18,46 @@ const NAME_BYTES_MAX: usize = 255;
 /// Escapes of time that a name may have.
 const TIMES: [char; 6] = ['Y', 'm', 'd', 'H', 'G', 'V'];
 
+/// Whose name it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An index of Elasticsearch or OpenSearch: small letters only.
+    Index,
+    /// A collection or core of Solr.
+    Collection,
+}
+
+impl Kind {
+    /// In words.
+    fn what(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+            Self::Collection => "collection",
+        }
+    }
+
+    fn allows(self, c: char) -> bool {
+        let is_letter = match self {
+            Self::Index => c.is_ascii_lowercase(),
+            Self::Collection => c.is_ascii_alphabetic(),
+        };
+        is_letter || c.is_ascii_digit() || matches!(c, '-' | '_' | '.')
+    }
+
+    /// The value of a header as a part of a name.
+    fn part(self, value: &str) -> String {
+        let small = match self {
+            Self::Index => value.to_lowercase(),
+            Self::Collection => value.to_owned(),
+        };
+        small.chars().map(|c| if self.allows(c) { c } else { '_' }).collect()
+    }
+}
+
 /// A name with escapes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IndexName {
+    kind: Kind,
     pieces: Vec<Piece>,
 }
 
@@ -36,7 +73,7 @@ impl IndexName {
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub(crate) fn new(name: &str) -> Result<Self, String> {
+    pub(crate) fn new(kind: Kind, name: &str) -> Result<Self, String> {
         let (mut pieces, mut text) = (Vec::new(), String::new());
         let mut rest = name;
         while let Some(at) = rest.find('%') {
@@ -63,26 +100,36 @@ impl IndexName {
             }
         }
         text.push_str(rest);
-        if let Some(wrong) = text.chars().chain(literals(&pieces)).find(|c| !is_allowed(*c)) {
+        if let Some(wrong) = text.chars().chain(literals(&pieces)).find(|c| !kind.allows(*c)) {
+            let letters = match kind {
+                Kind::Index => "small letters",
+                Kind::Collection => "letters",
+            };
             return Err(format!(
-                "an index has no {wrong:?} in its name: small letters, digits, `-`, `_` and `.`"
+                "the name of this {} has no {wrong:?}: {letters}, digits, `-`, `_` and `.`",
+                kind.what()
             ));
         }
         if !text.is_empty() {
             pieces.push(Piece::Text(text));
         }
         match pieces.first() {
-            None => Err("it must be the name of an index".into()),
+            None => Err(format!("it must be the name of the {}", kind.what())),
             Some(Piece::Text(first)) if first.starts_with(['-', '_', '.']) => {
-                Err("an index's name does not begin with `-`, `_` or `.`".into())
+                Err(format!("the name of this {} does not begin with `-`, `_` or `.`", kind.what()))
             }
-            Some(Piece::Header(_)) => Err(
+            Some(Piece::Header(_)) => Err(format!(
                 "a fixed beginning must stand in front of the first header, so that no event leads \
-                 to an index of something else: write for example `logs-%{app}`"
-                    .into(),
-            ),
-            Some(Piece::Text(_) | Piece::Time(_)) => Ok(Self { pieces }),
+                 to the {} of something else: write for example `logs-%{{app}}`",
+                kind.what()
+            )),
+            Some(Piece::Text(_) | Piece::Time(_)) => Ok(Self { kind, pieces }),
         }
+    }
+
+    /// What it names, in words.
+    pub(crate) fn what(&self) -> &'static str {
+        self.kind.what()
     }
 
     /// Whether a time stands in it.
@@ -105,8 +152,7 @@ impl IndexName {
                 Piece::Text(text) => name.push_str(text),
                 Piece::Header(header) => {
                     let value = event.header(header).unwrap_or_default();
-                    let shown = value.chars().flat_map(char::to_lowercase);
-                    name.extend(shown.map(|c| if is_allowed(c) { c } else { '_' }));
+                    name.push_str(&self.kind.part(value));
                     if value.is_empty() {
                         name.push('_');
                     }
@@ -138,10 +184,6 @@ fn literals(pieces: &[Piece]) -> impl Iterator<Item = char> {
     })
 }
 
-fn is_allowed(c: char) -> bool {
-    c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.')
-}
-
 #[cfg(test)]
 mod tests {
     use pipeline::BatchBuilder;
@@ -153,7 +195,7 @@ mod tests {
         builder.push(b"", headers);
         let batch = builder.finish();
         let time = ms.map(|ms| Timestamp::from_millisecond(ms).unwrap());
-        let index = IndexName::new(name).unwrap();
+        let index = IndexName::new(Kind::Index, name).unwrap();
         index.of(batch.iter().next().unwrap(), time)
     }
 
@@ -171,6 +213,16 @@ mod tests {
     }
 
     #[test]
+    fn a_collection_keeps_capital_letters() {
+        let mut builder = BatchBuilder::default();
+        builder.push(b"", &[("app", "Shop/EU")]);
+        let batch = builder.finish();
+        let name = IndexName::new(Kind::Collection, "Logs-%{app}").unwrap();
+        assert_eq!(name.of(batch.iter().next().unwrap(), None).unwrap(), "Logs-Shop_EU");
+        assert!(IndexName::new(Kind::Collection, "a/b").unwrap_err().contains("collection"));
+    }
+
+    #[test]
     fn what_is_no_name_is_refused_with_the_cause() {
         for (name, expected) in [
             ("", "must be the name"),
@@ -183,7 +235,7 @@ mod tests {
             ("logs-%{}", "names no header"),
             ("logs-%", "unknown escape `%`"),
         ] {
-            let error = IndexName::new(name).unwrap_err();
+            let error = IndexName::new(Kind::Index, name).unwrap_err();
             assert!(error.contains(expected), "{name}: {error}");
         }
     }

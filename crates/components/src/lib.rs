@@ -79,6 +79,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "rabbitmq", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "rabbitmq", programs: FULL_PROGRAMS },
     Elsewhere { role: "decoder", kind: "sequence_file", programs: FULL_PROGRAMS },
+    Elsewhere { role: "sink", kind: "solr", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "sql", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "sql_changes", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "sql", programs: FULL_PROGRAMS },

@@ -177,6 +177,7 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused"]),
     ("otlp", &["not_otlp", "partly_rejected", "refused"]),
     ("rabbitmq", &["invalid_address", "too_large", "unroutable"]),
+    ("solr", &["unwritable_event", "no_time", "too_large", "refused"]),
     ("sql", &["unwritable_event", "refused", "epoch_closed"]),
 ];
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hyper::HeaderMap;
 use pipeline::testkit::build;
 use pipeline::{BatchBuilder, BuildContext, Epoch, Identity, Origin, Sequence};
 use serde_json::{Value, json};
@@ -47,16 +48,15 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
 }
 
 fn sink(name: &str) -> Search {
-    let index = IndexName::new("logs-%Y").unwrap();
+    let index = IndexName::new(Kind::Index, "logs-%Y").unwrap();
     let connector = Connector::new(None, &env::real()).unwrap();
+    let headers = HeaderMap::new();
     let fields = Fields { body: BodyForm::Json, headers: String::new(), time: String::new() };
     Search {
-        client: Client::new(&connector, vec!["http://127.0.0.1:1".into()], HeaderMap::new()),
+        client: Client::new(ENGINE, &connector, vec!["http://127.0.0.1:1".into()], headers),
         path: "/_bulk".into(),
-        name: name.into(),
         scope: String::new(),
-        index,
-        time_header: "timestamp".into(),
+        routes: Routes { name: name.into(), index, time_header: "timestamp".into() },
         fields,
         request_bytes_max: usize::MAX,
         board: SinkBoard::default(),

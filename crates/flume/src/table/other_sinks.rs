@@ -20,7 +20,10 @@ pub(super) const ROWS: &[Row] = &[
     sink(
         "morphline_solr",
         &["org.apache.flume.sink.solr.morphline.MorphlineSolrSink"],
-        Becomes::Later("there is no `solr` sink; send JSON with `http`"),
+        Becomes::Later(
+            "there is no such translation; write a `solr` sink, with `collection` and `solrUrl` of \
+             the SOLR_LOCATOR, and the commands of the morphline as interceptors",
+        ),
     ),
     sink(
         "elasticsearch",

@@ -1,0 +1,137 @@
+//! The events of a batch on their way: where each goes, and by which id it is known.
+//!
+//! An id is the sink's name, the identity of the batch and the place in it, so it is the same
+//! whenever the batch is sent again.
+
+use jiff::Timestamp;
+use pipeline::deliver::Delivered;
+use pipeline::{Batch, EventRef};
+
+use crate::index::{IndexName, Refused};
+
+/// A document on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outgoing {
+    /// Place of the event in its batch.
+    pub(crate) place: usize,
+    /// The index or collection that it goes to.
+    pub(crate) index: String,
+    /// Its id; the engine gives it one where there is none.
+    pub(crate) id: Option<String>,
+    /// The document, as one line of JSON.
+    pub(crate) document: Vec<u8>,
+}
+
+impl Outgoing {
+    /// Bytes that it takes in a request, and a few more.
+    pub(crate) fn size(&self) -> usize {
+        let id = self.id.as_ref().map_or(0, String::len);
+        self.document.len() + self.index.len() + id + 50
+    }
+}
+
+/// How many of the first documents go into one request of so many bytes; at least one.
+pub(crate) fn fitting(documents: &[Outgoing], bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let fits = documents.iter().take_while(|document| {
+        bytes += document.size();
+        bytes <= bytes_max
+    });
+    fits.count().max(1).min(documents.len())
+}
+
+/// An event that can never be written: its place, the reason in snake case, and in words.
+pub(crate) type Never = (usize, &'static str, String);
+
+/// What a sink answers when all but these events are written.
+pub(crate) fn delivered(mut never: Vec<Never>) -> Delivered {
+    never.sort_unstable_by_key(|(place, ..)| *place);
+    let Some((_, reason, detail)) = never.first().cloned() else { return Delivered::All };
+    let events = never.into_iter().map(|(place, ..)| place).collect();
+    Delivered::Except { events, reason, detail }
+}
+
+/// Where events go.
+pub(crate) struct Routes {
+    /// What each id begins with.
+    pub(crate) name: String,
+    /// Name of the index or collection.
+    pub(crate) index: IndexName,
+    /// Header with the time of an event.
+    pub(crate) time_header: String,
+}
+
+impl Routes {
+    /// The documents of a batch, made by `document` of an event, its time and its id; and what can
+    /// be none.
+    pub(crate) fn documents(
+        &self,
+        batch: &Batch,
+        document: impl Fn(EventRef<'_>, Option<Timestamp>, Option<&str>) -> Result<Vec<u8>, String>,
+    ) -> (Vec<Outgoing>, Vec<Never>) {
+        let (mut documents, mut never) = (Vec::new(), Vec::new());
+        for event in batch.iter() {
+            let (name, place, time) = (&self.name, event.index(), self.time_of(event));
+            let identity = batch.envelope.identity;
+            let id = identity.map(|identity| format!("{name}/{identity}-{place}"));
+            let made = self.index_of(event, time).and_then(|index| {
+                let document = document(event, time, id.as_deref());
+                let document = document.map_err(|detail| ("unwritable_event", detail))?;
+                Ok((index, document))
+            });
+            match made {
+                Ok((index, document)) => documents.push(Outgoing { place, index, id, document }),
+                Err((reason, detail)) => never.push((place, reason, detail)),
+            }
+        }
+        (documents, never)
+    }
+
+    fn time_of(&self, event: EventRef<'_>) -> Option<Timestamp> {
+        let ms = event.header(&self.time_header)?.trim().parse().ok()?;
+        Timestamp::from_millisecond(ms).ok()
+    }
+
+    fn index_of(
+        &self,
+        event: EventRef<'_>,
+        time: Option<Timestamp>,
+    ) -> Result<String, (&'static str, String)> {
+        let what = self.index.what();
+        self.index.of(event, time).map_err(|refused| match refused {
+            Refused::WithoutTime => {
+                let detail = format!(
+                    "header `{}` is no time in milliseconds since 1970, and the name of the {what} \
+                     has one; an interceptor such as `event_time` or `timestamp` sets it",
+                    self.time_header
+                );
+                ("no_time", detail)
+            }
+            Refused::TooLong(bytes) => {
+                ("unwritable_event", format!("the name of its {what} would have {bytes} bytes"))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A document of so many bytes.
+    pub(crate) fn outgoing(place: usize, len: usize) -> Outgoing {
+        let (index, id) = ("logs".to_owned(), Some(format!("a/1/2-{place}")));
+        Outgoing { place, index, id, document: vec![b'x'; len] }
+    }
+
+    #[test]
+    fn a_request_has_as_many_documents_as_fit_and_always_one() {
+        let documents: Vec<_> = (0..4).map(|place| outgoing(place, 100)).collect();
+        let one = documents[0].size();
+        assert_eq!(fitting(&documents, 2 * one), 2);
+        assert_eq!(fitting(&documents, 2 * one - 1), 1);
+        assert_eq!(fitting(&documents, 1), 1);
+        assert_eq!(fitting(&documents, usize::MAX), 4);
+        assert_eq!(fitting(&[], 1), 0);
+    }
+}

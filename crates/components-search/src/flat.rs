@@ -1,0 +1,148 @@
+//! An event as a flat document, as Solr's schemas are.
+//!
+//! ```text
+//!   body {"level":"warn","at":{"line":7}}   headers host=web-1, timestamp=1764115200000
+//!   ──► {"id":…,"level":"warn","at.line":7,"header_host_s":"web-1","time_dt":"2025-11-26T…Z"}
+//! ```
+//!
+//! To Solr, an object in the place of a value is an order to change the document that is there
+//! (`{"n":{"inc":1}}`), which a batch that comes again would carry out again. And `_version_`
+//! makes a write depend on what is there. So neither ever reaches it.
+
+use jiff::Timestamp;
+use pipeline::EventRef;
+use serde_json::{Map, Value};
+
+use crate::document::BodyForm;
+
+/// Fields that are Solr's own.
+const RESERVED: [&str; 3] = ["_version_", "_root_", "_childDocuments_"];
+
+/// Which fields a document gets.
+#[derive(Debug, Clone)]
+pub(crate) struct FlatFields {
+    /// What the body becomes.
+    pub(crate) body: BodyForm,
+    /// The key.
+    pub(crate) id: String,
+    /// The field with the event's time; empty for none.
+    pub(crate) time: String,
+    /// The field with a body that is a text.
+    pub(crate) message: String,
+    /// What stands before and behind the name of a header in the name of its field.
+    pub(crate) headers: Option<(String, String)>,
+}
+
+impl FlatFields {
+    /// The document of an event with this id.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub(crate) fn document(
+        &self,
+        event: EventRef<'_>,
+        time: Option<Timestamp>,
+        id: &str,
+    ) -> Result<Vec<u8>, String> {
+        let mut document = Map::new();
+        for (name, value) in self.body.object(&self.message, event.body())? {
+            flatten(&mut document, &name, value)?;
+        }
+        if let Some(name) = RESERVED.iter().find(|name| document.contains_key(**name)) {
+            return Err(format!("the body has a field `{name}`, which is Solr's own"));
+        }
+        if document.contains_key(&self.id) {
+            return Err(format!(
+                "the body has a field `{0}`, which is the key of the collection and taken by the \
+                 identity of the event: give it another name, or set `id_field` to the key's name",
+                self.id
+            ));
+        }
+        document.insert(self.id.clone(), id.into());
+        // What the body says of itself counts.
+        if let Some((before, after)) = &self.headers {
+            for (name, value) in event.headers() {
+                let field = format!("{before}{name}{after}");
+                document.entry(field).or_insert_with(|| value.into());
+            }
+        }
+        if let Some(time) = time.filter(|_| !self.time.is_empty()) {
+            document.entry(&self.time).or_insert_with(|| format!("{time:.3}").into());
+        }
+        Ok(serde_json::to_vec(&document).expect("JSON in memory takes every value"))
+    }
+}
+
+/// Adds a field; those of an object get its name in front of theirs.
+fn flatten(document: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), String> {
+    match value {
+        Value::Object(object) => {
+            for (below, value) in object {
+                flatten(document, &format!("{name}.{below}"), value)?;
+            }
+            Ok(())
+        }
+        Value::Array(values) if values.iter().any(|it| it.is_object() || it.is_array()) => {
+            Err(format!("the field `{name}` of the body is a list of objects or of lists"))
+        }
+        value => match document.insert(name.to_owned(), value) {
+            None => Ok(()),
+            Some(_) => Err(format!("the body has the field `{name}` twice, once by an object")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::BatchBuilder;
+    use serde_json::json;
+
+    use super::*;
+
+    fn document(bytes: &[u8]) -> Result<Value, String> {
+        let mut builder = BatchBuilder::default();
+        builder.push(bytes, &[("host", "web-1")]);
+        let batch = builder.finish();
+        let time = Timestamp::from_millisecond(1_764_115_200_007).ok();
+        let fields = FlatFields {
+            body: BodyForm::Auto,
+            id: "id".into(),
+            time: "time_dt".into(),
+            message: "message_t".into(),
+            headers: Some(("header_".into(), "_s".into())),
+        };
+        let made = fields.document(batch.iter().next().unwrap(), time, "a/1");
+        made.map(|bytes| serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[test]
+    fn a_document_is_flat_and_has_the_id_of_its_event() {
+        let time = "2025-11-26T00:00:00.007Z";
+        assert_eq!(
+            document(b"{\"at\":{\"line\":7,\"in\":{\"x\":[1,2]}}}").unwrap(),
+            json!({ "id": "a/1", "at.line": 7, "at.in.x": [1, 2],
+                    "header_host_s": "web-1", "time_dt": time })
+        );
+        assert_eq!(
+            document(b"GET /").unwrap(),
+            json!({ "id": "a/1", "message_t": "GET /", "header_host_s": "web-1", "time_dt": time })
+        );
+        let own = document(b"{\"time_dt\":1,\"header_host_s\":2}").unwrap();
+        assert_eq!(own, json!({ "id": "a/1", "time_dt": 1, "header_host_s": 2 }));
+    }
+
+    #[test]
+    fn what_solr_would_take_for_an_order_is_refused_or_flat() {
+        for (body, expected) in [
+            (&br#"{"id":7}"#[..], "the key of the collection"),
+            (br#"{"_version_":-1}"#, "Solr's own"),
+            (br#"{"_childDocuments_":[]}"#, "Solr's own"),
+            (br#"{"n":[{"inc":1}]}"#, "a list of objects"),
+            (br#"{"a":{"b":1},"a.b":2}"#, "twice"),
+        ] {
+            let problem = document(body).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+        assert_eq!(document(br#"{"n":{"inc":1}}"#).unwrap()["n.inc"], 1);
+    }
+}

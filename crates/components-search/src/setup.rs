@@ -1,0 +1,130 @@
+//! What the settings of all sinks for search engines have in common: nodes, logins, names of ids.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use components::sinks::http::add_headers;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::{HeaderMap, Uri};
+use pipeline::secret::login;
+use pipeline::{BuildContext, BuildError, Secret};
+use tls::ClientTls;
+
+/// Bytes of a name that ids begin with, at most: an id has 512.
+const NAME_BYTES_MAX: usize = 128;
+
+/// Defaults of settings.
+pub(crate) mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    pub(crate) fn time_header() -> String {
+        "timestamp".into()
+    }
+
+    pub(crate) fn request_bytes_max() -> ByteSize {
+        ByteSize(8 << 20)
+    }
+
+    pub(crate) fn in_flight_max() -> usize {
+        2
+    }
+
+    pub(crate) fn timeout() -> Period {
+        Period(Duration::from_secs(60))
+    }
+}
+
+/// The URLs of a cluster's nodes, checked, without a slash at the end; `example` is one.
+///
+/// # Errors
+/// There is none, one is none, or TLS is set up for none.
+pub(crate) fn nodes(
+    urls: &[String],
+    tls: Option<&ClientTls>,
+    example: &str,
+    cx: &BuildContext,
+) -> Result<Vec<Arc<str>>, BuildError> {
+    let urls = urls.iter().map(|url| node(url, example)).collect::<Result<Vec<_>, _>>()?;
+    for url in urls.iter().filter(|url| url.starts_with("http://")) {
+        cx.plain_text.speaks("urls", url, "write `https://`");
+    }
+    if urls.is_empty() {
+        let problem = format!("at least one; write for example [\"{example}\"]");
+        return Err(BuildError::invalid("urls", problem));
+    }
+    if tls.is_some() && !urls.iter().any(|url| url.starts_with("https://")) {
+        let problem = "no URL begins with `https://`: write that, or leave `tls` out";
+        return Err(BuildError::invalid("tls", problem));
+    }
+    Ok(urls)
+}
+
+/// What ids begin with: the setting, or the sink's own name.
+///
+/// # Errors
+/// It is too long for that, or empty.
+pub(crate) fn name(set: Option<String>, cx: &BuildContext) -> Result<String, BuildError> {
+    let name = set.unwrap_or_else(|| cx.name.to_string());
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        let problem = format!("1 to {NAME_BYTES_MAX} bytes: it is the beginning of each id");
+        return Err(BuildError::invalid("name", problem));
+    }
+    Ok(name)
+}
+
+/// The URL of a node, without a slash at the end.
+fn node(url: &str, example: &str) -> Result<Arc<str>, BuildError> {
+    let invalid = |problem: String| Err(BuildError::invalid("urls", format!("`{url}`: {problem}")));
+    let plain = url.trim_end_matches('/');
+    let uri: Uri = match format!("{plain}/").parse() {
+        Ok(uri) => uri,
+        Err(error) => return invalid(format!("{error}; write for example `{example}`")),
+    };
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return invalid("it has to begin with `http://` or `https://`".into());
+    }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return invalid("it holds a user, and would be shown; set `user` and `password`".into());
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return invalid("it names no host".into());
+    }
+    if uri.query().is_some() {
+        return invalid("it has a query, and paths are added to it".into());
+    }
+    Ok(plain.into())
+}
+
+/// The headers of each request, whose body is of this type.
+///
+/// # Errors
+/// A header or a login is none, or there are two logins.
+pub(crate) fn headers(
+    content_type: &'static str,
+    user: Option<String>,
+    password: Option<Secret>,
+    secret: &BTreeMap<String, Secret>,
+) -> Result<HeaderMap, BuildError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let agent = concat!("aqueduct/", env!("CARGO_PKG_VERSION"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+    add_headers(&mut headers, &BTreeMap::new(), secret)?;
+    if let Some((user, password)) = login(user, password)? {
+        if headers.contains_key(AUTHORIZATION) {
+            let problem = "one way to log in: this header, or `user` and `password`";
+            return Err(BuildError::invalid("secret_headers.authorization", problem));
+        }
+        let password = password.as_ref().map_or("", |it| it.expose().trim_end_matches('\n'));
+        let text = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+        let mut value =
+            HeaderValue::from_str(&text).map_err(|error| BuildError::invalid("user", error))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(headers)
+}

@@ -1,0 +1,347 @@
+//! `solr`: each event is a document of Apache Solr, by its update handler.
+//!
+//! ```text
+//!   batch ──► documents ──► POST /COLLECTION/update, of `request_bytes_max` each, in turn
+//!               │ none can be made:             │ 400: the request is halved, down to the one
+//!               └──────────► dead letters ◄─────┘ that Solr refuses
+//! ```
+//!
+//! The key of a document is the sink's name, the identity of its batch and its place in it. Solr
+//! replaces a document of the same key. So a batch that is sent again, because an answer was lost
+//! or a request was halved, finds its documents, and each is there once.
+//!
+//! Solr ends a request at the first document that it refuses, and keeps those before it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use components::sinks::http::shown;
+use hyper::{Method, StatusCode};
+use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::units::{ByteSize, Period};
+use pipeline::{
+    Batch, BuildContext, BuildError, Component, DedupeScope, Guarantee, Secret, Sink, SinkBoard,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use tls::ClientTls;
+use tls::http::Connector;
+
+use crate::client::{Client, SearchError};
+use crate::document::BodyForm;
+use crate::events::{Never, Outgoing, Routes, delivered, fitting};
+use crate::flat::FlatFields;
+use crate::index::{IndexName, Kind};
+use crate::setup;
+
+/// Settings of the `solr` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Nodes of one Solr, alone or a SolrCloud: `["http://solr-1:8983/solr"]`, or `https://` for
+    /// TLS. Where one does not answer, the next one is asked.
+    urls: Vec<String>,
+    /// Name of the collection or core, with escapes: `%{header}`, and of the event's time in UTC
+    /// `%Y %m %d %H`, and `%G %V` for year and week. Also an alias.
+    collection: String,
+    /// Field that is the unique key of the collection's schema.
+    #[serde(default = "defaults::id_field")]
+    id_field: String,
+    /// How long a document may take until searches find it. Unless set: as the collection's own
+    /// commits have it.
+    #[serde(default)]
+    commit_within: Option<Period>,
+    /// Header with the event's time, in milliseconds since 1970.
+    #[serde(default = "setup::defaults::time_header")]
+    time_header: String,
+    /// Field that holds that time. `""` for none. A document that has such a field keeps its own.
+    #[serde(default = "defaults::time_field")]
+    time_field: String,
+    /// Field for each header, whose name stands in the place of `*`. `""` for none.
+    #[serde(default = "defaults::headers_field")]
+    headers_field: String,
+    /// Field that holds a body that is a text.
+    #[serde(default = "defaults::message_field")]
+    message_field: String,
+    /// What ids of documents begin with. Sinks that may get the same batches for the same
+    /// collection have the same name, and sinks of two channels that a selector splits a batch over
+    /// have different ones. The sink's own name unless set.
+    #[serde(default)]
+    name: Option<String>,
+    /// What the body becomes: `json`, the document; `text`, the field `message_field`; `auto`, the
+    /// one or the other by what it is.
+    #[serde(default)]
+    body: BodyForm,
+    /// User of the login. None unless set.
+    #[serde(default)]
+    user: Option<String>,
+    /// Password of the user.
+    #[serde(default)]
+    password: Option<Secret>,
+    /// Further headers of each request, whose values are never shown, such as `authorization` with
+    /// a token: `"Bearer …"`.
+    #[serde(default)]
+    secret_headers: BTreeMap<String, Secret>,
+    /// TLS of URLs that begin with `https://`. Unless set: the authorities of the host.
+    #[serde(default)]
+    tls: Option<ClientTls>,
+    /// Bytes of a request at most; a larger batch takes several.
+    #[serde(default = "setup::defaults::request_bytes_max")]
+    request_bytes_max: ByteSize,
+    /// Batches in flight at most.
+    #[serde(default = "setup::defaults::in_flight_max")]
+    in_flight_max: usize,
+    /// How long a batch may take, connecting included.
+    #[serde(default = "setup::defaults::timeout")]
+    timeout: Period,
+}
+
+mod defaults {
+    pub(super) fn id_field() -> String {
+        "id".into()
+    }
+
+    pub(super) fn time_field() -> String {
+        "time_dt".into()
+    }
+
+    pub(super) fn headers_field() -> String {
+        "header_*_s".into()
+    }
+
+    pub(super) fn message_field() -> String {
+        "message_t".into()
+    }
+}
+
+impl Config {
+    fn fields(&self) -> Result<FlatFields, BuildError> {
+        for (setting, value) in
+            [("id_field", &self.id_field), ("message_field", &self.message_field)]
+        {
+            if value.is_empty() {
+                return Err(BuildError::invalid(setting, "name a field of the schema"));
+            }
+        }
+        let headers = match self.headers_field.split_once('*') {
+            _ if self.headers_field.is_empty() => None,
+            Some((before, after)) => Some((before.to_owned(), after.to_owned())),
+            None => {
+                let problem = "`*` stands for the name of a header: write for example `header_*_s`";
+                return Err(BuildError::invalid("headers_field", problem));
+            }
+        };
+        let (id, time, message) =
+            (self.id_field.clone(), self.time_field.clone(), self.message_field.clone());
+        Ok(FlatFields { body: self.body, id, time, message, headers })
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "solr";
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        if self.in_flight_max == 0 {
+            return Err(BuildError::invalid("in_flight_max", "at least 1"));
+        }
+        let index = IndexName::new(Kind::Collection, &self.collection)
+            .map_err(|it| BuildError::invalid("collection", it))?;
+        if index.has_time() && self.time_header.is_empty() {
+            let problem =
+                "the name of the collection has a time, which stands in a header; name it";
+            return Err(BuildError::invalid("time_header", problem));
+        }
+        let fields = self.fields()?;
+        let urls = setup::nodes(&self.urls, self.tls.as_ref(), "http://solr-1:8983/solr", cx)?;
+        let name = setup::name(self.name, cx)?;
+        // Another node may be that of another cluster, as far as can be known here.
+        let scope = format!("{name} in {} of {}", self.collection, urls.join(", "));
+        let connector = Connector::new(self.tls.clone(), &cx.env)?;
+        let options =
+            Options { in_flight_max: self.in_flight_max, in_order: false, timeout: self.timeout.0 };
+        let (user, password, secret) = (self.user, self.password, &self.secret_headers);
+        let headers = setup::headers("application/json", user, password, secret)?;
+        let within = self.commit_within.map(|it| format!("&commitWithin={}", it.0.as_millis()));
+        let solr = Solr {
+            client: Client::new("Solr", &connector, urls, headers),
+            query: format!("wt=json&overwrite=true{}", within.unwrap_or_default()),
+            scope,
+            routes: Routes { name, index, time_header: self.time_header },
+            fields,
+            fresh: format!("{:016x}", cx.env.entropy.next_u64()),
+            fresh_count: AtomicU64::new(0),
+            request_bytes_max: usize::try_from(self.request_bytes_max.0).unwrap_or(usize::MAX),
+            board: SinkBoard::default(),
+        };
+        Ok(Box::new(Requests::new(solr, options)))
+    }
+}
+
+struct Solr {
+    client: Client,
+    /// Parameters of each update.
+    query: String,
+    scope: String,
+    routes: Routes,
+    fields: FlatFields,
+    /// What ids of events without an identity begin with, and how many had one: Solr gives none.
+    fresh: String,
+    fresh_count: AtomicU64,
+    request_bytes_max: usize,
+    board: SinkBoard,
+}
+
+impl Solr {
+    /// The documents of a batch by their collections, and what can be none.
+    fn documents(&self, batch: &Batch) -> (BTreeMap<String, Vec<Outgoing>>, Vec<Never>) {
+        let (documents, never) = self.routes.documents(batch, |event, time, id| match id {
+            Some(id) => self.fields.document(event, time, id),
+            None => {
+                let count = self.fresh_count.fetch_add(1, Ordering::Relaxed);
+                let id = format!("{}/{}/{count}", self.routes.name, self.fresh);
+                self.fields.document(event, time, &id)
+            }
+        });
+        let mut collections: BTreeMap<String, Vec<Outgoing>> = BTreeMap::new();
+        for document in documents {
+            collections.entry(document.index.clone()).or_default().push(document);
+        }
+        (collections, never)
+    }
+
+    /// Writes documents of one collection: in one request, or halved while Solr refuses one.
+    async fn write(
+        &self,
+        collection: &str,
+        documents: &[Outgoing],
+        never: &mut Vec<Never>,
+    ) -> Result<(), SearchError> {
+        let path = format!("/{collection}/update?{}", self.query);
+        let mut parts = vec![documents];
+        while let Some(part) = parts.pop() {
+            let sent = self.client.send(Method::POST, &path, body(part)).await;
+            self.board.set_peer(Some(self.client.node().to_string()));
+            let error = match sent {
+                Ok(answer) => {
+                    let refused =
+                        refused_of(&answer, part).map_err(|it| self.client.foreign(it))?;
+                    never.extend(refused);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let reason = match (error.is_too_large(), error.refusal()) {
+                (true, _) => ("too_large", error.to_string()),
+                (false, Some(said)) => ("refused", format!("400: {said}")),
+                (false, None) => return Err(without_collection(error, collection)),
+            };
+            match part {
+                [one] => never.push((one.place, reason.0, reason.1)),
+                _ => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The array of documents.
+fn body(documents: &[Outgoing]) -> Bytes {
+    let mut body = Vec::with_capacity(documents.iter().map(Outgoing::size).sum());
+    for document in documents {
+        body.push(if body.is_empty() { b'[' } else { b',' });
+        body.extend_from_slice(&document.document);
+    }
+    body.push(b']');
+    body.into()
+}
+
+/// What a success says of the documents of its request: a chain of the collection with a
+/// `TolerantUpdateProcessor` answers so, and names those that it left out.
+///
+/// # Errors
+/// It is no answer of Solr, or one about something else.
+fn refused_of(answer: &[u8], documents: &[Outgoing]) -> Result<Vec<Never>, String> {
+    let answer: Value =
+        serde_json::from_slice(answer).map_err(|error| format!("no JSON: {error}"))?;
+    let head = &answer["responseHeader"];
+    if head["status"] != 0 {
+        return Err(format!("no success: {}", shown(answer.to_string().as_bytes())));
+    }
+    let errors = head["errors"].as_array().map_or(&[][..], Vec::as_slice);
+    let refused = errors.iter().map(|error| {
+        let id = error["id"].as_str();
+        let found = documents.iter().find(|it| id.is_some() && it.id.as_deref() == id);
+        let found = found.ok_or_else(|| format!("an error about another document: {error}"))?;
+        let said = error["message"].as_str().unwrap_or("no reason given");
+        Ok((found.place, "refused", shown(said.as_bytes())))
+    });
+    refused.collect()
+}
+
+/// Says what to do where the collection is not there.
+fn without_collection(error: SearchError, collection: &str) -> SearchError {
+    match error {
+        SearchError::Status { url, status: StatusCode::NOT_FOUND, .. } => {
+            SearchError::NoCollection { url, collection: collection.to_owned() }
+        }
+        error => error,
+    }
+}
+
+#[async_trait]
+impl Deliver for Solr {
+    type Error = SearchError;
+
+    async fn probe(&self) -> Result<Option<String>, SearchError> {
+        let sent = self.client.send(Method::GET, "/admin/info/system?wt=json", Bytes::new()).await;
+        let url = self.client.node();
+        let answer = match sent {
+            Ok(answer) => answer,
+            // A login that may write needs no right to look at the node.
+            Err(SearchError::Status { status: StatusCode::FORBIDDEN, .. }) => {
+                return Ok(Some(format!("Solr at {url}")));
+            }
+            Err(error) => return Err(error),
+        };
+        let about: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        let Some(number) = about["lucene"]["solr-spec-version"].as_str() else {
+            return Err(self.client.foreign(shown(&answer)));
+        };
+        Ok(Some(format!("Solr {number} at {url}")))
+    }
+
+    async fn deliver(&self, batch: &Batch) -> Result<Delivered, SearchError> {
+        let (collections, mut never) = self.documents(batch);
+        for (collection, documents) in &collections {
+            let mut rest = &documents[..];
+            while !rest.is_empty() {
+                let (part, behind) = rest.split_at(fitting(rest, self.request_bytes_max));
+                self.write(collection, part, &mut never).await?;
+                rest = behind;
+            }
+        }
+        Ok(delivered(never))
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
+    fn dedupe_scope(&self) -> DedupeScope {
+        DedupeScope::Dataset(self.scope.clone())
+    }
+
+    fn status(&self) -> Option<&SinkBoard> {
+        Some(&self.board)
+    }
+}
+
+#[cfg(test)]
+mod tests;
