@@ -34,6 +34,8 @@ use serde_json::Value;
 const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/solr/pom.xml"));
 /// How long a step may take.
 const LIMIT: Duration = Duration::from_secs(60);
+/// The state of an update log that takes updates and has no old ones to write.
+const ACTIVE: u64 = 3;
 /// Why events are dead letters: the first one of a batch gives the reason.
 const REASONS: [&str; 2] = ["refused", "unwritable_event"];
 
@@ -66,6 +68,7 @@ impl Solr {
     /// Starts it again after [`Solr::kill`], with the same files at the same address.
     fn revive(&mut self) {
         let mut java = java_with("solr-9.10.1", POM, &self.dir);
+        java.arg("-Dorg.apache.logging.log4j.level=WARN"); // what it gives up is said there
         java.arg(self.dir.join("Server.java")).arg(self.dir.join("home"));
         java.arg(self.address.port().to_string());
         let mut process = Process::start("solr", java, &self.dir.join("out"));
@@ -76,8 +79,15 @@ impl Solr {
         self.process = Some(process);
     }
 
-    /// Kills it with -9.
+    /// Kills it with -9, once it has written what it knew from before: it reads its last two update
+    /// logs alone, so that a second kill in the meantime loses documents.
     fn kill(&mut self) {
+        wait::until("Solr to have read its update log", LIMIT, || {
+            let path = "/solr/admin/metrics?group=core&prefix=TLOG.state";
+            let (_, text) = get(self.address, path).filter(|(status, _)| *status == 200)?;
+            let answer: Value = serde_json::from_str(&text).expect("an answer is JSON");
+            (answer["metrics"]["solr.core.lines"]["TLOG.state"] == ACTIVE).then_some(())
+        });
         self.process.take().expect("a running Solr").kill();
     }
 

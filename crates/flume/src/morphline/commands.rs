@@ -19,8 +19,11 @@ const INSTEAD: &[(&str, &str)] = &[
     ("readMultiLine", "`multiline` of the sources `tail_dir`, `spool_dir`, `exec` and `netcat`"),
     ("tryRules", "the interceptor `route`, or a source for each rule"),
     ("java", "a component of your own, see examples/custom-component"),
-    ("loadSolr", "a Flume agent behind an `avro` sink: Solr is not written"),
-    ("sanitizeUnknownSolrFields", "nothing here: Solr is not written"),
+    ("loadSolr", "a `solr` sink behind the channel"),
+    (
+        "sanitizeUnknownSolrFields",
+        "fields of the collection's schema: a `solr` sink leaves none out",
+    ),
 ];
 
 impl Translation<'_> {

@@ -100,7 +100,7 @@ fn what_has_no_counterpart_is_refused_with_line_name_and_remedy() {
             "command `findReplace`: it is not run here; what replaces it: the interceptor \
              `search_replace`",
         ),
-        ("\n{ loadSolr {} }", 3, "`avro` sink"),
+        ("\n{ loadSolr {} }", 3, "a `solr` sink"),
         ("{ zeroth {} }", 2, "no such translation"),
         ("{ readLine { charset : UTF-16 } }", 2, "`charset : UTF-16` is not read"),
         ("{ readLine { colour : red } }", 2, "unknown setting `colour`"),
