@@ -373,6 +373,15 @@ mod tests {
     }
 
     #[test]
+    fn empty_lines_between_entries_are_no_entries() {
+        let bytes = b"\n\nA=x\n\n\n\nA=y\n\n\n";
+        let mut export = Export::new(Kept::All, 9);
+        let read = read(&mut export, &[bytes]).unwrap();
+        assert_eq!(read.iter().map(|it| it.text("A")).collect::<Vec<_>>(), [Some("x"), Some("y")]);
+        assert!(export.is_between_entries());
+    }
+
+    #[test]
     fn what_no_journal_writes_is_refused() {
         let long = [b'A'; NAME_MAX + 1];
         let long_then_odd = [&long[..], b"-"].concat();
