@@ -1,4 +1,4 @@
-//! A real MariaDB, from Debian's package: one server with all of its files in a folder.
+//! A real MariaDB or MySQL, from Debian's packages: one server with all of its files in a folder.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -25,6 +25,8 @@ pub struct MariaDb {
     /// Where it listens.
     pub address: SocketAddr,
     folder: PathBuf,
+    /// Of MySQL: where its packages are unpacked.
+    mysql: Option<PathBuf>,
     options: Vec<String>,
     process: Option<Process>,
 }
@@ -45,22 +47,43 @@ impl MariaDb {
     ///
     /// When it does not start.
     pub fn start_with(dir: &Path, options: &[&str]) -> Self {
-        let folder = dir.join("mariadb");
-        fs::create_dir(&folder).expect("the test's own folder");
-        let options = options.iter().map(|&option| option.to_owned()).collect();
-        let mut mariadb = Self { address: free_address(), folder, options, process: None };
         let mut install = Command::new("mariadb-install-db");
         install.args([
             "--no-defaults",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
         ]);
+        Self::install(dir, None, options, install)
+    }
+
+    /// The same of MySQL, which the client of MariaDB speaks with, too.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be had, or does not start.
+    pub fn start_mysql(dir: &Path, options: &[&str]) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("mysql-server");
+        let provided = Command::new(script).output().expect("tests/mysql-server starts");
+        let said = String::from_utf8_lossy(&provided.stderr);
+        assert!(provided.status.success(), "tests/mysql-server: {said}");
+        let packages = PathBuf::from(String::from_utf8_lossy(&provided.stdout).trim_end());
+        let mut install = mysqld(&packages);
+        install.arg("--initialize-insecure");
+        Self::install(dir, Some(packages), options, install)
+    }
+
+    fn install(dir: &Path, mysql: Option<PathBuf>, options: &[&str], mut install: Command) -> Self {
+        let folder = dir.join("mariadb");
+        fs::create_dir(&folder).expect("the test's own folder");
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        let mut mariadb = Self { address: free_address(), folder, mysql, options, process: None };
         mariadb.for_user(&mut install);
-        let output = install.output().expect("mariadb-install-db starts");
+        let output = install.output().expect("the server's own installation starts");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "mariadb-install-db: {said}");
+        assert!(output.status.success(), "{install:?}: {said}");
         mariadb.revive();
-        let user = format!("'{USER}'@'%' IDENTIFIED BY '{PASSWORD}'");
+        let user = format!("'{USER}'@'%'");
+        mariadb.ask("mysql", &format!("CREATE USER {user} IDENTIFIED BY '{PASSWORD}'"));
         mariadb.ask("mysql", &format!("GRANT ALL ON *.* TO {user}"));
         mariadb
     }
@@ -78,9 +101,19 @@ impl MariaDb {
     ///
     /// When it does not start.
     pub fn revive(&mut self) {
-        let mut command = Command::new("mariadbd");
+        let mut command = match &self.mysql {
+            Some(packages) => {
+                let mut command = mysqld(packages);
+                command.args(["--mysqlx=OFF", "--secure-file-priv=NULL"]);
+                command
+            }
+            None => {
+                let mut command = Command::new("mariadbd");
+                command.arg("--no-defaults");
+                command
+            }
+        };
         command.args([
-            "--no-defaults",
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",
             "--default-time-zone=+00:00",
@@ -146,4 +179,15 @@ impl MariaDb {
         command.arg(format!("--socket={}", self.folder.join("socket").display()));
         command
     }
+}
+
+/// The server of these packages. They are of another suite, and so is the linker that it runs by.
+fn mysqld(packages: &Path) -> Command {
+    let libraries = packages.join("usr/lib/x86_64-linux-gnu");
+    let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));
+    command.arg("--library-path").arg(libraries).arg(packages.join("usr/sbin/mysqld"));
+    command.arg("--no-defaults");
+    command.arg(format!("--basedir={}", packages.join("usr").display()));
+    command.arg(format!("--plugin-dir={}", packages.join("usr/lib/mysql/plugin").display()));
+    command
 }

@@ -1,5 +1,5 @@
-//! `sql_changes`: reads the changes of tables from PostgreSQL or MariaDB, in the order of their
-//! commits, and makes each an event.
+//! `sql_changes`: reads the changes of tables from PostgreSQL, MySQL or MariaDB, in the order
+//! of their commits, and makes each an event.
 //!
 //! ```text
 //!   log ── transactions ──► changes ──► events ──┐
@@ -19,12 +19,12 @@
 //! | `assemble` | changes become events, each one once |
 //! | `position` | what is stored with the events |
 //! | `postgres` | the reader of a slot |
-//! | `mariadb` | the reader of a binary log |
+//! | `binlog` | the reader of a binary log: of MySQL and of MariaDB |
 
 mod assemble;
+mod binlog;
 mod change;
 mod config;
-mod mariadb;
 mod position;
 mod postgres;
 
@@ -140,7 +140,7 @@ impl Changes {
             self.metrics.count_anomaly(&self.name, "changes_lost", 1);
         }
         match self.options.target.via {
-            Via::Mysql => self.read_mariadb(state, next, intake).await,
+            Via::Mysql => self.read_binlog(state, next, intake).await,
             _ => self.read_postgres(state, next, intake).await,
         }
     }
@@ -171,7 +171,7 @@ impl Source for Changes {
     async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
         let state = self.state(cx)?;
         let next = match self.options.target.via {
-            Via::Mysql => mariadb::open(&self.options, state.clone()).await,
+            Via::Mysql => binlog::open(&self.options, state.clone()).await,
             _ => postgres::open(&self.options, state.clone()).await,
         };
         let next = next.map_err(failed)?;

@@ -7,9 +7,9 @@
 //!   dialect     what databases say in different words
 //!   error       what went wrong, and whether another attempt helps
 //!   value       a value, and how it stands in a body; meaning: what its text means
-//!   mysql       values of the client of MySQL, and of the log of MariaDB, as those
+//!   mysql       values of the client of MySQL, and of a binary log, as those
 //!   source      pages of rows ──► events, with the position in the same write
-//!   changes     the log of PostgreSQL or MariaDB ──► events, the position in the same write
+//!   changes     the log of PostgreSQL, MySQL or MariaDB ──► events, the position in the same write
 //!   sink        events ──► rows, with the identity of their batch in the same transaction
 //! ```
 

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use aqueduct_tests::postgres::Postgres;
 use serde_json::Value;
 
+use crate::collector::DATABASE;
+use crate::stored::Event;
+
 /// The body of a row with values of each kind. A column that the database generates is no part of
 /// a change.
 macro_rules! kinds {
@@ -22,9 +25,6 @@ macro_rules! kinds {
         )
     };
 }
-
-/// The database of the test.
-pub(crate) const DATABASE: &str = "shop";
 
 /// Tables, the book of their changes, and a procedure that changes them at random. `items` has old
 /// rows in whole and long values that are stored apart; `drafts` is emptied at times.
@@ -135,6 +135,55 @@ pub(crate) fn book(server: &Postgres) -> Book {
         let [xid, table, operation, id, v] = values[..] else { panic!("{line}") };
         let entry = (table.to_owned(), operation.to_owned(), id.parse().ok(), v.parse().ok());
         book.entry(xid.parse().expect("a number")).or_default().push(entry);
+    }
+    book
+}
+
+/// The rows of a table, as the events make them.
+pub(crate) fn rebuilt(events: &[Event], table: &str) -> BTreeMap<i64, Value> {
+    let mut rows = BTreeMap::new();
+    let key = |body: &Value| body["id"].as_i64().expect("a key");
+    for event in events.iter().filter(|event| event.header("table") == table) {
+        match event.header("operation") {
+            "truncate" => rows.clear(),
+            "delete" => {
+                let gone = rows.remove(&key(&event.body));
+                assert!(gone.is_some(), "a row that is not there is deleted: {event:?}");
+            }
+            "update" => {
+                let old: Option<Value> = Some(event.header("old"))
+                    .filter(|old| !old.is_empty())
+                    .map(|old| serde_json::from_str(old).expect("JSON"));
+                let old = rows.remove(&key(old.as_ref().unwrap_or(&event.body)));
+                let mut row: Value = old.unwrap_or_else(|| panic!("no row to change: {event:?}"));
+                let (row_members, new) = (row.as_object_mut(), event.body.as_object());
+                let new = new.expect("an object").clone();
+                row_members.expect("an object").extend(new);
+                rows.insert(key(&row), row);
+            }
+            _ => {
+                let before = rows.insert(key(&event.body), event.body.clone());
+                assert!(before.is_none(), "a row that is there comes again: {event:?}");
+            }
+        }
+    }
+    rows
+}
+
+/// What was done in each transaction, as the events have it.
+pub(crate) fn made_book(events: &[Event]) -> Book {
+    let mut book = Book::new();
+    for event in events.iter().filter(|event| !event.header("xid").is_empty()) {
+        let xid = event.header("xid").parse().expect("a number");
+        let is_delete = event.header("operation") == "delete";
+        let v = event.body["v"].as_i64().filter(|_| !is_delete);
+        let entry = (
+            event.header("table").to_owned(),
+            event.header("operation").to_owned(),
+            event.body["id"].as_i64(),
+            v,
+        );
+        book.entry(xid).or_default().push(entry);
     }
     book
 }

@@ -6,8 +6,6 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::shop::Book;
-
 /// An event.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
@@ -67,53 +65,4 @@ pub(crate) fn in_order(folder: &Path) -> Vec<Event> {
     let repeated = all.windows(2).find(|pair| pair[0].place() == pair[1].place());
     assert!(repeated.is_none(), "a change is stored twice: {repeated:?}");
     all
-}
-
-/// The rows of a table, as the events make them.
-pub(crate) fn rebuilt(events: &[Event], table: &str) -> BTreeMap<i64, Value> {
-    let mut rows = BTreeMap::new();
-    let key = |body: &Value| body["id"].as_i64().expect("a key");
-    for event in events.iter().filter(|event| event.header("table") == table) {
-        match event.header("operation") {
-            "truncate" => rows.clear(),
-            "delete" => {
-                let gone = rows.remove(&key(&event.body));
-                assert!(gone.is_some(), "a row that is not there is deleted: {event:?}");
-            }
-            "update" => {
-                let old: Option<Value> = Some(event.header("old"))
-                    .filter(|old| !old.is_empty())
-                    .map(|old| serde_json::from_str(old).expect("JSON"));
-                let old = rows.remove(&key(old.as_ref().unwrap_or(&event.body)));
-                let mut row: Value = old.unwrap_or_else(|| panic!("no row to change: {event:?}"));
-                let (row_members, new) = (row.as_object_mut(), event.body.as_object());
-                let new = new.expect("an object").clone();
-                row_members.expect("an object").extend(new);
-                rows.insert(key(&row), row);
-            }
-            _ => {
-                let before = rows.insert(key(&event.body), event.body.clone());
-                assert!(before.is_none(), "a row that is there comes again: {event:?}");
-            }
-        }
-    }
-    rows
-}
-
-/// What was done in each transaction, as the events have it.
-pub(crate) fn book(events: &[Event]) -> Book {
-    let mut book = Book::new();
-    for event in events.iter().filter(|event| !event.header("xid").is_empty()) {
-        let xid = event.header("xid").parse().expect("a number");
-        let is_delete = event.header("operation") == "delete";
-        let v = event.body["v"].as_i64().filter(|_| !is_delete);
-        let entry = (
-            event.header("table").to_owned(),
-            event.header("operation").to_owned(),
-            event.body["id"].as_i64(),
-            v,
-        );
-        book.entry(xid).or_default().push(entry);
-    }
-    book
 }

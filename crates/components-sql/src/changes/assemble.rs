@@ -58,7 +58,7 @@ pub(super) struct At {
     pub(super) lsn: Lsn,
     /// Number within it.
     pub(super) change: u64,
-    /// None of a snapshot.
+    /// None of a snapshot, and of a transaction without a name.
     pub(super) xid: Option<Xid>,
     /// Of the commit, or of the snapshot, since 1970.
     pub(super) millis: i64,
@@ -286,8 +286,8 @@ impl Assembler {
     }
 
     /// A transaction comes; its place is behind everything that was committed before.
-    pub(super) fn begin(&mut self, commit: Lsn, millis: i64, xid: Xid) {
-        let at = At { lsn: commit, change: 0, xid: Some(xid), millis };
+    pub(super) fn begin(&mut self, commit: Lsn, millis: i64, xid: Option<Xid>) {
+        let at = At { lsn: commit, change: 0, xid, millis };
         self.transaction = Some(Transaction { at, stored: self.state.stored(commit) });
     }
 

@@ -34,9 +34,11 @@ pub(super) enum Xid {
     Number(u32),
     /// Of MariaDB.
     Gtid(Gtid),
+    /// Of MySQL: the server that has committed it first, and its number there.
+    Numbered { server: u128, number: u64 },
 }
 
-/// Domain, server and number of a transaction.
+/// Domain, server and number of a transaction of MariaDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gtid {
     pub(super) domain: u32,
@@ -55,6 +57,12 @@ impl fmt::Display for Xid {
         match self {
             Self::Number(number) => write!(f, "{number}"),
             Self::Gtid(gtid) => write!(f, "{gtid}"),
+            Self::Numbered { server, number } => {
+                let digits = format!("{server:032x}");
+                let (first, rest) = digits.split_at(8);
+                let part = |at: usize| &rest[4 * at..4 * at + 4];
+                write!(f, "{first}-{}-{}-{}-{}:{number}", part(0), part(1), part(2), &rest[12..])
+            }
         }
     }
 }

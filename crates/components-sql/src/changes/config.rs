@@ -15,12 +15,13 @@ use crate::database::{Database, Target};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The database, and how it is reached: PostgreSQL or MariaDB. The user needs the right to
-    /// replicate, and to read the tables of the snapshot.
+    /// The database, and how it is reached: PostgreSQL, MySQL or MariaDB. The user needs the
+    /// right to replicate, and to read the tables of the snapshot.
     database: Database,
     /// Tables whose changes are read, perhaps with their schema: `shop.orders`. In PostgreSQL the
     /// publication is made of them, or has to have them; without any, the publication has to be
-    /// there already. In MariaDB a schema is a database, the one of the URL unless named.
+    /// there already. In MySQL and MariaDB a schema is a database, the one of the URL unless
+    /// named.
     #[serde(default)]
     tables: Vec<String>,
     /// PostgreSQL: name of the publication, which says in the database what is sent; `aqueduct_`
@@ -31,8 +32,8 @@ pub struct Config {
     /// yet; `aqueduct_` and the name of the source unless set. Of no other reader.
     #[serde(default)]
     slot: Option<String>,
-    /// MariaDB: number of this reader among the replicas of the server, of no other one; made of
-    /// the names of the source and of the database unless set.
+    /// MySQL and MariaDB: number of this reader among the replicas of the server, of no
+    /// other one; made of the names of the source and of the database unless set.
     #[serde(default)]
     server_id: Option<NonZeroU32>,
     /// PostgreSQL: make the publication and the slot where they are not there. The database keeps
@@ -99,7 +100,7 @@ pub(super) struct Options {
     pub(super) slot: String,
     /// PostgreSQL.
     pub(super) create: bool,
-    /// MariaDB.
+    /// MySQL and MariaDB.
     pub(super) server_id: u32,
     pub(super) snapshot: bool,
     pub(super) on_lost: OnLost,
@@ -120,9 +121,9 @@ impl Config {
     /// Whether the settings go with the kind of the database.
     fn check_kind(&self, target: &Target) -> Result<(), BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
-        let is_mariadb = target.via == Via::Mysql;
+        let has_binlog = target.via == Via::Mysql;
         if matches!(target.via, Via::Sqlite | Via::Odbc) {
-            let problem = "changes are read from PostgreSQL and MariaDB alone, by their own \
+            let problem = "changes are read from PostgreSQL, MySQL and MariaDB alone, by their own \
                            clients; read a table of another database by the source `sql` with \
                            `mode = \"modified\"`";
             return invalid("database.url", problem);
@@ -132,11 +133,14 @@ impl Config {
             ("slot", self.slot.is_some()),
             ("create", self.create),
         ] {
-            if is_mariadb && is_set {
-                return invalid(setting, "MariaDB has neither publications nor slots: take it out");
+            if has_binlog && is_set {
+                return invalid(
+                    setting,
+                    "MySQL and MariaDB have neither publications nor slots: take it out",
+                );
             }
         }
-        if is_mariadb && self.tables.is_empty() {
+        if has_binlog && self.tables.is_empty() {
             return invalid("tables", "name the tables whose changes are to be read");
         }
         Ok(())
@@ -146,13 +150,13 @@ impl Config {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let target = self.database.clone().target(cx)?;
         self.check_kind(&target)?;
-        let is_mariadb = target.via == Via::Mysql;
+        let has_binlog = target.via == Via::Mysql;
         if self.create && self.tables.is_empty() && self.publication.is_none() {
             return invalid("tables", "name the tables that the publication is to be made of");
         }
         let mut tables = Vec::new();
         for table in &self.tables {
-            let usual = if is_mariadb { &*target.name } else { "public" };
+            let usual = if has_binlog { &*target.name } else { "public" };
             let (schema, name) = table.split_once('.').unwrap_or((usual, table));
             if schema.is_empty() || name.is_empty() {
                 return invalid("tables", &format!("a part of the name `{table}` is empty"));
@@ -170,9 +174,9 @@ impl Config {
         if publication.is_empty() || publication.len() > NAME_MAX || publication.contains('\0') {
             return invalid("publication", "a publication has a name of 1 to 63 bytes");
         }
-        let makes = (is_mariadb || self.create) && self.snapshot;
+        let makes = (has_binlog || self.create) && self.snapshot;
         if self.on_lost == OnLost::Snapshot && !makes {
-            let problem = match is_mariadb {
+            let problem = match has_binlog {
                 true => "`snapshot` needs `snapshot = true`",
                 false => "`snapshot` needs `create = true` and `snapshot = true`",
             };

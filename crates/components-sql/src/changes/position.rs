@@ -38,13 +38,14 @@ pub(super) struct State {
     pub(super) log: Option<Log>,
 }
 
-/// A log of MariaDB, and what it has to hold in front of `done`.
+/// A log without a slot, and what it has to have for `done` to be a place of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Log {
     /// Name of its files without their numbers.
     pub(super) base: String,
-    /// The last transaction of each domain.
-    pub(super) gtids: String,
+    /// What a server that is asked for it has to say, too.
+    #[serde(alias = "gtids")]
+    pub(super) proof: String,
 }
 
 /// What the source is at.
@@ -124,6 +125,11 @@ mod tests {
         }
         let value = serde_json::to_vec(&state).unwrap();
         let known = [(Bytes::from(KEY), Bytes::from(value))];
+        // As it was written before there were other proofs.
+        let earlier =
+            r#"{"number":1,"of":2,"phase":"changes","done":3,"log":{"base":"b","gtids":"0-1-7"}}"#;
+        let earlier = State::read(&[(Bytes::from(KEY), Bytes::from(earlier))]).unwrap().unwrap();
+        assert_eq!(earlier.log.unwrap().proof, "0-1-7");
         assert_eq!(State::read(&known), Ok(Some(state)));
         assert_eq!((lacks(&known, 0), lacks(&known, 1), lacks(&[], 1)), (false, true, true));
     }

@@ -49,7 +49,7 @@ fn assembler(state: State) -> Assembler {
 #[test]
 fn an_event_says_what_was_done_to_which_row() {
     let mut assembler = assembler(State { phase: Phase::Changes, ..State::default() });
-    assembler.begin(Lsn(0x1_0000_0010), 1_234, Xid::Number(77));
+    assembler.begin(Lsn(0x1_0000_0010), 1_234, Some(Xid::Number(77)));
     let row = |id: &str, note: Cell, long: Cell| vec![text(id), note, long];
     let old = |is_whole, row| Old { is_whole, row };
     for change in [
@@ -121,7 +121,7 @@ fn send(state: State, flushes: impl Fn(usize) -> bool, until: usize) -> (Vec<Str
         if commit < kept.done.0 {
             continue;
         }
-        assembler.begin(Lsn(commit), 0, Xid::Number(1));
+        assembler.begin(Lsn(commit), 0, Some(Xid::Number(1)));
         for _ in 0..changes {
             if sent == until {
                 return (stored, kept);
@@ -166,7 +166,7 @@ fn a_cut_anywhere_repeats_no_change_and_loses_none() {
 #[test]
 fn what_the_server_says_between_transactions_is_news_and_within_one_it_is_not() {
     let mut assembler = assembler(State { done: Lsn(5), ..State::default() });
-    assembler.begin(Lsn(40), 0, Xid::Number(1));
+    assembler.begin(Lsn(40), 0, Some(Xid::Number(1)));
     assembler.alive(Lsn(39));
     assert!(!assembler.has_news());
     assembler.commit(Lsn(45));
@@ -188,7 +188,7 @@ fn a_column_that_comes_or_goes_is_noticed_and_what_does_not_fit_is_refused() {
     let changes = assembler.relation(1, table(more)).unwrap();
     assert_eq!(changes, "shop.t1: columns [`at`] in place of [`long`]");
     assert!(assembler.change(1, Change::Truncate).unwrap_err().contains("outside"));
-    assembler.begin(Lsn(1), 0, Xid::Number(1));
+    assembler.begin(Lsn(1), 0, Some(Xid::Number(1)));
     assert!(assembler.change(2, Change::Truncate).unwrap_err().contains("unknown table 2"));
     let short = assembler.change(1, Change::Insert(vec![Cell::Null])).unwrap_err();
     assert_eq!(short, "a row of shop.t1 has 1 values, and the table 3 columns");

@@ -111,7 +111,7 @@ impl Changes {
         let done = match message {
             Message::Begin { commit, micros, xid } => {
                 let millis = (micros + EPOCH_MICROS).div_euclid(1000);
-                assembler.begin(commit, millis, Xid::Number(xid));
+                assembler.begin(commit, millis, Some(Xid::Number(xid)));
                 Ok(())
             }
             Message::Commit { end } => {

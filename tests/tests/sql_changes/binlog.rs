@@ -1,5 +1,5 @@
-//! The same of MariaDB, whose log has every row as it was before: each event is held against the
-//! row that the events before it have made, so that none can be missing between them.
+//! The same of MariaDB and of MySQL, whose log has every row as it was before: each event is held
+//! against the row that the events before it have made, so that none can be missing between them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,17 +14,31 @@ use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 use serde_json::Value;
 
-use crate::LIMIT;
-use crate::shop::DATABASE;
+use crate::collector::{DATABASE, LIMIT};
 use crate::stored::{self, Event};
 
+/// What differs between the servers.
+pub(crate) struct Kind {
+    /// Starts it with these options.
+    pub(crate) start: fn(&Path, &[&str]) -> MariaDb,
+    /// The statement that says the end of the log.
+    pub(crate) end_of_log: &'static str,
+    /// Settings, values that are refused, and what they have to be.
+    pub(crate) settings: &'static [(&'static str, &'static str, &'static str)],
+    /// Runs in the middle: transactions are written in another way from then on.
+    pub(crate) halfway: &'static str,
+    /// A value of JSON, and how it stands in a body.
+    pub(crate) json: [&'static str; 2],
+}
+
 /// What a log has to have. A server that is killed has its log and its tables in agreement.
-const OPTIONS: [&str; 5] = [
+pub(crate) const OPTIONS: [&str; 6] = [
     "--log-bin=shop-bin",
     "--server-id=1",
     "--binlog-format=ROW",
     "--binlog-row-metadata=FULL",
     "--innodb-flush-log-at-trx-commit=2",
+    "--sync-binlog=0",
 ];
 const USUAL: &str = "tables = [\"orders\", \"items\", \"drafts\", \"kinds\"]\n\
                      heartbeat = \"500ms\"\nbatch_bytes = \"16KiB\"";
@@ -45,79 +59,77 @@ CREATE TABLE kinds (id int PRIMARY KEY, b boolean, u8 bigint unsigned, i8 bigint
   y0 year, bt bit(10), g point, twice int AS (i3 * 2) STORED, thrice int AS (i3 * 3) VIRTUAL);
 CREATE PROCEDURE churn(steps int, lane int)
 BEGIN
-  DECLARE at, to_id int;
+  DECLARE step int DEFAULT 0;
   DECLARE dice double;
   -- A row that is there already, and rows that another caller wants.
   DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END;
   START TRANSACTION;
-  FOR step IN 1..steps DO
-    SET at = floor(rand() * 130) * 3 + lane, to_id = floor(rand() * 130) * 3 + lane,
-      dice = rand();
-    EXECUTE IMMEDIATE CONCAT(CASE
+  WHILE step < steps DO
+    SET step = step + 1, dice = rand(), @step = step, @at = floor(rand() * 130) * 3 + lane,
+      @to = floor(rand() * 130) * 3 + lane;
+    SET @note = REPEAT(MD5(RAND()), 1 + @at MOD 9), @text = REPLACE(CASE
       WHEN dice < 0.35 THEN 'INSERT INTO % (id, v, note) VALUES (@at, @step, @note)
         ON DUPLICATE KEY UPDATE v = @step'
       WHEN dice < 0.4 THEN 'REPLACE INTO % (id, v, note) VALUES (@at, @step, @note)'
       WHEN dice < 0.6 THEN 'UPDATE % SET v = coalesce(v, 0) + 1 WHERE id = @at'
       WHEN dice < 0.7 THEN 'UPDATE % SET v = v + 1 WHERE id IN (@at, @at + 3, @at + 6)'
       WHEN dice < 0.8 THEN 'UPDATE % SET id = @to WHERE id = @at'
-      ELSE 'DELETE FROM % WHERE id = @at' END);
-  END FOR;
+      ELSE 'DELETE FROM % WHERE id = @at' END,
+      '%', ELT(1 + FLOOR(RAND() * 3), 'orders', 'items', 'drafts'));
+    PREPARE statement FROM @text;
+    EXECUTE statement;
+  END WHILE;
   IF rand() < 0.2 THEN ROLLBACK; ELSE COMMIT; END IF;
 END";
+/// Rows that are there before anything changes.
+const MANY: &str = "INSERT INTO orders WITH d AS (SELECT 0 n UNION SELECT 1 UNION SELECT 2 UNION
+  SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 UNION SELECT 7 UNION SELECT 8 UNION
+  SELECT 9) SELECT 1000 + a.n + 10 * b.n + 100 * c.n + 1000 * e.n, 0, 'n'
+  FROM d a, d b, d c, d e WHERE e.n < 6";
 
 /// A row with values of each kind, and what its body is behind the key.
 const KINDS: &str = "true, 18446744073709551615, -9223372036854775808, 16777215, -8388608, -1.10, \
   0.5, 0.0001, 0.1, -1e300, 'x  ', 'Grüße €', 'bäd', 'a,c', 'ab', 0x00ff00, 0x00ff, \
-  '{\"k\": [1, null]}', '9999-12-31', '0000-00-00', '-100:59:58.50', '-00:00:00.000001', \
+  <JSON>, '9999-12-31', '0000-00-00', '-100:59:58.50', '-00:00:00.000001', \
   '2026-01-31 12:00:00.5', '2026-01-31 12:00:00', '1999-12-31 23:59:59.000001', \
   '0000-00-00 00:00:00', 1999, 0, b'1000000001', POINT(1, 2)";
 const BODY: &str = concat!(
     r#""b":1,"u8":18446744073709551615,"i8":-9223372036854775808,"u3":16777215,"i3":-8388608,"#,
     r#""d":"-1.1000000000","e":"0.50","z":"0.0001","r":0.1,"f":-1e+300,"c":"x","l":"Grüße €","#,
-    r#""m":"bäd","s":"a,c","bi":"YWIAAA==","vb":"AP8A","y":"AP8=","j":"{\"k\": [1, null]}","#,
+    r#""m":"bäd","s":"a,c","bi":"YWIAAA==","vb":"AP8A","y":"AP8=","j":<JSON>,"#,
     r#""da":"9999-12-31","zd":"0000-00-00","ti":"-100:59:58.500000","t6":"-00:00:00.000001","#,
     r#""ts":"2026-01-31T12:00:00.500000Z","t0":"2026-01-31T12:00:00Z","#,
     r#""dt":"1999-12-31T23:59:59.000001","zt":"0000-00-00T00:00:00","yr":1999,"y0":0,"bt":513,"#,
     r#""g":"AAAAAAEBAAAAAAAAAAAA8D8AAAAAAAAAQA==","twice":-16777216,"thrice":-25165824}"#
 );
 
-fn kinds(server: &MariaDb, id: u32) {
+fn kinds(kind: &Kind, server: &MariaDb, id: u32) {
+    let values = KINDS.replace("<JSON>", kind.json[0]);
     let columns = "id, b, u8, i8, u3, i3, d, e, z, r, f, c, l, m, s, bi, vb, y, j, da, zd, ti, t6, \
                    ts, t0, dt, zt, yr, y0, bt, g";
     let sql = format!(
         "SET NAMES utf8mb4; SET sql_mode = ''; SET time_zone = '+00:00'; \
-         INSERT INTO kinds ({columns}) VALUES ({id}, {KINDS})"
+         INSERT INTO kinds ({columns}) VALUES ({id}, {values})"
     );
     server.ask(DATABASE, &sql);
 }
 
-fn make(server: &MariaDb) {
+fn make(kind: &Kind, server: &MariaDb) {
     server.ask("mysql", &format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4"));
     let (tables, procedure) = SCHEMA.split_once("CREATE PROCEDURE").expect("a procedure");
     server.ask(DATABASE, &format!("SET NAMES utf8mb4; {tables}"));
-    let procedure = procedure
-        .replace(
-            "EXECUTE IMMEDIATE CONCAT(",
-            "SET @at = at, @to = to_id, @step = step, @note = \
-         REPEAT(MD5(RAND()), 1 + at MOD 9); EXECUTE IMMEDIATE REPLACE(",
-        )
-        .replace(
-            "@at' END)",
-            "@at' END, '%', ELT(1 + FLOOR(RAND() * 3), 'orders', 'items', \
-         'drafts'))",
-        );
     server.ask(DATABASE, &format!("DELIMITER $$\nCREATE PROCEDURE{procedure}$$"));
-    kinds(server, 1);
+    kinds(kind, server, 1);
     server.ask(DATABASE, "CALL churn(500, 0); CALL churn(500, 1); CALL churn(500, 2)");
-    server.ask(DATABASE, "INSERT INTO orders SELECT seq, 0, 'n' FROM seq_1000_to_7000");
+    server.ask(DATABASE, MANY);
 }
 
-fn collector(dir: &Path, server: &MariaDb, settings: &str) -> Agent {
+pub(crate) fn collector(dir: &Path, server: &MariaDb, settings: &str) -> Agent {
     let database = format!(
         "url = \"mysql://{}/{DATABASE}\"\nuser = \"{USER}\"\npassword = \"{PASSWORD}\"",
         server.address
     );
-    crate::collector_of(dir, &database, settings)
+    crate::collector::collector_of(dir, &database, settings)
 }
 
 /// Waits until so many events are stored in this life of the collector.
@@ -128,7 +140,7 @@ fn wait_for_events(collector: &Agent, count: f64) {
     });
 }
 
-fn wait_until_said(collector: &Agent, from: usize, expected: &str) {
+pub(crate) fn wait_until_said(collector: &Agent, from: usize, expected: &str) {
     wait::until(&format!("`{expected}`"), LIMIT, || {
         let said = collector.output().split_off(from);
         said.replace("\\\"", "\"").contains(expected).then_some(())
@@ -136,7 +148,7 @@ fn wait_until_said(collector: &Agent, from: usize, expected: &str) {
 }
 
 /// Waits until the store has a row with this in its body.
-fn wait_until_stored(dir: &Path, what: &str) {
+pub(crate) fn wait_until_stored(dir: &Path, what: &str) {
     let what = what.replace('"', "\\\"");
     wait::until("the last row in the store", LIMIT, || {
         stored::files(&dir.join("store")).concat().iter().any(|it| it.contains(&what)).then_some(())
@@ -144,11 +156,11 @@ fn wait_until_stored(dir: &Path, what: &str) {
 }
 
 /// Kills and starts the collector, and the server, while three callers change the tables.
-fn lives(collector: &mut Agent, server: &RwLock<MariaDb>, dir: &Path) {
+fn lives(kind: &Kind, collector: &mut Agent, server: &RwLock<MariaDb>, dir: &Path) {
     let attempt = |sql: &str| {
         server.read().expect("no thread has failed").attempt(DATABASE, sql);
     };
-    let (ends, mut rng) = (AtomicBool::new(false), seed::rng("sql_changes_maria"));
+    let (ends, mut rng) = (AtomicBool::new(false), seed::rng("binlog"));
     let ask = |sql: &str| server.read().expect("no thread has failed").ask(DATABASE, sql);
     thread::scope(|scope| {
         for (lane, steps) in [3, 20, 400].into_iter().enumerate() {
@@ -174,6 +186,7 @@ fn lives(collector: &mut Agent, server: &RwLock<MariaDb>, dir: &Path) {
                 1 => drop(ask("FLUSH BINARY LOGS; TRUNCATE drafts")),
                 2 => {
                     // The columns are known in this life before they change.
+                    ask(kind.halfway);
                     ask("INSERT INTO orders VALUES (9002, 0, 'n')");
                     wait_until_stored(dir, "\"id\":9002");
                     attempt("ALTER TABLE orders ADD more text; UPDATE orders SET more = 'y'");
@@ -267,19 +280,14 @@ fn hold_tables(server: &MariaDb, events: &[Event]) {
     }
 }
 
-#[test]
-#[ignore = "needs the optimised programs and MariaDB: tests/run"]
-fn changes_of_mariadb_are_stored_once_and_in_order_over_kills_of_agent_and_database() {
+/// Each change is stored once and in order, over kills of agent and database.
+pub(crate) fn changes_are_stored_once_and_in_order(kind: &Kind) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let began = Instant::now();
-    let server = MariaDb::start_with(dir, &OPTIONS);
-    make(&server);
-    for (setting, value, usual) in [
-        ("binlog_row_metadata", "MINIMAL", "FULL"),
-        ("binlog_row_image", "MINIMAL", "FULL"),
-        ("binlog_format", "MIXED", "ROW"),
-    ] {
+    let server = (kind.start)(dir, &OPTIONS);
+    make(kind, &server);
+    for (setting, value, usual) in kind.settings {
         server.ask("mysql", &format!("SET GLOBAL {setting} = {value}"));
         let mut collector = collector(dir, &server, USUAL);
         collector.start();
@@ -289,9 +297,9 @@ fn changes_of_mariadb_are_stored_once_and_in_order_over_kills_of_agent_and_datab
     }
     let mut collector = collector(dir, &server, USUAL);
     let server = RwLock::new(server);
-    lives(&mut collector, &server, dir);
+    lives(kind, &mut collector, &server, dir);
     let server = server.into_inner().expect("no thread has failed");
-    kinds(&server, 2);
+    kinds(kind, &server, 2);
     server.ask(DATABASE, "INSERT INTO orders VALUES (999999, 0, 'n', null)");
     wait_until_stored(dir, LAST);
     wait::until("rows of the source `sql`", LIMIT, || {
@@ -304,7 +312,7 @@ fn changes_of_mariadb_are_stored_once_and_in_order_over_kills_of_agent_and_datab
     collector.stop(LIMIT);
     let events = stored::in_order(&dir.join("store"));
     hold_tables(&server, &events);
-    hold_kinds(dir, &events);
+    hold_kinds(kind, dir, &events);
     let of = |operation: &str| {
         events.iter().filter(|event| event.header("operation") == operation).count()
     };
@@ -315,7 +323,7 @@ fn changes_of_mariadb_are_stored_once_and_in_order_over_kills_of_agent_and_datab
     wait::until("the log to be thrown away", LIMIT, || {
         // A file is kept until the server has seen that its reader is gone.
         server.ask(DATABASE, "FLUSH BINARY LOGS");
-        let last = server.ask(DATABASE, "SHOW MASTER STATUS");
+        let last = server.ask(DATABASE, kind.end_of_log);
         let last = last.split('\t').next().expect("a file");
         server.ask(DATABASE, &format!("PURGE BINARY LOGS TO '{last}'"));
         (server.ask(DATABASE, "SHOW BINARY LOGS").lines().count() == 1).then_some(())
@@ -337,12 +345,13 @@ fn changes_of_mariadb_are_stored_once_and_in_order_over_kills_of_agent_and_datab
 }
 
 /// Holds values of each kind: of a snapshot, of a change, and of the source `sql`.
-fn hold_kinds(dir: &Path, events: &[Event]) {
+fn hold_kinds(kind: &Kind, dir: &Path, events: &[Event]) {
     let kinds: Vec<_> = events.iter().filter(|event| event.header("table") == "kinds").collect();
     let [.., first, second] = kinds[..] else { panic!("{kinds:?}") };
     assert_eq!((first.header("operation"), second.header("operation")), ("snapshot", "insert"));
-    assert_eq!(first.text, format!("{{\"id\":1,{BODY}"));
-    assert_eq!(second.text, format!("{{\"id\":2,{BODY}"));
+    let body = BODY.replace("<JSON>", kind.json[1]);
+    assert_eq!(first.text, format!("{{\"id\":1,{body}"));
+    assert_eq!(second.text, format!("{{\"id\":2,{body}"));
     assert_eq!(second.header("key"), "2");
     let mut rows = stored::files(&dir.join("kinds")).concat();
     rows.sort();

@@ -1,28 +1,29 @@
 //! Events of the log become transactions: each one in whole, when its end has come.
 //!
 //! ```text
-//!   GTID ── TABLE_MAP ── rows ── TABLE_MAP ── rows ── XID        a transaction
-//!   GTID ── QUERY                                                a statement alone: TRUNCATE
-//!   ROTATE ── FORMAT ── GTID_LIST                                a file ends, another one begins
+//!   GTID ── TABLE_MAP ── rows ── TABLE_MAP ── rows ── XID          a transaction
+//!   GTID ── BEGIN ── TABLE_MAP ── rows ── XID                      the same of MySQL
+//!   GTID ── PAYLOAD [ BEGIN ── TABLE_MAP ── rows ── XID ]          compressed by MySQL
+//!   GTID ── QUERY                                                  a statement alone: TRUNCATE
+//!   ROTATE ── FORMAT ── GTID_LIST or PREVIOUS_GTIDS                another file begins
 //! ```
 //!
 //! 1. Changes are held until the end of their transaction: one whose end is missing in the log of
 //!    a server that has died never was. Above [`HELD_MAX`] they are given away in parts.
 //! 2. The place of a transaction is behind its GTID. So it is behind the end of every one before,
 //!    and in front of its own.
-//! 3. Nothing here waits, and nothing is asked of the server.
+//! 3. What is in a compressed transaction has no places of its own, and ends with it.
+//! 4. Nothing here waits, and nothing is asked of the server.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use mysql_async::binlog::EventType;
-use mysql_async::binlog::events::{
-    Event, EventData, QueryEvent, RotateEvent, RowsEventData, TableMapEvent,
-};
+use mysql_async::binlog::events::{Event, EventData, QueryEvent, RotateEvent, TableMapEvent};
 
-use super::super::assemble::Change;
-use super::super::change::{Gtid, Lsn, Old};
-use super::row::image;
+use super::super::change::{Lsn, Xid};
+use super::gtid;
+use super::proof::Head;
 use super::server;
 use super::statement::Said;
 use super::table::{Charsets, Mapped};
@@ -30,22 +31,23 @@ use super::table::{Charsets, Mapped};
 /// Bytes of a transaction that are held until its end has come.
 pub(super) const HELD_MAX: usize = 16 << 20;
 
-/// Events that MariaDB alone has, and a prepared transaction.
+/// A prepared transaction.
 const XA_PREPARE: u8 = 38;
-const GTID: u8 = 162;
+/// Events that MySQL alone has. Their numbers are of no events of MariaDB.
+const PREVIOUS_GTIDS: u8 = 35;
+const PARTIAL_UPDATE: u8 = 39;
+const PAYLOAD: u8 = 40;
+/// Events that MariaDB alone has.
 const GTID_LIST: u8 = 163;
 const COMPRESSED: std::ops::RangeInclusive<u8> = 165..=171;
-/// Flags of a GTID: a statement without an end behind it, and one that is prepared alone.
-const STANDALONE: u8 = 1;
-const PREPARED: u8 = 64;
 
 /// What has come.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Nothing yet.
     Nothing,
-    /// A file begins: everything in front of this place, and the last transactions in there.
-    Alive(Lsn, Vec<Gtid>),
+    /// A file begins: everything in front of this place has come.
+    Alive(Lsn, Head),
     /// A transaction, or a part of it.
     Changes(Changes),
 }
@@ -54,7 +56,8 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Changes {
     pub(super) lsn: Lsn,
-    pub(super) gtid: Gtid,
+    /// None, if it has no name.
+    pub(super) xid: Option<Xid>,
     /// Since 1970.
     pub(super) millis: i64,
     /// Its first ones.
@@ -75,9 +78,12 @@ pub(super) enum Held {
 /// The transaction that comes.
 struct Group {
     lsn: Lsn,
-    gtid: Gtid,
+    xid: Option<Xid>,
     millis: i64,
-    flags: u8,
+    /// It ends with its first statement.
+    is_alone: bool,
+    /// It comes out of a payload.
+    is_packed: bool,
     held: Vec<Held>,
     bytes: usize,
     /// A part of it was given away.
@@ -86,12 +92,17 @@ struct Group {
 }
 
 impl Group {
+    /// As messages have it.
+    fn name(&self) -> String {
+        self.xid.map_or_else(|| format!("at {}", self.lsn), |xid| xid.to_string())
+    }
+
     fn give(&mut self, end: Option<Lsn>) -> Step {
         let is_begin = !std::mem::replace(&mut self.is_begun, true);
         self.bytes = 0;
         Step::Changes(Changes {
             lsn: self.lsn,
-            gtid: self.gtid,
+            xid: self.xid,
             millis: self.millis,
             is_begin,
             held: std::mem::take(&mut self.held),
@@ -109,6 +120,8 @@ pub(super) struct Log {
     has_form: bool,
     /// The file that comes.
     number: u64,
+    /// When it was begun, in seconds since 1970.
+    began: u32,
     /// Where the last event of it has ended.
     offset: u64,
     /// Database and name of the tables that are read, and their indices.
@@ -127,7 +140,8 @@ impl Log {
         charsets: Charsets,
     ) -> Self {
         let (tables, group) = (HashMap::new(), None);
-        Self { base, has_form: false, number, offset: 0, wanted, charsets, tables, group }
+        let (has_form, began, offset) = (false, 0, 0);
+        Self { base, has_form, number, began, offset, wanted, charsets, tables, group }
     }
 
     /// The next event.
@@ -151,19 +165,50 @@ impl Log {
             // A transaction that a server has not ended in a file never was.
             return self.give_up();
         }
-        let end = self.end(header.log_pos())?;
+        let begins = gtid::is_one(kind);
+        let end = match &self.group {
+            Some(group) if group.is_packed && !begins => server::place(self.number, self.offset),
+            _ => self.end(header.log_pos())?,
+        };
         match kind {
-            GTID => {
+            _ if begins => {
                 let step = self.give_up()?;
                 self.begin(&event, end)?;
                 return Ok(step);
             }
-            GTID_LIST if header.log_pos() != 0 => return Ok(Step::Alive(end, gtids(event.data()))),
+            _ if kind == EventType::FORMAT_DESCRIPTION_EVENT as u8 => {
+                self.began = header.timestamp();
+                return Ok(Step::Nothing);
+            }
+            GTID_LIST if header.log_pos() != 0 => {
+                return Ok(Step::Alive(end, Head::Gtids(gtid::list(event.data()))));
+            }
+            PREVIOUS_GTIDS if header.log_pos() != 0 => {
+                return Ok(Step::Alive(end, Head::Began(self.began)));
+            }
             _ => check(kind, end)?,
         }
+        self.change(kind, event, end)
+    }
+
+    /// An event of a transaction.
+    fn change(&mut self, kind: u8, event: Event, end: Lsn) -> Result<Step, String> {
+        let odd = |error: std::io::Error| format!("an event of the log cannot be read: {error}");
         let Some(group) = &mut self.group else { return Ok(Step::Nothing) };
         match kind {
             XA_PREPARE => self.prepared(end),
+            PAYLOAD => {
+                group.is_packed = true;
+                Ok(Step::Nothing)
+            }
+            PARTIAL_UPDATE => {
+                let id = event.data().iter().take(6).rev();
+                let id = id.fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
+                match self.tables.contains_key(&id) {
+                    true => Err(IN_PART.to_owned()),
+                    false => Ok(Step::Nothing),
+                }
+            }
             _ if kind == EventType::XID_EVENT as u8 => Ok(self.commit(end)),
             _ if kind == EventType::QUERY_EVENT as u8 => {
                 let (said, schema) = {
@@ -227,19 +272,18 @@ impl Log {
     }
 
     fn begin(&mut self, event: &Event, lsn: Lsn) -> Result<(), String> {
-        let short = || "a GTID of the log is cut".to_owned();
-        let (number, rest) = event.data().split_first_chunk().ok_or_else(short)?;
-        let (domain, rest) = rest.split_first_chunk().ok_or_else(short)?;
-        let flags = *rest.first().ok_or_else(short)?;
-        let gtid = Gtid {
-            domain: u32::from_le_bytes(*domain),
-            server: event.header().server_id(),
-            number: u64::from_le_bytes(*number),
-        };
-        let millis = i64::from(event.header().timestamp()) * 1000;
-        let (held, savepoints) = (Vec::new(), Vec::new());
-        let (bytes, is_begun) = (0, false);
-        self.group = Some(Group { lsn, gtid, millis, flags, held, bytes, is_begun, savepoints });
+        let begun = gtid::read(event).ok_or_else(|| "a GTID of the log is cut".to_owned())?;
+        self.group = Some(Group {
+            lsn,
+            xid: begun.xid,
+            millis: begun.millis,
+            is_alone: begun.is_alone,
+            is_packed: false,
+            held: Vec::new(),
+            bytes: 0,
+            is_begun: false,
+            savepoints: Vec::new(),
+        });
         Ok(())
     }
 
@@ -253,7 +297,14 @@ impl Log {
             Some(group) if group.is_begun => Err(format!(
                 "the transaction {} was taken back after more than {HELD_MAX} bytes of it were \
                  stored; give the source another name: then it begins anew",
-                group.gtid
+                group.name()
+            )),
+            // A payload has the end of its transaction: without it a part was not unpacked.
+            Some(group) if group.is_packed => Err(format!(
+                "the transaction {} is compressed, and cannot be unpacked; run `SET GLOBAL \
+                 binlog_transaction_compression = OFF`, and give the source another name: then it \
+                 begins anew",
+                group.name()
             )),
             _ => Ok(Step::Nothing),
         }
@@ -266,7 +317,7 @@ impl Log {
                 "the transaction {} is one of XA, whose changes stand in the log before it is \
                  known whether they are made: they are not read; change these tables without XA, \
                  and give the source another name: then it begins anew",
-                group.gtid
+                group.name()
             )),
             _ => Ok(self.commit(end)),
         }
@@ -275,6 +326,10 @@ impl Log {
     fn said(&mut self, said: Said, schema: &str, end: Lsn) -> Result<Step, String> {
         let Some(group) = &mut self.group else { return Ok(Step::Nothing) };
         match said {
+            Said::Begin => {
+                group.is_alone = false;
+                return Ok(Step::Nothing);
+            }
             Said::Commit => return Ok(self.commit(end)),
             Said::Rollback => {
                 group.held.clear();
@@ -292,7 +347,7 @@ impl Log {
                         return Err(format!(
                             "the transaction {} was taken back in part, and how far is not in the \
                              log; give the source another name: then it begins anew",
-                            group.gtid
+                            group.name()
                         ));
                     }
                 }
@@ -309,34 +364,23 @@ impl Log {
                         "the transaction {} changes {schema}.{table}, perhaps, by a statement in \
                          place of rows; let no session set `binlog_format`, and give the source \
                          another name: then it begins anew",
-                        group.gtid
+                        group.name()
                     ));
                 }
             }
             Said::Other => {}
         }
         match &self.group {
-            Some(group) if group.flags & STANDALONE != 0 && group.flags & PREPARED == 0 => {
-                Ok(self.commit(end))
-            }
+            Some(group) if group.is_alone => Ok(self.commit(end)),
             _ => Ok(Step::Nothing),
         }
     }
 }
 
-/// The last transactions of each domain and server, the last one of a domain behind its others.
-fn gtids(list: &[u8]) -> Vec<Gtid> {
-    let read = |entry: &[u8]| {
-        let (domain, rest) = entry.split_first_chunk()?;
-        let (server, rest) = rest.split_first_chunk()?;
-        Some(Gtid {
-            domain: u32::from_le_bytes(*domain),
-            server: u32::from_le_bytes(*server),
-            number: u64::from_le_bytes(*rest.first_chunk()?),
-        })
-    };
-    list.get(4..).unwrap_or_default().chunks(16).map_while(read).collect()
-}
+/// What helps against updates of JSON in part.
+const IN_PART: &str = "a row of the log has a part of its JSON alone; let no session set \
+                       `binlog_row_value_options`, and give the source another name: then it \
+                       begins anew";
 
 /// Refuses what is never read.
 fn check(kind: u8, end: Lsn) -> Result<(), String> {
@@ -352,39 +396,4 @@ fn check(kind: u8, end: Lsn) -> Result<(), String> {
         )),
         _ => Ok(()),
     }
-}
-
-/// The changes that an event has.
-///
-/// # Errors
-/// It cannot be read.
-pub(super) fn changes(mapped: &Mapped, event: &Event) -> Result<Vec<Change>, String> {
-    let data = event.read_data().map_err(|error| format!("rows cannot be read: {error}"))?;
-    let Some(EventData::RowsEvent(rows)) = data else { return Ok(Vec::new()) };
-    let images = [rows.columns_before_image(), rows.columns_after_image()];
-    if rows.num_columns() != mapped.shapes.len() as u64
-        || images.iter().flatten().any(|image| !image.all())
-    {
-        return Err("a row of the log lacks columns; let no session set `binlog_row_image`, and \
-                    give the source another name: then it begins anew"
-            .to_owned());
-    }
-    let (mut changes, mut bytes) = (Vec::new(), rows.rows_data());
-    let bytes = &mut bytes;
-    while !bytes.is_empty() {
-        let old = |row| Old { is_whole: true, row };
-        changes.push(match &rows {
-            RowsEventData::WriteRowsEvent(_) | RowsEventData::WriteRowsEventV1(_) => {
-                Change::Insert(image(&mapped.shapes, bytes)?)
-            }
-            RowsEventData::DeleteRowsEvent(_) | RowsEventData::DeleteRowsEventV1(_) => {
-                Change::Delete(old(image(&mapped.shapes, bytes)?))
-            }
-            _ => {
-                let before = Some(old(image(&mapped.shapes, bytes)?));
-                Change::Update { old: before, new: image(&mapped.shapes, bytes)? }
-            }
-        });
-    }
-    Ok(changes)
 }

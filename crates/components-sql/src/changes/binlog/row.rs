@@ -1,4 +1,4 @@
-//! Rows of a log: bytes become values.
+//! Rows of a log: bytes become values, and events of them changes.
 //!
 //! ```text
 //!   image   a bit for each column that is NULL, then the values of the others, one behind another
@@ -12,18 +12,56 @@
 use bytes::{Buf, TryGetError};
 use jiff::tz::TimeZone;
 use mysql_async::Value as Theirs;
+use mysql_async::binlog::events::{Event, EventData, RowsEventData};
 use mysql_async::consts::ColumnType as T;
 
-use super::super::change::{Cell, Row};
-use super::table::{Charset, Shape};
+use super::super::assemble::Change;
+use super::super::change::{Cell, Old, Row};
+use super::json;
+use super::table::{Charset, Mapped, Shape};
 use crate::mysql;
 use crate::value::Value;
+
+/// The changes that an event has.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn changes(mapped: &Mapped, event: &Event) -> Result<Vec<Change>, String> {
+    let data = event.read_data().map_err(|error| format!("rows cannot be read: {error}"))?;
+    let Some(EventData::RowsEvent(rows)) = data else { return Ok(Vec::new()) };
+    let images = [rows.columns_before_image(), rows.columns_after_image()];
+    if rows.num_columns() != mapped.shapes.len() as u64
+        || images.iter().flatten().any(|image| !image.all())
+    {
+        return Err("a row of the log lacks columns; let no session set `binlog_row_image`, and \
+                    give the source another name: then it begins anew"
+            .to_owned());
+    }
+    let (mut changes, mut bytes) = (Vec::new(), rows.rows_data());
+    let bytes = &mut bytes;
+    while !bytes.is_empty() {
+        let old = |row| Old { is_whole: true, row };
+        changes.push(match &rows {
+            RowsEventData::WriteRowsEvent(_) | RowsEventData::WriteRowsEventV1(_) => {
+                Change::Insert(image(&mapped.shapes, bytes)?)
+            }
+            RowsEventData::DeleteRowsEvent(_) | RowsEventData::DeleteRowsEventV1(_) => {
+                Change::Delete(old(image(&mapped.shapes, bytes)?))
+            }
+            _ => {
+                let before = Some(old(image(&mapped.shapes, bytes)?));
+                Change::Update { old: before, new: image(&mapped.shapes, bytes)? }
+            }
+        });
+    }
+    Ok(changes)
+}
 
 /// Reads an image of a row in whole.
 ///
 /// # Errors
 /// It is cut, or a column is of a type that is not known here.
-pub(super) fn image(shapes: &[Shape], bytes: &mut &[u8]) -> Result<Row, String> {
+fn image(shapes: &[Shape], bytes: &mut &[u8]) -> Result<Row, String> {
     let nulls = take(bytes, shapes.len().div_ceil(8)).map_err(cut)?;
     let mut row = Vec::with_capacity(shapes.len());
     for (at, shape) in shapes.iter().enumerate() {
@@ -73,6 +111,10 @@ fn value(shape: &Shape, bytes: &mut &[u8]) -> Result<Value, String> {
             shape.name, shape.kind
         ));
     };
+    if let (T::MYSQL_TYPE_JSON, Theirs::Bytes(bytes)) = (shape.kind, &theirs) {
+        let text = json::text(bytes).map_err(|error| format!("`{}`: {error}", shape.name))?;
+        return Ok(Value::Raw(text));
+    }
     let theirs = match (theirs, shape.charset) {
         (Theirs::Bytes(bytes), Charset::Latin1) => {
             let (text, _) = encoding_rs::WINDOWS_1252.decode_without_bom_handling(&bytes);
@@ -179,6 +221,7 @@ fn text(shape: &Shape, bytes: &mut &[u8]) -> Result<Option<Theirs>, TryGetError>
         | T::MYSQL_TYPE_MEDIUM_BLOB
         | T::MYSQL_TYPE_LONG_BLOB
         | T::MYSQL_TYPE_GEOMETRY
+        | T::MYSQL_TYPE_JSON
             if (1..=4).contains(&first) =>
         {
             let count = little(bytes, first)? as usize;
@@ -219,7 +262,11 @@ fn time(bytes: &mut &[u8], digits: usize) -> Result<Theirs, TryGetError> {
 
 /// Digits in groups of nine, each of four bytes, with smaller groups at both ends. The highest bit
 /// is turned around, and all bits of a negative number.
-fn decimal(bytes: &mut &[u8], digits: usize, behind: usize) -> Result<String, TryGetError> {
+pub(super) fn decimal(
+    bytes: &mut &[u8],
+    digits: usize,
+    behind: usize,
+) -> Result<String, TryGetError> {
     const BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
     let before = digits.saturating_sub(behind);
     let size = before / 9 * 4 + BYTES[before % 9] + behind / 9 * 4 + BYTES[behind % 9];

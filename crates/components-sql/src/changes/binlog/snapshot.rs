@@ -1,13 +1,19 @@
 //! The rows that are there are read: exactly those that no change behind a place of the log brings.
 //!
 //! ```text
-//!   START TRANSACTION WITH CONSISTENT SNAPSHOT ──► binlog_snapshot_file, binlog_snapshot_position
+//!   MariaDB   START TRANSACTION WITH CONSISTENT SNAPSHOT ──► binlog_snapshot_file, …_position
+//!
+//!   MySQL     LOCK TABLES … READ ─────────────────────── SHOW BINARY LOG STATUS ── UNLOCK TABLES
+//!                    └─ START TRANSACTION WITH CONSISTENT SNAPSHOT ─┘
+//!
 //!   channel   position "snapshot" ── rows ── rows ── position "changes, from that place"
 //! ```
 //!
-//! The server takes both at once, without a lock. A snapshot lives as long as its connection. One
-//! that is not read to its end begins anew, and says by a `truncate` event for each table that the
-//! rows before are void.
+//! MariaDB takes both at once, without a lock. MySQL does not, so its tables are locked by another
+//! connection for that moment: those that are read, and no others.
+//!
+//! A snapshot lives as long as its connection. One that is not read to its end begins anew, and
+//! says by a `truncate` event for each table that the rows before are void.
 
 use std::time::Duration;
 
@@ -45,7 +51,7 @@ impl Changes {
         self.store(&mut Gather::default(), &mut state).await?;
         let options = self.options.clone();
         let mut server = Server::open(&options.target).await.map_err(failed)?;
-        let (begin, log) = server.snapshot().await.map_err(failed)?;
+        let (begin, log) = server.snapshot(&options).await.map_err(failed)?;
         if options.snapshot || is_void {
             self.rows_of_log(&mut server, &mut state, begin, intake).await?;
         }

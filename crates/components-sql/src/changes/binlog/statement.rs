@@ -4,6 +4,8 @@
 /// What a statement does.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
+    /// Of a transaction that ends behind others.
+    Begin,
     Commit,
     Rollback,
     Savepoint(String),
@@ -34,6 +36,8 @@ impl Said {
             _ => None,
         };
         match &*word(0) {
+            "begin" => Self::Begin,
+            "xa" if matches!(&*word(1), "start" | "begin") => Self::Begin,
             "commit" => Self::Commit,
             "savepoint" => name(1).map_or(Self::Other, Self::Savepoint),
             "rollback" if word(1) == "to" => {
@@ -61,6 +65,18 @@ impl Said {
             _ => Self::Other,
         }
     }
+}
+
+/// Whether a table that is made by this statement has a foreign key that changes its rows.
+pub(super) fn cascades(text: &str) -> bool {
+    let tokens = tokens(text);
+    let is = |at: usize, words: &[&str]| match tokens.get(at) {
+        Some(Token::Name(name)) => words.iter().any(|word| name.eq_ignore_ascii_case(word)),
+        _ => false,
+    };
+    let changes = |at| is(at, &["cascade"]) || is(at, &["set"]) && is(at + 1, &["null", "default"]);
+    (0..tokens.len())
+        .any(|at| is(at, &["on"]) && is(at + 1, &["delete", "update"]) && changes(at + 2))
 }
 
 /// Parts of a statement without comments and blanks. What stands in a comment for some versions is
@@ -125,11 +141,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_foreign_key_that_changes_rows_is_seen_in_what_makes_its_table() {
+        let key = "CREATE TABLE `c` (`on` int COMMENT 'ON DELETE CASCADE', CONSTRAINT `c_1` \
+                   FOREIGN KEY (`on`) REFERENCES `p` (`id`)";
+        for (behind, expected) in [
+            (") ENGINE=InnoDB", false),
+            (" ON DELETE NO ACTION ON UPDATE RESTRICT)", false),
+            (" ON DELETE CASCADE)", true),
+            (" ON DELETE RESTRICT ON UPDATE SET NULL)", true),
+            (" on update set default)", true),
+        ] {
+            assert_eq!(cascades(&format!("{key}{behind}")), expected, "{behind}");
+        }
+        let times = "CREATE TABLE t (t timestamp DEFAULT now() ON UPDATE CURRENT_TIMESTAMP)";
+        assert!(!cascades(times));
+    }
+
+    #[test]
     fn a_statement_is_known_whatever_stands_around_its_words() {
         let truncate = |schema: Option<&str>, table: &str| {
             Said::Truncate(schema.map(str::to_owned), table.to_owned())
         };
         for (text, said) in [
+            ("BEGIN", Said::Begin),
+            ("XA START X'61',X'',1", Said::Begin),
+            ("XA END X'61',X'',1", Said::Other),
             ("COMMIT", Said::Commit),
             ("rollback", Said::Rollback),
             ("SAVEPOINT `a``b`", Said::Savepoint("a`b".into())),

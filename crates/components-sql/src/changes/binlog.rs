@@ -1,26 +1,45 @@
-//! Changes of MariaDB: its binary log has them as rows, and is read as a replica reads it.
+//! Changes of MySQL and MariaDB: their binary log has them as rows, and is read as a replica reads
+//! it.
 //!
 //! ```text
 //!   position    file and offset in it ──► the stream begins there
-//!               the last GTIDs in front of it ──► is it the same log still?
+//!               its proof             ──► is it the same log still?
 //! ```
 //!
 //! The server keeps its log for nothing that is not connected. So before each beginning it is asked
-//! for the GTIDs in front of the position: no answer means that the file is gone, another answer
-//! that the log is another one.
+//! for the proof of the position: no answer means that the file is gone, another answer that the
+//! log is another one.
+//!
+//! Both have the same rows, maps of tables, statements and places. They differ in this:
+//!
+//! | | MariaDB | MySQL |
+//! |---|---|---|
+//! | a transaction begins by | a GTID, which says whether it is a statement alone | a GTID, perhaps without a name, and `BEGIN` |
+//! | compressed | each event: refused | the transaction: the client unpacks it |
+//! | JSON | is a text | has a binary form |
+//! | proof of a place | the GTIDs in front of it | the server, and when the file was begun |
+//! | place of a snapshot | is a status of it | is read while the tables are locked |
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `flavour` | what the two do in different words |
+//! | `proof` | what proves a place |
 //! | `server` | what the server says of itself, its tables and its log |
 //! | `snapshot` | a place in the log is taken, and the rows that are there are read |
 //! | `statement` | statements that stand in the log as texts |
 //! | `table` | what the log says of a table |
 //! | `row` | bytes of rows become values |
+//! | `json` | binary JSON becomes text |
+//! | `gtid` | events by which transactions begin |
 //! | `log` | events become transactions |
 //! | `follow` | the stream: transactions into the channel |
 
+mod flavour;
 mod follow;
+mod gtid;
+mod json;
 mod log;
+mod proof;
 mod row;
 mod server;
 mod snapshot;
@@ -35,7 +54,8 @@ use super::Changes;
 use super::config::{OnLost, Options};
 use super::position::{Next, Phase, State};
 use crate::error::SqlError;
-use follow::read_gtids;
+use flavour::Flavour;
+use proof::Proof;
 use server::Server;
 
 /// Looks whether changes can be read, and what comes next.
@@ -45,20 +65,26 @@ use server::Server;
 pub(super) async fn open(options: &Options, state: Option<State>) -> Result<Next, SqlError> {
     let mut server = Server::open(&options.target).await?;
     server.check(options).await?;
+    let flavour = server.flavour;
     let there = match &state {
         Some(State { phase: Phase::Changes, log: Some(log), done, .. }) => {
-            server.gtids(&log.base, *done).await?
+            server.proof(options.server_id, &log.base, *done).await?
         }
         _ => None,
     };
-    next(options, state, there.as_deref())
+    next(options, state, there, flavour)
 }
 
-/// Decides it, by the GTIDs that the server has in front of the position.
+/// Decides it, by the proof that the server has of the position.
 ///
 /// # Errors
 /// An operator has to act; how, it says.
-fn next(options: &Options, state: Option<State>, there: Option<&str>) -> Result<Next, SqlError> {
+fn next(
+    options: &Options,
+    state: Option<State>,
+    there: Option<Proof>,
+    flavour: Flavour,
+) -> Result<Next, SqlError> {
     let state = state.unwrap_or_default();
     let known = match (state.phase, &state.log) {
         (Phase::Changes, Some(log)) => log,
@@ -70,13 +96,12 @@ fn next(options: &Options, state: Option<State>, there: Option<&str>) -> Result<
         }
     };
     let lost = match there {
-        Some(there) if read_gtids(there) == read_gtids(&known.gtids) => {
+        Some(there) if there == Proof::read(&known.proof) => {
             return Ok(Next::Changes(state));
         }
-        Some(there) => format!(
-            "has the transactions `{there}` there, and not `{}`: it is another one",
-            known.gtids
-        ),
+        Some(there) => {
+            format!("has `{there}` there, and not `{}`: it is another one", known.proof)
+        }
         None => format!("has no file `{}` with this place", server::file(&known.base, state.done)),
     };
     let address = &options.target.address;
@@ -89,8 +114,9 @@ fn next(options: &Options, state: Option<State>, there: Option<&str>) -> Result<
         OnLost::Stop => Err(SqlError::Misfit {
             problem: format!(
                 "{lost}; set `on_lost = \"snapshot\"` for a new snapshot, or give the source \
-                 another name: then it begins anew; a larger `expire_logs_days` of the server \
-                 keeps the log longer"
+                 another name: then it begins anew; a larger `{}` of the server keeps the \
+                 log longer",
+                flavour.keeps_log()
             ),
         }),
     }
@@ -101,7 +127,7 @@ impl Changes {
     ///
     /// # Errors
     /// The database, or the channel.
-    pub(super) async fn read_mariadb(
+    pub(super) async fn read_binlog(
         &mut self,
         state: State,
         next: Next,

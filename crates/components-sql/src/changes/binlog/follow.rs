@@ -10,17 +10,19 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use metrics::FloatGauge;
-use mysql_async::{BinlogStream, BinlogStreamRequest};
+use mysql_async::BinlogStream;
 use pipeline::{Intake, SourceError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::Changes;
 use super::super::assemble::{Assembler, Change, Table};
-use super::super::change::{Gtid, Lsn, Xid};
+use super::super::change::Lsn;
 use super::super::config::Options;
 use super::super::position::{self, State};
 use super::log::{self, Held, Log, Step};
+use super::proof::Proof;
+use super::row;
 use super::server::{self, Server};
 use super::table::Mapped;
 use crate::error::{SqlError, failed, refused};
@@ -34,23 +36,12 @@ const SILENCE: Duration = Duration::from_secs(45);
 struct Reading {
     log: Log,
     assembler: Assembler,
-    /// The last transaction of each domain.
-    gtids: BTreeMap<u32, Gtid>,
+    /// Of the place behind what has come.
+    proof: Proof,
     /// Tables as their last rows were.
     tables: BTreeMap<u64, Arc<Mapped>>,
     /// What the channel has.
     stored: Arc<AtomicU64>,
-}
-
-/// The last transactions of domains, by the text of the server.
-pub(super) fn read_gtids(text: &str) -> BTreeMap<u32, Gtid> {
-    let read = |text: &str| {
-        let mut numbers = text.trim().splitn(3, '-');
-        let domain = numbers.next()?.parse().ok()?;
-        let server = numbers.next()?.parse().ok()?;
-        Some((domain, Gtid { domain, server, number: numbers.next()?.parse().ok()? }))
-    };
-    text.split(',').filter_map(read).collect()
 }
 
 async fn begin(
@@ -61,19 +52,12 @@ async fn begin(
     let target = &options.target;
     let mut server = Server::open(target).await?;
     let charsets = server.charsets().await?;
-    // Without these the server hides what is particular to MariaDB, and is silent.
-    server.run("SET @mariadb_slave_capability = 4").await?;
+    if let Some(sql) = server.flavour.reader() {
+        server.run(sql).await?;
+    }
     server.run(&format!("SET @master_heartbeat_period = {}", WORD.as_nanos())).await?;
     let file = server::file(base, state.done);
-    let request = BinlogStreamRequest::new(options.server_id)
-        .with_filename(file.as_bytes())
-        .with_pos(state.done.0 & 0xffff_ffff);
-    let stream = server.connection.get_binlog_stream(request);
-    let (address, limit) = (&target.address, target.connect_timeout);
-    let stream = timeout(limit, stream)
-        .await
-        .map_err(|_| SqlError::Silent { address: address.clone(), limit })?;
-    let stream = stream.map_err(|error| SqlError::mysql(address, &error))?;
+    let stream = server.stream(options.server_id, &file, state.done, false).await?;
     Ok((stream, Log::new((base.to_owned(), state.done.0 >> 32), options.tables.clone(), charsets)))
 }
 
@@ -91,14 +75,14 @@ impl Changes {
         let known = state
             .log
             .clone()
-            .unwrap_or_else(|| position::Log { base: String::new(), gtids: String::new() });
+            .unwrap_or_else(|| position::Log { base: String::new(), proof: String::new() });
         let (mut stream, log) = begin(&options, &state, &known.base).await.map_err(failed)?;
         let stored = Arc::new(AtomicU64::new(state.done.0));
         let watching = watch(options.clone(), stored.clone(), self.lag.clone());
         let _lag = AbortOnDropHandle::new(tokio::spawn(watching));
-        let (gtids, tables) = (read_gtids(&known.gtids), BTreeMap::new());
+        let (proof, tables) = (Proof::read(&known.proof), BTreeMap::new());
         let assembler = Assembler::new(state);
-        let mut reading = Reading { log, assembler, gtids, tables, stored };
+        let mut reading = Reading { log, assembler, proof, tables, stored };
         let (mut heard, mut moved) = (Instant::now(), Instant::now());
         loop {
             let next = match stream.next().now_or_never() {
@@ -117,9 +101,9 @@ impl Changes {
                     heard = Instant::now();
                     match reading.log.take(event).map_err(refused)? {
                         Step::Nothing => {}
-                        Step::Alive(end, gtids) => {
+                        Step::Alive(end, head) => {
                             reading.assembler.alive(end);
-                            reading.gtids.extend(gtids.into_iter().map(|it| (it.domain, it)));
+                            reading.proof.enter(head);
                         }
                         Step::Changes(changes) => {
                             self.changes(&mut reading, changes, intake).await?;
@@ -151,8 +135,7 @@ impl Changes {
         intake: &dyn Intake,
     ) -> Result<(), SourceError> {
         if changes.is_begin {
-            let xid = Xid::Gtid(changes.gtid);
-            reading.assembler.begin(changes.lsn, changes.millis, xid);
+            reading.assembler.begin(changes.lsn, changes.millis, changes.xid);
         }
         for held in changes.held {
             let (index, made) = match held {
@@ -167,7 +150,7 @@ impl Changes {
                     (index, vec![Change::Truncate])
                 }
                 Held::Rows(mapped, event) => {
-                    let made = log::changes(&mapped, &event).map_err(refused)?;
+                    let made = row::changes(&mapped, &event).map_err(refused)?;
                     let known = reading.tables.insert(mapped.index, mapped.clone());
                     if known.is_none_or(|known| !Arc::ptr_eq(&known, &mapped)) {
                         let changes = reading.assembler.relation(mapped.index, mapped.table());
@@ -186,16 +169,15 @@ impl Changes {
         }
         if let Some(end) = changes.end {
             reading.assembler.commit(end);
-            reading.gtids.insert(changes.gtid.domain, changes.gtid);
+            reading.proof.pass(changes.xid);
         }
         Ok(())
     }
 
     /// Stores what has come.
     async fn flush_log(&mut self, reading: &mut Reading) -> Result<(), SourceError> {
-        let gtids: Vec<String> = reading.gtids.values().map(Gtid::to_string).collect();
-        let base = reading.log.base.clone();
-        reading.assembler.log = Some(position::Log { base, gtids: gtids.join(",") });
+        let (base, proof) = (reading.log.base.clone(), reading.proof.to_string());
+        reading.assembler.log = Some(position::Log { base, proof });
         let (gathered, state) = reading.assembler.flush(&self.name).map_err(refused)?;
         self.put(gathered, state.number).await?;
         reading.stored.store(state.done.0, Ordering::Relaxed);

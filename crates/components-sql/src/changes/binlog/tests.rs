@@ -1,4 +1,4 @@
-//! Events as MariaDB 10.11 has written them, and what they become.
+//! Events as MariaDB 10.11 and MySQL 9.7 have written them, and what they become.
 
 use std::path::Path;
 
@@ -8,10 +8,12 @@ use pipeline::BuildContext;
 use serde_json::json;
 
 use super::super::assemble::{At, Gather};
-use super::super::change::{Lsn, Xid};
+use super::super::change::Lsn;
 use super::super::config::Config;
 use super::super::position;
-use super::log::{Changes, Held, Log, Step, changes};
+use super::log::{Changes, Held, Log, Step};
+use super::proof::Head;
+use super::row::changes;
 use super::table::Charsets;
 use super::*;
 
@@ -37,6 +39,40 @@ const ROW: &str = "\
      2c206e756c6c5d7d9f1f4e00000079b105ce7fffffffffff697deec01388697deec09963ff7efb0000018000\
      0000006300020119000000000000000101000000000000000000f03f0000000000000040000000ff000080fe\
      561eb5a4";
+/// The same of MySQL, and the GTID in front of it.
+const MYSQL_FORMAT: &str = "\
+     d9550b6b0f010000007b0000007f00000001000400392e372e342d3200000000000000000000000000000000\
+     0000000000000000000000000000000000000000000000000000000000000013000d00080000000004000400\
+     00006300041a08000000000000020000000a0a0a2a2a001234000a280000019a5ca33c";
+const MYSQL_GTID: &str = "\
+     d9550b6b21010000004f000000150100000000000b5cbd95eb7911f1ab6402fc000000011200000000000000\
+     02000000000000000001000000000000001ad1bbb65d6106fca10350620100aa2409e1";
+const MYSQL_MAP: &str = "\
+     d9550b6b1301000000060100006d020000000075000000000001000372656300056b696e6473002103010808\
+     0909f6f6f60405fe0ffefefe0ffcf50a0a1313111112120d0d10ff03031f1e0a050204040408fe0c2c01f701\
+     f801fe0414000204020603000600020104feffffff010102281802073f00fcff000108070101045d02696401\
+     6202753802693802753302693301640165017a017201660163016c016d01730262690276620179016a026461\
+     027a64027469027436027473027430026474027a740279720279300262740167057477696365067468726963\
+     650b0408fcff00050703016101620163060a0204676f6f640362e4640801000c05ffffffff808f438cde";
+const MYSQL_ROW: &str = "\
+     d9550b6b1e01000000db0100004804000000007500000000001100020021ffffffffff000000000001000000\
+     01ffffffffffffffff0000000000000080ffffff0000807ffffffffffffffffefa0a1effff8000328001cdcc\
+     cc3d9c7500883ce437fe017807004772fcdf65208002050261620300ff00020000ff09010000000900080143\
+     0001004400010045000100460001004700010048000100490002004b0002004d0004000f51000f55000a5b00\
+     0c63000f69000273000fae000fb80002c20062646e737478646164746c6f6e670f0200fff6040302810affff\
+     ffffffffffff05c3bc225c6e0b08e05ef805b1f9ffff09003b00040100040000001f0002230005f9ff072700\
+     072b00072f0009330000000400000004007011010090eefeff409c0000000efad5feffffff0a080000000000\
+     7e06000c0890d00300c0feb819060046000b16000b1e000b26000b2e000b36000b3e000000901ec4bcd64200\
+     003426f56b0c43f168e388b5f8e43e4d67e2f1059ea53c00000000000000809c7500883ce4377e9f1f4e0000\
+     0079b105ce7fffffffffff697deec01388697deec09963ff7efb000001800000000063000201190000000000\
+     00000101000000000000000000f03f0000000000000040000000ff000080fe678b9e4d";
+/// How its JSON stands in the body.
+const MYSQL_JSON: &str = concat!(
+    r#""j":{"b":"base64:type15:AP8=","d":1.10,"n":18446744073709551615,"s":"ü\"\\n","#,
+    r#""t":"-100:59:58.500000","x":[true,null,{},[],-7,70000,-70000,40000,-5000000000],"#,
+    r#""da":"0001-12-31","dt":"2026-01-31 12:00:00.250000","#,
+    r#""long":[100000000000000.0,1e15,0.00001,1.5e-16,-0.0,1e300]},"#
+);
 const BODY: &str = concat!(
     r#"{"id":1,"#,
     r#""b":1,"u8":18446744073709551615,"i8":-9223372036854775808,"u3":16777215,"i3":-8388608,"#,
@@ -55,12 +91,18 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 /// A log that reads `rec.kinds`, and the form of its events.
 fn begun() -> (Log, FormatDescriptionEvent<'static>) {
-    let charsets = [(8, "latin1"), (45, "utf8mb4"), (46, "utf8mb4"), (63, "binary")];
+    begun_by(FORMAT)
+}
+
+/// The same of the server that has written this beginning of a file.
+fn begun_by(beginning: &str) -> (Log, FormatDescriptionEvent<'static>) {
+    let charsets =
+        [(8, "latin1"), (45, "utf8mb4"), (46, "utf8mb4"), (63, "binary"), (255, "utf8mb4")];
     let charsets = charsets.map(|(id, name)| (id, name.to_owned()));
     let wanted = vec![("rec".to_owned(), "kinds".to_owned())];
     let mut log = Log::new(("bin".to_owned(), 12), wanted, Charsets::new(charsets));
     let form = FormatDescriptionEvent::new(BinlogVersion::Version4);
-    let event = Event::read(&form, &*bytes(FORMAT)).unwrap();
+    let event = Event::read(&form, &*bytes(beginning)).unwrap();
     let read: FormatDescriptionEvent<'_> = event.read_event().unwrap();
     let form = read.into_owned().with_footer(event.footer());
     // The checksum stands behind the name still, when the form of events has not come.
@@ -119,21 +161,87 @@ fn a_row_with_values_of_each_kind_becomes_the_body_that_selecting_it_gives() {
     send(23, 300, &data(ROW));
     let came = whole(send(16, 331, &[0; 8]));
     assert_eq!((came.lsn, came.end), (Lsn(12 << 32 | 100), Some(Lsn(12 << 32 | 331))));
-    assert_eq!((came.gtid.to_string(), came.millis), ("3-7-5".to_owned(), 1_000_000_000));
+    assert_eq!((came.xid.unwrap().to_string(), came.millis), ("3-7-5".to_owned(), 1_000_000_000));
+    hold(&came, BODY, "3-7-5");
+    let (mut log, form) = begun_by(MYSQL_FORMAT);
+    let mut send = |kind, end, data: &[u8]| take(&mut log, &form, kind, end, data).unwrap();
+    send(33, 100, &data(MYSQL_GTID));
+    send(2, 150, &query("BEGIN"));
+    send(19, 200, &data(MYSQL_MAP));
+    send(30, 300, &data(MYSQL_ROW));
+    let came = whole(send(16, 331, &[0; 8]));
+    assert_eq!((came.lsn, came.end), (Lsn(12 << 32 | 100), Some(Lsn(12 << 32 | 331))));
+    // The commit, and not the event of a million seconds.
+    assert_eq!(came.millis, 1_795_904_985_878);
+    let (before, rest) = BODY.split_once(r#""j":"#).unwrap();
+    let (_, behind) = rest.split_once(r#"","da""#).unwrap();
+    let body = format!(r#"{before}{MYSQL_JSON}"da"{behind}"#);
+    hold(&came, &body, "0b5cbd95-eb79-11f1-ab64-02fc00000001:18");
+}
+
+/// Holds the one row of a transaction against the body of its event.
+fn hold(came: &Changes, body: &str, xid: &str) {
     let [Held::Rows(mapped, event)] = &came.held[..] else { panic!("{came:?}") };
     let mut gather = Gather::default();
-    let at = At { lsn: came.lsn, change: 0, xid: Some(Xid::Gtid(came.gtid)), millis: 1 };
+    let at = At { lsn: came.lsn, change: 0, xid: came.xid, millis: 1 };
     for change in changes(mapped, event).unwrap() {
         gather.push(&mapped.table(), change, at).unwrap();
     }
     let gathered = gather.finish(&"in".into(), &State::default()).unwrap();
     let events: Vec<_> = gathered.batch.iter().collect();
     let [event] = &events[..] else { panic!("one row") };
-    assert_eq!(String::from_utf8_lossy(event.body()), BODY);
+    assert_eq!(String::from_utf8_lossy(event.body()), body);
     let headers: Vec<_> = event.headers().collect();
-    for header in [("key", "1"), ("xid", "3-7-5"), ("lsn", "C/64"), ("operation", "insert")] {
+    for header in [("key", "1"), ("xid", xid), ("lsn", "C/64"), ("operation", "insert")] {
         assert!(headers.contains(&header), "{header:?}: {headers:?}");
     }
+}
+
+#[test]
+fn a_transaction_of_mysql_ends_with_its_first_statement_unless_that_begins_it() {
+    let (mut log, form) = begun_by(MYSQL_FORMAT);
+    let mut send = |kind, end, data: &[u8]| take(&mut log, &form, kind, end, data).unwrap();
+    let gtid = data(MYSQL_GTID);
+    // A file that goes on behind another one: 35 are the GTIDs before, and when it was begun is in
+    // its first event.
+    send(15, 127, &data(MYSQL_FORMAT));
+    let began = send(35, 198, &[0; 8]);
+    let at = Lsn(12 << 32 | 198);
+    assert!(matches!(began, Step::Alive(end, Head::Began(1_000_000)) if end == at), "{began:?}");
+    send(33, 210, &gtid);
+    let truncated = whole(send(2, 220, &query("TRUNCATE TABLE kinds")));
+    assert!(matches!(truncated.held[..], [Held::Truncate(0)]));
+    // One without a name, and one with a tag, whose form is not read.
+    for (kind, at) in [(34, 300), (42, 350)] {
+        send(kind, at, &gtid);
+        send(2, at + 10, &query("BEGIN"));
+        send(19, at + 20, &data(MYSQL_MAP));
+        send(30, at + 30, &data(MYSQL_ROW));
+        let came = whole(send(16, at + 40, &[0; 8]));
+        assert_eq!((came.xid, came.held.len()), (None, 1));
+    }
+    // What is in a compressed one has other places, or none.
+    send(33, 400, &gtid);
+    send(40, 500, &[]);
+    send(2, 0, &query("BEGIN"));
+    send(19, 80, &data(MYSQL_MAP));
+    send(30, 90, &data(MYSQL_ROW));
+    let came = whole(send(16, 99, &[0; 8]));
+    assert_eq!((came.held.len(), came.end), (1, Some(Lsn(12 << 32 | 500))));
+    send(33, 510, &gtid);
+    assert_eq!(whole(send(2, 520, &query("ALTER TABLE kinds ADD x int"))).held.len(), 0);
+}
+
+#[test]
+fn a_document_that_is_cut_anywhere_is_refused() {
+    let row = data(MYSQL_ROW);
+    let begin = row.windows(4).position(|it| it == [9, 1, 0, 0]).unwrap();
+    let document = &row[begin + 4..begin + 4 + 265];
+    assert!(json::text(document).unwrap().starts_with(r#"{"b":"base64"#));
+    for end in 1..document.len() {
+        assert!(json::text(&document[..end]).is_err(), "{end}");
+    }
+    assert_eq!(json::text(&[]).unwrap(), "null");
 }
 
 #[test]
@@ -147,7 +255,7 @@ fn a_transaction_counts_when_its_end_has_come_and_what_is_taken_back_does_not() 
     let rotate = [&4_u64.to_le_bytes()[..], b"bin.000013"].concat();
     assert!(matches!(send(4, 0, &rotate), Step::Nothing));
     let list = [&[1, 0, 0, 0, 3, 0, 0, 0, 7, 0, 0, 0][..], &5_u64.to_le_bytes()].concat();
-    let Step::Alive(at, gtids) = send(163, 99, &list) else { panic!("a new file") };
+    let Step::Alive(at, Head::Gtids(gtids)) = send(163, 99, &list) else { panic!("a new file") };
     assert_eq!((at, gtids[0].to_string(), gtids.len()), (Lsn(13 << 32 | 99), "3-7-5".into(), 1));
     assert!(matches!(send(16, 331, &[0; 8]), Step::Nothing));
     send(162, 400, &gtid(6, 4));
@@ -185,6 +293,37 @@ fn what_cannot_be_read_is_said_with_the_remedy() {
         let said = said.unwrap_err();
         assert!(said.contains(expected) && said.contains("begins anew"), "{said}");
     }
+    for (events, expected) in [
+        (vec![(33, data(MYSQL_GTID)), (40, vec![]), (33, data(MYSQL_GTID))], "cannot be unpacked"),
+        (
+            vec![
+                (33, data(MYSQL_GTID)),
+                (2, query("XA START 'a'")),
+                (19, data(MYSQL_MAP)),
+                (30, data(MYSQL_ROW)),
+                (2, query("XA END 'a'")),
+                (38, vec![]),
+            ],
+            "without XA",
+        ),
+        (
+            vec![
+                (33, data(MYSQL_GTID)),
+                (2, query("BEGIN")),
+                (19, data(MYSQL_MAP)),
+                (39, data(MYSQL_ROW)),
+            ],
+            "`binlog_row_value_options`",
+        ),
+    ] {
+        let (mut log, form) = begun_by(MYSQL_FORMAT);
+        let mut said = Ok(Step::Nothing);
+        for (at, (kind, data)) in events.iter().enumerate() {
+            said = take(&mut log, &form, *kind, 100 + at as u32, data);
+        }
+        let said = said.unwrap_err();
+        assert!(said.contains(expected) && said.contains("begins anew"), "{said}");
+    }
     // Another table may be changed in any way.
     let (mut log, form) = begun();
     take(&mut log, &form, 162, 100, &gtid(1, 4)).unwrap();
@@ -205,7 +344,7 @@ fn the_log_in_front_of_the_position_says_what_comes_next() {
         config.options(&BuildContext::alone("in", Path::new("unused"), env::real())).unwrap()
     };
     let at = |phase| {
-        let log = position::Log { base: "bin".to_owned(), gtids: "0-1-7,3-7-5".to_owned() };
+        let log = position::Log { base: "bin".to_owned(), proof: "0-1-7,3-7-5".to_owned() };
         Some(State { phase, done: Lsn(12 << 32 | 9), log: Some(log), ..State::default() })
     };
     let make = |is_void, is_lost| Next::Make { is_void, is_lost };
@@ -223,14 +362,20 @@ fn the_log_in_front_of_the_position_says_what_comes_next() {
         (&again, at(Phase::Changes), Some("0-1-7,3-7-6"), make(true, true)),
         (&again, at(Phase::Changes), None, make(true, true)),
     ] {
-        assert_eq!(next(options, state.clone(), there).unwrap(), expected, "{state:?}");
+        assert_eq!(
+            next(options, state.clone(), there.map(Proof::read), Flavour::MariaDb).unwrap(),
+            expected,
+            "{state:?}"
+        );
     }
     for (there, expected) in [
         (None, "no file `bin.000012`"),
         (Some("0-2-7,3-7-5"), "it is another one; set `on_lost"),
-        (Some(""), "has the transactions `` there, and not `0-1-7,3-7-5`"),
+        (Some(""), "has `` there, and not `0-1-7,3-7-5`"),
     ] {
-        let said = next(&usual, at(Phase::Changes), there).unwrap_err().to_string();
+        let said = next(&usual, at(Phase::Changes), there.map(Proof::read), Flavour::MariaDb)
+            .unwrap_err()
+            .to_string();
         assert!(said.contains(expected), "{said}");
     }
 }
