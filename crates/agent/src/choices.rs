@@ -80,6 +80,7 @@ mod tests {
                 "address = \"a\"\ndestination_type = \"queue\"\n\
                  broker = { urls = [\"amqp://127.0.0.1:5672\"] }"
             }
+            "nats" => "stream = \"a\"\nserver = { urls = [\"nats://127.0.0.1:4222\"] }",
             "rabbitmq" => "queue = \"a\"\nbroker = { urls = [\"amqp://127.0.0.1:5672\"] }",
             "mqtt" => "filters = [\"a/#\"]\nbroker = { address = \"127.0.0.1:1883\" }",
             "sql" => {
@@ -130,6 +131,7 @@ mod tests {
                 "http_stream",
                 "journald",
                 "kafka",
+                "nats",
                 "sequence",
                 "spool_dir",
                 "sql",

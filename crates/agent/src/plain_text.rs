@@ -110,6 +110,8 @@ mod tests {
                 "address = \"a\"\ndestination_type = \"queue\"\n\
                  broker = { urls = [\"amqp://h:1\"] }"
             }
+            ("source", "nats") => "stream = \"a\"\nserver = { urls = [\"nats://h:1\"] }",
+            ("sink", "nats") => "subject = \"a\"\nserver = { urls = [\"nats://h:1\"] }",
             ("source", "rabbitmq") => "queue = \"a\"\nbroker = { urls = [\"amqp://h:1\"] }",
             ("sink", "rabbitmq") => "exchange = \"a\"\nbroker = { urls = [\"amqp://h:1\"] }",
             ("source", "mqtt") => "filters = [\"a/#\"]\nbroker = { address = \"h:1\" }",

@@ -23,6 +23,8 @@ const GROUPS: &[&Group] = &[
     &components_kafka::GROUP,
     #[cfg(feature = "mqtt")]
     &components_mqtt::GROUP,
+    #[cfg(feature = "nats")]
+    &components_nats::GROUP,
     #[cfg(feature = "otlp")]
     &components_otlp::GROUP,
     #[cfg(feature = "parquet")]
@@ -109,6 +111,10 @@ const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "mqtt", programs: "a program built with the feature `mqtt`" },
     #[cfg(not(feature = "mqtt"))]
     Elsewhere { role: "sink", kind: "mqtt", programs: "a program built with the feature `mqtt`" },
+    #[cfg(not(feature = "nats"))]
+    Elsewhere { role: "source", kind: "nats", programs: "a program built with the feature `nats`" },
+    #[cfg(not(feature = "nats"))]
+    Elsewhere { role: "sink", kind: "nats", programs: "a program built with the feature `nats`" },
     #[cfg(not(feature = "otlp"))]
     Elsewhere { role: "source", kind: "otlp", programs: "a program built with the feature `otlp`" },
     #[cfg(not(feature = "otlp"))]
@@ -200,6 +206,7 @@ mod tests {
         feature = "http_stream",
         feature = "kafka",
         feature = "mqtt",
+        feature = "nats",
         feature = "otlp",
         feature = "parquet",
         feature = "rabbitmq",

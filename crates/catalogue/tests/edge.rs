@@ -16,6 +16,7 @@ const HEAVY: &[&str] = &[
     "aqueduct-components-http-stream",
     "aqueduct-components-kafka",
     "aqueduct-components-mqtt",
+    "aqueduct-components-nats",
     "aqueduct-components-otlp",
     "aqueduct-components-parquet",
     "aqueduct-components-rabbitmq",

@@ -72,6 +72,8 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "lumberjack", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "mqtt", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "mqtt", programs: FULL_PROGRAMS },
+    Elsewhere { role: "source", kind: "nats", programs: FULL_PROGRAMS },
+    Elsewhere { role: "sink", kind: "nats", programs: FULL_PROGRAMS },
     Elsewhere { role: "source", kind: "otlp", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "otlp", programs: FULL_PROGRAMS },
     Elsewhere { role: "encoder", kind: "parquet", programs: FULL_PROGRAMS },

@@ -61,6 +61,16 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "session_lost",
         ],
     ),
+    (
+        "nats",
+        &[
+            "message_rejected",
+            "message_repeated",
+            "messages_deleted",
+            "stream_replaced",
+            "stream_rewound",
+        ],
+    ),
     ("netcat", &["event_divided", "line_cut", "line_too_long", "lines_refused", "tls_failed"]),
     ("netcat_udp", &["datagrams_dropped", "lines_refused"]),
     (
@@ -175,6 +185,7 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("amqp", &["invalid_address", "not_text", "too_large", "refused"]),
     ("kafka", &["too_large", "unknown_partition", "refused", "epoch_closed"]),
     ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused"]),
+    ("nats", &["invalid_address", "too_large", "unwritable_event"]),
     ("otlp", &["not_otlp", "partly_rejected", "refused"]),
     ("rabbitmq", &["invalid_address", "too_large", "unroutable"]),
     ("solr", &["unwritable_event", "no_time", "too_large", "refused"]),

@@ -1,0 +1,261 @@
+//! A connection to a server, with one subscription: that of its inbox.
+//!
+//! ```text
+//!   handle ──bytes──► pump ──► stream         the pump is a task: it answers the server's PING
+//!      ▲               │                      while the handle is busy
+//!      └──messages ◄───┘
+//!
+//!   _INBOX.RANDOM.7     what is asked for as number 7 is answered there
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. A handle that is dropped ends the pump: nothing more is written.
+//! 2. What was read and not taken is bounded by what was asked for: nothing comes unasked but small
+//!    operations. So what comes is never held back, and what is sent never waits for it.
+
+mod greeting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::env::Stream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::protocol::{self, Decoder, Incoming, Info, Message};
+use crate::refusal::{NatsError, said};
+use crate::server::Target;
+use greeting::Greeting;
+
+/// Pieces that wait for the stream.
+const WAITING_MAX: usize = 16;
+
+/// What came; an error is why the connection has ended.
+type Came = Result<Incoming, String>;
+
+/// A connection that the server has taken.
+pub(crate) struct Connection {
+    pub(crate) address: Arc<str>,
+    /// What the server says of itself.
+    pub(crate) info: Info,
+    inbox: String,
+    /// Number of the next question.
+    next: u64,
+    outgoing: mpsc::Sender<Vec<u8>>,
+    incoming: mpsc::UnboundedReceiver<Came>,
+    pump: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+impl Connection {
+    /// Connects to the first address that answers.
+    ///
+    /// # Errors
+    /// None does; what the last one said.
+    pub(crate) async fn open(target: &Target, client_id: &str) -> Result<Self, NatsError> {
+        let mut last = None;
+        for address in &*target.addresses {
+            let opening = Self::open_at(target, address, client_id);
+            let opened = timeout(target.timeout, opening).await.unwrap_or_else(|_| {
+                let (address, limit) = (address.clone(), target.timeout);
+                Err(NatsError::NoAnswer { address, what: "a connection".into(), limit })
+            });
+            match opened {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.expect("the settings have an address"))
+    }
+
+    async fn open_at(
+        target: &Target,
+        address: &Arc<str>,
+        client_id: &str,
+    ) -> Result<Self, NatsError> {
+        let stream = target.env.net.connect(address).await;
+        let stream =
+            stream.map_err(|source| NatsError::Connect { address: address.clone(), source })?;
+        let inbox = format!("_INBOX.{:032x}", u128::from_be_bytes(target.env.entropy.bytes16()));
+        let greeting = Greeting { address, stream, decoder: Decoder::default() };
+        let (info, stream, decoder) = greeting.run(target, client_id, &inbox).await?;
+        let (outgoing, waiting) = mpsc::channel(WAITING_MAX);
+        let (came, incoming) = mpsc::unbounded_channel();
+        // The pump itself answers, and shall not wait for itself.
+        let pump = pump(stream, decoder, waiting, came, target.heartbeat);
+        let (address, pump) = (address.clone(), tokio::spawn(pump));
+        Ok(Self { address, info, inbox, next: 0, outgoing, incoming, pump })
+    }
+
+    /// Whether it is open, as far as this side knows.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.outgoing.is_closed()
+    }
+
+    /// The subject for the answer to the next question, and its number.
+    pub(crate) fn inbox(&mut self) -> (String, u64) {
+        self.next += 1;
+        (format!("{}.{}", self.inbox, self.next), self.next)
+    }
+
+    /// The number of the question to which a message answers; `None` where it is a message of a
+    /// stream.
+    pub(crate) fn answers(&self, message: &Message) -> Option<u64> {
+        message.subject.strip_prefix(&*self.inbox)?.strip_prefix('.')?.parse().ok()
+    }
+
+    /// Sends operations.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub(crate) async fn send(&mut self, operations: Vec<u8>) -> Result<(), NatsError> {
+        match self.outgoing.send(operations).await {
+            Ok(()) => Ok(()),
+            // What came last says why.
+            Err(_) => loop {
+                self.next().await?;
+            },
+        }
+    }
+
+    /// Asks, and waits for the answer; other messages are dropped, so it is asked while none are
+    /// expected. `what` says what is asked for.
+    ///
+    /// # Errors
+    /// There is no answer, or the connection has ended.
+    pub(crate) async fn ask(
+        &mut self,
+        subject: &str,
+        body: &[u8],
+        (what, limit): (&str, Duration),
+    ) -> Result<Message, NatsError> {
+        let (inbox, number) = self.inbox();
+        let mut out = Vec::new();
+        protocol::publish(&mut out, subject, Some(&inbox), (b"", body));
+        self.send(out).await?;
+        let answer = timeout(limit, async {
+            loop {
+                let message = self.next().await?;
+                if self.answers(&message) == Some(number) {
+                    return Ok(message);
+                }
+            }
+        });
+        let answer = answer.await;
+        answer.unwrap_or_else(|_| {
+            let (address, what) = (self.address.clone(), what.to_owned());
+            Err(NatsError::NoAnswer { address, what, limit })
+        })
+    }
+
+    /// The next message. Cancel safe.
+    ///
+    /// # Errors
+    /// The server refuses something, or the connection has ended.
+    pub(crate) async fn next(&mut self) -> Result<Message, NatsError> {
+        loop {
+            match self.incoming.recv().await {
+                Some(Ok(Incoming::Message(message))) => return Ok(message),
+                Some(Ok(Incoming::Error(words))) => return Err(said(&self.address, &words)),
+                Some(Ok(Incoming::Info(_) | Incoming::Ping | Incoming::Pong)) => {}
+                Some(Err(problem)) => return Err(self.ended(problem)),
+                None => return Err(self.ended("it is closed")),
+            }
+        }
+    }
+
+    /// An error of this connection.
+    pub(crate) fn ended(&self, problem: impl Into<String>) -> NatsError {
+        NatsError::Ended { address: self.address.clone(), problem: problem.into() }
+    }
+}
+
+/// Moves operations until one side ends.
+async fn pump(
+    stream: Box<dyn Stream>,
+    decoder: Decoder,
+    outgoing: mpsc::Receiver<Vec<u8>>,
+    came: mpsc::UnboundedSender<Came>,
+    heartbeat: Duration,
+) {
+    let (read, write) = tokio::io::split(stream);
+    let (asked, pings) = mpsc::unbounded_channel();
+    let problem = tokio::select! {
+        problem = reading(read, decoder, (&came, asked), heartbeat) => problem,
+        problem = writing(write, (outgoing, pings), heartbeat) => problem,
+    };
+    // Nothing asks any more.
+    let _gone = came.send(Err(problem));
+}
+
+/// Answers why it has ended. A PING of the server goes to `asked`.
+async fn reading(
+    mut stream: ReadHalf<Box<dyn Stream>>,
+    mut decoder: Decoder,
+    (came, asked): (&mpsc::UnboundedSender<Came>, mpsc::UnboundedSender<()>),
+    heartbeat: Duration,
+) -> String {
+    loop {
+        loop {
+            match decoder.next() {
+                Ok(Some(Incoming::Ping)) => {
+                    // The other half of the pump lives as long as this one.
+                    let _ended = asked.send(());
+                }
+                Ok(Some(Incoming::Pong)) => {}
+                Ok(Some(incoming)) => {
+                    if came.send(Ok(incoming)).is_err() {
+                        return "it is not needed any more".into();
+                    }
+                }
+                Ok(None) => break,
+                Err(problem) => return problem,
+            }
+        }
+        // The server answers what `writing` asks.
+        match timeout(2 * heartbeat, stream.read_buf(&mut decoder.buffer)).await {
+            Ok(Ok(0)) => return "the server has closed it".into(),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) => return format!("nothing has come for {:?}", 2 * heartbeat),
+        }
+    }
+}
+
+/// Answers why it has ended.
+async fn writing(
+    mut stream: WriteHalf<Box<dyn Stream>>,
+    (mut outgoing, mut pings): (mpsc::Receiver<Vec<u8>>, mpsc::UnboundedReceiver<()>),
+    heartbeat: Duration,
+) -> String {
+    let mut beat = interval(heartbeat);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let operations = tokio::select! {
+            operations = outgoing.recv() => match operations {
+                Some(operations) => operations,
+                None => return "it is not needed any more".into(),
+            },
+            Some(()) = pings.recv() => b"PONG\r\n".to_vec(),
+            _ = beat.tick() => b"PING\r\n".to_vec(),
+        };
+        let written = async {
+            stream.write_all(&operations).await?;
+            while let Ok(operations) = outgoing.try_recv() {
+                stream.write_all(&operations).await?;
+            }
+            stream.flush().await
+        };
+        if let Err(error) = written.await {
+            return error.to_string();
+        }
+    }
+}

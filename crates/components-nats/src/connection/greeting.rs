@@ -1,0 +1,104 @@
+//! How a connection is opened.
+//!
+//! ```text
+//!   server      INFO         TLS, if both sides want it                        PONG
+//!   this side         ─────►                            CONNECT  SUB  PING
+//! ```
+
+use std::sync::Arc;
+
+use pipeline::env::Stream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::protocol::{Decoder, Incoming, Info};
+use crate::refusal::{NatsError, said};
+use crate::server::Target;
+
+/// A connection until it is open.
+pub(super) struct Greeting<'a> {
+    pub(super) address: &'a Arc<str>,
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) decoder: Decoder,
+}
+
+impl Greeting<'_> {
+    /// Opens it, and subscribes to what lies below `inbox`. Answers what the server says of
+    /// itself, and the connection.
+    ///
+    /// # Errors
+    /// The server does not take the connection.
+    pub(super) async fn run(
+        mut self,
+        target: &Target,
+        client_id: &str,
+        inbox: &str,
+    ) -> Result<(Info, Box<dyn Stream>, Decoder), NatsError> {
+        let mut info = match self.read().await? {
+            Incoming::Info(info) => info,
+            Incoming::Error(words) => return Err(said(self.address, &words)),
+            _ => return Err(self.ended("it does not greet as NATS does")),
+        };
+        match (&target.tls, info.tls_required || info.tls_available) {
+            (Some(tls), true) => {
+                // What came in plain text is not taken for what comes by TLS.
+                if !self.decoder.buffer.is_empty() {
+                    return Err(self.ended("it says more than its greeting before TLS"));
+                }
+                let wrapped = tls.wrap(self.stream, self.address).await;
+                let connect = |source| NatsError::Connect { address: self.address.clone(), source };
+                self.stream = wrapped.map_err(connect)?;
+            }
+            (Some(_), false) => {
+                return Err(self.not_granted("has no TLS; set it up there, or write `nats://`"));
+            }
+            (None, _) if info.tls_required => {
+                return Err(self.not_granted("takes TLS alone; write `tls://`"));
+            }
+            (None, _) => {}
+        }
+        let connect = target.connect(client_id);
+        self.write(&format!("CONNECT {connect}\r\nSUB {inbox}.* 1\r\nPING\r\n")).await?;
+        loop {
+            match self.read().await? {
+                Incoming::Pong => break,
+                Incoming::Error(words) => return Err(said(self.address, &words)),
+                Incoming::Ping => self.write("PONG\r\n").await?,
+                Incoming::Info(more) => info = more,
+                Incoming::Message(_) => return Err(self.ended("a message comes unasked")),
+            }
+        }
+        if !info.headers {
+            return Err(self.not_granted("has no headers of messages; it needs version 2.2"));
+        }
+        Ok((info, self.stream, self.decoder))
+    }
+
+    fn ended(&self, problem: &str) -> NatsError {
+        NatsError::Ended { address: self.address.clone(), problem: problem.to_owned() }
+    }
+
+    fn not_granted(&self, problem: &str) -> NatsError {
+        NatsError::NotGranted { address: self.address.clone(), problem: problem.to_owned() }
+    }
+
+    async fn write(&mut self, operations: &str) -> Result<(), NatsError> {
+        let written = async {
+            self.stream.write_all(operations.as_bytes()).await?;
+            self.stream.flush().await
+        };
+        written.await.map_err(|error| self.ended(&error.to_string()))
+    }
+
+    async fn read(&mut self) -> Result<Incoming, NatsError> {
+        loop {
+            if let Some(incoming) = self.decoder.next().map_err(|problem| self.ended(&problem))? {
+                return Ok(incoming);
+            }
+            match self.stream.read_buf(&mut self.decoder.buffer).await {
+                Ok(0) => return Err(self.ended("closed before it has taken this client")),
+                Ok(_) => {}
+                Err(error) => return Err(self.ended(&error.to_string())),
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The block of headers of a message. Pure.
+//!
+//! ```text
+//!   NATS/1.0 503 No Responders␍␊   a status is of the server's own messages alone
+//!   Name: value␍␊
+//!   ␍␊
+//! ```
+
+const VERSION: &str = "NATS/1.0";
+
+/// A block that was read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Headers {
+    /// What the server says by this message, and its words for it.
+    pub(crate) status: Option<(u16, String)>,
+    /// In the order of the message; a name may be there several times.
+    pub(crate) all: Vec<(String, String)>,
+}
+
+impl Headers {
+    /// Reads a block; bytes that are no UTF-8 are shown as `\xff`.
+    ///
+    /// # Errors
+    /// It is none: the cause.
+    pub(crate) fn read(block: &[u8]) -> Result<Self, String> {
+        let text = shown(block);
+        let mut lines = text.split("\r\n");
+        let first = lines.next().unwrap_or_default();
+        let Some(rest) = first.strip_prefix(VERSION) else {
+            return Err(format!("its headers do not begin with `{VERSION}`"));
+        };
+        let status = match rest.trim() {
+            "" => None,
+            rest => {
+                let (code, words) = rest.split_once(' ').unwrap_or((rest, ""));
+                let code = code.parse().map_err(|_| format!("its status is `{code}`"))?;
+                Some((code, words.trim().to_owned()))
+            }
+        };
+        let mut all = Vec::new();
+        for line in lines.filter(|line| !line.is_empty()) {
+            let Some((name, value)) = line.split_once(':') else {
+                return Err(format!("a line of its headers has no colon: `{line}`"));
+            };
+            all.push((name.trim().to_owned(), value.trim().to_owned()));
+        }
+        Ok(Self { status, all })
+    }
+}
+
+/// Bytes as text; what is no UTF-8 as `\xff`.
+fn shown(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
+
+/// A block that is written.
+pub(crate) struct Written(String);
+
+impl Written {
+    /// One without headers.
+    pub(crate) fn new() -> Self {
+        Self(format!("{VERSION}\r\n"))
+    }
+
+    /// Adds a header.
+    ///
+    /// # Errors
+    /// A message cannot have it: the cause.
+    pub(crate) fn push(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let is_of_name = |it: char| it.is_ascii_graphic() && it != ':';
+        if name.is_empty() || !name.chars().all(is_of_name) {
+            return Err(format!("the name of the header `{name}` has more than visible ASCII"));
+        }
+        if value.contains(['\r', '\n']) {
+            return Err(format!("the value of the header `{name}` has more than one line"));
+        }
+        for part in [name, ": ", value, "\r\n"] {
+            self.0.push_str(part);
+        }
+        Ok(())
+    }
+
+    /// The whole block.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        self.0.push_str("\r\n");
+        self.0.into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_a_status_is_known() {
+        let mut written = Written::new();
+        written.push("Nats-Msg-Id", "a-1").unwrap();
+        written.push("site", "Zürich: Nord").unwrap();
+        let read = Headers::read(&written.finish()).unwrap();
+        assert_eq!(read.status, None);
+        let all: Vec<_> = read.all.iter().map(|(n, v)| (&**n, &**v)).collect();
+        assert_eq!(all, [("Nats-Msg-Id", "a-1"), ("site", "Zürich: Nord")]);
+        let status = b"NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 6\r\n\r\n";
+        let read = Headers::read(status).unwrap();
+        assert_eq!(read.status, Some((408, "Request Timeout".into())));
+        assert_eq!(read.all.len(), 1);
+        assert_eq!(Headers::read(b"NATS/1.0\r\na: \xff\r\n\r\n").unwrap().all[0].1, "\\xff");
+    }
+
+    #[test]
+    fn what_is_no_block_is_refused() {
+        for (block, cause) in [
+            (&b"HTTP/1.0\r\n\r\n"[..], "do not begin"),
+            (b"NATS/1.0 many\r\n\r\n", "`many`"),
+            (b"NATS/1.0\r\nname\r\n\r\n", "no colon"),
+        ] {
+            assert!(Headers::read(block).unwrap_err().contains(cause), "{block:?}");
+        }
+        let mut written = Written::new();
+        assert!(written.push("a b", "c").unwrap_err().contains("visible ASCII"));
+        assert!(written.push("a:b", "c").unwrap_err().contains("visible ASCII"));
+        assert!(written.push("a", "b\r\nNats-Msg-Id: c").unwrap_err().contains("one line"));
+    }
+}

@@ -1,0 +1,239 @@
+//! Bytes ↔ operations of NATS. Pure.
+//!
+//! ```text
+//!   server → client   INFO {json}   MSG subject sid [reply] bytes   HMSG … headers bytes
+//!                     PING   PONG   +OK   -ERR 'words'
+//!   client → server   CONNECT {json}   SUB subject sid   PUB subject [reply] bytes   HPUB …
+//!                     PING   PONG
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. The buffer holds at most one operation that is not whole: a line has a limit, and so has a
+//!    message.
+
+use bytes::{Buf, Bytes, BytesMut};
+use serde::Deserialize;
+
+/// Bytes of a line at most: that of `INFO` names every server of a cluster.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of a message at most; servers take no larger limit than this.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+const END: &[u8] = b"\r\n";
+
+/// What a server says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Info {
+    pub(crate) version: String,
+    /// Whether messages can have headers.
+    pub(crate) headers: bool,
+    /// Bytes of headers and body of a message at most.
+    pub(crate) max_payload: u64,
+    pub(crate) tls_required: bool,
+    pub(crate) tls_available: bool,
+}
+
+/// A message of the subscription.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) subject: String,
+    pub(crate) reply: Option<String>,
+    /// The block of headers; empty where there is none.
+    pub(crate) headers: Bytes,
+    pub(crate) body: Bytes,
+}
+
+/// What comes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    Info(Info),
+    Message(Message),
+    Ping,
+    Pong,
+    /// In the words of the server.
+    Error(String),
+}
+
+/// Bytes become operations.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    /// What was read and is no whole operation yet.
+    pub(crate) buffer: BytesMut,
+}
+
+impl Decoder {
+    /// The next operation, if it is whole.
+    ///
+    /// # Errors
+    /// What came is none: the cause.
+    pub(crate) fn next(&mut self) -> Result<Option<Incoming>, String> {
+        loop {
+            let Some(end) = self.buffer.windows(2).position(|it| it == END) else {
+                return match self.buffer.len() {
+                    0..=LINE_BYTES_MAX => Ok(None),
+                    _ => Err(format!("it sends a line of over {LINE_BYTES_MAX} bytes")),
+                };
+            };
+            let Ok(line) = std::str::from_utf8(&self.buffer[..end]) else {
+                return Err("it sends a line that is no UTF-8".into());
+            };
+            let (name, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+            let incoming = match &*name.to_ascii_uppercase() {
+                "MSG" => return self.message(&shape(rest, false)?, end),
+                "HMSG" => return self.message(&shape(rest, true)?, end),
+                "INFO" => {
+                    let info = serde_json::from_str(rest);
+                    Some(Incoming::Info(info.map_err(|it| format!("its `INFO` is none: {it}"))?))
+                }
+                "PING" => Some(Incoming::Ping),
+                "PONG" => Some(Incoming::Pong),
+                "+OK" => None,
+                "-ERR" => Some(Incoming::Error(rest.trim().trim_matches('\'').to_owned())),
+                _ => return Err("it does not speak NATS".into()),
+            };
+            self.buffer.advance(end + END.len());
+            if incoming.is_some() {
+                return Ok(incoming);
+            }
+        }
+    }
+
+    fn message(&mut self, shape: &Shape, line: usize) -> Result<Option<Incoming>, String> {
+        let at = line + END.len();
+        let whole = at + shape.bytes + END.len();
+        if self.buffer.len() < whole {
+            self.buffer.reserve(whole - self.buffer.len());
+            return Ok(None);
+        }
+        let mut rest = self.buffer.split_to(whole);
+        rest.advance(at);
+        if &rest[shape.bytes..] != END {
+            return Err("a message has other bytes than it says".into());
+        }
+        let mut payload = rest.freeze();
+        payload.truncate(shape.bytes);
+        let headers = payload.split_to(shape.header_bytes);
+        let (subject, reply) = (shape.subject.clone(), shape.reply.clone());
+        Ok(Some(Incoming::Message(Message { subject, reply, headers, body: payload })))
+    }
+}
+
+/// What the line of a message says.
+struct Shape {
+    subject: String,
+    reply: Option<String>,
+    header_bytes: usize,
+    /// With those of the headers.
+    bytes: usize,
+}
+
+fn shape(line: &str, has_headers: bool) -> Result<Shape, String> {
+    let wrong = || "the line of a message is none".to_owned();
+    let mut words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let mut number = || words.pop().and_then(|it| it.parse::<usize>().ok()).ok_or_else(wrong);
+    let bytes = number()?;
+    let header_bytes = if has_headers { number()? } else { 0 };
+    if bytes > MESSAGE_BYTES_MAX || header_bytes > bytes {
+        return Err(format!("it sends a message of {bytes} bytes with {header_bytes} of headers"));
+    }
+    let (subject, reply) = match words[..] {
+        [subject, _sid] => (subject, None),
+        [subject, _sid, reply] => (subject, Some(reply.to_owned())),
+        _ => return Err(wrong()),
+    };
+    Ok(Shape { subject: subject.to_owned(), reply, header_bytes, bytes })
+}
+
+/// Adds the publication of a message; `headers` is a whole block, or empty.
+pub(crate) fn publish(
+    out: &mut Vec<u8>,
+    subject: &str,
+    reply: Option<&str>,
+    (headers, body): (&[u8], &[u8]),
+) {
+    let (operation, total) = (if headers.is_empty() { "PUB" } else { "HPUB" }, headers.len());
+    out.extend_from_slice(format!("{operation} {subject} ").as_bytes());
+    if let Some(reply) = reply {
+        out.extend_from_slice(format!("{reply} ").as_bytes());
+    }
+    if !headers.is_empty() {
+        out.extend_from_slice(format!("{total} ").as_bytes());
+    }
+    out.extend_from_slice(format!("{}\r\n", total + body.len()).as_bytes());
+    out.extend_from_slice(headers);
+    out.extend_from_slice(body);
+    out.extend_from_slice(END);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(bytes: &[u8], step: usize) -> Result<Vec<Incoming>, String> {
+        let (mut decoder, mut found) = (Decoder::default(), Vec::new());
+        for part in bytes.chunks(step) {
+            decoder.buffer.extend_from_slice(part);
+            while let Some(incoming) = decoder.next()? {
+                found.push(incoming);
+            }
+        }
+        assert!(decoder.buffer.is_empty(), "what is left is no whole operation");
+        Ok(found)
+    }
+
+    #[test]
+    fn operations_are_the_same_however_their_bytes_are_cut() {
+        let bytes = b"INFO {\"version\":\"2.9.10\",\"headers\":true,\"max_payload\":9} \r\n\
+            +OK\r\nping\r\nMSG a.b 1 5\r\nab\r\nc\r\n-ERR 'Slow Consumer'\r\n\
+            HMSG a 1 $JS.ACK.x 12 13\r\nNATS/1.0\r\n\r\nb\r\nPONG\r\nMSG a 1 0\r\n\r\n";
+        let whole = all(bytes, bytes.len()).unwrap();
+        for step in 1..bytes.len() {
+            assert_eq!(all(bytes, step).unwrap(), whole, "in pieces of {step}");
+        }
+        let message = |subject: &str, reply: Option<&str>, headers: &'static str, body| {
+            let (subject, reply) = (subject.to_owned(), reply.map(str::to_owned));
+            let headers = Bytes::from_static(headers.as_bytes());
+            Incoming::Message(Message { subject, reply, headers, body: Bytes::from_static(body) })
+        };
+        let Incoming::Info(info) = &whole[0] else { panic!("{whole:?}") };
+        assert_eq!((&*info.version, info.headers, info.max_payload), ("2.9.10", true, 9));
+        let expected = [
+            Incoming::Ping,
+            message("a.b", None, "", b"ab\r\nc"),
+            Incoming::Error("Slow Consumer".into()),
+            message("a", Some("$JS.ACK.x"), "NATS/1.0\r\n\r\n", b"b"),
+            Incoming::Pong,
+            message("a", None, "", b""),
+        ];
+        assert_eq!(whole[1..], expected);
+    }
+
+    #[test]
+    fn what_is_no_operation_ends_the_connection_with_the_cause() {
+        for (bytes, cause) in [
+            (&b"HTTP/1.1 400 Bad Request\r\n"[..], "does not speak NATS"),
+            (b"MSG a 1 many\r\n", "is none"),
+            (b"MSG a 1\r\n", "is none"),
+            (b"HMSG a 1 9 8\r\n", "9 of headers"),
+            (b"MSG a 1 99999999999\r\n", "a message of 99999999999 bytes"),
+            (b"MSG a 1 1\r\nabc", "other bytes"),
+            (b"INFO no\r\n", "`INFO`"),
+            (&[b'a'; LINE_BYTES_MAX + 1], "a line of over"),
+        ] {
+            let error = all(bytes, bytes.len()).unwrap_err();
+            assert!(error.contains(cause), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_publication_says_how_many_bytes_it_has() {
+        let mut out = Vec::new();
+        publish(&mut out, "a.b", None, (b"", b"body"));
+        publish(&mut out, "a", Some("in.1"), (b"NATS/1.0\r\n\r\n", b"b"));
+        let expected = "PUB a.b 4\r\nbody\r\nHPUB a in.1 12 13\r\nNATS/1.0\r\n\r\nb\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}

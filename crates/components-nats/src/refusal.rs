@@ -1,0 +1,130 @@
+//! What a refusal of a server means, and what helps. Pure.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::{Classify, ErrorClass};
+use thiserror::Error;
+
+/// Why a connection cannot be made, or has ended.
+#[derive(Debug, Error)]
+pub(crate) enum NatsError {
+    /// There is no connection.
+    #[error("cannot connect to {address}")]
+    Connect {
+        address: Arc<str>,
+        #[source]
+        source: io::Error,
+    },
+    /// The server did not answer in time.
+    #[error("{address} has not answered within {limit:?}: {what}")]
+    NoAnswer { address: Arc<str>, what: String, limit: Duration },
+    /// The server does not want this client.
+    #[error(
+        "{address} refuses the login: {problem}; look at `server.user` and `server.password`, or \
+         `server.token`"
+    )]
+    Login { address: Arc<str>, problem: String },
+    /// The server works and does not do what it is asked for.
+    #[error("{address} {problem}")]
+    NotGranted { address: Arc<str>, problem: String },
+    /// The connection has ended.
+    #[error("the connection to {address} has ended: {problem}")]
+    Ended { address: Arc<str>, problem: String },
+    /// A stream does not take a message now.
+    #[error("{address} does not take a message now: {problem}")]
+    NotTaken { address: Arc<str>, problem: String },
+    /// A message of which no event can be made stays in its stream.
+    #[error(
+        "message {sequence} of `{stream}` can be no event: {problem}; the stream is not read on. \
+         Delete the message, or set `unusable = \"reject\"`, which passes such messages over"
+    )]
+    Unusable { stream: String, sequence: u64, problem: String },
+}
+
+impl Classify for NatsError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Connect { .. } => ErrorClass::Transient,
+            Self::Login { .. } | Self::NotGranted { .. } | Self::Unusable { .. } => {
+                ErrorClass::Blocked
+            }
+            // What was sent may have been taken.
+            Self::NoAnswer { .. } | Self::Ended { .. } | Self::NotTaken { .. } => {
+                ErrorClass::Indeterminate
+            }
+        }
+    }
+}
+
+/// An error of the server in its own words, which comes before the connection ends or instead of an
+/// answer.
+pub(crate) fn said(address: &Arc<str>, words: &str) -> NatsError {
+    let address = address.clone();
+    let lower = words.to_ascii_lowercase();
+    if lower.contains("permissions violation") {
+        let remedy = "look at the permissions of the user";
+        return NatsError::NotGranted { address, problem: format!("refuses: {words}; {remedy}") };
+    }
+    if lower.contains("authorization") || lower.contains("authentication") {
+        return NatsError::Login { address, problem: words.to_owned() };
+    }
+    NatsError::Ended { address, problem: words.to_owned() }
+}
+
+/// A refusal of JetStream by its own code, while it was asked for `what`.
+pub(crate) fn refused(address: &Arc<str>, what: &str, code: u32, words: &str) -> NatsError {
+    let address = address.clone();
+    let remedy = match code {
+        10012 | 10013 | 10016 => Some("it is there with other settings: make them the same"),
+        10014 | 10059 => Some("make it at the server, or look at its name"),
+        10039 | 10076 => Some("enable JetStream there, for the account of the user"),
+        10084 | 10098 | 10099 | 10100 => Some("set `consumer`, or other subjects as `filter`"),
+        10093 => Some("no subject of the stream is among `filter`"),
+        _ => None,
+    };
+    match remedy {
+        Some(remedy) => NatsError::NotGranted {
+            address,
+            problem: format!("refuses {what}: {words} ({code}); {remedy}"),
+        },
+        None => NatsError::NotTaken { address, problem: format!("{what}: {words} ({code})") },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_helps_and_what_passes_is_tried_again() {
+        let address: Arc<str> = "n:4222".into();
+        for (words, class, remedy) in [
+            ("Authorization Violation", ErrorClass::Blocked, "`server.user`"),
+            ("User Authentication Expired", ErrorClass::Blocked, "`server.token`"),
+            (
+                "Permissions Violation for Publish to \"a\"",
+                ErrorClass::Blocked,
+                "permissions of the user",
+            ),
+            ("Stale Connection", ErrorClass::Indeterminate, "Stale"),
+        ] {
+            let error = said(&address, words);
+            assert_eq!(error.class(), class, "{error}");
+            assert!(error.to_string().contains(remedy), "{error}");
+        }
+        for (code, words, class, remedy) in [
+            (10059, "stream not found", ErrorClass::Blocked, "make it at the server"),
+            (10012, "deliver policy can not be updated", ErrorClass::Blocked, "the same"),
+            (10039, "jetstream not enabled for account", ErrorClass::Blocked, "enable JetStream"),
+            (10077, "maximum messages exceeded", ErrorClass::Indeterminate, "exceeded"),
+            (10008, "jetstream temporarily unavailable", ErrorClass::Indeterminate, "temporarily"),
+        ] {
+            let error = refused(&address, "stream `s`", code, words);
+            assert_eq!(error.class(), class, "{error}");
+            let said = error.to_string();
+            assert!(said.contains(remedy) && said.contains("stream `s`"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The settings of a connection to a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::env::Env;
+use pipeline::secret::{self, Login};
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, Secret, address};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tls::{Client, ClientTls};
+
+const EXAMPLE: &str = "nats://nats-1:4222";
+
+/// The server, and how it is reached.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Server {
+    /// Address of the server, and those of the other servers of its cluster, which are tried in
+    /// this order: `nats://HOST:PORT`, usually with port 4222. `tls://HOST:PORT` is TLS, at the
+    /// same port.
+    urls: Vec<String>,
+    /// Domain of JetStream, where the streams are in another one than that of the server.
+    #[serde(default)]
+    domain: Option<String>,
+    /// Name of the connection in the server's lists. `aqueduct-HOST-NAME` with the names of this
+    /// host and of the component unless set.
+    #[serde(default)]
+    client_id: Option<String>,
+    /// User, for servers that ask for one.
+    #[serde(default)]
+    user: Option<String>,
+    /// Password of `user`. Best a reference, `"${file:/run/secrets/nats}"`.
+    #[serde(default)]
+    password: Option<Secret>,
+    /// Token, for servers that ask for one instead of a user.
+    #[serde(default)]
+    token: Option<Secret>,
+    /// How long a connection may take until the server has taken it, and how long an answer of
+    /// JetStream may take.
+    #[serde(default = "connect_timeout")]
+    connect_timeout: Period,
+    /// How often the server is asked whether it is there. A connection on which nothing comes for
+    /// twice that long has ended.
+    #[serde(default = "heartbeat")]
+    heartbeat: Period,
+    /// TLS of `tls://`: authorities, certificate. Those of the host unless set.
+    #[serde(default)]
+    tls: Option<ClientTls>,
+}
+
+fn connect_timeout() -> Period {
+    Period(Duration::from_secs(10))
+}
+
+fn heartbeat() -> Period {
+    Period(Duration::from_secs(30))
+}
+
+/// A server as it is connected to. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Target {
+    /// `host:port`, in the order in which they are tried.
+    pub(crate) addresses: Arc<[Arc<str>]>,
+    /// What the subjects of the requests of JetStream begin with.
+    pub(crate) api: Arc<str>,
+    pub(crate) client_id: Arc<str>,
+    pub(crate) timeout: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) tls: Option<Client>,
+    pub(crate) env: Env,
+    login: Option<Login>,
+    token: Option<Secret>,
+}
+
+impl Server {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// One of them is wrong.
+    pub(crate) fn target(self, cx: &BuildContext) -> Result<Target, BuildError> {
+        let invalid = |setting: &str, problem: &str| {
+            Err(BuildError::invalid(format!("server.{setting}"), problem))
+        };
+        if !(1..=86_400_000).contains(&self.connect_timeout.0.as_millis()) {
+            return invalid("connect_timeout", "must be from 1ms to 24h");
+        }
+        if !(100..=3_600_000).contains(&self.heartbeat.0.as_millis()) {
+            return invalid("heartbeat", "must be from 100ms to 1h");
+        }
+        let is_token = |it: &String| !it.is_empty() && it.chars().all(is_of_token);
+        let api = match self.domain {
+            None => "$JS.API".to_owned(),
+            Some(domain) if is_token(&domain) => format!("$JS.{domain}.API"),
+            Some(_) => return invalid("domain", "is a word without points, spaces and wildcards"),
+        };
+        let login = secret::login(self.user, self.password);
+        let login = login.map_err(|error| error.below("server"))?;
+        let (addresses, is_tls) = addresses(&self.urls, cx)?;
+        let settings = match (is_tls, self.tls) {
+            (false, Some(_)) => {
+                return invalid("tls", "it counts with `tls://` alone; write the URLs so");
+            }
+            (true, None) => Some(ClientTls::default()),
+            (_, tls) => tls,
+        };
+        let tls = settings.map(|settings| Client::new(settings, &cx.env, &[])).transpose();
+        let client_id =
+            self.client_id.unwrap_or_else(|| format!("aqueduct-{}-{}", cx.env.host, cx.name));
+        Ok(Target {
+            addresses,
+            api: api.into(),
+            client_id: client_id.into(),
+            timeout: self.connect_timeout.0,
+            heartbeat: self.heartbeat.0,
+            tls: tls.map_err(|error| error.below("server"))?,
+            env: cx.env.clone(),
+            login,
+            token: self.token,
+        })
+    }
+}
+
+/// Whether a character can stand in a token of a subject that is no wildcard.
+pub(crate) fn is_of_token(character: char) -> bool {
+    !character.is_whitespace() && !character.is_control() && !".*>".contains(character)
+}
+
+/// Addresses, and whether they are of TLS: all are or none is.
+type Reached = (Arc<[Arc<str>]>, bool);
+
+/// Where the URLs lead.
+fn addresses(urls: &[String], cx: &BuildContext) -> Result<Reached, BuildError> {
+    let invalid = |problem: String| BuildError::invalid("server.urls", problem);
+    let parsed = urls.iter().map(|url| parse(url)).collect::<Result<Vec<_>, _>>();
+    let parsed = parsed.map_err(invalid)?;
+    let Some(&(_, is_tls)) = parsed.first() else {
+        return Err(invalid(format!("at least one; \"{EXAMPLE}\"")));
+    };
+    if parsed.iter().any(|(_, it)| *it != is_tls) {
+        return Err(invalid("all of them begin with `nats://`, or all with `tls://`".into()));
+    }
+    for (address, _) in parsed.iter().filter(|(_, is_tls)| !is_tls) {
+        cx.plain_text.speaks("server.urls", address, "write `tls://`");
+    }
+    Ok((parsed.into_iter().map(|(address, _)| address).collect(), is_tls))
+}
+
+/// The address in a URL, and whether it is of TLS.
+fn parse(url: &str) -> Result<(Arc<str>, bool), String> {
+    // First: the other errors show the URL.
+    if url.contains('@') {
+        return Err("a user in a URL is shown with it: set `user` and `password`, or `token`, \
+                    instead"
+            .into());
+    }
+    let (address, is_tls) = match url.split_once("://") {
+        Some(("nats", address)) => (address, false),
+        Some(("tls", address)) => (address, true),
+        _ => return Err(format!("`{url}` is no URL of NATS; write for example \"{EXAMPLE}\"")),
+    };
+    address::check(address, "nats-1:4222", false)?;
+    Ok((address.into(), is_tls))
+}
+
+impl Target {
+    /// What this side says of itself.
+    pub(crate) fn connect(&self, client_id: &str) -> Value {
+        let mut said = json!({
+            "verbose": false,
+            "pedantic": false,
+            "tls_required": self.tls.is_some(),
+            "name": client_id,
+            "lang": "rust",
+            "version": env!("CARGO_PKG_VERSION"),
+            "protocol": 1,
+            "echo": false,
+            "headers": true,
+            "no_responders": true,
+        });
+        if let Some((user, password)) = &self.login {
+            said["user"] = json!(user);
+            said["pass"] = json!(password.as_ref().map(Secret::expose).unwrap_or_default());
+        }
+        if let Some(token) = &self.token {
+            said["auth_token"] = json!(token.expose());
+        }
+        said
+    }
+
+    /// What is said of an address that was connected to.
+    pub(crate) fn reached(&self, address: &str) -> String {
+        match self.tls {
+            Some(_) => format!("{address} is reached by TLS"),
+            None => format!("{address} is reached"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_is_none_of_nats_is_refused_with_the_remedy() {
+        assert_eq!(parse("nats://a:4222").unwrap(), ("a:4222".into(), false));
+        assert_eq!(parse("tls://[::1]:4222").unwrap(), ("[::1]:4222".into(), true));
+        for (url, cause) in [
+            ("http://a:8222", "no URL of NATS"),
+            ("a:4222", "no URL of NATS"),
+            ("nats://a", "has no port"),
+            ("nats://u:p@a:4222", "`user` and `password`"),
+        ] {
+            let error = parse(url).unwrap_err();
+            assert!(error.contains(cause), "{url}: {error}");
+            assert!(!error.contains("u:p"), "{error}");
+        }
+    }
+}

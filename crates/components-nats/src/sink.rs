@@ -1,0 +1,337 @@
+//! `nats`: each event is a message of a stream of JetStream; a batch is delivered when all of it is
+//! acknowledged.
+//!
+//! ```text
+//!   acknowledged                delivered, also where the stream knows the id already
+//!   no stream for the subject   nothing can be delivered until there is one
+//!   too large, no subject       the event goes to the dead letters
+//!   refused                     the batch goes again, in whole
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. The id of a message is made of `ids`, the identity of its batch and its place in that. It is
+//!    the same when the batch goes again, so a stream that still knows it does not take it twice.
+
+mod publishing;
+mod subject;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use components::sinks::places::Places;
+use metrics::{Counter, MetricSpec};
+use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::env::Env;
+use pipeline::units::Period;
+use pipeline::{Batch, BuildContext, BuildError, Component, DedupeScope, Guarantee, Sink};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tracing::{debug, warn};
+
+use crate::headers::Written;
+use crate::refusal::NatsError;
+use crate::server::{Server, Target};
+use publishing::{Outgoing, Publishing};
+use subject::Subject;
+
+/// The header by which a stream knows a message again.
+const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// What the names of headers begin with that tell the server what to do.
+const OF_SERVER: &str = "nats-";
+
+/// Bytes of `ids` at most.
+const IDS_BYTES_MAX: usize = 128;
+
+/// Settings of the `nats` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The server, and how it is reached.
+    server: Server,
+    /// Subject of the messages, which a stream has to take. `%{NAME}` is the header NAME of the
+    /// event.
+    subject: String,
+    /// What the ids of messages begin with. Sinks that stand in for each other have the same, so
+    /// that a stream knows a message of the one from the other. The name of the sink unless set.
+    #[serde(default)]
+    ids: Option<String>,
+    /// Batches in flight at most, each on a connection of its own.
+    #[serde(default = "default_in_flight_max")]
+    in_flight_max: usize,
+    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    #[serde(default)]
+    in_order: bool,
+    /// How long a batch may take, connecting included.
+    #[serde(default = "default_timeout")]
+    timeout: Period,
+}
+
+fn default_in_flight_max() -> usize {
+    2
+}
+
+fn default_timeout() -> Period {
+    Period(Duration::from_secs(30))
+}
+
+impl Component for Config {
+    const KIND: &'static str = "nats";
+    const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
+        "known_messages",
+        "Messages that were sent again, and that the stream had already: they are there once.",
+    )];
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        let options = Options {
+            in_flight_max: self.in_flight_max,
+            in_order: self.in_order,
+            timeout: self.timeout.0,
+        };
+        Ok(Box::new(Requests::new(self.nats(cx)?, options)))
+    }
+}
+
+impl Config {
+    fn nats(self, cx: &BuildContext) -> Result<Nats, BuildError> {
+        let invalid = |setting: &str, problem: String| Err(BuildError::invalid(setting, problem));
+        let subject = match Subject::new(&self.subject) {
+            Ok(subject) => subject,
+            Err(problem) => return invalid("subject", problem),
+        };
+        let ids = self.ids.unwrap_or_else(|| cx.name.to_string());
+        if !(1..=IDS_BYTES_MAX).contains(&ids.len()) || !ids.chars().all(|it| it.is_ascii_graphic())
+        {
+            let problem = format!("must have 1 to {IDS_BYTES_MAX} visible ASCII characters");
+            return invalid("ids", problem);
+        }
+        if self.in_flight_max == 0 {
+            return invalid("in_flight_max", "at least 1".into());
+        }
+        Ok(Nats {
+            name: cx.name.clone(),
+            target: self.server.target(cx)?,
+            env: cx.env.clone(),
+            scope: format!("{ids} in NATS {}", self.subject),
+            subject,
+            ids,
+            timeout: self.timeout.0,
+            places: Places::new(self.in_flight_max),
+            streams: Mutex::default(),
+            known: cx.scope::<Self>().counter("known_messages")?,
+        })
+    }
+}
+
+/// An event that can never be delivered.
+#[derive(Debug)]
+struct Refusal {
+    /// Its place in the batch.
+    place: usize,
+    /// In snake case, for letters.
+    reason: &'static str,
+    /// For people.
+    detail: String,
+}
+
+struct Nats {
+    name: Arc<str>,
+    target: Target,
+    env: Env,
+    scope: String,
+    subject: Subject,
+    ids: String,
+    timeout: Duration,
+    places: Places<Publishing>,
+    /// Those of which it is known how long they know ids.
+    streams: Mutex<BTreeSet<String>>,
+    known: Counter,
+}
+
+impl Nats {
+    /// The messages of a batch, and what can be none.
+    fn messages<'a>(
+        &self,
+        batch: &'a Batch,
+        payload_max: u64,
+    ) -> (Vec<Outgoing<'a>>, Vec<Refusal>) {
+        let (mut messages, mut refused) = (Vec::new(), Vec::new());
+        let of_batch = match batch.envelope.identity {
+            Some(identity) => identity.to_string(),
+            None => format!("{:032x}", u128::from_be_bytes(self.env.entropy.bytes16())),
+        };
+        for event in batch.iter() {
+            let place = event.index();
+            let mut refuse = |reason, detail| refused.push(Refusal { place, reason, detail });
+            let subject = match self.subject.of(event) {
+                Ok(subject) => subject,
+                Err(detail) => {
+                    refuse("invalid_address", detail);
+                    continue;
+                }
+            };
+            let mut headers = Written::new();
+            let id = format!("{}-{of_batch}-{place}", self.ids);
+            let of_event = event.headers().filter(|(name, _)| !is_of_server(name));
+            let mut all = std::iter::once((MESSAGE_ID, &*id)).chain(of_event);
+            if let Err(detail) = all.try_for_each(|(name, value)| headers.push(name, value)) {
+                refuse("unwritable_event", detail);
+                continue;
+            }
+            let (headers, body) = (headers.finish(), event.body());
+            let bytes = (headers.len() + body.len()) as u64;
+            if bytes > payload_max {
+                let detail = format!(
+                    "its headers and its body have {bytes} bytes, over the {payload_max} of the \
+                     server's `max_payload`"
+                );
+                refuse("too_large", detail);
+                continue;
+            }
+            messages.push(Outgoing { place, subject, headers, body });
+        }
+        (messages, refused)
+    }
+
+    /// Looks how long streams know ids that were not heard of before.
+    async fn look_at(&self, streams: Vec<String>, publishing: &mut Publishing) {
+        for stream in streams {
+            let known = &self.streams;
+            if !known.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.clone()) {
+                continue;
+            }
+            match publishing.window(&stream).await {
+                Ok(window) if window < 2 * self.timeout => warn!(
+                    sink = %self.name, %stream, ?window,
+                    "a batch may go again when the stream has forgotten its ids, and is there \
+                     twice then: set `duplicate_window` of the stream to at least {:?}, better to \
+                     as long as the server may be away",
+                    2 * self.timeout
+                ),
+                Ok(window) => debug!(sink = %self.name, %stream, ?window, "the stream knows ids"),
+                // Not every user may ask for that.
+                Err(error) => debug!(sink = %self.name, %stream, %error, "its window is not known"),
+            }
+        }
+    }
+}
+
+/// Whether a header tells the server what to do, or comes from a message that was read.
+fn is_of_server(name: &str) -> bool {
+    name.get(..OF_SERVER.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(OF_SERVER))
+}
+
+#[async_trait]
+impl Deliver for Nats {
+    type Error = NatsError;
+
+    async fn probe(&self) -> Result<Option<String>, NatsError> {
+        let mut publishing = Publishing::open(&self.target, 0).await?;
+        let reached = self.target.reached(publishing.address());
+        let Some(pattern) = self.subject.pattern() else { return Ok(Some(reached)) };
+        match &*publishing.streams_of(&pattern).await? {
+            [] => Err(NatsError::NotGranted {
+                address: publishing.address().clone(),
+                problem: format!("has no stream for `{pattern}`: make one, or look at `subject`"),
+            }),
+            streams => Ok(Some(format!("{reached}, with the stream `{}`", streams.join("`, `")))),
+        }
+    }
+
+    async fn deliver(&self, batch: &Batch) -> Result<Delivered, NatsError> {
+        let mut taken = self.places.take();
+        let place = taken.place();
+        let mut publishing = match place.open.take().filter(Publishing::is_open) {
+            Some(open) => open,
+            None => Publishing::open(&self.target, place.number).await?,
+        };
+        let (messages, mut refused) = self.messages(batch, publishing.payload_max());
+        let outcome = publishing.publish(&messages).await?;
+        self.known.inc_by(outcome.known);
+        self.look_at(outcome.streams, &mut publishing).await;
+        place.open = Some(publishing);
+        refused.extend(outcome.refused);
+        refused.sort_unstable_by_key(|refusal| refusal.place);
+        let Some(first) = refused.first() else { return Ok(Delivered::All) };
+        let (reason, detail) = (first.reason, first.detail.clone());
+        let events = refused.into_iter().map(|refusal| refusal.place).collect();
+        Ok(Delivered::Except { events, reason, detail })
+    }
+
+    /// A stream forgets ids.
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+
+    fn dedupe_scope(&self) -> DedupeScope {
+        DedupeScope::Dataset(self.scope.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pipeline::BatchBuilder;
+    use pipeline::testkit::build;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn config(more: &Value) -> Value {
+        let mut settings = json!({ "server": { "urls": ["nats://n:4222"] }, "subject": "a.%{b}" });
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        settings
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+        let cx = BuildContext::alone("out", Path::new("unused"), env::real());
+        for (more, expected) in [
+            (json!({ "subject": "a..b" }), "`subject`: `a..b` is no subject"),
+            (json!({ "ids": "a b" }), "`ids`: must have 1 to 128"),
+            (json!({ "in_flight_max": 0 }), "`in_flight_max`: at least 1"),
+            (json!({ "server": { "urls": ["amqp://n:1"] } }), "no URL of NATS"),
+        ] {
+            let error = build::<Config>(&config(&more), &cx).map(drop).unwrap_err().to_string();
+            assert!(error.contains(expected), "{more}: {error}");
+        }
+    }
+
+    #[test]
+    fn ids_are_the_same_when_a_batch_goes_again_and_headers_of_the_server_are_not_passed_on() {
+        let cx = BuildContext::alone("out", Path::new("unused"), env::real());
+        let sink: Config = serde_json::from_value(config(&json!({}))).unwrap();
+        let sink = sink.nats(&cx).unwrap();
+        let mut builder = BatchBuilder::default();
+        let named = |name, value| [("b", "c"), (name, value)];
+        builder.push(b"one", &named("nats-msg-id", "forged"));
+        builder.push(b"two", &named("site", "two\nlines"));
+        builder.push(b"three", &[]);
+        builder.push(&[b'x'; 2000], &named("site", "a"));
+        builder.push(b"five", &named("site", "Zürich"));
+        let mut batch = builder.finish();
+        let identity = "0000000000000000000000000000000a/1/7".parse();
+        batch.envelope.identity = identity.ok();
+        let (messages, refused) = sink.messages(&batch, 1000);
+        let (again, _) = sink.messages(&batch, 1000);
+        let reasons: Vec<_> = refused.iter().map(|it| (it.place, it.reason)).collect();
+        assert_eq!(
+            reasons,
+            [(1, "unwritable_event"), (2, "invalid_address"), (3, "too_large")],
+            "{refused:?}"
+        );
+        let text = |it: &Outgoing<'_>| String::from_utf8(it.headers.clone()).unwrap();
+        for (message, same) in messages.iter().zip(&again) {
+            assert_eq!(text(message), text(same), "the id is that of the batch");
+        }
+        assert_eq!((messages[0].place, &*messages[0].subject), (0, "a.c"));
+        assert!(!text(&messages[0]).contains("forged"), "{}", text(&messages[0]));
+        assert!(text(&messages[1]).contains("site: Zürich\r\n"), "{}", text(&messages[1]));
+        assert_ne!(text(&messages[0]).lines().nth(1), text(&messages[1]).lines().nth(1));
+    }
+}

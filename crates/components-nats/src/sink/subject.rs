@@ -1,0 +1,128 @@
+//! The subject of an event, made of its headers: `logs.%{site}`. Pure.
+
+use pipeline::EventRef;
+
+use crate::server::is_of_token;
+
+/// Bytes of a subject at most: a line of the protocol has 4 KiB.
+const SUBJECT_BYTES_MAX: usize = 2048;
+
+/// A subject with the names of headers in it.
+#[derive(Debug)]
+pub(super) struct Subject(Vec<Piece>);
+
+#[derive(Debug)]
+enum Piece {
+    Text(String),
+    Header(String),
+}
+
+impl Subject {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn new(text: &str) -> Result<Self, String> {
+        let (mut pieces, mut rest) = (Vec::new(), text);
+        while let Some((before, behind)) = rest.split_once("%{") {
+            let (name, behind) = behind.split_once('}').ok_or("a `%{` has no `}`")?;
+            if name.is_empty() {
+                return Err("`%{}` names no header".into());
+            }
+            pieces.push(Piece::Text(before.to_owned()));
+            pieces.push(Piece::Header(name.to_owned()));
+            rest = behind;
+        }
+        pieces.push(Piece::Text(rest.to_owned()));
+        let subject = Self(pieces);
+        // As if each header were a word.
+        check(&subject.with(|_| Some("a")).unwrap_or_default())?;
+        Ok(subject)
+    }
+
+    /// It as a filter, with `*` for each header; `None` where a header is a part of a word.
+    pub(super) fn pattern(&self) -> Option<String> {
+        let pattern = self.with(|_| Some("*"))?;
+        let is_whole = |word: &str| word == "*" || !word.contains('*');
+        pattern.split('.').all(is_whole).then_some(pattern)
+    }
+
+    /// That of an event.
+    ///
+    /// # Errors
+    /// A header is missing, or it is no subject.
+    pub(super) fn of(&self, event: EventRef<'_>) -> Result<String, String> {
+        let mut missing = "";
+        let subject = self.with(|name| {
+            let value = event.header(name);
+            if value.is_none() {
+                missing = name;
+            }
+            value
+        });
+        let Some(subject) = subject else {
+            return Err(format!("there is no header `{missing}`, which `subject` names"));
+        };
+        check(&subject)?;
+        Ok(subject)
+    }
+
+    fn with<'a>(&'a self, mut value: impl FnMut(&'a str) -> Option<&'a str>) -> Option<String> {
+        let mut subject = String::new();
+        for piece in &self.0 {
+            subject.push_str(match piece {
+                Piece::Text(text) => text,
+                Piece::Header(name) => value(name)?,
+            });
+        }
+        Some(subject)
+    }
+}
+
+/// What is wrong with a subject to which a message is sent, if anything.
+fn check(subject: &str) -> Result<(), String> {
+    if subject.len() > SUBJECT_BYTES_MAX {
+        return Err(format!("a subject of {} bytes, over {SUBJECT_BYTES_MAX}", subject.len()));
+    }
+    let is_word = |word: &str| !word.is_empty() && word.chars().all(is_of_token);
+    match subject.split('.').all(is_word) {
+        true => Ok(()),
+        false => Err(format!("`{subject}` is no subject: words with points between them")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::BatchBuilder;
+
+    use super::*;
+
+    #[test]
+    fn a_subject_is_made_of_headers_and_one_that_is_none_is_refused() {
+        let mut builder = BatchBuilder::default();
+        builder.push(b"", &[("site", "bern"), ("kind", "a.b")]);
+        builder.push(b"", &[("site", "zürich nord"), ("kind", ">")]);
+        let batch = builder.finish();
+        let (good, bad) = (batch.iter().next().unwrap(), batch.iter().nth(1).unwrap());
+        let subject = Subject::new("logs.%{site}.%{kind}").unwrap();
+        assert_eq!(subject.of(good).unwrap(), "logs.bern.a.b");
+        assert_eq!(subject.pattern().unwrap(), "logs.*.*");
+        assert!(subject.of(bad).unwrap_err().contains("is no subject"));
+        assert!(Subject::new("%{kind}").unwrap().of(bad).unwrap_err().contains("no subject"));
+        assert_eq!(Subject::new("logs-%{site}").unwrap().pattern(), None);
+        let missing = Subject::new("logs.%{host}").unwrap().of(good).unwrap_err();
+        assert!(missing.contains("no header `host`"), "{missing}");
+        let long = "a".repeat(SUBJECT_BYTES_MAX + 1);
+        for (text, cause) in [
+            ("", "no subject"),
+            ("a..b", "no subject"),
+            ("a.*", "no subject"),
+            ("a b", "no subject"),
+            ("a.%{b", "has no `}`"),
+            ("a.%{}", "names no header"),
+            (&*long, "over 2048"),
+        ] {
+            assert!(Subject::new(text).unwrap_err().contains(cause), "{text}");
+        }
+    }
+}

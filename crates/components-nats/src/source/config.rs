@@ -1,0 +1,253 @@
+//! Settings of the source `nats`.
+
+use std::time::Duration;
+
+use metrics::MetricSpec;
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, Component, Source};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Nats;
+use crate::message::Property;
+use crate::server::{Server, is_of_token};
+
+/// Settings of the `nats` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The server, and how it is reached.
+    server: Server,
+    /// Name of the stream, which has to be there.
+    stream: String,
+    /// Name of the durable consumer that all collectors share which set it: each message goes to
+    /// one of them, at least once. It is made unless it is there. Without it the source reads all
+    /// of the stream for itself, exactly once.
+    #[serde(default)]
+    consumer: Option<String>,
+    /// Subjects of the stream that are read, with the wildcards `*` and `>`; all unless set.
+    /// Several need a server of version 2.10.
+    #[serde(default)]
+    filter: Vec<String>,
+    /// Where reading begins when nothing was read before: `all` that is there, what is `new`, or
+    /// a time, such as `2026-11-01T00:00:00Z`.
+    #[serde(default = "default_start")]
+    start: String,
+    /// How long the server waits for the acknowledgement of a message before it sends it again,
+    /// for a `consumer` that the source makes.
+    #[serde(default = "default_ack_wait")]
+    ack_wait: Period,
+    /// Messages that are asked for at once.
+    #[serde(default = "default_prefetch")]
+    prefetch: u32,
+    /// What becomes of a message of which no event can be made.
+    #[serde(default)]
+    unusable: Unusable,
+    /// What is said of a message that becomes headers `nats.NAME`: `subject`, `stream`,
+    /// `sequence`, `timestamp`. Its own headers become headers in any case.
+    #[serde(default = "default_properties")]
+    properties: Vec<Property>,
+}
+
+/// What becomes of a message of which no event can be made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unusable {
+    /// The source stops in front of it until it is deleted.
+    #[default]
+    Hold,
+    /// It is passed over, and counted.
+    Reject,
+}
+
+fn default_start() -> String {
+    "all".into()
+}
+
+fn default_ack_wait() -> Period {
+    Period(Duration::from_mins(1))
+}
+
+fn default_prefetch() -> u32 {
+    1000
+}
+
+fn default_properties() -> Vec<Property> {
+    vec![Property::Subject, Property::Sequence, Property::Timestamp]
+}
+
+/// Where reading begins when nothing was read before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Start {
+    All,
+    New,
+    /// As the server reads it.
+    At(String),
+}
+
+/// What is read.
+pub(super) struct Options {
+    pub(super) stream: String,
+    pub(super) consumer: Option<String>,
+    pub(super) filter: Vec<String>,
+    pub(super) start: Start,
+    pub(super) ack_wait: Duration,
+    pub(super) prefetch: u32,
+    pub(super) unusable: Unusable,
+    pub(super) properties: Vec<Property>,
+}
+
+impl Options {
+    /// What every consumer of these options is made with.
+    pub(super) fn consumer(&self) -> Value {
+        let mut config = json!({ "replay_policy": "instant", "max_deliver": -1 });
+        match &*self.filter {
+            [] => {}
+            [one] => config["filter_subject"] = json!(one),
+            several => config["filter_subjects"] = json!(several),
+        }
+        config
+    }
+}
+
+impl Start {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            "new" => Ok(Self::New),
+            text => match text.parse::<jiff::Timestamp>() {
+                Ok(time) => Ok(Self::At(time.to_string())),
+                Err(_) => Err(format!(
+                    "`{text}` is neither `all` nor `new`, nor a time such as \
+                     \"2026-11-01T00:00:00Z\""
+                )),
+            },
+        }
+    }
+
+    /// Adds it to what a consumer is made with.
+    pub(super) fn put(&self, config: &mut Value) {
+        let policy = match self {
+            Self::All => "all",
+            Self::New => "new",
+            Self::At(time) => {
+                config["opt_start_time"] = json!(time);
+                "by_start_time"
+            }
+        };
+        config["deliver_policy"] = json!(policy);
+    }
+}
+
+/// What is wrong with a name of a stream or a consumer, if anything.
+fn check_name(name: &str) -> Result<(), String> {
+    let is_allowed = |it: char| is_of_token(it) && !"/\\".contains(it);
+    match name.chars().all(is_allowed) {
+        true if !name.is_empty() => Ok(()),
+        _ => Err("a name has no points, spaces, slashes and wildcards, and is not empty".into()),
+    }
+}
+
+/// What is wrong with a subject, if anything.
+fn check_filter(subject: &str) -> Result<(), String> {
+    let words: Vec<&str> = subject.split('.').collect();
+    let is_word = |at: usize| match words[at] {
+        "*" => true,
+        ">" => at + 1 == words.len(),
+        word => !word.is_empty() && word.chars().all(is_of_token),
+    };
+    match (0..words.len()).all(is_word) {
+        true => Ok(()),
+        false => Err(format!(
+            "`{subject}` is no subject: words with points between them; `*` stands for a word, and \
+             `>` at the end for all that come"
+        )),
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "nats";
+    const METRICS: &'static [MetricSpec] = &[MetricSpec::gauge(
+        "lag_messages",
+        "Messages of the stream that were not read yet, as the server said with the last one that \
+         is stored.",
+    )];
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        let invalid = |setting: &str| {
+            let setting = setting.to_owned();
+            move |problem: String| BuildError::invalid(setting, problem)
+        };
+        check_name(&self.stream).map_err(invalid("stream"))?;
+        self.consumer.as_deref().map_or(Ok(()), check_name).map_err(invalid("consumer"))?;
+        self.filter.iter().try_for_each(|it| check_filter(it)).map_err(invalid("filter"))?;
+        if !(1..=100_000).contains(&self.prefetch) {
+            return Err(invalid("prefetch")("must be from 1 to 100000".into()));
+        }
+        if !(1000..=86_400_000).contains(&self.ack_wait.0.as_millis()) {
+            return Err(invalid("ack_wait")("must be from 1s to 24h".into()));
+        }
+        let options = Options {
+            stream: self.stream,
+            consumer: self.consumer,
+            filter: self.filter,
+            start: Start::read(&self.start).map_err(invalid("start"))?,
+            ack_wait: self.ack_wait.0,
+            prefetch: self.prefetch,
+            unusable: self.unusable,
+            properties: self.properties,
+        };
+        let lag = cx.scope::<Self>().gauge("lag_messages")?;
+        Ok(Box::new(Nats::new(cx, options, self.server.target(cx)?, lag)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pipeline::testkit::build;
+
+    use super::*;
+
+    fn built(more: &Value) -> Result<(), String> {
+        let mut settings = json!({ "server": { "urls": ["nats://n:4222"] }, "stream": "S" });
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+        build::<Config>(&settings, &cx).map(drop).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+        assert_eq!(built(&json!({ "filter": ["a.*.>"], "consumer": "c", "start": "new" })), Ok(()));
+        assert_eq!(built(&json!({ "start": "2026-11-01T00:00:00+01:00" })), Ok(()));
+        let server = |more: Value| {
+            let mut server = json!({ "urls": ["nats://n:4222"] });
+            server.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!({ "server": server })
+        };
+        for (settings, expected) in [
+            (json!({ "stream": "" }), "`stream`: a name has"),
+            (json!({ "stream": "a.b" }), "no points"),
+            (json!({ "consumer": "a b" }), "`consumer`"),
+            (json!({ "filter": ["a.>.b"] }), "`>` at the end"),
+            (json!({ "filter": [""] }), "no subject"),
+            (json!({ "start": "yesterday" }), "neither `all` nor `new`"),
+            (json!({ "prefetch": 0 }), "from 1 to 100000"),
+            (json!({ "ack_wait": "10ms" }), "from 1s to 24h"),
+            (json!({ "unusable": "drop" }), "known: `hold`, `reject`"),
+            (json!({ "properties": ["size"] }), "subject"),
+            (server(json!({ "urls": [] })), "at least one"),
+            (server(json!({ "urls": ["nats://a:1", "tls://b:1"] })), "or all with `tls://`"),
+            (server(json!({ "tls": {} })), "with `tls://` alone"),
+            (server(json!({ "password": "p" })), "`user` alone"),
+            (server(json!({ "domain": "a.b" })), "`server.domain`"),
+            (server(json!({ "heartbeat": "1ms" })), "from 100ms"),
+        ] {
+            let error = built(&settings).unwrap_err();
+            assert!(error.contains(expected), "{settings}: {error}");
+        }
+    }
+}
