@@ -20,12 +20,12 @@ const MESSAGE: &str = "message";
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum BodyForm {
-    /// A body that is a JSON object is the document; of any other one it is the field `message`.
+    /// A body that is a JSON object is the document; any other one is the field of the message.
     #[default]
     Auto,
     /// The body is a JSON object, which is the document.
     Json,
-    /// The body is the field `message`.
+    /// The body is the field of the message.
     Text,
 }
 
