@@ -1,7 +1,6 @@
 //! A message becomes an event, and an event a message.
 
-use std::fmt::Write as _;
-
+use components::sources::messages::Event;
 use fe2o3_amqp::types::messaging::message::Body;
 use fe2o3_amqp::types::messaging::{
     AmqpValue, ApplicationProperties, Batch, Data, Header, Message, MessageId, Properties,
@@ -10,6 +9,7 @@ use fe2o3_amqp::types::primitives::{OrderedMap, SimpleValue, Symbol, Value};
 use pipeline::EventRef;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use support::text::text_of;
 
 /// A message as the library gives it.
 pub(crate) type Received = Message<Body<Value>>;
@@ -85,7 +85,7 @@ impl JmsHeader {
             Self::JmsPriority => Some(message.header.as_ref()?.priority.0.to_string()),
             Self::JmsRedelivered => is_repeated(message).then(|| "true".to_owned()),
             Self::JmsxGroupId => said?.group_id.clone(),
-            Self::JmsxUserId => said?.user_id.as_ref().map(|id| shown(id)),
+            Self::JmsxUserId => said?.user_id.as_ref().map(|id| text_of(id).into_owned()),
         }
     }
 }
@@ -93,14 +93,6 @@ impl JmsHeader {
 /// Whether the broker has delivered the message before.
 pub(crate) fn is_repeated(message: &Received) -> bool {
     message.header.as_ref().is_some_and(|header| header.delivery_count > 0)
-}
-
-/// Headers and body of an event.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Event {
-    /// Of a name that is there twice, the last counts.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
 }
 
 /// The event of a message: its application properties as headers, then what `wanted` names.
@@ -119,7 +111,7 @@ pub(crate) fn event_of(message: Received, wanted: &[JmsHeader]) -> Result<Event,
         Body::Value(AmqpValue(value)) => body_of(value)?,
         Body::Sequence(_) => return Err("a sequence".into()),
     };
-    Ok(Event { headers, body })
+    Ok(Event { headers, body: body.into() })
 }
 
 /// The bytes of a value.
@@ -159,7 +151,7 @@ fn value_text(value: SimpleValue) -> Option<String> {
         SimpleValue::Char(it) => Some(it.to_string()),
         SimpleValue::Timestamp(it) => Some(it.milliseconds().to_string()),
         SimpleValue::Uuid(it) => Some(format!("{it:x}")),
-        SimpleValue::Binary(bytes) => Some(shown(&bytes)),
+        SimpleValue::Binary(bytes) => Some(text_of(&bytes).into_owned()),
         SimpleValue::Null
         | SimpleValue::Decimal32(_)
         | SimpleValue::Decimal64(_)
@@ -173,21 +165,8 @@ fn id_text(id: &MessageId) -> String {
         MessageId::String(text) => text.clone(),
         MessageId::Ulong(number) => number.to_string(),
         MessageId::Uuid(id) => format!("{id:x}"),
-        MessageId::Binary(bytes) => shown(bytes),
+        MessageId::Binary(bytes) => text_of(bytes).into_owned(),
     }
-}
-
-/// Bytes as text; what is no UTF-8 as `\xff`.
-fn shown(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            // Writing to a string does not fail.
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
 }
 
 /// What the body of a message is.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use components::sources::messages::ROUND_BYTES;
 use components::sources::under_way::{Storing, put_of, settled};
 use metrics::Metrics;
 use pipeline::{
@@ -201,7 +202,7 @@ impl Source for Amqp {
     }
 
     fn batch_bytes(&self) -> u64 {
-        round::ROUND_BYTES
+        ROUND_BYTES
     }
 
     async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use crate::broker::{Broker, Target};
 use crate::connection::MqttError;
 use crate::packets::{Publish, PublishProperties, QoS, Version, qos_of};
-use crate::topic::{Template, check_text};
+use crate::topic::{TopicOfEvent, check_text};
 use publishing::{Placed, Publishing, Refusal};
 
 /// Settings of the `mqtt` sink.
@@ -89,7 +89,7 @@ impl Component for Config {
             checked.map_err(|error| BuildError::invalid(setting, error))?;
         }
         let topic =
-            Template::new(&self.topic).map_err(|error| BuildError::invalid("topic", error))?;
+            TopicOfEvent::new(&self.topic).map_err(|error| BuildError::invalid("topic", error))?;
         let target = self.broker.target(cx)?;
         if target.version == Version::V311
             && (!self.properties.is_empty() || self.content_type.is_some())
@@ -118,7 +118,7 @@ impl Component for Config {
 
 struct Mqtt {
     target: Target,
-    topic: Template,
+    topic: TopicOfEvent,
     qos: QoS,
     retain: bool,
     properties: Vec<String>,

@@ -1,5 +1,6 @@
 //! Topics: filters of a source, patterns that make headers of levels, templates of a sink.
 
+use components::template::{Piece, Template};
 use pipeline::EventRef;
 
 /// Bytes of a topic or another text at most.
@@ -130,40 +131,24 @@ impl Pattern {
 
 /// The topic of an event, made of its headers: `site/%{site}/log`.
 #[derive(Debug)]
-pub(crate) struct Template(Vec<Piece>);
+pub(crate) struct TopicOfEvent(Template);
 
-#[derive(Debug)]
-enum Piece {
-    Text(String),
-    Header(String),
-}
-
-impl Template {
+impl TopicOfEvent {
     /// Reads a template.
     ///
     /// # Errors
     /// It is none, or no topic can be made of it.
     pub(crate) fn new(text: &str) -> Result<Self, String> {
-        let (mut pieces, mut rest) = (Vec::new(), text);
-        while let Some((before, behind)) = rest.split_once("%{") {
-            let end = behind.split_once('}').ok_or("a `%{` has no `}`")?;
-            if end.0.is_empty() {
-                return Err("`%{}` names no header".into());
-            }
-            pieces.push(Piece::Text(before.to_owned()));
-            pieces.push(Piece::Header(end.0.to_owned()));
-            rest = end.1;
-        }
-        pieces.push(Piece::Text(rest.to_owned()));
+        let template = Template::new(text)?;
         let fixed = |piece: &Piece| match piece {
             Piece::Text(text) => check_topic_text(text),
             Piece::Header(_) => Ok(()),
         };
-        pieces.iter().try_for_each(fixed)?;
+        template.pieces().iter().try_for_each(fixed)?;
         if text.is_empty() {
             return Err("it is empty; write for example `site/%{site}/log`".into());
         }
-        Ok(Self(pieces))
+        Ok(Self(template))
     }
 
     /// The topic of an event, in the place of what `topic` held.
@@ -172,7 +157,7 @@ impl Template {
     /// A header is missing, or the result is no topic.
     pub(crate) fn fill(&self, event: EventRef<'_>, topic: &mut String) -> Result<(), String> {
         topic.clear();
-        for piece in &self.0 {
+        for piece in self.0.pieces() {
             match piece {
                 Piece::Text(text) => topic.push_str(text),
                 Piece::Header(name) => {
@@ -283,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_topic_is_made_of_headers_and_refused_where_it_would_be_none() {
-        let template = Template::new("site/%{site}/log").unwrap();
+        let template = TopicOfEvent::new("site/%{site}/log").unwrap();
         let mut topic = "old".to_owned();
         let mut batch = Batch::of(["x"]);
         let mut fill = |batch: &Batch| {
@@ -300,11 +285,11 @@ mod tests {
         }
         batch.set_header("site", "$CONTROL/x", Existing::Replace);
         assert_eq!(fill(&batch).unwrap(), "site/$CONTROL/x/log");
-        let bare = Template::new("%{site}").unwrap();
+        let bare = TopicOfEvent::new("%{site}").unwrap();
         let event = batch.iter().next().unwrap();
         assert!(bare.fill(event, &mut String::new()).unwrap_err().contains("the broker"));
         for wrong in ["", "a/+", "a/%{", "a/%{}"] {
-            assert!(Template::new(wrong).is_err(), "{wrong}");
+            assert!(TopicOfEvent::new(wrong).is_err(), "{wrong}");
         }
     }
 }

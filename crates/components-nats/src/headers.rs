@@ -6,6 +6,8 @@
 //!   ␍␊
 //! ```
 
+use support::text::text_of;
+
 const VERSION: &str = "NATS/1.0";
 
 /// A block that was read.
@@ -23,7 +25,7 @@ impl Headers {
     /// # Errors
     /// It is none: the cause.
     pub(crate) fn read(block: &[u8]) -> Result<Self, String> {
-        let text = shown(block);
+        let text = text_of(block);
         let mut lines = text.split("\r\n");
         let first = lines.next().unwrap_or_default();
         let Some(rest) = first.strip_prefix(VERSION) else {
@@ -46,16 +48,6 @@ impl Headers {
         }
         Ok(Self { status, all })
     }
-}
-
-/// Bytes as text; what is no UTF-8 as `\xff`.
-fn shown(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
-    }
-    text
 }
 
 /// A block that is written.

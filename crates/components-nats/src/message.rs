@@ -1,6 +1,6 @@
 //! A message of a stream becomes an event. Pure.
 
-use bytes::Bytes;
+use components::sources::messages::Event;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -76,14 +76,6 @@ impl Place {
     }
 }
 
-/// Headers and body of an event.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Event {
-    /// Of a name that is there twice, the last counts.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Bytes,
-}
-
 /// The event of a message: its headers, then what `wanted` names.
 ///
 /// # Errors
@@ -104,6 +96,8 @@ pub(crate) fn event_of(
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     const REPLY: &str = "$JS.ACK.S.KJ4VHxa0.1.2.3.1795904248781670011.4";

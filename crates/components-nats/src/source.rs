@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use components::sources::messages::ROUND_BYTES;
 use components::sources::one_channel;
 use components::sources::under_way::{Storing, put_of, settled};
 use metrics::{FloatGauge, Metrics};
@@ -299,7 +300,7 @@ impl Source for Nats {
     }
 
     fn batch_bytes(&self) -> u64 {
-        round::ROUND_BYTES
+        ROUND_BYTES
     }
 
     async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {

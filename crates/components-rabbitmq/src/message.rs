@@ -1,13 +1,13 @@
 //! A message becomes an event, and an event a message.
 
-use std::fmt::Write as _;
-
 use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
+use components::sources::messages::Event;
 use pipeline::EventRef;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use support::text::text_of;
 
 use crate::broker::NAME_BYTES_MAX;
 
@@ -131,29 +131,21 @@ pub(crate) struct Received {
     pub(crate) body: Vec<u8>,
 }
 
-/// Headers and body of an event.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Event {
-    /// Of a name that is there twice, the last counts.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-}
-
 /// The event of a message: its headers, then what `wanted` names.
 pub(crate) fn event_of(message: Received, wanted: &[Property]) -> Event {
     let said = wanted.iter().filter_map(|it| Some((it.header().to_owned(), it.value(&message)?)));
     let given = message.properties.headers().iter().flat_map(|table| table.inner());
     let given = given.filter_map(|(name, value)| Some((name.to_string(), value_text(value)?)));
     let headers = given.chain(said).collect();
-    Event { headers, body: message.body }
+    Event { headers, body: message.body.into() }
 }
 
 /// A value as text: lists and tables as JSON. `None` where there is none.
 fn value_text(value: &AMQPValue) -> Option<String> {
     match value {
-        AMQPValue::LongString(text) => Some(shown(text.as_bytes())),
+        AMQPValue::LongString(text) => Some(text_of(text.as_bytes()).into_owned()),
         AMQPValue::ShortString(text) => Some(text.to_string()),
-        AMQPValue::ByteArray(bytes) => Some(shown(bytes.as_slice())),
+        AMQPValue::ByteArray(bytes) => Some(text_of(bytes.as_slice()).into_owned()),
         AMQPValue::Void => None,
         other => Some(match json_of(other) {
             // A text is not quoted.
@@ -180,8 +172,8 @@ fn json_of(value: &AMQPValue) -> Value {
         AMQPValue::Double(it) => json!(it),
         AMQPValue::DecimalValue(it) => json!(decimal(it.scale, it.value)),
         AMQPValue::ShortString(text) => json!(text.as_str()),
-        AMQPValue::LongString(text) => json!(shown(text.as_bytes())),
-        AMQPValue::ByteArray(bytes) => json!(shown(bytes.as_slice())),
+        AMQPValue::LongString(text) => json!(text_of(text.as_bytes())),
+        AMQPValue::ByteArray(bytes) => json!(text_of(bytes.as_slice())),
         AMQPValue::Timestamp(seconds) => json!(millis(*seconds)),
         AMQPValue::FieldArray(list) => list.as_slice().iter().map(json_of).collect(),
         AMQPValue::FieldTable(table) => {
@@ -203,19 +195,6 @@ fn decimal(scale: u8, value: u32) -> String {
             format!("{whole}.{rest}")
         }
     }
-}
-
-/// Bytes as text; what is no UTF-8 as `\xff`.
-fn shown(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            // Writing to a string does not fail.
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
 }
 
 /// The properties of the message of an event, which the broker keeps on disk. `id` is the same when

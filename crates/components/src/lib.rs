@@ -22,6 +22,7 @@ pub mod selectors;
 pub mod sequence;
 pub mod sinks;
 pub mod sources;
+pub mod template;
 pub mod thrift;
 
 use pipeline::component::entry;

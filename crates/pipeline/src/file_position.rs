@@ -21,13 +21,14 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use support::text::text_of;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::env::{Disk, DiskFile, FileKind, OpenMode};
@@ -241,17 +242,7 @@ impl fmt::Display for Stretch {
 /// A path as headers, labels and log lines show it: a byte that is no UTF-8 is written `\xff`.
 /// Control characters stay as they are: the log writer and the metrics escape them themselves.
 pub fn shown(path: &Path) -> Cow<'_, str> {
-    if let Some(text) = path.to_str() {
-        return Cow::Borrowed(text);
-    }
-    let mut text = String::new();
-    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            write!(text, "\\x{byte:02x}").expect("a string takes every write");
-        }
-    }
-    Cow::Owned(text)
+    text_of(path.as_os_str().as_bytes())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! | [`notice`] | waiting for a change without missing it |
 //! | [`pool`] | large buffers that are used again |
 //! | [`failure_log`] | failures that repeat, and when they are logged |
+//! | [`text`] | bytes as text |
 
 pub mod backoff;
 pub mod causes;
@@ -25,3 +26,4 @@ pub mod meter;
 pub mod mutants;
 pub mod notice;
 pub mod pool;
+pub mod text;

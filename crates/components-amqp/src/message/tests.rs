@@ -17,7 +17,7 @@ fn received(body: Body<Value>) -> Received {
 }
 
 fn body(value: Value) -> Result<Vec<u8>, String> {
-    event_of(received(Body::Value(AmqpValue(value))), &[]).map(|event| event.body)
+    event_of(received(Body::Value(AmqpValue(value))), &[]).map(|event| event.body.to_vec())
 }
 
 #[test]
@@ -34,8 +34,8 @@ fn text_bytes_and_single_values_are_bodies_and_all_else_is_named() {
         assert_eq!(body(value).unwrap(), text.as_bytes());
     }
     let parts = Batch::new(vec![Data(b"a".to_vec().into()), Data(b"b".to_vec().into())]);
-    assert_eq!(event_of(received(Body::Data(parts)), &[]).unwrap().body, b"ab");
-    assert_eq!(event_of(received(Body::Empty), &[]).unwrap().body, b"");
+    assert_eq!(event_of(received(Body::Data(parts)), &[]).unwrap().body, "ab");
+    assert_eq!(event_of(received(Body::Empty), &[]).unwrap().body, "");
     for (value, kind) in
         [(Value::Map(OrderedMap::new()), "a map"), (Value::List(vec![Value::Int(1)]), "a list")]
     {

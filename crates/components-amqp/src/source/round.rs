@@ -1,22 +1,15 @@
 //! What is put at once: events, and the messages that are accepted then.
 
-use std::collections::BTreeSet;
-
-use components::decoders::{HEADER_NAMES_MAX, check_names};
-use peers::limits::{Cut, EVENT_OVERHEAD_BYTES};
-use pipeline::{Batch, BatchBuilder};
+use components::sources::messages::{Event, Gathered, Weighed};
+use pipeline::Batch;
 
 use super::receiving::Delivery;
-use crate::message::{Event, JmsHeader, Received, event_of};
-
-/// Bytes of bodies and headers from which on a round is full.
-pub(super) const ROUND_BYTES: u64 = 1 << 20;
+use crate::message::{JmsHeader, Received, event_of};
 
 /// A message that belongs into a round.
 pub(super) struct Message {
     pub(super) delivery: Delivery,
-    event: Event,
-    bytes: u64,
+    event: Weighed,
 }
 
 impl Message {
@@ -29,28 +22,19 @@ impl Message {
         message: Received,
         wanted: &[JmsHeader],
     ) -> Result<Self, (Delivery, String)> {
-        let event = match event_of(message, wanted) {
-            Ok(event) => event,
-            Err(what) => {
-                return Err((delivery, format!("its body is {what}, not text or bytes")));
-            }
-        };
-        if let Err(error) = check_names(event.headers.iter().map(|(name, _)| &**name)) {
-            return Err((delivery, error.to_string()));
+        let event = event_of(message, wanted)
+            .map_err(|what| format!("its body is {what}, not text or bytes"));
+        match event.and_then(Event::weighed) {
+            Ok(event) => Ok(Self { delivery, event }),
+            Err(problem) => Err((delivery, problem)),
         }
-        let headers = event.headers.iter().map(|(_, value)| value.len() as u64 + 4).sum::<u64>();
-        let bytes = event.body.len() as u64 + headers + EVENT_OVERHEAD_BYTES;
-        Ok(Self { delivery, event, bytes })
     }
 }
 
 /// Messages that are put together.
 #[derive(Default)]
 pub(super) struct Round {
-    events: BatchBuilder,
-    bytes: u64,
-    /// Names of headers: each is a column of the batch.
-    names: BTreeSet<String>,
+    events: Gathered,
     /// What is accepted when the events are stored, in the order in which they came.
     pub(super) deliveries: Vec<Delivery>,
 }
@@ -58,41 +42,27 @@ pub(super) struct Round {
 impl Round {
     /// Whether there is nothing to put.
     pub(super) fn is_empty(&self) -> bool {
-        self.deliveries.is_empty()
+        self.events.is_empty()
     }
 
     /// Messages in it, also after its events were taken.
     pub(super) fn len(&self) -> usize {
-        self.deliveries.len()
+        self.events.len()
     }
 
     /// Whether the message belongs into this round, not into the next one.
     pub(super) fn has_room_for(&self, message: &Message, batch_bytes: Option<u64>) -> bool {
-        if self.is_empty() {
-            return true;
-        }
-        let cut = batch_bytes.map(Cut::within);
-        let most = cut.as_ref().map_or(ROUND_BYTES, |cut| cut.body_bytes.min(ROUND_BYTES));
-        let events = cut.as_ref().map_or(u64::MAX, |cut| cut.events);
-        let names = message.event.headers.iter().filter(|(name, _)| !self.names.contains(name));
-        (self.len() as u64) < events
-            && self.bytes + message.bytes <= most
-            && self.names.len() + names.count() <= HEADER_NAMES_MAX
+        self.events.has_room_for(&message.event, batch_bytes)
     }
 
     /// Adds a message.
     pub(super) fn push(&mut self, message: Message) {
-        let Message { delivery, event, bytes } = message;
-        let headers: Vec<(&str, &str)> =
-            event.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-        self.events.push(&event.body, &headers);
-        self.names.extend(event.headers.into_iter().map(|(name, _)| name));
-        self.bytes += bytes;
-        self.deliveries.push(delivery);
+        self.events.push(message.event);
+        self.deliveries.push(message.delivery);
     }
 
     /// Its events; what is accepted stays.
     pub(super) fn batch(&mut self) -> Batch {
-        std::mem::take(&mut self.events).finish()
+        self.events.batch()
     }
 }

@@ -6,6 +6,7 @@ use components::avro::events::{Event, Events};
 use pipeline::{Batch, BatchBuilder};
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
+use support::text::push_bytes;
 
 use super::config::Options;
 
@@ -48,7 +49,7 @@ impl Gather {
         let timestamp = message.timestamp().to_millis();
         write_over(&mut self.timestamp, timestamp.unwrap_or_default());
         if let Some(key) = message.key() {
-            shown(&mut self.key, key);
+            bytes_over(&mut self.key, key);
         }
         self.mapped(message, options);
         let mut headers = emptied(std::mem::take(&mut self.headers));
@@ -97,7 +98,7 @@ impl Gather {
         for ((wanted, _), text) in options.headers.iter().zip(&mut self.values) {
             let of_name = given.into_iter().flat_map(Headers::iter).filter(|one| one.key == wanted);
             match of_name.filter_map(|header| header.value).last() {
-                Some(value) => shown(text.get_or_insert_default(), value),
+                Some(value) => bytes_over(text.get_or_insert_default(), value),
                 None => *text = None,
             }
         }
@@ -129,13 +130,7 @@ fn write_over(text: &mut String, number: impl std::fmt::Display) {
     let _ = write!(text, "{number}");
 }
 
-/// Bytes as text; what is no UTF-8 as `\xff`.
-fn shown(text: &mut String, bytes: &[u8]) {
+fn bytes_over(text: &mut String, bytes: &[u8]) {
     text.clear();
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
+    push_bytes(text, bytes);
 }

@@ -1,5 +1,8 @@
 //! The subject of an event, made of its headers: `logs.%{site}`. Pure.
 
+use std::convert::Infallible;
+
+use components::template::Template;
 use pipeline::EventRef;
 
 use crate::server::is_of_token;
@@ -9,13 +12,7 @@ const SUBJECT_BYTES_MAX: usize = 2048;
 
 /// A subject with the names of headers in it.
 #[derive(Debug)]
-pub(super) struct Subject(Vec<Piece>);
-
-#[derive(Debug)]
-enum Piece {
-    Text(String),
-    Header(String),
-}
+pub(super) struct Subject(Template);
 
 impl Subject {
     /// Reads one.
@@ -23,26 +20,15 @@ impl Subject {
     /// # Errors
     /// It is none.
     pub(super) fn new(text: &str) -> Result<Self, String> {
-        let (mut pieces, mut rest) = (Vec::new(), text);
-        while let Some((before, behind)) = rest.split_once("%{") {
-            let (name, behind) = behind.split_once('}').ok_or("a `%{` has no `}`")?;
-            if name.is_empty() {
-                return Err("`%{}` names no header".into());
-            }
-            pieces.push(Piece::Text(before.to_owned()));
-            pieces.push(Piece::Header(name.to_owned()));
-            rest = behind;
-        }
-        pieces.push(Piece::Text(rest.to_owned()));
-        let subject = Self(pieces);
+        let subject = Self(Template::new(text)?);
         // As if each header were a word.
-        check(&subject.with(|_| Some("a")).unwrap_or_default())?;
+        check(&subject.with_each("a"))?;
         Ok(subject)
     }
 
     /// It as a filter, with `*` for each header; `None` where a header is a part of a word.
     pub(super) fn pattern(&self) -> Option<String> {
-        let pattern = self.with(|_| Some("*"))?;
+        let pattern = self.with_each("*");
         let is_whole = |word: &str| word == "*" || !word.contains('*');
         pattern.split('.').all(is_whole).then_some(pattern)
     }
@@ -52,30 +38,15 @@ impl Subject {
     /// # Errors
     /// A header is missing, or it is no subject.
     pub(super) fn of(&self, event: EventRef<'_>) -> Result<String, String> {
-        let mut missing = "";
-        let subject = self.with(|name| {
-            let value = event.header(name);
-            if value.is_none() {
-                missing = name;
-            }
-            value
-        });
-        let Some(subject) = subject else {
-            return Err(format!("there is no header `{missing}`, which `subject` names"));
-        };
+        let missing = |name| format!("there is no header `{name}`, which `subject` names");
+        let subject = self.0.with(|name| event.header(name).ok_or_else(|| missing(name)))?;
         check(&subject)?;
         Ok(subject)
     }
 
-    fn with<'a>(&'a self, mut value: impl FnMut(&'a str) -> Option<&'a str>) -> Option<String> {
-        let mut subject = String::new();
-        for piece in &self.0 {
-            subject.push_str(match piece {
-                Piece::Text(text) => text,
-                Piece::Header(name) => value(name)?,
-            });
-        }
-        Some(subject)
+    fn with_each(&self, value: &'static str) -> String {
+        let Ok(subject) = self.0.with(|_| Ok::<_, Infallible>(value));
+        subject
     }
 }
 

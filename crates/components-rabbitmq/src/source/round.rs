@@ -1,21 +1,14 @@
 //! What is put at once: events, and the last message that is acknowledged then.
 
-use std::collections::BTreeSet;
+use components::sources::messages::{Gathered, Weighed};
+use pipeline::Batch;
 
-use components::decoders::{HEADER_NAMES_MAX, check_names};
-use peers::limits::{Cut, EVENT_OVERHEAD_BYTES};
-use pipeline::{Batch, BatchBuilder};
-
-use crate::message::{Event, Property, Received, event_of};
-
-/// Bytes of bodies and headers from which on a round is full.
-pub(super) const ROUND_BYTES: u64 = 1 << 20;
+use crate::message::{Property, Received, event_of};
 
 /// A message that belongs into a round.
 pub(super) struct Message {
     tag: u64,
-    event: Event,
-    bytes: u64,
+    event: Weighed,
 }
 
 impl Message {
@@ -24,23 +17,14 @@ impl Message {
     /// # Errors
     /// There is none: what is wrong with it.
     pub(super) fn new(tag: u64, message: Received, wanted: &[Property]) -> Result<Self, String> {
-        let event = event_of(message, wanted);
-        let names = event.headers.iter().map(|(name, _)| &**name);
-        check_names(names).map_err(|error| error.to_string())?;
-        let headers = event.headers.iter().map(|(_, value)| value.len() as u64 + 4).sum::<u64>();
-        let bytes = event.body.len() as u64 + headers + EVENT_OVERHEAD_BYTES;
-        Ok(Self { tag, event, bytes })
+        Ok(Self { tag, event: event_of(message, wanted).weighed()? })
     }
 }
 
 /// Messages that are put together.
 #[derive(Default)]
 pub(super) struct Round {
-    events: BatchBuilder,
-    bytes: u64,
-    count: usize,
-    /// Names of headers: each is a column of the batch.
-    names: BTreeSet<String>,
+    events: Gathered,
     /// What is acknowledged when the events are stored, with all before it.
     pub(super) last_tag: u64,
 }
@@ -48,42 +32,27 @@ pub(super) struct Round {
 impl Round {
     /// Whether there is nothing to put.
     pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.events.is_empty()
     }
 
     /// Messages in it, also after its events were taken.
     pub(super) fn len(&self) -> usize {
-        self.count
+        self.events.len()
     }
 
     /// Whether the message belongs into this round, not into the next one.
     pub(super) fn has_room_for(&self, message: &Message, batch_bytes: Option<u64>) -> bool {
-        if self.is_empty() {
-            return true;
-        }
-        let cut = batch_bytes.map(Cut::within);
-        let most = cut.as_ref().map_or(ROUND_BYTES, |cut| cut.body_bytes.min(ROUND_BYTES));
-        let events = cut.as_ref().map_or(u64::MAX, |cut| cut.events);
-        let names = message.event.headers.iter().filter(|(name, _)| !self.names.contains(name));
-        (self.count as u64) < events
-            && self.bytes + message.bytes <= most
-            && self.names.len() + names.count() <= HEADER_NAMES_MAX
+        self.events.has_room_for(&message.event, batch_bytes)
     }
 
     /// Adds a message.
     pub(super) fn push(&mut self, message: Message) {
-        let Message { tag, event, bytes } = message;
-        let headers: Vec<(&str, &str)> =
-            event.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-        self.events.push(&event.body, &headers);
-        self.names.extend(event.headers.into_iter().map(|(name, _)| name));
-        self.bytes += bytes;
-        self.count += 1;
-        self.last_tag = tag;
+        self.events.push(message.event);
+        self.last_tag = message.tag;
     }
 
     /// Its events; what is acknowledged stays.
     pub(super) fn batch(&mut self) -> Batch {
-        std::mem::take(&mut self.events).finish()
+        self.events.batch()
     }
 }

@@ -11,6 +11,7 @@ pub mod grpc;
 pub mod http;
 pub mod journald;
 pub mod listening;
+pub mod messages;
 mod multiline;
 #[cfg(test)]
 mod narrow;
