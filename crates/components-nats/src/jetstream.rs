@@ -117,8 +117,7 @@ pub(crate) fn read<T: DeserializeOwned>(message: &Message) -> Result<Said<T>, St
             return Ok(Said::NoResponders);
         }
     }
-    let value: Value = serde_json::from_slice(&message.body).map_err(|it| it.to_string())?;
-    let answer = Answer::<T>::deserialize(value).map_err(|it| it.to_string())?;
+    let answer: Answer<T> = serde_json::from_slice(&message.body).map_err(|it| it.to_string())?;
     match (answer.error, answer.answer) {
         (Some(refused), _) => Ok(Said::No(refused)),
         (None, Some(answer)) => Ok(Said::Yes(answer)),

@@ -13,13 +13,13 @@
 //! Solr ends a request at the first document that it refuses, and keeps those before it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use components::sinks::http::shown;
 use hyper::{Method, StatusCode};
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::env::Env;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     Batch, BuildContext, BuildError, Component, DedupeScope, Guarantee, Secret, Sink, SinkBoard,
@@ -172,8 +172,7 @@ impl Component for Config {
             scope,
             routes: Routes { name, index, time_header: self.time_header },
             fields,
-            fresh: format!("{:016x}", cx.env.entropy.next_u64()),
-            fresh_count: AtomicU64::new(0),
+            env: cx.env.clone(),
             request_bytes_max: usize::try_from(self.request_bytes_max.0).unwrap_or(usize::MAX),
             board: SinkBoard::default(),
         };
@@ -188,9 +187,7 @@ struct Solr {
     scope: String,
     routes: Routes,
     fields: FlatFields,
-    /// What ids of events without an identity begin with, and how many had one: Solr gives none.
-    fresh: String,
-    fresh_count: AtomicU64,
+    env: Env,
     request_bytes_max: usize,
     board: SinkBoard,
 }
@@ -198,11 +195,12 @@ struct Solr {
 impl Solr {
     /// The documents of a batch by their collections, and what can be none.
     fn documents(&self, batch: &Batch) -> (BTreeMap<String, Vec<Outgoing>>, Vec<Never>) {
+        // Solr gives no ids: a batch without an identity gets one by chance.
+        let fresh = u128::from_be_bytes(self.env.entropy.bytes16());
         let (documents, never) = self.routes.documents(batch, |event, time, id| match id {
             Some(id) => self.fields.document(event, time, id),
             None => {
-                let count = self.fresh_count.fetch_add(1, Ordering::Relaxed);
-                let id = format!("{}/{}/{count}", self.routes.name, self.fresh);
+                let id = format!("{}/{fresh:032x}-{}", self.routes.name, event.index());
                 self.fields.document(event, time, &id)
             }
         });
