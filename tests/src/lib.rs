@@ -44,6 +44,7 @@ pub mod reconcile;
 pub mod scene;
 pub mod seed;
 pub mod site;
+pub mod solr;
 pub mod wait;
 pub mod wire;
 

@@ -2,7 +2,7 @@
 //! goes to the dead letters, and nothing else with it; a collection that is not there holds the
 //! flow.
 //!
-//! Method: a real node of Solr (`solr/Server.java`), whose documents are read back.
+//! Method: a real node of Solr (`aqueduct_tests::solr`), whose documents are read back.
 //!
 //! ```text
 //!   tail_dir ─► durable ─► solr sink ─► POST /solr/lines/update ─► core `lines`
@@ -15,104 +15,20 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::Agent;
-use aqueduct_tests::flume::java_with;
-use aqueduct_tests::http::{free_address, get};
 use aqueduct_tests::letters::letters;
-use aqueduct_tests::process::{Process, tail};
+use aqueduct_tests::solr::Solr;
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 use rustix::process::Signal;
-use serde_json::Value;
 
-/// What is fetched.
-const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/solr/pom.xml"));
 /// How long a step may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The state of an update log that takes updates and has no old ones to write.
-const ACTIVE: u64 = 3;
 /// Why events are dead letters: the first one of a batch gives the reason.
 const REASONS: [&str; 2] = ["refused", "unwritable_event"];
-
-/// A node with its core on disk, running or killed. Dropping it kills it.
-struct Solr {
-    address: SocketAddr,
-    dir: PathBuf,
-    process: Option<Process>,
-}
-
-impl Solr {
-    /// One that runs, without a core.
-    fn start(dir: &Path) -> Self {
-        let dir = dir.join("solr");
-        let conf = dir.join("home/lines/conf");
-        fs::create_dir_all(&conf).expect("the test's own folder");
-        for (file, text) in [
-            (dir.join("Server.java"), include_str!("solr/Server.java")),
-            (dir.join("home/solr.xml"), "<solr/>"),
-            (conf.join("schema.xml"), include_str!("solr/schema.xml")),
-            (conf.join("solrconfig.xml"), include_str!("solr/solrconfig.xml")),
-        ] {
-            fs::write(file, text).expect("the test's own folder");
-        }
-        let mut solr = Self { address: free_address(), dir, process: None };
-        solr.revive();
-        solr
-    }
-
-    /// Starts it again after [`Solr::kill`], with the same files at the same address.
-    fn revive(&mut self) {
-        let mut java = java_with("solr-9.10.1", POM, &self.dir);
-        java.arg("-Dorg.apache.logging.log4j.level=WARN"); // what it gives up is said there
-        java.arg(self.dir.join("Server.java")).arg(self.dir.join("home"));
-        java.arg(self.address.port().to_string());
-        let mut process = Process::start("solr", java, &self.dir.join("out"));
-        wait::until("Solr to answer", LIMIT, || {
-            assert!(process.is_alive(), "Solr ended:\n{}", tail(&process.output()));
-            get(self.address, "/solr/admin/info/system").filter(|(status, _)| *status == 200)
-        });
-        self.process = Some(process);
-    }
-
-    /// Kills it with -9, once it has written what it knew from before: it reads its last two update
-    /// logs alone, so that a second kill in the meantime loses documents.
-    fn kill(&mut self) {
-        wait::until("Solr to have read its update log", LIMIT, || {
-            let path = "/solr/admin/metrics?group=core&prefix=TLOG.state";
-            let (_, text) = get(self.address, path).filter(|(status, _)| *status == 200)?;
-            let answer: Value = serde_json::from_str(&text).expect("an answer is JSON");
-            (answer["metrics"]["solr.core.lines"]["TLOG.state"] == ACTIVE).then_some(())
-        });
-        self.process.take().expect("a running Solr").kill();
-    }
-
-    /// Stops it for a while, or lets it go on.
-    fn signal(&self, signal: Signal) {
-        self.process.as_ref().expect("a running Solr").signal(signal);
-    }
-
-    /// Makes the core.
-    fn create(&self) {
-        let path = "/solr/admin/cores?action=CREATE&name=lines&instanceDir=lines";
-        let answer = get(self.address, path);
-        assert!(matches!(answer, Some((200, _))), "{answer:?}");
-    }
-
-    /// The documents, as they are now.
-    fn documents(&self) -> Vec<Value> {
-        let _ = get(self.address, "/solr/lines/update?commit=true");
-        let Some((200, text)) = get(self.address, "/solr/lines/select?q=*:*&rows=20000") else {
-            return Vec::new();
-        };
-        let answer: Value = serde_json::from_str(&text).expect("an answer is JSON");
-        answer["response"]["docs"].as_array().expect("a list").clone()
-    }
-}
 
 #[test]
 #[ignore = "needs the optimised programs, Java and Maven: tests/run"]
@@ -130,7 +46,7 @@ fn each_event_is_one_document_through_kills_and_what_is_refused_is_a_dead_letter
          [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
          [sinks.out]\ntype = \"solr\"\nchannel = \"main\"\nbody = \"json\"\n\
          urls = [\"http://{}/solr\"]\ncollection = \"lines\"\ncommit_within = \"1s\"\n",
-        solr.address,
+        solr.address(),
         at = dir.display(),
     );
     let mut agent = Agent::configured("aqueduct-collector", dir, "agent", &text);
