@@ -1,4 +1,9 @@
 //! The nodes of a cluster: requests go to one of them until it does not answer, then to the next.
+//!
+//! ```text
+//!   no connection, a broken one, 404, 5xx      the next node is asked from now on
+//!   the request was given up: its time is over      the same: a node that hangs says nothing
+//! ```
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,10 +64,35 @@ pub(crate) enum SearchError {
         /// What it answered.
         problem: String,
     },
-    /// The collection is not there.
+    /// The login is none, or there has to be one.
     #[error(
-        "{url} has no collection `{collection}`: create it (`bin/solr create -c {collection}`), or \
-         change `collection`{}",
+        "{url} does not take the login ({text}): set `user` and `password`, or a token as \
+         `authorization` of `secret_headers`, to what it knows"
+    )]
+    NoLogin {
+        /// The node.
+        url: Arc<str>,
+        /// What it said, in one line.
+        text: String,
+    },
+    /// The login may not write.
+    #[error(
+        "{url} does not let this login write into `{collection}` ({text}): give a role of `user`, \
+         or of the token in `secret_headers`, the permission `update` for it in `security.json`"
+    )]
+    NoRight {
+        /// The node.
+        url: Arc<str>,
+        /// What it is about.
+        collection: String,
+        /// What it said, in one line.
+        text: String,
+    },
+    /// The collection is not there, as far as this node knows.
+    #[error(
+        "{url} knows no collection `{collection}`: where it is missing, create it (`bin/solr \
+         create -c {collection}`) or change `collection`; where it is there, this node could not \
+         start it, and its log says why{}",
         if url.ends_with("/solr") { "" } else { "; URLs of Solr end with `/solr` as a rule" }
     )]
     NoCollection {
@@ -70,6 +100,17 @@ pub(crate) enum SearchError {
         url: Arc<str>,
         /// What is missed.
         collection: String,
+    },
+    /// A success that came too late to be believed.
+    #[error(
+        "{url} took {took:.1?} for one document, and such a success is no proof that all replicas \
+         have it: a node hangs, or Solr has more to do than it can"
+    )]
+    Late {
+        /// The node.
+        url: Arc<str>,
+        /// How long it took.
+        took: Duration,
     },
     /// Not all documents are there.
     #[error("not all documents could be written: {said}")]
@@ -85,12 +126,15 @@ impl Classify for SearchError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Connect { .. } => ErrorClass::Transient,
-            Self::Broken { .. } => ErrorClass::Indeterminate,
+            Self::Broken { .. } | Self::Late { .. } => ErrorClass::Indeterminate,
             Self::Status { status, .. } => match status.as_u16() {
                 408 | 409 | 413 | 429 | 500.. => ErrorClass::Transient,
                 _ => ErrorClass::Blocked,
             },
-            Self::Foreign { .. } | Self::NoCollection { .. } => ErrorClass::Blocked,
+            Self::Foreign { .. }
+            | Self::NoLogin { .. }
+            | Self::NoRight { .. }
+            | Self::NoCollection { .. } => ErrorClass::Blocked,
             Self::Again { class, .. } => *class,
         }
     }
@@ -153,8 +197,8 @@ impl Client {
         &self.urls[self.current.load(Ordering::Relaxed) % self.urls.len()]
     }
 
-    /// The body of a success. After a failure that another node might not have, that one is asked
-    /// from now on.
+    /// The body of a success. After a failure that another node might not have, and where this is
+    /// dropped before there is an answer, the next node is asked from now on.
     ///
     /// # Errors
     /// There is no answer, or one that is no success.
@@ -166,17 +210,15 @@ impl Client {
     ) -> Result<Bytes, SearchError> {
         let at = self.current.load(Ordering::Relaxed);
         let url = &self.urls[at % self.urls.len()];
+        let mut turn = Turn { current: &self.current, at, is_over: true };
         let sent = self.send_to(url, method, path, body).await;
-        let is_of_the_node = match &sent {
+        turn.is_over = match &sent {
             Err(SearchError::Connect { .. } | SearchError::Broken { .. }) => true,
+            // It may be that this one could not open what others have.
+            Err(SearchError::Status { status: StatusCode::NOT_FOUND, .. }) => true,
             Err(SearchError::Status { status, .. }) => status.is_server_error(),
             _ => false,
         };
-        if is_of_the_node {
-            // Of several requests that fail at a time, one goes on to the next node.
-            let (now, next) = (Ordering::Relaxed, at.wrapping_add(1));
-            let _ = self.current.compare_exchange(at, next, now, now);
-        }
         sent
     }
 
@@ -217,13 +259,34 @@ impl Client {
         }
         let seconds = head.headers.get(RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
         let of_solr = said_by_solr(&body);
+        let text = shown(of_solr.as_ref().map_or(&body, |said| said.as_bytes()));
+        if head.status == StatusCode::UNAUTHORIZED {
+            return Err(SearchError::NoLogin { url: url.clone(), text });
+        }
         Err(SearchError::Status {
             url: url.clone(),
             status: head.status,
             is_of_solr: of_solr.is_some(),
-            text: shown(of_solr.as_ref().map_or(&body, |said| said.as_bytes())),
+            text,
             retry_after: seconds.map(Duration::from_secs),
         })
+    }
+}
+
+/// The turn of a node. If it is over when this is dropped, the next node has it.
+struct Turn<'a> {
+    current: &'a AtomicUsize,
+    at: usize,
+    is_over: bool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            // Of several requests that fail at a time, one goes on to the next node.
+            let (now, next) = (Ordering::Relaxed, self.at.wrapping_add(1));
+            let _ = self.current.compare_exchange(self.at, next, now, now);
+        }
     }
 }
 
@@ -232,3 +295,6 @@ fn said_by_solr(body: &[u8]) -> Option<String> {
     let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
     Some(answer["error"]["msg"].as_str()?.to_owned())
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -10,7 +10,10 @@
 //! replaces a document of the same key. So a batch that is sent again, because an answer was lost
 //! or a request was halved, finds its documents, and each is there once.
 //!
-//! Solr ends a request at the first document that it refuses, and keeps those before it.
+//! Solr ends a request at the first document that it refuses, and keeps those before it. What its
+//! answers say is [`answer`].
+
+mod answer;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +32,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tls::ClientTls;
 use tls::http::Connector;
+use tokio::time::Instant;
+use tracing::warn;
 
 use crate::client::{Client, SearchError};
 use crate::document::BodyForm;
@@ -36,6 +41,10 @@ use crate::events::{Never, Outgoing, Routes, delivered, fitting};
 use crate::flat::FlatFields;
 use crate::index::{IndexName, Kind};
 use crate::setup;
+use answer::{Alone, LATE, Next, body, next};
+
+/// What the nodes are.
+const ENGINE: &str = "Solr";
 
 /// Settings of the `solr` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -167,7 +176,7 @@ impl Component for Config {
         let headers = setup::headers("application/json", user, password, secret)?;
         let within = self.commit_within.map(|it| format!("&commitWithin={}", it.0.as_millis()));
         let solr = Solr {
-            client: Client::new("Solr", &connector, urls, headers),
+            client: Client::new(ENGINE, &connector, urls, headers),
             query: format!("wt=json&overwrite=true{}", within.unwrap_or_default()),
             scope,
             routes: Routes { name, index, time_header: self.time_header },
@@ -211,7 +220,8 @@ impl Solr {
         (collections, never)
     }
 
-    /// Writes documents of one collection: in one request, or halved while Solr refuses one.
+    /// Writes documents of one collection: in one request, or halved while Solr refuses one or is
+    /// late.
     async fn write(
         &self,
         collection: &str,
@@ -221,75 +231,29 @@ impl Solr {
         let path = format!("/{collection}/update?{}", self.query);
         let mut parts = vec![documents];
         while let Some(part) = parts.pop() {
+            let (node, began) = (self.client.node().clone(), Instant::now());
             let sent = self.client.send(Method::POST, &path, body(part)).await;
             self.board.set_peer(Some(self.client.node().to_string()));
-            let error = match sent {
-                Ok(answer) => {
-                    let refused =
-                        refused_of(&answer, part).map_err(|it| self.client.foreign(it))?;
-                    never.extend(refused);
-                    continue;
+            match (next(&node, sent, began.elapsed(), part, collection)?, part) {
+                (Next::Written(refused), _) => never.extend(refused),
+                (Next::Halves(Alone::Never(reason, said)), [one]) => {
+                    never.push((one.place, reason, said));
                 }
-                Err(error) => error,
-            };
-            let reason = match (error.is_too_large(), error.refusal()) {
-                (true, _) => ("too_large", error.to_string()),
-                (false, Some(said)) => ("refused", format!("400: {said}")),
-                (false, None) => return Err(without_collection(error, collection)),
-            };
-            match part {
-                [one] => never.push((one.place, reason.0, reason.1)),
-                _ => {
+                (Next::Halves(Alone::Again(error)), [_]) => return Err(error),
+                (Next::Halves(alone), _) => {
+                    if let Alone::Again(_) = alone {
+                        let (documents, limit) = (part.len(), LATE);
+                        warn!(
+                            %node, collection, documents,
+                            "a success after over {limit:?} is no proof: sent again, in halves",
+                        );
+                    }
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
                 }
             }
         }
         Ok(())
-    }
-}
-
-/// The array of documents.
-fn body(documents: &[Outgoing]) -> Bytes {
-    let mut body = Vec::with_capacity(documents.iter().map(Outgoing::size).sum());
-    for document in documents {
-        body.push(if body.is_empty() { b'[' } else { b',' });
-        body.extend_from_slice(&document.document);
-    }
-    body.push(b']');
-    body.into()
-}
-
-/// What a success says of the documents of its request: a chain of the collection with a
-/// `TolerantUpdateProcessor` answers so, and names those that it left out.
-///
-/// # Errors
-/// It is no answer of Solr, or one about something else.
-fn refused_of(answer: &[u8], documents: &[Outgoing]) -> Result<Vec<Never>, String> {
-    let answer: Value =
-        serde_json::from_slice(answer).map_err(|error| format!("no JSON: {error}"))?;
-    let head = &answer["responseHeader"];
-    if head["status"] != 0 {
-        return Err(format!("no success: {}", shown(answer.to_string().as_bytes())));
-    }
-    let errors = head["errors"].as_array().map_or(&[][..], Vec::as_slice);
-    let refused = errors.iter().map(|error| {
-        let id = error["id"].as_str();
-        let found = documents.iter().find(|it| id.is_some() && it.id.as_deref() == id);
-        let found = found.ok_or_else(|| format!("an error about another document: {error}"))?;
-        let said = error["message"].as_str().unwrap_or("no reason given");
-        Ok((found.place, "refused", shown(said.as_bytes())))
-    });
-    refused.collect()
-}
-
-/// Says what to do where the collection is not there.
-fn without_collection(error: SearchError, collection: &str) -> SearchError {
-    match error {
-        SearchError::Status { url, status: StatusCode::NOT_FOUND, .. } => {
-            SearchError::NoCollection { url, collection: collection.to_owned() }
-        }
-        error => error,
     }
 }
 

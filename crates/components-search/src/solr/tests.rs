@@ -1,12 +1,14 @@
-//! Settings that are refused, ids of events, and what answers say of documents.
+//! Settings that are refused, and what becomes of a batch by what a node answers.
 
 use std::path::Path;
+use std::time::Duration;
 
 use pipeline::testkit::build;
+use pipeline::{Epoch, ErrorClass, Identity, Origin, Outcome, Sequence, Taken};
 use serde_json::json;
 
 use super::*;
-use crate::events::tests::outgoing;
+use crate::client::tests::{Node, Reply};
 
 #[test]
 fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
@@ -31,27 +33,70 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     }
 }
 
-#[test]
-fn a_request_is_an_array_of_documents() {
-    let mut documents = [outgoing(0, 0), outgoing(1, 0)];
-    for document in &mut documents {
-        document.document = b"{}".to_vec();
+/// What became of a batch of these bodies that goes to this node.
+async fn outcomes(node: &Node, bodies: &[&str]) -> Vec<Outcome> {
+    let context = BuildContext::alone("out", Path::new("unused"), env::real());
+    let settings = json!({ "urls": [&*node.url], "collection": "logs", "body": "json" });
+    let mut sink = build::<Config>(&settings, &context).unwrap();
+    let mut batch = Batch::of(bodies);
+    let (origin, epoch) = (Origin([7; 16]), Epoch(1));
+    batch.envelope.identity = Some(Identity { origin, epoch, sequence: Sequence(3) });
+    sink.write(Taken { ticket: 1, batch }).await.unwrap();
+    let mut outcomes = vec![sink.settled().await.outcome];
+    if let Outcome::Refused(letter) = &outcomes[0]
+        && !letter.whole
+    {
+        outcomes.push(sink.settled().await.outcome);
     }
-    assert_eq!(body(&documents[..1]), "[{}]");
-    assert_eq!(body(&documents), "[{},{}]");
+    outcomes
 }
 
-#[test]
-fn what_a_tolerant_chain_leaves_out_is_named_and_other_answers_are_no_success() {
-    let documents = [outgoing(3, 1), outgoing(5, 1)];
-    let read = |answer: Value| refused_of(answer.to_string().as_bytes(), &documents);
-    assert_eq!(read(json!({ "responseHeader": { "status": 0 } })), Ok(vec![]));
-    let error = json!({ "type": "ADD", "id": "a/1/2-5", "message": "so" });
-    let answer = json!({ "responseHeader": { "status": 0, "errors": [error] } });
-    assert_eq!(read(answer), Ok(vec![(5, "refused", "so".to_owned())]));
-    let error = json!({ "type": "ADD", "id": "else", "message": "so" });
-    let answer = json!({ "responseHeader": { "status": 0, "errors": [error] } });
-    assert!(read(answer).unwrap_err().contains("another document"));
-    assert!(read(json!({ "status": "ok" })).unwrap_err().contains("no success"));
-    assert!(refused_of(b"<html>", &documents).unwrap_err().contains("no JSON"));
+/// The ids of the documents of each request.
+fn ids(node: &Node) -> Vec<Vec<String>> {
+    let ids_of = |body: &String| {
+        let documents: Vec<Value> = serde_json::from_str(body).unwrap();
+        documents.iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+    };
+    node.seen.lock().unwrap().iter().map(ids_of).collect()
+}
+
+const BODIES: [&str; 4] = [r#"{"n":0}"#, r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#];
+const SUCCESS: &str = r#"{"responseHeader":{"status":0}}"#;
+
+#[tokio::test(start_paused = true)]
+async fn documents_of_a_late_success_are_sent_again_as_they_are_until_it_is_soon() {
+    let node = Node::start(|body| {
+        let is_late = body.matches("id").count() > 1;
+        Reply::After(if is_late { LATE } else { Duration::ZERO }, 200, SUCCESS)
+    });
+    let node = node.await;
+    let outcomes = outcomes(&node, &BODIES).await;
+    assert!(matches!(outcomes[..], [Outcome::Delivered]), "{outcomes:?}");
+    let sent = ids(&node);
+    let all = &sent[0];
+    let halves = [&all[..2], &all[..1], &all[1..2], &all[2..], &all[2..3], &all[3..]];
+    assert_eq!((all.len(), &sent[1..]), (4, &halves.map(<[String]>::to_vec)[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_is_always_late_is_not_taken_for_written() {
+    let node = Node::start(|_| Reply::After(LATE, 200, SUCCESS)).await;
+    let outcomes = outcomes(&node, &BODIES).await;
+    let [Outcome::Again(Some(error))] = &outcomes[..] else { panic!("{outcomes:?}") };
+    assert_eq!(error.class, ErrorClass::Indeterminate);
+    assert!(error.to_string().contains("no proof"), "{error}");
+}
+
+#[tokio::test]
+async fn a_document_that_is_refused_is_a_dead_letter_without_the_others() {
+    let node = Node::start(|body| match body.contains(r#""n":2"#) {
+        true => Reply::After(Duration::ZERO, 400, r#"{"error":{"msg":"no 2"}}"#),
+        false => Reply::After(Duration::ZERO, 200, SUCCESS),
+    });
+    let outcomes = outcomes(&node.await, &BODIES).await;
+    let [Outcome::Refused(letter), Outcome::Delivered] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
+    let bodies: Vec<_> = letter.events.iter().map(|it| it.body().to_vec()).collect();
+    assert_eq!((bodies, letter.reason), (vec![BODIES[2].into()], "refused"));
 }

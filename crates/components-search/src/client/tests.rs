@@ -1,0 +1,136 @@
+//! Which node is asked after what an earlier one did.
+//!
+//! Method: listeners on loopback that answer as the test says, under a clock that the test stops.
+
+use std::sync::Mutex;
+
+use pipeline::env::Stream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+
+use super::*;
+
+/// What a node does with a request.
+pub(crate) enum Reply {
+    /// This status and body, after a time.
+    After(Duration, u16, &'static str),
+    /// Nothing, for ever.
+    Nothing,
+    /// It closes the connection.
+    Close,
+}
+
+/// A node that answers to the body of each request as it is made to.
+pub(crate) struct Node {
+    pub(crate) url: Arc<str>,
+    /// The bodies that it got.
+    pub(crate) seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Node {
+    pub(crate) async fn start(reply: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = env::real().net.listen("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/solr", listener.local_address()).into();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (bodies, reply) = (seen.clone(), Arc::new(reply));
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serve(stream, bodies.clone(), reply.clone()));
+            }
+        });
+        Self { url, seen }
+    }
+}
+
+async fn serve(
+    mut stream: Box<dyn Stream>,
+    seen: Arc<Mutex<Vec<String>>>,
+    reply: Arc<impl Fn(&str) -> Reply>,
+) {
+    let mut read = Vec::new();
+    loop {
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece).await {
+            Ok(0) | Err(_) => return,
+            Ok(bytes) => read.extend_from_slice(&piece[..bytes]),
+        }
+        let text = String::from_utf8_lossy(&read).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        if body.len() < length.map_or(0, |it| it.parse().unwrap()) {
+            continue;
+        }
+        seen.lock().unwrap().push(body.to_owned());
+        match reply(body) {
+            Reply::After(time, status, text) => {
+                sleep(time).await;
+                let length = text.len();
+                let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n");
+                stream.write_all((answer + text).as_bytes()).await.unwrap();
+            }
+            Reply::Nothing => return std::future::pending().await,
+            Reply::Close => return,
+        }
+        read.clear();
+    }
+}
+
+fn client(nodes: &[&Node]) -> Client {
+    let connector = Connector::new(None, &env::real()).unwrap();
+    let urls = nodes.iter().map(|node| node.url.clone()).collect();
+    Client::new("Solr", &connector, urls, HeaderMap::new())
+}
+
+async fn ask(client: &Client) -> Result<Bytes, SearchError> {
+    client.send(Method::POST, "/x", "x".into()).await
+}
+
+fn answers(status: u16) -> impl Fn(&str) -> Reply {
+    move |_| Reply::After(Duration::ZERO, status, "said")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_says_nothing_is_left_when_the_time_of_a_request_is_over() {
+    let (hung, good) = (Node::start(|_| Reply::Nothing).await, Node::start(answers(200)).await);
+    let client = client(&[&hung, &good]);
+    let given_up = timeout(Duration::from_secs(60), ask(&client)).await;
+    assert!(given_up.is_err());
+    assert_eq!(ask(&client).await.unwrap(), "said");
+    assert_eq!(hung.seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_another_node_might_not_answer_is_a_reason_to_ask_it() {
+    for status in [404, 500, 503, 510] {
+        let (bad, good) = (Node::start(answers(status)).await, Node::start(answers(200)).await);
+        let client = client(&[&bad, &good]);
+        assert!(ask(&client).await.unwrap_err().to_string().contains(&status.to_string()));
+        assert_eq!(ask(&client).await.unwrap(), "said", "after {status}");
+    }
+    let (bad, good) = (Node::start(|_| Reply::Close).await, Node::start(answers(200)).await);
+    let client = client(&[&bad, &good]);
+    assert!(matches!(ask(&client).await, Err(SearchError::Broken { .. })));
+    assert_eq!(ask(&client).await.unwrap(), "said");
+}
+
+#[tokio::test]
+async fn a_node_is_kept_while_it_answers_for_all() {
+    for status in [200, 400, 401, 403, 409, 413, 429] {
+        let (first, other) = (Node::start(answers(status)).await, Node::start(answers(200)).await);
+        let client = client(&[&first, &other]);
+        for _ in 0..2 {
+            assert_eq!(ask(&client).await.is_ok(), status == 200);
+        }
+        assert_eq!(client.node(), &first.url, "after {status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_given_up_at_a_time_go_on_by_one_node() {
+    let (hung, good) = (Node::start(|_| Reply::Nothing).await, Node::start(answers(200)).await);
+    let client = client(&[&hung, &good, &hung]);
+    let both = async { tokio::join!(ask(&client), ask(&client)) };
+    assert!(timeout(Duration::from_secs(60), both).await.is_err());
+    assert_eq!(client.node(), &good.url);
+}

@@ -1,0 +1,131 @@
+//! Requests of Solr's update handler, and what follows from their answers (pure).
+//!
+//! ```text
+//!   success, soon              all are there, but those that it names
+//!   success, late              no proof: the documents are sent again, in halves
+//!   400 of Solr, 413           in halves, down to the one that is in the way
+//!   401, 403, 404              named with the setting that helps
+//! ```
+//!
+//! A leader of a SolrCloud says success also where it could not pass a document on, if that ended
+//! by a time-out and not by an answer of the replica: it takes the replica for broken, and itself
+//! for the leader. Where one of them hung, that may be wrong by then: the replica becomes the
+//! leader, and the document is dropped. So much takes one of Solr's own times at least, and they
+//! are all longer than [`LATE`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use components::sinks::http::shown;
+use hyper::StatusCode;
+use serde_json::Value;
+
+use crate::client::SearchError;
+use crate::events::{Never, Outgoing};
+
+/// From when on a success is no proof. A leader gives up a replica that takes nothing for
+/// `solr.cloud.client.stallTime`, 15 s unless set, `distribUpdateConnTimeout`, 60 s, or
+/// `distribUpdateSoTimeout`, 600 s, and a node is the leader for `zkClientTimeout`, 30 s, after it
+/// hung. This is below the shortest of them, and well above what an update of megabytes takes.
+pub(super) const LATE: Duration = Duration::from_secs(10);
+
+/// What follows from an answer.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// All documents are there but these.
+    Written(Vec<Never>),
+    /// Each half of the documents goes by itself; one that is alone goes so.
+    Halves(Alone),
+}
+
+/// What becomes of a document that is in the way, and alone.
+#[derive(Debug)]
+pub(super) enum Alone {
+    /// It can never be written: the reason in snake case, and in words.
+    Never(&'static str, String),
+    /// It is sent again with its batch.
+    Again(SearchError),
+}
+
+/// The array of documents.
+pub(super) fn body(documents: &[Outgoing]) -> Bytes {
+    let mut body = Vec::with_capacity(documents.iter().map(Outgoing::size).sum());
+    for document in documents {
+        body.push(if body.is_empty() { b'[' } else { b',' });
+        body.extend_from_slice(&document.document);
+    }
+    body.push(b']');
+    body.into()
+}
+
+/// What follows from what a node answered, after this time, to a request with these documents.
+///
+/// # Errors
+/// Nothing is known to be written, and the batch has to be sent again.
+pub(super) fn next(
+    node: &Arc<str>,
+    sent: Result<Bytes, SearchError>,
+    took: Duration,
+    documents: &[Outgoing],
+    collection: &str,
+) -> Result<Next, SearchError> {
+    let error = match sent {
+        Ok(_) if took >= LATE => {
+            let late = SearchError::Late { url: node.clone(), took };
+            return Ok(Next::Halves(Alone::Again(late)));
+        }
+        Ok(answer) => {
+            let refused = refused_of(&answer, documents).map_err(|problem| {
+                SearchError::Foreign { engine: super::ENGINE, url: node.clone(), problem }
+            })?;
+            return Ok(Next::Written(refused));
+        }
+        Err(error) => error,
+    };
+    match (error.is_too_large(), error.refusal()) {
+        (true, _) => Ok(Next::Halves(Alone::Never("too_large", error.to_string()))),
+        (false, Some(said)) => Ok(Next::Halves(Alone::Never("refused", format!("400: {said}")))),
+        (false, None) => Err(about(error, collection)),
+    }
+}
+
+/// What a success says of the documents of its request: a chain of the collection with a
+/// `TolerantUpdateProcessor` answers so, and names those that it left out.
+///
+/// # Errors
+/// It is no answer of Solr, or one about something else.
+fn refused_of(answer: &[u8], documents: &[Outgoing]) -> Result<Vec<Never>, String> {
+    let answer: Value =
+        serde_json::from_slice(answer).map_err(|error| format!("no JSON: {error}"))?;
+    let head = &answer["responseHeader"];
+    if head["status"] != 0 {
+        return Err(format!("no success: {}", shown(answer.to_string().as_bytes())));
+    }
+    let errors = head["errors"].as_array().map_or(&[][..], Vec::as_slice);
+    let refused = errors.iter().map(|error| {
+        let id = error["id"].as_str();
+        let found = documents.iter().find(|it| id.is_some() && it.id.as_deref() == id);
+        let found = found.ok_or_else(|| format!("an error about another document: {error}"))?;
+        let said = error["message"].as_str().unwrap_or("no reason given");
+        Ok((found.place, "refused", shown(said.as_bytes())))
+    });
+    refused.collect()
+}
+
+/// Says what to do where the collection is not there, or not to be written.
+fn about(error: SearchError, collection: &str) -> SearchError {
+    let collection = collection.to_owned();
+    match error {
+        SearchError::Status { url, status: StatusCode::NOT_FOUND, .. } => {
+            SearchError::NoCollection { url, collection }
+        }
+        SearchError::Status { url, status: StatusCode::FORBIDDEN, text, .. } => {
+            SearchError::NoRight { url, collection, text }
+        }
+        error => error,
+    }
+}
+
+#[cfg(test)]
+mod tests;
