@@ -14,8 +14,10 @@
 //! answers say is [`answer`].
 
 mod answer;
+mod pace;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -33,7 +35,7 @@ use serde_json::Value;
 use tls::ClientTls;
 use tls::http::Connector;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::client::{Client, SearchError};
 use crate::document::BodyForm;
@@ -42,6 +44,7 @@ use crate::flat::FlatFields;
 use crate::index::{IndexName, Kind};
 use crate::setup;
 use answer::{Alone, LATE, Next, body, next};
+use pace::Pace;
 
 /// What the nodes are.
 const ENGINE: &str = "Solr";
@@ -183,6 +186,7 @@ impl Component for Config {
             fields,
             env: cx.env.clone(),
             request_bytes_max: usize::try_from(self.request_bytes_max.0).unwrap_or(usize::MAX),
+            pace: Pace::new(),
             board: SinkBoard::default(),
         };
         Ok(Box::new(Requests::new(solr, options)))
@@ -198,6 +202,7 @@ struct Solr {
     fields: FlatFields,
     env: Env,
     request_bytes_max: usize,
+    pace: Pace,
     board: SinkBoard,
 }
 
@@ -234,19 +239,19 @@ impl Solr {
             let (node, began) = (self.client.node().clone(), Instant::now());
             let sent = self.client.send(Method::POST, &path, body(part)).await;
             self.board.set_peer(Some(self.client.node().to_string()));
-            match (next(&node, sent, began.elapsed(), part, collection)?, part) {
-                (Next::Written(refused), _) => never.extend(refused),
+            let took = began.elapsed();
+            match (next(&node, sent, took, part, collection)?, part) {
+                (Next::Written(refused), _) => {
+                    self.pace.written(part.len(), took);
+                    never.extend(refused);
+                }
                 (Next::Halves(Alone::Never(reason, said)), [one]) => {
                     never.push((one.place, reason, said));
                 }
                 (Next::Halves(Alone::Again(error)), [_]) => return Err(error),
                 (Next::Halves(alone), _) => {
                     if let Alone::Again(_) = alone {
-                        let (documents, limit) = (part.len(), LATE);
-                        warn!(
-                            %node, collection, documents,
-                            "a success after over {limit:?} is no proof: sent again, in halves",
-                        );
+                        self.is_late(&node, collection, part.len(), took);
                     }
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
@@ -254,6 +259,16 @@ impl Solr {
             }
         }
         Ok(())
+    }
+
+    /// Documents are sent again, because a success was late.
+    fn is_late(&self, node: &str, collection: &str, documents: usize, took: Duration) {
+        self.pace.late(documents);
+        let again = "a success is no proof after that time: sent again, in halves";
+        match took < LATE {
+            true => debug!(node, collection, documents, ?took, "{again}"),
+            false => warn!(node, collection, documents, ?took, "{again}"),
+        }
     }
 }
 
@@ -284,7 +299,8 @@ impl Deliver for Solr {
         for (collection, documents) in &collections {
             let mut rest = &documents[..];
             while !rest.is_empty() {
-                let (part, behind) = rest.split_at(fitting(rest, self.request_bytes_max));
+                let documents = fitting(rest, self.request_bytes_max);
+                let (part, behind) = rest.split_at(documents.min(self.pace.documents_max()));
                 self.write(collection, part, &mut never).await?;
                 rest = behind;
             }

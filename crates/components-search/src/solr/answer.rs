@@ -7,11 +7,17 @@
 //!   401, 403, 404              named with the setting that helps
 //! ```
 //!
-//! A leader of a SolrCloud says success also where it could not pass a document on, if that ended
-//! by a time-out and not by an answer of the replica: it takes the replica for broken, and itself
-//! for the leader. Where one of them hung, that may be wrong by then: the replica becomes the
-//! leader, and the document is dropped. So much takes one of Solr's own times at least, and they
-//! are all longer than [`LATE`].
+//! # What a success proves in a SolrCloud
+//!
+//! A node passes the documents of a request on to others in a stream for each. When such a stream
+//! fails, the node waits for 500 ms (`retryPause` of `SolrCmdDistributor`), sends the *first*
+//! document of that stream again, and says success for all. So a success for several documents
+//! counts while it came sooner than that. What goes alone does not depend on it.
+//!
+//! And a leader says success also where it gave up a replica after a time-out: it takes the replica
+//! for broken, and itself for the leader. Where one of them hung, that may be wrong by then: the
+//! replica becomes the leader, and the document is dropped. So much takes one of Solr's own times
+//! at least, and they are all longer than [`LATE`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +35,10 @@ use crate::events::{Never, Outgoing};
 /// `distribUpdateSoTimeout`, 600 s, and a node is the leader for `zkClientTimeout`, 30 s, after it
 /// hung. This is below the shortest of them, and well above what an update of megabytes takes.
 pub(super) const LATE: Duration = Duration::from_secs(10);
+
+/// From when on a success for several documents is no proof in a SolrCloud: before a node sends
+/// again what another one did not take, it waits for 500 ms.
+pub(super) const SENT_AGAIN: Duration = Duration::from_millis(400);
 
 /// What follows from an answer.
 #[derive(Debug)]
@@ -71,16 +81,7 @@ pub(super) fn next(
     collection: &str,
 ) -> Result<Next, SearchError> {
     let error = match sent {
-        Ok(_) if took >= LATE => {
-            let late = SearchError::Late { url: node.clone(), took };
-            return Ok(Next::Halves(Alone::Again(late)));
-        }
-        Ok(answer) => {
-            let refused = refused_of(&answer, documents).map_err(|problem| {
-                SearchError::Foreign { engine: super::ENGINE, url: node.clone(), problem }
-            })?;
-            return Ok(Next::Written(refused));
-        }
+        Ok(answer) => return written(node, &answer, took, documents),
         Err(error) => error,
     };
     match (error.is_too_large(), error.refusal()) {
@@ -90,18 +91,47 @@ pub(super) fn next(
     }
 }
 
-/// What a success says of the documents of its request: a chain of the collection with a
-/// `TolerantUpdateProcessor` answers so, and names those that it left out.
+/// What follows from a success.
 ///
 /// # Errors
-/// It is no answer of Solr, or one about something else.
-fn refused_of(answer: &[u8], documents: &[Outgoing]) -> Result<Vec<Never>, String> {
+/// It is no answer of Solr.
+fn written(
+    node: &Arc<str>,
+    answer: &[u8],
+    took: Duration,
+    documents: &[Outgoing],
+) -> Result<Next, SearchError> {
+    let foreign =
+        |problem| SearchError::Foreign { engine: super::ENGINE, url: node.clone(), problem };
     let answer: Value =
-        serde_json::from_slice(answer).map_err(|error| format!("no JSON: {error}"))?;
+        serde_json::from_slice(answer).map_err(|error| foreign(format!("no JSON: {error}")))?;
     let head = &answer["responseHeader"];
     if head["status"] != 0 {
-        return Err(format!("no success: {}", shown(answer.to_string().as_bytes())));
+        let shown = shown(answer.to_string().as_bytes());
+        return Err(foreign(format!("no success: {shown}")));
     }
+    if !is_proof(head, took, documents.len()) {
+        let late = SearchError::Late { url: node.clone(), took };
+        return Ok(Next::Halves(Alone::Again(late)));
+    }
+    Ok(Next::Written(refused_of(head, documents).map_err(foreign)?))
+}
+
+/// Whether a success with this head, after this time, is one for each of so many documents.
+fn is_proof(head: &Value, took: Duration, documents: usize) -> bool {
+    // A node of a SolrCloud, and no other, says how many replicas were reached.
+    let is_cloud = !head["rf"].is_null();
+    // The time within Solr, without that on the way.
+    let within = head["QTime"].as_u64().map_or(took, Duration::from_millis);
+    took < LATE && (!is_cloud || documents == 1 || within < SENT_AGAIN)
+}
+
+/// The documents that a success leaves out: a chain of the collection with a
+/// `TolerantUpdateProcessor` answers so, and names them.
+///
+/// # Errors
+/// It is about something else.
+fn refused_of(head: &Value, documents: &[Outgoing]) -> Result<Vec<Never>, String> {
     let errors = head["errors"].as_array().map_or(&[][..], Vec::as_slice);
     let refused = errors.iter().map(|error| {
         let id = error["id"].as_str();

@@ -32,19 +32,27 @@ fn a_request_is_an_array_of_documents() {
     assert_eq!(body(&documents), "[{},{}]");
 }
 
+/// What follows from this head of an answer to documents at the places 3 and 5.
+fn read(head: &Value) -> Result<Vec<Never>, String> {
+    let answer = json!({ "responseHeader": head }).to_string();
+    match written(&node(), answer.as_bytes(), SOON, &[outgoing(3, 1), outgoing(5, 1)]) {
+        Ok(Next::Written(never)) => Ok(never),
+        other => Err(format!("{other:?}")),
+    }
+}
+
 #[test]
 fn what_a_tolerant_chain_leaves_out_is_named_and_other_answers_are_no_success() {
-    let documents = [outgoing(3, 1), outgoing(5, 1)];
-    let read = |answer: Value| refused_of(answer.to_string().as_bytes(), &documents);
-    assert_eq!(read(json!({ "responseHeader": { "status": 0 } })), Ok(vec![]));
+    assert_eq!(read(&json!({ "status": 0 })), Ok(vec![]));
     let error = json!({ "type": "ADD", "id": "a/1/2-5", "message": "so" });
-    let answer = json!({ "responseHeader": { "status": 0, "errors": [error] } });
-    assert_eq!(read(answer), Ok(vec![(5, "refused", "so".to_owned())]));
+    let found = read(&json!({ "status": 0, "errors": [error] }));
+    assert_eq!(found, Ok(vec![(5, "refused", "so".to_owned())]));
     let error = json!({ "type": "ADD", "id": "else", "message": "so" });
-    let answer = json!({ "responseHeader": { "status": 0, "errors": [error] } });
-    assert!(read(answer).unwrap_err().contains("another document"));
-    assert!(read(json!({ "status": "ok" })).unwrap_err().contains("no success"));
-    assert!(refused_of(b"<html>", &documents).unwrap_err().contains("no JSON"));
+    let other = read(&json!({ "status": 0, "errors": [error] })).unwrap_err();
+    assert!(other.contains("another document"), "{other}");
+    assert!(read(&json!({ "status": 1 })).unwrap_err().contains("no success"));
+    let html = after(Ok("<html>".into()), SOON).unwrap_err().to_string();
+    assert!(html.contains("is no Solr: no JSON"), "{html}");
 }
 
 #[test]
@@ -54,6 +62,16 @@ fn a_success_counts_while_it_is_sooner_than_any_time_out_of_solr() {
     let Ok(Next::Halves(Alone::Again(late))) = after(success(), LATE) else { panic!("late") };
     assert_eq!(late.class(), ErrorClass::Indeterminate);
     assert!(late.to_string().contains("took 10.0s for one document"), "{late}");
+}
+
+#[test]
+fn a_success_of_a_cloud_for_several_counts_while_no_node_can_have_sent_again() {
+    let cloud = |ms: u64| json!({ "status": 0, "rf": 2, "QTime": ms });
+    assert!(is_proof(&cloud(399), SOON, 2));
+    assert!(!is_proof(&cloud(400), SOON, 2));
+    assert!(is_proof(&cloud(400), SOON, 1));
+    assert!(!is_proof(&json!({ "status": 0, "rf": 1 }), SOON, 2));
+    assert!(is_proof(&json!({ "status": 0, "QTime": 400 }), SOON, 2), "a node alone");
 }
 
 #[test]
