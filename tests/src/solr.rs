@@ -1,35 +1,47 @@
-//! A real node of Solr with one core, `lines`, from its published jars.
+//! Real nodes of Solr with one core or collection, `lines`, from its published jars.
+//!
+//! ```text
+//!   Solr        a node by itself, whose core is on its disk; with TLS and logins, or without
+//!   Cloud       three nodes and ZooKeeper: two shards of two replicas each
+//! ```
 //!
 //! The class path is that of `deploy/solr/pom.xml`. It is fetched by Maven once, into the user's
 //! cache.
 
+mod cloud;
+mod node;
+
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::flume::java_with;
-use crate::http::{free_address, get};
-use crate::process::{Process, tail};
 use crate::wait;
+pub use cloud::Cloud;
+use node::{Node, Secured};
 
-/// What is fetched.
-const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/solr/pom.xml"));
 /// How long a step may take.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The state of an update log that takes updates and has no old ones to write.
 const ACTIVE: u64 = 3;
+/// What Solr keeps of [`PASSWORD`]: its salted hash, and the salt.
+const HASH: &str = "IV0EHq1OnNrj6gvRCwvFwTrZ1+z1oBbnQdiVC3otuq0= \
+                    Ndd7LKvVBAaZIF0QAVi1ekCfAJXr1GGfLtRUXhgrF8c=";
+
+/// The password of all users of [`Solr::start_secured`].
+pub const PASSWORD: &str = "SolrRocks";
+/// A user of [`Solr::start_secured`] that may write, and nothing else.
+pub const WRITER: &str = "writer";
+/// A user of [`Solr::start_secured`] that may read, and nothing else.
+pub const READER: &str = "reader";
 
 /// A node with its core on disk, running or killed. Dropping it kills it.
 #[derive(Debug)]
-pub struct Solr {
-    address: SocketAddr,
-    dir: PathBuf,
-    process: Option<Process>,
-}
+pub struct Solr(Node);
 
 impl Solr {
     /// One that runs, without a core. All of its files are in `dir`.
@@ -38,25 +50,41 @@ impl Solr {
     ///
     /// When its jars cannot be fetched, or it does not answer in time.
     pub fn start(dir: &Path) -> Self {
+        Self::of(dir, None)
+    }
+
+    /// The same, which speaks TLS alone, with the certificate that
+    /// [`certificates::make`](crate::certificates::make) made in `certificates`, and takes requests
+    /// of [`WRITER`] and [`READER`] alone.
+    ///
+    /// # Panics
+    ///
+    /// As [`Solr::start`], or when openssl fails.
+    pub fn start_secured(dir: &Path, certificates: &Path) -> Self {
+        let keys = certificates.join("server.p12");
+        let mut openssl = Command::new("openssl");
+        openssl.args(["pkcs12", "-export", "-in", "server.pem", "-inkey", "server.key"]);
+        openssl.args(["-passout", "pass:secret", "-out"]).arg(&keys);
+        let made = openssl.current_dir(certificates).output().expect("openssl runs");
+        assert!(made.status.success(), "{made:?}");
+        fs::create_dir_all(dir.join("solr/home")).expect("the test's own folder");
+        let security = dir.join("solr/home/security.json");
+        fs::write(security, security_json().to_string()).expect("the test's own folder");
+        let (ca, login) = (certificates.join("ca.pem"), format!("admin:{PASSWORD}"));
+        Self::of(dir, Some(Secured { ca, keys, password: "secret", login }))
+    }
+
+    fn of(dir: &Path, secured: Option<Secured>) -> Self {
         let dir = dir.join("solr");
-        let conf = dir.join("home/lines/conf");
-        fs::create_dir_all(&conf).expect("the test's own folder");
-        for (file, text) in [
-            (dir.join("Server.java"), include_str!("solr/Server.java")),
-            (dir.join("home/solr.xml"), "<solr/>"),
-            (conf.join("schema.xml"), include_str!("solr/schema.xml")),
-            (conf.join("solrconfig.xml"), include_str!("solr/solrconfig.xml")),
-        ] {
-            fs::write(file, text).expect("the test's own folder");
-        }
-        let mut solr = Self { address: free_address(), dir, process: None };
+        write_conf(&dir.join("home/lines/conf"));
+        let mut solr = Self(Node::new(dir, "<solr/>", Vec::new(), secured));
         solr.revive();
         solr
     }
 
     /// Where it is.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 
     /// Starts it again after [`Solr::kill`], with the same files at the same address.
@@ -65,16 +93,8 @@ impl Solr {
     ///
     /// When it ends by itself or does not answer in time.
     pub fn revive(&mut self) {
-        let mut java = java_with("solr-9.10.1", POM, &self.dir);
-        java.arg("-Dorg.apache.logging.log4j.level=WARN"); // what it gives up is said there
-        java.arg(self.dir.join("Server.java")).arg(self.dir.join("home"));
-        java.arg(self.address.port().to_string());
-        let mut process = Process::start("solr", java, &self.dir.join("out"));
-        wait::until("Solr to answer", LIMIT, || {
-            assert!(process.is_alive(), "Solr ended:\n{}", tail(&process.output()));
-            get(self.address, "/solr/admin/info/system").filter(|(status, _)| *status == 200)
-        });
-        self.process = Some(process);
+        self.0.start();
+        self.0.until_it_answers();
     }
 
     /// Kills it with -9, once it has written what it knew from before: it reads its last two update
@@ -85,12 +105,10 @@ impl Solr {
     /// When it does not run, or is not ready for that in time.
     pub fn kill(&mut self) {
         wait::until("Solr to have read its update log", LIMIT, || {
-            let path = "/solr/admin/metrics?group=core&prefix=TLOG.state";
-            let (_, text) = get(self.address, path).filter(|(status, _)| *status == 200)?;
-            let answer: Value = serde_json::from_str(&text).expect("an answer is JSON");
+            let answer = self.0.get("/solr/admin/metrics?group=core&prefix=TLOG.state")?;
             (answer["metrics"]["solr.core.lines"]["TLOG.state"] == ACTIVE).then_some(())
         });
-        self.process.take().expect("a running Solr").kill();
+        self.0.kill();
     }
 
     /// Stops it for a while, or lets it go on.
@@ -99,7 +117,7 @@ impl Solr {
     ///
     /// When it does not run.
     pub fn signal(&self, signal: Signal) {
-        self.process.as_ref().expect("a running Solr").signal(signal);
+        self.0.signal(signal);
     }
 
     /// Makes the core, and waits until it answers.
@@ -109,24 +127,50 @@ impl Solr {
     /// When Solr refuses that, or the core does not answer in time.
     pub fn create(&self) {
         let path = "/solr/admin/cores?action=CREATE&name=lines&instanceDir=lines";
-        let answer = get(self.address, path);
-        assert!(matches!(answer, Some((200, _))), "{answer:?}");
-        wait::until("the core to answer", LIMIT, || {
-            get(self.address, "/solr/lines/select?q=*:*").filter(|(status, _)| *status == 200)
-        });
+        assert!(self.0.get(path).is_some(), "the core is not made");
+        wait::until("the core to answer", LIMIT, || self.0.get("/solr/lines/select?q=*:*"));
     }
 
     /// The documents, as they are now; none while it does not answer.
-    ///
-    /// # Panics
-    ///
-    /// When what it answers are no documents.
     pub fn documents(&self) -> Vec<Value> {
-        let _ = get(self.address, "/solr/lines/update?commit=true");
-        let Some((200, text)) = get(self.address, "/solr/lines/select?q=*:*&rows=20000") else {
-            return Vec::new();
-        };
-        let answer: Value = serde_json::from_str(&text).expect("an answer is JSON");
-        answer["response"]["docs"].as_array().expect("a list").clone()
+        let _ = self.0.get("/solr/lines/update?commit=true");
+        documents(self.0.get("/solr/lines/select?q=*:*&rows=20000"))
     }
+}
+
+/// The documents of an answer.
+fn documents(answer: Option<Value>) -> Vec<Value> {
+    let list = |answer: Value| answer["response"]["docs"].as_array().expect("a list").clone();
+    answer.map(list).unwrap_or_default()
+}
+
+/// What makes a core or collection `lines`.
+fn write_conf(conf: &Path) {
+    fs::create_dir_all(conf).expect("the test's own folder");
+    for (file, text) in [
+        ("schema.xml", include_str!("solr/schema.xml")),
+        ("solrconfig.xml", include_str!("solr/solrconfig.xml")),
+    ] {
+        fs::write(conf.join(file), text).expect("the test's own folder");
+    }
+}
+
+/// Three logins, each with one right.
+fn security_json() -> Value {
+    json!({
+        "authentication": {
+            "class": "solr.BasicAuthPlugin",
+            "blockUnknown": true,
+            "credentials": { "admin": HASH, WRITER: HASH, READER: HASH },
+        },
+        "authorization": {
+            "class": "solr.RuleBasedAuthorizationPlugin",
+            "user-role": { "admin": "admin", WRITER: "writer", READER: "reader" },
+            "permissions": [
+                { "name": "update", "role": ["writer", "admin"] },
+                { "name": "read", "role": ["reader", "admin"] },
+                { "name": "all", "role": "admin" },
+            ],
+        },
+    })
 }

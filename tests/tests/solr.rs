@@ -1,11 +1,15 @@
-//! Goal: each event is one document of Solr, while agent and Solr are killed; what Solr refuses
-//! goes to the dead letters, and nothing else with it; a collection that is not there holds the
-//! flow.
+//! Goal: each event is one document of Solr, while agent and Solr are killed, and in a SolrCloud
+//! while its nodes are killed and hang; what Solr refuses goes to the dead letters, and nothing
+//! else with it; a collection that is not there, a login that may not write and a wrong authority
+//! hold the flow and say what helps.
 //!
-//! Method: a real node of Solr (`aqueduct_tests::solr`), whose documents are read back.
+//! Method: real nodes of Solr (`aqueduct_tests::solr`), whose documents are read back.
 //!
 //! ```text
 //!   tail_dir ─► durable ─► solr sink ─► POST /solr/lines/update ─► core `lines`
+//!                                       TLS, Basic login        ─► core `lines`
+//!            ├► durable ─► solr sink ─► any of three nodes      ─► collection `lines`,
+//!            └► durable ─► solr sink ─► the same, less patient     two shards of two replicas
 //! ```
 #![allow(
     clippy::disallowed_methods,
@@ -13,97 +17,47 @@
     reason = "a system test looks at the machine as it is, and prints what it measured"
 )]
 
-use std::fmt::Write as _;
 use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
-use aqueduct_tests::agent::Agent;
-use aqueduct_tests::letters::letters;
-use aqueduct_tests::solr::Solr;
-use aqueduct_tests::{seed, wait};
-use rand::prelude::*;
-use rustix::process::Signal;
+use serde_json::Value;
+
+#[path = "solr/cloud.rs"]
+mod cloud;
+#[path = "solr/node.rs"]
+mod node;
+#[path = "solr/secured.rs"]
+mod secured;
 
 /// How long a step may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Why events are dead letters: the first one of a batch gives the reason.
-const REASONS: [&str; 2] = ["refused", "unwritable_event"];
 
-#[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
-fn each_event_is_one_document_through_kills_and_what_is_refused_is_a_dead_letter_alone() {
-    const GOOD: usize = 6_000;
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let (dir, mut rng, began) = (folder.path(), seed::rng("solr"), Instant::now());
-    let mut solr = Solr::start(dir);
+/// A configuration: lines of the files in `dir/in` go to each of these sinks of Solr, which have
+/// these settings more.
+fn flow(dir: &Path, sinks: &[(&str, &str)]) -> String {
     fs::create_dir_all(dir.join("in")).expect("the test's own folder");
-    let text = format!(
+    let (at, names) = (dir.display(), sinks.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    let mut text = format!(
         "[agent]\ndata_dir = \"{at}/data\"\n\
-         [sources.in]\nchannels = [\"main\"]\ntype = \"tail_dir\"\n\
+         [sources.in]\nchannels = {names:?}\ntype = \"tail_dir\"\n\
          paths = [\"{at}/in/*.log\"]\nfile_header = false\nbatch_events = 100\n\
-         interceptors = [{{ type = \"static\", headers = {{ app = \"Shop\" }} }}]\n\
-         [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
-         [sinks.out]\ntype = \"solr\"\nchannel = \"main\"\nbody = \"json\"\n\
-         urls = [\"http://{}/solr\"]\ncollection = \"lines\"\ncommit_within = \"1s\"\n",
-        solr.address(),
-        at = dir.display(),
+         interceptors = [{{ type = \"static\", headers = {{ app = \"Shop\" }} }}]\n",
     );
-    let mut agent = Agent::configured("aqueduct-collector", dir, "agent", &text);
-    agent.start();
-    let mut expected = Vec::new();
-    for round in 0..6 {
-        let mut lines = String::new();
-        for n in (round * GOOD / 6)..((round + 1) * GOOD / 6) {
-            writeln!(lines, "{{\"n\":{n}}}").expect("text");
-            let bad = match n % 700 {
-                100 => format!("{{\"n\":\"none {n}\"}}"),
-                300 => format!("{{\"unknown\":{n}}}"),
-                301 => format!("{{\"n\":{{\"inc\":{n}}}}}"),
-                500 => format!("{{\"_version_\":{n}}}"),
-                600 => format!("{{\"n\":[{n},1]}}"),
-                _ => continue,
-            };
-            writeln!(lines, "{bad}").expect("text");
-            expected.push(bad);
-        }
-        fs::write(dir.join(format!("in/{round}.log")), lines).expect("the test's own folder");
-        if round == 0 {
-            agent.until_logged("has no collection `lines`: create it", LIMIT);
-            solr.create();
-        }
-        thread::sleep(Duration::from_millis(rng.random_range(100..700)));
-        if round % 3 == 1 {
-            agent.kill();
-            solr.kill();
-            agent.start();
-            solr.revive();
-        } else {
-            // What is sent meanwhile is carried out, and the agent never hears of it.
-            solr.signal(Signal::STOP);
-            thread::sleep(Duration::from_millis(200));
-            agent.kill();
-            solr.signal(Signal::CONT);
-            agent.start();
-        }
+    for (name, settings) in sinks {
+        text += &format!(
+            "[channels.{name}]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+             [sinks.{name}]\ntype = \"solr\"\nchannel = \"{name}\"\nbody = \"json\"\n\
+             collection = \"lines\"\n{settings}\n",
+        );
     }
-    wait::until("all events in Solr", LIMIT, || {
-        thread::sleep(Duration::from_millis(300));
-        (solr.documents().len() >= GOOD).then_some(())
-    });
-    agent.stop(LIMIT);
-    let mut numbers = Vec::new();
-    for document in solr.documents() {
-        assert_eq!(document["header_app_s"], "Shop", "{document}");
-        numbers.push(document["n"].as_u64().expect("a number"));
-    }
+    text
+}
+
+/// The field `n` of these documents, in rising order.
+fn numbers<'a>(documents: impl IntoIterator<Item = &'a Value>) -> Vec<u64> {
+    let number = |document: &Value| document["n"].as_u64().expect("a number");
+    let mut numbers: Vec<u64> = documents.into_iter().map(number).collect();
     numbers.sort_unstable();
-    assert_eq!(numbers, (0..GOOD as u64).collect::<Vec<_>>());
-    let mut letters = letters(&dir.join("data"), &REASONS);
-    // A batch that a kill cut short has its dead letters twice.
-    letters.sort_unstable();
-    letters.dedup();
-    expected.sort_unstable();
-    assert_eq!(letters, expected);
-    eprintln!("{GOOD} events, {} dead letters, {:?}", letters.len(), began.elapsed());
+    numbers
 }

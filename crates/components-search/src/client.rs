@@ -259,7 +259,8 @@ impl Client {
         }
         let seconds = head.headers.get(RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
         let of_solr = said_by_solr(&body);
-        let text = shown(of_solr.as_ref().map_or(&body, |said| said.as_bytes()));
+        let said = of_solr.as_deref().or_else(|| title(&body)).map_or(&*body, str::as_bytes);
+        let text = shown(said);
         if head.status == StatusCode::UNAUTHORIZED {
             return Err(SearchError::NoLogin { url: url.clone(), text });
         }
@@ -288,6 +289,12 @@ impl Drop for Turn<'_> {
             let _ = self.current.compare_exchange(self.at, next, now, now);
         }
     }
+}
+
+/// The title of a page of HTML, if it is one: Solr refuses logins by such.
+fn title(body: &[u8]) -> Option<&str> {
+    let (_, title) = std::str::from_utf8(body).ok()?.split_once("<title>")?;
+    Some(title.split_once("</title>")?.0)
 }
 
 /// The message of an error of Solr, if it is one.

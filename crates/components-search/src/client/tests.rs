@@ -134,3 +134,11 @@ async fn requests_that_are_given_up_at_a_time_go_on_by_one_node() {
     assert!(timeout(Duration::from_secs(60), both).await.is_err());
     assert_eq!(client.node(), &good.url);
 }
+
+#[tokio::test]
+async fn of_a_page_of_html_its_title_is_said() {
+    const PAGE: &str = "<html><head>\n<title>Error 401 Bad credentials</title></head><body>…";
+    let node = Node::start(|_| Reply::After(Duration::ZERO, 401, PAGE)).await;
+    let error = ask(&client(&[&node])).await.unwrap_err().to_string();
+    assert!(error.contains("login (Error 401 Bad credentials): set `user` and"), "{error}");
+}

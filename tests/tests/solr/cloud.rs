@@ -1,0 +1,85 @@
+//! A SolrCloud: a node hangs until others have taken its place, then one is killed for good.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::solr::Cloud;
+use aqueduct_tests::{seed, wait};
+use rand::prelude::*;
+use rustix::process::Signal;
+
+use super::{LIMIT, flow, numbers};
+
+/// How long a node hangs: longer than it is the leader then (`cloud.xml`), and longer than a
+/// success counts.
+const HUNG: Duration = Duration::from_millis(11_500);
+/// How long events come behind the death of a node: until another one has its place, and longer.
+const DEAD: Duration = Duration::from_secs(7);
+/// Lines of a burst, and the time to the next one.
+const BURST: (u64, Duration) = (100, Duration::from_millis(300));
+
+/// Writes bursts of numbered lines until the end is asked for; answers how many lines.
+fn feed(dir: &Path, is_over: &AtomicBool) -> u64 {
+    let mut file = File::create(dir.join("in/lines.log")).expect("the test's own folder");
+    let mut written = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let mut lines = String::new();
+        (written..written + BURST.0).for_each(|n| writeln!(lines, "{{\"n\":{n}}}").expect("text"));
+        file.write_all(lines.as_bytes()).expect("the test's own folder");
+        written += BURST.0;
+        thread::sleep(BURST.1);
+    }
+    written
+}
+
+#[test]
+#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+fn each_event_is_one_document_of_a_solr_cloud_while_its_nodes_hang_and_are_killed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (dir, mut rng, began) = (folder.path(), seed::rng("solr-cloud"), Instant::now());
+    let mut cloud = Cloud::start(dir);
+    let (hung, addresses) = (cloud.leader(), cloud.addresses());
+    let mut urls: Vec<_> = addresses.iter().map(|it| format!("http://{it}/solr")).collect();
+    urls.rotate_left(hung);
+    // One waits for the late success of a node that hung, the other goes to the next node.
+    let (patient, hasty) =
+        (format!("urls = {urls:?}"), format!("urls = {urls:?}\ntimeout = \"4s\""));
+    let text = flow(dir, &[("patient", &patient), ("hasty", &hasty)]);
+    let mut agent = Agent::configured("aqueduct-collector", dir, "agent", &text)
+        .with_log_filter("info,aqueduct_components_search=debug");
+    agent.start();
+    eprintln!("a SolrCloud after {:?}", began.elapsed());
+    let is_over = AtomicBool::new(false);
+    let events = thread::scope(|scope| {
+        let feeder = scope.spawn(|| feed(dir, &is_over));
+        thread::sleep(Duration::from_millis(rng.random_range(1_000..2_000)));
+        cloud.signal(hung, Signal::STOP);
+        thread::sleep(HUNG);
+        cloud.signal(hung, Signal::CONT);
+        thread::sleep(Duration::from_millis(rng.random_range(200..1_200)));
+        let killed = cloud.leader();
+        cloud.kill(killed);
+        thread::sleep(DEAD);
+        is_over.store(true, Ordering::Relaxed);
+        feeder.join().expect("the feeder ends")
+    });
+    let expected: Vec<u64> = (0..events).collect();
+    let documents = wait::until("all events in all replicas that are left", LIMIT, || {
+        thread::sleep(Duration::from_millis(300));
+        cloud.documents().filter(|it| it.len() as u64 >= 2 * events)
+    });
+    agent.stop(LIMIT);
+    for sink in ["patient/", "hasty/"] {
+        let of_sink =
+            documents.iter().filter(|it| it["id"].as_str().expect("an id").starts_with(sink));
+        assert_eq!(numbers(of_sink), expected, "{sink}");
+    }
+    let late = agent.output().matches("a success is no proof").count();
+    eprintln!("{events} events by two sinks, {late} late successes, {:?}", began.elapsed());
+}
