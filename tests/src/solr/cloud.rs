@@ -67,12 +67,7 @@ impl Cloud {
         let wanted = "name=lines&numShards=2&replicationFactor=2&collection.configName=lines";
         // It may take longer than the answer is waited for.
         let _ = cloud.nodes[0].get(&format!("/solr/admin/collections?action=CREATE&{wanted}"));
-        wait::until("all replicas to be active", LIMIT, || {
-            let replicas = cloud.replicas()?;
-            let leaders = replicas.iter().filter(|it| it.is_leader).count();
-            let is_whole = replicas.iter().all(|it| it.is_active);
-            (replicas.len() == 4 && leaders == 2 && is_whole).then_some(())
-        });
+        cloud.until_whole();
         cloud
     }
 
@@ -110,6 +105,20 @@ impl Cloud {
             let leader = replicas.iter().find(|it| it.is_leader && it.shard == "shard1");
             leader.map(|it| it.node)
         })
+    }
+
+    /// Waits until all replicas take part: until then a shard may depend on one of them.
+    ///
+    /// # Panics
+    ///
+    /// When they do not in time.
+    pub fn until_whole(&self) {
+        wait::until("all replicas to be active", LIMIT, || {
+            let replicas = self.replicas()?;
+            let leaders = replicas.iter().filter(|it| it.is_leader).count();
+            let is_whole = replicas.iter().all(|it| it.is_active);
+            (replicas.len() == 4 && leaders == 2 && is_whole).then_some(())
+        });
     }
 
     /// The documents of all replicas of nodes that were not killed; `None` while one of them does

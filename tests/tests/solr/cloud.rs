@@ -62,7 +62,9 @@ fn each_event_is_one_document_of_a_solr_cloud_while_its_nodes_hang_and_are_kille
         cloud.signal(hung, Signal::STOP);
         thread::sleep(HUNG);
         cloud.signal(hung, Signal::CONT);
-        thread::sleep(Duration::from_millis(rng.random_range(200..1_200)));
+        cloud.until_whole();
+        eprintln!("whole again after {:?}", began.elapsed());
+        thread::sleep(Duration::from_millis(rng.random_range(0..500)));
         let killed = cloud.leader();
         cloud.kill(killed);
         thread::sleep(DEAD);
