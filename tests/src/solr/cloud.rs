@@ -76,13 +76,23 @@ impl Cloud {
         self.nodes.iter().map(Node::address).collect()
     }
 
-    /// Kills this node with -9, for good.
+    /// Kills this node with -9.
     ///
     /// # Panics
     ///
     /// When it does not run.
     pub fn kill(&mut self, node: usize) {
         self.nodes[node].kill();
+    }
+
+    /// Starts it again.
+    ///
+    /// # Panics
+    ///
+    /// When it ends by itself or does not answer in time.
+    pub fn revive(&mut self, node: usize) {
+        self.nodes[node].start();
+        self.nodes[node].until_it_answers();
     }
 
     /// Stops this node for a while, or lets it go on.
@@ -107,7 +117,7 @@ impl Cloud {
         })
     }
 
-    /// Waits until all replicas take part: until then a shard may depend on one of them.
+    /// Waits until all replicas take part.
     ///
     /// # Panics
     ///
@@ -121,20 +131,18 @@ impl Cloud {
         });
     }
 
-    /// The documents of all replicas of nodes that were not killed; `None` while one of them does
-    /// not take part, or two of one shard differ.
+    /// The documents, as they are now; `None` where a replica does not answer, or two of one shard
+    /// differ.
     pub fn documents(&self) -> Option<Vec<Value>> {
         let mut shards: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        let alive = |it: &&Replica| self.nodes[it.node].is_running();
-        let replicas = self.replicas()?;
-        let _ = self.nodes.iter().find_map(|node| node.get("/solr/lines/update?commit=true"));
-        for Replica { shard, core, node, is_active, .. } in replicas.iter().filter(alive) {
+        self.nodes[0].get("/solr/lines/update?commit=true")?;
+        for Replica { shard, core, node, .. } in self.replicas()? {
             let path = format!("/solr/{core}/select?q=*:*&rows=20000&distrib=false&sort=id+asc");
-            let found = documents(Some(self.nodes[*node].get(&path)?));
-            if !is_active || shards.get(shard).is_some_and(|other| *other != found) {
+            let found = documents(Some(self.nodes[node].get(&path)?));
+            if shards.get(&shard).is_some_and(|other| *other != found) {
                 return None;
             }
-            shards.insert(shard.clone(), found);
+            shards.insert(shard, found);
         }
         Some(shards.into_values().flatten().collect())
     }

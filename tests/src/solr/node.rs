@@ -91,11 +91,6 @@ impl Node {
         });
     }
 
-    /// Whether it was started and not killed.
-    pub(super) fn is_running(&self) -> bool {
-        self.process.is_some()
-    }
-
     /// Kills it with -9.
     pub(super) fn kill(&mut self) {
         self.process.take().expect("a running Solr").kill();
