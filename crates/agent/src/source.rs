@@ -6,6 +6,10 @@
 //!    └─ pause, 100 ms to 30 s ◄──┘      or as long as the source says
 //! ```
 //!
+//! Pauses get longer from failure to failure, and are short again behind a run that worked: a
+//! connection that breaks again and again costs less time than it has. What fails soon behind its
+//! first batch is not such a run: it may have to store that batch each time.
+//!
 //! It is opened only when every channel is open that it has to fill.
 
 use std::sync::Arc;
@@ -26,8 +30,25 @@ use crate::stop::Failure;
 /// First and longest pause between two runs of a source.
 const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// A run this long shows that the source works; the next pause is short again.
+/// A run this long shows that the source works, also where nothing comes.
 const HEALTHY_RUN: Duration = Duration::from_secs(60);
+
+/// Runs that failed in a row, none of which has worked.
+#[derive(Debug, Default)]
+struct Row {
+    failures: u32,
+    /// The pause behind the last of them.
+    pause: Duration,
+}
+
+impl Row {
+    /// One more has failed, after so long. It has worked if it is a [`HEALTHY_RUN`], or has stored
+    /// a batch and lasted at least as long as the pause before it.
+    fn failed(&mut self, lasted: Duration, has_stored: bool) {
+        let has_worked = lasted > HEALTHY_RUN || has_stored && lasted >= self.pause;
+        self.failures = if has_worked { 1 } else { self.failures + 1 };
+    }
+}
 
 /// Runs one source.
 pub(crate) struct Runner {
@@ -67,14 +88,14 @@ impl Runner {
         stop: CancellationToken,
         mut is_open: bool,
     ) {
-        let (mut failures, mut trouble) = (0, FailureLog::default());
+        let (mut row, mut trouble) = (Row::default(), FailureLog::default());
         let label = SourceLabel { source: self.name.to_string() };
         if stop.run_until_cancelled(self.intake.opened()).await.is_none() {
             self.standing.ended();
             return;
         }
         loop {
-            let began = Instant::now();
+            let (began, before) = (Instant::now(), self.intake.flow().batches);
             let error = match self.run_once(&mut *source, &stop, std::mem::take(&mut is_open)).await
             {
                 Ok(()) if stop.is_cancelled() => {
@@ -95,12 +116,12 @@ impl Runner {
             if self.standing.is_open() {
                 trouble = FailureLog::default();
             }
-            failures = if began.elapsed() > HEALTHY_RUN { 1 } else { failures + 1 };
+            row.failed(began.elapsed(), self.intake.flow().batches > before);
             let (base, limit) = RESTART;
-            let own = || jittered(base, limit, failures, self.env.entropy.next_u64());
-            let pause = source.retry_after().unwrap_or_else(own);
-            self.failed(&chain(&error), pause, &mut trouble);
-            if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+            let own = || jittered(base, limit, row.failures, self.env.entropy.next_u64());
+            row.pause = source.retry_after().unwrap_or_else(own);
+            self.failed(&chain(&error), row.pause, &mut trouble);
+            if stop.run_until_cancelled(sleep(row.pause)).await.is_none() {
                 self.standing.ended();
                 return;
             }
@@ -136,6 +157,29 @@ impl Runner {
                 pause_ms = millis(pause),
                 "source failed; retrying in {} ms", millis(pause),
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_stores_for_as_long_as_the_pause_before_it_begins_the_row_anew() {
+        let mut row = Row::default();
+        let ms = Duration::from_millis;
+        for (lasted, has_stored, failures) in [
+            (ms(0), false, 1),
+            (ms(90), true, 2),
+            (ms(900), false, 3),
+            (ms(100), true, 1),
+            (ms(59_000), false, 2),
+            (ms(60_001), false, 1),
+        ] {
+            row.failed(lasted, has_stored);
+            assert_eq!(row.failures, failures, "after a run of {lasted:?}");
+            row.pause = ms(100);
         }
     }
 }
