@@ -10,12 +10,15 @@
 //!   message     a message → an event
 //!   source      a consumer of a stream ─► round: what is put at once ─► the channels
 //!   sink        a publisher; a batch is delivered when a stream has acknowledged all of it
+//!   fuzzed      any bytes, for the fuzzer
 //! ```
 //!
 //! The client is ours: a text protocol with seven operations, over the streams of `tls`
 //! (docs/adr/0098).
 
 mod connection;
+#[cfg(feature = "testkit")]
+pub mod fuzzed;
 mod headers;
 mod jetstream;
 mod message;

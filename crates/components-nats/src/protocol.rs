@@ -11,6 +11,8 @@
 //!
 //! 1. The buffer holds at most one operation that is not whole: a line has a limit, and so has a
 //!    message.
+//! 2. No byte is looked at again when others have come: what bytes cost does not grow with the
+//!    number of pieces that they come in.
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
@@ -62,28 +64,35 @@ pub(crate) enum Incoming {
 pub(crate) struct Decoder {
     /// What was read and is no whole operation yet.
     pub(crate) buffer: BytesMut,
+    /// So many bytes of it have no end of a line.
+    searched: usize,
+    /// The line of a message, which has been taken out, where the message is not whole.
+    under_way: Option<Shape>,
 }
 
 impl Decoder {
+    /// Whether nothing has come that is no whole operation yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.under_way.is_none()
+    }
+
     /// The next operation, if it is whole.
     ///
     /// # Errors
     /// What came is none: the cause.
     pub(crate) fn next(&mut self) -> Result<Option<Incoming>, String> {
         loop {
-            let Some(end) = self.buffer.windows(2).position(|it| it == END) else {
-                return match self.buffer.len() {
-                    0..=LINE_BYTES_MAX => Ok(None),
-                    _ => Err(format!("it sends a line of over {LINE_BYTES_MAX} bytes")),
-                };
-            };
-            let Ok(line) = std::str::from_utf8(&self.buffer[..end]) else {
+            if let Some(shape) = self.under_way.take() {
+                return self.message(shape);
+            }
+            let Some(line) = self.line()? else { return Ok(None) };
+            let Ok(line) = std::str::from_utf8(&line) else {
                 return Err("it sends a line that is no UTF-8".into());
             };
             let (name, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
             let incoming = match &*name.to_ascii_uppercase() {
-                "MSG" => return self.message(&shape(rest, false)?, end),
-                "HMSG" => return self.message(&shape(rest, true)?, end),
+                "MSG" => return self.message(shape(rest, false)?),
+                "HMSG" => return self.message(shape(rest, true)?),
                 "INFO" => {
                     let info = serde_json::from_str(rest);
                     Some(Incoming::Info(info.map_err(|it| format!("its `INFO` is none: {it}"))?))
@@ -94,34 +103,50 @@ impl Decoder {
                 "-ERR" => Some(Incoming::Error(rest.trim().trim_matches('\'').to_owned())),
                 _ => return Err("it does not speak NATS".into()),
             };
-            self.buffer.advance(end + END.len());
             if incoming.is_some() {
                 return Ok(incoming);
             }
         }
     }
 
-    fn message(&mut self, shape: &Shape, line: usize) -> Result<Option<Incoming>, String> {
-        let at = line + END.len();
-        let whole = at + shape.bytes + END.len();
+    /// Takes the next line out of the buffer, without its end.
+    fn line(&mut self) -> Result<Option<BytesMut>, String> {
+        // The first byte of an end may have come before the second one.
+        let from = self.searched.saturating_sub(1);
+        let Some(found) = self.buffer[from..].windows(END.len()).position(|it| it == END) else {
+            self.searched = self.buffer.len();
+            return match self.searched {
+                0..=LINE_BYTES_MAX => Ok(None),
+                _ => Err(format!("it sends a line of over {LINE_BYTES_MAX} bytes")),
+            };
+        };
+        self.searched = 0;
+        let line = self.buffer.split_to(from + found);
+        self.buffer.advance(END.len());
+        Ok(Some(line))
+    }
+
+    /// Takes a message out of the buffer that its line has been taken out of.
+    fn message(&mut self, shape: Shape) -> Result<Option<Incoming>, String> {
+        let whole = shape.bytes + END.len();
         if self.buffer.len() < whole {
             self.buffer.reserve(whole - self.buffer.len());
+            self.under_way = Some(shape);
             return Ok(None);
         }
-        let mut rest = self.buffer.split_to(whole);
-        rest.advance(at);
-        if &rest[shape.bytes..] != END {
+        let mut payload = self.buffer.split_to(whole).freeze();
+        if &payload[shape.bytes..] != END {
             return Err("a message has other bytes than it says".into());
         }
-        let mut payload = rest.freeze();
         payload.truncate(shape.bytes);
         let headers = payload.split_to(shape.header_bytes);
-        let (subject, reply) = (shape.subject.clone(), shape.reply.clone());
+        let Shape { subject, reply, .. } = shape;
         Ok(Some(Incoming::Message(Message { subject, reply, headers, body: payload })))
     }
 }
 
 /// What the line of a message says.
+#[derive(Debug)]
 struct Shape {
     subject: String,
     reply: Option<String>,
@@ -180,7 +205,7 @@ mod tests {
                 found.push(incoming);
             }
         }
-        assert!(decoder.buffer.is_empty(), "what is left is no whole operation");
+        assert!(decoder.is_empty(), "what is left is no whole operation");
         Ok(found)
     }
 

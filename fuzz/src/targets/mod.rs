@@ -4,6 +4,7 @@ mod bodies;
 mod configurations;
 mod files;
 mod interceptors;
+mod nats;
 mod paths;
 mod rpc;
 mod shippers;
@@ -31,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     target("http", streams::http, 10),
     target("netcat", streams::netcat, 10),
     target("journal", stored::journal, 10),
+    target("nats", nats::nats, 9),
     target("fluent", shippers::fluent, 12),
     target("lumberjack", shippers::lumberjack, 9),
     target("otlp", shippers::otlp, 6),

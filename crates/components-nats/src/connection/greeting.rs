@@ -41,7 +41,7 @@ impl Greeting<'_> {
         match (&target.tls, info.tls_required || info.tls_available) {
             (Some(tls), true) => {
                 // What came in plain text is not taken for what comes by TLS.
-                if !self.decoder.buffer.is_empty() {
+                if !self.decoder.is_empty() {
                     return Err(self.ended("it says more than its greeting before TLS"));
                 }
                 let wrapped = tls.wrap(self.stream, self.address).await;
