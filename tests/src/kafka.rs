@@ -4,6 +4,7 @@
 //! fetched by Maven once, into the user's cache. Topics come into being when they are first written
 //! to, with four partitions.
 
+mod behind;
 mod cluster;
 mod measured;
 pub mod rights;

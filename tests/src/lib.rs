@@ -20,6 +20,7 @@
 
 pub mod agent;
 pub mod certificates;
+pub mod chain;
 pub mod engines;
 pub mod flume;
 pub mod go;

@@ -1,10 +1,20 @@
-//! A wire to a server that can be cut, and whose answers can be held back.
+//! A wire to a server that can be cut, whose answers can be held back, and that loses answers with
+//! their connections.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+/// Of the answers that may be lost, how many are.
+const LOST: f64 = 0.7;
+/// How long a connection lasts behind an answer that is lost: what was sent behind it arrives.
+const HELD: Duration = Duration::from_millis(10);
 
 /// Forwards bytes to a server, and cuts all connections when it is asked to.
 #[derive(Debug)]
@@ -12,6 +22,59 @@ pub struct Wire {
     /// Where clients connect.
     pub address: SocketAddr,
     open: Arc<Mutex<Vec<Open>>>,
+    losing: Option<Arc<Losing>>,
+}
+
+/// An end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// That which connects.
+    Client,
+    /// That which is connected to.
+    Server,
+}
+
+/// Which answers are lost. An answer is what one end sends when the other one has sent enough since
+/// the answer before.
+#[derive(Debug, Clone, Copy)]
+pub struct Losses {
+    /// The end that answers.
+    pub answers: End,
+    /// What the other end has to send before it.
+    pub asked_bytes: usize,
+    /// Answers to be lost.
+    pub count: usize,
+    /// How old a connection is before an answer is lost on it.
+    pub age_min: Duration,
+}
+
+#[derive(Debug)]
+struct Losing {
+    losses: Losses,
+    choice: Mutex<Choice>,
+}
+
+#[derive(Debug)]
+struct Choice {
+    rng: StdRng,
+    lost: usize,
+    /// The answer before was lost. This one is not, so that each batch is through in time.
+    was_lost: bool,
+}
+
+impl Losing {
+    fn choice(&self) -> MutexGuard<'_, Choice> {
+        self.choice.lock().expect("no holder panics")
+    }
+
+    /// Whether the next answer is lost, on a connection of this age.
+    fn loses(&self, age: Duration) -> bool {
+        let choice = &mut *self.choice();
+        let may = choice.lost < self.losses.count && age >= self.losses.age_min;
+        choice.was_lost = may && !choice.was_lost && choice.rng.random_bool(LOST);
+        choice.lost += usize::from(choice.was_lost);
+        choice.was_lost
+    }
 }
 
 /// A connection.
@@ -36,37 +99,55 @@ impl Wire {
     ///
     /// # Panics
     /// There is no port.
-    pub fn after_greetings(to: SocketAddr, mut cuts: usize) -> Self {
+    pub fn after_greetings(to: SocketAddr, cuts: usize) -> Self {
+        Self::made(to, cuts, None)
+    }
+
+    /// One that loses answers, each with its connection: neither the answer nor anything behind it
+    /// arrives, and then both ends are cut off. Which of them are lost `rng` says; of two in a row
+    /// one arrives. Behind the last one it only forwards.
+    ///
+    /// # Panics
+    /// There is no port.
+    pub fn losing_answers(to: SocketAddr, losses: Losses, rng: StdRng) -> Self {
+        let choice = Mutex::new(Choice { rng, lost: 0, was_lost: false });
+        Self::made(to, 0, Some(Arc::new(Losing { losses, choice })))
+    }
+
+    fn made(to: SocketAddr, mut cuts: usize, losing: Option<Arc<Losing>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it listens");
         let open: Arc<Mutex<Vec<Open>>> = Arc::default();
-        let connections = open.clone();
+        let (connections, loses) = (open.clone(), losing.clone());
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(to) else { continue };
-                let (is_mute, never) = (Arc::<AtomicBool>::default(), Arc::default());
+                let Ok(server) = TcpStream::connect(to) else {
+                    // Some clients come again at once, and give up by number.
+                    thread::sleep(HELD);
+                    continue;
+                };
                 if cuts > 0 {
                     cuts -= 1;
-                    forward(&client, &server, &never);
-                    forward(&server, &client, &never);
+                    forward(&client, &server);
+                    forward(&server, &client);
                     continue;
                 }
-                for (from, into, is_mute) in
-                    [(&client, &server, &never), (&server, &client, &is_mute)]
-                {
-                    let from = from.try_clone().expect("a file descriptor to spare");
-                    let into = into.try_clone().expect("a file descriptor to spare");
-                    let is_mute = is_mute.clone();
-                    thread::spawn(move || copy(&from, &into, &is_mute));
-                }
-                connections.lock().expect("no holder panics").push(Open {
-                    client,
-                    server,
-                    is_mute,
-                });
+                let carried = carried(client, server, loses.as_ref());
+                let mut open = connections.lock().expect("no holder panics");
+                // A thread of one that has ended holds nothing of it.
+                open.retain(|it| Arc::strong_count(&it.is_mute) > 1);
+                open.push(carried);
             }
         });
-        Self { address, open }
+        Self { address, open, losing }
+    }
+
+    /// Answers that it has lost.
+    ///
+    /// # Panics
+    /// A thread of it has panicked.
+    pub fn lost(&self) -> usize {
+        self.losing.as_ref().map_or(0, |losing| losing.choice().lost)
     }
 
     /// Cuts what is connected now.
@@ -91,16 +172,50 @@ impl Wire {
     }
 }
 
-fn copy(from: &TcpStream, into: &TcpStream, is_mute: &AtomicBool) {
-    while forward(from, into, is_mute) {}
-    let _ended_already = into.shutdown(Shutdown::Both);
+/// Carries the bytes of a connection in threads of its own.
+fn carried(client: TcpStream, server: TcpStream, losing: Option<&Arc<Losing>>) -> Open {
+    let (is_mute, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let began = Instant::now();
+    for end in [End::Client, End::Server] {
+        let [client, server] =
+            [&client, &server].map(|it| it.try_clone().expect("a file descriptor to spare"));
+        let (from, into) = if end == End::Client { (client, server) } else { (server, client) };
+        let (asked, losing) = (asked.clone(), losing.cloned());
+        // What clients send is never swallowed.
+        let is_mute = if end == End::Server { is_mute.clone() } else { Arc::default() };
+        thread::spawn(move || {
+            while let Some(bytes) = read(&from) {
+                if let Some(losing) = &losing {
+                    if losing.losses.answers != end {
+                        asked.fetch_add(bytes.len(), Ordering::SeqCst);
+                    } else if asked.load(Ordering::SeqCst) >= losing.losses.asked_bytes {
+                        asked.store(0, Ordering::SeqCst);
+                        if losing.loses(began.elapsed()) {
+                            thread::sleep(HELD);
+                            let _ended_already = from.shutdown(Shutdown::Both);
+                            break;
+                        }
+                    }
+                }
+                if !is_mute.load(Ordering::SeqCst) && (&into).write_all(&bytes).is_err() {
+                    break;
+                }
+            }
+            let _ended_already = into.shutdown(Shutdown::Both);
+        });
+    }
+    Open { client, server, is_mute }
 }
 
-fn forward(mut from: &TcpStream, mut into: &TcpStream, is_mute: &AtomicBool) -> bool {
-    let mut bytes = [0; 4096];
-    match from.read(&mut bytes) {
-        Ok(1..) if is_mute.load(Ordering::SeqCst) => true,
-        Ok(read @ 1..) => into.write_all(&bytes[..read]).is_ok(),
-        _ => false,
-    }
+fn read(mut from: &TcpStream) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; 4096];
+    let read = from.read(&mut bytes).ok().filter(|read| *read > 0)?;
+    bytes.truncate(read);
+    Some(bytes)
+}
+
+/// Carries the next bytes.
+fn forward(from: &TcpStream, mut into: &TcpStream) {
+    let bytes = read(from).unwrap_or_default();
+    let _ended_already = into.write_all(&bytes);
 }

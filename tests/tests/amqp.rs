@@ -32,6 +32,8 @@ use serde_json::Value;
 
 #[path = "amqp/artemis.rs"]
 mod artemis;
+#[path = "amqp/cuts.rs"]
+mod cuts;
 
 use artemis::Artemis;
 

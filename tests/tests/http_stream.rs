@@ -19,6 +19,9 @@ use aqueduct_tests::seed;
 use aqueduct_tests::wait;
 use rand::prelude::*;
 
+#[path = "http_stream/cuts.rs"]
+mod cuts;
+
 #[path = "http_stream/server.rs"]
 mod server;
 

@@ -32,6 +32,8 @@ use aqueduct_tests::{is_long, seed, wait};
 use rand::RngExt;
 use serde_json::Value;
 
+#[path = "kafka/cuts.rs"]
+mod cuts;
 #[path = "kafka/once.rs"]
 mod once;
 #[path = "kafka/rate.rs"]

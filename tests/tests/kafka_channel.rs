@@ -32,6 +32,8 @@ use rustix::process::Signal;
 
 #[path = "kafka_channel/away.rs"]
 mod away;
+#[path = "kafka_channel/cuts.rs"]
+mod cuts;
 #[path = "kafka_channel/flume.rs"]
 mod flume;
 #[path = "kafka_channel/refused.rs"]
@@ -106,7 +108,7 @@ brokers = {brokers}
 topic = "buffer"
 create_with_replicas = {replicas}
 timeout = "20s"
-properties = {{ "reconnect.backoff.max.ms" = "500" }}
+properties = {{ "reconnect.backoff.ms" = "10", "reconnect.backoff.max.ms" = "50" }}
 [sinks.store]
 type = "hdfs"
 url = "file://{at}/store/%Y"

@@ -33,6 +33,9 @@ use rand::prelude::*;
 #[path = "mqtt/broker.rs"]
 mod broker;
 
+#[path = "mqtt/cuts.rs"]
+mod cuts;
+
 #[path = "mqtt/hivemq.rs"]
 mod hivemq;
 

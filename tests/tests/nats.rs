@@ -33,6 +33,8 @@ use aqueduct_tests::wait;
 use aqueduct_tests::wire::Wire;
 use serde_json::{Value, json};
 
+#[path = "nats/cuts.rs"]
+mod cuts;
 #[path = "nats/server.rs"]
 mod server;
 

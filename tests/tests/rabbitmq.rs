@@ -33,6 +33,8 @@ use serde_json::Value;
 
 #[path = "rabbitmq/broker.rs"]
 mod broker;
+#[path = "rabbitmq/cuts.rs"]
+mod cuts;
 
 use broker::Broker;
 

@@ -32,6 +32,9 @@ use rand::prelude::*;
 use rustix::process::Signal;
 use serde_json::Value;
 
+#[path = "search/cuts.rs"]
+mod cuts;
+
 /// What is fetched.
 const POM: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/opensearch/pom.xml"));

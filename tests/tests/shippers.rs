@@ -5,8 +5,8 @@
 //! Method: the clients are those of others (`shippers/main.go`, `shippers/client.js`): Fluent's
 //! loggers for Go and for Node.js, the latter with a login and compressed chunks, and Elastic's
 //! client of Beats. Each sends a line, or a window, until it is acknowledged. Between them and
-//! a real collector stand relays, which swallow answers and end their connections. At first
-//! nothing else happens. Then the sink of a second channel stands still, until the channel is full:
+//! a real collector are wires that lose 200 answers each with their connections. At first nothing
+//! else happens. Then the sink of a second channel stands still, until the channel is full:
 //! what is acknowledged without being stored is lost by the kill (-9) that follows. Then the
 //! collector is killed again and again.
 #![allow(
@@ -17,26 +17,24 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use aqueduct_tests::agent::Agent;
+use aqueduct_tests::chain::{CUTS, losses};
 use aqueduct_tests::http::free_address;
 use aqueduct_tests::node::Package;
 use aqueduct_tests::process::{Process, tail};
+use aqueduct_tests::wire::{End, Wire};
 use aqueduct_tests::{go, seed, wait};
 use rand::prelude::*;
 
 /// Lines of each client in each half.
 const LINES: usize = 1000;
-/// Each relay swallows one of so many answers.
-const SWALLOWED_OF: usize = 9;
+/// What any message of a client has at least.
+const MESSAGE_BYTES: usize = 20;
 /// Events that the second channel holds: fewer than the clients have.
 const OTHER_EVENTS_MAX: usize = 600;
 /// Kills of the collector.
@@ -45,62 +43,6 @@ const KILLS: usize = 6;
 const KEY: &str = "a key that both know";
 /// How long a step may take.
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// Carries bytes between clients and a server; now and then an answer ends with its connection.
-struct Relay {
-    address: SocketAddr,
-    swallowed: Arc<AtomicUsize>,
-}
-
-impl Relay {
-    fn start(to: SocketAddr) -> Self {
-        let address = free_address();
-        let listener = TcpListener::bind(address).expect("a free address");
-        let (answers, swallowed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let lost = swallowed.clone();
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                // The server may be away: its clients are to come again.
-                let Ok(server) = TcpStream::connect(to) else {
-                    // Fluent's logger tries again without a pause, and gives up by number.
-                    thread::sleep(Duration::from_millis(20));
-                    continue;
-                };
-                let (answers, lost) = (answers.clone(), lost.clone());
-                thread::spawn(move || relayed(&client, &server, &answers, &lost));
-            }
-        });
-        Self { address, swallowed }
-    }
-}
-
-/// Carries the bytes of one connection.
-fn relayed(client: &TcpStream, server: &TcpStream, answers: &AtomicUsize, lost: &AtomicUsize) {
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            carried(client, server, || true);
-            let _gone = server.shutdown(std::net::Shutdown::Both);
-        });
-        carried(server, client, || {
-            let is_lost =
-                answers.fetch_add(1, Ordering::Relaxed) % SWALLOWED_OF == SWALLOWED_OF - 1;
-            lost.fetch_add(usize::from(is_lost), Ordering::Relaxed);
-            !is_lost
-        });
-        for end in [client, server] {
-            let _gone = end.shutdown(std::net::Shutdown::Both);
-        }
-    });
-}
-
-fn carried(mut from: &TcpStream, mut to: &TcpStream, goes_on: impl Fn() -> bool) {
-    let mut bytes = [0; 16 << 10];
-    while let Ok(count @ 1..) = from.read(&mut bytes) {
-        if !goes_on() || to.write_all(&bytes[..count]).is_err() {
-            return;
-        }
-    }
-}
 
 /// A collector with the sources at these addresses.
 fn collector(dir: &Path, [go, node, beats]: [SocketAddr; 3]) -> Agent {
@@ -172,11 +114,11 @@ struct Client<'a> {
 }
 
 /// All clients, each with its lines from `first` on.
-fn clients<'a>(dir: &Path, node: &Package, relays: &[Relay; 3], first: usize) -> [Client<'a>; 3] {
+fn clients<'a>(dir: &Path, node: &Package, wires: &[Wire; 3], first: usize) -> [Client<'a>; 3] {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shippers");
     let program = go::compiled("shippers", &folder);
     let numbers = [first, first + LINES].map(|number| number.to_string());
-    let [go, js, beats] = relays.each_ref().map(|relay| relay.address);
+    let [go, js, beats] = wires.each_ref().map(|wire| wire.address);
     let of_go = |name: &str, address: SocketAddr| {
         let mut command = Command::new(&program);
         command.args([name, &address.to_string()]);
@@ -246,16 +188,19 @@ fn acknowledged_lines_of_shippers_are_stored_and_lost_answers_repeat_none_of_flu
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let listen = [free_address(), free_address(), free_address()];
-    let relays = listen.map(Relay::start);
+    let wires = listen.map(|to| {
+        let losses = losses(End::Server, MESSAGE_BYTES);
+        Wire::losing_answers(to, losses, seed::rng("shippers"))
+    });
     let package = include_str!("shippers/package.json");
     let node =
         Package::installed("shippers-js", package, include_str!("shippers/package-lock.json"));
     fs::create_dir(dir.join("other")).expect("the folder of the test");
     let mut agent = collector(dir, listen);
     agent.start();
-    end(clients(dir, &node, &relays, 0));
-    let lost = relays.each_ref().map(|relay| relay.swallowed.load(Ordering::Relaxed));
-    assert!(lost.iter().all(|lost| *lost > 0), "answers were lost: {lost:?}");
+    end(clients(dir, &node, &wires, 0));
+    let lost = wires.each_ref().map(Wire::lost);
+    assert_eq!(lost, [CUTS; 3], "answers that were lost");
     let again = repeated(dir, 0);
     assert_eq!(again["fluent"], 0, "a chunk that is known is not stored again: {again:?}");
     let metrics = agent.metrics().expect("the admin page");
@@ -268,7 +213,7 @@ fn acknowledged_lines_of_shippers_are_stored_and_lost_answers_repeat_none_of_flu
     fs::remove_dir_all(&lines).expect("what the sink wrote");
     fs::write(&lines, "").expect("the folder of the test");
     agent.start();
-    let sending = clients(dir, &node, &relays, LINES);
+    let sending = clients(dir, &node, &wires, LINES);
     let stopped = "aqueduct_channel_intake_stopped{channel=\"other\"}";
     wait::until("a full channel", LIMIT, || {
         agent.metrics()?.value(stopped).filter(|stopped| *stopped >= 1.0)

@@ -25,6 +25,8 @@ use serde_json::Value;
 
 #[path = "solr/cloud.rs"]
 mod cloud;
+#[path = "solr/cuts.rs"]
+mod cuts;
 #[path = "solr/node.rs"]
 mod node;
 #[path = "solr/secured.rs"]

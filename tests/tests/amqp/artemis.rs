@@ -16,7 +16,7 @@ const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/a
 
 /// A broker with its messages on disk, running or killed. Dropping it kills it.
 pub(crate) struct Artemis {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     scheme: &'static str,
     dir: PathBuf,
     process: Option<Process>,

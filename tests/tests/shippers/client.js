@@ -7,7 +7,7 @@ const { FluentClient } = require("@fluent-org/logger");
 
 const [host, port, sharedKey, ...numbers] = process.argv.slice(2);
 const [first, last] = numbers.map(Number);
-const round = 50;
+const round = 2;
 
 const client = new FluentClient("node", {
   eventMode: "CompressedPackedForward",

@@ -17,7 +17,7 @@ import (
 )
 
 // Events of one window of Beats.
-const window = 50
+const window = 2
 
 func line(name string, number int) map[string]interface{} {
 	return map[string]interface{}{

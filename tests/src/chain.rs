@@ -1,0 +1,165 @@
+//! A chain of two flows in one collector: what the first one sends the second one takes, while the
+//! connections of both are cut between a batch and its answer.
+//!
+//! ```text
+//!   lines ─► tail_dir ─► durable ─► sink ─► wire ─► server
+//!                  `file://` ◄─ hdfs sink ◄─ durable ◄─ source ◄─ wire ◄─┘
+//! ```
+//!
+//! The wires are [`Wire::losing_answers`]. Either flow may be missing: what a sink has sent can be
+//! read at the server, and what a source has taken can be that of other clients.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::agent::Agent;
+use crate::wait;
+use crate::wire::{End, Losses, Wire};
+
+/// Answers that each wire loses.
+pub const CUTS: usize = 200;
+/// Events of a batch.
+pub const BATCH: usize = 10;
+/// How long the lines may take to be through.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How long the answers may take to be lost. A source that is cut off pauses for up to 100 ms.
+const LOSING: Duration = Duration::from_secs(180);
+/// How often a batch is written.
+const PACE: Duration = Duration::from_millis(20);
+
+/// Losses of answers to what takes over `asked_bytes`, each at once.
+#[must_use]
+pub const fn losses(answers: End, asked_bytes: usize) -> Losses {
+    Losses { answers, asked_bytes, count: CUTS, age_min: Duration::ZERO }
+}
+
+/// Losses of a source that connects again when it is started again: each connection lasts longer
+/// than the first pause of a source that fails, so that it counts as one that has worked.
+#[must_use]
+pub const fn losses_of_source(answers: End, asked_bytes: usize) -> Losses {
+    Losses { age_min: Duration::from_millis(110), ..losses(answers, asked_bytes) }
+}
+
+/// A collector with both flows.
+#[derive(Debug)]
+pub struct Chain {
+    agent: Agent,
+    /// Where lines are written.
+    input: File,
+    store: PathBuf,
+    lines: usize,
+}
+
+impl Chain {
+    /// One that runs, with its files in the folder `name` of `dir`. `sink` and `source` are the
+    /// settings of these, from `type` on; without `source` nothing is stored.
+    ///
+    /// # Panics
+    /// The folder is there, or the collector does not start.
+    pub fn start(dir: &Path, name: &str, sink: &str, source: Option<&str>) -> Self {
+        let dir = dir.join(name);
+        let store = dir.join("store");
+        fs::create_dir_all(&store).expect("the test's own folder");
+        let (at, log) = (dir.display(), dir.join("lines.log"));
+        let input = OpenOptions::new().create_new(true).append(true).open(&log);
+        let mut text = format!(
+            "[agent]\ndata_dir = \"{at}/data\"\n\
+             [sources.lines]\ntype = \"tail_dir\"\npaths = [\"{at}/lines.log\"]\n\
+             file_header = false\nbatch_events = {BATCH}\nchannels = [\"sent\"]\n\
+             [channels.sent]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+             [groups.sent]\ntype = \"single\"\nchannel = \"sent\"\nsinks = [\"sent\"]\n\
+             backoff_min = \"10ms\"\nbackoff_max = \"50ms\"\n[sinks.sent]\n{sink}\n"
+        );
+        if let Some(source) = source {
+            text += &format!(
+                "[sources.taken]\nchannels = [\"taken\"]\n{source}\n\
+                 [channels.taken]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+                 [sinks.taken]\ntype = \"hdfs\"\nurl = \"file://{at}/store\"\nchannel = \"taken\"\n\
+                 roll = {{ age_max = \"500ms\", idle_max = \"500ms\" }}\n"
+            );
+        }
+        let mut agent = Agent::configured("aqueduct-collector", &dir, name, &text);
+        agent.start();
+        Self { agent, input: input.expect("the test's own folder"), store, lines: 0 }
+    }
+
+    /// Writes lines until each wire has lost its answers. How many lines there are.
+    ///
+    /// # Panics
+    /// That takes too long.
+    pub fn lose(&mut self, wires: &[&Wire]) -> usize {
+        let began = Instant::now();
+        let lost = || wires.iter().map(|wire| wire.lost()).collect::<Vec<_>>();
+        while lost().iter().any(|lost| *lost < CUTS) {
+            assert!(
+                began.elapsed() < LOSING,
+                "{:?} answers are lost\n{}",
+                lost(),
+                crate::process::tail(&self.agent.output())
+            );
+            let waiting = self.agent.metrics();
+            let waiting =
+                waiting.and_then(|it| it.value("aqueduct_channel_events{channel=\"sent\"}"));
+            // What is sent in one batch is to be of few.
+            if waiting.unwrap_or_default() < (4 * BATCH) as f64 {
+                let batch = self.lines..self.lines + BATCH;
+                let text: String = batch.map(line).map(|line| line + "\n").collect();
+                self.input.write_all(text.as_bytes()).expect("the test's own folder");
+                self.lines += BATCH;
+            }
+            thread::sleep(PACE);
+        }
+        self.lines
+    }
+
+    /// How often each line is stored.
+    ///
+    /// # Panics
+    /// A stored file is no text.
+    pub fn stored(&self) -> BTreeMap<String, usize> {
+        let files = fs::read_dir(&self.store).into_iter().flatten().flatten();
+        let files = files.filter(|it| it.file_type().is_ok_and(|it| it.is_file()));
+        let mut found = BTreeMap::new();
+        for file in files {
+            // One that is not finished has another name when it is read.
+            let Ok(text) = fs::read(file.path()) else { continue };
+            let text = String::from_utf8(text).expect("text");
+            text.lines().for_each(|line| *found.entry(line.to_owned()).or_default() += 1);
+        }
+        found
+    }
+
+    /// Waits until all lines are in what `found` answers, nothing else is there, and nothing waits
+    /// in a channel; ends the collector. How often lines are repeated.
+    ///
+    /// # Panics
+    /// A line is missing, or another one is there.
+    pub fn repeats(mut self, found: impl Fn(&Self) -> BTreeMap<String, usize>) -> usize {
+        wait::until("all lines to be through", LIMIT, || {
+            let left = self.agent.metrics()?.sum("aqueduct_channel_events")?;
+            (left == 0.0 && found(&self).len() >= self.lines).then_some(())
+        });
+        // What is sent again would come now.
+        thread::sleep(Duration::from_secs(1));
+        let all = found(&self);
+        self.agent.stop(LIMIT);
+        let missing = (0..self.lines).filter(|number| !all.contains_key(&line(*number))).count();
+        assert_eq!((missing, all.len()), (0, self.lines), "missing lines, and different ones");
+        all.values().map(|times| times - 1).sum()
+    }
+
+    /// The collector.
+    #[must_use]
+    pub fn agent(&self) -> &Agent {
+        &self.agent
+    }
+}
+
+/// A line with its number, long enough that a batch has more bytes than a greeting.
+fn line(number: usize) -> String {
+    format!("line {number:06} {}", "x".repeat(100))
+}
