@@ -5,7 +5,7 @@
 //!                    default build        feature `fips`
 //!   aead, digest,    ring                 aws-lc-rs over the FIPS module of AWS-LC
 //!   hmac, rsa,
-//!   random
+//!   ed25519, random
 //!   tls::provider    rustls with ring     rustls with that module: what is approved alone
 //!   start            nothing              mode and self-tests of the module, or no start
 //!   allow            everything           refuses what another library would compute (`Outside`)
@@ -22,6 +22,7 @@
 mod outside;
 mod start;
 
+pub mod ed25519;
 pub mod random;
 pub mod rsa;
 pub mod tls;
