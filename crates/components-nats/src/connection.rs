@@ -28,7 +28,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::protocol::{self, Decoder, Incoming, Info, Message};
 use crate::refusal::{NatsError, said};
 use crate::server::Target;
-use greeting::Greeting;
+use greeting::{Greeted, Greeting};
 
 /// Pieces that wait for the stream.
 const WAITING_MAX: usize = 16;
@@ -41,6 +41,8 @@ pub(crate) struct Connection {
     pub(crate) address: Arc<str>,
     /// What the server says of itself.
     pub(crate) info: Info,
+    /// What helps where the server takes the login no more.
+    remedy: String,
     inbox: String,
     /// Number of the next question.
     next: u64,
@@ -86,13 +88,14 @@ impl Connection {
             stream.map_err(|source| NatsError::Connect { address: address.clone(), source })?;
         let inbox = format!("_INBOX.{:032x}", u128::from_be_bytes(target.env.entropy.bytes16()));
         let greeting = Greeting { address, stream, decoder: Decoder::default() };
-        let (info, stream, decoder) = greeting.run(target, client_id, &inbox).await?;
+        let greeted = greeting.run(target, client_id, &inbox).await?;
+        let Greeted { info, stream, decoder, remedy } = greeted;
         let (outgoing, waiting) = mpsc::channel(WAITING_MAX);
         let (came, incoming) = mpsc::unbounded_channel();
         // The pump itself answers, and shall not wait for itself.
         let pump = pump(stream, decoder, waiting, came, target.heartbeat);
         let (address, pump) = (address.clone(), tokio::spawn(pump));
-        Ok(Self { address, info, inbox, next: 0, outgoing, incoming, pump })
+        Ok(Self { address, info, remedy, inbox, next: 0, outgoing, incoming, pump })
     }
 
     /// Whether it is open, as far as this side knows.
@@ -164,7 +167,13 @@ impl Connection {
         loop {
             match self.incoming.recv().await {
                 Some(Ok(Incoming::Message(message))) => return Ok(message),
-                Some(Ok(Incoming::Error(words))) => return Err(said(&self.address, &words)),
+                Some(Ok(Incoming::Error(words))) => {
+                    return Err(match said(&self.address, &words, &self.remedy) {
+                        // What was sent before may have been taken.
+                        error @ NatsError::Login { .. } => self.ended(error.to_string()),
+                        error => error,
+                    });
+                }
                 Some(Ok(Incoming::Info(_) | Incoming::Ping | Incoming::Pong)) => {}
                 Some(Err(problem)) => return Err(self.ended(problem)),
                 None => return Err(self.ended("it is closed")),

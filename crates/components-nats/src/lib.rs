@@ -3,6 +3,7 @@
 //! ```text
 //!   server      the settings of a connection
 //!   protocol    bytes ↔ operations of NATS; no network
+//!   login       how a client proves itself: a password, a token, an NKey, a file with a JWT
 //!   headers     the block of headers of a message; no network
 //!   connection  a connection with one subscription, on a stream of ours
 //!   jetstream   what is asked of JetStream: requests in JSON
@@ -21,6 +22,7 @@ mod connection;
 pub mod fuzzed;
 mod headers;
 mod jetstream;
+mod login;
 mod message;
 mod protocol;
 mod refusal;

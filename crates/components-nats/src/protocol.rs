@@ -36,6 +36,8 @@ pub(crate) struct Info {
     pub(crate) max_payload: u64,
     pub(crate) tls_required: bool,
     pub(crate) tls_available: bool,
+    /// What a client signs to prove itself, where the server takes NKeys.
+    pub(crate) nonce: Option<String>,
 }
 
 /// A message of the subscription.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use pipeline::{Classify, ErrorClass};
 use thiserror::Error;
 
+use crate::login::FileError;
+
 /// Why a connection cannot be made, or has ended.
 #[derive(Debug, Error)]
 pub(crate) enum NatsError {
@@ -21,11 +23,11 @@ pub(crate) enum NatsError {
     #[error("{address} has not answered within {limit:?}: {what}")]
     NoAnswer { address: Arc<str>, what: String, limit: Duration },
     /// The server does not want this client.
-    #[error(
-        "{address} refuses the login: {problem}; look at `server.user` and `server.password`, or \
-         `server.token`"
-    )]
-    Login { address: Arc<str>, problem: String },
+    #[error("{address} refuses the login: {problem}; {remedy}")]
+    Login { address: Arc<str>, problem: String, remedy: String },
+    /// There is no login to show.
+    #[error(transparent)]
+    Credentials(FileError),
     /// The server works and does not do what it is asked for.
     #[error("{address} {problem}")]
     NotGranted { address: Arc<str>, problem: String },
@@ -47,9 +49,10 @@ impl Classify for NatsError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Connect { .. } => ErrorClass::Transient,
-            Self::Login { .. } | Self::NotGranted { .. } | Self::Unusable { .. } => {
-                ErrorClass::Blocked
-            }
+            Self::Login { .. }
+            | Self::Credentials(_)
+            | Self::NotGranted { .. }
+            | Self::Unusable { .. } => ErrorClass::Blocked,
             // What was sent may have been taken.
             Self::NoAnswer { .. } | Self::Ended { .. } | Self::NotTaken { .. } => {
                 ErrorClass::Indeterminate
@@ -59,8 +62,8 @@ impl Classify for NatsError {
 }
 
 /// An error of the server in its own words, which comes before the connection ends or instead of an
-/// answer.
-pub(crate) fn said(address: &Arc<str>, words: &str) -> NatsError {
+/// answer. `remedy` is what helps where it is the login.
+pub(crate) fn said(address: &Arc<str>, words: &str, remedy: &str) -> NatsError {
     let address = address.clone();
     let lower = words.to_ascii_lowercase();
     if lower.contains("permissions violation") {
@@ -68,7 +71,8 @@ pub(crate) fn said(address: &Arc<str>, words: &str) -> NatsError {
         return NatsError::NotGranted { address, problem: format!("refuses: {words}; {remedy}") };
     }
     if lower.contains("authorization") || lower.contains("authentication") {
-        return NatsError::Login { address, problem: words.to_owned() };
+        let (problem, remedy) = (words.to_owned(), remedy.to_owned());
+        return NatsError::Login { address, problem, remedy };
     }
     NatsError::Ended { address, problem: words.to_owned() }
 }
@@ -101,8 +105,8 @@ mod tests {
     fn a_refusal_says_what_helps_and_what_passes_is_tried_again() {
         let address: Arc<str> = "n:4222".into();
         for (words, class, remedy) in [
-            ("Authorization Violation", ErrorClass::Blocked, "`server.user`"),
-            ("User Authentication Expired", ErrorClass::Blocked, "`server.token`"),
+            ("Authorization Violation", ErrorClass::Blocked, "Violation; look at it"),
+            ("User Authentication Expired", ErrorClass::Blocked, "Expired; look at it"),
             (
                 "Permissions Violation for Publish to \"a\"",
                 ErrorClass::Blocked,
@@ -110,7 +114,7 @@ mod tests {
             ),
             ("Stale Connection", ErrorClass::Indeterminate, "Stale"),
         ] {
-            let error = said(&address, words);
+            let error = said(&address, words, "look at it");
             assert_eq!(error.class(), class, "{error}");
             assert!(error.to_string().contains(remedy), "{error}");
         }

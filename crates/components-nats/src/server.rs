@@ -1,16 +1,18 @@
 //! The settings of a connection to a server.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::env::Env;
-use pipeline::secret::{self, Login};
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Secret, address};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tls::{Client, ClientTls};
+
+use crate::login::{self, Login, Shown};
 
 const EXAMPLE: &str = "nats://nats-1:4222";
 
@@ -38,6 +40,14 @@ pub(crate) struct Server {
     /// Token, for servers that ask for one instead of a user.
     #[serde(default)]
     token: Option<Secret>,
+    /// Seed of the NKey of a user, `SU…`, for servers that know its public key. Best a reference,
+    /// `"${file:/run/secrets/nats.nk}"`.
+    #[serde(default)]
+    nkey_seed: Option<Secret>,
+    /// File with the JWT and the seed of a user (`.creds`), as `nsc` writes it, for servers in
+    /// operator mode. It is read anew for each connection.
+    #[serde(default)]
+    credentials: Option<PathBuf>,
     /// How long a connection may take until the server has taken it, and how long an answer of
     /// JetStream may take.
     #[serde(default = "connect_timeout")]
@@ -71,8 +81,7 @@ pub(crate) struct Target {
     pub(crate) heartbeat: Duration,
     pub(crate) tls: Option<Client>,
     pub(crate) env: Env,
-    login: Option<Login>,
-    token: Option<Secret>,
+    pub(crate) login: Login,
 }
 
 impl Server {
@@ -96,7 +105,13 @@ impl Server {
             Some(domain) if is_token(&domain) => format!("$JS.{domain}.API"),
             Some(_) => return invalid("domain", "is a word without points, spaces and wildcards"),
         };
-        let login = secret::login(self.user, self.password);
+        let login = Login::of(login::Settings {
+            user: self.user,
+            password: self.password,
+            token: self.token,
+            nkey_seed: self.nkey_seed,
+            credentials: self.credentials,
+        });
         let login = login.map_err(|error| error.below("server"))?;
         let (addresses, is_tls) = addresses(&self.urls, cx)?;
         let settings = match (is_tls, self.tls) {
@@ -118,7 +133,6 @@ impl Server {
             tls: tls.map_err(|error| error.below("server"))?,
             env: cx.env.clone(),
             login,
-            token: self.token,
         })
     }
 }
@@ -166,8 +180,8 @@ fn parse(url: &str) -> Result<(Arc<str>, bool), String> {
 }
 
 impl Target {
-    /// What this side says of itself.
-    pub(crate) fn connect(&self, client_id: &str) -> Value {
+    /// What this side says of itself, with the fields of its login.
+    pub(crate) fn connect(&self, client_id: &str, login: &Shown) -> Value {
         let mut said = json!({
             "verbose": false,
             "pedantic": false,
@@ -180,12 +194,8 @@ impl Target {
             "headers": true,
             "no_responders": true,
         });
-        if let Some((user, password)) = &self.login {
-            said["user"] = json!(user);
-            said["pass"] = json!(password.as_ref().map(Secret::expose).unwrap_or_default());
-        }
-        if let Some(token) = &self.token {
-            said["auth_token"] = json!(token.expose());
+        for (name, value) in &login.fields {
+            said[*name] = json!(value);
         }
         said
     }

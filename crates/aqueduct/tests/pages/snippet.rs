@@ -157,18 +157,19 @@ pub(crate) fn variants(snippet: &str) -> Vec<(String, Vec<String>)> {
         let rest = &lines[at + 1..];
         let length = rest.iter().position(|line| line.is_empty()).unwrap_or(rest.len());
         let end = if setting.starts_with('[') { at + 1 + length } else { at + 1 };
-        let on = |without: Option<usize>| -> String {
-            let shown = lines.iter().enumerate().filter(|(n, _)| Some(*n) != without);
+        let on = |without: &[usize]| -> String {
+            let shown = lines.iter().enumerate().filter(|(n, _)| !without.contains(n));
             let line = |(n, line): (usize, &&str)| match setting_behind(line) {
                 Some(setting) if (at..end).contains(&n) => format!("{setting}\n"),
                 _ => format!("{line}\n"),
             };
             shown.map(line).collect()
         };
-        // Alone, in the place of another one, or together with all others.
+        // Alone, in the place of another one or of two neighbours, or together with all others.
         let others = (0..lines.len()).filter(|n| *n != at && lines[*n].contains(" = "));
-        let instead = others.map(|n| on(Some(n)));
-        let texts = std::iter::once(on(None)).chain(instead).chain([switched_on(snippet)]);
+        let others: Vec<usize> = others.collect();
+        let instead = others.chunks(1).chain(others.windows(2)).map(on);
+        let texts = std::iter::once(on(&[])).chain(instead).chain([switched_on(snippet)]);
         let texts = texts.collect();
         variants.push((setting.to_owned(), texts));
         at = end;

@@ -1,8 +1,8 @@
 //! How a connection is opened.
 //!
 //! ```text
-//!   server      INFO         TLS, if both sides want it                        PONG
-//!   this side         ─────►                            CONNECT  SUB  PING
+//!   server      INFO nonce         TLS, if both sides want it                             PONG
+//!   this side               ─────►                            CONNECT login  SUB  PING
 //! ```
 
 use std::sync::Arc;
@@ -10,9 +10,20 @@ use std::sync::Arc;
 use pipeline::env::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::login::LoginError;
 use crate::protocol::{Decoder, Incoming, Info};
 use crate::refusal::{NatsError, said};
 use crate::server::Target;
+
+/// A connection that is open.
+pub(super) struct Greeted {
+    /// What the server says of itself.
+    pub(super) info: Info,
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) decoder: Decoder,
+    /// What helps where the server takes the login no more.
+    pub(super) remedy: String,
+}
 
 /// A connection until it is open.
 pub(super) struct Greeting<'a> {
@@ -22,8 +33,7 @@ pub(super) struct Greeting<'a> {
 }
 
 impl Greeting<'_> {
-    /// Opens it, and subscribes to what lies below `inbox`. Answers what the server says of
-    /// itself, and the connection.
+    /// Opens it, and subscribes to what lies below `inbox`.
     ///
     /// # Errors
     /// The server does not take the connection.
@@ -32,10 +42,10 @@ impl Greeting<'_> {
         target: &Target,
         client_id: &str,
         inbox: &str,
-    ) -> Result<(Info, Box<dyn Stream>, Decoder), NatsError> {
+    ) -> Result<Greeted, NatsError> {
         let mut info = match self.read().await? {
             Incoming::Info(info) => info,
-            Incoming::Error(words) => return Err(said(self.address, &words)),
+            Incoming::Error(words) => return Err(said(self.address, &words, "try again later")),
             _ => return Err(self.ended("it does not greet as NATS does")),
         };
         match (&target.tls, info.tls_required || info.tls_available) {
@@ -56,12 +66,20 @@ impl Greeting<'_> {
             }
             (None, _) => {}
         }
-        let connect = target.connect(client_id);
+        let login = target.login.shown(info.nonce.as_deref(), &target.env).await;
+        let login = login.map_err(|error| match error {
+            LoginError::File(error) => NatsError::Credentials(error),
+            LoginError::NoNonce => self.not_granted(
+                "gives no nonce to sign, so that it takes neither NKeys nor JWTs: leave \
+                 `server.nkey_seed` and `server.credentials` out, or look at `server.urls`",
+            ),
+        })?;
+        let connect = target.connect(client_id, &login);
         self.write(&format!("CONNECT {connect}\r\nSUB {inbox}.* 1\r\nPING\r\n")).await?;
         loop {
             match self.read().await? {
                 Incoming::Pong => break,
-                Incoming::Error(words) => return Err(said(self.address, &words)),
+                Incoming::Error(words) => return Err(said(self.address, &words, &login.remedy)),
                 Incoming::Ping => self.write("PONG\r\n").await?,
                 Incoming::Info(more) => info = more,
                 Incoming::Message(_) => return Err(self.ended("a message comes unasked")),
@@ -70,7 +88,8 @@ impl Greeting<'_> {
         if !info.headers {
             return Err(self.not_granted("has no headers of messages; it needs version 2.2"));
         }
-        Ok((info, self.stream, self.decoder))
+        let Self { stream, decoder, .. } = self;
+        Ok(Greeted { info, stream, decoder, remedy: login.remedy })
     }
 
     fn ended(&self, problem: &str) -> NatsError {

@@ -1,0 +1,196 @@
+//! How a client proves itself to a server.
+//!
+//! ```text
+//!   user, password   user and pass in CONNECT
+//!   token            auth_token
+//!   nkey_seed        nkey, the public key;   sig: the nonce of INFO, signed by the seed
+//!   credentials      jwt, of the file;       sig: the nonce of INFO, signed by the file's seed
+//! ```
+
+mod file;
+mod nkey;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pipeline::env::Env;
+use pipeline::{BuildError, Secret, secret};
+
+use file::File;
+pub(crate) use file::FileError;
+use nkey::Pair;
+
+/// The settings of a login.
+pub(crate) struct Settings {
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) token: Option<Secret>,
+    pub(crate) nkey_seed: Option<Secret>,
+    pub(crate) credentials: Option<PathBuf>,
+}
+
+/// How this side proves itself. Cheap to clone.
+#[derive(Clone)]
+pub(crate) enum Login {
+    /// Not at all, or by the certificate of TLS.
+    None,
+    User(secret::Login),
+    Token(Secret),
+    Nkey(Arc<Pair>),
+    File(File),
+}
+
+/// Why a login cannot be shown.
+#[derive(Debug)]
+pub(crate) enum LoginError {
+    File(FileError),
+    /// The server gives nothing to sign.
+    NoNonce,
+}
+
+/// What is shown to a server.
+pub(crate) struct Shown {
+    /// What goes into `CONNECT`.
+    pub(crate) fields: Vec<(&'static str, String)>,
+    /// What helps where the server refuses it.
+    pub(crate) remedy: String,
+}
+
+impl Login {
+    /// That of the settings.
+    ///
+    /// # Errors
+    /// One of them is wrong, or one too many is set.
+    pub(crate) fn of(settings: Settings) -> Result<Self, BuildError> {
+        let Settings { user, password, token, nkey_seed, credentials } = settings;
+        let set = [
+            ("user", user.is_some()),
+            ("token", token.is_some()),
+            ("nkey_seed", nkey_seed.is_some()),
+            ("credentials", credentials.is_some()),
+        ];
+        let mut set = set.into_iter().filter_map(|(setting, is_set)| is_set.then_some(setting));
+        if let (Some(one), Some(other)) = (set.next(), set.next()) {
+            let problem = format!("choose one of `server.{one}` and `server.{other}`");
+            return Err(BuildError::invalid(other, problem));
+        }
+        let user = secret::login(user, password)?;
+        let pair = nkey_seed.map(|seed| Pair::of_seed(seed.expose()));
+        let pair = pair.transpose().map_err(|problem| BuildError::invalid("nkey_seed", problem))?;
+        Ok(match (user, token, pair, credentials) {
+            (Some(user), ..) => Self::User(user),
+            (_, Some(token), ..) => Self::Token(token),
+            (_, _, Some(pair), _) => Self::Nkey(Arc::new(pair)),
+            (_, _, _, Some(path)) => Self::File(File::new(&path)),
+            _ => Self::None,
+        })
+    }
+
+    /// What is shown to a server that gives this nonce.
+    ///
+    /// # Errors
+    /// There is nothing to show, or nothing to sign.
+    pub(crate) async fn shown(&self, nonce: Option<&str>, env: &Env) -> Result<Shown, LoginError> {
+        let signs = match nonce {
+            Some(_) => "; it takes NKeys or JWTs: `server.nkey_seed`, `server.credentials`",
+            None => "",
+        };
+        let (fields, remedy) = match self {
+            Self::None => {
+                let remedy = match nonce {
+                    Some(_) => {
+                        "set `server.nkey_seed` or `server.credentials`, or what else it \
+                                takes: `server.user` or `server.token`"
+                    }
+                    None => "set `server.user` and `server.password`, or `server.token`",
+                };
+                (vec![], remedy.to_owned())
+            }
+            Self::User((user, password)) => {
+                let password = password.as_ref().map(Secret::expose).unwrap_or_default().to_owned();
+                let remedy = format!("look at `server.user` and `server.password`{signs}");
+                (vec![("user", user.clone()), ("pass", password)], remedy)
+            }
+            Self::Token(token) => {
+                let remedy = format!("look at `server.token`{signs}");
+                (vec![("auth_token", token.expose().to_owned())], remedy)
+            }
+            Self::Nkey(pair) => {
+                let sig = pair.sign(nonce.ok_or(LoginError::NoNonce)?);
+                let remedy = format!(
+                    "let it have a user whose `nkey` is `{}`, that of `server.nkey_seed`; one in \
+                     operator mode takes `server.credentials` instead",
+                    pair.public()
+                );
+                (vec![("nkey", pair.public().to_owned()), ("sig", sig)], remedy)
+            }
+            Self::File(file) => {
+                let nonce = nonce.ok_or(LoginError::NoNonce)?;
+                let (file, disk) = (file.clone(), env.disk.clone());
+                let read = env.offload(move || file.read(&*disk)).await;
+                let read = read.map_err(LoginError::File)?;
+                let remedy = read.remedy(env.clock.now());
+                let sig = read.pair.sign(nonce);
+                (vec![("jwt", read.jwt), ("sig", sig)], remedy)
+            }
+        };
+        Ok(Shown { fields, remedy })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nkey::tests::{PUBLIC, PUBLISHED};
+    use super::*;
+
+    const NONE: Settings =
+        Settings { user: None, password: None, token: None, nkey_seed: None, credentials: None };
+
+    fn secret(text: &str) -> Option<Secret> {
+        Some(Secret::from(text.to_owned()))
+    }
+
+    #[test]
+    fn two_logins_and_a_seed_that_is_none_are_refused_by_their_settings() {
+        let (user, credentials) = (Some("u".to_owned()), Some(PathBuf::from("u.creds")));
+        let seed = || secret(PUBLISHED);
+        for (settings, setting, problem) in [
+            (Settings { user: user.clone(), token: secret("t"), ..NONE }, "token", "`server.user`"),
+            (Settings { user, nkey_seed: seed(), ..NONE }, "nkey_seed", "`server.user`"),
+            (
+                Settings { nkey_seed: seed(), credentials, ..NONE },
+                "credentials",
+                "`server.nkey_seed` and `server.credentials`",
+            ),
+            (Settings { password: secret("p"), ..NONE }, "password", "`user` alone"),
+            (Settings { nkey_seed: secret("SUAB"), ..NONE }, "nkey_seed", "begins with `SU`"),
+        ] {
+            let error = Login::of(settings).err().unwrap();
+            assert_eq!(error.setting, setting);
+            assert!(error.problem.contains(problem), "{}", error.problem);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_is_shown_what_it_asks_for_and_no_nonce_is_signed_that_is_not_there() {
+        let env = env::real();
+        let shown = async |settings, nonce| Login::of(settings).unwrap().shown(nonce, &env).await;
+        let nkey = || Settings { nkey_seed: secret(PUBLISHED), ..NONE };
+        let fields = shown(nkey(), Some("nonce")).await.unwrap().fields;
+        // By another library: Ed25519 of the key of `PUBLISHED`.
+        let signature = "AVfpO7Pw3rc56hoO1OJcFxXUCfBmO2qouchBchSlL45\
+                         Fuur9zS15UzytEI1QC5wwVG7uiHIdqyfmOS6uPrwqCg";
+        assert_eq!(fields, [("nkey", PUBLIC.to_owned()), ("sig", signature.to_owned())]);
+        assert!(matches!(shown(nkey(), None).await.err(), Some(LoginError::NoNonce)));
+        for (settings, nonce, remedy) in [
+            (nkey(), Some("n"), PUBLIC),
+            (NONE, Some("n"), "set `server.nkey_seed` or `server.credentials`"),
+            (NONE, None, "set `server.user`"),
+            (Settings { token: secret("t"), ..NONE }, None, "look at `server.token`"),
+            (Settings { token: secret("t"), ..NONE }, Some("n"), "takes NKeys or JWTs"),
+        ] {
+            let said = shown(settings, nonce).await.unwrap().remedy;
+            assert!(said.contains(remedy), "{said}");
+        }
+    }
+}

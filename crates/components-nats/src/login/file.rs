@@ -1,0 +1,230 @@
+//! A file of credentials: a user as a JWT, and the seed of its key.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pipeline::env::{Disk, OpenMode};
+use serde::Deserialize;
+use thiserror::Error;
+use tracing::warn;
+use zeroize::Zeroizing;
+
+use super::nkey::Pair;
+
+/// Bytes of a file: a server takes no larger login.
+const FILE_MAX: u64 = 1 << 20;
+
+/// Why there are no credentials.
+#[derive(Debug, Error)]
+pub(crate) enum FileError {
+    /// The file cannot be read.
+    #[error("cannot read {}, which `server.credentials` names", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The file does not hold what it should.
+    #[error("{} (`server.credentials`) {problem}", path.display())]
+    Content { path: PathBuf, problem: String },
+}
+
+/// A file that is read for each connection. Clones share what was said of it.
+#[derive(Clone)]
+pub(crate) struct File {
+    path: Arc<Path>,
+    /// That others can read it was said.
+    is_warned: Arc<AtomicBool>,
+}
+
+/// What a file holds.
+pub(crate) struct Credentials {
+    pub(crate) jwt: String,
+    pub(crate) pair: Pair,
+    claims: Claims,
+}
+
+/// What a JWT says, as far as it matters here. Times are seconds since 1970; 0: none is set.
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    /// The account, or a key that signs for it.
+    iss: String,
+    #[serde(default)]
+    exp: i64,
+    #[serde(default)]
+    nbf: i64,
+    #[serde(default)]
+    nats: OfNats,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OfNats {
+    issuer_account: String,
+}
+
+impl File {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.into(), is_warned: Arc::default() }
+    }
+
+    /// Reads it as it is now; blocks.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub(super) fn read(&self, disk: &dyn Disk) -> Result<Credentials, FileError> {
+        let failed = |source| FileError::Read { path: self.path.to_path_buf(), source };
+        let wrong = |problem| FileError::Content { path: self.path.to_path_buf(), problem };
+        let file = disk.open(&self.path, OpenMode::default()).map_err(failed)?;
+        let stat = file.stat().map_err(failed)?;
+        if stat.len > FILE_MAX {
+            return Err(wrong(format!("has {} bytes, of at most {FILE_MAX}", stat.len)));
+        }
+        let bytes = Zeroizing::new(file.read(0, stat.len as usize).map_err(failed)?);
+        let credentials = std::str::from_utf8(&bytes).map_err(|_| "holds bytes that are no text");
+        let credentials = credentials.map_err(str::to_owned).and_then(Credentials::read);
+        let credentials = credentials.map_err(wrong)?;
+        if stat.mode & 0o004 != 0 && !self.is_warned.swap(true, Ordering::Relaxed) {
+            warn!(
+                path = %self.path.display(),
+                "every user of this host can read the seed of `server.credentials`: chmod 600 helps"
+            );
+        }
+        Ok(credentials)
+    }
+}
+
+impl Credentials {
+    fn read(text: &str) -> Result<Self, String> {
+        let block = |name: &str| {
+            let missing = || {
+                format!(
+                    "has no block `-----BEGIN {name}-----`; a file with the JWT and the seed of a \
+                     user is written by `nsc generate creds`"
+                )
+            };
+            block(text, name).ok_or_else(missing)
+        };
+        let (jwt, seed) = (block("NATS USER JWT")?, block("USER NKEY SEED")?);
+        let pair = Pair::of_seed(seed).map_err(|problem| format!("has a seed that {problem}"))?;
+        let claims = claims(jwt).ok_or("has a JWT that is none of a user")?;
+        Ok(Self { jwt: jwt.to_owned(), pair, claims })
+    }
+
+    /// What helps where a server refuses them at this time.
+    pub(super) fn remedy(&self, now: SystemTime) -> String {
+        let Claims { sub, iss, exp, nbf, nats } = &self.claims;
+        let anew = "write the file of `server.credentials` anew, by `nsc generate creds`";
+        let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
+        let time = |seconds: i64| match jiff::Timestamp::from_second(seconds) {
+            Ok(time) => time.to_string(),
+            Err(_) => format!("{seconds} s after 1970"),
+        };
+        if *exp != 0 && *exp <= now {
+            return format!("the JWT has expired at {}: {anew}", time(*exp));
+        }
+        if *nbf > now {
+            return format!("the JWT counts from {} on: look at the clocks, or {anew}", time(*nbf));
+        }
+        if sub != self.pair.public() {
+            let own = self.pair.public();
+            return format!("the JWT is that of `{sub}`, and the seed that of `{own}`: {anew}");
+        }
+        let account = if nats.issuer_account.is_empty() { iss } else { &nats.issuer_account };
+        format!(
+            "look whether it has the account `{account}` of `server.credentials`, and whether that \
+             has revoked the user `{sub}`; where it has, {anew}"
+        )
+    }
+}
+
+/// The text of a block: the first line behind the one that begins it.
+fn block<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let begin = format!("BEGIN {name}-");
+    let mut lines = text.lines().map(str::trim);
+    lines.find(|line| line.starts_with("---") && line.contains(&begin))?;
+    lines.find(|line| !line.is_empty()).filter(|line| !line.starts_with("---"))
+}
+
+fn claims(jwt: &str) -> Option<Claims> {
+    let (_head, rest) = jwt.split_once('.')?;
+    let (claims, _signature) = rest.split_once('.')?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::super::nkey::tests::{PUBLIC, PUBLISHED};
+    use super::*;
+
+    fn jwt(claims: &Value) -> String {
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    }
+
+    /// As `nsc` writes it, with six dashes behind a block.
+    fn text(claims: &Value) -> String {
+        format!(
+            "-----BEGIN NATS USER JWT-----\r\n{}\n------END NATS USER JWT------\n\n\
+             ************************* IMPORTANT *************************\n\
+             NKEY Seed printed below can be used to sign and prove identity.\n\n\
+             -----BEGIN USER NKEY SEED-----\n{PUBLISHED}\n------END USER NKEY SEED------\n",
+            jwt(claims)
+        )
+    }
+
+    #[test]
+    fn a_file_of_nsc_has_a_jwt_and_a_key() {
+        let claims = json!({ "sub": PUBLIC, "iss": "A" });
+        let read = Credentials::read(&text(&claims)).ok().unwrap();
+        assert_eq!((read.jwt, read.pair.public()), (jwt(&claims), PUBLIC));
+    }
+
+    #[test]
+    fn a_file_that_lacks_something_is_refused_with_what_helps_and_its_seed_is_not_shown() {
+        let whole = text(&json!({ "sub": PUBLIC, "iss": "A" }));
+        let jwt = jwt(&json!({ "sub": PUBLIC, "iss": "A" }));
+        for (text, cause) in [
+            (PUBLISHED.to_owned(), "`-----BEGIN NATS USER JWT-----`; a file with"),
+            (whole.replace("USER NKEY", "ACCOUNT NKEY"), "`-----BEGIN USER NKEY SEED-----`"),
+            (whole.replace(PUBLISHED, ""), "`-----BEGIN USER NKEY SEED-----`"),
+            (whole.replace(&jwt, ""), "`-----BEGIN NATS USER JWT-----`"),
+            (whole.replace("SUACS", "SUACX"), "a seed that has a wrong check sum"),
+            (whole.replace(&jwt, "e30.e30.c2ln"), "a JWT that is none"),
+            (whole.replace(&jwt, "a JWT"), "a JWT that is none"),
+        ] {
+            let error = Credentials::read(&text).err().unwrap();
+            assert!(error.contains(cause), "{text}: {error}");
+            assert!(!error.contains("SUAC"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_wrong_with_the_jwt() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        for (claims, expected) in [
+            (json!({ "sub": PUBLIC, "iss": "A", "exp": 1000 }), "expired at 1970-01-01T00:16:40Z"),
+            (json!({ "sub": PUBLIC, "iss": "A", "nbf": 1001 }), "from 1970-01-01T00:16:41Z on"),
+            (json!({ "sub": "UOTHER", "iss": "A" }), "that of `UOTHER`, and the seed that of `UDX"),
+            (json!({ "sub": PUBLIC, "iss": "A", "exp": 1001 }), "the account `A` of"),
+            (
+                json!({ "sub": PUBLIC, "iss": "A", "nats": { "issuer_account": "B" } }),
+                "the account `B` of",
+            ),
+        ] {
+            let remedy = Credentials::read(&text(&claims)).ok().unwrap().remedy(now);
+            assert!(remedy.contains(expected), "{claims}: {remedy}");
+            assert!(remedy.contains("`nsc generate creds`"), "{remedy}");
+        }
+    }
+}
