@@ -1,7 +1,8 @@
 //! Goal: what a stream of NATS has is stored, and what the sink sends arrives, while agent, server
 //! and connection die. A source that reads alone stores each message once, whatever dies; one that
 //! shares a consumer loses none. The sink's messages are in their stream once, although batches go
-//! again. What can be no message is a dead letter, and refusals say what helps.
+//! again. What can be no message is a dead letter, and refusals say what helps. Source and sink log
+//! in by passwords, NKeys and files of credentials.
 //!
 //! Method: a real nats-server of Debian with its streams on disk, and a client of the test's own.
 //! Kills and cuts come when so many events were taken. Between agent and server is a wire that is
@@ -35,6 +36,8 @@ use serde_json::{Value, json};
 
 #[path = "nats/cuts.rs"]
 mod cuts;
+#[path = "nats/logins.rs"]
+mod logins;
 #[path = "nats/server.rs"]
 mod server;
 
@@ -53,11 +56,11 @@ fn agent(dir: &Path, name: &str, components: &str) -> Agent {
     Agent::configured("aqueduct-collector", dir, name, &text)
 }
 
+/// The login of the settings.
+const USER: &str = "user = \"u\", password = \"p\"";
+
 fn reached(server: SocketAddr) -> String {
-    format!(
-        "server = {{ urls = [\"nats://{server}\"], user = \"u\", password = \"p\", \
-         heartbeat = \"2s\" }}\n"
-    )
+    format!("server = {{ urls = [\"nats://{server}\"], {USER}, heartbeat = \"2s\" }}\n")
 }
 
 /// A source of a stream, whose events are stored in the folder of its name, each as a line with the
@@ -213,13 +216,16 @@ fn what_is_deleted_or_refused_is_said(dir: &Path, server: &Server) {
     let refused = refused.map(|(name, settings)| source(dir, name, server.address, settings));
     let wrong = source(dir, "wrong", server.address, "stream = \"SHORT\"");
     let wrong = wrong.replace("password = \"p\"", "password = \"q\"");
-    let mut agent = self::agent(dir, "refused", &[refused.concat(), wrong].concat());
+    let unsigned = source(dir, "unsigned", server.address, "stream = \"SHORT\"");
+    let unsigned = unsigned.replace(USER, &format!("nkey_seed = \"{}\"", logins::seed()));
+    let mut agent = self::agent(dir, "refused", &[refused.concat(), wrong, unsigned].concat());
     agent.start();
     for words in [
         "stream not found (10059); make it at the server",
         "which keeps messages until they are acknowledged: set `consumer`",
         "several need 2.10",
         "look at `server.user`",
+        "gives no nonce to sign, so that it takes neither NKeys nor JWTs",
     ] {
         agent.until_logged(words, LIMIT);
     }

@@ -20,26 +20,45 @@ const START: Duration = Duration::from_secs(60);
 /// Bytes of a message that it takes at most.
 pub(crate) const PAYLOAD_MAX: usize = 16 << 10;
 
-/// A server. Clients without TLS are taken, too; the user is `u` with the password `p`.
+/// What a client of the test puts into `CONNECT`, for the nonce of the server.
+pub(crate) type Login = Box<dyn Fn(&str) -> Value + Send + Sync>;
+
+/// The login of the user `u` with the password `p`.
+pub(crate) fn password() -> Login {
+    Box::new(|_nonce| json!({ "user": "u", "pass": "p" }))
+}
+
+/// A server.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     dir: PathBuf,
+    /// Of clients of the test.
+    login: Login,
     process: Option<Process>,
 }
 
 impl Server {
-    /// One that runs. Its certificate is signed by `ca.pem` in the folder.
+    /// One that runs, with the user `u` and the password `p`. Its certificate is signed by `ca.pem`
+    /// in the folder; clients without TLS are taken, too.
     pub(crate) fn start(dir: &Path) -> Self {
         certificates::make(dir);
-        let (address, at) = (free_address(), dir.display());
+        let at = dir.display();
         let config = format!(
-            "listen: \"{address}\"\nmax_payload: {PAYLOAD_MAX}\nallow_non_tls: true\n\
-             jetstream {{ store_dir: \"{at}/jetstream\" }}\n\
-             authorization {{ user: u, password: p }}\n\
+            "allow_non_tls: true\nauthorization {{ user: u, password: p }}\n\
              tls {{ cert_file: \"{at}/server.pem\", key_file: \"{at}/server.key\" }}\n"
         );
+        Self::configured(dir, &config, password())
+    }
+
+    /// One that runs with its files in this folder; `config` says which logins count.
+    pub(crate) fn configured(dir: &Path, config: &str, login: Login) -> Self {
+        let (address, at) = (free_address(), dir.display());
+        let config = format!(
+            "listen: \"{address}\"\nmax_payload: {PAYLOAD_MAX}\n\
+             jetstream {{ store_dir: \"{at}/jetstream\" }}\n{config}"
+        );
         fs::write(dir.join("nats.conf"), config).expect("the test's own folder");
-        let mut server = Self { address, dir: dir.to_owned(), process: None };
+        let mut server = Self { address, dir: dir.to_owned(), login, process: None };
         server.revive();
         server
     }
@@ -51,7 +70,7 @@ impl Server {
         let mut process = Process::start("nats-server", command, &self.dir.join("nats.out"));
         wait::until("the server to have its streams", START, || {
             assert!(process.is_alive(), "NATS ended:\n{}", tail(&process.output()));
-            Client::connect(self.address)?.ask("$JS.API.INFO", &Value::Null)
+            Client::connect(self.address, &self.login)?.ask("$JS.API.INFO", &Value::Null)
         });
         self.process = Some(process);
     }
@@ -63,7 +82,7 @@ impl Server {
 
     /// A client.
     pub(crate) fn client(&self) -> Client {
-        Client::connect(self.address).expect("the server runs")
+        Client::connect(self.address, &self.login).expect("the server runs")
     }
 }
 
@@ -74,15 +93,19 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn connect(address: SocketAddr) -> Option<Self> {
+    fn connect(address: SocketAddr, login: &Login) -> Option<Self> {
         let write = TcpStream::connect(address).ok()?;
         write.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
         let mut client = Self { read: BufReader::new(write.try_clone().ok()?), write };
-        let connect = json!({
+        let mut connect = json!({
             "verbose": false, "pedantic": false, "headers": true, "no_responders": true,
-            "user": "u", "pass": "p", "lang": "test", "version": "1", "protocol": 1,
+            "lang": "test", "version": "1", "protocol": 1,
         });
-        client.line()?;
+        let info = client.line()?;
+        let info: Value = serde_json::from_str(info.strip_prefix("INFO ")?).ok()?;
+        for (name, value) in login(info["nonce"].as_str().unwrap_or_default()).as_object()? {
+            connect[name] = value.clone();
+        }
         client.say(format!("CONNECT {connect}\r\nSUB answers 1\r\nPING\r\n").as_bytes())?;
         (client.line()? == "PONG").then_some(client)
     }
