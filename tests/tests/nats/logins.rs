@@ -255,7 +255,8 @@ fn a_user_of_an_operator_logs_in_by_its_file_and_a_renewed_one_counts_for_the_ne
 
     // Renewed before the server ends the connection, which it does for the JWT that it was shown.
     renew(2 * SHORT);
-    flow.agent.until_logged("User Authentication Expired", LIMIT);
+    let ended = format!("has ended: {} refuses the login: User Authentication Exp", server.address);
+    flow.agent.until_logged(&ended, LIMIT);
     flow.carries(dir, "file");
     assert!(!flow.agent.output().contains("the JWT has expired"), "the new file was read");
 
