@@ -134,7 +134,7 @@ impl Solr {
     /// The documents, as they are now; none while it does not answer.
     pub fn documents(&self) -> Vec<Value> {
         let _ = self.0.get("/solr/lines/update?commit=true");
-        documents(self.0.get("/solr/lines/select?q=*:*&rows=20000"))
+        documents(self.0.get("/solr/lines/select?q=*:*&rows=1000000"))
     }
 }
 

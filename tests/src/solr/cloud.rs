@@ -137,7 +137,7 @@ impl Cloud {
         let mut shards: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         self.nodes[0].get("/solr/lines/update?commit=true")?;
         for Replica { shard, core, node, .. } in self.replicas()? {
-            let path = format!("/solr/{core}/select?q=*:*&rows=20000&distrib=false&sort=id+asc");
+            let path = format!("/solr/{core}/select?q=*:*&rows=1000000&distrib=false&sort=id+asc");
             let found = documents(Some(self.nodes[node].get(&path)?));
             if shards.get(&shard).is_some_and(|other| *other != found) {
                 return None;
