@@ -93,7 +93,19 @@ pub(crate) fn refused(address: &Arc<str>, what: &str, code: u32, words: &str) ->
             address,
             problem: format!("refuses {what}: {words} ({code}); {remedy}"),
         },
-        None => NatsError::NotTaken { address, problem: format!("{what}: {words} ({code})") },
+        None => {
+            let problem = format!("{what}: {words} ({code}){}", no_room(code));
+            NatsError::NotTaken { address, problem }
+        }
+    }
+}
+
+/// What makes room where a refusal is for the lack of it. Messages before it may have been taken.
+fn no_room(code: u32) -> &'static str {
+    match code {
+        10023 | 10047 => "; its streams have no more room: raise `max_file_store`, or delete some",
+        10077 => "; raise the limits of the stream, or let it discard old messages",
+        _ => "",
     }
 }
 
@@ -122,7 +134,8 @@ mod tests {
             (10059, "stream not found", ErrorClass::Blocked, "make it at the server"),
             (10012, "deliver policy can not be updated", ErrorClass::Blocked, "the same"),
             (10039, "jetstream not enabled for account", ErrorClass::Blocked, "enable JetStream"),
-            (10077, "maximum messages exceeded", ErrorClass::Indeterminate, "exceeded"),
+            (10023, "insufficient resources", ErrorClass::Indeterminate, "`max_file_store`"),
+            (10077, "maximum messages exceeded", ErrorClass::Indeterminate, "limits of the stream"),
             (10008, "jetstream temporarily unavailable", ErrorClass::Indeterminate, "temporarily"),
         ] {
             let error = refused(&address, "stream `s`", code, words);
