@@ -28,6 +28,8 @@ pub const BATCH: usize = 10;
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long the answers may take to be lost. A source that is cut off pauses for up to 100 ms.
 const LOSING: Duration = Duration::from_secs(180);
+/// Events that wait in front of the sink.
+const SENT: &str = "aqueduct_channel_events{channel=\"sent\"}";
 /// How often a batch is written.
 const PACE: Duration = Duration::from_millis(20);
 
@@ -87,6 +89,44 @@ impl Chain {
         Self { agent, input: input.expect("the test's own folder"), store, lines: 0 }
     }
 
+    /// Writes so many lines more.
+    ///
+    /// # Panics
+    /// There is no room for them.
+    pub fn write(&mut self, lines: usize) {
+        let text: String =
+            (self.lines..self.lines + lines).map(line).map(|line| line + "\n").collect();
+        self.input.write_all(text.as_bytes()).expect("the test's own folder");
+        self.lines += lines;
+    }
+
+    /// Writes lines until the sink has failed and some wait in front of it: the server has no room
+    /// for them.
+    ///
+    /// # Panics
+    /// The server takes them all.
+    pub fn until_refused(&mut self) {
+        wait::until("the server to refuse lines", LIMIT, || {
+            self.write(50 * BATCH);
+            thread::sleep(10 * PACE);
+            let metrics = self.agent.metrics()?;
+            let failures = metrics.sum("aqueduct_sink_failures_total")?;
+            (failures > 0.0 && metrics.value(SENT)? > 0.0).then_some(())
+        });
+    }
+
+    /// Waits until the sink has delivered all lines.
+    ///
+    /// # Panics
+    /// That takes too long.
+    pub fn until_delivered(&self) {
+        wait::until("all lines to be delivered", LIMIT, || {
+            let metrics = self.agent.metrics()?;
+            let taken = metrics.value("aqueduct_source_events_total{source=\"lines\"}")?;
+            (taken >= self.lines as f64 && metrics.value(SENT)? == 0.0).then_some(())
+        });
+    }
+
     /// Writes lines until each wire has lost its answers. How many lines there are.
     ///
     /// # Panics
@@ -101,15 +141,10 @@ impl Chain {
                 lost(),
                 crate::process::tail(&self.agent.output())
             );
-            let waiting = self.agent.metrics();
-            let waiting =
-                waiting.and_then(|it| it.value("aqueduct_channel_events{channel=\"sent\"}"));
+            let waiting = self.agent.metrics().and_then(|it| it.value(SENT));
             // What is sent in one batch is to be of few.
             if waiting.unwrap_or_default() < (4 * BATCH) as f64 {
-                let batch = self.lines..self.lines + BATCH;
-                let text: String = batch.map(line).map(|line| line + "\n").collect();
-                self.input.write_all(text.as_bytes()).expect("the test's own folder");
-                self.lines += BATCH;
+                self.write(BATCH);
             }
             thread::sleep(PACE);
         }

@@ -56,7 +56,6 @@ impl Kafka {
     /// Starts one with all of its files in `dir`, and waits until it answers.
     ///
     /// # Panics
-    ///
     /// When the jars cannot be fetched, or it does not answer in time.
     pub fn start(dir: &Path) -> Self {
         Self::start_with(dir, "")
@@ -67,7 +66,6 @@ impl Kafka {
     /// `certificates` is what [`crate::certificates::make`] makes.
     ///
     /// # Panics
-    ///
     /// As [`Kafka::start`].
     pub fn start_secured(dir: &Path, certificates: &Path) -> (Self, String) {
         Self::start_secured_with(dir, certificates, "")
@@ -76,7 +74,6 @@ impl Kafka {
     /// The same with more properties, each a line.
     ///
     /// # Panics
-    ///
     /// As [`Kafka::start`].
     pub fn start_secured_with(dir: &Path, certificates: &Path, more: &str) -> (Self, String) {
         let (open, secured) = (http::free_address(), http::free_address());
@@ -108,7 +105,6 @@ impl Kafka {
     /// with the token unless it shows another one.
     ///
     /// # Panics
-    ///
     /// As [`Kafka::start`].
     pub fn start_with_tokens(dir: &Path) -> (Self, String) {
         let (open, tokens) = (http::free_address(), http::free_address());
@@ -130,7 +126,6 @@ impl Kafka {
     /// The same with more properties, each a line.
     ///
     /// # Panics
-    ///
     /// As [`Kafka::start`].
     pub fn start_with(dir: &Path, more: &str) -> Self {
         Self::start_at(dir, http::free_address(), http::free_address(), more, &[])
@@ -199,10 +194,17 @@ impl Kafka {
     /// Kills it with -9.
     ///
     /// # Panics
-    ///
     /// When it does not run.
     pub fn kill(&mut self) {
         self.process.take().expect("a running broker").kill();
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// It does not in time.
+    pub fn until_ended(&mut self) {
+        self.process.take().expect("a running broker").wait(LIMIT);
     }
 
     /// `host:port`.

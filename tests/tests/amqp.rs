@@ -34,6 +34,8 @@ use serde_json::Value;
 mod artemis;
 #[path = "amqp/cuts.rs"]
 mod cuts;
+#[path = "amqp/full.rs"]
+mod full;
 
 use artemis::Artemis;
 

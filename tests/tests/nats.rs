@@ -36,6 +36,8 @@ use serde_json::{Value, json};
 
 #[path = "nats/cuts.rs"]
 mod cuts;
+#[path = "nats/full.rs"]
+mod full;
 #[path = "nats/logins.rs"]
 mod logins;
 #[path = "nats/server.rs"]

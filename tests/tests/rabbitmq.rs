@@ -35,6 +35,8 @@ use serde_json::Value;
 mod broker;
 #[path = "rabbitmq/cuts.rs"]
 mod cuts;
+#[path = "rabbitmq/full.rs"]
+mod full;
 
 use broker::Broker;
 

@@ -183,7 +183,7 @@ fn what_is_refused_goes_to_the_dead_letters_and_a_closed_index_holds_the_flow() 
     let dir = folder.path();
     let engine = Engine::start(dir);
     engine.put("/orders", r#"{"mappings":{"properties":{"n":{"type":"integer"}}}}"#);
-    engine.put("/orders/_settings", r#"{"index.blocks.write":true}"#);
+    engine.put("/orders/_settings", r#"{"index.blocks.read_only_allow_delete":true}"#);
     let mut lines = String::new();
     for n in 0..GOOD {
         // Several requests, by the limit of the engine.
@@ -206,7 +206,7 @@ fn what_is_refused_goes_to_the_dead_letters_and_a_closed_index_holds_the_flow() 
     agent.start();
     agent.until_logged("cluster_block_exception", LIMIT);
     assert_eq!(engine.documents("orders").len(), 0);
-    engine.put("/orders/_settings", r#"{"index.blocks.write":false}"#);
+    engine.put("/orders/_settings", r#"{"index.blocks.read_only_allow_delete":false}"#);
     wait::until("all but three in the index", LIMIT, || {
         thread::sleep(Duration::from_millis(300));
         (engine.documents("orders").len() >= GOOD).then_some(())

@@ -68,6 +68,16 @@ impl Artemis {
         self.process = Some(process);
     }
 
+    /// How full its disk may be, in percent, from the next [`Artemis::revive`] on.
+    pub(crate) fn set_disk_max(&self, percent: usize) {
+        let file = self.dir.join("etc/broker.xml");
+        let text = fs::read_to_string(&file).expect("the test's own folder");
+        let (before, rest) = text.split_once("<max-disk-usage>").expect("the setting");
+        let (_, behind) = rest.split_once('<').expect("its end");
+        let text = format!("{before}<max-disk-usage>{percent}<{behind}");
+        fs::write(file, text).expect("the test's own folder");
+    }
+
     /// Kills it with -9.
     pub(crate) fn kill(&mut self) {
         self.process.take().expect("a running broker").kill();

@@ -20,6 +20,9 @@ const START: Duration = Duration::from_secs(60);
 /// Bytes of a message that it takes at most.
 pub(crate) const PAYLOAD_MAX: usize = 16 << 10;
 
+/// Bytes of all streams.
+pub(crate) const ROOM: usize = 1 << 30;
+
 /// What a client of the test puts into `CONNECT`, for the nonce of the server.
 pub(crate) type Login = Box<dyn Fn(&str) -> Value + Send + Sync>;
 
@@ -55,10 +58,11 @@ impl Server {
         let (address, at) = (free_address(), dir.display());
         let config = format!(
             "listen: \"{address}\"\nmax_payload: {PAYLOAD_MAX}\n\
-             jetstream {{ store_dir: \"{at}/jetstream\" }}\n{config}"
+             jetstream {{ include \"room.conf\"\nstore_dir: \"{at}/jetstream\" }}\n{config}"
         );
         fs::write(dir.join("nats.conf"), config).expect("the test's own folder");
         let mut server = Self { address, dir: dir.to_owned(), login, process: None };
+        server.set_room(ROOM);
         server.revive();
         server
     }
@@ -73,6 +77,12 @@ impl Server {
             Client::connect(self.address, &self.login)?.ask("$JS.API.INFO", &Value::Null)
         });
         self.process = Some(process);
+    }
+
+    /// Bytes of all streams, from the next [`Server::revive`] on.
+    pub(crate) fn set_room(&self, bytes: usize) {
+        let text = format!("max_file_store: {bytes}\n");
+        fs::write(self.dir.join("room.conf"), text).expect("the test's own folder");
     }
 
     /// Kills it with -9.

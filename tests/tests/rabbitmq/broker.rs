@@ -88,6 +88,16 @@ impl Broker {
         self.process = Some(process);
     }
 
+    /// How many bytes have to be free on its disk, from the next [`Broker::revive`] on.
+    pub(crate) fn set_disk_free(&self, limit: &str) {
+        let file = self.dir.join("rabbitmq.conf");
+        let text = fs::read_to_string(&file).expect("the test's own folder");
+        let lines = text.lines().filter(|line| !line.starts_with("disk_free_limit"));
+        let mut text: String = lines.map(|line| format!("{line}\n")).collect();
+        text += &format!("disk_free_limit.absolute = {limit}\n");
+        fs::write(file, text).expect("the test's own folder");
+    }
+
     /// Kills it with -9.
     pub(crate) fn kill(&mut self) {
         self.process.take().expect("a running broker").kill();
