@@ -158,14 +158,10 @@ impl Chain {
     pub fn stored(&self) -> BTreeMap<String, usize> {
         let files = fs::read_dir(&self.store).into_iter().flatten().flatten();
         let files = files.filter(|it| it.file_type().is_ok_and(|it| it.is_file()));
-        let mut found = BTreeMap::new();
-        for file in files {
-            // One that is not finished has another name when it is read.
-            let Ok(text) = fs::read(file.path()) else { continue };
-            let text = String::from_utf8(text).expect("text");
-            text.lines().for_each(|line| *found.entry(line.to_owned()).or_default() += 1);
-        }
-        found
+        // One that is not finished has another name when it is read.
+        let texts = files.filter_map(|file| fs::read(file.path()).ok());
+        let texts: Vec<String> = texts.map(|text| String::from_utf8(text).expect("text")).collect();
+        counted(texts.iter().flat_map(|text| text.lines()))
     }
 
     /// Waits until all lines are in what `found` answers, nothing else is there, and nothing waits
@@ -192,6 +188,13 @@ impl Chain {
     pub fn agent(&self) -> &Agent {
         &self.agent
     }
+}
+
+/// How often each line is there.
+pub fn counted<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    lines.into_iter().for_each(|line| *found.entry(line.to_owned()).or_default() += 1);
+    found
 }
 
 /// A line with its number, long enough that a batch has more bytes than a greeting.

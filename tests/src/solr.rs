@@ -11,6 +11,7 @@
 mod cloud;
 mod node;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::chain::counted;
 use crate::wait;
 pub use cloud::Cloud;
 use node::{Node, Secured};
@@ -129,6 +131,16 @@ impl Solr {
         let path = "/solr/admin/cores?action=CREATE&name=lines&instanceDir=lines";
         assert!(self.0.get(path).is_some(), "the core is not made");
         wait::until("the core to answer", LIMIT, || self.0.get("/solr/lines/select?q=*:*"));
+    }
+
+    /// How often each text is the field `line_s` of a document now.
+    ///
+    /// # Panics
+    ///
+    /// When a document lacks it.
+    pub fn lines(&self) -> BTreeMap<String, usize> {
+        let documents = self.documents();
+        counted(documents.iter().map(|it| it["line_s"].as_str().expect("a line")))
     }
 
     /// The documents, as they are now; none while it does not answer.

@@ -11,7 +11,6 @@
     reason = "a system test looks at the machine as it is, and prints what it measured"
 )]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -80,14 +79,7 @@ fn lines_wait_while_the_disk_of_solr_is_full_and_are_one_document_each() {
     fill_and_make_room(&mut chain, &disk, Chain::until_refused);
     solr.kill();
     solr.revive();
-    let repeats = chain.repeats(|_| {
-        let mut found = BTreeMap::new();
-        for document in solr.documents() {
-            let line = document["line_s"].as_str().expect("a line").to_owned();
-            *found.entry(line).or_default() += 1;
-        }
-        found
-    });
+    let repeats = chain.repeats(|_| solr.lines());
     eprintln!("Solr: {repeats} repeats; {:?}", began.elapsed());
     assert_eq!(repeats, 0, "a document that goes again replaces itself");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use aqueduct_tests::chain::{CUTS, Chain, losses};
+use aqueduct_tests::chain::{CUTS, Chain, counted, losses};
 use aqueduct_tests::seed;
 use aqueduct_tests::wire::{End, Wire};
 
@@ -14,12 +14,8 @@ const BATCH_BYTES: usize = 1000;
 
 /// How often each line is in the index.
 fn indexed(engine: &Engine) -> BTreeMap<String, usize> {
-    let mut found = BTreeMap::new();
-    for document in engine.documents("cuts") {
-        let line = document["_source"]["message"].as_str().expect("a line").to_owned();
-        *found.entry(line).or_default() += 1;
-    }
-    found
+    let documents = engine.documents("cuts");
+    counted(documents.iter().map(|it| it["_source"]["message"].as_str().expect("a line")))
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Answers of Solr that are lost with their connections.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use aqueduct_tests::chain::{CUTS, Chain, losses};
@@ -10,16 +9,6 @@ use aqueduct_tests::wire::{End, Wire};
 
 /// What a batch has at least, and no other request.
 const BATCH_BYTES: usize = 1000;
-
-/// How often each line is a document.
-fn documents(solr: &Solr) -> BTreeMap<String, usize> {
-    let mut found = BTreeMap::new();
-    for document in solr.documents() {
-        let line = document["line_s"].as_str().expect("a line").to_owned();
-        *found.entry(line).or_default() += 1;
-    }
-    found
-}
 
 #[test]
 #[ignore = "needs the optimised programs, Java and Maven: tests/run"]
@@ -37,7 +26,7 @@ fn lost_answers_lose_no_document_and_repeat_none() {
     );
     let mut chain = Chain::start(dir, "cuts", &sink, None);
     let lines = chain.lose(&[&wire]);
-    let repeats = chain.repeats(|_| documents(&solr));
+    let repeats = chain.repeats(|_| solr.lines());
     eprintln!("{CUTS} answers lost; {lines} documents, {repeats} repeats; {:?}", began.elapsed());
     assert_eq!(repeats, 0, "a batch that goes again replaces its documents");
 }
