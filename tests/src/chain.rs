@@ -26,8 +26,9 @@ pub const CUTS: usize = 200;
 pub const BATCH: usize = 10;
 /// How long the lines may take to be through.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long the answers may take to be lost. A source that is cut off pauses for up to 100 ms.
-const LOSING: Duration = Duration::from_secs(180);
+/// How long the answers may take to be lost on a busy machine; on a quiet one it is a minute, since
+/// a source that is cut off pauses for up to 100 ms.
+const LOSING: Duration = Duration::from_secs(450);
 /// Events that wait in front of the sink.
 const SENT: &str = "aqueduct_channel_events{channel=\"sent\"}";
 /// How often a batch is written.
