@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use pipeline::env::Env;
 use pipeline::{BuildError, Secret, secret};
+use tls::SecretFileError;
 
 use file::File;
-pub(crate) use file::FileError;
 use nkey::Pair;
 
 /// The settings of a login.
@@ -43,7 +43,7 @@ pub(crate) enum Login {
 /// Why a login cannot be shown.
 #[derive(Debug)]
 pub(crate) enum LoginError {
-    File(FileError),
+    File(SecretFileError),
     /// The server gives nothing to sign.
     NoNonce,
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use pipeline::{Classify, ErrorClass};
 use thiserror::Error;
-
-use crate::login::FileError;
+use tls::SecretFileError;
 
 /// Why a connection cannot be made, or has ended.
 #[derive(Debug, Error)]
@@ -27,7 +26,7 @@ pub(crate) enum NatsError {
     Login { address: Arc<str>, problem: String, remedy: String },
     /// There is no login to show.
     #[error(transparent)]
-    Credentials(FileError),
+    Credentials(SecretFileError),
     /// The server works and does not do what it is asked for.
     #[error("{address} {problem}")]
     NotGranted { address: Arc<str>, problem: String },

@@ -24,6 +24,7 @@ mod names;
 mod own;
 mod pem;
 mod problem;
+mod secret_file;
 mod server;
 mod settings;
 mod stream;
@@ -36,9 +37,10 @@ pub use client::{Client, Dialer};
 pub use names::{ClientNames, Proof};
 pub use pem::{Pem, PemClient};
 pub use problem::TlsError;
+pub use secret_file::{SecretFile, SecretFileError};
 pub use server::{Prelude, Server};
 pub use settings::{ClientAuth, ClientTls, MinVersion, ServerTls};
-pub use tokens::{Token, TokenError, TokenFile, Tokens, bearer};
+pub use tokens::{Token, TokenFile, Tokens, bearer};
 
 #[cfg(test)]
 mod tests;

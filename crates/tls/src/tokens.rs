@@ -15,7 +15,7 @@
 //! - No error, log line or `Debug` holds a token.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,13 +23,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crypto::digest::{SHA256, digest};
 use pipeline::Secret;
-use pipeline::env::{Disk, Entropy, Env, OpenMode};
+use pipeline::env::{Disk, Entropy, Env};
 use subtle::ConstantTimeEq;
-use thiserror::Error;
 use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::names;
+use crate::secret_file::{SecretFile, SecretFileError};
 use crate::watched::Watched;
 
 /// Bytes of a file of tokens: more than a hundred thousand of them.
@@ -46,69 +46,6 @@ const BEARER: &[u8] = b"Bearer ";
 
 /// The hash of a token.
 type Hash = [u8; 32];
-
-/// Why tokens cannot be used.
-#[derive(Debug, Error)]
-pub enum TokenError {
-    /// The file cannot be read.
-    #[error("cannot read {}, which `{setting}` names", path.display())]
-    File {
-        /// The setting that names it.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file does not hold what it should.
-    #[error("{} (`{setting}`){}: {problem}", path.display(), place(*line))]
-    Content {
-        /// The setting that names it.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1 on; 0 where it is the whole file.
-        line: usize,
-        /// What is wrong, and what helps.
-        problem: String,
-    },
-}
-
-fn place(line: usize) -> String {
-    if line == 0 { String::new() } else { format!(", line {line}") }
-}
-
-/// A file that a setting names.
-#[derive(Debug, Clone)]
-struct File {
-    setting: &'static str,
-    path: PathBuf,
-}
-
-impl File {
-    fn wrong(&self, line: usize, problem: impl Into<String>) -> TokenError {
-        let (setting, path) = (self.setting, self.path.clone());
-        TokenError::Content { setting, path, line, problem: problem.into() }
-    }
-
-    /// Its text, and whether every user of the host can read it.
-    fn read(&self, disk: &dyn Disk) -> Result<(Zeroizing<String>, bool), TokenError> {
-        let Self { setting, path } = self;
-        let failed = |source| TokenError::File { setting, path: path.clone(), source };
-        let file = disk.open(path, OpenMode::default()).map_err(failed)?;
-        let stat = file.stat().map_err(failed)?;
-        if stat.len > FILE_MAX {
-            return Err(self.wrong(0, format!("has {} bytes, of at most {FILE_MAX}", stat.len)));
-        }
-        let bytes = file.read(0, stat.len as usize).map_err(failed)?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            drop(Zeroizing::new(error.into_bytes()));
-            self.wrong(0, "holds bytes that are no text")
-        })?;
-        Ok((Zeroizing::new(text), stat.mode & 0o004 != 0))
-    }
-}
 
 /// The lines that hold something, with their numbers. `#` begins a comment.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -169,14 +106,14 @@ pub fn bearer(authorization: &[u8]) -> Option<&[u8]> {
 
 /// The tokens that a listener takes. Cheap to clone.
 #[derive(Clone)]
-pub struct Tokens(Arc<Watched<Table, TokenError>>);
+pub struct Tokens(Arc<Watched<Table, SecretFileError>>);
 
 /// The tokens of a file.
 struct Table(Vec<(Hash, Arc<str>)>);
 
 impl Table {
-    fn read(file: &File, disk: &dyn Disk) -> Result<Self, TokenError> {
-        let (text, exposed) = file.read(disk)?;
+    fn read(file: &SecretFile, disk: &dyn Disk) -> Result<Self, SecretFileError> {
+        let (text, exposed) = file.read(disk, FILE_MAX)?;
         let mut table: Vec<(Hash, Arc<str>)> = Vec::new();
         let mut plain = false;
         for (line, text) in lines(&text) {
@@ -195,7 +132,7 @@ impl Table {
             return Err(file.wrong(0, problem));
         }
         if plain && exposed {
-            warn_exposed(&file.path);
+            warn_exposed(file.path());
         }
         Ok(Self(table))
     }
@@ -217,8 +154,8 @@ impl Table {
 impl Tokens {
     /// Those in the file that the setting `tokens_file` names; it is not read yet.
     pub fn new(path: &Path, env: &Env) -> Self {
-        let file = File { setting: "tokens_file", path: path.to_owned() };
-        let files = ("tokens", vec![file.path.clone()]);
+        let file = SecretFile::new("tokens_file", path);
+        let files = ("tokens", vec![file.path().to_owned()]);
         let make = move |disk: &dyn Disk, _now| Table::read(&file, disk);
         Self(Arc::new(Watched::new(env, files, Arc::new(make))))
     }
@@ -227,7 +164,7 @@ impl Tokens {
     ///
     /// # Errors
     /// It cannot be used.
-    pub async fn load(&self) -> Result<(), TokenError> {
+    pub async fn load(&self) -> Result<(), SecretFileError> {
         self.0.current().await.map(|_| ())
     }
 
@@ -235,7 +172,7 @@ impl Tokens {
     ///
     /// # Errors
     /// The file was never read, and cannot be used.
-    pub async fn name(&self, token: &[u8]) -> Result<Option<Arc<str>>, TokenError> {
+    pub async fn name(&self, token: &[u8]) -> Result<Option<Arc<str>>, SecretFileError> {
         Ok(self.0.current().await?.name(token).cloned())
     }
 }
@@ -249,7 +186,7 @@ impl fmt::Debug for Tokens {
 /// The token that a client shows, in a file. Clones share what was said of it.
 #[derive(Debug, Clone)]
 pub struct TokenFile {
-    file: File,
+    file: SecretFile,
     /// That others can read it was said.
     warned: Arc<AtomicBool>,
 }
@@ -290,7 +227,7 @@ impl Token {
 impl TokenFile {
     /// That which the setting `token_file` names; it is not read yet.
     pub fn new(path: &Path) -> Self {
-        let file = File { setting: "token_file", path: path.to_owned() };
+        let file = SecretFile::new("token_file", path);
         Self { file, warned: Arc::default() }
     }
 
@@ -298,8 +235,8 @@ impl TokenFile {
     ///
     /// # Errors
     /// It cannot be used.
-    pub fn read(&self, disk: &dyn Disk) -> Result<Token, TokenError> {
-        let (text, exposed) = self.file.read(disk)?;
+    pub fn read(&self, disk: &dyn Disk) -> Result<Token, SecretFileError> {
+        let (text, exposed) = self.file.read(disk, FILE_MAX)?;
         let mut lines = lines(&text);
         let (Some((line, text)), None) = (lines.next(), lines.next()) else {
             return Err(self.file.wrong(0, "has to hold one line, `NAME TOKEN`"));
@@ -313,7 +250,7 @@ impl TokenFile {
             return Err(wrong(problem));
         }
         if exposed && !self.warned.swap(true, Ordering::Relaxed) {
-            warn_exposed(&self.file.path);
+            warn_exposed(self.file.path());
         }
         Ok(Token { name, secret: Secret::from(token.to_owned()) })
     }

@@ -1,43 +1,26 @@
 //! A file of credentials: a user as a JWT, and the seed of its key.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pipeline::env::{Disk, OpenMode};
+use pipeline::env::Disk;
 use serde::Deserialize;
-use thiserror::Error;
+use tls::{SecretFile, SecretFileError};
 use tracing::warn;
-use zeroize::Zeroizing;
 
 use super::nkey::Pair;
 
 /// Bytes of a file: a server takes no larger login.
 const FILE_MAX: u64 = 1 << 20;
 
-/// Why there are no credentials.
-#[derive(Debug, Error)]
-pub(crate) enum FileError {
-    /// The file cannot be read.
-    #[error("cannot read {}, which `server.credentials` names", path.display())]
-    Read {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// The file does not hold what it should.
-    #[error("{} (`server.credentials`) {problem}", path.display())]
-    Content { path: PathBuf, problem: String },
-}
-
 /// A file that is read for each connection. Clones share what was said of it.
 #[derive(Clone)]
 pub(crate) struct File {
-    path: Arc<Path>,
+    file: SecretFile,
     /// That others can read it was said.
     is_warned: Arc<AtomicBool>,
 }
@@ -71,28 +54,21 @@ struct OfNats {
 
 impl File {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.into(), is_warned: Arc::default() }
+        let file = SecretFile::new("server.credentials", path);
+        Self { file, is_warned: Arc::default() }
     }
 
     /// Reads it as it is now; blocks.
     ///
     /// # Errors
     /// It cannot be used.
-    pub(super) fn read(&self, disk: &dyn Disk) -> Result<Credentials, FileError> {
-        let failed = |source| FileError::Read { path: self.path.to_path_buf(), source };
-        let wrong = |problem| FileError::Content { path: self.path.to_path_buf(), problem };
-        let file = disk.open(&self.path, OpenMode::default()).map_err(failed)?;
-        let stat = file.stat().map_err(failed)?;
-        if stat.len > FILE_MAX {
-            return Err(wrong(format!("has {} bytes, of at most {FILE_MAX}", stat.len)));
-        }
-        let bytes = Zeroizing::new(file.read(0, stat.len as usize).map_err(failed)?);
-        let credentials = std::str::from_utf8(&bytes).map_err(|_| "holds bytes that are no text");
-        let credentials = credentials.map_err(str::to_owned).and_then(Credentials::read);
-        let credentials = credentials.map_err(wrong)?;
-        if stat.mode & 0o004 != 0 && !self.is_warned.swap(true, Ordering::Relaxed) {
+    pub(super) fn read(&self, disk: &dyn Disk) -> Result<Credentials, SecretFileError> {
+        let (text, is_exposed) = self.file.read(disk, FILE_MAX)?;
+        let read = Credentials::read(&text);
+        let credentials = read.map_err(|problem| self.file.wrong(0, problem))?;
+        if is_exposed && !self.is_warned.swap(true, Ordering::Relaxed) {
             warn!(
-                path = %self.path.display(),
+                path = %self.file.path().display(),
                 "every user of this host can read the seed of `server.credentials`: chmod 600 helps"
             );
         }

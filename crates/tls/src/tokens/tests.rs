@@ -14,15 +14,15 @@ fn hashed(name: &str, token: &str) -> String {
 }
 
 /// What the lines of a listener are.
-fn table(text: &str) -> Result<Table, TokenError> {
+fn table(text: &str) -> Result<Table, SecretFileError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens");
     fs::write(&path, text).unwrap();
-    let file = File { setting: "tokens_file", path };
+    let file = SecretFile::new("tokens_file", &path);
     Table::read(&file, &*env::real().disk)
 }
 
-fn client(text: &str) -> Result<Token, TokenError> {
+fn client(text: &str) -> Result<Token, SecretFileError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     fs::write(&path, text).unwrap();

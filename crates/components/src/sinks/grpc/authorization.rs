@@ -2,7 +2,7 @@
 
 use hyper::header::HeaderValue;
 use pipeline::Env;
-use tls::{TokenError, TokenFile};
+use tls::{SecretFileError, TokenFile};
 
 /// The header by the file as it is now.
 ///
@@ -11,7 +11,7 @@ use tls::{TokenError, TokenFile};
 pub(super) async fn authorization(
     env: &Env,
     file: Option<&TokenFile>,
-) -> Result<Option<HeaderValue>, TokenError> {
+) -> Result<Option<HeaderValue>, SecretFileError> {
     let Some(file) = file.cloned() else { return Ok(None) };
     let disk = env.disk.clone();
     let token = env.offload(move || file.read(&*disk)).await?;

@@ -24,7 +24,7 @@ pub enum GrpcError {
         address: String,
         /// What is wrong with its file.
         #[source]
-        source: tls::TokenError,
+        source: tls::SecretFileError,
     },
     /// A connection, or the next agent's welcome on it, took too long.
     #[error("{address} did not say welcome within {timeout:?}")]

@@ -1,0 +1,88 @@
+//! A file with secrets that a setting names. No error holds what is in it.
+
+use std::path::{Path, PathBuf};
+
+use pipeline::env::{Disk, OpenMode};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// Why a file with secrets cannot be used.
+#[derive(Debug, Error)]
+pub enum SecretFileError {
+    /// The file cannot be read.
+    #[error("cannot read {}, which `{setting}` names", path.display())]
+    File {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file does not hold what it should.
+    #[error("{} (`{setting}`){}: {problem}", path.display(), place(*line))]
+    Content {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1 on; 0 where it is the whole file.
+        line: usize,
+        /// What is wrong, and what helps.
+        problem: String,
+    },
+}
+
+fn place(line: usize) -> String {
+    if line == 0 { String::new() } else { format!(", line {line}") }
+}
+
+/// A file with secrets that a setting names.
+#[derive(Debug, Clone)]
+pub struct SecretFile {
+    setting: &'static str,
+    path: PathBuf,
+}
+
+impl SecretFile {
+    /// The file at `path`, which `setting` names.
+    pub fn new(setting: &'static str, path: &Path) -> Self {
+        Self { setting, path: path.to_owned() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The error for what is wrong in a line, from 1 on; 0 is the whole file.
+    pub fn wrong(&self, line: usize, problem: impl Into<String>) -> SecretFileError {
+        let (setting, path) = (self.setting, self.path.clone());
+        SecretFileError::Content { setting, path, line, problem: problem.into() }
+    }
+
+    /// Its text as it is now, and whether every user of the host can read it; blocks.
+    ///
+    /// # Errors
+    /// It cannot be read, is longer than `bytes_max`, or is no text.
+    pub fn read(
+        &self,
+        disk: &dyn Disk,
+        bytes_max: u64,
+    ) -> Result<(Zeroizing<String>, bool), SecretFileError> {
+        let Self { setting, path } = self;
+        let failed = |source| SecretFileError::File { setting, path: path.clone(), source };
+        let file = disk.open(path, OpenMode::default()).map_err(failed)?;
+        let stat = file.stat().map_err(failed)?;
+        if stat.len > bytes_max {
+            return Err(self.wrong(0, format!("has {} bytes, of at most {bytes_max}", stat.len)));
+        }
+        let bytes = file.read(0, stat.len as usize).map_err(failed)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            drop(Zeroizing::new(error.into_bytes()));
+            self.wrong(0, "holds bytes that are no text")
+        })?;
+        Ok((Zeroizing::new(text), stat.mode & 0o004 != 0))
+    }
+}
