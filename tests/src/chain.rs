@@ -1,13 +1,13 @@
 //! A chain of two flows in one collector: what the first one sends the second one takes, while the
-//! connections of both are cut between a batch and its answer.
+//! connections of both are cut between a batch and its answer, or the server has no more room.
 //!
 //! ```text
 //!   lines ─► tail_dir ─► durable ─► sink ─► wire ─► server
 //!                  `file://` ◄─ hdfs sink ◄─ durable ◄─ source ◄─ wire ◄─┘
 //! ```
 //!
-//! The wires are [`Wire::losing_answers`]. Either flow may be missing: what a sink has sent can be
-//! read at the server, and what a source has taken can be that of other clients.
+//! The wires are [`Wire::losing_answers`]. The second flow may be missing: what a sink has sent can
+//! be read at the server.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -24,6 +24,8 @@ use crate::wire::{End, Losses, Wire};
 pub const CUTS: usize = 200;
 /// Events of a batch.
 pub const BATCH: usize = 10;
+/// What a batch has at least, whatever is made of its lines, and no greeting of a protocol.
+pub const BATCH_BYTES: usize = 1000;
 /// How long the lines may take to be through.
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long the answers may take to be lost on a busy machine; on a quiet one it is a minute, since
@@ -34,7 +36,7 @@ const SENT: &str = "aqueduct_channel_events{channel=\"sent\"}";
 /// How often a batch is written.
 const PACE: Duration = Duration::from_millis(20);
 
-/// Losses of answers to what takes over `asked_bytes`, each at once.
+/// Losses of answers to what has `asked_bytes` or more, on connections of any age.
 #[must_use]
 pub const fn losses(answers: End, asked_bytes: usize) -> Losses {
     Losses { answers, asked_bytes, count: CUTS, age_min: Duration::ZERO }
@@ -114,6 +116,20 @@ impl Chain {
             let failures = metrics.sum("aqueduct_sink_failures_total")?;
             (failures > 0.0 && metrics.value(SENT)? > 0.0).then_some(())
         });
+    }
+
+    /// Lines go through; then `restart` is asked for the server without room (`true`), and when the
+    /// sink has failed and has logged `words`, for the same with room.
+    ///
+    /// # Panics
+    /// The server takes all lines, or it is not said why not.
+    pub fn meet_full_server(&mut self, words: &str, mut restart: impl FnMut(bool)) {
+        self.write(50 * BATCH);
+        self.until_delivered();
+        restart(true);
+        self.until_refused();
+        self.agent.until_logged(words, LIMIT);
+        restart(false);
     }
 
     /// Waits until the sink has delivered all lines.

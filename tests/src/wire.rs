@@ -67,6 +67,20 @@ impl Losing {
         self.choice.lock().expect("no holder panics")
     }
 
+    /// Whether what an end has sent now, on a connection of this age, is an answer that is lost.
+    /// `asked` is what the other end has sent since the answer before.
+    fn swallows(&self, end: End, bytes: usize, asked: &AtomicUsize, age: Duration) -> bool {
+        if end != self.losses.answers {
+            asked.fetch_add(bytes, Ordering::SeqCst);
+            return false;
+        }
+        if asked.load(Ordering::SeqCst) < self.losses.asked_bytes {
+            return false;
+        }
+        asked.store(0, Ordering::SeqCst);
+        self.loses(age)
+    }
+
     /// Whether the next answer is lost, on a connection of this age.
     fn loses(&self, age: Duration) -> bool {
         let choice = &mut *self.choice();
@@ -185,17 +199,12 @@ fn carried(client: TcpStream, server: TcpStream, losing: Option<&Arc<Losing>>) -
         let is_mute = if end == End::Server { is_mute.clone() } else { Arc::default() };
         thread::spawn(move || {
             while let Some(bytes) = read(&from) {
-                if let Some(losing) = &losing {
-                    if losing.losses.answers != end {
-                        asked.fetch_add(bytes.len(), Ordering::SeqCst);
-                    } else if asked.load(Ordering::SeqCst) >= losing.losses.asked_bytes {
-                        asked.store(0, Ordering::SeqCst);
-                        if losing.loses(began.elapsed()) {
-                            thread::sleep(HELD);
-                            let _ended_already = from.shutdown(Shutdown::Both);
-                            break;
-                        }
-                    }
+                let swallows =
+                    |it: &Arc<Losing>| it.swallows(end, bytes.len(), &asked, began.elapsed());
+                if losing.as_ref().is_some_and(swallows) {
+                    thread::sleep(HELD);
+                    let _ended_already = from.shutdown(Shutdown::Both);
+                    break;
                 }
                 if !is_mute.load(Ordering::SeqCst) && (&into).write_all(&bytes).is_err() {
                     break;

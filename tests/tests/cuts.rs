@@ -15,13 +15,10 @@ use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
-use aqueduct_tests::chain::{BATCH, CUTS, Chain, losses};
+use aqueduct_tests::chain::{BATCH, BATCH_BYTES, CUTS, Chain, losses};
 use aqueduct_tests::http::free_address;
 use aqueduct_tests::seed;
 use aqueduct_tests::wire::{End, Wire};
-
-/// What a batch has at least, and no greeting of a protocol.
-const BATCH_BYTES: usize = 1000;
 
 /// A protocol: name of the chain, batches that are under way on a connection at most, settings of
 /// the sink with `{to}` for where it sends, and of the source with `{at}` for where it listens.

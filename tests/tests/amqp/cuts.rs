@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use aqueduct_tests::chain::{BATCH, CUTS, Chain, losses, losses_of_source};
+use aqueduct_tests::chain::{BATCH, BATCH_BYTES, CUTS, Chain, losses, losses_of_source};
 use aqueduct_tests::seed;
 use aqueduct_tests::wire::{End, Wire};
 
@@ -10,8 +10,6 @@ use crate::artemis::Artemis;
 
 /// Messages that the broker sends ahead of the answers.
 const CREDIT: usize = 20;
-/// What a batch has at least, and no greeting.
-const BATCH_BYTES: usize = 1000;
 /// A broker that never gives a message up, however often it has sent it.
 const PATIENT: &str = "<address-settings><address-setting match=\"#\">\
                        <max-delivery-attempts>-1</max-delivery-attempts>\

@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use aqueduct_tests::chain::{BATCH, Chain};
+use aqueduct_tests::chain::Chain;
 
-use crate::LIMIT;
 use crate::artemis::Artemis;
 
 #[test]
@@ -20,16 +19,11 @@ fn lines_wait_while_the_disk_of_the_broker_is_full_and_none_is_lost() {
     let sink = format!("type = \"amqp\"\ntimeout = \"3s\"\n{reached}");
     let source = format!("type = \"amqp\"\n{reached}");
     let mut chain = Chain::start(dir, "chain", &sink, Some(&source));
-    chain.write(50 * BATCH);
-    chain.until_delivered();
-    broker.kill();
-    broker.set_disk_max(1);
-    broker.revive();
-    chain.until_refused();
-    chain.agent().until_logged("no answer within 3s", LIMIT);
-    broker.kill();
-    broker.set_disk_max(100);
-    broker.revive();
+    chain.meet_full_server("no answer within 3s", |is_full| {
+        broker.kill();
+        broker.set_disk_max(if is_full { 1 } else { 100 });
+        broker.revive();
+    });
     let repeats = chain.repeats(Chain::stored);
     eprintln!("a full broker: {repeats} repeats, {:?}", began.elapsed());
 }

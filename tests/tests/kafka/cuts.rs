@@ -3,14 +3,12 @@
 use std::thread;
 use std::time::Instant;
 
-use aqueduct_tests::chain::{CUTS, Chain, losses, losses_of_source};
+use aqueduct_tests::chain::{BATCH_BYTES, CUTS, Chain, losses, losses_of_source};
 use aqueduct_tests::http::free_address;
 use aqueduct_tests::kafka::Kafka;
 use aqueduct_tests::seed;
 use aqueduct_tests::wire::{End, Wire};
 
-/// What a batch has at least, and no other request.
-const BATCH_BYTES: usize = 1000;
 /// What any request has.
 const REQUEST_BYTES: usize = 1;
 /// A client that does not wait long until it connects again.

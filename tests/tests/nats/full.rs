@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use aqueduct_tests::chain::{BATCH, Chain};
+use aqueduct_tests::chain::Chain;
 use serde_json::json;
 
+use crate::reached;
 use crate::server::{ROOM, Server};
-use crate::{LIMIT, reached};
 
 /// Bytes of the streams at first: there is no room for what follows.
 const LITTLE: usize = 150_000;
@@ -22,18 +22,12 @@ fn lines_wait_while_the_store_of_the_server_is_full_and_are_in_their_stream_once
     let sink = format!("type = \"nats\"\nsubject = \"full.a\"\n{reached}");
     let source = format!("type = \"nats\"\nstream = \"FULL\"\n{reached}");
     let mut chain = Chain::start(dir, "full", &sink, Some(&source));
-    chain.write(50 * BATCH);
-    chain.until_delivered();
-    server.kill();
-    server.set_room(LITTLE);
-    server.revive();
-    chain.until_refused();
-    chain
-        .agent()
-        .until_logged("insufficient resources (10023); its streams have no more room", LIMIT);
-    server.kill();
-    server.set_room(ROOM);
-    server.revive();
+    let words = "insufficient resources (10023); its streams have no more room";
+    chain.meet_full_server(words, |is_full| {
+        server.kill();
+        server.set_room(if is_full { LITTLE } else { ROOM });
+        server.revive();
+    });
     let repeats = chain.repeats(Chain::stored);
     eprintln!("a full server: {repeats} repeats, {:?}", began.elapsed());
     assert_eq!(repeats, 0, "the stream knows a batch again, and the source its position");

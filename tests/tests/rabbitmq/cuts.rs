@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use aqueduct_tests::chain::{BATCH, CUTS, Chain, losses, losses_of_source};
+use aqueduct_tests::chain::{BATCH, BATCH_BYTES, CUTS, Chain, losses, losses_of_source};
 use aqueduct_tests::seed;
 use aqueduct_tests::wire::{End, Wire};
 
@@ -11,8 +11,6 @@ use crate::broker::Broker;
 
 /// Messages that the broker sends ahead of the acknowledgements.
 const PREFETCH: usize = 20;
-/// What a batch has at least, and no greeting.
-const BATCH_BYTES: usize = 1000;
 
 #[test]
 #[ignore = "needs the optimised programs, RabbitMQ, Python and openssl: tests/run"]

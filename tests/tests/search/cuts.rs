@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use aqueduct_tests::chain::{CUTS, Chain, counted, losses};
+use aqueduct_tests::chain::{BATCH_BYTES, CUTS, Chain, counted, losses};
 use aqueduct_tests::seed;
 use aqueduct_tests::wire::{End, Wire};
 
 use crate::Engine;
-
-/// What a batch has at least, and no other request.
-const BATCH_BYTES: usize = 1000;
 
 /// How often each line is in the index.
 fn indexed(engine: &Engine) -> BTreeMap<String, usize> {

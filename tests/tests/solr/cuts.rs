@@ -2,13 +2,10 @@
 
 use std::time::Instant;
 
-use aqueduct_tests::chain::{CUTS, Chain, losses};
+use aqueduct_tests::chain::{BATCH_BYTES, CUTS, Chain, losses};
 use aqueduct_tests::seed;
 use aqueduct_tests::solr::Solr;
 use aqueduct_tests::wire::{End, Wire};
-
-/// What a batch has at least, and no other request.
-const BATCH_BYTES: usize = 1000;
 
 #[test]
 #[ignore = "needs the optimised programs, Java and Maven: tests/run"]
