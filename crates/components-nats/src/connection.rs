@@ -30,6 +30,9 @@ use crate::refusal::{NatsError, said};
 use crate::server::Target;
 use greeting::{Greeted, Greeting};
 
+/// Room that is made for each read.
+const READ_BYTES: usize = 16 << 10;
+
 /// Pieces that wait for the stream.
 const WAITING_MAX: usize = 16;
 
@@ -229,6 +232,7 @@ async fn reading(
                 Err(problem) => return problem,
             }
         }
+        decoder.buffer.reserve(READ_BYTES);
         // The server answers what `writing` asks.
         match timeout(2 * heartbeat, stream.read_buf(&mut decoder.buffer)).await {
             Ok(Ok(0)) => return "the server has closed it".into(),

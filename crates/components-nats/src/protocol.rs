@@ -13,6 +13,8 @@
 //!    message.
 //! 2. No byte is looked at again when others have come: what bytes cost does not grow with the
 //!    number of pieces that they come in.
+//! 3. The memory that is held grows with the bytes that have come, not with those that a line
+//!    announces.
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
@@ -132,7 +134,6 @@ impl Decoder {
     fn message(&mut self, shape: Shape) -> Result<Option<Incoming>, String> {
         let whole = shape.bytes + END.len();
         if self.buffer.len() < whole {
-            self.buffer.reserve(whole - self.buffer.len());
             self.under_way = Some(shape);
             return Ok(None);
         }
@@ -236,6 +237,20 @@ mod tests {
             message("a", None, "", b""),
         ];
         assert_eq!(whole[1..], expected);
+    }
+
+    #[test]
+    fn a_message_takes_memory_as_its_bytes_come_and_not_as_its_line_says() {
+        let mut decoder = Decoder::default();
+        decoder.buffer.extend_from_slice(b"MSG a 1 60000000\r\n");
+        let mut come = 0;
+        while come < 2 << 20 {
+            assert_eq!(decoder.next().unwrap(), None);
+            let capacity = decoder.buffer.capacity();
+            assert!(capacity <= 2 * come.max(8 << 10), "{capacity} bytes for {come}");
+            decoder.buffer.extend_from_slice(&[b'a'; 8 << 10]);
+            come += 8 << 10;
+        }
     }
 
     #[test]

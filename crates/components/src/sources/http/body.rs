@@ -13,6 +13,9 @@ use tokio::time::timeout;
 
 use crate::sources::tenants::{Member, Over};
 
+/// Bytes that a body takes at most before as many have come.
+const FIRST_BYTES: usize = 1 << 20;
+
 /// A request that is refused: what it is answered.
 #[derive(Debug)]
 pub struct Refusal {
@@ -92,7 +95,9 @@ pub async fn read(body: Incoming, max: usize, limit: Duration) -> Result<Bytes, 
 
 async fn gathered(body: Incoming, max: usize) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
     let announced = body.size_hint().exact().unwrap_or_default();
-    let mut bytes = Vec::with_capacity(max.min(announced.try_into().unwrap_or(max)));
+    // What is announced may never come.
+    let room = max.min(FIRST_BYTES);
+    let mut bytes = Vec::with_capacity(room.min(announced.try_into().unwrap_or(room)));
     let mut body = Limited::new(body, max);
     while let Some(frame) = body.frame().await {
         if let Some(data) = frame?.data_ref() {
