@@ -122,7 +122,10 @@ enum SendError {
     NotAcknowledged { topic: String, code: Code },
     #[error("a transaction failed at the step: {step}{}", hint(source))]
     Transaction { step: &'static str, source: KafkaError },
-    #[error("the offset of the group `{id}`, which is the ledger, cannot be read")]
+    #[error(
+        "the offset of the group `{id}`, which is the ledger, cannot be read{}",
+        pending(source)
+    )]
     Ledger { id: String, source: KafkaError },
     #[error(
         "the offset of the group `{id}` is not what this sink writes: give `ledger.name` another \
@@ -141,6 +144,16 @@ fn hint(error: &KafkaError) -> &'static str {
     if error.rdkafka_error_code().is_some_and(is_fenced) {
         "; another agent has sent batches of the same origin, or the transaction took longer than \
          `timeout`"
+    } else {
+        ""
+    }
+}
+
+/// What it takes an operator to know of an offset that cannot be read.
+fn pending(error: &KafkaError) -> &'static str {
+    if error.rdkafka_error_code() == Some(Code::OperationTimedOut) {
+        "; if the brokers are well and it stays so, a transaction hangs: the page of this sink \
+         says how it is ended"
     } else {
         ""
     }

@@ -191,7 +191,9 @@ impl Kafka {
                 Ok(sent) => return Ok(sent),
                 Err(problem) => problem,
             };
-            if attempts == ATTEMPTS || !problem.may_go_by_itself() {
+            // What took all of its time has no other client in its way, but no broker.
+            let is_late = began.elapsed() >= self.target.timeout;
+            if attempts == ATTEMPTS || is_late || !problem.may_go_by_itself() {
                 return Err(problem);
             }
             self.reopened.inc();
