@@ -138,6 +138,7 @@ impl Scene {
                 host.kill_flume();
             }
             false => {
+                host.wait_until_connected();
                 host.wait_until_held();
                 host.stop_flume();
             }

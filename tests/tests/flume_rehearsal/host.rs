@@ -222,11 +222,23 @@ impl Host {
 
     /// Waits until the sink of a Flume collector opens a file, which a kill then leaves open.
     pub(crate) fn wait_until_writing(&self) {
-        let opened = || self.flume().counter("SINK.store", "ConnectionCreatedCount");
-        let before = opened();
-        wait::until(&format!("a new file of {}", self.name), LIMIT, || {
-            opened().filter(|count| Some(*count) > before)
+        self.wait_until_opened(1 + self.opened().unwrap_or_default());
+    }
+
+    /// Waits until the sink of a Flume collector can use HDFS. One that is stopped before that may
+    /// hang for minutes: it renames its first file again and again, with threads that have ended.
+    pub(crate) fn wait_until_connected(&self) {
+        self.wait_until_opened(1);
+    }
+
+    fn wait_until_opened(&self, files: u64) {
+        wait::until(&format!("file {files} of {}", self.name), LIMIT, || {
+            self.opened().filter(|count| *count >= files)
         });
+    }
+
+    fn opened(&self) -> Option<u64> {
+        self.flume().counter("SINK.store", "ConnectionCreatedCount")
     }
 }
 
