@@ -23,7 +23,7 @@ mod server;
 use std::error::Error;
 use std::ffi::CString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
@@ -32,7 +32,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth::exchange::Failure;
 use oauth::{OAuth, TokenServer};
-use pipeline::env::OpenMode;
 use pipeline::{BuildContext, BuildError, Env};
 use rdkafka::ClientContext;
 use rdkafka::bindings::rd_kafka_oauthbearer_set_token;
@@ -41,6 +40,7 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::types::RDKafkaRespErr;
 use serde::Deserialize;
 use thiserror::Error;
+use tls::{SecretFile, SecretFileError};
 use tokio::time::Instant;
 
 use server::Server;
@@ -57,10 +57,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// Why there is no token.
 #[derive(Debug, Error)]
 pub(crate) enum TokenError {
-    #[error("cannot read {}, which `token_file` names", path.display())]
-    File { path: PathBuf, source: std::io::Error },
-    #[error("{} (`token_file`) {problem}", path.display())]
-    Content { path: PathBuf, problem: String },
+    #[error(transparent)]
+    File(#[from] SecretFileError),
     #[error("the server of tokens, which `oauth` names, gives none")]
     Server(#[source] Failure),
     #[error("the server of tokens, which `oauth` names, {0}")]
@@ -80,7 +78,7 @@ pub(crate) struct Tokens {
 
 #[derive(Clone)]
 enum Origin {
-    File(PathBuf),
+    File(SecretFile),
     Server(Arc<Server>),
 }
 
@@ -111,7 +109,7 @@ impl Tokens {
     ) -> Result<Option<Self>, BuildError> {
         let origin = match (token_file, oauth) {
             (None, None) => return Ok(None),
-            (Some(path), None) => Origin::File(path),
+            (Some(path), None) => Origin::File(SecretFile::new("token_file", &path)),
             (None, Some(oauth)) => {
                 let server = TokenServer::new(oauth, "oauth", cx)?;
                 Origin::Server(Arc::new(Server::new(server)))
@@ -140,7 +138,7 @@ impl Tokens {
     /// The token as it is now; blocks.
     fn give(&self, component: &str) -> Result<OAuthToken, Box<dyn Error>> {
         let shown = match &self.origin {
-            Origin::File(path) => read(path, &self.env),
+            Origin::File(file) => read(file, &self.env),
             Origin::Server(server) => server.shown(&*self.env.clock, component),
         };
         match shown {
@@ -167,18 +165,9 @@ fn causes(error: &dyn Error) -> String {
 }
 
 /// The token that a file holds.
-fn read(path: &Path, env: &Env) -> Result<Shown, TokenError> {
-    let failed = |source| TokenError::File { path: path.to_owned(), source };
-    let wrong = |problem: String| TokenError::Content { path: path.to_owned(), problem };
-    let file = env.disk.open(path, OpenMode::default()).map_err(failed)?;
-    let length = file.stat().map_err(failed)?.len;
-    if length > TOKEN_MAX {
-        return Err(wrong(format!("has {length} bytes, of at most {TOKEN_MAX}")));
-    }
-    let bytes = file.read(0, length as usize).map_err(failed)?;
-    let text =
-        String::from_utf8(bytes).map_err(|_| wrong("holds bytes that are no text".into()))?;
-    shown(text.trim(), env.clock.now(), READ_EVERY).map_err(wrong)
+fn read(file: &SecretFile, env: &Env) -> Result<Shown, TokenError> {
+    let (text, _) = file.read(&*env.disk, TOKEN_MAX)?;
+    Ok(shown(text.trim(), env.clock.now(), READ_EVERY).map_err(|problem| file.wrong(0, problem))?)
 }
 
 /// What a JWT says, as far as it matters here.

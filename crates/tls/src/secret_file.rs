@@ -21,7 +21,7 @@ pub enum SecretFileError {
         source: std::io::Error,
     },
     /// The file does not hold what it should.
-    #[error("{} (`{setting}`){}: {problem}", path.display(), place(*line))]
+    #[error("{} (`{setting}`){} {problem}", path.display(), place(*line))]
     Content {
         /// The setting that names it.
         setting: &'static str,
@@ -35,7 +35,7 @@ pub enum SecretFileError {
 }
 
 fn place(line: usize) -> String {
-    if line == 0 { String::new() } else { format!(", line {line}") }
+    if line == 0 { String::new() } else { format!(", line {line}:") }
 }
 
 /// A file with secrets that a setting names.

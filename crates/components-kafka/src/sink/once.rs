@@ -191,7 +191,7 @@ impl Kafka {
                 Ok(sent) => return Ok(sent),
                 Err(problem) => problem,
             };
-            // What took all of its time has no other client in its way, but no broker.
+            // What took all of its time was held up by the brokers and not by another client.
             let is_late = began.elapsed() >= self.target.timeout;
             if attempts == ATTEMPTS || is_late || !problem.may_go_by_itself() {
                 return Err(problem);
