@@ -25,13 +25,13 @@ mutant() {
   [ ${#wanted[@]} -eq 0 ] || [[ " ${wanted[*]} " == *" $name "* ]] || return 0
   cp "$file" "$work/original"
   perl -0pi -e 's/\Q$ENV{FROM}\E/$ENV{TO}/ or die "the place to plant it is gone\n"' "$file"
-  local tests=()
+  local tests=(--test it) filters=()
   for test in "$@"; do
-    if [ "$test" = lib ]; then tests+=(--lib); else tests+=(--test "$test"); fi
+    if [ "$test" = lib ]; then tests=(--lib); else filters+=("$test::"); fi
   done
   if ! (cd "$work/tree" && cargo build -q -p aqueduct-channel) 2>"$work/errors"; then
     echo "$name: DOES NOT BUILD"; tail -n 5 "$work/errors"; alive=1
-  elif (cd "$work/tree" && timeout 300 cargo test -q -p aqueduct-channel "${tests[@]}") >"$work/log" 2>&1; then
+  elif (cd "$work/tree" && timeout 300 cargo test -q -p aqueduct-channel "${tests[@]}" -- "${filters[@]}") >"$work/log" 2>&1; then
     echo "$name: ALIVE"; alive=1
   else
     local finder

@@ -7,6 +7,7 @@
 #![cfg(feature = "mutants")]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
+#[path = "it/common/mod.rs"]
 mod common;
 
 use common::names_no_epoch_too_early;

@@ -76,7 +76,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     // `crates/ledger/tests/ledger/planted.rs`; no seed of 250 shows them.
     ("stage_of_a_bucket_cleared", "what a put under way may name stays until its start is fenced"),
     ("bucket_not_fenced", "a start that died is fenced where a put of it may still arrive"),
-    // `crates/channel/tests/remote.rs`
+    // `crates/channel/tests/it/remote.rs`
     ("remote_unknown_is_nothing", "a put is answered when it is known whether the log has it"),
     ("remote_stores_again", "a log on other hosts has each identity once"),
     ("remote_owner_not_looked_at", "an owner that was shut out does not take the log back"),

@@ -1,5 +1,5 @@
 //! What a morphline file becomes; that the interceptors do the same is seen with the real ones, in
-//! `crates/aqueduct/tests/flume_morphline.rs`.
+//! `crates/aqueduct/tests/it/flume_morphline.rs`.
 
 use super::*;
 

@@ -1,0 +1,103 @@
+//! Goal: `aqueduct check --connect` says of each component what an operator would learn from the
+//! first minutes of an agent: what is reached, what refuses, which port is taken. Nothing stays.
+//!
+//! Method: configurations over real listeners, files and a real agent behind them.
+
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+#![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
+
+#[allow(dead_code, reason = "a part of it is used here")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+
+use crate::common::{Agent, aqueduct, text, write};
+use support::loopback::free_address;
+
+/// Exit code and report of a configuration with this source and these sinks.
+fn check(dir: &Path, listen: &str, sinks: &str) -> (Option<i32>, String) {
+    let file = dir.join("tried.toml");
+    let config = format!(
+        "[agent]\nname = \"a\"\ndata_dir = \"{}/data\"\n\
+         [sources.in]\ntype = \"avro\"\nlisten = \"{listen}\"\nchannels = [\"main\"]\n\
+         [channels.main]\ntype = \"memory\"\ncapacity = \"16MiB\"\n{sinks}",
+        dir.display()
+    );
+    write(&file, &config);
+    let output = aqueduct(&["check", "--connect", &file.display().to_string()]);
+    (output.status.code(), text(&output))
+}
+
+fn sink(name: &str, settings: &str) -> String {
+    format!("[sinks.{name}]\nchannel = \"main\"\n{settings}\n")
+}
+
+#[test]
+fn what_works_is_named_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().display();
+    fs::create_dir(dir.path().join("logs")).unwrap();
+    let (collector, address) = Agent::collector(dir.path(), "4MiB");
+    collector.until(|| std::net::TcpStream::connect(&address).is_ok());
+    let (_, port) = address.rsplit_once(':').unwrap();
+    let sinks = [
+        sink("next", &format!("type = \"grpc\"\naddress = \"{address}\"")),
+        sink("found", &format!("type = \"grpc\"\ndiscover = \"dns:127.0.0.1:{port}\"")),
+        sink("old", &format!("type = \"avro\"\naddress = \"{address}\"")),
+        sink("other", &format!("type = \"thrift\"\naddress = \"{address}\"")),
+        sink("web", &format!("type = \"http\"\nurl = \"http://{address}/x\"")),
+        sink("store", &format!("type = \"hdfs\"\nurl = \"file://{at}/logs/a/b-%Y\"")),
+        sink("log", "type = \"logger\""),
+    ];
+    let listen = free_address().to_string();
+    let (code, report) = check(dir.path(), &listen, &sinks.concat());
+    assert_eq!(code, Some(0), "{report}");
+    let wanted = [
+        format!("\nsource in: {listen} is free\n"),
+        format!("\nsink next: {address} is reached\n"),
+        format!("\nsink found-0: {address} is reached\n"),
+        format!("\nsink old: {address} is reached\n"),
+        format!("\nsink other: {address} is reached\n"),
+        format!("\nsink web: {address} is reached\n"),
+        format!("\nsink store: store in file://{at}/logs/a: {at}/logs takes files\n"),
+    ];
+    for wanted in &wanted {
+        assert!(report.contains(wanted), "{wanted}: {report}");
+    }
+    assert!(!report.contains("sink log:"), "nothing lies behind it: {report}");
+    assert_eq!(fs::read_dir(dir.path().join("logs")).unwrap().count(), 0);
+    assert!(!dir.path().join("data").exists());
+    collector.stop();
+}
+
+#[test]
+fn what_does_not_work_is_named_with_its_cause() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().display();
+    write(&dir.path().join("file"), "in the way");
+    // It takes connections into its queue and says nothing.
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (listen, nothing) = (occupied.local_addr().unwrap().to_string(), free_address());
+    let sinks = [
+        sink("next", &format!("type = \"grpc\"\naddress = \"{nothing}\"")),
+        sink(
+            "plain",
+            &format!(
+                "type = \"avro\"\naddress = \"{listen}\"\ntls = {{}}\nconnect_timeout = \"1s\""
+            ),
+        ),
+        sink("store", &format!("type = \"hdfs\"\nurl = \"file://{at}/file/%Y\"")),
+    ];
+    let (code, report) = check(dir.path(), &listen, &sinks.concat());
+    assert_eq!(code, Some(1), "{report}");
+    for wanted in [
+        format!("\nsource in: FAILED: {listen}: Address already in use"),
+        format!("\nsink next: FAILED: cannot connect to {nothing}: "),
+        format!("\nsink plain: FAILED: cannot connect to {listen}: "),
+        "\nsink store: FAILED: ".to_owned(),
+    ] {
+        assert!(report.contains(&wanted), "{wanted}: {report}");
+    }
+    assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"in the way");
+}

@@ -1,0 +1,27 @@
+//! Commands and agents as child processes, and the pages of the docs held against them.
+//!
+//! One program for all of them, so that they are linked once.
+
+mod choices;
+mod commands;
+mod common;
+mod connect;
+mod dlq;
+mod examples;
+mod flume;
+mod flume_morphline;
+mod flume_ng;
+mod flume_page;
+mod identity;
+mod keys;
+mod limits;
+mod metrics_page;
+mod pages;
+mod pki;
+mod readiness;
+mod relay_split;
+mod schema;
+mod send;
+mod status;
+mod systemd;
+mod top;

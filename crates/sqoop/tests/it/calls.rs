@@ -1,0 +1,229 @@
+//! Calls of Sqoop as its guide and its users write them, and what becomes of each option.
+
+mod exports;
+
+use std::collections::BTreeSet;
+
+use aqueduct_sqoop::options::{Answer, GROUPS};
+use aqueduct_sqoop::{Call, Column, Layout, Notes, Outcome, Task, World, translate};
+
+/// A home, a user, and one file of options.
+struct Here;
+
+impl World for Here {
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "USER").then(|| "etl".to_owned())
+    }
+    fn file(&self, path: &str) -> Result<String, String> {
+        match path {
+            "/etc/options" => Ok("# the database\n--connect\njdbc:mysql://db/shop\n\n--username\n\
+                                  'etl'\n"
+                .to_owned()),
+            _ => Err("it is not there".to_owned()),
+        }
+    }
+}
+
+fn call(tool: &str, arguments: &[&str]) -> Call {
+    let arguments = arguments.iter().map(|&it| it.to_owned()).collect();
+    Call { line: 1, tool: tool.to_owned(), arguments, shell: Vec::new() }
+}
+
+/// The configuration of a call with these options besides the usual ones, and the notes.
+fn text(arguments: &[&str]) -> (String, Notes) {
+    let usual = ["--connect", "jdbc:postgresql://db/shop", "--username", "etl"];
+    let (task, notes) = translate(&call("import", &[&usual, arguments].concat()), &Here);
+    let Some(Task::Import(import)) = task else { panic!("{notes:?}") };
+    (import.to_toml(Layout::Once("store"), &notes), notes)
+}
+
+const TABLE: [&str; 4] = ["--table", "orders", "--target-dir", "hdfs://nn:8020/orders"];
+
+fn of_table(arguments: &[&str]) -> (String, Notes) {
+    text(&[&TABLE, arguments].concat())
+}
+
+#[test]
+fn every_option_of_sqoop_has_an_answer_and_gives_it() {
+    // The options of BaseSqoopTool in Sqoop 1.4.7, its group options, and those behind `--`.
+    const ALL: &str = include_str!("options.txt");
+    let known: BTreeSet<&str> =
+        GROUPS.iter().flat_map(|group| group.rows).map(|row| row.name).collect();
+    let lacking: Vec<&str> = ALL.split_whitespace().filter(|name| !known.contains(name)).collect();
+    assert!(lacking.is_empty(), "without an answer: {lacking:?}");
+    for row in GROUPS.iter().flat_map(|group| group.rows) {
+        let option = format!("--{}", row.name);
+        let mut arguments = vec![&*option];
+        arguments.extend(row.takes.then_some("value"));
+        let (_, notes) = translate(&call("import", &arguments), &Here);
+        let is_noted = |outcome: Outcome, text: &str| {
+            notes.of(outcome).any(|note| note.text == text && option.ends_with(&note.option[1..]))
+        };
+        let is_right = match row.answer {
+            Answer::Carried(_) => true,
+            Answer::Differs(text) => is_noted(Outcome::Differs, text),
+            Answer::Ignored(text) => is_noted(Outcome::Ignored, text),
+            Answer::Refused(text) => is_noted(Outcome::Refused, text),
+            Answer::Export(..) => is_noted(Outcome::Refused, "it is one of `export`"),
+        };
+        assert!(is_right, "{option}: {notes:?}");
+        let unknown = notes.0.iter().any(|note| note.text.contains("has no such option"));
+        assert!(!unknown, "{option}: {notes:?}");
+    }
+}
+
+#[test]
+fn a_call_becomes_a_source_a_channel_and_a_sink() {
+    let (text, notes) = of_table(&["--split-by", "part", "-m", "8", "-z", "--columns", "id, a"]);
+    let (note, text) = text.split_once('\n').unwrap();
+    assert!(note.starts_with("# differs: --split-by: "), "{note}");
+    let expected = r#"[sources.rows]
+type = "sql"
+channels = ["rows"]
+table = "orders"
+columns = ["id", "a"]
+mode = "full"
+# Name the columns that name a row, such as the primary key.
+key = []
+split_by = "part"
+splits = 8
+format = "csv"
+delimiter = ","
+null = "null"
+# Plain text leaves this host, as with Sqoop. Better is TLS, or a tunnel.
+insecure = true
+
+[sources.rows.database]
+url = "postgres://db/shop"
+user = "etl"
+
+[channels.rows]
+type = "durable"
+capacity = "4GiB"
+
+[sinks.store]
+type = "hdfs"
+url = "hdfs://nn:8020/orders"
+channel = "rows"
+encoder = "text"
+codec = "gzip"
+file_suffix = ".csv.gz"
+roll = { age_max = "10m", idle_max = "3s" }
+"#;
+    assert_eq!(text, expected);
+    assert!(!notes.is_refused());
+}
+
+#[test]
+fn the_last_value_is_a_condition_that_keeps_to_the_rules_of_sqoop() {
+    let incremental = |mode: &str, more: &[&str]| {
+        let options = ["--incremental", mode, "--check-column", "a\"b", "--last-value", "it's"];
+        of_table(&[&options, more].concat()).0
+    };
+    let text = incremental("append", &["--where", "x = 1 -- all"]);
+    assert!(text.contains(r#"where = "(x = 1 -- all\n) AND \"a\"\"b\" > 'it''s'""#), "{text}");
+    assert!(text.contains("once = true") && !text.contains("splits"), "{text}");
+    let text = incremental("lastmodified", &["--merge-key", "id"]);
+    assert!(text.contains(r#"where = "\"a\"\"b\" >= 'it''s'""#), "{text}");
+    assert!(text.contains("mode = \"modified\"") && text.contains("key = [\"id\"]"), "{text}");
+}
+
+#[test]
+fn a_path_is_completed_as_hadoop_completes_it() {
+    for (arguments, expected) in [
+        (&["--target-dir", "/a/b/", "--default-fs", "hdfs://nn:8020/"][..], "hdfs://nn:8020/a/b"),
+        (&["-fs", "hdfs://nn", "--target-dir", "a"], "hdfs://nn/user/etl/a"),
+        (&["-Dfs.defaultFS=hdfs://nn", "--warehouse-dir", "/w"], "hdfs://nn/w/orders"),
+        (&["-D", "fs.defaultFS=hdfs://nn"], "hdfs://nn/user/etl/orders"),
+        (&["--target-dir", "file:/a"], "file:///a"),
+        (&["--target-dir", "s3a://b/a"], "s3://b/a"),
+    ] {
+        let (text, notes) = text(&[&["--table", "orders"], arguments].concat());
+        assert!(text.contains(&format!("url = \"{expected}\"")), "{text}");
+        assert!(!notes.is_refused(), "{notes:?}");
+    }
+    let (_, notes) = text(&["--table", "orders", "--target-dir", "/a"]);
+    assert!(notes.is_refused());
+}
+
+#[test]
+fn what_would_not_be_what_sqoop_does_is_refused() {
+    for arguments in [
+        &["--null-string", "\\\\N"][..],
+        &["--escaped-by", "\\\\"],
+        &["--lines-terminated-by", "|"],
+        &["--fields-terminated-by", "ab"],
+        &["--compression-codec", "lzop"],
+        &["--as-parquetfile", "--as-textfile"],
+        &["--incremental", "append"],
+        &["--incremental", "merge", "--check-column", "id"],
+        &["--check-column", "id"],
+        &["--query", "SELECT 1"],
+        &["-m", "0"],
+        &["--no-such-option"],
+        &["stray"],
+        &["--validate", "--append"],
+        &["--password", "secret"],
+        &["--checksum", "--as-sequencefile"],
+        &["--checksum", "--compression-codec", "snappy"],
+        &["--as-avrodatafile", "--compression-codec", "snappy"],
+    ] {
+        let (text, notes) = of_table(arguments);
+        assert!(notes.is_refused(), "{arguments:?}: {text}");
+        assert!(!format!("{text}{notes:?}").contains("secret"), "{text}");
+    }
+}
+
+#[test]
+fn a_file_of_options_stands_for_its_lines_and_a_schema_before_the_table() {
+    let arguments = [
+        "--options-file",
+        "/etc/options",
+        "--table",
+        "orders",
+        "--target-dir",
+        "hdfs://nn/a",
+        "--",
+        "--schema",
+        "sales",
+    ];
+    let (task, notes) = translate(&call("import", &arguments), &Here);
+    let Some(Task::Import(import)) = task else { panic!("{notes:?}") };
+    let text = import.to_toml(Layout::On("orders"), &notes);
+    assert!(
+        text.contains("table = \"sales.orders\"") && text.contains("mysql://db/shop"),
+        "{text}"
+    );
+    assert!(!notes.is_refused(), "{notes:?}");
+    let (_, notes) = translate(&call("import", &["--options-file", "/nope"]), &Here);
+    assert!(notes.of(Outcome::Refused).any(|it| it.text.contains("/nope: it is not there")));
+}
+
+#[test]
+fn an_import_is_known_by_what_it_reads_and_where_to() {
+    let sink = |arguments: &[&str], learns: bool| {
+        let usual = ["--connect", "jdbc:postgresql://db/shop"];
+        let all = [&usual, &TABLE[..], arguments].concat();
+        let (task, _) = translate(&call("import", &all), &Here);
+        let Some(Task::Import(mut import)) = task else { panic!() };
+        if learns {
+            import.learn_key(vec!["id".to_owned()]);
+            let (name, kind) = ("Parquet".to_owned(), "type = \"int64\"".to_owned());
+            import.learn_columns(vec![Column { name, kind }]);
+        }
+        import.sink()
+    };
+    let plain = sink(&[], false);
+    // A later call may have other connections, another last value, and knows more.
+    for same in [&["-m", "9"][..], &["--username", "x"], &["--fetch-size", "7"]] {
+        assert_eq!(sink(same, true), plain);
+    }
+    let append = ["--incremental", "append", "--check-column", "id", "--last-value"];
+    let last = |value| sink(&[&append, &[value][..]].concat(), false);
+    assert_eq!(last("1"), last("2"));
+    assert_eq!(sink(&["--as-parquetfile"], true), sink(&["--as-parquetfile"], false));
+    for other in [&["--where", "a = 1"][..], &["--columns", "a"], &["--as-parquetfile"]] {
+        assert_ne!(sink(other, false), plain);
+    }
+    assert_ne!(last("1"), plain);
+}
