@@ -10,7 +10,7 @@ use jsonschema::Validator;
 use pipeline::units::{ByteSize, Period};
 use serde_json::{Value as Json, json};
 
-use crate::pages::page::Page;
+use crate::pages::page::{self, Page};
 
 fn schema() -> Json {
     let output = Command::new(env!("CARGO_BIN_EXE_aqueduct")).arg("schema").output();
