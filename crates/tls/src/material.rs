@@ -1,11 +1,12 @@
-//! Certificates and keys out of files: PEM, PKCS#12, JKS.
+//! Reads certificates and keys from files: PEM, PKCS#12 (feature `keystores`), JKS.
+
+#[cfg(feature = "keystores")]
+mod pkcs12;
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crypto::tls::provider;
-use p12_keystore::error::Error as P12Error;
-use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
 use pipeline::Secret;
 use pipeline::env::{Disk, OpenMode};
 use rustls::pki_types::pem::PemObject;
@@ -290,12 +291,33 @@ impl Store<'_> {
         ))
     }
 
+    /// The error of a program without the feature `keystores`.
+    #[cfg(any(test, not(feature = "keystores")))]
+    fn no_pkcs12(&self) -> TlsError {
+        let convert = match self.setting {
+            "keystore" => {
+                "`openssl pkcs12 -in FILE -nodes -out NEW` and set `certificate` and `key` to NEW"
+            }
+            _ => {
+                "`openssl pkcs12 -in FILE -nokeys -out NEW` and set `ca` (a client) or \
+                 `client_ca` (a listener) to NEW"
+            }
+        };
+        self.content(&format!(
+            "is a PKCS#12 keystore, and this program reads only PEM and JKS: convert it by \
+             {convert}, or use the program `aqueduct` or `aqueduct-collector`"
+        ))
+    }
+
     fn read(&self, disk: &dyn Disk) -> Result<Stored, TlsError> {
         let bytes = bytes(disk, self.setting, self.path)?;
         let password = self.password.map(Secret::expose);
         match bytes[..] {
             _ if jks::is_jks(&bytes) => self.jks(&bytes, password),
-            [0x30, ..] => self.pkcs12(&bytes, password.unwrap_or_default()),
+            #[cfg(feature = "keystores")]
+            [0x30, ..] => pkcs12::read(self, &bytes, password.unwrap_or_default()),
+            #[cfg(not(feature = "keystores"))]
+            [0x30, ..] => Err(self.no_pkcs12()),
             [0xce, 0xce, 0xce, 0xce, ..] => Err(self.content(
                 "is a JCEKS keystore: make it PKCS#12 by `keytool -importkeystore -srckeystore \
                  FILE -destkeystore NEW -deststoretype PKCS12`",
@@ -320,31 +342,22 @@ impl Store<'_> {
         });
         Ok(Stored { identity, trusted })
     }
+}
 
-    fn pkcs12(&self, bytes: &[u8], password: &str) -> Result<Stored, TlsError> {
-        let read = KeyStore::from_pkcs12(bytes, password, Pkcs12ImportPolicy::Strict);
-        let read = read.map_err(|error| match error {
-            P12Error::MacError(_) | P12Error::UnpadError | P12Error::Pkcs5Error(_) => {
-                self.wrong_password()
-            }
-            other => self.content(&format!("is no PKCS#12 that can be read: {other}")),
-        })?;
-        let (mut identity, mut trusted) = (None, Vec::new());
-        for (_, entry) in read.entries() {
-            let own = |der: &[u8]| CertificateDer::from(der.to_vec());
-            match entry {
-                KeyStoreEntry::PrivateKeyChain(chain) => {
-                    let certificates = chain.certs().iter().map(|it| own(it.as_der()));
-                    let certificates: Vec<_> = certificates.collect();
-                    trusted.extend(certificates.first().cloned());
-                    let key = PrivatePkcs8KeyDer::from(chain.key().as_der().to_vec()).into();
-                    identity.get_or_insert(Identity { chain: certificates, key });
-                }
-                KeyStoreEntry::Certificate(certificate) => trusted.push(own(certificate.as_der())),
-                KeyStoreEntry::Secret(_) => {}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_feature_pkcs12_is_refused_with_the_command_that_converts_it() {
+        for (setting, options, new) in
+            [("keystore", "-nodes", "`certificate` and `key`"), ("truststore", "-nokeys", "`ca`")]
+        {
+            let store = Store { setting, path: Path::new("own.p12"), password: None };
+            let error = store.no_pkcs12().to_string();
+            for part in ["own.p12", setting, options, new, "aqueduct-collector"] {
+                assert!(error.contains(part), "{error}");
             }
         }
-        let identity = identity.filter(|it| !it.chain.is_empty());
-        Ok(Stored { identity, trusted })
     }
 }
