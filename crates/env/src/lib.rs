@@ -32,7 +32,9 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use disk::RealDisk;
 pub use limits::{files_max, raise_file_limit};
-pub use names::RealNames;
+#[cfg(feature = "dns")]
+pub use names::DnsNames;
+pub use names::HostNames;
 pub use net::RealNet;
 pub use private::{forbid_core_dumps, keep_files_to_owner};
 pub use service::{ServiceManager, Word};
@@ -45,7 +47,7 @@ pub fn real() -> Env {
         clock: Arc::new(SystemClock),
         entropy: entropy(),
         net: Arc::new(RealNet),
-        names: Arc::new(RealNames),
+        names: Arc::new(names::NAMES),
         disk: Arc::new(RealDisk),
         blocking: Arc::new(BlockingThreads::default()),
         host: host.into(),
