@@ -15,7 +15,9 @@ use rustls::pki_types::{
 };
 use rustls::{RootCertStore, sign};
 use tracing::warn;
-use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+use x509_cert::certificate::{CertificateInner, Raw};
+use x509_cert::crl::CertificateList;
+use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
 use crate::jks;
@@ -67,10 +69,11 @@ pub(crate) struct Validity {
 
 /// When a certificate is valid; `None` if it cannot be read.
 pub(crate) fn validity(certificate: &[u8]) -> Option<Validity> {
-    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
-    let validity = parsed.validity();
-    Some(Validity { from: seconds(validity.not_before), until: seconds(validity.not_after) })
+    let parsed = CertificateInner::<Raw>::from_der(certificate).ok()?;
+    let validity = parsed.tbs_certificate().validity();
+    let from = validity.not_before.to_unix_duration().as_secs();
+    let until = validity.not_after.to_unix_duration().as_secs();
+    Some(Validity { from, until })
 }
 
 impl IdentityFiles {
@@ -151,13 +154,14 @@ impl CrlFile {
         }
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
         for list in &lists {
-            let parsed = CertificateRevocationList::from_der(list);
-            let (_, parsed) = parsed
-                .map_err(|error| content(format!("holds a list that is damaged: {error}")))?;
-            let until = parsed.next_update().map(|time| time.timestamp());
-            if until.is_some_and(|until| u64::try_from(until).unwrap_or(0) < now) {
-                let (path, issuer) = (path.display(), parsed.issuer());
-                warn!(%path, %issuer, "the time of a revocation list is over: put a new one there");
+            let parsed = CertificateList::<Raw>::from_der(list);
+            let parsed = parsed
+                .map_err(|error| content(format!("holds a list that is damaged: {error}")))?
+                .tbs_cert_list;
+            let until = parsed.next_update.map(|time| time.to_unix_duration().as_secs());
+            if until.is_some_and(|until| until < now) {
+                let (path, issuer) = (path.display(), parsed.issuer);
+                warn!(%path, %issuer, "the revocation list has expired: replace it");
             }
         }
         Ok(lists)
