@@ -6,6 +6,7 @@ mod paths;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use agent::cli::{self, EXIT_CONFIG, EXIT_RUNTIME};
 use clap::{Args, ValueEnum};
@@ -205,7 +206,8 @@ fn report(
 ) -> Result<Report, ConfigErrors> {
     let draft = config::examine(file, settings, &env.host);
     let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
-    let programs: &[_] = match agent::check(&plan, components::EDGE, env) {
+    let of_edge = Env { names: Arc::new(env::HostNames), ..env.clone() };
+    let programs: &[_] = match agent::check(&plan, components::EDGE, &of_edge) {
         Ok(_) => &["aqueduct-edge", "aqueduct-collector"],
         Err(_) => &["aqueduct-collector"],
     };

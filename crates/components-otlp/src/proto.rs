@@ -21,10 +21,10 @@ use support::hex::hex;
     missing_docs,
     unreachable_pub,
     clippy::all,
-    reason = "what the compiler of the schema writes; its meaning is in `proto`"
+    reason = "generated from `proto` by `crates/wire/tests/schemas.rs`"
 )]
 mod generated {
-    include!(concat!(env!("OUT_DIR"), "/otlp.rs"));
+    include!("generated/otlp.rs");
 }
 
 pub(crate) use generated::google::rpc;
@@ -50,8 +50,8 @@ pub(crate) use proto::trace::v1::{ResourceSpans, ScopeSpans, Span};
 const IDS: [&str; 3] = ["traceId", "spanId", "parentSpanId"];
 
 static SCHEMA: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    let compiled = include_bytes!(concat!(env!("OUT_DIR"), "/otlp.bin"));
-    DescriptorPool::decode(&compiled[..]).expect("what the build script has written")
+    let compiled = include_bytes!("generated/otlp.bin");
+    DescriptorPool::decode(&compiled[..]).expect("generated descriptors are valid")
 });
 
 /// A message that has JSON.

@@ -20,19 +20,19 @@ mod usage;
 mod watch;
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use background::BackgroundRuntime;
 use pipeline::Env;
 use pipeline::env::{Blocking, Clock, Entropy, Started};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use disk::RealDisk;
 pub use limits::{files_max, raise_file_limit};
-pub use names::RealNames;
+#[cfg(feature = "dns")]
+pub use names::DnsNames;
+pub use names::HostNames;
 pub use net::RealNet;
 pub use private::{forbid_core_dumps, keep_files_to_owner};
 pub use service::{ServiceManager, Word};
@@ -43,9 +43,9 @@ pub fn real() -> Env {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Env {
         clock: Arc::new(SystemClock),
-        entropy: entropy(),
+        entropy: Arc::new(SystemEntropy),
         net: Arc::new(RealNet),
-        names: Arc::new(RealNames),
+        names: Arc::new(names::NAMES),
         disk: Arc::new(RealDisk),
         blocking: Arc::new(BlockingThreads::default()),
         host: host.into(),
@@ -60,30 +60,15 @@ impl Clock for SystemClock {
     }
 }
 
-/// Random numbers: some of them become salts of keys and tokens, so a FIPS build takes all of them
-/// from its module.
-fn entropy() -> Arc<dyn Entropy> {
-    match crypto::IS_FIPS {
-        true => Arc::new(ModuleEntropy),
-        false => Arc::new(SystemEntropy(Mutex::new(StdRng::from_rng(&mut rand::rng())))),
-    }
-}
+/// Random numbers of the system, or of the module in a FIPS build. Few are needed: one for a batch
+/// at most.
+struct SystemEntropy;
 
-struct ModuleEntropy;
-
-impl Entropy for ModuleEntropy {
+impl Entropy for SystemEntropy {
     fn next_u64(&self) -> u64 {
         let mut bytes = [0; 8];
         crypto::random::fill(&mut bytes);
         u64::from_le_bytes(bytes)
-    }
-}
-
-struct SystemEntropy(Mutex<StdRng>);
-
-impl Entropy for SystemEntropy {
-    fn next_u64(&self) -> u64 {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next_u64()
     }
 }
 

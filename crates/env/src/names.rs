@@ -1,125 +1,71 @@
-//! Names: hosts by the system, as every other program of this host sees them, services by DNS.
+//! Looks up names: hosts by the system's resolver, as other programs of this host do, and with the
+//! feature `dns` also SRV records and hosts of a given name server.
 //!
-//! The system's resolver knows `/etc/hosts`, search domains and what a container has in place of a
-//! name server; it does not know SRV records, and has no setting for the server to ask. Both go by
-//! DNS alone, with what `/etc/resolv.conf` says at that moment. Nothing is kept from one lookup to
-//! the next: the caller decides how often.
+//! The system's resolver knows `/etc/hosts`, search domains and the name servers of a container. It
+//! has no SRV records and no setting for the server to ask.
+
+#[cfg(feature = "dns")]
+mod dns;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use async_trait::async_trait;
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{
-    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
-};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{Name, RData};
 use pipeline::env::{Names, Service};
 
-/// The names that this host knows.
+#[cfg(feature = "dns")]
+pub use dns::DnsNames;
+
+/// The names of this program.
+#[cfg(feature = "dns")]
+pub(crate) const NAMES: DnsNames = DnsNames;
+
+/// The names of this program.
+#[cfg(not(feature = "dns"))]
+pub(crate) const NAMES: HostNames = HostNames;
+
+/// Looks up hosts by the system's resolver only. Edges have no other one.
 #[derive(Debug, Clone, Copy)]
-pub struct RealNames;
+pub struct HostNames;
 
 #[async_trait]
-impl Names for RealNames {
+impl Names for HostNames {
     async fn addresses(&self, host: &str, server: Option<SocketAddr>) -> io::Result<Vec<IpAddr>> {
-        let named = |error: &dyn std::fmt::Display| io::Error::other(format!("{host}: {error}"));
-        if server.is_none() {
-            let found = tokio::net::lookup_host((host, 0)).await.map_err(|e| named(&e))?;
-            return Ok(found.map(|address| address.ip()).collect());
+        if server.is_some() {
+            return Err(unsupported(host));
         }
-        let found = resolver(server)?.lookup_ip(host).await.map_err(|e| named(&e))?;
-        Ok(found.iter().collect())
+        let found = tokio::net::lookup_host((host, 0)).await;
+        let found = found.map_err(|error| io::Error::other(format!("{host}: {error}")))?;
+        Ok(found.map(|address| address.ip()).collect())
     }
 
-    async fn services(&self, name: &str, server: Option<SocketAddr>) -> io::Result<Vec<Service>> {
-        let found = resolver(server)?.srv_lookup(name).await;
-        let found = found.map_err(|error| io::Error::other(format!("{name}: {error}")))?;
-        let services = found.answers().iter().filter_map(|record| match &record.data {
-            RData::SRV(srv) => Some(Service {
-                host: host_of(&srv.target),
-                port: srv.port,
-                priority: srv.priority,
-                weight: srv.weight,
-            }),
-            _ => None,
-        });
-        Ok(services.collect())
+    async fn services(&self, name: &str, _: Option<SocketAddr>) -> io::Result<Vec<Service>> {
+        Err(unsupported(name))
+    }
+
+    fn has_dns(&self) -> bool {
+        false
     }
 }
 
-/// Without the dot at its end, which not every certificate and server knows.
-fn host_of(name: &Name) -> String {
-    name.to_ascii().trim_end_matches('.').to_owned()
-}
-
-fn resolver(server: Option<SocketAddr>) -> io::Result<TokioResolver> {
-    let mut builder = match server {
-        None => TokioResolver::builder_tokio().map_err(io::Error::other)?,
-        Some(server) => {
-            let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
-            let at_port = connections.map(|mut connection| {
-                connection.port = server.port();
-                connection
-            });
-            let server = NameServerConfig::new(server.ip(), true, at_port.to_vec());
-            let config = ResolverConfig::from_name_servers(vec![server]);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        }
-    };
-    let options = builder.options_mut();
-    options.cache_size = 0;
-    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    options.use_hosts_file = ResolveHosts::Never;
-    builder.build().map_err(io::Error::other)
+fn unsupported(name: &str) -> io::Error {
+    let problem = format!("{name}: this program asks only the resolver of the system");
+    io::Error::new(io::ErrorKind::Unsupported, problem)
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::UdpSocket;
-
     use super::*;
 
-    /// A name server that knows two addresses of every host, and no service.
-    async fn name_server() -> SocketAddr {
-        const A: u8 = 1;
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
-        tokio::spawn(async move {
-            let mut buffer = [0; 1500];
-            loop {
-                let (len, peer) = socket.recv_from(&mut buffer).await.unwrap();
-                let name = buffer[12..len].iter().position(|byte| *byte == 0).unwrap() + 1;
-                let question = &buffer[12..12 + name + 4];
-                let hosts: &[u8] = if question[name + 1] == A { &[7, 8] } else { &[] };
-                let count = u8::try_from(hosts.len()).unwrap();
-                let mut answer = vec![buffer[0], buffer[1], 0x85, 0x80, 0, 1, 0, count, 0, 0, 0, 0];
-                answer.extend_from_slice(question);
-                for host in hosts {
-                    answer.extend_from_slice(&[0xc0, 12, 0, A, 0, 1, 0, 0, 0, 1, 0, 4]);
-                    answer.extend_from_slice(&[10, 0, 0, *host]);
-                }
-                socket.send_to(&answer, peer).await.unwrap();
-            }
-        });
-        address
-    }
-
     #[tokio::test]
-    async fn a_host_is_asked_of_the_system_or_of_the_server_that_is_named() {
-        let found = RealNames.addresses("localhost", None).await.unwrap();
+    async fn asks_the_system_and_rejects_lookups_that_need_dns() {
+        let found = HostNames.addresses("localhost", None).await.unwrap();
         assert!(found.iter().all(IpAddr::is_loopback) && !found.is_empty(), "{found:?}");
-        let server = name_server().await;
-        let mut found = RealNames.addresses("collectors.test.", Some(server)).await.unwrap();
-        found.sort();
-        assert_eq!(found, ["10.0.0.7", "10.0.0.8"].map(|text| text.parse::<IpAddr>().unwrap()));
-    }
-
-    #[tokio::test]
-    async fn a_service_that_nobody_knows_is_an_error_that_names_it() {
-        let server = name_server().await;
-        let error = RealNames.services("_aqueduct._tcp.test.", Some(server)).await.unwrap_err();
-        assert!(error.to_string().contains("_aqueduct._tcp.test."), "{error}");
+        let server = Some("127.0.0.1:53".parse().unwrap());
+        let refused = [
+            HostNames.addresses("collectors.test", server).await.unwrap_err(),
+            HostNames.services("_aqueduct._tcp.test", None).await.unwrap_err(),
+        ];
+        assert!(refused.iter().all(|error| error.kind() == io::ErrorKind::Unsupported));
     }
 }

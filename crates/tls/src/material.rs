@@ -1,11 +1,12 @@
-//! Certificates and keys out of files: PEM, PKCS#12, JKS.
+//! Reads certificates and keys from files: PEM, PKCS#12 (feature `keystores`), JKS.
+
+#[cfg(feature = "keystores")]
+mod pkcs12;
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crypto::tls::provider;
-use p12_keystore::error::Error as P12Error;
-use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
 use pipeline::Secret;
 use pipeline::env::{Disk, OpenMode};
 use rustls::pki_types::pem::PemObject;
@@ -14,7 +15,9 @@ use rustls::pki_types::{
 };
 use rustls::{RootCertStore, sign};
 use tracing::warn;
-use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+use x509_cert::certificate::{CertificateInner, Raw};
+use x509_cert::crl::CertificateList;
+use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
 use crate::jks;
@@ -66,10 +69,11 @@ pub(crate) struct Validity {
 
 /// When a certificate is valid; `None` if it cannot be read.
 pub(crate) fn validity(certificate: &[u8]) -> Option<Validity> {
-    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
-    let validity = parsed.validity();
-    Some(Validity { from: seconds(validity.not_before), until: seconds(validity.not_after) })
+    let parsed = CertificateInner::<Raw>::from_der(certificate).ok()?;
+    let validity = parsed.tbs_certificate().validity();
+    let from = validity.not_before.to_unix_duration().as_secs();
+    let until = validity.not_after.to_unix_duration().as_secs();
+    Some(Validity { from, until })
 }
 
 impl IdentityFiles {
@@ -150,13 +154,14 @@ impl CrlFile {
         }
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
         for list in &lists {
-            let parsed = CertificateRevocationList::from_der(list);
-            let (_, parsed) = parsed
-                .map_err(|error| content(format!("holds a list that is damaged: {error}")))?;
-            let until = parsed.next_update().map(|time| time.timestamp());
-            if until.is_some_and(|until| u64::try_from(until).unwrap_or(0) < now) {
-                let (path, issuer) = (path.display(), parsed.issuer());
-                warn!(%path, %issuer, "the time of a revocation list is over: put a new one there");
+            let parsed = CertificateList::<Raw>::from_der(list);
+            let parsed = parsed
+                .map_err(|error| content(format!("holds a list that is damaged: {error}")))?
+                .tbs_cert_list;
+            let until = parsed.next_update.map(|time| time.to_unix_duration().as_secs());
+            if until.is_some_and(|until| until < now) {
+                let (path, issuer) = (path.display(), parsed.issuer);
+                warn!(%path, %issuer, "the revocation list has expired: replace it");
             }
         }
         Ok(lists)
@@ -290,12 +295,33 @@ impl Store<'_> {
         ))
     }
 
+    /// The error of a program without the feature `keystores`.
+    #[cfg(any(test, not(feature = "keystores")))]
+    fn no_pkcs12(&self) -> TlsError {
+        let convert = match self.setting {
+            "keystore" => {
+                "`openssl pkcs12 -in FILE -nodes -out NEW` and set `certificate` and `key` to NEW"
+            }
+            _ => {
+                "`openssl pkcs12 -in FILE -nokeys -out NEW` and set `ca` (a client) or \
+                 `client_ca` (a listener) to NEW"
+            }
+        };
+        self.content(&format!(
+            "is a PKCS#12 keystore, and this program reads only PEM and JKS: convert it by \
+             {convert}, or use the program `aqueduct` or `aqueduct-collector`"
+        ))
+    }
+
     fn read(&self, disk: &dyn Disk) -> Result<Stored, TlsError> {
         let bytes = bytes(disk, self.setting, self.path)?;
         let password = self.password.map(Secret::expose);
         match bytes[..] {
             _ if jks::is_jks(&bytes) => self.jks(&bytes, password),
-            [0x30, ..] => self.pkcs12(&bytes, password.unwrap_or_default()),
+            #[cfg(feature = "keystores")]
+            [0x30, ..] => pkcs12::read(self, &bytes, password.unwrap_or_default()),
+            #[cfg(not(feature = "keystores"))]
+            [0x30, ..] => Err(self.no_pkcs12()),
             [0xce, 0xce, 0xce, 0xce, ..] => Err(self.content(
                 "is a JCEKS keystore: make it PKCS#12 by `keytool -importkeystore -srckeystore \
                  FILE -destkeystore NEW -deststoretype PKCS12`",
@@ -320,31 +346,22 @@ impl Store<'_> {
         });
         Ok(Stored { identity, trusted })
     }
+}
 
-    fn pkcs12(&self, bytes: &[u8], password: &str) -> Result<Stored, TlsError> {
-        let read = KeyStore::from_pkcs12(bytes, password, Pkcs12ImportPolicy::Strict);
-        let read = read.map_err(|error| match error {
-            P12Error::MacError(_) | P12Error::UnpadError | P12Error::Pkcs5Error(_) => {
-                self.wrong_password()
-            }
-            other => self.content(&format!("is no PKCS#12 that can be read: {other}")),
-        })?;
-        let (mut identity, mut trusted) = (None, Vec::new());
-        for (_, entry) in read.entries() {
-            let own = |der: &[u8]| CertificateDer::from(der.to_vec());
-            match entry {
-                KeyStoreEntry::PrivateKeyChain(chain) => {
-                    let certificates = chain.certs().iter().map(|it| own(it.as_der()));
-                    let certificates: Vec<_> = certificates.collect();
-                    trusted.extend(certificates.first().cloned());
-                    let key = PrivatePkcs8KeyDer::from(chain.key().as_der().to_vec()).into();
-                    identity.get_or_insert(Identity { chain: certificates, key });
-                }
-                KeyStoreEntry::Certificate(certificate) => trusted.push(own(certificate.as_der())),
-                KeyStoreEntry::Secret(_) => {}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_feature_pkcs12_is_refused_with_the_command_that_converts_it() {
+        for (setting, options, new) in
+            [("keystore", "-nodes", "`certificate` and `key`"), ("truststore", "-nokeys", "`ca`")]
+        {
+            let store = Store { setting, path: Path::new("own.p12"), password: None };
+            let error = store.no_pkcs12().to_string();
+            for part in ["own.p12", setting, options, new, "aqueduct-collector"] {
+                assert!(error.contains(part), "{error}");
             }
         }
-        let identity = identity.filter(|it| !it.chain.is_empty());
-        Ok(Stored { identity, trusted })
     }
 }

@@ -3,8 +3,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, OnceLock};
 
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_cert::certificate::{CertificateInner, Raw};
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
 
 /// Names of one certificate that are looked at.
 const NAMES_MAX: usize = 32;
@@ -16,23 +18,28 @@ const CHARACTERS_MAX: usize = 253;
 /// `subjectAltName`, or, where there are none, the common name. So an authority that looks at the
 /// alternative names alone proves all that counts (RFC 9525).
 pub(crate) fn names(certificate: &[u8]) -> Vec<Arc<str>> {
-    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Vec::new() };
-    let alternatives = parsed.subject_alternative_name().ok().flatten();
-    let alternatives = alternatives.iter().flat_map(|it| &it.value.general_names);
+    let Ok(parsed) = CertificateInner::<Raw>::from_der(certificate) else { return Vec::new() };
+    let parsed = parsed.tbs_certificate();
+    // The common name must not replace names that cannot be read.
+    let Ok(alternatives) = parsed.get_extension::<SubjectAltName>() else { return Vec::new() };
+    let alternatives = alternatives.iter().flat_map(|(_, names)| &names.0);
     let mut names: Vec<Arc<str>> = alternatives.filter_map(alternative).take(NAMES_MAX).collect();
     if names.is_empty() {
-        let common = parsed.subject().iter_common_name().filter_map(|it| it.as_str().ok());
-        names.extend(common.filter_map(name).take(1));
+        let common = parsed.subject().common_name().ok().flatten();
+        names.extend(common.and_then(|common| name(&common.value())));
     }
     names
 }
 
-fn alternative(alternative: &GeneralName<'_>) -> Option<Arc<str>> {
+fn alternative(alternative: &GeneralName) -> Option<Arc<str>> {
     match alternative {
-        GeneralName::DNSName(text) | GeneralName::URI(text) => name(text),
-        GeneralName::IPAddress(bytes) => {
-            let four = <[u8; 4]>::try_from(*bytes).map(|it| Ipv4Addr::from(it).to_string());
-            let six = || <[u8; 16]>::try_from(*bytes).map(|it| Ipv6Addr::from(it).to_string());
+        GeneralName::DnsName(text) | GeneralName::UniformResourceIdentifier(text) => {
+            name(text.as_str())
+        }
+        GeneralName::IpAddress(bytes) => {
+            let bytes = bytes.as_bytes();
+            let four = <[u8; 4]>::try_from(bytes).map(|it| Ipv4Addr::from(it).to_string());
+            let six = || <[u8; 16]>::try_from(bytes).map(|it| Ipv6Addr::from(it).to_string());
             four.or_else(|_| six()).ok().map(Arc::from)
         }
         _ => None,

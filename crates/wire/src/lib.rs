@@ -17,10 +17,11 @@ pub use exchange::{answer, exchange};
 pub use keys::Malformed;
 pub use parcel::{Packing, Rejection, pack, unpack};
 
-/// The schema `aqueduct.v1`, generated from `proto/aqueduct/v1/delivery.proto`.
+/// The schema `aqueduct.v1`, generated from `proto/aqueduct/v1/delivery.proto`;
+/// `tests/schemas.rs` writes it again. The service's method is in [`exchange`](mod@exchange).
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 pub mod v1 {
-    tonic::include_proto!("aqueduct.v1");
+    include!("generated/aqueduct.v1.rs");
 }
 
 /// The feature of a receiver that takes bodies compressed by zstd.

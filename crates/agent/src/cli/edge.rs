@@ -18,10 +18,10 @@ Examples:
   aqueduct-edge --config /etc/aqueduct/edge.toml
 
 Several collectors share the load; the batches of one edge stay with one collector while it works,
-and go to another one when it does not. With dns:HOST:PORT (every address of a host) or srv:NAME
-(SRV records) collectors are looked up again and again, and come and go. `aqueduct pki` makes
-certificates; in a network that you trust --insecure does without. --print-config shows the
-configuration behind the flags.
+and go to another one when it does not. With dns:HOST:PORT (every address of a host) collectors are
+looked up repeatedly, and may come and go; the program `aqueduct` also accepts srv:NAME (SRV
+records). `aqueduct pki` makes certificates; in a network that you trust --insecure does without.
+--print-config shows the configuration of these flags.
 
 Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wrong configuration";
 
@@ -35,7 +35,7 @@ pub struct EdgeArgs {
     #[arg(conflicts_with = "config")]
     pub tail: Vec<String>,
 
-    /// Collectors to send to, or where they are looked up: dns:HOST:PORT, srv:NAME
+    /// Collectors to send to, or where they are looked up: dns:HOST:PORT, or srv:NAME by `aqueduct`
     #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',')]
     #[arg(required_unless_present = "config", conflicts_with = "config")]
     pub to: Vec<String>,

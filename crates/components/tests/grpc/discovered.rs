@@ -166,3 +166,21 @@ fn an_address_and_a_lookup_exclude_each_other_and_one_is_needed() {
         assert_eq!(built.err().unwrap().path, path, "{settings}");
     }
 }
+
+#[test]
+fn rejects_settings_that_need_dns_in_a_program_without_it() {
+    let env = Env { names: Arc::new(env::HostNames), ..env::real() };
+    let cx = BuildContext::alone("out", &std::env::temp_dir(), env);
+    let build = |settings: &serde_json::Value| {
+        build::<aqueduct_components::sinks::grpc::Config>(settings, &cx)
+    };
+    assert!(build(&json!({ "discover": "dns:c:1" })).is_ok());
+    for (settings, path) in [
+        (json!({ "discover": "srv:_a._tcp.c" }), "discover"),
+        (json!({ "discover": "dns:c:1", "discover_server": "127.0.0.1:53" }), "discover_server"),
+    ] {
+        let error = build(&settings).err().unwrap();
+        assert_eq!(error.path, path, "{settings}");
+        assert!(error.to_string().contains("`aqueduct-collector`"), "{error}");
+    }
+}

@@ -19,6 +19,12 @@ pub trait Names: Send + Sync {
     /// # Errors
     /// There is no answer, or no such service.
     async fn services(&self, name: &str, server: Option<SocketAddr>) -> io::Result<Vec<Service>>;
+
+    /// Whether services, and hosts of a given server, can be looked up. If not, components reject
+    /// settings that need it when they are built.
+    fn has_dns(&self) -> bool {
+        true
+    }
 }
 
 /// One place where a service is.

@@ -15,7 +15,7 @@ pub struct Config {
     /// Address of the next agent: `host:port`. Names are resolved anew for each connection.
     pub address: Option<String>,
     /// In its place, what is looked up to find the next agents: `dns:host:port` for every address
-    /// of a host, or `srv:name` for every target of SRV records.
+    /// of a host, or `srv:name` for every target of SRV records (not in `aqueduct-edge`).
     pub discover: Option<String>,
     /// How often they are looked up, whatever the lifetime that DNS gives.
     #[serde(default = "defaults::discover_every")]
@@ -23,7 +23,8 @@ pub struct Config {
     /// How many are used at once, with those that leave; others wait until one has left.
     #[serde(default = "defaults::discover_max")]
     pub discover_max: usize,
-    /// DNS server that is asked, as `ip:port`, in the place of those of the system.
+    /// DNS server that is asked, as `ip:port`, in the place of those of the system. Not in
+    /// `aqueduct-edge`.
     pub discover_server: Option<SocketAddr>,
     /// How long one that is not found any more may take to settle what it has, before that is sent
     /// to another one.

@@ -36,6 +36,7 @@ const SEATS_MAX: usize = 256;
 pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
     let query = config.discover.as_deref().unwrap_or_default().parse::<Query>();
     let query = query.map_err(|problem| BuildError::invalid("discover", problem))?;
+    reject_without_dns(&query, &config, cx)?;
     if config.discover_every.0 < lookups::EVERY_MIN {
         let problem = format!("at least {:?}", lookups::EVERY_MIN);
         return Err(BuildError::invalid("discover_every", problem));
@@ -74,6 +75,25 @@ pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, 
         lookups_as,
         lookups,
     }))
+}
+
+/// Rejects settings that need DNS in a program without it.
+fn reject_without_dns(query: &Query, config: &Config, cx: &BuildContext) -> Result<(), BuildError> {
+    let (setting, problem) = match query {
+        _ if cx.env.names.has_dns() => return Ok(()),
+        Query::Service(_) => (
+            "discover",
+            "this program cannot look up SRV records; set `dns:HOST:PORT`, or use the program \
+             `aqueduct` or `aqueduct-collector`",
+        ),
+        Query::Host { .. } if config.discover_server.is_some() => (
+            "discover_server",
+            "this program asks only the name servers of the system; remove the setting, or use \
+             the program `aqueduct` or `aqueduct-collector`",
+        ),
+        Query::Host { .. } => return Ok(()),
+    };
+    Err(BuildError::invalid(setting, problem))
 }
 
 struct Discovered {
