@@ -5,23 +5,9 @@
 //! passed on as it came.
 
 use hdfs_native::HdfsError;
+use storage::hdfs::{Kind, refusal};
 
-/// What an answer means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// No KDC was reached: later it may be.
-    Away,
-    /// Not with this identity.
-    Denied,
-    /// Not with this set-up of the store or of the client.
-    Unusable,
-    /// Not before something was made room for.
-    NoRoom,
-    /// Not before the NameNode takes changes.
-    Safe,
-}
-
-use Kind::{Away, Denied, NoRoom, Safe, Unusable};
+use Kind::{Away, Denied, Unusable};
 
 /// Part of an answer, what it means, and what helps.
 const ANSWERS: &[(&str, Kind, &str)] = &[
@@ -131,47 +117,6 @@ const ANSWERS: &[(&str, Kind, &str)] = &[
     ("no eligible destination in the same namespace", Unusable, MOUNTS),
 ];
 
-/// The same of a NameNode that works as it should, whichever way it is asked.
-const REFUSALS: &[(&str, Kind, &str)] = &[
-    (
-        "NSQuotaExceededException",
-        NoRoom,
-        "raise the quota of names with `hdfs dfsadmin -setQuota N DIRECTORY`, or remove files \
-         there: `hdfs dfs -count -q -v DIRECTORY` shows what is used",
-    ),
-    (
-        "DSQuotaExceededException",
-        NoRoom,
-        "raise the quota of space with `hdfs dfsadmin -setSpaceQuota N DIRECTORY`, or remove files \
-         there: `hdfs dfs -count -q -v DIRECTORY` shows what is used. A file that is being written \
-         counts as a whole block in each copy: a smaller `block_size` needs less",
-    ),
-    (
-        "QuotaByStorageTypeExceededException",
-        NoRoom,
-        "raise the quota with `hdfs dfsadmin -setSpaceQuota N -storageType TYPE DIRECTORY`, or \
-         remove files there",
-    ),
-    (
-        "Permission denied: user=",
-        Denied,
-        "give this user the directory with `hdfs dfs -chown`, or the right to write with `hdfs dfs \
-         -chmod` or `-setfacl`; in each directory above it needs the right to enter (x)",
-    ),
-    (
-        "could only be written to",
-        NoRoom,
-        "DataNodes are dead, full or left out: `hdfs dfsadmin -report` shows which are live and \
-         what room they have",
-    ),
-    (
-        "SafeModeException",
-        Safe,
-        "it ends by itself once the DataNodes have reported enough blocks; one that an operator \
-         or a full disk of the NameNode has begun ends by `hdfs dfsadmin -safemode leave`",
-    ),
-];
-
 /// What a mount table of viewfs and a router refuse.
 const MOUNTS: &str = "a name cannot be moved from one mount to another: the directory in front of \
      the first escape of `url`, which has `_aqueduct` in it, and all that is written below it have \
@@ -183,12 +128,12 @@ const ERASURE_CODED: &str = "files that are erasure-coded cannot be synced: have
 
 /// What helps where a NameNode does not take `proxy_user`. The client (0.14.8) passes over its
 /// refusal, and connects again and again.
-pub(super) const PROXY_REFUSED: &str = "a NameNode that does not take `proxy_user` looks the same: \
+pub(crate) const PROXY_REFUSED: &str = "a NameNode that does not take `proxy_user` looks the same: \
      its core-site.xml has to allow hadoop.proxyuser.USER.hosts and hadoop.proxyuser.USER.users or \
      .groups, USER being the one that logs in";
 
-/// What is known of an answer: what it means, and it with what helps.
-pub(super) fn remedy(error: &HdfsError) -> Option<(Kind, String)> {
+/// Returns the kind of a known error, and its text with the remedy.
+pub(crate) fn remedy(error: &HdfsError) -> Option<(Kind, String)> {
     let said = match error {
         // Its other parts are numbers.
         HdfsError::GSSAPIError(_, _, said) => format!("Kerberos: {said}"),
@@ -197,12 +142,8 @@ pub(super) fn remedy(error: &HdfsError) -> Option<(Kind, String)> {
         }
         other => other.to_string(),
     };
-    let known = ANSWERS.iter().chain(REFUSALS).find(|(part, ..)| said.contains(part))?;
-    Some((known.1, format!("{said}; {}", known.2)))
-}
-
-/// What helps where a NameNode refuses for a reason that its operator can change: a quota, a right,
-/// safe mode, DataNodes without room. `said` is the name of its exception, and the message.
-pub fn refusal_helps(said: &str) -> Option<&'static str> {
-    REFUSALS.iter().find(|(part, ..)| said.contains(part)).map(|(.., helps)| *helps)
+    let answer = ANSWERS.iter().find(|(part, ..)| said.contains(part));
+    let (kind, helps) =
+        answer.map(|(_, kind, helps)| (*kind, *helps)).or_else(|| refusal(&said))?;
+    Some((kind, format!("{said}; {helps}")))
 }

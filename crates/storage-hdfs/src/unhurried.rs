@@ -29,7 +29,7 @@ impl Wake for Bell {
 }
 
 /// Does `work`, but goes on with it only `pause` after each time that it is woken.
-pub(super) async fn unhurried<F: Future>(pause: Duration, work: F) -> F::Output {
+pub(crate) async fn unhurried<F: Future>(pause: Duration, work: F) -> F::Output {
     let bell = Arc::new(Bell(Notify::new()));
     let waker = Waker::from(bell.clone());
     let mut work = pin!(work);

@@ -3,12 +3,13 @@
 use std::io;
 
 use hdfs_native::HdfsError;
+use storage::FsError;
+use storage::hdfs::Kind;
 
-use super::remedy::{Kind, remedy};
-use crate::FsError;
+use crate::remedy::remedy;
 
 /// The meaning of what the client said.
-pub(super) fn explain(error: HdfsError, call: &'static str, path: &str) -> FsError {
+pub(crate) fn explain(error: HdfsError, call: &'static str, path: &str) -> FsError {
     let error = without_trace(error);
     if let Some((kind, said)) = remedy(&error) {
         let path = path.to_owned();

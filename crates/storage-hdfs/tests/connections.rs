@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aqueduct_storage::hdfs::HdfsAccess;
-use aqueduct_storage::{CreateOptions, StoreUrl};
+use aqueduct_storage_hdfs::open;
+use storage::hdfs::HdfsAccess;
+use storage::{CreateOptions, StoreUrl};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -41,22 +42,22 @@ async fn relay(to: String) -> (String, Arc<AtomicUsize>) {
 #[ignore = "needs AQUEDUCT_TEST_HDFS=hdfs://host:port; tests/run starts one"]
 async fn a_store_that_is_let_go_closes_its_connections() {
     let url = std::env::var("AQUEDUCT_TEST_HDFS").expect("AQUEDUCT_TEST_HDFS names a store");
-    let (address, open) = relay(url.trim_start_matches("hdfs://").to_owned()).await;
+    let (address, connections) = relay(url.trim_start_matches("hdfs://").to_owned()).await;
     let url = StoreUrl::parse(&format!("hdfs://{address}/connections")).unwrap();
     for round in 0..3 {
-        let fs = url.connect(&HdfsAccess::default(), &env::real()).unwrap();
+        let fs = open(&url, &HdfsAccess::default(), &env::real()).unwrap();
         fs.mkdirs(url.path()).await.unwrap();
         let path = format!("{}/{round}", url.path());
         // With the first file the client begins to renew its leases.
         drop(fs.create(&path, CreateOptions::default()).await.unwrap());
-        assert!(open.load(Ordering::SeqCst) > 0, "it is the relay that is used");
+        assert!(connections.load(Ordering::SeqCst) > 0, "it is the relay that is used");
         assert!(fs.delete(&path).await.unwrap());
     }
     for _ in 0..1200 {
-        if open.load(Ordering::SeqCst) == 0 {
+        if connections.load(Ordering::SeqCst) == 0 {
             return;
         }
         sleep(Duration::from_millis(50)).await;
     }
-    panic!("{} connections of stores that are gone", open.load(Ordering::SeqCst));
+    panic!("{} connections of stores that are gone", connections.load(Ordering::SeqCst));
 }

@@ -10,15 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pipeline::env::Net;
+use storage::FsError;
 use tokio::time::timeout;
-
-use crate::FsError;
 
 /// How long a connection may take to be made.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The address of a NameNode.
-pub(super) struct Door {
+pub(crate) struct Door {
     /// `host:port`; `None` for a name service.
     address: Option<String>,
     net: Arc<dyn Net>,
@@ -28,7 +27,7 @@ pub(super) struct Door {
 
 impl Door {
     /// Of `hdfs://host:port`.
-    pub(super) fn of(url: &str, net: Arc<dyn Net>) -> Self {
+    pub(crate) fn of(url: &str, net: Arc<dyn Net>) -> Self {
         let authority = url.split_once("://").map_or(url, |(_, authority)| authority);
         let has_port = authority.rsplit_once(':').is_some_and(|(_, it)| it.parse::<u16>().is_ok());
         let address = has_port.then(|| authority.to_owned());
@@ -39,7 +38,7 @@ impl Door {
     ///
     /// # Errors
     /// It is not reached: nothing was asked of it.
-    pub(super) async fn opens(&self, call: &'static str, path: &str) -> Result<(), FsError> {
+    pub(crate) async fn opens(&self, call: &'static str, path: &str) -> Result<(), FsError> {
         if self.was_open.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -55,7 +54,7 @@ impl Door {
 
     /// What a call without an answer means; `silence` says what it is where the NameNode can be
     /// reached. It may have been done.
-    pub(super) async fn explain(
+    pub(crate) async fn explain(
         &self,
         call: &'static str,
         path: String,
