@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::DemoError;
+use super::OtherError;
 use super::count::{device_name, line, site_name};
 
 /// Between two readings of a device, where the broker answers in time: at most so long, and all
@@ -64,7 +64,7 @@ impl Devices {
     }
 
     /// Connects all of them, under client ids that begin with `run`.
-    pub(super) async fn connect(&mut self, fleet: Fleet, run: &str) -> Result<(), DemoError> {
+    pub(super) async fn connect(&mut self, fleet: Fleet, run: &str) -> Result<(), OtherError> {
         let (fleet, places) = (Arc::new(fleet), Arc::new(Semaphore::new(CONNECTING)));
         let mut connecting = JoinSet::new();
         for device in (1..).take(self.counters.len()) {
@@ -77,7 +77,7 @@ impl Devices {
         }
         while let Some(connected) = connecting.join_next().await {
             let Ok((device, connected)) = connected else { continue };
-            let failed = |error| DemoError::Device { device: device_name(device), source: error };
+            let failed = |error| OtherError::Device { device: device_name(device), source: error };
             self.connected.push((device, connected.map_err(failed)?));
         }
         Ok(())

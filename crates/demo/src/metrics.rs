@@ -1,11 +1,11 @@
-//! What an agent shows on its admin address.
+//! Metrics of an agent, read from its admin address.
 
-/// Metrics in Prometheus' text form.
-pub(super) struct Metrics(pub(super) String);
+/// Metrics in the text format of Prometheus.
+pub(crate) struct Metrics(pub(crate) String);
 
 impl Metrics {
-    /// Sum of a metric over all its labels; 0 where there is none yet.
-    pub(super) fn sum(&self, name: &str) -> u64 {
+    /// Returns the sum of a metric over all its labels; 0 if it does not exist yet.
+    pub(crate) fn sum(&self, name: &str) -> u64 {
         let values = self.0.lines().filter_map(|line| {
             let rest = line.strip_prefix(name)?;
             let rest = if rest.starts_with('{') { &rest[rest.rfind('}')? + 1..] } else { rest };
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_metric_is_summed_over_its_labels_and_no_other() {
+    fn sums_a_metric_over_its_labels() {
         let text = "# HELP a_total x\na_total{file=\"/b } 9\"} 3\na_total{file=\"/c\"} 4\n\
                     a_total_bytes 100\nb 1.5\n# EOF\n";
         let metrics = Metrics(text.into());

@@ -6,13 +6,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use demo::{DemoError, open_log, read_end, write};
 use pipeline::Env;
 use support::loopback::find_free_address;
 use tokio::time::{Instant, sleep};
 
-use super::super::agents::open_log;
-use super::super::input;
-use super::{DemoError, PATIENCE};
+use super::{OtherError, PATIENCE};
 
 /// Debian puts it where the path of a user may not lead.
 const PROGRAMS: [&str; 3] = ["mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"];
@@ -25,7 +24,7 @@ pub(super) struct Mosquitto {
 
 impl Mosquitto {
     /// Starts it, and waits until it listens.
-    pub(super) async fn start(env: &Env, root: &Path) -> Result<Self, DemoError> {
+    pub(super) async fn start(env: &Env, root: &Path) -> Result<Self, OtherError> {
         let address = find_free_address().map_err(DemoError::Port)?;
         let config = root.join("mosquitto.conf");
         // Without limits for a client that is away: the collector is killed.
@@ -35,21 +34,19 @@ impl Mosquitto {
              log_type error\nlog_type warning\nlog_dest stdout\n",
             address.port()
         );
-        input::write(env, &config, text.as_bytes())?;
+        write(env, &config, text.as_bytes())?;
         let log = root.join("mosquitto.log");
         let child = spawn(&config, &log)?;
         let mut mosquitto = Self { child, address: address.to_string() };
         let since = Instant::now();
         while env.net.connect(&mosquitto.address).await.is_err() {
             if !matches!(mosquitto.child.try_wait(), Ok(None)) {
-                return Err(DemoError::Ended {
-                    name: "mosquitto",
-                    log: input::read_end(env, &log),
-                });
+                let log = read_end(env, &log);
+                return Err(DemoError::Ended { name: "mosquitto", log }.into());
             }
             if since.elapsed() > PATIENCE {
-                let (what, seconds) = ("the start of mosquitto", PATIENCE.as_secs());
-                return Err(DemoError::TooLong { what, seconds });
+                let (what, seconds) = ("starting mosquitto", PATIENCE.as_secs());
+                return Err(DemoError::TooLong { what, seconds }.into());
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -73,7 +70,7 @@ impl Drop for Mosquitto {
     }
 }
 
-fn spawn(config: &Path, log: &Path) -> Result<Child, DemoError> {
+fn spawn(config: &Path, log: &Path) -> Result<Child, OtherError> {
     let failed = |source| DemoError::Start { name: "mosquitto", source };
     for program in PROGRAMS {
         let out = open_log(log).map_err(failed)?;
@@ -84,10 +81,10 @@ fn spawn(config: &Path, log: &Path) -> Result<Child, DemoError> {
         command.process_group(0);
         match command.spawn() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            spawned => return spawned.map_err(failed),
+            spawned => return Ok(spawned.map_err(failed)?),
         }
     }
-    Err(DemoError::NoBroker)
+    Err(OtherError::NoBroker)
 }
 
 /// The setting `broker.address` of a URL, and whether it needs the table `broker.tls`.

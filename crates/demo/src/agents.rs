@@ -1,4 +1,4 @@
-//! The agents of the demo: real processes with configurations that a user could have written.
+//! The agents of the demo: real processes, with configurations that a user could write.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -7,25 +7,25 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use agent::cli::{self, AgentArgs, CollectorArgs, Common, EdgeArgs, LogFormat};
-use pipeline::Env;
 use pipeline::settings::Settings;
+use pipeline::{Account, Env};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-use super::DemoError;
-use super::input;
-use super::metrics::Metrics;
-use crate::admin::{Access, Admin};
+use crate::DemoError;
+use crate::input;
+use crate::metrics::Metrics;
 
-/// Files become visible this soon, so that the demo is over soon; far too small for a real store.
+/// Files become visible after this time, so that the demo is short. A real store needs much more.
 const ROLL_AGE: &str = "1s";
 
-/// Agents have this long to become ready, and to stop.
+/// Time limit for the start of an agent, and for its stop.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One agent: killed with its owner.
-pub(super) struct Agent {
-    pub(super) name: &'static str,
+/// An agent; dropping it kills the process.
+pub struct Agent {
+    /// Its name.
+    pub name: &'static str,
     kind: &'static str,
     config: PathBuf,
     log: PathBuf,
@@ -33,24 +33,27 @@ pub(super) struct Agent {
     child: Option<Child>,
 }
 
-/// Where everything of a demo lies.
-pub(super) struct Folder {
-    pub(super) root: PathBuf,
-    pub(super) env: Env,
+/// The folder of a demo.
+pub struct Folder {
+    /// Its path.
+    pub root: PathBuf,
+    /// The disk that it is on.
+    pub env: Env,
 }
 
 impl Folder {
-    pub(super) fn store(&self) -> PathBuf {
+    /// The directory that serves as the store.
+    pub(crate) fn store(&self) -> PathBuf {
         self.root.join("store")
     }
 
     /// The URL of the store.
-    pub(super) fn store_url(&self) -> String {
+    pub(crate) fn store_url(&self) -> String {
         format!("file://{}/%Y-%m-%d", self.store().display())
     }
 
-    /// Where the channel of an agent lies.
-    pub(super) fn channel(&self, name: &str) -> PathBuf {
+    /// The directory of an agent's channel.
+    pub(crate) fn channel(&self, name: &str) -> PathBuf {
         self.root.join("data").join(name).join("channels/main")
     }
 
@@ -60,7 +63,7 @@ impl Folder {
             data_dir: Some(self.root.join("data").join(name)),
             name: Some(name.into()),
             admin: Some(admin.into()),
-            // Everything is on this host.
+            // All connections stay on loopback.
             ca: None,
             certificate: None,
             key: None,
@@ -71,53 +74,49 @@ impl Folder {
     }
 
     /// An edge that tails `patterns` and sends to `collectors`.
-    pub(super) fn edge(
+    pub(crate) fn edge(
         &self,
         patterns: &[String],
         collectors: &[String],
         admin: &str,
     ) -> Result<Agent, DemoError> {
         let common = self.common("edge", admin);
-        let args =
-            EdgeArgs { tail: patterns.to_vec(), to: collectors.to_vec(), token_file: None, common };
-        self.agent("edge", "edge", admin, &args)
+        let (tail, to) = (patterns.to_vec(), collectors.to_vec());
+        let plan = self.plan(&EdgeArgs { tail, to, token_file: None, common })?;
+        self.configured("edge", "edge", admin, &config::to_toml(&plan))
     }
 
     /// A collector that listens on `address`.
-    pub(super) fn collector(
+    pub(crate) fn collector(
         &self,
         name: &'static str,
         address: &str,
         admin: &str,
     ) -> Result<Agent, DemoError> {
         let common = self.common(name, admin);
-        let store = Some(self.store_url());
-        let args = CollectorArgs { listen: Some(address.into()), store, tokens_file: None, common };
-        self.agent(name, "collector", admin, &args)
-    }
-
-    /// Writes the configuration that the flags mean, with files that become visible soon.
-    fn agent<A: AgentArgs>(
-        &self,
-        name: &'static str,
-        kind: &'static str,
-        admin: &str,
-        args: &A,
-    ) -> Result<Agent, DemoError> {
-        let (mut plan, errors) = cli::plan(args, &self.env)?;
-        config::ConfigErrors::check(errors)?;
+        let (listen, store) = (Some(address.into()), Some(self.store_url()));
+        let mut plan = self.plan(&CollectorArgs { listen, store, tokens_file: None, common })?;
+        let mut roll = Settings::empty();
+        roll.set("age_max", Settings::text(ROLL_AGE));
+        // A collector has one sink: the store.
         for sink in plan.groups.iter_mut().flat_map(|group| &mut group.sinks) {
-            if sink.kind == "hdfs" {
-                let mut roll = Settings::empty();
-                roll.set("age_max", Settings::text(ROLL_AGE));
-                sink.settings.set("roll", roll);
-            }
+            sink.settings.set("roll", roll.clone());
         }
-        self.configured(name, kind, admin, &config::to_toml(&plan))
+        self.configured(name, "collector", admin, &config::to_toml(&plan))
     }
 
-    /// An agent of this kind with a configuration.
-    pub(super) fn configured(
+    /// The configuration behind the flags of an agent.
+    fn plan<A: AgentArgs>(&self, args: &A) -> Result<config::Plan, DemoError> {
+        let (plan, errors) = cli::plan(args, &self.env)?;
+        config::ConfigErrors::check(errors)?;
+        Ok(plan)
+    }
+
+    /// An agent with this configuration: the subcommand `kind` of the running program.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn configured(
         &self,
         name: &'static str,
         kind: &'static str,
@@ -132,8 +131,11 @@ impl Folder {
 }
 
 impl Agent {
-    /// Starts the process; it is not ready yet.
-    pub(super) fn start(&mut self) -> Result<(), DemoError> {
+    /// Starts the process, without waiting for it.
+    ///
+    /// # Errors
+    /// The process or its log cannot be created.
+    pub fn start(&mut self) -> Result<(), DemoError> {
         let failed = |source| DemoError::Start { name: self.name, source };
         let program = std::env::current_exe().map_err(failed)?;
         let log = open_log(&self.log).map_err(failed)?;
@@ -141,20 +143,23 @@ impl Agent {
         let mut command = Command::new(program);
         command.arg(self.kind).arg("--config").arg(&self.config);
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
-        // Its own group: Ctrl-C is for the demo, which ends its agents itself.
+        // A group of its own, so that Ctrl-C reaches only the demo, which stops its agents.
         command.process_group(0);
         self.child = Some(command.spawn().map_err(failed)?);
         Ok(())
     }
 
-    /// Waits until the agent answers that it is ready.
-    pub(super) async fn ready(&mut self, env: &Env) -> Result<(), DemoError> {
+    /// Waits until the agent reports that it is ready.
+    ///
+    /// # Errors
+    /// The agent exits, or is not ready in time.
+    pub async fn ready(&mut self, env: &Env) -> Result<(), DemoError> {
         let since = Instant::now();
         while self.get(env, "/readyz").await.is_none() {
             self.must_run(env)?;
             if since.elapsed() > PATIENCE {
                 return Err(DemoError::TooLong {
-                    what: "the start of an agent",
+                    what: "starting an agent",
                     seconds: PATIENCE.as_secs(),
                 });
             }
@@ -165,17 +170,35 @@ impl Agent {
 
     /// A page of the agent, if it answers.
     async fn get(&self, env: &Env, page: &str) -> Option<String> {
-        Admin::new(env, &self.admin, &Access::default()).ok()?.get(page).await.ok()
+        agent::page(env, &self.admin, page).await.ok()
     }
 
-    /// What the agent counts now, if it answers.
-    pub(super) async fn metrics(&self, env: &Env) -> Option<Metrics> {
+    /// The URL of its live page.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.admin)
+    }
+
+    /// The accounts of its channels.
+    ///
+    /// # Errors
+    /// The agent does not answer.
+    pub(crate) async fn accounts(&self, env: &Env) -> Result<Vec<Account>, DemoError> {
+        let failed = |source| DemoError::Page { name: self.name, source };
+        let text = agent::page(env, &self.admin, "/account").await.map_err(failed)?;
+        Account::from_json(text.as_bytes()).map_err(|error| failed(io::Error::other(error)))
+    }
+
+    /// The metrics of the agent, if it answers.
+    pub(crate) async fn metrics(&self, env: &Env) -> Option<Metrics> {
         self.child.as_ref()?;
         self.get(env, "/metrics").await.map(Metrics)
     }
 
-    /// An error if it has ended by itself.
-    pub(super) fn must_run(&mut self, env: &Env) -> Result<(), DemoError> {
+    /// Checks that the process has not exited.
+    ///
+    /// # Errors
+    /// It has exited.
+    pub fn must_run(&mut self, env: &Env) -> Result<(), DemoError> {
         let ended = match &mut self.child {
             Some(child) => !matches!(child.try_wait(), Ok(None)),
             None => false,
@@ -187,29 +210,33 @@ impl Agent {
     }
 
     /// The last lines of its log.
-    pub(super) fn log_end(&self, env: &Env) -> String {
+    pub fn log_end(&self, env: &Env) -> String {
         input::read_end(env, &self.log)
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    /// Its process ID; 0 if it is stopped.
+    pub fn pid(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)
     }
 
-    /// Kills it with -9.
-    pub(super) fn kill(&mut self) {
+    /// Kills the process (SIGKILL).
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Both fail only when it is gone already.
+            // Both fail only if the process has exited.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 
-    /// Asks it to stop, and waits until it has.
-    pub(super) async fn stop(&mut self, env: &Env) -> Result<(), DemoError> {
+    /// Sends SIGTERM, and waits for the exit.
+    ///
+    /// # Errors
+    /// The agent has exited before, or does not exit in time.
+    pub async fn stop(&mut self, env: &Env) -> Result<(), DemoError> {
         self.must_run(env)?;
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid {
-            // It fails only when the process is gone already.
+            // It fails only if the process has exited.
             let _ = kill_process(pid, Signal::TERM);
         }
         let since = Instant::now();
@@ -218,7 +245,7 @@ impl Agent {
                 self.child = None;
             } else if since.elapsed() > PATIENCE {
                 return Err(DemoError::TooLong {
-                    what: "the stop of an agent",
+                    what: "stopping an agent",
                     seconds: PATIENCE.as_secs(),
                 });
             } else {
@@ -235,7 +262,11 @@ impl Drop for Agent {
     }
 }
 
+/// Opens the log of a child process.
+///
+/// # Errors
+/// The file cannot be created or written.
 #[expect(clippy::disallowed_methods, reason = "a child writes to a file of the system")]
-pub(super) fn open_log(path: &Path) -> io::Result<std::fs::File> {
+pub fn open_log(path: &Path) -> io::Result<std::fs::File> {
     std::fs::OpenOptions::new().create(true).append(true).open(path)
 }

@@ -1,4 +1,4 @@
-//! What `aqueduct verify` says.
+//! The result of a proof, as text and as JSON.
 
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -13,9 +13,9 @@ use super::Audited;
 /// Ranges that are listed of one account, and directories of one ledger, at most.
 const LISTED_MAX: usize = 10;
 
-/// All that was found.
+/// The result for every account and every ledger.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub struct Report {
     proved: bool,
     accounts: Vec<AccountLine>,
     ledgers: Vec<LedgerLine>,
@@ -101,9 +101,9 @@ impl Report {
         report
     }
 
-    /// Whether every batch is where it should be, once; with `complete`, already in the store. What
-    /// is among dead letters is not: an operator has to deliver it.
-    pub(super) fn is_proved(&self, complete: bool) -> bool {
+    /// Whether every batch is in the store or pending, once; with `complete`, in the store. A batch
+    /// among dead letters is not proved: an operator has to deliver it.
+    pub fn is_proved(&self, complete: bool) -> bool {
         let accounts = self.accounts.iter().all(|line| {
             let is_done = !complete || line.pending == 0;
             line.missing == 0 && line.repeated == 0 && line.dead_letters == 0 && is_done
@@ -112,12 +112,17 @@ impl Report {
         accounts && self.ledgers.iter().all(|line| line.problems.is_empty() && !staged(line))
     }
 
-    pub(super) fn json(&self) -> String {
+    /// The report as one line of JSON.
+    ///
+    /// # Panics
+    /// Never: numbers and names are always JSON.
+    pub fn json(&self) -> String {
         let text = serde_json::to_string(self).expect("numbers and names are always JSON");
         format!("{text}\n")
     }
 
-    pub(super) fn text(&self) -> String {
+    /// The report for people.
+    pub fn text(&self) -> String {
         let mut text = String::new();
         for line in &self.accounts {
             line.show(&mut text);

@@ -1,33 +1,33 @@
-//! The last words of the demo: one row for each number, so that a script can read them too.
+//! The report of the demo: one row for each number, which a script can read, too.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::progress::{grouped, megabytes};
-use super::reconcile::Differences;
+use crate::progress::{grouped, megabytes};
+use crate::reconcile::Differences;
 
-/// What came out.
+/// The result of the demo.
 #[derive(Debug)]
-pub(super) struct Report {
-    /// Lines that had to be stored.
-    pub(super) read: u64,
+pub(crate) struct Report {
+    /// Lines that must be stored.
+    pub(crate) read: u64,
     /// Lines in the store.
-    pub(super) stored: u64,
-    /// Lines that came while the demo ran: stored as far as they were read.
-    pub(super) later: u64,
-    /// Lines that were longer than an edge keeps.
-    pub(super) cut: u64,
-    /// Bytes of lines that have no end yet.
-    pub(super) unended: u64,
-    pub(super) differences: Differences,
-    /// Whether the edge's account and the ledger say the same.
-    pub(super) proved: bool,
-    pub(super) read_bytes: u64,
-    pub(super) read_files: usize,
-    pub(super) stored_bytes: u64,
-    pub(super) stored_files: usize,
+    pub(crate) stored: u64,
+    /// Lines that were added while the demo ran; the edge may have read some of them.
+    pub(crate) later: u64,
+    /// Lines that the edge cut to its maximum.
+    pub(crate) cut: u64,
+    /// Bytes of incomplete lines.
+    pub(crate) unended: u64,
+    pub(crate) differences: Differences,
+    /// Whether the edge's account and the commit ledger agree.
+    pub(crate) proved: bool,
+    pub(crate) read_bytes: u64,
+    pub(crate) read_files: usize,
+    pub(crate) stored_bytes: u64,
+    pub(crate) stored_files: usize,
     /// From the first line to the last visible file.
-    pub(super) elapsed: Duration,
+    pub(crate) elapsed: Duration,
 }
 
 impl fmt::Display for Report {
@@ -44,10 +44,14 @@ impl fmt::Display for Report {
         let proved = if self.proved { "yes" } else { "NO" };
         writeln!(f, "proved    {proved:>12} by the edge's account and the commit ledger")?;
         for (name, number, what) in [
-            ("unknown", foreign, "lines that were in no file"),
-            ("later", self.later, "lines came meanwhile: stored as far as they were read"),
-            ("cut", self.cut, "lines longer than an edge keeps: stored up to there"),
-            ("waiting", self.unended, "bytes behind the last line end: no line yet"),
+            ("unknown", foreign, "lines that are in no input file"),
+            (
+                "later",
+                self.later,
+                "lines added during the demo: stored as far as the edge read them",
+            ),
+            ("cut", self.cut, "lines longer than the maximum of the edge: cut there"),
+            ("waiting", self.unended, "bytes after the last line end: not a line yet"),
         ] {
             if number > 0 {
                 writeln!(f, "{name:<9} {:>12} {what}", grouped(number))?;
@@ -74,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_there_has_no_row_but_missing_and_repeated_always_have() {
+    fn shows_missing_and_repeated_always_and_other_rows_if_not_zero() {
         let mut report = Report {
             read: 1_000,
             stored: 1_001,
@@ -103,7 +107,10 @@ rate               500 lines/s, 1.0 MB/s, from first line to last visible file
         report.later = 7;
         report.differences.foreign = 2;
         let text = report.to_string();
-        assert!(text.contains("\nunknown              2 lines that were in no file\n"), "{text}");
-        assert!(text.contains("\nlater                7 lines came meanwhile"), "{text}");
+        assert!(
+            text.contains("\nunknown              2 lines that are in no input file\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nlater                7 lines added during the demo"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! What the demo reads: files of the user, or a log that it writes itself.
+//! The input of the demo: files of the user, or a log that the demo writes.
 
 use std::io::IoSlice;
 use std::ops::Range;
@@ -11,36 +11,39 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, sleep_until};
 
-use super::DemoError;
+use crate::DemoError;
 
 /// Lines of the log that the demo writes.
-pub(super) const WRITTEN_LINES: u64 = 400_000;
+pub(crate) const WRITTEN_LINES: u64 = 400_000;
 
-/// How long it takes to write it.
+/// Time to write them.
 const WRITING: Duration = Duration::from_secs(8);
 
-/// The log grows this often.
+/// Interval between two pieces of the log.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How much of a file is in memory at a time.
-pub(super) const CHUNK: usize = 1 << 20;
+/// Most bytes of a file in memory at a time.
+pub(crate) const CHUNK: usize = 1 << 20;
 
-/// How much of an agent's log is shown when it ends by itself.
+/// Bytes of an agent's log to show if the agent exits.
 const LOG_END: u64 = 2_000;
 
 fn at<T>(path: &Path, result: std::io::Result<T>) -> Result<T, DemoError> {
     result.map_err(|source| DemoError::File { path: path.to_owned(), source })
 }
 
-/// Writes a whole new file.
-pub(super) fn write(env: &Env, path: &Path, bytes: &[u8]) -> Result<(), DemoError> {
+/// Writes a new file.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(env: &Env, path: &Path, bytes: &[u8]) -> Result<(), DemoError> {
     let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
     let file = at(path, env.disk.open(path, mode))?;
     at(path, file.write_at(&[IoSlice::new(bytes)], 0, false))
 }
 
-/// The last lines of a log, as far as they can be read.
-pub(super) fn read_end(env: &Env, path: &Path) -> String {
+/// Returns the last lines of a log; nothing if it cannot be read.
+pub fn read_end(env: &Env, path: &Path) -> String {
     let read = || {
         let file = env.disk.open(path, OpenMode::default()).ok()?;
         let start = file.stat().ok()?.len.saturating_sub(LOG_END);
@@ -51,7 +54,7 @@ pub(super) fn read_end(env: &Env, path: &Path) -> String {
 }
 
 /// Calls `each` with the bytes of a part of a file, piece by piece.
-pub(super) fn read(
+pub(crate) fn read(
     env: &Env,
     path: &Path,
     part: Range<u64>,
@@ -72,19 +75,19 @@ pub(super) fn read(
     Ok(())
 }
 
-/// A file that is tailed, as it was when it was measured.
+/// The size of a followed file at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Measured {
-    pub(super) path: PathBuf,
-    /// Bytes up to and with the last line end.
-    pub(super) bytes: u64,
-    pub(super) lines: u64,
-    /// Bytes behind the last line end: a line that is not written to its end yet.
-    pub(super) unended: u64,
+pub(crate) struct Measured {
+    pub(crate) path: PathBuf,
+    /// Bytes up to and including the last line end.
+    pub(crate) bytes: u64,
+    pub(crate) lines: u64,
+    /// Bytes after the last line end: an incomplete line.
+    pub(crate) unended: u64,
 }
 
 /// Counts the lines of a file.
-pub(super) fn measure(env: &Env, path: &Path) -> Result<Measured, DemoError> {
+pub(crate) fn measure(env: &Env, path: &Path) -> Result<Measured, DemoError> {
     let end = at(path, env.disk.stat(path))?.len;
     let (mut lines, mut bytes, mut seen) = (0, 0, 0);
     read(env, path, 0..end, |piece| {
@@ -97,13 +100,13 @@ pub(super) fn measure(env: &Env, path: &Path) -> Result<Measured, DemoError> {
     Ok(Measured { path: path.to_owned(), bytes, lines, unended: seen - bytes })
 }
 
-/// The user's files, each once, by their real paths.
-pub(super) fn given(env: &Env, files: &[PathBuf]) -> Result<Vec<PathBuf>, DemoError> {
+/// Returns the canonical paths of the user's files, without duplicates.
+pub(crate) fn given(env: &Env, files: &[PathBuf]) -> Result<Vec<PathBuf>, DemoError> {
     let mut paths = Vec::new();
     for file in files {
         let path = at(file, env.disk.canonical(file))?;
         if at(file, env.disk.stat(&path))?.kind != FileKind::File {
-            return Err(DemoError::NoLines(format!("{} is no file", file.display())));
+            return Err(DemoError::NoLines(format!("{} is not a regular file", file.display())));
         }
         if !paths.contains(&path) {
             paths.push(path);
@@ -112,8 +115,8 @@ pub(super) fn given(env: &Env, files: &[PathBuf]) -> Result<Vec<PathBuf>, DemoEr
     Ok(paths)
 }
 
-/// A pattern that matches this path and no other.
-pub(super) fn pattern(path: &Path) -> String {
+/// Returns a pattern that matches only this path.
+pub(crate) fn pattern(path: &Path) -> String {
     let mut pattern = String::new();
     for letter in path.to_string_lossy().chars() {
         if "*?[]{}\\".contains(letter) {
@@ -125,8 +128,8 @@ pub(super) fn pattern(path: &Path) -> String {
     pattern
 }
 
-/// Writes an access log at an even pace, and renames it once on the way, as logrotate does.
-pub(super) struct Writer {
+/// Writes an access log at a constant rate, and renames it once, as logrotate does.
+pub(crate) struct Writer {
     env: Env,
     log: PathBuf,
     rotated: PathBuf,
@@ -134,8 +137,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// A writer of `directory/access.log`; the same seed writes the same lines.
-    pub(super) fn new(env: &Env, directory: &Path, seed: u64) -> Result<Self, DemoError> {
+    /// Creates a writer of `directory/access.log`. The same seed writes the same lines.
+    pub(crate) fn new(env: &Env, directory: &Path, seed: u64) -> Result<Self, DemoError> {
         at(directory, env.disk.create_dir_all(directory))?;
         Ok(Self {
             env: env.clone(),
@@ -145,18 +148,18 @@ impl Writer {
         })
     }
 
-    /// What is to be tailed: the name that is written to.
-    pub(super) fn pattern(&self) -> String {
+    /// The pattern for the edge: the file that grows.
+    pub(crate) fn pattern(&self) -> String {
         pattern(&self.log)
     }
 
-    /// Every file that was written.
-    pub(super) fn files(&self) -> [PathBuf; 2] {
+    /// Every written file.
+    pub(crate) fn files(&self) -> [PathBuf; 2] {
         [self.rotated.clone(), self.log.clone()]
     }
 
     /// Writes all lines.
-    pub(super) async fn run(&mut self) -> Result<(), DemoError> {
+    pub(crate) async fn run(&mut self) -> Result<(), DemoError> {
         let begin = Instant::now();
         let ticks = (WRITING.as_millis() / TICK.as_millis()) as u64;
         let (mut file, mut offset) = (self.open()?, 0);
@@ -203,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_measured_up_to_its_last_line_end() {
+    fn measures_a_file_up_to_its_last_line_end() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
         let path = dir.path().join("a.log");
         write(&env, &path, b"one\n\nthree\nnot en").unwrap();
@@ -212,13 +215,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_matches_only_its_path() {
+    fn escapes_a_path_for_a_pattern() {
         let text = pattern(Path::new("/a/[b]*.log"));
         assert_eq!(text, "/a/[[]b[]][*].log");
     }
 
     #[test]
-    fn the_same_seed_writes_the_same_lines() {
+    fn same_seed_writes_same_lines() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
         let lines = |seed| Writer::new(&env, dir.path(), seed).unwrap().lines(0..3);
         assert_eq!(lines(7), lines(7));

@@ -25,16 +25,14 @@ use std::time::Duration;
 
 use clap::Args;
 use components_mqtt::device::Fleet;
+use demo::{Agent, DemoError, Folder, Progress, grouped, say_kept, write};
 use pipeline::Env;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::loopback::find_free_address;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::DemoError;
-use super::agents::{Agent, Folder};
-use super::input;
-use super::progress::{Progress, grouped};
+use super::OtherError;
 use broker::Mosquitto;
 use count::{Count, Outcome};
 use devices::{Answered, Devices};
@@ -98,8 +96,18 @@ pub(super) struct IotArgs {
     keep: bool,
 }
 
+/// Runs the demo, and returns whether everything that was acknowledged is stored.
+pub(super) async fn play(args: &IotArgs) -> Result<bool, OtherError> {
+    let mut scene = Scene::set(args)?;
+    let result = scene.play().await;
+    if result.is_err() {
+        say_kept(scene.keep());
+    }
+    result
+}
+
 /// Everything that this demo needs.
-pub(super) struct Scene {
+struct Scene {
     env: Env,
     folder: TempDir,
     /// In the names of clients, topics and folders: what is there of another run is not counted.
@@ -144,7 +152,7 @@ enum Life {
 
 impl Scene {
     /// Makes the folder.
-    pub(super) fn set(args: &IotArgs) -> Result<Self, DemoError> {
+    fn set(args: &IotArgs) -> Result<Self, OtherError> {
         let env = env::real();
         let folder = tempfile::Builder::new().prefix("aqueduct-demo-").tempdir();
         let folder = folder.map_err(DemoError::Folder)?;
@@ -165,13 +173,13 @@ impl Scene {
     }
 
     /// Keeps the folder as it is, to find out what went wrong.
-    pub(super) fn keep(&mut self) -> &Path {
+    fn keep(&mut self) -> &Path {
         self.folder.disable_cleanup(true);
         self.folder.path()
     }
 
     /// Plays the demo; says whether everything that was acknowledged is stored.
-    pub(super) async fn play(&mut self) -> Result<bool, DemoError> {
+    async fn play(&mut self) -> Result<bool, OtherError> {
         allow_files(u64::from(self.devices) + FILES_MORE)?;
         let root = self.folder.path().to_owned();
         let (address, with_tls, _mosquitto) = match &self.broker {
@@ -186,7 +194,7 @@ impl Scene {
             }
         };
         let fleet = Fleet::new(&address, with_tls, &self.env);
-        let fleet = fleet.map_err(|error| DemoError::Broker(error.to_string()))?;
+        let fleet = fleet.map_err(|error| OtherError::Broker(error.to_string()))?;
         let mut collector = self.collector(&address, with_tls)?;
         collector.start()?;
         collector.ready(&self.env).await?;
@@ -226,7 +234,7 @@ impl Scene {
     }
 
     /// The collector, with a configuration that a user could have written.
-    fn collector(&self, address: &str, with_tls: bool) -> Result<Agent, DemoError> {
+    fn collector(&self, address: &str, with_tls: bool) -> Result<Agent, OtherError> {
         let folder = Folder { root: self.folder.path().to_owned(), env: self.env.clone() };
         let admin = find_free_address().map_err(DemoError::Port)?.to_string();
         let (run, qos, filter) = (&self.run, self.qos, self.filter());
@@ -250,12 +258,12 @@ impl Scene {
     }
 
     /// Waits until the broker has granted the filter: what is published before reaches no one.
-    async fn until_subscribed(&self, collector: &mut Agent) -> Result<(), DemoError> {
+    async fn until_subscribed(&self, collector: &mut Agent) -> Result<(), OtherError> {
         let since = Instant::now();
         while !collector.log_end(&self.env).contains("subscribed") {
             collector.must_run(&self.env)?;
             if since.elapsed() > PATIENCE {
-                return Err(DemoError::NotSubscribed { log: collector.log_end(&self.env) });
+                return Err(OtherError::NotSubscribed { log: collector.log_end(&self.env) });
             }
             sleep(LOOK).await;
         }
@@ -270,7 +278,7 @@ impl Scene {
         collector: &mut Agent,
         stored: &mut Stored,
         count: &mut Count,
-    ) -> Result<bool, DemoError> {
+    ) -> Result<bool, OtherError> {
         let all = u64::from(self.devices) * u64::from(self.readings);
         let (begin, mut moved) = (Instant::now(), Instant::now());
         let (mut before, mut life) = (0, Life::First);
@@ -323,12 +331,12 @@ impl Scene {
         files: usize,
         arrived: bool,
         elapsed: Duration,
-    ) -> Result<bool, DemoError> {
+    ) -> Result<bool, OtherError> {
         let is_right = arrived && outcome.is_right(self.qos == 2);
         self.folder.disable_cleanup(true);
         let root = self.folder.path();
         let table = root.join("devices.csv");
-        input::write(&self.env, &table, outcome.table().as_bytes())?;
+        write(&self.env, &table, outcome.table().as_bytes())?;
         let data = root.join("data");
         if is_right && !self.keeps_data && self.env.disk.stat(&data).is_ok() {
             let removed = self.env.disk.remove_dir_all(&data);
@@ -364,15 +372,15 @@ impl Scene {
 }
 
 /// Allows so many open files to this process and to those that it starts.
-fn allow_files(wanted: u64) -> Result<(), DemoError> {
+fn allow_files(wanted: u64) -> Result<(), OtherError> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= wanted) {
         return Ok(());
     }
     if maximum.is_some_and(|maximum| maximum < wanted) {
-        return Err(DemoError::OpenFiles { wanted, allowed: maximum.unwrap_or_default() });
+        return Err(OtherError::OpenFiles { wanted, allowed: maximum.unwrap_or_default() });
     }
     let raised = Rlimit { current: Some(wanted), maximum };
     let allowed = current.unwrap_or_default();
-    setrlimit(Resource::Nofile, raised).map_err(|_| DemoError::OpenFiles { wanted, allowed })
+    setrlimit(Resource::Nofile, raised).map_err(|_| OtherError::OpenFiles { wanted, allowed })
 }

@@ -6,9 +6,9 @@
 
 use std::fmt::{self, Write as _};
 
+use demo::grouped;
 use serde::Deserialize;
 
-use super::super::progress::grouped;
 use super::SITES;
 use super::devices::Answered;
 

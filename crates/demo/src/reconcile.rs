@@ -1,36 +1,36 @@
-//! Every line that was read against every line that is stored, however often each is there.
+//! Compares the lines in the input with the lines in the store, as multisets.
 //!
-//! A line is known by a 64-bit hash, so a line costs eight bytes on each side, whatever its length.
-//! Two different lines with the same hash would hide an error only if one of them were lost and the
-//! other repeated: for ten million lines that is a chance of one in 300,000 that any two are alike.
+//! Each line is kept as a 64-bit hash: eight bytes per line and side. A collision hides an error
+//! only if one of the two lines is missing and the other one repeated. Among ten million lines the
+//! probability of any collision is 1 in 300,000.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Lines, counted one by one: identical ones count as often as they are there.
+/// A multiset of lines.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     hashes: Vec<u64>,
-    /// Lines that were longer than an edge keeps.
+    /// Lines longer than the maximum of the edge.
     cut: u64,
-    /// The beginning of a line whose end was not seen yet.
+    /// The beginning of an incomplete line.
     open: Vec<u8>,
 }
 
-/// What is different.
+/// Differences between input and store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Differences {
-    /// Lines that were read and are not stored, or not as often.
-    pub(super) missing: u64,
-    /// Lines that are stored more often than they were read.
-    pub(super) repeated: u64,
-    /// Lines that are stored and were in no file.
-    pub(super) foreign: u64,
+pub(crate) struct Differences {
+    /// Input lines that are not stored, or not as often.
+    pub(crate) missing: u64,
+    /// Lines that are stored more often than they are in the input.
+    pub(crate) repeated: u64,
+    /// Stored lines that are in no input file.
+    pub(crate) foreign: u64,
 }
 
 impl Lines {
-    /// Takes a piece of a file; lines may go on in the next one. A line is cut at `LINE_MAX`, as
-    /// the edge does it.
-    pub(super) fn take(&mut self, piece: &[u8]) {
+    /// Adds a piece of a file; its last line may continue in the next piece. Lines are cut at
+    /// `LINE_MAX`, as the edge does.
+    pub(crate) fn take(&mut self, piece: &[u8]) {
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', piece) {
             if self.open.is_empty() {
@@ -47,17 +47,17 @@ impl Lines {
         self.open.extend_from_slice(&piece[start..]);
     }
 
-    /// Ends a file: what has no line end is no line.
-    pub(super) fn end_file(&mut self) {
+    /// Ends a file, and drops an incomplete line.
+    pub(crate) fn end_file(&mut self) {
         self.open.clear();
     }
 
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.hashes.len() as u64
     }
 
-    /// Lines that are stored up to [`LINE_MAX`].
-    pub(super) fn cut(&self) -> u64 {
+    /// Lines that are cut at [`LINE_MAX`].
+    pub(crate) fn cut(&self) -> u64 {
         self.cut
     }
 
@@ -67,11 +67,11 @@ impl Lines {
     }
 }
 
-/// Longest line that an edge keeps whole, unless its configuration says otherwise.
+/// The default maximum of a line at the edge.
 const LINE_MAX: usize = 1 << 20;
 
-/// Compares what must be stored, what may be stored in addition, and what is.
-pub(super) fn compare(mut due: Lines, mut allowed: Lines, mut stored: Lines) -> Differences {
+/// Compares the lines that must be stored, and those that may be, with the stored ones.
+pub(crate) fn compare(mut due: Lines, mut allowed: Lines, mut stored: Lines) -> Differences {
     for lines in [&mut due, &mut allowed, &mut stored] {
         lines.hashes.sort_unstable();
     }
@@ -91,7 +91,7 @@ pub(super) fn compare(mut due: Lines, mut allowed: Lines, mut stored: Lines) -> 
     differences
 }
 
-/// Sorted hashes, taken run by run.
+/// Sorted hashes, consumed run by run.
 struct Runs<'a>(&'a [u64]);
 
 impl Runs<'_> {
@@ -99,7 +99,7 @@ impl Runs<'_> {
         self.0.first().copied()
     }
 
-    /// How often `hash` comes next.
+    /// Consumes the run of `hash`, and returns its length.
     fn take(&mut self, hash: u64) -> u64 {
         let run = self.0.partition_point(|other| *other <= hash);
         let (taken, rest) = self.0.split_at(run);
@@ -117,13 +117,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identical_lines_count_as_often_as_they_are_there() {
+    fn counts_identical_lines() {
         let found = compare(lines("a\na\nb\n"), lines(""), lines("a\nb\nb\nc\n"));
         assert_eq!(found, Differences { missing: 1, repeated: 1, foreign: 1 });
     }
 
     #[test]
-    fn what_came_later_may_be_stored_and_need_not() {
+    fn accepts_later_lines_stored_or_not() {
         let later = || lines("x\ny\n");
         assert_eq!(compare(lines("a\n"), later(), lines("x\na\n")), Differences::default());
         let found = compare(lines("a\n"), later(), lines("x\na\nx\n"));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_its_end_is_no_line() {
+    fn ignores_an_incomplete_line() {
         let mut taken = lines("a\nb");
         taken.end_file();
         taken.take(b"c\n");
@@ -140,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_difference_of_multisets_however_files_are_cut(
+        fn equals_the_difference_of_multisets_for_any_pieces(
             due in proptest::collection::vec("[ab]{0,2}\n", 0..30),
             stored in proptest::collection::vec("[abc]{0,2}\n", 0..30),
             cut in 1usize..7,

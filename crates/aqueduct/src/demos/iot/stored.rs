@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use ledger::{LedgerError, VisibleFiles};
 use pipeline::Env;
+use proof::{Opened, ProofError};
 
-use super::DemoError;
+use super::OtherError;
 use super::count::Count;
-use crate::verify::{self, Opened, VerifyError};
 
 /// Name of the sink in the configuration of the collector.
 const SINK: &str = "store";
@@ -32,14 +32,14 @@ impl Stored {
     }
 
     /// Counts the lines of files that were not there before.
-    pub(super) async fn look(&mut self, count: &mut Count) -> Result<(), DemoError> {
+    pub(super) async fn look(&mut self, count: &mut Count) -> Result<(), OtherError> {
         let failed =
-            |source| DemoError::Store(VerifyError::Ledger { url: self.url.clone(), source });
+            |source| OtherError::Store(ProofError::Ledger { url: self.url.clone(), source });
         let Opened { fs, dataset, sink } = match &mut self.opened {
             Some(opened) => opened,
             none => {
-                let opened = verify::opened(&self.url, Some(SINK), &self.env).await;
-                none.insert(opened.map_err(DemoError::Store)?)
+                let opened = proof::opened(&self.url, Some(SINK), &self.env).await;
+                none.insert(opened.map_err(OtherError::Store)?)
             }
         };
         let mut files = VisibleFiles::new(fs.clone(), dataset, sink);

@@ -1,18 +1,19 @@
-//! What the channels of an agent answer for, whether it runs or not.
+//! The account of a durable channel whose agent is stopped.
 
 use std::path::Path;
 
-use agent::dead_letters;
 use channel::durable::Encryption;
 use channel::durable::inspect::Inspection;
 use pipeline::{Account, ChannelError, Env};
 
-/// Of the durable channel in `directory`, with the dead letters of its agent where it lies in that
-/// agent's directory: `DATA_DIR/channels/NAME`.
+use crate::dead_letters;
+
+/// Reads the account of the durable channel in `directory`, with the dead letters of its agent if
+/// `directory` is `DATA_DIR/channels/NAME` of that agent.
 ///
 /// # Errors
-/// There is no channel, an agent uses it, a key is missing, or it cannot be read.
-pub(crate) fn of_directory(
+/// No channel exists, an agent uses it, a key is missing, or it cannot be read.
+pub fn of_directory(
     directory: &Path,
     encryption: Option<&Encryption>,
     env: &Env,

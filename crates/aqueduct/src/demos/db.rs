@@ -17,16 +17,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use clap::Args;
+use demo::{DemoError, Progress, grouped, open_log, read_end, say_kept};
 use pipeline::Env;
 use pipeline::env::FileKind;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::DemoError;
-use super::agents::open_log;
-use super::input::read_end;
-use super::progress::{Progress, grouped};
+use super::OtherError;
 
 /// Rows of the table.
 const ROWS: u64 = 300_000;
@@ -63,8 +61,18 @@ pub(super) struct DbArgs {
     keep: bool,
 }
 
+/// Runs the demo, and returns whether every row came back once.
+pub(super) async fn play(args: &DbArgs) -> Result<bool, OtherError> {
+    let mut scene = Scene::set(args)?;
+    let result = scene.play().await;
+    if result.is_err() {
+        say_kept(scene.keep());
+    }
+    result
+}
+
 /// Everything that this demo needs.
-pub(super) struct Scene {
+struct Scene {
     env: Env,
     folder: TempDir,
     keeps: bool,
@@ -88,20 +96,20 @@ impl Drop for Call {
 
 impl Scene {
     /// Makes the folder.
-    pub(super) fn set(args: &DbArgs) -> Result<Self, DemoError> {
+    fn set(args: &DbArgs) -> Result<Self, OtherError> {
         let folder = tempfile::Builder::new().prefix("aqueduct-demo-").tempdir();
         let folder = folder.map_err(DemoError::Folder)?;
         Ok(Self { env: env::real(), folder, keeps: args.keep, progress: Progress::new() })
     }
 
     /// Keeps the folder as it is, to find out what went wrong.
-    pub(super) fn keep(&mut self) -> &Path {
+    fn keep(&mut self) -> &Path {
         self.folder.disable_cleanup(true);
         self.folder.path()
     }
 
     /// Plays the demo; says whether every row came back once.
-    pub(super) async fn play(&mut self) -> Result<bool, DemoError> {
+    async fn play(&mut self) -> Result<bool, OtherError> {
         let root = self.folder.path().to_owned();
         let file = root.join("shop.db");
         let database = Connection::open(&file)?;
@@ -154,8 +162,8 @@ impl Scene {
         name: &'static str,
         arguments: &[&str],
         what: &str,
-        is_midway: impl Fn() -> Result<bool, DemoError>,
-    ) -> Result<(), DemoError> {
+        is_midway: impl Fn() -> Result<bool, OtherError>,
+    ) -> Result<(), OtherError> {
         let mut first = self.call(name, arguments)?;
         let since = Instant::now();
         let ended = loop {
@@ -191,7 +199,7 @@ impl Scene {
         Ok(())
     }
 
-    fn call(&self, name: &'static str, arguments: &[&str]) -> Result<Call, DemoError> {
+    fn call(&self, name: &'static str, arguments: &[&str]) -> Result<Call, OtherError> {
         let failed = |source| DemoError::Start { name, source };
         let program = std::env::current_exe().map_err(failed)?;
         let log = self.folder.path().join(format!("{name}.log"));
@@ -204,15 +212,15 @@ impl Scene {
         Ok(Call { name, log, child: command.spawn().map_err(failed)? })
     }
 
-    fn succeeded(&self, call: &Call, status: ExitStatus) -> Result<(), DemoError> {
+    fn succeeded(&self, call: &Call, status: ExitStatus) -> Result<(), OtherError> {
         if status.success() {
             return Ok(());
         }
-        Err(DemoError::Ended { name: call.name, log: read_end(&self.env, &call.log) })
+        Err(DemoError::Ended { name: call.name, log: read_end(&self.env, &call.log) }.into())
     }
 
     /// Bytes of all files below a directory; 0 where it is not there.
-    fn bytes_below(&self, directory: &Path) -> Result<u64, DemoError> {
+    fn bytes_below(&self, directory: &Path) -> Result<u64, OtherError> {
         let Ok(entries) = self.env.disk.list(directory) else { return Ok(0) };
         let mut bytes = 0;
         for (name, kind) in entries {
@@ -233,7 +241,7 @@ impl Scene {
         database: &Connection,
         imported: Duration,
         exported: Duration,
-    ) -> Result<bool, DemoError> {
+    ) -> Result<bool, OtherError> {
         let differing = |left: &str, right: &str| {
             let rows = format!("SELECT * FROM {left} EXCEPT SELECT * FROM {right}");
             count(database, &format!("SELECT count(*) FROM ({rows})"))
@@ -286,7 +294,7 @@ fn too_long(since: Instant) -> Result<(), DemoError> {
     }
 }
 
-fn count(database: &Connection, sql: &str) -> Result<u64, DemoError> {
+fn count(database: &Connection, sql: &str) -> Result<u64, OtherError> {
     let number: i64 = database.query_row(sql, [], |row| row.get(0))?;
     Ok(number.unsigned_abs())
 }
