@@ -7,10 +7,13 @@ use crate::input::{Measured, WRITTEN_LINES};
 use crate::progress::{grouped, megabytes};
 
 /// Bytes of the log that the demo writes, about.
-const WRITTEN_BYTES: u64 = 52_000_000;
+const WRITTEN_BYTES: u64 = 49_000_000;
 
-/// Most disk space per byte of input: the channels of three agents, the store, and staged files.
-const DISK_FACTOR: u64 = 4;
+/// Disk space of the segments that the channels of three agents allocate in advance.
+const DISK_BASE: u64 = 250_000_000;
+
+/// Disk space per byte of input, in addition: the log, the channels and the store.
+const DISK_FACTOR: u64 = 3;
 
 /// Facts about a demo that has not started yet.
 pub(crate) struct Intro<'a> {
@@ -33,7 +36,7 @@ impl fmt::Display for Intro<'_> {
             Some(seed) => {
                 let (lines, size) = (grouped(WRITTEN_LINES), megabytes(WRITTEN_BYTES));
                 writeln!(f, "input  a log of {lines} lines, {size}, written now (--seed {seed})")?;
-                writeln!(f, "time   about 15 seconds")?;
+                writeln!(f, "time   about 12 seconds")?;
                 WRITTEN_BYTES
             }
             None => {
@@ -45,7 +48,7 @@ impl fmt::Display for Intro<'_> {
                 bytes
             }
         };
-        let (disk, folder) = (megabytes(bytes * DISK_FACTOR), self.folder.display());
+        let (disk, folder) = (megabytes(DISK_BASE + bytes * DISK_FACTOR), self.folder.display());
         writeln!(f, "disk   up to {disk} below {folder}, nothing elsewhere")?;
         writeln!(f, "ports  five, on 127.0.0.1 only")?;
         writeln!(f, "stop   Ctrl-C stops all processes and removes the folder")
