@@ -254,7 +254,7 @@ impl Scene {
             data.display().to_string(),
             format!("{}/site=%{{site}}/day=%Y-%m-%d", self.store_url()),
         );
-        folder.configured("collector", "collector", &admin, &text)
+        Ok(folder.configured("collector", "collector", &admin, &text)?)
     }
 
     /// Waits until the broker has granted the filter: what is published before reaches no one.
