@@ -8,6 +8,7 @@
 //!
 //! Both programs, edge and collector, are this library with another catalogue.
 
+pub mod account;
 mod admin;
 pub mod audit;
 mod boards;
@@ -25,6 +26,7 @@ mod intake;
 mod limits;
 mod liveness;
 mod opening;
+mod page;
 mod parts;
 mod plain_text;
 mod probe;
@@ -63,6 +65,7 @@ pub use check::{Checked, Promise, check};
 pub use data_dir::DataDir;
 use dead_letters::DeadLetters;
 use health::Health;
+pub use page::page;
 pub use probe::{Probed, probe};
 pub use reload::Reread;
 use reload::{Reloader, Reloads};
@@ -126,9 +129,8 @@ const RELOAD: &str = "SIGHUP";
 /// How often what has an end is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Runs `plan` until a signal stops it, or something does that needs a person. `reread` reads again
-/// what the plan was read from: for a reload, and for the live page, which shows whether it has
-/// changed.
+/// Runs `plan` until a signal or a permanent failure stops it. `reread` reads the configuration
+/// again: for a reload, and for the live page, which shows changes.
 ///
 /// # Errors
 /// Nothing was started, or the agent had to stop by itself, or a second signal cut the stop short.
@@ -146,8 +148,7 @@ pub async fn run(
 /// What looks at a running agent; with a break the agent stops, as it does at a signal.
 pub type Watch<'a> = Box<dyn FnMut(&status::Snapshot) -> ControlFlow<()> + Send + 'a>;
 
-/// [`run`] for work that has an end: `watch` looks at the agent several times a second, and says
-/// when it is to stop.
+/// [`run`] for work that ends: `watch` sees the agent several times a second, and can stop it.
 ///
 /// # Errors
 /// As [`run`].
@@ -162,9 +163,8 @@ pub async fn run_watched(
     serve(plan, catalogue, env, None, around).await
 }
 
-/// [`run`], with the names of the signals from elsewhere: `SIGHUP` asks for a reload; of others the
-/// first one asks the agent to stop, the second one to stop at once. When the stream ends, no
-/// signal comes any more.
+/// [`run`] with the names of signals from a stream: `SIGHUP` reloads the configuration, the first
+/// other signal stops the agent, and the second one stops it immediately.
 ///
 /// # Errors
 /// As [`run`].

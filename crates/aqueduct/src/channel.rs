@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
+use agent::account;
 use agent::cli::{self, EXIT_RUNTIME};
 use channel::durable::inspect::{Inspection, Report, Stats, renew, repair};
 use channel::durable::{Config, Encryption, IndexKind};
@@ -14,8 +15,6 @@ use pipeline::env::unix_millis;
 use pipeline::{BuildContext, ChannelError, Choice, Encoder, Env};
 use serde::Serialize;
 use serde_json::json;
-
-use crate::account;
 
 mod import_flume;
 mod positions;

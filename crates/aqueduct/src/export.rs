@@ -19,10 +19,10 @@ use std::process::ExitCode;
 
 use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use clap::Args;
+use demo::grouped;
 use pipeline::Env;
 use sqoop::Task;
 
-use crate::demo::grouped;
 use crate::ending::{Watch, Words, follow, prepared, translated};
 use prepare::Ready;
 

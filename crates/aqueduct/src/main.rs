@@ -1,6 +1,5 @@
 //! `aqueduct`: the operator's program. It holds both agents too, so that one file shows the whole.
 
-mod account;
 mod admin;
 mod audit;
 #[cfg(all(test, feature = "hdfs", feature = "sql"))]
@@ -10,7 +9,7 @@ mod check;
 #[cfg(feature = "hdfs")]
 mod commit_ledger;
 #[cfg(feature = "hdfs")]
-mod demo;
+mod demos;
 mod dlq;
 #[cfg(all(feature = "hdfs", feature = "sql"))]
 mod ending;
@@ -45,7 +44,7 @@ use check::CheckArgs;
 #[cfg(feature = "hdfs")]
 use commit_ledger::LedgerArgs;
 #[cfg(feature = "hdfs")]
-use demo::DemoArgs;
+use demos::DemoArgs;
 use dlq::DlqArgs;
 #[cfg(all(feature = "hdfs", feature = "sql"))]
 use export::ExportArgs;
@@ -125,7 +124,7 @@ fn main() -> ExitCode {
     let matches = program().version(version).try_get_matches();
     match matches.and_then(|matches| Program::from_arg_matches(&matches)) {
         #[cfg(feature = "hdfs")]
-        Ok(Program { command: Command::Demo(args) }) => demo::run(&args),
+        Ok(Program { command: Command::Demo(args) }) => demos::run(&args),
         Ok(Program { command: Command::Check(args) }) => check::run(&args),
         Ok(Program { command: Command::Components(args) }) => reference::run(&args),
         Ok(Program { command: Command::Schema(args) }) => schema::run(&args),

@@ -8,27 +8,18 @@
 //!
 //! Nothing is changed anywhere. No data file is read, unless `--deep` asks for it.
 
-mod report;
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
+use agent::account;
 use agent::cli::{self, EXIT_RUNTIME};
 use clap::Args;
-use components_hdfs::hdfs::place;
-use components_hdfs::hdfs::store::{self, Access};
-use ledger::proof::prove;
-use ledger::{Audit, BOOKS, Contents, Dataset, LedgerError};
 use pipeline::env::OpenMode;
 use pipeline::{Account, AccountError, ChannelError, Env};
-use storage::{FileSystem, FsError, StoreUrl};
+use proof::{ProofError, Report, Request, prove};
 use thiserror::Error;
 
-use report::Report;
-
-use crate::account;
 use crate::admin::{self, Admin};
 
 const EXAMPLES: &str = "\
@@ -90,27 +81,11 @@ pub(crate) struct VerifyArgs {
     accounts: Vec<PathBuf>,
 }
 
-/// Why nothing can be said.
+/// The reason why there is no result.
 #[derive(Debug, Error)]
 pub(crate) enum VerifyError {
-    #[error("--store {url}: {problem}")]
-    Store { url: String, problem: String },
-    #[error("{url} cannot be opened")]
-    Connect {
-        url: String,
-        #[source]
-        source: FsError,
-    },
-    #[error("no sink has kept a ledger below {path}; is --store the `url` of the sink?")]
-    NoLedger { path: String },
-    #[error("several sinks have stored below {path}: {names}; choose one by --sink")]
-    Several { path: String, names: String },
-    #[error("the ledger of {url} cannot be read")]
-    Ledger {
-        url: String,
-        #[source]
-        source: LedgerError,
-    },
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     #[error("{path} cannot be read")]
     File {
         path: String,
@@ -143,14 +118,6 @@ pub(crate) enum VerifyError {
     },
 }
 
-/// One dataset that was read.
-struct Audited {
-    url: String,
-    sink: String,
-    audit: Audit,
-    contents: Option<Contents>,
-}
-
 /// Proves what can be proved, and prints it.
 pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
     let env = env::real();
@@ -174,35 +141,20 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
     }
 }
 
-/// Whether what the durable channel in `channel` accepted is in the store at `url`, once, or still
-/// held; and the report about it.
-pub(crate) async fn proof(url: &str, channel: PathBuf, env: &Env) -> (bool, String) {
-    let (store, accounts) = (vec![url.to_owned()], vec![channel]);
-    let (sink, retention) = (None, None);
-    let access = admin::Access::default();
-    let (deep, complete, json) = (true, false, false);
-    let args = VerifyArgs { store, sink, deep, complete, retention, json, access, accounts };
-    match verified(&args, env).await {
-        Ok(report) => (report.is_proved(false), report.text()),
-        Err(error) => (false, agent::chain(&error)),
-    }
-}
-
-/// Accounts first: what is committed while they are read must not look missing.
+/// Reads the accounts, then the stores: a batch that is committed in between must not look missing.
 async fn verified(args: &VerifyArgs, env: &Env) -> Result<Report, VerifyError> {
     let mut accounts = Vec::new();
     for path in &args.accounts {
         accounts.extend(accounts_of(path, &args.access, env).await?);
     }
-    let mut audited = Vec::new();
-    for url in &args.store {
-        audited.push(audit(url, args, env).await?);
-    }
-    let settled = audited.iter().map(|one| one.audit.view.settled());
-    let proofs = prove(&accounts, settled);
-    let accounts = accounts.into_iter().zip(proofs).collect();
-    let expired = args.retention.and_then(|period| env.clock.now().checked_sub(period));
-    Ok(Report::new(accounts, audited, args.complete, expired))
+    let request = Request {
+        stores: args.store.clone(),
+        sink: args.sink.clone(),
+        deep: args.deep,
+        complete: args.complete,
+        expired: args.retention.and_then(|period| env.clock.now().checked_sub(period)),
+    };
+    Ok(prove(accounts, &request, env).await?)
 }
 
 async fn accounts_of(
@@ -245,68 +197,6 @@ fn text_of(path: &Path, shown: &str, env: &Env) -> Result<Vec<u8>, VerifyError> 
         }
         VerifyError::File { path: shown.to_owned(), source }
     })
-}
-
-/// A dataset that can be read, and the name of its sink.
-pub(crate) struct Opened {
-    pub(crate) fs: Arc<dyn FileSystem>,
-    pub(crate) dataset: Dataset,
-    pub(crate) sink: String,
-}
-
-/// Opens the dataset of `sink` below `url`; unless it is named, of the only one that is there.
-///
-/// # Errors
-/// The store cannot be reached, or the sink is not clear.
-pub(crate) async fn opened(
-    url: &str,
-    sink: Option<&str>,
-    env: &Env,
-) -> Result<Opened, VerifyError> {
-    let wrong = |problem: String| VerifyError::Store { url: url.to_owned(), problem };
-    let parsed = StoreUrl::parse(url).map_err(|error| wrong(error.to_string()))?;
-    let prefix = place::prefix(parsed.path()).map_err(wrong)?;
-    let connected = store::open(&parsed, &Access::default(), env);
-    let fs = connected.map_err(|source| VerifyError::Connect { url: url.to_owned(), source })?;
-    let sink = match sink {
-        Some(sink) => place::name(sink),
-        None => only_sink(&*fs, &prefix).await?,
-    };
-    let dataset = Dataset::new(&prefix, &sink);
-    Ok(Opened { fs, dataset, sink })
-}
-
-async fn audit(url: &str, args: &VerifyArgs, env: &Env) -> Result<Audited, VerifyError> {
-    let Opened { fs, dataset, sink } = opened(url, args.sink.as_deref(), env).await?;
-    let failed = |source| VerifyError::Ledger { url: url.to_owned(), source };
-    loop {
-        let audit = Audit::read(fs.clone(), dataset.clone()).await.map_err(failed)?;
-        let contents = match args.deep {
-            true => Some(audit.examine(Arc::clone(&fs), &dataset, &sink).await.map_err(failed)?),
-            false => None,
-        };
-        // Small files that were merged while all were read are looked for where they are now.
-        let overtaken = audit.is_overtaken(fs.clone(), dataset.clone()).await;
-        if !args.deep || !overtaken.map_err(failed)? {
-            return Ok(Audited { url: url.to_owned(), sink, audit, contents });
-        }
-    }
-}
-
-/// The only sink that has books below `prefix`.
-async fn only_sink(fs: &dyn FileSystem, prefix: &str) -> Result<String, VerifyError> {
-    let path = format!("{prefix}/{BOOKS}");
-    let listed = fs.list(&path).await;
-    let names: Vec<String> = match listed {
-        Ok(listed) => listed.into_iter().filter(|one| one.directory).map(|one| one.name).collect(),
-        Err(FsError::NotFound { .. }) => Vec::new(),
-        Err(source) => return Err(VerifyError::Ledger { url: path, source: source.into() }),
-    };
-    match names.as_slice() {
-        [] => Err(VerifyError::NoLedger { path: prefix.to_owned() }),
-        [one] => Ok(one.clone()),
-        several => Err(VerifyError::Several { path: prefix.to_owned(), names: several.join(", ") }),
-    }
 }
 
 #[cfg(test)]

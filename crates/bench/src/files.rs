@@ -13,7 +13,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use pipeline::{Batch, Epoch, Identity, Origin, Sequence};
 use serde_json::json;
-use storage::hdfs::{self, HdfsAccess};
+use storage::hdfs::HdfsAccess;
 use storage::{CreateOptions, FileSystem, FsError};
 
 use crate::Setup;
@@ -107,7 +107,7 @@ async fn copy(hdfs: &Hdfs, bytes: &Bytes) -> Result<f64> {
     let conf_dir = Some(hdfs.conf_dir().display().to_string());
     let access = HdfsAccess { conf_dir, ..HdfsAccess::default() };
     let failed = |error: FsError| stage::failed("the copy into HDFS", &error);
-    let store = hdfs::Hdfs::connect(hdfs.url(), &access, &env::real()).map_err(failed)?;
+    let store = storage_hdfs::Hdfs::connect(hdfs.url(), &access, &env::real()).map_err(failed)?;
     store.mkdirs("/bench").await.map_err(failed)?;
     let started = Instant::now();
     let mut file = store.create("/bench/copy", CreateOptions::default()).await.map_err(failed)?;

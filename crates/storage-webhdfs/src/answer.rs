@@ -5,7 +5,7 @@ use std::error::Error;
 use hyper::StatusCode;
 use serde::Deserialize;
 use storage::FsError;
-use storage::hdfs::refusal_helps;
+use storage::hdfs::refusal;
 
 /// Characters of an answer that are shown.
 const SHOWN: usize = 300;
@@ -57,7 +57,7 @@ pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: 
     // HttpFS does not name each exception of a NameNode.
     let is_safe = exception == "RemoteException" && message.ends_with("Name node is in safe mode.");
     let name = if is_safe { "SafeModeException" } else { &*exception };
-    let refusal = refusal_helps(&format!("{name}: {message}")).unwrap_or_default();
+    let refusal = refusal(&format!("{name}: {message}")).map_or("", |(_, helps)| helps);
     let said = |help: &str| {
         let help = if help.is_empty() { refusal } else { help };
         let between = if help.is_empty() { "" } else { "; " };

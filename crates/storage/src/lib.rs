@@ -3,11 +3,11 @@
 //! | scheme | module | what it is |
 //! |---|---|---|
 //! | `file:///dir` | [`local`] | the disk behind `Env`, with fsync of files and directories |
-//! | `hdfs://host:port/dir` | [`hdfs`] | a NameNode, or a name service of `HADOOP_CONF_DIR` |
 //! | none | `memory` (feature `testkit`) | for tests and the simulator |
 //! | none | `objects` (feature `testkit`) | another store with the promises of an object store |
 //!
-//! Stores with a crate of their own: `storage-webhdfs` (HDFS by HTTP), `storage-objects` (buckets).
+//! Stores with a crate of their own: `storage-hdfs` (HDFS by its own protocol), `storage-webhdfs`
+//! (HDFS by HTTP), `storage-objects` (buckets). [`hdfs`] holds the parts that the first two share.
 //!
 //! All of them keep the same promises, which `conformance` asserts. The two that everything
 //! else rests on: a name is never replaced, and a rename happens whole or not at all. Object stores

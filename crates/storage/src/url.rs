@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use pipeline::Env;
 
-use crate::hdfs::{Hdfs, HdfsAccess};
 use crate::local::Local;
 use crate::{FileSystem, FsError};
 
@@ -132,24 +131,23 @@ impl StoreUrl {
         self.scheme.name()
     }
 
-    /// Another crate, which this program is built without, has the scheme.
+    /// The error for a scheme whose client this program does not have.
     fn lacks(&self, what: &str, feature: &str) -> FsError {
-        let problem =
-            format!("this program has no {what}; use one built with the feature `{feature}`");
+        let problem = format!(
+            "this program has no client for {what}; use `aqueduct` or `aqueduct-collector`, built \
+             with the feature `{feature}`"
+        );
         FsError::Unusable { url: self.to_string(), problem }
     }
 
-    /// The file system that the URL names, of a scheme that this crate has itself; `access` is for
-    /// HDFS. A network is reached with the first call only.
+    /// Opens the file system of a `file://` URL: the only scheme without a crate of its own.
     ///
     /// # Errors
-    /// The client's own set-up is wrong, or another crate has the scheme.
-    pub fn connect(&self, access: &HdfsAccess, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
+    /// The URL has another scheme, whose crate this program is built without.
+    pub fn connect(&self, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
         match self.scheme {
             Scheme::File => Ok(Arc::new(Local::new(env.clone()))),
-            Scheme::Hdfs | Scheme::Viewfs => {
-                Ok(Arc::new(Hdfs::connect(&self.store(), access, env)?))
-            }
+            Scheme::Hdfs | Scheme::Viewfs => Err(self.lacks("HDFS", "hdfs")),
             Scheme::Webhdfs | Scheme::Swebhdfs => Err(self.lacks("WebHDFS", "webhdfs")),
             Scheme::S3 | Scheme::Gs | Scheme::Abfs | Scheme::Abfss => {
                 Err(self.lacks("object stores", "objects"))
@@ -224,6 +222,20 @@ mod tests {
         ] {
             let problem = StoreUrl::parse(url).unwrap_err().to_string();
             assert!(problem.contains(says) && problem.contains("the schemes are"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn names_the_feature_of_a_scheme_without_a_client() {
+        for (url, feature) in [
+            ("hdfs://nn:8020/logs", "`hdfs`"),
+            ("viewfs://cluster/logs", "`hdfs`"),
+            ("webhdfs://nn:9870/logs", "`webhdfs`"),
+            ("s3://bucket/logs", "`objects`"),
+        ] {
+            let error = StoreUrl::parse(url).unwrap().connect(&env::real()).err().unwrap();
+            let text = error.to_string();
+            assert!(text.contains(feature) && text.contains("`aqueduct-collector`"), "{text}");
         }
     }
 

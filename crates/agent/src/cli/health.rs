@@ -20,28 +20,22 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::{Args, Command};
 use config::Plan;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
+use hyper::StatusCode;
 use pipeline::Env;
 use pipeline::env::OpenMode;
 use tls::{Dialer, ServerTls};
 use tokio::time::timeout;
 
 use super::{AgentArgs, EXIT_RUNTIME, plan, print, say, usage};
+use crate::page::ask;
 
 /// What the subcommand is called.
 pub(super) const NAME: &str = "health";
 
 /// An agent that takes longer does not work.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Bytes of an answer.
-const ANSWER_MAX: usize = 64 << 10;
 
 /// Arguments of the first process of a container, each with a zero behind it.
 const FIRST: &str = "/proc/1/cmdline";
@@ -161,24 +155,6 @@ fn reachable(address: &str) -> String {
         }
     }
     address.to_owned()
-}
-
-/// The status of a page, and its text.
-async fn ask(dialer: &Dialer, address: &str, page: &str) -> io::Result<(StatusCode, String)> {
-    let stream = dialer.connect(address).await?;
-    let handshake = http1::handshake(TokioIo::new(stream)).await;
-    let (mut connection, driver) = handshake.map_err(io::Error::other)?;
-    tokio::spawn(async move {
-        // What breaks is seen by the request.
-        let _ = driver.await;
-    });
-    let request = Request::get(page).header(header::HOST, address).body(Full::<Bytes>::default());
-    let request = request.map_err(io::Error::other)?;
-    let answer = connection.send_request(request).await.map_err(io::Error::other)?;
-    let status = answer.status();
-    let text = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
-    let text = text.map_err(io::Error::other)?.to_bytes();
-    Ok((status, String::from_utf8_lossy(&text).trim_end().to_owned()))
 }
 
 #[cfg(test)]

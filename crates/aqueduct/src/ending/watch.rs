@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use agent::status::{Snapshot, State};
-
-use crate::demo::{grouped, megabytes};
+use demo::{grouped, megabytes};
 
 /// How long source or sink may fail until the work is given up.
 const PATIENCE: Duration = Duration::from_secs(300);

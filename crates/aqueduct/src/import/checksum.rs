@@ -12,13 +12,13 @@ use components_hdfs::files::Contents;
 use components_hdfs::hdfs::place;
 use components_hdfs::hdfs::store::{self, Access};
 use components_sql::source::Again;
+use demo::grouped;
 use ledger::Audit;
 use pipeline::{Env, Settings};
 use storage::StoreUrl;
 
 use super::prepare::{NAME, Ready, context};
 use super::sums::{Columns, Part, Side, Sums, values};
-use crate::demo::grouped;
 
 /// Both sides, for as often as they are read.
 struct Sides {

@@ -3,11 +3,11 @@
 use ledger::{Audit, LedgerError, Place, VisibleFile, VisibleFiles, is_lines};
 use memchr::memmem::find;
 use pipeline::Env;
+use proof::Opened;
 use storage::FileSystem;
 
 use super::Wanted;
 use super::report::{Commit, FileFound, Report};
-use crate::verify::{self, Opened};
 
 /// Finds the batches in the ledger of a sink, and the text in its files: in those of the batches'
 /// entries where they are named, and in all of them otherwise, the newest first.
@@ -21,7 +21,7 @@ pub(super) async fn look(
     read_max: u64,
     report: &mut Report,
 ) -> Result<(), String> {
-    let opened = verify::opened(url, sink, env).await;
+    let opened = proof::opened(url, sink, env).await;
     let Opened { fs, dataset, sink } = opened.map_err(|error| agent::chain(&error))?;
     let failed = |error: LedgerError| format!("{url}: {}", agent::chain(&error));
     let audit = Audit::read(fs.clone(), dataset.clone()).await.map_err(failed)?;

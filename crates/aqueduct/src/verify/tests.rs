@@ -3,6 +3,8 @@
 //! Method: a durable channel in a real directory, whose batches are committed through a real ledger
 //! below `file://`, all of them or some; then the store is damaged, and asked again.
 
+use std::sync::Arc;
+
 use channel::durable::Config as ChannelConfig;
 use channel::durable::inspect::Inspection;
 use components_hdfs::hdfs::Config as SinkConfig;
@@ -211,5 +213,5 @@ async fn a_store_without_a_ledger_is_not_taken_for_an_empty_one() {
     accepted(&dir, 1, 0).await;
     env::real().disk.rename(&dir.path().join("logs"), &dir.path().join("moved")).unwrap();
     let error = report(&dir, false).await.err().unwrap();
-    assert!(matches!(error, VerifyError::NoLedger { .. }), "{error}");
+    assert!(matches!(error, VerifyError::Proof(ProofError::NoLedger { .. })), "{error}");
 }

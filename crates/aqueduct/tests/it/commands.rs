@@ -1,42 +1,12 @@
-//! The program, as its users start it: exit codes, what is printed where, and the whole demo.
+//! The program, as its users start it: exit codes, output, and the demo of a database.
 //!
 //! Method: the real executable in a child process.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-
-#[test]
-fn the_demo_finds_every_line_once_although_a_collector_is_killed() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut text = String::new();
-    for number in 0..50_000 {
-        // Most lines are there many times: it is their number that counts.
-        writeln!(text, "{}", if number % 3 == 0 { number } else { 7 }).unwrap();
-    }
-    put(&dir.path().join("a [1].log"), &text);
-    put(&dir.path().join("b.log"), "one\r\n\ntwo\nnot ended");
-
-    let files = ["a [1].log", "b.log"].map(|name| dir.path().join(name).display().to_string());
-    let output = run(&["demo", &files[0], &files[1]]);
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    for expected in [
-        "kill -9 ",
-        "\nread            50,003 lines\n",
-        "\nstored          50,003 lines\n",
-        "\nmissing              0\nrepeated             0\n",
-        "\nwaiting              9 bytes",
-        "\nevery line arrived, once\n",
-    ] {
-        assert!(shown.contains(expected), "`{expected}` is not in:\n{shown}");
-    }
-    let left = shown.lines().find_map(|line| line.strip_prefix("remove it all by: rm -r "));
-    std::fs::remove_dir_all(left.unwrap()).unwrap();
-}
 
 #[test]
 fn the_demo_of_a_database_brings_every_row_back_once_although_both_commands_are_killed() {

@@ -24,6 +24,10 @@ type Opener = fn(&StoreUrl, &Access, &Env) -> Result<Arc<dyn FileSystem>, FsErro
 
 /// The schemes of stores that have a crate of their own.
 static OPENERS: &[(&str, Opener)] = &[
+    #[cfg(feature = "hdfs")]
+    ("hdfs", hdfs),
+    #[cfg(feature = "hdfs")]
+    ("viewfs", hdfs),
     #[cfg(feature = "objects")]
     ("s3", bucket),
     #[cfg(feature = "objects")]
@@ -37,6 +41,11 @@ static OPENERS: &[(&str, Opener)] = &[
     #[cfg(feature = "webhdfs")]
     ("swebhdfs", by_http),
 ];
+
+#[cfg(feature = "hdfs")]
+fn hdfs(url: &StoreUrl, access: &Access, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
+    storage_hdfs::open(url, &access.hdfs, env)
+}
 
 #[cfg(feature = "objects")]
 fn bucket(url: &StoreUrl, access: &Access, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
@@ -55,6 +64,6 @@ fn by_http(url: &StoreUrl, access: &Access, env: &Env) -> Result<Arc<dyn FileSys
 pub fn open(url: &StoreUrl, access: &Access, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
     match OPENERS.iter().find(|(scheme, _)| *scheme == url.scheme()) {
         Some((_, open)) => open(url, access, env),
-        None => url.connect(&access.hdfs, env),
+        None => url.connect(env),
     }
 }

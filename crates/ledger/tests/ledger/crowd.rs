@@ -104,7 +104,7 @@ async fn twenty_committers_on_a_real_namenode_publish_every_roll_once() {
     let store = std::env::var("AQUEDUCT_TEST_HDFS").expect("AQUEDUCT_TEST_HDFS names a store");
     let unique = env::real().entropy.next_u64();
     let url = StoreUrl::parse(&format!("{store}/crowd-{unique:x}")).unwrap();
-    let connect = || url.connect(&HdfsAccess::default(), &env::real()).unwrap();
+    let connect = || storage_hdfs::open(&url, &HdfsAccess::default(), &env::real()).unwrap();
     let took = crowd(connect, url.path(), 20, Duration::from_secs(6), 4).await;
     let [median, late, last] = [50, 99, 100].map(|hundredths| quantile(&took, hundredths));
     println!("{} commits: median {median:?}, p99 {late:?}, longest {last:?}", took.len());

@@ -155,7 +155,7 @@ async fn on_a_real_hdfs_a_fence_and_a_commit_exclude_each_other() {
     let store = std::env::var("AQUEDUCT_TEST_HDFS").expect("AQUEDUCT_TEST_HDFS names a store");
     let unique = env::real().entropy.next_u64();
     let url = StoreUrl::parse(&format!("{store}/fence-{unique:x}")).unwrap();
-    let fs = url.connect(&HdfsAccess::default(), &env::real()).unwrap();
+    let fs = storage_hdfs::open(&url, &HdfsAccess::default(), &env::real()).unwrap();
     let (mut won, mut fenced) = (0, 0);
     for n in 0..10 {
         let prefix = format!("{}/{n}", url.path());

@@ -24,7 +24,7 @@ async fn a_death_at_any_call_on_a_real_hdfs_loses_and_repeats_nothing() {
     for at in CALLS {
         let url = format!("{store}/sink-{unique:x}/{at}");
         let root = StoreUrl::parse(&url).unwrap();
-        let fs = root.connect(&HdfsAccess::default(), &env::real()).unwrap();
+        let fs = storage_hdfs::open(&root, &HdfsAccess::default(), &env::real()).unwrap();
         let roll = json!({ "idle_max": "50ms" });
         let collector = Collector::new(json!({ "url": format!("{url}/%{{app}}"), "roll": roll }));
         let dying = Arc::new(Faulty::new(fs.clone(), Fault::DiesAfter, at));
@@ -34,6 +34,6 @@ async fn a_death_at_any_call_on_a_real_hdfs_loses_and_repeats_nothing() {
     }
     assert!(deaths > 20, "{deaths} deaths");
     let root = StoreUrl::parse(&format!("{store}/sink-{unique:x}")).unwrap();
-    let fs = root.connect(&HdfsAccess::default(), &env::real()).unwrap();
+    let fs = storage_hdfs::open(&root, &HdfsAccess::default(), &env::real()).unwrap();
     assert!(fs.delete(root.path()).await.unwrap());
 }

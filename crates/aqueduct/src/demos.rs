@@ -1,0 +1,91 @@
+//! `aqueduct demo`: the demo of the crate `demo`, which executes this program as its agents.
+//!
+//! Two more demos need the full program: [`db`] is `aqueduct demo db`, a table into files and back;
+//! [`iot`] is `aqueduct demo iot`, devices that publish by MQTT.
+
+#[cfg(feature = "sql")]
+mod db;
+#[cfg(feature = "mqtt")]
+mod iot;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use demo::DemoError;
+use thiserror::Error;
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct demo                          send a log that the demo writes
+  aqueduct demo /var/log/nginx/*.log     send your own files; the demo only reads them
+  aqueduct demo --stay                   keep the agents running at the end, with their pages
+  aqueduct demo db                       a table into files and back, both commands killed half-way
+  aqueduct demo iot                      1,000 devices of MQTT, the collector killed half-way
+
+Exit code 0 means that no line or row is missing and none is repeated.";
+
+/// Show the main job on this machine: an edge, two collectors, one of them killed half-way.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub(crate) struct DemoArgs {
+    #[command(subcommand)]
+    other: Option<Other>,
+    #[command(flatten)]
+    main: demo::DemoArgs,
+}
+
+/// The other demos.
+#[derive(Debug, Subcommand)]
+enum Other {
+    /// A table into files and back into another table, with a kill -9 of each command
+    #[cfg(feature = "sql")]
+    Db(db::DbArgs),
+    /// 1,000 devices publish by MQTT, and a collector stores it, with a kill -9 half-way
+    #[cfg(feature = "mqtt")]
+    Iot(iot::IotArgs),
+}
+
+/// The reason why one of the other demos stopped early.
+#[derive(Debug, Error)]
+enum OtherError {
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    #[error("cannot use the database of the demo")]
+    #[cfg(feature = "sql")]
+    Database(#[from] rusqlite::Error),
+    #[error("--broker: {0}")]
+    #[cfg(feature = "mqtt")]
+    Broker(String),
+    #[error(
+        "mosquitto is not installed; install it (Debian and Ubuntu: `apt-get install mosquitto`), \
+         or name a running broker with `--broker URL`"
+    )]
+    #[cfg(feature = "mqtt")]
+    NoBroker,
+    #[error("the broker did not grant the collector its topics; the end of its log:\n{log}")]
+    #[cfg(feature = "mqtt")]
+    NotSubscribed { log: String },
+    #[error("{device} cannot connect")]
+    #[cfg(feature = "mqtt")]
+    Device { device: String, source: components_mqtt::device::DeviceError },
+    #[error(
+        "{wanted} open files are needed and {allowed} allowed; raise the limit with `ulimit -n`, \
+         or use fewer `--devices`"
+    )]
+    #[cfg(feature = "mqtt")]
+    OpenFiles { wanted: u64, allowed: u64 },
+    #[error("cannot read the store")]
+    #[cfg(feature = "mqtt")]
+    Store(#[source] proof::ProofError),
+}
+
+/// Runs a demo and prints its report.
+pub(crate) fn run(args: &DemoArgs) -> ExitCode {
+    match &args.other {
+        #[cfg(feature = "sql")]
+        Some(Other::Db(args)) => demo::play(async |signals| signals.or(db::play(args)).await),
+        #[cfg(feature = "mqtt")]
+        Some(Other::Iot(args)) => demo::play(async |signals| signals.or(iot::play(args)).await),
+        None => demo::run(&args.main),
+    }
+}

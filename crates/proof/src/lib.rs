@@ -1,0 +1,172 @@
+//! Proves, or disproves, that everything that edges accepted is in the store.
+//!
+//! ```text
+//!  accounts: batches that each channel accepted, and holds ──┐
+//!                                                            ├─► report, channel by channel
+//!  commit ledgers: batches in visible files ─────────────────┘
+//! ```
+//!
+//! Nothing is changed. Data files are read only if [`Request::deep`] is set.
+
+mod report;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use components_hdfs::hdfs::place;
+use components_hdfs::hdfs::store::{self, Access};
+use ledger::{Audit, BOOKS, Contents, Dataset, LedgerError};
+use pipeline::{Account, Env};
+use storage::{FileSystem, FsError, StoreUrl};
+use thiserror::Error;
+
+pub use report::Report;
+
+/// The reason why a store or its ledger cannot be read.
+#[derive(Debug, Error)]
+pub enum ProofError {
+    /// The URL is not that of a store.
+    #[error("--store {url}: {problem}")]
+    Store {
+        /// The URL.
+        url: String,
+        /// The problem with it.
+        problem: String,
+    },
+    /// The store cannot be opened.
+    #[error("{url} cannot be opened")]
+    Connect {
+        /// Its URL.
+        url: String,
+        /// The cause.
+        #[source]
+        source: FsError,
+    },
+    /// No sink has a ledger there.
+    #[error("no sink has a ledger below {path}; is --store the `url` of the sink?")]
+    NoLedger {
+        /// The directory.
+        path: String,
+    },
+    /// Several sinks have ledgers there, and none is chosen.
+    #[error("several sinks have stored below {path}: {names}; choose one by --sink")]
+    Several {
+        /// The directory.
+        path: String,
+        /// The names of the sinks.
+        names: String,
+    },
+    /// The ledger cannot be read.
+    #[error("the ledger of {url} cannot be read")]
+    Ledger {
+        /// URL of the store.
+        url: String,
+        /// The cause.
+        #[source]
+        source: LedgerError,
+    },
+}
+
+/// The stores to read, and how strict the proof is.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// URLs of `hdfs` sinks; several if batches are spread over several.
+    pub stores: Vec<String>,
+    /// Name of the sink; needed if several have stored below one URL.
+    pub sink: Option<String>,
+    /// Reads every visible file, and compares it with the ledger.
+    pub deep: bool,
+    /// Pending batches are a failure.
+    pub complete: bool,
+    /// A retention job may have deleted files committed before this time.
+    pub expired: Option<SystemTime>,
+}
+
+/// One dataset that was read.
+struct Audited {
+    url: String,
+    sink: String,
+    audit: Audit,
+    contents: Option<Contents>,
+}
+
+/// Compares `accounts` with the ledgers of the stores. Read the accounts before this call: a batch
+/// that is committed in the meantime must not count as missing.
+///
+/// # Errors
+/// A store or its ledger cannot be read.
+pub async fn prove(
+    accounts: Vec<Account>,
+    request: &Request,
+    env: &Env,
+) -> Result<Report, ProofError> {
+    let mut audited = Vec::new();
+    for url in &request.stores {
+        audited.push(audit(url, request, env).await?);
+    }
+    let settled = audited.iter().map(|one| one.audit.view.settled());
+    let proofs = ledger::proof::prove(&accounts, settled);
+    let accounts = accounts.into_iter().zip(proofs).collect();
+    Ok(Report::new(accounts, audited, request.complete, request.expired))
+}
+
+/// A dataset that can be read, and the name of its sink.
+pub struct Opened {
+    /// The store.
+    pub fs: Arc<dyn FileSystem>,
+    /// The ledger and the files of one sink.
+    pub dataset: Dataset,
+    /// The name of the sink.
+    pub sink: String,
+}
+
+/// Opens the dataset of `sink` below `url`; without a name, that of the only sink there.
+///
+/// # Errors
+/// The store cannot be reached, or the sink is ambiguous.
+pub async fn opened(url: &str, sink: Option<&str>, env: &Env) -> Result<Opened, ProofError> {
+    let wrong = |problem: String| ProofError::Store { url: url.to_owned(), problem };
+    let parsed = StoreUrl::parse(url).map_err(|error| wrong(error.to_string()))?;
+    let prefix = place::prefix(parsed.path()).map_err(wrong)?;
+    let connected = store::open(&parsed, &Access::default(), env);
+    let fs = connected.map_err(|source| ProofError::Connect { url: url.to_owned(), source })?;
+    let sink = match sink {
+        Some(sink) => place::name(sink),
+        None => only_sink(&*fs, &prefix).await?,
+    };
+    let dataset = Dataset::new(&prefix, &sink);
+    Ok(Opened { fs, dataset, sink })
+}
+
+async fn audit(url: &str, request: &Request, env: &Env) -> Result<Audited, ProofError> {
+    let Opened { fs, dataset, sink } = opened(url, request.sink.as_deref(), env).await?;
+    let failed = |source| ProofError::Ledger { url: url.to_owned(), source };
+    loop {
+        let audit = Audit::read(fs.clone(), dataset.clone()).await.map_err(failed)?;
+        let contents = match request.deep {
+            true => Some(audit.examine(Arc::clone(&fs), &dataset, &sink).await.map_err(failed)?),
+            false => None,
+        };
+        // A merge of small files may have moved some while they were read: read them again.
+        let overtaken = audit.is_overtaken(fs.clone(), dataset.clone()).await;
+        if !request.deep || !overtaken.map_err(failed)? {
+            return Ok(Audited { url: url.to_owned(), sink, audit, contents });
+        }
+    }
+}
+
+/// The only sink with a ledger below `prefix`.
+async fn only_sink(fs: &dyn FileSystem, prefix: &str) -> Result<String, ProofError> {
+    let path = format!("{prefix}/{BOOKS}");
+    let listed = fs.list(&path).await;
+    let names: Vec<String> = match listed {
+        Ok(listed) => listed.into_iter().filter(|one| one.directory).map(|one| one.name).collect(),
+        Err(FsError::NotFound { .. }) => Vec::new(),
+        Err(source) => return Err(ProofError::Ledger { url: path, source: source.into() }),
+    };
+    match names.as_slice() {
+        [] => Err(ProofError::NoLedger { path: prefix.to_owned() }),
+        [one] => Ok(one.clone()),
+        several => Err(ProofError::Several { path: prefix.to_owned(), names: several.join(", ") }),
+    }
+}

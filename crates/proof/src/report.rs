@@ -1,0 +1,297 @@
+//! The result of a proof, as text and as JSON.
+
+use std::fmt::Write;
+use std::time::SystemTime;
+
+use ledger::proof::Proof;
+use ledger::{Contents, Place, Totals};
+use pipeline::{Account, KeySet};
+use serde::Serialize;
+
+use super::Audited;
+
+/// Ranges that are listed of one account, and directories of one ledger, at most.
+const LISTED_MAX: usize = 10;
+
+/// The result for every account and every ledger.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    proved: bool,
+    accounts: Vec<AccountLine>,
+    ledgers: Vec<LedgerLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct AccountLine {
+    channel: String,
+    origin: String,
+    accepted: u64,
+    committed: u64,
+    pending: u64,
+    dead_letters: u64,
+    missing: u64,
+    repeated: u64,
+    dead_letter_ranges: Vec<String>,
+    missing_ranges: Vec<String>,
+    repeated_ranges: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LedgerLine {
+    url: String,
+    sink: String,
+    generation: u64,
+    entries: u64,
+    fences: u64,
+    committed: Sums,
+    visible: u64,
+    staged: u64,
+    /// Files that are deleted, and older than the retention.
+    expired: u64,
+    /// Directories with files that are not partitions of their table yet.
+    unregistered: Vec<String>,
+    problems: Vec<String>,
+    read: Option<Sums>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Sums {
+    files: u64,
+    bytes: u64,
+    events: u64,
+}
+
+impl Sums {
+    fn of(Totals { files, bytes, events }: Totals) -> Self {
+        Self { files, bytes, events }
+    }
+}
+
+impl Report {
+    pub(super) fn new(
+        proofs: Vec<(Account, Proof)>,
+        audited: Vec<Audited>,
+        complete: bool,
+        expired: Option<SystemTime>,
+    ) -> Self {
+        let mut repeated = KeySet::default();
+        audited.iter().for_each(|one| repeated.insert_all(&one.audit.repeated));
+        let accounts = proofs.into_iter().map(|(account, proof)| {
+            let twice = account.accepted.intersection(&repeated);
+            AccountLine {
+                channel: account.channel,
+                origin: account.origin.to_string(),
+                accepted: proof.accepted,
+                committed: proof.committed,
+                pending: proof.pending.count(),
+                dead_letters: proof.letters.count(),
+                missing: proof.missing.count(),
+                repeated: twice.count(),
+                dead_letter_ranges: ranges(&proof.letters),
+                missing_ranges: ranges(&proof.missing),
+                repeated_ranges: ranges(&twice),
+            }
+        });
+        let mut report = Self {
+            proved: false,
+            accounts: accounts.collect(),
+            ledgers: audited.into_iter().map(|one| LedgerLine::of(one, expired)).collect(),
+        };
+        report.proved = report.is_proved(complete);
+        report
+    }
+
+    /// Whether every batch is in the store or pending, once; with `complete`, in the store. A batch
+    /// among dead letters is not proved: an operator has to deliver it.
+    pub fn is_proved(&self, complete: bool) -> bool {
+        let accounts = self.accounts.iter().all(|line| {
+            let is_done = !complete || line.pending == 0;
+            line.missing == 0 && line.repeated == 0 && line.dead_letters == 0 && is_done
+        });
+        let staged = |line: &LedgerLine| complete && line.staged > 0;
+        accounts && self.ledgers.iter().all(|line| line.problems.is_empty() && !staged(line))
+    }
+
+    /// The report as one line of JSON.
+    ///
+    /// # Panics
+    /// Never: numbers and names are always JSON.
+    pub fn json(&self) -> String {
+        let text = serde_json::to_string(self).expect("numbers and names are always JSON");
+        format!("{text}\n")
+    }
+
+    /// The report for people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for line in &self.accounts {
+            line.show(&mut text);
+        }
+        for line in &self.ledgers {
+            line.show(&mut text);
+        }
+        let letters: u64 = self.accounts.iter().map(|line| line.dead_letters).sum();
+        if letters > 0 {
+            put(
+                &mut text,
+                format_args!(
+                    "{letters} batches are in dead letters, not in the store: `aqueduct dlq \
+                     replay` delivers them"
+                ),
+            );
+        }
+        let expired: u64 = self.ledgers.iter().map(|line| line.expired).sum();
+        text.push_str(match (self.proved, expired) {
+            (true, 0) => "PROVED: what was accepted is committed once, or pending as shown\n",
+            (true, _) => {
+                "PROVED: what was accepted was committed once, or is pending as shown; expired \
+                 files are deleted\n"
+            }
+            (false, _) => "NOT PROVED\n",
+        });
+        text
+    }
+}
+
+impl AccountLine {
+    fn show(&self, text: &mut String) {
+        put(text, format_args!("channel {} (origin {})", self.channel, self.origin));
+        for (name, count) in [
+            ("accepted", self.accepted),
+            ("committed", self.committed),
+            ("pending", self.pending),
+            ("in dead letters", self.dead_letters),
+            ("missing", self.missing),
+            ("repeated", self.repeated),
+        ] {
+            let width = 23_usize.saturating_sub(name.len());
+            put(text, format_args!("  {name} {count:>width$} batches"));
+        }
+        for (what, ranges) in [
+            ("in dead letters", &self.dead_letter_ranges),
+            ("missing", &self.missing_ranges),
+            ("repeated", &self.repeated_ranges),
+        ] {
+            for range in ranges {
+                put(text, format_args!("  {what}: {range}"));
+            }
+        }
+    }
+}
+
+impl LedgerLine {
+    fn of(audited: Audited, before: Option<SystemTime>) -> Self {
+        let Audited { url, sink, audit, contents } = audited;
+        let (mut problems, mut expired) = (Vec::new(), 0);
+        let is_old =
+            |at: Option<SystemTime>| at.is_some_and(|at| before.is_some_and(|before| at <= before));
+        let count =
+            |wanted| audit.files.iter().filter(|(_, place)| *place == wanted).count() as u64;
+        for (file, place) in &audit.files {
+            match place {
+                Place::Visible | Place::Staged => {}
+                Place::Gone(at) if is_old(*at) => expired += 1,
+                Place::Gone(_) if before.is_some() => {
+                    problems.push(format!("{} is nowhere, and not expired", file.target));
+                }
+                Place::Gone(_) => problems.push(format!("{} is nowhere", file.target)),
+                Place::WrongLength(actual) => {
+                    problems.push(format!("{} has {actual} bytes, not {}", file.target, file.len));
+                }
+            }
+        }
+        if !audit.repeated.is_empty() {
+            problems.push(format!("{} batches are committed twice", audit.repeated.count()));
+        }
+        if let Some(contents) = &contents {
+            let missing = contents.older.files.saturating_sub(contents.older_read.files);
+            let missing = missing.saturating_sub(contents.merged_files);
+            let may_be = is_old(audit.begun) && missing > 0;
+            if may_be {
+                expired += missing;
+            }
+            problems.extend(problems_of(contents, may_be));
+        }
+        Self {
+            url,
+            sink,
+            generation: audit.view.generation(),
+            entries: audit.view.entries(),
+            fences: audit.view.fenced().count() as u64,
+            committed: Sums::of(audit.view.totals()),
+            visible: count(Place::Visible),
+            staged: count(Place::Staged),
+            expired,
+            unregistered: audit.unregistered,
+            problems,
+            read: contents.map(|contents| Sums::of(contents.read)),
+        }
+    }
+
+    fn show(&self, text: &mut String) {
+        put(text, format_args!("ledger of sink {} at {}", self.sink, self.url));
+        let Sums { files, bytes, events } = self.committed;
+        let Self { generation, entries, fences, visible, staged, .. } = self;
+        put(text, format_args!("  committed  {events:>12} events in {files} files, {bytes} bytes"));
+        put(
+            text,
+            format_args!("  generation {generation:>12}, {entries} entries since, {fences} fences"),
+        );
+        put(
+            text,
+            format_args!("  files      {visible:>12} of these entries visible, {staged} staged"),
+        );
+        if self.expired > 0 {
+            put(text, format_args!("  expired    {:>12} files", self.expired));
+        }
+        let unregistered = self.unregistered.len();
+        if unregistered > 0 {
+            let what = "directories with files are not partitions of their table yet";
+            put(text, format_args!("  not yet    {unregistered:>12} {what}"));
+        }
+        for directory in self.unregistered.iter().take(LISTED_MAX) {
+            put(text, format_args!("  not registered: {directory}"));
+        }
+        if let Some(Sums { files, bytes, events }) = self.read {
+            put(
+                text,
+                format_args!("  read       {events:>12} lines in {files} files, {bytes} bytes"),
+            );
+        }
+        for problem in &self.problems {
+            put(text, format_args!("  problem: {problem}"));
+        }
+    }
+}
+
+/// `expired`: files of older generations may be gone.
+fn problems_of(contents: &Contents, expired: bool) -> Vec<String> {
+    let mut problems = Vec::new();
+    problems.extend(contents.damaged.iter().map(|path| format!("{path} is not what was written")));
+    let short = contents.short.iter();
+    problems.extend(short.map(|path| format!("{path} has fewer lines than events")));
+    if !contents.is_whole() && !expired {
+        let (wanted, found) = (contents.older, contents.older_read);
+        problems.push(format!(
+            "of the generations before, {} files with {} bytes and {} events were committed; {} \
+             files with {} bytes and {} lines are there",
+            wanted.files, wanted.bytes, wanted.events, found.files, found.bytes, found.events
+        ));
+    }
+    problems
+}
+
+/// Batches by origin, epoch and range, as far as they are listed.
+fn ranges(keys: &KeySet) -> Vec<String> {
+    let all = keys.iter().flat_map(|(origin, epoch, set)| {
+        let range = move |run: &std::ops::Range<u64>| {
+            format!("{origin}, epoch {}, {} to {}", epoch.0, run.start, run.end - 1)
+        };
+        set.runs().iter().map(range)
+    });
+    all.take(LISTED_MAX).collect()
+}
+
+fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("a string takes it");
+}

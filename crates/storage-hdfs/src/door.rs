@@ -1,0 +1,131 @@
+//! Whether the NameNode can be reached at all: its client tries a refused connection again and
+//! again, and says nothing of it until the call's time is over.
+//!
+//! Where the URL names a host and a port, that address is connected to before the first call, and
+//! after a call without an answer. Those behind a name service are left to the client.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pipeline::env::Net;
+use storage::FsError;
+use tokio::time::timeout;
+
+/// How long a connection may take to be made.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// The address of a NameNode.
+pub(crate) struct Door {
+    /// `host:port`; `None` for a name service.
+    address: Option<String>,
+    net: Arc<dyn Net>,
+    /// A connection was made, and no call has failed to be answered since.
+    was_open: AtomicBool,
+}
+
+impl Door {
+    /// Of `hdfs://host:port`.
+    pub(crate) fn of(url: &str, net: Arc<dyn Net>) -> Self {
+        let authority = url.split_once("://").map_or(url, |(_, authority)| authority);
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, it)| it.parse::<u16>().is_ok());
+        let address = has_port.then(|| authority.to_owned());
+        Self { address, net, was_open: AtomicBool::new(false) }
+    }
+
+    /// Nothing, where the NameNode is reached or may be.
+    ///
+    /// # Errors
+    /// It is not reached: nothing was asked of it.
+    pub(crate) async fn opens(&self, call: &'static str, path: &str) -> Result<(), FsError> {
+        if self.was_open.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let unavailable = |error: io::Error| FsError::Unavailable {
+            call,
+            path: path.into(),
+            source: error.into(),
+        };
+        self.connect().await.map_err(unavailable)?;
+        self.was_open.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What a call without an answer means; `silence` says what it is where the NameNode can be
+    /// reached. It may have been done.
+    pub(crate) async fn explain(
+        &self,
+        call: &'static str,
+        path: String,
+        limit: Duration,
+        silence: &str,
+    ) -> FsError {
+        let problem = match self.connect().await {
+            Ok(()) => format!("no answer within {limit:?}; {silence}"),
+            Err(error) => {
+                self.was_open.store(false, Ordering::Relaxed);
+                format!("no answer within {limit:?}, and now {error}")
+            }
+        };
+        FsError::Failed { call, path, source: problem.into() }
+    }
+
+    async fn connect(&self) -> io::Result<()> {
+        let Some(address) = &self.address else { return Ok(()) };
+        let name = |problem: &str| format!("NameNode {problem}");
+        match timeout(CONNECT_LIMIT, self.net.connect(address)).await {
+            Ok(Ok(_stream)) => Ok(()),
+            Ok(Err(error)) => Err(io::Error::new(error.kind(), name(&error.to_string()))),
+            Err(_) => {
+                let problem = name(&format!("{address}: no connection within {CONNECT_LIMIT:?}"));
+                Err(io::Error::new(io::ErrorKind::TimedOut, problem))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Classify, ErrorClass};
+
+    use super::*;
+
+    fn chain(error: &FsError) -> String {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        format!("{error}: {}", cause.unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn a_namenode_that_refuses_is_named_at_once_with_the_cause() {
+        let door = Door::of("hdfs://127.0.0.1:1", env::real().net);
+        let error = door.opens("mkdirs", "/logs").await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Transient, "nothing was asked");
+        let text = chain(&error);
+        assert!(text.contains("NameNode 127.0.0.1:1: Connection refused"), "{text}");
+        // A call that was under way may have been done.
+        let error = door.explain("rename", "/a".into(), Duration::from_secs(15), "").await;
+        assert_eq!(error.class(), ErrorClass::Indeterminate);
+        let text = chain(&error);
+        assert!(text.contains("NameNode 127.0.0.1:1: Connection refused"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_namenode_that_is_there_is_connected_to_once() {
+        let real = env::real().net;
+        let listener = real.listen("127.0.0.1:0").await.unwrap();
+        let door = Door::of(&format!("hdfs://{}", listener.local_address()), real);
+        door.opens("stat", "/a").await.unwrap();
+        drop(listener);
+        door.opens("stat", "/a").await.unwrap();
+        let error = door.explain("stat", "/a".into(), Duration::from_secs(15), "").await;
+        assert!(matches!(error, FsError::Failed { .. }));
+        assert!(door.opens("stat", "/a").await.is_err(), "it is looked for again");
+    }
+
+    #[tokio::test]
+    async fn a_name_service_is_left_to_the_client() {
+        let door = Door::of("hdfs://cluster", env::real().net);
+        door.opens("stat", "/a").await.unwrap();
+    }
+}

@@ -1,0 +1,37 @@
+//! HDFS by its own protocol, as a store: `hdfs://` and `viewfs://` URLs.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `client` | the calls of a store, each with a time limit |
+//! | `access` | checks of the settings, the principal and its ticket cache |
+//! | `door` | whether the NameNode is reachable |
+//! | `explain`, `remedy` | the meaning of an error, and its remedy |
+//! | `unhurried` | a pause that keeps `close` from a wait of 500 ms |
+
+mod access;
+mod client;
+mod door;
+mod explain;
+mod remedy;
+mod unhurried;
+
+use std::sync::Arc;
+
+use pipeline::Env;
+use storage::hdfs::HdfsAccess;
+use storage::{FileSystem, FsError, StoreUrl};
+
+pub use client::Hdfs;
+
+/// Opens the HDFS of an `hdfs://` or `viewfs://` URL. The first call connects.
+///
+/// # Errors
+/// The configuration cannot be read or does not know the name service, or the keytab cannot be
+/// read.
+pub fn open(
+    url: &StoreUrl,
+    access: &HdfsAccess,
+    env: &Env,
+) -> Result<Arc<dyn FileSystem>, FsError> {
+    Ok(Arc::new(Hdfs::connect(&url.store(), access, env)?))
+}

@@ -1,0 +1,82 @@
+//! Waiting a moment before a call is gone on with: how a close gets round a race of its client.
+//!
+//! To close a file the client sends the last packet of the block to the DataNode, waits for its
+//! acknowledgement, and asks the NameNode at once to complete the file. The NameNode does so only
+//! when the DataNode has reported the block, and that report leaves the DataNode at the same time
+//! as the acknowledgement. It mostly comes second, by a millisecond or two; the client gets the
+//! answer "not yet", and asks again after 500 ms, a time that cannot be set.
+//!
+//! All that this client's future waits for in between is woken by an answer. So when it is polled
+//! again a few milliseconds after it was woken, and not at once, the request to complete the file
+//! comes after the report.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+/// Rings when the work wants to be polled again.
+struct Bell(Notify);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+/// Does `work`, but goes on with it only `pause` after each time that it is woken.
+pub(crate) async fn unhurried<F: Future>(pause: Duration, work: F) -> F::Output {
+    let bell = Arc::new(Bell(Notify::new()));
+    let waker = Waker::from(bell.clone());
+    let mut work = pin!(work);
+    loop {
+        if let Poll::Ready(done) = work.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return done;
+        }
+        bell.0.notified().await;
+        sleep(pause).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_millis(5);
+
+    /// What comes behind an answer comes a pause later, and nothing that was said is missed.
+    #[tokio::test(start_paused = true)]
+    async fn each_step_begins_a_pause_after_the_answer_before_it() {
+        let start = Instant::now();
+        let (first, acknowledged) = oneshot::channel();
+        let (second, completed) = oneshot::channel();
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(100)).await;
+            first.send(()).unwrap();
+            sleep(Duration::from_millis(1)).await;
+            second.send(()).unwrap();
+        });
+        let steps = unhurried(PAUSE, async {
+            acknowledged.await.unwrap();
+            let asked = Instant::now();
+            completed.await.unwrap();
+            asked
+        });
+        let asked = steps.await;
+        assert_eq!(asked - start, Duration::from_millis(100) + PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_done_at_once_takes_no_time() {
+        let start = Instant::now();
+        assert_eq!(unhurried(PAUSE, async { 7 }).await, 7);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,69 @@
+//! Refusals of a NameNode that an operator can lift, with the remedy for each.
+//!
+//! The NameNode gives the same reasons to both clients: over its own protocol (the crate
+//! `storage-hdfs`) and over HTTP (`storage-webhdfs`). The texts are those of Hadoop 3.4.
+
+/// The meaning of an error of HDFS or Kerberos.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// No KDC is reachable: a retry may succeed.
+    Away,
+    /// This identity lacks the right.
+    Denied,
+    /// The store or the client is not set up for the call.
+    Unusable,
+    /// A quota or the disks are full.
+    NoRoom,
+    /// The NameNode is in safe mode.
+    Safe,
+}
+
+use Kind::{Denied, NoRoom, Safe};
+
+/// Part of the text of a refusal, its kind and the remedy.
+const REFUSALS: &[(&str, Kind, &str)] = &[
+    (
+        "NSQuotaExceededException",
+        NoRoom,
+        "raise the quota of names with `hdfs dfsadmin -setQuota N DIRECTORY`, or remove files \
+         there: `hdfs dfs -count -q -v DIRECTORY` shows what is used",
+    ),
+    (
+        "DSQuotaExceededException",
+        NoRoom,
+        "raise the quota of space with `hdfs dfsadmin -setSpaceQuota N DIRECTORY`, or remove files \
+         there: `hdfs dfs -count -q -v DIRECTORY` shows what is used. A file that is being written \
+         counts as a whole block in each copy: a smaller `block_size` needs less",
+    ),
+    (
+        "QuotaByStorageTypeExceededException",
+        NoRoom,
+        "raise the quota with `hdfs dfsadmin -setSpaceQuota N -storageType TYPE DIRECTORY`, or \
+         remove files there",
+    ),
+    (
+        "Permission denied: user=",
+        Denied,
+        "give this user the directory with `hdfs dfs -chown`, or the right to write with `hdfs dfs \
+         -chmod` or `-setfacl`; in each directory above it needs the right to enter (x)",
+    ),
+    (
+        "could only be written to",
+        NoRoom,
+        "DataNodes are dead, full or left out: `hdfs dfsadmin -report` shows which are live and \
+         what room they have",
+    ),
+    (
+        "SafeModeException",
+        Safe,
+        "it ends by itself once the DataNodes have reported enough blocks; one that an operator \
+         or a full disk of the NameNode has begun ends by `hdfs dfsadmin -safemode leave`",
+    ),
+];
+
+/// Returns the kind and the remedy of a refusal that an operator can lift: a quota, a right, safe
+/// mode, DataNodes without room. `text` is the name of the NameNode's exception, and its message.
+pub fn refusal(text: &str) -> Option<(Kind, &'static str)> {
+    let known = REFUSALS.iter().find(|(part, ..)| text.contains(part))?;
+    Some((known.1, known.2))
+}
