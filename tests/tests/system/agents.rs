@@ -1,7 +1,12 @@
 //! Goal: the programs behave towards their operator as promised: signals, exit codes, messages.
 //!
-//! Method: the optimised programs as child processes, with a `file://` store; what is asserted is
+//! Method: the programs as child processes, with a `file://` store; what is asserted is
 //! what an operator can see: exit codes, output, files in the store.
+//!
+//! Lane: core
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core crates/aqueduct deploy/examples
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +24,7 @@ const USAGE: i32 = 2;
 const CONFIG: i32 = 78;
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn sigterm_publishes_what_is_staged_and_keeps_the_rest_in_the_channel() {
     let site = Site::new();
     let mut collector = site.collector();
@@ -51,7 +56,7 @@ fn sigterm_publishes_what_is_staged_and_keeps_the_rest_in_the_channel() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_second_signal_is_immediate() {
     let site = Site::new();
     let mut collector = site.collector();
@@ -77,7 +82,7 @@ fn a_second_signal_is_immediate() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_data_directory_has_one_owner_and_the_other_is_told_its_process_number() {
     let site = Site::new();
     let mut edge = site.edge();
@@ -92,7 +97,7 @@ fn a_data_directory_has_one_owner_and_the_other_is_told_its_process_number() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn an_owner_killed_outright_leaves_the_data_directory_free() {
     let site = Site::new();
     let mut edge = site.edge();
@@ -102,7 +107,7 @@ fn an_owner_killed_outright_leaves_the_data_directory_free() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn wrong_usage_ends_with_2_and_starts_nothing() {
     let site = Site::new();
     for arguments in [&["--no-such-flag"][..], &["--tail"], &[]] {
@@ -118,7 +123,7 @@ fn wrong_usage_ends_with_2_and_starts_nothing() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn an_unknown_key_ends_with_78_and_names_file_line_and_the_closest_key() {
     let site = Site::new();
     let good = site.printed_config();
@@ -144,7 +149,7 @@ fn an_unknown_key_ends_with_78_and_names_file_line_and_the_closest_key() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_printed_configuration_means_what_the_flags_meant() {
     let site = Site::new();
     let file = site.path().join("printed.toml");
@@ -157,7 +162,7 @@ fn a_printed_configuration_means_what_the_flags_meant() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_listener_for_everybody_is_warned_of() {
     let site = Site::new();
     let mut collector = site.collector_on("0.0.0.0");
@@ -168,7 +173,7 @@ fn a_listener_for_everybody_is_warned_of() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn the_version_names_the_commit() {
     for name in ["aqueduct", "aqueduct-edge", "aqueduct-collector"] {
         let output = program(name).arg("--version").output().expect("the program starts");
@@ -181,7 +186,7 @@ fn the_version_names_the_commit() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn the_published_examples_pass_the_check() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples");
     let entries = fs::read_dir(&folder).expect("the folder of the examples");

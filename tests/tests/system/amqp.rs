@@ -9,6 +9,12 @@
 //!   application ─► queue ─► amqp source ─► durable ─► hdfs sink, `file://`
 //!   netcat ─► durable ─► amqp sink ─► queue ─► application
 //! ```
+//!
+//! Lane: connector
+//! Needs: javac mvn openssl
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-amqp deploy/artemis crates/aqueduct
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -97,7 +103,7 @@ fn start_connected(agent: &mut Agent) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn messages_of_a_queue_are_stored_through_kills_of_agent_and_broker() {
     const MESSAGES: usize = 12_000;
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -138,7 +144,7 @@ fn messages_of_a_queue_are_stored_through_kills_of_agent_and_broker() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn each_kind_of_message_becomes_an_event_or_goes_to_the_dead_letters_of_the_broker() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -185,7 +191,7 @@ fn each_kind_of_message_becomes_an_event_or_goes_to_the_dead_letters_of_the_brok
 
 /// Reads a topic through a durable subscription, which keeps messages while the agent is away.
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn a_durable_subscription_with_a_selector_outlives_a_stop_and_a_kill() {
     const MESSAGES: usize = 400;
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -233,7 +239,7 @@ fn certificates(dir: &Path) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java, Maven and openssl: tests/run"]
+#[ignore = "needs the programs, Java, Maven and openssl: tests/run"]
 fn what_the_sink_sends_over_tls_is_in_its_queue_through_a_kill_of_the_broker() {
     const LINES: usize = 8000;
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -15,6 +15,12 @@
 //! ```
 //!
 //! With `AQUEDUCT_LONG` faults last longer and are repeated, and there are more of them.
+//!
+//! Lane: core
+//! Needs: java mvn curl flock
+//! Weight: 0
+//! Limit: 20m
+//! Paths: @core deploy/hadoop
 
 mod answers;
 mod datanodes;

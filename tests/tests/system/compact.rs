@@ -10,6 +10,12 @@
 //! and adds up the lengths: what is there once stays there, and nothing is there twice. In the end
 //! there is one file in each directory, each line is once in the store, and `aqueduct verify`
 //! agrees.
+//!
+//! Lane: core
+//! Needs: hdfs
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -151,7 +157,7 @@ fn merging(dir: &Path, name: &str) -> Agent {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn a_reader_finds_each_byte_once_while_files_are_merged_and_collectors_are_killed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, hdfs) = (folder.path(), Hdfs::shared());
@@ -200,7 +206,7 @@ fn a_reader_finds_each_byte_once_while_files_are_merged_and_collectors_are_kille
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_reader_of_a_disk_finds_each_byte_once_while_collectors_are_killed_and_stopped() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, store) = (folder.path(), folder.path().join("store"));

@@ -8,11 +8,17 @@
 //! shell reads from HDFS must be, byte for byte, the web server's log. What goes between the tiers
 //! is TLS by certificates that the site made itself, or the agents would refuse to start. Docker
 //! finds all agents healthy.
+//!
+//! Lane: container
+//! Needs: dockerd docker docker-compose debootstrap strip curl iptables ip slirp4netns
+//! Root: yes
+//! Weight: 1
+//! Limit: 20m
+//! Exclusive: docker
+//! Paths: deploy/docker docker-compose.yml deploy/hadoop
 
 mod engine;
 
-use std::env;
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,10 +35,12 @@ use engine::Engine;
 const LANDED_MAX: Duration = Duration::from_secs(60);
 /// From the last request to its line in HDFS.
 const COMPLETE_MAX: Duration = Duration::from_secs(90);
+/// What the Dockerfile builds on.
+const BASE_IMAGE: &str = "debian:bookworm-slim";
 const PROGRAMS_IMAGE: &str = "aqueduct-programs:built";
 
 #[test]
-#[ignore = "needs root, Docker and the optimised programs: tests/run"]
+#[ignore = "needs root, Docker and the programs: tests/run"]
 fn every_request_is_in_hdfs_once_although_a_collector_is_stopped() {
     let engine = Engine::start();
     let started = Instant::now();
@@ -50,26 +58,46 @@ fn every_request_is_in_hdfs_once_although_a_collector_is_stopped() {
     }
 }
 
-/// Puts the optimised programs where `docker-compose.yml` takes them from: building them once more
-/// in a container would take minutes and prove nothing about the tiers.
+/// Puts the programs of the tests where `docker-compose.yml` takes them from: building them once
+/// more in a container would take minutes and prove nothing about the tiers. They are linked with
+/// libraries of this machine, which the base image gets as well.
 fn provide_programs(engine: &Engine) {
-    let dir = engine.scratch().join("programs");
-    let mut build = Command::new("deploy/docker/build-programs");
-    build.arg(&dir);
-    // What cargo tells this test about its own package: `ring` is built anew where that is another
-    // one than before, and with it nearly all that is ours.
-    let of_the_test = |name: &OsStr| {
-        let name = name.to_string_lossy();
-        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
-    };
-    env::vars_os().filter(|(name, _)| of_the_test(name)).for_each(|(name, _)| {
-        build.env_remove(name);
-    });
-    run(build);
+    let context = engine.scratch().join("base");
+    let (dir, libraries) = (engine.scratch().join("programs"), context.join("lib"));
+    for folder in [&dir.join("data"), &libraries] {
+        fs::create_dir_all(folder).expect("the test's own folder");
+    }
+    for name in ["aqueduct-edge", "aqueduct-collector", "aqueduct"] {
+        let built = program(name).get_program().to_owned();
+        let mut strip = Command::new("strip");
+        strip.arg("-o").arg(dir.join(name)).arg(&built);
+        run(strip);
+        let mut ldd = Command::new("ldd");
+        ldd.arg(&built);
+        for library in libraries_of(&String::from_utf8_lossy(&output(ldd))) {
+            let name = library.file_name().expect("a file");
+            fs::copy(&library, libraries.join(name)).expect("a library of this machine");
+        }
+    }
     let import = r#"tar -C "$1" -c programs | docker import - "$2""#;
     let mut command = engine.command("sh");
     command.args(["-c", import, "sh"]).arg(engine.scratch()).arg(PROGRAMS_IMAGE);
     run(command);
+    let dockerfile = format!("FROM {BASE_IMAGE}\nCOPY lib /usr/local/lib/\nRUN ldconfig\n");
+    fs::write(context.join("Dockerfile"), dockerfile).expect("the test's own folder");
+    let mut build = engine.command("docker");
+    build.env("DOCKER_BUILDKIT", "1").args(["build", "-q", "-t", BASE_IMAGE]).arg(&context);
+    run(build);
+}
+
+/// The libraries in the output of `ldd`, but for those of glibc, which every base image has.
+fn libraries_of(text: &str) -> Vec<PathBuf> {
+    let of_glibc = ["libc.so", "libm.so", "libdl.so", "libpthread.so", "librt.so", "libresolv.so"];
+    let paths = text.lines().filter_map(|line| line.split_once(" => ")?.1.split(' ').next());
+    let others = paths.filter(|path| {
+        path.starts_with('/') && !of_glibc.iter().any(|name| path.contains(&format!("/{name}")))
+    });
+    others.map(PathBuf::from).collect()
 }
 
 fn check(engine: &Engine, compose: &'static [&'static str]) {
@@ -124,6 +152,8 @@ impl Site<'_> {
         command.args(&self.compose[1..]).args(["--ansi", "never"]).args(args);
         command.current_dir(root());
         command.env("COMPOSE_PROJECT_NAME", "site").env("AQUEDUCT_PROGRAMS", PROGRAMS_IMAGE);
+        // The edge of the tests is not static.
+        command.env("AQUEDUCT_EDGE_BASE", BASE_IMAGE);
         command
     }
 

@@ -5,6 +5,11 @@
 //! answers ([`aqueduct_tests::chain`]). The protocol `grpc` is not among them: it knows batches
 //! again, which the harness `torture` shows with cut answers. Protocols with servers of others are
 //! cut in their own tests.
+//!
+//! Lane: core
+//! Weight: 0
+//! Limit: 10m
+//! Paths: @core
 
 use std::path::Path;
 use std::thread;
@@ -54,7 +59,7 @@ fn repeats(dir: &Path, (name, _, sink, source): Protocol) -> usize {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn answers_that_are_lost_between_agents_lose_no_event_and_repeat_their_batches_alone() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

@@ -4,6 +4,12 @@
 //! Method: the programs as child processes, and a real HDFS on which Hadoop's own commands remove
 //! (with and without a trash), bring back, copy out of a snapshot, move, and set quotas. What is
 //! stored is compared with what was written, line by line. `lost_ledger` has the same for a disk.
+//!
+//! Lane: core
+//! Needs: hdfs
+//! Weight: 0
+//! Limit: 10m
+//! Paths: @core
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -37,7 +43,7 @@ fn directories(hdfs: &Hdfs, root: &str) -> BTreeSet<String> {
 
 /// One act after the other would take too long: each scene mostly waits.
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn what_others_do_to_a_dataset_neither_repeats_nor_loses_a_line() {
     let scenes: [(&str, fn()); 5] = [
         ("trash", a_ledger_comes_back_from_the_trash_and_is_rebuilt_once_the_trash_is_emptied),

@@ -3,6 +3,11 @@
 //! Method: `aqueduct demo` as a child process, with a log that it writes itself and with a file of
 //! ours that has the lines which parsers trip over; its exit code, its clock and its own
 //! reconciliation are read, and for our file the store too.
+//!
+//! Lane: core
+//! Weight: 2
+//! Limit: 10m
+//! Paths: @core crates/aqueduct
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -13,7 +18,7 @@ use aqueduct_tests::process::Process;
 const LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn the_demo_reconciles_to_nothing_missing_and_nothing_repeated() {
     let output = demo(&[]);
     assert!(count(&output, "read") > 0, "{output}");
@@ -21,7 +26,7 @@ fn the_demo_reconciles_to_nothing_missing_and_nothing_repeated() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn the_demo_takes_files_of_the_user() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("own.log");

@@ -5,6 +5,12 @@
 //! the emulator of that root, is killed (-9) while it tails a log, and a collector of this machine
 //! stores what it sends. The same commit is cloned into another folder and built with an empty
 //! target folder. It takes half an hour, so only long tests do it.
+//!
+//! Lane: long
+//! Root: yes
+//! Weight: 1
+//! Limit: 90m
+//! Paths: crates/edge deploy/edge
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;

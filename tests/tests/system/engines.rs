@@ -16,6 +16,13 @@
 //!   lines ─► edge ─► two collectors ─► text in HDFS ────► Spark, a stream; Flink
 //!   lines ─► agent, a kafka sink ────► topic ───────────► Spark, a stream; Flink
 //! ```
+//!
+//! Lane: connector
+//! Needs: hdfs javac python3
+//! Weight: 0
+//! Limit: 20m
+//! Paths: crates/components-hdfs crates/components-parquet crates/components-kafka
+//! Paths: docs/engines.md deploy/spark deploy/flink deploy/hive
 
 mod own;
 mod page;
@@ -263,7 +270,7 @@ impl Written {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, HDFS, a JDK, Maven and Python: tests/run"]
+#[ignore = "needs the programs, HDFS, a JDK, Maven and Python: tests/run"]
 fn spark_and_flink_find_each_committed_line_once_while_agents_write_and_are_killed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (mut rng, began) = (seed::rng("engines"), Instant::now());

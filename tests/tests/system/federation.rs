@@ -5,6 +5,12 @@
 //! router, and into the other one by viewfs. Under load the collector is killed (-9) twice, and the
 //! router once. Hadoop's shell finds each line once in both, by the router, and `aqueduct verify`
 //! proves the same by each of the two ways.
+//!
+//! Lane: core
+//! Needs: java mvn curl flock
+//! Weight: 0
+//! Limit: 10m
+//! Paths: @core deploy/hadoop
 
 use std::fs;
 use std::io::Write;
@@ -67,7 +73,7 @@ fn wait_for_more(agent: &Agent, sinks: &[(&str, f64)]) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, a JDK and Maven: tests/run"]
+#[ignore = "needs the programs, a JDK and Maven: tests/run"]
 fn each_line_is_stored_once_by_a_router_and_by_viewfs_while_collector_and_router_are_killed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

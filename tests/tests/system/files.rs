@@ -3,6 +3,11 @@
 //!
 //! Method: a folder as an application may leave it, an edge over it that is started again with
 //! another configuration, and a bit flipped in its channel while it is down.
+//!
+//! Lane: core
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core
 
 use std::ffi::OsStr;
 use std::fs;
@@ -44,7 +49,7 @@ fn holds(stored: &[u8], text: &str) -> bool {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn files_are_read_whatever_they_are_called_and_only_those_that_are_named() {
     let site = Site::new();
     let logs = site.logs();
@@ -89,7 +94,7 @@ fn files_are_read_whatever_they_are_called_and_only_those_that_are_named() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_damaged_batch_is_read_again_from_its_file_and_arrives_once() {
     const LINES: usize = 1_000;
     const LATER: usize = 10;

@@ -7,6 +7,12 @@
 //! all the time and wants each file that it sees to be whole. In the end all that is below the
 //! directory is fetched by Hadoop's own shell and compared, byte for byte: the files, and nothing
 //! besides, but for a record of each.
+//!
+//! Lane: core
+//! Needs: hdfs
+//! Weight: 0
+//! Limit: 10m
+//! Paths: @core
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -135,7 +141,7 @@ fn all_whole(hdfs: &Hdfs, prefix: &str, files: &BTreeMap<String, Vec<u8>>) -> bo
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn each_file_is_in_hdfs_once_and_whole_over_kills_of_edge_and_collectors() {
     let hdfs = Hdfs::shared();
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -12,6 +12,12 @@
 //!                                               └─► durable ─► avro sink
 //!   file_roll ◄─ file channel ◄─ avro source ◄────────────────────┘
 //! ```
+//!
+//! Lane: flume
+//! Needs: java mvn
+//! Weight: 1
+//! Limit: 10m
+//! Paths: crates/components crates/wire crates/flume
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -133,7 +139,7 @@ fn avro_client(dir: &Path, to: SocketAddr, lines: &str) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn every_event_arrives_by_avro_in_both_directions_although_flume_is_killed() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let dir = dir.path();

@@ -6,6 +6,12 @@
 //! imported by `aqueduct channel import-flume`, which is killed several times itself: from the
 //! checkpoint, from its backup, and from all logs. What has to come is what a Flume that is started
 //! on a copy of the directory delivers.
+//!
+//! Lane: flume
+//! Needs: java mvn
+//! Weight: 1
+//! Limit: 10m
+//! Paths: crates/flume-channel crates/channel crates/flume
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -133,7 +139,7 @@ fn imported(dir: &Path, into: &Path, more: &[&str], said: &str) -> Lines {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and Flume: tests/run"]
+#[ignore = "needs the programs and Flume: tests/run"]
 fn what_a_killed_flume_agent_holds_is_imported_once() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (channel, out) = (dir.path().join("channel"), dir.path().join("out"));

@@ -8,6 +8,12 @@
 //! sends. What is asserted are the files of both. Then `RpcClient` sends, over Avro and over
 //! Thrift, through a relay that cuts its connection 200 times before the answer is written, and 200
 //! times behind it.
+//!
+//! Lane: flume
+//! Needs: javac mvn
+//! Weight: 1
+//! Limit: 10m
+//! Paths: crates/components crates/wire
 
 mod proxy;
 
@@ -146,7 +152,7 @@ fn check(client: &str, found: &BTreeMap<String, BTreeMap<String, String>>) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, a JDK and Maven: tests/run"]
+#[ignore = "needs the programs, a JDK and Maven: tests/run"]
 fn every_client_of_flume_hands_over_its_events_although_an_agent_is_killed() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let dir = dir.path();
@@ -226,7 +232,7 @@ fn cut(frames: Frames, cut: Cut, dir: &Path) -> (Vec<usize>, usize) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, a JDK and Maven: tests/run"]
+#[ignore = "needs the programs, a JDK and Maven: tests/run"]
 fn of_two_hundred_cuts_before_the_answer_all_are_recognised_and_of_those_behind_it_none() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     for frames in [Frames::Avro, Frames::Thrift] {

@@ -1,12 +1,19 @@
-//! The goal: what people have written for Flume runs. Method: each agent of the corpus of
-//! `crates/flume` is either started by `aqueduct agent`, gets events through its sources and shows
-//! on Flume's page of counters, and in its files, that they came to its sinks; or it is one of the
-//! list below, and is refused with its line and exit code 78.
+//! Goal: configurations that others wrote for Flume run.
+//!
+//! Method: `aqueduct agent` starts each agent of the corpus of `crates/flume`. Events go through
+//! its sources and are found in the page of counters and in files. The agents in the list below are
+//! rejected with their line and exit code 78.
 //!
 //! ```text
 //!   NAME.conf, and behind it a file with ports and directories of this test
 //!      lines, requests, files, an agent that sends ─► aqueduct agent ─► files, the next tier
 //! ```
+//!
+//! Lane: flume
+//! Needs: java mvn tail vmstat
+//! Weight: 1
+//! Limit: 15m
+//! Paths: crates/flume crates/components
 
 mod feed;
 mod overlay;
@@ -84,7 +91,7 @@ struct Case {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn the_configurations_of_flume_run_or_are_refused_by_name() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (_next, peer) = feed::next_tier(dir.path());

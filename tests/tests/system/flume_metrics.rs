@@ -1,10 +1,18 @@
-//! The goal: a monitor made for Flume finds in an agent of ours what it finds in Flume. Method: a
-//! real agent of Flume 1.11 and one of ours have the same shape and move the same lines; the pages
-//! are compared counter by counter, and what ours lacks has to be in `docs/flume-metrics.md`.
+//! Goal: a monitor made for Flume finds in an agent the counters that it finds in Flume.
+//!
+//! Method: a real agent of Flume 1.11 and one of ours have the same shape and move the same lines.
+//! The pages are compared counter by counter. Each counter that ours lacks must be listed in
+//! `docs/flume-metrics.md`.
 //!
 //! ```text
 //!   files ─► tail ─► file ─► next ──► in ─► mem ─► roll ─► directory
 //! ```
+//!
+//! Lane: flume
+//! Needs: java mvn
+//! Weight: 1
+//! Limit: 10m
+//! Paths: crates/flume crates/metrics docs/flume-metrics.md
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -33,7 +41,7 @@ const OF_THE_WAY: &[&str] = &[
 ];
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn a_monitor_finds_what_it_finds_in_flume() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let logs = dir.path().join("logs");

@@ -16,6 +16,12 @@
 //!     │ access.log
 //!   e1, e2: taildir ─► file channel ─► avro, failover ─► c1, c2: avro ─► file channel ─► HDFS
 //! ```
+//!
+//! Lane: flume
+//! Needs: hdfs logrotate nginx wrk
+//! Weight: 0
+//! Limit: 15m
+//! Paths: crates/flume crates/components docs/migrate-from-flume.md
 
 mod host;
 
@@ -250,7 +256,7 @@ fn of_phase(number: usize, lines: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Flume, nginx, wrk, logrotate and HDFS: tests/run"]
+#[ignore = "needs the programs, Flume, nginx, wrk, logrotate and HDFS: tests/run"]
 fn three_tiers_of_flume_are_replaced_agent_by_agent_and_no_line_is_missing() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut scene = Scene::start(dir.path());

@@ -12,6 +12,12 @@
 //!                                                   └► lane ─► thrift sink
 //!   file_roll (headers and text) ◄─ file ◄─ thrift source ◄───────┘
 //! ```
+//!
+//! Lane: flume
+//! Needs: java mvn
+//! Weight: 1
+//! Limit: 10m
+//! Paths: crates/components crates/wire crates/flume
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -37,7 +43,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 type Addresses = [SocketAddr; 2];
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn every_event_arrives_by_thrift_in_both_directions_although_either_side_is_killed() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (ours, flumes) = (addresses(), addresses());

@@ -5,6 +5,12 @@
 //! containers by Avro's own Java library, sequence files by Hadoop's `SequenceFile.Reader`, what is
 //! compressed by Hadoop's codecs), `zstd` those that it cannot, and every line has to be there,
 //! once.
+//!
+//! Lane: core
+//! Needs: hdfs zstd
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core
 
 use std::fs;
 use std::io::Write;
@@ -114,7 +120,7 @@ fn avro_body(line: &str) -> String {
 
 /// Lines of one length are records of a schema: that many bytes.
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn bodies_of_a_schema_of_their_own_are_read_by_avros_own_library() {
     let size = line(0).len();
     let schema = serde_json::json!({ "type": "record", "name": "Line", "fields": [
@@ -132,7 +138,7 @@ fn bodies_of_a_schema_of_their_own_are_read_by_avros_own_library() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn avro_containers_are_read_by_avros_own_library() {
     for settings in ["encoder = \"avro\"", "encoder = { type = \"avro\", codec = \"deflate\" }"] {
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -144,7 +150,7 @@ fn avro_containers_are_read_by_avros_own_library() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn compressed_files_are_read_by_hadoop_and_by_the_tools_of_their_formats() {
     for (codec, extension) in [
         ("gzip", "log.gz"),
@@ -198,7 +204,7 @@ fn sequence_body(line: &str, is_text: bool) -> String {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn sequence_files_are_read_by_hadoops_own_reader() {
     for (write_format, compression, codec) in [
         ("text", "none", "deflate"),
@@ -219,7 +225,7 @@ fn sequence_files_are_read_by_hadoops_own_reader() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn headers_and_text_are_written_as_flume_does() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let settings = "encoder = \"header_and_text\"";

@@ -1,10 +1,17 @@
 //! Goal: an edge whose disk is full starts, delivers what it holds, by that makes room, and goes
 //! on. A channel that cannot be made yet holds up no other.
 //!
-//! Method: the optimised programs with a `file://` store. The edge's data lie on a small file
+//! Method: the programs with a `file://` store. The edge's data lie on a small file
 //! system of its own, in memory or on a loop device with ext4, which a foreign file fills to the
 //! last block; it is filled up again after each start. What is asserted: the lines in the store,
 //! each once.
+//!
+//! Lane: core
+//! Needs: mkfs.ext4 mount
+//! Root: yes
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -41,7 +48,7 @@ fn gauge(edge: &Agent, name: &str, wanted: impl Fn(f64) -> bool) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and root: tests/run"]
+#[ignore = "needs the programs and root: tests/run"]
 fn an_edge_restarted_on_a_full_disk_delivers_and_goes_on_while_it_stays_full() {
     for kind in 0..2 {
         let site = Site::new();
@@ -74,7 +81,7 @@ fn an_edge_restarted_on_a_full_disk_delivers_and_goes_on_while_it_stays_full() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and root: tests/run"]
+#[ignore = "needs the programs and root: tests/run"]
 fn a_disk_smaller_than_two_segments_is_used_and_the_intake_goes_on_when_it_is_empty() {
     for kind in 0..2 {
         let site = Site::new();
@@ -118,7 +125,7 @@ fn separate_ways(site: &Site, collector: &str, names: &[&str]) -> String {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and root: tests/run"]
+#[ignore = "needs the programs and root: tests/run"]
 fn a_channel_that_waits_for_inodes_is_opened_later_and_holds_up_nothing() {
     let site = Site::new();
     let directory = site.path().join("edge");

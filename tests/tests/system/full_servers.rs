@@ -5,6 +5,13 @@
 //! which a foreign file fills to the last block while lines come. Kafka ends by itself then, Solr
 //! runs on; each is started again once the file is gone. NATS, RabbitMQ, Artemis and OpenSearch
 //! take nothing more before their disk is full: their own tests have that.
+//!
+//! Lane: connector
+//! Needs: java mvn mount
+//! Root: yes
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-kafka crates/components-search crates/channel
 
 use std::fs;
 use std::thread;
@@ -32,7 +39,7 @@ fn fill_and_make_room(chain: &mut Chain, disk: &Mounted, until_failed: impl FnOn
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java, Maven and root: tests/run"]
+#[ignore = "needs the programs, Java, Maven and root: tests/run"]
 fn lines_wait_while_the_disk_of_kafka_is_full_and_are_in_their_topic_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
@@ -58,7 +65,7 @@ fn lines_wait_while_the_disk_of_kafka_is_full_and_are_in_their_topic_once() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java, Maven and root: tests/run"]
+#[ignore = "needs the programs, Java, Maven and root: tests/run"]
 fn lines_wait_while_the_disk_of_solr_is_full_and_are_one_document_each() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

@@ -6,6 +6,12 @@
 //! `AQUEDUCT_LONG` once a minute, ten times. Hadoop's shell finds each line once, and `aqueduct
 //! verify` proves the same. The time from the kill to the first file that becomes visible behind it
 //! is printed.
+//!
+//! Lane: core
+//! Needs: java mvn curl flock
+//! Weight: 0
+//! Limit: 10m
+//! Paths: @core deploy/hadoop
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,7 +32,7 @@ fn files(collector: &Agent) -> Option<f64> {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn a_failover_of_the_namenode_loses_and_repeats_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

@@ -7,6 +7,12 @@
 //! of HBase is killed and started again. Among the lines are such as are no JSON, and such as have
 //! a cell that is larger than HBase takes. Then HBase's own client reads every version of every
 //! cell.
+//!
+//! Lane: connector
+//! Needs: javac mvn
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-hbase deploy/hbase
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -120,7 +126,7 @@ fn trouble(hbase: &mut Hbase, round: usize) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, a JDK and Maven: tests/run"]
+#[ignore = "needs the programs, a JDK and Maven: tests/run"]
 fn each_event_is_one_row_through_kills_splits_and_moves() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, mut rng, began) = (folder.path(), seed::rng("hbase"), Instant::now());

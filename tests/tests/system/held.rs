@@ -7,6 +7,11 @@
 //! is killed with `kill -9` and started again, the configuration is read again, and what is stopped
 //! is looked at: it is as it was. Then it starts. In the end both agents drain, the collector with
 //! `--exit`, and what is stored is compared with what was written.
+//!
+//! Lane: core
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -113,7 +118,7 @@ fn drain(edge: &Agent, collector: &mut Agent) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn what_is_stopped_and_started_while_agents_die_stores_each_line_once() {
     let site = Site::new();
     let (mut collector, mut edge) = (site.collector(), site.edge());

@@ -8,6 +8,12 @@
 //! which partitions there are, and whether each has a file when it is first seen. In the end they
 //! are held against the directories of the store, and their rows, as the table's input format reads
 //! them, against what was written.
+//!
+//! Lane: connector
+//! Needs: javac mvn
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-hdfs deploy/hive
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -75,7 +81,7 @@ fn troubles(collector: &Agent) -> Option<String> {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, a JDK and Maven: tests/run"]
+#[ignore = "needs the programs, a JDK and Maven: tests/run"]
 fn partitions_are_the_directories_with_files_through_kills_of_collectors_and_metastore() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, store) = (folder.path(), folder.path().join("store"));

@@ -5,6 +5,11 @@
 //! Method: a server of our own with a log of numbered events (`http_stream/server.rs`), which it
 //! also sends over a WebSocket (`http_stream/socket.rs`), and a real collector with a `file://`
 //! store, which is killed (-9).
+//!
+//! Lane: connector
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-http-stream
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,7 +55,7 @@ fn append_through_kills(server: &Server, agent: &mut Agent, kills: usize, events
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn events_with_ids_are_stored_once_through_kills_and_cut_connections() {
     const EVENTS: usize = 6000;
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -77,7 +82,7 @@ fn events_with_ids_are_stored_once_through_kills_and_cut_connections() {
 
 /// A stream that goes on from an id in its events, by a parameter, and repeats the event of it.
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn ids_keep_what_a_server_repeats_from_being_stored_again() {
     const EVENTS: usize = 3000;
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -103,7 +108,7 @@ fn ids_keep_what_a_server_repeats_from_being_stored_again() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_stream_that_cannot_go_on_leaves_gaps_that_are_counted_and_no_halves() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -141,7 +146,7 @@ backoff = { network = { first = "700ms", step = "0s", limit = "700ms" } }"#;
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_silent_server_is_left_and_one_that_refuses_is_asked_when_it_says() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -206,7 +211,7 @@ limited = { first = "100ms", limit = "100ms" }
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_token_is_fetched_kept_and_fetched_again_and_rules_are_set() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -253,7 +258,7 @@ client_secret = "s:s"
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_list_is_read_page_by_page_from_the_cursor_on_and_each_event_is_stored_once() {
     const EVENTS: usize = 1500;
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -281,7 +286,7 @@ fn a_list_is_read_page_by_page_from_the_cursor_on_and_each_event_is_stored_once(
 
 /// A channel with little room, and no server behind its sink at first.
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_full_channel_keeps_the_stream_from_being_read_and_nothing_is_lost() {
     const EVENTS: usize = 20_000;
     let folder = tempfile::tempdir().expect("a temporary folder");

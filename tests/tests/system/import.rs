@@ -9,6 +9,12 @@
 //! this program. Values of all types go to Avro and Parquet and back, and each import is compared
 //! with its table by `--checksum`, which has to find what was changed on either side. At last a
 //! script of Sqoop's lines becomes a configuration, which a collector runs.
+//!
+//! Lane: connector
+//! Needs: postgres psql mariadbd mariadb-install-db mariadb gzip cp
+//! Weight: 0
+//! Limit: 15m
+//! Paths: crates/components-sql crates/components-parquet crates/sqoop crates/aqueduct
 
 mod avro;
 mod export;
@@ -354,7 +360,7 @@ fn each_row_is_imported_once(dir: &Path, server: &mut Server) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and PostgreSQL: tests/run"]
+#[ignore = "needs the programs and PostgreSQL: tests/run"]
 fn a_table_of_postgresql_is_imported_once_whatever_kills_the_import() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Postgres::start(folder.path());
@@ -363,7 +369,7 @@ fn a_table_of_postgresql_is_imported_once_whatever_kills_the_import() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and MariaDB: tests/run"]
+#[ignore = "needs the programs and MariaDB: tests/run"]
 fn a_table_of_mariadb_is_imported_once_whatever_kills_the_import() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = MariaDb::start(folder.path());
@@ -373,7 +379,7 @@ fn a_table_of_mariadb_is_imported_once_whatever_kills_the_import() {
 
 /// Prints rows a second of both.
 #[test]
-#[ignore = "needs the optimised programs and PostgreSQL: tests/run --long"]
+#[ignore = "needs the programs and PostgreSQL: tests/run --long"]
 fn an_export_fills_a_table_as_copy_by_hand_does() {
     if !is_long() {
         return eprintln!("measured by tests/run --long");

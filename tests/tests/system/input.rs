@@ -3,6 +3,11 @@
 //! Method: files with the bytes that parsers trip over lie next to plain ones; folders come late,
 //! and things that only look like logs match the glob. The store must hold the bytes as they were
 //! written, the edge must count what it found odd, and its peak memory is read from the kernel.
+//!
+//! Lane: core
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,7 +19,7 @@ use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::site::Site;
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn odd_bytes_are_stored_as_they_were_written() {
     let site = Site::new();
     let (mut edge, mut collector) = start(&site);
@@ -31,7 +36,7 @@ fn odd_bytes_are_stored_as_they_were_written() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn folders_that_come_late_and_things_that_are_no_files_cost_no_line() {
     let site = Site::new();
     let (mut edge, mut collector) = start(&site);
@@ -53,7 +58,7 @@ fn folders_that_come_late_and_things_that_are_no_files_cost_no_line() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn an_endless_line_is_cut_and_counted_and_memory_stays_small() {
     const LONG_BYTES: usize = 100_000_000;
     const PEAK_MAX_KIB: u64 = 128 * 1024;

@@ -4,6 +4,12 @@
 //! source, over TCP with both framings and over UDP. One agent sends all of it by the `http` sink
 //! to the `http` source of a second one, which keeps it in files by `file_roll`. What is asserted
 //! are those files.
+//!
+//! Lane: connector
+//! Needs: curl gzip logger rsyslogd
+//! Weight: 1
+//! Limit: 10m
+//! Paths: crates/components crates/wire
 
 use std::fs;
 use std::net::SocketAddr;
@@ -128,7 +134,7 @@ fn bodies(events: &[serde_json::Value]) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and curl: tests/run"]
+#[ignore = "needs the programs and curl: tests/run"]
 fn events_that_curl_posts_are_stored_once_each_and_bad_ones_are_refused() {
     let chain = Chain::start();
     let (url, dir) = (format!("http://{}/", chain.http), chain.dir.path());
@@ -166,7 +172,7 @@ fn write(dir: &Path, text: &str) -> std::path::PathBuf {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, logger and rsyslog: tests/run"]
+#[ignore = "needs the programs, logger and rsyslog: tests/run"]
 fn messages_of_logger_and_rsyslog_arrive_with_their_parts() {
     let chain = Chain::start();
     let dir = chain.dir.path();

@@ -6,6 +6,11 @@
 //! `mask` and `uuid`, and sends them to a collector that files them below `topic/day` of a
 //! `file://` store. Both are killed in turn while lines are written. What is asserted are the files
 //! of the store.
+//!
+//! Lane: core
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core crates/components-expr
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -133,7 +138,7 @@ fn stored(dir: &Path) -> Vec<(String, String, Value)> {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn what_interceptors_make_of_events_is_stored_once_through_kills() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     fs::create_dir(dir.path().join("logs")).expect("a folder for the logs");

@@ -11,6 +11,13 @@
 //!   datagrams, logger … ─► journald ─► journalctl ─► source ─► durable ─► files
 //!                             └─► journalctl --output=json ────── compared ──┘
 //! ```
+//!
+//! Lane: core
+//! Needs: systemd-journald unshare
+//! Root: yes
+//! Weight: 1
+//! Limit: 10m
+//! Paths: crates/components
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -167,7 +174,7 @@ fn counted(metrics: &Metrics, reason: &str) -> f64 {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, systemd and root: tests/run"]
+#[ignore = "needs the programs, systemd and root: tests/run"]
 fn every_entry_of_a_journal_is_stored_once_over_kills_rotation_and_vacuum() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

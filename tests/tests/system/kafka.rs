@@ -10,6 +10,12 @@
 //!   producer ─► topic ─► kafka source ─► durable ─► hdfs sink, `file://`
 //!   file ─► tail_dir ─► durable ─► kafka sink ─► topic ─► reader
 //! ```
+//!
+//! Lane: connector
+//! Needs: java openssl mvn krb5kdc kadmin.local gssapi
+//! Weight: 0
+//! Limit: 15m
+//! Paths: crates/components-kafka crates/sasl2 crates/oauth deploy/kafka
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -162,7 +168,7 @@ fn repeats(dir: &Path, agents: &[&str], sent: &Sent) -> usize {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn each_message_is_stored_once_through_kills_of_agent_and_broker_and_a_full_channel() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, mut rng, began) = (folder.path(), seed::rng("kafka"), Instant::now());
@@ -203,7 +209,7 @@ fn each_message_is_stored_once_through_kills_of_agent_and_broker_and_a_full_chan
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn partitions_that_are_handed_over_lose_nothing_and_repeat_only_after_a_kill() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
@@ -300,7 +306,7 @@ fn in_topic(kafka: &Kafka, written: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_a_dead_letter() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
@@ -352,25 +358,25 @@ fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java, Maven, openssl and a KDC: tests/run"]
+#[ignore = "needs the programs, Java, Maven, openssl and a KDC: tests/run"]
 fn lines_go_on_while_tickets_of_kerberos_expire_and_what_is_set_wrong_is_named() {
     tickets::a_ticket_is_renewed_by_its_keytab();
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn lines_go_on_while_tokens_expire_and_others_take_their_place() {
     tokens::an_expired_token_is_replaced();
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java, Maven and openssl: tests/run"]
+#[ignore = "needs the programs, Java, Maven and openssl: tests/run"]
 fn lines_go_to_a_broker_behind_tls_and_back_and_what_it_refuses_is_said() {
     secured::lines_go_there_and_back();
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn each_line_is_committed_once_through_kills_and_by_two_agents_with_the_same_batches() {
     once::each_line_is_there_once();
 }

@@ -9,6 +9,11 @@
 //! ```text
 //!   file ─► tail_dir ─► kafka channel ─► hdfs sink, `file://`
 //! ```
+//!
+//! Lane: connector
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-kafka crates/channel deploy/kafka
 
 use std::fs;
 use std::io::Write;
@@ -131,7 +136,7 @@ fn until_stored(dir: &Path, bytes: usize) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn each_line_is_stored_once_although_agent_broker_and_host_are_lost() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, mut rng, began) = (folder.path(), seed::rng("kafka channel"), Instant::now());
@@ -172,19 +177,19 @@ fn each_line_is_stored_once_although_agent_broker_and_host_are_lost() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java, Maven and openssl: tests/run"]
+#[ignore = "needs the programs, Java, Maven and openssl: tests/run"]
 fn topics_and_rights_that_would_lose_events_are_refused_with_the_remedy_and_mended_under_way() {
     refused::each_is_refused_and_mended();
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn an_agent_whose_brokers_are_away_starts_says_why_it_waits_and_goes_on_by_itself() {
     away::it_is_opened_later();
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn what_flume_has_left_in_its_kafka_channel_and_not_read_yet_is_taken_over() {
     flume::the_backlog_of_flume_is_taken_over();
 }

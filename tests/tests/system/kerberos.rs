@@ -6,6 +6,12 @@
 //! the NameNode is killed, and the KDC's own log shows that the collector logs in again. Hadoop's
 //! shell shows whose the files are. Then one collector with one sink for each mistake, and two more
 //! with different principals, which all have to say or do the right thing within one process.
+//!
+//! Lane: core
+//! Needs: java mvn curl krb5kdc kadmin.local kinit gssapi flock
+//! Weight: 0
+//! Limit: 10m
+//! Paths: @core deploy/hadoop crates/sasl2
 
 use std::fmt::Write as _;
 use std::fs;
@@ -42,7 +48,7 @@ fn cluster(dir: &Path) -> Hdfs {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and a KDC: tests/run"]
+#[ignore = "needs the programs and a KDC: tests/run"]
 fn each_line_comes_once_for_longer_than_a_ticket_lives() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -122,7 +128,7 @@ fn belongs_to_the_proxy_user(hdfs: &Hdfs) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and a KDC: tests/run"]
+#[ignore = "needs the programs and a KDC: tests/run"]
 fn what_is_set_wrong_is_answered_with_the_setting_and_a_remedy() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

@@ -7,6 +7,12 @@
 //! lays them out: of two runtimes, with lines that are cut, rotated, and of containers that begin
 //! again. A log is renamed when the edge has read it, since what is compressed unread is lost.
 //! No cluster runs.
+//!
+//! Lane: container
+//! Needs: python3 kubectl gzip openssl
+//! Weight: 0
+//! Limit: 10m
+//! Paths: deploy/kubernetes docs/kubernetes.md crates/components
 
 mod kubelet;
 
@@ -84,7 +90,7 @@ fn secrets(dir: &Path) -> String {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, kubectl and Python: tests/run"]
+#[ignore = "needs the programs, kubectl and Python: tests/run"]
 fn the_manifests_and_the_secrets_of_the_page_are_what_kubernetes_takes() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let manifests = built();
@@ -183,7 +189,7 @@ fn agents(dir: &Path) -> [Agent; 2] {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and kubectl: tests/run"]
+#[ignore = "needs the programs and kubectl: tests/run"]
 fn each_line_of_each_container_is_stored_once_with_its_pod_through_kills_and_rotation() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

@@ -1,5 +1,11 @@
-//! The goal: the log shows an operator that a site works, and with `RUST_LOG=debug` how. Method: a
-//! real edge and a real collector move some lines, and their logs are read.
+//! Goal: the log shows an operator that a site works, and with `RUST_LOG=debug` how.
+//!
+//! Method: a real edge and a real collector move some lines, and their logs are read.
+//!
+//! Lane: core
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core
 
 use std::fs;
 use std::time::Duration;
@@ -12,7 +18,7 @@ use aqueduct_tests::wait;
 const LIBRARIES: [&str; 5] = [" h2::", " hyper", " tower", " tonic", " mio"];
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_collector_says_when_senders_come_and_when_files_become_visible() {
     let site = Site::new();
     let logs = move_lines(&site, site.edge(), site.collector());
@@ -25,7 +31,7 @@ fn a_collector_says_when_senders_come_and_when_files_become_visible() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn debug_lines_are_ours_and_tell_the_way_of_each_batch() {
     for filter in ["debug", "info,aqueduct=debug"] {
         let site = Site::new();

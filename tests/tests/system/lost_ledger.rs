@@ -4,6 +4,11 @@
 //! Method: the programs as child processes with a `file://` store. The ledger is changed below a
 //! collector at work and while it is down; a second collector comes with an empty data directory.
 //! What is stored is compared with what was written, line by line.
+//!
+//! Lane: core
+//! Weight: 0
+//! Limit: 10m
+//! Paths: @core
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +41,7 @@ fn copied(from: &Path, to: &Path) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_ledger_deleted_below_collectors_at_work_is_rebuilt_without_repeats() {
     let mut scene = begun();
     fs::remove_dir_all(scene.site.path().join("store/_aqueduct")).expect("the books");
@@ -58,7 +63,7 @@ fn a_ledger_deleted_below_collectors_at_work_is_rebuilt_without_repeats() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_ledger_deleted_while_collectors_are_down_is_rebuilt_without_repeats() {
     let mut scene = begun();
     scene.collector.stop(STOP);
@@ -72,7 +77,7 @@ fn a_ledger_deleted_while_collectors_are_down_is_rebuilt_without_repeats() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn an_older_copy_and_missing_entries_are_refused_and_mended() {
     let mut scene = begun();
     let (ledger, copy) = (ledger_of(&scene), scene.site.path().join("copy"));
@@ -109,7 +114,7 @@ fn an_older_copy_and_missing_entries_are_refused_and_mended() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn an_emptied_dataset_goes_on_after_adopting_it() {
     let mut scene = begun();
     scene.collector.stop(STOP);

@@ -5,6 +5,11 @@
 //! sends to both. While lines come, the collectors are killed (-9) in turn, and started again. All
 //! the while the store is looked at: what a directory holds when its marker is first seen is
 //! compared with what it holds in the end, and each line with what was written.
+//!
+//! Lane: core
+//! Weight: 0
+//! Limit: 10m
+//! Paths: @core
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -71,7 +76,7 @@ impl Drop for Ends<'_> {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_directory_with_a_marker_is_complete_through_kills_of_its_collectors() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, store) = (folder.path(), folder.path().join("store"));

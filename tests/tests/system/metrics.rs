@@ -1,7 +1,14 @@
-//! The goal: what an agent shows at `/metrics` is read by every reader as it is meant. Method: real
-//! agents move lines, and their pages, in both forms, are given to `promtool`, which Prometheus
-//! comes with, and to the parsers of the Python client. Both are distinguished by the `Accept`
-//! header, as Prometheus sends it.
+//! Goal: every reader of `/metrics` reads the metrics as they are meant.
+//!
+//! Method: real agents move lines, and their pages, in both forms, are given to `promtool` of
+//! Prometheus, and to the parsers of the Python client. The `Accept` header selects the form, as
+//! Prometheus sends it.
+//!
+//! Lane: connector
+//! Needs: promtool prometheus_client
+//! Weight: 1
+//! Limit: 10m
+//! Paths: crates/metrics crates/agent deploy/prometheus
 
 use std::fs;
 use std::process::Command;
@@ -62,7 +69,7 @@ fn each_alert_fires_where_its_trouble_is_and_nowhere_else() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, promtool and Python: tests/run"]
+#[ignore = "needs the programs, promtool and Python: tests/run"]
 fn every_reader_reads_every_metric_with_its_type() {
     let site = Site::new();
     let (mut edge, mut collector) = (site.edge(), site.collector());

@@ -6,6 +6,12 @@
 //! and `mosquitto_sub` are the devices. A collector with a source for each QoS is killed (-9) many
 //! times while messages come, and so is the broker. Between collector and broker stands a relay of
 //! bytes, which cuts connections at moments of its own.
+//!
+//! Lane: connector
+//! Needs: javac mvn mosquitto mosquitto_passwd mosquitto_pub mosquitto_sub openssl
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-mqtt deploy/hivemq
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -97,26 +103,26 @@ fn lines(name: &str, range: std::ops::Range<usize>) -> String {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+#[ignore = "needs the programs and mosquitto: tests/run"]
 fn messages_of_mqtt_5_survive_kills_of_agent_and_broker_and_cut_connections() {
     kills::messages_survive_kills("5");
 }
 
 #[test]
-#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+#[ignore = "needs the programs and mosquitto: tests/run"]
 fn messages_of_mqtt_3_survive_kills_of_agent_and_broker_and_cut_connections() {
     kills::messages_survive_kills("3.1.1");
 }
 
 #[test]
-#[ignore = "needs the optimised programs, mosquitto and openssl: tests/run"]
+#[ignore = "needs the programs, mosquitto and openssl: tests/run"]
 fn messages_by_web_sockets_inside_tls_survive_kills_of_agent_and_broker_and_cut_connections() {
     web_socket::messages_survive_kills_and_cuts();
 }
 
 /// The demo looks at its own store, so that its exit code says all.
 #[test]
-#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+#[ignore = "needs the programs and mosquitto: tests/run"]
 fn the_demo_of_devices_stores_every_reading_through_a_kill_with_either_quality_of_service() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let demos = ["1", "2"].map(|qos| {
@@ -139,7 +145,7 @@ fn the_demo_of_devices_stores_every_reading_through_a_kill_with_either_quality_o
 }
 
 #[test]
-#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+#[ignore = "needs the programs and mosquitto: tests/run"]
 fn filters_that_a_broken_connection_did_not_ask_for_are_asked_for_by_the_next_one() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -159,7 +165,7 @@ fn filters_that_a_broken_connection_did_not_ask_for_are_asked_for_by_the_next_on
 }
 
 #[test]
-#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+#[ignore = "needs the programs and mosquitto: tests/run"]
 fn two_collectors_share_the_messages_and_lose_none_when_one_is_killed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -196,14 +202,14 @@ fn two_collectors_share_the_messages_and_lose_none_when_one_is_killed() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and mosquitto's clients: tests/run"]
+#[ignore = "needs the programs, Java and mosquitto's clients: tests/run"]
 fn two_collectors_share_what_hivemq_has_and_lose_none_when_they_or_it_are_killed() {
     hivemq::two_collectors_share_and_die();
 }
 
 /// A broker whose messages a collector publishes at another one, which is away at first.
 #[test]
-#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+#[ignore = "needs the programs and mosquitto: tests/run"]
 fn a_full_channel_keeps_the_connection_and_all_leaves_it_through_cut_connections() {
     const MESSAGES: usize = 6000;
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -277,7 +283,7 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+#[ignore = "needs the programs and mosquitto: tests/run"]
 fn what_the_sink_publishes_over_tls_is_read_and_what_is_refused_is_a_letter() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

@@ -2,6 +2,12 @@
 //!
 //! Method: the test of MariaDB (`sql_changes.rs`) against a real MySQL of Debian's unstable suite.
 //! Its transactions are compressed from the middle on.
+//!
+//! Lane: connector
+//! Needs: debootstrap dpkg-deb mariadb mysql-server
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-sql tests/mysql-server
 
 use std::thread;
 
@@ -12,7 +18,7 @@ use super::sql_changes::collector::{DATABASE, LIMIT};
 use super::sql_changes::{binlog, stored};
 
 #[test]
-#[ignore = "needs the optimised programs and MySQL: tests/run"]
+#[ignore = "needs the programs and MySQL: tests/run"]
 fn changes_of_mysql_are_stored_once_and_in_order_over_kills_of_agent_and_database() {
     binlog::changes_are_stored_once_and_in_order(&binlog::Kind {
         start: MariaDb::start_mysql,
@@ -40,7 +46,7 @@ fn changes_of_mysql_are_stored_once_and_in_order_over_kills_of_agent_and_databas
 }
 
 #[test]
-#[ignore = "needs the optimised programs and MySQL: tests/run"]
+#[ignore = "needs the programs and MySQL: tests/run"]
 fn a_row_that_is_in_the_log_and_not_in_its_table_yet_is_not_missing_behind_a_snapshot() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

@@ -13,6 +13,12 @@
 //!   netcat ─► durable ─► nats sink ─► wire, TLS ─► stream ─► client
 //!   stream ─► nats source ─► small channel ─► nats sink ─► stream that is not there yet
 //! ```
+//!
+//! Lane: connector
+//! Needs: nats-server openssl
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-nats
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -120,7 +126,7 @@ fn settled(dir: &Path, names: &[&str], count: usize, agent: &Agent) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, nats-server and openssl: tests/run"]
+#[ignore = "needs the programs, nats-server and openssl: tests/run"]
 fn messages_survive_kills_of_agent_and_server_and_those_of_a_source_alone_are_stored_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

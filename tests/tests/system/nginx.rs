@@ -9,6 +9,12 @@
 //!
 //! The test of the test: the same with the collector's memory of batches switched off. Then the
 //! kills must leave repeated lines, or the first test could not have seen any.
+//!
+//! Lane: core
+//! Needs: hdfs logrotate nginx wrk
+//! Weight: 0
+//! Limit: 10m
+//! Paths: @core
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,7 +37,7 @@ const ROTATIONS_MIN: u32 = 5;
 const RATE_MIN: f64 = 1_000.0;
 
 #[test]
-#[ignore = "needs the optimised programs, nginx, wrk, logrotate and HDFS: tests/run"]
+#[ignore = "needs the programs, nginx, wrk, logrotate and HDFS: tests/run"]
 fn each_line_that_nginx_writes_is_stored_once_although_both_agents_are_killed() {
     let mut rng = seed::rng("nginx");
     let mut scene = Scene::start("dedupe-on", true);
@@ -58,7 +64,7 @@ fn each_line_that_nginx_writes_is_stored_once_although_both_agents_are_killed() 
 }
 
 #[test]
-#[ignore = "needs the optimised programs, nginx, wrk, logrotate and HDFS: tests/run"]
+#[ignore = "needs the programs, nginx, wrk, logrotate and HDFS: tests/run"]
 fn without_dedupe_the_same_kills_leave_repeated_lines() {
     let mut rng = seed::rng("nginx without dedupe");
     let mut scene = Scene::start("dedupe-off", false);

@@ -5,6 +5,12 @@
 //! sends to both. While lines come, the collectors are killed (-9) in turn, many times, and started
 //! again. In the end each line of each object below the days is compared with what was written, and
 //! `aqueduct verify` proves the same from the ledger.
+//!
+//! Lane: connector
+//! Needs: python3 openssl
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/storage-objects deploy/s3 deploy/azurite
 
 use std::time::Instant;
 
@@ -44,19 +50,19 @@ fn each_line_is_stored_once<S: Server>(name: &str) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and Python: tests/run"]
+#[ignore = "needs the programs and Python: tests/run"]
 fn collectors_that_are_killed_store_each_line_once_in_a_bucket_of_s3() {
     each_line_is_stored_once::<S3>("s3");
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Python and openssl: tests/run"]
+#[ignore = "needs the programs, Python and openssl: tests/run"]
 fn collectors_that_are_killed_store_each_line_once_in_a_bucket_of_google() {
     each_line_is_stored_once::<Gcs>("gs");
 }
 
 #[test]
-#[ignore = "needs the optimised programs and Python: tests/run"]
+#[ignore = "needs the programs and Python: tests/run"]
 fn collectors_that_are_killed_store_each_line_once_in_a_container_of_azure() {
     each_line_is_stored_once::<Azurite>("abfss");
 }

@@ -7,6 +7,12 @@
 //! has moods (`otlp/receiver.py`). Between them stands a real collector with a small channel, which
 //! is killed (-9). In the end each record is looked for, and each that was taken is compared.
 //! `otlp/collectors.rs` has OpenTelemetry's own Collector on both sides in place of these two.
+//!
+//! Lane: connector
+//! Needs: python3
+//! Weight: 0
+//! Limit: 15m
+//! Paths: crates/components-otlp deploy/otlp deploy/go
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -250,13 +256,13 @@ fn acknowledged_records_arrive(protocol: &str) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and Python: tests/run"]
+#[ignore = "needs the programs and Python: tests/run"]
 fn acknowledged_records_arrive_over_grpc() {
     acknowledged_records_arrive("grpc");
 }
 
 #[test]
-#[ignore = "needs the optimised programs and Python: tests/run"]
+#[ignore = "needs the programs and Python: tests/run"]
 fn acknowledged_records_arrive_over_http() {
     acknowledged_records_arrive("http");
 }

@@ -4,6 +4,12 @@
 //! say so without flooding its log, and deliver by itself as soon as HDFS is there. Then HDFS is
 //! stopped and started again in the middle. Neither agent is touched, and Hadoop's shell finds each
 //! line once. `aqueduct check --connect` says both times what is so, and leaves nothing in HDFS.
+//!
+//! Lane: core
+//! Needs: java mvn curl flock
+//! Weight: 0
+//! Limit: 10m
+//! Paths: @core deploy/hadoop
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +24,7 @@ use aqueduct_tests::wait;
 const LINES: usize = 10_000;
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn events_wait_in_the_channel_until_hdfs_is_there() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

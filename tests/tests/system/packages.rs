@@ -3,6 +3,12 @@
 //!
 //! Method: `deploy/debian/build` makes packages of the programs that are built, dpkg unpacks them
 //! into a folder, and what is there is looked at and run.
+//!
+//! Lane: container
+//! Needs: systemd-analyze dpkg-shlibdeps strip
+//! Weight: 1
+//! Limit: 10m
+//! Paths: deploy/debian deploy/systemd
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -42,7 +48,7 @@ fn the_units_are_closed_to_what_they_do_not_need() {
 }
 
 #[test]
-#[ignore = "needs dpkg and the optimised programs: tests/run"]
+#[ignore = "needs dpkg and the programs: tests/run"]
 fn packages_hold_programs_that_run_with_the_configurations_that_they_bring() {
     let folder = tempfile::tempdir().expect("a folder");
     let (out, root) = (folder.path().join("out"), folder.path().join("root"));

@@ -5,6 +5,12 @@
 //! while all is well, the edge while the collector is down, an agent whose directory and events are
 //! full of markup, and one behind TLS and a token. A part is stopped and started by the keyboard
 //! alone; what another site could send changes nothing.
+//!
+//! Lane: connector
+//! Needs: chromium chromedriver openssl
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/agent
 
 use std::fs;
 use std::io::{Read, Write};
@@ -113,7 +119,7 @@ channel = "main"
 }
 
 #[test]
-#[ignore = "needs the optimised programs and Chromium: tests/run"]
+#[ignore = "needs the programs and Chromium: tests/run"]
 fn the_page_says_that_all_is_well_or_what_is_wrong() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -204,7 +210,7 @@ channel = "main"
 }
 
 #[test]
-#[ignore = "needs the optimised programs and Chromium: tests/run"]
+#[ignore = "needs the programs and Chromium: tests/run"]
 fn what_comes_from_outside_is_shown_as_text() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -258,7 +264,7 @@ fn what_comes_from_outside_is_shown_as_text() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, openssl and Chromium: tests/run"]
+#[ignore = "needs the programs, openssl and Chromium: tests/run"]
 fn behind_tls_and_a_token_the_page_asks_for_it_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

@@ -5,6 +5,12 @@
 //! with -9 meanwhile, and what is visible then is read as well. Some lines do not fit the columns:
 //! they are in the dead letters, and hold up no other. What Java reads of each row is compared with
 //! what the line says, doubles by their bits. So it is for other bodies than JSON ([`bodies`]).
+//!
+//! Lane: connector
+//! Needs: hdfs javac
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-parquet crates/components-hdfs
 
 mod bodies;
 
@@ -133,7 +139,7 @@ columns = {COLUMNS}
 }
 
 #[test]
-#[ignore = "needs the optimised programs, HDFS, a JDK and Maven: tests/run"]
+#[ignore = "needs the programs, HDFS, a JDK and Maven: tests/run"]
 fn files_of_columns_are_read_by_java_with_every_value_once_although_a_collector_is_killed() {
     let hdfs = Hdfs::shared();
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -11,6 +11,12 @@
 //!   application ─► queue ─► wire ─► rabbitmq source ─► durable ─► hdfs sink, `file://`
 //!   netcat ─► durable ─► rabbitmq sink ─► wire ─► exchange ─► queue ─► application
 //! ```
+//!
+//! Lane: connector
+//! Needs: rabbitmq-server epmd openssl python3
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-rabbitmq deploy/rabbitmq
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -111,7 +117,7 @@ fn wait_until_taken(agent: &Agent, events: usize) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, RabbitMQ, Python and openssl: tests/run"]
+#[ignore = "needs the programs, RabbitMQ, Python and openssl: tests/run"]
 fn messages_survive_kills_of_agent_and_broker_and_refusals_say_what_helps() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

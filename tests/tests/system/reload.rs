@@ -11,6 +11,11 @@
 //!   calm.log ─► tail_dir ─► durable ─► grpc ─────► grpc ─► durable ─► hdfs ─► file://…/calm
 //!   wild.log ─► tail_dir ─► durable ─► grpc ──?──► grpc ─► durable ─► hdfs ─► file://…/wild
 //! ```
+//!
+//! Lane: core
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core
 
 mod edits;
 
@@ -203,7 +208,7 @@ impl Running {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn files_are_edited_under_running_programs_and_each_line_is_stored_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path().to_owned();

@@ -7,6 +7,12 @@
 //! ```text
 //!   sequence ─► durable ─► elasticsearch sink ─► POST /_bulk ─► index `lines-shop`
 //! ```
+//!
+//! Lane: connector
+//! Needs: curl javac mvn
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-search deploy/opensearch
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -115,7 +121,7 @@ fn agent(dir: &Path, engine: &Engine, source: &str, settings: &str) -> Agent {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java, Maven and curl: tests/run"]
+#[ignore = "needs the programs, Java, Maven and curl: tests/run"]
 fn each_event_is_one_document_through_kills_of_agent_and_engine() {
     const EVENTS: usize = 9_000;
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -170,7 +176,7 @@ fn each_event_is_one_document_through_kills_of_agent_and_engine() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java, Maven and curl: tests/run"]
+#[ignore = "needs the programs, Java, Maven and curl: tests/run"]
 fn what_is_refused_goes_to_the_dead_letters_and_a_closed_index_holds_the_flow() {
     const GOOD: usize = 1_500;
     let folder = tempfile::tempdir().expect("a temporary folder");

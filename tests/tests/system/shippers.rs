@@ -9,6 +9,12 @@
 //! else happens. Then the sink of a second channel stands still, until the channel is full:
 //! what is acknowledged without being stored is lost by the kill (-9) that follows. Then the
 //! collector is killed again and again.
+//!
+//! Lane: connector
+//! Needs: python3
+//! Weight: 0
+//! Limit: 15m
+//! Paths: crates/components-shippers deploy/go deploy/node
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -178,7 +184,7 @@ fn repeated(dir: &Path, first: usize) -> BTreeMap<&'static str, usize> {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Go and Node.js: tests/run"]
+#[ignore = "needs the programs, Go and Node.js: tests/run"]
 fn acknowledged_lines_of_shippers_are_stored_and_lost_answers_repeat_none_of_fluents_logger() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

@@ -11,6 +11,12 @@
 //!            ├► durable ─► solr sink ─► any of three nodes      ─► collection `lines`,
 //!            └► durable ─► solr sink ─► the same, less patient     two shards of two replicas
 //! ```
+//!
+//! Lane: connector
+//! Needs: javac mvn openssl curl
+//! Weight: 0
+//! Limit: 15m
+//! Paths: crates/components-search deploy/solr
 
 use std::fs;
 use std::path::Path;

@@ -4,6 +4,12 @@
 //! Method: files of real `gzip`, `zstd` and `iconv` lie in the directories of an edge that is
 //! killed while it reads them; `aqueduct verify` and a comparison of all lines decide. A real `nc`
 //! sends to the `netcat` sources, next to a command of `exec`.
+//!
+//! Lane: core
+//! Needs: gzip zstd iconv nc
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +33,7 @@ fn edge(dir: &Path, sources_and_sinks: &str) -> Agent {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, gzip and zstd: tests/run"]
+#[ignore = "needs the programs, gzip and zstd: tests/run"]
 fn files_of_a_spool_directory_are_stored_once_through_kills() {
     const LIVES: usize = 8;
     const LINES: usize = 20_000;
@@ -107,7 +113,7 @@ fn put(dir: &Path, name: &str, tool: &str, lines: usize) -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and nc: tests/run"]
+#[ignore = "needs the programs and nc: tests/run"]
 fn lines_of_nc_and_of_a_command_are_stored_and_those_over_tcp_are_answered() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let dir = dir.path();

@@ -7,6 +7,12 @@
 //! files; it is killed (-9) in the middle of the snapshot and then again and again, the database is
 //! restarted and killed, and a column is added and dropped. At the end the events are held against
 //! the book, transaction by transaction, and the tables that the events make against the tables.
+//!
+//! Lane: connector
+//! Needs: postgres psql mariadbd mariadb-install-db mariadb
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-sql
 
 use std::path::Path;
 use std::sync::RwLock;
@@ -123,7 +129,7 @@ fn lives(collector: &mut Agent, server: &RwLock<Postgres>) -> u64 {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and PostgreSQL: tests/run"]
+#[ignore = "needs the programs and PostgreSQL: tests/run"]
 fn changes_of_postgresql_are_stored_once_and_in_order_over_kills_of_agent_and_database() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -188,7 +194,7 @@ fn says(dir: &Path, server: &Postgres, user: &str, settings: &str, expected: &st
 }
 
 #[test]
-#[ignore = "needs the optimised programs and PostgreSQL: tests/run"]
+#[ignore = "needs the programs and PostgreSQL: tests/run"]
 fn what_is_wrong_with_the_database_is_said_with_the_remedy_and_lost_changes_are_made_good() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -270,7 +276,7 @@ fn wait_until_waited_for(server: &Postgres, transaction: &str) {
 /// another one, older than that part, goes on for longer, with a change by a third meanwhile: the
 /// server would take the table for what it was before, and read none of its changes.
 #[test]
-#[ignore = "needs the optimised programs and PostgreSQL: tests/run"]
+#[ignore = "needs the programs and PostgreSQL: tests/run"]
 fn a_table_that_is_emptied_while_the_slot_is_made_has_its_changes_read() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -310,7 +316,7 @@ fn hold_kinds(events: &[stored::Event], rows: &[String]) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and MariaDB: tests/run"]
+#[ignore = "needs the programs and MariaDB: tests/run"]
 fn changes_of_mariadb_are_stored_once_and_in_order_over_kills_of_agent_and_database() {
     binlog::changes_are_stored_once_and_in_order(&binlog::Kind {
         start: MariaDb::start_with,

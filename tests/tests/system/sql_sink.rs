@@ -6,6 +6,12 @@
 //! between both stands a wire that cuts connections around COMMIT: before it, behind it, and behind
 //! its answer. Among the lines are such as the table does not take. Then the tables are counted, by
 //! the database itself. The same goes to PostgreSQL by its driver of ODBC.
+//!
+//! Lane: connector
+//! Needs: postgres psql mariadbd mariadb-install-db mariadb psqlodbc
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-sql crates/odbc
 
 mod calls;
 mod kinds;
@@ -18,7 +24,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::{self, Agent, odbc_of_postgres};
+use aqueduct_tests::agent::{Agent, odbc_of_postgres};
 use aqueduct_tests::letters::letters;
 use aqueduct_tests::mariadb::{self, MariaDb};
 use aqueduct_tests::postgres::{self, Postgres};
@@ -98,11 +104,7 @@ impl Database for ByOdbc {
 
 /// A collector that has what these settings need.
 fn collector(dir: &Path, name: &str, text: &str) -> Agent {
-    let collector = Agent::configured("aqueduct-collector", dir, name, text);
-    match text.contains("odbc:") {
-        true => collector.of_folder(agent::unoptimised()),
-        false => collector,
-    }
+    Agent::configured("aqueduct-collector", dir, name, text)
 }
 
 impl Database for MariaDb {
@@ -129,7 +131,7 @@ impl Database for MariaDb {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and PostgreSQL: tests/run"]
+#[ignore = "needs the programs and PostgreSQL: tests/run"]
 fn rows_are_in_postgresql_exactly_once_through_kills_cuts_and_a_restart() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut postgres = Postgres::start(folder.path());
@@ -163,7 +165,7 @@ fn rows_are_in_postgresql_by_odbc_exactly_once_through_kills_cuts_and_a_restart(
 }
 
 #[test]
-#[ignore = "needs the optimised programs and MariaDB: tests/run"]
+#[ignore = "needs the programs and MariaDB: tests/run"]
 fn rows_are_in_mariadb_exactly_once_through_kills_cuts_and_a_restart() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut mariadb = MariaDb::start(folder.path());

@@ -5,6 +5,12 @@
 //! with a value that most rows share and rows without one. A collector reads all three into a store
 //! of files; it is killed (-9) five times, and the database is restarted once. At the end the store
 //! is held against the tables. The rows of PostgreSQL are read by its driver of ODBC as well.
+//!
+//! Lane: connector
+//! Needs: psqlodbc postgres psql openssl mariadbd mariadb-install-db mariadb
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-sql crates/odbc
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::{self, Agent, ROLL};
+use aqueduct_tests::agent::{Agent, ROLL};
 use aqueduct_tests::site::read_below;
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
@@ -65,11 +71,7 @@ fn collector(dir: &Path, database: &str) -> Agent {
     let ways: String =
         ways.iter().map(|(name, settings)| way(dir, database, name, settings)).collect();
     let text = format!("[agent]\ndata_dir = \"{}/data\"\n{ways}", dir.display());
-    let collector = Agent::configured("aqueduct-collector", dir, "collector", &text);
-    match database.contains("odbc:") {
-        true => collector.of_folder(agent::unoptimised()),
-        false => collector,
-    }
+    Agent::configured("aqueduct-collector", dir, "collector", &text)
 }
 
 /// Fills the tables, and reads them through kills of the collector and a restart of the database.
@@ -142,7 +144,7 @@ fn every_row_is_stored_once(kind: Kind) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and PostgreSQL: tests/run"]
+#[ignore = "needs the programs and PostgreSQL: tests/run"]
 fn rows_of_postgresql_are_stored_once_over_kills_of_agent_and_database() {
     every_row_is_stored_once(Kind::Postgres);
 }
@@ -154,7 +156,7 @@ fn rows_of_postgresql_by_odbc_are_stored_once_over_kills_of_agent_and_database()
 }
 
 #[test]
-#[ignore = "needs the optimised programs and MariaDB: tests/run"]
+#[ignore = "needs the programs and MariaDB: tests/run"]
 fn rows_of_mariadb_are_stored_once_over_kills_of_agent_and_database() {
     every_row_is_stored_once(Kind::Mariadb);
 }

@@ -12,6 +12,12 @@
 //!   access.log, app-*.log ─► taildir ─► memory ─► file_roll      flume-0, flume-1
 //!                         └► tail_dir ─► durable ─► file_roll     ours-0, ours-1
 //! ```
+//!
+//! Lane: flume
+//! Needs: java mvn
+//! Weight: 1
+//! Limit: 10m
+//! Paths: crates/components crates/flume
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -191,7 +197,7 @@ a.sinks.k.channel = c
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn log_files_change_hands_between_flume_and_an_agent_and_each_line_is_read_once() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut site = Site { dir: dir.path().to_owned(), written: Vec::new(), stage: 0 };

@@ -5,6 +5,12 @@
 //! its sources: `netcat` with a JKS, `http` with PKCS#12, `syslog` that wants client
 //! certificates. A second one and an agent of Flume send to each other what Flume counts, by
 //! Avro, by Avro deflated (with zlib around TLS, as Flume does it) and by Thrift.
+//!
+//! Lane: flume
+//! Needs: java keytool mvn openssl curl
+//! Weight: 1
+//! Limit: 10m
+//! Paths: crates/tls crates/crypto crates/oauth
 
 mod origins;
 
@@ -149,7 +155,7 @@ channel = "main"
 }
 
 #[test]
-#[ignore = "needs the optimised programs, openssl and keytool: tests/run"]
+#[ignore = "needs the programs, openssl and keytool: tests/run"]
 fn clients_in_use_are_served_and_hostile_ones_hold_nothing_up() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let dir = dir.path();
@@ -329,7 +335,7 @@ f.sinks.files{at}.channel = back{at}
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn flume_and_an_agent_exchange_events_by_tls_in_both_directions() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let dir = dir.path();

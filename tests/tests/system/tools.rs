@@ -6,6 +6,11 @@
 //! outlives a collector that is killed; `aqueduct trace` is asked for lines by a byte of their file
 //! while they are not read, while they are held, and when they are stored. What is stored is
 //! compared with what was written.
+//!
+//! Lane: core
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core crates/aqueduct
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -49,7 +54,7 @@ fn shown(output: &Output) -> String {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn events_that_pass_are_shown_and_the_flow_never_waits_for_those_that_look() {
     let site = Site::new();
     let (mut collector, mut edge) = (site.collector(), site.edge());
@@ -143,7 +148,7 @@ fn trace(site: &Site, log: &Path, offset: usize) -> (Option<i32>, Value) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_line_is_found_by_a_byte_of_it_wherever_it_is() {
     let site = Site::new();
     let (mut collector, mut edge) = (site.collector(), site.edge());

@@ -4,6 +4,12 @@
 //! Method: the real programs, and as receiver a third agent with the source `otlp`, by TLS: what it
 //! stores is OpenTelemetry's own reading of what came. The first collector keeps what it has
 //! stored: its files are never closed. It is killed (-9), and the second one gets the batch.
+//!
+//! Lane: core
+//! Needs: openssl
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core crates/tls crates/components-otlp
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -155,7 +161,7 @@ fn one<'a>(trace: &'a [Span], what: &str, like: impl Fn(&Span) -> bool) -> &'a S
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_batch_of_a_killed_collector_is_one_trace_with_each_attempt_and_its_file() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

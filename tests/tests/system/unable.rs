@@ -3,6 +3,11 @@
 //!
 //! Method: the real programs. Both collectors have the same store, by the path of a link in their
 //! own working folders; for the first one a file takes the place of that link.
+//!
+//! Lane: core
+//! Weight: 0
+//! Limit: 10m
+//! Paths: @core
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -69,7 +74,7 @@ fn wait_until_accounted(agent: &Agent) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn what_a_collector_cannot_store_is_stored_by_another_one_in_time_and_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

@@ -7,6 +7,12 @@
 //! reads the files, each line is compared with what was written, and `aqueduct verify` proves the
 //! same from the ledger, by HTTP and by `hdfs://`. Then the ledger is removed: `aqueduct ledger
 //! rebuild` and `adopt` make it whole by HTTP.
+//!
+//! Lane: core
+//! Needs: hdfs
+//! Weight: 0
+//! Limit: 10m
+//! Paths: @core crates/storage-webhdfs deploy/hadoop
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -27,14 +33,14 @@ const KILLS_BEHIND_A_GATEWAY: usize = 3;
 const PAUSE_MAX: u64 = 800;
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn collectors_that_are_killed_store_each_line_once_by_http() {
     let hdfs = Hdfs::shared();
     each_line_is_stored_once(hdfs, hdfs.web_address(), ROLL, KILLS, &[]);
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn collectors_that_are_killed_store_each_line_once_through_httpfs() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut hdfs = Hdfs::configured_with(folder.path(), &["--httpfs"]);

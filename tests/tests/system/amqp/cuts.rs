@@ -16,7 +16,7 @@ const PATIENT: &str = "<address-settings><address-setting match=\"#\">\
                        </address-setting></address-settings>";
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn lost_answers_lose_no_message_of_a_queue_and_repeat_few() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

@@ -7,7 +7,7 @@ use aqueduct_tests::chain::Chain;
 use super::artemis::Artemis;
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn lines_wait_while_the_disk_of_the_broker_is_full_and_none_is_lost() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

@@ -11,7 +11,7 @@ use super::site::{Differences, PATIENCE, Site, hdfs};
 const CALLS: [&str; 6] = ["create", "addBlock", "fsync", "complete", "getFileInfo", "rename2"];
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn a_rename_without_an_answer_is_found_out_and_done_once() {
     let relay = Relay::to(hdfs().address());
     let url = Some(format!("hdfs://{}", relay.address));
@@ -27,7 +27,7 @@ fn a_rename_without_an_answer_is_found_out_and_done_once() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn a_call_of_a_roll_without_an_answer_costs_at_most_the_roll() {
     if !is_long() {
         return;

@@ -12,7 +12,7 @@ use super::site::{Differences, PATIENCE, Site, last};
 const LARGE: &str = "replication = 3\nroll = { age_max = \"3s\" }";
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn a_dead_datanode_that_is_handed_out_costs_no_roll() {
     // With as many copies as DataNodes each block is given the dead one: the next test.
     if !is_long() {
@@ -28,7 +28,7 @@ fn a_dead_datanode_that_is_handed_out_costs_no_roll() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn a_datanode_that_dies_in_the_middle_of_a_block_loses_none_of_it() {
     let differences = Differences { sink: Some(LARGE), width: 700, ..Differences::default() };
     let site = Site::begin("mid-block", differences);
@@ -42,7 +42,7 @@ fn a_datanode_that_dies_in_the_middle_of_a_block_loses_none_of_it() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn a_fourth_datanode_takes_the_place_of_a_dead_one() {
     if !is_long() {
         return;
@@ -60,7 +60,7 @@ fn a_fourth_datanode_takes_the_place_of_a_dead_one() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn a_datanode_that_hangs_is_left_out() {
     if !is_long() {
         return;
@@ -74,7 +74,7 @@ fn a_datanode_that_hangs_is_left_out() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn a_slow_datanode_slows_down_and_stops_nothing() {
     if !is_long() {
         return;
@@ -98,7 +98,7 @@ fn a_slow_datanode_slows_down_and_stops_nothing() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn datanodes_without_room_are_named_and_waited_out() {
     if !is_long() {
         return;

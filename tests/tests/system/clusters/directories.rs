@@ -11,7 +11,7 @@ const QUOTAS: [(&str, &str, &str); 2] = [
 ];
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn a_quota_that_is_used_up_is_named_and_waited_out() {
     let site = Site::begin("quota", Differences::default());
     let directory = site.directory();
@@ -29,7 +29,7 @@ fn a_quota_that_is_used_up_is_named_and_waited_out() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn a_directory_that_is_taken_away_is_named_and_waited_out() {
     let differences = Differences { user: Some("logs"), ..Differences::default() };
     let site = Site::begin("permission", differences);

@@ -3,7 +3,7 @@
 use super::site::{Differences, Site, last};
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn a_namenode_that_hangs_ends_every_call_and_is_written_to_again() {
     let site = Site::begin("hang", Differences::default());
     let from = site.logged();
@@ -19,7 +19,7 @@ fn a_namenode_that_hangs_ends_every_call_and_is_written_to_again() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn safe_mode_is_waited_out() {
     let site = Site::begin("safe-mode", Differences::default());
     let from = site.logged();

@@ -12,7 +12,7 @@ use super::site::{Differences, Site};
 const SWEPT: &str = "replication = 2\nroll = { age_max = \"1s\" }\nsweep_after = \"5s\"";
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn what_a_dead_writer_left_open_is_gone_once_it_is_back() {
     let mut site = Site::begin("lease", Differences::default());
     for _ in 0..if is_long() { 5 } else { 1 } {
@@ -26,7 +26,7 @@ fn what_a_dead_writer_left_open_is_gone_once_it_is_back() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and HDFS: tests/run"]
+#[ignore = "needs the programs and HDFS: tests/run"]
 fn what_a_lost_collector_left_open_is_cleared_away_by_another_one() {
     if !is_long() {
         return;

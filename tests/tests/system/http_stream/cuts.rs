@@ -15,7 +15,7 @@ use super::{LIMIT, SHORT};
 const REQUEST_BYTES: usize = 1;
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn lost_answers_of_a_list_lose_no_event_and_repeat_none() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

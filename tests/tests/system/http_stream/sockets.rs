@@ -7,7 +7,7 @@ use super::site::{agent, counted, repeats};
 use super::{LIMIT, SHORT, append_through_kills};
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn messages_are_stored_once_through_kills_cut_connections_pieces_and_repeats() {
     const EVENTS: usize = 3000;
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -46,7 +46,7 @@ fn messages_are_stored_once_through_kills_cut_connections_pieces_and_repeats() {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn a_web_socket_is_opened_when_its_server_says_kept_while_it_answers_and_left_when_it_does_not() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

@@ -18,7 +18,7 @@ const SOON: &str = "\"reconnect.backoff.ms\" = \"10\", \"reconnect.backoff.max.m
 /// Method: two topics, one for a sink with transactions. On the one side answers to batches are
 /// lost, on the other one those to any request of the source.
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn lost_answers_lose_no_message_of_a_topic_and_repeat_none() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

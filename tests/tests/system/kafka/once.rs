@@ -210,7 +210,7 @@ pub(crate) fn each_line_is_there_once() {
 
 /// Method: the broker is killed for good, and a batch comes behind that.
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn a_broker_that_has_ended_is_said_after_one_attempt_of_a_transaction() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

@@ -16,7 +16,7 @@ use super::{Load, PATIENCE, STOP, agent, stored, until_stored};
 const REQUEST_BYTES: usize = 500;
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn lost_answers_lose_no_line_of_the_channel_and_repeat_none() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began, at) = (folder.path(), Instant::now(), free_address());

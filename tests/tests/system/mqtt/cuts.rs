@@ -45,7 +45,7 @@ fn repeats(dir: &Path, broker: &Broker, qos: usize) -> usize {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+#[ignore = "needs the programs and mosquitto: tests/run"]
 fn lost_answers_lose_no_message_and_qos_2_is_repeated_by_the_broker_alone() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

@@ -38,7 +38,7 @@ fn repeats(dir: &Path, server: &Server, name: &str, settings: &str) -> usize {
 /// A shared consumer repeats what has lost its acknowledgement: what was asked for, and what came
 /// next while that was being stored.
 #[test]
-#[ignore = "needs the optimised programs, nats-server and openssl: tests/run"]
+#[ignore = "needs the programs, nats-server and openssl: tests/run"]
 fn lost_answers_lose_no_message_and_only_a_shared_consumer_repeats() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

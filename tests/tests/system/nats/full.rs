@@ -12,7 +12,7 @@ use super::server::{ROOM, Server};
 const LITTLE: usize = 150_000;
 
 #[test]
-#[ignore = "needs the optimised programs, nats-server and openssl: tests/run"]
+#[ignore = "needs the programs, nats-server and openssl: tests/run"]
 fn lines_wait_while_the_store_of_the_server_is_full_and_are_in_their_stream_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

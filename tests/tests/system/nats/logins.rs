@@ -179,7 +179,7 @@ fn refused(dir: &Path, server: &Server, logins: &[(&str, String, &str)]) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and nats-server: tests/run"]
+#[ignore = "needs the programs and nats-server: tests/run"]
 fn a_user_logs_in_by_the_seed_of_its_nkey_and_a_wrong_login_says_what_helps() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, user, other) =
@@ -237,7 +237,7 @@ fn of_operator(dir: &Path, account: &Identity, user: Identity, revoked: &Identit
 }
 
 #[test]
-#[ignore = "needs the optimised programs and nats-server: tests/run"]
+#[ignore = "needs the programs and nats-server: tests/run"]
 fn a_user_of_an_operator_logs_in_by_its_file_and_a_renewed_one_counts_for_the_next_connection() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

@@ -239,13 +239,13 @@ fn a_collector_reaches_a_collector(protocol: &str) {
 }
 
 #[test]
-#[ignore = "needs the optimised programs and Python: tests/run"]
+#[ignore = "needs the programs and Python: tests/run"]
 fn what_a_collector_has_reaches_a_collector_over_grpc() {
     a_collector_reaches_a_collector("grpc");
 }
 
 #[test]
-#[ignore = "needs the optimised programs and Python: tests/run"]
+#[ignore = "needs the programs and Python: tests/run"]
 fn what_a_collector_has_reaches_a_collector_over_http() {
     a_collector_reaches_a_collector("http");
 }

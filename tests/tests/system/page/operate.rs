@@ -19,7 +19,7 @@ const FOCUS: &str = "(() => { const it = document.querySelector('#sources button
                      return it.getAttribute('aria-label') })()";
 
 #[test]
-#[ignore = "needs the optimised programs and Chromium: tests/run"]
+#[ignore = "needs the programs and Chromium: tests/run"]
 fn a_part_is_stopped_and_started_by_the_keyboard_and_by_no_other_site() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

@@ -13,7 +13,7 @@ use super::broker::Broker;
 const PREFETCH: usize = 20;
 
 #[test]
-#[ignore = "needs the optimised programs, RabbitMQ, Python and openssl: tests/run"]
+#[ignore = "needs the programs, RabbitMQ, Python and openssl: tests/run"]
 fn lost_answers_lose_no_message_of_a_queue_and_repeat_few() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

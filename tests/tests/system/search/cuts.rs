@@ -16,7 +16,7 @@ fn indexed(engine: &Engine) -> BTreeMap<String, usize> {
 }
 
 #[test]
-#[ignore = "needs the optimised programs, Java, Maven and curl: tests/run"]
+#[ignore = "needs the programs, Java, Maven and curl: tests/run"]
 fn lost_answers_lose_no_document_and_repeat_none() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

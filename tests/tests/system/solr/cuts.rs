@@ -8,7 +8,7 @@ use aqueduct_tests::solr::Solr;
 use aqueduct_tests::wire::{End, Wire};
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn lost_answers_lose_no_document_and_repeat_none() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

@@ -18,7 +18,7 @@ use super::{LIMIT, flow, numbers};
 const REASONS: [&str; 2] = ["refused", "unwritable_event"];
 
 #[test]
-#[ignore = "needs the optimised programs, Java and Maven: tests/run"]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
 fn each_event_is_one_document_through_kills_and_what_is_refused_is_a_dead_letter_alone() {
     const GOOD: usize = 6_000;
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -11,7 +11,7 @@ use aqueduct_tests::{certificates, wait};
 use super::{LIMIT, flow, numbers};
 
 #[test]
-#[ignore = "needs the optimised programs, Java, Maven and openssl: tests/run"]
+#[ignore = "needs the programs, Java, Maven and openssl: tests/run"]
 fn over_tls_the_right_login_stores_each_event_once_and_others_say_what_helps() {
     const EVENTS: u64 = 1_000;
     let folder = tempfile::tempdir().expect("a temporary folder");

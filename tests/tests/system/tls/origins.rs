@@ -127,7 +127,7 @@ fn by_token(dir: &Path, listen: SocketAddr, collector: &mut Agent) -> Agent {
 }
 
 #[test]
-#[ignore = "needs the optimised programs: tests/run"]
+#[ignore = "needs the programs: tests/run"]
 fn an_edge_speaks_for_its_own_origins_and_for_no_others() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let dir = dir.path();
