@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::flume::{cache, lock};
+use crate::flume::{self, cache};
 use crate::python::environment;
 
 /// What runs them.
@@ -27,7 +27,7 @@ impl Package {
     ///
     /// When it cannot be installed.
     pub fn installed(name: &str, package: &str, lock: &str) -> Self {
-        let _others_wait = lock(name);
+        let _others_wait = flume::lock(name);
         let environment = environment("node", REQUIREMENTS);
         let libraries = environment.with_file_name("lib");
         let python = fs::read_dir(libraries).expect("an environment of Python").flatten().next();

@@ -82,31 +82,32 @@ impl Machine {
         queue::next(&demands, &running, self.cores).map(|index| pending.remove(index))
     }
 
-    /// Runs the failed tests of these jobs again, each job alone.
+    /// Runs the failed tests of these jobs again, each test alone.
     pub(crate) fn run_again(&self, finished: &mut [Finished], screen: &mut Screen) {
-        for end in finished.iter_mut().filter(|end| !end.failed().is_empty()) {
-            let Some(job) = end.again() else {
-                continue;
-            };
-            let names = end.failed();
-            let passes = (1..=ROUNDS).all(|round| {
-                screen.line(&format!("again, {round} of {ROUNDS}: {}", list(&names)));
-                let (events, ends) = channel();
-                self.attempt(job.clone(), &format!("again-{round}-")).run(0, &events);
-                let passed = ends.iter().find_map(|event| match event {
-                    Event::Done(_, again) => Some(again),
-                    Event::Tests(_) => None,
-                });
-                passed.is_some_and(|again| {
-                    let all = again.parser.count(Status::Passed) >= names.len();
-                    screen.end(&again);
-                    again.code == 0 && all
-                })
-            });
-            if passes {
-                end.unsteady = names;
+        for end in finished {
+            for (name, job) in end.again() {
+                if (1..=ROUNDS).all(|round| self.passes(&name, &job, round, screen)) {
+                    end.unsteady.insert(name);
+                }
             }
         }
+    }
+
+    fn passes(&self, name: &str, job: &Job, round: usize, screen: &mut Screen) -> bool {
+        screen.line(&format!("again, {round} of {ROUNDS}: {name}"));
+        let (events, ends) = channel();
+        self.attempt(job.clone(), &format!("again-{round}-")).run(0, &events);
+        drop(events);
+        let ends = ends.iter().filter_map(|event| match event {
+            Event::Done(_, end) => Some(end),
+            Event::Tests(_) => None,
+        });
+        let mut passed = false;
+        for end in ends {
+            screen.end(&end);
+            passed = end.code == 0 && end.parser.count(Status::Passed) > 0;
+        }
+        passed
     }
 
     fn attempt(&self, job: Job, prefix: &str) -> Attempt {
@@ -222,10 +223,22 @@ impl Finished {
         self.code == TIMED_OUT
     }
 
-    /// The job with its failed tests alone; `None` for a step and for a program that died.
-    fn again(&self) -> Option<Job> {
-        let failed = self.parser.failed();
-        let all = self.parser.is_complete() && !self.timed_out() && !failed.is_empty();
-        all.then(|| self.job.again(failed.into_iter())).flatten()
+    /// The tests that did not run because their program ended before.
+    pub(crate) fn not_reached(&self) -> Vec<String> {
+        let failed = self.failed();
+        let Kind::Tests { names, .. } = &self.job.kind else {
+            return Vec::new();
+        };
+        let ran = |name: &String| self.parser.tests.iter().any(|test| test.name == *name);
+        names.iter().filter(|name| !ran(name) && !failed.contains(*name)).cloned().collect()
+    }
+
+    /// A job for each failed test; none for a step and for a program that died.
+    fn again(&self) -> Vec<(String, Job)> {
+        if !self.parser.is_complete() || self.timed_out() {
+            return Vec::new();
+        }
+        let failed = self.parser.failed().into_iter();
+        failed.filter_map(|name| self.job.again(&name).map(|job| (name, job))).collect()
     }
 }

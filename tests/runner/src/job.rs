@@ -221,15 +221,16 @@ impl Job {
         }
     }
 
-    /// The same tests by name, one after the other with their output; `None` for a step.
-    pub(crate) fn again(&self, failed: impl Iterator<Item = String>) -> Option<Self> {
+    /// One test of it, with its output; `None` for a step.
+    pub(crate) fn again(&self, name: &str) -> Option<Self> {
         match &self.kind {
             Kind::Tests { program, folder, each, .. } => {
                 let Kind::Tests { arguments, .. } = system_program(program.clone(), Vec::new())
                 else {
                     return None;
                 };
-                let (program, folder, names) = (program.clone(), folder.clone(), failed.collect());
+                let (program, folder, names) =
+                    (program.clone(), folder.clone(), vec![name.to_owned()]);
                 let kind = Kind::Tests { program, folder, names, each: *each, arguments };
                 Some(Self { kind, ..self.clone() })
             }
@@ -243,11 +244,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failed_tests_run_again_by_their_exact_names() {
+    fn a_failed_test_runs_again_by_its_exact_name() {
         let built = Executable { package: "p".into(), target: "lib".into(), path: "/t/p".into() };
         let job = crate_program(&of_crate("p", true), &built, Path::new("crates/p"), true, 2);
         assert_eq!(job.command().1, ["--test-threads", "2", "--include-ignored"]);
-        let again = job.again(["a::b".to_owned()].into_iter()).unwrap();
+        let again = job.again("a::b").unwrap();
         assert_eq!(
             again.command().1,
             ["--exact", "--include-ignored", "--test-threads", "1", "--nocapture", "a::b"]

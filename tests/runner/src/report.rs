@@ -45,7 +45,8 @@ impl Screen {
         if !end.job.shows_each() {
             let count = end.parser.count(Status::Passed);
             let tests = matches!(end.job.kind, Kind::Tests { .. });
-            let count = if tests { format!("  {count} tests") } else { String::new() };
+            let s = if count == 1 { "" } else { "s" };
+            let count = if tests { format!("  {count} test{s}") } else { String::new() };
             self.line(&format!("{word} {name}{count}  {seconds:.1} s"));
         }
         if let Some(left) = &end.left {
@@ -100,6 +101,10 @@ pub(crate) fn cases(finished: &[Finished], skipped: &[Skipped], strict: bool) ->
                 end.time,
                 if steady { End::Failed(output()) } else { End::Passed },
             ));
+        }
+        for name in end.not_reached() {
+            let why = "its program ended before".to_owned();
+            cases.push(case(&name, Duration::ZERO, End::Skipped(why)));
         }
         if failed.is_empty() && matches!(end.job.kind, Kind::Step) {
             cases.push(case(&end.job.name, end.time, End::Passed));

@@ -77,7 +77,7 @@ fn attend(mut child: Child, limit: Duration) -> i32 {
         match child.try_wait() {
             Ok(None) => {}
             Ok(Some(status)) => {
-                report_left();
+                report_left(&runner);
                 let killed = || 128 + status.signal().unwrap_or(0);
                 return status.code().unwrap_or_else(killed);
             }
@@ -108,12 +108,14 @@ fn runner() -> Receiver<()> {
 }
 
 /// Waits a little for descendants that are about to end, and names those that are not.
-fn report_left() {
+fn report_left(runner: &Receiver<()>) {
     let started = Instant::now();
     let mut left = names(&descendants());
     while !left.is_empty() && started.elapsed() < GRACE {
         reap();
-        thread::sleep(PAUSE);
+        if !matches!(runner.recv_timeout(PAUSE), Err(RecvTimeoutError::Timeout)) {
+            return;
+        }
         left = names(&descendants());
     }
     if !left.is_empty() {
