@@ -12,34 +12,28 @@ use crate::http::{self, Metrics};
 use crate::process::{Process, tail};
 use crate::wait;
 
-/// A command that runs `program`, from the folder that `AQUEDUCT_BIN_DIR` names, or from the one
-/// that the running program is in.
+/// A command that runs `program`, from the folder that `AQUEDUCT_BIN_DIR` names, or from that of
+/// the running program or test.
 ///
 /// # Panics
 ///
 /// When the program is not in that folder.
 pub fn program(program: &str) -> Command {
-    let named = std::env::var_os("AQUEDUCT_BIN_DIR").map(PathBuf::from);
-    let own = || std::env::current_exe().ok()?.parent().map(Path::to_owned);
-    let dir = named.or_else(own).expect("the folder of the running program is known");
-    let path = dir.join(program);
-    let missing = "is not there; use tests/run, or: cargo build --release --workspace --bins";
-    assert!(path.is_file(), "{} {missing}", path.display());
+    let path = programs().join(program);
+    assert!(path.is_file(), "{} is missing; start tests with tests/run", path.display());
     Command::new(path)
 }
 
-/// The folder of the programs without optimisation, which have what those that are shipped do not:
-/// ODBC.
-///
-/// # Panics
-///
-/// When they are not there.
-pub fn unoptimised() -> PathBuf {
+/// The folder of the programs.
+fn programs() -> PathBuf {
+    if let Some(named) = std::env::var_os("AQUEDUCT_BIN_DIR") {
+        return PathBuf::from(named);
+    }
     let own = std::env::current_exe().expect("the running program is known");
-    let folder = own.ancestors().nth(2).expect("its folder is in that of the programs").to_owned();
-    let is_there = folder.join("aqueduct-collector").is_file();
-    assert!(is_there, "build it: cargo build -p aqueduct-collector --features odbc");
-    folder
+    let dir = own.parent().expect("a program is in a folder");
+    // Cargo puts tests into a folder of that of the programs.
+    let of_tests = dir.ends_with("deps");
+    dir.parent().filter(|_| of_tests).unwrap_or(dir).to_owned()
 }
 
 /// What a driver of ODBC connects to PostgreSQL by.
@@ -56,7 +50,6 @@ pub fn odbc_of_postgres(address: SocketAddr, database: &str) -> String {
 #[derive(Debug)]
 pub struct Agent {
     program: &'static str,
-    folder: Option<PathBuf>,
     arguments: Vec<String>,
     conf_dir: Option<PathBuf>,
     environment: Vec<(&'static str, OsString)>,
@@ -77,7 +70,6 @@ impl Agent {
         let (environment, process) = (Vec::new(), None);
         Self {
             program,
-            folder: None,
             arguments,
             conf_dir,
             environment,
@@ -100,11 +92,6 @@ impl Agent {
         fs::write(&file, text).unwrap_or_else(|e| panic!("write {}: {e}", file.display()));
         let arguments = ["--config", &file.display().to_string()];
         Self::new(program, &arguments, &dir.join(format!("{name}.out")))
-    }
-
-    /// The program of this folder instead of that of [`program`]: one that is built otherwise.
-    pub fn of_folder(self, folder: PathBuf) -> Self {
-        Self { folder: Some(folder), ..self }
     }
 
     /// With `HADOOP_CONF_DIR` set.
@@ -135,10 +122,7 @@ impl Agent {
     /// When it runs already, ends by itself, or does not answer within a minute.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.program);
-        let mut command = match &self.folder {
-            Some(folder) => Command::new(folder.join(self.program)),
-            None => program(self.program),
-        };
+        let mut command = program(self.program);
         command.args(&self.arguments).env_remove("HADOOP_CONF_DIR");
         if let Some(conf_dir) = &self.conf_dir {
             command.env("HADOOP_CONF_DIR", conf_dir);

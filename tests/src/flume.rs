@@ -3,11 +3,11 @@
 //! The class path is the one of the benchmarks. It is fetched by Maven once, into the user's cache.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -158,14 +158,11 @@ pub fn jars() -> &'static Path {
 
 /// The folder with the dependencies of `pom`, fetched unless it is in the cache as `name`.
 pub(crate) fn jars_of(name: &str, pom: &str) -> PathBuf {
-    // Tests of one process ask at the same time; one of them fetches.
-    static FETCHING: Mutex<()> = Mutex::new(());
-    let _others_wait = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _others_wait = lock(name);
     let ready = cache().join(name);
     if fs::read_to_string(ready.join("pom.xml")).is_ok_and(|fetched| fetched == pom) {
         return ready.join("lib");
     }
-    fs::create_dir_all(cache()).expect("the user's cache");
     // It takes its name when it is complete: a fetch that was cut short is never mistaken.
     let unfinished = tempfile::tempdir_in(cache()).expect("the user's cache");
     let file = unfinished.path().join("pom.xml");
@@ -189,4 +186,13 @@ pub fn cache() -> PathBuf {
     let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
     named.or_else(home).unwrap_or_else(std::env::temp_dir).join("aqueduct")
+}
+
+/// Locks the part `name` of the cache until the file is dropped: tests of this process and of
+/// others ask for it at the same time, and one of them fills it.
+pub(crate) fn lock(name: &str) -> File {
+    fs::create_dir_all(cache()).expect("the user's cache");
+    let file = File::create(cache().join(format!("{name}.lock"))).expect("the user's cache");
+    file.lock().expect("the file system of the user's cache has locks");
+    file
 }

@@ -3,17 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
-use crate::flume::cache;
+use crate::flume::{cache, lock};
 use crate::python::environment;
 
 /// The compiler.
 const REQUIREMENTS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/go/requirements.txt"));
-
-/// Tests of one process ask at the same time; one of them compiles.
-static COMPILING: Mutex<()> = Mutex::new(());
 
 /// A program that others publish, by its module with its version; the checksums of its modules are
 /// those of Go's own database.
@@ -22,9 +18,9 @@ static COMPILING: Mutex<()> = Mutex::new(());
 ///
 /// When it cannot be compiled.
 pub fn installed(module: &str) -> PathBuf {
-    let _others_wait = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
     let name = module.rsplit('/').next().unwrap_or(module).replace('@', "-");
     let (program, place) = (name.rsplit_once('-').expect("a version").0, cache().join(&name));
+    let _others_wait = lock(&name);
     let program = place.join(program);
     if !program.exists() {
         run(go().args(["install", module]).env("GOBIN", &place));
@@ -39,7 +35,7 @@ pub fn installed(module: &str) -> PathBuf {
 ///
 /// When it cannot be compiled.
 pub fn compiled(name: &str, folder: &Path) -> PathBuf {
-    let _others_wait = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _others_wait = lock(name);
     let place = cache().join(name);
     let (program, complete) = (place.join(name), place.join("complete"));
     let source = |file| fs::read_to_string(folder.join(file)).expect("a file of the module");

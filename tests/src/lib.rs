@@ -6,7 +6,7 @@
 //!                         aqueduct-edge ──gRPC──► aqueduct-collector ──► HDFS ◄── Hadoop's shell
 //! ```
 //!
-//! Nothing here imitates: the agents are the optimised programs, killed and restarted as processes;
+//! Nothing here imitates: the agents are the programs, killed and restarted as processes;
 //! the web server, the client, the log rotation and HDFS are the ones that operators run. The tests
 //! in `tests/tests` are ignored by a plain `cargo test`, because they need those programs;
 //! `tests/run` installs them, builds ours, and runs everything.

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
-use crate::flume::cache;
+use crate::flume::{self, cache};
 use crate::python::environment;
 
 /// What runs them.
@@ -28,9 +27,7 @@ impl Package {
     ///
     /// When it cannot be installed.
     pub fn installed(name: &str, package: &str, lock: &str) -> Self {
-        // Tests of one process ask at the same time; one of them installs.
-        static INSTALLING: Mutex<()> = Mutex::new(());
-        let _others_wait = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _others_wait = flume::lock(name);
         let environment = environment("node", REQUIREMENTS);
         let libraries = environment.with_file_name("lib");
         let python = fs::read_dir(libraries).expect("an environment of Python").flatten().next();

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
-use crate::flume::cache;
+use crate::flume::{cache, lock};
 
 /// The folder of the programs of an environment of this name, which has these packages: installed
 /// unless it is in the cache.
@@ -14,9 +13,7 @@ use crate::flume::cache;
 ///
 /// When it cannot be installed.
 pub fn environment(name: &str, requirements: &str) -> PathBuf {
-    // Tests of one process ask at the same time; one of them installs.
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _others_wait = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _others_wait = lock(name);
     let place = cache().join(name);
     let (programs, complete) = (place.join("bin"), place.join("complete"));
     if fs::read_to_string(&complete).is_ok_and(|installed| installed == requirements) {

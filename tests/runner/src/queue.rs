@@ -1,0 +1,116 @@
+//! Decides which job starts next. Pure: it sees demands and answers with a position.
+
+use std::time::Duration;
+
+/// Jobs at the same time that start Java servers. Each of them has three to six virtual machines of
+/// 0.3 to 1 GiB; four jobs leave room for the compiler on a machine with 24 GiB.
+const JVM_MAX: usize = 4;
+/// Jobs for each core at the same time that mostly wait for their servers: they use the cores while
+/// they start, and tests of busier machines miss their time limits.
+const WAITING_PER_CORE: usize = 2;
+/// Computing jobs with low priority at the same time.
+const BACKGROUND_MAX: usize = 1;
+
+/// What a job needs of the machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Demand {
+    /// 0 waits for its server, 1 uses one core, 2 runs alone.
+    pub(crate) weight: u8,
+    /// It computes with low priority next to all others.
+    pub(crate) background: bool,
+    /// It starts virtual machines of Java.
+    pub(crate) jvm: bool,
+    /// No two jobs of the same group run together.
+    pub(crate) exclusive: Option<String>,
+    /// Its time limit, which stands for its length.
+    pub(crate) limit: Duration,
+}
+
+/// The position of the job that starts next, among `pending` in the order of their wishes, while
+/// those in `running` run; `None` when the next one has to wait.
+pub(crate) fn next(pending: &[&Demand], running: &[&Demand], cores: usize) -> Option<usize> {
+    let mut found: Option<usize> = None;
+    for (index, demand) in pending.iter().enumerate() {
+        let better = found.is_none_or(|best| rank(demand) > rank(pending[best]));
+        if better && fits(demand, running, cores) {
+            found = Some(index);
+        }
+    }
+    found
+}
+
+/// Background first, since it takes only what is left; then heavy before light, long before short.
+fn rank(demand: &Demand) -> (bool, u8, Duration) {
+    (demand.background, demand.weight, demand.limit)
+}
+
+fn fits(demand: &Demand, running: &[&Demand], cores: usize) -> bool {
+    let count = |test: &dyn Fn(&Demand) -> bool| running.iter().filter(|it| test(it)).count();
+    let clashes = |it: &Demand| it.exclusive.is_some() && it.exclusive == demand.exclusive;
+    if count(&clashes) > 0 {
+        return false;
+    }
+    if demand.background {
+        return count(&|it| it.background) < BACKGROUND_MAX;
+    }
+    let in_front = count(&|it| !it.background);
+    if count(&|it| !it.background && it.weight >= 2) > 0 || (demand.weight >= 2 && in_front > 0) {
+        return false;
+    }
+    if demand.jvm && count(&|it| it.jvm) >= JVM_MAX {
+        return false;
+    }
+    match demand.weight {
+        0 => count(&|it| !it.background && it.weight == 0) < WAITING_PER_CORE * cores.max(1),
+        _ => count(&|it| !it.background && it.weight == 1) < cores.max(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demand(weight: u8, minutes: u64) -> Demand {
+        Demand { weight, limit: Duration::from_secs(60 * minutes), ..Demand::default() }
+    }
+
+    fn started(mut pending: Vec<Demand>, cores: usize) -> Vec<Demand> {
+        let mut running: Vec<Demand> = Vec::new();
+        loop {
+            let (a, b): (Vec<_>, Vec<_>) = (pending.iter().collect(), running.iter().collect());
+            match next(&a, &b, cores) {
+                Some(index) => running.push(pending.remove(index)),
+                None => return running,
+            }
+        }
+    }
+
+    #[test]
+    fn starts_heavy_and_long_jobs_first_and_waiting_ones_beside() {
+        let jobs = vec![demand(0, 10), demand(1, 5), demand(1, 20), demand(1, 10), demand(0, 20)];
+        let expected = [demand(1, 20), demand(1, 10), demand(0, 20), demand(0, 10)];
+        assert_eq!(started(jobs, 2), expected);
+    }
+
+    #[test]
+    fn runs_a_job_of_weight_two_alone_but_for_the_background() {
+        let background = Demand { background: true, ..demand(1, 30) };
+        let jobs = vec![demand(1, 5), demand(2, 5), background.clone(), background.clone()];
+        assert_eq!(started(jobs, 2), [background, demand(2, 5)]);
+        assert_eq!(next(&[&demand(2, 5)], &[&demand(0, 5)], 2), None);
+    }
+
+    #[test]
+    fn limits_virtual_machines_and_waiting_jobs() {
+        let jvm = Demand { jvm: true, ..demand(0, 10) };
+        assert_eq!(started(vec![jvm; 9], 4).len(), JVM_MAX);
+        assert_eq!(started(vec![demand(0, 10); 9], 2).len(), 4);
+    }
+
+    #[test]
+    fn separates_jobs_of_one_exclusive_group() {
+        let docker = Demand { exclusive: Some("docker".to_owned()), ..demand(0, 10) };
+        let jobs = vec![docker.clone(), docker.clone(), demand(0, 5)];
+        assert_eq!(started(jobs, 2), [docker, demand(0, 5)]);
+    }
+}

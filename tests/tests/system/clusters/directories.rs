@@ -1,0 +1,48 @@
+//! The directory: it may hold no more, or it is taken away from the user.
+
+use aqueduct_tests::is_long;
+
+use super::site::{Differences, Site, last};
+
+/// A quota, the options that set and lift it, and what the log has to name.
+const QUOTAS: [(&str, &str, &str); 2] = [
+    ("quota of names", "-setQuota", "-clrQuota"),
+    ("quota of space", "-setSpaceQuota", "-clrSpaceQuota"),
+];
+
+#[test]
+#[ignore = "needs the programs and HDFS: tests/run"]
+fn a_quota_that_is_used_up_is_named_and_waited_out() {
+    let site = Site::begin("quota", Differences::default());
+    let directory = site.directory();
+    for (quota, set, lift) in QUOTAS {
+        let from = site.logged();
+        site.hdfs.admin(&[set, "1", &directory]);
+        site.until_said(from, &["WARN", &format!("`hdfs dfsadmin {set}")]);
+        site.holds_out(&["Quota", set]);
+        last(0, 20);
+        site.hdfs.admin(&[lift, &directory]);
+        site.recovers(quota);
+        site.has_warned_little(from);
+    }
+    site.end();
+}
+
+#[test]
+#[ignore = "needs the programs and HDFS: tests/run"]
+fn a_directory_that_is_taken_away_is_named_and_waited_out() {
+    let differences = Differences { user: Some("logs"), ..Differences::default() };
+    let site = Site::begin("permission", differences);
+    let directory = site.directory();
+    for round in 0..if is_long() { 3 } else { 1 } {
+        let from = site.logged();
+        site.hdfs.fs(&["-chown", "root", &directory]);
+        site.until_said(from, &["WARN", "Permission denied: user=logs", "`hdfs dfs -chown"]);
+        site.holds_out(&["Permission denied"]);
+        last(0, 10 * round);
+        site.hdfs.fs(&["-chown", "logs", &directory]);
+        site.recovers("permission taken away");
+        site.has_warned_little(from);
+    }
+    site.end();
+}

@@ -1,0 +1,323 @@
+//! Goal: Spark and Flink read what is committed from a dataset, a table of Hive and a topic of
+//! Kafka, each line once and nothing else, while agents write and are killed; and the examples of
+//! the page that says so run.
+//!
+//! Method: the examples are taken out of `docs/engines.md`, with other addresses and shorter times.
+//! Two pairs of collectors write, one Parquet into directories of two seconds that they register in
+//! a real metastore, the other text; each collector is killed (-9) in turn. An agent sends lines to
+//! a topic of a real broker, and is killed, too. All the while one session of Spark reads directory
+//! and table again and again, holds each read against the one before (`engines/spark.py`), and runs
+//! two streams; a job of Flink reads text and topic. In the end pyarrow reads the files of Parquet,
+//! and what each has found is compared with what was written.
+//!
+//! ```text
+//!   lines ─► edge ─► two collectors ─► Parquet in HDFS ─► Spark, the directory
+//!                          └─────────► metastore ───────► Spark, the table
+//!   lines ─► edge ─► two collectors ─► text in HDFS ────► Spark, a stream; Flink
+//!   lines ─► agent, a kafka sink ────► topic ───────────► Spark, a stream; Flink
+//! ```
+//!
+//! Lane: connector
+//! Needs: hdfs javac python3
+//! Weight: 0
+//! Limit: 20m
+//! Paths: crates/components-hdfs crates/components-parquet crates/components-kafka
+//! Paths: docs/engines.md deploy/spark deploy/flink deploy/hive
+
+mod own;
+mod page;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::{Agent, ROLL, wait_until_delivered};
+use aqueduct_tests::engines;
+use aqueduct_tests::hdfs::Hdfs;
+use aqueduct_tests::kafka::Kafka;
+use aqueduct_tests::killed::collectors_are_killed_after;
+use aqueduct_tests::metastore::Metastore;
+use aqueduct_tests::process::{Process, tail};
+use aqueduct_tests::reconcile::compare;
+use aqueduct_tests::{seed, wait};
+use page::example;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// Kills of collectors, by turns.
+const KILLS: usize = 4;
+/// Longest time between two logs, in milliseconds; five of them come before each kill.
+const PAUSE_MAX: u64 = 1_500;
+/// Kills of the agent that sends to the topic, and lines in front of each.
+const SENDER_KILLS: usize = 5;
+const SENDER_LINES: usize = 1_000;
+/// Reads of a dataset that found more than the one before, at least.
+const GROWTHS: usize = 2;
+/// Longest time until an engine is there, and until it has all.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Longest time of a stop.
+const STOP: Duration = Duration::from_secs(25);
+
+/// The folder of the edge and the collectors of the dataset of Parquet.
+const ROWS: &str = "rows";
+
+/// Where everything is.
+struct Site {
+    dir: PathBuf,
+    /// The URL of the test's own directory in HDFS.
+    root: String,
+    hdfs: &'static Hdfs,
+    metastore: Metastore,
+    kafka: Kafka,
+}
+
+impl Site {
+    /// Starts what is not there yet, all at once, and makes the directory of text: streams have to
+    /// find it.
+    fn start(dir: &Path) -> Self {
+        let hdfs = Hdfs::shared();
+        let root = format!("{}/engines-{}", hdfs.url(), std::process::id());
+        let (metastore, kafka) = thread::scope(|scope| {
+            let metastore = scope.spawn(|| Metastore::start(dir));
+            let made = scope.spawn(|| hdfs.fs(&["-mkdir", "-p", &format!("{root}/lines")]));
+            let kafka = Kafka::start(dir);
+            made.join().expect("the directory is made");
+            (metastore.join().expect("the metastore starts"), kafka)
+        });
+        Self { dir: dir.to_owned(), root, hdfs, metastore, kafka }
+    }
+
+    /// The settings of the page's sink, with short times.
+    fn sink_settings(&self) -> String {
+        let others =
+            [("5min", "1s"), ("1min", "1s"), ("thrift://metastore:9083", &*self.metastore.url())];
+        let table = example("Settings of the sink", "toml", &others);
+        let given = ["[sinks", "type ", "channel ", "url "];
+        let own = table.lines().filter(|line| !given.iter().any(|it| line.starts_with(it)));
+        own.chain(["round = \"2s\""]).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Spark with the page's settings, which runs the page's examples.
+    fn spark(&self) -> Process {
+        let own = self.dir.join("spark");
+        fs::create_dir(&own).expect("the test's own folder");
+        let [kafka, hive] = engines::spark_jars();
+        let settings = example(
+            "Spark",
+            "properties",
+            &[
+                ("/opt/spark-kafka", &kafka.display().to_string()),
+                ("/opt/spark-hive", &hive.display().to_string()),
+                ("thrift://metastore:9083", &self.metastore.url()),
+            ],
+        );
+        // For one small machine: each partition of a shuffle is a task.
+        let small = "spark.master local[2]\nspark.ui.enabled false\n\
+                     spark.ui.showConsoleProgress false\nspark.driver.memory 1g\n\
+                     spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1\n\
+                     spark.sql.shuffle.partitions 2\n";
+        let local = format!("spark.local.dir {}/local\n", own.display());
+        write(&own, "spark-defaults.conf", &(settings + small + local.as_str()));
+        let logs = format!("{}/logs", self.root);
+        let own_logs: &[_] = &[("hdfs://namenode:8020/logs", &*logs)];
+        write(&own, "directory.py", &example("A directory", "python", own_logs));
+        write(&own, "table.py", &example("A table of Hive", "python", &[]));
+        let stream = [("hdfs://namenode:8020", &*self.root), ("1 minute", "5 seconds")];
+        write(&own, "files.py", &example("A directory as a stream", "python", &stream));
+        let broker = self.kafka.address();
+        let topic = [stream[0], stream[1], ("broker:9092", &broker)];
+        write(&own, "topic.py", &example("A topic of Kafka", "python", &topic));
+        let mut spark = engines::spark();
+        spark.arg(write(&own, "spark.py", include_str!("engines/spark.py"))).arg(&own);
+        spark.env("SPARK_CONF_DIR", &own).env("HADOOP_CONF_DIR", self.hdfs.conf_dir());
+        spark.env("SPARK_LOCAL_IP", "127.0.0.1");
+        Process::start("Spark", spark, &own.join("out"))
+    }
+
+    /// The page's job of Flink.
+    fn flink(&self) -> Process {
+        let own = self.dir.join("flink");
+        fs::create_dir(&own).expect("the test's own folder");
+        let (root, broker) = (&*self.root, self.kafka.address());
+        let others = [
+            ("hdfs://namenode:8020", root),
+            ("broker:9092", &broker),
+            ("ofSeconds(60)", "ofSeconds(2)"),
+        ];
+        let mut flink = engines::flink(&own, "Lines", &example("Flink", "java", &others));
+        flink.env("HADOOP_CONF_DIR", self.hdfs.conf_dir());
+        Process::start("Flink", flink, &own.join("out"))
+    }
+
+    /// The page's agent of the topic.
+    fn sender(&self) -> Agent {
+        let own = self.dir.join("sender");
+        fs::create_dir(&own).expect("the test's own folder");
+        let (data, logs) = (own.join("data"), own.display().to_string());
+        let (data, broker) = (data.display().to_string(), self.kafka.address());
+        let others =
+            [("/var/lib/aqueduct", &*data), ("/var/log/app", &*logs), ("broker:9092", &*broker)];
+        let text = example("A topic of Kafka", "toml", &others);
+        Agent::configured("aqueduct-collector", &own, "sender", &text)
+    }
+
+    /// Kills the agent that sends again and again, and answers what was written, with the log 0
+    /// that was there before.
+    fn lines_are_sent(&self, mut sender: Agent, mut rng: StdRng) -> Vec<u8> {
+        let mut written = lines_of_log(0);
+        for kill in 1..=SENDER_KILLS {
+            written.extend(self.log(kill));
+            thread::sleep(Duration::from_millis(rng.random_range(0..PAUSE_MAX)));
+            sender.kill();
+            sender.start();
+        }
+        wait_until_delivered(&sender, PATIENCE);
+        sender.stop(STOP);
+        written
+    }
+
+    /// Writes a log for the topic.
+    fn log(&self, number: usize) -> Vec<u8> {
+        let lines = lines_of_log(number);
+        fs::write(self.dir.join(format!("sender/{number}.log")), &lines).expect("a log is written");
+        lines
+    }
+}
+
+fn lines_of_log(number: usize) -> Vec<u8> {
+    let lines = (0..SENDER_LINES).map(|line| format!("{number}-0 {line}\n"));
+    lines.collect::<String>().into_bytes()
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
+    let path = dir.join(name);
+    fs::write(&path, text).expect("the test's own folder");
+    path
+}
+
+/// How many times this is said of the dataset, as in `directory: 7 reads, 5 growths`.
+fn count(said: &str, dataset: &str, what: &str) -> usize {
+    let of_dataset = said.lines().find_map(|line| line.strip_prefix(dataset)?.strip_prefix(": "));
+    let mut counts = of_dataset.into_iter().flat_map(|counts| counts.split(", "));
+    let count = counts.find_map(|one| one.strip_suffix(what)?.trim().parse().ok());
+    count.unwrap_or_else(|| panic!("no {what} of {dataset} in:\n{said}"))
+}
+
+/// What was written: into the dataset of Parquet, into that of text, and for the topic.
+struct Written {
+    rows: Vec<u8>,
+    lines: Vec<u8>,
+    messages: Vec<u8>,
+}
+
+impl Written {
+    /// Writes while collectors and sender are killed, until all is delivered. The second half of
+    /// the rows comes when Spark has read some of the first: so it reads while more of them come,
+    /// however slow it is.
+    fn through_kills(site: &Site, sender: Agent, spark: &Process, rng: &mut StdRng) -> Self {
+        let mut own_rng = || StdRng::seed_from_u64(rng.random());
+        let [mut of_rows, mut of_lines, of_sender] = [own_rng(), own_rng(), own_rng()];
+        let store = |url: &str, settings: &str, name: &str, rng: &mut StdRng| {
+            let (own, url) = (site.dir.join(name), format!("{}/{url}", site.root));
+            fs::create_dir(&own).expect("the test's own folder");
+            let is_read = |kill| {
+                if name == ROWS && kill + 1 == KILLS / 2 {
+                    wait::until("Spark to read rows", PATIENCE, || {
+                        let said = spark.output();
+                        let grew = |dataset| said.contains(&format!("{dataset} has grown"));
+                        (grew("directory") && grew("table")).then_some(())
+                    });
+                }
+            };
+            collectors_are_killed_after(&own, &url, settings, rng, (KILLS, PAUSE_MAX), is_read)
+        };
+        thread::scope(|scope| {
+            let messages = scope.spawn(|| site.lines_are_sent(sender, of_sender));
+            let lines = scope.spawn(|| store("lines/day=%Y-%m-%d", ROLL, "lines", &mut of_lines));
+            let url = "logs/day=%Y%m%d-%H%M%S";
+            let rows = store(url, &site.sink_settings(), ROWS, &mut of_rows);
+            let lines = lines.join().expect("lines are stored");
+            Self { rows, lines, messages: messages.join().expect("lines are sent") }
+        })
+    }
+
+    /// Results of Flink and how many lines each is to have, for Spark to read.
+    fn results(&self, root: &str) -> String {
+        let result = |name: &str, written: &[u8]| {
+            format!("{root}/results/{name} {}\n", compare(written, written).written)
+        };
+        result("flink-lines", &self.lines) + result("flink-messages", &self.messages).as_str()
+    }
+
+    /// Every one has found each line once.
+    fn is_found(&self, spark: &Path) {
+        for (found, written) in [
+            ("directory", &self.rows),
+            ("table", &self.rows),
+            ("arrow", &self.rows),
+            ("files", &self.lines),
+            ("topic", &self.messages),
+            ("flink-lines", &self.lines),
+            ("flink-messages", &self.messages),
+        ] {
+            let lines = fs::read(spark.join(format!("{found}.lines"))).expect("a result");
+            let differences = compare(written, &lines);
+            assert!(differences.is_none(), "{found}: {differences}");
+            eprintln!("{found}: {differences}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the programs, HDFS, a JDK, Maven and Python: tests/run"]
+fn spark_and_flink_find_each_committed_line_once_while_agents_write_and_are_killed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (mut rng, began) = (seed::rng("engines"), Instant::now());
+    let site = Site::start(folder.path());
+    let mut spark = site.spark();
+    let mut sender = site.sender();
+    sender.start();
+    site.log(0);
+    wait::until("the topic to be there", PATIENCE, || {
+        (sender.metrics()?.sum("aqueduct_sink_sent_events_total")? > 0.0).then_some(())
+    });
+    let mut flink = site.flink();
+    wait::until("Spark to be ready", PATIENCE, || {
+        assert!(spark.is_alive(), "Spark ended:\n{}", tail(&spark.output()));
+        spark.output().contains("ready").then_some(())
+    });
+    let ready = began.elapsed();
+    let written = Written::through_kills(&site, sender, &spark, &mut rng);
+    let delivered = began.elapsed();
+
+    // Either collector registers what both have left.
+    let own = site.dir.join(ROWS).join("one");
+    let config = own.join("collector.toml").display().to_string();
+    let mut collector =
+        Agent::new("aqueduct-collector", &["--config", &config], &own.join("last.out"));
+    collector.start();
+    let own = site.dir.join("spark");
+    let results = write(&site.dir, "written", &written.results(&site.root));
+    fs::rename(results, own.join("written")).expect("the test's own folder");
+    let ended = spark.wait(PATIENCE);
+    let said = spark.output();
+    let failed = said.lines().find(|line| line.starts_with("failed: "));
+    assert!(ended.success(), "Spark ended with {ended}: {}", failed.unwrap_or(&tail(&said)));
+    assert!(flink.is_alive(), "Flink ended:\n{}", tail(&flink.output()));
+    collector.stop(STOP);
+    written.is_found(&own);
+    for dataset in ["directory", "table"] {
+        let growths = count(&said, dataset, "growths");
+        assert!(growths >= GROWTHS, "{dataset} was larger than before {growths} times");
+        eprintln!("{dataset}: {} reads, {growths} growths", count(&said, dataset, "reads"));
+    }
+    for stream in ["files", "topic"] {
+        assert_eq!(count(&said, stream, "runs"), 2, "{stream}");
+    }
+    eprintln!(
+        "{} messages in the topic; ready after {ready:?}, delivered after {delivered:?}, {:?}",
+        site.kafka.read("logs").len(),
+        began.elapsed()
+    );
+}

@@ -1,0 +1,191 @@
+//! Goal: an edge whose disk is full starts, delivers what it holds, by that makes room, and goes
+//! on. A channel that cannot be made yet holds up no other.
+//!
+//! Method: the programs with a `file://` store. The edge's data lie on a small file
+//! system of its own, in memory or on a loop device with ext4, which a foreign file fills to the
+//! last block; it is filled up again after each start. What is asserted: the lines in the store,
+//! each once.
+//!
+//! Lane: core
+//! Needs: mkfs.ext4 mount
+//! Root: yes
+//! Weight: 1
+//! Limit: 10m
+//! Paths: @core
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use aqueduct_tests::agent::{Agent, wait_until_delivered};
+use aqueduct_tests::http;
+use aqueduct_tests::mounted::Mounted;
+use aqueduct_tests::reconcile::compare;
+use aqueduct_tests::site::Site;
+use aqueduct_tests::wait;
+
+const LIMIT: Duration = Duration::from_secs(90);
+const LINES: usize = 200_000;
+/// More logs of so many lines than a small disk has room for.
+const PARTS: usize = 16;
+
+/// In memory, and on ext4.
+fn small_disks(site: &Site, bytes: u64) -> [Box<dyn Fn() -> std::io::Result<Mounted>>; 2] {
+    let (directory, image) = (site.path().join("edge"), site.path().join("edge.img"));
+    let mounted_at = directory.clone();
+    let ext4 = move || {
+        File::create(&image)?.set_len(bytes)?;
+        Mounted::new(&image, &mounted_at, true)
+    };
+    [Box::new(move || Mounted::in_memory(bytes, &directory)), Box::new(ext4)]
+}
+
+fn gauge(edge: &Agent, name: &str, wanted: impl Fn(f64) -> bool) {
+    wait::until(&format!("a good value of {name}"), LIMIT, || {
+        edge.metrics()?.sum(name).filter(|value| wanted(*value)).map(drop)
+    });
+}
+
+#[test]
+#[ignore = "needs the programs and root: tests/run"]
+fn an_edge_restarted_on_a_full_disk_delivers_and_goes_on_while_it_stays_full() {
+    for kind in 0..2 {
+        let site = Site::new();
+        let disk = small_disks(&site, 144 << 20)[kind]().expect("a small disk");
+        let (mut edge, mut collector) = (site.edge(), site.collector());
+        edge.start();
+        site.log("held", LINES);
+        gauge(&edge, "aqueduct_channel_events", |events| events >= LINES as f64);
+        disk.fill().expect("a full disk");
+        site.log("while-full", LINES);
+        for _ in 0..3 {
+            edge.kill();
+            edge.start();
+            thread::sleep(Duration::from_secs(1));
+            disk.fill().expect("a full disk");
+        }
+        collector.start();
+        wait_until_delivered(&edge, LIMIT);
+        gauge(&edge, "aqueduct_channel_intake_stopped", |stopped| stopped == 0.0);
+        site.log("afterwards", LINES);
+        wait_until_delivered(&edge, LIMIT);
+        site.wait_until_stored(3 * LINES);
+        edge.stop(Duration::from_secs(25));
+        collector.stop(Duration::from_secs(25));
+        site.prove();
+        let found = compare(&site.logged(), &site.stored());
+        assert!(found.is_none(), "{found}");
+        drop(disk);
+    }
+}
+
+#[test]
+#[ignore = "needs the programs and root: tests/run"]
+fn a_disk_smaller_than_two_segments_is_used_and_the_intake_goes_on_when_it_is_empty() {
+    for kind in 0..2 {
+        let site = Site::new();
+        let disk = small_disks(&site, 64 << 20)[kind]().expect("a small disk");
+        let (mut edge, mut collector) = (site.edge(), site.collector());
+        edge.start();
+        for part in 0..PARTS {
+            site.log(&format!("part-{part}"), LINES);
+        }
+        gauge(&edge, "aqueduct_channel_intake_stopped", |stopped| stopped == 1.0);
+        let bytes = edge.metrics().and_then(|metrics| metrics.sum("aqueduct_channel_bytes"));
+        assert!(bytes >= Some((20 << 20).into()), "it stopped at {bytes:?} bytes of 64 MiB");
+        edge.until_logged("the intake has stopped", LIMIT);
+        collector.start();
+        wait_until_delivered(&edge, LIMIT);
+        gauge(&edge, "aqueduct_channel_intake_stopped", |stopped| stopped == 0.0);
+        edge.until_logged("the intake goes on", LIMIT);
+        site.wait_until_stored(PARTS * LINES);
+        edge.stop(Duration::from_secs(25));
+        collector.stop(Duration::from_secs(25));
+        let found = compare(&site.logged(), &site.stored());
+        assert!(found.is_none(), "{found}");
+        drop(disk);
+    }
+}
+
+/// Logs of one name into a channel of this name, for each of these.
+fn separate_ways(site: &Site, collector: &str, names: &[&str]) -> String {
+    let at = |name: &str| site.path().join(name).display().to_string();
+    let mut text = format!("[agent]\nname = \"e\"\ndata_dir = \"{}\"\n", at("edge"));
+    for name in names {
+        text += &format!(
+            "[sources.{name}]\ntype = \"tail_dir\"\npaths = [\"{}\"]\nchannels = [\"{name}\"]\n\
+             interceptors = [{{ type = \"timestamp\" }}]\n\
+             [channels.{name}]\ntype = \"durable\"\ncapacity = \"16MiB\"\n\
+             [sinks.{name}]\ntype = \"grpc\"\naddress = \"{collector}\"\nchannel = \"{name}\"\n",
+            at(&format!("logs/{name}-*.log")),
+        );
+    }
+    text
+}
+
+#[test]
+#[ignore = "needs the programs and root: tests/run"]
+fn a_channel_that_waits_for_inodes_is_opened_later_and_holds_up_nothing() {
+    let site = Site::new();
+    let directory = site.path().join("edge");
+    let disk = Mounted::with_inodes(256 << 20, 200, &directory).expect("a small disk");
+    let mut collector = site.collector();
+    collector.start();
+    let file = site.path().join("edge.toml");
+    let configure = |names: &[&str]| {
+        let text = separate_ways(&site, &site.listen().to_string(), names);
+        std::fs::write(&file, text).expect("a configuration is written");
+    };
+    let config = file.display().to_string();
+    let log = site.path().join("edge.out");
+    let mut edge = Agent::new("aqueduct-edge", &["--config", &config], &log);
+    configure(&["old"]);
+    edge.start();
+    site.log("old-1", LINES / 100);
+    wait_until_delivered(&edge, LIMIT);
+    edge.stop(Duration::from_secs(25));
+    let ballast = use_up_inodes(disk.directory());
+
+    configure(&["new", "old"]);
+    edge.start();
+    let (status, said) = http::get(edge.admin(), "/readyz").expect("the edge answers");
+    assert!(status == 503 && said.contains("channel `new` has not been open for "), "{said}");
+    assert!(said.contains("inodes"), "{said}");
+    site.log("old-2", LINES / 100);
+    site.log("new-1", LINES / 100);
+    site.wait_until_stored(2 * (LINES / 100));
+    let (_, said) = http::get(edge.admin(), "/status").expect("the edge answers");
+    assert!(said.contains("channel `new`, which is not open"), "{said}");
+    for page in ["/metrics", "/account"] {
+        assert_eq!(http::get(edge.admin(), page).expect("the edge answers").0, 200);
+    }
+    edge.stop(Duration::from_secs(25));
+    edge.start();
+    std::fs::remove_dir_all(ballast).expect("the inodes are given back");
+    wait::until("the channel to be open", LIMIT, || {
+        http::get(edge.admin(), "/readyz").filter(|(status, _)| *status == 200)
+    });
+    site.wait_until_stored(3 * (LINES / 100));
+    wait_until_delivered(&edge, LIMIT);
+    let said = edge.output();
+    assert!(said.contains("cannot be made yet") && said.contains("the channel is open"), "{said}");
+    edge.stop(Duration::from_secs(25));
+    collector.stop(Duration::from_secs(25));
+    let found = compare(&site.logged(), &site.stored());
+    assert!(found.is_none(), "{found}");
+}
+
+/// Makes files until the file system has no room for one more.
+fn use_up_inodes(disk: &Path) -> PathBuf {
+    let ballast = disk.join("ballast");
+    std::fs::create_dir(&ballast).expect("a folder");
+    for number in 0.. {
+        match File::create(ballast.join(number.to_string())) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    ballast
+}

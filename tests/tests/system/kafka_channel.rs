@@ -1,0 +1,211 @@
+//! Goal: with a topic as the channel, each line is stored once, although agent, broker and at last
+//! the whole host of the agent are lost. Topics and rights that would lose events are refused.
+//!
+//! Method: a real broker, and the real programs. Lines come all the time; the agent is killed again
+//! and again, with the broker once. In the end it is stopped in its tracks and another one opens
+//! the channel, with a data directory that has nothing of the first one's. The first one goes on
+//! and has to be shut out. The files of the store are compared with the lines that were written.
+//!
+//! ```text
+//!   file ─► tail_dir ─► kafka channel ─► hdfs sink, `file://`
+//! ```
+//!
+//! Lane: connector
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-kafka crates/channel deploy/kafka
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::kafka::Kafka;
+use aqueduct_tests::reconcile::compare;
+use aqueduct_tests::{is_long, seed, wait};
+use rand::RngExt;
+use rustix::process::Signal;
+
+mod away;
+mod cuts;
+mod flume;
+mod refused;
+mod three;
+
+/// Kills of the agent, one of them while the broker is away.
+const KILLS: usize = 3;
+/// Longest time until all is stored.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest time of a stop.
+const STOP: Duration = Duration::from_secs(25);
+
+/// Lines that come all the time.
+struct Load {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Vec<u8>>>,
+}
+
+/// A test that fails leaves none behind.
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Load {
+    fn start(dir: &Path) -> Self {
+        let mut file = fs::File::create(dir.join("in.log")).expect("the test's own folder");
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopping = stop.clone();
+        let thread = thread::spawn(move || {
+            let (mut written, mut number) = (Vec::new(), 0);
+            while !stopping.load(Ordering::Relaxed) {
+                let line = |n: usize| format!("{n} {}\n", "x".repeat(n % 400));
+                let lines: String = (number..number + 20).map(line).collect();
+                file.write_all(lines.as_bytes()).expect("room for a few lines");
+                written.extend_from_slice(lines.as_bytes());
+                number += 20;
+                thread::sleep(Duration::from_millis(10));
+            }
+            written
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    /// No more come; answers all that came.
+    fn end(mut self) -> Vec<u8> {
+        self.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().expect("it is taken here alone");
+        thread.join().expect("each line is written")
+    }
+}
+
+/// An agent with a folder of its own, between the file and the store.
+fn agent(dir: &Path, name: &str, (brokers, replicas): (&str, u32)) -> Agent {
+    let at = dir.display();
+    let text = format!(
+        r#"
+[agent]
+name = "{name}"
+data_dir = "{at}/{name}"
+[sources.in]
+type = "tail_dir"
+paths = ["{at}/*.log"]
+batch_events = 100
+channels = ["main"]
+[channels.main]
+type = "kafka"
+brokers = {brokers}
+topic = "buffer"
+create_with_replicas = {replicas}
+timeout = "20s"
+properties = {{ "reconnect.backoff.ms" = "10", "reconnect.backoff.max.ms" = "50" }}
+[sinks.store]
+type = "hdfs"
+url = "file://{at}/store/%Y"
+channel = "main"
+roll = {{ age_max = "1s", idle_max = "1s" }}
+"#
+    );
+    Agent::configured("aqueduct-collector", dir, name, &text)
+}
+
+/// All that is visible in the store.
+fn stored(dir: &Path) -> Vec<u8> {
+    let years = fs::read_dir(dir.join("store")).into_iter().flatten().flatten();
+    let years = years.filter(|entry| entry.file_name() != "_aqueduct");
+    let mut all = Vec::new();
+    for file in years.flat_map(|year| fs::read_dir(year.path()).expect("a folder")) {
+        let path = file.expect("a file").path();
+        if path.is_file() {
+            all.extend(fs::read(path).expect("a whole file"));
+        }
+    }
+    all
+}
+
+fn until_stored(dir: &Path, bytes: usize) {
+    wait::until("lines to be stored", PATIENCE, || {
+        thread::sleep(Duration::from_millis(100));
+        (stored(dir).len() >= bytes).then_some(())
+    });
+}
+
+#[test]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
+fn each_line_is_stored_once_although_agent_broker_and_host_are_lost() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (dir, mut rng, began) = (folder.path(), seed::rng("kafka channel"), Instant::now());
+    let mut kafka = Kafka::start(dir);
+    let load = Load::start(dir);
+    let brokers = format!("[\"{}\"]", kafka.address());
+    let mut one = agent(dir, "one", (&brokers, 1));
+    one.start();
+    until_stored(dir, 1);
+    for kill in 0..KILLS {
+        thread::sleep(Duration::from_millis(rng.random_range(300..1_200)));
+        if kill == 1 {
+            kafka.kill();
+            thread::sleep(Duration::from_millis(300));
+            kafka.revive();
+        }
+        one.kill();
+        one.start();
+    }
+    until_stored(dir, stored(dir).len() + 1);
+    // The host is gone for all others, and then it is there again.
+    one.process().signal(Signal::STOP);
+    let mut two = agent(dir, "two", (&brokers, 1));
+    two.start();
+    let before = stored(dir).len();
+    until_stored(dir, before + 1);
+    one.process().signal(Signal::CONT);
+    one.until_logged("another agent has opened this channel", PATIENCE);
+    let written = load.end();
+    until_stored(dir, written.len());
+    let found = compare(&written, &stored(dir));
+    one.kill();
+    assert!(found.is_none(), "{found}");
+    two.stop(STOP);
+    let found = compare(&written, &stored(dir));
+    assert!(found.is_none(), "{found}");
+    eprintln!("{found}, {:?}", began.elapsed());
+}
+
+#[test]
+#[ignore = "needs the programs, Java, Maven and openssl: tests/run"]
+fn topics_and_rights_that_would_lose_events_are_refused_with_the_remedy_and_mended_under_way() {
+    refused::each_is_refused_and_mended();
+}
+
+#[test]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
+fn an_agent_whose_brokers_are_away_starts_says_why_it_waits_and_goes_on_by_itself() {
+    away::it_is_opened_later();
+}
+
+#[test]
+#[ignore = "needs the programs, Java and Maven: tests/run"]
+fn what_flume_has_left_in_its_kafka_channel_and_not_read_yet_is_taken_over() {
+    flume::the_backlog_of_flume_is_taken_over();
+}
+
+#[test]
+#[ignore = "takes minutes: AQUEDUCT_LONG=1 tests/run"]
+fn each_line_is_stored_once_although_each_of_three_brokers_is_lost() {
+    if is_long() {
+        three::each_line_is_stored_once();
+    }
+}
+
+#[test]
+#[ignore = "takes a minute and measures: AQUEDUCT_LONG=1 tests/run"]
+fn a_lone_source_is_answered_as_fast_as_brokers_commit() {
+    if is_long() {
+        three::puts_of_a_lone_source();
+    }
+}

@@ -1,0 +1,77 @@
+//! The system tests: our programs among real neighbours, one module for each subject.
+//!
+//! Each module opens with its goal and its method. `tests/run` builds the programs, starts the HDFS
+//! that the tests share, and runs the modules; `tests/run kafka` runs one of them.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a system test reads the clock and the disk, and prints its measurements"
+)]
+
+mod agents;
+mod amqp;
+mod clusters;
+mod compact;
+mod compose;
+mod cuts;
+mod deletions;
+mod demo;
+mod edge_builds;
+mod engines;
+mod federation;
+mod files;
+mod files_whole;
+mod flume_avro;
+mod flume_channel;
+mod flume_clients;
+mod flume_configs;
+mod flume_metrics;
+mod flume_rehearsal;
+mod flume_thrift;
+mod formats;
+mod full_disk;
+mod full_servers;
+mod ha;
+mod hbase;
+mod held;
+mod hive;
+mod http_stream;
+mod import;
+mod input;
+mod intakes;
+mod interceptors;
+mod journald;
+mod kafka;
+mod kafka_channel;
+mod kerberos;
+mod kubernetes;
+mod logs;
+mod lost_ledger;
+mod markers;
+mod metrics;
+mod mqtt;
+mod mysql_changes;
+mod nats;
+mod nginx;
+mod objects;
+mod otlp;
+mod outage;
+mod packages;
+mod page;
+mod parquet;
+mod rabbitmq;
+mod reload;
+mod search;
+mod shippers;
+mod solr;
+mod sources;
+mod sql_changes;
+mod sql_sink;
+mod sql_source;
+mod taildir;
+mod tls;
+mod tools;
+mod traces;
+mod unable;
+mod webhdfs;

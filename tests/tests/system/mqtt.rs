@@ -1,0 +1,351 @@
+//! Goal: what devices publish is stored, and what the sink publishes arrives, while agent, broker
+//! and connection die: with QoS 1 nothing is lost, and repeats are counted; with QoS 2 each message
+//! is there once.
+//!
+//! Method: a real mosquitto that keeps its sessions on disk, and a real HiveMQ; `mosquitto_pub`
+//! and `mosquitto_sub` are the devices. A collector with a source for each QoS is killed (-9) many
+//! times while messages come, and so is the broker. Between collector and broker stands a relay of
+//! bytes, which cuts connections at moments of its own.
+//!
+//! Lane: connector
+//! Needs: javac mvn mosquitto mosquitto_passwd mosquitto_pub mosquitto_sub openssl
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-mqtt deploy/hivemq
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use aqueduct_tests::agent::{Agent, ROLL, program};
+use aqueduct_tests::http::free_address;
+use aqueduct_tests::process::Process;
+use aqueduct_tests::seed;
+use aqueduct_tests::site::read_below;
+use aqueduct_tests::wait;
+use aqueduct_tests::wire::Wire;
+use rand::prelude::*;
+
+mod broker;
+
+mod cuts;
+
+mod hivemq;
+
+mod kills;
+
+mod web_socket;
+
+use broker::Broker;
+
+/// Messages of each QoS in a life.
+const MESSAGES: usize = 1000;
+/// How long a step may take.
+const LIMIT: Duration = Duration::from_secs(60);
+/// What a broker asks nothing for.
+const OPEN: &str = "allow_anonymous true\n";
+
+/// A collector with these components, and a data directory of its name.
+fn agent(dir: &Path, name: &str, components: &str) -> Agent {
+    let text = format!("[agent]\ndata_dir = \"{}/{name}\"\n{components}", dir.display());
+    Agent::configured("aqueduct-collector", dir, name, &text)
+}
+
+/// A source of messages that are stored once each, below the folder `into`: what is there twice was
+/// taken twice.
+fn source(dir: &Path, into: &str, broker: &str, settings: &str) -> String {
+    format!(
+        "[sources.{into}]\ntype = \"mqtt\"\nchannels = [\"{into}\"]\n{settings}\n\
+         broker = {{ {broker} }}\n\
+         [channels.{into}]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [sinks.{into}]\ntype = \"hdfs\"\nurl = \"file://{}/{into}/%Y\"\n\
+         channel = \"{into}\"\n{ROLL}\n",
+        dir.display()
+    )
+}
+
+/// How often each line is stored in this folder.
+fn stored(dir: &Path, folder: &str) -> BTreeMap<String, usize> {
+    let mut text = Vec::new();
+    for entry in fs::read_dir(dir.join(folder)).into_iter().flatten().flatten() {
+        if entry.file_name() != "_aqueduct" {
+            text.extend(read_below(&entry.path()));
+        }
+    }
+    count(&String::from_utf8(text).expect("text"))
+}
+
+fn count(text: &str) -> BTreeMap<String, usize> {
+    let mut lines = BTreeMap::new();
+    text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
+    lines
+}
+
+/// How often an agent has connected, from its log.
+fn connections(agent: &Agent) -> usize {
+    agent.output().matches("connected").count()
+}
+
+/// Waits until a broker has granted an agent its filters so many times.
+fn wait_until_subscribed(agent: &Agent, times: usize) {
+    wait::until(&format!("{times} grants of filters"), LIMIT, || {
+        (agent.output().matches("subscribed").count() >= times).then_some(())
+    });
+}
+
+fn lines(name: &str, range: std::ops::Range<usize>) -> String {
+    range.map(|line| format!("{name}-{line}\n")).collect()
+}
+
+#[test]
+#[ignore = "needs the programs and mosquitto: tests/run"]
+fn messages_of_mqtt_5_survive_kills_of_agent_and_broker_and_cut_connections() {
+    kills::messages_survive_kills("5");
+}
+
+#[test]
+#[ignore = "needs the programs and mosquitto: tests/run"]
+fn messages_of_mqtt_3_survive_kills_of_agent_and_broker_and_cut_connections() {
+    kills::messages_survive_kills("3.1.1");
+}
+
+#[test]
+#[ignore = "needs the programs, mosquitto and openssl: tests/run"]
+fn messages_by_web_sockets_inside_tls_survive_kills_of_agent_and_broker_and_cut_connections() {
+    web_socket::messages_survive_kills_and_cuts();
+}
+
+/// The demo looks at its own store, so that its exit code says all.
+#[test]
+#[ignore = "needs the programs and mosquitto: tests/run"]
+fn the_demo_of_devices_stores_every_reading_through_a_kill_with_either_quality_of_service() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let demos = ["1", "2"].map(|qos| {
+        let mut command = program("aqueduct");
+        command.args(["demo", "iot", "--devices", "150", "--readings", "8", "--qos", qos]);
+        let store = format!("file://{}/store-{qos}", folder.path().display());
+        command.args(["--store", &store]).env("TMPDIR", folder.path());
+        Process::start("demo", command, &folder.path().join(format!("demo-{qos}.out")))
+    });
+    for mut demo in demos {
+        let status = demo.wait(LIMIT);
+        let output = demo.output();
+        assert!(status.success(), "the demo ended with {status}:\n{output}");
+        for row in
+            ["kill -9 ", "acknowledged        1,200 by the broker", "missing                 0"]
+        {
+            assert!(output.contains(row), "no `{row}` in:\n{output}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the programs and mosquitto: tests/run"]
+fn filters_that_a_broken_connection_did_not_ask_for_are_asked_for_by_the_next_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let broker = Broker::new(dir, "broker", OPEN);
+    let wire = Wire::after_greetings(broker.address, 1);
+    let address = format!("address = \"{}\"", wire.address);
+    let mut collector =
+        agent(dir, "collector", &source(dir, "all", &address, "filters = [\"site/#\"]"));
+    collector.start();
+    wait_until_subscribed(&collector, 1);
+    assert!(broker.output().contains("Sending CONNACK to aqueduct-"), "{}", broker.output());
+    collector.until_logged("is_present=true", LIMIT); // The second connection finds the session.
+    let sent = lines("a", 0..MESSAGES);
+    broker.publish("site/a", 1, &sent);
+    wait::until("the messages", LIMIT, || (stored(dir, "all") == count(&sent)).then_some(()));
+    collector.stop(LIMIT);
+}
+
+#[test]
+#[ignore = "needs the programs and mosquitto: tests/run"]
+fn two_collectors_share_the_messages_and_lose_none_when_one_is_killed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let broker = Broker::new(dir, "broker", OPEN);
+    let address = broker.address;
+    let mut collectors = ["one", "two"].map(|name| {
+        let broker = format!("address = \"{address}\", client_id = \"{name}\"");
+        let filters = "filters = [\"$share/collectors/site/#\"]";
+        agent(dir, &format!("c-{name}"), &source(dir, name, &broker, filters))
+    });
+    collectors.iter_mut().for_each(Agent::start);
+    collectors.iter().for_each(|collector| wait_until_subscribed(collector, 1));
+    let mut sent = String::new();
+    for round in 0..4 {
+        let text = lines(&round.to_string(), 0..MESSAGES);
+        thread::scope(|scope| {
+            let publishing = scope.spawn(|| broker.publish("site/a", 1, &text));
+            thread::sleep(Duration::from_millis(20));
+            collectors[round % 2].kill();
+            publishing.join().expect("the devices publish");
+        });
+        collectors[round % 2].start();
+        sent += &text;
+    }
+    let sent = count(&sent);
+    wait::until("all messages", LIMIT, || {
+        let (one, two) = (stored(dir, "one"), stored(dir, "two"));
+        sent.keys().all(|line| one.contains_key(line) || two.contains_key(line)).then_some(())
+    });
+    let there = ["one", "two"].map(|name| stored(dir, name).len());
+    eprintln!("{} messages, {there:?} in the two collectors", sent.len());
+    assert!(there.iter().all(|it| *it > MESSAGES), "each gets its share");
+    collectors.iter_mut().for_each(|it| it.stop(LIMIT));
+}
+
+#[test]
+#[ignore = "needs the programs, Java and mosquitto's clients: tests/run"]
+fn two_collectors_share_what_hivemq_has_and_lose_none_when_they_or_it_are_killed() {
+    hivemq::two_collectors_share_and_die();
+}
+
+/// A broker whose messages a collector publishes at another one, which is away at first.
+#[test]
+#[ignore = "needs the programs and mosquitto: tests/run"]
+fn a_full_channel_keeps_the_connection_and_all_leaves_it_through_cut_connections() {
+    const MESSAGES: usize = 6000;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let devices = Broker::new(dir, "devices", OPEN);
+    let mut away = Broker::new(dir, "away", OPEN);
+    let session = ["-i", "reader", "-c", "-q", "1", "-t", "out/#"];
+    let asked = [&session[..], &["-E"]].concat();
+    assert!(away.subscriber(dir, &asked).wait(LIMIT).success());
+    away.stop();
+    let wire = Wire::new(away.address);
+    let components = format!(
+        "[sources.in]\ntype = \"mqtt\"\nfilters = [\"site/#\"]\nchannels = [\"main\"]\n\
+         keep_alive = \"1s\"\nbroker = {{ address = \"{}\", client_id = \"in\" }}\n\
+         [channels.main]\ntype = \"durable\"\ncapacity = \"4MiB\"\n\
+         [sinks.out]\ntype = \"mqtt\"\ntopic = \"out/%{{topic}}\"\nchannel = \"main\"\n\
+         in_flight_max = 2\nbroker = {{ address = \"{}\", client_id = \"out\" }}\n",
+        devices.address, wire.address
+    );
+    let mut collector = agent(dir, "collector", &components);
+    collector.start();
+    wait_until_subscribed(&collector, 1);
+    let padding = "x".repeat(1500);
+    let sent: String = (0..MESSAGES).map(|it| format!("{it}-{padding}\n")).collect();
+    devices.publish("site/a", 1, &sent);
+    thread::sleep(Duration::from_secs(4));
+    let said = devices.output();
+    assert!(said.contains("Received PINGREQ from in"), "it is asked whether it is there: {said}");
+    let waiting = collector.metrics().and_then(|it| it.sum("aqueduct_channel_events"));
+    assert!(
+        waiting.is_some_and(|it| it < MESSAGES as f64 * 0.9),
+        "the channel is full: {waiting:?}"
+    );
+
+    away.start();
+    let (mut rng, mut cuts) = (seed::rng("mqtt"), 0);
+    let reading = [&session[..], &["-F", "%t %p"]].concat();
+    let reader = away.subscriber(dir, &reading);
+    let expected = count(&sent.replace("-x", "").replace('x', ""));
+    let there = wait::until("all messages", LIMIT, || {
+        thread::sleep(Duration::from_millis(rng.random_range(50..150)));
+        cuts += 1;
+        let text = reader.output().replace("-x", "").replace('x', "");
+        let there = count(&text.replace("out/site/a ", ""));
+        if cuts < 20 {
+            wire.cut();
+        }
+        expected.keys().all(|line| there.contains_key(line)).then_some(there)
+    });
+    assert_eq!(there.len(), expected.len(), "no message of another kind");
+    let repeats: usize = there.values().map(|times| times - 1).sum();
+    eprintln!("{MESSAGES} messages through a full channel, {repeats} repeats of the sink");
+    let connections = devices.output().matches("New client connected").count();
+    // `mosquitto_pub` is the other one.
+    assert_eq!(connections, 2, "{}", devices.output());
+    collector.stop(LIMIT);
+    reader.kill();
+}
+
+/// Certificates, and a user with a password.
+fn certificates(dir: &Path) {
+    aqueduct_tests::certificates::make(dir);
+    let mut command = Command::new("mosquitto_passwd");
+    command.args(["-b", "-c", "users", "agent", "secret"]).current_dir(dir);
+    let output = command.output().expect("mosquitto_passwd runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    wait::until("the port to be open", LIMIT, || TcpStream::connect(address).ok())
+}
+
+#[test]
+#[ignore = "needs the programs and mosquitto: tests/run"]
+fn what_the_sink_publishes_over_tls_is_read_and_what_is_refused_is_a_letter() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    certificates(dir);
+    let (tls, path) = (free_address(), dir.display());
+    let settings = format!(
+        "per_listener_settings true\nallow_anonymous true\nlistener {} 127.0.0.1\n\
+         cafile {path}/ca.pem\ncertfile {path}/server.pem\nkeyfile {path}/server.key\n\
+         require_certificate true\nallow_anonymous false\npassword_file {path}/users\n\
+         message_size_limit 1000\n",
+        tls.port()
+    );
+    let broker = Broker::new(dir, "broker", &settings);
+    let listen = free_address();
+    let components = format!(
+        "[sources.in]\ntype = \"netcat\"\nlisten = \"{listen}\"\nchannels = [\"main\"]\n\
+         client_header = \"client\"\n\
+         [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [sinks.out]\ntype = \"mqtt\"\nqos = 2\ntopic = \"from/%{{client}}/x\"\n\
+         properties = [\"client\"]\nchannel = \"main\"\n\
+         broker = {{ address = \"{tls}\", user = \"agent\", password = \"secret\", tls = {{ \
+         ca = \"{path}/ca.pem\", certificate = \"{path}/client.pem\", \
+         key = \"{path}/client.key\" }} }}\n"
+    );
+    let mut agent = agent(dir, "sink", &components);
+    let count = MESSAGES.to_string();
+    let mut subscriber = broker.subscriber(
+        dir,
+        &[
+            "-V",
+            "5",
+            "-D",
+            "connect",
+            "receive-maximum",
+            "1000",
+            "-q",
+            "2",
+            "-t",
+            "from/#",
+            "-C",
+            &count,
+            "-W",
+            "60",
+            "-F",
+            "%t %P %p",
+        ],
+    );
+    agent.start();
+    let mut stream = connect(listen);
+    let large = "x".repeat(2000);
+    let mut text = lines("line", 0..MESSAGES);
+    text.insert_str(text.find("line-7\n").expect("a line"), &format!("{large}\n"));
+    stream.write_all(text.as_bytes()).expect("the agent reads");
+    let ended = subscriber.wait(LIMIT);
+    assert!(ended.success(), "{ended} {}", subscriber.output());
+    let expected: String = (0..MESSAGES)
+        .map(|line| format!("from/127.0.0.1/x client:127.0.0.1 line-{line}\n"))
+        .collect();
+    // In any order: what stands behind a refusal goes on with another connection.
+    let same = self::count(&subscriber.output()) == self::count(&expected);
+    assert!(same, "another message than was sent: {}", subscriber.output());
+    let letters = || agent.metrics()?.sum("aqueduct_dead_letter_events_total");
+    wait::until("the large one among the letters", LIMIT, || letters().filter(|it| *it == 1.0));
+    agent.stop(LIMIT);
+}

@@ -1,0 +1,332 @@
+//! Goal: what a stream of NATS has is stored, and what the sink sends arrives, while agent, server
+//! and connection die. A source that reads alone stores each message once, whatever dies; one that
+//! shares a consumer loses none. The sink's messages are in their stream once, although batches go
+//! again. What can be no message is a dead letter, and refusals say what helps. Source and sink log
+//! in by passwords, NKeys and files of credentials.
+//!
+//! Method: a real nats-server of Debian with its streams on disk, and a client of the test's own.
+//! Kills and cuts come when so many events were taken. Between agent and server is a wire that is
+//! cut, and that swallows acknowledgements.
+//!
+//! ```text
+//!   client ─► stream ─► wire ─► nats sources, alone and shared ─► durable ─► hdfs sink, `file://`
+//!   netcat ─► durable ─► nats sink ─► wire, TLS ─► stream ─► client
+//!   stream ─► nats source ─► small channel ─► nats sink ─► stream that is not there yet
+//! ```
+//!
+//! Lane: connector
+//! Needs: nats-server openssl
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-nats
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::http::free_address;
+use aqueduct_tests::letters::letters;
+use aqueduct_tests::wait;
+use aqueduct_tests::wire::Wire;
+use serde_json::{Value, json};
+
+mod cuts;
+mod full;
+mod logins;
+mod server;
+
+use server::{PAYLOAD_MAX, Server};
+
+/// How long a step may take.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Messages that a source asks for at once.
+const PREFETCH: usize = 50;
+/// Messages of a life of the agent.
+const MESSAGES: usize = 1500;
+
+/// A collector with these components, and a data directory of its name.
+fn agent(dir: &Path, name: &str, components: &str) -> Agent {
+    let text = format!("[agent]\ndata_dir = \"{}/{name}\"\n{components}", dir.display());
+    Agent::configured("aqueduct-collector", dir, name, &text)
+}
+
+/// The login of the settings.
+const USER: &str = "user = \"u\", password = \"p\"";
+
+fn reached(server: SocketAddr) -> String {
+    format!("server = {{ urls = [\"nats://{server}\"], {USER}, heartbeat = \"2s\" }}\n")
+}
+
+/// A source of a stream, whose events are stored in the folder of its name, each as a line with the
+/// headers.
+fn source(dir: &Path, name: &str, server: SocketAddr, settings: &str) -> String {
+    let at = dir.join(format!("store-{name}"));
+    fs::create_dir_all(&at).expect("the test's own folder");
+    format!(
+        "[sources.{name}]\ntype = \"nats\"\nchannels = [\"{name}\"]\n{settings}\n{}\
+         [channels.{name}]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [sinks.{name}]\ntype = \"hdfs\"\nurl = \"file://{}\"\nencoder = \"json\"\n\
+         channel = \"{name}\"\nroll = {{ age_max = \"500ms\", idle_max = \"500ms\" }}\n",
+        reached(server),
+        at.display(),
+    )
+}
+
+/// The events that are stored by a source, in no order.
+fn stored(dir: &Path, name: &str) -> Vec<Value> {
+    let files = fs::read_dir(dir.join(format!("store-{name}"))).into_iter().flatten().flatten();
+    let files = files.filter(|it| it.file_type().is_ok_and(|it| it.is_file()));
+    // A file that is not finished has another name when it is read.
+    let texts: Vec<String> = files.filter_map(|it| fs::read_to_string(it.path()).ok()).collect();
+    let lines = texts.iter().flat_map(|text| text.lines());
+    lines.map(|line| serde_json::from_str(line).expect("each line is an event")).collect()
+}
+
+/// How often each body is there.
+fn counted(bodies: impl IntoIterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    for body in bodies {
+        *found.entry(body).or_default() += 1;
+    }
+    found
+}
+
+fn bodies(dir: &Path, name: &str) -> BTreeMap<String, usize> {
+    let body = |event: Value| event["body"].as_str().expect("text").to_owned();
+    counted(stored(dir, name).into_iter().map(body))
+}
+
+fn repeats(found: &BTreeMap<String, usize>) -> usize {
+    found.values().map(|times| times - 1).sum()
+}
+
+fn sum(agent: &Agent, metric: &str) -> f64 {
+    agent.metrics().and_then(|it| it.sum(metric)).unwrap_or_default()
+}
+
+fn wait_until(agent: &Agent, metric: &str, count: usize) {
+    wait::until(&format!("{count} of {metric}"), LIMIT, || {
+        (sum(agent, metric) >= count as f64).then_some(())
+    });
+}
+
+/// Waits until the sources have stored so many different bodies, and nothing waits in a channel.
+fn settled(dir: &Path, names: &[&str], count: usize, agent: &Agent) {
+    wait::until(&format!("{count} messages in each store"), LIMIT, || {
+        thread::sleep(Duration::from_millis(100));
+        let left = agent.metrics()?.sum("aqueduct_channel_events")?;
+        let all = names.iter().all(|name| bodies(dir, name).len() >= count);
+        (all && left == 0.0).then_some(())
+    });
+}
+
+#[test]
+#[ignore = "needs the programs, nats-server and openssl: tests/run"]
+fn messages_survive_kills_of_agent_and_server_and_those_of_a_source_alone_are_stored_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (dir, began) = (folder.path(), Instant::now());
+    let mut server = Server::start(dir);
+    messages_of_a_stream_are_stored(dir, &mut server);
+    let stored = began.elapsed();
+    what_is_deleted_or_refused_is_said(dir, &server);
+    let refused = began.elapsed();
+    a_stream_that_is_not_there_holds_the_source_back(dir, &server);
+    let held = began.elapsed();
+    messages_of_the_sink_are_there_once(dir, &mut server);
+    eprintln!(
+        "the sources after {stored:?}, what is refused after {refused:?}, what is held back after \
+         {held:?}, the sink after {:?}",
+        began.elapsed()
+    );
+}
+
+fn messages_of_a_stream_are_stored(dir: &Path, server: &mut Server) {
+    let wire = Wire::new(server.address);
+    let settings = format!("stream = \"ORDERS\"\nprefetch = {PREFETCH}");
+    let alone = source(dir, "alone", wire.address, &settings);
+    let shared = format!("{settings}\nconsumer = \"collectors\"\nack_wait = \"2s\"");
+    let shared = source(dir, "shared", wire.address, &shared);
+    let mut agent = agent(dir, "reader", &[alone, shared].concat());
+    server.client().make("ORDERS", "order", &json!({}));
+    for life in 0..6 {
+        server.client().send("order.new", &format!("a{life}"), MESSAGES);
+        agent.start();
+        wait_until(&agent, "aqueduct_source_events_total", MESSAGES);
+        match life {
+            0..4 => agent.kill(),
+            4 => {
+                wire.cut();
+                settled(dir, &["alone", "shared"], 5 * MESSAGES, &agent);
+                agent.stop(LIMIT);
+            }
+            _ => {
+                server.kill();
+                server.revive();
+            }
+        }
+    }
+    settled(dir, &["alone", "shared"], 6 * MESSAGES, &agent);
+    agent.stop(LIMIT);
+    let (alone, shared) = (bodies(dir, "alone"), bodies(dir, "shared"));
+    assert_eq!((alone.len(), shared.len()), (6 * MESSAGES, 6 * MESSAGES), "none of another kind");
+    assert_eq!(repeats(&alone), 0, "a source that reads alone stores each message once");
+    let event = stored(dir, "alone").swap_remove(0);
+    let headers = &event["headers"];
+    assert_eq!(headers["site"], "Zürich");
+    assert_eq!(headers["nats.subject"], "order.new");
+    eprintln!("{} messages; repeats of the shared consumer: {}", alone.len(), repeats(&shared));
+}
+
+fn what_is_deleted_or_refused_is_said(dir: &Path, server: &Server) {
+    let mut client = server.client();
+    client.make("SHORT", "short", &json!({ "max_msgs": 10 }));
+    client.make("QUEUE", "queue", &json!({ "retention": "workqueue" }));
+    let settings = "stream = \"SHORT\"\nunusable = \"reject\"\nfilter = []";
+    let mut agent = agent(dir, "short", &source(dir, "short", server.address, settings));
+    client.send("short.a", "first", 3);
+    agent.start();
+    settled(dir, &["short"], 3, &agent);
+    agent.stop(LIMIT);
+    client.send("short.a", "second", 29);
+    let many: String = (0..1001).map(|number| format!("a{number}: b\r\n")).collect();
+    client.send_one("short.b", &many, "of too many headers");
+    client.send("short.a", "third", 1);
+    agent.start();
+    settled(dir, &["short"], 3 + 9, &agent);
+    let said = agent.metrics().expect("its metrics");
+    let anomalies = |reason| {
+        let labels = format!("{{source=\"short\",reason=\"{reason}\"}}");
+        said.value(&format!("aqueduct_source_anomalies_total{labels}"))
+    };
+    assert_eq!(anomalies("messages_deleted"), Some(21.0));
+    assert_eq!(anomalies("message_rejected"), Some(1.0));
+    agent.stop(LIMIT);
+
+    let refused = [
+        ("gone", "stream = \"GONE\""),
+        ("queue", "stream = \"QUEUE\""),
+        ("several", "stream = \"SHORT\"\nfilter = [\"short.a\", \"short.b\"]"),
+    ];
+    let refused = refused.map(|(name, settings)| source(dir, name, server.address, settings));
+    let wrong = source(dir, "wrong", server.address, "stream = \"SHORT\"");
+    let wrong = wrong.replace("password = \"p\"", "password = \"q\"");
+    let unsigned = source(dir, "unsigned", server.address, "stream = \"SHORT\"");
+    let unsigned = unsigned.replace(USER, &format!("nkey_seed = \"{}\"", logins::seed()));
+    let mut agent = self::agent(dir, "refused", &[refused.concat(), wrong, unsigned].concat());
+    agent.start();
+    for words in [
+        "stream not found (10059); make it at the server",
+        "which keeps messages until they are acknowledged: set `consumer`",
+        "several need 2.10",
+        "look at `server.user`",
+        "gives no nonce to sign, so that it takes neither NKeys nor JWTs",
+    ] {
+        agent.until_logged(words, LIMIT);
+    }
+    agent.stop(LIMIT);
+}
+
+/// Back-pressure: what the channel has no room for stays in its stream.
+fn a_stream_that_is_not_there_holds_the_source_back(dir: &Path, server: &Server) {
+    const COUNT: usize = 6000;
+    let mut client = server.client();
+    client.make("FROM", "from", &json!({}));
+    for number in 0..COUNT {
+        client.send_one("from.a", "", &format!("{number} {}", "x".repeat(2000)));
+    }
+    let components = format!(
+        "[sources.in]\ntype = \"nats\"\nchannels = [\"main\"]\nstream = \"FROM\"\nprefetch = 100\n\
+         {0}[channels.main]\ntype = \"durable\"\ncapacity = \"4MiB\"\n\
+         [sinks.out]\ntype = \"nats\"\nchannel = \"main\"\nsubject = \"into.a\"\n{0}",
+        reached(server.address)
+    );
+    let mut agent = agent(dir, "held", &components);
+    agent.start();
+    agent.until_logged("has no stream that takes a message for `into.a`: make one", LIMIT);
+    agent.until_logged("the intake has stopped; sources wait channel=main", LIMIT);
+    let taken = sum(&agent, "aqueduct_source_events_total") as usize;
+    assert!(taken < COUNT, "{taken} of {COUNT} are in a channel of 4 MiB");
+    client.make("INTO", "into", &json!({}));
+    wait_until(&agent, "aqueduct_sink_committed_events_total", COUNT);
+    agent.stop(LIMIT);
+    let found = counted(client.all("INTO").into_iter().map(|(_, body)| body));
+    assert_eq!((found.len(), repeats(&found)), (COUNT, 0));
+}
+
+/// An agent whose lines go to subjects below `out` by TLS.
+fn writer(dir: &Path, wire: &Wire, listen: SocketAddr) -> Agent {
+    let at = dir.display();
+    let components = format!(
+        "[sources.in]\ntype = \"netcat\"\nlisten = \"{listen}\"\nchannels = [\"main\"]\n\
+         batch_events = 100\n\
+         interceptors = [{{ type = \"regex_extractor\", regex = \"^([a-z]+)\", \
+         serializers = [{{ name = \"kind\" }}] }}]\n\
+         [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [sinks.main]\ntype = \"nats\"\nchannel = \"main\"\nsubject = \"out.%{{kind}}\"\n\
+         timeout = \"60s\"\n[sinks.main.server]\nurls = [\"tls://{}\"]\nuser = \"u\"\n\
+         password = \"p\"\ntls = {{ ca = \"{at}/ca.pem\" }}\nheartbeat = \"2s\"\n",
+        wire.address,
+    );
+    agent(dir, "writer", &components)
+}
+
+fn messages_of_the_sink_are_there_once(dir: &Path, server: &mut Server) {
+    const LINES: usize = 4000;
+    const COMMITTED: &str = "aqueduct_sink_committed_events_total";
+    server.client().make("OUT", "out", &json!({ "duplicate_window": 100_000_000_000_u64 }));
+    let (wire, listen) = (Wire::new(server.address), free_address());
+    let mut agent = writer(dir, &wire, listen);
+    agent.start();
+    let connect = || wait::until("the port to be open", LIMIT, || TcpStream::connect(listen).ok());
+    let mut stream = connect();
+    let lines = |range: std::ops::Range<usize>| -> String {
+        range.map(|line| format!("line {line}\n")).collect()
+    };
+    let say = |stream: &mut TcpStream, text: &str| {
+        stream.write_all(text.as_bytes()).expect("the agent reads");
+    };
+    say(&mut stream, &lines(0..100));
+    wait_until(&agent, COMMITTED, 100);
+    agent.until_logged("set `duplicate_window` of the stream to at least 120s", LIMIT);
+
+    // Acknowledgements are swallowed: what is in the stream is not delivered yet, and goes again.
+    wire.mute();
+    say(&mut stream, &lines(100..200));
+    wait::until("the stream to have it", LIMIT, || {
+        (server.client().last("OUT") == 200).then_some(())
+    });
+    assert_eq!(sum(&agent, COMMITTED), 100.0, "nothing is delivered that is not acknowledged");
+    wire.cut();
+    wait_until(&agent, COMMITTED, 200);
+    assert_eq!(server.client().last("OUT"), 200, "the stream knows the batch again");
+    assert!(sum(&agent, "aqueduct_nats_known_messages_total") > 0.0);
+
+    // Two events can be no messages; then server and agent die while they are busy.
+    say(&mut stream, &format!("9 has no kind\nlarge {}\n", "x".repeat(PAYLOAD_MAX)));
+    say(&mut stream, &lines(200..LINES / 2));
+    wait_until(&agent, COMMITTED, LINES / 4);
+    server.kill();
+    say(&mut stream, &lines(LINES / 2..LINES));
+    wait_until(&agent, "aqueduct_source_events_total", LINES + 2);
+    agent.kill();
+    server.revive();
+    agent.start();
+    wait::until("all to be in the stream", LIMIT, || {
+        let left = agent.metrics()?.value("aqueduct_channel_events{channel=\"main\"}")?;
+        (left == 0.0 && server.client().last("OUT") >= LINES).then_some(())
+    });
+    agent.stop(LIMIT);
+    let all = server.client().all("OUT");
+    assert!(all.iter().all(|(subject, _)| subject == "out.line"));
+    let found = counted(all.into_iter().map(|(_, body)| body));
+    assert_eq!((found.len(), repeats(&found)), (LINES, 0), "each line is there once");
+    let mut letters = letters(&dir.join("writer"), &["invalid_address", "too_large"]);
+    letters.iter_mut().for_each(|body| body.truncate(7));
+    letters.sort_unstable();
+    assert_eq!(letters, ["9 has n", "large x"]);
+}

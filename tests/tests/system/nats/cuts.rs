@@ -1,0 +1,60 @@
+//! Acknowledgements that are lost with their connections, on both sides of a stream.
+
+use std::path::Path;
+use std::thread;
+use std::time::Instant;
+
+use aqueduct_tests::chain::{CUTS, Chain, losses, losses_of_source};
+use aqueduct_tests::seed;
+use aqueduct_tests::wire::{End, Wire};
+use serde_json::json;
+
+use super::reached;
+use super::server::Server;
+
+/// Messages that a source asks for at once.
+const PREFETCH: usize = 20;
+/// What a batch has at least, and no greeting.
+const BATCH_BYTES: usize = 500;
+
+/// How often lines are repeated. The sink repeats none of them: its stream knows ids again.
+fn repeats(dir: &Path, server: &Server, name: &str, settings: &str) -> usize {
+    server.client().make(name, name, &json!({}));
+    let sent =
+        Wire::losing_answers(server.address, losses(End::Server, BATCH_BYTES), seed::rng(name));
+    // What the source says behind messages is its acknowledgement, or its next question.
+    let losses = losses_of_source(End::Client, BATCH_BYTES);
+    let taken = Wire::losing_answers(server.address, losses, seed::rng(name));
+    let sink = format!("type = \"nats\"\nsubject = \"{name}.a\"\n{}", reached(sent.address));
+    let source =
+        format!("type = \"nats\"\nstream = \"{name}\"\n{settings}{}", reached(taken.address));
+    let mut chain = Chain::start(dir, name, &sink, Some(&source));
+    let lines = chain.lose(&[&sent, &taken]);
+    let repeats = chain.repeats(Chain::stored);
+    assert_eq!(server.client().last(name), lines, "{name}: each line is in the stream once");
+    repeats
+}
+
+/// A shared consumer repeats what has lost its acknowledgement: what was asked for, and what came
+/// next while that was being stored.
+#[test]
+#[ignore = "needs the programs, nats-server and openssl: tests/run"]
+fn lost_answers_lose_no_message_and_only_a_shared_consumer_repeats() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (dir, began) = (folder.path(), Instant::now());
+    let server = &Server::start(dir);
+    let alone = format!("prefetch = {PREFETCH}\n");
+    let shared = format!("consumer = \"all\"\nack_wait = \"2s\"\n{alone}");
+    let [alone, shared] = thread::scope(|scope| {
+        [("ALONE", &*alone), ("SHARED", &*shared)]
+            .map(|(name, settings)| scope.spawn(|| repeats(dir, server, name, settings)))
+            .map(|chain| chain.join().expect("the chain keeps its promise"))
+    });
+    eprintln!(
+        "{CUTS} answers lost on each of four connections; repeated lines: {alone} by a source \
+         alone, {shared} by a shared consumer; {:?}",
+        began.elapsed()
+    );
+    assert_eq!(alone, 0, "a source that reads alone stores each message once");
+    assert!((1..=CUTS * 2 * PREFETCH).contains(&shared), "{shared} repeats");
+}

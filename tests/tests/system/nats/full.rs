@@ -1,0 +1,34 @@
+//! A server that has no more room for its streams.
+
+use std::time::Instant;
+
+use aqueduct_tests::chain::Chain;
+use serde_json::json;
+
+use super::reached;
+use super::server::{ROOM, Server};
+
+/// Bytes of the streams at first: there is no room for what follows.
+const LITTLE: usize = 150_000;
+
+#[test]
+#[ignore = "needs the programs, nats-server and openssl: tests/run"]
+fn lines_wait_while_the_store_of_the_server_is_full_and_are_in_their_stream_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (dir, began) = (folder.path(), Instant::now());
+    let mut server = Server::start(dir);
+    server.client().make("FULL", "full", &json!({}));
+    let reached = reached(server.address);
+    let sink = format!("type = \"nats\"\nsubject = \"full.a\"\n{reached}");
+    let source = format!("type = \"nats\"\nstream = \"FULL\"\n{reached}");
+    let mut chain = Chain::start(dir, "full", &sink, Some(&source));
+    let words = "insufficient resources (10023); its streams have no more room";
+    chain.meet_full_server(words, |is_full| {
+        server.kill();
+        server.set_room(if is_full { LITTLE } else { ROOM });
+        server.revive();
+    });
+    let repeats = chain.repeats(Chain::stored);
+    eprintln!("a full server: {repeats} repeats, {:?}", began.elapsed());
+    assert_eq!(repeats, 0, "the stream knows a batch again, and the source its position");
+}

@@ -1,0 +1,332 @@
+//! Goal: every change of a table is in the store exactly once and in order, with the rows that were
+//! there before, while agent and database die; and what is wrong with the database is said.
+//!
+//! Method: a real PostgreSQL with three tables that change at random: in small transactions and in
+//! ones of many batches, with keys that change, long values, rollbacks and truncations. The
+//! database notes each change in a book by triggers. A collector reads the changes into a store of
+//! files; it is killed (-9) in the middle of the snapshot and then again and again, the database is
+//! restarted and killed, and a column is added and dropped. At the end the events are held against
+//! the book, transaction by transaction, and the tables that the events make against the tables.
+//!
+//! Lane: connector
+//! Needs: postgres psql mariadbd mariadb-install-db mariadb
+//! Weight: 0
+//! Limit: 10m
+//! Paths: crates/components-sql
+
+use std::path::Path;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::mariadb::MariaDb;
+use aqueduct_tests::postgres::{self, Postgres};
+use aqueduct_tests::{seed, wait};
+use rand::prelude::*;
+
+pub(crate) mod binlog;
+pub(crate) mod collector;
+mod shop;
+pub(crate) mod stored;
+
+use collector::{DATABASE, LIMIT, collector_of};
+
+/// Lives of the collector while changes come.
+const LIVES: usize = 6;
+/// Calls of each procedure in a life of the collector at most: a machine on which a life takes
+/// longer has no more to read.
+const CALLS: usize = 12;
+/// A server that sends changes.
+fn server(dir: &Path) -> Postgres {
+    let mut server = Postgres::start(dir);
+    server.ask("postgres", "ALTER SYSTEM SET wal_level = 'logical'");
+    server.stop();
+    server.revive();
+    server
+}
+
+/// A user without the right to replicate.
+const PLAIN: &str = "plain";
+
+/// A collector with a source of changes, `settings` added to it.
+fn collector(dir: &Path, server: &Postgres, user: &str, settings: &str) -> Agent {
+    let url = format!("postgres://{}/{DATABASE}", server.address);
+    collector_of(dir, &format!("url = \"{url}\"\nuser = \"{user}\""), settings)
+}
+
+const USUAL: &str = "tables = [\"orders\", \"items\", \"drafts\", \"kinds\"]\ncreate = true\n\
+                     heartbeat = \"500ms\"\nbatch_bytes = \"4KiB\"";
+
+/// Waits until the database has been let know of everything that it has written.
+fn wait_until_read(server: &Postgres) {
+    let until = server.ask(DATABASE, "SELECT pg_current_wal_lsn()");
+    let ask = format!(
+        "SELECT coalesce(bool_and(confirmed_flush_lsn >= '{until}'), false) \
+         FROM pg_replication_slots"
+    );
+    wait::until("the changes to be stored", 3 * LIMIT, || {
+        (server.ask(DATABASE, &ask) == "t").then_some(())
+    });
+}
+
+/// Kills and starts the collector, stops and kills the database, and changes the tables meanwhile.
+/// Answers a transaction from which on every one has to be an event.
+fn lives(collector: &mut Agent, server: &RwLock<Postgres>) -> u64 {
+    let (ends, mut rng) = (AtomicBool::new(false), seed::rng("sql_changes"));
+    let calls_max = AtomicUsize::new(CALLS);
+    let ask = |sql: &str| server.read().expect("no thread has failed").ask(DATABASE, sql);
+    let mut from = 0;
+    thread::scope(|scope| {
+        for (lane, steps) in [3, 20, 1500].into_iter().enumerate() {
+            let (ask, ends, calls_max) = (&ask, &ends, &calls_max);
+            scope.spawn(move || {
+                let mut calls = 0;
+                while !ends.load(Ordering::Relaxed) {
+                    if calls < calls_max.load(Ordering::Relaxed) {
+                        ask(&format!("CALL churn({steps}, {lane})"));
+                        ask("INSERT INTO noise SELECT generate_series(1, 50)");
+                        calls += 1;
+                    }
+                    thread::sleep(Duration::from_millis(100));
+                }
+            });
+        }
+        collector.start();
+        wait::until("the first rows", LIMIT, || {
+            let metrics = collector.metrics()?;
+            metrics.sum("aqueduct_sql_changes_events_total").filter(|events| *events > 0.0)
+        });
+        for life in 1..=LIVES {
+            collector.kill();
+            collector.start();
+            calls_max.fetch_add(CALLS, Ordering::Relaxed);
+            match life {
+                1 => {
+                    collector.until_logged("changes are read", LIMIT);
+                    from = ask("SELECT txid_current()").parse().expect("a number");
+                }
+                2 => drop(ask("ALTER TABLE orders ADD more text; UPDATE orders SET more = 'y'")),
+                3 => drop(ask("ALTER TABLE drafts ADD spare int; UPDATE drafts SET spare = v")),
+                4 => {
+                    let mut server = server.write().expect("no thread has failed");
+                    server.stop();
+                    server.revive();
+                }
+                5 => {
+                    let mut server = server.write().expect("no thread has failed");
+                    server.kill();
+                    server.revive();
+                }
+                _ => drop(ask("ALTER TABLE drafts DROP spare")),
+            }
+            thread::sleep(Duration::from_millis(rng.random_range(300..2500)));
+        }
+        ends.store(true, Ordering::Relaxed);
+    });
+    from
+}
+
+#[test]
+#[ignore = "needs the programs and PostgreSQL: tests/run"]
+fn changes_of_postgresql_are_stored_once_and_in_order_over_kills_of_agent_and_database() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let began = Instant::now();
+    let server = server(dir);
+    shop::make(&server);
+    let mut collector = collector(dir, &server, postgres::USER, USUAL);
+    let server = RwLock::new(server);
+    let from = lives(&mut collector, &server);
+    let server = server.into_inner().expect("no thread has failed");
+    wait_until_read(&server);
+    let said = collector.output();
+    collector.stop(LIMIT);
+    let (book, store) = (shop::book(&server), dir.join("store"));
+    let events = stored::in_order(&store);
+    let there = shop::made_book(&events);
+    for (xid, changes) in &there {
+        assert_eq!(Some(changes), book.get(xid), "the transaction {xid}");
+    }
+    let missing = book.keys().filter(|xid| **xid >= from && !there.contains_key(*xid)).count();
+    assert_eq!(missing, 0, "transactions are missing");
+    for table in ["orders", "items", "drafts"] {
+        let mut rebuilt = shop::rebuilt(&events, table);
+        for row in rebuilt.values_mut() {
+            row.as_object_mut().expect("an object").remove("spare");
+        }
+        let rows = shop::rows(&server, table);
+        let odd = rows.iter().find(|(id, row)| rebuilt.get(id) != Some(row));
+        assert_eq!(odd.map(|(id, row)| (row, rebuilt.get(id))), None, "{table}");
+        assert_eq!(rebuilt.len(), rows.len(), "{table}");
+    }
+    assert!(said.contains("columns [`more`] in place of []"), "{said}");
+    assert!(said.contains("columns [] in place of [`spare`]"), "{said}");
+    let of = |operation: &str| {
+        events.iter().filter(|event| event.header("operation") == operation).count()
+    };
+    let operations = ["snapshot", "insert", "update", "delete", "truncate"].map(|it| (it, of(it)));
+    assert!(operations.iter().all(|(_, times)| *times > 0), "{operations:?}");
+    let largest = there.values().map(Vec::len).max();
+    eprintln!(
+        "{operations:?} in {} transactions, the largest of {largest:?}; {:?}",
+        there.len(),
+        began.elapsed()
+    );
+}
+
+/// Starts the collector with these settings, and waits until it has said this.
+fn said(dir: &Path, server: &Postgres, user: &str, settings: &str, expected: &str) -> Agent {
+    let mut collector = collector(dir, server, user, settings);
+    let before = collector.output().len();
+    collector.start();
+    wait::until(&format!("`{expected}`"), LIMIT, || {
+        let said = collector.output().split_off(before);
+        said.replace("\\\"", "\"").contains(expected).then_some(())
+    });
+    collector
+}
+
+/// The same, and kills it.
+fn says(dir: &Path, server: &Postgres, user: &str, settings: &str, expected: &str) {
+    said(dir, server, user, settings, expected).kill();
+}
+
+#[test]
+#[ignore = "needs the programs and PostgreSQL: tests/run"]
+fn what_is_wrong_with_the_database_is_said_with_the_remedy_and_lost_changes_are_made_good() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let mut server = Postgres::start(dir);
+    shop::make(&server);
+    server.ask(DATABASE, "CREATE TABLE bare (id int)");
+    server.ask(DATABASE, &format!("CREATE ROLE {PLAIN} LOGIN"));
+    server.ask(DATABASE, "CREATE PUBLICATION p FOR TABLE orders");
+    let user = postgres::USER;
+    says(dir, &server, user, USUAL, "ALTER SYSTEM SET wal_level = 'logical'");
+    server.ask("postgres", "ALTER SYSTEM SET wal_level = 'logical'");
+    server.stop();
+    server.revive();
+    let of = |tables: &str| format!("tables = [\"{tables}\"]\ncreate = true");
+    says(dir, &server, user, "", "has no publication `aqueduct_changes`");
+    says(dir, &server, user, &of("bare"), "REPLICA IDENTITY FULL");
+    says(dir, &server, user, &of("none"), "has no table");
+    says(dir, &server, user, "publication = \"p\"", "has no slot `aqueduct_changes`");
+    let less = format!("publication = \"p\"\n{}", of("items"));
+    says(dir, &server, user, &less, "ADD TABLE \"public\".\"items\"");
+    says(dir, &server, PLAIN, "publication = \"p\"", "ALTER ROLE \"plain\" REPLICATION");
+    says(dir, &server, user, USUAL, "changes are read");
+    // Nothing but another table is changed: the slot moves on all the same.
+    let mut collector = collector(dir, &server, user, USUAL);
+    collector.start();
+    server.ask(DATABASE, "INSERT INTO noise SELECT generate_series(1, 100000)");
+    wait_until_read(&server);
+    wait::until("the lag in the metrics", LIMIT, || {
+        let lag = collector.metrics()?.sum("aqueduct_sql_changes_slot_lag_bytes")?;
+        (lag < 100_000.0).then_some(())
+    });
+    collector.kill();
+    // The database throws away what the slot is to keep.
+    server.ask("postgres", "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'");
+    server.ask("postgres", "SELECT pg_reload_conf()");
+    for _ in 0..4 {
+        server.ask(DATABASE, "INSERT INTO noise SELECT generate_series(1, 300000)");
+        server.ask(DATABASE, "SELECT pg_switch_wal(); CHECKPOINT");
+    }
+    server.ask(DATABASE, "DELETE FROM orders WHERE id % 2 = 0");
+    says(dir, &server, user, USUAL, "max_slot_wal_keep_size");
+    server.ask("postgres", "ALTER SYSTEM RESET max_slot_wal_keep_size");
+    server.ask("postgres", "SELECT pg_reload_conf()");
+    let again = format!("{USUAL}\non_lost = \"snapshot\"");
+    says(dir, &server, user, &again, "changes are read");
+    let drop =
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active";
+    wait::until("the slot to be dropped", LIMIT, || {
+        server.ask(DATABASE, drop);
+        (server.ask(DATABASE, "SELECT count(*) FROM pg_replication_slots") == "0").then_some(())
+    });
+    server.ask(DATABASE, "DELETE FROM orders WHERE id % 3 = 0");
+    says(dir, &server, user, USUAL, "is gone; set `on_lost");
+    let mut collector = said(dir, &server, user, &again, "changes are read");
+    // A row of each kind, once from a snapshot, once as a change, and once from the source `sql`.
+    server.ask(DATABASE, shop::SECOND_KINDS);
+    wait_until_read(&server);
+    wait::until("the rows of the source `sql`", LIMIT, || {
+        (stored::files(&dir.join("kinds")).concat().len() == 2).then_some(())
+    });
+    collector.stop(LIMIT);
+    let events = stored::in_order(&dir.join("store"));
+    assert_eq!(shop::rebuilt(&events, "orders"), shop::rows(&server, "orders"));
+    let mut rows = stored::files(&dir.join("kinds")).concat();
+    rows.sort();
+    hold_kinds(&events, &rows);
+}
+
+/// Waits until the server waits for the end of this transaction.
+fn wait_until_waited_for(server: &Postgres, transaction: &str) {
+    let ask = format!(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' AND \
+         transactionid = '{transaction}'"
+    );
+    wait::until("the server to wait", LIMIT, || (server.ask(DATABASE, &ask) == "1").then_some(()));
+}
+
+/// The slot is made while one transaction is open that empties a table by a part of itself, and
+/// another one, older than that part, goes on for longer, with a change by a third meanwhile: the
+/// server would take the table for what it was before, and read none of its changes.
+#[test]
+#[ignore = "needs the programs and PostgreSQL: tests/run"]
+fn a_table_that_is_emptied_while_the_slot_is_made_has_its_changes_read() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let server = server(dir);
+    shop::make(&server);
+    let mut collector = collector(dir, &server, postgres::USER, USUAL);
+    let (mut first, mut second) = (server.session(DATABASE), server.session(DATABASE));
+    let transaction = first.run("BEGIN");
+    collector.start();
+    wait_until_waited_for(&server, &transaction);
+    let transaction = second.run("BEGIN");
+    first.run("SAVEPOINT part; TRUNCATE drafts; RELEASE part; COMMIT");
+    wait_until_waited_for(&server, &transaction);
+    server.ask(DATABASE, "UPDATE orders SET v = v + 1");
+    second.run("COMMIT");
+    collector.until_logged("changes are read", LIMIT);
+    server.ask(DATABASE, "INSERT INTO drafts VALUES (5, 6, 'seven')");
+    wait_until_read(&server);
+    let said = collector.output();
+    assert!(said.contains("drafts was altered or emptied while the slot"), "{said}");
+    collector.stop(LIMIT);
+    let events = stored::in_order(&dir.join("store"));
+    let found = shop::rebuilt(&events, "drafts");
+    assert_eq!(found.get(&5).map(|row| &row["note"]), Some(&"seven".into()), "{found:?}");
+}
+
+/// Holds values of each kind: of a snapshot, of a change, and of the source `sql`.
+fn hold_kinds(events: &[stored::Event], rows: &[String]) {
+    let kinds: Vec<_> = events.iter().filter(|event| event.header("table") == "kinds").collect();
+    let [.., first, second] = kinds[..] else { panic!("{kinds:?}") };
+    assert_eq!((first.header("operation"), second.header("operation")), ("snapshot", "insert"));
+    assert_eq!([&*first.text, &*second.text], shop::KINDS);
+    // The source `sql` reads the generated column, too.
+    for (row, body) in rows.iter().zip(shop::KINDS) {
+        assert!(row.starts_with(&body[..body.len() - 1]), "{row}");
+    }
+}
+
+#[test]
+#[ignore = "needs the programs and MariaDB: tests/run"]
+fn changes_of_mariadb_are_stored_once_and_in_order_over_kills_of_agent_and_database() {
+    binlog::changes_are_stored_once_and_in_order(&binlog::Kind {
+        start: MariaDb::start_with,
+        end_of_log: "SHOW MASTER STATUS",
+        settings: &[
+            ("binlog_row_metadata", "MINIMAL", "FULL"),
+            ("binlog_row_image", "MINIMAL", "FULL"),
+            ("binlog_format", "MIXED", "ROW"),
+        ],
+        halfway: "DO 0",
+        json: [r#"'{"k": [1, null]}'"#, r#""{\"k\": [1, null]}""#],
+    });
+}

@@ -1,0 +1,133 @@
+//! Goal: a collector whose store refuses holds nothing up while another one works: what it took is
+//! stored by the other one within a stated time, once.
+//!
+//! Method: the real programs. Both collectors have the same store, by the path of a link in their
+//! own working folders; for the first one a file takes the place of that link.
+//!
+//! Lane: core
+//! Weight: 0
+//! Limit: 10m
+//! Paths: @core
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::{Agent, CollectorConfig, wait_until_delivered};
+use aqueduct_tests::http;
+use aqueduct_tests::reconcile::{compare, prove};
+use aqueduct_tests::site::read_below;
+use aqueduct_tests::wait;
+
+/// 15 s until it is said, 5 s until batches are given back, and time to store them.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The store that each collector finds in the folder that it runs in.
+const STORE: &str = "file:///proc/self/cwd/store/%Y-%m-%d";
+
+fn collector(dir: &Path, listen: &str) -> Agent {
+    fs::create_dir(dir).expect("a folder of its own");
+    symlink("../shared", dir.join("store")).expect("a link to the store");
+    let config = CollectorConfig::new(listen, STORE, &dir.join("data"));
+    config.agent(dir).with_current_dir(dir)
+}
+
+fn edge(dir: &Path, listen: &[String; 2]) -> Agent {
+    let at = |name: &str| dir.join(name).display().to_string();
+    let [first, second] = listen;
+    let text = format!(
+        "[agent]\nname = \"e\"\ndata_dir = \"{}\"\n\
+         [sources.logs]\ntype = \"tail_dir\"\npaths = [\"{}\"]\nchannels = [\"main\"]\n\
+         interceptors = [{{ type = \"timestamp\" }}]\n\
+         [channels.main]\ntype = \"durable\"\n\
+         [sinks.first]\ntype = \"grpc\"\naddress = \"{first}\"\n\
+         [sinks.second]\ntype = \"grpc\"\naddress = \"{second}\"\n\
+         [groups.collectors]\ntype = \"failover\"\nchannel = \"main\"\n\
+         sinks = [\"first\", \"second\"]\n",
+        at("edge"),
+        at("*.log"),
+    );
+    Agent::configured("aqueduct-edge", dir, "edge", &text)
+}
+
+fn stored(dir: &Path) -> Vec<u8> {
+    let Ok(entries) = fs::read_dir(dir.join("shared")) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.filter(|path| !path.ends_with("_aqueduct")).flat_map(|day| read_below(&day)).collect()
+}
+
+fn wait_until_stored(dir: &Path, lines: usize) {
+    wait::until(&format!("{lines} lines in the store"), LIMIT, || {
+        let count = stored(dir).iter().filter(|&&byte| byte == b'\n').count();
+        (count >= lines).then_some(())
+    });
+}
+
+/// Whatever was sent again, each event of this agent is delivered once, or counted.
+fn wait_until_accounted(agent: &Agent) {
+    wait::until("every event to be accounted for", LIMIT, || {
+        let (_, status) = http::get(agent.admin(), "/status")?;
+        let is_sound = status.contains("\"difference_events\":0");
+        (is_sound && status.contains("\"held_events\":0")).then_some(())
+    });
+}
+
+#[test]
+#[ignore = "needs the programs: tests/run"]
+fn what_a_collector_cannot_store_is_stored_by_another_one_in_time_and_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    fs::create_dir(dir.join("shared")).expect("a store");
+    let listen = [http::free_address().to_string(), http::free_address().to_string()];
+    let mut first = collector(&dir.join("c1"), &listen[0]);
+    let mut second = collector(&dir.join("c2"), &listen[1]);
+    let mut edge = edge(dir, &listen);
+    let mut written = Vec::new();
+    let mut log = |name: &str| {
+        let text: String = (0..500).map(|number| format!("{name} {number}\n")).collect();
+        fs::write(dir.join(format!("{name}.log")), &text).expect("a log is written");
+        written.extend_from_slice(text.as_bytes());
+    };
+    first.start();
+    second.start();
+    edge.start();
+    log("before");
+    wait_until_stored(dir, 500);
+
+    let link = dir.join("c1/store");
+    fs::remove_file(&link).expect("the link goes");
+    fs::write(&link, "in the way").expect("a file takes its place");
+    log("meanwhile");
+    let began = Instant::now();
+    wait_until_stored(dir, 1_000);
+    assert!(began.elapsed() > Duration::from_secs(5), "the first collector had it");
+    let (status, said) = http::get(first.admin(), "/readyz").expect("the collector answers");
+    assert!(status == 200 && said.contains("\nunable for "), "{status} {said}");
+    let (_, said) = http::get(edge.admin(), "/readyz").expect("the edge answers");
+    assert_eq!(said, "ready\n", "its events leave it");
+    first.until_logged("says so to its senders", LIMIT);
+    edge.until_logged("cannot store what it holds", LIMIT);
+    log("later");
+    wait_until_stored(dir, 1_500);
+
+    fs::remove_file(&link).expect("the file goes");
+    symlink("../shared", &link).expect("the link is back");
+    wait::until("the first collector to be done", Duration::from_secs(60), || {
+        (first.metrics()?.sum("aqueduct_channel_events")? == 0.0).then_some(())
+    });
+    wait::until("the edge to hear of it", LIMIT, || {
+        edge.output().contains("stores again").then_some(())
+    });
+    log("after");
+    wait_until_stored(dir, 2_000);
+    wait_until_delivered(&edge, Duration::from_secs(60));
+    [&edge, &first, &second].into_iter().for_each(wait_until_accounted);
+    for agent in [&mut edge, &mut first, &mut second] {
+        agent.stop(Duration::from_secs(25));
+    }
+    let found = compare(&written, &stored(dir));
+    assert!(found.is_none(), "{found}");
+    let store = format!("file://{}/%Y-%m-%d", dir.join("shared").display());
+    prove(&store, None, &[dir.join("edge/channels/main")]);
+}
