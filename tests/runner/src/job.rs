@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::programs::{self, HDFS};
 use crate::queue::Demand;
 use crate::steps::Step;
+use crate::supervise::OWN_PROGRAM;
 
 /// The time limit of the tests of one crate.
 const CRATE_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -20,7 +21,7 @@ const LONG_FACTOR: u32 = 8;
 const CRATE_NEEDS: [(&str, &[&str]); 5] = [
     ("aqueduct-components-hdfs", &[HDFS]),
     ("aqueduct-ledger", &[HDFS]),
-    ("aqueduct-storage", &[HDFS]),
+    ("aqueduct-storage-hdfs", &[HDFS]),
     ("aqueduct-storage-objects", &["python3", "openssl"]),
     ("aqueduct-storage-webhdfs", &[HDFS]),
 ];
@@ -214,10 +215,11 @@ impl Job {
                 let arguments = arguments.iter().chain(names).cloned().collect();
                 (program.clone(), arguments, folder.clone())
             }
-            _ => {
-                let own = std::env::current_exe().unwrap_or_default();
-                (own, vec!["step".to_owned(), self.name.clone()], PathBuf::from("."))
-            }
+            _ => (
+                PathBuf::from(OWN_PROGRAM),
+                vec!["step".to_owned(), self.name.clone()],
+                PathBuf::from("."),
+            ),
         }
     }
 

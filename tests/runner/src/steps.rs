@@ -136,6 +136,18 @@ pub(crate) const STEPS: &[Step] = &[
         ..STEP
     },
     Step {
+        name: "documentation",
+        about: "the documentation of the crates builds without a warning",
+        lane: Lane::All,
+        background: true,
+        limit_minutes: 30,
+        exclusive: CARGO,
+        paths: "crates",
+        programs: false,
+        run: documentation,
+        ..STEP
+    },
+    Step {
         name: "fuzz",
         about: "any bytes into every decoder, guided by coverage",
         lane: Lane::All,
@@ -220,6 +232,12 @@ fn output(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("cannot start {command:?}: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     Ok(text.into_owned())
+}
+
+/// Without the features of the tests: cargo reuses what the lints have checked.
+fn documentation() -> Result<(), String> {
+    let mut doc = Command::new("cargo");
+    run(doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn no_planted_bugs() -> Result<(), String> {

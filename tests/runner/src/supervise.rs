@@ -25,14 +25,16 @@ const ABANDONED: i32 = 125;
 /// The beginning of the line that names processes which were left.
 pub(crate) const LEFT: &str = "left running, now killed: ";
 
+/// This program, also when a build has replaced its file in the meantime.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 const PAUSE: Duration = Duration::from_millis(20);
 /// The time for servers that a test has stopped to end.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A command that runs the rest of its arguments under a supervisor.
 pub(crate) fn command(limit: Duration, nice: bool, folder: Option<&str>) -> Command {
-    let own = std::env::current_exe().unwrap_or_else(|_| "aqueduct-test-runner".into());
-    let mut command = Command::new(own);
+    let mut command = Command::new(OWN_PROGRAM);
     command.arg("supervise").arg(limit.as_secs().to_string());
     command.arg(if nice { "10" } else { "0" }).arg(folder.unwrap_or("")).arg("--");
     command.stdin(Stdio::piped()).process_group(0);

@@ -7,7 +7,7 @@
 //! Lane: core
 //! Weight: 2
 //! Limit: 10m
-//! Paths: @core crates/aqueduct
+//! Paths: @core crates/aqueduct crates/demo
 
 use std::fs;
 use std::time::{Duration, Instant};

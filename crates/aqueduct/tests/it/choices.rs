@@ -9,7 +9,6 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 #[allow(dead_code, reason = "a part of it is used here")]
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;

@@ -4,7 +4,6 @@
 //! edge's large line is refused for good; then the collector is configured to take it.
 
 #[allow(dead_code, reason = "a part of it is used here")]
-
 use serde_json::Value;
 use support::loopback::free_address;
 

@@ -8,7 +8,6 @@
 #![allow(clippy::disallowed_methods, reason = "the test stands outside, as a monitor does")]
 
 #[allow(dead_code, reason = "a part of it is used here")]
-
 use crate::common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};

@@ -11,7 +11,6 @@
 )]
 
 #[allow(dead_code, reason = "a part of it is used here")]
-
 use crate::common;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,6 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 #[allow(dead_code, reason = "a part of it is used here")]
-
 use crate::common;
 use std::collections::BTreeSet;
 use std::io::Write as _;

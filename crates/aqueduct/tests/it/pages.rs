@@ -5,8 +5,8 @@
 //! is built as a program builds it, once as it is and once for each setting that is switched off
 //! there. All that is TOML is held against the schema of whole files as well.
 //!
-//! `AQUEDUCT_BLESS=1 cargo test -p aqueduct --test it pages::` writes comments, defaults and missing
-//! settings into the snippets, and the list into the index.
+//! `AQUEDUCT_BLESS=1 cargo test -p aqueduct --test it pages::` writes comments, defaults
+//! and missing settings into the snippets, and the list into the index.
 
 pub(crate) mod page;
 mod snippet;

@@ -8,7 +8,6 @@
 #![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
 
 #[allow(dead_code, reason = "a part of it is used here")]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

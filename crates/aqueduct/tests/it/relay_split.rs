@@ -10,7 +10,6 @@
 #![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]
 
 #[allow(dead_code, reason = "a part of it is used here")]
-
 use std::fs::read_to_string;
 use std::path::Path;
 use std::thread::sleep;

@@ -9,7 +9,6 @@
 #![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
 
 #[allow(dead_code, reason = "a part of it is used here")]
-
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::TcpStream;

@@ -8,12 +8,11 @@
 #![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
 
 #[allow(dead_code, reason = "a part of it is used here")]
-
 use std::fs;
 use std::net::TcpListener;
 
-use agent::status::{MemberStatus, Snapshot, State};
 use crate::common::{Agent, aqueduct, storing, text, write};
+use agent::status::{MemberStatus, Snapshot, State};
 use support::loopback::free_address;
 
 /// Numbers that the source makes.

@@ -8,15 +8,14 @@
 #![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
 
 #[allow(dead_code, reason = "a part of it is used here")]
-
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use agent::status::{Level, Snapshot};
 use crate::common::{Agent, aqueduct, command, storing, text, write};
+use agent::status::{Level, Snapshot};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};

@@ -5,12 +5,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
-
 use std::path::Path;
 
+use crate::common::*;
 use aqueduct_channel::testkit::{SimDisk, world};
 use aqueduct_channel::{durable, memory, spill};
-use crate::common::*;
 use metrics::ChannelReason;
 use pipeline::testkit::build;
 use pipeline::{Batch, BuildContext, Channel, Component, Identity};

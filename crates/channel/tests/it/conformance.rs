@@ -6,13 +6,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
-
 use std::path::Path;
 
+use crate::common::{KEYS, key_line, put_keys};
 use aqueduct_channel::remote::{Limits, Remote};
 use aqueduct_channel::testkit::{Accident, SharedLog, SimDisk, world};
 use aqueduct_channel::{durable, memory, spill};
-use crate::common::{KEYS, key_line, put_keys};
 use pipeline::testkit::build;
 use pipeline::{BuildContext, Channel};
 use serde_json::json;

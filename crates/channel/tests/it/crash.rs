@@ -7,14 +7,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
-
 use std::io::IoSlice;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::common::*;
 use aqueduct_channel::testkit::SimDisk;
 use bytes::Bytes;
-use crate::common::*;
 use pipeline::env::{Disk, OpenMode};
 use pipeline::{Batch, BatchSize, ChannelError, Epoch, IntervalSet, Sequence, SourcePosition};
 use tokio::time::timeout;

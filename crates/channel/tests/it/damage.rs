@@ -7,13 +7,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
-
 use std::path::Path;
 
+use crate::common::*;
 use aqueduct_channel::durable::Encryption;
 use aqueduct_channel::durable::inspect::Inspection;
 use aqueduct_channel::testkit::{SimDisk, world};
-use crate::common::*;
 use pipeline::env::{Disk, OpenMode};
 use pipeline::{Epoch, IntervalSet};
 use serde_json::{Value, json};

@@ -6,9 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
-
-use aqueduct_channel::testkit::SimDisk;
 use crate::common::*;
+use aqueduct_channel::testkit::SimDisk;
 use pipeline::{Batch, Channel, ChannelError, IntervalSet};
 use serde_json::{Value, json};
 use tokio::time::timeout;

@@ -7,15 +7,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
-
 use std::path::Path;
 use std::time::Duration;
 
+use crate::common::*;
 use aqueduct_channel::durable::Encryption;
 use aqueduct_channel::durable::inspect::{Inspection, Stats};
 use aqueduct_channel::testkit::{SimDisk, world};
 use bytes::Bytes;
-use crate::common::*;
 use pipeline::env::{Disk, OpenMode};
 use pipeline::testkit::build;
 use pipeline::{Batch, BuildContext, Channel, ChannelError, IntervalSet, SourcePosition};

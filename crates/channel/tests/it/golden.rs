@@ -9,14 +9,13 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 #![expect(clippy::disallowed_methods, reason = "the golden files are real ones")]
 
-
 use crate::common;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 
+use crate::common::*;
 use aqueduct_channel::testkit::SimDisk;
 use bytes::Bytes;
-use crate::common::*;
 use pipeline::env::{Disk, OpenMode};
 use pipeline::{Batch, BatchSize, Epoch, Existing, IntervalSet, SourcePosition};
 use serde_json::Value;

@@ -4,12 +4,11 @@
 //! another segment, shifted; then it is opened and drained. A frame whose checksums are right but
 //! that was never written cannot be made that way, so all that comes out must have been put.
 
-
 use std::io::IoSlice;
 use std::path::PathBuf;
 
-use aqueduct_channel::testkit::SimDisk;
 use crate::common::*;
+use aqueduct_channel::testkit::SimDisk;
 use pipeline::env::{Disk, OpenMode};
 use proptest::prelude::*;
 

@@ -7,15 +7,14 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 #![expect(clippy::disallowed_methods, reason = "this test moves real files about")]
 
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::common::{FOREIGN, foreign, put};
 use aqueduct_channel::durable;
 use bytes::Bytes;
-use crate::common::{FOREIGN, foreign, put};
 use pipeline::testkit::build;
 use pipeline::{BuildContext, Channel, Epoch, IntervalSet, SourcePosition};
 use serde_json::json;

@@ -5,13 +5,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
-
 use std::path::{Path, PathBuf};
 
+use crate::common::*;
 use aqueduct_channel::durable::inspect::{Inspection, repair};
 use aqueduct_channel::durable::{Config, IndexKind};
 use aqueduct_channel::testkit::{SimDisk, world};
-use crate::common::*;
 use pipeline::env::{Disk, OpenMode};
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, Epoch, IntervalSet};

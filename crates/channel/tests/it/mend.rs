@@ -7,15 +7,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
-
 use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 
+use crate::common::*;
 use aqueduct_channel::durable::inspect::{Inspection, Report, repair};
 use aqueduct_channel::testkit::{SimDisk, world};
 use bytes::Bytes;
-use crate::common::*;
 use pipeline::env::{Disk, OpenMode};
 use pipeline::file_position::{HEAD_BYTES, Position, Print, TAIL_BYTES};
 use pipeline::{Batch, BuildContext, Channel, Existing, Identity, SourcePosition};

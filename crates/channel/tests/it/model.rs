@@ -8,7 +8,6 @@
 //! and a drain. With `PROPTEST_CASES=28000` it is a campaign of more than a million operations; it
 //! prints how many there were (`--nocapture`).
 
-
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::driver::{Operation, run};

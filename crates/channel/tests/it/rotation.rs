@@ -7,16 +7,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
-
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::common::*;
 use aqueduct_channel::durable::Encryption;
 use aqueduct_channel::durable::inspect::Inspection;
 use aqueduct_channel::durable::rotation::{Added, Finished, KeyFile, RotationError};
 use aqueduct_channel::testkit::{SimDisk, world};
-use crate::common::*;
 use pipeline::env::{Disk, OpenMode};
 use serde_json::json;
 

@@ -5,14 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
-
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::common::*;
 use aqueduct_channel::spill;
 use aqueduct_channel::testkit::{SimDisk, world};
 use bytes::Bytes;
-use crate::common::*;
 use pipeline::testkit::build;
 use pipeline::{Batch, BuildContext, Channel, IntervalSet, SourcePosition};
 use serde_json::json;

@@ -7,16 +7,15 @@
 //! again: it must come once more, and what is behind the position must be there or have been
 //! committed.
 
-
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::common::*;
 use aqueduct_channel::spill;
 use aqueduct_channel::testkit::{SimDisk, world};
 use bytes::Bytes;
-use crate::common::*;
 use pipeline::testkit::build;
 use pipeline::{
     Batch, BuildContext, Channel, IntervalSet, SourcePosition, TakeTransaction, Ticket,

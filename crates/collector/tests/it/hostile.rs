@@ -8,7 +8,6 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]
 
-
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

@@ -11,7 +11,6 @@
 #![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]
 #![allow(clippy::print_stderr, reason = "figures for a run by hand")]
 
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

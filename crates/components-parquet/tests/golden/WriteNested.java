@@ -3,7 +3,7 @@
 //
 //   java -cp "JARS/*" WriteNested.java FILE
 //
-// needs a JDK and the jars of `tests/tests/parquet/pom.xml`. The test `rows` of the crate holds what is
+// needs a JDK and the jars of `tests/tests/system/parquet/pom.xml`. The test `rows` of the crate holds what is
 // read of the file against the rows here.
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;

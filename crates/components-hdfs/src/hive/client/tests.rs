@@ -1,5 +1,6 @@
 //! The client against servers of a few bytes: what a metastore answers is decoded, and nothing
-//! that a peer sends costs more than its bytes. What a real one does is in `tests/tests/hive.rs`.
+//! that a peer sends costs more than its bytes. `tests/tests/system/hive.rs`
+//! runs a real metastore.
 
 use std::sync::Arc;
 

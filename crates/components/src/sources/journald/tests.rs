@@ -2,8 +2,8 @@
 //! repeats none; and what it lacks is said.
 //!
 //! Method: the source as a configuration builds it, with a script of `/bin/sh` in the place of
-//! journalctl, because the real one does not fail at a chosen byte. `tests/tests/journald.rs` reads
-//! a real journal.
+//! journalctl, because the real one does not fail at a chosen byte. `tests/tests/system/journald.rs`
+//! reads a real journal.
 
 #![expect(clippy::disallowed_methods, reason = "the tests write a program")]
 
