@@ -4,9 +4,6 @@
 //! cannot be reached in its first life, so all lines wait in its channel. It ends, one bit of a
 //! line in its segment is flipped, and its second life has a store. Each line must be in it once.
 
-#![expect(clippy::disallowed_methods, reason = "the test stands outside the world that `Env` is")]
-#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

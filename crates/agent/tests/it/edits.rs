@@ -7,9 +7,7 @@
 //! in between files that are wrong, and a source whose port is taken. Each number of each source
 //! has to be in the store once.
 
-#![expect(clippy::disallowed_methods, reason = "the test stands outside the world that `Env` is")]
 #![expect(clippy::print_stdout, reason = "the figures are read by people")]
-#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 mod held;
 mod parts;

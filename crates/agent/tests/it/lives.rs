@@ -4,9 +4,6 @@
 //! taking the runtime away, in the middle of whatever it does. One disk has to fail for one
 //! channel, which holds the moment between two channels' commits for as long as a test needs.
 
-#![expect(clippy::disallowed_methods, reason = "the test stands outside the world that `Env` is")]
-#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

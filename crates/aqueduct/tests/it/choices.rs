@@ -6,8 +6,6 @@
 //! Each request is answered 200 until both channels are full, and 503 then. The same agent is
 //! started again with sinks that write to a store, where every line has to be once.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -3,9 +3,6 @@
 //!
 //! Method: configurations over real listeners, files and a real agent behind them.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-#![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
-
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::fs;
 use std::net::TcpListener;

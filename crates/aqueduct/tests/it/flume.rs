@@ -4,8 +4,6 @@
 //! against the examination of a plan, its reference against the page; the commands run as real
 //! processes. `AQUEDUCT_BLESS=1` writes the reference into the page.
 
-#![expect(clippy::disallowed_methods, reason = "a test stands outside the world that `Env` is")]
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -3,8 +3,6 @@
 //! and bodies to files; the expected ones are those that Flume 1.11 with Kite 1.1 wrote for the
 //! same morphlines and lines.
 
-#![expect(clippy::disallowed_methods, reason = "a test stands outside the world that `Env` is")]
-
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -4,8 +4,6 @@
 //! Method: a script in the place of `aqueduct` shows what it was called with.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-#![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

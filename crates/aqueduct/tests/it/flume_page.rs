@@ -4,9 +4,6 @@
 //! Method: one agent in a process of its own moves numbers, to a store and to an address where
 //! nothing listens. Its page is read at both places, and held against `docs/flume-metrics.md`.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-#![allow(clippy::disallowed_methods, reason = "the test stands outside, as a monitor does")]
-
 #[allow(dead_code, reason = "a part of it is used here")]
 use crate::common;
 use std::collections::{BTreeMap, BTreeSet};

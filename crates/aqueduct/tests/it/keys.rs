@@ -4,8 +4,6 @@
 //! added and `rotate-key` and the edge are killed again and again; then a collector comes, and each
 //! line has to arrive once. A crash is SIGABRT, with room for the memory of the process.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-
 #[allow(dead_code, reason = "a part of it is used here")]
 use crate::common;
 use std::collections::BTreeSet;

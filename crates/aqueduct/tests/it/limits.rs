@@ -5,9 +5,6 @@
 //! Method: both agents in processes of their own. The edge starts alone, so that whole batches of
 //! the default size are in its channel before any collector has named a limit.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-#![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]
-
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::fs::{File, read_to_string};
 use std::path::Path;

@@ -1,6 +1,11 @@
 //! Commands and agents as child processes, and the pages of the docs held against them.
 //!
 //! One program for all of them, so that they are linked once.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests run outside the world that `Env` is, and end at the first failure"
+)]
 
 mod choices;
 mod commands;

@@ -2,8 +2,6 @@
 //! by. Method: the page is read, and held against the registry and against the sources. The same
 //! for `docs/runbook.md`, and for the alerts and the dashboard in `deploy/prometheus`.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

@@ -4,9 +4,6 @@
 //! Method: the program makes the files; handshakes of the crate `tls`, as agents make them, use
 //! them.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-#![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
-
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

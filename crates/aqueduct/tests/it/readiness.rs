@@ -4,9 +4,6 @@
 //! Method: one agent in a child process tails a file into a store of files. What is looked at is
 //! what an operator sees: `/readyz`, `/metrics`, the log, exit codes.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-#![expect(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
-
 use std::fs;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::net::{TcpListener, TcpStream};

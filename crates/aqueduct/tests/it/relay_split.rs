@@ -6,9 +6,6 @@
 //! be in the store once, no agent may have a dead letter, and `aqueduct verify` has to prove the
 //! same from the accounts of edge and relay.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-#![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]
-
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::fs::read_to_string;
 use std::path::Path;

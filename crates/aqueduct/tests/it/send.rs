@@ -5,9 +5,6 @@
 //! share a durable channel, and files below it. Lines come slowly enough that `kill -9` falls into
 //! the middle.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-#![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
-
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::collections::BTreeSet;
 use std::io::Write;

@@ -4,9 +4,6 @@
 //! Method: one agent in a process of its own makes numbers and stores them in files. It is asked by
 //! `aqueduct status`, as people and as programs do.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-#![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
-
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::fs;
 use std::net::TcpListener;

@@ -5,9 +5,6 @@
 //! real processes. Those that have to hang or to panic are this program once more (`faulty_agent`):
 //! the collector with components of its own, as a user's program has them (`systemd/faults.rs`).
 
-#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-#![expect(clippy::disallowed_methods, reason = "the test stands outside, as systemd does")]
-
 mod faults;
 
 use std::io::Write;

@@ -4,9 +4,6 @@
 //! Method: a real agent in a process of its own, and `top` on a pseudo terminal, whose keys are
 //! pressed and whose output is read.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-#![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
-
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -3,8 +3,6 @@
 //!
 //! Method: each kind of channel gets a batch of three events twice, and another one once.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::path::Path;
 
 use crate::common::*;

@@ -4,8 +4,6 @@
 //! simulated disk or a log in memory. The clock is paused: no test waits, and a take that would
 //! wait for ever runs into its timeout at once.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
-
 use std::path::Path;
 
 use crate::common::{KEYS, key_line, put_keys};

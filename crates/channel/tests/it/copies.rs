@@ -2,8 +2,6 @@
 //! given an origin of its own without losing anything.
 //! Method: a channel on a real disk, whose directory is copied while it is not in use.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::path::Path;
 
 use aqueduct_channel::durable::inspect::renew;

@@ -5,8 +5,6 @@
 //! looks at what comes out. The clock is paused: no test waits, and a take that would wait for ever
 //! runs into its timeout at once.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::io::IoSlice;
 use std::path::Path;
 use std::time::Duration;

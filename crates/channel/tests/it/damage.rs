@@ -5,8 +5,6 @@
 //! each file that says something, a copy of the disk gets one bit flipped there, is opened and
 //! drained.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
-
 use std::path::Path;
 
 use crate::common::*;

@@ -4,8 +4,6 @@
 //! Method: the simulated disk has room for a few segments only, less than the channel's capacity
 //! asks for. The clock is paused.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use crate::common::*;
 use aqueduct_channel::testkit::SimDisk;
 use pipeline::{Batch, Channel, ChannelError, IntervalSet};

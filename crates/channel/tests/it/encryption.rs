@@ -5,8 +5,6 @@
 //! for what was put. The last tests use real files and a real program. Named after the cases of
 //! Flume's encrypted file channel where there is one.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::path::Path;
 use std::time::Duration;
 

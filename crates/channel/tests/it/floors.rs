@@ -3,8 +3,6 @@
 //! Method: durable channels in real directories, opened again and again; the board of an agent that
 //! has them is asked.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::sync::Arc;
 
 use aqueduct_channel::durable::Config;

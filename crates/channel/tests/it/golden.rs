@@ -6,9 +6,6 @@
 //! in it. `BLESS=1` writes the newest one to the tree, for a new version of the format, or of the
 //! layout of a batch, only.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-#![expect(clippy::disallowed_methods, reason = "the golden files are real ones")]
-
 use crate::common;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};

@@ -4,9 +4,6 @@
 //! Method: channels in real directories, with sled. Directories are copied at chosen moments and
 //! put together anew: the index of one moment with the log of another.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-#![expect(clippy::disallowed_methods, reason = "this test moves real files about")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -3,8 +3,6 @@
 //! Method: a channel on a simulated disk is filled, partly drained and closed; then it is looked at
 //! sound and with a flipped bit, and every file is compared before and after.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::path::{Path, PathBuf};
 
 use crate::common::*;

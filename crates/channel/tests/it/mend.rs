@@ -5,8 +5,6 @@
 //! of a batch is flipped, in the newest segment, which is read at the start, or in one that a take
 //! reads.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
-
 use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};

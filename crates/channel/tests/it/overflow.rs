@@ -3,8 +3,6 @@
 //! Method: a channel of 1 MiB on a simulated disk gets twice as much; the counter and what comes
 //! out add up to what was put.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::path::Path;
 use std::sync::Arc;
 

@@ -2,8 +2,6 @@
 //! to no other, also when it is put back twice or the process dies in between.
 //! Method: channels on a real disk, closed and opened between the steps.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::path::Path;
 use std::sync::Arc;
 

@@ -5,8 +5,6 @@
 //! prints each acknowledged number; it is killed with signal 9 at times that a seed decides, and
 //! what it printed must come out.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -7,8 +7,6 @@
 //! the agent and a drain by the next one. The bugs in `support::mutants` that are named below are
 //! planted in processes of their own, and this test has to fail with each.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;

@@ -5,8 +5,6 @@
 //! can, and takes more. At the end all that it took is read, and the keys that it does not need are
 //! gone.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -3,8 +3,6 @@
 //!
 //! Method: memory for three batches, on a simulated disk; the clock is paused.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::path::Path;
 use std::sync::Arc;
 

@@ -4,8 +4,6 @@
 //! disk. Each taker commits, gives back or drops what it holds, as its numbers decide; each
 //! consumer must end up with every batch committed exactly once.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

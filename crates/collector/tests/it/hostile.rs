@@ -5,9 +5,6 @@
 //! word for its memory. `AQUEDUCT_HOSTILE_SECONDS` says how long each case goes on; a few seconds
 //! unless set.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-#![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]
-
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

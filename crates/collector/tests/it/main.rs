@@ -1,6 +1,11 @@
 //! Collectors against clients that misbehave, refuse or share.
 //!
 //! One program for all of them, so that they are linked once.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests run outside the world that `Env` is, and end at the first failure"
+)]
 
 mod common;
 mod hostile;

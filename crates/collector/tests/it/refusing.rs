@@ -4,9 +4,6 @@
 //! Method: the real program with a `file://` store. A file stands where one of two directories
 //! belongs, which even root cannot write into.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-#![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]
-
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -7,8 +7,6 @@
 //! first served, at a `grpc` source and at an `http` source. Where the store is away, a limit of
 //! what one sender has in the channels leaves room for the others.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-#![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]
 #![allow(clippy::print_stderr, reason = "figures for a run by hand")]
 
 use std::net::SocketAddr;

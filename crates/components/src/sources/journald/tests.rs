@@ -2,7 +2,7 @@
 //! repeats none; and what it lacks is said.
 //!
 //! Method: the source as a configuration builds it, with a script of `/bin/sh` in the place of
-//! journalctl, because the real one does not fail at a chosen byte. `tests/tests/system/journald.rs`
+//! journalctl, because the real one does not fail at a chosen byte. The system test `journald`
 //! reads a real journal.
 
 #![expect(clippy::disallowed_methods, reason = "the tests write a program")]
