@@ -27,7 +27,7 @@ Exit code 0 means that no line or row is missing and none is repeated.";
 /// Show the main job on this machine: an edge, two collectors, one of them killed half-way.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
-pub(crate) struct DemoArgs {
+pub(crate) struct DemosArgs {
     #[command(subcommand)]
     other: Option<Other>,
     #[command(flatten)]
@@ -80,7 +80,7 @@ enum OtherError {
 }
 
 /// Runs a demo and prints its report.
-pub(crate) fn run(args: &DemoArgs) -> ExitCode {
+pub(crate) fn run(args: &DemosArgs) -> ExitCode {
     match &args.other {
         #[cfg(feature = "sql")]
         Some(Other::Db(args)) => demo::play(async |signals| signals.or(db::play(args)).await),

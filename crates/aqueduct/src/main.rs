@@ -44,7 +44,7 @@ use check::CheckArgs;
 #[cfg(feature = "hdfs")]
 use commit_ledger::LedgerArgs;
 #[cfg(feature = "hdfs")]
-use demos::DemoArgs;
+use demos::DemosArgs;
 use dlq::DlqArgs;
 #[cfg(all(feature = "hdfs", feature = "sql"))]
 use export::ExportArgs;
@@ -77,7 +77,7 @@ struct Program {
 #[derive(Debug, Subcommand)]
 enum Command {
     #[cfg(feature = "hdfs")]
-    Demo(DemoArgs),
+    Demo(DemosArgs),
     Check(CheckArgs),
     Components(ComponentsArgs),
     Schema(SchemaArgs),
