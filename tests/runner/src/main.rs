@@ -78,7 +78,8 @@ fn run(arguments: &Arguments) -> Result<i32, String> {
     let hdfs = hdfs.transpose()?;
     let cores = thread::available_parallelism().map_or(2, usize::from);
     let machine = machine(cores, &built, hdfs.as_ref(), long)?;
-    let jobs = job::bind(jobs, &built, &packages, cores)?;
+    // A test program is one of several jobs at the same time.
+    let jobs = job::bind(jobs, &built, &packages, cores.div_ceil(2))?;
     let mut finished = machine.run(jobs, &mut Screen);
     machine.run_again(&mut finished, &mut Screen);
     drop(hdfs);
