@@ -290,7 +290,7 @@ impl Hdfs {
     /// When its answer is no listing.
     pub fn names(&self, directory: &str) -> Option<Vec<(String, bool, u64)>> {
         let path = format!("/webhdfs/v1{directory}?op=LISTSTATUS");
-        let (status, body) = http::get(self.web_address(), &path)?;
+        let (status, body) = http::get_from_java(self.web_address(), &path)?;
         if status != 200 {
             return Some(Vec::new());
         }
@@ -307,13 +307,13 @@ impl Hdfs {
     /// servers do not answer.
     pub fn content(&self, path: &str) -> Option<String> {
         let asked = format!("/webhdfs/v1{path}?op=OPEN&noredirect=true");
-        let (_, body) = http::get(self.web_address(), &asked)?;
+        let (_, body) = http::get_from_java(self.web_address(), &asked)?;
         let json: serde_json::Value = serde_json::from_str(&body).ok()?;
         let place = json["Location"].as_str()?.strip_prefix("http://")?;
         let (authority, rest) = place.split_once('/')?;
         let port = authority.rsplit_once(':')?.1.parse().ok()?;
         let (status, text) =
-            http::get(SocketAddr::from(([127, 0, 0, 1], port)), &format!("/{rest}"))?;
+            http::get_from_java(SocketAddr::from(([127, 0, 0, 1], port)), &format!("/{rest}"))?;
         (status == 200).then_some(text)
     }
 

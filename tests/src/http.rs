@@ -7,19 +7,39 @@ use std::time::Duration;
 
 pub use support::loopback::free_address;
 
+/// Until a page of an agent counts as not answered.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Until a server in Java counts as silent: on a busy machine its first answer takes seconds.
+const PATIENCE_WITH_JAVA: Duration = Duration::from_secs(10);
 
 /// Status and body of `GET path`, or `None` without an answer in time.
 pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    let (head, body) = ask(address, path, &[])?;
+    status_and_body(ask(address, path, &[])?)
+}
+
+/// As [`get`], with the time that a server in Java may need.
+pub fn get_from_java(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    status_and_body(ask_within(PATIENCE_WITH_JAVA, address, path, &[])?)
+}
+
+fn status_and_body((head, body): (String, String)) -> Option<(u16, String)> {
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some((status, body))
 }
 
 /// Head and body of the answer to `GET path` with more headers, or `None` without one in time.
 pub fn ask(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Option<(String, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    ask_within(PATIENCE, address, path, headers)
+}
+
+fn ask_within(
+    patience: Duration,
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Option<(String, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
+    stream.set_read_timeout(Some(patience)).ok()?;
     let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let fixed = format!("Host: {address}\r\nConnection: close\r\n");
     write!(stream, "GET {path} HTTP/1.1\r\n{fixed}{more}\r\n").ok()?;

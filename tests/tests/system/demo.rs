@@ -58,7 +58,7 @@ fn demo(files: &[&str]) -> String {
 
 /// The number next to `name` in the reconciliation.
 fn count(output: &str, name: &str) -> u64 {
-    let row = output.lines().rev().find(|line| line.trim_start().starts_with(name));
+    let row = output.lines().rev().find(|line| line.starts_with(&format!("{name}  ")));
     let row = row.unwrap_or_else(|| panic!("no row {name} in:\n{output}"));
     let digits: String = row.chars().filter(char::is_ascii_digit).collect();
     digits.parse().unwrap_or_else(|e| panic!("{e} in {row:?}"))
