@@ -30,8 +30,8 @@ const BASE_BYTES: usize = 4 << 20;
 const BYTES_PER_BYTE: usize = 2048;
 /// What every input may cost, in microseconds of the processor. Much, for a slow machine.
 const BASE_MICROS: u64 = 100_000;
-/// What each byte may cost in addition: more under `cargo test`, which does not optimise.
-const MICROS_PER_BYTE: u64 = if cfg!(feature = "libfuzzer") { 10 } else { 30 };
+/// What each byte may cost in addition, in a build without much optimisation.
+const MICROS_PER_BYTE: u64 = 30;
 /// How often an input must be slow to be slow: once may be the machine.
 const SLOW_TIMES: usize = 4;
 /// Bytes of an input that is made long.

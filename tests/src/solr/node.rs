@@ -104,7 +104,7 @@ impl Node {
     /// Its answer, if it is a success.
     pub(super) fn get(&self, path: &str) -> Option<Value> {
         let (status, text) = match &self.secured {
-            None => http::get(self.address, path)?,
+            None => http::get_from_java(self.address, path)?,
             Some(secured) => self.get_by_curl(path, secured)?,
         };
         (status == 200).then(|| serde_json::from_str(&text).expect("an answer is JSON"))
@@ -112,7 +112,7 @@ impl Node {
 
     fn get_by_curl(&self, path: &str, secured: &Secured) -> Option<(u16, String)> {
         let mut curl = Command::new("curl");
-        curl.args(["-sS", "--max-time", "5", "--write-out", "\n%{http_code}", "--user"]);
+        curl.args(["-sS", "--max-time", "10", "--write-out", "\n%{http_code}", "--user"]);
         curl.arg(&secured.login).arg("--cacert").arg(&secured.ca);
         let url = format!("https://{}{path}", self.address);
         let output = curl.arg(url).output().expect("curl runs");

@@ -91,7 +91,8 @@ fn encoded(path: &str) -> String {
 /// Bytes of a file as readers see it now, if it is there.
 fn length(hdfs: &Hdfs, path: &str) -> Option<u64> {
     let path = format!("/webhdfs/v1{}?op=GETFILESTATUS", encoded(path));
-    let (_, body) = http::get(hdfs.web_address(), &path).filter(|(status, _)| *status == 200)?;
+    let (_, body) =
+        http::get_from_java(hdfs.web_address(), &path).filter(|(status, _)| *status == 200)?;
     let length = body.split("\"length\":").nth(1)?;
     length.split([',', '}']).next()?.parse().ok()
 }
