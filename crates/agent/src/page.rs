@@ -24,18 +24,19 @@ const PAGE_MAX: usize = 16 << 20;
 /// The agent does not respond within two seconds, or its response is not `200 OK`.
 pub async fn page(env: &Env, address: &str, path: &str) -> io::Result<String> {
     let dialer = Dialer::new(env, None, &["http/1.1"]).map_err(io::Error::other)?;
-    let asked = timeout(PATIENCE, ask(&dialer, address, path)).await;
+    let asked = timeout(PATIENCE, ask(&dialer, address, path, PAGE_MAX)).await;
     match asked.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
         (StatusCode::OK, text) => Ok(text),
         (status, text) => Err(io::Error::other(format!("{path}: {status}: {text}"))),
     }
 }
 
-/// Returns the status of a page, and its text.
+/// Returns the status of a page, and its text of at most `bytes_max`.
 pub(crate) async fn ask(
     dialer: &Dialer,
     address: &str,
     path: &str,
+    bytes_max: usize,
 ) -> io::Result<(StatusCode, String)> {
     let stream = dialer.connect(address).await?;
     let handshake = http1::handshake(TokioIo::new(stream)).await;
@@ -48,7 +49,7 @@ pub(crate) async fn ask(
     let request = request.map_err(io::Error::other)?;
     let answer = connection.send_request(request).await.map_err(io::Error::other)?;
     let status = answer.status();
-    let text = Limited::new(answer.into_body(), PAGE_MAX).collect().await;
+    let text = Limited::new(answer.into_body(), bytes_max).collect().await;
     let text = text.map_err(io::Error::other)?.to_bytes();
     Ok((status, String::from_utf8_lossy(&text).trim_end().to_owned()))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::cargo::Package;
 
 /// What `@core` in the paths of a test stands for.
-const CORE: [&str; 17] = [
+const CORE: [&str; 20] = [
     "crates/agent",
     "crates/channel",
     "crates/collector",
@@ -21,8 +21,11 @@ const CORE: [&str; 17] = [
     "crates/metrics",
     "crates/peers",
     "crates/pipeline",
+    "crates/proof",
     "crates/storage",
+    "crates/storage-hdfs",
     "crates/support",
+    "crates/tls",
     "crates/wire",
 ];
 /// A change of these can change anything.

@@ -83,7 +83,7 @@ fn run(arguments: &Arguments) -> Result<i32, String> {
     let mut finished = machine.run(jobs, &mut Screen);
     machine.run_again(&mut finished, &mut Screen);
     drop(hdfs);
-    let cases = report::cases(&finished, &skipped, strict);
+    let cases = report::cases(&finished, &skipped);
     write_junit(arguments, &junit::report(&cases))?;
     let totals = report::totals(&cases);
     Screen.line(&report::summary(&finished, &skipped, totals, started.elapsed()));

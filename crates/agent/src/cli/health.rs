@@ -37,6 +37,9 @@ pub(super) const NAME: &str = "health";
 /// An agent that takes longer does not work.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Bytes of an answer.
+const ANSWER_MAX: usize = 64 << 10;
+
 /// Arguments of the first process of a container, each with a zero behind it.
 const FIRST: &str = "/proc/1/cmdline";
 
@@ -135,7 +138,8 @@ fn look(plan: &Plan, given: bool, ready: bool, env: &Env) -> Found {
         let tls = plan.agent.admin_tls.clone().map(|settings| settings.read::<ServerTls>());
         let tls = tls.transpose().map_err(io::Error::other)?.map(|tls| tls.own_client());
         let dialer = Dialer::new(env, tls, &["http/1.1"]).map_err(io::Error::other)?;
-        let asking = async { timeout(PATIENCE, ask(&dialer, &reachable(address), page)).await };
+        let asking =
+            async { timeout(PATIENCE, ask(&dialer, &reachable(address), page, ANSWER_MAX)).await };
         runtime.block_on(asking).unwrap_or_else(|_| {
             Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {PATIENCE:?}")))
         })

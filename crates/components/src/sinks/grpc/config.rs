@@ -23,7 +23,7 @@ pub struct Config {
     /// How many are used at once, with those that leave; others wait until one has left.
     #[serde(default = "defaults::discover_max")]
     pub discover_max: usize,
-    /// DNS server that is asked, as `ip:port`, in the place of those of the system. Not in
+    /// DNS server to ask, as `ip:port`, instead of the name servers of the system. Not in
     /// `aqueduct-edge`.
     pub discover_server: Option<SocketAddr>,
     /// How long one that is not found any more may take to settle what it has, before that is sent
