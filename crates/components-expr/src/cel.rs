@@ -2,7 +2,7 @@
 //!
 //! The library parses. What it read becomes a tree in which every part has a type, so a mistake is
 //! found with the configuration; and the tree has no loops and makes no texts, so an event costs it
-//! bounded time and no memory. [ADR 38](../../../docs/adr/0038-expressions.md) has the reasons.
+//! bounded time and no memory. [ADR 38](../../../docs/adr/0038-evaluate-cel-expressions-on-our-own-tree.md) has the reasons.
 
 mod compile;
 mod functions;
