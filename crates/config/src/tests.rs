@@ -217,8 +217,11 @@ fn an_empty_file_says_what_is_needed() {
 
 #[test]
 fn another_extension_is_refused() {
-    let error = load(Path::new("a.conf"), GOOD, "host-1").unwrap_err().to_string();
-    assert_eq!(error, "a.conf: the extension must tell the format: .toml, .yaml or .yml");
+    let problem = |path: &str| load(Path::new(path), GOOD, "host-1").unwrap_err().to_string();
+    assert!(problem("a.properties").contains("run `aqueduct convert a.properties`"));
+    let expected =
+        "a.json: a configuration must have a name that ends in `.toml`, `.yaml` or `.yml`";
+    assert_eq!(problem("a.json"), expected);
 }
 
 #[test]
