@@ -162,8 +162,8 @@ sinks = ["two"]
 "#;
     let expected = "\
 a.toml:2:2: agnt: unknown key `agnt`; did you mean `agent`?
-a.toml:5:9: agent.grace: invalid type: integer `20`, expected a duration with its \
-unit, for example \"30s\"
+a.toml:5:9: agent.grace: expected a duration with its unit, for example \"30s\", found the \
+number `20`
 a.toml:8:13: sources.a.channels: unknown channel `mian`; did you mean `main`?
 a.toml:8:29: sources.a.channels: channel `main` is named twice here
 a.toml:11:11: channels.spare: no source fills this channel: name it in the `channels` \
