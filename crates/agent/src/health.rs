@@ -6,9 +6,10 @@
 //!                    └───────────────failed──────────────┘
 //! ```
 //!
-//! A source works again as soon as it is open. A sink that fails at its writes can be opened each
-//! time: it works again when it has stored something, or has been open for [`STEADY`]; one that
-//! only could not be opened works as soon as it is open.
+//! A source works again as soon as it is open; if it fails again before it has stored anything new,
+//! its failure continues, and dates from the first one. A sink that fails at its writes can be
+//! opened each time: it works again when it has stored something, or has been open for [`STEADY`];
+//! one that only could not be opened works as soon as it is open.
 //!
 //! [`State`] is pure: time is an argument. [`Standing`] is one component's state behind a lock,
 //! [`Health`] all of them.
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use metrics::{Metrics, SinkLabel, SourceLabel};
+use pipeline::ErrorClass;
 use pipeline::env::Clock;
 use tokio::time::{Duration, Instant};
 use tracing::info;
@@ -69,12 +71,16 @@ impl Standing {
                 since_seconds_ago: lasts.as_secs_f64(),
                 last_error: DIED.to_owned(),
                 retry_in_seconds: None,
+                needs_operator: true,
             },
-            View::Failing { lasts, error, next_try, .. } => status::State::Failing {
-                since_seconds_ago: lasts.as_secs_f64(),
-                last_error: error,
-                retry_in_seconds: next_try.map(|pause| pause.as_secs_f64()),
-            },
+            View::Failing { lasts, error, next_try, needs_operator, .. } => {
+                status::State::Failing {
+                    since_seconds_ago: lasts.as_secs_f64(),
+                    last_error: error,
+                    retry_in_seconds: next_try.map(|pause| pause.as_secs_f64()),
+                    needs_operator,
+                }
+            }
         }
     }
 
@@ -83,10 +89,11 @@ impl Standing {
         self.state().worked(Instant::now());
     }
 
-    /// It has failed, and is tried again after a pause.
-    pub(crate) fn failed(&self, error: &str, pause: Duration) {
+    /// It has failed, and is tried again after a pause. `class` says whether that may help.
+    pub(crate) fn failed(&self, error: &str, class: ErrorClass, pause: Duration) {
         let now = Instant::now();
-        self.state().failed((now, self.clock.now()), error, pause);
+        let needs_operator = matches!(class, ErrorClass::Blocked | ErrorClass::Fatal);
+        self.state().failed((now, self.clock.now()), (error, needs_operator), pause);
         self.bulletin.add(now, (self.role, &self.name), error);
     }
 

@@ -42,11 +42,12 @@ struct Row {
 }
 
 impl Row {
-    /// One more has failed, after so long. It has worked if it is a [`HEALTHY_RUN`], or has stored
-    /// a batch and lasted at least as long as the pause before it.
-    fn failed(&mut self, lasted: Duration, has_stored: bool) {
+    /// One more has failed, after so long; returns whether it has worked before: it is a
+    /// [`HEALTHY_RUN`], or has stored a batch and lasted at least as long as the pause before it.
+    fn failed(&mut self, lasted: Duration, has_stored: bool) -> bool {
         let has_worked = lasted > HEALTHY_RUN || has_stored && lasted >= self.pause;
         self.failures = if has_worked { 1 } else { self.failures + 1 };
+        has_worked
     }
 }
 
@@ -113,14 +114,15 @@ impl Runner {
                 self.failure.of_source(&self.name, chain(&error));
                 return;
             }
-            if self.standing.is_open() {
+            // A run that fails as the one before, and has stored nothing new, is the same trouble.
+            if row.failed(began.elapsed(), self.intake.flow().batches > before) {
                 trouble = FailureLog::default();
+                self.standing.worked();
             }
-            row.failed(began.elapsed(), self.intake.flow().batches > before);
             let (base, limit) = RESTART;
             let own = || jittered(base, limit, row.failures, self.env.entropy.next_u64());
             row.pause = source.retry_after().unwrap_or_else(own);
-            self.failed(&chain(&error), row.pause, &mut trouble);
+            self.failed(&error, row.pause, &mut trouble);
             if stop.run_until_cancelled(sleep(row.pause)).await.is_none() {
                 self.standing.ended();
                 return;
@@ -147,11 +149,12 @@ impl Runner {
         source.run(cx).await
     }
 
-    fn failed(&self, error: &str, pause: Duration, trouble: &mut FailureLog) {
-        self.standing.failed(error, pause);
+    fn failed(&self, error: &SourceError, pause: Duration, trouble: &mut FailureLog) {
+        let (class, error) = (error.class, chain(error));
+        self.standing.failed(&error, class, pause);
         let now = Instant::now();
         trouble.count(now);
-        if let Some((failures, lasts)) = trouble.should_log(now, error) {
+        if let Some((failures, lasts)) = trouble.should_log(now, &error) {
             warn!(
                 source = %self.name, error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = millis(pause),

@@ -129,6 +129,9 @@ pub enum State {
         last_error: String,
         /// When it is tried next; `null` while it is being tried.
         retry_in_seconds: Option<f64>,
+        /// The cause does not pass by itself: an operator has to act.
+        #[serde(default)]
+        needs_operator: bool,
     },
     /// A place for a discovered sink without an address.
     Absent,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use components::sinks::places::Places;
-use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests};
 use pipeline::units::Period;
 use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Guarantee, Sink};
 use schemars::JsonSchema;
@@ -51,6 +51,10 @@ pub struct Config {
     /// How long a batch may take, connecting included.
     #[serde(default = "default_timeout")]
     timeout: Period,
+    /// How long events wait for an address that `address_header` names, and that the user may not
+    /// send to. After that they are dead letters. `address` is waited for without a limit.
+    #[serde(default = "pipeline::deliver::destination_wait")]
+    destination_wait: Period,
 }
 
 fn default_in_flight_max() -> usize {
@@ -84,6 +88,7 @@ impl Component for Config {
             destination_type: self.destination_type,
             body: self.body,
             places: Places::new(self.in_flight_max),
+            destinations: Destinations::new(self.destination_wait),
         };
         Ok(Box::new(Requests::new(amqp, options)))
     }
@@ -96,6 +101,7 @@ struct Amqp {
     destination_type: DestinationType,
     body: BodyForm,
     places: Places<Sending>,
+    destinations: Destinations,
 }
 
 impl Amqp {
@@ -123,7 +129,10 @@ impl Amqp {
                 }
             };
             match message_of(event, self.body, self.address_header.as_deref(), id) {
-                Ok(message) => messages.push(Outgoing { place, address, message: message.into() }),
+                Ok(message) => {
+                    let (is_chosen, message) = (address != self.address, message.into());
+                    messages.push(Outgoing { place, address, is_chosen, message });
+                }
                 Err(detail) => refused.push(Refusal { place, reason: "not_text", detail }),
             }
         }
@@ -150,7 +159,7 @@ impl Deliver for Amqp {
             Some(open) => open,
             None => Sending::open(&self.target, place.number, self.destination_type).await?,
         };
-        sending.send(&messages, &mut refused).await?;
+        sending.send(&messages, &self.destinations, &mut refused).await?;
         place.open = Some(sending);
         refused.sort_unstable_by_key(|refusal| refusal.place);
         let Some(first) = refused.first() else { return Ok(Delivered::All) };

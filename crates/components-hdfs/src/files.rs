@@ -71,13 +71,18 @@ impl Component for Config {
             "Bytes of the files that a source has read to their end, as the store has them.",
         ),
         MetricSpec::gauge("waiting_files", "Files that a source has not read to their end."),
+        MetricSpec::gauge(
+            "skipped_names",
+            "Objects of a bucket that a source does not read, because their keys are not paths: \
+             with an empty part, `..` or a control character.",
+        ),
     ];
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         let scope = cx.scope::<Self>();
         let (read_files, read_bytes) = (scope.counter("read_files")?, scope.counter("read_bytes")?);
-        let waiting = scope.gauge("waiting_files")?;
+        let (waiting, skipped) = (scope.gauge("waiting_files")?, scope.gauge("skipped_names")?);
         let options = self.options(cx)?;
         let (at, env) = (options.clone(), cx.env.clone());
         let connect = Box::new(move || store::open(&at.url, &at.access, &env));
@@ -89,6 +94,7 @@ impl Component for Config {
             read_files,
             read_bytes,
             waiting,
+            skipped,
         }))
     }
 }
@@ -104,6 +110,7 @@ struct Files {
     read_files: Counter,
     read_bytes: Counter,
     waiting: FloatGauge,
+    skipped: FloatGauge,
 }
 
 /// An operator has to act.
@@ -198,6 +205,7 @@ impl Run<'_> {
     async fn work(&mut self) -> Result<(), SourceError> {
         let listed = self.files.options.pattern.list(&*self.fs).await;
         let paths = listed.map_err(unlisted)?;
+        self.files.skipped.set(self.fs.skipped_names() as f64);
         let left = self.state.left(&paths).map_err(blocked)?;
         let (mut begun, mut before) = (left.begun, left.before);
         let todo = &paths[left.first..];

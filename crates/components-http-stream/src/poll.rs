@@ -9,10 +9,13 @@
 //! A list may begin with its newest or with its oldest events: so the cursor, which is the largest
 //! of all events of a turn, is stored with the last events of the turn. A turn that ends early is
 //! asked for again, and the ids say which of its events are stored already.
+//!
+//! A page whose next page is itself or an earlier page of the turn is the last one.
 
 mod config;
 mod items;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +51,8 @@ struct HttpPoll {
     progress: Option<Progress>,
     /// The answer to the first request of a turn, as it was opened with.
     first: Option<Response<Incoming>>,
+    /// It was reported that pages lead back to pages that were read.
+    has_warned: bool,
 }
 
 /// Why a turn has ended early.
@@ -111,15 +116,27 @@ impl HttpPoll {
         let etag = validator(first.headers(), &ETAG);
         let modified = validator(first.headers(), &LAST_MODIFIED);
         let (mut found, mut response, mut uri) = (Found::default(), first, before.clone());
+        let (mut read, mut previous) = (BTreeSet::new(), None);
         for page in 1.. {
             let (head, body) = response.into_parts();
             let bytes = self.client.body(body, self.options.page_max).await?;
             let unexpected =
                 |problem| HttpError::from(Failure::Unexpected { url: shown_url(&uri), problem });
             let list = Page::read(&bytes, &self.options).map_err(unexpected)?;
-            self.take(&list, &mut found, storing, cx).await?;
             let next = list.next(&head.headers, &uri, &before, &self.options);
-            let Some(next) = next.map_err(unexpected)? else { break };
+            let next = next.map_err(unexpected)?;
+            read.insert(uri.to_string());
+            let leads_back = next.as_ref().is_some_and(|next| read.contains(&next.to_string()));
+            let digest = xxhash_rust::xxh3::xxh3_128(&bytes);
+            let is_copy = previous.replace(digest) == Some(digest);
+            if leads_back {
+                self.leads_back(list.target(), is_copy);
+            }
+            // A server that ignores the parameter of the next page answers the same page again.
+            if !(leads_back && is_copy) {
+                self.take(&list, &mut found, storing, cx).await?;
+            }
+            let Some(next) = next.filter(|_| !leads_back) else { break };
             if page >= self.options.pages_max {
                 let problem = format!("more than {page} pages; raise `pages_max`");
                 return Err(unexpected(problem).into());
@@ -139,6 +156,20 @@ impl HttpPoll {
             storing.put(found.round.take(), progress);
         }
         Ok(Some(found.events))
+    }
+
+    /// Reports once that a list ends at a page that leads back to one that was read. Some servers
+    /// end their lists so; if the pages are the same, the settings are wrong.
+    fn leads_back(&mut self, target: Option<&str>, is_copy: bool) {
+        if !is_copy || std::mem::replace(&mut self.has_warned, true) {
+            tracing::debug!(source = %self.name, target, "the list ends: the next page was read");
+            return;
+        }
+        tracing::warn!(
+            source = %self.name, next = target,
+            "the server answers the same page for the next page, and the list ends there: look at \
+             `next` and `next_parameter`",
+        );
     }
 
     /// Takes the events of a page; full rounds are put, where the cursor stays as it was.
@@ -262,13 +293,4 @@ impl Source for HttpPoll {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_larger_number_and_a_later_time_are_behind_others() {
-        assert!(is_after("10", "9") && !is_after("9", "10") && !is_after("9", "9"));
-        assert!(is_after("2026-01-02T00:00:00Z", "2026-01-01T23:00:00Z"));
-        assert!(is_after("98765432109876543210", "98765432109876543209"));
-    }
-}
+mod tests;

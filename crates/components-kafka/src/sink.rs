@@ -3,7 +3,9 @@
 //! ```text
 //!   acknowledged by all replicas in sync     delivered
 //!   too large, no such partition, refused    the event goes to the dead letters
-//!   no such topic, not authorized            nothing can be delivered until the set-up is right
+//!   no such topic, not authorized            nothing can be delivered until the set-up is right; a
+//!                                            topic that the event names is waited for so long as
+//!                                            `destination_wait`, then the event is a dead letter
 //!   no answer                                tried again
 //! ```
 //!
@@ -38,7 +40,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use metrics::{Counter, MetricSpec};
 use peers::FloorBoard;
-use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests};
 use pipeline::{
     Batch, BuildContext, BuildError, Classify, Component, DedupeScope, Env, ErrorClass, Guarantee,
     Origin, Sink, Traces,
@@ -55,7 +57,7 @@ use messages::delivered;
 use once::Lane;
 use origins::Origins;
 use producer::{Context, Producer};
-use reasons::{class_of, is_fenced};
+use reasons::{class_of, is_fenced, is_of_topic};
 
 /// How often a topic that is not there is asked for, and the pause between two times.
 const TOPIC_ASKED: usize = 10;
@@ -103,6 +105,7 @@ impl Component for Config {
             repeated: scope.counter("repeated_batches")?,
             transactions: scope.counter("transactions")?,
             reopened: scope.counter("repeated_transactions")?,
+            destinations: Destinations::new(target.destination_wait),
             target,
         };
         Ok(Box::new(Requests::new(kafka, options)))
@@ -118,7 +121,7 @@ enum SendError {
     Unreachable { said: String, source: KafkaError },
     #[error("the topic `{topic}`, of which the ledger is a part, cannot be used: make it")]
     Topic { topic: String, source: KafkaError },
-    #[error("a message for the topic `{topic}` is not acknowledged: {code}")]
+    #[error("a message for the topic `{topic}` is not acknowledged: {code}{}", remedy_of(*code))]
     NotAcknowledged { topic: String, code: Code },
     #[error("a transaction failed at the step: {step}{}", hint(source))]
     Transaction { step: &'static str, source: KafkaError },
@@ -137,6 +140,15 @@ enum SendError {
          of the brokers and `ledger.bytes_max`"
     )]
     LedgerFull { origin: Origin, source: ledger::Full },
+}
+
+/// What helps if a topic does not accept messages.
+fn remedy_of(code: Code) -> &'static str {
+    match code {
+        Code::TopicAuthorizationFailed => "; allow this client to write to the topic",
+        _ if is_of_topic(code) => "; create the topic, or change `topic` or `topic_header`",
+        _ => "",
+    }
 }
 
 /// What it takes an operator to know of a failed transaction.
@@ -212,6 +224,8 @@ struct Kafka {
     repeated: Counter,
     transactions: Counter,
     reopened: Counter,
+    /// Topics that events name.
+    destinations: Destinations,
 }
 
 impl Kafka {

@@ -68,6 +68,9 @@ pub(crate) enum MqttError {
     /// A packet cannot be sent to this broker.
     #[error("a packet cannot be sent to {address}: {problem}")]
     Unsendable { address: Arc<str>, problem: String },
+    /// The client may not send to this topic.
+    #[error("{address} does not allow the topic `{topic}`: look at the rights of the client")]
+    NoRight { address: Arc<str>, topic: String },
     /// The broker works and does not do what it is asked for.
     #[error("{address} {problem}")]
     NotGranted { address: Arc<str>, problem: String },
@@ -93,7 +96,7 @@ impl Classify for MqttError {
             | Self::NotTaken { .. }
             | Self::Ahead { .. } => ErrorClass::Indeterminate,
             Self::Unsendable { .. } => ErrorClass::Poison,
-            Self::NotGranted { .. } => ErrorClass::Blocked,
+            Self::NoRight { .. } | Self::NotGranted { .. } => ErrorClass::Blocked,
         }
     }
 }

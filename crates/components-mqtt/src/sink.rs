@@ -16,11 +16,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use components::sinks::places::Places;
-use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
 use pipeline::units::Period;
 use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Guarantee, Sink};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::broker::{Broker, Target};
 use crate::connection::MqttError;
@@ -57,6 +58,11 @@ pub struct Config {
     /// How long a batch may take, connecting included.
     #[serde(default = "default_timeout")]
     timeout: Period,
+    /// How long events wait for a topic that their headers choose, and that the broker does not
+    /// allow, with version 5. After that they are dead letters. A topic that the settings alone
+    /// name is waited for without a limit.
+    #[serde(default = "pipeline::deliver::destination_wait")]
+    destination_wait: Period,
 }
 
 fn default_qos() -> u8 {
@@ -111,6 +117,7 @@ impl Component for Config {
             properties: self.properties,
             content_type: self.content_type,
             places: Places::new(self.in_flight_max),
+            destinations: Destinations::new(self.destination_wait),
         };
         Ok(Box::new(Requests::new(mqtt, options)))
     }
@@ -124,6 +131,7 @@ struct Mqtt {
     properties: Vec<String>,
     content_type: Option<String>,
     places: Places<Publishing>,
+    destinations: Destinations,
 }
 
 impl Mqtt {
@@ -137,6 +145,32 @@ impl Mqtt {
             }
         }
         Ok(properties)
+    }
+
+    /// The events for topics that are not allowed, whose wait is over.
+    ///
+    /// # Errors
+    /// The batch waits for a topic.
+    fn overdue(&self, not_allowed: Placed<MqttError>) -> Result<Placed<Refusal>, MqttError> {
+        let (mut overdue, mut waits, now) = (Vec::new(), None, Instant::now());
+        for (place, error) in not_allowed {
+            let is_over = match &error {
+                MqttError::NoRight { topic, .. } if self.topic.is_chosen_by_event() => {
+                    self.destinations.refused(topic, now)
+                }
+                _ => false,
+            };
+            match is_over {
+                true => {
+                    let detail = error.to_string();
+                    overdue.push((place, Refusal { reason: UNKNOWN_DESTINATION, detail }));
+                }
+                false => {
+                    waits.get_or_insert(error);
+                }
+            }
+        }
+        waits.map_or(Ok(overdue), Err)
     }
 
     /// The messages of a batch, with the places of their events, and what can be none.
@@ -181,8 +215,9 @@ impl Deliver for Mqtt {
             };
             let before = refused.len();
             match publishing.publish(&messages, &mut refused).await {
-                Ok(()) => {
+                Ok(not_allowed) => {
                     place.open = Some(publishing);
+                    refused.extend(self.overdue(not_allowed)?);
                     break;
                 }
                 // Some brokers end a connection after a refusal: the next one goes without it, so

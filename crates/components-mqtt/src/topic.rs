@@ -37,6 +37,40 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The first two filters that a topic fits at the same time. A broker may send a message for each
+/// filter that its topic fits, and each copy would be an event.
+pub(crate) fn overlap(filters: &[String]) -> Option<(&str, &str)> {
+    let mut pairs = filters
+        .iter()
+        .enumerate()
+        .flat_map(|(at, one)| filters[at + 1..].iter().map(move |other| (&**one, &**other)));
+    pairs.find(|(one, other)| {
+        let [one, other] = [one, other].map(|filter| levels_of(filter));
+        let is_any = |levels: &[&str]| matches!(levels.first(), Some(&"+" | &"#"));
+        let is_of_broker = |levels: &[&str]| levels.first().is_some_and(|it| it.starts_with('$'));
+        // Wildcards at the beginning do not stand for the topics of the broker itself.
+        let is_apart = is_any(&one) && is_of_broker(&other) || is_any(&other) && is_of_broker(&one);
+        !is_apart && share_a_topic(&one, &other)
+    })
+}
+
+/// The levels of a filter, without the group of a shared subscription.
+fn levels_of(filter: &str) -> Vec<&str> {
+    let shared = filter.strip_prefix("$share/").and_then(|it| it.split_once('/'));
+    shared.map_or(filter, |(_, topics)| topics).split('/').collect()
+}
+
+fn share_a_topic(one: &[&str], other: &[&str]) -> bool {
+    match (one.split_first(), other.split_first()) {
+        // It stands for the level above, too.
+        (Some((&"#", _)), _) | (_, Some((&"#", _))) | (None, None) => true,
+        (Some((first, one)), Some((second, other))) => {
+            (first == second || *first == "+" || *second == "+") && share_a_topic(one, other)
+        }
+        _ => false,
+    }
+}
+
 /// Whether a filter is that of a shared subscription.
 pub(crate) fn is_shared(filter: &str) -> bool {
     filter.starts_with("$share/")
@@ -151,6 +185,11 @@ impl TopicOfEvent {
         Ok(Self(template))
     }
 
+    /// Whether a header of the event stands in it.
+    pub(crate) fn is_chosen_by_event(&self) -> bool {
+        self.0.has_headers()
+    }
+
     /// The topic of an event, in the place of what `topic` held.
     ///
     /// # Errors
@@ -222,6 +261,38 @@ mod tests {
     use pipeline::{Batch, Existing};
 
     use super::*;
+
+    #[test]
+    fn filters_that_share_a_topic_are_found() {
+        let overlaps = |filters: [&str; 2]| overlap(&filters.map(str::to_owned)).is_some();
+        for filters in [
+            ["#", "a/b"],
+            ["a/#", "a"],
+            ["a/#", "a/b/c"],
+            ["a/+/x", "a/b/+"],
+            ["a/b", "a/b"],
+            ["+/b", "a/+"],
+            ["$share/g/a/#", "a/b"],
+            ["$share/g/a", "$share/h/a"],
+            ["a//+", "a/+/c"],
+        ] {
+            assert!(overlaps(filters), "{filters:?}");
+            assert!(overlaps([filters[1], filters[0]]), "{filters:?}");
+        }
+        for filters in [
+            ["a/b", "a/c"],
+            ["a/+", "a"],
+            ["a/+", "a/b/c"],
+            ["a/+/x", "a/b/y"],
+            ["#", "$SYS/#"],
+            ["+/a", "$SYS/a"],
+            ["$share/g/a", "$share/g/b"],
+        ] {
+            assert!(!overlaps(filters), "{filters:?}");
+        }
+        let three = ["a", "b/+", "b/c"].map(str::to_owned);
+        assert_eq!(overlap(&three), Some(("b/+", "b/c")));
+    }
 
     #[test]
     fn filters_of_the_specification_are_taken_and_others_refused_with_the_cause() {

@@ -30,6 +30,9 @@ pub(crate) enum NatsError {
     /// The server works and does not do what it is asked for.
     #[error("{address} {problem}")]
     NotGranted { address: Arc<str>, problem: String },
+    /// The user may not send to this subject.
+    #[error("{address} refuses a message: {words}; look at the permissions of the user")]
+    NoRight { address: Arc<str>, subject: String, words: String },
     /// The connection has ended.
     #[error("the connection to {address} has ended: {problem}")]
     Ended { address: Arc<str>, problem: String },
@@ -51,6 +54,7 @@ impl Classify for NatsError {
             Self::Login { .. }
             | Self::Credentials(_)
             | Self::NotGranted { .. }
+            | Self::NoRight { .. }
             | Self::Unusable { .. } => ErrorClass::Blocked,
             // What was sent may have been taken.
             Self::NoAnswer { .. } | Self::Ended { .. } | Self::NotTaken { .. } => {
@@ -65,6 +69,11 @@ impl Classify for NatsError {
 pub(crate) fn said(address: &Arc<str>, words: &str, remedy: &str) -> NatsError {
     let address = address.clone();
     let lower = words.to_ascii_lowercase();
+    if lower.contains("permissions violation for publish")
+        && let Some(subject) = words.split('"').nth(1)
+    {
+        return NatsError::NoRight { address, subject: subject.into(), words: words.into() };
+    }
     if lower.contains("permissions violation") {
         let remedy = "look at the permissions of the user";
         return NatsError::NotGranted { address, problem: format!("refuses: {words}; {remedy}") };
@@ -120,6 +129,11 @@ mod tests {
             ("User Authentication Expired", ErrorClass::Blocked, "Expired; look at it"),
             (
                 "Permissions Violation for Publish to \"a\"",
+                ErrorClass::Blocked,
+                "permissions of the user",
+            ),
+            (
+                "Permissions Violation for Subscription to \"a\"",
                 ErrorClass::Blocked,
                 "permissions of the user",
             ),

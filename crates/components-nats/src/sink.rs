@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   acknowledged                delivered, also where the stream knows the id already
-//!   no stream for the subject   nothing can be delivered until there is one
+//!   no stream for the subject   nothing can be delivered until there is one; if the event chooses
+//!                               the subject it goes to the dead letters after `destination_wait`
 //!   too large, no subject       the event goes to the dead letters
 //!   refused                     the batch goes again, in whole
 //! ```
@@ -16,19 +17,20 @@
 mod publishing;
 mod subject;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use components::sinks::places::Places;
 use metrics::{Counter, MetricSpec};
-use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
 use pipeline::env::Env;
 use pipeline::units::Period;
 use pipeline::{Batch, BuildContext, BuildError, Component, DedupeScope, Guarantee, Sink};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::headers::Written;
@@ -68,6 +70,11 @@ pub struct Config {
     /// How long a batch may take, connecting included.
     #[serde(default = "default_timeout")]
     timeout: Period,
+    /// How long events wait for a subject that their headers choose, and that no stream takes or
+    /// the user may not send to. After that they are dead letters. A subject that the settings
+    /// alone name is waited for without a limit.
+    #[serde(default = "pipeline::deliver::destination_wait")]
+    destination_wait: Period,
 }
 
 fn default_in_flight_max() -> usize {
@@ -121,6 +128,7 @@ impl Config {
             ids,
             timeout: self.timeout.0,
             places: Places::new(self.in_flight_max),
+            destinations: Destinations::new(self.destination_wait),
             streams: Mutex::default(),
             known: cx.scope::<Self>().counter("known_messages")?,
         })
@@ -147,6 +155,7 @@ struct Nats {
     ids: String,
     timeout: Duration,
     places: Places<Publishing>,
+    destinations: Destinations,
     /// Those of which it is known how long they know ids.
     streams: Mutex<BTreeSet<String>>,
     known: Counter,
@@ -220,6 +229,55 @@ impl Nats {
     }
 }
 
+impl Nats {
+    /// Those of the messages that no stream takes whose wait is over.
+    ///
+    /// # Errors
+    /// The batch waits for a subject.
+    async fn overdue(
+        &self,
+        messages: &[Outgoing<'_>],
+        not_granted: Vec<(usize, NatsError)>,
+        publishing: &mut Publishing,
+    ) -> Result<Vec<Refusal>, NatsError> {
+        let is_chosen = self.subject.is_chosen_by_event();
+        let subject_of = |place: usize| {
+            messages.iter().find(|it| it.place == place).map_or("", |it| &*it.subject)
+        };
+        if is_chosen {
+            let missing: BTreeSet<usize> = not_granted.iter().map(|(place, _)| *place).collect();
+            let accepted = messages.iter().filter(|it| !missing.contains(&it.place));
+            let accepted: BTreeSet<&str> = accepted.map(|it| &*it.subject).collect();
+            accepted.into_iter().for_each(|subject| self.destinations.accepted(subject));
+        }
+        let (mut overdue, mut waits) = (Vec::new(), None);
+        let (mut judged, now) = (BTreeMap::new(), Instant::now());
+        for (place, error) in not_granted {
+            let subject = subject_of(place);
+            let is_over = match judged.get(subject) {
+                Some(is_over) => *is_over,
+                None => {
+                    let is_over = is_chosen
+                        && self.destinations.refused(subject, now)
+                        && publishing.is_without_stream(subject, &error).await?;
+                    judged.insert(subject, is_over);
+                    is_over
+                }
+            };
+            match is_over {
+                true => {
+                    let detail = error.to_string();
+                    overdue.push(Refusal { place, reason: UNKNOWN_DESTINATION, detail });
+                }
+                false => {
+                    waits.get_or_insert(error);
+                }
+            }
+        }
+        waits.map_or(Ok(overdue), Err)
+    }
+}
+
 /// Whether a header tells the server what to do, or comes from a message that was read.
 fn is_of_server(name: &str) -> bool {
     name.get(..OF_SERVER.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(OF_SERVER))
@@ -253,8 +311,9 @@ impl Deliver for Nats {
         let outcome = publishing.publish(&messages).await?;
         self.known.inc_by(outcome.known);
         self.look_at(outcome.streams, &mut publishing).await;
+        let overdue = self.overdue(&messages, outcome.not_granted, &mut publishing).await?;
         place.open = Some(publishing);
-        refused.extend(outcome.refused);
+        refused.extend(outcome.refused.into_iter().chain(overdue));
         refused.sort_unstable_by_key(|refusal| refusal.place);
         let Some(first) = refused.first() else { return Ok(Delivered::All) };
         let (reason, detail) = (first.reason, first.detail.clone());

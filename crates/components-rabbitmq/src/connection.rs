@@ -30,11 +30,15 @@ use tracing::{info, warn};
 
 use crate::broker::Target;
 use crate::frames::{self, Body, Decoder, Incoming};
-use crate::refusal::{RabbitError, closed};
+use crate::refusal::{RabbitError, closed, of_message};
 use greeting::Greeting;
 
 /// The channel of a connection.
 pub(crate) const CHANNEL: u16 = 1;
+
+/// The class and the method by which a message is published, as a broker names the cause of a
+/// closed channel.
+const BASIC_PUBLISH: (u16, u16) = (60, 40);
 
 /// Bytes of bodies that were read and not taken.
 const HELD_BYTES_MAX: u32 = 32 << 20;
@@ -176,8 +180,12 @@ impl Connection {
                     self.of_connection(what, of_connection)?;
                 }
                 Incoming::Method(_, AMQPClass::Channel(OfChannel::Close(close))) => {
-                    let text = close.reply_text.as_str();
-                    return Err(closed(&self.address, what, close.reply_code, text));
+                    let (code, text) = (close.reply_code, close.reply_text.as_str());
+                    let is_publish = (close.class_id, close.method_id) == BASIC_PUBLISH;
+                    let of_message =
+                        is_publish.then(|| of_message(&self.address, code, text)).flatten();
+                    let of_channel = || closed(&self.address, what, code, text);
+                    return Err(of_message.unwrap_or_else(of_channel));
                 }
                 // RabbitMQ has no flow of a channel: what is sent is kept back by the stream.
                 Incoming::Method(_, AMQPClass::Channel(OfChannel::Flow(_))) => {}

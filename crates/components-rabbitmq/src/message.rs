@@ -57,6 +57,13 @@ const SENT: &[Property] = &[
     Property::AppId,
 ];
 
+/// Headers by which a broker routes a message further, or that it writes itself. A broker rejects a
+/// message that has them as texts.
+fn is_of_broker(name: &str) -> bool {
+    matches!(name, "CC" | "BCC" | "x-death")
+        || ["x-first-death-", "x-last-death-"].iter().any(|begin| name.starts_with(begin))
+}
+
 impl Property {
     fn header(self) -> &'static str {
         match self {
@@ -198,7 +205,7 @@ fn decimal(scale: u8, value: u32) -> String {
 }
 
 /// The properties of the message of an event, which the broker keeps on disk. `id` is the same when
-/// the event is sent again.
+/// the event is sent again. Headers that only a broker may set are left out.
 ///
 /// # Errors
 /// There is no such message.
@@ -207,7 +214,7 @@ pub(crate) fn properties_of(event: EventRef<'_>, id: &str) -> Result<AMQPPropert
     let mut properties = AMQPProperties::default().with_delivery_mode(2);
     properties = properties.with_message_id(id.into());
     let mut table = FieldTable::default();
-    for (name, value) in event.headers() {
+    for (name, value) in event.headers().filter(|(name, _)| !is_of_broker(name)) {
         let meant = SENT.iter().find(|it| it.header() == name);
         if let Some(set) = meant.and_then(|it| it.set(&properties, value)) {
             properties = set;
@@ -291,6 +298,11 @@ mod tests {
                 ("rabbitmq.priority", "high"),
                 ("rabbitmq.correlation_id", &long),
                 ("rabbitmq.message_id", "of another life"),
+                ("CC", "other.key"),
+                ("BCC", "other.key"),
+                ("x-death", "[]"),
+                ("x-first-death-queue", "q"),
+                ("x-request-id", "r"),
             ],
         );
         builder.push(b"", &[(&*long, "a")]);
@@ -304,8 +316,13 @@ mod tests {
         assert_eq!((properties.priority(), properties.correlation_id()), (&None, &None));
         let names: Vec<_> =
             properties.headers().as_ref().unwrap().inner().keys().map(|it| it.as_str()).collect();
-        let expected =
-            ["rabbitmq.correlation_id", "rabbitmq.message_id", "rabbitmq.priority", "site"];
+        let expected = [
+            "rabbitmq.correlation_id",
+            "rabbitmq.message_id",
+            "rabbitmq.priority",
+            "site",
+            "x-request-id",
+        ];
         assert_eq!(names, expected);
         assert!(properties_of(events.next().unwrap(), "id-2").unwrap_err().contains("256 bytes"));
     }

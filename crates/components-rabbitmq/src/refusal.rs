@@ -26,6 +26,9 @@ pub(crate) enum RabbitError {
     /// The broker works and does not do what it is asked for.
     #[error("{address} {problem}")]
     NotGranted { address: Arc<str>, problem: String },
+    /// The broker has closed the channel because of one message.
+    #[error("{address} rejects a message: {problem}{}", remedy_of_message(*code, problem))]
+    Message { address: Arc<str>, code: u16, problem: String },
     /// The connection or the channel has ended.
     #[error("the connection to {address} has ended: {problem}")]
     Ended { address: Arc<str>, problem: String },
@@ -45,13 +48,38 @@ impl Classify for RabbitError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Connect { .. } | Self::NoAnswer { .. } => ErrorClass::Transient,
-            Self::Login { .. } | Self::NotGranted { .. } | Self::Unusable { .. } => {
-                ErrorClass::Blocked
-            }
+            Self::Login { .. }
+            | Self::NotGranted { .. }
+            | Self::Message { .. }
+            | Self::Unusable { .. } => ErrorClass::Blocked,
             // What was sent may have been taken.
             Self::Ended { .. } | Self::NotTaken { .. } => ErrorClass::Indeterminate,
         }
     }
+}
+
+/// What helps if the broker rejects a message.
+fn remedy_of_message(code: u16, text: &str) -> &'static str {
+    match code {
+        403 => "; give `broker.user` the topic permission, or change `routing_key`",
+        _ if text.contains("larger than") => {
+            "; lower `message_max` of the sink to the limit of the broker"
+        }
+        _ => "",
+    }
+}
+
+/// The error of a channel that the broker has closed with this code and text while it handled a
+/// message. `None`: the cause is not the message itself, but for example the exchange.
+pub(crate) fn of_message(address: &Arc<str>, code: u16, text: &str) -> Option<RabbitError> {
+    let is_of_message = match code {
+        // Other rights are those of the whole exchange.
+        403 => text.contains("access to topic"),
+        406 | 501 | 502 | 505 => true,
+        _ => false,
+    };
+    let (address, problem) = (address.clone(), text.to_owned());
+    is_of_message.then_some(RabbitError::Message { address, code, problem })
 }
 
 /// The error of a connection or channel that the broker has closed with this code and text, while
@@ -61,9 +89,6 @@ pub(crate) fn closed(address: &Arc<str>, what: &str, code: u16, text: &str) -> R
     let remedy = match code {
         // An acknowledgement that took longer than the broker waits: messages come again.
         406 if text.contains("timed out") => None,
-        406 if text.contains("larger than") => {
-            Some("lower `message_max` of the sink to what the broker takes")
-        }
         403 => Some("look at the permissions of `broker.user` in the virtual host"),
         404 => Some("declare it at the broker, or look at its name"),
         405 => Some("another connection has it for itself: end that, or take another name"),
@@ -95,12 +120,6 @@ mod tests {
             (406, "PRECONDITION_FAILED - inequivalent arg", ErrorClass::Blocked, "the same"),
             (
                 406,
-                "PRECONDITION_FAILED - message size 9 is larger than configured max size 8",
-                ErrorClass::Blocked,
-                "`message_max`",
-            ),
-            (
-                406,
                 "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out",
                 ErrorClass::Indeterminate,
                 "timed out",
@@ -113,6 +132,34 @@ mod tests {
             assert_eq!(error.class(), class, "{error}");
             let said = error.to_string();
             assert!(said.contains(remedy) && said.contains("b:5672"), "{said}");
+        }
+    }
+
+    #[test]
+    fn tells_a_rejected_message_from_a_missing_exchange() {
+        let address: Arc<str> = "b:5672".into();
+        for (code, text, remedy) in [
+            (
+                406,
+                "PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header}",
+                "invalid",
+            ),
+            (
+                406,
+                "PRECONDITION_FAILED - message size 9 is larger than configured",
+                "`message_max`",
+            ),
+            (403, "ACCESS_REFUSED - write access to topic 'a' in exchange 'x'", "topic permission"),
+        ] {
+            let error = of_message(&address, code, text).unwrap().to_string();
+            assert!(error.contains(remedy) && error.contains(text), "{error}");
+        }
+        for (code, text) in [
+            (404, "NOT_FOUND - no exchange 'x' in vhost '/'"),
+            (403, "ACCESS_REFUSED - write access to exchange 'x' in vhost '/' refused"),
+            (320, "CONNECTION_FORCED - shutdown"),
+        ] {
+            assert!(of_message(&address, code, text).is_none(), "{text}");
         }
     }
 }

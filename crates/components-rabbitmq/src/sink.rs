@@ -5,6 +5,8 @@
 //!   confirmed    delivered
 //!   returned     no queue is bound: to the dead letters, or again, as `unroutable` says
 //!   refused      the batch goes again, in whole
+//!   rejected     the channel is closed because of one message: what is not confirmed is sent again
+//!                in halves, down to that message, which goes to the dead letters
 //! ```
 //!
 //! A batch whose connection ends before its confirmations is sent again in whole on another one,
@@ -18,17 +20,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use components::sinks::places::Places;
-use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
 use pipeline::env::Env;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{Batch, BuildContext, BuildError, Component, Guarantee, Sink};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::broker::{Broker, NAME_BYTES_MAX, Target};
 use crate::message::properties_of;
 use crate::refusal::RabbitError;
-use publishing::{Outgoing, Publishing, Refusal};
+use publishing::{Broken, Outgoing, Publishing, Refusal};
 use routing::RoutingKey;
 
 /// Settings of the `rabbitmq` sink.
@@ -59,6 +62,11 @@ pub struct Config {
     /// How long a batch may take, connecting included.
     #[serde(default = "default_timeout")]
     timeout: Period,
+    /// How long events wait for a routing key that their headers choose, and that the user may not
+    /// send to. After that they are dead letters. A routing key that the settings alone name is
+    /// waited for without a limit.
+    #[serde(default = "pipeline::deliver::destination_wait")]
+    destination_wait: Period,
 }
 
 /// What becomes of a message that no queue is bound for.
@@ -126,6 +134,7 @@ impl Config {
             unroutable: self.unroutable,
             message_max: self.message_max.0,
             places: Places::new(self.in_flight_max),
+            destinations: Destinations::new(self.destination_wait),
         })
     }
 }
@@ -138,6 +147,7 @@ struct Rabbit {
     unroutable: Unroutable,
     message_max: u64,
     places: Places<Publishing>,
+    destinations: Destinations,
 }
 
 impl Rabbit {
@@ -174,6 +184,24 @@ impl Rabbit {
         }
         (messages, refused)
     }
+
+    /// What becomes of a message that the broker rejects by itself.
+    ///
+    /// # Errors
+    /// The user may not send to its routing key, which is waited for.
+    fn rejected(&self, one: &Outgoing<'_>, error: RabbitError) -> Result<Refusal, RabbitError> {
+        let RabbitError::Message { code, problem, .. } = &error else { return Err(error) };
+        let reason = match code {
+            403 if !self.routing_key.is_chosen_by_event() => return Err(error),
+            403 if !self.destinations.refused(&one.routing_key, Instant::now()) => {
+                return Err(error);
+            }
+            403 => UNKNOWN_DESTINATION,
+            _ if problem.contains("larger than") => "too_large",
+            _ => "refused",
+        };
+        Ok(Refusal { place: one.place, reason, detail: error.to_string() })
+    }
 }
 
 #[async_trait]
@@ -191,13 +219,30 @@ impl Deliver for Rabbit {
         let (messages, mut refused) = self.messages(batch);
         let mut taken = self.places.take();
         let place = taken.place();
-        let mut publishing = match place.open.take().filter(Publishing::is_open) {
-            Some(open) => open,
-            None => Publishing::open(&self.target, place.number, &self.exchange).await?,
-        };
-        publishing.publish(messages, self.unroutable, &mut refused).await?;
-        place.open = Some(publishing);
-        refused.sort_unstable_by_key(|refusal| refusal.place);
+        let mut parts = vec![messages];
+        while let Some(part) = parts.pop() {
+            let mut publishing = match place.open.take().filter(Publishing::is_open) {
+                Some(open) => open,
+                None => Publishing::open(&self.target, place.number, &self.exchange).await?,
+            };
+            match publishing.publish(part, self.unroutable, &mut refused).await {
+                Ok(()) => place.open = Some(publishing),
+                Err(Broken { error: error @ RabbitError::Message { .. }, mut unconfirmed }) => {
+                    match &unconfirmed[..] {
+                        [] => return Err(error),
+                        [one] => refused.push(self.rejected(one, error)?),
+                        _ => {
+                            let second = unconfirmed.split_off(unconfirmed.len() / 2);
+                            parts.extend([second, unconfirmed]);
+                        }
+                    }
+                }
+                Err(Broken { error, .. }) => return Err(error),
+            }
+        }
+        // One that was returned before the channel was closed may be returned again.
+        refused.sort_by_key(|refusal| refusal.place);
+        refused.dedup_by_key(|refusal| refusal.place);
         let Some(first) = refused.first() else { return Ok(Delivered::All) };
         let (reason, detail) = (first.reason, first.detail.clone());
         let events = refused.into_iter().map(|refusal| refusal.place).collect();

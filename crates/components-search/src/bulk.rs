@@ -7,7 +7,8 @@
 //!   201        it is there
 //!   409        it is there already: an attempt before wrote it, and its answer was lost
 //!   408 429 5xx   later; the whole batch is sent again, and what is there says 409
-//!   401 403 404   nothing of this index can be written until its set-up is right
+//!   401 403       nothing of this index can be written until its set-up is right
+//!   404           the index does not exist, and is not created; so 403 for a missing right
 //!   others     it can never be written
 //! ```
 //!
@@ -61,8 +62,13 @@ struct Status {
 /// What an answer says of the documents of its request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// Those at these places of the request can never be written; all others are there.
-    Except(Vec<(usize, String)>),
+    /// All documents are written, except these at their places of the request.
+    Except {
+        /// They can never be written.
+        never: Vec<(usize, String)>,
+        /// Their index does not exist, or does not accept them.
+        no_index: Vec<(usize, String)>,
+    },
     /// Not all are there, and another attempt may help: its class, and what was said.
     Again(ErrorClass, String),
 }
@@ -75,21 +81,29 @@ pub(crate) fn written(answer: &[u8], documents: usize) -> Result<Written, String
     let answer: Answer =
         serde_json::from_slice(answer).map_err(|error| format!("not of the bulk API: {error}"))?;
     if !answer.errors {
-        return Ok(Written::Except(Vec::new()));
+        return Ok(Written::Except { never: Vec::new(), no_index: Vec::new() });
     }
     if answer.items.len() != documents {
         let items = answer.items.len();
         return Err(format!("it is about {items} documents, and {documents} were sent"));
     }
-    let mut refused = Vec::new();
+    let (mut never, mut no_index) = (Vec::new(), Vec::new());
     let mut again: Option<(ErrorClass, String)> = None;
     for (place, Item { create }) in answer.items.iter().enumerate() {
         let class = match create.status {
             200..=299 | 409 => continue,
             408 | 429 | 500.. => ErrorClass::Transient,
-            401 | 403 | 404 => ErrorClass::Blocked,
+            404 => {
+                no_index.push((place, reason(create)));
+                continue;
+            }
+            403 if create.error["type"] == "security_exception" => {
+                no_index.push((place, reason(create)));
+                continue;
+            }
+            401 | 403 => ErrorClass::Blocked,
             _ => {
-                refused.push((place, reason(create)));
+                never.push((place, reason(create)));
                 continue;
             }
         };
@@ -101,7 +115,7 @@ pub(crate) fn written(answer: &[u8], documents: usize) -> Result<Written, String
     }
     Ok(match again {
         Some((class, said)) => Written::Again(class, said),
-        None => Written::Except(refused),
+        None => Written::Except { never, no_index },
     })
 }
 
@@ -155,10 +169,18 @@ mod tests {
     fn what_is_there_already_counts_and_what_can_never_be_is_named() {
         let conflict = item(409, "version_conflict_engine_exception");
         let poison = item(400, "mapper_parsing_exception");
-        let expected = vec![(2, "400: mapper_parsing_exception: so".to_owned())];
-        assert_eq!(read(&[item(201, ""), conflict, poison]), Ok(Written::Except(expected)));
+        let except = |never, no_index| Ok(Written::Except { never, no_index });
+        let never = vec![(2, "400: mapper_parsing_exception: so".to_owned())];
+        assert_eq!(read(&[item(201, ""), conflict, poison]), except(never, vec![]));
         let all = json!({ "errors": false }).to_string();
-        assert_eq!(written(all.as_bytes(), 3), Ok(Written::Except(vec![])));
+        assert_eq!(written(all.as_bytes(), 3), except(vec![], vec![]));
+        let (gone, right) =
+            (item(404, "index_not_found_exception"), item(403, "security_exception"));
+        let no_index = vec![
+            (0, "404: index_not_found_exception: so".to_owned()),
+            (1, "403: security_exception: so".to_owned()),
+        ];
+        assert_eq!(read(&[gone, right, item(201, "")]), except(vec![], no_index));
     }
 
     #[test]

@@ -101,6 +101,17 @@ pub(crate) enum SearchError {
         /// What is missed.
         collection: String,
     },
+    /// An index does not exist, or does not accept documents of this login.
+    #[error(
+        "the index `{index}` does not accept documents ({said}): create it, allow automatic \
+         creation (`action.auto_create_index`), give the login the right to it, or change `index`"
+    )]
+    NoIndex {
+        /// Its name.
+        index: String,
+        /// What was said of the first document.
+        said: String,
+    },
     /// A success that came too late to be believed.
     #[error(
         "{url} took {took:.1?} for one document, and such a success is no proof that all replicas \
@@ -134,7 +145,8 @@ impl Classify for SearchError {
             Self::Foreign { .. }
             | Self::NoLogin { .. }
             | Self::NoRight { .. }
-            | Self::NoCollection { .. } => ErrorClass::Blocked,
+            | Self::NoCollection { .. }
+            | Self::NoIndex { .. } => ErrorClass::Blocked,
             Self::Again { class, .. } => *class,
         }
     }
@@ -153,12 +165,21 @@ impl SearchError {
         matches!(self, Self::Status { status: StatusCode::PAYLOAD_TOO_LARGE, .. })
     }
 
+    /// Whether the collection does not exist, or does not accept documents of this login.
+    pub(crate) fn is_of_collection(&self) -> bool {
+        matches!(self, Self::NoCollection { .. } | Self::NoRight { .. })
+    }
+
     /// What Solr said, when it refused a request for one of its documents.
-    pub(crate) fn refusal(&self) -> Option<&str> {
+    pub(crate) fn refusal(&self) -> Option<String> {
         match self {
-            Self::Status { status: StatusCode::BAD_REQUEST, text, is_of_solr: true, .. } => {
-                Some(text)
-            }
+            // 409: the document has a `_version_`, and Solr does not have it in that version.
+            Self::Status {
+                status: status @ (StatusCode::BAD_REQUEST | StatusCode::CONFLICT),
+                text,
+                is_of_solr: true,
+                ..
+            } => Some(format!("{}: {text}", status.as_u16())),
             _ => None,
         }
     }

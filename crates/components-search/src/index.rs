@@ -132,6 +132,11 @@ impl IndexName {
         self.kind.what()
     }
 
+    /// Whether an event chooses it, by a header or its time.
+    pub(crate) fn is_chosen_by_event(&self) -> bool {
+        self.pieces.iter().any(|piece| !matches!(piece, Piece::Text(_)))
+    }
+
     /// Whether a time stands in it.
     pub(crate) fn has_time(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Time(_)))

@@ -3,20 +3,21 @@
 //! ```text
 //!   batch ──► documents ──► POST /_bulk, as many as `request_bytes_max` allows, in turn
 //!               │ none can be made:             │ item refused for good:
-//!               └──────────► dead letters ◄─────┘
+//!               └──────────► dead letters ◄─────┘ also if the index that the event chooses
+//!                                                 is missing for `destination_wait`
 //! ```
 //!
 //! The id of a document is the sink's name, the identity of its batch and its place in it. It is
 //! written by `create`, which never replaces one. So a batch that is sent again, because an answer
 //! was lost, finds its documents, and each is there once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use components::sinks::http::shown;
 use hyper::Method;
-use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     Batch, BuildContext, BuildError, Component, DedupeScope, Guarantee, Secret, Sink, SinkBoard,
@@ -26,6 +27,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tls::ClientTls;
 use tls::http::Connector;
+use tokio::time::Instant;
 
 use crate::bulk::{FILTER, Written, written};
 use crate::client::{Client, SearchError};
@@ -91,6 +93,11 @@ pub struct Config {
     /// How long a batch may take, connecting included.
     #[serde(default = "setup::defaults::timeout")]
     timeout: Period,
+    /// How long events wait for an index that they choose, by a header or their time, and that does
+    /// not exist or does not accept them. After that they are dead letters. An index that the
+    /// settings alone name is waited for without a limit.
+    #[serde(default = "pipeline::deliver::destination_wait")]
+    destination_wait: Period,
 }
 
 mod defaults {
@@ -143,6 +150,7 @@ impl Component for Config {
             routes: Routes { name, index, time_header: self.time_header },
             fields: Fields { body: self.body, headers: self.headers_field, time: self.time_field },
             request_bytes_max: usize::try_from(self.request_bytes_max.0).unwrap_or(usize::MAX),
+            destinations: Destinations::new(self.destination_wait),
             board: SinkBoard::default(),
         };
         Ok(Box::new(Requests::new(search, options)))
@@ -157,12 +165,49 @@ struct Search {
     routes: Routes,
     fields: Fields,
     request_bytes_max: usize,
+    destinations: Destinations,
     board: SinkBoard,
 }
 
 impl Search {
     fn documents(&self, batch: &Batch) -> (Vec<Outgoing>, Vec<Never>) {
         self.routes.documents(batch, |event, time, _| self.fields.document(event, time))
+    }
+
+    /// Notes which indices of a request accept documents. Those of the others are dead letters when
+    /// their wait is over.
+    ///
+    /// # Errors
+    /// The batch waits for an index.
+    fn without_index(
+        &self,
+        documents: &[Outgoing],
+        no_index: Vec<(usize, String)>,
+        never: &mut Vec<Never>,
+    ) -> Result<(), SearchError> {
+        let is_chosen = self.routes.index.is_chosen_by_event();
+        let refused: BTreeSet<&str> =
+            no_index.iter().map(|(at, _)| &*documents[*at].index).collect();
+        if is_chosen {
+            let all: BTreeSet<&str> = documents.iter().map(|it| &*it.index).collect();
+            all.difference(&refused).for_each(|index| self.destinations.accepted(index));
+        }
+        let now = Instant::now();
+        let overdue: BTreeSet<&str> = refused
+            .into_iter()
+            .filter(|index| is_chosen && self.destinations.refused(index, now))
+            .collect();
+        let mut waits = None;
+        for (at, said) in no_index {
+            match overdue.contains(&*documents[at].index) {
+                true => never.push((documents[at].place, UNKNOWN_DESTINATION, said)),
+                false => {
+                    let index = documents[at].index.clone();
+                    waits.get_or_insert(SearchError::NoIndex { index, said });
+                }
+            }
+        }
+        waits.map_or(Ok(()), Err)
     }
 
     /// Writes documents in one request, or in several where it is too large for the cluster.
@@ -192,9 +237,12 @@ impl Search {
                 Err(error) => return Err(error),
             };
             match written(&answer, part.len()) {
-                Ok(Written::Except(refused)) => never.extend(
-                    refused.into_iter().map(|(at, said)| (part[at].place, "refused", said)),
-                ),
+                Ok(Written::Except { never: refused, no_index }) => {
+                    never.extend(
+                        refused.into_iter().map(|(at, said)| (part[at].place, "refused", said)),
+                    );
+                    self.without_index(part, no_index, never)?;
+                }
                 Ok(Written::Again(class, said)) => return Err(SearchError::Again { class, said }),
                 Err(problem) => return Err(self.client.foreign(problem)),
             }

@@ -4,6 +4,8 @@
 //!   batch ──► documents ──► POST /COLLECTION/update, of `request_bytes_max` each, in turn
 //!               │ none can be made:             │ 400: the request is halved, down to the one
 //!               └──────────► dead letters ◄─────┘ that Solr refuses
+//!                                  ▲ 403, 404 for `destination_wait`, if the event chooses the
+//!                                  └ collection
 //! ```
 //!
 //! The key of a document is the sink's name, the identity of its batch and its place in it. Solr
@@ -23,7 +25,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use components::sinks::http::shown;
 use hyper::{Method, StatusCode};
-use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
 use pipeline::env::Env;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
@@ -109,6 +111,11 @@ pub struct Config {
     /// How long a batch may take, connecting included.
     #[serde(default = "setup::defaults::timeout")]
     timeout: Period,
+    /// How long events wait for a collection that they choose, by a header or their time, and that
+    /// does not exist or does not accept them. After that they are dead letters. A collection that
+    /// the settings alone name is waited for without a limit.
+    #[serde(default = "pipeline::deliver::destination_wait")]
+    destination_wait: Period,
 }
 
 mod defaults {
@@ -187,6 +194,7 @@ impl Component for Config {
             env: cx.env.clone(),
             request_bytes_max: usize::try_from(self.request_bytes_max.0).unwrap_or(usize::MAX),
             pace: Pace::new(),
+            destinations: Destinations::new(self.destination_wait),
             board: SinkBoard::default(),
         };
         Ok(Box::new(Requests::new(solr, options)))
@@ -203,6 +211,7 @@ struct Solr {
     env: Env,
     request_bytes_max: usize,
     pace: Pace,
+    destinations: Destinations,
     board: SinkBoard,
 }
 
@@ -261,6 +270,22 @@ impl Solr {
         Ok(())
     }
 
+    /// Writes all documents of one collection, in requests of the size that the node takes.
+    async fn write_all(
+        &self,
+        collection: &str,
+        mut rest: &[Outgoing],
+        never: &mut Vec<Never>,
+    ) -> Result<(), SearchError> {
+        while !rest.is_empty() {
+            let documents = fitting(rest, self.request_bytes_max);
+            let (part, behind) = rest.split_at(documents.min(self.pace.documents_max()));
+            self.write(collection, part, never).await?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
     /// Documents are sent again, because a success was late.
     fn is_late(&self, node: &str, collection: &str, documents: usize, took: Duration) {
         self.pace.late(documents);
@@ -296,16 +321,27 @@ impl Deliver for Solr {
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, SearchError> {
         let (collections, mut never) = self.documents(batch);
+        let is_chosen = self.routes.index.is_chosen_by_event();
+        let mut waits = None;
         for (collection, documents) in &collections {
-            let mut rest = &documents[..];
-            while !rest.is_empty() {
-                let documents = fitting(rest, self.request_bytes_max);
-                let (part, behind) = rest.split_at(documents.min(self.pace.documents_max()));
-                self.write(collection, part, &mut never).await?;
-                rest = behind;
+            match self.write_all(collection, documents, &mut never).await {
+                Ok(()) if is_chosen => self.destinations.accepted(collection),
+                Ok(()) => {}
+                Err(error) if is_chosen && error.is_of_collection() => {
+                    if self.destinations.refused(collection, Instant::now()) {
+                        let refused =
+                            |it: &Outgoing| (it.place, UNKNOWN_DESTINATION, error.to_string());
+                        never.retain(|(place, ..)| documents.iter().all(|it| it.place != *place));
+                        never.extend(documents.iter().map(refused));
+                    } else {
+                        waits.get_or_insert(error);
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(delivered(never))
+        // The documents of other collections are written: sent again, they replace themselves.
+        waits.map_or_else(|| Ok(delivered(never)), Err)
     }
 
     fn guarantee(&self) -> Guarantee {

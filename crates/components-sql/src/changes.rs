@@ -28,7 +28,7 @@ mod config;
 mod position;
 mod postgres;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use components::sources::one_channel;
@@ -74,6 +74,7 @@ impl Component for Config {
             committed: scope.gauge("commit_timestamp_seconds")?,
             lag: scope.gauge("slot_lag_bytes")?,
             options: Arc::new(self.options(cx)?),
+            tables: Arc::default(),
             opened: None,
             until_stored: None,
         }))
@@ -89,6 +90,8 @@ struct Changes {
     committed: FloatGauge,
     lag: FloatGauge,
     options: Arc<Options>,
+    /// The tables of PostgreSQL as they were seen last.
+    tables: Arc<Mutex<postgres::Names>>,
     /// Between opening and running.
     opened: Option<(State, Next)>,
     /// While it runs.

@@ -72,6 +72,10 @@ fn help(code: &str) -> &'static str {
             "; a procedure that ends the transaction, or begins one, would be called again for \
              rows that are applied: take that out of it, and what commits by itself"
         }
+        "42P01" | "1146" | "42S02" => {
+            "; look at the name of the table, and its schema: they are written as the database has \
+             them"
+        }
         "42501" | "1142" | "1044" | "1227" => "; give the user the right to do this",
         _ => "",
     }

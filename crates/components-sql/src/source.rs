@@ -76,6 +76,10 @@ impl Component for Config {
             "When the source last had read all there was, in seconds since 1970.",
         ),
         MetricSpec::gauge("ranges_open", "Ranges of a full import that are begun."),
+        MetricSpec::gauge(
+            "ahead_rows",
+            "Rows whose time is after the clock of the database, and that are not read before.",
+        ),
     ];
     type Role = dyn Source;
 
@@ -89,6 +93,8 @@ impl Component for Config {
             row_bytes: scope.counter("row_bytes")?,
             complete: scope.gauge("complete_timestamp_seconds")?,
             ranges_open: scope.gauge("ranges_open")?,
+            ahead: scope.gauge("ahead_rows")?,
+            warned: None,
             options: Arc::new(self.options(cx)?),
             opened: None,
             until_stored: None,
@@ -104,6 +110,10 @@ struct Sql {
     row_bytes: Counter,
     complete: FloatGauge,
     ranges_open: FloatGauge,
+    /// Rows from the future.
+    ahead: FloatGauge,
+    /// When they were reported last.
+    warned: Option<tokio::time::Instant>,
     options: Arc<Options>,
     /// Between opening and running.
     opened: Option<Opened>,

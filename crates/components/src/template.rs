@@ -39,6 +39,11 @@ impl Template {
         &self.0
     }
 
+    /// Whether a header of the event stands in it.
+    pub fn has_headers(&self) -> bool {
+        self.0.iter().any(|piece| matches!(piece, Piece::Header(_)))
+    }
+
     /// The text, with what `value` says for each header.
     ///
     /// # Errors
@@ -67,6 +72,7 @@ mod tests {
         let template = Template::new("a.%{site}.%{app}b").unwrap();
         let text = template.with(|name| if name == "app" { Err(name) } else { Ok("x") });
         assert_eq!(text, Err("app"));
+        assert!(template.has_headers() && !Template::new("a.b").unwrap().has_headers());
         assert_eq!(template.with(|_| Ok::<_, ()>("x")), Ok("a.x.xb".to_owned()));
         assert_eq!(Template::new("").unwrap().with(|_| Err(())), Ok(String::new()));
         assert!(Template::new("%{a").unwrap_err().contains("has no `}`"));

@@ -67,9 +67,17 @@ fn parse(file: &Arc<str>, path: &Path, text: &str) -> Result<Settings, SettingsE
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => toml::read(file, text),
         Some("yaml" | "yml") => yaml::read(file, text),
-        _ => {
+        other => {
             let place = Place { file: file.clone(), ..Place::default() };
-            let problem = "the extension must tell the format: .toml, .yaml or .yml";
+            let problem = match other {
+                Some("properties" | "conf") => format!(
+                    "not a configuration of Aqueduct, which ends in `.toml`, `.yaml` or `.yml`; if \
+                     it is one of Flume, run `aqueduct convert {}` to translate it",
+                    path.display()
+                ),
+                _ => "a configuration must have a name that ends in `.toml`, `.yaml` or `.yml`"
+                    .into(),
+            };
             Err(SettingsError::new(SettingsErrorKind::Syntax, place, problem))
         }
     }

@@ -191,9 +191,9 @@ impl Named {
     fn source(self, found: &mut Findings<'_>) -> SourceDraft {
         let Self { mut component, place } = self;
         component.insecure = insecure(found, &mut component);
-        let path = component.path.clone();
+        let (path, before) = (component.path.clone(), found.errors.len());
         let required = references(found, &mut component, "channels").unwrap_or_default();
-        if required.is_empty() {
+        if required.is_empty() && found.errors.len() == before {
             let problem = "`channels` is missing or empty: name at least one channel";
             found.add(Kind::Missing, &place, &path, problem);
         }
@@ -225,13 +225,16 @@ impl Named {
 
     fn group(self, found: &mut Findings<'_>) -> GroupDraft {
         let Self { mut component, place } = self;
+        let before = found.errors.len();
         let channel = reference(found, &mut component, "channel");
-        let sinks = references(found, &mut component, "sinks").unwrap_or_default();
-        if channel.is_none() {
+        let is_wrong = found.errors.len() > before;
+        if channel.is_none() && !is_wrong {
             let problem = "key `channel` is missing: name the channel to empty";
             found.add(Kind::Missing, &place, &component.path, problem);
         }
-        if sinks.is_empty() {
+        let before = found.errors.len();
+        let sinks = references(found, &mut component, "sinks").unwrap_or_default();
+        if sinks.is_empty() && found.errors.len() == before {
             let problem = "`sinks` is missing or empty: name at least one sink";
             found.add(Kind::Missing, &place, &component.path, problem);
         }
@@ -310,9 +313,18 @@ fn references(
 ) -> Option<Vec<Reference>> {
     let list = component.settings.take(key)?;
     let path = format!("{}.{key}", component.path);
-    let Value::List(items) = list.value else {
-        found.add(Kind::WrongType, &list.place, path, "expected a list of names: [\"…\"]");
-        return None;
+    let items = match list.value {
+        Value::List(items) => items,
+        // It is what is meant, so nothing else is said of it.
+        Value::Text(name) => {
+            let problem = format!("expected a list of names: write `{key} = [\"{name}\"]`");
+            found.add(Kind::WrongType, &list.place, path, problem);
+            return Some(vec![Reference { name, place: list.place }]);
+        }
+        _ => {
+            found.add(Kind::WrongType, &list.place, path, "expected a list of names: [\"…\"]");
+            return None;
+        }
     };
     let items = items.into_iter().filter_map(|item| match item.value {
         Value::Text(name) => Some(Reference { name, place: item.place }),

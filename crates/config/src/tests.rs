@@ -162,8 +162,8 @@ sinks = ["two"]
 "#;
     let expected = "\
 a.toml:2:2: agnt: unknown key `agnt`; did you mean `agent`?
-a.toml:5:9: agent.grace: invalid type: integer `20`, expected a duration with its \
-unit, for example \"30s\"
+a.toml:5:9: agent.grace: expected a duration with its unit, for example \"30s\", found the \
+number `20`
 a.toml:8:13: sources.a.channels: unknown channel `mian`; did you mean `main`?
 a.toml:8:29: sources.a.channels: channel `main` is named twice here
 a.toml:11:11: channels.spare: no source fills this channel: name it in the `channels` \
@@ -217,8 +217,11 @@ fn an_empty_file_says_what_is_needed() {
 
 #[test]
 fn another_extension_is_refused() {
-    let error = load(Path::new("a.conf"), GOOD, "host-1").unwrap_err().to_string();
-    assert_eq!(error, "a.conf: the extension must tell the format: .toml, .yaml or .yml");
+    let problem = |path: &str| load(Path::new(path), GOOD, "host-1").unwrap_err().to_string();
+    assert!(problem("a.properties").contains("run `aqueduct convert a.properties`"));
+    let expected =
+        "a.json: a configuration must have a name that ends in `.toml`, `.yaml` or `.yml`";
+    assert_eq!(problem("a.json"), expected);
 }
 
 #[test]

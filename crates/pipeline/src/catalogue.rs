@@ -189,9 +189,87 @@ impl Catalogue {
             return Err(other.to_string());
         }
         let kinds: Vec<&str> = self.entries::<R>().map(|entry| entry.kind).collect();
-        Err(unknown("type", kind, &kinds))
+        let common = COMMON_NAMES
+            .iter()
+            .find(|it| it.role == R::NAME && it.names.contains(&&*kind.to_ascii_lowercase()));
+        match common {
+            Some(CommonName { kind: meant, remedy, .. }) if kinds.contains(meant) => {
+                Err(format!("unknown type `{kind}`; {remedy}"))
+            }
+            Some(CommonName { kind: meant, remedy, .. }) => match self.find::<R>(meant) {
+                Err(other) if !other.starts_with("unknown") => {
+                    Err(format!("unknown type `{kind}`; {remedy}; {other}"))
+                }
+                _ => Err(unknown("type", kind, &kinds)),
+            },
+            None => Err(unknown("type", kind, &kinds)),
+        }
     }
 }
+
+/// Names that other programs have for what a component does.
+struct CommonName {
+    role: &'static str,
+    names: &'static [&'static str],
+    /// The component that does it.
+    kind: &'static str,
+    /// How it is set up for that.
+    remedy: &'static str,
+}
+
+const COMMON_NAMES: &[CommonName] = &[
+    CommonName {
+        role: "source",
+        names: &["file", "files", "tail", "log", "filelog", "filestream"],
+        kind: "tail_dir",
+        remedy: "to follow files that grow use `tail_dir`, and to read finished files `spool_dir`",
+    },
+    CommonName {
+        role: "sink",
+        names: &["file", "filesystem", "local"],
+        kind: "hdfs",
+        remedy: "to write files in a local directory use `type = \"hdfs\"` with `url = \
+                 \"file:///var/lib/out\"`, or `file_roll`",
+    },
+    CommonName {
+        role: "sink",
+        names: BUCKETS,
+        kind: "hdfs",
+        remedy: "to write objects of a bucket use `type = \"hdfs\"` with `url = \
+                 \"s3://bucket/path\"`, `gs://` or `abfss://`",
+    },
+    CommonName {
+        role: "source",
+        names: BUCKETS,
+        kind: "hdfs",
+        remedy: "to read objects of a bucket use `type = \"hdfs\"` with `url = \
+                 \"s3://bucket/path\"`, `gs://` or `abfss://`",
+    },
+    CommonName {
+        role: "sink",
+        names: DATABASES,
+        kind: "sql",
+        remedy: "to write rows of a database use `type = \"sql\"` with `database.url`",
+    },
+    CommonName {
+        role: "source",
+        names: DATABASES,
+        kind: "sql",
+        remedy: "to read rows of a database use `type = \"sql\"`, and to read its changes \
+                 `sql_changes`",
+    },
+    CommonName {
+        role: "sink",
+        names: &["opensearch", "elastic"],
+        kind: "elasticsearch",
+        remedy: "to write documents of OpenSearch or Elasticsearch use `elasticsearch`",
+    },
+];
+
+const BUCKETS: &[&str] =
+    &["s3", "aws_s3", "minio", "gcs", "gs", "google_cloud_storage", "azure", "azure_blob", "abfs"];
+
+const DATABASES: &[&str] = &["postgres", "postgresql", "mysql", "mariadb", "sqlite", "jdbc"];
 
 impl fmt::Debug for Catalogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -243,6 +321,20 @@ mod tests {
                 format!("the {role} `far` is not in this program; use aqueduct-full")
             );
         }
+    }
+
+    #[test]
+    fn a_name_of_other_programs_is_answered_with_the_component_that_is_meant() {
+        const ELSEWHERE: &[Elsewhere] =
+            &[Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector" }];
+        let catalogue = Catalogue { groups: &[&Group::EMPTY], elsewhere: ELSEWHERE };
+        let problem = catalogue.find::<dyn Sink>("S3").err().unwrap();
+        let expected = "`type = \"hdfs\"` with `url = \"s3://bucket/path\"`";
+        assert!(problem.contains(expected), "{problem}");
+        assert!(problem.ends_with("is not in this program; use aqueduct-collector"), "{problem}");
+        // Nothing here does it.
+        let problem = catalogue.find::<dyn Source>("s3").err().unwrap();
+        assert_eq!(problem, "unknown type `s3`; none is known here");
     }
 
     #[test]

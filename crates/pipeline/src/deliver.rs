@@ -5,6 +5,7 @@
 //! [`Sink`](crate::Sink) of it: how many requests are in flight, in which order, how long one may
 //! take, and what becomes of a batch whose request failed.
 
+mod destinations;
 mod requests;
 
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use crate::batch::Batch;
 use crate::error::Classify;
 use crate::sink::{DedupeScope, Guarantee};
 use crate::sink_board::SinkBoard;
+pub use destinations::{Destinations, UNKNOWN_DESTINATION, destination_wait};
 pub use requests::{Options, Requests};
 
 /// What became of a batch whose request was answered.

@@ -39,9 +39,19 @@ pub(crate) fn database(given: &Given, notes: &mut Notes) -> (Database, Option<St
     let password_file = given.get("password-file").and_then(|path| {
         let local = path.strip_prefix("file://").or_else(|| path.strip_prefix("file:"));
         match local.unwrap_or(path) {
-            local if local.contains("://") || !local.starts_with('/') => {
-                let text = "a local file is read: give its whole path, and copy it from HDFS \
-                            where it lies there";
+            remote if remote.contains("://") => {
+                let text = format!(
+                    "`{remote}` is not a file on this host; copy it from there to this host, and \
+                     give its absolute path"
+                );
+                notes.refuse("--password-file", text);
+                None
+            }
+            relative if !relative.starts_with('/') => {
+                let text = format!(
+                    "`{relative}` is a relative path, which Sqoop looks up in HDFS; give the \
+                     absolute path of a file on this host, such as `/etc/aqueduct/password`"
+                );
                 notes.refuse("--password-file", text);
                 None
             }
@@ -127,10 +137,35 @@ fn below(given: &Given, option: &str, path: &str, notes: &mut Notes) -> String {
     }
 }
 
-/// A name for parts of a configuration.
+/// Bytes of a name at most: a digest of 9 bytes is appended, and 64 bytes are allowed.
+const NAME_BYTES_MAX: usize = 55;
+
+/// A name for parts of a configuration: it begins with a letter or a digit. Tables may share one.
 pub(crate) fn name_of(table: &str) -> String {
     let last = table.rsplit('.').next().unwrap_or(table);
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-    let name: String = last.chars().map(plain).collect();
+    let name = last.chars().map(plain).skip_while(|c| *c == '_');
+    let name: String = name.take(NAME_BYTES_MAX).collect();
     if name.is_empty() { "rows".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_of;
+
+    #[test]
+    fn each_table_has_a_name_that_a_configuration_takes() {
+        for (table, expected) in [
+            ("shop.Orders", "orders"),
+            ("_prisma_migrations", "prisma_migrations"),
+            ("Überweisung", "berweisung"),
+            ("Größe", "gr__e"),
+            ("注文", "rows"),
+            ("__", "rows"),
+            ("2026 orders", "2026_orders"),
+        ] {
+            assert_eq!(name_of(table), expected, "{table}");
+        }
+        assert_eq!(name_of(&"x".repeat(63)), "x".repeat(55));
+    }
 }

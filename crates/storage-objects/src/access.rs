@@ -12,6 +12,7 @@ use crate::azure::Azure;
 use crate::bucket::Bucket;
 use crate::gcs::Gcs;
 use crate::http::Clients;
+use crate::odd_keys::OddKeys;
 use crate::provider::Provider;
 use crate::s3::S3;
 
@@ -80,10 +81,11 @@ pub fn open(url: &StoreUrl, access: &Access, env: &Env) -> Result<Arc<dyn FileSy
 pub(crate) fn bucket(
     store: object_store::Result<impl ObjectStore>,
     provider: &'static Provider,
+    odd_keys: Arc<OddKeys>,
     env: &Env,
 ) -> Result<Bucket, String> {
     let store = store.map_err(|error| error.to_string())?;
-    Ok(Bucket::new(Arc::new(store), provider, env.clone()))
+    Ok(Bucket::new(Arc::new(store), provider, env.clone()).counting(odd_keys))
 }
 
 /// Clients for a store, with these settings of TLS.

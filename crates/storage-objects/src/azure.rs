@@ -166,10 +166,11 @@ impl Azure {
         let key = key.map(|credential| Key { credential, account: account.to_owned() });
         let amend = move |request: &mut HttpRequest| never_replaces(key.as_ref(), request);
         let clients = clients(self.tls.as_ref(), &provider::AZURE, env)?.amending(amend);
+        let odd_keys = clients.odd_keys();
         let (client, place) = (clients.client(), format!("{endpoint}/{container}"));
         let store = builder.with_http_connector(clients).build();
         let store = store.map(|store| Blobs::new(store, client, account, place));
-        access::bucket(store, &provider::AZURE, env)
+        access::bucket(store, &provider::AZURE, odd_keys, env)
     }
 }
 

@@ -13,6 +13,7 @@ use storage::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat};
 use support::mutant;
 use tokio::sync::{OnceCell, Semaphore};
 
+use crate::odd_keys::OddKeys;
 use crate::provider::Provider;
 use crate::writer::{COPY_LIMIT, ObjectWriter, PART_BYTES, bounded, put_new, upload_new, within};
 
@@ -33,6 +34,8 @@ pub(crate) struct Bucket {
     turns: Arc<Semaphore>,
     /// Whether the server was seen to heed conditions.
     heeds: OnceCell<()>,
+    /// The keys that were left out of listings.
+    odd_keys: Arc<OddKeys>,
 }
 
 /// The key of a path.
@@ -67,7 +70,13 @@ fn unheeded(provider: &Provider, path: &str, what: &str) -> FsError {
 impl Bucket {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, provider: &'static Provider, env: Env) -> Self {
         let (turns, heeds) = (Arc::new(Semaphore::new(PARTS_AT_ONCE)), OnceCell::new());
-        Self { store, provider, env, part_bytes: PART_BYTES, turns, heeds }
+        let odd_keys = Arc::default();
+        Self { store, provider, env, part_bytes: PART_BYTES, turns, heeds, odd_keys }
+    }
+
+    /// The same, with the keys that its clients leave out of listings.
+    pub(crate) fn counting(self, odd_keys: Arc<OddKeys>) -> Self {
+        Self { odd_keys, ..self }
     }
 
     /// With parts of so many bytes.
@@ -198,6 +207,10 @@ impl Bucket {
 impl FileSystem for Bucket {
     fn is_tree(&self) -> bool {
         false
+    }
+
+    fn skipped_names(&self) -> u64 {
+        self.odd_keys.count()
     }
 
     async fn create(

@@ -56,7 +56,7 @@ impl Gcs {
         let endpoint = self.endpoint.clone().or(named).unwrap_or_else(|| GOOGLE.into());
         let endpoint = endpoint.trim_end_matches('/');
         let clients = clients(self.tls.as_ref(), &provider::GCS, env)?;
-        let client = clients.client();
+        let (client, odd_keys) = (clients.client(), clients.odd_keys());
         let mut builder = GoogleCloudStorageBuilder::new()
             .with_bucket_name(bucket)
             .with_base_url(endpoint)
@@ -69,7 +69,7 @@ impl Gcs {
             builder = builder.with_application_credentials(file);
         }
         let store = builder.build().map(|reads| Google::new(reads, client, endpoint, bucket));
-        access::bucket(store, &provider::GCS, env)
+        access::bucket(store, &provider::GCS, odd_keys, env)
     }
 }
 

@@ -15,6 +15,7 @@ use object_store::client::{
 };
 use tls::http::Connector;
 
+use crate::odd_keys::{OddKeys, is_listing};
 use crate::provider::Provider;
 use crate::trouble::{Trouble, address};
 
@@ -29,12 +30,14 @@ pub(crate) struct Clients {
     connector: Connector,
     provider: &'static Provider,
     amend: Arc<Amend>,
+    odd_keys: Arc<OddKeys>,
 }
 
 impl Clients {
     /// Those that send each request as it is.
     pub(crate) fn new(connector: Connector, provider: &'static Provider) -> Self {
-        Self { connector, provider, amend: Arc::new(|_| Ok(())) }
+        let (amend, odd_keys) = (Arc::new(|_: &mut HttpRequest| Ok(())), Arc::default());
+        Self { connector, provider, amend, odd_keys }
     }
 
     /// Those that amend each request.
@@ -45,10 +48,16 @@ impl Clients {
         Self { amend: Arc::new(amend), ..self }
     }
 
+    /// The keys that were left out of listings.
+    pub(crate) fn odd_keys(&self) -> Arc<OddKeys> {
+        self.odd_keys.clone()
+    }
+
     /// One client.
     pub(crate) fn client(&self) -> HttpClient {
         let (client, provider) = (self.connector.client(), self.provider);
-        HttpClient::new(Requests { client, provider, amend: self.amend.clone() })
+        let (amend, odd_keys) = (self.amend.clone(), self.odd_keys.clone());
+        HttpClient::new(Requests { client, provider, amend, odd_keys })
     }
 }
 
@@ -69,6 +78,7 @@ struct Requests {
     client: Client<Connector, HttpRequestBody>,
     provider: &'static Provider,
     amend: Arc<Amend>,
+    odd_keys: Arc<OddKeys>,
 }
 
 impl fmt::Debug for Requests {
@@ -84,6 +94,7 @@ impl HttpService for Requests {
             .map_err(|error| HttpError::new(HttpErrorKind::Request, error))?;
         let uri = request.uri().clone();
         // A part of an upload to Google: 308 says there how much of it has come.
+        let is_listing = is_listing(request.method(), &uri);
         let is_part = request.headers().contains_key(CONTENT_RANGE);
         let address = address(&uri);
         let response = self.client.request(request).await.map_err(|error| {
@@ -107,6 +118,10 @@ impl HttpService for Requests {
             // What the library makes an error of its own of.
             StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED => {}
             StatusCode::PERMANENT_REDIRECT if is_part => {}
+            status if status.is_success() && is_listing => {
+                let body = self.odd_keys.taken_out(body);
+                return Ok(HttpResponse::from_parts(head, body.into()));
+            }
             status if status.is_success() => {}
             status => {
                 let answer = (status, &head.headers);

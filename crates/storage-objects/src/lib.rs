@@ -28,6 +28,7 @@
 //! | `writer` | a file on its way: parts of an upload |
 //! | `google`, `blobs` | requests that the library has not, or not as a commit needs them |
 //! | `http` | requests over our own network and TLS |
+//! | `odd_keys` | keys that are not paths, taken out of listings |
 //! | `signatures` | hashes and signatures of requests |
 //! | `trouble` | what an answer, or its absence, says of what was done |
 //! | `testkit` (a feature) | a bucket over a server that a test makes |
@@ -39,6 +40,7 @@ mod bucket;
 mod gcs;
 mod google;
 mod http;
+mod odd_keys;
 mod provider;
 mod s3;
 mod signatures;

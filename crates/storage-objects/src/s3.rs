@@ -95,6 +95,7 @@ impl S3 {
     /// Settings or environment do not go together.
     pub(crate) fn open(&self, bucket: &str, env: &Env) -> Result<Bucket, String> {
         let clients = clients(self.tls.as_ref(), &provider::S3, env)?.amending(never_replaces);
+        let odd_keys = clients.odd_keys();
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_http_connector(clients)
@@ -127,7 +128,7 @@ impl S3 {
             builder = builder.with_endpoint(endpoint);
         }
         let builder = builder.with_virtual_hosted_style_request(!self.path_style);
-        access::bucket(builder.build(), &provider::S3, env)
+        access::bucket(builder.build(), &provider::S3, odd_keys, env)
     }
 }
 

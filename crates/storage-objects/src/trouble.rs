@@ -7,6 +7,7 @@ use hyper::{StatusCode, Uri};
 use object_store::Error as StoreError;
 use serde_json::Value;
 use storage::FsError;
+use support::causes::chain;
 use thiserror::Error;
 
 use crate::provider::Provider;
@@ -116,42 +117,45 @@ pub(crate) fn failed(call: &'static str, path: &str, error: StoreError) -> FsErr
         }
         _ => {}
     }
-    let helps = |help: &str, source: StoreError| format!("{help} ({source})").into();
-    match Trouble::of(&error) {
-        Some(Trouble::Unreached { .. }) => {
-            FsError::Unavailable { call, path, source: error.into() }
-        }
-        Some(&Trouble::NoCredentials(help)) => {
+    let Some(trouble) = Trouble::of(&error) else {
+        return FsError::Failed { call, path, source: error.into() };
+    };
+    // The library repeats the URL and adds the time that the request took.
+    let said = chain(trouble);
+    let helps = |help: &str| format!("{help} ({said})").into();
+    match trouble {
+        Trouble::Unreached { .. } => FsError::Unavailable { call, path, source: said.into() },
+        &Trouble::NoCredentials(help) => {
             FsError::Denied { call, path, source: Box::new(Trouble::NoCredentials(help)) }
         }
-        Some(Trouble::Answered { provider, status, code, .. }) => {
+        Trouble::Answered { provider, status, code, .. } => {
             match (status.as_u16(), code.as_str()) {
                 (409, "BlobAlreadyExists") => FsError::AlreadyExists { path },
                 (429, _) | (503, "SlowDown") => {
-                    FsError::Unavailable { call, path, source: error.into() }
+                    FsError::Unavailable { call, path, source: said.into() }
                 }
                 (401 | 403, _) | (400, "InvalidAuthenticationInfo") => {
-                    FsError::Denied { call, path, source: helps(provider.refused, error) }
+                    FsError::Denied { call, path, source: helps(provider.refused) }
                 }
-                (404, _) => FsError::Unfit { call, path, source: helps(provider.no_bucket, error) },
+                (404, _) => FsError::Unfit { call, path, source: helps(provider.no_bucket) },
                 (300..=399, _) | (400, "AuthorizationHeaderMalformed" | "PermanentRedirect") => {
                     let help = "the bucket is in another region: set `s3.region`, or `s3.endpoint`";
-                    FsError::Unfit { call, path, source: helps(help, error) }
+                    FsError::Unfit { call, path, source: helps(help) }
                 }
                 // Another upload of the same name has ended, and took the blocks of this one.
                 (400, "RequestTimeout" | "InvalidBlockList") => {
-                    FsError::Failed { call, path, source: error.into() }
+                    FsError::Failed { call, path, source: said.into() }
                 }
                 (400 | 405 | 501, _) => {
                     let help = "the server cannot do what a commit needs: conditional puts and \
                                 uploads in parts; see docs/object-stores.md";
-                    FsError::Unfit { call, path, source: helps(help, error) }
+                    FsError::Unfit { call, path, source: helps(help) }
                 }
                 // 409: another one was about to do the same. 5xx: it may have been done.
-                _ => FsError::Failed { call, path, source: error.into() },
+                _ => FsError::Failed { call, path, source: said.into() },
             }
         }
-        Some(Trouble::Broken { .. }) | None => FsError::Failed { call, path, source: error.into() },
+        Trouble::Broken { .. } => FsError::Failed { call, path, source: said.into() },
     }
 }
 

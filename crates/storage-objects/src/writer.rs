@@ -82,9 +82,36 @@ pub(crate) async fn upload_new(
     key: &Path,
     content: PutPayload,
 ) -> Result<(), FsError> {
-    let mut upload = bounded(call, path, store.put_multipart(key)).await?;
-    bounded(call, path, upload.put_part(content)).await?;
-    bounded(call, path, upload.complete()).await.map(drop)
+    let mut upload = Unfinished(Some(bounded(call, path, store.put_multipart(key)).await?));
+    bounded(call, path, upload.get().put_part(content)).await?;
+    upload.complete(call, path).await
+}
+
+/// An upload that is not complete. Dropping it aborts the upload, as far as that is possible: the
+/// parts of one that a killed process leaves are deleted by a rule of the bucket.
+struct Unfinished(Option<Box<dyn MultipartUpload>>);
+
+impl Unfinished {
+    fn get(&mut self) -> &mut dyn MultipartUpload {
+        &mut **self.0.as_mut().expect("it is taken when it is dropped")
+    }
+
+    /// Completes the upload.
+    async fn complete(mut self, call: &'static str, path: &str) -> Result<(), FsError> {
+        bounded(call, path, self.get().complete()).await?;
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let (Some(mut upload), Ok(runtime)) =
+            (self.0.take(), tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(async move { timeout(ABORT_LIMIT, upload.abort()).await });
+        }
+    }
 }
 
 /// A file being written.
@@ -96,8 +123,9 @@ pub(crate) struct ObjectWriter {
     key: Path,
     part_bytes: usize,
     rest: BytesMut,
-    upload: Option<Box<dyn MultipartUpload>>,
+    /// Dropped before the upload that it belongs to.
     part: Option<Part>,
+    upload: Option<Unfinished>,
 }
 
 impl ObjectWriter {
@@ -132,10 +160,10 @@ impl ObjectWriter {
             Some(upload) => upload,
             None => {
                 let begun = bounded("create", &self.path, self.store.put_multipart(&self.key));
-                self.upload.insert(begun.await?)
+                self.upload.insert(Unfinished(Some(begun.await?)))
             }
         };
-        let (part, path) = (upload.put_part(PutPayload::from(content)), self.path.clone());
+        let (part, path) = (upload.get().put_part(PutPayload::from(content)), self.path.clone());
         let sending = tokio::spawn(async move {
             let sent = bounded("write", &path, part).await;
             drop(turn);
@@ -171,22 +199,7 @@ impl FileWriter for ObjectWriter {
             self.send(rest).await?;
         }
         self.settled().await?;
-        let upload = self.upload.as_mut().expect("an upload that has parts was begun");
-        bounded("close", &self.path, upload.complete()).await?;
-        self.upload = None;
-        Ok(())
-    }
-}
-
-impl Drop for ObjectWriter {
-    /// An upload that comes to nothing is given up, as far as that is possible. What a dead process
-    /// leaves behind is left to a rule of the bucket.
-    fn drop(&mut self) {
-        drop(self.part.take());
-        if let (Some(mut upload), Ok(runtime)) =
-            (self.upload.take(), tokio::runtime::Handle::try_current())
-        {
-            runtime.spawn(async move { timeout(ABORT_LIMIT, upload.abort()).await });
-        }
+        let upload = self.upload.take().expect("an upload that has parts was begun");
+        upload.complete("close", &self.path).await
     }
 }

@@ -213,6 +213,43 @@ async fn a_server_that_ignores_conditions_is_refused_before_the_first_rename<S: 
     assert_eq!(left, ["ignored/end", "ignored/put"], "no probe is left behind");
 }
 
+/// Each opening looks once whether the server heeds conditions, by an upload that must not end.
+async fn no_upload_is_left_unfinished(site: &Site<S3>) {
+    let fs = site.bucket(&site.server.access(site.server.address()));
+    put(&*fs, "/uploads/a", vec![1]).await.unwrap();
+    fs.rename("/uploads/a", "/uploads/b").await.unwrap();
+    // A file of several parts that is dropped, and one whose name is taken when it is closed.
+    let mut dropped = fs.create("/uploads/c", CreateOptions::default()).await.unwrap();
+    dropped.write(vec![0; 6 << 20].into()).await.unwrap();
+    drop(dropped);
+    let mut late = fs.create("/uploads/d", CreateOptions::default()).await.unwrap();
+    late.write(vec![0; 6 << 20].into()).await.unwrap();
+    put(&*fs, "/uploads/d", vec![1]).await.unwrap();
+    assert!(matches!(late.close().await.unwrap_err(), FsError::AlreadyExists { .. }));
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !site.server.unfinished().is_empty() {
+        assert!(tokio::time::Instant::now() < until, "{:?}", site.server.unfinished());
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+/// Keys that cannot be paths do not keep the others from being read.
+async fn odd_keys_are_left_out_of_listings(site: &Site<S3>) {
+    let fs = site.bucket(&site.server.access(site.server.address()));
+    let odd = ["odd/a//b", "odd/%2E%2E/c", "odd/%2E/c", "odd/x%01y", "odd/%20d"];
+    for key in odd.iter().chain(&["odd/good", "odd/below/good%20one"]) {
+        site.server.put(key, "content");
+    }
+    let names =
+        |listed: Vec<storage::Listed>| listed.into_iter().map(|it| it.name).collect::<Vec<_>>();
+    assert_eq!(names(fs.list("/odd").await.unwrap()), ["a", "below", "good"]);
+    assert_eq!(names(fs.list("/odd/below").await.unwrap()), ["good one"]);
+    assert_eq!(fs.read("/odd/below/good one").await.unwrap(), "content");
+    assert!(fs.list("/odd/a").await.unwrap_err().is_not_found());
+    assert!(fs.stat("/odd").await.unwrap().directory);
+    assert!(fs.skipped_names() >= 5, "{}", fs.skipped_names());
+}
+
 /// All of it, on one server of a kind.
 async fn keeps<S: Reached>() -> Site<S> {
     let site = Site::<S>::new().await;
@@ -232,7 +269,9 @@ async fn a_bucket_of_s3_keeps_the_promises() {
         assert!(fs.delete("/conformance").await.unwrap());
         return;
     }
-    keeps::<S3>().await;
+    let site = keeps::<S3>().await;
+    no_upload_is_left_unfinished(&site).await;
+    odd_keys_are_left_out_of_listings(&site).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,6 +84,12 @@ pub trait FileSystem: Send + Sync {
         true
     }
 
+    /// Names that listings left out so far because they cannot be names of files, such as keys of a
+    /// bucket with `//` in them. Each counts once.
+    fn skipped_names(&self) -> u64 {
+        0
+    }
+
     /// Whether [`FileWriter::sync`] makes what a file holds durable before it is closed. `false`:
     /// it is refused.
     fn syncs_open_files(&self) -> bool {

@@ -6,13 +6,28 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let message = error.to_string();
-        if !text.ends_with(&message) {
+        let message = without_known_address(&text, &message);
+        // What hyper adds says no more than its own causes.
+        if !text.ends_with(message) && message != "client error (Connect)" {
             text.push_str(": ");
-            text.push_str(&message);
+            text.push_str(message);
         }
         cause = error.source();
     }
     text
+}
+
+/// A message without the address in front of it, if the text has that already.
+fn without_known_address<'a>(text: &str, message: &'a str) -> &'a str {
+    let is_address = |word: &str| {
+        word.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit())
+        })
+    };
+    match message.split_once(": ") {
+        Some((address, rest)) if is_address(address) && text.contains(address) => rest,
+        _ => message,
+    }
 }
 
 #[cfg(test)]
@@ -41,5 +56,10 @@ mod tests {
         let error = |text| Outer(text, io::Error::other("no route"));
         assert_eq!(chain(&error("cannot connect")), "cannot connect: no route");
         assert_eq!(chain(&error("cannot connect: no route")), "cannot connect: no route");
+        let refused = |text| Outer(text, io::Error::other("h:9: refused"));
+        assert_eq!(chain(&refused("cannot connect to h:9")), "cannot connect to h:9: refused");
+        assert_eq!(chain(&refused("cannot connect to g:9")), "cannot connect to g:9: h:9: refused");
+        let hyper = Outer("cannot connect", io::Error::other("client error (Connect)"));
+        assert_eq!(chain(&hyper), "cannot connect");
     }
 }

@@ -34,6 +34,31 @@ impl S3 {
     }
 }
 
+impl S3 {
+    /// Puts an object whose key is this path.
+    ///
+    /// # Panics
+    /// When the server does not take it.
+    pub fn put(&self, key: &str, body: &str) {
+        let path = format!("/{BUCKET}/{key}");
+        let asked = request(self.address, "PUT", &path, SIGNATURE, body);
+        let (status, answer) = asked.expect("the server answers");
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// The uploads that are not complete.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn unfinished(&self) -> Vec<String> {
+        let path = format!("/{BUCKET}?uploads");
+        let asked = request(self.address, "GET", &path, SIGNATURE, "");
+        let (status, page) = asked.expect("the server answers");
+        assert_eq!(status, 200, "{page}");
+        texts(&page, "UploadId")
+    }
+}
+
 impl Server for S3 {
     fn start(dir: &Path) -> Self {
         let address = http::free_address();

@@ -137,6 +137,7 @@ fn messages_survive_kills_of_agent_and_server_and_those_of_a_source_alone_are_st
     let refused = began.elapsed();
     a_stream_that_is_not_there_holds_the_source_back(dir, &server);
     let held = began.elapsed();
+    events_for_a_missing_stream_do_not_stop_others(dir, &server);
     messages_of_the_sink_are_there_once(dir, &mut server);
     eprintln!(
         "the sources after {stored:?}, what is refused after {refused:?}, what is held back after \
@@ -256,6 +257,39 @@ fn a_stream_that_is_not_there_holds_the_source_back(dir: &Path, server: &Server)
     agent.stop(LIMIT);
     let found = counted(client.all("INTO").into_iter().map(|(_, body)| body));
     assert_eq!((found.len(), repeats(&found)), (COUNT, 0));
+}
+
+/// A line chooses its subject. One that no stream takes is a dead letter after the wait, and one
+/// that would control the server immediately.
+fn events_for_a_missing_stream_do_not_stop_others(dir: &Path, server: &Server) {
+    server.client().make("MORE", "more", &json!({}));
+    let listen = free_address();
+    let components = format!(
+        "[sources.in]\ntype = \"netcat\"\nlisten = \"{listen}\"\nchannels = [\"main\"]\n\
+         interceptors = [{{ type = \"regex_extractor\", regex = \"^([^ ]+)\", \
+         serializers = [{{ name = \"kind\" }}] }}]\n\
+         [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [sinks.out]\ntype = \"nats\"\nchannel = \"main\"\nsubject = \"%{{kind}}.a\"\n\
+         destination_wait = \"3s\"\n{}",
+        reached(server.address)
+    );
+    let mut agent = agent(dir, "chosen", &components);
+    agent.start();
+    let stream = wait::until("the port to be open", LIMIT, || TcpStream::connect(listen).ok());
+    let mut stream = stream;
+    let lines = "more 1\nwrong 2\nmore 3\n$JS.API.STREAM.PURGE.MORE 4\n";
+    stream.write_all(lines.as_bytes()).expect("the agent reads");
+    agent.until_logged("has no stream that takes a message for `wrong.a`: make one", LIMIT);
+    wait_until(&agent, "aqueduct_dead_letter_events_total", 2);
+    stream.write_all(b"more 5\nwrong 6\nmore 7\n").expect("the agent reads");
+    wait_until(&agent, "aqueduct_dead_letter_events_total", 3);
+    wait::until("all others to be in the stream", LIMIT, || {
+        (server.client().last("MORE") == 4).then_some(())
+    });
+    agent.stop(LIMIT);
+    let mut letters = letters(&dir.join("chosen"), &["invalid_address", "unknown_destination"]);
+    letters.sort_unstable();
+    assert_eq!(letters, ["$JS.API.STREAM.PURGE.MORE 4", "wrong 2", "wrong 6"]);
 }
 
 /// An agent whose lines go to subjects below `out` by TLS.

@@ -275,7 +275,10 @@ fn writer(dir: &Path, wire: &Wire, listen: SocketAddr) -> Agent {
         "[sources.in]\ntype = \"netcat\"\nlisten = \"{listen}\"\nchannels = [\"main\", \"wrong\"]\n\
          batch_events = 100\n\
          interceptors = [{{ type = \"static\", headers = {{ site = \"Zürich\", \
+         CC = \"line.copy\", BCC = \"line.copy\", \"x-death\" = \"[]\", \
          \"rabbitmq.content_type\" = \"text\" }} }}, \
+         {{ type = \"regex_extractor\", regex = \"^reply (.+)\", \
+         serializers = [{{ name = \"rabbitmq.reply_to\" }}] }}, \
          {{ type = \"regex_extractor\", regex = \"^([a-z]+)\", \
          serializers = [{{ name = \"kind\" }}] }}]\n{}{}",
         // The wire is at 127.0.0.1, and the certificate is of the host `broker`.
@@ -321,16 +324,17 @@ fn messages_of_the_sink_arrive(dir: &Path, broker: &mut Broker) {
     wait_until_committed(&agent, 200);
     assert!(queued(broker) > 200, "the batch is there twice");
 
-    // No queue is bound for some, and the broker dies while it takes.
+    // No queue is bound for some, the broker rejects one, and it dies while it takes.
     say("stray 1\n");
+    say("reply amq.rabbitmq.reply-to\n");
     say(&lines(200..LINES / 2));
     wait_until_committed(&agent, LINES / 4);
     broker.kill();
     say(&lines(LINES / 2..LINES));
     broker.revive();
-    wait::until("all to be confirmed but one letter", LIMIT, || {
+    wait::until("all to be confirmed but two letters", LIMIT, || {
         let letters = agent.metrics()?.sum("aqueduct_dead_letter_events_total")?;
-        (letters == 1.0 && committed(&agent) >= LINES as f64).then_some(())
+        (letters == 2.0 && committed(&agent) >= LINES as f64).then_some(())
     });
     agent.until_logged("its certificate is not for `127.0.0.1`", LIMIT);
     let found = received(broker, "out", LINES);
@@ -341,6 +345,9 @@ fn messages_of_the_sink_arrive(dir: &Path, broker: &mut Broker) {
         // 2 is persistent.
         assert_eq!((&message["mode"], text("type"), text("key")), (&2.into(), "text", "line.text"));
         assert_eq!(message["headers"]["site"], "Zürich");
+        for of_broker in ["CC", "BCC", "x-death"] {
+            assert!(message["headers"].get(of_broker).is_none(), "{message}");
+        }
     }
     let expected: BTreeSet<String> = (0..LINES).map(|line| format!("line {line}")).collect();
     let missing = expected.iter().filter(|line| !ids.contains_key(line.as_str())).count();

@@ -303,6 +303,54 @@ fn a_table_that_is_emptied_while_the_slot_is_made_has_its_changes_read() {
     assert_eq!(found.get(&5).map(|row| &row["note"]), Some(&"seven".into()), "{found:?}");
 }
 
+/// A table that another one replaces is not published. The source must not wait for its changes as
+/// if there were none: it fails with what helps, and reads the new table after that.
+#[test]
+#[ignore = "needs the programs and PostgreSQL: tests/run"]
+fn a_replaced_table_is_an_error_until_it_is_published_again() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let server = server(dir);
+    shop::make(&server);
+    server.ask(DATABASE, "CREATE PUBLICATION p FOR TABLE orders, drafts");
+    let drop = "DROP TABLE drafts; CREATE TABLE drafts (id int PRIMARY KEY, v int, note text)";
+    let swap = "CREATE TABLE other (LIKE orders INCLUDING ALL); BEGIN; \
+                ALTER TABLE orders RENAME TO earlier; ALTER TABLE other RENAME TO orders; COMMIT";
+    let again = "on_lost = \"snapshot\"\nheartbeat = \"500ms\"\npublication = \"p\"\n\
+                 create = true";
+    // With `tables` and without them: then the source knows only what it has seen.
+    let listed = format!("tables = [\"orders\", \"drafts\"]\n{again}");
+    let mut collector = said(dir, &server, postgres::USER, &listed, "changes are read");
+    server.ask(DATABASE, drop);
+    collector.until_logged("`p` of", LIMIT);
+    collector.until_logged("does not have the table \\\"public\\\".\\\"drafts\\\"", LIMIT);
+    collector.kill();
+    server.ask(DATABASE, "ALTER PUBLICATION p ADD TABLE drafts");
+    let mut collector = self::collector(dir, &server, postgres::USER, again);
+    let before = collector.output().len();
+    collector.start();
+    wait::until("the tables to be seen", LIMIT, || {
+        let lag = collector.metrics()?.sum("aqueduct_sql_changes_slot_lag_bytes");
+        lag.filter(|bytes| *bytes > 0.0)
+    });
+    thread::sleep(Duration::from_secs(2));
+    server.ask(DATABASE, swap);
+    wait::until("the error, again after the source was opened again", LIMIT, || {
+        let said = collector.output().split_off(before).replace("\\\"", "\"");
+        let missing = "does not have the table \"public\".\"orders\"";
+        let restarts = collector.metrics()?.sum("aqueduct_source_restarts_total")?;
+        (said.contains(missing) && restarts > 1.0).then_some(())
+    });
+    server.ask(DATABASE, "ALTER PUBLICATION p ADD TABLE orders");
+    server.ask(DATABASE, "INSERT INTO orders VALUES (99999, 1, 'new')");
+    wait_until_read(&server);
+    collector.stop(LIMIT);
+    let events = stored::in_order(&dir.join("store"));
+    let new = |event: &&stored::Event| event.header("operation") == "insert";
+    let bodies: Vec<_> = events.iter().filter(new).map(|event| &event.body["id"]).collect();
+    assert_eq!(bodies, [99999], "of the table that took the name");
+}
+
 /// Holds values of each kind: of a snapshot, of a change, and of the source `sql`.
 fn hold_kinds(events: &[stored::Event], rows: &[String]) {
     let kinds: Vec<_> = events.iter().filter(|event| event.header("table") == "kinds").collect();

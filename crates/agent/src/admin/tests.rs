@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use peers::OutletBoard;
 use peers::outlet::UNABLE_AFTER;
-use pipeline::{BuildContext, Settings};
+use pipeline::{BuildContext, ErrorClass, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{Mutex, mpsc};
 
@@ -186,7 +186,7 @@ async fn readiness_lists_every_reason_and_names_a_sink_that_fails() {
         "{answer}"
     );
     bench.health.source_opened(&one);
-    other.failed("cannot listen on 127.0.0.1:1", Duration::from_secs(5));
+    other.failed("cannot listen on 127.0.0.1:1", ErrorClass::Transient, Duration::from_secs(5));
     let answer = bench.get("/readyz").await;
     let expected =
         "\nsource `b` has been failing for 0 s: cannot listen on 127.0.0.1:1; next try in";
@@ -195,7 +195,7 @@ async fn readiness_lists_every_reason_and_names_a_sink_that_fails() {
     let answer = bench.get("/readyz").await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nready\n"), "{answer}");
     let sink = bench.health.add_sink(&"s".into(), true);
-    sink.failed("refused", Duration::from_secs(5));
+    sink.failed("refused", ErrorClass::Transient, Duration::from_secs(5));
     let answer = bench.get("/readyz").await;
     let expected = "\r\n\r\nready\nsink `s` has been failing for 0 s: refused; next try in 5 s\n";
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(expected), "{answer}");
@@ -281,8 +281,8 @@ async fn a_part_that_has_panicked_is_dead_and_one_that_fails_is_not() {
     let bench = bench();
     let (files, store) =
         (bench.health.add_source(&"f".into()), bench.health.add_sink(&"s".into(), true));
-    files.failed("its port is taken", Duration::from_secs(1));
-    store.failed("its store is away", Duration::from_secs(1));
+    files.failed("its port is taken", ErrorClass::Transient, Duration::from_secs(1));
+    store.failed("its store is away", ErrorClass::Transient, Duration::from_secs(1));
     assert!(bench.get("/livez").await.ends_with("\r\n\r\nalive\n"), "a restart would not help");
     store.clone().watch(async {}).await;
     assert!(bench.get("/livez").await.starts_with("HTTP/1.1 200"), "an end is no panic");

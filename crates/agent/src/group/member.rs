@@ -356,7 +356,7 @@ impl MemberTask {
             );
         }
         if !is_leaving {
-            self.shared.standing.failed(&text, pause);
+            self.shared.standing.failed(&text, error.class, pause);
         }
         let SinkError { class, retry_after, .. } = *error;
         self.shared.tell(Event::Failed(

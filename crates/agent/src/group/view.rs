@@ -159,6 +159,7 @@ impl Group {
                 since_seconds_ago: ago(since),
                 last_error: self.read_error.clone(),
                 retry_in_seconds: Some(until.saturating_duration_since(now).as_secs_f64()),
+                needs_operator: false,
             };
         }
         match self.outlet.board.outage_of(&self.name) {

@@ -33,6 +33,10 @@ struct Failing {
     next_try: Instant,
     /// It has failed at being opened, and at nothing else.
     at_opening: bool,
+    /// It was opened meanwhile, and failed again before it had done any work.
+    is_repeated: bool,
+    /// It does not pass until an operator acts.
+    needs_operator: bool,
 }
 
 /// What is known of one component.
@@ -40,6 +44,9 @@ struct Failing {
 pub(super) struct State {
     pub(super) phase: Phase,
     failing: Option<Failing>,
+    /// The failure before it was opened, of a source that has done no work since. If it fails again
+    /// that is the same trouble.
+    unproven: Option<Failing>,
 }
 
 /// A component as it is shown.
@@ -49,42 +56,75 @@ pub(super) enum View {
     Starting,
     Works,
     Ended,
-    Died { lasts: Duration },
-    Failing { since: SystemTime, lasts: Duration, error: String, next_try: Option<Duration> },
+    Died {
+        lasts: Duration,
+    },
+    Failing {
+        since: SystemTime,
+        lasts: Duration,
+        error: String,
+        next_try: Option<Duration>,
+        needs_operator: bool,
+    },
 }
 
 impl State {
     pub(super) fn new(phase: Phase) -> Self {
-        Self { phase, failing: None }
+        Self { phase, failing: None, unproven: None }
     }
 
     /// It is open; answers how long it had been failing, if that is over now.
     pub(super) fn opened(&mut self, now: Instant, works: bool) -> Option<Duration> {
         self.phase = Phase::Open(now);
-        let is_over = works || self.failing.as_ref().is_some_and(|failing| failing.at_opening);
-        if is_over { self.worked(now) } else { None }
+        let failing = self.failing.take()?;
+        let lasted = now - failing.began;
+        match (failing.at_opening, works) {
+            (true, _) => Some(lasted),
+            (false, true) => {
+                let is_news = !failing.is_repeated;
+                self.unproven = Some(failing);
+                is_news.then_some(lasted)
+            }
+            (false, false) => {
+                self.failing = Some(failing);
+                None
+            }
+        }
     }
 
     /// It has done its work; answers how long it had been failing.
     pub(super) fn worked(&mut self, now: Instant) -> Option<Duration> {
+        self.unproven = None;
         self.failing.take().map(|failing| now - failing.began)
     }
 
     pub(super) fn failed(
         &mut self,
         (now, at): (Instant, SystemTime),
-        error: &str,
+        (error, needs_operator): (&str, bool),
         pause: Duration,
     ) {
         self.forget_old(now);
         let was_open = matches!(self.phase, Phase::Open(_));
-        let (began, began_at, at_opening) = match self.failing.take() {
+        let is_unproven = self.unproven.is_some();
+        let before = self.failing.take().or_else(|| self.unproven.take());
+        let is_repeated = is_unproven || before.as_ref().is_some_and(|it| it.is_repeated);
+        let (began, began_at, at_opening) = match before {
             Some(before) => (before.began, before.began_at, before.at_opening && !was_open),
             None => (now, at, !was_open),
         };
         // It is shown line by line.
         let error = cut(error, ERROR_MAX).replace(char::is_control, " ");
-        self.failing = Some(Failing { began, began_at, error, next_try: now + pause, at_opening });
+        let next_try = now + pause;
+        self.failing = Some(Failing {
+            began,
+            began_at,
+            error,
+            next_try,
+            at_opening,
+            is_repeated,
+            needs_operator,
+        });
         self.phase = Phase::Failed;
     }
 
@@ -93,7 +133,7 @@ impl State {
         if let Phase::Open(since) = self.phase
             && now - since >= STEADY
         {
-            self.failing = None;
+            (self.failing, self.unproven) = (None, None);
         }
     }
 
@@ -109,6 +149,7 @@ impl State {
                 error: failing.error.clone(),
                 next_try: (phase == Phase::Failed)
                     .then(|| failing.next_try.saturating_duration_since(now)),
+                needs_operator: failing.needs_operator,
             },
             (None, Phase::Open(_)) => View::Works,
             (None, Phase::Starting | Phase::Failed) => View::Starting,

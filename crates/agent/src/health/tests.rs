@@ -23,15 +23,16 @@ fn what_has_not_opened_yet_never_works() {
     let began = Instant::now();
     let mut state = State::new(Phase::Starting);
     assert_eq!(state.view(at(began, 100).0), View::Starting);
-    state.failed(at(began, 100), "port\ntaken", PAUSE);
+    state.failed(at(began, 100), ("port\ntaken", true), PAUSE);
     let expected = View::Failing {
         since: at(began, 100).1,
         lasts: Duration::from_secs(2),
         error: "port taken".into(),
         next_try: Some(Duration::from_secs(1)),
+        needs_operator: true,
     };
     assert_eq!(state.view(at(began, 102).0), expected);
-    state.failed(at(began, 103), "port taken", PAUSE);
+    state.failed(at(began, 103), ("port taken", true), PAUSE);
     assert_eq!(lasts(&mut state, at(began, 104).0), Some(4), "it began with the first failure");
     assert_eq!(state.opened(at(began, 110).0, false), Some(Duration::from_secs(10)));
     assert_eq!(state.view(at(began, 110).0), View::Works);
@@ -43,7 +44,7 @@ fn a_sink_that_opens_and_cannot_write_fails_until_it_has_stored_something() {
     let mut state = State::new(Phase::Starting);
     state.opened(began, false);
     for second in [10, 20, 30] {
-        state.failed(at(began, second), "no space", PAUSE);
+        state.failed(at(began, second), ("no space", false), PAUSE);
         assert_eq!(state.opened(at(began, second + 4).0, false), None);
     }
     assert_eq!(lasts(&mut state, at(began, 40).0), Some(30));
@@ -56,12 +57,34 @@ fn a_sink_that_has_nothing_to_store_works_after_a_while() {
     let began = Instant::now();
     let mut state = State::new(Phase::Starting);
     state.opened(began, false);
-    state.failed(at(began, 1), "reset", PAUSE);
+    state.failed(at(began, 1), ("reset", false), PAUSE);
     state.opened(at(began, 2).0, false);
     assert_eq!(lasts(&mut state, at(began, 61).0), Some(60));
     assert_eq!(state.view(at(began, 62).0), View::Works);
-    state.failed(at(began, 70), "reset", PAUSE);
+    state.failed(at(began, 70), ("reset", false), PAUSE);
     assert_eq!(lasts(&mut state, at(began, 70).0), Some(0), "that is another trouble");
+}
+
+#[test]
+fn a_source_that_opens_and_cannot_read_fails_until_it_has_stored_something() {
+    let began = Instant::now();
+    let mut state = State::new(Phase::Starting);
+    state.opened(began, true);
+    let mut news = Vec::new();
+    for second in [10, 20, 30] {
+        state.failed(at(began, second), ("cut", true), PAUSE);
+        assert_eq!(
+            lasts(&mut state, at(began, second).0),
+            Some(second - 10),
+            "dates from the first"
+        );
+        news.push(state.opened(at(began, second + 3).0, true).is_some());
+        assert_eq!(state.view(at(began, second + 3).0), View::Works, "while it is open");
+    }
+    assert_eq!(news, [true, false, false], "it is reported once that it works again");
+    state.worked(at(began, 40).0);
+    state.failed(at(began, 41), ("cut", true), PAUSE);
+    assert_eq!(lasts(&mut state, at(began, 41).0), Some(0), "that is another trouble");
 }
 
 struct Epoch;
@@ -80,7 +103,7 @@ async fn a_source_that_fails_makes_unready_and_a_sink_is_named_only() {
     let place = health.add_sink(&"out-2".into(), false);
     assert_eq!(health.word().reasons, ["source `in` is not open yet"]);
     health.source_opened(&source);
-    sink.failed("refused", PAUSE);
+    sink.failed("refused", ErrorClass::Transient, PAUSE);
     let line = "sink `out` has been failing for 0 s: refused; next try in 3 s".to_owned();
     assert_eq!(health.word(), Word { reasons: vec![], remarks: vec![line] });
     let metrics = Metrics::default();
@@ -101,7 +124,7 @@ async fn a_source_that_fails_makes_unready_and_a_sink_is_named_only() {
     place.replaced(false);
     health.show(&metrics);
     assert!(!metrics.text().contains("out-2"), "it has left");
-    source.failed("gone", PAUSE);
+    source.failed("gone", ErrorClass::Blocked, PAUSE);
     assert_eq!(health.word().reasons.len(), 1);
     source.ended();
     assert_eq!(health.word().reasons.len(), 0);

@@ -240,7 +240,7 @@ fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
 fn of_state(role: &str, name: &str, state: &State) -> Option<Trouble> {
     let component = format!("{role} {name}");
     let (kind, brief, more) = match state {
-        State::Failing { since_seconds_ago, last_error, retry_in_seconds } => {
+        State::Failing { since_seconds_ago, last_error, retry_in_seconds, .. } => {
             let next = retry_in_seconds.map_or("it is tried again now".to_owned(), |pause| {
                 format!("next try in {}", seconds(Some(pause)))
             });

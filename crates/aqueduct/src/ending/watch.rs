@@ -6,7 +6,7 @@ use std::time::Duration;
 use agent::status::{Snapshot, State};
 use demo::{grouped, megabytes};
 
-/// How long source or sink may fail until the work is given up.
+/// How long source or sink may fail until the work is given up, if the cause may pass by itself.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Time between two lines.
@@ -72,7 +72,13 @@ impl Watch {
         self.said = snapshot.uptime_seconds;
         let (rows, bytes) = (grouped(self.rows), megabytes(self.bytes));
         let (stored, waiting) = (grouped(self.stored), grouped(waiting));
-        let more = if has_ended { "all rows are read" } else { "more rows are to be read" };
+        let more = match failing(snapshot).next() {
+            Some((what, seconds, error, _)) => {
+                format!("{what} has been failing for {seconds:.0} s: {error}")
+            }
+            None if has_ended => "all rows are read".to_owned(),
+            None => "more rows are to be read".to_owned(),
+        };
         let Words { tool, done } = self.words;
         Some(format!("{tool}: {rows} rows read ({bytes}), {stored} {done}, {waiting} wait; {more}"))
     }
@@ -91,18 +97,28 @@ impl Watch {
     }
 }
 
-/// What fails for too long.
-fn stalled(snapshot: &Snapshot) -> Option<String> {
+/// Sources and sinks that fail: what they do, for how many seconds they have been failing, why, and
+/// whether an operator has to act.
+fn failing(snapshot: &Snapshot) -> impl Iterator<Item = (&'static str, f64, &str, bool)> {
     let sources = snapshot.sources.iter().map(|it| ("reading", &it.state));
     let members = snapshot.groups.iter().flat_map(|group| &group.members);
-    let mut all = sources.chain(members.map(|it| ("storing", &it.state)));
-    all.find_map(|(what, state)| match state {
-        State::Failing { since_seconds_ago, last_error, .. }
-            if *since_seconds_ago >= PATIENCE.as_secs_f64() =>
-        {
-            Some(format!("{what} has failed for {since_seconds_ago:.0} s: {last_error}"))
+    let all = sources.chain(members.map(|it| ("storing", &it.state)));
+    all.filter_map(|(what, state)| match state {
+        State::Failing { since_seconds_ago, last_error, needs_operator, .. } => {
+            Some((what, *since_seconds_ago, &**last_error, *needs_operator))
         }
         _ => None,
+    })
+}
+
+/// Why the work is given up: it fails for too long, or cannot succeed before an operator acts.
+fn stalled(snapshot: &Snapshot) -> Option<String> {
+    failing(snapshot).find_map(|(what, seconds, error, needs_operator)| match needs_operator {
+        true => Some(format!("{what} failed: {error}")),
+        false if seconds >= PATIENCE.as_secs_f64() => {
+            Some(format!("{what} has been failing for {seconds:.0} s: {error}"))
+        }
+        false => None,
     })
 }
 
@@ -150,7 +166,25 @@ mod tests {
             outcome(&state, 5)
         };
         assert_eq!(failing(299.0), Outcome::Goes);
-        let problem = "reading has failed for 301 s: no route";
+        let problem = "reading has been failing for 301 s: no route";
         assert_eq!(failing(301.0), Outcome::Stalled(problem.to_owned()));
+    }
+
+    #[test]
+    fn fails_immediately_when_an_operator_has_to_act_and_shows_the_reason_meanwhile() {
+        let state = |needs_operator: bool| {
+            format!(
+                r#"{{"name": "failing", "since_seconds_ago": 7.0, "last_error": "cut file",
+                    "retry_in_seconds": 1.0, "needs_operator": {needs_operator}}}"#
+            )
+        };
+        assert_eq!(
+            outcome(&state(true), 5),
+            Outcome::Stalled("reading failed: cut file".to_owned())
+        );
+        let mut watch = Watch::new(Words { tool: "export", done: "applied" });
+        let line = watch.look(&snapshot(&state(false), 5)).unwrap_or_default();
+        assert_eq!(watch.outcome, Outcome::Goes);
+        assert!(line.ends_with("reading has been failing for 7 s: cut file"), "{line}");
     }
 }

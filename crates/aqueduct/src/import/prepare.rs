@@ -75,8 +75,8 @@ pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<Ready, Prob
     if import.lacks_key() && import.mode != Mode::Append {
         let what = import.what();
         return Err(Problem::Other(format!(
-            "{what} is not there, or has no primary key; name columns that are unique together and \
-             never NULL by --key"
+            "the table {what} has no primary key; name columns that are unique together and never \
+             NULL by --key"
         )));
     }
     let survey = source::survey(asked_with(&import)?, false, &context(env)).await?;

@@ -12,6 +12,8 @@ use fe2o3_amqp::types::messaging::message::Body;
 use fe2o3_amqp::types::messaging::{Outcome, Target as Terminus};
 use fe2o3_amqp::types::primitives::Value;
 use fe2o3_amqp::{Sendable, Sender};
+use pipeline::deliver::{Destinations, UNKNOWN_DESTINATION};
+use tokio::time::Instant;
 
 use crate::broker::{DestinationType, Target};
 use crate::connection::{AmqpError, Connection};
@@ -30,6 +32,8 @@ pub(super) struct Outgoing {
     /// Its event in the batch.
     pub(super) place: usize,
     pub(super) address: String,
+    /// Whether a header of the event names the address.
+    pub(super) is_chosen: bool,
     pub(super) message: Sendable<Body<Value>>,
 }
 
@@ -92,12 +96,13 @@ impl Sending {
     pub(super) async fn send(
         &mut self,
         messages: &[Outgoing],
+        destinations: &Destinations,
         refused: &mut Vec<Refusal>,
     ) -> Result<(), AmqpError> {
         let gone = self.connection.gone();
         tokio::select! {
             biased;
-            sent = self.send_all(messages, refused) => sent,
+            sent = self.send_all(messages, destinations, refused) => sent,
             () = gone => Err(self.connection.ended("it is closed")),
         }
     }
@@ -105,9 +110,11 @@ impl Sending {
     async fn send_all(
         &mut self,
         messages: &[Outgoing],
+        destinations: &Destinations,
         refused: &mut Vec<Refusal>,
     ) -> Result<(), AmqpError> {
         let mut waiting = Vec::with_capacity(messages.len());
+        let mut waits = None;
         for one in messages {
             if self.links.len() >= LINKS_MAX && !self.links.contains_key(&one.address) {
                 // A link that is closed may get no answers any more.
@@ -122,6 +129,20 @@ impl Sending {
                     refused.push(Refusal { place: one.place, reason: "invalid_address", detail });
                     continue;
                 }
+                Err(Attach::NoRight(error)) if one.is_chosen => {
+                    match destinations.refused(&one.address, Instant::now()) {
+                        true => refused.push(Refusal {
+                            place: one.place,
+                            reason: UNKNOWN_DESTINATION,
+                            detail: error.to_string(),
+                        }),
+                        false => {
+                            waits.get_or_insert(error);
+                        }
+                    }
+                    continue;
+                }
+                Err(Attach::NoRight(error)) => return Err(error),
                 Err(Attach::Failed(error)) => return Err(error),
             };
             match link.send_batchable_ref(&one.message).await {
@@ -129,7 +150,8 @@ impl Sending {
                 Err(error) => self.not_sent(one.place, error, refused)?,
             }
         }
-        self.outcomes(&mut waiting, refused).await
+        self.outcomes(&mut waiting, refused).await?;
+        waits.map_or(Ok(()), Err)
     }
 
     /// Waits for what becomes of messages that were sent.
@@ -176,7 +198,7 @@ impl Sending {
         let broker = &self.connection.address;
         match is_passing(error) {
             true => Attach::Failed(self.not_taken(&error.to_string())),
-            false if is_forbidden(error) => Attach::Failed(AmqpError::NotGranted {
+            false if is_forbidden(error) => Attach::NoRight(AmqpError::NotGranted {
                 address: broker.clone(),
                 problem: format!(
                     "does not let messages be sent to `{address}`: {error}; look at the rights of \
@@ -240,6 +262,8 @@ impl Sending {
 enum Attach {
     /// There never will be one.
     Never(String),
+    /// Not for this user.
+    NoRight(AmqpError),
     /// Not now.
     Failed(AmqpError),
 }

@@ -56,6 +56,7 @@ fn sink(more: &Value) -> Amqp {
         destination_type: config.destination_type,
         body: config.body,
         places: Places::new(0),
+        destinations: Destinations::new(config.destination_wait),
     }
 }
 

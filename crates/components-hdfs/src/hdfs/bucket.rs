@@ -59,6 +59,17 @@ enum Piece {
     Header(usize),
 }
 
+/// The first name in braces without a `%` before them, as other programs write placeholders.
+fn unescaped(path: &str) -> Option<&str> {
+    path.match_indices('{').find_map(|(at, _)| {
+        let (before, behind) = (&path[..at], &path[at + 1..]);
+        // Of `%%{`, the brace is written as it is.
+        let percents = before.len() - before.trim_end_matches('%').len();
+        let name = behind.split_once('}')?.0;
+        (percents % 2 == 0 && !name.contains('/')).then_some(name)
+    })
+}
+
 impl Template {
     /// Takes a path apart. `host` says what `%[name]` stands for.
     ///
@@ -66,6 +77,12 @@ impl Template {
     /// What is wrong with it, in words.
     pub(super) fn parse(path: &str, host: &dyn HostNames) -> Result<Self, String> {
         let path = path.replace("%%", "%\0").replace("%D", "%m/%d/%y").replace("%\0", "%%");
+        if let Some(name) = unescaped(&path) {
+            return Err(format!(
+                "`{{{name}}}` would be a part of the name of a directory as it is written; write \
+                 `%{{{name}}}` for a header, or for a time of the event escapes such as `%Y-%m-%d`"
+            ));
+        }
         let names: Vec<&str> = path.split('/').skip(1).collect();
         if names.len() > DEPTH_MAX {
             return Err(format!("the path has more than {DEPTH_MAX} names"));

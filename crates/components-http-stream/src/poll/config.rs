@@ -154,6 +154,7 @@ impl Component for Config {
             pause: None,
             progress: None,
             first: None,
+            has_warned: false,
         }))
     }
 }

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use hyper::header::LINK;
 use hyper::{HeaderMap, Uri};
 use serde_json::value::RawValue;
+use url::Url;
 
 use super::config::Options;
 use crate::client::with_parameter;
@@ -43,6 +45,11 @@ impl<'a> Page<'a> {
         self.events.iter().map(|raw| one_line(raw.get()))
     }
 
+    /// What the page says of the next one, in its body.
+    pub(super) fn target(&self) -> Option<&str> {
+        self.next.as_deref()
+    }
+
     /// Where the next page is; `first` is where the list begins, and `this` where this page was.
     ///
     /// # Errors
@@ -63,21 +70,21 @@ impl<'a> Page<'a> {
             (None, _) => link(headers),
         };
         let Some(target) = target else { return Ok(None) };
-        let absolute = match target.starts_with('/') {
-            true => {
-                let scheme = this.scheme_str().unwrap_or("http");
-                let authority = this.authority().map_or("", |it| it.as_str());
-                format!("{scheme}://{authority}{target}")
-            }
-            false => target,
-        };
-        let uri: Uri = absolute.parse().map_err(|_| "the next page has no URL".to_owned())?;
-        if uri.scheme() != this.scheme() || uri.authority() != this.authority() {
-            let problem = "the next page is on another server, which gets no requests: ask it \
-                           by its own `url`";
-            return Err(problem.to_owned());
+        let not_a_url =
+            |error: &dyn Display| format!("the URL of the next page, `{target}`: {error}");
+        let this = Url::parse(&this.to_string()).map_err(|error| not_a_url(&error))?;
+        // As RFC 3986 has it: `?page=2` and `../list` are relative to this page.
+        let mut next = this.join(&target).map_err(|error| not_a_url(&error))?;
+        next.set_fragment(None);
+        if next.origin() != this.origin() || next.username() != "" || next.password().is_some() {
+            return Err(format!(
+                "the next page is on another server, {}, which gets no requests: ask it by its own \
+                 `url`",
+                next.origin().ascii_serialization()
+            ));
         }
-        Ok(Some(uri))
+        let next = next.as_str().parse::<Uri>().map_err(|error| not_a_url(&error))?;
+        Ok(Some(next))
     }
 }
 
@@ -196,6 +203,12 @@ mod tests {
                 "<https://h/list?page=0>; rel=prev, </list?page=2>; title=x; rel=\"last next\"",
                 Some("2"),
             ),
+            ("<?page=2>; rel=next", Some("2")),
+            ("<list?page=2#top>; rel=next", Some("2")),
+            ("<../list?page=2>; rel=next", Some("2")),
+            ("<https://h:443/list?page=2>; rel=next", Some("2")),
+            ("<https://H/list?page=2>; rel=next", Some("2")),
+            ("<//h/list?page=2>; rel=next", Some("2")),
             ("<https://h/list?page=9>; rel=last", None),
             ("nonsense", None),
         ] {
@@ -211,7 +224,15 @@ mod tests {
 
     #[test]
     fn another_server_gets_nothing_of_what_this_one_is_asked_with() {
-        for target in ["https://evil/list", "http://h/list", "https://h:444/list", "//evil/list"] {
+        for target in [
+            "https://evil/list",
+            "http://h/list",
+            "https://h:444/list",
+            "//evil/list",
+            "https://me@h/list",
+            "https://h@evil/list",
+            "\\\\evil/list",
+        ] {
             let answer = next(&format!("<{target}>; rel=next"), "[]", &options("", None, None));
             assert!(
                 answer.as_ref().map_or(true, |uri| {

@@ -77,6 +77,11 @@ pub struct Config {
     /// is set. A transaction that nothing is heard of is given up by the brokers after this time.
     #[serde(default = "defaults::timeout")]
     timeout: Period,
+    /// How long events wait for a topic that `topic_header` names, and that does not exist or does
+    /// not allow this client to write. After that they are dead letters. `topic` is waited for
+    /// without a limit.
+    #[serde(default = "pipeline::deliver::destination_wait")]
+    destination_wait: Period,
     /// File with the token that proves this client to the brokers (SASL/OAUTHBEARER), readable
     /// for the user of this process. It is read again before the token expires, and once a minute.
     #[serde(default)]
@@ -178,6 +183,7 @@ pub(super) struct Target {
     pub(super) origins_max: usize,
     pub(super) ledger_bytes_max: usize,
     pub(super) timeout: Duration,
+    pub(super) destination_wait: Period,
     topic_header: Option<String>,
     key_header: Option<String>,
     partition_header: Option<String>,
@@ -258,6 +264,7 @@ impl Config {
             origins_max: self.ledger.origins_max,
             ledger_bytes_max: self.ledger.bytes_max.0 as usize,
             timeout: self.timeout.0,
+            destination_wait: self.destination_wait,
             topic_header: self.topic_header,
             key_header: Some(self.key_header).filter(|name| !name.is_empty()),
             partition_header: self.partition_header,

@@ -10,6 +10,7 @@ use pipeline::{Batch, EventRef};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
+use tokio::time::Instant;
 
 use super::producer::{Handed, Pending, Producer};
 use super::reasons::{Failed, of_the_batch, only_causes, reason_of};
@@ -66,8 +67,17 @@ impl Kafka {
     /// Something is in the way of all of them.
     pub(super) fn judge(&self, batch: &Batch, mut failed: Failed) -> Result<Failed, SendError> {
         failed.sort_unstable_by_key(|(index, _)| *index);
-        let Some((index, code)) = of_the_batch(&failed) else { return Ok(failed) };
+        let failing = of_the_batch(&failed, |place| self.is_overdue(batch, place));
+        let Some((index, code)) = failing else { return Ok(failed) };
         Err(self.not_acknowledged(batch, index, code))
+    }
+
+    /// Whether the event at this place names its topic, which does not accept messages, and the
+    /// wait for it is over.
+    fn is_overdue(&self, batch: &Batch, place: usize) -> bool {
+        let topic = batch.iter().nth(place).map(|event| self.target.topic(event));
+        let chosen = topic.filter(|topic| *topic != self.target.topic);
+        chosen.is_some_and(|topic| self.destinations.refused(topic, Instant::now()))
     }
 
     pub(super) fn not_acknowledged(&self, batch: &Batch, index: usize, code: Code) -> SendError {

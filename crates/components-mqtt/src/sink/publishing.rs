@@ -90,7 +90,7 @@ impl Publishing {
     }
 
     /// Publishes, and waits for every answer. What the broker refuses for good is added to
-    /// `refused`, with the place of its event.
+    /// `refused`, with the place of its event. What it does not allow is returned.
     ///
     /// # Errors
     /// The connection has ended, or the broker refuses for now. Messages may have been taken.
@@ -98,23 +98,24 @@ impl Publishing {
         &mut self,
         messages: &[(usize, Publish)],
         refused: &mut Placed<Refusal>,
-    ) -> Result<(), MqttError> {
+    ) -> Result<Placed<MqttError>, MqttError> {
         let mut waiting: BTreeMap<u16, Waits> = BTreeMap::new();
-        let mut messages = messages.iter();
+        let mut not_allowed = Placed::new();
+        let mut left = messages.iter();
         let mut is_done = false;
         loop {
             while !is_done
                 && waiting.len() < self.in_flight_max
                 && self.connection.queued_bytes() < QUEUED_MAX
             {
-                match messages.next() {
+                match left.next() {
                     Some(message) => self.send(message.clone(), &mut waiting, refused)?,
                     None => is_done = true,
                 }
             }
             if is_done && waiting.is_empty() && !self.connection.has_unsent() {
                 self.used = Instant::now();
-                return Ok(());
+                return Ok(not_allowed);
             }
             if waiting.is_empty() {
                 self.connection.flush().await?;
@@ -122,7 +123,12 @@ impl Publishing {
             }
             // Answers come only after what they answer was written.
             let packet = self.connection.next(true).await?;
-            self.answered(&packet, &mut waiting, refused)?;
+            if let Some(place) = self.answered(&packet, &mut waiting, refused)? {
+                let message = messages.iter().find(|(other, _)| *other == place);
+                let topic = message.map(|(_, it)| String::from_utf8_lossy(&it.topic).into_owned());
+                let (address, topic) = (self.target.address.clone(), topic.unwrap_or_default());
+                not_allowed.push((place, MqttError::NoRight { address, topic }));
+            }
         }
     }
 
@@ -154,12 +160,13 @@ impl Publishing {
         }
     }
 
+    /// Takes an answer in. Returns the place of a message whose topic is not allowed.
     fn answered(
         &mut self,
         packet: &Packet,
         waiting: &mut BTreeMap<u16, Waits>,
         refused: &mut Placed<Refusal>,
-    ) -> Result<(), MqttError> {
+    ) -> Result<Option<usize>, MqttError> {
         let (id, is_first, reason) = match packet {
             Packet::PubAck(it) => (it.pkid, true, it.reason),
             Packet::PubRec(it) => (it.pkid, true, of_received(it.reason)),
@@ -168,7 +175,7 @@ impl Publishing {
         };
         let place = match (waiting.remove(&id), is_first) {
             (Some(Waits::First(place)), true) => place,
-            (Some(Waits::Complete), false) => return Ok(()),
+            (Some(Waits::Complete), false) => return Ok(None),
             _ => return Err(self.connection.unexpected(packet)),
         };
         match reason {
@@ -177,7 +184,7 @@ impl Publishing {
                     waiting.insert(id, Waits::Complete);
                     self.connection.queue(Packet::PubRel(PubRel::new(id, None)))?;
                 }
-                Ok(())
+                Ok(None)
             }
             PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
                 let cause = match reason {
@@ -186,12 +193,9 @@ impl Publishing {
                 };
                 let detail = format!("{} refuses it {cause}", self.target.address);
                 refused.push((place, Refusal { reason: "refused", detail }));
-                Ok(())
+                Ok(None)
             }
-            PubAckReason::NotAuthorized => {
-                let problem = "does not allow a topic: look at the rights of the client".to_owned();
-                Err(MqttError::NotGranted { address: self.target.address.clone(), problem })
-            }
+            PubAckReason::NotAuthorized => Ok(Some(place)),
             reason => Err(self.connection.not_taken(format!("{reason:?}"))),
         }
     }

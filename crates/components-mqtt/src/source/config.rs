@@ -13,7 +13,7 @@ use super::Mqtt;
 use super::session::IDS_MAX;
 use crate::broker::Broker;
 use crate::packets::{LastWill, LastWillProperties, QoS, RetainForwardRule, qos_of};
-use crate::topic::{Pattern, check_filter, check_topic};
+use crate::topic::{Pattern, check_filter, check_topic, overlap};
 
 /// Settings of the `mqtt` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -21,8 +21,8 @@ use crate::topic::{Pattern, check_filter, check_topic};
 pub struct Config {
     /// The broker, and how it is reached.
     broker: Broker,
-    /// Filters of the topics, such as `site/+/sensor/#`. Collectors that are to share the messages
-    /// have the same `$share/GROUP/FILTER`.
+    /// Filters of the topics, such as `site/+/sensor/#`. No topic may fit two of them. Collectors
+    /// that are to share the messages have the same `$share/GROUP/FILTER`.
     filters: Vec<String>,
     /// Quality of service that is asked for: 0, 1 or 2. A message comes with the one that it was
     /// sent with if that is lower.
@@ -201,6 +201,13 @@ impl Config {
         }
         for filter in &self.filters {
             check_filter(filter).map_err(|error| BuildError::invalid("filters", error))?;
+        }
+        if let Some((one, other)) = overlap(&self.filters) {
+            let problem = format!(
+                "a topic can fit both `{one}` and `{other}`, and the broker may send its messages \
+                 twice: leave one out, or write one filter instead, which may be wider"
+            );
+            return invalid("filters", problem);
         }
         if self.qos > 2 {
             return invalid("qos", "0, 1 or 2".into());

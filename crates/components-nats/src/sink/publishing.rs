@@ -35,6 +35,8 @@ pub(super) struct Outcome {
     /// The names of the streams.
     pub(super) streams: Vec<String>,
     pub(super) refused: Vec<Refusal>,
+    /// Messages that no stream takes, or that the user may not send: their places, and why.
+    pub(super) not_granted: Vec<(usize, NatsError)>,
 }
 
 /// A connection for messages.
@@ -89,6 +91,27 @@ impl Publishing {
         jetstream::streams_of(&mut self.connection, &self.target, subject).await
     }
 
+    /// Whether no stream takes this subject. A stream that exists may not answer for a time, as
+    /// while its servers elect a leader: its messages wait.
+    ///
+    /// # Errors
+    /// JetStream does not answer.
+    pub(super) async fn is_without_stream(
+        &mut self,
+        subject: &str,
+        error: &NatsError,
+    ) -> Result<bool, NatsError> {
+        if matches!(error, NatsError::NoRight { .. }) {
+            return Ok(true);
+        }
+        match self.streams_of(subject).await {
+            Ok(streams) => Ok(streams.is_empty()),
+            // The user may not ask.
+            Err(NatsError::NoRight { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Sends messages, and waits until each is acknowledged.
     ///
     /// # Errors
@@ -111,7 +134,18 @@ impl Publishing {
         self.connection.send(out).await?;
         let mut outcome = Outcome::default();
         while !open.is_empty() {
-            let message = self.connection.next().await?;
+            let message = match self.connection.next().await {
+                Ok(message) => message,
+                // The server sends one such error for each message.
+                Err(error) => {
+                    let NatsError::NoRight { subject, .. } = &error else { return Err(error) };
+                    let number = open.iter().find(|(_, one)| one.subject == *subject);
+                    let Some(number) = number.map(|(number, _)| *number) else { return Err(error) };
+                    let one = open.remove(&number).expect("it was found");
+                    outcome.not_granted.push((one.place, error));
+                    continue;
+                }
+            };
             let Some(one) = self.connection.answers(&message).and_then(|it| open.remove(&it))
             else {
                 continue;
@@ -148,7 +182,8 @@ impl Publishing {
                     "has no stream that takes {what}: make one for this subject, or look at \
                      `subject`"
                 );
-                return Err(NatsError::NotGranted { address: address.clone(), problem });
+                let error = NatsError::NotGranted { address: address.clone(), problem };
+                outcome.not_granted.push((one.place, error));
             }
         }
         Ok(())

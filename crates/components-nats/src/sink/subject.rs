@@ -2,13 +2,17 @@
 
 use std::convert::Infallible;
 
-use components::template::Template;
+use components::template::{Piece, Template};
 use pipeline::EventRef;
 
 use crate::server::is_of_token;
 
 /// Bytes of a subject at most: a line of the protocol has 4 KiB.
 const SUBJECT_BYTES_MAX: usize = 2048;
+
+/// Beginnings of subjects by which clients control the server, or get its answers. No event chooses
+/// them: a message to `$JS.API.STREAM.DELETE.logs` would delete a stream.
+const RESERVED: [&str; 2] = ["$", "_INBOX."];
 
 /// A subject with the names of headers in it.
 #[derive(Debug)]
@@ -33,14 +37,23 @@ impl Subject {
         pattern.split('.').all(is_whole).then_some(pattern)
     }
 
+    /// Whether a header of the event stands in it.
+    pub(super) fn is_chosen_by_event(&self) -> bool {
+        self.0.has_headers()
+    }
+
     /// That of an event.
     ///
     /// # Errors
-    /// A header is missing, or it is no subject.
+    /// A header is missing, or it is not a subject, or one of the server itself.
     pub(super) fn of(&self, event: EventRef<'_>) -> Result<String, String> {
         let missing = |name| format!("there is no header `{name}`, which `subject` names");
         let subject = self.0.with(|name| event.header(name).ok_or_else(|| missing(name)))?;
         check(&subject)?;
+        let is_of_event = matches!(self.0.pieces().first(), Some(Piece::Text(it)) if it.is_empty());
+        if is_of_event && RESERVED.iter().any(|begin| subject.starts_with(begin)) {
+            return Err(format!("`{subject}` is a subject of the server itself"));
+        }
         Ok(subject)
     }
 
@@ -81,6 +94,13 @@ mod tests {
         assert!(subject.of(bad).unwrap_err().contains("is no subject"));
         assert!(Subject::new("%{kind}").unwrap().of(bad).unwrap_err().contains("no subject"));
         assert_eq!(Subject::new("logs-%{site}").unwrap().pattern(), None);
+        let mut builder = BatchBuilder::default();
+        builder.push(b"", &[("kind", "$JS.API.STREAM.DELETE.logs")]);
+        let batch = builder.finish();
+        let reserved = batch.iter().next().unwrap();
+        let refused = Subject::new("%{kind}").unwrap().of(reserved).unwrap_err();
+        assert!(refused.contains("of the server itself"), "{refused}");
+        assert!(Subject::new("logs.%{kind}").unwrap().of(reserved).is_ok());
         let missing = Subject::new("logs.%{host}").unwrap().of(good).unwrap_err();
         assert!(missing.contains("no header `host`"), "{missing}");
         let long = "a".repeat(SUBJECT_BYTES_MAX + 1);

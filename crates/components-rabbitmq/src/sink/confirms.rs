@@ -40,6 +40,16 @@ impl Confirms {
         self.next += 1;
     }
 
+    /// Messages that are not confirmed, by their numbers from that of `first` on.
+    pub(super) fn open_since(&self, first: u64) -> impl Iterator<Item = u64> {
+        self.open.range(first..).map(move |number| number - first)
+    }
+
+    /// The number of the next message.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Whether every message is confirmed.
     pub(super) fn is_complete(&self) -> bool {
         self.open.is_empty()

@@ -20,6 +20,7 @@ use crate::refusal::RabbitError;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A message that is sent.
+#[derive(Clone)]
 pub(super) struct Outgoing<'a> {
     /// Its event in the batch.
     pub(super) place: usize,
@@ -38,6 +39,13 @@ pub(super) struct Refusal {
     pub(super) reason: &'static str,
     /// For people.
     pub(super) detail: String,
+}
+
+/// Messages of which not all are confirmed.
+pub(super) struct Broken<'a> {
+    pub(super) error: RabbitError,
+    /// Those that are not confirmed, in their order.
+    pub(super) unconfirmed: Vec<Outgoing<'a>>,
 }
 
 /// A batch under way.
@@ -119,30 +127,56 @@ impl Publishing {
     /// `refused`.
     ///
     /// # Errors
-    /// The connection has ended, or the broker refuses. Messages may have been taken.
-    pub(super) async fn publish(
+    /// The connection has ended, or the broker refuses. Messages that are not confirmed may have
+    /// been taken all the same.
+    pub(super) async fn publish<'a>(
         &mut self,
-        messages: Vec<Outgoing<'_>>,
+        messages: Vec<Outgoing<'a>>,
+        unroutable: Unroutable,
+        refused: &mut Vec<Refusal>,
+    ) -> Result<(), Broken<'a>> {
+        let (first, mut handled) = (self.confirms.next(), Vec::with_capacity(messages.len()));
+        let error = match self.publish_all(&messages, &mut handled, unroutable, refused).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let sent = handled.iter().filter_map(|(at, is_sent)| is_sent.then_some(*at));
+        let sent: Vec<usize> = sent.collect();
+        let open = self
+            .confirms
+            .open_since(first)
+            .filter_map(|number| usize::try_from(number).ok().and_then(|number| sent.get(number)));
+        let unconfirmed =
+            open.copied().chain(handled.len()..messages.len()).map(|at| messages[at].clone());
+        Err(Broken { error, unconfirmed: unconfirmed.collect() })
+    }
+
+    /// Notes in `handled` the place of each message that was looked at, and whether it is sent.
+    async fn publish_all(
+        &mut self,
+        messages: &[Outgoing<'_>],
+        handled: &mut Vec<(usize, bool)>,
         unroutable: Unroutable,
         refused: &mut Vec<Refusal>,
     ) -> Result<(), RabbitError> {
         let mut batch = Batch { places: BTreeMap::new(), unroutable, refused };
-        for one in messages {
+        for (at, one) in messages.iter().enumerate() {
             let publish = Publish {
                 exchange: self.exchange.clone(),
-                routing_key: one.routing_key.into(),
+                routing_key: one.routing_key.as_str().into(),
                 mandatory: true,
                 immediate: false,
             };
-            let id = one.properties.message_id().clone().unwrap_or_default();
+            let (id, properties) = (one.properties.message_id().clone(), one.properties.clone());
             let frame_max = self.connection.frame_max;
-            let frames = frames::message(CHANNEL, frame_max, publish, one.properties, one.body);
+            let frames = frames::message(CHANNEL, frame_max, publish, properties, one.body);
+            handled.push((at, frames.is_some()));
             let Some(frames) = frames else {
                 let detail = format!("its headers do not fit into a frame of {frame_max} bytes");
                 batch.refused.push(Refusal { place: one.place, reason: "too_large", detail });
                 continue;
             };
-            batch.places.insert(id, one.place);
+            batch.places.insert(id.unwrap_or_default(), one.place);
             self.confirms.sent();
             self.connection.send(frames).await?;
         }

@@ -26,6 +26,11 @@ impl RoutingKey {
         }
     }
 
+    /// Whether a header of the event stands in it.
+    pub(super) fn is_chosen_by_event(&self) -> bool {
+        self.0.has_headers()
+    }
+
     /// That of an event.
     ///
     /// # Errors

@@ -1,13 +1,17 @@
 //! Settings that are refused, and what becomes of the events of a batch.
 
 use std::path::Path;
+use std::time::Duration;
 
 use hyper::HeaderMap;
 use pipeline::testkit::build;
-use pipeline::{BatchBuilder, BuildContext, Epoch, Identity, Origin, Sequence};
+use pipeline::{
+    BatchBuilder, BuildContext, Epoch, ErrorClass, Identity, Origin, Outcome, Sequence, Taken,
+};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::client::tests::{Node, Reply};
 
 fn context() -> BuildContext {
     BuildContext::alone("out", Path::new("unused"), env::real())
@@ -59,6 +63,7 @@ fn sink(name: &str) -> Search {
         routes: Routes { name: name.into(), index, time_header: "timestamp".into() },
         fields,
         request_bytes_max: usize::MAX,
+        destinations: Destinations::new(pipeline::deliver::destination_wait()),
         board: SinkBoard::default(),
     }
 }
@@ -83,4 +88,40 @@ fn an_event_has_the_same_id_and_index_when_it_is_sent_again() {
     assert_eq!(sink("out").documents(&batch).0, documents);
     // The other half of a batch that a selector splits has the same identity, and other documents.
     assert_ne!(sink("other").documents(&batch).0[0].id, documents[0].id);
+}
+
+/// What becomes of a batch whose second event chooses an index that does not exist.
+async fn outcomes(index: &str, wait: &str) -> Vec<Outcome> {
+    const ANSWER: &str = r#"{"errors":true,"items":[{"create":{"status":201}},{"create":{
+        "status":404,"error":{"type":"index_not_found_exception","reason":"no such index"}}}]}"#;
+    let node = Node::start(|_| Reply::After(Duration::ZERO, 200, ANSWER)).await;
+    let settings = json!({
+        "urls": [node.url.strip_suffix("/solr").unwrap()], "index": index,
+        "destination_wait": wait,
+    });
+    let mut sink = build::<Config>(&settings, &context()).unwrap();
+    let mut builder = BatchBuilder::default();
+    builder.push(b"one", &[("app", "shop")]);
+    builder.push(b"two", &[("app", "wrong")]);
+    sink.write(Taken { ticket: 1, batch: builder.finish() }).await.unwrap();
+    let mut outcomes = vec![sink.settled().await.outcome];
+    if let Outcome::Refused(_) = &outcomes[0] {
+        outcomes.push(sink.settled().await.outcome);
+    }
+    outcomes
+}
+
+#[tokio::test]
+async fn a_missing_index_that_the_event_chooses_is_a_dead_letter_after_the_wait() {
+    let over = outcomes("logs-%{app}", "0s").await;
+    let [Outcome::Refused(letter), Outcome::Delivered] = &over[..] else { panic!("{over:?}") };
+    let bodies: Vec<_> = letter.events.iter().map(|it| it.body().to_vec()).collect();
+    assert_eq!((bodies, letter.reason), (vec![b"two".to_vec()], "unknown_destination"));
+    assert!(letter.detail.contains("404: index_not_found_exception"), "{}", letter.detail);
+    for (index, wait) in [("logs-%{app}", "1m"), ("logs", "0s")] {
+        let waits = outcomes(index, wait).await;
+        let [Outcome::Again(Some(error))] = &waits[..] else { panic!("{waits:?}") };
+        assert_eq!(error.class, ErrorClass::Blocked);
+        assert!(error.to_string().contains("change `index`"), "{error}");
+    }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   success, soon              all are there, but those that it names
 //!   success, late              no proof: the documents are sent again, in halves
-//!   400 of Solr, 413           in halves, down to the one that is in the way
+//!   400, 409 of Solr, 413      in halves, down to the one that is in the way
 //!   401, 403, 404              named with the setting that helps
 //! ```
 //!
@@ -86,7 +86,7 @@ pub(super) fn next(
     };
     match (error.is_too_large(), error.refusal()) {
         (true, _) => Ok(Next::Halves(Alone::Never("too_large", error.to_string()))),
-        (false, Some(said)) => Ok(Next::Halves(Alone::Never("refused", format!("400: {said}")))),
+        (false, Some(said)) => Ok(Next::Halves(Alone::Never("refused", said))),
         (false, None) => Err(about(error, collection)),
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pipeline::testkit::build;
-use pipeline::{Epoch, ErrorClass, Identity, Origin, Outcome, Sequence, Taken};
+use pipeline::{BatchBuilder, Epoch, ErrorClass, Identity, Origin, Outcome, Sequence, Taken};
 use serde_json::json;
 
 use super::*;
@@ -99,4 +99,45 @@ async fn a_document_that_is_refused_is_a_dead_letter_without_the_others() {
     };
     let bodies: Vec<_> = letter.events.iter().map(|it| it.body().to_vec()).collect();
     assert_eq!((bodies, letter.reason), (vec![BODIES[2].into()], "refused"));
+}
+
+/// What becomes of a batch whose events choose the collections `logs-a` and `logs-b`; the node
+/// knows neither.
+async fn without_collections(collection: &str, wait: &str) -> Vec<Outcome> {
+    let node = Node::start(|_| Reply::After(Duration::ZERO, 404, "not found")).await;
+    let context = BuildContext::alone("out", Path::new("unused"), env::real());
+    let settings =
+        json!({ "urls": [&*node.url], "collection": collection, "destination_wait": wait });
+    let mut sink = build::<Config>(&settings, &context).unwrap();
+    let mut builder = BatchBuilder::default();
+    builder.push(b"one", &[("app", "a")]);
+    builder.push(b"two", &[("app", "b")]);
+    sink.write(Taken { ticket: 1, batch: builder.finish() }).await.unwrap();
+    vec![sink.settled().await.outcome]
+}
+
+#[tokio::test]
+async fn a_missing_collection_that_the_event_chooses_is_a_dead_letter_after_the_wait() {
+    let over = without_collections("logs-%{app}", "0s").await;
+    let [Outcome::Refused(letter)] = &over[..] else { panic!("{over:?}") };
+    assert_eq!((letter.events.len(), letter.reason), (2, "unknown_destination"));
+    assert!(letter.detail.contains("create it (`bin/solr create -c logs-a`)"), "{}", letter.detail);
+    for (collection, wait) in [("logs-%{app}", "1m"), ("logs", "0s")] {
+        let waits = without_collections(collection, wait).await;
+        let [Outcome::Again(Some(error))] = &waits[..] else { panic!("{waits:?}") };
+        assert_eq!(error.class, ErrorClass::Blocked, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_document_with_a_version_that_solr_does_not_have_is_a_dead_letter() {
+    let node = Node::start(|body| match body.contains(r#""n":2"#) {
+        true => Reply::After(Duration::ZERO, 409, r#"{"error":{"msg":"version conflict"}}"#),
+        false => Reply::After(Duration::ZERO, 200, SUCCESS),
+    });
+    let outcomes = outcomes(&node.await, &BODIES).await;
+    let [Outcome::Refused(letter), Outcome::Delivered] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!((letter.events.len(), &*letter.detail), (1, "409: version conflict"));
 }

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `catalog` | what the database says of itself |
+//! | `replaced` | tables that another one of the same name replaces |
 //! | `slot` | what is to be done, by what channel and database have |
 //! | `snapshot` | the slot is made, and the rows that are there are read |
 //! | `wire` | a connection for replication |
@@ -12,6 +13,7 @@
 mod catalog;
 mod follow;
 mod pgoutput;
+mod replaced;
 mod slot;
 mod snapshot;
 mod wire;
@@ -23,6 +25,7 @@ use super::config::Options;
 use super::position::{Next, State};
 use crate::error::SqlError;
 use catalog::Catalog;
+pub(super) use replaced::Names;
 use wire::Replication;
 
 /// Looks whether changes can be read, and what comes next.

@@ -6,7 +6,7 @@ use mysql_async::consts::{ColumnFlags, ColumnType};
 use mysql_async::prelude::Queryable;
 use tokio_postgres::types::{Kind, Type};
 
-use super::config::Options;
+use super::config::{Mode, Options};
 use super::query::{Column, Kind as ColumnKind, Ordered, Table};
 use super::rows::Rows;
 use crate::connection::{Connection, MYSQL_BINARY};
@@ -67,10 +67,16 @@ pub(super) async fn table(
             problem: format!("rows cannot be ordered by the column `{name}`: {problem}"),
         })?);
     }
-    if options.overlap.is_some() && !table.order.first().is_some_and(|it| it.is_time) {
+    let by_time = table.order.first().filter(|it| it.is_time());
+    if options.overlap.is_some() && by_time.is_none() {
         let problem = "`check_column` of the mode `modified` has to be a date or a time; set \
                        `overlap = \"0s\"` for a column of another type";
         return Err(SqlError::Misfit { problem: problem.to_owned() });
+    }
+    // A column of SQLite has no type: it holds times where it has an overlap.
+    let is_known = dialect != Dialect::Sqlite || options.overlap.is_some();
+    if options.mode == Mode::Modified && is_known {
+        table.not_ahead = by_time.and_then(|it| it.not_ahead.clone());
     }
     let unknown: Vec<&str> =
         columns.iter().filter(|it| it.is_unknown).map(|it| &*it.column.name).collect();
@@ -181,7 +187,18 @@ fn kind_of_mysql(column: &mysql_async::Column) -> ColumnKind {
 fn of_postgres(name: &str, kind: &Type, modifier: i32) -> Described {
     let quoted = Dialect::Postgres.quote(name);
     let as_text = format!("{quoted}::text");
-    let is_time = [Type::TIMESTAMP, Type::TIMESTAMPTZ, Type::DATE].contains(kind);
+    let of_server = "(now() AT TIME ZONE (SELECT reset_val FROM pg_catalog.pg_settings WHERE name \
+                     = 'TimeZone'))";
+    let not_ahead = match *kind {
+        Type::TIMESTAMPTZ => Some(format!("{quoted} <= now()")),
+        Type::TIMESTAMP => {
+            Some(format!("({quoted} <= now() AT TIME ZONE 'UTC' OR {quoted} <= {of_server})"))
+        }
+        Type::DATE => Some(format!(
+            "({quoted} <= (now() AT TIME ZONE 'UTC')::date OR {quoted} <= {of_server}::date)"
+        )),
+        _ => None,
+    };
     let (selected, meaning) = match kind {
         // A cast would take the blanks at the end of `char(n)`.
         _ if TEXTS.contains(kind) => (quoted.clone(), Meaning::Native),
@@ -200,7 +217,7 @@ fn of_postgres(name: &str, kind: &Type, modifier: i32) -> Described {
     let cast = format!("::text::{}.{}", quote(kind.schema()), quote(kind.name()));
     let around = (String::new(), cast);
     let ordered =
-        Ordered { name: quoted, selected: as_text, meaning: Meaning::Native, around, is_time };
+        Ordered { name: quoted, selected: as_text, meaning: Meaning::Native, around, not_ahead };
     Described {
         column: Column {
             name: name.to_owned(),
@@ -244,18 +261,47 @@ fn of_mysql(column: &mysql_async::Column) -> Described {
         _ => Err("its type has no values that can be compared without a loss; order by another \
                   column"),
     };
-    let is_time =
-        matches!(kind, T::MYSQL_TYPE_DATE | T::MYSQL_TYPE_DATETIME | T::MYSQL_TYPE_TIMESTAMP);
+    let not_ahead = match kind {
+        T::MYSQL_TYPE_TIMESTAMP => Some(format!("{quoted} <= CURRENT_TIMESTAMP(6)")),
+        T::MYSQL_TYPE_DATETIME => Some(not_ahead_in_mysql(&quoted, false)),
+        T::MYSQL_TYPE_DATE => Some(not_ahead_in_mysql(&quoted, true)),
+        _ => None,
+    };
     let ordered = form.map(|(selected, before, behind)| Ordered {
         name: quoted.clone(),
         selected,
         meaning: Meaning::Native,
         around: (before, behind),
-        is_time,
+        not_ahead,
     });
     let kind = kind_of_mysql(column);
     let column = Column { name, kind, selected: quoted, meaning: Meaning::Native };
     Described { column, ordered, is_unknown: false }
+}
+
+/// A date or a time without a zone that is not after the clock of MySQL or MariaDB.
+fn not_ahead_in_mysql(quoted: &str, is_date: bool) -> String {
+    let (utc, of_server) = (
+        "UTC_TIMESTAMP(6)",
+        // NULL for a zone that the server has no table of.
+        "coalesce(CONVERT_TZ(UTC_TIMESTAMP(6), '+00:00', @@GLOBAL.time_zone), UTC_TIMESTAMP(6))",
+    );
+    match is_date {
+        true => format!("({quoted} <= DATE({utc}) OR {quoted} <= DATE({of_server}))"),
+        false => format!("({quoted} <= {utc} OR {quoted} <= {of_server})"),
+    }
+}
+
+/// A time that is not after the clock of this host, by the type of each value: a text, or seconds
+/// or milliseconds since 1970.
+fn not_ahead_in_sqlite(quoted: &str) -> String {
+    let now = "max(julianday('now'), julianday('now', 'localtime'))";
+    format!(
+        "CASE typeof({quoted}) WHEN 'text' THEN coalesce(julianday({quoted}) <= {now}, {quoted} <= \
+         strftime('%Y-%m-%d %H:%M:%f', 'now')) WHEN 'blob' THEN 1 ELSE {quoted} / CASE WHEN \
+         abs({quoted}) >= 100000000000 THEN 1000.0 ELSE 1.0 END <= \
+         ({now} - 2440587.5) * 86400.0 END"
+    )
 }
 
 fn of_sqlite(name: &str) -> Described {
@@ -265,8 +311,8 @@ fn of_sqlite(name: &str) -> Described {
         selected: quoted.clone(),
         meaning: Meaning::Native,
         around: (String::new(), String::new()),
-        // Of any type: a text, or seconds since 1970.
-        is_time: true,
+        // Of any type.
+        not_ahead: Some(not_ahead_in_sqlite(&quoted)),
     };
     // Each value of SQLite has a type of its own.
     let kind = ColumnKind::Text;

@@ -9,6 +9,7 @@
 //! the database: no order of values is known here.
 
 use pipeline::SourceError;
+use tokio::time::Instant;
 
 use super::gather::Gather;
 use super::position::{self, STATE};
@@ -19,6 +20,9 @@ use crate::value::digest;
 
 /// Rows of the window that are remembered at most. With more of them the window begins anew.
 const WINDOW_ROWS_MAX: usize = 100_000;
+
+/// How often rows from the future are reported.
+const WARNED_EACH: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Pauses from which on a connection is not kept: something between may forget it.
 const KEPT_MAX: std::time::Duration = std::time::Duration::from_secs(60);
@@ -34,6 +38,7 @@ impl Sql {
                 self.late_rows(&mut opened).await?;
             }
             self.new_rows(&mut opened).await?;
+            self.rows_ahead(&mut opened).await?;
             self.at_end();
             if self.options.once {
                 tracing::info!(source = %self.name, "the pass has ended: all rows are stored");
@@ -72,6 +77,27 @@ impl Sql {
                 return Ok(());
             }
         }
+    }
+
+    /// Reports rows that are left out because their times are after the clock of the database.
+    async fn rows_ahead(&mut self, opened: &mut Opened) -> Result<(), SourceError> {
+        let Some(statement) = opened.table.ahead() else { return Ok(()) };
+        let reading = Rows::of(&mut opened.connection, &self.options.target, &statement).await;
+        let row = reading.map_err(failed)?.next().await.map_err(failed)?;
+        let rows = row.and_then(|row| row.first()?.text().parse::<u64>().ok()).unwrap_or_default();
+        self.ahead.set(rows as f64);
+        let is_due = self.warned.is_none_or(|at| at.elapsed() >= WARNED_EACH);
+        if rows > 0 && is_due {
+            self.warned = Some(Instant::now());
+            let column = self.options.order.first().map_or("", |name| &**name);
+            tracing::warn!(
+                source = %self.name, rows, column,
+                "rows have a time in `check_column` that is after the clock of the database, and \
+                 are read when that time comes; correct the rows, or the clocks of the \
+                 applications that write them",
+            );
+        }
+        Ok(())
     }
 
     /// Rows of the window that were committed late.

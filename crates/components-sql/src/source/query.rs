@@ -59,8 +59,16 @@ pub(super) struct Ordered {
     pub(super) meaning: Meaning,
     /// What stands before and behind the parameter that is compared with it.
     pub(super) around: (String, String),
+    /// Of dates and times: the condition that a value is not after the clock of the database. A
+    /// time without a zone counts in UTC and in the zone of the server.
+    pub(super) not_ahead: Option<String>,
+}
+
+impl Ordered {
     /// Its values are dates or times.
-    pub(super) is_time: bool,
+    pub(super) fn is_time(&self) -> bool {
+        self.not_ahead.is_some()
+    }
 }
 
 /// What is read, in words of the database.
@@ -73,6 +81,9 @@ pub(super) struct Table {
     pub(super) condition: Option<String>,
     pub(super) columns: Vec<Column>,
     pub(super) order: Vec<Ordered>,
+    /// The condition of rows that are read by now. A row from the future would be the last one in
+    /// the order, and all that are changed before its time would count as read.
+    pub(super) not_ahead: Option<String>,
     /// What is selected for the header `timestamp`.
     pub(super) timestamp: Option<String>,
 }
@@ -102,6 +113,7 @@ impl Table {
             condition: options.condition.clone(),
             columns: Vec::new(),
             order: Vec::new(),
+            not_ahead: None,
             timestamp: timestamp.map(|name| dialect.millis(&dialect.quote(name))),
         }
     }
@@ -116,8 +128,19 @@ impl Table {
         let order = &self.order[..];
         self.select(&self.selected(), order, rows, |statement| {
             statement.push(" AND ").not_null(order);
+            if let Some(not_ahead) = &self.not_ahead {
+                statement.push(" AND ").push(not_ahead);
+            }
             self.between(statement, order, after, until);
         })
+    }
+
+    /// Number of rows that are left out because their times are after the clock of the database.
+    pub(super) fn ahead(&self) -> Option<Statement> {
+        let not_ahead = self.not_ahead.as_ref()?;
+        Some(self.select("count(*)", &[], 1, |statement| {
+            statement.push(" AND NOT (").push(not_ahead).push(")");
+        }))
     }
 
     /// Rows of the window: behind `floor`, at most `overlap` older than the cursor, and up to it.

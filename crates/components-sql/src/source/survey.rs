@@ -58,11 +58,11 @@ fn wrong(error: &BuildError) -> SourceError {
     SourceError { class: ErrorClass::Blocked, message: error.to_string(), source: None }
 }
 
-/// The columns of the primary key of `table`; none where it has none, or is not there. The other
-/// settings of `config` are not looked at, but for those of the connection.
+/// The columns of the primary key of `table`; none if it has none. The other settings of `config`
+/// are not looked at, but for those of the connection.
 ///
 /// # Errors
-/// There is no connection, or the database does not answer.
+/// There is no connection, the database does not answer, or it has no such table.
 pub async fn primary_key(config: Config, cx: &BuildContext) -> Result<Vec<String>, SourceError> {
     let (database, table) = config.into_table();
     let target = database.target(cx).map_err(|error| wrong(&error))?;
@@ -88,10 +88,18 @@ pub async fn primary_key(config: Config, cx: &BuildContext) -> Result<Vec<String
         false => text.to_owned(),
     };
     let statement = Statement { text, parameters };
-    let mut rows = Rows::of(&mut connection, &target, &statement).await.map_err(failed)?;
     let mut key = Vec::new();
-    while let Some(row) = rows.next().await.map_err(failed)? {
-        key.extend(row.first().map(Value::text));
+    {
+        let mut rows = Rows::of(&mut connection, &target, &statement).await.map_err(failed)?;
+        while let Some(row) = rows.next().await.map_err(failed)? {
+            key.extend(row.first().map(Value::text));
+        }
+    }
+    if key.is_empty() {
+        let text = format!("SELECT 1 FROM {} WHERE 1 = 0", dialect.quote_table(&table));
+        let statement = Statement { text, parameters: Vec::new() };
+        let mut rows = Rows::of(&mut connection, &target, &statement).await.map_err(failed)?;
+        rows.next().await.map_err(failed)?;
     }
     Ok(key)
 }

@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 use super::Config;
 use crate::testing::File;
 
+#[path = "tests/ahead.rs"]
+mod ahead;
+
 /// What a channel holds: events and positions.
 #[derive(Default)]
 struct Channel {
@@ -272,11 +275,14 @@ async fn a_table_is_asked_for_its_key_its_columns_and_its_rows() {
         change(&mut all, settings);
         serde_json::from_value::<Config>(all).unwrap()
     };
-    for (table, expected) in [("t", &["a", "b"][..]), ("u", &[]), ("nope", &[])] {
+    for (table, expected) in [("t", &["a", "b"][..]), ("u", &[])] {
         let settings = json!({ "table": table, "mode": "full" });
         let key = super::primary_key(config(&settings), &cx()).await.unwrap();
         assert_eq!(key, expected, "{table}");
     }
+    let missing = config(&json!({ "table": "nope", "mode": "full" }));
+    let problem = super::primary_key(missing, &cx()).await.unwrap_err().to_string();
+    assert!(problem.contains("no such table: nope"), "{problem}");
     let settings = json!({ "table": "t", "mode": "full", "key": ["b"], "where": "b <> '3'" });
     let found = super::survey(config(&settings), true, &cx()).await.unwrap();
     let names: Vec<&str> = found.columns.iter().map(|(name, _)| &**name).collect();

@@ -156,7 +156,7 @@ fn what_cannot_be_included_is_named_where_it_is_included() {
         ("[\"[\"]", "main.toml:1:12: include: is no pattern"),
         ("[1]", "main.toml:1:12: include: expected names of files"),
         ("[\".\"]", "main.toml:1:12: `.` cannot be read: it is not a regular file"),
-        ("[\"x.conf\"]", "x.conf: the extension must tell the format"),
+        ("[\"x.conf\"]", "x.conf: not a configuration of Aqueduct, which ends in `.toml`"),
         ("[\"bad.yaml\"]", "bad.yaml:1:4: not valid YAML"),
         ("[\"list.yaml\"]", "list.yaml:1:1: expected tables"),
     ] {

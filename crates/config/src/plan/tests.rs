@@ -62,7 +62,7 @@ fn every_problem_of_a_component_is_told() {
     let errors = problems("keep", "sise = 1\nsize = 3\neven = 3\n[roll]\nage_mx = \"1s\"\n");
     let expected = [
         "1: unknown key `sise`; did you mean `size`?",
-        "2: invalid type: integer `3`, expected a size with its unit, for example \"64MiB\"",
+        "2: expected a size with its unit, for example \"64MiB\", found the number `3`",
         "5: unknown key `age_mx`; did you mean `age_max`?",
     ];
     // Without a size nothing is built, so `even` has to wait.

@@ -39,14 +39,49 @@ impl ReadError {
     }
 }
 
+/// What is there and what is expected, in the words of a configuration: serde has the names of
+/// types.
+fn mismatch(found: &Unexpected<'_>, expected: &dyn Expected) -> String {
+    let expected = expected.to_string();
+    let unsigned = |bits: u32| format!("a whole number from 0 to {}", u64::MAX >> (64 - bits));
+    let expected = match &*expected {
+        "u8" => unsigned(8),
+        "u16" => unsigned(16),
+        "u32" => unsigned(32),
+        "u64" | "usize" => "a whole number of at least 0".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a string" | "string" | "a character" => "text in quotes".to_owned(),
+        "a boolean" => "`true` or `false`".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a table".to_owned(),
+        other if other.starts_with("struct ") => "a table".to_owned(),
+        _ => expected,
+    };
+    let found = match found {
+        Unexpected::Bool(it) => format!("`{it}`"),
+        Unexpected::Unsigned(it) => format!("the number `{it}`"),
+        Unexpected::Signed(it) => format!("the number `{it}`"),
+        Unexpected::Float(it) => format!("the number `{it}`"),
+        Unexpected::Str(it) => format!("the text \"{it}\""),
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Map => "a table".to_owned(),
+        other => other.to_string(),
+    };
+    format!("expected {expected}, found {found}")
+}
+
 impl de::Error for ReadError {
     fn custom<T: fmt::Display>(problem: T) -> Self {
         Self::new(SettingsErrorKind::Invalid, problem.to_string())
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let problem = format!("invalid type: {found}, expected {expected}");
-        Self::new(SettingsErrorKind::WrongType, problem)
+        Self::new(SettingsErrorKind::WrongType, mismatch(&found, expected))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::new(SettingsErrorKind::Invalid, mismatch(&found, expected))
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {

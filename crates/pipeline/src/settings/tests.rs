@@ -1,6 +1,7 @@
 //! A component's type is read from settings, or an error names the setting and its place.
 
 use serde::Deserialize;
+use serde_json::json;
 
 use super::*;
 use crate::units::Period;
@@ -30,6 +31,46 @@ fn table(line: u32, entries: Vec<(&str, u32, Value)>) -> Settings {
         (Key { name: name.into(), place: at(line, 1) }, Settings::at(value, at(line, 9)))
     };
     Settings::at(Value::Table(entries.into_iter().map(entry).collect()), at(line, 1))
+}
+
+#[test]
+fn a_wrong_value_is_described_in_the_words_of_a_configuration() {
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only errors are looked at")]
+    struct Inner {
+        count: u16,
+    }
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only errors are looked at")]
+    struct Outer {
+        inner: Inner,
+        many: usize,
+        name: String,
+        all: Vec<u8>,
+        is_on: bool,
+    }
+    let good = json!({
+        "inner": { "count": 1 }, "many": 1, "name": "a", "all": [], "is_on": true,
+    });
+    for (name, value, expected) in [
+        ("inner", json!(5), "expected a table, found the number `5`"),
+        (
+            "inner",
+            json!({ "count": 70_000 }),
+            "expected a whole number from 0 to 65535, found the number `70000`",
+        ),
+        ("many", json!("x"), "expected a whole number of at least 0, found the text \"x\""),
+        ("many", json!(-1), "expected a whole number of at least 0, found the number `-1`"),
+        ("name", json!(3), "expected text in quotes, found the number `3`"),
+        ("all", json!("x"), "expected a list, found the text \"x\""),
+        ("is_on", json!("yes"), "expected `true` or `false`, found the text \"yes\""),
+        ("is_on", json!({}), "expected `true` or `false`, found a table"),
+    ] {
+        let mut settings = good.clone();
+        settings[name] = value;
+        let error = Settings::from_json(&settings).read::<Outer>().unwrap_err();
+        assert_eq!(error.problem, expected, "{name}");
+    }
 }
 
 #[test]

@@ -118,8 +118,8 @@ async fn a_failure_stays_in_the_bulletin_after_it_is_over() {
     let bench = bench();
     let source = bench.health.add_source(&"in".into());
     let text = "<script>alert(1)</script>\n\u{202e}\"><img src=x onerror=alert(1)>";
-    source.failed(text, Duration::from_secs(1));
-    source.failed(text, Duration::from_secs(1));
+    source.failed(text, ErrorClass::Transient, Duration::from_secs(1));
+    source.failed(text, ErrorClass::Transient, Duration::from_secs(1));
     bench.health.source_opened(&source);
     let snapshot = Reader::of(&bench).await.snapshot().await;
     assert!(snapshot.ready);

@@ -19,7 +19,12 @@ fn group(snapshot: &mut Snapshot) -> &mut GroupStatus {
 
 fn failing() -> State {
     let last_error = "x".to_owned();
-    State::Failing { since_seconds_ago: 9.0, last_error, retry_in_seconds: Some(1.0) }
+    State::Failing {
+        since_seconds_ago: 9.0,
+        last_error,
+        retry_in_seconds: Some(1.0),
+        needs_operator: false,
+    }
 }
 
 fn waiting() -> State {

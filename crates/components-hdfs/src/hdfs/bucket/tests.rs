@@ -168,6 +168,9 @@ fn a_template_that_cannot_be_rendered_is_refused() {
         "/logs/_aqueduct/%Y",
         "/1/2/3/4/5/6/7/8/9/10/11/12/13",
         "/1/2/3/4/5/6/7/8/9/10/%D",
+        "/logs/{date}",
+        "/logs/%Y/a{app}b",
+        "/{env}/%Y",
     ] {
         assert!(Template::parse(path, &Named("h")).is_err(), "{path}");
     }

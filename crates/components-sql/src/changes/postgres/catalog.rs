@@ -23,7 +23,7 @@ const GENERATED: i32 = 120_000;
 /// Asks the database.
 pub(super) struct Catalog {
     pub(super) postgres: Postgres,
-    target: Target,
+    pub(super) target: Target,
     version: i32,
     meanings: HashMap<u32, Meaning>,
 }
@@ -41,11 +41,11 @@ pub(super) struct Published {
 
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-fn misfit(problem: String) -> SqlError {
+pub(super) fn misfit(problem: String) -> SqlError {
     SqlError::Misfit { problem }
 }
 
-fn quote(name: &str) -> String {
+pub(super) fn quote(name: &str) -> String {
     Dialect::Postgres.quote(name)
 }
 
@@ -92,7 +92,7 @@ impl Catalog {
         Ok(catalog)
     }
 
-    async fn rows(
+    pub(super) async fn rows(
         &self,
         text: &str,
         parameters: Parameters<'_>,
@@ -101,7 +101,7 @@ impl Catalog {
         rows.map_err(|error| SqlError::postgres(&self.target.address, &error))
     }
 
-    async fn one(
+    pub(super) async fn one(
         &self,
         text: &str,
         parameters: Parameters<'_>,
@@ -109,7 +109,11 @@ impl Catalog {
         Ok(self.rows(text, parameters).await?.into_iter().next())
     }
 
-    fn get<T: FromSqlOwned>(&self, row: &tokio_postgres::Row, at: usize) -> Result<T, SqlError> {
+    pub(super) fn get<T: FromSqlOwned>(
+        &self,
+        row: &tokio_postgres::Row,
+        at: usize,
+    ) -> Result<T, SqlError> {
         row.try_get(at).map_err(|error| SqlError::postgres(&self.target.address, &error))
     }
 
@@ -130,23 +134,12 @@ impl Catalog {
             options.tables.iter().map(|(schema, table)| quoted(schema, table)).collect();
         let make = format!("CREATE PUBLICATION {} FOR TABLE {}", quote(name), tables.join(", "));
         if self.holds(there, &[name]).await? {
-            for (schema, table) in &options.tables {
-                let has = "SELECT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = $1 AND \
-                           schemaname = $2 AND tablename = $3) OR EXISTS (SELECT FROM \
-                           pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid JOIN \
-                           pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = \
-                           c.relnamespace WHERE p.pubname = $1 AND n.nspname = $2 AND \
-                           c.relname = $3)";
-                if !self.holds(has, &[name, schema, table]).await? {
-                    let table = quoted(schema, table);
-                    return Err(misfit(format!(
-                        "the publication `{name}` of {address} does not have the table {table}; \
-                         run `ALTER PUBLICATION {} ADD TABLE {table}`, or take it out of `tables`",
-                        quote(name)
-                    )));
-                }
-            }
-            return Ok(());
+            let published = self.names(name).await?;
+            let missing = options.tables.iter().find(|table| !published.contains_key(*table));
+            return match missing {
+                Some((schema, table)) => Err(self.not_published(options, schema, table)),
+                None => Ok(()),
+            };
         }
         if !options.create || tables.is_empty() {
             let make = match tables.is_empty() {

@@ -4,13 +4,16 @@
 //! 2. The database hears of a place when the channel has it. That goes on while a batch waits for
 //!    room in the channel: a reader that is silent is cut off.
 //! 3. Where other tables change alone, the position moves on by batches without events.
+//! 4. With each heartbeat the database is asked whether the tables that are read are still those of
+//!    their names.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::FloatGauge;
 use pipeline::{Intake, SourceError};
+use tokio::task::JoinError;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -21,6 +24,7 @@ use super::super::config::Options;
 use super::super::position::State;
 use super::catalog::{Catalog, known};
 use super::pgoutput::{Frame, Message, Relation};
+use super::replaced::Names;
 use super::wire::{EPOCH_MICROS, Replication};
 use crate::dialect::Dialect;
 use crate::error::{SqlError, failed, refused};
@@ -52,7 +56,8 @@ impl Changes {
         let options = self.options.clone();
         let mut wire = Replication::open(&options.target).await.map_err(failed)?;
         wire.start(&start(&options, state.done)).await.map_err(failed)?;
-        let _lag = AbortOnDropHandle::new(tokio::spawn(watch(options.clone(), self.lag.clone())));
+        let watching = watch(options.clone(), self.lag.clone(), self.tables.clone());
+        let mut watching = AbortOnDropHandle::new(tokio::spawn(watching));
         let mut word = interval(WORD.min(options.heartbeat));
         word.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stream = Stream { wire, stored: state.done, word };
@@ -64,6 +69,14 @@ impl Changes {
                     Some(frame.map_err(|error| failed(error.of_slot(&options.slot)))?)
                 }
                 _ = stream.word.tick() => None,
+                replaced = &mut watching => {
+                    // What is read is stored before the error is shown.
+                    if !assembler.gather.is_empty() {
+                        self.flush(&mut stream, &mut assembler).await?;
+                    }
+                    let problem = |error: JoinError| refused(error.to_string());
+                    return Err(replaced.map_or_else(problem, failed));
+                }
             };
             let is_word = frame.is_none();
             let mut has_to_answer = false;
@@ -212,9 +225,11 @@ fn start(options: &Options, from: Lsn) -> String {
     )
 }
 
-/// Asks again and again how far behind the slot is.
-async fn watch(options: Arc<Options>, lag: FloatGauge) {
+/// Asks again and again how far behind the slot is, and whether tables were replaced. Returns when
+/// one was.
+async fn watch(options: Arc<Options>, lag: FloatGauge, tables: Arc<Mutex<Names>>) -> SqlError {
     let mut catalog = None;
+    let mut known = tables.lock().unwrap_or_else(PoisonError::into_inner).clone();
     loop {
         if catalog.is_none() {
             catalog = Catalog::open(&options.target).await.ok();
@@ -236,6 +251,15 @@ async fn watch(options: Arc<Options>, lag: FloatGauge) {
             }
             Some(Ok(None)) => {}
             Some(Err(_)) | None => catalog = None,
+        }
+        if let Some(asked) = &catalog {
+            match asked.not_replaced(&options, &mut known).await {
+                Ok(()) => {
+                    tables.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&known);
+                }
+                Err(error @ SqlError::Misfit { .. }) => return error,
+                Err(_) => catalog = None,
+            }
         }
         sleep(options.heartbeat).await;
     }

@@ -8,7 +8,7 @@
 use ::odbc::{Column as Said, Kind as Given};
 use tokio_postgres::types::{Kind as KindOfType, Type};
 
-use super::{Described, decimal, of_postgres, of_sqlite};
+use super::{Described, decimal, not_ahead_in_mysql, of_postgres, of_sqlite};
 use crate::database::Target;
 use crate::dialect::Dialect;
 use crate::error::SqlError;
@@ -164,16 +164,35 @@ pub(in crate::source) fn by_driver(dialect: Dialect, said: &Said) -> Described {
         Given::Date => ColumnKind::Date,
         _ => ColumnKind::Text,
     };
-    let is_time = matches!(said.kind, Given::Date | Given::Timestamp | Given::Offset);
+    let not_ahead = not_ahead(dialect, said.kind, &quoted);
     let ordered = form(dialect, said.kind, &quoted).map(|(selected, before, behind)| Ordered {
         name: quoted.clone(),
         selected,
         meaning: Meaning::Native,
         around: (before, behind),
-        is_time,
+        not_ahead,
     });
     let column = Column { name: said.name.clone(), kind, selected, meaning };
     Described { column, ordered, is_unknown: said.kind == Given::Other }
+}
+
+/// The condition that a date or a time is not after the clock of the database.
+fn not_ahead(dialect: Dialect, kind: Given, quoted: &str) -> Option<String> {
+    let either = |one: &str, other: &str| format!("({quoted} <= {one} OR {quoted} <= {other})");
+    let date = |of: &str| format!("CAST({of} AS date)");
+    let oracle = ["SYS_EXTRACT_UTC(SYSTIMESTAMP)", "CAST(SYSTIMESTAMP AS TIMESTAMP)"];
+    let server = ["SYSUTCDATETIME()", "SYSDATETIME()"];
+    Some(match (dialect, kind) {
+        (Dialect::Mysql, Given::Date) => not_ahead_in_mysql(quoted, true),
+        (Dialect::Mysql, Given::Timestamp) => not_ahead_in_mysql(quoted, false),
+        (Dialect::SqlServer, Given::Date) => either(&date(server[0]), &date(server[1])),
+        (Dialect::SqlServer, Given::Timestamp) => either(server[0], server[1]),
+        (Dialect::SqlServer, Given::Offset) => format!("{quoted} <= SYSDATETIMEOFFSET()"),
+        (Dialect::Oracle, Given::Date | Given::Timestamp) => either(oracle[0], oracle[1]),
+        (_, Given::Date) => format!("{quoted} <= CURRENT_DATE"),
+        (_, Given::Timestamp | Given::Offset) => format!("{quoted} <= CURRENT_TIMESTAMP"),
+        _ => return None,
+    })
 }
 
 /// A time of SQL Server with all its digits, whichever of its types it has.
@@ -251,6 +270,7 @@ mod tests {
             condition: Some("X = 1".to_owned()),
             columns,
             order,
+            not_ahead: None,
             timestamp: Some(dialect.millis(&dialect.quote("AT"))),
         }
     }
@@ -284,6 +304,24 @@ mod tests {
              1\n) AND [AT] IS NOT NULL ORDER BY [AT], [ID]) AS aqueduct_page ORDER BY [AT] DESC, \
              [ID] DESC"
         );
+    }
+
+    #[test]
+    fn rows_from_the_future_are_left_out_by_the_clock_of_the_database() {
+        let at = |dialect, kind| {
+            let mut table = table(dialect, kind, Given::Int64);
+            table.not_ahead = table.order[0].not_ahead.clone();
+            (table.page(None, None, 10).text, table.ahead().unwrap().text)
+        };
+        let (page, ahead) = at(Dialect::SqlServer, Given::Timestamp);
+        let condition = "([AT] <= SYSUTCDATETIME() OR [AT] <= SYSDATETIME())";
+        assert!(page.contains(&format!("[AT] IS NOT NULL AND {condition} ORDER BY")), "{page}");
+        assert!(ahead.ends_with(&format!("AND NOT ({condition})")), "{ahead}");
+        let (page, _) = at(Dialect::Oracle, Given::Timestamp);
+        assert!(page.contains("\"AT\" <= SYS_EXTRACT_UTC(SYSTIMESTAMP) OR"), "{page}");
+        let (page, _) = at(Dialect::Standard, Given::Date);
+        assert!(page.contains("\"AT\" <= CURRENT_DATE ORDER BY"), "{page}");
+        assert!(table(Dialect::Oracle, Given::Int64, Given::Int64).order[0].not_ahead.is_none());
     }
 
     #[test]

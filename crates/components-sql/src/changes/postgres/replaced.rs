@@ -1,0 +1,86 @@
+//! Tables that another one of the same name replaces. A publication has the earlier one, so the
+//! changes of the new one do not come.
+
+use std::collections::BTreeMap;
+
+use super::super::config::Options;
+use super::catalog::{Catalog, misfit, quote, quoted};
+use crate::error::SqlError;
+
+/// Tables by schema and name, with the identity that the database gives each of them.
+pub(in crate::changes) type Names = BTreeMap<(String, String), u32>;
+
+impl Catalog {
+    /// The error that a table is not published, or not any more.
+    pub(super) fn not_published(&self, options: &Options, schema: &str, table: &str) -> SqlError {
+        let (name, slot, address) = (&options.publication, &options.slot, &self.target.address);
+        let (table, publication) = (quoted(schema, table), quote(name));
+        misfit(format!(
+            "the publication `{name}` of {address} does not have the table {table}: a table that \
+             was dropped and created again, or took this name by a rename, is not published; run \
+             `ALTER PUBLICATION {publication} ADD TABLE {table}`, and to read the rows that it has \
+             already run `SELECT pg_drop_replication_slot('{slot}')` and set `on_lost = \
+             \"snapshot\"`; or take it out of `tables`"
+        ))
+    }
+
+    /// Each table that is published, or whose partitions are, with its identity.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub(super) async fn names(&self, publication: &String) -> Result<Names, SqlError> {
+        let text = "SELECT n.nspname::text, c.relname::text, c.oid FROM pg_class c \
+                    JOIN pg_namespace n ON n.oid = c.relnamespace WHERE EXISTS (SELECT FROM \
+                    pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE \
+                    p.pubname = $1 AND r.prrelid = c.oid) OR EXISTS (SELECT FROM \
+                    pg_publication_tables t WHERE t.pubname = $1 AND t.schemaname = n.nspname AND \
+                    t.tablename = c.relname)";
+        let rows = self.rows(text, &[publication]).await?;
+        rows.iter()
+            .map(|row| Ok(((self.get(row, 0)?, self.get(row, 1)?), self.get(row, 2)?)))
+            .collect()
+    }
+
+    /// Looks whether a table that is read has been replaced by another one of its name, whose
+    /// changes do not come. `known` are the tables as they were seen before.
+    ///
+    /// # Errors
+    /// One has, and what helps; or there is no connection.
+    pub(super) async fn not_replaced(
+        &self,
+        options: &Options,
+        known: &mut Names,
+    ) -> Result<(), SqlError> {
+        let published = self.names(&options.publication).await?;
+        if let Some((schema, table)) =
+            options.tables.iter().find(|table| !published.contains_key(*table))
+        {
+            return Err(self.not_published(options, schema, table));
+        }
+        let text = "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                    WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')";
+        for ((schema, table), before) in &*known {
+            let now = match published.get(&(schema.clone(), table.clone())) {
+                Some(now) => {
+                    if now != before {
+                        tracing::warn!(
+                            publication = %options.publication, schema, table,
+                            "a table was replaced by another one of its name, and that one is \
+                             published; rows that it had before are not read: set `on_lost = \
+                             \"snapshot\"` and drop the slot to read them",
+                        );
+                    }
+                    continue;
+                }
+                None => self.one(text, &[schema, table]).await?,
+            };
+            // One that is only not published any more was taken out on purpose.
+            let now = now.map(|row| self.get::<u32>(&row, 0)).transpose()?;
+            if now.is_some_and(|now| now != *before) {
+                return Err(self.not_published(options, schema, table));
+            }
+        }
+        *known = published;
+        Ok(())
+    }
+}
