@@ -158,8 +158,8 @@ fn check_name(name: &str) -> Result<(), String> {
     }
     let name = shortened(name, 2 * NAME_BYTES_MAX);
     Err(format!(
-        "`{name}` is not a valid name: at most {NAME_BYTES_MAX} of a-z, A-Z, 0-9, `-`, `_` and `.`, \
-         beginning with a letter or digit"
+        "`{name}` is not a valid name: at most {NAME_BYTES_MAX} of a-z, A-Z, 0-9, `-`, `_` and \
+         `.`, beginning with a letter or digit"
     ))
 }
 

@@ -2,8 +2,8 @@
 //! it.
 //!
 //! ```text
-//!   refused ─► one entry for each peer and reason ─► WARN: the first time, then every ten minutes
-//!                    │                          └──► status: `5 agents refused: certificate expired`
+//!   refused ─► one entry for each peer and reason ─► WARN, and again after ten minutes
+//!                    └─► status: `5 agents refused: certificate expired`
 //!   accepted ─► its entries end
 //! ```
 

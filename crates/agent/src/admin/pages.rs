@@ -199,8 +199,8 @@ impl Pages {
         self.live.certificates.look(&plan, &self.env, &self.metrics).await
     }
 
-    /// A request with a wrong token: it is counted, logged, and answered late, so that tokens cannot
-    /// be tried quickly.
+    /// A request with a wrong token is counted, logged, and answered late, so that tokens cannot be
+    /// tried quickly.
     pub(super) async fn refused_token(&self, client: Client<'_>) {
         guard::count(&self.metrics, "wrong_token");
         let peer = (client.address, client.certificate.map(|name| &**name));

@@ -213,10 +213,7 @@ impl Site {
     }
 }
 
-/// Why a request is refused that shows another token.
-const WRONG_TOKEN: &str = "with a wrong token";
-
-/// Why a request is refused that shows none.
+/// Why a request is refused that shows another token, or none.
 const NO_TOKEN: &str = "without the token";
 
 /// Why a request is not let in: its answer, and what the audit log says of it.
@@ -253,9 +250,9 @@ async fn unsecured(
     let route = of.routes().iter().find(|route| route.path == path);
     let actor = || guard.actor(&head.headers, client);
     if let Some(Refusal(answer, why)) = refusal(of, guard, head, route) {
-        match why {
-            WRONG_TOKEN => pages.refused_token(client).await,
-            NO_TOKEN => guard::count(&pages.metrics, "no_token"),
+        match head.headers.contains_key(header::AUTHORIZATION) {
+            true if why == NO_TOKEN => pages.refused_token(client).await,
+            false if why == NO_TOKEN => guard::count(&pages.metrics, "no_token"),
             _ => {}
         }
         let is_change = route.is_some_and(|route| route.verb == Verb::Change);
@@ -332,9 +329,7 @@ fn refusal(of: Site, guard: &Guard, head: &Parts, route: Option<&Route>) -> Opti
     if route.access != Access::Open && !guard.is_allowed(&head.headers) {
         let text =
             "this page needs the token of `agent.admin_token`, as `Authorization: Bearer …`\n";
-        let is_shown = head.headers.contains_key(header::AUTHORIZATION);
-        let why = if is_shown { WRONG_TOKEN } else { NO_TOKEN };
-        let refusal = Refusal::new(StatusCode::UNAUTHORIZED, why, text.into());
+        let refusal = Refusal::new(StatusCode::UNAUTHORIZED, NO_TOKEN, text.into());
         return Some(refusal.with(header::WWW_AUTHENTICATE, "Bearer realm=\"aqueduct\""));
     }
     let action = &route.path[1..];
