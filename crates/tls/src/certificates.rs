@@ -112,18 +112,18 @@ mod tests {
         let all = CertificateFile::all_in(&settings);
         let paths: Vec<&Path> = all.iter().map(CertificateFile::path).collect();
         let (jks, stranger) = (material("keystore.jks"), material("stranger.pem"));
-        assert_eq!(paths, [&*stranger, &*path, &*jks]);
+        assert_eq!(paths, [&*path, &*jks, &*stranger]);
         let subject = |at: usize| all[at].look(&*env.disk).and_then(|own| own.subject);
         assert_eq!(subject(0).as_deref(), Some("client.example"));
-        assert_eq!(subject(1).as_deref(), Some("client.example"));
-        assert_eq!(subject(2).as_deref(), Some("localhost"));
-        assert!(all[1].look(&*env.disk).unwrap().expires > 4_000_000_000);
+        assert_eq!(subject(1).as_deref(), Some("localhost"));
+        assert_eq!(subject(2).as_deref(), Some("client.example"));
+        assert!(all[0].look(&*env.disk).unwrap().expires > 4_000_000_000);
         // A file is replaced, missing, and there again.
         place("server.pem");
-        assert_eq!(subject(1).as_deref(), Some("localhost"));
+        assert_eq!(subject(0).as_deref(), Some("localhost"));
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(subject(1), None);
+        assert_eq!(subject(0), None);
         place("elsewhere.pem");
-        assert_eq!(subject(1).as_deref(), Some("elsewhere.example"));
+        assert_eq!(subject(0).as_deref(), Some("elsewhere.example"));
     }
 }

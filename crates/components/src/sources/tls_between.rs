@@ -272,7 +272,7 @@ where
             );
         }
     }
-    assert!(fixture.channels.lines().is_empty(), "{kind}: no event is sent");
+    assert!(fixture.channels.events(0).is_empty(), "{kind}: no event is sent");
     fixture.stop().await;
 
     let fixture = Fixture::start::<S>(json!({}), "").await;

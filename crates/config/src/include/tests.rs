@@ -308,7 +308,7 @@ fn a_configuration_has_a_limited_number_of_values_and_components() {
     let found = problems(&[("main.toml", &format!("{main}{sources}")), ("sinks.yaml", SINK)]);
     assert_eq!(
         found,
-        "main.toml:3005:10: sources: `sources` has 1001 entries; at most 1000 are supported: \
+        "main.toml:3006:10: sources: `sources` has 1001 entries; at most 1000 are supported: \
          distribute them over several agents"
     );
 }
