@@ -8,6 +8,7 @@
 //! ```
 
 mod answer;
+mod certificates;
 mod change;
 mod configuration;
 mod feed;
@@ -34,7 +35,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use pipeline::env::{Listener, Stream};
 use pipeline::{Env, Settings};
 use support::failure_log::FailureLog;
-use tls::{ClientNames, ServerTls};
+use tls::{ClientNames, ServerTls, Visitor};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -52,6 +53,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of the head of a request: it is kept until it is whole.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// What the admin address is called in the log and the status.
+pub(crate) const COMPONENT: &str = "agent";
 
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -79,8 +83,9 @@ impl Listeners {
         Ok(Self(all))
     }
 
-    /// Begins to answer.
+    /// Begins to answer, and to look at the certificates of the agent.
     pub(crate) fn serve(&mut self, pages: &Arc<Pages>) {
+        tokio::spawn(certificates::watch(pages.clone()));
         self.0.iter_mut().for_each(|admin| admin.serve(pages));
     }
 }
@@ -140,6 +145,9 @@ impl Admin {
     }
 
     fn serve(&mut self, pages: &Arc<Pages>) {
+        if self.front.site == Site::Admin {
+            pages.metrics.begin_admin();
+        }
         if let Some(listener) = self.listener.take() {
             let ended = self.ended.token().clone();
             let serving = accept(self.front.clone(), listener, pages.clone(), ended);
@@ -177,7 +185,7 @@ async fn accept(
                 let (front, pages, guest) = (front.clone(), pages.clone(), guests.admit());
                 let ended = ended.clone();
                 tokio::spawn(async move {
-                    let (stream, names) = front.wrap(stream, peer.clone());
+                    let (stream, names) = front.wrap(stream, &peer, &pages);
                     let stream = guest.watch(stream);
                     tokio::select! {
                         biased;
@@ -200,13 +208,20 @@ async fn accept(
 }
 
 impl Front {
-    fn wrap(&self, stream: Box<dyn Stream>, peer: String) -> (Box<dyn Stream>, ClientNames) {
-        match &self.tls {
-            Some(tls) => tls.wrap(stream, move |error| {
-                debug!(peer, %error, "an admin connection fails in its handshake");
-            }),
-            None => (stream, ClientNames::default()),
-        }
+    fn wrap(
+        &self,
+        stream: Box<dyn Stream>,
+        peer: &str,
+        pages: &Pages,
+    ) -> (Box<dyn Stream>, ClientNames) {
+        let Some(tls) = &self.tls else { return (stream, ClientNames::default()) };
+        let visitor = Visitor {
+            board: pages.live.refusals.clone(),
+            component: COMPONENT.into(),
+            peer: peer.into(),
+        };
+        let metrics = pages.metrics.clone();
+        tls.wrap(stream, visitor, move || guard::count(&metrics, "tls_failed"))
     }
 }
 

@@ -18,7 +18,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures::future::join_all;
-use peers::{SenderBoard, TenantBoard};
+use peers::{RefusalBoard, SenderBoard, TenantBoard};
 use pipeline::{Guarantee, Routing};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
@@ -132,6 +132,8 @@ pub(crate) struct SourceHandle {
     pub(crate) senders: SenderBoard,
     /// What shares it.
     pub(crate) tenants: TenantBoard,
+    /// Peers that it refuses.
+    pub(crate) refusals: RefusalBoard,
     tasks: Tasks,
 }
 

@@ -21,6 +21,7 @@ mod held;
 mod reload;
 #[cfg(test)]
 mod sample;
+mod security;
 mod shown;
 mod trouble;
 pub mod words;
@@ -37,6 +38,7 @@ pub(crate) use gather::{Sources, gather};
 pub use held::{DrainState, DrainStatus, HeldStatus, PartsStatus};
 pub use peers::tenants::{LimitedStatus, TenantStatus};
 pub use reload::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
+pub use security::{CertificateStatus, Expiry, RefusedStatus};
 pub use shown::{SeenEvent, ShownEvent, TapMessage};
 pub use support::meter::Throughput;
 pub(crate) use support::meter::{Meter, Volume};
@@ -79,6 +81,12 @@ pub struct Snapshot {
     pub dead_letters: DeadLetterStatus,
     /// What became of the events since the agent has started.
     pub conservation: Conservation,
+    /// Peers that listeners refuse now, by TLS or by a token.
+    #[serde(default)]
+    pub refused: Vec<RefusedStatus>,
+    /// Certificates that this agent shows.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStatus>,
     /// Addresses that plain text leaves this host by, as `insecure = true` allows.
     #[serde(default)]
     pub plain_text: Vec<PlainTextStatus>,

@@ -68,6 +68,7 @@ pub(crate) struct BuiltSource {
     /// The agents that send to it.
     pub(crate) senders: SenderBoard,
     pub(crate) tenants: TenantBoard,
+    pub(crate) refusals: peers::RefusalBoard,
     pub(crate) required: Vec<String>,
     pub(crate) optional: Vec<String>,
     /// Those of both that name their parts of a batch.
@@ -316,9 +317,7 @@ impl Builder<'_> {
 
     fn source(&mut self, plan: &SourcePlan) -> Option<BuiltSource> {
         // Sources do not need the boards of the channels.
-        let none = &Extensions::default();
-        let (senders, tenants) = (SenderBoard::default(), TenantBoard::default());
-        let shown = none.with(senders.clone()).with(tenants.clone());
+        let (none, shown) = (&Extensions::default(), Extensions::default());
         let source = self.component(&plan.component, "sources", &shown);
         let build = |plan: &ComponentPlan| {
             let interceptor = self.component(plan, "interceptors", none)?;
@@ -338,8 +337,9 @@ impl Builder<'_> {
             source: source?,
             interceptors: interceptors.into_iter().collect::<Option<_>>()?,
             selector: selector?,
-            senders,
-            tenants,
+            senders: shown.get(),
+            tenants: shown.get(),
+            refusals: shown.get(),
             required: plan.channels.clone(),
             optional: plan.optional_channels.clone(),
             naming: BTreeSet::new(),

@@ -18,6 +18,7 @@ use pipeline::ErrorClass;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::client::Entries;
 use crate::events::Outgoing;
 
 /// Characters of a reason that are shown.
@@ -44,7 +45,7 @@ impl Outgoing {
 struct Answer {
     errors: bool,
     #[serde(default)]
-    items: Vec<Item>,
+    items: Entries<Item>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,7 +57,16 @@ struct Item {
 struct Status {
     status: u16,
     #[serde(default)]
-    error: serde_json::Value,
+    error: Option<Box<Failure>>,
+}
+
+/// Why a document is not written.
+#[derive(Debug, Deserialize)]
+struct Failure {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    reason: Option<String>,
+    caused_by: Option<Box<Failure>>,
 }
 
 /// What an answer says of the documents of its request.
@@ -83,13 +93,14 @@ pub(crate) fn written(answer: &[u8], documents: usize) -> Result<Written, String
     if !answer.errors {
         return Ok(Written::Except { never: Vec::new(), no_index: Vec::new() });
     }
-    if answer.items.len() != documents {
-        let items = answer.items.len();
+    let Entries(items) = answer.items;
+    if items.len() != documents {
+        let items = items.len();
         return Err(format!("it is about {items} documents, and {documents} were sent"));
     }
     let (mut never, mut no_index) = (Vec::new(), Vec::new());
     let mut again: Option<(ErrorClass, String)> = None;
-    for (place, Item { create }) in answer.items.iter().enumerate() {
+    for (place, Item { create }) in items.iter().enumerate() {
         let class = match create.status {
             200..=299 | 409 => continue,
             408 | 429 | 500.. => ErrorClass::Transient,
@@ -123,10 +134,10 @@ pub(crate) fn written(answer: &[u8], documents: usize) -> Result<Written, String
 fn reason(of: &Status) -> String {
     let mut said = format!("{}", of.status);
     let mut error = &of.error;
-    while let Some(kind) = error["type"].as_str() {
-        let reason = error["reason"].as_str().unwrap_or("no reason given");
+    while let Some(Failure { kind: Some(kind), reason, caused_by }) = error.as_deref() {
+        let reason = reason.as_deref().unwrap_or("no reason given");
         said = format!("{said}: {kind}: {reason}");
-        error = &error["caused_by"];
+        error = caused_by;
     }
     let shown = said.chars().take(SHOWN_CHARS_MAX);
     shown.map(|c| if c.is_control() { ' ' } else { c }).collect()

@@ -5,6 +5,8 @@
 //!   the request was given up: its time is over      the same: a node that hangs says nothing
 //! ```
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,11 +17,60 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::header::RETRY_AFTER;
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use pipeline::{Classify, ErrorClass};
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 use tls::http::Connector;
 
-/// Bytes of an answer at most: some hundred for each document of a request.
+/// Bytes of an answer at most.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of an answer to a request without documents.
+const HEAD_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of an answer for each document of a request: some hundred, and more for a failure.
+const DOCUMENT_BYTES_MAX: usize = 4 << 10;
+
+/// Entries of a list in an answer at most: more than a request has documents.
+const ENTRIES_MAX: usize = 1 << 20;
+
+/// A list in an answer, of at most [`ENTRIES_MAX`] entries: an entry in memory is many times as
+/// large as its text.
+#[derive(Debug)]
+pub(crate) struct Entries<T>(pub(crate) Vec<T>);
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+            type Value = Entries<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {ENTRIES_MAX} entries")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = list.next_element()? {
+                    if entries.len() == ENTRIES_MAX {
+                        return Err(de::Error::invalid_length(ENTRIES_MAX + 1, &self));
+                    }
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_seq(Reader(PhantomData))
+    }
+}
 
 /// Why documents are not written.
 #[derive(Debug, Error)]
@@ -219,7 +270,8 @@ impl Client {
     }
 
     /// The body of a success. After a failure that another node might not have, and where this is
-    /// dropped before there is an answer, the next node is asked from now on.
+    /// dropped before there is an answer, the next node is asked from now on. The length of the
+    /// answer is limited by the number of documents in the request.
     ///
     /// # Errors
     /// There is no answer, or one that is no success.
@@ -227,12 +279,12 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Bytes,
+        (body, documents): (Bytes, usize),
     ) -> Result<Bytes, SearchError> {
         let at = self.current.load(Ordering::Relaxed);
         let url = &self.urls[at % self.urls.len()];
         let mut turn = Turn { current: &self.current, at, is_over: true };
-        let sent = self.send_to(url, method, path, body).await;
+        let sent = self.send_to(url, method, path, (body, documents)).await;
         turn.is_over = match &sent {
             Err(SearchError::Connect { .. } | SearchError::Broken { .. }) => true,
             // It may be that this one could not open what others have.
@@ -248,7 +300,7 @@ impl Client {
         url: &Arc<str>,
         method: Method,
         path: &str,
-        body: Bytes,
+        (body, documents): (Bytes, usize),
     ) -> Result<Bytes, SearchError> {
         let uri: Uri = format!("{url}{path}").parse().expect("the URL was checked with a path");
         let mut request = Request::new(Full::new(body));
@@ -263,12 +315,14 @@ impl Client {
             }
         })?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let bytes_max = HEAD_BYTES_MAX.saturating_add(documents.saturating_mul(DOCUMENT_BYTES_MAX));
+        let bytes_max = bytes_max.min(ANSWER_BYTES_MAX);
+        let body = Limited::new(body, bytes_max).collect().await;
         let body = body.map_err(|source| {
             let url = url.clone();
             match source.is::<LengthLimitError>() {
                 true => {
-                    let problem = format!("an answer of over {ANSWER_BYTES_MAX} bytes");
+                    let problem = format!("an answer of over {bytes_max} bytes");
                     SearchError::Foreign { engine: self.engine, url, problem }
                 }
                 false => SearchError::Broken { url, source },
@@ -320,8 +374,15 @@ fn title(body: &[u8]) -> Option<&str> {
 
 /// The message of an error of Solr, if it is one.
 fn said_by_solr(body: &[u8]) -> Option<String> {
-    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
-    Some(answer["error"]["msg"].as_str()?.to_owned())
+    #[derive(Deserialize)]
+    struct Answer {
+        error: Failure,
+    }
+    #[derive(Deserialize)]
+    struct Failure {
+        msg: String,
+    }
+    serde_json::from_slice::<Answer>(body).ok().map(|answer| answer.error.msg)
 }
 
 #[cfg(test)]

@@ -220,7 +220,7 @@ impl Search {
         while let Some(part) = parts.pop() {
             let mut body = Vec::with_capacity(part.iter().map(Outgoing::size).sum());
             part.iter().for_each(|document| document.append_to(&mut body));
-            let sent = self.client.send(Method::POST, &self.path, body.into()).await;
+            let sent = self.client.send(Method::POST, &self.path, (body.into(), part.len())).await;
             self.board.set_peer(Some(self.client.node().to_string()));
             let answer = match sent {
                 Ok(answer) => answer,
@@ -256,7 +256,7 @@ impl Deliver for Search {
     type Error = SearchError;
 
     async fn probe(&self) -> Result<Option<String>, SearchError> {
-        let answer = self.client.send(Method::GET, "/", Bytes::new()).await?;
+        let answer = self.client.send(Method::GET, "/", (Bytes::new(), 0)).await?;
         let about: Value = serde_json::from_slice(&answer).unwrap_or_default();
         let url = self.client.node();
         let Some(number) = about["version"]["number"].as_str() else {

@@ -246,7 +246,7 @@ impl Solr {
         let mut parts = vec![documents];
         while let Some(part) = parts.pop() {
             let (node, began) = (self.client.node().clone(), Instant::now());
-            let sent = self.client.send(Method::POST, &path, body(part)).await;
+            let sent = self.client.send(Method::POST, &path, (body(part), part.len())).await;
             self.board.set_peer(Some(self.client.node().to_string()));
             let took = began.elapsed();
             match (next(&node, sent, took, part, collection)?, part) {
@@ -302,7 +302,8 @@ impl Deliver for Solr {
     type Error = SearchError;
 
     async fn probe(&self) -> Result<Option<String>, SearchError> {
-        let sent = self.client.send(Method::GET, "/admin/info/system?wt=json", Bytes::new()).await;
+        let path = "/admin/info/system?wt=json";
+        let sent = self.client.send(Method::GET, path, (Bytes::new(), 0)).await;
         let url = self.client.node();
         let answer = match sent {
             Ok(answer) => answer,

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures::future::BoxFuture;
 use mysql_async::prelude::Queryable;
@@ -21,6 +22,12 @@ use crate::odbc::Odbc;
 
 /// The character set that stands for bytes in MySQL.
 pub(crate) const MYSQL_BINARY: u16 = 63;
+
+/// Bytes that a server of PostgreSQL may send until the login is over.
+pub(crate) const LOGIN_BYTES_MAX: u64 = 1 << 20;
+
+/// Stands for no limit in [`Wire::left`].
+const NO_LIMIT: u64 = u64::MAX;
 
 /// What makes a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,8 +144,10 @@ async fn postgres(target: &Target) -> Result<Postgres, SqlError> {
         }
     }
     config.ssl_mode(if target.tls.is_some() { SslMode::Require } else { SslMode::Disable });
-    let tls = Upgrade { tls: target.tls.clone(), address: address.clone() };
-    let connected = config.connect_raw(Wire(stream), tls).await;
+    let left = Arc::new(AtomicU64::new(LOGIN_BYTES_MAX));
+    let tls = Upgrade { tls: target.tls.clone(), address: address.clone(), left: left.clone() };
+    let connected = config.connect_raw(Wire { stream, left: left.clone() }, tls).await;
+    left.store(NO_LIMIT, Ordering::Relaxed);
     let (client, connection) =
         connected.map_err(|error| match SqlError::postgres(address, &error) {
             // Nothing was asked for yet.
@@ -165,6 +174,7 @@ async fn postgres(target: &Target) -> Result<Postgres, SqlError> {
 struct Upgrade {
     tls: Option<tls::Client>,
     address: Arc<str>,
+    left: Arc<AtomicU64>,
 }
 
 impl TlsConnect<Wire> for Upgrade {
@@ -175,16 +185,22 @@ impl TlsConnect<Wire> for Upgrade {
     fn connect(self, stream: Wire) -> Self::Future {
         Box::pin(async move {
             match self.tls {
-                Some(tls) => tls.wrap(stream.0, &self.address).await.map(Wire),
+                Some(tls) => {
+                    let stream = tls.wrap(stream.stream, &self.address).await?;
+                    Ok(Wire { stream, left: self.left })
+                }
                 None => Err(io::Error::other("TLS without settings for it")),
             }
         })
     }
 }
 
-/// A stream, plain or inside TLS. With a type of its own the compiler sees that futures over it can
-/// be sent.
-struct Wire(Box<dyn Stream>);
+/// A stream, plain or inside TLS, which fails if the server sends more bytes than are `left`. The
+/// client buffers a message until it is whole, whatever length the server announces.
+struct Wire {
+    stream: Box<dyn Stream>,
+    left: Arc<AtomicU64>,
+}
 
 impl TlsStream for Wire {
     fn channel_binding(&self) -> ChannelBinding {
@@ -198,7 +214,21 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let left = self.left.load(Ordering::Relaxed);
+        if left == NO_LIMIT {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(left) = left.checked_sub((buffer.filled().len() - before) as u64) else {
+            let problem = format!(
+                "the server sends more than {LOGIN_BYTES_MAX} bytes before the end of the login; \
+                 check that the address is a PostgreSQL server"
+            );
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, problem)));
+        };
+        self.left.store(left, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -208,15 +238,15 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -329,5 +359,25 @@ impl Sqlite {
         target.env.blocking.run(Box::new(move || {
             work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{UNREAD_BYTES_MAX, flood};
+
+    #[tokio::test]
+    async fn a_long_message_before_the_login_closes_the_connection() {
+        for (via, head) in [
+            (Via::Postgres, &b"R\x3f\xff\xff\xff"[..]),
+            (Via::Postgres, b"S\x3f\xff\xff\xff"),
+            (Via::Mysql, b"\xff\xff\xff\x00"),
+        ] {
+            let (target, flooding) = flood(via, head).await;
+            let error = Connection::open(&target).await.err().expect("it is not a database");
+            let sent = flooding.await.unwrap();
+            assert!(sent < UNREAD_BYTES_MAX, "{via:?}: {sent} bytes were read: {error:?}");
+        }
     }
 }

@@ -1,10 +1,18 @@
-//! A file of SQLite of a test, for tests that are run by two clients.
+//! What several tests use: a file of SQLite, for tests that are run by two clients, and a server
+//! that announces long messages.
 //!
 //! By ODBC the file is changed by another process: a process that has SQLite in it twice, that of
 //! the driver and that of this program, loses its locks.
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+
+use crate::connection::Via;
+use crate::database::Target;
 
 /// Runs statements, and prints the first value of the last one.
 const PROGRAM: &str = "import sqlite3, sys
@@ -68,3 +76,43 @@ impl File {
         String::from_utf8(output.stdout).unwrap()
     }
 }
+
+/// Far more than a login has, and than the buffers of the sockets hold.
+const FLOOD_BYTES: usize = 128 << 20;
+
+/// A server that sends `head` to one client, and zeros until the client closes the connection. The
+/// task returns the number of bytes that it was able to send.
+pub(crate) async fn flood(via: Via, head: &'static [u8]) -> (Target, JoinHandle<usize>) {
+    let env = env::real();
+    let listener = env.net.listen("127.0.0.1:0").await.unwrap();
+    let target = Target {
+        via,
+        address: listener.local_address().into(),
+        name: "db".into(),
+        login: Some(("user".into(), None)),
+        connect_timeout: Duration::from_secs(60),
+        statement_timeout: Duration::from_secs(60),
+        tls: None,
+        own_tls: None,
+        env,
+    };
+    let flooding = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        if via == Via::Postgres {
+            let _startup = stream.read(&mut [0; 4096]).await.unwrap();
+        }
+        let (zeros, mut sent) = (vec![0; 1 << 20], 0);
+        stream.write_all(head).await.unwrap();
+        while sent < FLOOD_BYTES {
+            match stream.write(&zeros).await {
+                Ok(bytes) => sent += bytes,
+                Err(_) => break,
+            }
+        }
+        sent
+    });
+    (target, flooding)
+}
+
+/// Bytes that the buffers of two sockets may hold of a flood that is not read.
+pub(crate) const UNREAD_BYTES_MAX: usize = 32 << 20;

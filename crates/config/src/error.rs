@@ -3,8 +3,17 @@
 use std::fmt;
 
 use pipeline::SettingsError;
-use pipeline::settings::{Place, SettingsErrorKind};
+use pipeline::settings::{Place, SettingsErrorKind, shortened};
 use thiserror::Error;
+
+/// Problems of one configuration that are shown.
+pub(crate) const PROBLEMS_MAX: usize = 100;
+
+/// Bytes of a problem that are shown: a value may have megabytes.
+const PROBLEM_BYTES_MAX: usize = 4 << 10;
+
+/// Bytes of the path of a setting that are shown.
+const PATH_BYTES_MAX: usize = 512;
 
 /// One problem, printed as `file:line:column: path: problem`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -19,7 +28,8 @@ pub struct ConfigError {
     pub problem: String,
 }
 
-/// All problems of one configuration, in the order of their places; never empty.
+/// Problems of one configuration, in the order of their places; never empty. A long list ends with
+/// the number of those that are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
@@ -41,6 +51,8 @@ impl ConfigError {
         if place.file.is_empty() {
             place.file = file.into();
         }
+        let path = shortened(&path, PATH_BYTES_MAX).into_owned();
+        let problem = shortened(&problem, PROBLEM_BYTES_MAX).into_owned();
         Self { kind, place, path, problem }
     }
 }
@@ -57,7 +69,7 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigErrors {
-    /// `Ok` if nothing was found, else all of it, sorted by place.
+    /// `Ok` if nothing was found, else the first hundred by place, and the number of the others.
     ///
     /// # Errors
     /// `found` is not empty.
@@ -66,6 +78,14 @@ impl ConfigErrors {
             return Ok(());
         }
         found.sort_by(|left, right| left.place.cmp(&right.place));
+        let more = found.len().saturating_sub(PROBLEMS_MAX);
+        found.truncate(PROBLEMS_MAX);
+        if more > 0 {
+            let place = Place { file: found[0].place.file.clone(), ..Place::default() };
+            let problem = format!("{more} more problems are not shown; fix those above first");
+            let kind = SettingsErrorKind::Invalid;
+            found.push(ConfigError { kind, place, path: String::new(), problem });
+        }
         Err(Self(found))
     }
 }

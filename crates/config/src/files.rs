@@ -20,6 +20,14 @@ const REFERENCE_BYTES_MAX: u64 = 32 << 20;
 /// All texts with references together, which stay in memory.
 pub(crate) const REFERRED_BYTES_MAX: u64 = 64 << 20;
 
+/// Values of one configuration, with all that it includes.
+pub(crate) const VALUES_MAX: usize = 100_000;
+
+/// The problem of a configuration with more values.
+pub(crate) fn too_many_values() -> String {
+    format!("a configuration has at most {VALUES_MAX} values, with all that it includes")
+}
+
 /// The whole text of a file of at most `most` bytes.
 ///
 /// # Errors

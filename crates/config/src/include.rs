@@ -13,6 +13,7 @@ use pipeline::{Env, SettingsError};
 
 use crate::error::{ConfigError, ConfigErrors};
 use crate::files;
+use crate::resolve::{COMPONENTS_MAX, too_many};
 use crate::substitute;
 
 /// The key at the root.
@@ -63,13 +64,15 @@ struct Loader<'a> {
     bytes: u64,
     /// Of texts with what they refer to.
     referred: u64,
+    /// Of all files.
+    values: usize,
     errors: Vec<ConfigError>,
 }
 
 impl<'a> Loader<'a> {
     fn new(env: &'a Env) -> Self {
         let (open, seen, errors) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { env, open, seen, bytes: 0, referred: 0, errors }
+        Self { env, open, seen, bytes: 0, referred: 0, values: 0, errors }
     }
 
     fn end(self, root: Option<Settings>) -> Result<Settings, ConfigErrors> {
@@ -82,7 +85,10 @@ impl<'a> Loader<'a> {
     }
 
     fn refuse(&mut self, error: SettingsError) {
-        self.errors.push(ConfigError::of("", error));
+        // Far more than is shown.
+        if self.errors.len() < FILES_MAX {
+            self.errors.push(ConfigError::of("", error));
+        }
     }
 
     /// The values of a file; `from` is where it is included, and nowhere for the first one.
@@ -146,6 +152,15 @@ impl<'a> Loader<'a> {
                 return None;
             }
         };
+        let before = self.values;
+        self.values = before.saturating_add(crate::yaml::count(&values));
+        if self.values > files::VALUES_MAX {
+            // Reported once.
+            if before <= files::VALUES_MAX {
+                self.add(Kind::Invalid, &whole, files::too_many_values());
+            }
+            return None;
+        }
         let directory = path.parent().unwrap_or(Path::new(""));
         self.replace(&mut values, directory, &mut Vec::new());
         if let Some(include) = values.take(KEY) {
@@ -270,6 +285,11 @@ impl<'a> Loader<'a> {
         };
         for (key, section) in sections {
             let Value::Table(own) = &mut values.value else { return };
+            if own.len() > COMPONENTS_MAX {
+                let problem = too_many("the root", own.len());
+                self.add(Kind::Invalid, &key.place, problem);
+                return;
+            }
             let Some((first, same)) = own.iter_mut().find(|(own, _)| own.name == key.name) else {
                 own.push((key, section));
                 continue;
@@ -280,6 +300,13 @@ impl<'a> Loader<'a> {
                 self.refuse(error.below(&key.name));
                 continue;
             };
+            let together = same.len() + entries.len();
+            if together > COMPONENTS_MAX {
+                let problem = too_many(&key.name, together);
+                let error = SettingsError::new(Kind::Invalid, key.place.clone(), problem);
+                self.refuse(error);
+                return;
+            }
             for (name, value) in entries {
                 match same.iter().find(|(own, _)| own.name == name.name) {
                     None => same.push((name, value)),

@@ -65,7 +65,16 @@ pub fn read(path: &Path, text: &str) -> Result<Settings, ConfigErrors> {
 /// Reads the values of a text that is called `file`, in the format of `path`.
 fn parse(file: &Arc<str>, path: &Path, text: &str) -> Result<Settings, SettingsError> {
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("toml") => toml::read(file, text),
+        Some("toml") => {
+            let values = toml::read(file, text)?;
+            // YAML counts while it replaces aliases.
+            if yaml::count(&values) > files::VALUES_MAX {
+                let place = Place { file: file.clone(), ..Place::default() };
+                let problem = files::too_many_values();
+                return Err(SettingsError::new(SettingsErrorKind::Invalid, place, problem));
+            }
+            Ok(values)
+        }
         Some("yaml" | "yml") => yaml::read(file, text),
         other => {
             let place = Place { file: file.clone(), ..Place::default() };

@@ -4,15 +4,20 @@ mod agent;
 mod graph;
 
 use pipeline::SettingsError;
-use pipeline::settings::{Key, Place, Settings, SettingsErrorKind as Kind, Value, unknown};
+use pipeline::settings::{
+    Key, Place, Settings, SettingsErrorKind as Kind, Value, shortened, unknown,
+};
 
-use crate::error::{ConfigError, ConfigErrors};
+use crate::error::{ConfigError, ConfigErrors, PROBLEMS_MAX};
 use crate::plan::{AgentSettings, ChannelPlan, ComponentPlan, GroupPlan, Plan, SourcePlan};
 pub(crate) use agent::AgentTable;
 
 /// What the root of a configuration may hold.
 const SECTIONS: [&str; 7] =
     ["agent", "sources", "channels", "sinks", "groups", "dead_letters", "include"];
+
+/// Components of one section at most.
+pub(crate) const COMPONENTS_MAX: usize = 1_000;
 
 /// Names are directory names too, and part of file names in the store.
 const NAME_BYTES_MAX: usize = 64;
@@ -87,8 +92,24 @@ impl Findings<'_> {
         path: impl Into<String>,
         problem: impl Into<String>,
     ) {
+        if self.is_full() {
+            return;
+        }
         let error = SettingsError::new(kind, place.clone(), problem);
         self.errors.push(ConfigError::of(self.file, SettingsError { path: path.into(), ..error }));
+    }
+
+    /// Whether further problems are not collected. It is far more than is shown.
+    fn is_full(&self) -> bool {
+        self.errors.len() >= 10 * PROBLEMS_MAX
+    }
+
+    /// A name that is not among those that are `known`.
+    fn unknown(&mut self, what: &str, name: &Reference, path: &str, known: &[&str]) {
+        if !self.is_full() {
+            let problem = unknown(what, &name.name, known);
+            self.add(Kind::UnknownName, &name.place, path, problem);
+        }
     }
 
     /// The value, or nothing and a problem below `path`.
@@ -135,20 +156,34 @@ fn check_name(name: &str) -> Result<(), String> {
     if plain && name.len() <= NAME_BYTES_MAX {
         return Ok(());
     }
+    let name = shortened(name, 2 * NAME_BYTES_MAX);
     Err(format!(
-        "`{name}` is no name: at most {NAME_BYTES_MAX} of a-z, A-Z, 0-9, `-`, `_` and `.`, \
-         beginning with a letter or digit"
+        "`{name}` is not a valid name: at most {NAME_BYTES_MAX} of a-z, A-Z, 0-9, `-`, `_` and \
+         `.`, beginning with a letter or digit"
     ))
+}
+
+/// The problem of a section with so many components.
+pub(crate) fn too_many(section: &str, components: usize) -> String {
+    format!(
+        "`{section}` has {components} entries; at most {COMPONENTS_MAX} are supported: distribute \
+         them over several agents"
+    )
 }
 
 /// The components of one section.
 fn named(found: &mut Findings<'_>, root: &mut Settings, section: &str) -> Vec<Named> {
     let Some(table) = root.take(section) else { return Vec::new() };
-    let Value::Table(entries) = table.value else {
+    let Value::Table(mut entries) = table.value else {
         let problem = "expected tables with a name, and in each a `type`";
         found.add(Kind::WrongType, &table.place, section, problem);
         return Vec::new();
     };
+    if let Some((key, _)) = entries.get(COMPONENTS_MAX) {
+        let problem = too_many(section, entries.len());
+        found.add(Kind::Invalid, &key.place, section, problem);
+        entries.truncate(COMPONENTS_MAX);
+    }
     let read = |(key, value): (Key, Settings)| {
         let path = format!("{section}.{}", key.name);
         if let Err(problem) = check_name(&key.name) {
@@ -361,6 +396,9 @@ fn refuse_others(found: &mut Findings<'_>, root: &Settings) {
         return;
     };
     for (key, _) in entries {
+        if found.is_full() {
+            return;
+        }
         let problem = match key.name.as_str() {
             "include" => "a text alone cannot include files".to_owned(),
             name => unknown("key", name, &SECTIONS),

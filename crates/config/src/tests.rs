@@ -172,7 +172,7 @@ a.toml:11:11: channels.spare: no sink empties this channel: name it as the `chan
 of one, or remove it
 a.toml:13:8: sinks.one: this sink is not used: give it a `channel`, or name it in a group's `sinks`
 a.toml:17:11: sinks.two.channel: remove `channel`: group `g` of this sink names it
-a.toml:18:8: sinks.a b: `a b` is no name: at most 64 of a-z, A-Z, 0-9, `-`, `_` and `.`, \
+a.toml:18:8: sinks.a b: `a b` is not a valid name: at most 64 of a-z, A-Z, 0-9, `-`, `_` and `.`, \
 beginning with a letter or digit
 a.toml:18:8: sinks.a b: key `type` is missing
 a.toml:23:17: groups.g.sinks: unknown sink `tow`; did you mean `two`?

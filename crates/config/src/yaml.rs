@@ -6,18 +6,17 @@
 //! replaced by what its anchor names, within a limit of values. Tags, several documents in a file
 //! and keys that are not text are refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pipeline::SettingsError;
 use pipeline::settings::{Key, Place, Settings, SettingsErrorKind, Value};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
+use crate::files::{VALUES_MAX, too_many_values};
+
 /// Collections may be nested this deep.
 const DEPTH_MAX: usize = 32;
-
-/// Values of one file after the aliases are replaced.
-const VALUES_MAX: usize = 100_000;
 
 /// Reads a YAML text; `file` is what it is called.
 ///
@@ -46,7 +45,13 @@ struct Open {
 
 enum OpenKind {
     List(Vec<Settings>),
-    Table { entries: Vec<(Key, Settings)>, key: Option<Key> },
+    Table { entries: Vec<(Key, Settings)>, names: BTreeSet<String>, key: Option<Key> },
+}
+
+impl OpenKind {
+    fn table() -> Self {
+        Self::Table { entries: Vec::new(), names: BTreeSet::new(), key: None }
+    }
 }
 
 #[derive(Default)]
@@ -98,7 +103,7 @@ impl Builder {
             }
             Event::MappingStart(anchor, tag) => {
                 refuse_tag(tag.is_some(), &place)?;
-                self.open(place, anchor, OpenKind::Table { entries: Vec::new(), key: None })?;
+                self.open(place, anchor, OpenKind::table())?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close()?,
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -115,7 +120,7 @@ impl Builder {
 
     fn limit(&self, place: &Place) -> Result<(), SettingsError> {
         if self.values > VALUES_MAX {
-            return Err(refusal(place, format!("more than {VALUES_MAX} values")));
+            return Err(refusal(place, too_many_values()));
         }
         Ok(())
     }
@@ -171,9 +176,9 @@ impl Builder {
         };
         match &mut open.kind {
             OpenKind::List(items) => items.push(value),
-            OpenKind::Table { entries, key } => match key.take() {
+            OpenKind::Table { entries, names, key } => match key.take() {
                 Some(key) => entries.push((key, value)),
-                None => *key = Some(new_key(entries, value)?),
+                None => *key = Some(new_key(entries, names, value)?),
             },
         }
         Ok(())
@@ -181,13 +186,19 @@ impl Builder {
 }
 
 /// The scalar as a name that the table does not have yet.
-fn new_key(entries: &[(Key, Settings)], value: Settings) -> Result<Key, SettingsError> {
+fn new_key(
+    entries: &[(Key, Settings)],
+    names: &mut BTreeSet<String>,
+    value: Settings,
+) -> Result<Key, SettingsError> {
     let place = value.place;
     let Value::Text(name) = value.value else {
         return Err(refusal(&place, "a key must be text".into()));
     };
-    if let Some((first, _)) = entries.iter().find(|(key, _)| key.name == name) {
-        let problem = format!("key `{name}` is there already, on line {}", first.place.line);
+    if !names.insert(name.clone()) {
+        let first = entries.iter().find(|(key, _)| key.name == name);
+        let line = first.map_or(0, |(key, _)| key.place.line);
+        let problem = format!("key `{name}` is there already, on line {line}");
         return Err(SettingsError::new(SettingsErrorKind::Duplicate, place, problem));
     }
     Ok(Key { name, place })
@@ -218,7 +229,7 @@ fn is_null(text: &str) -> bool {
 }
 
 /// Scalars in a value, at least 1.
-fn count(value: &Settings) -> usize {
+pub(crate) fn count(value: &Settings) -> usize {
     match &value.value {
         Value::List(items) => items.iter().map(count).sum::<usize>().max(1),
         Value::Table(entries) => {

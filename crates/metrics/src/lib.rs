@@ -5,6 +5,7 @@
 
 mod scope;
 mod seconds;
+mod security;
 pub mod start;
 pub mod tenants;
 mod text;
@@ -23,6 +24,7 @@ use prometheus_client::registry::Registry;
 
 pub use scope::{MetricError, MetricForm, MetricSpec, Scope};
 pub use seconds::{Distribution, Seconds};
+pub use security::{ADMIN_REASONS, AdminReason, CertificateLabel};
 use tenants::{TenantLabel, TenantNames, TenantReason};
 pub use text::Format;
 
@@ -308,6 +310,10 @@ metrics! {
     source_gathered_max: "source_gathered_max_bytes", SourceLabel => Gauge;
     /// Failures of the sink by class.
     sink_failures: "sink_failures", SinkReason => Counter;
+    /// Requests and connections that the admin address has refused, by reason.
+    admin_refusals: "admin_refusals", AdminReason => Counter;
+    /// Time in seconds since 1970 at which a certificate expires that the agent shows.
+    certificate_expires: "certificate_expires_timestamp_seconds", CertificateLabel => FloatGauge;
     /// Version of the program; the value is always 1.
     build_info: "build_info", VersionLabel => Gauge;
     alone:

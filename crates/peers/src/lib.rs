@@ -10,6 +10,7 @@
 //! | [`floors`] | epochs that hold nothing any more: [`FloorBoard`] |
 //! | [`limits`] | the largest batch that the next agents take: [`LimitBoard`] |
 //! | [`outlet`] | whether what a channel holds can leave it: [`OutletBoard`], [`NextHop`] |
+//! | [`refusals`] | peers that a listener refuses: [`RefusalBoard`] |
 //! | [`senders`] | which agents send to a source: [`SenderBoard`] |
 //! | [`tenants`] | what shares a source, and what each takes of it: [`TenantBoard`] |
 //! | [`routing`] | whether all members of a group route alike: [`RoutingBoard`] |
@@ -25,6 +26,7 @@ pub mod floors;
 pub mod ledgers;
 pub mod limits;
 pub mod outlet;
+pub mod refusals;
 pub mod routing;
 pub mod senders;
 pub mod tenants;
@@ -34,6 +36,7 @@ pub use floors::FloorBoard;
 pub use ledgers::LedgerBoard;
 pub use limits::LimitBoard;
 pub use outlet::{NextHop, OutletBoard};
+pub use refusals::{RefusalBoard, RefusalReason, RefusedPeers};
 pub use routing::{Dispute, RoutingBoard};
 pub use senders::{Sender, SenderBoard};
 pub use tenants::TenantBoard;

@@ -6,6 +6,7 @@
 
 mod read;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -282,9 +283,30 @@ impl Settings {
     }
 }
 
+/// Bytes of an unknown name up to which similar names are looked for.
+const COMPARED_BYTES_MAX: usize = 128;
+
+/// Bytes of an unknown name that a message shows.
+const SHOWN_BYTES_MAX: usize = 128;
+
+/// Known names that a message lists.
+const LISTED_MAX: usize = 200;
+
+/// The beginning of a text that is longer than `bytes`, with the number of bytes left out.
+pub fn shortened(text: &str, bytes: usize) -> Cow<'_, str> {
+    if text.len() <= bytes {
+        return Cow::Borrowed(text);
+    }
+    let shown = &text[..text.floor_char_boundary(bytes)];
+    Cow::Owned(format!("{shown}… ({} more bytes)", text.len() - shown.len()))
+}
+
 /// `unknown key `capcity`; did you mean `capacity`?`, or the list where nothing is close.
 pub fn unknown(what: &str, found: &str, expected: &[&str]) -> String {
-    let close = expected
+    // The comparison takes memory and time for the product of both lengths.
+    let compared = if found.len() <= COMPARED_BYTES_MAX { expected } else { &[] };
+    let found = &*shortened(found, SHOWN_BYTES_MAX);
+    let close = compared
         .iter()
         .map(|name| (strsim::damerau_levenshtein(found, name), name))
         .filter(|(distance, name)| *distance <= (name.len() / 3).max(1))
@@ -293,8 +315,12 @@ pub fn unknown(what: &str, found: &str, expected: &[&str]) -> String {
         Some((_, name)) => format!("unknown {what} `{found}`; did you mean `{name}`?"),
         None if expected.is_empty() => format!("unknown {what} `{found}`; none is known here"),
         None => {
-            let list = expected.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
-            format!("unknown {what} `{found}`; known: {}", list.join(", "))
+            let shown = expected.iter().take(LISTED_MAX);
+            let list = shown.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            match expected.len().saturating_sub(LISTED_MAX) {
+                0 => format!("unknown {what} `{found}`; known: {list}"),
+                more => format!("unknown {what} `{found}`; known: {list} and {more} more"),
+            }
         }
     }
 }

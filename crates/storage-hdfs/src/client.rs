@@ -22,7 +22,9 @@ use hdfs_native::file::FileWriter as NativeWriter;
 use hdfs_native::{Client, ClientBuilder, WriteOptions};
 use pipeline::Env;
 use storage::hdfs::HdfsAccess;
-use storage::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
+use storage::{
+    CreateOptions, FileSystem, FileWriter, FsError, Listed, READ_BYTES_MAX, Stat, split,
+};
 use tokio::time::timeout;
 
 use crate::access;
@@ -198,7 +200,16 @@ impl FileSystem for Hdfs {
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {
-        self.read_part(path, 0, usize::MAX).await
+        let read = async {
+            let reader = self.client.read(path).await?;
+            let length = reader.file_length();
+            if length > READ_BYTES_MAX {
+                let problem = format!("has {length} bytes, and at most {READ_BYTES_MAX} are read");
+                return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, problem).into());
+            }
+            reader.read_range(0, length).await
+        };
+        self.limited(DATA_LIMIT, "read", path, read).await
     }
 
     async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {

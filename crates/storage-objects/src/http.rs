@@ -4,15 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http_body_util::BodyExt;
-use hyper::StatusCode;
-use hyper::header::CONTENT_RANGE;
+use http_body_util::{BodyExt, Limited};
+use hyper::header::{CONTENT_RANGE, RANGE};
+use hyper::{HeaderMap, StatusCode};
 use hyper_util::client::legacy::Client;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
     HttpResponse, HttpService,
 };
+use storage::READ_BYTES_MAX;
 use tls::http::Connector;
 
 use crate::odd_keys::{OddKeys, is_listing};
@@ -21,6 +22,9 @@ use crate::trouble::{Trouble, address};
 
 /// Where a machine asks for its role.
 const METADATA_HOSTS: [&str; 2] = ["169.254.169.254", "metadata.google.internal"];
+
+/// Bytes of an answer that says why a request failed, and of the room around the content of a part.
+const REFUSAL_BYTES_MAX: usize = 1 << 20;
 
 /// What is done to a request before it is sent.
 pub(crate) type Amend = dyn Fn(&mut HttpRequest) -> object_store::Result<()> + Send + Sync;
@@ -96,6 +100,7 @@ impl HttpService for Requests {
         // A part of an upload to Google: 308 says there how much of it has come.
         let is_listing = is_listing(request.method(), &uri);
         let is_part = request.headers().contains_key(CONTENT_RANGE);
+        let bytes_max = bytes_max(request.headers());
         let address = address(&uri);
         let response = self.client.request(request).await.map_err(|error| {
             let (is_connect, source) = (error.is_connect(), Box::new(error));
@@ -112,8 +117,9 @@ impl HttpService for Requests {
             }
         })?;
         let (head, body) = response.into_parts();
-        let body = body.collect().await.map_err(|error| broken(&address, Box::new(error)))?;
-        let body = body.to_bytes();
+        let bytes_max = if head.status.is_success() { bytes_max } else { REFUSAL_BYTES_MAX };
+        let body = Limited::new(body, bytes_max).collect().await;
+        let body = body.map_err(|error| broken(&address, error))?.to_bytes();
         match head.status {
             // What the library makes an error of its own of.
             StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED => {}
@@ -139,4 +145,16 @@ fn broken(address: &str, source: Box<dyn std::error::Error + Send + Sync>) -> Ht
     // Not of a kind that the library tries again.
     let trouble = Trouble::Broken { address: address.to_owned(), source };
     HttpError::new(HttpErrorKind::Unknown, trouble)
+}
+
+/// Bytes of the answer to a request with these headers: of the range that it asks for, else of the
+/// largest object that is read whole.
+fn bytes_max(headers: &HeaderMap) -> usize {
+    let range = headers.get(RANGE).and_then(|it| it.to_str().ok());
+    let range = range.and_then(|it| it.strip_prefix("bytes=")?.split_once('-'));
+    let bytes = range.and_then(|(first, last)| {
+        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
+        last.checked_sub(first)?.checked_add(1 + REFUSAL_BYTES_MAX)
+    });
+    bytes.unwrap_or(READ_BYTES_MAX)
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use form_urlencoded::{Serializer, byte_serialize};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -200,12 +200,14 @@ impl Calls {
     /// gateway.
     ///
     /// # Errors
-    /// A server refuses, does not answer within the limits of a call and of a transfer, or does not
-    /// say how long the content is, so that one that is cut would look whole.
+    /// A server refuses, does not answer within the limits of a call and of a transfer, sends more
+    /// than `bytes_max` bytes, or does not say how long the content is, so that one that is cut
+    /// would look whole.
     pub(crate) async fn fetch(
         &self,
         asked: Asked<'_>,
         query: &[(&str, &str)],
+        bytes_max: usize,
     ) -> Result<Bytes, FsError> {
         let head = self.ask_namenode(asked, Method::GET, query);
         let mut answer = asked.within(CALL_LIMIT, head).await?;
@@ -224,10 +226,19 @@ impl Calls {
             if !is_bounded {
                 return Err(asked.failed("the server does not say how long the file is"));
             }
-            let content = answer.into_body().collect().await;
-            let content =
-                content.map_err(|error| broken(asked.call, asked.path, (&to, false), &error))?;
-            Ok(content.to_bytes())
+            let mut body = answer.into_body();
+            let mut content = BytesMut::new();
+            while let Some(frame) = body.frame().await {
+                let frame =
+                    frame.map_err(|error| broken(asked.call, asked.path, (&to, false), &error))?;
+                let Some(data) = frame.data_ref() else { continue };
+                if content.len() + data.len() > bytes_max {
+                    let problem = format!("the server sends more than {bytes_max} bytes");
+                    return Err(asked.failed(&problem));
+                }
+                content.extend_from_slice(data);
+            }
+            Ok(content.freeze())
         };
         asked.within(DATA_LIMIT, work).await
     }

@@ -10,7 +10,9 @@ use pipeline::Env;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use storage::hdfs::HdfsAccess;
-use storage::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
+use storage::{
+    CreateOptions, FileSystem, FileWriter, FsError, Listed, READ_BYTES_MAX, Stat, split,
+};
 use tokio::sync::OnceCell;
 use tokio::try_join;
 
@@ -255,13 +257,15 @@ impl FileSystem for WebHdfs {
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {
-        self.calls.fetch(Asked::of("read", path), &[("op", "OPEN")]).await
+        let asked = Asked::of("read", path);
+        self.calls.fetch(asked, &[("op", "OPEN")], READ_BYTES_MAX).await
     }
 
     async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
         let asked = Asked::of("read", path);
-        let (at, bytes) = (at.to_string(), bytes.to_string());
-        self.calls.fetch(asked, &[("op", "OPEN"), ("offset", &*at), ("length", &*bytes)]).await
+        let (at, length) = (at.to_string(), bytes.to_string());
+        let query = [("op", "OPEN"), ("offset", &*at), ("length", &*length)];
+        self.calls.fetch(asked, &query, bytes).await
     }
 
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {

@@ -35,6 +35,10 @@ use bytes::Bytes;
 pub use error::FsError;
 pub use url::StoreUrl;
 
+/// Bytes of a file that [`FileSystem::read`] reads at most from a server: larger files are read in
+/// parts.
+pub const READ_BYTES_MAX: usize = 256 << 20;
+
 /// What is known about a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
@@ -162,7 +166,8 @@ pub trait FileSystem: Send + Sync {
         Err(FsError::lacks("replace", to))
     }
 
-    /// The whole content of a file; meant for small ones.
+    /// The whole content of a file; meant for small ones. A store that is not a local disk reads
+    /// at most [`READ_BYTES_MAX`].
     ///
     /// # Errors
     /// [`FsError::NotFound`], or the store failed.

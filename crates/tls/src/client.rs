@@ -13,16 +13,19 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use crate::material::authorities;
+use crate::plain::Plain;
 use crate::problem::{TlsError, handshake};
 use crate::settings::{ClientParts, ClientTls};
-use crate::stream::Secured;
+use crate::stream::{Explain, Secured};
+use crate::validity::OwnCertificate;
 use crate::verify::{Trust, Verifier, signed};
-use crate::watched::{Time, Watched, as_io};
+use crate::watched::{Made, Time, Watched, as_io};
 
 /// TLS of a client. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    pub(crate) config: Arc<Watched<ClientConfig>>,
+    pub(crate) config: Arc<Watched<Made<ClientConfig>>>,
+    env: Env,
     /// Instead of the host of the address.
     server_name: Option<ServerName<'static>>,
 }
@@ -44,11 +47,12 @@ impl Client {
         let of_host = env.blocking.variable("SSL_CERT_FILE").map(PathBuf::from);
         let time = Time(env.clone());
         let make = Arc::new(move |disk: &dyn Disk, now| {
-            let mut made = config(&parts, disk, now, &time, of_host.as_ref())?;
-            made.alpn_protocols.clone_from(&protocols);
-            Ok(made)
+            let (mut config, own) = config(&parts, disk, now, &time, of_host.as_ref())?;
+            config.alpn_protocols.clone_from(&protocols);
+            Ok(Made { config: Arc::new(config), own: own.map(Arc::new) })
         });
-        Ok(Self { config: Arc::new(Watched::new(env, ("certificates", files), make)), server_name })
+        let config = Arc::new(Watched::new(env, ("certificates", files), make));
+        Ok(Self { config, env: env.clone(), server_name })
     }
 
     /// The stream inside TLS, after the handshake. `address` is where it leads: `host:port`.
@@ -60,7 +64,7 @@ impl Client {
         stream: Box<dyn Stream>,
         address: &str,
     ) -> io::Result<Box<dyn Stream>> {
-        let config = self.config.current().await.map_err(|error| as_io(&error))?;
+        let made = self.config.current().await.map_err(|error| as_io(&error))?;
         let name = match &self.server_name {
             Some(name) => name.clone(),
             None => {
@@ -69,8 +73,10 @@ impl Client {
                 ServerName::try_from(host).map_err(io::Error::other)?
             }
         };
-        let stream = TlsConnector::from(config).connect(name, stream).await.map_err(handshake)?;
-        Ok(Box::new(Secured::open(stream.into())))
+        let connected = TlsConnector::from(made.config.clone()).connect(name, stream).await;
+        let (own, now) = (made.own.clone(), self.env.clock.now());
+        let stream = connected.map_err(|error| handshake(error, own.as_deref(), now))?;
+        Ok(Box::new(Secured::open(stream.into(), Explain { own, env: self.env.clone() })))
     }
 }
 
@@ -119,7 +125,7 @@ impl Dialer {
         let stream = between(self.net.connect(address).await?);
         match &self.tls {
             Some(tls) => tls.wrap(stream, address).await,
-            None => Ok(stream),
+            None => Ok(Box::new(Plain::new(stream))),
         }
     }
 }
@@ -130,7 +136,7 @@ fn config(
     now: SystemTime,
     time: &Time,
     of_host: Option<&PathBuf>,
-) -> Result<ClientConfig, TlsError> {
+) -> Result<(ClientConfig, Option<OwnCertificate>), TlsError> {
     let provider = provider();
     let trust = match parts.trust_all {
         true => Trust::All,
@@ -156,11 +162,12 @@ fn config(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     match &parts.identity {
-        None => Ok(builder.with_no_client_auth()),
+        None => Ok((builder.with_no_client_auth(), None)),
         Some(files) => {
             let identity = files.read(disk, now)?;
+            let own = files.own(&identity);
             let built = builder.with_client_auth_cert(identity.chain, identity.key);
-            built.map_err(TlsError::Refused)
+            built.map(|config| (config, own)).map_err(TlsError::Refused)
         }
     }
 }

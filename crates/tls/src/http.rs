@@ -11,9 +11,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::Uri;
 use hyper::body::Body;
 use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -84,14 +84,24 @@ impl Connector {
             .build(self.clone())
     }
 
-    /// Opens a connection to the server of a URL, and says so.
+    /// Sends `OPTIONS` to the server of a URL, and waits for the answer.
     ///
     /// # Errors
-    /// There is none.
-    pub async fn probe(&self, uri: &Uri) -> io::Result<String> {
+    /// There is none, or the server refuses the way in which it is reached.
+    pub async fn probe(&self, uri: &Uri, headers: &HeaderMap) -> io::Result<String> {
         let (dialer, address) = self.target(uri)?;
-        dialer.connect(&address).await?;
-        Ok(dialer.reached(&address))
+        let reached = dialer.reached(&address);
+        let mut request = Request::new(String::new());
+        *request.method_mut() = Method::OPTIONS;
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = headers.clone();
+        let asked = self.client().request(request).await;
+        let answer = asked.map_err(|error| io::Error::other(causes(&error)))?;
+        let status = answer.status();
+        match refuses(status, "") {
+            false => Ok(reached),
+            true => Err(io::Error::other(format!("the server answers {status}"))),
+        }
     }
 
     /// How the server of a URL is reached, and where.
@@ -133,6 +143,30 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(self.clone().dial(uri))
     }
+}
+
+/// Whether an answer to a probe refuses the client, or the way in which the server is reached:
+/// nginx and Apache answer so to plain text where they expect TLS, and to a lacking certificate.
+pub fn refuses(status: StatusCode, text: &str) -> bool {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
+        StatusCode::BAD_REQUEST => text.contains("SSL") || text.contains("HTTPS"),
+        _ => false,
+    }
+}
+
+/// An error with its causes, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(below) = cause {
+        let said = below.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = below.source();
+    }
+    text
 }
 
 /// A connection as hyper wants it.

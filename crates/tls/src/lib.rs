@@ -15,32 +15,37 @@
 //! [`Tokens`] of a listener, [`TokenFile`] of a client.
 
 mod brokers;
+mod certificates;
 mod client;
+mod clients;
 #[cfg(feature = "http")]
 pub mod http;
 mod jks;
 mod material;
 mod names;
-mod own;
 mod pem;
+mod plain;
 mod problem;
 mod secret_file;
 mod server;
 mod settings;
 mod stream;
 mod tokens;
+mod validity;
 mod verify;
 mod watched;
 
 pub use brokers::Brokers;
+pub use certificates::CertificateFile;
 pub use client::{Client, Dialer};
 pub use names::{ClientNames, Proof};
 pub use pem::{Pem, PemClient};
-pub use problem::TlsError;
+pub use problem::{TlsError, is_explained};
 pub use secret_file::{SecretFile, SecretFileError};
-pub use server::{Prelude, Server};
+pub use server::{Prelude, Server, Visitor};
 pub use settings::{ClientAuth, ClientTls, MinVersion, ServerTls};
 pub use tokens::{Token, TokenFile, Tokens, bearer};
+pub use validity::{OwnCertificate, date};
 
 #[cfg(test)]
 mod tests;

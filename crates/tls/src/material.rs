@@ -4,7 +4,7 @@
 mod pkcs12;
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crypto::tls::provider;
 use pipeline::Secret;
@@ -15,13 +15,14 @@ use rustls::pki_types::{
 };
 use rustls::{RootCertStore, sign};
 use tracing::warn;
-use x509_cert::certificate::{CertificateInner, Raw};
+use x509_cert::certificate::Raw;
 use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
 use crate::jks;
 use crate::problem::TlsError;
+use crate::validity::{OwnCertificate, date, unix_seconds};
 
 /// Bytes of a file at most: the authorities of a host are a quarter of a megabyte.
 const FILE_MAX: u64 = 4 << 20;
@@ -61,21 +62,6 @@ pub(crate) struct Identity {
     pub(crate) key: PrivateKeyDer<'static>,
 }
 
-/// Seconds since 1970 between which a certificate is valid.
-pub(crate) struct Validity {
-    pub(crate) from: u64,
-    pub(crate) until: u64,
-}
-
-/// When a certificate is valid; `None` if it cannot be read.
-pub(crate) fn validity(certificate: &[u8]) -> Option<Validity> {
-    let parsed = CertificateInner::<Raw>::from_der(certificate).ok()?;
-    let validity = parsed.tbs_certificate().validity();
-    let from = validity.not_before.to_unix_duration().as_secs();
-    let until = validity.not_after.to_unix_duration().as_secs();
-    Some(Validity { from, until })
-}
-
 impl IdentityFiles {
     /// The files, to be looked at.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
@@ -83,6 +69,31 @@ impl IdentityFiles {
             Self::Pem { certificate, key } => vec![certificate.clone(), key.clone()],
             Self::Keystore { path, .. } => vec![path.clone()],
         }
+    }
+
+    /// The certificate alone, without its key; `None` if it cannot be read. Blocks.
+    pub(crate) fn own_in(&self, disk: &dyn Disk) -> Option<OwnCertificate> {
+        let chain = match self {
+            Self::Pem { certificate, .. } => pem_certificates(disk, "certificate", certificate),
+            Self::Keystore { path, password } => {
+                let of = Store { setting: "keystore", path, password: Some(password) };
+                of.read(disk).map(|read| read.identity.map(|it| it.chain).unwrap_or_default())
+            }
+        };
+        OwnCertificate::of(self.path(), chain.ok()?.first()?)
+    }
+
+    /// The file of the certificate.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Pem { certificate, .. } => certificate,
+            Self::Keystore { path, .. } => path,
+        }
+    }
+
+    /// What messages say of the certificate.
+    pub(crate) fn own(&self, identity: &Identity) -> Option<OwnCertificate> {
+        OwnCertificate::of(self.path(), identity.chain.first()?)
     }
 
     /// Reads them. The key fits the certificate; one that has expired is used all the same, and
@@ -120,10 +131,9 @@ impl IdentityFiles {
                 return Err(content(format!("holds a certificate that is no use: {error}")));
             }
         }
-        let now = now.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
-        if validity(&identity.chain[0]).is_some_and(|valid| valid.until < now) {
-            let path = path.display();
-            warn!(%path, "the certificate has expired, and others refuse it: renew it");
+        if let Some(own) = self.own(&identity).filter(|own| own.has_expired(now)) {
+            let (path, expired) = (path.display(), date(own.expires));
+            warn!(%path, expired, "the certificate has expired, and others refuse it: renew it");
         }
         Ok(identity)
     }
@@ -152,7 +162,7 @@ impl CrlFile {
         if lists.is_empty() {
             return Err(content("holds no `BEGIN X509 CRL`".to_owned()));
         }
-        let now = now.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
+        let now = unix_seconds(now);
         for list in &lists {
             let parsed = CertificateList::<Raw>::from_der(list);
             let parsed = parsed

@@ -31,6 +31,16 @@ pub(crate) fn names(certificate: &[u8]) -> Vec<Arc<str>> {
     names
 }
 
+/// What a certificate is called in messages: its first name, else its subject.
+pub(crate) fn subject(certificate: &[u8]) -> Option<String> {
+    if let Some(name) = names(certificate).first() {
+        return Some(name.to_string());
+    }
+    let parsed = CertificateInner::<Raw>::from_der(certificate).ok()?;
+    let subject = parsed.tbs_certificate().subject().to_string();
+    (!subject.is_empty()).then_some(subject)
+}
+
 fn alternative(alternative: &GeneralName) -> Option<Arc<str>> {
     match alternative {
         GeneralName::DnsName(text) | GeneralName::UniformResourceIdentifier(text) => {

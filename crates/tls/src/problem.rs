@@ -2,9 +2,13 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
+use peers::RefusalReason;
 use rustls::{AlertDescription, CertificateError, Error};
 use thiserror::Error;
+
+use crate::validity::{OwnCertificate, date};
 
 /// Why certificates cannot be used.
 #[derive(Debug, Error)]
@@ -41,8 +45,44 @@ pub enum TlsError {
     Refused(#[source] Error),
 }
 
-/// The error of a handshake, with what helps.
-pub(crate) fn handshake(error: io::Error) -> io::Error {
+/// What a text begins with that explains a failed handshake. Transports pass on the text alone.
+const PREFIX: &str = "TLS handshake: ";
+
+/// Whether a text already explains why a handshake failed.
+pub fn is_explained(text: &str) -> bool {
+    text.contains(PREFIX)
+}
+
+/// Why a handshake failed: the cause of an [`io::Error`].
+#[derive(Debug, Error)]
+#[error("{PREFIX}{text}")]
+pub(crate) struct Failure {
+    pub(crate) reason: RefusalReason,
+    text: String,
+}
+
+impl Failure {
+    /// As an error of a connection.
+    pub(crate) fn error(kind: io::ErrorKind, reason: RefusalReason, text: String) -> io::Error {
+        io::Error::new(kind, Self { reason, text })
+    }
+
+    /// The reason in an error of a connection.
+    pub(crate) fn reason_of(error: &io::Error) -> RefusalReason {
+        let failure = error.get_ref().and_then(|it| it.downcast_ref::<Self>());
+        failure.map_or(RefusalReason::HandshakeFailed, |failure| failure.reason)
+    }
+}
+
+/// The error of a handshake, with what helps. `own` is the certificate that was shown.
+pub(crate) fn handshake(
+    error: io::Error,
+    own: Option<&OwnCertificate>,
+    now: SystemTime,
+) -> io::Error {
+    if let Some(explained) = refused_by_peer(&error, own, now) {
+        return explained;
+    }
     let Some(cause) = error.get_ref().and_then(|it| it.downcast_ref::<Error>()) else {
         return match error.kind() {
             io::ErrorKind::UnexpectedEof => {
@@ -53,63 +93,134 @@ pub(crate) fn handshake(error: io::Error) -> io::Error {
             _ => error,
         };
     };
-    io::Error::new(error.kind(), format!("TLS handshake: {}", explained(cause)))
+    let (reason, text) = explained(cause);
+    Failure::error(error.kind(), reason, text)
 }
 
-fn explained(cause: &Error) -> String {
-    match cause {
-        Error::InvalidCertificate(problem) => certificate(problem),
-        Error::NoCertificatesPresented => {
-            "the other side shows no certificate, and has to (`client_ca`)".to_owned()
-        }
-        Error::InvalidMessage(_) => "the other side does not speak TLS".to_owned(),
-        Error::AlertReceived(
-            alert @ (AlertDescription::CertificateRequired
+/// The error of a connection that the other side has ended for the certificate of this side, or
+/// for its lack. With TLS 1.3 it comes after the handshake of a client.
+pub(crate) fn refused_by_peer(
+    error: &io::Error,
+    own: Option<&OwnCertificate>,
+    now: SystemTime,
+) -> Option<io::Error> {
+    let cause = error.get_ref().and_then(|it| it.downcast_ref::<Error>())?;
+    let Error::AlertReceived(alert) = cause else { return None };
+    let problem = match (alert, own) {
+        (AlertDescription::CertificateRequired, None) => "the other side requires a certificate, \
+            and none is set: set `tls.certificate` and `tls.key`"
+            .to_owned(),
+        (
+            AlertDescription::CertificateRequired
             | AlertDescription::BadCertificate
             | AlertDescription::UnknownCA
             | AlertDescription::CertificateUnknown
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateRevoked
-            | AlertDescription::UnsupportedCertificate),
-        ) => format!("the other side refuses our certificate ({alert:?})"),
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError,
+            own,
+        ) => {
+            let refuses = format!("the other side refuses our certificate ({alert:?})");
+            match own {
+                Some(own) if own.has_expired(now) => {
+                    format!("{refuses}: {}", expired(own))
+                }
+                Some(own) => format!(
+                    "{refuses}: {own}, valid until {}; let an authority sign it that the other \
+                     side trusts",
+                    date(own.expires)
+                ),
+                None => refuses,
+            }
+        }
+        _ => return None,
+    };
+    Some(Failure::error(error.kind(), RefusalReason::ListenerNotTrusted, problem))
+}
+
+/// What to do about a certificate of this agent that has expired.
+pub(crate) fn expired(own: &OwnCertificate) -> String {
+    format!("our certificate {own} has expired at {}: renew it", date(own.expires))
+}
+
+/// The error of a connection that ends before anything was read from it, where the certificate of
+/// this side has expired: the other side may have closed it for that.
+pub(crate) fn ended_with_expired(kind: io::ErrorKind, own: &OwnCertificate) -> io::Error {
+    let problem = format!("the other side closed the connection, and {}", expired(own));
+    Failure::error(kind, RefusalReason::ListenerNotTrusted, problem)
+}
+
+fn explained(cause: &Error) -> (RefusalReason, String) {
+    match cause {
+        Error::InvalidCertificate(problem) => certificate(problem),
+        Error::NoCertificatesPresented => (
+            RefusalReason::NoCertificate,
+            "the other side shows no certificate, and has to (`client_ca`)".to_owned(),
+        ),
+        Error::InvalidMessage(_) => {
+            (RefusalReason::NotTls, "the other side does not speak TLS".to_owned())
+        }
         Error::AlertReceived(
             alert @ (AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion),
-        ) => format!(
-            "the other side has no version or cipher in common ({alert:?}), or wants a certificate"
-        ),
-        other => other.to_string(),
+        ) => {
+            let text = format!(
+                "the other side has no version or cipher in common ({alert:?}), or wants a \
+                 certificate"
+            );
+            (RefusalReason::NoCommonVersion, text)
+        }
+        Error::PeerIncompatible(_) => (RefusalReason::NoCommonVersion, cause.to_string()),
+        other => (RefusalReason::HandshakeFailed, other.to_string()),
     }
 }
 
-fn certificate(problem: &CertificateError) -> String {
+fn certificate(problem: &CertificateError) -> (RefusalReason, String) {
     match problem {
-        CertificateError::UnknownIssuer => {
+        // An authority of the same name with another key gives the second one.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
+            RefusalReason::UnknownAuthority,
             "its certificate is not signed by one that is trusted: put its authority, or the \
              certificate itself, into `ca` (a client), `client_ca` (a listener) or `truststore`"
-                .to_owned()
+                .to_owned(),
+        ),
+        CertificateError::Expired => (
+            RefusalReason::CertificateExpired,
+            "its certificate has expired: renew it there".to_owned(),
+        ),
+        CertificateError::ExpiredContext { not_after, .. } => {
+            let expired = date(not_after.as_secs());
+            let text = format!("its certificate has expired at {expired}: renew it there");
+            (RefusalReason::CertificateExpired, text)
         }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "its certificate has expired: renew it there".to_owned()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet: compare the clocks".to_owned()
-        }
-        CertificateError::Revoked => {
-            "its certificate is revoked (`crl`, `client_crl`): give that side a new one".to_owned()
-        }
-        CertificateError::UnknownRevocationStatus => {
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
+            RefusalReason::CertificateNotYetValid,
+            "its certificate is not valid yet: compare the clocks".to_owned(),
+        ),
+        CertificateError::Revoked => (
+            RefusalReason::CertificateRevoked,
+            "its certificate is revoked (`crl`, `client_crl`): give that side a new one".to_owned(),
+        ),
+        CertificateError::UnknownRevocationStatus => (
+            RefusalReason::CertificateRevoked,
             "no revocation list of its authority is in `crl` (a client) or `client_crl` (a \
              listener): add it there"
-                .to_owned()
-        }
-        CertificateError::NotValidForNameContext { expected, presented } => format!(
-            "its certificate is not for `{}`{}: set `server_name`, or `check_name = false`",
-            expected.to_str(),
-            match presented.len() {
-                0 => " and names no host at all".to_owned(),
-                _ => format!(", but for {}", presented.join(", ")),
-            }
+                .to_owned(),
         ),
-        other => format!("its certificate is refused: {other}"),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let text = format!(
+                "its certificate is not for `{}`{}: set `server_name`, or `check_name = false`",
+                expected.to_str(),
+                match presented.len() {
+                    0 => " and names no host at all".to_owned(),
+                    _ => format!(", but for {}", presented.join(", ")),
+                }
+            );
+            (RefusalReason::CertificateInvalid, text)
+        }
+        other => {
+            (RefusalReason::CertificateInvalid, format!("its certificate is refused: {other}"))
+        }
     }
 }

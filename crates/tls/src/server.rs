@@ -1,11 +1,12 @@
 //! TLS of a listener.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crypto::tls::provider;
 use futures::future::BoxFuture;
+use peers::{RefusalBoard, RefusalReason};
 use pipeline::BuildError;
 use pipeline::env::{Disk, Env, Stream};
 use rustls::ServerConfig;
@@ -13,21 +14,34 @@ use rustls::server::WebPkiClientVerifier;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::clients::{Verifier, with_refused};
 use crate::names::ClientNames;
-use crate::own::OrItself;
-use crate::problem::{TlsError, handshake};
+use crate::problem::{Failure, TlsError, handshake};
 use crate::settings::{ClientAuth, ServerParts, ServerTls};
 use crate::stream::{Failed, Secured};
-use crate::watched::{Time, Watched, as_io};
+use crate::validity::OwnCertificate;
+use crate::watched::{Made, Time, Watched, as_io};
 
 /// What is done to a stream before its handshake, within the time limit of it.
 pub type Prelude =
     Arc<dyn Fn(Box<dyn Stream>) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> + Send + Sync>;
 
+/// The other end of a connection, for what a listener reports of its handshake.
+#[derive(Debug, Clone, Default)]
+pub struct Visitor {
+    /// Where the listener notes the peers that it refuses.
+    pub board: RefusalBoard,
+    /// The listener, for log lines: `source NAME`.
+    pub component: Arc<str>,
+    /// The address of the peer.
+    pub peer: Arc<str>,
+}
+
 /// TLS of a listener. Cheap to clone.
 #[derive(Clone)]
 pub struct Server {
-    pub(crate) config: Arc<Watched<ServerConfig>>,
+    pub(crate) config: Arc<Watched<Made<ServerConfig>>>,
+    env: Env,
     handshake_timeout: Duration,
     prelude: Option<Prelude>,
 }
@@ -70,12 +84,12 @@ impl Server {
         let protocols: Vec<Vec<u8>> = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
         let time = Time(env.clone());
         let make = Arc::new(move |disk: &dyn Disk, now| {
-            let mut made = config(&parts, disk, now, &time, takes_itself)?;
-            made.alpn_protocols.clone_from(&protocols);
-            Ok(made)
+            let (mut config, own) = config(&parts, disk, now, &time, takes_itself)?;
+            config.alpn_protocols.clone_from(&protocols);
+            Ok(Made { config: Arc::new(config), own: own.map(Arc::new) })
         });
         let config = Arc::new(Watched::new(env, ("certificates", files), make));
-        Ok(Self { config, handshake_timeout, prelude: None })
+        Ok(Self { config, env: env.clone(), handshake_timeout, prelude: None })
     }
 
     /// The same with something to do before each handshake.
@@ -92,14 +106,16 @@ impl Server {
     }
 
     /// The stream inside TLS, and the names that its client proves by its certificate. The first
-    /// read or write makes the handshake, and has its error; `failed` is called with it once,
-    /// unless the client only closed the connection, as what checks a port does.
+    /// read or write makes the handshake, and has its error. A client that is refused is reported
+    /// to the board of the listener, and `failed` is called; unless the client only closed the
+    /// connection, as a check of a port does.
     pub fn wrap(
         &self,
         stream: Box<dyn Stream>,
-        failed: impl FnOnce(&io::Error) + Send + 'static,
+        visitor: Visitor,
+        failed: impl FnOnce() + Send + 'static,
     ) -> (Box<dyn Stream>, ClientNames) {
-        let (config, prelude) = (self.config.clone(), self.prelude.clone());
+        let (config, prelude, env) = (self.config.clone(), self.prelude.clone(), self.env.clone());
         let limit = self.handshake_timeout;
         let names = ClientNames::default();
         let proves = names.clone();
@@ -109,20 +125,42 @@ impl Server {
                     Some(prelude) => prelude(stream).await?,
                     None => stream,
                 };
-                let config = config.current().await.map_err(|error| as_io(&error))?;
-                let stream = TlsAcceptor::from(config).accept(stream).await.map_err(handshake)?;
+                let made = config.current().await.map_err(|error| as_io(&error))?;
+                let accepted = TlsAcceptor::from(made.config.clone()).accept(stream).await;
+                let now = env.clock.now();
+                let stream =
+                    accepted.map_err(|error| handshake(error, made.own.as_deref(), now))?;
                 if let Some([own, ..]) = stream.get_ref().1.peer_certificates() {
                     proves.prove(own);
                 }
                 Ok(stream)
             };
             timeout(limit, shaking).await.unwrap_or_else(|_| {
-                let text = format!("no TLS handshake within {limit:?} (`tls.handshake_timeout`)");
-                Err(io::Error::new(io::ErrorKind::TimedOut, text))
+                let text = format!("not complete within {limit:?} (`tls.handshake_timeout`)");
+                let reason = RefusalReason::HandshakeTimeout;
+                Err(Failure::error(io::ErrorKind::TimedOut, reason, text))
             })
         };
-        let failed: Failed = Box::new(failed);
-        let accepted = async move { accepted.await.map(Into::into) };
+        let refused = Arc::new(OnceLock::new());
+        let (named, proved) = (refused.clone(), names.clone());
+        let of_success = visitor.clone();
+        let accepted = async move {
+            let (accepted, subject) = with_refused(accepted).await;
+            if let Some(subject) = subject {
+                let _ = named.set(subject);
+            }
+            if accepted.is_ok() {
+                let Visitor { board, peer, .. } = of_success;
+                board.accepted_by_tls(&peer, proved.first().map(|name| &**name));
+            }
+            accepted.map(Into::into)
+        };
+        let failed: Failed = Box::new(move |error| {
+            let Visitor { board, component, peer } = visitor;
+            let subject = refused.get().map(String::as_str);
+            board.refused(&component, (&peer, subject), Failure::reason_of(error), error);
+            failed();
+        });
         (Box::new(Secured::shaking(Box::pin(accepted), failed)), names)
     }
 }
@@ -133,8 +171,9 @@ fn config(
     now: std::time::SystemTime,
     time: &Time,
     takes_itself: bool,
-) -> Result<ServerConfig, TlsError> {
+) -> Result<(ServerConfig, Option<OwnCertificate>), TlsError> {
     let identity = parts.identity.read(disk, now)?;
+    let own = parts.identity.own(&identity);
     let provider = provider();
     let builder = ServerConfig::builder_with_details(provider.clone(), Arc::new(time.clone()))
         .with_protocol_versions(parts.min_version.versions())
@@ -155,11 +194,10 @@ fn config(
             let verifier = verifier
                 .build()
                 .map_err(|error| TlsError::Refused(rustls::Error::General(error.to_string())))?;
-            builder.with_client_cert_verifier(match takes_itself {
-                false => verifier,
-                true => OrItself::over(verifier, &identity.chain),
-            })
+            let itself = identity.chain.first().filter(|_| takes_itself).cloned();
+            builder.with_client_cert_verifier(Verifier::new(verifier, itself))
         }
     };
-    builder.with_single_cert(identity.chain, identity.key).map_err(TlsError::Refused)
+    let built = builder.with_single_cert(identity.chain, identity.key);
+    built.map(|config| (config, own)).map_err(TlsError::Refused)
 }

@@ -14,7 +14,7 @@ use pipeline::env::{Clock, Env, Stream};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use crate::{Client, ClientTls, Server, ServerTls};
+use crate::{Client, ClientTls, Server, ServerTls, Visitor};
 
 fn material(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/material").join(name)
@@ -71,7 +71,7 @@ async fn say(stream: &mut Box<dyn Stream>) -> io::Result<()> {
 /// What the client and what the listener say of one exchange.
 async fn exchange(server: &Server, client: &Client) -> (io::Result<()>, io::Result<()>) {
     let (here, there) = duplex(64 << 10);
-    let serving = tokio::spawn(echo(server.wrap(Box::new(there), |_| {}).0));
+    let serving = tokio::spawn(echo(server.wrap(Box::new(there), Visitor::default(), || {}).0));
     let talking = async {
         let mut stream = client.wrap(Box::new(here), "localhost:4545").await?;
         say(&mut stream).await
@@ -276,7 +276,7 @@ fn accepted(server: &Server) -> (DuplexStream, Box<dyn Stream>, Arc<AtomicUsize>
     let (here, there) = duplex(64 << 10);
     let failed = Arc::new(AtomicUsize::new(0));
     let counted = failed.clone();
-    let (stream, _) = server.wrap(Box::new(there), move |_| {
+    let (stream, _) = server.wrap(Box::new(there), Visitor::default(), move || {
         counted.fetch_add(1, Ordering::Relaxed);
     });
     (here, stream, failed)
@@ -320,7 +320,7 @@ async fn plain_text_is_refused_and_what_only_checks_the_port_is_not_counted() {
 async fn the_end_is_said_so_that_a_cut_is_not_taken_for_it() {
     let (server, client) = (plain(), client(json!({ "ca": "ca.pem" })));
     let (here, there) = duplex(64 << 10);
-    let serving = tokio::spawn(echo(server.wrap(Box::new(there), |_| {}).0));
+    let serving = tokio::spawn(echo(server.wrap(Box::new(there), Visitor::default(), || {}).0));
     let mut stream = client.wrap(Box::new(here), "localhost:1").await.unwrap();
     say(&mut stream).await.unwrap();
     drop(serving.await.unwrap().unwrap());
@@ -329,6 +329,7 @@ async fn the_end_is_said_so_that_a_cut_is_not_taken_for_it() {
 
 mod approved;
 mod changes;
+mod refused;
 mod versions;
 
 #[tokio::test]
@@ -344,7 +345,8 @@ async fn a_client_is_known_by_the_names_of_its_certificate_after_the_handshake_a
         (&pair, &shown, ""),
     ] {
         let (here, there) = duplex(64 << 10);
-        let (stream, names) = server(settings.clone()).wrap(Box::new(there), |_| {});
+        let (stream, names) =
+            server(settings.clone()).wrap(Box::new(there), Visitor::default(), || {});
         assert!(names.all().is_empty(), "nothing is proved yet");
         let serving = tokio::spawn(echo(stream));
         let client = client(shown.clone());

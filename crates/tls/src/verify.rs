@@ -11,8 +11,8 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use crate::material::validity;
 use crate::problem::TlsError;
+use crate::validity::validity;
 
 /// What is trusted, and what is checked.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::problem::TlsError;
+use crate::validity::OwnCertificate;
 
 /// How often files are looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -20,7 +21,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 type Make<T, E> = Arc<dyn Fn(&dyn Disk, SystemTime) -> Result<T, E> + Send + Sync>;
 
 /// What tells a file from another state of it.
-type Stamp = Option<(SystemTime, u64, u64)>;
+pub(crate) type Stamp = Option<(SystemTime, u64, u64)>;
+
+/// What is made of certificates.
+pub(crate) struct Made<C> {
+    /// The configuration of rustls.
+    pub(crate) config: Arc<C>,
+    /// The certificate that this side shows.
+    pub(crate) own: Option<Arc<OwnCertificate>>,
+}
 
 /// What counts now of what is made of files.
 pub(crate) struct Watched<T, E = TlsError> {
@@ -116,7 +125,8 @@ impl<T: Send + Sync + 'static, E: std::error::Error + Send + 'static> Watched<T,
     }
 }
 
-fn stamp(disk: &dyn Disk, file: &std::path::Path) -> Stamp {
+/// The state of a file.
+pub(crate) fn stamp(disk: &dyn Disk, file: &std::path::Path) -> Stamp {
     let stat = disk.stat(file).ok()?;
     Some((stat.modified, stat.len, stat.inode))
 }

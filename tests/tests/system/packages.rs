@@ -38,7 +38,7 @@ fn must(script: &str, arguments: &[&Path]) -> String {
 #[test]
 #[ignore = "needs systemd: tests/run"]
 fn the_units_are_closed_to_what_they_do_not_need() {
-    for kind in ["edge", "collector"] {
+    for kind in ["edge", "collector", "flume@"] {
         let unit = here(&format!("deploy/systemd/aqueduct-{kind}.service"));
         let mut analyze = Command::new("systemd-analyze");
         analyze.args(["security", "--offline=true", "--threshold=20"]).arg(unit);

@@ -22,6 +22,8 @@ use crate::{HdfsError, Result};
 
 const COMPLETE_RETRY_DELAY_MS: u64 = 500;
 const COMPLETE_RETRIES: u32 = 5;
+/// Most memory that is reserved before the bytes of a file arrive.
+const READ_CAPACITY_MAX: usize = 16 * 1024 * 1024;
 // DataNodes that are left out of one block at most, as dfs.client.block.write.retries has it.
 const BLOCK_WRITE_RETRIES: usize = 3;
 
@@ -130,7 +132,8 @@ impl FileReader {
     /// Panics if the requested range is outside of the file
     pub async fn read_range(&self, offset: usize, len: usize) -> Result<Bytes> {
         let mut stream = self.read_range_stream(offset, len);
-        let mut buf = BytesMut::with_capacity(len);
+        // The NameNode announces the length: memory is taken for bytes that arrive.
+        let mut buf = BytesMut::with_capacity(usize::min(len, READ_CAPACITY_MAX));
         while let Some(bytes) = stream.next().await.transpose()? {
             buf.put(bytes);
         }

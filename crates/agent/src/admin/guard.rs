@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
+use metrics::{AdminReason, Metrics};
 use pipeline::Secret;
 use subtle::ConstantTimeEq;
 use tls::bearer;
@@ -76,6 +77,11 @@ impl Guard {
         let shown = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
         shown.is_some_and(|shown| token.expose().as_bytes().ct_eq(shown).into())
     }
+}
+
+/// Counts a request or a connection that is refused.
+pub(super) fn count(metrics: &Metrics, reason: &'static str) {
+    metrics.admin_refusals.get_or_create(&AdminReason { reason }).inc();
 }
 
 /// The host of `host:port` or of a host alone, without the brackets of IPv6.

@@ -5,28 +5,34 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use hyper::StatusCode;
 use metrics::{Format, GroupLabel, Metrics};
+use peers::{RefusalBoard, RefusalReason};
 use pipeline::env::unix_millis;
 use pipeline::{Account, Env};
 use tokio::sync::Mutex;
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answer, JSON_UTF_8, fresh, json, page, typed};
+use super::certificates::Certificates;
 use super::configuration::Configuration;
 use super::feed::Feed;
-use super::{flume, letters};
+use super::guard::{self, Client};
+use super::{COMPONENT, flume, letters};
 use crate::audit::Audit;
 use crate::dead_letters::DeadLetters;
 use crate::health::{Health, Word};
 use crate::opening::NotOpen;
 use crate::reload::Reloads;
 use crate::running::{Parts, Running};
-use crate::status::{EVERY_SOURCE_HELD, HeldStatus, Snapshot, Trouble};
+use crate::status::{CertificateStatus, EVERY_SOURCE_HELD, HeldStatus, Snapshot, Trouble};
 use crate::{held, liveness, scrape, status};
 
 /// How long a comparison of the configuration with its file counts. What looks at an agent all the
 /// time asks once a minute.
 const COMPARED_FOR: Duration = Duration::from_secs(150);
+
+/// How long a request with a wrong token waits for its answer.
+const PENANCE: Duration = Duration::from_secs(1);
 
 /// What the pages are made of. Ready means: every source is open, or stopped by an operator while
 /// another one is open; no channel has stopped its intake, and the agent is not stopping. A sink
@@ -63,6 +69,10 @@ pub(crate) struct Live {
     pub(super) feed: Feed,
     /// Readers of events that pass.
     pub(super) taps: AtomicUsize,
+    /// Peers that the admin address refuses.
+    pub(super) refusals: RefusalBoard,
+    /// The certificates that the agent shows.
+    certificates: Certificates,
     /// Held by what reads the disk for a page: one at a time.
     disk: Mutex<()>,
     /// What the last comparison of the configuration with its file has found, and when.
@@ -183,8 +193,25 @@ impl Pages {
         page(StatusCode::SERVICE_UNAVAILABLE, dead.join("\n") + "\n")
     }
 
+    /// The certificates that the agent shows, as their files have them now.
+    pub(crate) async fn certificates(&self) -> Vec<CertificateStatus> {
+        let plan = self.configuration.plan();
+        self.live.certificates.look(&plan, &self.env, &self.metrics).await
+    }
+
+    /// A request with a wrong token is counted, logged, and answered late, so that tokens cannot be
+    /// tried quickly.
+    pub(super) async fn refused_token(&self, client: Client<'_>) {
+        guard::count(&self.metrics, "wrong_token");
+        let peer = (client.address, client.certificate.map(|name| &**name));
+        let problem = "compare the token of the client with `agent.admin_token`";
+        self.live.refusals.refused(COMPONENT, peer, RefusalReason::WrongToken, &problem);
+        sleep(PENANCE).await;
+    }
+
     /// What the agent is doing now.
     pub(crate) async fn snapshot(&self) -> Snapshot {
+        let certificates = self.certificates().await;
         let snapshot = status::gather(status::Sources {
             agent: &self.agent,
             started: self.started,
@@ -196,6 +223,8 @@ impl Pages {
             configuration: self.live.configuration(),
             env: &self.env,
             reloads: &self.reloads,
+            certificates,
+            refusals: &self.live.refusals,
         });
         snapshot.await
     }

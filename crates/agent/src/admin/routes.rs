@@ -5,10 +5,9 @@ use std::sync::Arc;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, header};
 use metrics::Format;
-use tracing::debug;
 
 use super::answer::{Answer, JSON_LINES, fresh, page, secured, typed};
-use super::guard::{Client, Guard};
+use super::guard::{self, Client, Guard};
 use super::pages::Pages;
 use super::{change, feed, site, tap};
 use crate::audit::{Line, Outcome};
@@ -214,6 +213,9 @@ impl Site {
     }
 }
 
+/// Why a request is refused that shows another token, or none.
+const NO_TOKEN: &str = "without the token";
+
 /// Why a request is not let in: its answer, and what the audit log says of it.
 struct Refusal(Answer, &'static str);
 
@@ -248,12 +250,21 @@ async fn unsecured(
     let route = of.routes().iter().find(|route| route.path == path);
     let actor = || guard.actor(&head.headers, client);
     if let Some(Refusal(answer, why)) = refusal(of, guard, head, route) {
+        match head.headers.contains_key(header::AUTHORIZATION) {
+            true if why == NO_TOKEN => pages.refused_token(client).await,
+            false if why == NO_TOKEN => guard::count(&pages.metrics, "no_token"),
+            _ => {}
+        }
         let is_change = route.is_some_and(|route| route.verb == Verb::Change);
         if is_change && head.method == Method::POST {
             let line = Line::new(&path[1..], None, actor(), Outcome::Refused);
             pages.audit.add(line.because(Some(why.to_owned()))).await;
         }
         return answer;
+    }
+    if head.headers.contains_key(header::AUTHORIZATION) && guard.is_allowed(&head.headers) {
+        let name = client.certificate.map(|name| &**name);
+        pages.live.refusals.accepted_by_token(client.address, name);
     }
     if let Some(asset) = site::asset(path).filter(|_| of == Site::Admin) {
         return asset;
@@ -269,6 +280,7 @@ async fn unsecured(
         Page::Index if of == Site::Admin && accept.contains("text/html") => site::index(),
         Page::Index => page(StatusCode::OK, of.index()),
         Page::Metrics => {
+            pages.certificates().await;
             let format = Format::wanted(accept);
             typed(StatusCode::OK, format.content_type(), pages.metrics(format))
         }
@@ -315,10 +327,9 @@ fn refusal(of: Site, guard: &Guard, head: &Parts, route: Option<&Route>) -> Opti
         return Some(Refusal::new(StatusCode::FORBIDDEN, why, text.into()));
     }
     if route.access != Access::Open && !guard.is_allowed(&head.headers) {
-        debug!(path = route.path, "a request without the admin token is refused");
         let text =
             "this page needs the token of `agent.admin_token`, as `Authorization: Bearer …`\n";
-        let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "without the token", text.into());
+        let refusal = Refusal::new(StatusCode::UNAUTHORIZED, NO_TOKEN, text.into());
         return Some(refusal.with(header::WWW_AUTHENTICATE, "Bearer realm=\"aqueduct\""));
     }
     let action = &route.path[1..];

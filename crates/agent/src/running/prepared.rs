@@ -74,6 +74,7 @@ impl Prepared {
             standing: standing.clone(),
             senders: built.senders,
             tenants: built.tenants,
+            refusals: built.refusals,
             tasks: Tasks::default(),
         };
         let runner = source::Runner {

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use metrics::{ChannelReason, Metrics, Seconds, SinkLabel};
-use peers::Sender;
+use peers::RefusalBoard;
 use pipeline::env::unix_millis;
 use pipeline::{Env, Guarantee};
 use tokio::time::{Duration, Instant};
 
 use super::{
-    ChannelStatus, Conservation, DeadLetterStatus, Flow, GroupStatus, HeldStatus, LatencyStatus,
-    MemberStatus, ProvedName, SenderStatus, Snapshot, SourceStatus, State, Throughput, Trouble,
-    Verdict,
+    CertificateStatus, ChannelStatus, Conservation, DeadLetterStatus, Flow, GroupStatus,
+    HeldStatus, LatencyStatus, MemberStatus, RefusedStatus, SenderStatus, Snapshot, SourceStatus,
+    State, Throughput, Trouble, Verdict,
 };
 use crate::bulletin::Bulletin;
 use crate::dead_letters::DeadLetters;
@@ -56,6 +56,10 @@ pub(crate) struct Sources<'a> {
     pub(crate) env: &'a Env,
     /// What the last reload did.
     pub(crate) reloads: &'a Reloads,
+    /// The certificates that the agent shows.
+    pub(crate) certificates: Vec<CertificateStatus>,
+    /// Peers that the admin address refuses.
+    pub(crate) refusals: &'a RefusalBoard,
 }
 
 /// What the agent is doing now.
@@ -101,6 +105,8 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         dead_letters: views.dead_letters(&parts, of.dead_letters),
         conservation: views.conservation(&parts, &channels, of.metrics),
         channels,
+        refused: RefusedStatus::all(&parts, of.refusals, now),
+        certificates: of.certificates,
         plain_text: parts.plain_text.clone(),
         held,
         drain: of.reloads.drain(now),
@@ -152,7 +158,7 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
         state,
         channels: handle.intake.channels(),
         optional_channels: handle.intake.optional_channels(),
-        senders: senders.iter().map(|it| sender(it, now)).collect(),
+        senders: senders.iter().map(|it| SenderStatus::new(it, now)).collect(),
         senders_total: senders_total as u64,
         tenants,
         tenants_total: tenants_total as u64,
@@ -161,18 +167,6 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
         failed_batches: flow.failed_batches,
         failed_events: flow.failed_events,
         dropped_events: flow.dropped().into_iter().filter(|(_, events)| *events > 0).collect(),
-    }
-}
-
-fn sender(sender: &Sender, now: Instant) -> SenderStatus {
-    SenderStatus {
-        agent: sender.agent.to_string(),
-        peer: sender.peer.to_string(),
-        proved: sender
-            .proved
-            .as_ref()
-            .map(|it| ProvedName { name: it.name.to_string(), by: it.by.to_owned() }),
-        connected_seconds_ago: ago(now, sender.since),
     }
 }
 

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::words::{percent, seconds};
-use super::{ChannelStatus, PlainTextStatus, Snapshot, SourceStatus, State};
+use super::{ChannelStatus, PlainTextStatus, Snapshot, SourceStatus, State, security};
 
 /// Filled part of a channel from which on it is nearly full.
 const NEARLY_FULL: f64 = 0.8;
@@ -72,11 +72,15 @@ pub enum Cause {
     Configuration,
     /// Plain text leaves the host.
     PlainText,
+    /// Peers are refused by TLS or by a token.
+    Refused,
+    /// A certificate expires.
+    Certificate,
 }
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::NotReady,
         Self::Fails,
         Self::Waits,
@@ -91,6 +95,8 @@ impl Cause {
         Self::DeadLetters,
         Self::Configuration,
         Self::PlainText,
+        Self::Refused,
+        Self::Certificate,
     ];
 
     /// Its heading in `docs/runbook.md`.
@@ -110,6 +116,8 @@ impl Cause {
             Self::DeadLetters => "There are dead letters",
             Self::Configuration => "The configuration is wrong or differs",
             Self::PlainText => "Plain text leaves this host",
+            Self::Refused => "Peers are refused",
+            Self::Certificate => "A certificate expires",
         }
     }
 }
@@ -223,6 +231,7 @@ fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
             ..Trouble::new((Level::Bad, Cause::NotReady), "agent", text.clone(), "")
         }));
     }
+    found.extend(security::troubles(&snapshot.certificates, &snapshot.refused));
     found.extend(snapshot.plain_text.iter().map(|it| {
         let PlainTextStatus { component, address, .. } = it;
         let brief = format!("{component}: plain text leaves this host over {address}");

@@ -40,9 +40,6 @@ fn what_works_is_named_and_leaves_nothing() {
     let sinks = [
         sink("next", &format!("type = \"grpc\"\naddress = \"{address}\"")),
         sink("found", &format!("type = \"grpc\"\ndiscover = \"dns:127.0.0.1:{port}\"")),
-        sink("old", &format!("type = \"avro\"\naddress = \"{address}\"")),
-        sink("other", &format!("type = \"thrift\"\naddress = \"{address}\"")),
-        sink("web", &format!("type = \"http\"\nurl = \"http://{address}/x\"")),
         sink("store", &format!("type = \"hdfs\"\nurl = \"file://{at}/logs/a/b-%Y\"")),
         sink("log", "type = \"logger\""),
     ];
@@ -53,9 +50,6 @@ fn what_works_is_named_and_leaves_nothing() {
         format!("\nsource in: {listen} is free\n"),
         format!("\nsink next: {address} is reached\n"),
         format!("\nsink found-0: {address} is reached\n"),
-        format!("\nsink old: {address} is reached\n"),
-        format!("\nsink other: {address} is reached\n"),
-        format!("\nsink web: {address} is reached\n"),
         format!("\nsink store: store in file://{at}/logs/a: {at}/logs takes files\n"),
     ];
     for wanted in &wanted {
@@ -64,6 +58,18 @@ fn what_works_is_named_and_leaves_nothing() {
     assert!(!report.contains("sink log:"), "nothing lies behind it: {report}");
     assert_eq!(fs::read_dir(dir.path().join("logs")).unwrap().count(), 0);
     assert!(!dir.path().join("data").exists());
+
+    // A port that speaks another protocol is not the one that is meant.
+    let others = [
+        sink("old", &format!("type = \"avro\"\naddress = \"{address}\"")),
+        sink("other", &format!("type = \"thrift\"\naddress = \"{address}\"")),
+        sink("web", &format!("type = \"http\"\nurl = \"http://{address}/x\"")),
+    ];
+    let (code, report) = check(dir.path(), &listen, &others.concat());
+    assert_eq!(code, Some(1), "{report}");
+    for name in ["old", "other", "web"] {
+        assert!(report.contains(&format!("\nsink {name}: FAILED: ")), "{name}: {report}");
+    }
     collector.stop();
 }
 

@@ -24,6 +24,7 @@ mod metrics_page;
 mod pages;
 mod pki;
 mod readiness;
+mod refused;
 mod relay_split;
 mod schema;
 mod send;

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::common::{aqueduct, text};
 use serde_json::{Value, json};
-use tls::{Client, ClientTls, Server, ServerTls};
+use tls::{Client, ClientTls, Server, ServerTls, Visitor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 /// Calls `aqueduct pki` in this directory; answers what it says, and whether it succeeded.
@@ -40,7 +40,7 @@ async fn talk_to(server: Server, client: Value, address: &str) -> std::io::Resul
     let client = Client::new(client, &env::real(), &[]).unwrap();
     let (here, there) = duplex(64 << 10);
     let serving = tokio::spawn(async move {
-        let (mut stream, _) = server.wrap(Box::new(there), |_| {});
+        let (mut stream, _) = server.wrap(Box::new(there), Visitor::default(), || {});
         let byte = stream.read_u8().await?;
         stream.write_u8(byte).await?;
         stream.flush().await

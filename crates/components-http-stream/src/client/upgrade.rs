@@ -130,8 +130,10 @@ mod tests {
             let identity = json!({ "keystore": keystore, "keystore_password": "changeit" });
             let settings = serde_json::from_value(identity).unwrap();
             let server = tls::Server::new(settings, &env::real(), &["http/1.1"]).unwrap();
-            let (address, _serving) =
-                answering(OPENED, move |stream| server.wrap(stream, |_| {}).0).await;
+            let (address, _serving) = answering(OPENED, move |stream| {
+                server.wrap(stream, tls::Visitor::default(), || {}).0
+            })
+            .await;
             let access = json!({ "tls": { "ca": material.join(ca), "server_name": "localhost" } });
             let rest = opened(format!("wss://{address}/s"), access).await;
             assert_eq!(rest.as_deref().ok(), is_trusted.then_some(&b"frames"[..]), "{rest:?}");

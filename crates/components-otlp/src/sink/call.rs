@@ -96,13 +96,13 @@ impl Caller {
         Self { env: cx.env.clone(), connector, client, uri, protocol, is_gzip, headers }
     }
 
-    /// Opens a connection, and says so.
+    /// Waits for the answer of the server to a request that changes nothing.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or the server refuses this client.
     pub(super) async fn probe(&self) -> Result<String, OtlpError> {
         let url = self.uri.to_string();
-        let probed = self.connector.probe(&self.uri).await;
+        let probed = self.connector.probe(&self.uri, &self.headers).await;
         probed.map_err(|error| OtlpError::Connect { url, source: error.into() })
     }
 

@@ -83,7 +83,7 @@ fn client(nodes: &[&Node]) -> Client {
 }
 
 async fn ask(client: &Client) -> Result<Bytes, SearchError> {
-    client.send(Method::POST, "/x", "x".into()).await
+    client.send(Method::POST, "/x", ("x".into(), 1)).await
 }
 
 fn answers(status: u16) -> impl Fn(&str) -> Reply {
@@ -141,4 +141,26 @@ async fn of_a_page_of_html_its_title_is_said() {
     let node = Node::start(|_| Reply::After(Duration::ZERO, 401, PAGE)).await;
     let error = ask(&client(&[&node])).await.unwrap_err().to_string();
     assert!(error.contains("login (Error 401 Bad credentials): set `user` and"), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_is_limited_by_the_documents_of_the_request() {
+    let long: &'static str = format!("[{}0]", "0,".repeat(1 << 20)).leak();
+    for status in [200, 500] {
+        let node = Node::start(move |_| Reply::After(Duration::ZERO, status, long)).await;
+        let client = client(&[&node]);
+        let error = ask(&client).await.unwrap_err();
+        assert!(error.to_string().contains("an answer of over 1052672 bytes"), "{error}");
+        let sent = client.send(Method::POST, "/x", ("x".into(), 1_000)).await;
+        assert_eq!(sent.is_ok(), status == 200);
+    }
+}
+
+#[test]
+fn lists_in_answers_have_a_limited_number_of_entries() {
+    let list = |entries: usize| format!("[{}0]", "0,".repeat(entries - 1));
+    let read = |entries| serde_json::from_str::<Entries<u8>>(&list(entries));
+    assert_eq!(read(ENTRIES_MAX).unwrap().0.len(), ENTRIES_MAX);
+    let error = read(ENTRIES_MAX + 1).unwrap_err().to_string();
+    assert!(error.contains("a list of at most 1048576 entries"), "{error}");
 }

@@ -25,9 +25,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use components::sinks::http::shown;
 use hyper::StatusCode;
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use crate::client::SearchError;
+use crate::client::{Entries, SearchError};
 use crate::events::{Never, Outgoing};
 
 /// From when on a success is no proof. A leader gives up a replica that takes nothing for
@@ -39,6 +40,32 @@ pub(super) const LATE: Duration = Duration::from_secs(10);
 /// From when on a success for several documents is no proof in a SolrCloud: before a node sends
 /// again what another one did not take, it waits for 500 ms.
 pub(super) const SENT_AGAIN: Duration = Duration::from_millis(400);
+
+/// An answer of Solr's update handler.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default, rename = "responseHeader")]
+    head: Head,
+}
+
+/// The head of an answer.
+#[derive(Default, Deserialize)]
+struct Head {
+    status: Option<i64>,
+    /// Replicas that a node of a SolrCloud has reached.
+    #[serde(rename = "rf")]
+    replicas: Option<IgnoredAny>,
+    #[serde(rename = "QTime")]
+    took_ms: Option<u64>,
+    errors: Option<Entries<Refused>>,
+}
+
+/// A document that a success leaves out.
+#[derive(Debug, Deserialize)]
+struct Refused {
+    id: Option<String>,
+    message: Option<String>,
+}
 
 /// What follows from an answer.
 #[derive(Debug)]
@@ -103,26 +130,24 @@ fn written(
 ) -> Result<Next, SearchError> {
     let foreign =
         |problem| SearchError::Foreign { engine: super::ENGINE, url: node.clone(), problem };
-    let answer: Value =
+    let Answer { head } =
         serde_json::from_slice(answer).map_err(|error| foreign(format!("no JSON: {error}")))?;
-    let head = &answer["responseHeader"];
-    if head["status"] != 0 {
-        let shown = shown(answer.to_string().as_bytes());
-        return Err(foreign(format!("no success: {shown}")));
+    if head.status != Some(0) {
+        return Err(foreign(format!("no success: {}", shown(answer))));
     }
-    if !is_proof(head, took, documents.len()) {
+    if !is_proof(&head, took, documents.len()) {
         let late = SearchError::Late { url: node.clone(), took };
         return Ok(Next::Halves(Alone::Again(late)));
     }
-    Ok(Next::Written(refused_of(head, documents).map_err(foreign)?))
+    Ok(Next::Written(refused_of(&head, documents).map_err(foreign)?))
 }
 
 /// Whether a success with this head, after this time, is one for each of so many documents.
-fn is_proof(head: &Value, took: Duration, documents: usize) -> bool {
+fn is_proof(head: &Head, took: Duration, documents: usize) -> bool {
     // A node of a SolrCloud, and no other, says how many replicas were reached.
-    let is_cloud = !head["rf"].is_null();
+    let is_cloud = head.replicas.is_some();
     // The time within Solr, without that on the way.
-    let within = head["QTime"].as_u64().map_or(took, Duration::from_millis);
+    let within = head.took_ms.map_or(took, Duration::from_millis);
     took < LATE && (!is_cloud || documents == 1 || within < SENT_AGAIN)
 }
 
@@ -131,13 +156,13 @@ fn is_proof(head: &Value, took: Duration, documents: usize) -> bool {
 ///
 /// # Errors
 /// It is about something else.
-fn refused_of(head: &Value, documents: &[Outgoing]) -> Result<Vec<Never>, String> {
-    let errors = head["errors"].as_array().map_or(&[][..], Vec::as_slice);
+fn refused_of(head: &Head, documents: &[Outgoing]) -> Result<Vec<Never>, String> {
+    let errors = head.errors.as_ref().map_or(&[][..], |errors| &errors.0);
     let refused = errors.iter().map(|error| {
-        let id = error["id"].as_str();
+        let id = error.id.as_deref();
         let found = documents.iter().find(|it| id.is_some() && it.id.as_deref() == id);
-        let found = found.ok_or_else(|| format!("an error about another document: {error}"))?;
-        let said = error["message"].as_str().unwrap_or("no reason given");
+        let found = found.ok_or_else(|| format!("an error about another document: {error:?}"))?;
+        let said = error.message.as_deref().unwrap_or("no reason given");
         Ok((found.place, "refused", shown(said.as_bytes())))
     });
     refused.collect()

@@ -19,6 +19,7 @@ mod discovered;
 mod error;
 mod held;
 mod ledgers;
+mod probe;
 mod shared;
 
 use std::sync::Arc;
@@ -29,12 +30,12 @@ use delivery::sender::{Options, Retain, Room, Window};
 use metrics::Metrics;
 use peers::{Dispute, FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard};
 use pipeline::{
-    BuildContext, BuildError, Component, DedupeScope, Env, ErrorClass, Extensions, Guarantee,
-    Settlement, Sink, SinkBoard, SinkError, Taken, plain_text,
+    BuildContext, BuildError, Component, DedupeScope, Env, Extensions, Guarantee, Settlement, Sink,
+    SinkBoard, SinkError, Taken, plain_text,
 };
 use tls::{Dialer, TokenFile};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Endpoint;
 use wire::Packing;
@@ -237,25 +238,10 @@ impl Grpc {
     }
 }
 
-/// Opens a connection without a conversation on it, and says so.
-async fn probe(dialer: &Dialer, address: &str, limit: Duration) -> Result<String, SinkError> {
-    let connected = timeout(limit, dialer.connect(address)).await;
-    let problem = match connected {
-        Ok(Ok(_)) => return Ok(dialer.reached(address)),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no connection within {limit:?} (`connect_timeout`)"),
-    };
-    let source = Box::from(format!("cannot connect to {address}: {problem}"));
-    Err(SinkError { class: ErrorClass::Transient, retry_after: None, source })
-}
-
 #[async_trait]
 impl Sink for Grpc {
     async fn probe(&mut self) -> Result<Option<String>, SinkError> {
-        let address = || self.address();
-        let token = authorization::authorization(&self.env, self.token.as_ref()).await;
-        token.map_err(|source| GrpcError::Token { address: address(), source })?;
-        probe(&self.dialer, &self.shared.address, self.config.connect_timeout.0).await.map(Some)
+        Ok(Some(self.reach().await?))
     }
 
     async fn open(&mut self) -> Result<(), SinkError> {

@@ -321,7 +321,18 @@ impl Deliver for Http {
     type Error = HttpError;
 
     async fn probe(&self) -> Result<Option<String>, HttpError> {
-        self.connections.probe().await.map(Some)
+        // It changes nothing, and a server of HTTP answers to each method.
+        let mut request = hyper::Request::new(Bytes::new());
+        *request.method_mut() = Method::OPTIONS;
+        *request.headers_mut() = self.headers.clone();
+        let Response { status, text, .. } = self.connections.send(&self.uri, request).await?;
+        match tls::http::refuses(status, &text) {
+            false => Ok(Some(self.connections.reached())),
+            true => {
+                let url = self.url.clone();
+                Err(HttpError::Status { url, status, text, retry_after: None })
+            }
+        }
     }
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, HttpError> {

@@ -46,7 +46,7 @@ use async_trait::async_trait;
 use delivery::receiver::Contents;
 use delivery::sender::Window;
 use metrics::{Metrics, SourceLabel};
-use peers::{SenderBoard, TenantBoard};
+use peers::{RefusalBoard, SenderBoard, TenantBoard};
 use pipeline::env::Listener;
 use pipeline::{
     BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Resource, Source,
@@ -99,6 +99,7 @@ impl Component for Config {
             tokens: self.tokens_file.as_ref().map(|path| Tokens::new(path, &cx.env)),
             senders: cx.get(),
             tenants: cx.get(),
+            refusals: cx.get(),
             config: self,
             listener: None,
         }))
@@ -114,6 +115,7 @@ struct Grpc {
     tokens: Option<Tokens>,
     senders: SenderBoard,
     tenants: TenantBoard,
+    refusals: RefusalBoard,
     /// Between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
@@ -210,6 +212,7 @@ impl Grpc {
                 &self.metrics,
                 self.tokens.clone(),
                 self.config.may_show_certificate(),
+                self.refusals.clone(),
             ),
             binding: Binding::new(
                 &self.name,

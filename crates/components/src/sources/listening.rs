@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Metrics;
+use peers::RefusalBoard;
 use pipeline::env::{Listener, Net, Stream};
 use pipeline::plain_text;
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError, ErrorClass, SourceError};
 use support::mutant;
-use tls::{ClientNames, ServerTls};
+use tls::{ClientNames, ServerTls, Visitor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::tenants::Peer;
 
@@ -69,6 +70,7 @@ pub struct Guard {
     server: tls::Server,
     source: Arc<str>,
     metrics: Metrics,
+    refusals: RefusalBoard,
 }
 
 impl Guard {
@@ -87,7 +89,12 @@ impl Guard {
             return Ok(None);
         };
         let server = tls::Server::new(settings, &cx.env, protocols)?;
-        Ok(Some(Self { server, source: cx.name.clone(), metrics: cx.metrics.clone() }))
+        Ok(Some(Self {
+            server,
+            source: cx.name.clone(),
+            metrics: cx.metrics.clone(),
+            refusals: cx.get(),
+        }))
     }
 
     /// The same with something to do to a stream before its handshake.
@@ -98,11 +105,13 @@ impl Guard {
     /// The stream inside TLS. Its first read makes the handshake, so in the task of its connection,
     /// and in the place that it has among those that may be open.
     fn wrap(&self, stream: Box<dyn Stream>, peer: &str) -> (Box<dyn Stream>, ClientNames) {
-        let (source, metrics, peer) = (self.source.clone(), self.metrics.clone(), peer.to_owned());
-        self.server.wrap(stream, move |error| {
-            debug!(%source, peer, %error, "a connection fails in its handshake");
-            metrics.count_anomaly(&source, "tls_failed", 1);
-        })
+        let (source, metrics) = (self.source.clone(), self.metrics.clone());
+        let visitor = Visitor {
+            board: self.refusals.clone(),
+            component: format!("source {source}").into(),
+            peer: peer.into(),
+        };
+        self.server.wrap(stream, visitor, move || metrics.count_anomaly(&source, "tls_failed", 1))
     }
 }
 

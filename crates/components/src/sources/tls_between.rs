@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::channels::Channels;
 use super::running::Running;
-use super::{avro, http, netcat, syslog, thrift};
+use super::{avro, grpc, http, netcat, syslog, thrift};
 use crate::sinks;
 
 /// Longer than anything that is waited for takes.
@@ -210,6 +210,86 @@ async fn handshakes_that_fail_give_their_places_and_connections_back() {
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.starts_with("HTTP/1.1 200"), "they are no connections of its: {answer}");
     fixture.stop().await;
+}
+
+/// What `check --connect` finds of a sink with this TLS.
+async fn probed<C: Component<Role = dyn Sink>>(
+    address: &str,
+    tls: Option<Value>,
+) -> Result<String, String> {
+    let mut settings = match C::KIND {
+        "http" => {
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            json!({ "url": format!("{scheme}://{address}/") })
+        }
+        _ => json!({ "address": address }),
+    };
+    if let Some(tls) = tls {
+        settings["tls"] = tls;
+    }
+    let cx = crate::alone("out", Path::new("unused"), env::real());
+    let mut sink = build::<C>(&settings, &cx).unwrap();
+    let found = timeout(LIMIT, sink.probe()).await.expect("the probe has an end");
+    found.map(Option::unwrap_or_default).map_err(|error| {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(below) = cause {
+            text = format!("{text}: {below}");
+            cause = below.source();
+        }
+        text
+    })
+}
+
+async fn probe_waits_for_the_first_reply<S, K>()
+where
+    S: Component<Role = dyn Source>,
+    K: Component<Role = dyn Sink>,
+{
+    let kind = K::KIND;
+    let mut tls = identity();
+    tls["client_ca"] = json!(material("ca.pem"));
+    let fixture = Fixture::start::<S>(json!({ "tls": tls }), "").await;
+    let showing = |name: &str| {
+        let mut tls = trust();
+        tls["certificate"] = json!(material(&format!("{name}.pem")));
+        tls["key"] = json!(material(&format!("{name}.key.pem")));
+        Some(tls)
+    };
+    let address = &*fixture.address;
+    for _ in 0..3 {
+        let found = probed::<K>(address, showing("client")).await;
+        assert!(found.as_ref().is_ok_and(|it| it.ends_with("by TLS")), "{kind}: {found:?}");
+        for (tls, cause) in [
+            (showing("stranger"), "refuses our certificate (UnknownCA)"),
+            (Some(trust()), "set `tls.certificate` and `tls.key`"),
+            (None, "the server speaks TLS, and this client does not"),
+        ] {
+            let found = probed::<K>(address, tls).await;
+            assert!(
+                found.as_ref().is_err_and(|it| it.contains(cause)),
+                "{kind}: {cause}: {found:?}"
+            );
+        }
+    }
+    assert!(fixture.channels.events(0).is_empty(), "{kind}: no event is sent");
+    fixture.stop().await;
+
+    let fixture = Fixture::start::<S>(json!({}), "").await;
+    let address = &*fixture.address;
+    let found = probed::<K>(address, None).await;
+    assert!(found.as_ref().is_ok_and(|it| it.ends_with("is reached")), "{kind}: {found:?}");
+    let found = probed::<K>(address, Some(trust())).await;
+    assert!(found.as_ref().is_err_and(|it| it.contains("speak TLS")), "{kind}: {found:?}");
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn the_probe_of_a_sink_waits_for_the_first_reply_of_its_server() {
+    probe_waits_for_the_first_reply::<avro::Config, sinks::avro::Config>().await;
+    probe_waits_for_the_first_reply::<thrift::Config, sinks::thrift::Config>().await;
+    probe_waits_for_the_first_reply::<http::Config, sinks::http::Config>().await;
+    probe_waits_for_the_first_reply::<grpc::Config, sinks::grpc::Config>().await;
 }
 
 #[test]

@@ -268,3 +268,60 @@ fn a_text_that_is_no_file_refers_to_the_directory_that_is_given() {
     let error = read("a = \"${NO}\"\n").unwrap_err().to_string();
     assert!(error.starts_with("-:1:5: a: environment variable `NO` is not set"), "{error}");
 }
+
+#[test]
+fn errors_about_large_names_stay_short() {
+    let large = "x".repeat(1 << 20);
+    let text = REFERS
+        .replace("[\"${CHANNEL:-main}\"]", "[\"main\", \"${file:large}\"]")
+        .replace("[sinks.out]", &format!("[sinks.{large}]"));
+    let found = problems(&[("main.toml", &text), ("large", &large), ("secrets/token", "t")]);
+    assert!(found.contains("sources.in.channels: unknown channel `xxx"), "{}", &found[..200]);
+    assert!(found.contains("xxx… (1048448 more bytes)"), "{}", &found[..200]);
+    assert!(found.len() < 8 << 10, "{} bytes", found.len());
+}
+
+#[test]
+fn a_configuration_has_a_limited_number_of_values_and_components() {
+    let keys = |from: usize, to: usize| {
+        (from..to).map(|key| format!("key_{key} = 1\n")).collect::<String>()
+    };
+    let found = problems(&[("main.toml", &keys(0, 100_001))]);
+    let expected =
+        "main.toml: a configuration has at most 100000 values, with all that it includes";
+    assert_eq!(found, expected);
+    // Together, whichever file has them.
+    let main = format!("include = [\"parts/*.toml\"]\n[a]\n{}", keys(0, 60_000));
+    let part = format!("[b]\n{}", keys(0, 60_000));
+    let found = problems(&[("main.toml", &main), ("parts/b.toml", &part)]);
+    assert!(
+        found.ends_with(
+            "b.toml: a configuration has at most 100000 values, with all that it \
+                             includes"
+        ),
+        "{found}"
+    );
+
+    let sources = (0..1_001).map(|it| SOURCE.replace("sources.in", &format!("sources.in-{it}")));
+    let sources: String = sources.collect();
+    let main = MAIN.replace("\"parts/*.toml\", ", "");
+    let found = problems(&[("main.toml", &format!("{main}{sources}")), ("sinks.yaml", SINK)]);
+    assert_eq!(
+        found,
+        "main.toml:3006:10: sources: `sources` has 1001 entries; at most 1000 are supported: \
+         distribute them over several agents"
+    );
+}
+
+#[test]
+fn a_long_list_of_problems_ends_with_the_number_of_the_others() {
+    let keys: String = (0..50_000).map(|key| format!("key_{key}: 1\n")).collect();
+    let root = files(&[("main.toml", "include = \"a.yaml\"\n"), ("a.yaml", &keys)]);
+    let found = plan(&root).unwrap_err();
+    assert!(found.contains("at most 1000 are supported"), "{}", &found[..500]);
+    let read = read_file(&root.path().join("a.yaml"), &world()).unwrap();
+    let found = crate::resolve("a.yaml", read, "host").unwrap_err().to_string();
+    assert_eq!(found.lines().count(), 101);
+    assert!(found.ends_with("more problems are not shown; fix those above first"), "{found}");
+    assert!(found.len() < 32 << 10, "{} bytes", found.len());
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pipeline::settings::{Place, Settings, SettingsErrorKind as Kind, Value, unknown};
+use pipeline::settings::{Place, Settings, SettingsErrorKind as Kind, Value};
 
 use super::{ComponentPlan, Findings, GroupDraft, GroupPlan, Reference, SinkDraft, SourceDraft};
 
@@ -31,8 +31,7 @@ pub(super) fn join(
                 owners.insert(reference.name, group.plan.name.clone());
                 group.plan.sinks.push(sink.component);
             } else {
-                let problem = unknown("sink", &reference.name, &known);
-                found.add(Kind::UnknownName, &reference.place, &path, problem);
+                found.unknown("sink", &reference, &path, &known);
             }
         }
     }
@@ -136,7 +135,6 @@ pub(super) fn check(
 
 fn exists(found: &mut Findings<'_>, path: &str, channel: &Reference, known: &[&str]) {
     if !known.contains(&channel.name.as_str()) {
-        let problem = unknown("channel", &channel.name, known);
-        found.add(Kind::UnknownName, &channel.place, path, problem);
+        found.unknown("channel", channel, path, known);
     }
 }

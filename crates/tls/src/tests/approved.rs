@@ -15,15 +15,19 @@ use super::*;
 #[tokio::test]
 async fn configurations_of_both_sides_are_approved_in_a_fips_build_alone() {
     let (server, client) = (plain(), client(json!({ "ca": "ca.pem" })));
-    assert_eq!(server.config.current().await.unwrap().fips(), IS_FIPS, "a listener");
-    assert_eq!(client.config.current().await.unwrap().fips(), IS_FIPS, "a client");
+    assert_eq!(server.config.current().await.unwrap().config.fips(), IS_FIPS, "a listener");
+    assert_eq!(client.config.current().await.unwrap().config.fips(), IS_FIPS, "a client");
     works(&server, &client).await;
     let shown = json!({ "ca": "ca.pem", "certificate": "client.pem", "key": "client.key.pem" });
     let asking = json!({ "certificate": "server.pem", "key": "server.key.pem",
         "client_ca": "ca.pem" });
     let (server, client) = (self::server(asking), self::client(shown));
-    assert_eq!(server.config.current().await.unwrap().fips(), IS_FIPS, "asks for certificates");
-    assert_eq!(client.config.current().await.unwrap().fips(), IS_FIPS, "has a certificate");
+    assert_eq!(
+        server.config.current().await.unwrap().config.fips(),
+        IS_FIPS,
+        "asks for certificates"
+    );
+    assert_eq!(client.config.current().await.unwrap().config.fips(), IS_FIPS, "has a certificate");
     works(&server, &client).await;
 }
 
@@ -42,7 +46,8 @@ async fn a_peer_with_what_is_not_approved_alone_is_refused_by_a_fips_build() {
         (suite, kx_group::X25519, false),
     ] {
         let (here, there) = duplex(64 << 10);
-        let serving = tokio::spawn(echo(plain().wrap(Box::new(there), |_| {}).0));
+        let serving =
+            tokio::spawn(echo(plain().wrap(Box::new(there), Visitor::default(), || {}).0));
         let shaken = other(suite, group).connect("localhost".try_into().unwrap(), here).await;
         if let Ok(stream) = shaken {
             // What the listener refuses shows in the first bytes of an answer.

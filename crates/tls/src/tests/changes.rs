@@ -58,7 +58,7 @@ async fn files_that_change_count_from_the_next_handshake_on_and_bad_ones_never()
         client(json!({ "ca": "ca.pem", "server_name": "elsewhere.example" })),
     );
     let (here, there) = duplex(64 << 10);
-    let (wrapped, _) = server.wrap(Box::new(there), |_| {});
+    let (wrapped, _) = server.wrap(Box::new(there), Visitor::default(), || {});
     let serving = tokio::spawn(async move { echo(echo(wrapped).await?).await });
     let mut open = localhost.wrap(Box::new(here), "localhost:1").await.unwrap();
     say(&mut open).await.unwrap();

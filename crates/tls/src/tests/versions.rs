@@ -19,7 +19,8 @@ async fn the_least_version_holds_on_both_sides() {
     };
     for (version, is_taken) in [("1.2", true), ("1.3", false)] {
         let (here, there) = duplex(64 << 10);
-        let serving = tokio::spawn(echo(with(version).wrap(Box::new(there), |_| {}).0));
+        let serving =
+            tokio::spawn(echo(with(version).wrap(Box::new(there), Visitor::default(), || {}).0));
         let shaken = old_client().connect("localhost".try_into().unwrap(), here).await;
         if let Ok(stream) = shaken {
             say(&mut (Box::new(stream) as Box<dyn Stream>)).await.unwrap();

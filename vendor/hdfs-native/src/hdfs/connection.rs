@@ -32,6 +32,12 @@ use crate::{HdfsError, Result};
 const PROTOCOL: &str = "org.apache.hadoop.hdfs.protocol.ClientProtocol";
 const DATA_TRANSFER_VERSION: u16 = 28;
 const MAX_PACKET_HEADER_SIZE: usize = 33;
+/// Largest RPC response. Default of `ipc.maximum.response.length` in Hadoop.
+const MAX_RESPONSE_SIZE: usize = 128 * 1024 * 1024;
+/// Largest payload of a packet. `PacketReceiver.MAX_PACKET_SIZE` in Hadoop.
+const MAX_PACKET_SIZE: usize = 16 * 1024 * 1024;
+/// Bytes of the length of the payload, which the length includes.
+const PAYLOAD_LENGTH_BYTES: usize = 4;
 const DATANODE_CACHE_EXPIRY: TimeDelta = TimeDelta::seconds(3);
 
 const CRC32: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
@@ -47,6 +53,23 @@ fn datanode_url(datanode_id: &DatanodeIdProto, config: &Configuration) -> String
         &datanode_id.ip_addr
     };
     format!("{}:{}", host, datanode_id.xfer_port)
+}
+
+/// The length that a server announces, if it is within the limit.
+pub(crate) fn bounded(announced: usize, max: usize) -> Result<usize> {
+    if announced <= max {
+        return Ok(announced);
+    }
+    Err(HdfsError::IOError(std::io::Error::new(
+        ErrorKind::InvalidData,
+        format!("the server announces a message of {announced} bytes; the limit is {max} bytes"),
+    )))
+}
+
+fn malformed_packet(payload_length: usize) -> HdfsError {
+    HdfsError::DataTransferError(format!(
+        "the DataNode announces a packet of {payload_length} bytes, which does not match its header"
+    ))
 }
 
 // Connect to a remote host and return a TcpStream with standard options we want
@@ -383,10 +406,10 @@ impl RpcListener {
         // Read the size of the message
         let mut buf = [0u8; 4];
         self.reader.read_exact(&mut buf).await?;
-        let msg_length = u32::from_be_bytes(buf);
+        let msg_length = bounded(u32::from_be_bytes(buf) as usize, MAX_RESPONSE_SIZE)?;
 
         // Read the whole message
-        let mut buf = BytesMut::zeroed(msg_length as usize);
+        let mut buf = BytesMut::zeroed(msg_length);
         self.reader.read_exact(&mut buf).await?;
 
         let mut bytes = buf.freeze();
@@ -496,6 +519,9 @@ impl ReadPacket {
             };
 
             if let Some(algorithm) = algorithm {
+                if info.checksum.bytes_per_checksum == 0 {
+                    return Err(HdfsError::ChecksumError);
+                }
                 // Create a new Bytes view over the data that we can consume
                 let mut checksum_data = self.data.clone();
                 while !checksum_data.is_empty() {
@@ -503,7 +529,7 @@ impl ReadPacket {
                         info.checksum.bytes_per_checksum as usize,
                         checksum_data.len(),
                     )));
-                    if chunk_checksum != self.checksum.get_u32() {
+                    if self.checksum.try_get_u32() != Ok(chunk_checksum) {
                         return Err(HdfsError::ChecksumError);
                     }
                 }
@@ -777,15 +803,21 @@ impl DatanodeConnection {
         self.reader.read_exact(&mut header_len_buf).await?;
 
         let payload_length = u32::from_be_bytes(payload_len_buf) as usize;
+        let payload_length = bounded(payload_length, MAX_PACKET_SIZE)?
+            .checked_sub(PAYLOAD_LENGTH_BYTES)
+            .ok_or_else(|| malformed_packet(payload_length))?;
         let header_length = u16::from_be_bytes(header_len_buf) as usize;
 
-        let mut remaining_buf = BytesMut::zeroed(payload_length - 4 + header_length);
+        let mut remaining_buf = BytesMut::zeroed(payload_length + header_length);
         self.reader.read_exact(&mut remaining_buf).await?;
 
         let header =
             hdfs::PacketHeaderProto::decode(remaining_buf.split_to(header_length).freeze())?;
 
-        let checksum_length = payload_length - 4 - header.data_len as usize;
+        let checksum_length = usize::try_from(header.data_len)
+            .ok()
+            .and_then(|data_length| payload_length.checked_sub(data_length))
+            .ok_or_else(|| malformed_packet(payload_length))?;
         let checksum = remaining_buf.split_to(checksum_length).freeze();
         let data = remaining_buf.freeze();
 

@@ -16,6 +16,7 @@ use tokio::{
 use super::user::BlockTokenIdentifier;
 use crate::common::config::Configuration;
 use crate::common::idle_timeout::IdleTimeoutReader;
+use crate::hdfs::connection::bounded;
 use crate::proto::hdfs::{CipherOptionProto, CipherSuiteProto, DataEncryptionKeyProto};
 use crate::proto::{
     common::{
@@ -40,6 +41,12 @@ type Aes256Ctr = ctr::Ctr128BE<aes::Aes256>;
 
 const SASL_CALL_ID: i32 = -33;
 const SASL_TRANSFER_MAGIC_NUMBER: i32 = 0xDEADBEEFu32 as i32;
+/// Largest message before the end of a login, and largest answer of a DataNode to an operation.
+const MAX_CONTROL_SIZE: usize = 1024 * 1024;
+/// Largest wrapped RPC message: the largest response, and the bytes that a security layer adds.
+const MAX_WRAPPED_SIZE: usize = 129 * 1024 * 1024;
+/// Largest wrapped message of a DataNode: the largest packet, and the bytes around it.
+const MAX_WRAPPED_PACKET_SIZE: usize = 17 * 1024 * 1024;
 const HDFS_DELEGATION_TOKEN: &str = "HDFS_DELEGATION_TOKEN";
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,7 +106,8 @@ pub(crate) async fn negotiate_sasl_session(
         let mut response: Option<RpcSaslProto> = None;
         let message = reader.read_response().await?;
         debug!("Handling SASL message: {:?}", message);
-        match SaslState::try_from(message.state).unwrap() {
+        let state = SaslState::try_from(message.state).map_err(|_| unexpected(&message))?;
+        match state {
             SaslState::Negotiate => {
                 let (mut selected_auth, selected_session) = select_method(
                     &message.auths,
@@ -137,7 +145,7 @@ pub(crate) async fn negotiate_sasl_session(
             SaslState::Challenge => {
                 let (token, _) = session
                     .as_mut()
-                    .unwrap()
+                    .ok_or_else(|| unexpected(&message))?
                     .step(message.token.as_ref().map(|t| &t[..]))?;
 
                 let r = RpcSaslProto {
@@ -149,7 +157,8 @@ pub(crate) async fn negotiate_sasl_session(
             }
             SaslState::Success => {
                 if let Some(token) = message.token.as_ref() {
-                    let (_, finished) = session.as_mut().unwrap().step(Some(&token[..]))?;
+                    let session = session.as_mut().ok_or_else(|| unexpected(&message))?;
+                    let (_, finished) = session.step(Some(&token[..]))?;
                     if !finished {
                         return Err(HdfsError::SASLError(
                             "Client not finished after server success".to_string(),
@@ -158,7 +167,7 @@ pub(crate) async fn negotiate_sasl_session(
                 }
                 done = true;
             }
-            _ => todo!(),
+            _ => return Err(unexpected(&message)),
         }
 
         if let Some(r) = response {
@@ -184,6 +193,11 @@ pub(crate) async fn negotiate_sasl_session(
         writer.set_session(session);
     }
     Ok((user_info, reader, writer))
+}
+
+/// The error of a SASL message that does not belong into the conversation.
+fn unexpected(message: &RpcSaslProto) -> HdfsError {
+    HdfsError::SASLError(format!("unexpected message in state {}", message.state))
 }
 
 fn select_method(
@@ -248,16 +262,20 @@ impl SaslReader {
         let mut buf = [0u8; 4];
         self.stream.read_exact(&mut buf).await?;
 
-        let msg_length = u32::from_be_bytes(buf);
+        let max = match self.session {
+            Some(_) => MAX_WRAPPED_SIZE,
+            None => MAX_CONTROL_SIZE,
+        };
+        let msg_length = bounded(u32::from_be_bytes(buf) as usize, max)?;
 
-        let mut buf = BytesMut::zeroed(msg_length as usize);
+        let mut buf = BytesMut::zeroed(msg_length);
         self.stream.read_exact(&mut buf).await?;
 
         let mut bytes = buf.freeze();
         let rpc_response = RpcResponseHeaderProto::decode_length_delimited(&mut bytes)?;
         debug!("RPC response: {:?}", rpc_response);
 
-        match RpcStatusProto::try_from(rpc_response.status).unwrap() {
+        match rpc_response.status() {
             RpcStatusProto::Error => {
                 return Err(HdfsError::RPCError(
                     rpc_response.exception_class_name().to_string(),
@@ -285,7 +303,7 @@ impl SaslReader {
                 if !self.buffer.has_remaining() {
                     let response = self.read_response().await?;
                     if response.state() != SaslState::Wrap {
-                        todo!();
+                        return Err(unexpected(&response));
                     }
 
                     let decoded = session.lock().unwrap().decode(response.token())?;
@@ -391,6 +409,7 @@ impl SaslDecryptor {
     async fn read_more_data(&mut self, stream: &mut DatanodeStream) -> Result<()> {
         stream.read_exact(&mut self.size_buffer).await?;
         let msg_length = u32::from_be_bytes(self.size_buffer) as usize;
+        let msg_length = bounded(msg_length, MAX_WRAPPED_PACKET_SIZE)?;
 
         // Resize our internal buffer if the message is larger
         if msg_length > self.response_buffer.len() {
@@ -499,7 +518,7 @@ impl SaslDatanodeReader {
                 }
                 let decoded_len = prost::decode_length_delimiter(&mut sasl.data_buffer)?;
 
-                let mut buf = BytesMut::zeroed(decoded_len);
+                let mut buf = BytesMut::zeroed(bounded(decoded_len, MAX_CONTROL_SIZE)?);
                 self.read_exact(&mut buf).await?;
                 Ok(buf.freeze())
             }
@@ -518,7 +537,7 @@ impl SaslDatanodeReader {
 
                 let decoded_len = prost::decode_length_delimiter(&mut msg_len.freeze())?;
 
-                let mut msg_buf = BytesMut::zeroed(decoded_len);
+                let mut msg_buf = BytesMut::zeroed(bounded(decoded_len, MAX_CONTROL_SIZE)?);
                 self.stream.read_exact(&mut msg_buf).await?;
                 cipher.apply_keystream(&mut msg_buf);
 
@@ -537,7 +556,7 @@ impl SaslDatanodeReader {
                 self.stream
                     .consume(prost::length_delimiter_len(decoded_len));
 
-                let mut msg_buf = BytesMut::zeroed(decoded_len);
+                let mut msg_buf = BytesMut::zeroed(bounded(decoded_len, MAX_CONTROL_SIZE)?);
                 self.stream.read_exact(&mut msg_buf).await?;
 
                 Ok(msg_buf.freeze())
@@ -701,7 +720,9 @@ impl SaslDatanodeConnection {
         debug!("Data transfer encryptor response: {:?}", response);
 
         let (payload, finished) = session.step(response.payload.as_ref().map(|p| &p[..]))?;
-        assert!(!finished);
+        if finished {
+            return Err(HdfsError::SASLError("negotiation finished too soon".to_string()));
+        }
 
         let cipher_option = if session.supports_encryption() {
             vec![CipherOptionProto {
@@ -730,8 +751,9 @@ impl SaslDatanodeConnection {
         debug!("Data transfer encryptor response: {:?}", response);
 
         let (_, finished) = session.step(response.payload.as_ref().map(|p| &p[..]))?;
-
-        assert!(finished);
+        if !finished {
+            return Err(HdfsError::SASLError("negotiation is not finished".to_string()));
+        }
 
         if session.has_security_layer() {
             self.split(Some(session), response.cipher_option.first())
@@ -747,7 +769,7 @@ impl SaslDatanodeConnection {
         if buf.is_empty() {
             Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof))?;
         }
-        let msg_length = prost::decode_length_delimiter(buf)?;
+        let msg_length = bounded(prost::decode_length_delimiter(buf)?, MAX_CONTROL_SIZE)?;
         let total_size = msg_length + prost::length_delimiter_len(msg_length);
 
         let mut response_buf = BytesMut::zeroed(total_size);

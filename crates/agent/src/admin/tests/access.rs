@@ -35,6 +35,36 @@ async fn with_a_token_only_probes_monitors_and_the_empty_page_are_answered_witho
 }
 
 #[tokio::test(start_paused = true)]
+async fn wrong_tokens_are_counted_shown_and_answered_late() {
+    let bench = bench_with(Running::default(), Some(TOKEN));
+    let wrong = "authorization: Bearer 0123456789abcdeX\r\n";
+    let began = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(status(&bench.ask("GET", "/status", wrong).await), "401");
+    }
+    assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
+    let began = Instant::now();
+    assert_eq!(status(&bench.get("/status").await), "401");
+    let right = format!("authorization: Bearer {TOKEN}\r\n");
+    let metrics = bench.get("/metrics").await;
+    for line in [
+        "aqueduct_admin_refusals_total{reason=\"wrong_token\"} 3\n",
+        "aqueduct_admin_refusals_total{reason=\"no_token\"} 1\n",
+        "aqueduct_admin_refusals_total{reason=\"tls_failed\"} 0\n",
+    ] {
+        assert!(metrics.contains(line), "{line}{metrics}");
+    }
+    let found = bench.pages.snapshot().await;
+    let texts: Vec<&str> = found.troubles.iter().map(|it| it.text.as_str()).collect();
+    let expected = "agent: 1 client refused: wrong token (3 attempts, the last by client)";
+    assert!(texts.contains(&expected), "{texts:?}");
+    assert_eq!(status(&bench.ask("GET", "/status", &right).await), "200");
+    assert!(began.elapsed() < Duration::from_secs(1), "others do not wait");
+    let found = bench.pages.snapshot().await;
+    assert!(found.refused.is_empty(), "the client has the token now: {:?}", found.refused);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_events_hold_is_shown_to_the_network_with_a_token_alone() {
     let at = |token: Option<&str>| {
         let token = token.map(|it| it.to_owned().into());

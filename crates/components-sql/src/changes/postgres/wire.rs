@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use super::super::change::Lsn;
 use super::pgoutput::Frame;
+use crate::connection::LOGIN_BYTES_MAX;
 use crate::database::Target;
 use crate::error::SqlError;
 
@@ -37,6 +38,8 @@ pub(super) type Rows = Vec<Vec<Option<String>>>;
 pub(super) struct Replication {
     stream: Box<dyn Stream>,
     input: BytesMut,
+    /// Bytes of a message at most: few before the end of the login.
+    message_max: usize,
     target: Target,
 }
 
@@ -68,8 +71,14 @@ impl Replication {
                 }
                 stream = tls.wrap(stream, address).await.map_err(at)?;
             }
-            let mut opened = Self { stream, input: BytesMut::new(), target: target.clone() };
+            let mut opened = Self {
+                stream,
+                input: BytesMut::new(),
+                message_max: LOGIN_BYTES_MAX as usize,
+                target: target.clone(),
+            };
             opened.log_in().await?;
+            opened.message_max = MESSAGE_MAX;
             Ok(opened)
         };
         let silent = |_| Err(SqlError::Silent { address: address.clone(), limit });
@@ -259,7 +268,7 @@ impl Replication {
             return Ok(None);
         };
         let length = u32::from_be_bytes(length) as usize;
-        if !(4..=MESSAGE_MAX).contains(&length) {
+        if !(4..=self.message_max).contains(&length) {
             return Err(self.odd("a message of an impossible length"));
         }
         Ok(Some(length + 1).filter(|length| *length <= self.input.len()))
@@ -313,6 +322,17 @@ mod tests {
     use pipeline::{Classify, ErrorClass};
 
     use super::*;
+    use crate::connection::Via;
+    use crate::testing::{UNREAD_BYTES_MAX, flood};
+
+    #[tokio::test]
+    async fn a_long_message_before_the_login_closes_the_connection() {
+        let (target, flooding) = flood(Via::Postgres, b"R\x3f\xff\xff\xff").await;
+        let error = Replication::open(&target).await.err().expect("it is not a database");
+        assert!(error.to_string().contains("impossible length"), "{error}");
+        let sent = flooding.await.unwrap();
+        assert!(sent < UNREAD_BYTES_MAX, "{sent} bytes were read");
+    }
 
     #[test]
     fn an_error_of_the_server_has_its_code_and_its_class() {

@@ -23,6 +23,9 @@ const ANSWER_MAX: usize = 1 << 20;
 /// Bytes that are read and decompressed at once.
 const READ_BYTES: usize = 4 << 10;
 
+/// An array of Avro without elements.
+const NO_EVENTS: &[u8] = &[0];
+
 /// Connections to one address.
 pub(super) struct Connections {
     pub(super) dialer: Dialer,
@@ -89,12 +92,15 @@ impl Connections {
         })
     }
 
-    /// Opens a connection, and says so.
+    /// Opens a connection, and waits for the answer to a call without events.
     ///
     /// # Errors
-    /// As [`Connections::take`].
+    /// As [`Connections::take`] and [`Connections::call`].
     pub(super) async fn probe(&self) -> Result<String, AvroError> {
-        self.take().await.map(|_| self.dialer.reached(&self.address))
+        let mut connection = self.take().await?;
+        // Whatever is answered, it is an Avro source.
+        self.call(&mut connection, NO_EVENTS).await?;
+        Ok(self.dialer.reached(&self.address))
     }
 
     /// Gives back a connection after an answer.
@@ -152,9 +158,17 @@ impl Connection {
                 let is_moved = self.coding.decode(&mut self.coded, &mut self.plain, READ_BYTES)?;
                 if let Some(frame) =
                     self.deframer.next(&mut self.plain).map_err(io::Error::other)?
-                    && frame.serial == self.serial
                 {
-                    return Ok(frame.payload);
+                    if frame.serial == self.serial {
+                        return Ok(frame.payload);
+                    }
+                    // A connection has one call at a time, so no other answer can be on the way.
+                    let (found, called) = (frame.serial, self.serial);
+                    let problem = format!(
+                        "the server answered call {found} instead of call {called}; check that \
+                         `address` is an Avro source"
+                    );
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
                 }
                 if !is_moved {
                     break;

@@ -181,3 +181,39 @@ fn settings_that_cannot_work_are_refused() {
         assert_eq!(build::<Config>(&settings, &cx).err().unwrap().path, path);
     }
 }
+
+/// A server that sends these bytes again and again after the first call, until the client closes
+/// the connection; how many bytes it was able to send.
+async fn flood(bytes: &'static [u8], settings: &Value) -> (Outcome, usize) {
+    let listener = env::real().net.listen("127.0.0.1:0").await.unwrap();
+    let mut settings = settings.clone();
+    settings["address"] = json!(listener.local_address());
+    let flooding = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _call = stream.read(&mut [0; 4096]).await.unwrap();
+        let (block, mut sent) = (bytes.repeat(64 << 10), 0);
+        // Far above what the buffers of the sockets hold.
+        while sent < 256 << 20 {
+            match stream.write(&block).await {
+                Ok(bytes) => sent += bytes,
+                Err(_) => break,
+            }
+        }
+        sent
+    });
+    let cx = crate::alone("next", Path::new("unused"), env::real());
+    let mut sink = build::<Config>(&settings, &cx).unwrap();
+    let outcome = outcome(&mut *sink, &["x"]).await;
+    (outcome, flooding.await.unwrap())
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_at_the_first_answer_to_another_call() {
+    for bytes in [&[0; 8][..], &[0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0]] {
+        let (outcome, sent) = flood(bytes, &json!({ "timeout": "30s" })).await;
+        let Outcome::Again(Some(error)) = outcome else { panic!("the batch is sent again") };
+        let problem = format!("{:?}", error);
+        assert!(problem.contains("instead of call 1"), "{problem}");
+        assert!(sent < 32 << 20, "{sent} bytes were read");
+    }
+}

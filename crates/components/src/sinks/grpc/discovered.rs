@@ -195,8 +195,11 @@ impl Sink for Discovered {
         })?;
         let mut reached = Vec::new();
         for Found { address, .. } in found {
-            let limit = self.config.connect_timeout.0;
-            reached.push(super::probe(&self.dialer, &address, limit).await?);
+            let dialer = self.dialer.clone();
+            let sink = Grpc::new(&self.config, &address, dialer, &self.cx, NextHop::default());
+            if let Some(sink) = sink {
+                reached.push(sink.reach().await?);
+            }
         }
         Ok(Some(reached.join(", ")))
     }

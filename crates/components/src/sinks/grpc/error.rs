@@ -138,6 +138,9 @@ fn said(status: &tonic::Status) -> String {
         };
     };
     let cause = innermost(source);
+    if tls::is_explained(&cause) {
+        return cause;
+    }
     // Also what listens there and speaks something else ends a connection in one of these ways.
     format!(
         "{cause}; if this does not pass: is it the port that a collector listens on? Does it speak \

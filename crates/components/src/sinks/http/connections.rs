@@ -80,12 +80,9 @@ impl Connections {
         Ok(Response { status: head.status, headers: head.headers, text: shown(&text) })
     }
 
-    /// Opens a connection, and says so.
-    ///
-    /// # Errors
-    /// There is none.
-    pub(super) async fn probe(&self) -> Result<String, HttpError> {
-        self.connection().await.map(|_| self.dialer.reached(&self.address))
+    /// How the server is reached.
+    pub(super) fn reached(&self) -> String {
+        self.dialer.reached(&self.address)
     }
 
     async fn connection(&self) -> Result<SendRequest<Full<Bytes>>, HttpError> {

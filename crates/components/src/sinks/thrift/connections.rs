@@ -53,12 +53,14 @@ impl Connections {
         Ok(answer)
     }
 
-    /// Opens a connection, and says so.
+    /// Opens a connection, and waits for the answer to a call without events.
     ///
     /// # Errors
-    /// There is none in time.
+    /// There is none, or it is none of this protocol.
     pub(super) async fn probe(&self) -> Result<String, ThriftError> {
-        self.connection().await.map(|_| self.dialer.reached(&self.address))
+        // Whatever is answered, it is a Thrift source.
+        self.call(&mut Events::new(self.protocol)).await?;
+        Ok(self.dialer.reached(&self.address))
     }
 
     async fn connection(&self) -> Result<Connection, ThriftError> {

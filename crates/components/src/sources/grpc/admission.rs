@@ -16,17 +16,12 @@ use std::sync::Arc;
 
 use hyper::header::HeaderValue;
 use metrics::Metrics;
-use support::log_rate::LogRate;
+use peers::{RefusalBoard, RefusalReason};
 use thiserror::Error;
 use tls::{ClientNames, Tokens, bearer};
-use tokio::time::Instant;
 use tonic::Status;
-use tracing::warn;
 
 use crate::sources::tenants::Peer;
-
-/// Lines a minute about streams that are refused.
-const LINES_A_MINUTE: u32 = 10;
 
 /// Why a stream is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -54,6 +49,16 @@ pub(super) enum Refusal {
         /// The names in the certificate.
         certificate: String,
     },
+}
+
+impl Refusal {
+    fn reason(&self) -> RefusalReason {
+        match self {
+            Self::Missing => RefusalReason::NoToken,
+            Self::Unknown => RefusalReason::WrongToken,
+            Self::TwoNames { .. } => RefusalReason::NamesDiffer,
+        }
+    }
 }
 
 /// What a client is called, by the `certified` names in its certificate and by its token: `None`
@@ -85,7 +90,7 @@ pub(super) struct Admission {
     tokens: Option<Tokens>,
     /// A certificate is as good.
     or_certificate: bool,
-    rate: LogRate,
+    refusals: RefusalBoard,
 }
 
 impl Admission {
@@ -95,9 +100,10 @@ impl Admission {
         metrics: &Metrics,
         tokens: Option<Tokens>,
         or_certificate: bool,
+        refusals: RefusalBoard,
     ) -> Self {
         let (source, metrics) = (source.clone(), metrics.clone());
-        Self { source, metrics, tokens, or_certificate, rate: LogRate::new(LINES_A_MINUTE) }
+        Self { source, metrics, tokens, or_certificate, refusals }
     }
 
     /// Whether anything is asked for.
@@ -108,7 +114,7 @@ impl Admission {
     /// The peer as it is known from now on.
     ///
     /// # Errors
-    /// It is not let in. This is counted, and logged at a bounded rate.
+    /// It is not let in. This is counted, logged at a bounded rate, and shown in the status.
     pub(super) async fn admit(
         &self,
         peer: Arc<Peer>,
@@ -123,7 +129,12 @@ impl Admission {
                 Some(token) => Some(tokens.name(token).await.ok().flatten()),
             },
         };
-        match proved(peer.names.all(), token, self.or_certificate) {
+        let certified = peer.names.first().map(|name| &**name);
+        let proved = proved(peer.names.all(), token, self.or_certificate);
+        if proved.is_ok() {
+            self.refusals.accepted_by_token(&peer.address, certified);
+        }
+        match proved {
             Ok(None) => Ok(peer),
             Ok(Some(name)) => {
                 let (address, names) = (peer.address.clone(), ClientNames::of_token(name));
@@ -131,10 +142,8 @@ impl Admission {
             }
             Err(refusal) => {
                 self.metrics.count_anomaly(&self.source, "unauthenticated", 1);
-                if let Some(left_out) = self.rate.allow(Instant::now()) {
-                    let source = &self.source;
-                    warn!(%source, %peer, problem = %refusal, left_out, "a stream is refused");
-                }
+                let (component, reason) = (format!("source {}", self.source), refusal.reason());
+                self.refusals.refused(&component, (&peer.address, certified), reason, &refusal);
                 Err(Status::unauthenticated(refusal.to_string()))
             }
         }

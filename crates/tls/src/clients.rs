@@ -1,6 +1,7 @@
-//! A listener that takes its own certificate from a client, and of all others those that an
-//! authority has signed.
+//! Certificates of clients: which ones a listener accepts, and what a refused one was called.
 
+use std::cell::RefCell;
+use std::future::Future;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -8,24 +9,42 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-/// What checks certificates of clients, but for one.
+use crate::names::subject;
+
+tokio::task_local! {
+    /// The certificate that is refused in this handshake. rustls has one verifier for all
+    /// connections, and drops a certificate that is refused.
+    static REFUSED: RefCell<Option<String>>;
+}
+
+/// Makes a handshake. Returns its outcome, and the subject of a certificate that was refused in it.
+pub(crate) async fn with_refused<T>(handshake: impl Future<Output = T>) -> (T, Option<String>) {
+    let noted = async {
+        let outcome = handshake.await;
+        (outcome, REFUSED.with(RefCell::take))
+    };
+    REFUSED.scope(RefCell::default(), noted).await
+}
+
+/// Checks certificates of clients.
 #[derive(Debug)]
-pub(crate) struct OrItself {
+pub(crate) struct Verifier {
     others: Arc<dyn ClientCertVerifier>,
+    /// Accepted, too: only what has the key of the listener can show it.
     own: Option<CertificateDer<'static>>,
 }
 
-impl OrItself {
-    /// All but the first of this chain are checked by `others`.
-    pub(crate) fn over(
+impl Verifier {
+    /// By `others`, which does not see `own`.
+    pub(crate) fn new(
         others: Arc<dyn ClientCertVerifier>,
-        chain: &[CertificateDer<'static>],
+        own: Option<CertificateDer<'static>>,
     ) -> Arc<dyn ClientCertVerifier> {
-        Arc::new(Self { others, own: chain.first().cloned() })
+        Arc::new(Self { others, own })
     }
 }
 
-impl ClientCertVerifier for OrItself {
+impl ClientCertVerifier for Verifier {
     fn offer_client_auth(&self) -> bool {
         self.others.offer_client_auth()
     }
@@ -44,11 +63,16 @@ impl ClientCertVerifier for OrItself {
         between: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        // Its time does not count: what asks whether the listener works is no reason to end it.
+        // Its time does not count: a health check that shows it must not end the listener.
         if self.own.as_ref().is_some_and(|own| own.as_ref() == certificate.as_ref()) {
             return Ok(ClientCertVerified::assertion());
         }
-        self.others.verify_client_cert(certificate, between, now)
+        let verified = self.others.verify_client_cert(certificate, between, now);
+        if verified.is_err() {
+            // Without a scope the handshake is of no listener that wants to know.
+            let _ = REFUSED.try_with(|refused| *refused.borrow_mut() = subject(certificate));
+        }
+        verified
     }
 
     fn verify_tls12_signature(

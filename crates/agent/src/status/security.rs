@@ -1,0 +1,209 @@
+//! Peers that send, peers that are refused, and certificates that expire: as they are shown, and
+//! what is wrong about them. Pure.
+
+use peers::{RefusalBoard, RefusedPeers, Sender};
+use serde::{Deserialize, Serialize};
+use tls::OwnCertificate;
+use tokio::time::Instant;
+
+use super::trouble::{Cause, Level, Trouble};
+use super::{ProvedName, SenderStatus};
+use crate::admin::COMPONENT;
+use crate::running::Parts;
+
+/// How long before its end a certificate is reported.
+const SOON_SECONDS: u64 = 14 * 24 * 60 * 60;
+
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+
+/// Peers that a listener refuses for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedStatus {
+    /// The listener: `source NAME`, or `agent` for the admin address.
+    pub component: String,
+    /// What the peers are: `agent` or `client`.
+    pub peer_kind: String,
+    /// Why they are refused, in a few words.
+    pub reason: String,
+    /// How many peers.
+    pub peers: u64,
+    /// Their attempts.
+    pub attempts: u64,
+    /// The one that was refused last: the name that it shows, if any, and its address.
+    pub latest: String,
+}
+
+/// When a certificate expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expiry {
+    /// Later than in 14 days.
+    Later,
+    /// Within 14 days.
+    Soon,
+    /// It has expired.
+    Over,
+}
+
+/// A certificate that this agent shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// What shows it: `source NAME`, `sink NAME`, `channel NAME` or `agent`.
+    pub component: String,
+    /// Its file.
+    pub path: String,
+    /// What it is called.
+    pub subject: Option<String>,
+    /// Until when it is valid, in seconds since 1970.
+    pub expires_unix_seconds: u64,
+    /// Days until then; 0 once it has expired.
+    pub days_left: u64,
+    /// Whether that is soon.
+    pub expiry: Expiry,
+}
+
+impl CertificateStatus {
+    /// Of a certificate at this time, in seconds since 1970.
+    pub(crate) fn new(component: &str, own: &OwnCertificate, now: u64) -> Self {
+        let left = own.expires.saturating_sub(now);
+        Self {
+            component: component.to_owned(),
+            path: own.path.display().to_string(),
+            subject: own.subject.clone(),
+            expires_unix_seconds: own.expires,
+            days_left: left / DAY_SECONDS,
+            expiry: match left {
+                0 => Expiry::Over,
+                ..=SOON_SECONDS => Expiry::Soon,
+                _ => Expiry::Later,
+            },
+        }
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        let Self { component, path, subject, .. } = self;
+        let name = subject.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+        let certificate = format!("{component}: the certificate{name}");
+        let (level, brief, more) = match self.expiry {
+            Expiry::Later => return None,
+            Expiry::Soon => {
+                let left = counted(self.days_left, "day");
+                (Level::Warn, format!("{certificate} expires soon"), format!("in {left}, {path}"))
+            }
+            Expiry::Over => {
+                let at = tls::date(self.expires_unix_seconds);
+                (Level::Bad, format!("{certificate} has expired"), format!("at {at}, {path}"))
+            }
+        };
+        Some(Trouble::new((level, Cause::Certificate), component, brief, &more))
+    }
+}
+
+impl RefusedStatus {
+    fn read(component: &str, peer_kind: &str, board: &RefusalBoard, now: Instant) -> Vec<Self> {
+        let all = board.read(now).into_iter();
+        let shown = |RefusedPeers { reason, peers, attempts, latest }| Self {
+            component: component.to_owned(),
+            peer_kind: peer_kind.to_owned(),
+            reason: reason.as_str().to_owned(),
+            peers,
+            attempts,
+            latest,
+        };
+        all.map(shown).collect()
+    }
+
+    /// Peers that the sources and the admin address refuse.
+    pub(super) fn all(parts: &Parts, admin: &RefusalBoard, now: Instant) -> Vec<Self> {
+        let sources = parts.sources.iter().flat_map(|(name, handle)| {
+            // Only agents speak this protocol.
+            let peer_kind = if handle.kind == "grpc" { "agent" } else { "client" };
+            Self::read(&format!("source {name}"), peer_kind, &handle.refusals, now)
+        });
+        sources.chain(Self::read(COMPONENT, "client", admin, now)).collect()
+    }
+
+    fn trouble(&self) -> Trouble {
+        let Self { component, peer_kind, reason, peers, attempts, latest } = self;
+        let brief = format!("{component}: {} refused: {reason}", counted(*peers, peer_kind));
+        let more = format!("{}, the last by {latest}", counted(*attempts, "attempt"));
+        Trouble::new((Level::Warn, Cause::Refused), component, brief, &more)
+    }
+}
+
+impl SenderStatus {
+    /// As it is `now`.
+    pub(super) fn new(sender: &Sender, now: Instant) -> Self {
+        let proved = sender.proved.as_ref();
+        Self {
+            agent: sender.agent.to_string(),
+            peer: sender.peer.to_string(),
+            proved: proved.map(|it| ProvedName { name: it.name.to_string(), by: it.by.to_owned() }),
+            connected_seconds_ago: now.saturating_duration_since(sender.since).as_secs_f64(),
+        }
+    }
+}
+
+/// What is wrong with the certificates, and which peers are refused.
+pub(super) fn troubles(
+    certificates: &[CertificateStatus],
+    refused: &[RefusedStatus],
+) -> Vec<Trouble> {
+    let certificates = certificates.iter().filter_map(CertificateStatus::trouble);
+    certificates.chain(refused.iter().map(RefusedStatus::trouble)).collect()
+}
+
+/// A number of things, in the plural unless it is one.
+fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn status(expires: u64) -> CertificateStatus {
+        let path = PathBuf::from("/etc/aqueduct/edge.pem");
+        let own = OwnCertificate { path, subject: Some("web-1".into()), expires };
+        CertificateStatus::new("sink out", &own, NOW)
+    }
+
+    #[test]
+    fn a_certificate_is_reported_from_14_days_before_its_end() {
+        let text = |expires| status(expires).trouble().map(|it| (it.level, it.text));
+        assert_eq!(text(NOW + SOON_SECONDS + 1), None);
+        let soon = "sink out: the certificate of web-1 expires soon (in 14 days, \
+                    /etc/aqueduct/edge.pem)";
+        assert_eq!(text(NOW + SOON_SECONDS), Some((Level::Warn, soon.to_owned())));
+        let (level, over) = text(NOW).unwrap();
+        assert_eq!(level, Level::Bad);
+        assert!(over.starts_with("sink out: the certificate of web-1 has expired (at 2027-01-15T"));
+    }
+
+    #[test]
+    fn refused_peers_are_counted_by_reason() {
+        let refused = |peers| RefusedStatus {
+            component: "source in".into(),
+            peer_kind: "agent".into(),
+            reason: "certificate expired".into(),
+            peers,
+            attempts: 38,
+            latest: "web-1 at 10.0.0.7".into(),
+        };
+        let troubles = troubles(&[], &[refused(5), refused(1)]);
+        let briefs: Vec<&str> = troubles.iter().map(|it| it.brief.as_str()).collect();
+        assert_eq!(
+            briefs,
+            [
+                "source in: 5 agents refused: certificate expired",
+                "source in: 1 agent refused: certificate expired",
+            ]
+        );
+        let more = " (38 attempts, the last by web-1 at 10.0.0.7)";
+        assert!(troubles[0].text.ends_with(more), "{}", troubles[0].text);
+    }
+}

@@ -1,0 +1,41 @@
+//! Whether the next agent accepts this one: a stream is opened, and nothing is sent on it.
+//!
+//! With TLS 1.3 the handshake of a client succeeds before the server has checked its certificate,
+//! and a token is checked after that. The first reply of the server proves both.
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use wire::v1::FromSender;
+
+use super::authorization::authorization;
+use super::connector::Connector;
+use super::{Grpc, GrpcError};
+
+impl Grpc {
+    /// Opens a stream and waits for the first reply of the next agent.
+    ///
+    /// # Errors
+    /// There is no connection, or the next agent refuses it.
+    pub(super) async fn reach(&self) -> Result<String, GrpcError> {
+        let limit = self.config.connect_timeout.0;
+        let late = |_| Err(GrpcError::NoWelcome { address: self.address(), timeout: limit });
+        timeout(limit, self.open_stream()).await.unwrap_or_else(late)?;
+        Ok(self.dialer.reached(&self.shared.address))
+    }
+
+    async fn open_stream(&self) -> Result<(), GrpcError> {
+        let token = authorization(&self.env, self.token.as_ref()).await;
+        let token = token.map_err(|source| GrpcError::Token { address: self.address(), source })?;
+        let address = self.shared.address.clone();
+        let channel =
+            Connector { dialer: self.dialer.clone(), address }.open(&self.endpoint).await?;
+        // Held until the reply: the end of the stream would be one, too.
+        let (_outbox, nothing) = mpsc::channel::<FromSender>(1);
+        let answered = wire::exchange(channel, token, ReceiverStream::new(nothing)).await;
+        answered.map(drop).map_err(|status| GrpcError::Broken {
+            address: self.address(),
+            status: Box::new(status),
+        })
+    }
+}
