@@ -10,7 +10,7 @@ use pipeline::{EventRef, Events};
 use super::Template;
 use super::times::{self, Calendar, Clock, Moment};
 
-/// Where the events go whose directories are more than may be open at once.
+/// Where the events go whose directories are more than one batch may have.
 pub(in crate::hdfs) const OVERFLOW: &str = "_overflow";
 /// The part of those, until it has a number.
 const OVER: usize = usize::MAX;
