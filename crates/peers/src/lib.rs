@@ -33,7 +33,7 @@ pub use discovery::{Seat, SeatBoard};
 pub use floors::FloorBoard;
 pub use ledgers::LedgerBoard;
 pub use limits::LimitBoard;
-pub use outlet::{NextHop, OutletBoard};
+pub use outlet::{DeadLettered, NextHop, OutletBoard};
 pub use routing::{Dispute, RoutingBoard};
 pub use senders::{Sender, SenderBoard};
 pub use tenants::TenantBoard;

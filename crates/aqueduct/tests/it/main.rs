@@ -27,6 +27,7 @@ mod readiness;
 mod relay_split;
 mod schema;
 mod send;
+mod split_letters;
 mod status;
 mod systemd;
 mod top;
