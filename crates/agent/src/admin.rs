@@ -1,6 +1,7 @@
 //! The admin listener: the live page, `/metrics` (Prometheus text), `/status` (JSON), `/livez`,
-//! `/readyz`; and what changes the agent, by POST alone: `/reload`, `/stop`, `/start`, `/drain`. A
-//! second one, with Flume's page of counters alone, is for monitors made for Flume.
+//! `/readyz`; and changes of the agent, by POST alone: `/reload`, `/stop`, `/start`, `/drain`,
+//! `/dlq/replay`, `/dlq/drop`. A second listener, with only Flume's page of counters, is for
+//! monitors made for Flume.
 //!
 //! ```text
 //!   accept ─► TLS ─► Guests (a place) ─► routes: Host? method? token? ─► Pages ─► an answer
@@ -16,6 +17,7 @@ mod flume;
 mod guard;
 mod guests;
 mod letters;
+mod letters_change;
 mod pages;
 mod query;
 mod routes;

@@ -3,7 +3,7 @@
 //! ```text
 //!   sink says Refused ─► label ─► letter on disk ─► the batch may leave its channel
 //!   interceptor rejects ─┘              │        ─► the rest of the batch may be stored
-//!                  `aqueduct dlq` ◄─────┴── list, show, put back (replay), drop
+//!  `aqueduct dlq`, the live page ◄─────┴── list, show, put back (replay), drop
 //! ```
 //!
 //! # Invariants
@@ -13,41 +13,42 @@
 //!    twice.
 //! 2. Nothing but an operator takes a letter out, unless the setting `overflow` says otherwise.
 //! 3. The directory is made by the first letter. An agent without one pays nothing.
+//! 4. An operator's replay takes a letter out after its events are in their channel again, and no
+//!    letter is stored in between: the same letter, refused again at once, is a new one.
 
+pub mod act;
+mod config;
+mod known;
 mod label;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use channel::durable::Encryption;
 use channel::durable::inspect::Inspection;
-use channel::durable::{Encryption, IndexKind, Overflow};
 use metrics::{Metrics, SinkReason, SourceReason};
+use peers::DeadLettered;
 use pipeline::env::unix_millis;
-use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, Channel, ChannelError, Component, Env, Envelope, Epoch, KeySet, Letter,
-    Origin, Reject, Settings, SettingsError,
+    Batch, Channel, ChannelError, Env, Envelope, Epoch, Identity, KeySet, Letter, LetterCounts,
+    Origin, Reject,
 };
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Deserialize;
 use tokio::sync::OnceCell;
 use tokio::time::{Duration, Instant, timeout};
 use tracing::{info, warn};
 
 use crate::under_way::UnderWay;
 
+pub(crate) use config::Config;
+pub use config::{context, schema, settings};
+use known::Known;
 pub use label::Label;
 pub(crate) use label::Sender;
 
 /// The consumer of the channel of the dead letters.
 pub const OPERATOR: &str = "operator";
-
-/// Less than this has no room for a large batch.
-const CAPACITY_MIN: ByteSize = ByteSize::mib(8);
-
-/// Bytes of a segment: letters are few.
-const SEGMENT: ByteSize = ByteSize::mib(4);
 
 /// A letter that waits for room so long is spoken of.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -55,79 +56,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Where the dead letters of an agent are.
 pub fn directory(data_dir: &Path) -> PathBuf {
     data_dir.join("dead-letters")
-}
-
-/// Settings of the dead letters: the table `[dead_letters]`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Config {
-    /// How much they may occupy on disk.
-    capacity: ByteSize,
-    /// What happens when they are full: what can never be delivered waits in its channel, or
-    /// letters are lost, and counted.
-    overflow: Overflow,
-    /// Seals what is on disk with a key. Not sealed unless set.
-    encryption: Option<Encryption>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        let (capacity, overflow) = (ByteSize::mib(256), Overflow::Block);
-        Self { capacity, overflow, encryption: None }
-    }
-}
-
-impl Config {
-    /// What the table says.
-    ///
-    /// # Errors
-    /// A setting is wrong.
-    pub(crate) fn read(table: &Settings) -> Result<Self, SettingsError> {
-        let config: Self = table.read()?;
-        if config.capacity < CAPACITY_MIN {
-            let problem = format!("it must be at least \"{CAPACITY_MIN}\"");
-            return Err(table.invalid("capacity", &problem));
-        }
-        if let Some(encryption) = &config.encryption {
-            let valid = encryption.validate();
-            valid.map_err(|error| table.invalid(&error.setting, &error.problem))?;
-        }
-        Ok(config)
-    }
-
-    fn build(&self, data_dir: &Path, env: &Env, metrics: &Metrics) -> Box<dyn Channel> {
-        let config = channel::durable::Config {
-            capacity: self.capacity,
-            overflow: self.overflow,
-            encryption: self.encryption.clone(),
-            ..settings()
-        };
-        let cx = BuildContext { metrics: metrics.clone(), ..context(data_dir, env) };
-        config.build(&cx).expect("what was read is valid")
-    }
-}
-
-/// The schema of the table `[dead_letters]`.
-pub fn schema(generator: &mut SchemaGenerator) -> Schema {
-    Config::json_schema(generator)
-}
-
-/// Settings of the channel of dead letters, as far as they are not the agent's to choose.
-pub fn settings() -> channel::durable::Config {
-    channel::durable::Config {
-        capacity: ByteSize::mib(256),
-        segment_bytes: SEGMENT,
-        tail_memory: ByteSize(0),
-        pool: 0,
-        pool_idle_max: Period(Duration::ZERO),
-        index: IndexKind::None,
-        ..channel::durable::Config::default()
-    }
-}
-
-/// What the channel of dead letters of the agent in `data_dir` is built with.
-pub fn context(data_dir: &Path, env: &Env) -> BuildContext {
-    BuildContext::alone("dead-letters", &directory(data_dir), env.clone())
 }
 
 /// Hands every letter that was found in a channel's files, oldest first, to `each`, until it
@@ -175,9 +103,13 @@ pub(crate) struct DeadLetters {
     open: OnceCell<Arc<dyn Channel>>,
     /// One letter is stored at a time: the same one is not stored twice meanwhile.
     turn: tokio::sync::Mutex<()>,
+    /// Held by the one replay or drop that an operator has asked for.
+    acting: tokio::sync::Mutex<()>,
     /// Letters that wait for room.
     waits: UnderWay,
     known: Mutex<Known>,
+    /// Events that were put back into channels.
+    replayed: AtomicU64,
 }
 
 /// What happens to a letter for which there is no room.
@@ -185,24 +117,6 @@ pub(crate) struct DeadLetters {
 enum Full {
     Waits,
     Fails,
-}
-
-/// What the letters are.
-#[derive(Debug, Default)]
-struct Known {
-    keys: BTreeSet<String>,
-    identities: KeySet,
-}
-
-impl Known {
-    fn add(&mut self, label: &Label) {
-        if let Some(identity) = label.identity {
-            self.identities.insert(identity);
-        }
-        if !label.key.is_empty() {
-            self.keys.insert(label.key.clone());
-        }
-    }
 }
 
 impl DeadLetters {
@@ -215,8 +129,10 @@ impl DeadLetters {
             metrics: metrics.clone(),
             open: OnceCell::new(),
             turn: tokio::sync::Mutex::default(),
+            acting: tokio::sync::Mutex::default(),
             waits: UnderWay::default(),
             known: Mutex::default(),
+            replayed: AtomicU64::new(0),
         }
     }
 
@@ -247,7 +163,10 @@ impl DeadLetters {
             let channel: Arc<dyn Channel> = Arc::from(channel);
             channel.open().await?;
             channel.register(&[OPERATOR.into()]).await?;
-            letters(&*channel, |label, _| self.known().add(&label)).await?;
+            let found = |label: Label, events: Batch| {
+                self.known().found(&label, events.len() as u64);
+            };
+            letters(&*channel, found).await?;
             Ok(channel)
         };
         self.open.get_or_try_init(open).await
@@ -261,12 +180,40 @@ impl DeadLetters {
     /// How many batches are among the letters, whole or in part: they are settled only when an
     /// operator has put them back or dropped them.
     pub(crate) fn batches(&self) -> u64 {
-        self.known().identities.count()
+        self.known().identities().count()
     }
 
-    /// The same batches by name.
-    pub(crate) fn identities(&self) -> KeySet {
-        self.known().identities.clone()
+    /// The events among the letters, by the channel that they came from; an empty name stands for
+    /// what interceptors rejected.
+    pub(crate) fn by_channel(&self) -> BTreeMap<String, LetterCounts> {
+        self.known().by_channel()
+    }
+
+    /// The origin of the channel of the letters, once there was one.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.opened()?.birthplace().map(|(origin, _)| origin)
+    }
+
+    /// The next agents have reported letters of a batch that `group` took from `channel`.
+    pub(crate) fn reported(&self, channel: &str, group: &str, letters: DeadLettered) {
+        self.known().reported(channel, group, letters);
+    }
+
+    /// Events of a batch that became letters after it left `channel`, here or at the next agents;
+    /// without a name, those that interceptors rejected.
+    pub(crate) fn events_of(&self, channel: &str, batch: Identity) -> u64 {
+        self.known().events_of(channel, batch)
+    }
+
+    /// Batches that are known to have letters, here or at the next agents; `None`: there are none.
+    pub(crate) fn with_letters(&self) -> Option<KeySet> {
+        let known = self.known();
+        (!known.is_empty()).then(|| known.batches())
+    }
+
+    /// Events that an operator has put back into channels since the agent has started.
+    pub(crate) fn replayed_events(&self) -> u64 {
+        self.replayed.load(Ordering::Relaxed)
     }
 
     /// Where they are on disk, and what they are sealed with.
@@ -276,7 +223,7 @@ impl DeadLetters {
 
     /// The lowest epoch of `origin` of which a batch is among the letters.
     pub(crate) fn lowest(&self, origin: Origin) -> Option<Epoch> {
-        self.known().identities.lowest_epoch(origin)
+        self.known().identities().lowest_epoch(origin)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -332,7 +279,7 @@ impl DeadLetters {
     ) -> Result<Option<u64>, ChannelError> {
         let channel = self.channel().await?;
         let _turn = self.turn.lock().await;
-        if self.known().keys.contains(&label.key) {
+        if self.known().confirm(label) {
             return Ok(None);
         }
         let batch = label.put_on(events);
@@ -360,7 +307,7 @@ impl DeadLetters {
         drop(waits);
         put.put(batch);
         put.commit().await?;
-        self.known().add(label);
+        self.known().written(label, events);
         Ok(Some(events))
     }
 

@@ -365,10 +365,10 @@ impl Group {
             }
             Outcome::Delivered => {
                 debug!(sink = %label.sink, batches = tickets.count(), "committed");
+                self.note_downstream(index, &tickets);
                 let fresh = self.tally.committed(&tickets, index, now);
                 self.count_stored(&label, &fresh);
-                let leaving = self.burials.may_leave(tickets);
-                self.leave(&leaving);
+                self.leave_when_letters_are_stored(tickets);
                 self.outlet_proved(index);
             }
             Outcome::HeldBack(held) => {

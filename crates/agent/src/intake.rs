@@ -310,6 +310,10 @@ impl RelayIntake for AgentIntake {
         listener
     }
 
+    fn dead_letters(&self, committed: &KeySet) -> Vec<(Identity, u64)> {
+        self.letters_of(committed)
+    }
+
     fn is_full(&self) -> bool {
         self.required.iter().any(|fed| fed.channel.is_full())
     }

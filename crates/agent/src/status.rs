@@ -18,6 +18,7 @@ mod conservation;
 mod flow;
 mod gather;
 mod held;
+mod outlook;
 mod reload;
 #[cfg(test)]
 mod sample;
@@ -349,7 +350,7 @@ pub struct LatencyStatus {
 }
 
 /// The dead letters of an agent.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetterStatus {
     /// Batches of which events are among the dead letters now.
     pub batches: u64,
@@ -358,4 +359,8 @@ pub struct DeadLetterStatus {
     /// Events that became dead letters since the agent has started, by channel and group, as
     /// `channel/group`.
     pub added_events: BTreeMap<String, u64>,
+    /// Time since events that became dead letters at the next agents have left this one; `null` if
+    /// none has since the start.
+    #[serde(default)]
+    pub downstream_last_seconds_ago: Option<f64>,
 }

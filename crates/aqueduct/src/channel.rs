@@ -175,8 +175,11 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
             .and_then(|inspection| inspection.check())
             .map(|report| show_report(&report, target.json)),
         Action::Account { directory, keys } => {
-            let account = account::of_directory(directory, keys.encryption().as_ref(), &env);
-            account.map(|account| cli::print(&format!("{}\n", account.to_json())))
+            let accounts = account::of_directory(directory, keys.encryption().as_ref(), &env);
+            accounts.map(|accounts| {
+                let lines = accounts.iter().map(|account| account.to_json() + "\n");
+                cli::print(&lines.collect::<String>())
+            })
         }
         Action::Export { directory, format, keys } => {
             let inspection = Inspection::open(&env, directory, keys.encryption().as_ref());

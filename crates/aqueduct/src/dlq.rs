@@ -3,36 +3,40 @@
 mod act;
 mod show;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use agent::audit::{Actor, Audit, Line, Outcome};
 use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
-use agent::dead_letters::Label;
+use agent::dead_letters::act::Selection;
 use clap::{Args, Subcommand, ValueEnum};
 use pipeline::{Env, Identity};
 
+use crate::admin::Access;
 use crate::channel::Keys;
 
 const EXAMPLES: &str = "\
 Examples:
   aqueduct dlq list /var/lib/aqueduct
   aqueduct dlq show /var/lib/aqueduct --reason too_large --format json
-  aqueduct dlq replay /var/lib/aqueduct --sink store
+  aqueduct dlq replay 127.0.0.1:9464 --sink store
   aqueduct dlq replay /var/lib/aqueduct --reason epoch_closed --new-identity
-  aqueduct dlq drop /var/lib/aqueduct --reason unwritable_event --yes
+  aqueduct dlq drop https://collector-1:9464 --ca ca.pem --token-file /run/secrets/admin --yes
 
-`list` and `show` only look, and may be used while the agent runs. `replay` and `drop` need it
-stopped; if it runs, its process is named. Mend first what refused the events: what is put back
-meets the same sink again. What an interceptor rejected was in no channel, and cannot be put back:
-`show` prints it, to be sent to a source again.
+Name the admin address of a running agent, or the data directory. `list` and `show` read the data
+directory whether the agent runs or not. `replay` and `drop` change it only while the agent is
+stopped; use the admin address otherwise. First correct what refused the events: events that are put
+back meet the same sink again. Events that an interceptor rejected were in no channel, and cannot be
+put back: print them with `show` and send them to a source again. `replay` and `drop` add a line to
+the audit log.
 
 Exit codes: 0 done, 1 not readable, or not all of it done, 2 wrong arguments";
 
 const LIST: &str = "\
 Examples:
   aqueduct dlq list /var/lib/aqueduct
-  aqueduct dlq list /var/lib/aqueduct --sink collector-1 --json";
+  aqueduct dlq list /var/lib/aqueduct --sink collector-1 --json
+  aqueduct dlq list 127.0.0.1:9464";
 
 const SHOW: &str = "\
 Examples:
@@ -41,16 +45,18 @@ Examples:
 
 const REPLAY: &str = "\
 Examples:
-  aqueduct dlq replay /var/lib/aqueduct
+  aqueduct dlq replay 127.0.0.1:9464
   aqueduct dlq replay /var/lib/aqueduct --sink store --reason unwritable_event
 
-The agent must be stopped. Start it again afterwards: it delivers what was put back.";
+With a data directory the agent must be stopped; it delivers the events after its next start.";
 
 const DROP: &str = "\
 Examples:
+  aqueduct dlq drop 127.0.0.1:9464 --reason unwritable_event --yes
   aqueduct dlq drop /var/lib/aqueduct --reason unwritable_event --yes
 
-The agent must be stopped. Save the events first, if in doubt: aqueduct dlq show";
+With a data directory the agent must be stopped. To keep the events, save them first: aqueduct dlq
+show";
 
 /// List, show, put back or drop the events of an agent that could never be delivered.
 #[derive(Debug, Args)]
@@ -113,9 +119,13 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Target {
-    /// The agent's data directory
-    #[arg(value_name = "DATA_DIR")]
-    data_dir: PathBuf,
+    /// The agent's data directory, or the admin address of a running agent: HOST:PORT, or
+    /// https://HOST:PORT
+    #[arg(value_name = "TARGET")]
+    place: String,
+    /// How a running agent is reached
+    #[command(flatten)]
+    access: Access,
     /// Only letters of this reason
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
@@ -144,21 +154,51 @@ enum Format {
     Json,
 }
 
+/// Where the letters are.
+enum Place<'a> {
+    /// A data directory.
+    DataDir(&'a Path),
+    /// The admin address of a running agent.
+    Address(&'a str),
+}
+
 impl Target {
-    /// Whether the letter is meant.
-    fn means(&self, label: &Label) -> bool {
-        let is = |wanted: &Option<String>, value: &str| {
-            wanted.as_deref().is_none_or(|wanted| wanted == value)
-        };
-        is(&self.reason, &label.reason)
-            && is(&self.sink, &label.sink)
-            && is(&self.channel, &label.channel)
-            && is(&self.source, &label.source)
-            && self.identity.is_none_or(|wanted| label.identity == Some(wanted))
+    /// A path that exists, or that is written as one, is a data directory.
+    fn place(&self) -> Place<'_> {
+        let path = Path::new(&self.place);
+        let is_url = ["http://", "https://"].iter().any(|scheme| self.place.starts_with(scheme));
+        let port = self.place.rsplit_once(':').map(|(_, port)| port.parse::<u16>().is_ok());
+        let is_address = !self.place.contains('/') && port == Some(true);
+        match is_url || is_address && env::real().disk.stat(path).is_err() {
+            true => Place::Address(&self.place),
+            false => Place::DataDir(path),
+        }
     }
 
-    fn directory(&self) -> PathBuf {
-        agent::dead_letters::directory(&self.data_dir)
+    /// The data directory.
+    ///
+    /// # Errors
+    /// It is the address of a running agent.
+    fn data_dir(&self) -> Result<&Path, String> {
+        match self.place() {
+            Place::DataDir(path) => Ok(path),
+            Place::Address(address) => Err(format!(
+                "cannot show the events of the agent at {address}: name its data directory, on its \
+                 host"
+            )),
+        }
+    }
+
+    /// Which letters are meant.
+    fn selection(&self) -> Selection {
+        let Self { reason, sink, channel, source, identity, .. } = self;
+        let [reason, sink, channel, source] = [reason, sink, channel, source].map(Option::clone);
+        Selection { reason, sink, channel, source, identity: *identity }
+    }
+
+    /// Whether letters of a part only are meant.
+    fn selects(&self) -> bool {
+        self.selection() != Selection::default()
     }
 }
 
@@ -207,12 +247,13 @@ fn audited(
         Ok(_) => (Outcome::Failed, Some("not all of it".to_owned())),
         Err(problem) => (Outcome::Failed, Some(problem.clone())),
     };
-    // What is no data directory gets no file.
-    if env.disk.stat(&target.data_dir.join("format")).is_ok() {
+    // A running agent writes its own line, and what is no data directory gets no file.
+    let Place::DataDir(data_dir) = target.place() else { return done };
+    if env.disk.stat(&data_dir.join("format")).is_ok() {
         let by = format!("user {}", rustix::process::getuid().as_raw());
         let part = target.channel.as_ref().map(|name| format!("channels.{name}"));
         let line = Line::new(action, part, Actor::new(&by, None), outcome);
-        Audit::of(&target.data_dir, env).write(line.because(problem));
+        Audit::of(data_dir, env).write(line.because(problem));
     }
     done
 }

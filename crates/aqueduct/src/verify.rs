@@ -1,9 +1,9 @@
 //! `aqueduct verify`: proves, or disproves, that everything that edges accepted is in the store.
 //!
 //! ```text
-//!  accounts: what each channel accepted, and holds ──┐
-//!                                                    ├─► proof, channel by channel
-//!  commit ledgers: what is in visible files ─────────┘
+//!  accounts: batches that each channel accepted and holds, ──┐
+//!            events among the dead letters                   ├─► complete, consistent so far,
+//!  commit ledgers: batches in visible files ─────────────────┘   or not proved
 //! ```
 //!
 //! Nothing is changed anywhere. No data file is read, unless `--deep` asks for it.
@@ -17,7 +17,7 @@ use agent::cli::{self, EXIT_RUNTIME};
 use clap::Args;
 use pipeline::env::OpenMode;
 use pipeline::{Account, AccountError, ChannelError, Env};
-use proof::{ProofError, Report, Request, prove};
+use proof::{ProofError, Report, Request, Verdict, prove};
 use thiserror::Error;
 
 use crate::admin::{self, Admin};
@@ -34,20 +34,32 @@ Examples:
   aqueduct verify --store file:///data/logs http://127.0.0.1:9464
   aqueduct verify --store file:///data/logs --retention 30d /var/lib/aqueduct/channels/main
 
-A batch is missing if an account says that it was accepted, no ledger that it is committed, and no
-account that a channel or the dead letters still hold it: give the accounts of collectors too, where
-they have dead letters or edges have `retain = \"stored\"`, and those of relays whose selector
-splits batches over channels: their parts are recognised by the names of these channels. What is
-among dead letters is not in the store, so it is not proved: deliver it by `aqueduct dlq replay`.
-Letters that an operator dropped are shown as missing. A collector whose selector or interceptors
-leave out every event of a batch writes nothing of it, so such batches are shown as missing.
+The verdict is the last line:
 
-A file that the ledger names and the store has not is lost, unless --retention says that files of
-that age are deleted on purpose: then it is shown as expired. Its age is that of its entry in the
-ledger. A ledger with a hole is never proved: `aqueduct ledger --help` says how it is mended.
+  COMPLETE           every accepted event is in visible files, once
+  CONSISTENT SO FAR  nothing is missing, repeated or damaged, and batches or files are on their way
+  NOT PROVED         something is missing, repeated or damaged, or events are among dead letters
 
-Exit codes: 0 proved, 1 not proved (missing, repeated, lost, in dead letters; with --complete:
-pending) or not readable, 2 wrong arguments";
+A batch is missing if an account lists it as accepted, no ledger lists it as committed, and no
+account lists it as pending or among the dead letters. Give the accounts of all agents on the way:
+
+- collectors: their dead letters hold events of batches whose rest is committed
+- edges and collectors where edges have `retain = \"stored\"`
+- relays whose selector splits batches over channels: their channel names identify the parts
+
+Events among dead letters are not in the store. Deliver them with `aqueduct dlq replay`. Letters
+that an operator dropped are not known any more: where they were whole batches, these are missing.
+If the selector or the interceptors of a collector leave out every event of a batch, the collector
+writes nothing of it, and the batch is missing. The report of a running agent also lists the events
+that the agent has cut, altered or stored elsewhere since its start: cut lines, truncated files,
+late events.
+
+A file that the ledger names and that the store does not have is lost, unless --retention says that
+files of that age are deleted on purpose: then it is expired. Its age is that of its entry in the
+ledger. A ledger with a hole is never proved: `aqueduct ledger --help` explains the repair.
+
+Exit codes: 0 complete, 1 not proved or not readable, 2 wrong arguments, 3 consistent so far (1 with
+--complete)";
 
 /// Prove that everything that edges accepted is in visible files, once.
 #[derive(Debug, Args)]
@@ -62,7 +74,7 @@ pub(crate) struct VerifyArgs {
     /// Read every visible file too, and hold it against the ledger
     #[arg(long)]
     deep: bool,
-    /// Fail (exit code 1) while anything is pending, or among the dead letters
+    /// Fail (exit code 1) unless the verdict is COMPLETE
     #[arg(long)]
     complete: bool,
     /// Files committed longer ago than this may have been deleted by a retention job (30d, 12h)
@@ -80,6 +92,9 @@ pub(crate) struct VerifyArgs {
     #[arg(value_name = "ACCOUNT", required = true)]
     accounts: Vec<PathBuf>,
 }
+
+/// The exit code of a verdict that may become complete later.
+const EXIT_CONSISTENT: u8 = 3;
 
 /// The reason why there is no result.
 #[derive(Debug, Error)]
@@ -132,7 +147,11 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
         Ok(report) => {
             let text = if args.json { report.json() } else { report.text() };
             let printed = cli::print(&text);
-            if report.is_proved(args.complete) { printed } else { ExitCode::from(EXIT_RUNTIME) }
+            match report.verdict() {
+                Verdict::Complete => printed,
+                Verdict::ConsistentSoFar if !args.complete => ExitCode::from(EXIT_CONSISTENT),
+                Verdict::ConsistentSoFar | Verdict::NotProved => ExitCode::from(EXIT_RUNTIME),
+            }
         }
         Err(error) => {
             cli::say(&agent::chain(&error));
@@ -151,7 +170,6 @@ async fn verified(args: &VerifyArgs, env: &Env) -> Result<Report, VerifyError> {
         stores: args.store.clone(),
         sink: args.sink.clone(),
         deep: args.deep,
-        complete: args.complete,
         expired: args.retention.and_then(|period| env.clock.now().checked_sub(period)),
     };
     Ok(prove(accounts, &request, env).await?)
@@ -164,11 +182,8 @@ async fn accounts_of(
 ) -> Result<Vec<Account>, VerifyError> {
     let shown = path.display().to_string();
     if env.disk.list(path).is_ok() {
-        let account = account::of_directory(path, None, env);
-        return match account {
-            Ok(account) => Ok(vec![account]),
-            Err(source) => Err(VerifyError::Channel { path: shown, source }),
-        };
+        let accounts = account::of_directory(path, None, env);
+        return accounts.map_err(|source| VerifyError::Channel { path: shown, source });
     }
     let text = if shown.starts_with("http://") || shown.starts_with("https://") {
         let agent = Admin::new(env, &shown, access).map_err(VerifyError::Access)?;

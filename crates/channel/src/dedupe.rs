@@ -28,14 +28,14 @@ impl Window {
 
     /// What the channel `name` answers for, in which batches of `origin` are born.
     pub(crate) fn account(&self, name: &str, origin: Origin) -> Account {
-        let mut accepted = KeySet::default();
+        let mut account = Account::empty(name, origin);
         for (of, epoch, stored) in self.all().iter().filter(|(of, ..)| *of == origin) {
             // Sequences have no gaps: one that is not known any more was damaged and given up.
             let end = stored.last().map_or(0, |last| last + 1);
-            accepted.insert_set(of, epoch, &IntervalSet::from(0..end));
+            account.accepted.insert_set(of, epoch, &IntervalSet::from(0..end));
         }
-        let (pending, letters) = (self.pending().clone(), KeySet::default());
-        Account { channel: name.to_owned(), origin, accepted, pending, letters }
+        account.pending = self.pending().clone();
+        account
     }
 
     /// Every identity stored at any time.

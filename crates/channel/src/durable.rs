@@ -116,7 +116,6 @@ pub mod rotation;
 mod space;
 mod state;
 
-pub use commit::put_back::PutBack;
 pub use log::keys::Encryption;
 #[cfg(feature = "testkit")]
 pub(crate) use recovery::fuzzed;

@@ -38,6 +38,7 @@ pub(crate) mod probe;
 mod register;
 mod roll;
 mod rolls;
+mod rounds;
 #[cfg(any(test, feature = "testkit"))]
 pub mod sizes;
 mod staged;

@@ -332,6 +332,12 @@ impl<P: Clone> Sender<P> {
         self.settle_all(Verdict::Delivered, &tickets);
     }
 
+    /// The ticket of a batch that is neither settled nor given back.
+    pub fn ticket(&self, identity: Identity) -> Option<Ticket> {
+        let unanswered = self.unanswered.get(&identity).map(|entry| entry.ticket);
+        unanswered.or_else(|| self.parked.ticket(identity))
+    }
+
     /// The peer could not read a put; another try may do better.
     pub fn unreadable(&mut self, identity: Identity) {
         if let Some(entry) = self.remove(identity) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agent::account;
 use pipeline::Env;
-use proof::Request;
+use proof::{Request, Verdict};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -134,12 +134,12 @@ impl Scene {
                 path: channel.clone(),
                 source: std::io::Error::other(error),
             };
-            vec![account::of_directory(&channel, None, &self.env).map_err(failed)?]
+            account::of_directory(&channel, None, &self.env).map_err(failed)?
         };
         let stores = vec![self.folder().store_url()];
         let request = Request { stores, deep: true, ..Request::default() };
         let proved = match proof::prove(accounts, &request, &self.env).await {
-            Ok(report) if report.is_proved(false) => true,
+            Ok(report) if report.verdict() != Verdict::NotProved => true,
             Ok(report) => {
                 self.progress.say(&report.text());
                 false

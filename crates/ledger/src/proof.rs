@@ -1,7 +1,8 @@
-//! Whether everything that edges accepted is in the store: their accounts held against its ledgers.
-//! Pure: what was read goes in, what is proved comes out.
+//! Whether everything that edges accepted is in the store: compares their accounts with its
+//! ledgers.
+//! Pure: accounts and ledgers go in, a proof for each account comes out.
 //!
-//! A batch of an account is, in this order of looking:
+//! The state of a batch is the first of these that applies:
 //!
 //! | | |
 //! |---|---|
@@ -13,10 +14,17 @@
 //! What a relay split is in ledgers and other channels under the names of its parts. They are
 //! recognised by the channels that accounts are given of: those of the relay, too. Such a batch is
 //! committed when a ledger has some part of it, and none of these channels still has one.
+//!
+//! A committed batch may lack events: a sink or an interceptor refused them, and the rest was
+//! delivered. So the events among dead letters are counted for each account, whatever became of
+//! their batches. Only a letter of a whole batch that a ledger has is a copy, and does not count.
 
 mod parts;
 
-use pipeline::{Account, KeySet};
+use std::collections::BTreeMap;
+
+use pipeline::{Account, Identity, KeySet, LetterCount};
+use support::mutant;
 
 use crate::Settled;
 use parts::Originals;
@@ -30,10 +38,15 @@ pub struct Proof {
     pub committed: u64,
     /// Those that some channel still has to deliver.
     pub pending: KeySet,
-    /// Those that are kept among dead letters, for an operator to put back or to drop.
+    /// Those of which nothing is committed, and that are kept among dead letters.
     pub letters: KeySet,
     /// Those that are nowhere.
     pub missing: KeySet,
+    /// Batches in its channel that are in no ledger, and that no account accepted: they were put
+    /// back from dead letters, or the account of their edge is not given.
+    pub foreign: KeySet,
+    /// Events among its dead letters by reason, without copies of what a ledger has.
+    pub letter_events: BTreeMap<String, u64>,
 }
 
 /// Holds each of `accounts` against what the ledgers say; a batch needs to be in one of these.
@@ -41,7 +54,7 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
     let (mut held, mut dead) = (KeySet::default(), KeySet::default());
     for account in accounts {
         held.insert_all(&account.pending);
-        dead.insert_all(&account.letters);
+        dead.insert_all(&account.letters.keys());
     }
     let ledgers: Vec<&Settled> = ledgers.collect();
     let originals = Originals::of(accounts);
@@ -57,12 +70,13 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
     held.insert_all(&originals.of_parts(&held));
     dead.insert_all(&originals.of_parts(&dead));
     let ledgers: Vec<Settled> = ledgers.into_iter().map(|one| originals.added_to(one)).collect();
+    let unaccounted = unaccounted(accounts, &originals);
     let one = |account: &Account| {
         let mut rest = account.accepted.clone();
         ledgers.iter().for_each(|settled| rest.remove_all(&settled.keys));
         // An epoch is closed when all of it is committed and none of it is a letter. So what is one
         // all the same is of a second life of that epoch: of a copy of the directory, perhaps.
-        let second = rest.intersection(&account.letters);
+        let second = rest.intersection(&account.letters.keys());
         for settled in &ledgers {
             rest.remove_all(&settled.floors.closed_of(&account.accepted));
         }
@@ -73,14 +87,64 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
         rest.remove_all(&pending);
         let letters = rest.intersection(&dead);
         rest.remove_all(&letters);
-        Proof { accepted: account.accepted.count(), committed, pending, letters, missing: rest }
+        Proof {
+            accepted: account.accepted.count(),
+            committed,
+            pending,
+            letters,
+            missing: rest,
+            foreign: without(&account.pending.intersection(&unaccounted), &ledgers),
+            letter_events: letter_events(account, &ledgers),
+        }
     };
     accounts.iter().map(one).collect()
 }
 
+/// The pending batches of all accounts that none of them accepted.
+fn unaccounted(accounts: &[Account], originals: &Originals) -> KeySet {
+    let mut keys = KeySet::default();
+    for (origin, epoch, set) in accounts.iter().flat_map(|account| account.pending.iter()) {
+        if !originals.is_part(origin) {
+            keys.insert_set(origin, epoch, set);
+        }
+    }
+    accounts.iter().for_each(|account| keys.remove_all(&account.accepted));
+    keys
+}
+
+/// Those of `keys` that no ledger has.
+fn without(keys: &KeySet, ledgers: &[Settled]) -> KeySet {
+    let mut rest = keys.clone();
+    for settled in ledgers {
+        rest.remove_all(&settled.keys);
+        rest.remove_all(&settled.floors.closed_of(keys));
+    }
+    rest
+}
+
+/// Events among the dead letters of an account by reason, without copies.
+fn letter_events(account: &Account, ledgers: &[Settled]) -> BTreeMap<String, u64> {
+    let is_committed = |batch: Identity| {
+        let has = |settled: &Settled| {
+            let is_closed = settled.is_closed(batch) && !account.accepted.contains(batch);
+            settled.keys.contains(batch) || is_closed
+        };
+        ledgers.iter().any(has)
+    };
+    let mut events = BTreeMap::new();
+    for LetterCount { reason, batch, whole, events: count } in account.letters.iter() {
+        let is_copy = whole && batch.is_some_and(is_committed);
+        let is_left_out = mutant!("letters_of_committed") && batch.is_some_and(is_committed);
+        if !is_copy && !is_left_out {
+            *events.entry(reason.to_owned()).or_default() += count;
+        }
+    }
+    events
+}
+
 #[cfg(test)]
 mod tests {
-    use pipeline::{Epoch, Origin, PartNames};
+    use pipeline::{Epoch, Origin, PartNames, Sequence};
 
     use super::*;
 
@@ -93,8 +157,22 @@ mod tests {
     }
 
     fn account(accepted: KeySet, pending: KeySet) -> Account {
-        let letters = KeySet::default();
-        Account { channel: "main".into(), origin: OWN, accepted, pending, letters }
+        Account { accepted, pending, ..Account::empty("main", OWN) }
+    }
+
+    /// Whole batches of one event among the letters of an account.
+    fn add_letters(account: &mut Account, keys: &KeySet) {
+        for (origin, epoch, set) in keys.iter() {
+            for sequence in set.iter().map(Sequence) {
+                let batch = Some(Identity { origin, epoch, sequence });
+                let letter = LetterCount { reason: "too_large", batch, whole: true, events: 1 };
+                account.letters.add(letter);
+            }
+        }
+    }
+
+    fn key(sequence: u64) -> Option<Identity> {
+        Some(Identity { origin: OWN, epoch: Epoch(1), sequence: Sequence(sequence) })
     }
 
     fn settled(keys: KeySet) -> Settled {
@@ -122,12 +200,52 @@ mod tests {
         assert_eq!(proofs[1], Proof::default());
     }
 
+    /// A batch that was put back from dead letters has a name that no account accepted.
+    #[test]
+    fn pending_batches_that_no_account_accepted_are_shown() {
+        let edge = account(keys(1, 0..2), KeySet::default());
+        let mut back = KeySet::default();
+        back.insert_set(Origin([7; 16]), Epoch(1), &(0..2).into());
+        let collector = account(KeySet::default(), back.clone());
+        let ledger = settled(keys(1, 0..2));
+        let proofs = prove(&[edge.clone(), collector.clone()], [&ledger].into_iter());
+        assert_eq!((proofs[0].committed, proofs[1].foreign.count()), (2, 2));
+        // The account of the edge is not given.
+        let proofs = prove(&[account(KeySet::default(), keys(1, 1..3))], [&ledger].into_iter());
+        assert_eq!(proofs[0].foreign, keys(1, 2..3));
+        let delivered = settled({
+            let mut keys = keys(1, 0..2);
+            keys.insert_all(&back);
+            keys
+        });
+        let proofs = prove(&[edge, collector], [&delivered].into_iter());
+        assert!(proofs[1].foreign.is_empty());
+    }
+
+    /// The rest of the batch was delivered, so the ledger has it.
+    #[test]
+    fn events_that_were_split_off_a_committed_batch_count_as_dead_letters() {
+        let edge = account(keys(1, 0..2), KeySet::default());
+        let mut collector = account(KeySet::default(), KeySet::default());
+        let part = |reason, batch, events| LetterCount { reason, batch, whole: false, events };
+        collector.letters.add(part("unwritable_event", key(0), 2));
+        collector.letters.add(part("unwritable_event", key(1), 1));
+        collector.letters.add(part("filtered", None, 4));
+        add_letters(&mut collector, &keys(1, 1..2));
+        let ledger = settled(keys(1, 0..2));
+        let proofs = prove(&[edge, collector], [&ledger].into_iter());
+        assert_eq!((proofs[0].committed, proofs[0].letters.count()), (2, 0));
+        let events: Vec<(&str, u64)> =
+            proofs[1].letter_events.iter().map(|(reason, events)| (&**reason, *events)).collect();
+        assert_eq!(events, [("filtered", 4), ("unwritable_event", 3)], "a copy does not count");
+    }
+
     /// A letter counts for nothing where the batch is in a ledger, or still on its way.
     #[test]
     fn what_is_among_dead_letters_is_neither_missing_nor_committed() {
         let edge = account(keys(1, 0..10), keys(1, 8..9));
         let mut collector = account(KeySet::default(), KeySet::default());
-        collector.letters = keys(1, 5..9);
+        add_letters(&mut collector, &keys(1, 5..9));
         let ledger = settled(keys(1, 0..6));
         let proofs = prove(&[edge, collector], [&ledger].into_iter());
         assert_eq!((proofs[0].committed, &proofs[0].pending), (6, &keys(1, 8..9)));
@@ -138,17 +256,19 @@ mod tests {
     #[test]
     fn a_letter_of_a_closed_epoch_is_not_committed_by_its_floor() {
         let mut edge = account(keys(1, 0..10), KeySet::default());
-        edge.letters = keys(1, 7..10);
+        add_letters(&mut edge, &keys(1, 7..10));
         let mut closed = Settled::default();
         closed.floors.raise(OWN, Epoch(2));
         let proofs = prove(&[edge.clone()], [&closed].into_iter());
         assert_eq!((proofs[0].committed, &proofs[0].letters), (7, &keys(1, 7..10)));
+        assert_eq!(proofs[0].letter_events["too_large"], 3);
         // A copy that came late at a collector says nothing of the edge's own batch.
         let mut collector = account(KeySet::default(), KeySet::default());
-        (collector.origin, collector.letters) = (Origin([9; 16]), edge.letters);
-        edge.letters = KeySet::default();
+        (collector.origin, collector.letters) =
+            (Origin([9; 16]), std::mem::take(&mut edge.letters));
         let proofs = prove(&[edge, collector], [&closed].into_iter());
         assert_eq!((proofs[0].committed, proofs[0].letters.count()), (10, 0));
+        assert!(proofs[1].letter_events.is_empty(), "they are copies");
     }
 
     /// Method: two relays split, one after the other; the second one holds one part of a part.
@@ -164,8 +284,9 @@ mod tests {
         };
         let edge = account(keys(1, 0..10), KeySet::default());
         let relay = |channel: &str, pending: KeySet, letters: KeySet| {
-            let (origin, accepted) = (Origin([8; 16]), KeySet::default());
-            Account { channel: channel.into(), origin, accepted, pending, letters }
+            let mut relay = Account { pending, ..Account::empty(channel, Origin([8; 16])) };
+            add_letters(&mut relay, &letters);
+            relay
         };
         let (in_a, in_b) = (part(&a, &keys(1, 0..8)), part(&b, &part(&a, &keys(1, 0..8))));
         let store = settled(in_a.clone());

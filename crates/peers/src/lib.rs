@@ -35,7 +35,7 @@ pub use discovery::{Seat, SeatBoard};
 pub use floors::FloorBoard;
 pub use ledgers::LedgerBoard;
 pub use limits::LimitBoard;
-pub use outlet::{NextHop, OutletBoard};
+pub use outlet::{DeadLettered, NextHop, OutletBoard};
 pub use refusals::{RefusalBoard, RefusalReason, RefusedPeers};
 pub use routing::{Dispute, RoutingBoard};
 pub use senders::{Sender, SenderBoard};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pipeline::Outage;
+use pipeline::{Identity, IntervalSet, Outage, Ticket};
 use support::notice;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -96,6 +96,18 @@ pub struct NextHop {
     unable: Arc<Fact<bool>>,
     others_able: Arc<Fact<bool>>,
     batch_max: Arc<Fact<Option<u64>>>,
+    dead_letters: Arc<Mutex<Vec<DeadLettered>>>,
+}
+
+/// A delivered batch with events that became dead letters at the next agent or beyond it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeadLettered {
+    /// Its ticket in the channel of this agent.
+    pub ticket: Ticket,
+    /// Its identity.
+    pub identity: Identity,
+    /// Events among the dead letters.
+    pub events: u64,
 }
 
 impl NextHop {
@@ -133,6 +145,26 @@ impl NextHop {
     /// The next agent takes encoded batches of up to this many bytes; `None`: it named no limit.
     pub fn set_batch_max(&self, bytes: Option<u64>) {
         self.batch_max.set(bytes);
+    }
+
+    /// The next agent reports dead letters of batches that are about to be settled as delivered.
+    pub fn add_dead_letters(&self, letters: impl IntoIterator<Item = DeadLettered>) {
+        self.letters().extend(letters);
+    }
+
+    /// Takes the reports about these tickets.
+    pub fn take_dead_letters(&self, tickets: &IntervalSet) -> Vec<DeadLettered> {
+        self.letters().extract_if(.., |letter| tickets.contains(letter.ticket)).collect()
+    }
+
+    /// Forgets all reports: the channel offers its batches again.
+    pub fn forget_dead_letters(&self) {
+        self.letters().clear();
+    }
+
+    fn letters(&self) -> MutexGuard<'_, Vec<DeadLettered>> {
+        // Each change is whole.
+        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What [`NextHop::set_batch_max`] said last.

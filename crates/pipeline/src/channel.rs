@@ -29,21 +29,23 @@
 //!    So a source may put its next batch before it has the answer for the last one: when that is
 //!    not stored, the next one is not either, and no position gets ahead of what lies before it.
 
+mod error;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use thiserror::Error;
 use tokio::sync::broadcast;
 
 use crate::account::Account;
 use crate::batch::{Batch, BatchSize};
-use crate::error::{Classify, ErrorClass};
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::IntervalSet;
 use crate::sink::Guarantee;
 use crate::traces::GivenName;
+
+pub use error::ChannelError;
 
 /// Place of a batch in one channel: rises with every put, also over restarts. Not its identity.
 pub type Ticket = u64;
@@ -101,103 +103,6 @@ pub struct Backlog {
     pub ready: u64,
     /// Those that are with its takes, parked ones too.
     pub held: u64,
-}
-
-/// Why a channel did not do what it was asked.
-#[derive(Debug, Error)]
-pub enum ChannelError {
-    /// The channel is closed or closing.
-    #[error("channel `{channel}` is closed")]
-    Closed {
-        /// Name of the channel.
-        channel: String,
-    },
-    /// There was no room in the time that was allowed; nothing of the put was stored.
-    #[error("channel `{channel}` is full")]
-    Full {
-        /// Name of the channel.
-        channel: String,
-    },
-    /// The put is larger than the channel's whole capacity.
-    #[error(
-        "a put of {size_bytes} bytes can never fit channel `{channel}` of {capacity_bytes} bytes"
-    )]
-    TooLarge {
-        /// Name of the channel.
-        channel: String,
-        /// Bytes of the put.
-        size_bytes: u64,
-        /// Bytes that the channel may hold.
-        capacity_bytes: u64,
-    },
-    /// The disk refused; nothing of the put was stored.
-    #[error("channel `{channel}` cannot use its disk")]
-    Disk {
-        /// Name of the channel.
-        channel: String,
-        /// What the disk said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// What holds the channel, on other hosts, did not do what it was asked; nothing of the put was
-    /// stored.
-    #[error("channel `{channel}` cannot use {place}")]
-    Remote {
-        /// Name of the channel.
-        channel: String,
-        /// What holds it, such as a topic.
-        place: String,
-        /// What it said.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The disk has no room to make the channel. Opening it again may succeed later.
-    #[error("the disk has no room to make channel `{channel}` in {directory}: {help}")]
-    NoRoom {
-        /// Name of the channel.
-        channel: String,
-        /// Its directory.
-        directory: String,
-        /// What is lacking, for log lines: bytes, inodes or quota.
-        reason: &'static str,
-        /// What helps.
-        help: &'static str,
-        /// What the disk said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A position of the put is to come after one that its key does not stand at; nothing of the
-    /// put was stored.
-    #[error("what has to be stored before it is not in channel `{channel}`")]
-    OutOfTurn {
-        /// Name of the channel.
-        channel: String,
-    },
-    /// The directory is not one that this program may use.
-    #[error("channel `{channel}` cannot open {path}: {problem}")]
-    Unusable {
-        /// Name of the channel.
-        channel: String,
-        /// The directory or file.
-        path: String,
-        /// What is wrong and what helps.
-        problem: String,
-    },
-}
-
-impl Classify for ChannelError {
-    fn class(&self) -> ErrorClass {
-        match self {
-            Self::Closed { .. }
-            | Self::Full { .. }
-            | Self::Disk { .. }
-            | Self::Remote { .. }
-            | Self::NoRoom { .. }
-            | Self::OutOfTurn { .. } => ErrorClass::Transient,
-            Self::TooLarge { .. } => ErrorClass::Poison,
-            Self::Unusable { .. } => ErrorClass::Fatal,
-        }
-    }
 }
 
 /// A channel. See the [module page](self) for the rules.
@@ -258,6 +163,25 @@ pub trait Channel: Send + Sync {
     /// # Errors
     /// The channel is closed, or the put can never fit.
     async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError>;
+
+    /// Puts a batch back that had left the channel for the dead letters: `consumer` gets it again,
+    /// every other consumer counts as having committed it. The batch keeps its identity, though the
+    /// channel knows it. Does not wait for room.
+    ///
+    /// # Errors
+    /// There is no room, the consumer is not known, the disk refused, or the channel has no
+    /// way to do it.
+    async fn put_back(&self, _batch: Batch, _consumer: &str) -> Result<(), ChannelError> {
+        Err(ChannelError::NoPutBack)
+    }
+
+    /// The batches of `keys` that `consumer` has not committed. Reads the disk.
+    ///
+    /// # Errors
+    /// The disk could not be read, or the channel has no way to do it.
+    async fn waiting_for(&self, _consumer: &str, _keys: &KeySet) -> Result<KeySet, ChannelError> {
+        Err(ChannelError::NoPutBack)
+    }
 
     /// What this consumer has not committed; nothing for one that is not registered.
     fn backlog(&self, consumer: &str) -> Backlog;

@@ -104,6 +104,12 @@ pub trait RelayIntake: Intake {
     /// sent an empty set, has missed some and asks [`RelayIntake::known`] instead.
     fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>>;
 
+    /// Of these committed batches, those with events among the dead letters of this agent or of the
+    /// agents downstream, as far as they are known, with the number of these events.
+    fn dead_letters(&self, _committed: &KeySet) -> Vec<(Identity, u64)> {
+        Vec::new()
+    }
+
     /// Whether a batch would have to wait now.
     fn is_full(&self) -> bool;
 

@@ -69,7 +69,7 @@ pub mod testkit;
 pub mod traces;
 pub mod units;
 
-pub use account::{Account, AccountError};
+pub use account::{Account, AccountError, LetterCount, LetterCounts};
 pub use batch::{
     Batch, BatchBuilder, BatchSize, DecodeError, Envelope, EventRef, Events, Existing, Values,
 };

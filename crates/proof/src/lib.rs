@@ -20,7 +20,7 @@ use pipeline::{Account, Env};
 use storage::{FileSystem, FsError, StoreUrl};
 use thiserror::Error;
 
-pub use report::Report;
+pub use report::{Report, Verdict};
 
 /// The reason why a store or its ledger cannot be read.
 #[derive(Debug, Error)]
@@ -76,8 +76,6 @@ pub struct Request {
     pub sink: Option<String>,
     /// Reads every visible file, and compares it with the ledger.
     pub deep: bool,
-    /// Pending batches are a failure.
-    pub complete: bool,
     /// A retention job may have deleted files committed before this time.
     pub expired: Option<SystemTime>,
 }
@@ -104,10 +102,23 @@ pub async fn prove(
     for url in &request.stores {
         audited.push(audit(url, request, env).await?);
     }
+    let accounts = once_each(accounts);
     let settled = audited.iter().map(|one| one.audit.view.settled());
     let proofs = ledger::proof::prove(&accounts, settled);
     let accounts = accounts.into_iter().zip(proofs).collect();
-    Ok(Report::new(accounts, audited, request.complete, request.expired))
+    Ok(Report::new(accounts, audited, request.expired))
+}
+
+/// The accounts without repetitions: each directory of an agent brings its dead letters along, and
+/// their events count once.
+fn once_each(accounts: Vec<Account>) -> Vec<Account> {
+    let mut once: Vec<Account> = Vec::new();
+    for account in accounts {
+        if !once.contains(&account) {
+            once.push(account);
+        }
+    }
+    once
 }
 
 /// A dataset that can be read, and the name of its sink.

@@ -1,10 +1,11 @@
 //! The result of a proof, as text and as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::SystemTime;
 
 use ledger::proof::Proof;
-use ledger::{Contents, Place, Totals};
+use ledger::{Contents, Place, StagedFile, Totals};
 use pipeline::{Account, KeySet};
 use serde::Serialize;
 
@@ -13,10 +14,28 @@ use super::Audited;
 /// Ranges that are listed of one account, and directories of one ledger, at most.
 const LISTED_MAX: usize = 10;
 
+/// The directory in which older versions stored the events of a batch that belong in more
+/// directories than may be open. Hadoop's readers skip it.
+const OVERFLOW: &str = "_overflow";
+
+/// What a proof has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every accepted batch is in visible files, once, and no event of it is elsewhere.
+    Complete,
+    /// Nothing is missing, repeated or damaged, and some of it is still on its way.
+    ConsistentSoFar,
+    /// Something is missing, repeated or damaged, or events are among dead letters.
+    NotProved,
+}
+
 /// The result for every account and every ledger.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    proved: bool,
+    verdict: Verdict,
+    /// Events among the dead letters of all accounts.
+    dead_letter_events: u64,
     accounts: Vec<AccountLine>,
     ledgers: Vec<LedgerLine>,
 }
@@ -28,9 +47,17 @@ struct AccountLine {
     accepted: u64,
     committed: u64,
     pending: u64,
+    /// Batches that the channel holds, and that no account accepted.
+    pending_of_others: u64,
+    /// Batches of which nothing is committed.
     dead_letters: u64,
     missing: u64,
     repeated: u64,
+    held_events: u64,
+    /// Events among the dead letters, by reason.
+    dead_letter_events: BTreeMap<String, u64>,
+    /// Events that the agent has altered, cut or stored elsewhere since its start, by reason.
+    remarks: BTreeMap<String, u64>,
     dead_letter_ranges: Vec<String>,
     missing_ranges: Vec<String>,
     repeated_ranges: Vec<String>,
@@ -48,6 +75,8 @@ struct LedgerLine {
     staged: u64,
     /// Files that are deleted, and older than the retention.
     expired: u64,
+    /// Events in files of the directory for events of too many directories, which readers skip.
+    overflow_events: u64,
     /// Directories with files that are not partitions of their table yet.
     unregistered: Vec<String>,
     problems: Vec<String>,
@@ -71,45 +100,24 @@ impl Report {
     pub(super) fn new(
         proofs: Vec<(Account, Proof)>,
         audited: Vec<Audited>,
-        complete: bool,
         expired: Option<SystemTime>,
     ) -> Self {
         let mut repeated = KeySet::default();
         audited.iter().for_each(|one| repeated.insert_all(&one.audit.repeated));
-        let accounts = proofs.into_iter().map(|(account, proof)| {
-            let twice = account.accepted.intersection(&repeated);
-            AccountLine {
-                channel: account.channel,
-                origin: account.origin.to_string(),
-                accepted: proof.accepted,
-                committed: proof.committed,
-                pending: proof.pending.count(),
-                dead_letters: proof.letters.count(),
-                missing: proof.missing.count(),
-                repeated: twice.count(),
-                dead_letter_ranges: ranges(&proof.letters),
-                missing_ranges: ranges(&proof.missing),
-                repeated_ranges: ranges(&twice),
-            }
-        });
-        let mut report = Self {
-            proved: false,
-            accounts: accounts.collect(),
-            ledgers: audited.into_iter().map(|one| LedgerLine::of(one, expired)).collect(),
-        };
-        report.proved = report.is_proved(complete);
-        report
+        let accounts: Vec<AccountLine> = proofs
+            .into_iter()
+            .map(|(account, proof)| AccountLine::new(account, proof, &repeated))
+            .collect();
+        let ledgers: Vec<LedgerLine> =
+            audited.into_iter().map(|one| LedgerLine::of(one, expired)).collect();
+        let verdict = verdict(&accounts, &ledgers);
+        let dead_letter_events = accounts.iter().map(AccountLine::letters).sum();
+        Self { verdict, dead_letter_events, accounts, ledgers }
     }
 
-    /// Whether every batch is in the store or pending, once; with `complete`, in the store. A batch
-    /// among dead letters is not proved: an operator has to deliver it.
-    pub fn is_proved(&self, complete: bool) -> bool {
-        let accounts = self.accounts.iter().all(|line| {
-            let is_done = !complete || line.pending == 0;
-            line.missing == 0 && line.repeated == 0 && line.dead_letters == 0 && is_done
-        });
-        let staged = |line: &LedgerLine| complete && line.staged > 0;
-        accounts && self.ledgers.iter().all(|line| line.problems.is_empty() && !staged(line))
+    /// What was found.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
     }
 
     /// The report as one line of JSON.
@@ -130,45 +138,99 @@ impl Report {
         for line in &self.ledgers {
             line.show(&mut text);
         }
-        let letters: u64 = self.accounts.iter().map(|line| line.dead_letters).sum();
+        let letters = self.dead_letter_events;
         if letters > 0 {
+            let (are, deliver) =
+                if letters == 1 { ("event is", "it") } else { ("events are", "them") };
             put(
                 &mut text,
                 format_args!(
-                    "{letters} batches are in dead letters, not in the store: `aqueduct dlq \
-                     replay` delivers them"
+                    "{letters} {are} in dead letters, not in the store: `aqueduct dlq list` shows \
+                     why, `aqueduct dlq replay` delivers {deliver}"
                 ),
             );
         }
         let expired: u64 = self.ledgers.iter().map(|line| line.expired).sum();
-        text.push_str(match (self.proved, expired) {
-            (true, 0) => "PROVED: what was accepted is committed once, or pending as shown\n",
-            (true, _) => {
-                "PROVED: what was accepted was committed once, or is pending as shown; expired \
-                 files are deleted\n"
+        text.push_str(match (self.verdict, expired) {
+            (Verdict::Complete, 0) => {
+                "COMPLETE: every accepted event is in the store, in visible files, once\n"
             }
-            (false, _) => "NOT PROVED\n",
+            (Verdict::Complete, _) => {
+                "COMPLETE: every accepted event was in the store once; expired files are deleted\n"
+            }
+            (Verdict::ConsistentSoFar, _) => {
+                "CONSISTENT SO FAR: nothing is missing or repeated; pending batches and staged \
+                 files are not in the store yet\n"
+            }
+            (Verdict::NotProved, _) => "NOT PROVED\n",
         });
         text
     }
 }
 
+fn verdict(accounts: &[AccountLine], ledgers: &[LedgerLine]) -> Verdict {
+    let is_wrong = |line: &AccountLine| line.missing > 0 || line.repeated > 0 || line.letters() > 0;
+    let is_under_way = |line: &AccountLine| line.pending > 0 || line.pending_of_others > 0;
+    let has_problems = ledgers.iter().any(|line| !line.problems.is_empty());
+    if has_problems || accounts.iter().any(is_wrong) {
+        Verdict::NotProved
+    } else if accounts.iter().any(is_under_way) || ledgers.iter().any(|line| line.staged > 0) {
+        Verdict::ConsistentSoFar
+    } else {
+        Verdict::Complete
+    }
+}
+
 impl AccountLine {
+    fn new(account: Account, proof: Proof, repeated: &KeySet) -> Self {
+        let twice = account.accepted.intersection(repeated);
+        Self {
+            channel: account.channel,
+            origin: account.origin.to_string(),
+            accepted: proof.accepted,
+            committed: proof.committed,
+            pending: proof.pending.count(),
+            pending_of_others: proof.foreign.count(),
+            dead_letters: proof.letters.count(),
+            missing: proof.missing.count(),
+            repeated: twice.count(),
+            held_events: account.held_events,
+            dead_letter_events: proof.letter_events,
+            remarks: account.remarks,
+            dead_letter_ranges: ranges(&proof.letters),
+            missing_ranges: ranges(&proof.missing),
+            repeated_ranges: ranges(&twice),
+        }
+    }
+
+    /// Events among its dead letters.
+    fn letters(&self) -> u64 {
+        self.dead_letter_events.values().sum()
+    }
+
     fn show(&self, text: &mut String) {
         put(text, format_args!("channel {} (origin {})", self.channel, self.origin));
-        for (name, count) in [
-            ("accepted", self.accepted),
-            ("committed", self.committed),
-            ("pending", self.pending),
-            ("in dead letters", self.dead_letters),
-            ("missing", self.missing),
-            ("repeated", self.repeated),
+        for (name, count, unit) in [
+            ("accepted", self.accepted, "batches"),
+            ("committed", self.committed, "batches"),
+            ("pending", self.pending, "batches"),
+            ("pending of others", self.pending_of_others, "batches"),
+            ("missing", self.missing, "batches"),
+            ("repeated", self.repeated, "batches"),
+            ("held", self.held_events, "events"),
+            ("in dead letters", self.letters(), "events"),
         ] {
             let width = 23_usize.saturating_sub(name.len());
-            put(text, format_args!("  {name} {count:>width$} batches"));
+            put(text, format_args!("  {name} {count:>width$} {unit}"));
+        }
+        for (reason, events) in &self.dead_letter_events {
+            put(text, format_args!("  in dead letters: {events} events, {reason}"));
+        }
+        for (reason, events) in &self.remarks {
+            put(text, format_args!("  since its start: {events} {reason}"));
         }
         for (what, ranges) in [
-            ("in dead letters", &self.dead_letter_ranges),
+            ("only in dead letters", &self.dead_letter_ranges),
             ("missing", &self.missing_ranges),
             ("repeated", &self.repeated_ranges),
         ] {
@@ -200,6 +262,9 @@ impl LedgerLine {
                 }
             }
         }
+        let is_overflow = |file: &StagedFile| file.target.split('/').next() == Some(OVERFLOW);
+        let overflow = audit.files.iter().filter(|(file, _)| is_overflow(file));
+        let overflow_events = overflow.map(|(file, _)| file.events).sum();
         if !audit.repeated.is_empty() {
             problems.push(format!("{} batches are committed twice", audit.repeated.count()));
         }
@@ -222,6 +287,7 @@ impl LedgerLine {
             visible: count(Place::Visible),
             staged: count(Place::Staged),
             expired,
+            overflow_events,
             unregistered: audit.unregistered,
             problems,
             read: contents.map(|contents| Sums::of(contents.read)),
@@ -243,6 +309,10 @@ impl LedgerLine {
         );
         if self.expired > 0 {
             put(text, format_args!("  expired    {:>12} files", self.expired));
+        }
+        if self.overflow_events > 0 {
+            let events = self.overflow_events;
+            put(text, format_args!("  overflow   {events:>12} events below {OVERFLOW}"));
         }
         let unregistered = self.unregistered.len();
         if unregistered > 0 {

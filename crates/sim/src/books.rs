@@ -46,6 +46,8 @@ pub(crate) struct Books {
     body_bytes: usize,
     /// What files look like.
     form: Form,
+    /// Collectors reject some events.
+    refuses: bool,
     /// It has no directories, and no renames.
     is_bucket: bool,
 }
@@ -97,10 +99,10 @@ fn begun(path: &str) -> Option<&str> {
 impl Books {
     /// Books of an empty store.
     pub(crate) fn new(world: Arc<World>, scenario: &Scenario) -> Self {
-        let Scenario { body_bytes, form, .. } = *scenario;
+        let Scenario { body_bytes, form, refuses, .. } = *scenario;
         let state = State { shelves: Shelves::of(form), ..State::default() };
         let (memory, is_bucket) = (Memory::new(), scenario.objects.is_some());
-        Self { world, memory, state: state.into(), body_bytes, form, is_bucket }
+        Self { world, memory, state: state.into(), body_bytes, form, refuses, is_bucket }
     }
 
     /// The store as a program outside of the simulation reads it.
@@ -281,6 +283,9 @@ impl Books {
                 self.world.violation(told);
                 continue;
             };
+            if Scenario::is_refused(self.refuses, number as u64) {
+                self.world.violation(format!("{path} holds event {number}, which was rejected"));
+            }
             if counts.len() <= number {
                 counts.resize(number + 1, 0);
             }

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::stream;
-use pipeline::IntervalSet;
 use serde::{Deserialize, Serialize};
 use turmoil::Sim;
 
@@ -21,6 +20,7 @@ use crate::dice::Dice;
 use crate::fault_kind::FaultKind;
 use crate::faults::Faults;
 use crate::input::Application;
+use crate::letters;
 use crate::machine::Machine;
 use crate::observer::{self, Seen};
 use crate::parts;
@@ -115,6 +115,7 @@ pub(crate) fn run(seed: u64, show: bool) -> Report {
         ("(merges)", scenario.merges()),
         ("(object store)", scenario.objects.is_some()),
         ("(other form of files)", scenario.form.is_other()),
+        ("(rejected events)", scenario.refuses),
     ] {
         if is_so {
             world.count_fault(kind);
@@ -175,6 +176,8 @@ struct Cluster {
     checked: Duration,
     /// The longest that an event may wait at an edge, where that is promised.
     oldest_max: Option<Duration>,
+    /// Collectors reject some events.
+    refuses: bool,
 }
 
 impl Cluster {
@@ -232,7 +235,7 @@ impl Cluster {
         });
         let (inputs, applications) = (inputs.collect(), applications.collect());
         let (channels, checked) = (scenario.channels(), Duration::ZERO);
-        let oldest_max = scenario.oldest_max;
+        let (oldest_max, refuses) = (scenario.oldest_max, scenario.refuses);
         Self {
             sim,
             world,
@@ -245,6 +248,7 @@ impl Cluster {
             channels,
             checked,
             oldest_max,
+            refuses,
         }
     }
 
@@ -330,12 +334,9 @@ impl Cluster {
     /// Whether everything is done; a violation if it is not, and will not be.
     fn is_done(&self, now: Duration) -> bool {
         let missing = |(machine, input): &(Arc<Machine>, Input)| {
-            let accepted = match input.reads {
-                Reads::Files | Reads::Numbers => IntervalSet::from(0..input.events),
-                // What it was not told is stored may be, or not.
-                Reads::Client => machine.sent().1,
-            };
-            let (missing, first) = self.books.missing(&machine.name, accepted.iter());
+            let accepted = input.accepted(machine);
+            let stored = accepted.iter().filter(|n| !Scenario::is_refused(self.refuses, *n));
+            let (missing, first) = self.books.missing(&machine.name, stored);
             (missing > 0).then_some((machine.clone(), missing, first))
         };
         let born = self.inputs.iter().filter(|(machine, _)| machine.is_born());
@@ -372,7 +373,10 @@ impl Cluster {
             self.books.close();
             let born = self.machines.iter().filter(|machine| machine.is_born());
             let born: Vec<_> = born.cloned().collect();
-            proof::hold(&world, &self.books, &born, self.channels);
+            proof::hold(&world, &self.books, &born, (self.channels, self.refuses));
+            if self.refuses {
+                letters::hold(&world, &born, &self.inputs);
+            }
         }
         for machine in &self.machines {
             let (disk, name) = (machine.disk(), &machine.name);

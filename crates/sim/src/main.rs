@@ -59,6 +59,7 @@ mod fault_kind;
 mod faults;
 mod form;
 mod input;
+mod letters;
 mod machine;
 #[cfg(feature = "mutants")]
 mod mutants;

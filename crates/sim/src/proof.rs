@@ -1,30 +1,42 @@
 //! The auditor's proof at the end of a seed: what `aqueduct verify --complete` looks at, on the
-//! accounts that the edges' disks hold and on the ledgers of the store.
+//! accounts that the disks of all hosts hold and on the ledgers of the store. Every accepted batch
+//! is committed, or all of it is among dead letters; and every event of a dead letter is counted.
 //!
 //! Every host loses power first, so that an account is what a reader finds after that.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use channel::durable::inspect::Inspection;
+use agent::account;
 use ledger::proof::prove;
 use ledger::{Audit, Dataset, Settled};
 use pipeline::Account;
 
 use crate::books::{Books, PREFIX};
 use crate::cluster::CHANNELS;
+use crate::letters::{REASON, events};
 use crate::machine::Machine;
 use crate::world::World;
 
 /// Holds what the channels of `machines` have accepted against the ledgers; what it finds that is
 /// not promised is a violation.
-pub(crate) fn hold(world: &World, books: &Books, machines: &[Arc<Machine>], channels: &[&str]) {
+pub(crate) fn hold(
+    world: &World,
+    books: &Books,
+    machines: &[Arc<Machine>],
+    (channels, refuses): (&[&str], bool),
+) {
     let mut accounts = Vec::new();
     for machine in machines {
         machine.disk().crash();
         for channel in channels {
-            match account(machine, channel) {
-                Ok(account) => accounts.push(account),
+            match of_channel(machine, channel) {
+                // Each channel brings the letters of its agent along.
+                Ok(more) => more.into_iter().for_each(|account| {
+                    if !accounts.contains(&account) {
+                        accounts.push(account);
+                    }
+                }),
                 Err(told) => world.violation(told),
             }
         }
@@ -40,20 +52,31 @@ pub(crate) fn hold(world: &World, books: &Books, machines: &[Arc<Machine>], chan
     let disowned = Settled { keys: books.disowned(), ..Settled::default() };
     let settled = audits.iter().map(|audit| audit.view.settled()).chain([&disowned]);
     let proofs = prove(&accounts, settled);
+    let mut letters = 0;
     for (account, proof) in accounts.iter().zip(proofs) {
-        if proof.committed != proof.accepted {
+        letters += proof.letter_events.get(REASON).copied().unwrap_or_default();
+        let rejected = if refuses { proof.letters.count() } else { 0 };
+        if proof.committed + rejected != proof.accepted {
             let (accepted, committed) = (proof.accepted, proof.committed);
             let origin = account.origin;
-            world.violation(format!("of {accepted} batches of {origin} {committed} are committed"));
+            world.violation(format!(
+                "of {accepted} batches of {origin} {committed} are committed, {rejected} rejected"
+            ));
         }
+    }
+    match events(machines) {
+        Ok(events) if events != letters => {
+            world.violation(format!("{letters} of {events} events of dead letters are counted"));
+        }
+        Ok(_) => {}
+        Err(told) => world.violation(told),
     }
 }
 
-fn account(machine: &Arc<Machine>, channel: &str) -> Result<Account, String> {
+fn of_channel(machine: &Arc<Machine>, channel: &str) -> Result<Vec<Account>, String> {
     let directory = Path::new(CHANNELS).join(channel);
-    let inspection = Inspection::open(&machine.env(), &directory, None);
-    let told = |error| format!("{channel} of {} has no account: {error}", machine.name);
-    Ok(inspection.map_err(told)?.account())
+    let accounts = account::of_directory(&directory, None, &machine.env());
+    accounts.map_err(|error| format!("{channel} of {} has no account: {error}", machine.name))
 }
 
 /// Reads a ledger, outside of all hosts.

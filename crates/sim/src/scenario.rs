@@ -5,6 +5,7 @@ mod configuration;
 mod copies;
 mod hops;
 mod input;
+mod refusing;
 mod restores;
 mod stored;
 
@@ -35,6 +36,8 @@ pub(crate) struct Scenario {
     pub(crate) collectors: usize,
     /// Agents have two channels, and a selector that chooses.
     pub(crate) forks: bool,
+    /// Collectors reject some events, which become dead letters.
+    pub(crate) refuses: bool,
     /// The selector chooses by a hash of the event, not by a header.
     pub(crate) spreads: bool,
     /// Senders look up their next agents.
@@ -158,8 +161,9 @@ impl Scenario {
             clones: false,
             adopts: Dice::new(seed, "adopts").chance(400),
             spreads: Dice::new(seed, "spreads").chance(500),
+            refuses: false,
         };
-        drawn.with_merges(seed, &theme).about(&theme, seed, &dice).stored(seed)
+        drawn.with_merges(seed, &theme).about(&theme, seed, &dice).stored(seed).refusing(seed)
     }
 
     fn about(self, theme: &Theme, seed: u64, dice: &Dice) -> Self {

@@ -64,6 +64,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("unable_not_said", "an agent that cannot store what it holds says so to its senders"),
     ("limit_not_heeded", "a batch over the limit that the next agent named is not sent to it"),
     ("held_back_for_good", "a batch that is held back goes to a member that takes it"),
+    ("letters_of_committed", "events split off a committed batch count as dead letters"),
 ];
 
 /// Planted bugs that other tests find: the simulator does not reach them.
@@ -73,6 +74,8 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("epoch_named_too_early", "an epoch is named to peers when it is on the disk, not before"),
     // `crates/channel/tests/planted_turn.rs`; the simulator finds it in one seed of hundreds.
     ("turn_not_looked_at", "a position goes on only behind the one it is to come after"),
+    // `crates/channel/tests/planted_put_back.rs`; the simulator replays no dead letters.
+    ("put_back_for_all", "a batch that is put back goes to the consumer that lacks it alone"),
     // `crates/ledger/tests/ledger/planted.rs`; no seed of 250 shows them.
     ("stage_of_a_bucket_cleared", "what a put under way may name stays until its start is fenced"),
     ("bucket_not_fenced", "a start that died is fenced where a put of it may still arrive"),

@@ -132,6 +132,26 @@ pub fn identity(message: Option<&v1::Identity>) -> Result<Identity, Malformed> {
     Ok(Identity { origin: Origin(origin), epoch, sequence })
 }
 
+/// Batches with dead letters, for a field `dead_letters`.
+pub fn encode_dead_letters(letters: &[(Identity, u64)]) -> Vec<v1::DeadLettered> {
+    let message = |(identity, events): &(Identity, u64)| v1::DeadLettered {
+        identity: Some((*identity).into()),
+        events: *events,
+    };
+    letters.iter().map(message).collect()
+}
+
+/// What a field `dead_letters` holds.
+///
+/// # Errors
+/// One of them has no identity, or one that is at the end of the range.
+pub fn decode_dead_letters(
+    letters: &[v1::DeadLettered],
+) -> Result<Vec<(Identity, u64)>, Malformed> {
+    let read = |letter: &v1::DeadLettered| Ok((identity(letter.identity.as_ref())?, letter.events));
+    letters.iter().map(read).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -3,8 +3,8 @@
 //! messages of a newer peer (fields and kinds that are not known yet) are read.
 
 use aqueduct_wire::v1::{
-    Busy, Committed, Draining, FromReceiver, FromSender, Hello, Ledger, Ledgers, Outlet, Put,
-    Reason, Refused, Routing, Stored, Welcome, from_receiver, from_sender,
+    Busy, Committed, DeadLettered, Draining, FromReceiver, FromSender, Hello, Ledger, Ledgers,
+    Outlet, Put, Reason, Refused, Routing, Stored, Welcome, from_receiver, from_sender,
 };
 use aqueduct_wire::{Packing, keys, pack};
 use pipeline::{Batch, Epoch, Floors, Identity, KeySet, Origin, Sequence};
@@ -70,6 +70,7 @@ fn the_receivers_messages_are_these_bytes() {
         body_max: 16 << 20,
         body_cut: 64 << 10,
         routing: Some(Routing { digest: 7, text: "r".into() }),
+        dead_letters: Vec::new(),
     };
     let expected = [
         (
@@ -80,7 +81,17 @@ fn the_receivers_messages_are_these_bytes() {
             ),
         ),
         (from_receiver::Message::Stored(Stored { keys: keys() }), format!("121a0a18{set}")),
-        (from_receiver::Message::Committed(Committed { keys: keys() }), format!("1a1a0a18{set}")),
+        (
+            from_receiver::Message::Committed(Committed { keys: keys(), dead_letters: vec![] }),
+            format!("1a1a0a18{set}"),
+        ),
+        (
+            from_receiver::Message::Committed(Committed {
+                keys: keys(),
+                dead_letters: vec![DeadLettered { identity: Some(identity(5).into()), events: 3 }],
+            }),
+            format!("1a360a18{set}121a0a160a10{ORIGIN}100218051003"),
+        ),
         (
             from_receiver::Message::Busy(Busy { retry_after_ms: 500, keys: keys() }),
             format!("221d08f4031218{set}"),

@@ -25,7 +25,7 @@ use crate::opening::NotOpen;
 use crate::reload::Reloads;
 use crate::running::{Parts, Running};
 use crate::status::{CertificateStatus, EVERY_SOURCE_HELD, HeldStatus, Snapshot, Trouble};
-use crate::{held, liveness, scrape, status};
+use crate::{account, held, liveness, scrape, status};
 
 /// How long a comparison of the configuration with its file counts. What looks at an agent all the
 /// time asks once a minute.
@@ -265,15 +265,16 @@ impl Pages {
     /// What the durable channels answer for, one line of JSON for each.
     pub(super) fn account(&self) -> String {
         let parts = self.running.parts();
-        let open = parts.channels.values().filter_map(|handle| handle.opened());
-        let accounts = open.filter_map(|channel| channel.account());
-        let accounts: Vec<Account> = accounts.collect();
+        let open = parts
+            .channels
+            .values()
+            .filter_map(|handle| Some((handle.opened()?.account()?, handle.consumers.len())));
+        let channels: Vec<(Account, usize)> = open.collect();
         // After the channels: what becomes a letter meanwhile is in both, and not in neither.
-        let letters = self.dead_letters.identities();
-        let lines = accounts
-            .into_iter()
-            .map(|account| Account { letters: letters.clone(), ..account }.to_json() + "\n");
-        lines.collect()
+        let letters = self.dead_letters.by_channel();
+        let remarks = account::remarks(&self.metrics.text());
+        let accounts = account::of_running(channels, letters, self.dead_letters.origin(), remarks);
+        accounts.iter().map(|account| account.to_json() + "\n").collect()
     }
 
     /// The metrics, with what the channels hold brought up to date.

@@ -49,6 +49,7 @@ enum Page {
     Audit,
     Reload,
     Change,
+    LettersChange,
 }
 
 /// What a request may do to a page.
@@ -185,6 +186,18 @@ const ADMIN: &[Route] = &[
         "POST with the header `X-Aqueduct: drain`: sources stop until the channels are empty; \
          ?channel=, &timeout= seconds, &exit",
     ),
+    change(
+        "/dlq/replay",
+        Page::LettersChange,
+        "POST with the header `X-Aqueduct: dlq/replay`: dead letters go back into their channels; \
+         ?reason=, &sink=, &channel=, &identity=, &new_identity",
+    ),
+    change(
+        "/dlq/drop",
+        Page::LettersChange,
+        "POST with the header `X-Aqueduct: dlq/drop`: dead letters are deleted; ?reason=, &sink=, \
+         &channel=, &source=, &identity=",
+    ),
 ];
 
 /// What is where Flume has it.
@@ -257,7 +270,8 @@ async fn unsecured(
         }
         let is_change = route.is_some_and(|route| route.verb == Verb::Change);
         if is_change && head.method == Method::POST {
-            let line = Line::new(&path[1..], None, actor(), Outcome::Refused);
+            let action = path[1..].replace('/', " ");
+            let line = Line::new(&action, None, actor(), Outcome::Refused);
             pages.audit.add(line.because(Some(why.to_owned()))).await;
         }
         return answer;
@@ -302,6 +316,7 @@ async fn unsecured(
         Page::Audit => pages.audited(query).await,
         Page::Reload => pages.reload(actor()).await,
         Page::Change => pages.change(&path[1..], query, actor()).await,
+        Page::LettersChange => pages.change_letters(&path[1..], query, actor()).await,
     }
 }
 

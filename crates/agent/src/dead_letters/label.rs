@@ -4,7 +4,7 @@
 //! `dead_letter.`. Taken off, the events are byte for byte what they were, so that a batch that is
 //! put back under its identity still is what that identity names.
 
-use pipeline::{Batch, Envelope, Existing, Identity, Letter, Reject};
+use pipeline::{Batch, Envelope, Existing, Identity, Letter, LetterCount, Reject};
 use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -117,6 +117,11 @@ impl Label {
             identity: envelope.identity,
             whole: false,
         }
+    }
+
+    /// What its events, that many, count for.
+    pub fn count(&self, events: u64) -> LetterCount<'_> {
+        LetterCount { reason: &self.reason, batch: self.identity, whole: self.whole, events }
     }
 
     /// Whether an interceptor rejected the events, before they were in a channel.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use peers::DeadLettered;
 use pipeline::{Classify, Env, ErrorClass, IntervalSet, Letter, Ticket};
 use support::backoff::jittered;
 use support::failure_log::{FailureLog, seconds};
@@ -91,6 +92,11 @@ impl Burials {
                 let _ = events.send(Event::Buried(Buried { ticket: letter.ticket, bytes, stored }));
             }
         });
+    }
+
+    /// The next agent has reported letters of a batch.
+    pub(super) fn reported(&self, letters: DeadLettered) {
+        self.dead_letters.reported(&self.channel, &self.group, letters);
     }
 
     /// These are delivered; answers those without letters on their way, which may leave now. Of the

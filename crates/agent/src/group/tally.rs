@@ -2,7 +2,8 @@
 //!
 //! A batch is sent each time it is handed to a sink. It is *stored* once, however often it is sent,
 //! and *committed* when it leaves the channel: then by the sink that had said so. Events that go to
-//! the dead letters are neither.
+//! the dead letters are neither. Events that became dead letters at the next agents were stored
+//! there, and are not committed.
 //!
 //! The tally is pure: it holds numbers only, for each batch that was sent and is still in the
 //! channel.
@@ -30,6 +31,8 @@ struct Counted {
     stored: bool,
     /// The member that has committed it.
     by: Option<usize>,
+    /// Events that became dead letters at the next agents.
+    downstream: u64,
 }
 
 /// A batch that has come a step further.
@@ -52,6 +55,8 @@ pub(super) struct Left {
     pub(super) bytes: u64,
     /// Events that went to the dead letters.
     pub(super) refused: u64,
+    /// Events that became dead letters at the next agents.
+    pub(super) downstream: u64,
 }
 
 /// What each batch counts for.
@@ -63,7 +68,8 @@ pub(super) struct Tally {
 impl Tally {
     /// The batch is handed to a sink.
     pub(super) fn sent(&mut self, ticket: Ticket, whole: Volume, now: Instant) {
-        let fresh = Counted { whole, events: whole.events, since: now, stored: false, by: None };
+        let (events, downstream) = (whole.events, 0);
+        let fresh = Counted { whole, events, since: now, stored: false, by: None, downstream };
         let counted = self.batches.entry(ticket).or_insert(fresh);
         // Events that were refused before come again with the batch.
         (counted.events, counted.since) = (whole.events, now);
@@ -79,6 +85,13 @@ impl Tally {
     pub(super) fn refused(&mut self, ticket: Ticket, events: u64) {
         if let Some(counted) = self.batches.get_mut(&ticket) {
             counted.events = counted.events.saturating_sub(events);
+        }
+    }
+
+    /// So many events of the batch became dead letters at the next agents.
+    pub(super) fn refused_downstream(&mut self, ticket: Ticket, events: u64) {
+        if let Some(counted) = self.batches.get_mut(&ticket) {
+            counted.downstream = events;
         }
     }
 
@@ -134,8 +147,11 @@ impl Counted {
             passed.events = 0;
         }
         let Volume { events, bytes } = self.whole;
+        let refused = events - passed.events;
+        let downstream = self.downstream.min(passed.events);
+        passed.events -= downstream;
         let bytes = bytes.checked_mul(passed.events).map_or(bytes, |all| all / events.max(1));
-        Left { by: self.by, passed, bytes, refused: events - passed.events }
+        Left { by: self.by, passed, bytes, refused, downstream }
     }
 }
 
@@ -166,6 +182,21 @@ impl Group {
         self.metrics.sink_stored.get_or_create(label).inc_by(events);
         let after = self.metrics.sink_stored_after.get_or_create(label);
         fresh.iter().for_each(|passed| after.observe(passed.took));
+    }
+
+    /// What the next agent has reported of dead letters among these, which it has committed.
+    pub(super) fn note_downstream(&mut self, index: usize, tickets: &IntervalSet) {
+        let Some(hop) = self.members[index].handle.next_hop() else { return };
+        for letters in hop.take_dead_letters(tickets) {
+            self.tally.refused_downstream(letters.ticket, letters.events);
+            self.burials.reported(letters);
+        }
+    }
+
+    /// These are delivered: they leave the channel, now or once their letters are on disk.
+    pub(super) fn leave_when_letters_are_stored(&mut self, tickets: IntervalSet) {
+        let leaving = self.burials.may_leave(tickets);
+        self.leave(&leaving);
     }
 
     /// These leave the channel.
@@ -208,7 +239,7 @@ mod tests {
     /// What member 7 has committed, of so many events.
     fn left(events: u64, of: u64, seconds: u64) -> Left {
         let (by, passed) = (Some(7), passed(events, seconds));
-        Left { by, passed, bytes: events * 100, refused: of - events }
+        Left { by, passed, bytes: events * 100, refused: of - events, downstream: 0 }
     }
 
     fn passed(events: u64, seconds: u64) -> Passed {
@@ -249,8 +280,25 @@ mod tests {
         assert_eq!(tally.left(&one(1), now), [left(6, 10, 0)]);
         tally.sent(2, whole(10), now);
         tally.refused(2, 10);
-        let gone = Left { by: None, passed: passed(0, 0), bytes: 0, refused: 10 };
+        let (by, bytes, refused) = (None, 0, 10);
+        let gone = Left { by, passed: passed(0, 0), bytes, refused, downstream: 0 };
         assert_eq!(tally.left(&one(2), now), [gone], "no sink has committed it");
         assert!(tally.batches.is_empty());
+    }
+
+    #[test]
+    fn dead_letters_of_the_next_agents_are_stored_and_not_committed() {
+        let (mut tally, now) = (Tally::default(), Instant::now());
+        tally.sent(1, whole(10), now);
+        tally.refused(1, 2);
+        assert_eq!(tally.stored(&one(1), now), [passed(8, 0)]);
+        tally.refused_downstream(1, 3);
+        assert_eq!(tally.committed(&one(1), 7, now), []);
+        assert_eq!(tally.left(&one(1), now), [Left { downstream: 3, refused: 2, ..left(5, 8, 0) }]);
+        // More than there can be.
+        tally.sent(2, whole(4), now);
+        tally.refused_downstream(2, 9);
+        tally.committed(&one(2), 7, now);
+        assert_eq!(tally.left(&one(2), now), [Left { downstream: 4, ..left(0, 0, 0) }]);
     }
 }

@@ -56,6 +56,8 @@ pub(crate) struct Outflow {
     pub(crate) delivered: Meter,
     /// Events that went to the dead letters.
     pub(crate) dead_letter_events: u64,
+    /// When events that became dead letters at the next agents left the channel last.
+    pub(crate) last_downstream: Option<Instant>,
     /// What each member has delivered.
     pub(crate) by_member: Vec<OutflowPart>,
     /// The same since the agent has started, over restarts of the group.
@@ -68,25 +70,45 @@ pub(crate) struct Outflow {
 pub(crate) struct Passed {
     delivered_events: AtomicU64,
     dead_letter_events: AtomicU64,
+    downstream_events: AtomicU64,
+}
+
+/// Events that have left a channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PassedEvents {
+    /// Delivered.
+    pub(crate) delivered: u64,
+    /// Among the dead letters of this agent.
+    pub(crate) dead_letters: u64,
+    /// Delivered to the next agents, and among their dead letters or those of agents beyond.
+    pub(crate) downstream: u64,
 }
 
 impl Passed {
     /// Goes on where another consumer is.
     pub(crate) fn of(other: &Self) -> Self {
-        let (delivered, dead) = other.read();
-        Self { delivered_events: delivered.into(), dead_letter_events: dead.into() }
+        let PassedEvents { delivered, dead_letters, downstream } = other.read();
+        Self {
+            delivered_events: delivered.into(),
+            dead_letter_events: dead_letters.into(),
+            downstream_events: downstream.into(),
+        }
     }
 
-    /// Events that were delivered, and that became dead letters.
-    pub(crate) fn read(&self) -> (u64, u64) {
+    /// The events that have left the channel.
+    pub(crate) fn read(&self) -> PassedEvents {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        (load(&self.delivered_events), load(&self.dead_letter_events))
+        PassedEvents {
+            delivered: load(&self.delivered_events),
+            dead_letters: load(&self.dead_letter_events),
+            downstream: load(&self.downstream_events),
+        }
     }
 
-    /// Both together.
+    /// All of them together.
     pub(crate) fn events(&self) -> u64 {
-        let (delivered, dead) = self.read();
-        delivered + dead
+        let PassedEvents { delivered, dead_letters, downstream } = self.read();
+        delivered + dead_letters + downstream
     }
 }
 
@@ -105,7 +127,8 @@ impl Outflow {
     /// Nothing, of so many members.
     pub(super) fn new(members: usize, began: Instant, passed: Arc<Passed>) -> Self {
         let by_member = vec![OutflowPart::default(); members];
-        Self { delivered: Meter::new(began), dead_letter_events: 0, by_member, passed }
+        let (delivered, last_downstream) = (Meter::new(began), None);
+        Self { delivered, dead_letter_events: 0, last_downstream, by_member, passed }
     }
 
     /// A batch has left the channel.
@@ -114,6 +137,10 @@ impl Outflow {
         let events = left.passed.events;
         self.passed.delivered_events.fetch_add(events, Ordering::Relaxed);
         self.passed.dead_letter_events.fetch_add(left.refused, Ordering::Relaxed);
+        self.passed.downstream_events.fetch_add(left.downstream, Ordering::Relaxed);
+        if left.downstream > 0 {
+            self.last_downstream = Some(now);
+        }
         self.delivered.add(now, Volume { events, bytes: left.bytes });
         if let Some(by) = left.by {
             let part = &mut self.by_member[by];

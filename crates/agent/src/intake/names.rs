@@ -7,10 +7,40 @@
 //! Everything behind the channel sees that name alone; whatever sent the batch, the one that it
 //! gave.
 
-use pipeline::{Epoch, Floors, Identity, IntervalSet, KeySet, Origin};
+use pipeline::{Epoch, Floors, Identity, IntervalSet, KeySet, Origin, Sequence};
 use support::mutant;
 
-use super::Fed;
+use super::{AgentIntake, Fed};
+
+/// Batches with dead letters that one message names at most.
+const LETTERS_MAX: usize = 16 << 10;
+
+impl AgentIntake {
+    /// Of these batches, under the names that they came with, those with dead letters here or at
+    /// the next agents, and the number of their events there. Where the channels have copies of the
+    /// events, those of the channel with the most count.
+    pub(super) fn letters_of(&self, committed: &KeySet) -> Vec<(Identity, u64)> {
+        let Some(known) = self.dead_letters.with_letters() else { return Vec::new() };
+        let mut named = KeySet::default();
+        for fed in &self.required {
+            named.insert_all(&fed.came_as(&known).intersection(committed));
+        }
+        let splits = self.required.iter().any(|fed| fed.splits);
+        let batches = named.iter().flat_map(|(origin, epoch, sequences)| {
+            let batch = move |sequence| Identity { origin, epoch, sequence: Sequence(sequence) };
+            sequences.iter().map(batch)
+        });
+        let events = |batch: Identity| {
+            let channels = self.required.iter();
+            let left =
+                channels.map(|fed| self.dead_letters.events_of(&fed.name, fed.name_for(batch)));
+            let left = if splits { left.sum::<u64>() } else { left.max().unwrap_or_default() };
+            left + self.dead_letters.events_of("", batch)
+        };
+        let letters = batches.map(|batch| (batch, events(batch))).filter(|(_, events)| *events > 0);
+        letters.take(LETTERS_MAX).collect()
+    }
+}
 
 impl Fed {
     /// The name under which this channel is to store a batch of another agent.

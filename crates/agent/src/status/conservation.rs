@@ -2,8 +2,9 @@
 //! among the dead letters.
 //!
 //! ```text
-//!   held at start + accepted + copied + put again
-//!       = delivered + dead letters + held + dropped by reason + difference
+//!   held at start + accepted + copied + put again + replayed
+//!       = delivered + dead letters + dead letters of the next agents + held + dropped by reason
+//!         + difference
 //! ```
 //!
 //! The parts are counted at different places: what comes in by the intake of each source, what
@@ -39,10 +40,16 @@ pub struct Conservation {
     pub copied_events: u64,
     /// Events put into channels that lacked them, after a batch was stored in others only.
     pub put_again_events: u64,
+    /// Events that an operator has put back from the dead letters.
+    #[serde(default)]
+    pub replayed_events: u64,
     /// Events that the sinks have delivered.
     pub delivered_events: u64,
     /// Events that became dead letters.
     pub dead_letter_events: u64,
+    /// Events that were delivered to the next agents, and became dead letters there or beyond.
+    #[serde(default)]
+    pub downstream_dead_letter_events: u64,
     /// Events that the channels hold.
     pub held_events: u64,
     /// Events that are nowhere, by reason.
@@ -57,9 +64,11 @@ impl Conservation {
         let came = self.held_at_start_events
             + self.accepted_events
             + self.copied_events
-            + self.put_again_events;
+            + self.put_again_events
+            + self.replayed_events;
         let dropped: u64 = self.dropped_events.values().sum();
-        let known = self.delivered_events + self.dead_letter_events + self.held_events + dropped;
+        let letters = self.dead_letter_events + self.downstream_dead_letter_events;
+        let known = self.delivered_events + letters + self.held_events + dropped;
         let signed = |value| i64::try_from(value).unwrap_or(i64::MAX);
         self.difference_events = signed(came) - signed(known);
         self
@@ -68,10 +77,11 @@ impl Conservation {
     /// Adds what a channel held when it was opened, and what has left it by the group that has done
     /// least.
     pub(crate) fn add_channel(&mut self, held_at_start: u64, passed: Option<&Arc<Passed>>) {
-        let (delivered, dead) = passed.map(|passed| passed.read()).unwrap_or_default();
+        let passed = passed.map(|passed| passed.read()).unwrap_or_default();
         self.held_at_start_events += held_at_start;
-        self.delivered_events += delivered;
-        self.dead_letter_events += dead;
+        self.delivered_events += passed.delivered;
+        self.dead_letter_events += passed.dead_letters;
+        self.downstream_dead_letter_events += passed.downstream;
     }
 
     /// Adds events that stay on disk in a channel that is closed.
@@ -238,7 +248,8 @@ mod tests {
         let stored: u64 = passages.iter().map(|passage| passage.stored).sum::<u64>() + 6;
         sum.held_events = 100 + stored - 20;
         sum.delivered_events = 15;
-        sum.dead_letter_events = 5;
+        (sum.dead_letter_events, sum.downstream_dead_letter_events) = (3, 4);
+        sum.replayed_events = 2;
         assert_eq!(sum.clone().balanced().difference_events, 0);
         sum.delivered_events = 14;
         assert_eq!(sum.clone().balanced().difference_events, 1, "one event is missing");

@@ -10,6 +10,7 @@ use pipeline::env::unix_millis;
 use pipeline::{Env, Guarantee};
 use tokio::time::{Duration, Instant};
 
+use super::outlook::Outlook;
 use super::{
     CertificateStatus, ChannelStatus, Conservation, DeadLetterStatus, Flow, GroupStatus,
     HeldStatus, LatencyStatus, MemberStatus, RefusedStatus, SenderStatus, Snapshot, SourceStatus,
@@ -103,7 +104,7 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         sources,
         groups,
         dead_letters: views.dead_letters(&parts, of.dead_letters),
-        conservation: views.conservation(&parts, &channels, of.metrics),
+        conservation: views.conservation(&parts, &channels, (of.metrics, of.dead_letters)),
         channels,
         refused: RefusedStatus::all(&parts, of.refusals, now),
         certificates: of.certificates,
@@ -316,10 +317,13 @@ impl Views {
             let events = self.view(name)?.outflow.dead_letter_events;
             (events > 0).then(|| (format!("{}/{name}", handle.channel), events))
         });
+        let groups = running.groups.keys().filter_map(|name| self.view(name));
+        let lasts = groups.filter_map(|view| view.outflow.last_downstream);
         DeadLetterStatus {
             batches: letters.batches(),
             events: letters.opened().map_or(0, |channel| channel.status().events),
             added_events: added.collect(),
+            downstream_last_seconds_ago: lasts.max().map(|last| ago(self.now, last)),
         }
     }
 
@@ -327,7 +331,7 @@ impl Views {
         &self,
         parts: &Parts,
         channels: &[ChannelStatus],
-        metrics: &Metrics,
+        (metrics, letters): (&Metrics, &DeadLetters),
     ) -> Conservation {
         let mut sum = parts.past.clone();
         parts.sources.values().for_each(|handle| handle.intake.flow().add_to(&mut sum));
@@ -336,6 +340,7 @@ impl Views {
             sum.held_events += status.depth_events;
             sum.add_dropped(&status.dropped_events);
         }
+        sum.replayed_events += letters.replayed_events();
         parts.gone.iter().for_each(|name| sum.add_dropped(&dropped(name, metrics)));
         sum.balanced()
     }
@@ -349,46 +354,4 @@ fn dropped(channel: &str, metrics: &Metrics) -> BTreeMap<String, u64> {
         (events > 0).then(|| ((*reason).to_owned(), events))
     });
     dropped.collect()
-}
-
-/// How a channel goes on if events come and leave as they do now.
-#[derive(Debug, PartialEq)]
-struct Outlook {
-    until_full_seconds: Option<f64>,
-    until_empty_seconds: Option<f64>,
-}
-
-impl Outlook {
-    /// Of a channel that holds so many events in so many bytes of a capacity, at these rates.
-    fn of((events, bytes, capacity): (u64, u64, u64), coming: f64, leaving: f64) -> Self {
-        let net = coming - leaving;
-        let bytes_per_event = bytes as f64 / events.max(1) as f64;
-        let room = capacity.saturating_sub(bytes) as f64;
-        let fills = net > 0.0 && events > 0;
-        Self {
-            until_full_seconds: fills.then(|| room / (net * bytes_per_event)),
-            until_empty_seconds: (net < 0.0).then(|| events as f64 / -net),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn outlook(coming: f64, leaving: f64) -> (Option<f64>, Option<f64>) {
-        let Outlook { until_full_seconds, until_empty_seconds } =
-            Outlook::of((100, 1_000, 5_000), coming, leaving);
-        (until_full_seconds, until_empty_seconds)
-    }
-
-    #[test]
-    fn a_channel_fills_or_drains_by_the_difference_of_its_rates() {
-        assert_eq!(outlook(30.0, 10.0), (Some(20.0), None), "4000 bytes at 200 a second");
-        assert_eq!(outlook(10.0, 30.0), (None, Some(5.0)), "100 events at 20 a second");
-        assert_eq!(outlook(10.0, 10.0), (None, None));
-        let empty = Outlook::of((0, 0, 5_000), 10.0, 0.0);
-        assert_eq!(empty.until_full_seconds, None, "nothing is known of its events");
-        assert_eq!(Outlook::of((0, 0, 5_000), 0.0, 10.0).until_empty_seconds, Some(0.0));
-    }
 }

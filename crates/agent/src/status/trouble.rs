@@ -24,6 +24,9 @@ pub(crate) const EVERY_SOURCE_HELD: &str = "an operator has stopped every source
 /// each part is counted at another moment.
 const QUIET: f64 = 40.0;
 
+/// Seconds for which the agent warns of dead letters that the next agents have reported.
+const RECENT: f64 = 3_600.0;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -243,6 +246,7 @@ fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
         let kind = (Level::Warn, Cause::DeadLetters);
         found.push(Trouble::new(kind, "dead letters", brief, &format!("{letters} events")));
     }
+    found.extend(of_downstream_letters(snapshot));
     found
 }
 
@@ -309,6 +313,21 @@ fn of_conservation(snapshot: &Snapshot) -> Option<Trouble> {
     };
     let brief = format!("{} events {what}", difference.unsigned_abs());
     Some(Trouble::new((Level::Bad, cause), "conservation", brief, ""))
+}
+
+/// Events of this agent that became dead letters at the next agents. These do not report a replay,
+/// so the warning ends some time after the last letter.
+fn of_downstream_letters(snapshot: &Snapshot) -> Option<Trouble> {
+    let events = snapshot.conservation.downstream_dead_letter_events;
+    let last = snapshot.dead_letters.downstream_last_seconds_ago;
+    let level = match last.is_some_and(|ago| ago < RECENT) {
+        true => Level::Warn,
+        false => Level::Note,
+    };
+    let brief = "events of this agent became dead letters at the next agents".to_owned();
+    let more = format!("{events} events since the start, the last {} ago", seconds(last));
+    let trouble = Trouble::new((level, Cause::DeadLetters), "dead letters", brief, &more);
+    (events > 0).then_some(trouble)
 }
 
 /// A line of `/readyz` without the seconds in it, which change all the time.

@@ -1,4 +1,4 @@
-//! Looking at dead letters: nothing is changed, and the agent may run.
+//! Shows dead letters: nothing is changed, and the agent may run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,10 +12,11 @@ use channel::durable::inspect::Inspection;
 use metrics::start::{LETTER_REASONS, REJECT_REASONS};
 use pipeline::settings::unknown;
 use pipeline::{Batch, Env};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Format, Target, has_letters};
+use super::{Format, Place, Target, has_letters};
+use crate::admin::Admin;
 
 /// Letters of one reason, sink and channel, or source and interceptor.
 #[derive(Debug, Serialize)]
@@ -46,9 +47,9 @@ fn letters(
     env: &Env,
     mut each: impl FnMut(Label, Batch) -> bool,
 ) -> Result<u64, String> {
-    let mut others = 0;
+    let (mut others, which) = (0, target.selection());
     all_letters(target, env, |label, events| {
-        if target.means(&label) {
+        if which.means(&label) {
             return each(label, events);
         }
         others += 1;
@@ -63,11 +64,13 @@ fn all_letters(
     env: &Env,
     each: impl FnMut(Label, Batch) -> bool,
 ) -> Result<(), String> {
-    if !has_letters(&target.data_dir, env)? {
+    let data_dir = target.data_dir()?;
+    if !has_letters(data_dir, env)? {
         return Ok(());
     }
     let encryption = target.keys.encryption();
-    let inspection = Inspection::look(env, &target.directory(), encryption.as_ref());
+    let directory = agent::dead_letters::directory(data_dir);
+    let inspection = Inspection::look(env, &directory, encryption.as_ref());
     let inspection = inspection.map_err(|error| agent::chain(&error))?;
     let read = inspected(&inspection, each);
     read.map_err(|error| agent::chain(&error))
@@ -98,7 +101,52 @@ pub(super) fn check_reason(target: &Target, env: &Env) -> Result<(), String> {
     Err(format!("--reason: {}", unknown("reason", reason, &known)))
 }
 
+/// Lists the letters of a running agent.
+fn list_running(target: &Target, address: &str, json: bool, env: &Env) -> Result<ExitCode, String> {
+    if target.selects() {
+        return Err(format!(
+            "cannot select among the letters of the agent at {address}: name its data directory, \
+             on its host"
+        ));
+    }
+    let admin = Admin::new(env, address, &target.access)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| admin.unanswered(&error))?;
+    let answer = runtime.block_on(admin.get("/dead-letters?newest=1"));
+    let answer = answer.map_err(|error| admin.unanswered(&error))?;
+    if json {
+        return Ok(cli::print(&(answer.trim_end().to_owned() + "\n")));
+    }
+    let found: Found = serde_json::from_str(&answer).map_err(|error| {
+        format!("{address}: its /dead-letters has another form ({error}); use the agent's version")
+    })?;
+    let mut text = String::new();
+    for (reason, Count { letters, events }) in &found.by_reason {
+        writeln!(text, "{reason:<18} {letters} letters, {events} events")
+            .expect("a string takes it");
+    }
+    if text.is_empty() {
+        text = "no dead letters\n".into();
+    }
+    Ok(cli::print(&text))
+}
+
+/// The letters of a running agent, as `/dead-letters` counts them.
+#[derive(Deserialize)]
+struct Found {
+    by_reason: BTreeMap<String, Count>,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    letters: u64,
+    events: u64,
+}
+
 pub(super) fn list(target: &Target, json: bool, env: &Env) -> Result<ExitCode, String> {
+    if let Place::Address(address) = target.place() {
+        return list_running(target, address, json, env);
+    }
     let mut groups: BTreeMap<[String; 5], Summary> = BTreeMap::new();
     let others = letters(target, env, |label, events| {
         let from = [&label.sink, &label.channel, &label.source, &label.interceptor];

@@ -225,7 +225,7 @@ pub(crate) fn dead_letters(letters: &DeadLetterStatus) -> Option<String> {
     if letters.batches == 0 && letters.events == 0 {
         return None;
     }
-    let DeadLetterStatus { batches, events, added_events } = letters;
+    let DeadLetterStatus { batches, events, added_events, .. } = letters;
     let mut text = format!("dead letters: {events} events of {batches} batches");
     for (from, events) in added_events {
         let _ = write!(text, "; {events} since the start from {}", printable(from));
@@ -241,11 +241,13 @@ pub(crate) fn conservation(snapshot: &Snapshot) -> String {
         ("held at start", sum.held_at_start_events),
         ("copied", sum.copied_events),
         ("put again", sum.put_again_events),
+        ("replayed", sum.replayed_events),
     ];
     let went = [
         ("delivered", sum.delivered_events),
         ("held", sum.held_events),
         ("dead letters", sum.dead_letter_events),
+        ("dead letters of the next agents", sum.downstream_dead_letter_events),
     ];
     let dropped = sum.dropped_events.iter().map(|(reason, events)| (&**reason, *events));
     let terms = |terms: Vec<(&str, u64)>| {
@@ -352,13 +354,14 @@ mod tests {
         let mut snapshot = crate::top::sample::well();
         snapshot.conservation = Conservation {
             accepted_events: 10,
-            delivered_events: 7,
+            delivered_events: 4,
+            downstream_dead_letter_events: 3,
             dropped_events: dropped.into_iter().collect(),
             difference_events: 1,
             ..Conservation::default()
         };
-        let expected = "events since the start: 10 accepted = 7 delivered + \
-                        2 filtered_by_interceptor; difference 1";
+        let expected = "events since the start: 10 accepted = 4 delivered + 3 dead letters of \
+                        the next agents + 2 filtered_by_interceptor; difference 1";
         assert_eq!(conservation(&snapshot), expected);
     }
 }

@@ -9,7 +9,7 @@ use channel::durable::Config as ChannelConfig;
 use channel::durable::inspect::Inspection;
 use components_hdfs::hdfs::Config as SinkConfig;
 use pipeline::testkit::build;
-use pipeline::{Batch, Channel, IntervalSet, Outcome, Sink};
+use pipeline::{Batch, Channel, Identity, IntervalSet, LetterCount, Outcome, Sequence, Sink};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -89,10 +89,10 @@ async fn everything_that_is_stored_once_is_proved() {
     for deep in [false, true] {
         let report = report(&dir, deep).await.unwrap();
         let text = report.text();
-        assert!(report.is_proved(true), "{text}");
+        assert_eq!(report.verdict(), Verdict::Complete, "{text}");
         assert!(text.contains("accepted               4 batches"), "{text}");
         assert!(text.contains("12 events in 4 files"), "{text}");
-        assert!(report.json().starts_with("{\"proved\":true"), "{}", report.json());
+        assert!(report.json().starts_with("{\"verdict\":\"complete\""), "{}", report.json());
     }
 }
 
@@ -101,8 +101,11 @@ async fn what_the_channel_still_holds_is_pending_and_not_missing() {
     let dir = TempDir::new().unwrap();
     accepted(&dir, 5, 3).await;
     let report = report(&dir, false).await.unwrap();
-    assert!(report.is_proved(false) && !report.is_proved(true));
-    assert!(report.text().contains("pending                2 batches"), "{}", report.text());
+    assert_eq!(report.verdict(), Verdict::ConsistentSoFar);
+    let text = report.text();
+    assert!(text.contains("pending                2 batches"), "{text}");
+    assert!(text.contains("held                   6 events"), "{text}");
+    assert!(text.contains("\nCONSISTENT SO FAR: nothing is missing or repeated"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,34 +121,54 @@ async fn a_batch_that_is_nowhere_is_named() {
     let file = dir.path().join("edge.json");
     write(&file, account.to_json().as_bytes());
     let report = verified(&args(&dir, false, file), &env::real()).await.unwrap();
-    assert!(!report.is_proved(false));
+    assert_eq!(report.verdict(), Verdict::NotProved);
     let text = report.text();
     assert!(text.contains("missing                2 batches"), "{text}");
     let named = format!("missing: {}, epoch {}, 4 to 5", account.origin, epoch.0);
     assert!(text.contains(&named), "{text}");
 }
 
+/// Right after the start nothing is in the store: that proves nothing yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_of_which_none_is_committed_are_consistent_so_far() {
+    let dir = TempDir::new().unwrap();
+    accepted(&dir, 1, 0).await;
+    let report = report(&dir, false).await.unwrap();
+    assert_eq!(report.verdict(), Verdict::ConsistentSoFar, "{}", report.text());
+}
+
 /// Nothing of them is lost, and nothing of them is in the store.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_among_dead_letters_is_told_as_that() {
+async fn events_among_dead_letters_are_counted_and_not_proved() {
     let dir = TempDir::new().unwrap();
     accepted(&dir, 4, 4).await;
     let main = dir.path().join("main");
-    let mut account = account::of_directory(&main, None, &env::real()).unwrap();
-    let epoch = account.accepted.iter().next().unwrap().1;
-    account.accepted.insert_set(account.origin, epoch, &(4..6).into());
-    account.letters.insert_set(account.origin, epoch, &(0..5).into());
+    let mut account = account::of_directory(&main, None, &env::real()).unwrap().remove(0);
+    let (origin, epoch) = (account.origin, account.accepted.iter().next().unwrap().1);
+    account.accepted.insert_set(origin, epoch, &(4..6).into());
+    let batch = |n| Some(Identity { origin, epoch, sequence: Sequence(n) });
+    let letter = |n, whole, events| {
+        let reason = if whole { "too_large" } else { "unwritable_event" };
+        LetterCount { reason, batch: batch(n), whole, events }
+    };
+    // The first letter is a copy of a batch that is stored.
+    for count in [letter(0, true, 3), letter(1, false, 2), letter(4, true, 3)] {
+        account.letters.add(count);
+    }
+    account.remarks.insert("line_cut of tail".into(), 7);
     let file = dir.path().join("edge.json");
     write(&file, account.to_json().as_bytes());
     let text = verified(&args(&dir, false, file.clone()), &env::real()).await.unwrap().text();
-    assert!(text.contains("in dead letters        1 batches"), "{text}");
+    assert!(text.contains("in dead letters        5 events"), "{text}");
+    assert!(text.contains("in dead letters: 2 events, unwritable_event\n"), "{text}");
     assert!(text.contains("missing                1 batches"), "{text}");
-    account.letters.insert_set(account.origin, epoch, &(5..6).into());
+    assert!(text.contains("since its start: 7 line_cut of tail\n"), "{text}");
+    account.letters.add(letter(5, true, 1));
     write(&file, account.to_json().as_bytes());
     let report = verified(&args(&dir, false, file), &env::real()).await.unwrap();
     let text = report.text();
-    assert!(!report.is_proved(false), "what is in dead letters is not in the store: {text}");
-    assert!(text.contains("2 batches are in dead letters, not in the store"), "{text}");
+    assert_eq!(report.verdict(), Verdict::NotProved, "{text}");
+    assert!(text.contains("6 events are in dead letters, not in the store"), "{text}");
     assert!(text.ends_with("NOT PROVED\n"), "{text}");
 }
 
@@ -155,14 +178,17 @@ async fn a_file_that_was_changed_is_found_by_reading_and_one_that_is_gone_withou
     accepted(&dir, 3, 3).await;
     let victim = a_file(&dir);
     write(&victim, b"X");
-    assert!(report(&dir, false).await.unwrap().is_proved(true), "its length is right");
+    assert!(
+        report(&dir, false).await.unwrap().verdict() == Verdict::Complete,
+        "its length is right"
+    );
     let deep = report(&dir, true).await.unwrap();
-    assert!(!deep.is_proved(true));
+    assert_eq!(deep.verdict(), Verdict::NotProved);
     assert!(deep.text().contains("is not what was written"), "{}", deep.text());
 
     env::real().disk.remove_file(&victim).unwrap();
     let shallow = report(&dir, false).await.unwrap();
-    assert!(!shallow.is_proved(true));
+    assert_eq!(shallow.verdict(), Verdict::NotProved);
     assert!(shallow.text().contains("is nowhere"), "{}", shallow.text());
 }
 
@@ -176,7 +202,7 @@ async fn what_retention_deletes_is_expired_and_what_is_younger_is_lost() {
         args.retention = retention.map(|period| humantime::parse_duration(period).unwrap());
         let report = verified(&args, &env::real()).await.unwrap();
         let text = report.text();
-        assert_eq!(report.is_proved(true), proved, "{retention:?}: {text}");
+        assert_eq!(report.verdict() == Verdict::Complete, proved, "{retention:?}: {text}");
         assert_eq!(text.contains("expired               1 files"), proved, "{text}");
         assert_eq!(text.contains("is nowhere"), !proved, "{text}");
     }

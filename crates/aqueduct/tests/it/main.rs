@@ -28,6 +28,7 @@ mod refused;
 mod relay_split;
 mod schema;
 mod send;
+mod split_letters;
 mod status;
 mod systemd;
 mod top;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Account, Backlog, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch,
+    Account, Backlog, Batch, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch,
     Guarantee, Identity, IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction,
 };
 use support::mutant;
@@ -65,6 +65,11 @@ impl Durable {
         let opening = Opening { config, cx, dirty };
         let opened = self.cx.env.offload(move || opening.run()).await;
         opened.map_err(|error| capacity::no_room(error, &self.cx.env, &self.cx.directory))
+    }
+
+    /// What seals it.
+    pub(crate) fn encryption(&self) -> Option<&keys::Encryption> {
+        self.config.encryption.as_ref()
     }
 
     /// What the open channel is.
@@ -192,6 +197,14 @@ impl Channel for Durable {
         }
     }
 
+    async fn put_back(&self, batch: Batch, consumer: &str) -> Result<(), ChannelError> {
+        self.back(batch, consumer).await
+    }
+
+    async fn waiting_for(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
+        self.waiting(consumer, keys).await
+    }
+
     fn begin_take(&self, consumer: &str) -> Box<dyn TakeTransaction> {
         Box::new(Take::new(self.core().clone(), Arc::from(consumer)))
     }
@@ -238,7 +251,8 @@ impl Channel for Durable {
     fn account(&self) -> Option<Account> {
         let core = self.core();
         let state = core.state();
-        let account = state.tickets.window.account(&core.name, core.owner.origin);
+        let mut account = state.tickets.window.account(&core.name, core.owner.origin);
+        account.held_events = state.tickets.events;
         Some(core.names().account(account, state.tickets.window.all()))
     }
 

@@ -11,7 +11,7 @@
 //! | `group` | what is written in one go |
 //! | `unwritten` | commits that are in no frame yet |
 //! | `register` | a change of the consumers |
-//! | `put_back` | batches of the dead letters that are put into a closed channel again |
+//! | `put_back` | batches of the dead letters that are put into the channel again |
 
 pub(crate) mod group;
 pub(crate) mod hand_off;

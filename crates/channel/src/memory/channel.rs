@@ -1,9 +1,12 @@
 //! The [`Channel`] that an agent sees.
 
+mod put_back;
+mod saving;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +20,6 @@ use pipeline::{
 use support::notice;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::positions_file;
 use super::transactions::{Put, Take};
@@ -25,6 +27,7 @@ use crate::dedupe::Window;
 use crate::durable::no_room;
 use crate::in_flight::InFlight;
 use crate::positions::Positions;
+use saving::keep_positions;
 
 /// How often the positions may be written.
 const POSITIONS_DELAY: Duration = Duration::from_millis(250);
@@ -236,41 +239,6 @@ impl Core {
             let _ = self.settled.send(Arc::new(settled));
         }
     }
-
-    fn path(&self) -> PathBuf {
-        self.directory.join("positions.json")
-    }
-
-    /// Writes the positions if they have changed.
-    async fn save(&self) -> Result<(), ChannelError> {
-        let _turn = self.saving.lock().await;
-        let positions = {
-            let mut state = self.state();
-            if !std::mem::take(&mut state.unsaved) {
-                return Ok(());
-            }
-            state.committed.all()
-        };
-        let (disk, path) = (self.env.disk.clone(), self.path());
-        let written = self.env.offload(move || positions_file::write(&*disk, &path, &positions));
-        written.await.map_err(|error| {
-            self.state().unsaved = true;
-            self.disk_error(error)
-        })
-    }
-}
-
-/// Writes positions now and then; ends with the channel.
-async fn keep_positions(core: Weak<Core>, dirty: Arc<Notify>) {
-    loop {
-        dirty.notified().await;
-        tokio::time::sleep(POSITIONS_DELAY).await;
-        let Some(core) = core.upgrade() else { return };
-        if let Err(error) = core.save().await {
-            warn!(channel = %core.name, %error, "the positions of the sources are not saved");
-            core.dirty.notify_one();
-        }
-    }
 }
 
 #[async_trait]
@@ -338,6 +306,23 @@ impl Channel for Memory {
             state.reserve(size, core).then(put)
         })
         .await
+    }
+
+    async fn put_back(&self, batch: Batch, consumer: &str) -> Result<(), ChannelError> {
+        let core = &self.core;
+        {
+            let mut state = core.state();
+            if state.closed {
+                return Err(core.closed_error());
+            }
+            state.put_back(batch, consumer, core)?;
+        }
+        core.ready.notify_waiters();
+        Ok(())
+    }
+
+    async fn waiting_for(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
+        Ok(self.core.state().waiting_for(consumer, keys))
     }
 
     fn begin_take(&self, consumer: &str) -> Box<dyn TakeTransaction> {

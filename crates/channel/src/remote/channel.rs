@@ -241,7 +241,8 @@ impl Channel for Remote {
 
     fn account(&self) -> Option<Account> {
         let core = self.core();
-        Some(core.state().window.account(&core.name, core.origin))
+        let account = core.state().window.account(&core.name, core.origin);
+        Some(Account { held_events: core.status().events, ..account })
     }
 
     fn lowest_unsettled(&self, origin: Origin) -> Option<Epoch> {

@@ -146,6 +146,17 @@ impl Channel for Spill {
         stored
     }
 
+    async fn put_back(&self, batch: Batch, consumer: &str) -> Result<(), ChannelError> {
+        let _unchanged = self.consumers.read().await;
+        self.disk.put_back(batch, consumer).await
+    }
+
+    async fn waiting_for(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
+        let mut waiting = self.memory.waiting_for(consumer, keys).await?;
+        waiting.insert_all(&self.disk.waiting_for(consumer, keys).await?);
+        Ok(waiting)
+    }
+
     fn settled(&self, origin: Origin, epoch: Epoch) -> IntervalSet {
         let mut settled = self.memory.settled(origin, epoch);
         settled.insert_all(&self.disk.settled(origin, epoch));

@@ -1,15 +1,17 @@
-//! Goal: what had left a channel for the dead letters comes back to the consumer that lacks it, and
-//! to no other, also when it is put back twice or the process dies in between.
-//! Method: channels on a real disk, closed and opened between the steps.
+//! Goal: a batch that had left a channel for the dead letters comes back to the consumer that lacks
+//! it, and to no other, also after a restart.
+//! Method: channels on a real disk and in memory, in use; some are closed and opened again.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use aqueduct_channel::durable::{Config, IndexKind, PutBack};
+use aqueduct_channel::durable::{Config, IndexKind};
+use aqueduct_channel::memory;
+use pipeline::testkit::build;
 use pipeline::{
     Batch, BuildContext, Channel, Component, Epoch, Identity, IntervalSet, KeySet, Origin,
     Sequence, Taken,
 };
+use serde_json::json;
 
 fn cx(directory: &Path) -> BuildContext {
     BuildContext::alone("main", directory, env::real())
@@ -29,11 +31,14 @@ fn batch(sequence: u64) -> Batch {
     batch
 }
 
-async fn open(directory: &Path) -> Box<dyn Channel> {
-    let channel = config().build(&cx(directory)).unwrap();
+async fn opened(channel: Box<dyn Channel>) -> Box<dyn Channel> {
     channel.open().await.unwrap();
     channel.register(&["one".into(), "other".into()]).await.unwrap();
     channel
+}
+
+async fn open(directory: &Path) -> Box<dyn Channel> {
+    opened(config().build(&cx(directory)).unwrap()).await
 }
 
 async fn put(channel: &dyn Channel, batch: Batch) {
@@ -55,64 +60,101 @@ async fn drain(channel: &dyn Channel, consumer: &str) -> Vec<u64> {
     taken
 }
 
-/// A channel of two consumers: batches 0 and 1 are done with, 2 waits for both.
-async fn used(directory: &Path) {
-    let channel = open(directory).await;
+/// In a channel of two consumers batches 0 and 1 are committed, and 2 waits for both.
+async fn use_it(channel: &dyn Channel) {
     for sequence in 0..2 {
-        put(&*channel, batch(sequence)).await;
+        put(channel, batch(sequence)).await;
     }
     for consumer in ["one", "other"] {
-        assert_eq!(drain(&*channel, consumer).await, [0, 1]);
+        assert_eq!(drain(channel, consumer).await, [0, 1]);
     }
-    put(&*channel, batch(2)).await;
-    channel.close().await.unwrap();
+    put(channel, batch(2)).await;
 }
 
-async fn put_back(directory: &Path, consumer: &str, sequences: &[u64]) -> Vec<bool> {
-    let keys: KeySet = sequences.iter().map(|sequence| key(*sequence)).collect();
-    let back = PutBack::open(config(), &cx(directory), consumer, &keys).await.unwrap();
-    let mut put = Vec::new();
+fn keys(sequences: &[u64]) -> KeySet {
+    sequences.iter().map(|sequence| key(*sequence)).collect()
+}
+
+async fn put_back(channel: &dyn Channel, consumer: &str, sequences: &[u64]) {
     for sequence in sequences {
-        put.push(back.put(batch(*sequence)).await.unwrap());
+        channel.put_back(batch(*sequence), consumer).await.unwrap();
     }
-    back.close().await.unwrap();
-    put
 }
 
 #[tokio::test]
-async fn a_batch_comes_back_under_its_identity_to_the_one_consumer_that_lacks_it() {
+async fn a_batch_comes_back_to_the_one_consumer_that_lacks_it() {
     let folder = tempfile::tempdir().unwrap();
-    used(folder.path()).await;
-    assert_eq!(put_back(folder.path(), "one", &[1, 7]).await, [true, true]);
-    let channel = open(folder.path()).await;
-    assert_eq!(channel.settled(Origin([3; 16]), Epoch(1)), IntervalSet::from(0..1));
-    assert_eq!(drain(&*channel, "other").await, [2]);
-    assert_eq!(drain(&*channel, "one").await, [2, 1, 7]);
-    assert_eq!(channel.status().events, 0);
-    let settled = channel.settled(Origin([3; 16]), Epoch(1));
-    assert_eq!(settled, [0, 1, 2, 7].into_iter().collect());
-    channel.close().await.unwrap();
-    let again = open(folder.path()).await;
+    for channel in [
+        open(&folder.path().join("durable")).await,
+        opened(build::<memory::Config>(&json!({}), &cx(&folder.path().join("memory"))).unwrap())
+            .await,
+    ] {
+        let channel = &*channel;
+        use_it(channel).await;
+        put_back(channel, "one", &[1, 7]).await;
+        assert_eq!(channel.settled(Origin([3; 16]), Epoch(1)), IntervalSet::from(0..1));
+        assert_eq!(drain(channel, "other").await, [2]);
+        assert_eq!(drain(channel, "one").await, [2, 1, 7]);
+        assert_eq!(channel.status().events, 0);
+        let settled = channel.settled(Origin([3; 16]), Epoch(1));
+        assert_eq!(settled, [0, 1, 2, 7].into_iter().collect());
+        channel.close().await.unwrap();
+    }
+    let again = open(&folder.path().join("durable")).await;
     assert_eq!(drain(&*again, "one").await, Vec::<u64>::new());
     again.close().await.unwrap();
 }
 
-#[tokio::test]
-async fn what_waits_already_is_not_put_back_a_second_time() {
-    let folder = tempfile::tempdir().unwrap();
-    used(folder.path()).await;
-    assert_eq!(put_back(folder.path(), "one", &[1]).await, [true]);
-    assert_eq!(put_back(folder.path(), "one", &[1, 2]).await, [false, false]);
-    let channel: Arc<dyn Channel> = Arc::from(open(folder.path()).await);
-    assert_eq!(drain(&*channel, "one").await, [2, 1]);
+/// Batch 1 is put back for one consumer, and the channel is opened again: what the other one gets.
+pub(crate) async fn got_by_the_other_consumer(directory: &Path) -> Vec<u64> {
+    let channel = open(directory).await;
+    use_it(&*channel).await;
+    put_back(&*channel, "one", &[1]).await;
+    put(&*channel, batch(3)).await;
     channel.close().await.unwrap();
+    let channel = open(directory).await;
+    let other = drain(&*channel, "other").await;
+    assert_eq!(drain(&*channel, "one").await, [2, 1, 3]);
+    channel.close().await.unwrap();
+    other
+}
+
+/// The commit for the other consumer is in the same write as the batch.
+#[tokio::test]
+async fn a_batch_that_was_put_back_waits_for_its_consumer_alone_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(got_by_the_other_consumer(folder.path()).await, [2, 3]);
+}
+
+#[tokio::test]
+async fn batches_that_wait_for_a_consumer_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    for channel in [
+        open(&folder.path().join("durable")).await,
+        opened(build::<memory::Config>(&json!({}), &cx(&folder.path().join("memory"))).unwrap())
+            .await,
+    ] {
+        let channel = &*channel;
+        use_it(channel).await;
+        let waiting = async |consumer| channel.waiting_for(consumer, &keys(&[0, 1, 2])).await;
+        assert_eq!(waiting("one").await.unwrap(), keys(&[2]));
+        put_back(channel, "one", &[1]).await;
+        assert_eq!(waiting("one").await.unwrap(), keys(&[1, 2]));
+        assert_eq!(waiting("other").await.unwrap(), keys(&[2]));
+        // Committed in memory: on the disk it may be later.
+        assert_eq!(drain(channel, "one").await, [2, 1]);
+        assert_eq!(waiting("one").await.unwrap(), keys(&[]));
+        channel.close().await.unwrap();
+    }
 }
 
 #[tokio::test]
 async fn a_consumer_that_the_channel_does_not_know_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    used(folder.path()).await;
-    let refused = PutBack::open(config(), &cx(folder.path()), "third", &KeySet::default()).await;
+    let channel = open(folder.path()).await;
+    use_it(&*channel).await;
+    let refused = channel.put_back(batch(1), "third").await;
     let message = refused.err().unwrap().to_string();
-    assert!(message.contains("`third`") && message.contains("\"one\", \"other\""), "{message}");
+    assert!(message.contains("`third`; it has one, other"), "{message}");
+    channel.close().await.unwrap();
 }

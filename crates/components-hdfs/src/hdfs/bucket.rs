@@ -16,8 +16,8 @@
 //! routed otherwise. That neither loses nor repeats an event: a batch is committed by its identity,
 //! once, with all of its events, and what an attempt before had staged is never published.
 //!
-//! A batch is parted into so many directories at most as may be open at once; the rest of it is one
-//! part more, for [`route::OVERFLOW`]. So routing costs a few times the batch's own bytes, also
+//! A batch is parted into a limited number of directories; the rest of it is one part more, for
+//! [`route::OVERFLOW`]. So routing costs a few times the batch's own bytes, also
 //! where each event has another value.
 
 mod host;

@@ -70,6 +70,7 @@ impl Config {
             env: cx.env.clone(),
             rules,
             late: cx.scope::<Self>().counter("late_events")?,
+            overflow: cx.scope::<Self>().counter("overflow_events")?,
             format: Arc::new(format),
             limits,
             buckets_max: self.buckets_max,

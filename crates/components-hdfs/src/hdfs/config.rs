@@ -90,8 +90,8 @@ pub struct Config {
     #[serde(default)]
     pub(super) guarantee: Promise,
     /// Files that may be open at once. One more ends the rolls that were written to least recently.
-    /// Of one batch that has more paths than this, the events of the others go to `_overflow` below
-    /// the prefix.
+    /// A batch with more paths than this is written in rounds, up to 16 times as many; the events
+    /// of further paths go to `_overflow` below the prefix, are counted and logged.
     #[serde(default = "default_buckets_max")]
     pub(super) buckets_max: usize,
     /// How long files that another collector has staged must lie unchanged until this one clears

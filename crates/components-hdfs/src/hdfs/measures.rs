@@ -8,6 +8,11 @@ pub(super) const METRICS: &[MetricSpec] = &[
         "Events older than `late_after`, written below `late_path`, each time they are \
          written.",
     ),
+    MetricSpec::counter(
+        "overflow_events",
+        "Events of batches with more than 16 times `buckets_max` directories, written below \
+         `_overflow`, each time they are written.",
+    ),
     MetricSpec::counter("success_markers", "Directories that this sink has marked as complete."),
     MetricSpec::gauge(
         "unmarked_directories",

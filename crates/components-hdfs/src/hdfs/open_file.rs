@@ -13,8 +13,8 @@ use super::staged::Stage;
 pub(super) struct OpenFile {
     /// Below the stage.
     pub(super) temp: String,
-    pub(super) content: Content,
-    pub(super) writer: Box<dyn FileWriter>,
+    /// `None` once it is closed.
+    pub(super) writing: Option<Writing>,
     pub(super) fill: Fill,
     pub(super) crc: u32,
     /// As of its first part.
@@ -25,7 +25,18 @@ pub(super) struct OpenFile {
     pub(super) tickets: IntervalSet,
 }
 
+/// What an open file is written with.
+pub(super) struct Writing {
+    pub(super) content: Content,
+    pub(super) writer: Box<dyn FileWriter>,
+}
+
 impl OpenFile {
+    /// Whether it is still written to.
+    pub(super) fn is_open(&self) -> bool {
+        self.writing.is_some()
+    }
+
     /// Adds events of a batch.
     pub(super) async fn write(
         &mut self,
@@ -33,31 +44,35 @@ impl OpenFile {
         events: &Events,
         cores: &Cores,
     ) -> Result<(), FsError> {
+        let writing = self.writing.as_mut().expect("a closed file gets no events");
+        let bytes = writing.content.encode(events, cores).await;
         self.tickets.insert(ticket);
         self.fill.events += events.len() as u64;
-        let bytes = self.content.encode(events, cores).await;
         self.append(bytes).await
     }
 
     /// Its fill is exact after that: nothing is on its way to be compressed.
     pub(super) async fn settle(&mut self, cores: &Cores) -> Result<(), FsError> {
-        let bytes = self.content.settle(cores).await;
+        let Some(writing) = &mut self.writing else { return Ok(()) };
+        let bytes = writing.content.settle(cores).await;
         self.append(bytes).await
     }
 
     /// Writes its end.
     pub(super) async fn finish(&mut self, cores: &Cores) -> Result<(), FsError> {
-        let bytes = self.content.finish(cores).await;
+        let Some(writing) = &mut self.writing else { return Ok(()) };
+        let bytes = writing.content.finish(cores).await;
         self.append(bytes).await
     }
 
     async fn append(&mut self, pieces: Vec<Bytes>) -> Result<(), FsError> {
+        let Some(Writing { content, writer }) = &mut self.writing else { return Ok(()) };
         for bytes in pieces.into_iter().filter(|bytes| !bytes.is_empty()) {
             self.crc = crc32c::crc32c_append(self.crc, &bytes);
             self.fill.bytes += bytes.len() as u64;
-            self.writer.write(bytes).await?;
+            writer.write(bytes).await?;
         }
-        self.fill.held = self.content.held();
+        self.fill.held = content.held();
         Ok(())
     }
 
@@ -68,9 +83,17 @@ impl OpenFile {
         RollFile { temp, directory, len: bytes, crc: self.crc, events }
     }
 
-    /// Makes the file durable and whole, and looks whether it is.
-    pub(super) async fn close(self, stage: &Stage) -> Result<(), LedgerError> {
-        self.writer.close().await?;
+    /// Writes its end and closes it, while the roll that it is of goes on.
+    pub(super) async fn end(&mut self, stage: &Stage) -> Result<(), LedgerError> {
+        self.finish(&stage.cores).await?;
+        self.close(stage).await
+    }
+
+    /// Makes the file durable and whole, and checks its length.
+    pub(super) async fn close(&mut self, stage: &Stage) -> Result<(), LedgerError> {
+        let Some(Writing { writer, .. }) = self.writing.take() else { return Ok(()) };
+        writer.close().await?;
+        self.fill.held = 0;
         check_length(&*stage.fs, &stage.dataset.staged(&self.temp), self.fill.bytes).await
     }
 }

@@ -21,7 +21,7 @@ use super::error::HdfsSinkError;
 use super::held::Held;
 use super::named::NamedLedger;
 use super::noted::{Noted, Notes};
-use super::open_file::OpenFile;
+use super::open_file::{OpenFile, Writing};
 use super::roll::{Fill, Life, Limits};
 use super::rolls::Growing;
 use super::traced::Traced;
@@ -210,9 +210,10 @@ impl OpenRoll {
                 let path = stage.dataset.staged(&temp);
                 let shown = stage.show(&path).await?;
                 let writer = stage.fs.create(&path, stage.options).await?;
-                let (content, fill) = (Content::begin(format, &stage.cores), Fill::default());
+                let content = Content::begin(format, &stage.cores);
+                let (writing, fill) = (Some(Writing { content, writer }), Fill::default());
                 let (tickets, noted) = (IntervalSet::EMPTY, part.noted);
-                let file = OpenFile { temp, content, writer, fill, crc: 0, noted, shown, tickets };
+                let file = OpenFile { temp, writing, fill, crc: 0, noted, shown, tickets };
                 self.files.entry(part.file).or_insert(file)
             }
         };
@@ -221,6 +222,14 @@ impl OpenRoll {
             file.settle(&stage.cores).await?;
         }
         Ok(limits.is_full(file.fill))
+    }
+
+    /// Closes its files, which get no more events: so a batch may have more of them than may be
+    /// open at once.
+    pub(super) async fn end_files(&mut self, stage: &Stage) -> Result<(), LedgerError> {
+        let open = self.files.values_mut().filter(|file| file.is_open());
+        let closing: Vec<_> = open.map(|file| file.end(stage)).collect();
+        stream::iter(closing).buffer_unordered(CLOSED_AT_ONCE).try_collect().await
     }
 
     /// The fill of this file, if it has it, is exact after that.
@@ -360,6 +369,7 @@ impl Growing for OpenRoll {
 
 /// Makes all files durable and whole.
 async fn close(files: Vec<OpenFile>, stage: Stage) -> Result<(), LedgerError> {
-    let closing = files.into_iter().map(|file| file.close(&stage));
+    let mut files = files;
+    let closing: Vec<_> = files.iter_mut().map(|file| file.close(&stage)).collect();
     stream::iter(closing).buffer_unordered(CLOSED_AT_ONCE).try_collect().await
 }

@@ -24,6 +24,7 @@ use super::merging::Compact;
 use super::register::Registration;
 use super::roll::Limits;
 use super::rolls::{Growing, Rolls};
+use super::rounds::{ROUNDS_MAX, Rounds};
 use super::staged::{CommitContext, FileKey, OpenRoll, Part};
 use components::format::Format;
 
@@ -44,6 +45,8 @@ pub(super) struct Settings {
     pub(super) rules: Rules,
     /// Events that came late.
     pub(super) late: Counter,
+    /// Events of batches with too many directories.
+    pub(super) overflow: Counter,
     pub(super) format: Arc<Format>,
     pub(super) limits: Limits,
     pub(super) buckets_max: usize,
@@ -139,12 +142,16 @@ impl Writer {
         let roll = self.rolls.for_parts(&parts, key, || begun(settings, limits, now));
         roll.life.touch(now, limits);
         roll.add(ticket, key);
-        let mut full = None;
+        let stage = &self.context.stage;
+        let (mut full, mut rounds) = (None, Rounds::new(&parts, settings.buckets_max));
         for part in parts {
             let file = part.file.clone();
-            match roll.write(ticket, part, &settings.format, limits, &self.context.stage).await {
-                Ok(true) => full = Some(file),
-                Ok(false) => {}
+            if rounds.ends_before(&file) {
+                roll.end_files(stage).await?;
+            }
+            match roll.write(ticket, part, &settings.format, limits, stage).await {
+                Ok(is_full) if is_full || rounds.are_several => full = Some(file),
+                Ok(_) => {}
                 Err(error) => return Err(self.context.cause(error).await),
             }
         }
@@ -193,11 +200,12 @@ impl Writer {
     /// The events of a batch by file. An event that cannot be written goes to the dead
     /// letters; the rest of its batch is delivered. `None`: nothing is left of it.
     fn parts(&self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
-        let Settings { rules, late, buckets_max, format, marker, compact, .. } = &*self.settings;
+        let Settings { rules, late, format, marker, compact, .. } = &*self.settings;
         let notes = marker.is_some() || compact.is_some();
         let at = now(&self.settings.env);
-        let Routed { parts: routed, rejected, late: came_late } =
-            rules.route(batch, at, *buckets_max);
+        let routed = rules.route(batch, at, self.settings.buckets_max.saturating_mul(ROUNDS_MAX));
+        self.count_overflow(&routed);
+        let Routed { parts: routed, rejected, late: came_late } = routed;
         late.inc_by(came_late);
         let mut parts = Vec::new();
         let mut unwritable: BTreeMap<(&str, String), BatchBuilder> = BTreeMap::new();
@@ -246,7 +254,26 @@ impl Writer {
             self.context.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
             return None;
         }
+        // Parts of one file are neighbours: it is open in one round alone.
+        parts.sort_by(|one, other| one.file.cmp(&other.file));
         Some(parts)
+    }
+
+    /// Counts the events of a batch that belong in more directories than it may have files.
+    fn count_overflow(&self, routed: &Routed) {
+        let Some((_, events)) = routed.parts.iter().find(|(directory, _)| directory == OVERFLOW)
+        else {
+            return;
+        };
+        self.settings.overflow.inc_by(events.len() as u64);
+        tracing::warn!(
+            events = events.len(),
+            directory = OVERFLOW,
+            buckets_max = self.settings.buckets_max,
+            "a batch has events for too many directories: the events of the others are stored in \
+             one file, which Hadoop's readers skip; raise `buckets_max`, or use a path with fewer \
+             values",
+        );
     }
 
     /// Lets a roll that is over, if there is one, commit in the background, or wait for its turn.

@@ -67,6 +67,14 @@ impl Parked {
         tickets
     }
 
+    /// The ticket of one of them.
+    pub(super) fn ticket(&self, identity: Identity) -> Option<Ticket> {
+        let runs = self.lives.get(&(identity.origin, identity.epoch))?;
+        let (start, run) = runs.range(..=identity.sequence.0).next_back()?;
+        let offset = identity.sequence.0 - start;
+        (offset < run.length).then_some(run.ticket + offset)
+    }
+
     /// All of them.
     pub(super) fn keys(&self) -> KeySet {
         let mut keys = KeySet::default();

@@ -37,6 +37,11 @@ impl Originals {
         })
     }
 
+    /// Whether batches of this origin are parts of what an account accepted.
+    pub(super) fn is_part(&self, origin: Origin) -> bool {
+        !self.origins.contains(&origin) && self.of_part(origin, RELAYS_MAX).is_some()
+    }
+
     /// The batches of which parts are among `keys`. What no relay split is not among them.
     pub(super) fn of_parts(&self, keys: &KeySet) -> KeySet {
         let (mut originals, mut found) = (KeySet::default(), BTreeMap::new());

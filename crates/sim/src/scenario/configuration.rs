@@ -140,9 +140,10 @@ impl Scenario {
         let limit = self.message_max.get(collector).copied().flatten();
         let limit = limit.map_or_else(String::new, |bytes| format!("message_max = \"{bytes}B\"\n"));
         let mut text = format!(
-            "{}[sources.in]\n{LISTENS}{limit}{}",
+            "{}[sources.in]\n{LISTENS}{limit}{}{}",
             agent(&format!("collector-{collector}")),
             self.selector("host", "edge-0"),
+            self.rejects(),
         );
         let (folder, merges, size) = match self.merges {
             None => ("", String::new(), String::new()),

@@ -1,6 +1,9 @@
 //! What an edge reads.
 
+use pipeline::IntervalSet;
+
 use crate::dice::Dice;
+use crate::machine::Machine;
 
 /// Where the events of an edge come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,15 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    /// The events that have to be in the store at the end, or among dead letters.
+    pub(crate) fn accepted(&self, machine: &Machine) -> IntervalSet {
+        match self.reads {
+            Reads::Files | Reads::Numbers => IntervalSet::from(0..self.events),
+            // The others may be stored, or not: the sender has no answer.
+            Reads::Client => machine.sent().1,
+        }
+    }
+
     /// Drawn anew for each edge.
     pub(super) fn draw(dice: &Dice) -> Self {
         let events = dice.between(300, 2_500);

@@ -111,6 +111,9 @@ pub struct Welcome {
     /// group say. Missing where other agents decide it.
     #[prost(message, optional, tag = "10")]
     pub routing: ::core::option::Option<Routing>,
+    /// Of the committed batches, those with dead letters.
+    #[prost(message, repeated, tag = "12")]
+    pub dead_letters: ::prost::alloc::vec::Vec<DeadLettered>,
 }
 /// How events are sent into datasets.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -167,6 +170,19 @@ pub struct Committed {
     /// Which.
     #[prost(bytes = "bytes", tag = "1")]
     pub keys: ::prost::bytes::Bytes,
+    /// Of these, those with dead letters.
+    #[prost(message, repeated, tag = "2")]
+    pub dead_letters: ::prost::alloc::vec::Vec<DeadLettered>,
+}
+/// A committed batch of which events became dead letters, at the receiver or at an agent behind it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLettered {
+    /// The batch.
+    #[prost(message, optional, tag = "1")]
+    pub identity: ::core::option::Option<Identity>,
+    /// Its events that are among dead letters. The receiver may forget some when it restarts.
+    #[prost(uint64, tag = "2")]
+    pub events: u64,
 }
 /// No room, or not now.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -28,11 +28,22 @@ function letter(it) {
     hidden ? el('p', { class: 'note' }, `and ${count(hidden)} more events: aqueduct dlq show`) : null);
 }
 
+// What puts the letters of a reason back, or drops them; operate.js asks before it does.
+const lettersButtons = (reason) => el('span', {}, [['dlq/replay', 'Put back'], ['dlq/drop', 'Drop']].map(([action, word]) => el('button', {
+  type: 'button',
+  'data-action': action,
+  'data-role': 'letters',
+  'data-name': reason,
+  'data-query': `reason=${encodeURIComponent(reason)}`,
+  'aria-label': `${word} letters ${reason}`,
+  'aria-haspopup': 'dialog',
+}, word)));
+
 export async function letters() {
   const found = await ask('dead-letters?newest=20');
   const rows = Object.entries(found.by_reason).map(([reason, it]) =>
-    [reason.replaceAll('_', ' '), count(it.letters), count(it.events)]);
-  show(byId('letters'), table('By reason', ['Reason', 'Letters', 'Events'], rows), found.newest.map(letter));
+    [reason.replaceAll('_', ' '), count(it.letters), count(it.events), lettersButtons(reason)]);
+  show(byId('letters'), table('By reason', ['Reason', 'Letters', 'Events', 'Actions'], rows), found.newest.map(letter));
 }
 
 const OUTCOMES = { done: 'good', unchanged: 'off', failed: 'bad', refused: 'warn' };

@@ -2,7 +2,7 @@
 // what will happen.
 
 import { change } from './agent.js';
-import { audit } from './details.js';
+import { audit, letters } from './details.js';
 import { byId, el, plain, show } from './dom.js';
 import { count, seconds } from './units.js';
 
@@ -14,6 +14,8 @@ const WORDS = {
   'start group': ['Start', (name) => `Group ${name} delivers again, beginning with what its channel holds.`],
   'drain agent': ['Drain', () => 'All sources stop, and the groups deliver until the channels are empty. The sources stay stopped until they are started again.'],
   'start all': ['Start all', () => 'All that was stopped starts again.'],
+  'dlq/replay letters': ['Put back', (reason) => `The events of all dead letters with the reason ${reason} go back into their channels, for the groups that refused them. First correct what refused them.`],
+  'dlq/drop letters': ['Drop', (reason) => `The events of all dead letters with the reason ${reason} are deleted. They are lost.`],
 };
 
 let asked = null;
@@ -62,13 +64,18 @@ function question({ action, role, name, query }) {
   byId('confirm-no').focus();
 }
 
+const outcome = (done) => {
+  if (done.changed) return done.changed.join(', ') || 'nothing has changed';
+  return `${count(done.letters)} letters with ${count(done.events)} events`;
+};
+
 async function act() {
   byId('confirm-yes').disabled = true;
   try {
     const done = await change(asked.action, asked.query);
-    const what = done.changed.join(', ') || 'nothing has changed';
-    byId('operated').textContent = plain(`${asked.word}: ${what}`);
+    byId('operated').textContent = plain(`${asked.word}: ${outcome(done)}`);
     byId('confirm').close();
+    if (asked.action.startsWith('dlq/')) letters().catch(() => {});
   } catch (error) {
     byId('confirm-problem').textContent = plain(error.message);
     byId('confirm-yes').disabled = false;

@@ -131,9 +131,10 @@ export function conservation(snapshot) {
   const terms = (all) => all.filter(([, events], at) => at === 0 || events > 0)
     .map(([name, events]) => `${count(events)} ${name.replaceAll('_', ' ')}`).join(' + ');
   const came = terms([['accepted', sum.accepted_events], ['held at start', sum.held_at_start_events],
-    ['copied', sum.copied_events], ['put again', sum.put_again_events]]);
+    ['copied', sum.copied_events], ['put again', sum.put_again_events], ['replayed', sum.replayed_events]]);
   const went = terms([['delivered', sum.delivered_events], ['held', sum.held_events],
-    ['dead letters', sum.dead_letter_events], ...Object.entries(sum.dropped_events)]);
+    ['dead letters', sum.dead_letter_events],
+    ['dead letters of the next agents', sum.downstream_dead_letter_events], ...Object.entries(sum.dropped_events)]);
   const off = sum.difference_events;
   const kind = isUnbalanced ? 'bad' : off === 0 ? 'good' : 'off';
   const text = off === 0 ? 'it adds up' : isUnbalanced ? `difference ${count(off)}` : `difference ${count(off)} on the way`;

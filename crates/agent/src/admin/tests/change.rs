@@ -51,6 +51,35 @@ async fn flumes_page_reloads_nothing() {
     assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
 }
 
+/// As every other change: only by POST with its own header, and from a network with the token.
+#[tokio::test]
+async fn dead_letters_are_changed_by_who_may_change_the_agent_and_each_change_is_audited() {
+    let meant = |action: &str| format!("x-aqueduct: {action}\r\n");
+    let bench = at("127.0.0.1:1", None);
+    for action in ["dlq/replay", "dlq/drop"] {
+        let page = format!("/{action}");
+        assert!(bench.ask("GET", &page, &meant(action)).await.starts_with("HTTP/1.1 405"));
+        for headers in ["", &meant("reload"), &meant("dlq")] {
+            let answer = bench.ask("POST", &page, headers).await;
+            assert!(answer.starts_with("HTTP/1.1 403"), "{headers}: {answer}");
+        }
+        let answer = bench.ask("POST", &format!("{page}?resaon=x"), &meant(action)).await;
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("`reason`"), "{answer}");
+        let answer = bench.ask("POST", &page, &meant(action)).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"letters\":0"), "{answer}");
+        let open = at("10.0.0.1:1", None);
+        assert!(open.ask("POST", &page, &meant(action)).await.starts_with("HTTP/1.1 403"));
+        let closed = at("10.0.0.1:1", Some("0123456789abcdef"));
+        assert!(closed.ask("POST", &page, &meant(action)).await.starts_with("HTTP/1.1 401"));
+    }
+    let lines = audited(&bench).await;
+    let counted = |wanted| lines.iter().filter(|(_, outcome, _)| *outcome == wanted).count();
+    let counts = [Outcome::Done, Outcome::Failed, Outcome::Refused].map(counted);
+    assert_eq!(counts, [2, 2, 6], "{lines:?}");
+    assert_eq!((&*lines[0].0, lines[0].1), ("dlq drop", Outcome::Done));
+    assert_eq!(lines[0].2, "loopback at client: 0 letters with 0 events");
+}
+
 /// The audit log as pairs of action and outcome, the newest first, with what it says more.
 async fn audited(bench: &Bench) -> Vec<(String, Outcome, String)> {
     let lines = bench.pages.audit.newest(99).await.unwrap();

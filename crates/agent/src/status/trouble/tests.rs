@@ -158,6 +158,23 @@ fn what_an_operator_has_stopped_is_to_be_looked_after_and_was_meant() {
 }
 
 #[test]
+fn dead_letters_of_the_next_agents_are_a_warning_while_they_are_recent() {
+    let with = |ago| {
+        let mut snapshot = well();
+        snapshot.conservation.downstream_dead_letter_events = 3;
+        snapshot.dead_letters.downstream_last_seconds_ago = Some(ago);
+        snapshot.judged(None)
+    };
+    let recent = with(60.0);
+    let what = "events of this agent became dead letters at the next agents";
+    assert_eq!(recent.verdict.text, format!("Look after this: {what}"));
+    let text = format!("{what} (3 events since the start, the last 1m ago)");
+    assert_eq!(recent.troubles[0].text, text);
+    let old = with(7_200.0);
+    assert_eq!((&*old.verdict.text, old.troubles[0].level), (WELL, Level::Note));
+}
+
+#[test]
 fn plain_text_is_shown_and_is_no_trouble_of_its_own() {
     let mut snapshot = well();
     let (component, setting, address) = ("sink k".into(), "address".into(), "c:1".into());

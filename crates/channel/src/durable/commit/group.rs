@@ -1,5 +1,7 @@
 //! What a leader writes in one go, on its way from the queue to the disk and into the index.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use pipeline::{Batch, BatchSize, SourcePosition, Ticket};
 use support::mutant;
@@ -20,6 +22,8 @@ pub(crate) struct Placed {
     /// Its batches with events, and how many bytes of the body each is.
     pub(crate) batches: Vec<Batch>,
     pub(crate) lengths: Vec<usize>,
+    /// Consumers that have committed its batches before: it is put back for another one.
+    pub(crate) committed_by: Vec<Arc<str>>,
 }
 
 /// A put that is on the disk.
@@ -29,6 +33,8 @@ pub(crate) struct Written {
     pub(crate) frame_len: usize,
     pub(crate) record: PutRecord,
     pub(crate) batches: Vec<Batch>,
+    /// As in [`Placed`].
+    pub(crate) committed_by: Vec<Arc<str>>,
 }
 
 /// What is written in one go: commits come last, in the room that padding takes anyway.
@@ -107,7 +113,8 @@ impl Group {
             };
             let batches = put.batches.into_iter().zip(forms).map(kept).collect();
             let offset = offsets[put.frame];
-            Written { ticket, offset, frame_len, record: put.record, batches }
+            let (record, committed_by) = (put.record, put.committed_by);
+            Written { ticket, offset, frame_len, record, batches, committed_by }
         })
     }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 
 use pipeline::env::is_full;
-use pipeline::{Epoch, Identity, KeySet, Sequence};
+use pipeline::{Epoch, Identity, IntervalSet, KeySet, Sequence};
 use support::mutant;
 use tokio::time::Instant;
 use tracing::error;
@@ -19,7 +19,7 @@ use crate::durable::commit::request::{NewBatch, NewPut, PutFailure, Reply, Reque
 use crate::durable::core::Core;
 use crate::durable::index::ticket_index::TicketIndex;
 use crate::durable::log::frame::Frame;
-use crate::durable::log::records::{PutItem, PutRecord};
+use crate::durable::log::records::{AckRecord, PutItem, PutRecord};
 use crate::durable::log::segment::Kind;
 use crate::durable::log::writer::Log;
 use crate::durable::state::State;
@@ -81,7 +81,8 @@ impl Core {
         }
         let (mut bytes, mut requests) = (0, 0);
         let mut fresh = BTreeSet::new();
-        while bytes < GROUP_BYTES && requests < GROUP_REQUESTS && group.registered.is_none() {
+        let mut is_last = false;
+        while bytes < GROUP_BYTES && requests < GROUP_REQUESTS && !is_last {
             match state.hand_off.pop() {
                 None => break,
                 Some(Request::Register { names, reply }) => {
@@ -89,11 +90,14 @@ impl Core {
                     group.frames.push(frame);
                     group.registered = Some(change);
                     group.replies.push(reply);
+                    is_last = true;
                 }
                 Some(Request::Put { put, reserved, reply }) => {
                     group.reserved.bytes += reserved.bytes;
                     group.reserved.events += reserved.events;
                     if group.is_turn_of(&put, &state.tickets) {
+                        // A change of the consumers behind it would not know its commits.
+                        is_last = put.back_for.is_some();
                         group.replies.push(reply);
                         bytes += put.body.len;
                         self.add_put(state, &mut group, put, &mut fresh);
@@ -138,7 +142,7 @@ impl Core {
             let seen = identity.is_some_and(|identity| {
                 state.tickets.window.knows(identity) || !fresh.insert(identity)
             });
-            let known = seen && self.limits.dedupe;
+            let known = seen && self.limits.dedupe && put.back_for.is_none();
             let NewBatch { events, body_len, packed, .. } = new;
             let positions = std::mem::take(&mut new.positions);
             if events > 0 {
@@ -171,8 +175,15 @@ impl Core {
         let ticket = state.tickets.in_flight.next() + group.tickets;
         let (tickets, envelope) = (batches.len() as u32, record.encode());
         group.tickets += u64::from(tickets);
-        group.puts.push(Placed { frame: group.frames.len(), record, batches, lengths });
+        let committed_by = others(state, put.back_for.as_deref());
+        let acks = AckRecord::of_all(&committed_by, &(ticket..ticket + u64::from(tickets)).into());
+        let frame = group.frames.len();
+        group.puts.push(Placed { frame, record, batches, lengths, committed_by });
         group.frames.push(Frame::put(ticket, tickets, envelope, body));
+        if !acks.is_empty() {
+            let next = ticket + u64::from(tickets);
+            group.frames.push(Frame::plain(Kind::Ack, next, acks.encode()));
+        }
     }
 
     /// Makes a group durable; answers where each of its frames begins.
@@ -284,6 +295,10 @@ impl Core {
     fn publish(state: &mut State, put: Written, settled: &mut KeySet) {
         let lost = state.tickets.put(put.ticket, put.offset, put.frame_len, &put.record);
         debug_assert!(lost.is_none(), "tickets are given in order");
+        let tickets = IntervalSet::from(put.ticket..put.ticket + put.batches.len() as u64);
+        for consumer in &put.committed_by {
+            state.tickets.in_flight.replay(consumer, &tickets);
+        }
         for (ticket, batch) in (put.ticket..).zip(put.batches) {
             state.reads.tail.push(ticket, batch);
         }
@@ -312,6 +327,13 @@ impl Core {
         self.watch_fill(state);
         self.watch_intake(state);
     }
+}
+
+/// The consumers that have committed a batch which is put back for `consumer`.
+fn others(state: &State, consumer: Option<&str>) -> Vec<Arc<str>> {
+    let Some(consumer) = consumer else { return Vec::new() };
+    let names = state.tickets.in_flight.acked().map(|(name, _)| name);
+    names.filter(|name| &***name != consumer && !mutant!("put_back_for_all")).cloned().collect()
 }
 
 /// Two planted bugs: what a group would have said is kept although it was not written.

@@ -28,18 +28,28 @@ pub(crate) struct Put {
     is_lone: bool,
     /// Where the name of its batch is wanted.
     name: Option<GivenName>,
+    /// The consumer that the batch is put back for.
+    back_for: Option<Arc<str>>,
 }
 
 impl Put {
     /// A put for which `reserved` is kept.
     pub(crate) fn new(core: Arc<Core>, reserved: BatchSize) -> Self {
-        Self { core, reserved, batches: Vec::new(), dropping: false, is_lone: true, name: None }
+        let (batches, name, back_for) = (Vec::new(), None, None);
+        Self { core, reserved, batches, dropping: false, is_lone: true, name, back_for }
+    }
+
+    /// The same for a batch that is put back for one consumer.
+    pub(crate) fn back_for(mut self, consumer: Arc<str>) -> Self {
+        self.back_for = Some(consumer);
+        self
     }
 
     /// A put whose events are dropped, for a full channel with `overflow = "drop_newest"`.
     pub(crate) fn dropping(core: Arc<Core>) -> Self {
-        let reserved = BatchSize::default();
-        Self { core, reserved, batches: Vec::new(), dropping: true, is_lone: true, name: None }
+        let mut put = Self::new(core, BatchSize::default());
+        put.dropping = true;
+        put
     }
 }
 
@@ -85,7 +95,7 @@ fn encoded(batches: Vec<Batch>, core: &Core) -> NewPut {
         let parts = starts.zip(ends.iter().copied()).filter(|(from, to)| from < to);
         Body::of_pieces(parts.map(joined).collect())
     };
-    NewPut { batches: new, body, name: None }
+    NewPut { batches: new, body, name: None, back_for: None }
 }
 
 #[async_trait]
@@ -117,6 +127,7 @@ impl PutTransaction for Put {
         };
         let mut put = encoded(batches.into_iter().map(kept).collect(), &self.core);
         put.name = self.name.take();
+        put.back_for = self.back_for.take();
         // From here on the leader gives the room back.
         let reserved = std::mem::take(&mut self.reserved);
         let (reply, answer) = oneshot::channel();

@@ -32,6 +32,8 @@ pub(crate) struct NewPut {
     pub(crate) body: Body,
     /// Where the name that a batch gets is wanted.
     pub(crate) name: Option<GivenName>,
+    /// The only consumer that gets it, though its identity is known.
+    pub(crate) back_for: Option<Arc<str>>,
 }
 
 /// Why a request was not served.

@@ -239,6 +239,12 @@ impl AckRecord {
         self.settled.is_empty() && self.acks.iter().all(|(_, tickets)| tickets.is_empty())
     }
 
+    /// These consumers have committed these tickets.
+    pub(crate) fn of_all(consumers: &[Arc<str>], tickets: &IntervalSet) -> Self {
+        let acks = consumers.iter().map(|consumer| (consumer.clone(), tickets.clone()));
+        Self { acks: acks.collect(), ..Self::default() }
+    }
+
     /// Adds what one consumer committed.
     pub(crate) fn add(&mut self, consumer: &Arc<str>, tickets: &IntervalSet) {
         match self.acks.iter_mut().find(|(name, _)| name == consumer) {

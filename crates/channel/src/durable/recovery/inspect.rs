@@ -176,7 +176,8 @@ impl Inspection {
     /// What it answers for.
     pub fn account(&self) -> Account {
         let window = &self.recovered.tickets.window;
-        let account = window.account(&self.name, self.recovered.owner.origin);
+        let mut account = window.account(&self.name, self.recovered.owner.origin);
+        account.held_events = self.recovered.tickets.events;
         self.names.account(account, window.all())
     }
 

@@ -245,13 +245,7 @@ mod tests {
         let outside = [key(OLD, 3, 0), key(NEW, 3, 2), key(OLD, 4, 2)].into_iter().collect();
         assert_eq!(names().outside(&inside), outside);
         assert_eq!(names().lowest(NEW, &inside), Some(Epoch(3)));
-        let account = Account {
-            channel: "main".into(),
-            origin: NEW,
-            accepted: KeySet::default(),
-            pending: inside.clone(),
-            letters: KeySet::default(),
-        };
+        let account = Account { pending: inside.clone(), ..Account::empty("main", NEW) };
         let account = names().account(account, &inside);
         assert_eq!(account.accepted, [key(NEW, 3, 2)].into_iter().collect(), "what it answers for");
         assert!(account.pending.contains(key(NEW, 3, 2)) && account.pending.count() == 3);

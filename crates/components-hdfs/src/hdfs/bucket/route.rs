@@ -10,7 +10,7 @@ use pipeline::{EventRef, Events};
 use super::Template;
 use super::times::{self, Calendar, Clock, Moment};
 
-/// Where the events go whose directories are more than may be open at once.
+/// Where the events go whose directories are more than one batch may have.
 pub(in crate::hdfs) const OVERFLOW: &str = "_overflow";
 /// The part of those, until it has a number.
 const OVER: usize = usize::MAX;
@@ -102,11 +102,16 @@ impl Rules {
     }
 
     /// Whether the time that a directory with an event of `at` shows is over at `now`: that moment
-    /// has another text.
+    /// has another text, and the text does not return when the clocks go back.
     pub(in crate::hdfs) fn is_over(&self, at: i64, now: i64) -> bool {
         let now = times::within_range(now);
         let mut clock = self.calendar.clock();
-        at < now && self.template.times(clock.at(at)) != self.template.times(clock.at(now))
+        let text = self.template.times(clock.at(at));
+        if at >= now || text == self.template.times(clock.at(now)) {
+            return false;
+        }
+        let again = self.calendar.repeated(at);
+        again.is_none_or(|again| again < now || self.template.times(clock.at(again)) != text)
     }
 
     fn split(&self, events: &Events, now: i64, parts_max: usize, routed: &mut Routed) {

@@ -95,6 +95,43 @@ fn both_hours_of_a_change_share_a_directory_unless_the_path_shows_the_offset() {
     }
 }
 
+/// Each directory is over only when no later moment has its text, whatever times are rounded to.
+#[test]
+fn a_directory_is_not_over_while_the_clocks_may_bring_its_text_back() {
+    const MINUTE: i64 = 60_000;
+    let moment = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    for (zone, from) in [
+        ("Europe/Berlin", "2026-10-24T22:30:00Z"),
+        ("America/New_York", "2026-11-01T04:00:00Z"),
+        ("Australia/Lord_Howe", "2026-04-04T13:00:00Z"),
+        ("UTC", "2026-10-24T22:30:00Z"),
+    ] {
+        for (path, round) in [
+            ("/l/%Y-%m-%d/%H-%M", 10),
+            ("/l/%Y-%m-%d/%H-%M", 7),
+            ("/l/%Y-%m-%d/%H-%M", 30),
+            ("/l/%Y-%m-%d/%H", 60),
+            ("/l/%Y-%m-%d/%H-%M%z", 10),
+        ] {
+            let mut rules = rules(path);
+            rules.calendar.zone = TimeZone::get(zone).unwrap();
+            rules.calendar.round = Some(Round::to(Duration::from_secs(60 * round)).unwrap());
+            let from = moment(from);
+            let at = |n: i64| from + n * MINUTE;
+            let mut clock = rules.calendar.clock();
+            let texts: Vec<String> =
+                (0..420).map(|n| rules.template.times(clock.at(at(n)))).collect();
+            for n in 0..200_usize {
+                for now in n..360 {
+                    let is_over = rules.is_over(at(n as i64), at(now as i64));
+                    let returns = texts[now..].contains(&texts[n]);
+                    assert_eq!(is_over, !returns, "{zone} {path} {round} {n} {now}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn what_needs_more_directories_than_may_be_open_stays_together() {
     let mut builder = BatchBuilder::default();

@@ -106,6 +106,17 @@ pub(in crate::hdfs) struct Calendar {
 }
 
 impl Calendar {
+    /// The first moment from `at` on that shows the same civil time once more, or one that `at` may
+    /// be rounded to: where the clocks go back within a day.
+    pub(super) fn repeated(&self, at: i64) -> Option<i64> {
+        let offset = |at: Timestamp| i64::from(self.zone.to_offset(at).seconds()) * SECOND;
+        let from = Timestamp::from_millisecond(at).ok()?;
+        let change = self.zone.following(from).next()?.timestamp();
+        let back = offset(from) - offset(change);
+        let change = change.as_millisecond();
+        (back > 0 && change - at <= DAY).then(|| (at + back).max(change))
+    }
+
     /// Looks times up in the zone; it keeps the last answer, which stands for months.
     pub(super) fn clock(&self) -> Clock<'_> {
         Clock { calendar: self, from: 0, until: 0, offset: 0 }
@@ -321,6 +332,28 @@ mod tests {
         // In spring an hour is missing, and nothing goes to it.
         assert_eq!(shown("Europe/Berlin", None, "2026-03-29T00:59:59Z", "HM"), "01 59");
         assert_eq!(shown("Europe/Berlin", None, "2026-03-29T01:00:00Z", "HM"), "03 00");
+    }
+
+    #[test]
+    fn a_civil_time_is_repeated_where_the_clocks_go_back() {
+        let repeated = |zone: &str, at: &str| {
+            let calendar = Calendar { zone: TimeZone::get(zone).unwrap(), round: None };
+            let at: Timestamp = at.parse().unwrap();
+            let again = calendar.repeated(at.as_millisecond());
+            again.map(|again| Timestamp::from_millisecond(again).unwrap().to_string())
+        };
+        for (zone, at, again) in [
+            ("Europe/Berlin", "2026-10-25T00:05:00Z", Some("2026-10-25T01:05:00Z")),
+            // Before the first of both hours, but it may be rounded to the same time.
+            ("Europe/Berlin", "2026-10-24T23:59:00Z", Some("2026-10-25T01:00:00Z")),
+            ("Europe/Berlin", "2026-10-25T01:05:00Z", None),
+            ("Europe/Berlin", "2026-10-23T00:05:00Z", None),
+            ("Europe/Berlin", "2026-03-29T00:59:00Z", None),
+            ("Australia/Lord_Howe", "2026-04-04T14:45:00Z", Some("2026-04-04T15:15:00Z")),
+            ("UTC", "2026-10-25T00:05:00Z", None),
+        ] {
+            assert_eq!(repeated(zone, at).as_deref(), again, "{zone} {at}");
+        }
     }
 
     #[test]

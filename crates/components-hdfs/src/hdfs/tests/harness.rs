@@ -6,10 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use ledger::Operator;
+use metrics::Metrics;
 use peers::LedgerBoard;
 use pipeline::env::Clock;
 use pipeline::{
-    Batch, Env, Epoch, Identity, Origin, Outcome, Sequence, Settings, Sink, Taken, Ticket,
+    Batch, BuildContext, Env, Epoch, Identity, Origin, Outcome, Sequence, Settings, Sink, Taken,
+    Ticket,
 };
 use serde_json::Value;
 use storage::memory::Memory;
@@ -31,11 +33,18 @@ pub(super) struct Collector {
     settings: Value,
     directory: TempDir,
     env: Env,
+    metrics: Metrics,
 }
 
 impl Collector {
     pub(super) fn new(settings: Value) -> Self {
-        Self { settings, directory: tempfile::tempdir().unwrap(), env: env::real() }
+        let (directory, metrics) = (tempfile::tempdir().unwrap(), Metrics::default());
+        Self { settings, directory, env: env::real(), metrics }
+    }
+
+    /// What its sinks count with.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// One whose wall clock is the paused one of its test.
@@ -75,6 +84,7 @@ impl Collector {
 
     fn start(&self, store: Arc<dyn FileSystem>) -> (HdfsSink, LedgerBoard) {
         let cx = components::alone("store", self.directory.path(), self.env.clone());
+        let cx = BuildContext { metrics: self.metrics.clone(), ..cx };
         let config: Config = Settings::from_json(&self.settings).read().unwrap();
         let url = StoreUrl::parse(&config.url).unwrap();
         let mut sink = config.sink(&url, &cx, Box::new(move || Ok(store.clone()))).unwrap();

@@ -1,5 +1,6 @@
 //! When files become visible, and what one roll may hold.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,21 +157,67 @@ async fn one_path_more_than_may_be_open_ends_the_rolls_that_were_written_to_leas
     assert!(!names(&store).iter().any(|name| name.contains("_overflow")));
 }
 
+/// Number of lines of each visible directory of a batch with an event for each of these.
+async fn written_by_app(settings: Value, apps: &[String]) -> BTreeMap<String, usize> {
+    let store = Memory::new();
+    let mut builder = BatchBuilder::default();
+    apps.iter().for_each(|app| builder.push(b"{}", &[("app", app)]));
+    deliver(&mut Collector::new(settings).sink(&store), &[(0, builder.finish())]).await;
+    let files = store.files();
+    let mut lines = BTreeMap::new();
+    for (path, content) in visible(&files) {
+        let directory = path.split('/').nth(2).unwrap().to_owned();
+        assert_eq!(lines.insert(directory, content.len() / 3), None, "one file in each directory");
+    }
+    lines
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_batch_with_more_paths_than_may_be_open_has_the_rest_in_one_file() {
+async fn a_batch_with_more_paths_than_may_be_open_is_written_in_rounds() {
+    let apps: Vec<String> = ["c", "a", "b", "e", "a", "d"].into_iter().map(str::to_owned).collect();
+    let expected: BTreeMap<String, usize> =
+        [("a", 2), ("b", 1), ("c", 1), ("d", 1), ("e", 1)].map(|(a, n)| (a.into(), n)).into();
+    for files_max in [1, 2, 3, 4] {
+        for codec in ["none", "gzip"] {
+            let settings = json!({
+                "url": "file:///logs/%{app}", "buckets_max": files_max, "codec": codec,
+            });
+            let lines = written_by_app(settings, &apps).await;
+            if codec == "none" {
+                assert_eq!(lines, expected, "{files_max}");
+            }
+            assert_eq!(lines.len(), 5, "{files_max} {codec}");
+        }
+    }
+}
+
+/// Two values may have the same name in a path: the second one gets no second file.
+#[tokio::test(start_paused = true)]
+async fn parts_with_the_same_path_are_in_one_round() {
+    let apps = ["", ".", "x", "..", "y"].map(str::to_owned);
+    let settings = json!({ "url": "file:///logs/%{app}", "buckets_max": 2 });
+    let lines = written_by_app(settings, &apps).await;
+    let expected = [("_", 3), ("x", 1), ("y", 1)].map(|(name, n)| (name.to_owned(), n));
+    assert_eq!(lines, expected.into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_more_paths_than_one_batch_may_have_are_in_one_file_and_counted() {
     let store = Memory::new();
     let settings = json!({ "url": "file:///logs/%{app}", "buckets_max": 2 });
+    let collector = Collector::new(settings);
     let mut builder = BatchBuilder::default();
-    ["a", "b", "c", "d", "a"].into_iter().for_each(|app| builder.push(b"x", &[("app", app)]));
-    let batches = [(0, builder.finish()), for_paths(&["e"]).remove(0)];
-    deliver(&mut Collector::new(settings).sink(&store), &[batches[0].clone()]).await;
+    (0..40).for_each(|n| builder.push(b"{}", &[("app", &format!("{n:02}"))]));
+    deliver(&mut collector.sink(&store), &[(0, builder.finish())]).await;
     let files = store.files();
-    let lines: Vec<_> =
-        visible(&files).into_iter().map(|(path, it)| (path, it.len() / 2)).collect();
-    let of = |directory: &str| lines.iter().find(|(path, _)| path.starts_with(directory));
-    assert_eq!(of("/logs/a/").map(|(_, lines)| *lines), Some(2), "{lines:?}");
-    assert_eq!(of("/logs/b/").map(|(_, lines)| *lines), Some(1));
-    assert_eq!(of("/logs/_overflow/").map(|(_, lines)| *lines), Some(2));
+    let of = |directory: &str| {
+        let found = visible(&files).into_iter().find(|(path, _)| path.starts_with(directory));
+        found.map(|(_, content)| content.len() / 3)
+    };
+    assert_eq!((of("/logs/00/"), of("/logs/31/"), of("/logs/32/")), (Some(1), Some(1), None));
+    assert_eq!(of("/logs/_overflow/"), Some(8));
+    let text = collector.metrics().text();
+    assert!(text.contains("aqueduct_hdfs_overflow_events_total{sink=\"store\"} 8"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -235,9 +235,10 @@ impl Connection {
                 let keys = keys::decode(keys)?;
                 self.shared.heard(|sender| sender.stored(&keys));
             }
-            Message::Committed(v1::Committed { keys }) => {
+            Message::Committed(v1::Committed { keys, dead_letters }) => {
                 let keys = keys::decode(keys)?;
-                self.shared.heard(|sender| sender.committed(&keys));
+                let letters = keys::decode_dead_letters(&dead_letters)?;
+                self.shared.committed(&keys, &letters);
             }
             Message::Busy(v1::Busy { retry_after_ms, keys }) => {
                 let keys = keys::decode(keys)?;
@@ -311,6 +312,7 @@ impl Connection {
         self.limits.named(&self.shared.address, named);
         let dispute = self.routing.dispute(&self.shared.address);
         self.tell(dispute.as_ref());
+        self.shared.dead_letters(&keys::decode_dead_letters(&welcome.dead_letters)?);
         self.shared.welcomed(
             &Welcome {
                 stored: keys::decode(welcome.stored_keys)?,

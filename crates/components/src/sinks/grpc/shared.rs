@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use delivery::sender::{Options, Room, Sender, Verdict, Welcome};
-use peers::{Dispute, NextHop};
+use peers::{DeadLettered, Dispute, NextHop};
 use pipeline::{
     HeldBack, Identity, IntervalSet, KeySet, Letter, Outcome, Settlement, SinkError, Ticket,
 };
@@ -198,6 +198,7 @@ impl Shared {
         state.sender.others_are_able(self.hop.are_others_able());
         self.hop.set_unable(false);
         self.hop.set_batch_max(None);
+        self.hop.forget_dead_letters();
         state.letters.clear();
         state.renamed = IntervalSet::EMPTY;
         state.held_back.clear();
@@ -239,6 +240,25 @@ impl Shared {
             // What is stored there now may have to be given back.
             self.deadline.notify_one();
         }
+    }
+
+    /// The next agent has committed these; some events of `letters` are among dead letters there.
+    pub(super) fn committed(&self, keys: &KeySet, letters: &[(Identity, u64)]) {
+        self.dead_letters(letters);
+        self.heard(|sender| sender.committed(keys));
+    }
+
+    /// Tells the group of dead letters at the next agent, before their batches are settled.
+    pub(super) fn dead_letters(&self, letters: &[(Identity, u64)]) {
+        if letters.is_empty() {
+            return;
+        }
+        let state = self.state();
+        let known = letters.iter().filter_map(|(identity, events)| {
+            let ticket = state.sender.ticket(*identity)?;
+            Some(DeadLettered { ticket, identity: *identity, events: *events })
+        });
+        self.hop.add_dead_letters(known);
     }
 
     /// The next agent says whether it cannot store what it holds; `true` if it was otherwise

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use delivery::receiver::Reply;
-use pipeline::{Identity, KeySet};
+use pipeline::{Identity, KeySet, RelayIntake};
 use wire::keys;
 use wire::v1::from_receiver::Message;
 use wire::v1::{Busy, Committed, Draining, FromReceiver, Reason, Refused, Stored};
@@ -12,10 +12,13 @@ fn message(message: Message) -> FromReceiver {
     FromReceiver { message: Some(message) }
 }
 
-pub(super) fn reply(reply: &Reply) -> FromReceiver {
+pub(super) fn reply(reply: &Reply, intake: &dyn RelayIntake) -> FromReceiver {
     message(match reply {
         Reply::Stored(set) => Message::Stored(Stored { keys: keys::encode(set) }),
-        Reply::Committed(set) => Message::Committed(Committed { keys: keys::encode(set) }),
+        Reply::Committed(set) => Message::Committed(Committed {
+            keys: keys::encode(set),
+            dead_letters: keys::encode_dead_letters(&intake.dead_letters(set)),
+        }),
     })
 }
 

@@ -235,6 +235,7 @@ impl Conversation {
             self.tell_news().await?;
         }
         let routing = self.service.cx.relay.routing();
+        let letters = self.service.cx.relay.dead_letters(&answer.committed);
         let limits = self.service.limits;
         let named = self.service.look_at_limit();
         self.said.limit.get_or_insert(named);
@@ -251,6 +252,7 @@ impl Conversation {
                 incarnation: self.service.incarnation,
                 stored_keys: keys::encode(&answer.stored),
                 committed_keys: keys::encode(&answer.committed),
+                dead_letters: keys::encode_dead_letters(&letters),
                 window_batches: self.window.batches,
                 window_bytes: self.window.bytes,
                 body_max: takes,
@@ -267,7 +269,7 @@ impl Conversation {
     /// Says what is due; the end, when the agent stops and nothing more is owed.
     async fn reply(&mut self) -> Result<(), End> {
         while let Some(reply) = self.receiver.next_reply() {
-            self.say(answers::reply(&reply)).await?;
+            self.say(answers::reply(&reply, &*self.service.cx.relay)).await?;
         }
         if let Some(since) = self.outdated.filter(|_| self.stopping.is_none()) {
             let answered = !self.is_waited_for() || since.elapsed() >= DRAIN;

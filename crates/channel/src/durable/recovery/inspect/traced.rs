@@ -97,18 +97,16 @@ impl Inspection {
         }
     }
 
-    /// Those of `keys` that `consumer` has not committed.
+    /// Those of `keys` that are stored under other tickets than `acked`.
     ///
     /// # Errors
     /// The disk could not be read.
-    pub fn waiting_for(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
-        let tickets = &self.recovered.tickets;
+    pub(crate) fn stored_outside(
+        &self,
+        acked: &IntervalSet,
+        keys: &KeySet,
+    ) -> Result<KeySet, ChannelError> {
         let mut waiting = KeySet::default();
-        if tickets.window.pending().intersection(keys).is_empty() {
-            return Ok(waiting);
-        }
-        let acked = tickets.in_flight.acked().find(|(name, _)| &***name == consumer);
-        let Some((_, acked)) = acked else { return Ok(waiting) };
         for record in self.segments() {
             let all = IntervalSet::from(record.first..record.first + record.tickets);
             let wanted = all.difference(acked);

@@ -1,0 +1,19 @@
+//! A planted bug that the simulator does not reach is found here: a batch of the dead letters that is
+//! put back goes to every consumer of the channel.
+//!
+//! Method: as `it/put_back.rs`, with the bug planted. Planted is for good, so this is a program of
+//! its own.
+#![cfg(feature = "mutants")]
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+
+#[allow(dead_code, reason = "a part of it is used here")]
+#[path = "it/put_back.rs"]
+mod put_back;
+
+#[tokio::test]
+async fn a_batch_that_is_put_back_for_all_consumers_is_found() {
+    support::mutants::plant("put_back_for_all").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let got = put_back::got_by_the_other_consumer(folder.path()).await;
+    assert_ne!(got, [2, 3], "the other consumer got batch 1 once more");
+}
