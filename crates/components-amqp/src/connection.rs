@@ -5,13 +5,15 @@
 //! subscription. So the stream beneath is ours, and can be cut: then nothing more is written, and
 //! the broker finds the connection broken, keeps the subscription, and delivers again what is not
 //! accepted.
+//!
+//! What comes on it goes through a [`Watch`] first: the library decodes by recursion.
 
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use fe2o3_amqp::connection::{ConnectionHandle, OpenError};
@@ -25,6 +27,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::broker::Target;
+use crate::watch::Watch;
 
 /// Bytes of a frame at most, in both directions; a larger message has several.
 const FRAME_BYTES_MAX: u32 = 128 << 10;
@@ -78,6 +81,7 @@ pub(crate) struct Connection {
     pub(crate) session: SessionHandle<()>,
     connection: ConnectionHandle<()>,
     is_cut: Arc<AtomicBool>,
+    watch: Arc<Mutex<Watch>>,
     /// The library has let go of the stream. It does not end all that waits for answers then.
     gone: CancellationToken,
 }
@@ -113,7 +117,8 @@ impl Connection {
         let is_cut = Arc::new(AtomicBool::new(false));
         let gone = CancellationToken::new();
         let _gone = gone.clone().drop_guard();
-        let stream = Cuttable { stream, is_cut: is_cut.clone(), _gone };
+        let watch = Arc::<Mutex<Watch>>::default();
+        let stream = Cuttable { stream, is_cut: is_cut.clone(), watch: watch.clone(), _gone };
         let host = address.rsplit_once(':').map_or(&**address, |(host, _)| host);
         let opened = Library::builder()
             .container_id(client_id)
@@ -131,7 +136,7 @@ impl Connection {
             address: address.clone(),
             problem: error.to_string(),
         })?;
-        Ok(Self { address: address.clone(), session, connection, is_cut, gone })
+        Ok(Self { address: address.clone(), session, connection, is_cut, watch, gone })
     }
 
     /// Whether it is open, as far as this side knows.
@@ -142,6 +147,11 @@ impl Connection {
     /// Waits until it has ended, for whatever cause. Cancel safe.
     pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
         self.gone.clone().cancelled_owned()
+    }
+
+    /// Why a message was made malformed on its way to the library, if one was since this was asked.
+    pub(crate) fn take_refused(&self) -> Option<String> {
+        lock(&self.watch).take_refused()
     }
 
     /// Nothing more is written to it, and nothing read.
@@ -185,10 +195,16 @@ fn failed_to_open(address: &Arc<str>, error: OpenError) -> AmqpError {
     }
 }
 
-/// A stream that fails from a moment on.
+/// It is whole between two calls.
+fn lock(watch: &Mutex<Watch>) -> MutexGuard<'_, Watch> {
+    watch.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A stream that fails from a moment on, and is watched.
 struct Cuttable {
     stream: Box<dyn Stream>,
     is_cut: Arc<AtomicBool>,
+    watch: Arc<Mutex<Watch>>,
     /// Dropped with it.
     _gone: DropGuard,
 }
@@ -215,7 +231,10 @@ impl AsyncRead for Cuttable {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check()?;
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let passed = lock(&self.watch).pass(&mut buffer.filled_mut()[before..]);
+        Poll::Ready(passed.map_err(|problem| io::Error::new(io::ErrorKind::InvalidData, problem)))
     }
 }
 
@@ -253,7 +272,10 @@ mod tests {
         let is_cut = Arc::new(AtomicBool::new(false));
         let gone = CancellationToken::new();
         let _gone = gone.clone().drop_guard();
-        let mut stream = Cuttable { stream: Box::new(near), is_cut: is_cut.clone(), _gone };
+        let mut stream = {
+            let watch = Arc::default();
+            Cuttable { stream: Box::new(near), is_cut: is_cut.clone(), watch, _gone }
+        };
         stream.write_all(b"before").await.unwrap();
         is_cut.store(true, Ordering::SeqCst);
         assert!(stream.write_all(b"detach").await.is_err());

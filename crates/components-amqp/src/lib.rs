@@ -3,6 +3,7 @@
 //! ```text
 //!   broker      the settings of a connection
 //!   connection  a session with a broker, on a stream of ours that can be cut
+//!   watch       depth and number of values, checked before the library decodes them
 //!   message     a message ↔ an event
 //!   source      a link from an address ◄─ round: what is put at once ─► the channels ─► accepted
 //!   sink        links to addresses; a batch is delivered when the broker has accepted all of it
@@ -13,9 +14,12 @@
 
 mod broker;
 mod connection;
+#[cfg(feature = "testkit")]
+pub mod fuzzed;
 mod message;
 pub mod sink;
 pub mod source;
+mod watch;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Group, Sink, Source};

@@ -9,7 +9,8 @@
 //! ISO 8601, bytes as base64, decimals digit by digit.
 //!
 //! In memory are the footer, one row group as it is stored, and of each column a page and some
-//! rows. A row group above `row_group_max` is not read at all.
+//! rows. A row group above `row_group_max` is not read at all, nor one whose pages or rows become
+//! many times as much once they are decoded: what the file says of itself is not relied on.
 //!
 //! A row with a value that has no such text is an event all the same: its body is the object as a
 //! text of JSON, and the header `problem` says what is wrong. A sink that takes objects puts it
@@ -19,6 +20,7 @@ mod column;
 mod footer;
 mod group;
 mod nested;
+mod pages;
 mod value;
 
 use std::io::BufRead;

@@ -10,8 +10,8 @@
 //!
 //! 1. A handle that is dropped ends the pump: nothing more is written, and the broker has again
 //!    what was not acknowledged.
-//! 2. Bodies that were read and not taken are at most [`HELD_BYTES_MAX`]: beyond that the stream is
-//!    not read.
+//! 2. What was decoded and not taken, bodies and headers, is at most [`HELD_BYTES_MAX`] and one
+//!    message: beyond that the stream is not read.
 
 mod greeting;
 
@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::broker::Target;
-use crate::frames::{self, Body, Decoder, Incoming};
+use crate::frames::{self, Decoder, Incoming};
 use crate::refusal::{RabbitError, closed, of_message};
 use greeting::Greeting;
 
@@ -40,14 +40,14 @@ pub(crate) const CHANNEL: u16 = 1;
 /// closed channel.
 const BASIC_PUBLISH: (u16, u16) = (60, 40);
 
-/// Bytes of bodies that were read and not taken.
+/// Bytes of memory of what was decoded and not taken.
 const HELD_BYTES_MAX: u32 = 32 << 20;
 
 /// Frames that wait for the stream.
 const WAITING_MAX: usize = 16;
 
 /// What came, with its share of [`HELD_BYTES_MAX`].
-type Came = Result<(Incoming, Option<OwnedSemaphorePermit>), String>;
+type Came = Result<(Incoming, OwnedSemaphorePermit), String>;
 
 /// A connection that the broker has opened.
 pub(crate) struct Connection {
@@ -270,14 +270,9 @@ async fn reading(
                 Ok(None) => break,
                 Err(problem) => return problem,
             };
-            let room = match &incoming {
-                Incoming::Content(_, _, Body::Whole(body)) => {
-                    let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX).min(HELD_BYTES_MAX);
-                    let room = held.clone().acquire_many_owned(bytes).await;
-                    Some(room.expect("it is not closed"))
-                }
-                _ => None,
-            };
+            let bytes = u32::try_from(decoder.held).unwrap_or(u32::MAX).min(HELD_BYTES_MAX);
+            let room = held.clone().acquire_many_owned(bytes).await;
+            let room = room.expect("it is not closed");
             if came.send(Ok((incoming, room))).is_err() {
                 return "it is not needed any more".into();
             }

@@ -9,13 +9,16 @@
 //!
 //! 1. A frame over the agreed length ends the connection: its bytes are not waited for.
 //! 2. Of a body over the limit no byte is kept, and the message behind it is read all the same.
-//! 3. Properties that cannot be read concern their message alone: its length stands before them.
+//! 3. Properties that cannot be read concern only their message: its length is before them.
+//! 4. The library decodes only tables whose depth and number of values were checked.
 
 use amq_protocol::frame::parsing::parse_content_header;
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, ProtocolVersion, WriteContext, gen_frame};
 use amq_protocol::protocol::basic::{AMQPMethod as Basic, AMQPProperties, Publish};
 use amq_protocol::protocol::{AMQPClass, parse_class};
 use bytes::{Buf, BytesMut};
+
+use crate::tables;
 
 /// Bytes around the payload of a frame.
 const AROUND: usize = 8;
@@ -28,6 +31,12 @@ const BASIC: u16 = 60;
 
 /// Bytes before the properties in the header of a message: class, weight, length of the body.
 const HEADER_BYTES: usize = 12;
+
+/// Bytes that a value of a table takes once it is decoded, with its name, about.
+const VALUE_BYTES: usize = 96;
+
+/// Bytes that whatever came takes besides.
+const INCOMING_BYTES: usize = 512;
 
 /// The body of a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,12 +63,16 @@ struct Partial {
     body: Body,
     /// Bytes of the body that are still to come.
     missing: u64,
+    /// Bytes that the header takes once it is decoded.
+    header_bytes: usize,
 }
 
 /// Takes frames out of bytes.
 pub(crate) struct Decoder {
     /// What was read and is not taken out yet.
     pub(crate) buffer: BytesMut,
+    /// Bytes that the last one that was complete takes in memory.
+    pub(crate) held: usize,
     body_max: u64,
     partial: Option<Partial>,
 }
@@ -67,7 +80,7 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// Keeps bodies up to `body_max` bytes.
     pub(crate) fn new(body_max: u64) -> Self {
-        Self { buffer: BytesMut::new(), body_max, partial: None }
+        Self { buffer: BytesMut::new(), held: 0, body_max, partial: None }
     }
 
     /// The next that is complete. Heartbeats are passed over.
@@ -123,12 +136,18 @@ impl Decoder {
         if self.partial.is_some() {
             return Err("a method comes within a message".into());
         }
+        if let Some(table) = tables::of_method(payload)? {
+            let refused = |error| format!("its greeting cannot be read: {error}");
+            tables::check(table).map_err(refused)?;
+        }
+        self.held = INCOMING_BYTES + payload.len();
         let (_, class) =
             parse_class(payload).map_err(|error| format!("a method cannot be read: {error}"))?;
         match class {
             AMQPClass::Basic(method @ (Basic::Deliver(_) | Basic::Return(_))) => {
                 let body = Body::Whole(Vec::new());
-                self.partial = Some(Partial { method, header: None, body, missing: 0 });
+                let partial = Partial { method, header: None, body, missing: 0, header_bytes: 0 };
+                self.partial = Some(partial);
                 Ok(None)
             }
             class => Ok(Some(Incoming::Method(channel, class))),
@@ -148,9 +167,15 @@ impl Decoder {
         if length > self.body_max {
             partial.body = Body::Skipped(length);
         }
-        partial.header = Some(match parse_content_header(payload) {
+        let values = tables::of_properties(fixed).map_or(Ok(0), tables::check);
+        let properties = match &values {
+            Ok(_) => parse_content_header(payload).map_err(|error| error.to_string()),
+            Err(refused) => Err(refused.to_string()),
+        };
+        partial.header_bytes = payload.len() + VALUE_BYTES * values.unwrap_or_default();
+        partial.header = Some(match properties {
             Ok((_, header)) => Ok(Box::new(header.properties)),
-            Err(error) => Err(format!("its properties cannot be read: {error}")),
+            Err(problem) => Err(format!("its properties cannot be read: {problem}")),
         });
         Ok(self.complete())
     }
@@ -168,7 +193,10 @@ impl Decoder {
     }
 
     fn complete(&mut self) -> Option<Incoming> {
-        let Partial { method, header, body, .. } = self.partial.take_if(|it| it.missing == 0)?;
+        let whole = self.partial.take_if(|it| it.missing == 0)?;
+        let Partial { method, header, body, header_bytes, .. } = whole;
+        let body_bytes = if let Body::Whole(bytes) = &body { bytes.len() } else { 0 };
+        self.held = INCOMING_BYTES + header_bytes + body_bytes;
         Some(Incoming::Content(method, header?, body))
     }
 }
@@ -216,120 +244,4 @@ fn written(frame: &AMQPFrame) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use amq_protocol::protocol::basic::Deliver;
-
-    use super::*;
-
-    /// A delivery, as a broker sends it.
-    fn delivery(tag: u64, properties: AMQPProperties, body: &[u8]) -> Vec<u8> {
-        let deliver = Deliver {
-            consumer_tag: "c".into(),
-            delivery_tag: tag,
-            redelivered: false,
-            exchange: "e".into(),
-            routing_key: "k".into(),
-        };
-        let publish = Publish {
-            exchange: "e".into(),
-            routing_key: "k".into(),
-            mandatory: false,
-            immediate: false,
-        };
-        let sent = message(1, 4096, publish.clone(), properties, body).unwrap();
-        let own = method(1, AMQPClass::Basic(Basic::Publish(publish)));
-        let mut all = method(1, AMQPClass::Basic(Basic::Deliver(deliver)));
-        all.extend(&sent[own.len()..]);
-        all
-    }
-
-    fn tag_of(incoming: &Incoming) -> u64 {
-        let Incoming::Content(Basic::Deliver(deliver), ..) = incoming else {
-            panic!("{incoming:?}")
-        };
-        deliver.delivery_tag
-    }
-
-    #[test]
-    fn a_message_is_whole_however_its_bytes_come() {
-        let body: Vec<u8> = (0..10_000u32).flat_map(u32::to_be_bytes).collect();
-        let named = AMQPProperties::default().with_message_id("id".into());
-        let mut bytes = heartbeat();
-        bytes.extend(delivery(1, named.clone(), &body));
-        bytes.extend(delivery(2, AMQPProperties::default(), b""));
-        for step in [1, 7, 1000, bytes.len()] {
-            let mut decoder = Decoder::new(1 << 20);
-            let mut found = Vec::new();
-            for part in bytes.chunks(step) {
-                decoder.buffer.extend_from_slice(part);
-                while let Some(incoming) = decoder.next().unwrap() {
-                    found.push(incoming);
-                }
-            }
-            assert_eq!(found.iter().map(tag_of).collect::<Vec<_>>(), [1, 2]);
-            let Incoming::Content(_, Ok(properties), whole) = &found[0] else { panic!() };
-            assert_eq!((&**properties, whole), (&named, &Body::Whole(body.clone())));
-        }
-    }
-
-    #[test]
-    fn a_body_over_the_limit_is_not_kept_and_the_next_message_comes() {
-        let mut decoder = Decoder::new(9_999);
-        let large = delivery(1, AMQPProperties::default(), &[0; 10_000]);
-        decoder.buffer.extend_from_slice(&large);
-        decoder.buffer.extend_from_slice(&delivery(2, AMQPProperties::default(), b"b"));
-        let first = decoder.next().unwrap().unwrap();
-        assert!(matches!(first, Incoming::Content(_, Ok(_), Body::Skipped(10_000))), "{first:?}");
-        assert_eq!(tag_of(&decoder.next().unwrap().unwrap()), 2);
-    }
-
-    #[test]
-    fn properties_that_cannot_be_read_concern_their_message_alone() {
-        let named = AMQPProperties::default().with_message_id("abcdef".into());
-        let mut bytes = delivery(1, named, b"body");
-        let at = bytes.windows(6).position(|it| it == b"abcdef").unwrap();
-        bytes[at] = 0xff;
-        let mut decoder = Decoder::new(100);
-        decoder.buffer.extend_from_slice(&bytes);
-        decoder.buffer.extend_from_slice(&delivery(2, AMQPProperties::default(), b""));
-        let first = decoder.next().unwrap().unwrap();
-        let Incoming::Content(_, Err(problem), Body::Whole(body)) = &first else {
-            panic!("{first:?}")
-        };
-        assert!(problem.contains("cannot be read") && body == b"body", "{problem}");
-        assert_eq!(tag_of(&decoder.next().unwrap().unwrap()), 2);
-    }
-
-    #[test]
-    fn what_is_no_amqp_0_9_1_is_refused_at_once() {
-        for (bytes, cause) in [
-            (b"AMQP\0\x01\0\0".as_slice(), "AMQP 1.0"),
-            (b"HTTP/1.1 400", "does not speak"),
-            (b"\x01\0\x01\xff\xff\xff\xff", "over the agreed length"),
-            (b"\x08\0\0\0\0\0\0\0", "does not end"),
-            (b"\x03\0\x01\0\0\0\x01a\xce", "without its header"),
-            (b"\x02\0\x01\0\0\0\x01a\xce", "without its method"),
-        ] {
-            let mut decoder = Decoder::new(100);
-            decoder.buffer.extend_from_slice(bytes);
-            let error = decoder.next().unwrap_err();
-            assert!(error.contains(cause), "{error}");
-        }
-    }
-
-    #[test]
-    fn properties_that_do_not_fit_into_a_frame_are_not_sent() {
-        let publish = Publish {
-            exchange: "".into(),
-            routing_key: "k".into(),
-            mandatory: true,
-            immediate: false,
-        };
-        let mut table = amq_protocol::types::FieldTable::default();
-        let value = amq_protocol::types::AMQPValue::LongString(vec![b'a'; 5000].into());
-        table.insert("h".into(), value);
-        let properties = AMQPProperties::default().with_headers(table);
-        assert_eq!(message(1, 4096, publish.clone(), properties.clone(), b""), None);
-        assert!(message(1, 8192, publish, properties, b"").is_some());
-    }
-}
+mod tests;

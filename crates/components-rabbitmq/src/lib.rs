@@ -3,6 +3,7 @@
 //! ```text
 //!   broker      the settings of a connection
 //!   frames      bytes ↔ methods and messages; no network
+//!   tables      depth and number of values, checked before the library decodes them
 //!   connection  a connection with one channel, on a stream of ours
 //!   refusal     what a broker's refusal means, and what helps
 //!   message     a message ↔ an event
@@ -17,10 +18,13 @@
 mod broker;
 mod connection;
 mod frames;
+#[cfg(feature = "testkit")]
+pub mod fuzzed;
 mod message;
 mod refusal;
 pub mod sink;
 pub mod source;
+mod tables;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Group, Sink, Source};

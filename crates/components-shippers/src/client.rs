@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use components::sources::decoding::{Decoding, Undecoded};
 use components::sources::put::{Stored, Storing};
 use components::sources::tenants::{self, Over};
-use pipeline::Batch;
 use pipeline::env::Stream;
+use pipeline::{Batch, BatchBuilder, Env};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -70,7 +71,7 @@ pub(crate) enum End {
 /// The memory that one message holds of what all connections share.
 #[derive(Default)]
 pub(crate) struct Memory {
-    place: Option<Arc<tenants::Memory>>,
+    place: Option<tenants::Memory>,
 }
 
 /// A client.
@@ -153,8 +154,33 @@ impl Client {
         }
         let began = Instant::now();
         let (member, largest) = (self.tenant.member(), self.message_max() as u64);
-        memory.place = Some(Arc::new(self.tenant.sharing().memory(member, largest).await));
+        memory.place = Some(self.tenant.sharing().memory(member, largest).await);
         self.deadline += began.elapsed();
+    }
+
+    /// Waits for memory for a message that is compressed: it may become as large as any.
+    pub(crate) async fn cover_compressed(&mut self, memory: &mut Memory) {
+        self.cover(STEP_BYTES + 1, memory).await;
+    }
+
+    /// Decodes a message of `size` bytes within its memory, or with all that there is.
+    ///
+    /// # Errors
+    /// It has no batch: the connection ends.
+    pub(crate) async fn decode<T: Send + 'static>(
+        &mut self,
+        env: &Env,
+        (size, memory): (usize, &mut Memory),
+        read: impl Fn(&mut BatchBuilder) -> Result<T, String> + Clone + Send + 'static,
+    ) -> Result<(T, Batch), End> {
+        let (sharing, member) = (self.tenant.sharing(), &**self.tenant.member());
+        let decoding = Decoding { env, sharing, member, wait_max: ROUND };
+        let decoded = decoding.decode(size, &mut memory.place, read).await;
+        decoded.map_err(|error| match error {
+            Undecoded::Malformed(problem) => End::Malformed(problem),
+            Undecoded::Excess(excess) => End::Malformed(excess.to_string()),
+            Undecoded::NoMemory => End::NotStored("other messages hold all of the memory".into()),
+        })
     }
 
     /// Sends bytes.
@@ -177,9 +203,14 @@ impl Client {
         memory: Memory,
         busy: Option<&[u8]>,
     ) -> Result<(), End> {
+        let place = memory.place.map(|mut place| {
+            // What the message took besides its batch is for others while this one waits.
+            place.keep(batch.size().bytes);
+            Arc::new(place)
+        });
         loop {
             let next = Instant::now() + ROUND;
-            let stored = self.attempt(storing, batch.clone(), memory.place.clone()).await;
+            let stored = self.attempt(storing, batch.clone(), place.clone()).await;
             let problem = match stored {
                 Stored::All => return Ok(()),
                 Stored::Nothing(problem) => problem,

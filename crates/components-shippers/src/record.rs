@@ -10,17 +10,24 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use pipeline::{BatchBuilder, BuildError};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Milliseconds since 1970: the header that paths of sinks are made by.
 pub(crate) const TIMESTAMP: &str = "timestamp";
 
 /// Bytes of the fields that a header holds; a record with more stays whole.
 const FIELDS_BYTES_MAX: usize = 16 << 10;
+
+/// Fields of a record at most: each takes dozens of bytes, however short it is.
+pub(crate) const FIELDS_MAX: usize = 1 << 16;
 
 /// Bytes of a header that is picked from a record. A longer text is left out: the record has it.
 const PICKED_BYTES_MAX: usize = 4 << 10;
@@ -165,16 +172,21 @@ impl Record<'_> {
     /// What a header says of a field: its text, or its JSON. A name with dots is the name of a
     /// field, or else a way through fields of fields.
     fn text(&self, path: &str) -> Option<String> {
+        /// Bytes of JSON for a byte of text at most: an escape.
+        const ESCAPE: usize = 6;
         let find = |name: &str| self.fields.iter().find(|(field, _)| field == name);
-        let value = match find(path) {
-            Some((_, json)) => serde_json::from_str::<Value>(json).ok()?,
+        let json = match find(path) {
+            Some((_, json)) => json,
             None => {
                 let (first, rest) = path.split_once('.')?;
-                let (_, json) = find(first)?;
-                within(&serde_json::from_str::<Value>(json).ok()?, rest)?.clone()
+                within(&find(first)?.1, rest)?
             }
         };
-        let text = match value {
+        // A longer one is left out in any case, and not decoded.
+        if json.len() > ESCAPE * PICKED_BYTES_MAX + 2 {
+            return None;
+        }
+        let text = match serde_json::from_str::<Value>(json).ok()? {
             Value::Null => return None,
             Value::String(text) => text,
             other => other.to_string(),
@@ -183,12 +195,43 @@ impl Record<'_> {
     }
 }
 
-fn within<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
-    if let Some(found) = value.get(path) {
+fn within<'a>(object: &'a str, path: &str) -> Option<&'a str> {
+    if let Some(found) = field(object, path) {
         return Some(found);
     }
     let (first, rest) = path.split_once('.')?;
-    within(value.get(first)?, rest)
+    within(field(object, first)?, rest)
+}
+
+/// The JSON of a field of an object, without memory for the others. Of a name that is there twice,
+/// the last counts.
+fn field<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    struct Find<'n>(&'n str);
+
+    #[derive(Deserialize)]
+    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+    impl<'de> Visitor<'de> for Find<'_> {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(Name(name)) = map.next_key()? {
+                let value = map.next_value()?;
+                if name == self.0 {
+                    found = Some(value);
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    let mut json = serde_json::Deserializer::from_str(object);
+    json.deserialize_map(Find(name)).ok()?.map(RawValue::get)
 }
 
 /// Fields, each with its JSON, as one object of JSON.

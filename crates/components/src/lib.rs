@@ -4,6 +4,7 @@
 //! something heavy with it is in a crate of its own, with a group of its own.
 
 pub mod avro;
+pub mod bounds;
 mod charset;
 pub mod codecs;
 pub mod compression;

@@ -29,7 +29,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use calls::{Answer, Events, answer, batch, exception, head, status};
+pub use calls::{Answer, Events, answer, exception, head, read_events, status};
 pub use extent::Extent;
 
 /// How messages are encoded.

@@ -29,6 +29,7 @@ pub mod encoding;
 mod ends;
 mod events;
 mod lengths;
+mod limits;
 
 use std::ops::{Deref, DerefMut};
 
@@ -39,6 +40,7 @@ pub use columns::Values;
 pub use encoding::DecodeError;
 pub use events::{EventRef, Events, Existing};
 use lengths::Lengths;
+pub use limits::{BuilderLimits, Excess};
 
 use crate::channel::SourcePosition;
 use crate::identity::Identity;

@@ -202,10 +202,12 @@ pub fn decode_message(
     message: &Message<'_>,
     events: &mut BatchBuilder,
 ) -> Result<(), MalformedMessage> {
-    let all = PieceLimits { bytes: usize::MAX, events: usize::MAX };
+    // Pieces, so that a file that becomes more than the batch may take is not read to its end.
+    let piece = PieceLimits { bytes: 1 << 20, events: 1 << 10 };
     let mut bytes = message.bytes;
     loop {
-        match file.next(&mut bytes, all, message.headers, events) {
+        match file.next(&mut bytes, piece, message.headers, events) {
+            Ok(true) if events.excess().is_some() => return Ok(()),
             Ok(true) => {}
             Ok(false) => return Ok(()),
             Err(FileError::Malformed(malformed)) => return Err(malformed),

@@ -71,7 +71,8 @@ pub mod units;
 
 pub use account::{Account, AccountError, LetterCount, LetterCounts};
 pub use batch::{
-    Batch, BatchBuilder, BatchSize, DecodeError, Envelope, EventRef, Events, Existing, Values,
+    Batch, BatchBuilder, BatchSize, BuilderLimits, DecodeError, Envelope, EventRef, Events, Excess,
+    Existing, Values,
 };
 pub use catalogue::{Catalogue, Elsewhere, Group, Listed, Role};
 pub use channel::{

@@ -36,6 +36,7 @@ mod ha;
 mod hbase;
 mod held;
 mod hive;
+mod hostile;
 mod http_stream;
 mod import;
 mod input;

@@ -110,7 +110,9 @@ impl Receiving {
                 Ok(Arrived::Message(info, Box::new(message)))
             }
             Err(RecvError::MessageDecode(error)) => {
-                Ok(Arrived::Undecodable(error.info, error.source.to_string()))
+                let refused = self.connection().take_refused();
+                let problem = refused.unwrap_or_else(|| error.source.to_string());
+                Ok(Arrived::Undecodable(error.info, problem))
             }
             Err(RecvError::MessageSizeExceeded(error)) => Err(self.connection().ended(format!(
                 "a message of {} bytes is over `message_max`; raise that, or take the message out \

@@ -125,15 +125,17 @@ impl Exchange {
             return Err(Refusal::too_large_for(member, limits.body_max));
         }
         let form = (signal, protocol.form());
-        let weighed = self.weighed(form, body, (is_gzip, largest as usize)).await;
+        let (weighed, held) = self.weighed(form, (body, memory), (is_gzip, largest as usize)).await;
         let (body, weight) = weighed.map_err(of_tenant)?;
+        memory = held;
         member.charge(body.len() as u64, Instant::now());
         let whole = units(weight.min(limits.in_flight_max));
         let more = whole.saturating_sub(memory.units());
         if more > 0 {
             memory.merge(self.memory(member, u64::from(more) << 10).await?);
         }
-        let Events { batch, rejected, problem } = self.decode(form, body).await?;
+        let (decoded, mut memory) = self.decode(form, (body, memory)).await;
+        let Events { batch, rejected, problem } = decoded?;
         if rejected > 0 {
             debug!(source = %self.source, records = rejected, problem, "records are rejected");
             self.metrics.count_anomaly(&self.source, "record_too_large", rejected);
@@ -147,19 +149,25 @@ impl Exchange {
         Ok(Rejected { records: rejected, problem })
     }
 
-    /// The body without compression, and what reading it takes.
+    /// The body without compression, and what reading it takes. The work goes on if the client
+    /// leaves, and holds the memory until its end.
     async fn weighed(
         &self,
         form: (Signal, Form),
-        body: Bytes,
+        (body, memory): (Bytes, Memory),
         (is_gzip, body_max): (bool, usize),
-    ) -> Result<(Bytes, u64), Refusal> {
+    ) -> (Result<(Bytes, u64), Refusal>, Memory) {
         let weigh = move || {
             let body = if is_gzip { body::gunzip(&body, body_max)? } else { body };
             let weight = weight(form, &body);
             Ok::<_, Refusal>((body, weight))
         };
-        let (body, weight) = self.env.offload(weigh).await?;
+        let (weighed, memory) = self.env.offload(move || (weigh(), memory)).await;
+        (weighed.and_then(|weighed| self.checked(weighed)), memory)
+    }
+
+    /// Refuses a body that takes too much.
+    fn checked(&self, (body, weight): (Bytes, u64)) -> Result<(Bytes, u64), Refusal> {
         let max = self.rules.limits.in_flight_max;
         if weight / DENSE_TIMES > max {
             let mib = weight >> 20;
@@ -172,8 +180,12 @@ impl Exchange {
         Ok((body, weight))
     }
 
-    /// The events of a body.
-    async fn decode(&self, form: (Signal, Form), body: Bytes) -> Result<Events, Refusal> {
+    /// The events of a body. The work holds the memory, as in [`Exchange::weighed`].
+    async fn decode(
+        &self,
+        form: (Signal, Form),
+        (body, memory): (Bytes, Memory),
+    ) -> (Result<Events, Refusal>, Memory) {
         let mapping = self.rules.mapping.clone();
         let batch_bytes_max = self.intake.batch_bytes_max();
         let decode = move || {
@@ -182,7 +194,7 @@ impl Exchange {
                 Refusal::new(StatusCode::BAD_REQUEST, text)
             })
         };
-        self.env.offload(decode).await
+        self.env.offload(move || (decode(), memory)).await
     }
 
     /// Memory for so many bytes; waits for it as long as a request may wait.

@@ -1,14 +1,26 @@
 //! A column of a row group: which form its values have, and those of some rows as texts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
-use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use ::parquet::column::page::PageReader;
+use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use ::parquet::data_type::DataType;
 use ::parquet::errors::{ParquetError, Result as ParquetResult};
 use ::parquet::schema::types::ColumnDescPtr;
 
 use super::value;
+
+/// Rows of a column without lists that are read by one call.
+const STEP_ROWS: usize = 64;
+
+/// Entries from which on no further rows are read.
+const ENTRIES_FULL: usize = 1 << 16;
+
+/// Bytes of a value that is given as text. Those of a longer one are more than an event may have.
+const VALUE_BYTES_MAX: usize = 32 << 20;
 
 /// What the values of a column are, beyond how they are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +102,9 @@ pub(super) struct Column {
     /// The definition of a value that is there.
     levels: i16,
     pages: ColumnReader,
+    has_lists: bool,
+    /// Entries of the pages that came for the last row: see [`super::pages::Bounded`].
+    came: Arc<AtomicU64>,
     entries: Entries,
     /// The next entry.
     next: usize,
@@ -107,8 +122,26 @@ struct Entries {
 }
 
 impl Column {
-    pub(super) fn new(path: String, form: Form, levels: i16, pages: ColumnReader) -> Self {
-        Self { path, form, levels, pages, entries: Entries::default(), next: 0 }
+    pub(super) fn new(
+        path: String,
+        form: Form,
+        (descriptor, came): (ColumnDescPtr, Arc<AtomicU64>),
+        pages: Box<dyn PageReader>,
+    ) -> Self {
+        let (levels, has_lists) = (descriptor.max_def_level(), descriptor.max_rep_level() > 0);
+        let pages = get_column_reader(descriptor, pages);
+        let entries = Entries::default();
+        Self { path, form, levels, pages, has_lists, came, entries, next: 0 }
+    }
+
+    /// Whether every entry that was read was taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.next == self.entries.ends.len()
+    }
+
+    /// Bytes of the values that were read.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.text.len()
     }
 
     /// How much of the path is there of the next entry.
@@ -142,19 +175,22 @@ impl Column {
     pub(super) fn is_between_rows(&self) -> bool {
         match self.repetition() {
             Some(repetition) => repetition == 0,
-            None => self.next == self.entries.ends.len(),
+            None => self.is_empty(),
         }
     }
 
-    /// Reads the values of so many rows over those that were read before.
+    /// Reads the values of up to so many rows over those that were read before: one row at least,
+    /// and none more once they have `full` bytes.
     ///
     /// # Errors
-    /// The pages are damaged.
-    pub(super) fn read(&mut self, rows: usize) -> ParquetResult<()> {
+    /// The pages are damaged, or the values have more than `most` bytes.
+    pub(super) fn read(&mut self, rows: usize, (full, most): (usize, usize)) -> ParquetResult<()> {
         self.entries.clear();
         self.next = 0;
         let (form, levels) = (self.form, self.levels);
-        let mut values = Values { rows, levels, entries: &mut self.entries };
+        let step = if self.has_lists { 1 } else { STEP_ROWS };
+        let (came, entries) = (&*self.came, &mut self.entries);
+        let mut values = Values { rows, step, full, most, came, levels, entries };
         match &mut self.pages {
             ColumnReader::BoolColumnReader(it) => values.read(it, |it, out| {
                 out.push_str(if *it { "true" } else { "false" });
@@ -178,10 +214,10 @@ impl Column {
                 Ok(())
             }),
             ColumnReader::ByteArrayColumnReader(it) => {
-                values.read(it, |it, out| value::bytes(form, it.data(), out))
+                values.read(it, |it, out| bytes(form, it.data(), out))
             }
             ColumnReader::FixedLenByteArrayColumnReader(it) => {
-                values.read(it, |it, out| value::bytes(form, it.data(), out))
+                values.read(it, |it, out| bytes(form, it.data(), out))
             }
         }
     }
@@ -200,6 +236,11 @@ impl Entries {
 /// Where values go.
 struct Values<'a> {
     rows: usize,
+    /// Rows of one call.
+    step: usize,
+    full: usize,
+    most: usize,
+    came: &'a AtomicU64,
     levels: i16,
     entries: &'a mut Entries,
 }
@@ -212,9 +253,11 @@ impl Values<'_> {
     ) -> ParquetResult<()> {
         let (mut values, mut read) = (Vec::new(), 0);
         let Entries { text, ends, definitions, repetitions, problems } = &mut *self.entries;
-        while read < self.rows {
+        let is_full = |entries: usize, bytes: usize| entries >= ENTRIES_FULL || bytes >= self.full;
+        while read < self.rows && (read == 0 || !is_full(ends.len(), text.len())) {
             values.clear();
-            let rows = self.rows - read;
+            self.came.store(0, Ordering::Relaxed);
+            let rows = self.step.min(self.rows - read);
             let levels = (Some(&mut *definitions), Some(&mut *repetitions));
             let (found, ..) = pages.read_records(rows, levels.0, levels.1, &mut values)?;
             if found == 0 {
@@ -238,8 +281,23 @@ impl Values<'_> {
                     problems.insert(entry, problem);
                 }
                 ends.push(text.len());
+                if text.len() > self.most {
+                    return Err(ParquetError::General(format!(
+                        "its values take more than {} bytes of memory",
+                        self.most
+                    )));
+                }
             }
         }
         Ok(())
     }
+}
+
+/// Bytes as text, unless there are too many.
+fn bytes(form: Form, bytes: &[u8], out: &mut String) -> Result<(), String> {
+    if bytes.len() > VALUE_BYTES_MAX {
+        out.push_str("null");
+        return Err(format!("a value of {} bytes, over {VALUE_BYTES_MAX}", bytes.len()));
+    }
+    value::bytes(form, bytes, out)
 }

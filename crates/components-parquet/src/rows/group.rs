@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use ::parquet::column::reader::get_column_reader;
+use ::parquet::column::page::PageReader;
 use ::parquet::errors::{ParquetError, Result as ParquetResult};
 use ::parquet::file::reader::{ChunkReader, Length};
 use ::parquet::file::serialized_reader::SerializedPageReader;
@@ -16,24 +17,30 @@ use super::column::Column;
 use super::footer::Footer;
 use super::malformed;
 use super::nested::Node;
+use super::pages::{self, Bounded};
 
 /// Bytes of a part that is fetched at once.
 const PART_BYTES: usize = 8 << 20;
-/// Rows of each column that are decoded at once, and about their bytes.
+/// Rows of each column that are decoded at once, and about their bytes in all columns.
 const ROWS_MAX: u64 = 1024;
 const ROWS_BYTES: u64 = 4 << 20;
+/// Bytes that an entry of a list takes once it is decoded.
+const ENTRY_BYTES: u64 = 64;
+/// Entries that a row may have in any case.
+const ENTRIES: u64 = 1 << 12;
+/// How often a row group is in memory with its pages decompressed, besides `row_group_max`.
+const PAGE_TIMES: u64 = 16;
 
 pub(super) struct Group {
     columns: Vec<Column>,
     fields: Arc<[(String, Node)]>,
     /// Number of the row group, for messages.
     number: usize,
-    /// Rows that are not decoded.
+    /// Rows that were not given.
     left: u64,
     at_once: u64,
-    /// Rows that are decoded, and the next one of them.
-    decoded: usize,
-    next: usize,
+    /// Bytes of the decoded rows of all columns, whatever the file says that they have.
+    decoded_max: usize,
     /// The next row, once it was asked for.
     body: String,
     problem: Option<String>,
@@ -75,14 +82,32 @@ impl Group {
         }
         let chunk = Arc::new(Chunk { begin, bytes: fetch(file, begin, bytes as usize)? });
         let rows = footer.rows(number);
+        let mut decompressed = 0;
+        for column in metadata.columns() {
+            let (first, length) = column.byte_range();
+            let stored = chunk.at(first, Some(length as usize)).map_err(|error| damaged(&error))?;
+            decompressed += pages::decompressed(&stored).map_err(|error| damaged(&error))?;
+        }
+        let most = bytes_max + PAGE_TIMES * bytes;
+        if decompressed > most {
+            return Err(malformed(format!(
+                "the pages of row group {number} have {decompressed} bytes once they are \
+                 decompressed, and at most {most} are read; raise `row_group_max` if there is \
+                 memory for it"
+            )));
+        }
         let columns =
             footer.columns.iter().zip(metadata.columns()).map(|((name, form), column)| {
                 let pages = SerializedPageReader::new(chunk.clone(), column, rows as usize, None);
                 let pages = pages.map_err(|error| damaged(&error))?;
+                let came = Arc::new(AtomicU64::new(0));
+                let most = ENTRIES.max(bytes_max / ENTRY_BYTES);
                 let descriptor = column.column_descr_ptr();
-                let levels = descriptor.max_def_level();
-                let pages = get_column_reader(descriptor, Box::new(pages));
-                Ok(Column::new(name.clone(), *form, levels, pages))
+                let pages: Box<dyn PageReader> = match descriptor.max_rep_level() {
+                    0 => Box::new(pages),
+                    _ => Box::new(Bounded { pages, came: came.clone(), most }),
+                };
+                Ok(Column::new(name.clone(), *form, (descriptor, came), pages))
             });
         let columns = columns.collect::<Result<_, FileError>>()?;
         let bytes = u64::try_from(metadata.total_byte_size()).unwrap_or_default();
@@ -93,8 +118,7 @@ impl Group {
             number,
             left: rows,
             at_once: (ROWS_BYTES / of_row).clamp(1, ROWS_MAX),
-            decoded: 0,
-            next: 0,
+            decoded_max: bytes_max as usize,
             body: String::new(),
             problem: None,
             is_written: false,
@@ -103,7 +127,7 @@ impl Group {
 
     /// Whether no row is left.
     pub(super) fn is_over(&self) -> bool {
-        self.left == 0 && self.next == self.decoded
+        self.left == 0
     }
 
     /// The next row, which comes again until it is given: its body, and why it is no row.
@@ -111,10 +135,8 @@ impl Group {
     /// # Errors
     /// The row group is damaged.
     pub(super) fn row(&mut self) -> Result<(&str, Option<&str>), FileError> {
-        if self.next == self.decoded {
-            self.decode()?;
-        }
         if !self.is_written {
+            self.decode()?;
             self.write()?;
         }
         Ok((&self.body, self.problem.as_deref()))
@@ -122,15 +144,21 @@ impl Group {
 
     /// The row was taken.
     pub(super) fn give(&mut self) {
-        self.next += 1;
+        self.left -= 1;
         self.is_written = false;
     }
 
+    /// Sees to it that each column has the next row.
     fn decode(&mut self) -> Result<(), FileError> {
         let rows = self.left.min(self.at_once) as usize;
-        for column in &mut self.columns {
+        let mut decoded: usize = self.columns.iter().map(Column::bytes).sum();
+        let all = self.decoded_max.min(ROWS_BYTES as usize);
+        let full = all / self.columns.len().max(1);
+        for column in self.columns.iter_mut().filter(|column| column.is_empty()) {
+            decoded -= column.bytes();
+            let most = self.decoded_max.saturating_sub(decoded);
             // The library asserts what a damaged page does not keep.
-            let read = catch_unwind(AssertUnwindSafe(|| column.read(rows)));
+            let read = catch_unwind(AssertUnwindSafe(|| column.read(rows, (full, most))));
             let read = read.unwrap_or_else(|_| {
                 Err(ParquetError::General("its pages hold what they cannot".to_owned()))
             });
@@ -140,9 +168,8 @@ impl Group {
                     column.path, self.number
                 ))
             })?;
+            decoded += column.bytes();
         }
-        self.left -= rows as u64;
-        (self.decoded, self.next) = (rows, 0);
         Ok(())
     }
 

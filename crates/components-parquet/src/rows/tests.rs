@@ -274,3 +274,35 @@ fn a_value_within_a_column_that_has_no_text_is_a_row_that_is_refused() {
     let others = [r#"{"g":{"day":[]},"id":8}"#, r#"{"g":null,"id":9}"#];
     assert_eq!(found[1..], others.map(|body| (body.to_owned(), None)));
 }
+
+/// Files of one row, which is a list of nulls: of three, and of 200 million in 164 bytes.
+const NULLS: [&[u8]; 2] = [
+    include_bytes!("../../tests/golden/three-nulls.parquet"),
+    include_bytes!("../../tests/golden/nulls-in-a-row.parquet"),
+];
+
+#[test]
+fn a_row_of_more_values_than_are_read_is_refused_before_they_are_decoded() {
+    let [three, many] = NULLS.map(Bytes::from_static);
+    let expected = (r#"{"values":[null,null,null]}"#.to_owned(), None);
+    assert_eq!(read(&three, &json!({}), 0, ALL).unwrap(), [expected]);
+    let error = read(&many, &json!({}), 0, ALL).unwrap_err();
+    assert!(matches!(error, FileError::Malformed(_)), "it is not tried again");
+    let error = error.to_string();
+    assert!(
+        error.contains("200000000 values") && error.contains("`values.list.element`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn pages_that_become_too_large_are_refused_before_they_are_decompressed() {
+    let text = "x".repeat(1 << 20);
+    let body = format!(r#"{{"v":"{text}"}}"#);
+    let settings = json!({ "columns": [{ "name": "v", "type": "string" }] });
+    let file = written(&settings, &[&body]);
+    assert!(file.len() < 32 << 10, "{}", file.len());
+    assert_eq!(read(&file, &json!({}), 0, ALL).unwrap()[0].0, body);
+    let error = read(&file, &json!({ "row_group_max": "64KiB" }), 0, ALL).unwrap_err().to_string();
+    assert!(error.contains("once they are decompressed"), "{error}");
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use components::sources::listening;
+use pipeline::BatchBuilder;
 use tokio::time::Instant;
 
 use super::chunks::Chunks;
@@ -12,9 +13,6 @@ use super::message::{self, Message, Rules};
 use super::pack::Scan;
 use crate::client::{Client, End, Memory};
 use crate::server::Service;
-
-/// Messages of more bytes are read in a thread of their own: it takes milliseconds.
-const LARGE_BYTES: usize = 64 << 10;
 
 /// What the connections of a run share.
 pub(super) struct Shared {
@@ -31,21 +29,6 @@ pub(super) async fn serve(client: Client, peer: &str, shared: &Shared) {
     if let Err(error) = connection.messages().await {
         service.ended(peer, &error);
     }
-}
-
-/// Reads a message.
-async fn message_of(
-    bytes: Bytes,
-    message_max: usize,
-    service: &Service,
-) -> Result<Option<Message>, End> {
-    let mapping = service.mapping.clone();
-    let (is_large, body_max) = (bytes.len() > LARGE_BYTES, service.body_max());
-    let read = move || {
-        let rules = Rules { mapping: &mapping, message_max, body_max };
-        message::message(&bytes, &rules).map_err(|problem| malformed(&bytes, &problem))
-    };
-    if is_large { service.env.offload(read).await } else { read() }
 }
 
 struct Connection<'a> {
@@ -97,10 +80,22 @@ impl Connection<'_> {
     }
 
     /// Stores the events of a message, and answers it.
-    async fn take(&mut self, bytes: Bytes, memory: Memory) -> Result<(), End> {
-        let message_max = self.client.message_max();
-        let read = message_of(bytes, message_max, self.service).await?;
-        let Some(Message { batch, divided, chunk }) = read else { return Ok(()) };
+    async fn take(&mut self, bytes: Bytes, mut memory: Memory) -> Result<(), End> {
+        let (message_max, body_max) = (self.client.message_max(), self.service.body_max());
+        let size = if message::is_compressed(&bytes) {
+            self.client.cover_compressed(&mut memory).await;
+            message_max
+        } else {
+            bytes.len()
+        };
+        let mapping = self.service.mapping.clone();
+        let read = move |events: &mut BatchBuilder| {
+            let rules = Rules { mapping: &mapping, message_max, body_max };
+            message::message(&bytes, &rules, events).map_err(|problem| hinted(&bytes, &problem))
+        };
+        let env = &self.service.env;
+        let (read, batch) = self.client.decode(env, (size, &mut memory), read).await?;
+        let Some(Message { divided, chunk }) = read else { return Ok(()) };
         self.client.gave(&batch);
         if divided > 0 {
             self.service.count("event_divided", divided);
@@ -149,11 +144,15 @@ async fn read(client: &mut Client, memory: &mut Memory) -> Result<Bytes, End> {
 
 /// Bytes that are no message, with what most likely sends them.
 fn malformed(bytes: &[u8], problem: &str) -> End {
+    End::Malformed(hinted(bytes, problem))
+}
+
+fn hinted(bytes: &[u8], problem: &str) -> String {
     let hint = match bytes.first() {
         Some(0x16) => "; it begins as TLS does, which this source speaks only with the table `tls`",
         Some(b'{' | b'[') => "; it begins as JSON does, and only MessagePack is taken",
         Some(b'G' | b'P') => "; it begins as HTTP does",
         _ => "",
     };
-    End::Malformed(format!("{problem}{hint}"))
+    format!("{problem}{hint}")
 }

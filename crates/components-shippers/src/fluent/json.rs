@@ -8,33 +8,55 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+use pipeline::BatchBuilder;
+
 use super::pack::{Problem, Reader, Token};
-use crate::record::{Record, object};
+use crate::record::{FIELDS_MAX, Record, object};
 
 /// Values within values within values.
 const DEPTH_MAX: usize = 64;
 
-/// The record that comes next. One that is no map has no fields.
+/// How often a record is in memory while it becomes an event: its fields, the whole, the event.
+const COPIES: usize = 3;
+
+/// The record that comes next, on its way into these events. One that is no map has no fields.
 ///
 /// # Errors
-/// The bytes are no value, or one that is nested too deeply.
-pub(super) fn record(reader: &mut Reader<'_>) -> Result<Record<'static>, Problem> {
-    let mut json = Json::default();
+/// The bytes are no value, one that is nested too deeply, or one with more fields or bytes than the
+/// events may have.
+pub(super) fn record(
+    reader: &mut Reader<'_>,
+    events: &mut BatchBuilder,
+) -> Result<Record<'static>, Problem> {
+    let mut json = Json { room: events.room_bytes() / COPIES, ..Json::default() };
+    let record = fields(reader, &mut json);
+    if json.is_full {
+        // It is this that is in the way, and not what the record is.
+        events.has_room(usize::MAX);
+    }
+    record
+}
+
+fn fields(reader: &mut Reader<'_>, json: &mut Json) -> Result<Record<'static>, Problem> {
     let before = *reader;
     let Token::Map(pairs) = reader.next()? else {
         *reader = before;
         json.value(reader, 0)?;
         return Ok(Record { whole: json.text()?.into(), ..Record::default() });
     };
+    if pairs > FIELDS_MAX as u64 {
+        return Err(format!("a record has {pairs} fields, and at most {FIELDS_MAX} are taken"));
+    }
     let mut fields: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
     for _ in 0..pairs {
         let name = key(reader)?;
-        json.out.clear();
         json.within(&name, |json| json.value(reader, 1))?;
+        json.room = json.room.saturating_sub(json.out.len() + name.len());
         fields.push((name.into(), json.text()?.into()));
     }
     let whole = object(fields.iter().map(|(name, json)| (&**name, &**json)));
-    Ok(Record { whole: whole.into(), fields, encoded: json.encoded, millis: None })
+    let encoded = std::mem::take(&mut json.encoded);
+    Ok(Record { whole: whole.into(), fields, encoded, millis: None })
 }
 
 /// The name of a field. A number or other bytes are written as JSON is. What holds values is no
@@ -53,7 +75,7 @@ fn key(reader: &mut Reader<'_>) -> Result<String, Problem> {
         _ => {}
     }
     *reader = before;
-    let mut json = Json::default();
+    let mut json = Json { room: usize::MAX, ..Json::default() };
     json.value(reader, 1)?;
     json.text()
 }
@@ -66,11 +88,15 @@ struct Json {
     path: Vec<String>,
     /// Where texts are in Base64.
     encoded: Vec<String>,
+    /// Bytes that may be written.
+    room: usize,
+    is_full: bool,
 }
 
 impl Json {
-    fn text(&self) -> Result<String, Problem> {
-        String::from_utf8(self.out.clone()).map_err(|error| error.to_string())
+    /// What was written; nothing is left.
+    fn text(&mut self) -> Result<String, Problem> {
+        String::from_utf8(std::mem::take(&mut self.out)).map_err(|error| error.to_string())
     }
 
     fn within(
@@ -123,7 +149,8 @@ impl Json {
                 self.out.push(b'}');
             }
         }
-        Ok(())
+        self.is_full = self.out.len() > self.room;
+        if self.is_full { Err("a record takes too much memory".to_owned()) } else { Ok(()) }
     }
 
     fn comma(&mut self, place: u64) {
@@ -138,7 +165,12 @@ impl Json {
 
     fn encoded(&mut self, bytes: &[u8]) {
         self.put(&*BASE64_STANDARD.encode(bytes));
-        self.encoded.push(self.path.join("."));
+        // The path of a value may be much longer than the value.
+        let path = self.path.join(".");
+        if self.encoded.last() != Some(&path) {
+            self.room = self.room.saturating_sub(path.len() + 1);
+            self.encoded.push(path);
+        }
     }
 }
 
@@ -148,7 +180,7 @@ mod tests {
 
     fn written(bytes: &[u8]) -> Record<'static> {
         let mut reader = Reader::new(bytes);
-        let record = record(&mut reader).unwrap();
+        let record = record(&mut reader, &mut BatchBuilder::default()).unwrap();
         assert!(reader.is_at_end());
         record
     }
@@ -180,14 +212,14 @@ mod tests {
     #[test]
     fn what_holds_values_is_no_name() {
         let names = [&[0x81; 40][..], &[0xa1, b'k'], &[0xc0; 40]].concat();
-        let error = record(&mut Reader::new(&names)).unwrap_err();
+        let error = record(&mut Reader::new(&names), &mut BatchBuilder::default()).unwrap_err();
         assert!(error.contains("name of a field"), "{error}");
     }
 
     #[test]
     fn deep_values_are_refused_and_not_followed() {
         let deep = [&[0x81, 0xa1, b'k'][..], &[0x91; 100_000], &[0xc0]].concat();
-        let error = record(&mut Reader::new(&deep)).unwrap_err();
+        let error = record(&mut Reader::new(&deep), &mut BatchBuilder::default()).unwrap_err();
         assert!(error.contains("deeper than 64"), "{error}");
     }
 }

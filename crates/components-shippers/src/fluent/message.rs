@@ -14,17 +14,15 @@
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
-use pipeline::{Batch, BatchBuilder};
+use pipeline::BatchBuilder;
 
 use super::json;
 use super::pack::{Problem, Reader, Token, unsigned};
 use crate::record::{Mapping, Record};
 
-/// A message.
+/// A message, besides its events.
 #[derive(Debug)]
 pub(super) struct Message {
-    /// Its events.
-    pub(super) batch: Batch,
     /// Events more than it had, because a body was too long.
     pub(super) divided: usize,
     /// What its answer has to name.
@@ -70,11 +68,17 @@ struct Options<'a> {
     signal: u64,
 }
 
-/// Reads a whole message. `None`: it is a sign of life.
-///
-/// # Errors
-/// It is no message, and why.
-pub(super) fn message(bytes: &[u8], rules: &Rules<'_>) -> Result<Option<Message>, Problem> {
+/// The parts of a message, before its entries are decoded.
+struct Parts<'a> {
+    tag: &'a str,
+    /// The beginning of what the message carries, and the same once more.
+    carried: Token<'a>,
+    entries: Reader<'a>,
+    options: Options<'a>,
+}
+
+/// Finds the parts of a message. `None`: it is a sign of life.
+fn parts(bytes: &[u8]) -> Result<Option<Parts<'_>>, Problem> {
     let mut reader = Reader::new(bytes);
     let parts = match reader.next()? {
         Token::Nil => return Ok(None),
@@ -97,11 +101,32 @@ pub(super) fn message(bytes: &[u8], rules: &Rules<'_>) -> Result<Option<Message>
     reader = entries;
     (1..values).try_for_each(|_| reader.skip())?;
     let options = if parts > values { options(&mut reader)? } else { Options::default() };
+    Ok(Some(Parts { tag, carried, entries, options }))
+}
+
+/// Whether the entries of a message are compressed, as far as they can be read.
+pub(super) fn is_compressed(bytes: &[u8]) -> bool {
+    let mut reader = Reader::new(bytes);
+    let is_packed = (0..3).map(|_| reader.next()).last();
+    // Others are not walked twice.
+    matches!(is_packed, Some(Ok(Token::Text(_) | Token::Bytes(_))))
+        && matches!(parts(bytes), Ok(Some(parts)) if parts.options.compressed.is_some())
+}
+
+/// Reads a whole message, until the batch has an excess. `None`: it is a sign of life.
+///
+/// # Errors
+/// It is no message, and why.
+pub(super) fn message(
+    bytes: &[u8],
+    rules: &Rules<'_>,
+    events: &mut BatchBuilder,
+) -> Result<Option<Message>, Problem> {
+    let Some(Parts { tag, carried, mut entries, options }) = parts(bytes)? else { return Ok(None) };
     if options.signal != 0 {
         return Err("the message holds metrics or traces, and only logs are taken".into());
     }
-    let mut out = Out { tag, rules, events: BatchBuilder::default(), divided: 0 };
-    let mut entries = entries;
+    let mut out = Out { tag, rules, events, divided: 0 };
     match carried {
         Token::Array(count) => {
             entries.next()?;
@@ -117,7 +142,7 @@ pub(super) fn message(bytes: &[u8], rules: &Rules<'_>) -> Result<Option<Message>
         },
         _ => out.event(&mut entries)?,
     }
-    Ok(Some(Message { batch: out.events.finish(), divided: out.divided, chunk: options.chunk }))
+    Ok(Some(Message { divided: out.divided, chunk: options.chunk }))
 }
 
 fn options<'a>(reader: &mut Reader<'a>) -> Result<Options<'a>, Problem> {
@@ -158,7 +183,7 @@ fn gunzip(packed: &[u8], max: usize) -> Result<Vec<u8>, Problem> {
 struct Out<'a> {
     tag: &'a str,
     rules: &'a Rules<'a>,
-    events: BatchBuilder,
+    events: &'a mut BatchBuilder,
     divided: usize,
 }
 
@@ -192,11 +217,14 @@ impl Out<'_> {
             Token::Array(_) | Token::Map(_) => return Err("the time of an event is none".into()),
             time => millis(time),
         };
-        let record = Record { millis, ..json::record(reader)? };
+        let record = Record { millis, ..json::record(reader, self.events)? };
         let Rules { mapping, body_max, .. } = self.rules;
         let tag = [("fluent.tag", self.tag)];
-        self.divided += mapping.push(&record, &tag, *body_max, &mut self.events);
-        Ok(())
+        self.divided += mapping.push(&record, &tag, *body_max, self.events);
+        match self.events.excess() {
+            Some(excess) => Err(excess.to_string()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -88,3 +88,36 @@ async fn what_may_not_or_cannot_be_taken_ends_its_connection_and_is_counted() {
         fixture.stop().await;
     }
 }
+
+#[tokio::test]
+async fn records_that_take_more_memory_than_there_is_end_their_connection() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    // `[0, {}]`, which becomes an event of three times as many bytes.
+    std::io::Write::write_all(&mut encoder, &[0x92, 0, 0x80].repeat(300_000)).unwrap();
+    let packed = encoder.finish().unwrap();
+    let after = message("after", None);
+    let mut message = Vec::new();
+    write::write_array_len(&mut message, 3).unwrap();
+    write::write_str(&mut message, "web").unwrap();
+    write::write_bin(&mut message, &packed).unwrap();
+    write::write_map_len(&mut message, 1).unwrap();
+    write::write_str(&mut message, "compressed").unwrap();
+    write::write_str(&mut message, "gzip").unwrap();
+    for (in_flight_max, events, refused) in [("1MiB", 0, 1), ("16MiB", 300_000, 0)] {
+        let settings = json!({ "message_max": "1MiB", "in_flight_max": in_flight_max });
+        let fixture = Running::start::<Config>(settings).await;
+        let mut client = fixture.connect().await;
+        client.send(&[&message[..], &after].concat()).await;
+        let wait = async {
+            while fixture.bodies().len() < events + 1 - refused as usize
+                || fixture.counted("message_refused") < refused
+            {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        let limit = std::time::Duration::from_secs(60);
+        tokio::time::timeout(limit, wait).await.expect("it is stored or refused");
+        assert_eq!(fixture.counted("message_refused"), refused);
+        fixture.stop().await;
+    }
+}

@@ -2,21 +2,19 @@
 
 use std::sync::Arc;
 
+use components::sources::decoding::STEPS_MAX;
 use components::sources::listening;
 use components::sources::repeats::Calls;
-use pipeline::BatchBuilder;
+use pipeline::{BatchBuilder, BuilderLimits};
 
 use super::event;
 use super::frame::{self, Frame, Parsed};
-use crate::client::{Client, End, Memory, STEP_BYTES};
+use crate::client::{Client, End, Memory};
 use crate::record::Mapping;
 use crate::server::Service;
 
 /// Bytes of bodies from which on the events of a window are stored and answered before its end.
 const PART_BYTES: usize = 1 << 20;
-
-/// Compressed frames of more bytes are read in a thread of their own: it takes milliseconds.
-const LARGE_BYTES: usize = 16 << 10;
 
 /// Serves a connection to its end, or until the source stops.
 pub(super) async fn serve(client: Client, peer: &str, service: &Service, calls: &Calls) {
@@ -43,7 +41,7 @@ impl Window {
     fn add(&mut self, frame: &Frame<'_>, version: u8, rules: &Rules) -> Result<(), String> {
         let (number, record) = match frame {
             Frame::Json { number, json } => (*number, event::of_json(json)?),
-            Frame::Pairs { number, pairs } => (*number, event::of_pairs(pairs)),
+            Frame::Pairs { number, pairs } => (*number, event::of_pairs(pairs, rules.message_max)?),
             Frame::Window(_) | Frame::Compressed(_) => {
                 return Err("a compressed frame holds events alone".into());
             }
@@ -51,7 +49,7 @@ impl Window {
         self.open = self.open.checked_sub(1).ok_or("more events come than were announced")?;
         self.last = (number, version);
         self.divided += rules.mapping.push(&record, &[], rules.body_max, &mut self.events);
-        Ok(())
+        self.events.excess().map_or(Ok(()), |excess| Err(excess.to_string()))
     }
 
     /// Adds the events of what was a compressed frame.
@@ -73,6 +71,7 @@ impl Window {
 /// How frames become events.
 struct Rules {
     mapping: Arc<Mapping>,
+    message_max: usize,
     body_max: usize,
 }
 
@@ -104,6 +103,12 @@ impl Connection<'_> {
         let mut memory = Memory::default();
         let max = self.client.message_max();
         let body_max = self.service.body_max();
+        if self.window.events.is_empty() {
+            // Events of a part, and of a frame that has come behind them: with their headers they
+            // take little more than the frame.
+            let limits = BuilderLimits { bytes: 2 * (PART_BYTES + max), steps: STEPS_MAX };
+            self.window.events = BatchBuilder::within(limits);
+        }
         loop {
             let (length, is_whole) =
                 match frame::parse(&self.client.buffer).map_err(End::Malformed)? {
@@ -123,7 +128,8 @@ impl Connection<'_> {
             else {
                 unreachable!("the frame was whole");
             };
-            let rules = Rules { mapping: self.service.mapping.clone(), body_max };
+            let mapping = self.service.mapping.clone();
+            let rules = Rules { mapping, message_max: max, body_max };
             match frame {
                 Frame::Window(events) => {
                     if self.window.open > 0 {
@@ -133,15 +139,18 @@ impl Connection<'_> {
                     self.window.open = events;
                 }
                 Frame::Compressed(compressed) => {
-                    self.client.cover(STEP_BYTES + 1, &mut memory).await;
+                    self.client.cover_compressed(&mut memory).await;
                     let window = std::mem::take(&mut self.window);
                     let compressed = bytes.slice_ref(compressed);
-                    let large = compressed.len() > LARGE_BYTES;
+                    // However short it is, it may become as large as any message.
                     let add = move || {
                         let bytes = frame::inflate(&compressed, max)?;
                         window.add_all(&bytes, &rules)
                     };
-                    let added = if large { self.service.env.offload(add).await } else { add() };
+                    // The work goes on if the client leaves, and holds the memory until its end.
+                    let held = std::mem::take(&mut memory);
+                    let (added, held) = self.service.env.offload(move || (add(), held)).await;
+                    memory = held;
                     self.window = added.map_err(End::Malformed)?;
                 }
                 Frame::Json { .. } | Frame::Pairs { .. } => {

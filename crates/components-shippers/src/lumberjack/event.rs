@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::record::{Record, object};
+use crate::record::{FIELDS_MAX, Record, object};
 
 /// When an event happened, as Beats name it.
 const TIME: &str = "@timestamp";
@@ -16,10 +19,10 @@ const TIME: &str = "@timestamp";
 /// An event that came as JSON, which is kept as it was written.
 ///
 /// # Errors
-/// It is no object.
+/// It is no object, or has too many fields.
 pub(super) fn of_json(json: &[u8]) -> Result<Record<'_>, String> {
     let whole = std::str::from_utf8(json).map_err(|error| format!("an event: {error}"))?;
-    let fields: BTreeMap<Cow<'_, str>, &RawValue> =
+    let Fields(fields) =
         serde_json::from_str(whole).map_err(|error| format!("an event is no object: {error}"))?;
     let time = fields.get(TIME).and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
     let fields = fields.into_iter().map(|(name, raw)| (name, Cow::Borrowed(raw.get()))).collect();
@@ -27,9 +30,51 @@ pub(super) fn of_json(json: &[u8]) -> Result<Record<'_>, String> {
     Ok(Record { whole, fields, encoded: Vec::new(), millis: time.and_then(|it| millis(&it)) })
 }
 
+/// The fields of an object, each as it was written.
+struct Fields<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfMap;
+
+        #[derive(Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        impl<'de> Visitor<'de> for OfMap {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = BTreeMap::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    fields.insert(name, value);
+                    if fields.len() > FIELDS_MAX {
+                        return Err(A::Error::custom(too_many_fields()));
+                    }
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(OfMap)
+    }
+}
+
+fn too_many_fields() -> String {
+    format!("it has more than {FIELDS_MAX} fields")
+}
+
 /// An event that came as names and values.
-pub(super) fn of_pairs(pairs: &[(&[u8], &[u8])]) -> Record<'static> {
-    let mut record = Record::default();
+///
+/// # Errors
+/// It has too many fields, or more than `max` bytes as JSON.
+pub(super) fn of_pairs(pairs: &[(&[u8], &[u8])], max: usize) -> Result<Record<'static>, String> {
+    if pairs.len() > FIELDS_MAX {
+        return Err(format!("an event cannot be taken: {}", too_many_fields()));
+    }
+    let (mut record, mut bytes) = (Record::default(), 0);
     for (name, value) in pairs {
         let name = String::from_utf8_lossy(name).into_owned();
         let json = match std::str::from_utf8(value) {
@@ -42,10 +87,14 @@ pub(super) fn of_pairs(pairs: &[(&[u8], &[u8])]) -> Record<'static> {
         if name == TIME {
             record.millis = std::str::from_utf8(value).ok().and_then(millis);
         }
+        bytes += name.len() + json.len();
+        if bytes > max {
+            return Err(format!("an event has over {max} bytes as JSON (`message_max`)"));
+        }
         record.fields.push((name.into(), json.into()));
     }
     record.whole = object(record.fields.iter().map(|(name, json)| (&**name, &**json))).into();
-    record
+    Ok(record)
 }
 
 fn millis(time: &str) -> Option<i64> {
@@ -73,7 +122,7 @@ mod tests {
 
     #[test]
     fn names_and_values_are_an_object_of_texts() {
-        let record = of_pairs(&[(b"line", b"a\"b"), (b"raw", b"\xff")]);
+        let record = of_pairs(&[(b"line", b"a\"b"), (b"raw", b"\xff")], 99).unwrap();
         assert_eq!(record.whole, r#"{"line":"a\"b","raw":"/w=="}"#);
         assert_eq!(record.encoded, ["raw"]);
     }

@@ -16,6 +16,8 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 
+use crate::record::FIELDS_MAX;
+
 /// A frame.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Frame<'a> {
@@ -120,6 +122,11 @@ fn frame<'a>(reader: &mut Reader<'a>) -> Result<(Frame<'a>, u8), Stop> {
         b'C' => Frame::Compressed(reader.text()?),
         b'D' => {
             let (number, count) = (reader.number()?, reader.number()?);
+            if count as usize > FIELDS_MAX {
+                let problem =
+                    format!("an event has {count} fields, and at most {FIELDS_MAX} are taken");
+                return Err(Stop::Malformed(problem));
+            }
             // Each pair has 8 bytes at least, so the number of them is no more than what came.
             let mut pairs = Vec::new();
             for _ in 0..count {

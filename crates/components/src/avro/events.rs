@@ -13,9 +13,6 @@ const NAMES_MAX: usize = 1_000;
 /// Bytes of a header's name.
 const NAME_BYTES_MAX: usize = u16::MAX as usize;
 
-/// What the columns of a batch may cost: the sum over its events of columns times own headers.
-const COST_MAX: usize = 1 << 26;
-
 /// The parameters of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Events<'a> {
@@ -75,6 +72,9 @@ fn event<'a>(
             return Ok((reader.bytes()?, has_names_before));
         }
         for _ in 0..count {
+            if read == NAMES_MAX {
+                return Err(Malformed::Header);
+            }
             let (name, value) = (reader.bytes()?, reader.bytes()?);
             match headers.get_mut(read) {
                 Some(before) if before.0.as_bytes() == name => {
@@ -96,7 +96,7 @@ fn event<'a>(
     }
 }
 
-/// Adds the events to a batch.
+/// Adds the events to a batch, until it has an excess.
 ///
 /// # Errors
 /// The bytes are damaged, or no batch can have such headers. Part of it may have been added.
@@ -110,7 +110,7 @@ pub fn read(events: Events<'_>, batch: &mut BatchBuilder) -> Result<(), Malforme
             Ok(()) => batch.push(event.body, event.headers),
             Err(malformed) => problem = Some(malformed),
         }
-        problem.is_none()
+        problem.is_none() && batch.excess().is_none()
     })?;
     problem.map_or(Ok(()), Err)
 }
@@ -119,7 +119,6 @@ pub fn read(events: Events<'_>, batch: &mut BatchBuilder) -> Result<(), Malforme
 #[derive(Default)]
 struct Known<'a> {
     names: BTreeSet<&'a str>,
-    cost: usize,
 }
 
 impl<'a> Known<'a> {
@@ -135,8 +134,7 @@ impl<'a> Known<'a> {
                 }
             }
         }
-        self.cost += self.names.len() * headers.len().max(1);
-        if self.cost > COST_MAX { Err(Malformed::Headers) } else { Ok(()) }
+        Ok(())
     }
 }
 
@@ -144,7 +142,7 @@ impl<'a> Known<'a> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use pipeline::Batch;
+    use pipeline::{Batch, BuilderLimits, Excess};
     use proptest::prelude::*;
 
     use super::super::datum::{put_event, put_long};
@@ -261,12 +259,16 @@ mod tests {
         };
         assert!(batch(&of(&names[..1_000], 10)).is_ok());
         assert_eq!(batch(&of(&names, 0)).err(), Some(Malformed::Header));
-        let mut known = Known::default();
-        for name in &names[..1_000] {
-            assert_eq!(known.check(&[(name, "")], false), Ok(()));
+        let limits = BuilderLimits { bytes: usize::MAX, steps: 1 << 24 };
+        for (empty, excess) in [(3_000, None), (5_000_000, Some(Excess::Steps))] {
+            let mut builder = BatchBuilder::within(limits);
+            let bytes = of(&names[..1_000], empty);
+            assert_eq!(read(Events { bytes: &bytes, is_batch: true }, &mut builder), Ok(()));
+            assert_eq!(builder.excess(), excess);
         }
-        let left = (COST_MAX - known.cost) / 1_000;
-        assert!((0..left).all(|_| known.check(&[], false).is_ok()) && left > 50_000);
-        assert_eq!(known.check(&[], false), Err(Malformed::Headers));
+        // The headers of a single event.
+        let pairs = [0; 2_002];
+        let bytes = [&[2][..], &[0xd2, 0x0f], &pairs, &[0, 0, 0]].concat();
+        assert_eq!(batch(&bytes).err(), Some(Malformed::Header));
     }
 }

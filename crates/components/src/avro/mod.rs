@@ -60,9 +60,6 @@ pub enum Malformed {
     /// A header that no batch can have.
     #[error("the name of a header has 1 to 65535 bytes, and an appendBatch at most 1000 names")]
     Header,
-    /// The columns of the batch would be out of proportion to its events.
-    #[error("too many different headers for so many events in one appendBatch")]
-    Headers,
 }
 
 /// Reads all that a client may send, for fuzzing: no panic, and no memory beyond what the bytes

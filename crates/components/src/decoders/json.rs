@@ -6,14 +6,17 @@
 //! writes them.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fmt;
 
 use pipeline::{
     BatchBuilder, BuildContext, BuildError, Component, Decoder, MalformedMessage, Message,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
+use serde_json::value::RawValue;
 
 use crate::charset::{Charset, Odd};
 
@@ -33,13 +36,130 @@ impl Component for Config {
 
 struct Json;
 
-/// One event as Flume writes it. What else is in the object is passed over, as Flume does.
+/// One event as Flume writes it. What else is in the object is skipped, as Flume does.
 #[derive(Deserialize)]
 struct Event<'a> {
-    #[serde(default)]
-    headers: Option<BTreeMap<String, Value>>,
+    #[serde(borrow, default)]
+    headers: Option<Headers<'a>>,
     #[serde(borrow, default)]
     body: Option<Cow<'a, str>>,
+}
+
+/// The headers of an event, by name; values as they are written.
+struct Headers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// A text that is not copied if it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Headers<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfMap;
+        impl<'de> Visitor<'de> for OfMap {
+            type Value = Headers<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of headers")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut headers = Vec::new();
+                while let Some((Text(name), value)) = map.next_entry()? {
+                    if headers.len() == super::HEADER_NAMES_MAX {
+                        return Err(A::Error::custom(super::too_many_names().problem));
+                    }
+                    headers.push((name, value));
+                }
+                headers.sort_by(|(a, _), (b, _)| a.cmp(b));
+                Ok(Headers(headers))
+            }
+        }
+        deserializer.deserialize_map(OfMap)
+    }
+}
+
+/// Events on their way into a batch, one at a time: the values of a whole message would take many
+/// times its size.
+struct Reading<'m, 'b> {
+    message: &'m Message<'m>,
+    events: &'b mut BatchBuilder,
+    /// Of all headers so far.
+    names: BTreeSet<String>,
+    count: usize,
+}
+
+impl Reading<'_, '_> {
+    fn push(&mut self, event: &Event<'_>) -> Result<(), MalformedMessage> {
+        let own = event.headers.iter().flat_map(|Headers(headers)| headers);
+        let mut headers: Vec<(&str, Cow<'_, str>)> = Vec::new();
+        for (name, value) in own {
+            if !self.names.contains(&**name) {
+                super::check_name(name)?;
+                self.names.insert(name.clone().into_owned());
+                if self.names.len() > super::HEADER_NAMES_MAX {
+                    return Err(super::too_many_names());
+                }
+            }
+            headers.push((name, header(self.count, name, value)?));
+        }
+        let own = headers.iter().map(|(name, value)| (*name, &**value));
+        // The last one of a name counts.
+        let headers: Vec<(&str, &str)> = self.message.headers.iter().copied().chain(own).collect();
+        self.events.push(event.body.as_deref().unwrap_or_default().as_bytes(), &headers);
+        self.count += 1;
+        Ok(())
+    }
+
+    fn read(&mut self, text: &str) -> Result<(), MalformedMessage> {
+        let malformed = |error: serde_json::Error| MalformedMessage { problem: error.to_string() };
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        if text.trim_start().starts_with('{') {
+            for event in deserializer.into_iter() {
+                self.push(&event.map_err(malformed)?)?;
+                if self.events.excess().is_some() {
+                    return Ok(());
+                }
+            }
+            return Ok(());
+        }
+        let mut array = Array { reading: self, problem: None };
+        let read = deserializer.deserialize_seq(&mut array);
+        if let Some(problem) = array.problem {
+            return Err(problem);
+        }
+        // Behind an excess the message is not read to its end.
+        if self.events.excess().is_some() {
+            return Ok(());
+        }
+        read.and_then(|()| deserializer.end()).map_err(malformed)
+    }
+}
+
+/// The events of an array.
+struct Array<'a, 'm, 'b> {
+    reading: &'a mut Reading<'m, 'b>,
+    problem: Option<MalformedMessage>,
+}
+
+impl<'de> Visitor<'de> for &mut Array<'_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut events: A) -> Result<(), A::Error> {
+        while let Some(event) = events.next_element::<Event<'de>>()? {
+            if let Err(problem) = self.reading.push(&event) {
+                self.problem = Some(problem);
+                return Err(A::Error::custom("an event is refused"));
+            }
+            if self.reading.events.excess().is_some() {
+                return Err(A::Error::custom("the batch is full"));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Decoder for Json {
@@ -49,45 +169,29 @@ impl Decoder for Json {
         events: &mut BatchBuilder,
     ) -> Result<(), MalformedMessage> {
         let text = text(message.bytes, message.charset)?;
-        let malformed = |error: serde_json::Error| MalformedMessage { problem: error.to_string() };
-        let parsed: Vec<Event<'_>> = if text.trim_start().starts_with('{') {
-            let objects = serde_json::Deserializer::from_str(&text).into_iter();
-            objects.collect::<Result<_, _>>().map_err(malformed)?
-        } else {
-            serde_json::from_str(&text).map_err(malformed)?
-        };
-        let mut own = Vec::with_capacity(parsed.len());
-        for (index, event) in parsed.iter().enumerate() {
-            let mut headers = Vec::new();
-            for (name, value) in event.headers.iter().flatten() {
-                headers.push((name.as_str(), header(index, name, value)?));
-            }
-            own.push(headers);
-        }
-        super::check_names(own.iter().flatten().map(|(name, _)| *name))?;
-        for (event, own) in parsed.iter().zip(&own) {
-            let own = own.iter().map(|(name, value)| (*name, &**value));
-            // The last one of a name counts.
-            let headers: Vec<(&str, &str)> = message.headers.iter().copied().chain(own).collect();
-            events.push(event.body.as_deref().unwrap_or_default().as_bytes(), &headers);
-        }
-        Ok(())
+        let names = message.headers.iter().map(|(name, _)| (*name).to_owned()).collect();
+        Reading { message, events, names, count: 0 }.read(&text)
     }
 }
 
 fn header<'a>(
     index: usize,
     name: &str,
-    value: &'a Value,
+    value: &'a RawValue,
 ) -> Result<Cow<'a, str>, MalformedMessage> {
-    match value {
-        Value::String(text) => Ok(Cow::Borrowed(text)),
-        Value::Number(number) => Ok(Cow::Owned(number.to_string())),
-        Value::Bool(flag) => Ok(Cow::Owned(flag.to_string())),
-        Value::Null | Value::Array(_) | Value::Object(_) => {
-            let problem = format!("header `{name}` of event {index} is not text");
-            Err(MalformedMessage { problem })
+    let malformed = |problem: String| MalformedMessage { problem };
+    let cannot = |error: serde_json::Error| {
+        malformed(format!("header `{name}` of event {index} cannot be read: {error}"))
+    };
+    let text = value.get();
+    match text.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(text).map(|Text(text)| text).map_err(cannot),
+        Some(b't' | b'f') => Ok(Cow::Borrowed(text)),
+        Some(b'-' | b'0'..=b'9') => {
+            let number: Number = serde_json::from_str(text).map_err(cannot)?;
+            Ok(Cow::Owned(number.to_string()))
         }
+        _ => Err(malformed(format!("header `{name}` of event {index} is not text"))),
     }
 }
 

@@ -31,20 +31,29 @@ const HEADER_NAME_BYTES_MAX: usize = u16::MAX as usize;
 pub fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), MalformedMessage> {
     let mut known = BTreeSet::new();
     for name in names {
-        if name.is_empty() || name.len() > HEADER_NAME_BYTES_MAX {
-            let problem = format!(
-                "a header's name has 1 to {HEADER_NAME_BYTES_MAX} bytes, not {}",
-                name.len()
-            );
-            return Err(MalformedMessage { problem });
-        }
+        check_name(name)?;
         known.insert(name);
         if known.len() > HEADER_NAMES_MAX {
-            let problem = format!("more than {HEADER_NAMES_MAX} names of headers in one message");
-            return Err(MalformedMessage { problem });
+            return Err(too_many_names());
         }
     }
     Ok(())
+}
+
+/// Whether a header can have this name.
+pub(crate) fn check_name(name: &str) -> Result<(), MalformedMessage> {
+    if (1..=HEADER_NAME_BYTES_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    let problem =
+        format!("a header's name has 1 to {HEADER_NAME_BYTES_MAX} bytes, not {}", name.len());
+    Err(MalformedMessage { problem })
+}
+
+/// A message has too many of them.
+pub(crate) fn too_many_names() -> MalformedMessage {
+    let problem = format!("more than {HEADER_NAMES_MAX} names of headers in one message");
+    MalformedMessage { problem }
 }
 
 #[cfg(test)]

@@ -217,6 +217,7 @@ struct Avro {
 
 /// What the connections of one run share.
 struct Shared {
+    env: Env,
     metrics: Metrics,
     limits: Limits,
     /// Memory, and turns for room.
@@ -260,6 +261,7 @@ impl Source for Avro {
         let of = (&self.name, &self.metrics);
         let sharing = Sharing::new(of, &self.tenants, self.in_flight_max, &self.board);
         let shared = Arc::new(Shared {
+            env: self.env.clone(),
             metrics: self.metrics.clone(),
             limits: self.limits,
             sharing,

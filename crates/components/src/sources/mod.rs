@@ -5,6 +5,7 @@ pub mod avro;
 pub(crate) mod channels;
 mod command_errors;
 mod datagrams;
+pub mod decoding;
 pub mod exec;
 mod gathered;
 pub mod grpc;

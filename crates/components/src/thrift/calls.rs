@@ -2,16 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use pipeline::{Batch, BatchBuilder, EventRef};
+use pipeline::{BatchBuilder, EventRef};
 
 use super::read::{self, Reader};
 use super::write::{self, Writer};
 use super::{Fault, Head, Kind, Malformed, Method, Protocol, Status};
 use crate::decoders;
-
-/// Names of headers, times the headers and events that are compared with them. A thousand names in
-/// each of 250 events, or a hundred in each of 25,000.
-const COMPARISONS_MAX: usize = 1 << 28;
 
 /// The beginning of the message that begins with these bytes.
 ///
@@ -21,18 +17,24 @@ pub fn head(protocol: Protocol, bytes: &[u8]) -> Result<Head, Malformed> {
     Reader::new(protocol, bytes).head()
 }
 
-/// The events of a call of `method`, in order, from its whole message.
+/// Adds the events of a call of `method`, in order, from its whole message, until the batch has an
+/// excess.
 ///
 /// # Errors
 /// The message is not one such call, or a batch cannot have such events.
-pub fn batch(protocol: Protocol, method: Method, message: &[u8]) -> Result<Batch, Malformed> {
+pub fn read_events(
+    protocol: Protocol,
+    method: Method,
+    message: &[u8],
+    batch: &mut BatchBuilder,
+) -> Result<(), Malformed> {
     let mut reader = Reader::new(protocol, message);
     reader.head()?;
     let (field, kind) = match method {
         Method::Append => ("event", read::Type::Struct),
         Method::AppendBatch => ("events", read::Type::List),
     };
-    let mut events = Reading::default();
+    let mut events = Reading { batch, names: BTreeSet::new(), headers: Vec::new() };
     let (mut last, mut is_there) = (0, false);
     while let Some(found) = reader.field(&mut last)? {
         if found.id != 1 {
@@ -52,26 +54,27 @@ pub fn batch(protocol: Protocol, method: Method, message: &[u8]) -> Result<Batch
         };
         for _ in 0..count {
             events.event(&mut reader)?;
+            if events.batch.excess().is_some() {
+                return Ok(());
+            }
         }
     }
     reader.end()?;
     if !is_there {
         return Err(Malformed::Field { field });
     }
-    Ok(events.batch.finish())
+    Ok(())
 }
 
 /// Events as they are read.
-#[derive(Default)]
-struct Reading<'a> {
-    batch: BatchBuilder,
+struct Reading<'a, 'b> {
+    batch: &'b mut BatchBuilder,
     names: BTreeSet<&'a str>,
     /// Headers of one event.
     headers: Vec<(&'a str, &'a str)>,
-    comparisons: usize,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> Reading<'a, '_> {
     fn event(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
         let (mut last, mut has_headers, mut body) = (0, false, None);
         while let Some(field) = reader.field(&mut last)? {
@@ -101,22 +104,19 @@ impl<'a> Reading<'a> {
             Some((read::Type::Binary, read::Type::Binary, count)) => count,
             Some(_) => return Err(Malformed::Field { field: "headers" }),
         };
+        let unfit = |error: pipeline::MalformedMessage| Malformed::Headers(error.problem);
+        if count > decoders::HEADER_NAMES_MAX {
+            return Err(unfit(decoders::too_many_names()));
+        }
         for _ in 0..count {
             let (name, value) = (reader.text()?, reader.text()?);
-            let unfit = |error: pipeline::MalformedMessage| Malformed::Headers(error.problem);
             if self.names.insert(name) {
-                let known = self.names.len();
-                decoders::check_names(std::iter::once(name)).map_err(unfit)?;
-                if known > decoders::HEADER_NAMES_MAX {
-                    decoders::check_names(self.names.iter().copied()).map_err(unfit)?;
+                decoders::check_name(name).map_err(unfit)?;
+                if self.names.len() > decoders::HEADER_NAMES_MAX {
+                    return Err(unfit(decoders::too_many_names()));
                 }
             }
             self.headers.push((name, value));
-        }
-        self.comparisons += (count + 1) * self.names.len();
-        if self.comparisons > COMPARISONS_MAX {
-            let problem = "too many events with too many headers in one message; send less events";
-            return Err(Malformed::Headers(problem.to_owned()));
         }
         Ok(())
     }

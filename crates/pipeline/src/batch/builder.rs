@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::events::{ABSENT, Column};
 use super::lengths::Lengths;
+use super::limits::{BuilderLimits, Excess};
 use super::{Batch, EventRef, Events};
 
 /// Makes a batch event by event. Bodies are copied into one buffer, each followed by LF, so that
@@ -18,6 +19,12 @@ pub struct BatchBuilder {
     columns: Vec<(Arc<str>, ColumnBuilder)>,
     /// Events that are expected.
     expected: usize,
+    limits: BuilderLimits,
+    /// Bytes of the events so far.
+    used_bytes: usize,
+    /// Steps of the events so far.
+    used_steps: usize,
+    excess: Option<Excess>,
 }
 
 /// Most events for which room is made before they come.
@@ -43,7 +50,9 @@ impl ColumnBuilder {
     /// These values, each of as many events.
     pub(super) fn of<'a>(runs: impl Iterator<Item = (Option<&'a str>, usize)>) -> Self {
         let mut column = Self::default();
-        runs.for_each(|(value, events)| column.push(value, events));
+        for (value, events) in runs {
+            column.push(value, events);
+        }
         column
     }
 
@@ -57,10 +66,10 @@ impl ColumnBuilder {
         self.ends.iter().all(|end| end & ABSENT != 0)
     }
 
-    /// The next `events` events have this value.
-    pub(super) fn push(&mut self, value: Option<&str>, events: usize) {
+    /// The next `events` events have this value. Returns the bytes that it grows by.
+    pub(super) fn push(&mut self, value: Option<&str>, events: usize) -> usize {
         if events == 0 {
-            return;
+            return 0;
         }
         self.events += events;
         let until = u32::try_from(self.events).expect("a batch has < 4 G events");
@@ -72,7 +81,7 @@ impl ColumnBuilder {
             && self.values[self.last..] == *text
         {
             *run = until;
-            return;
+            return 0;
         }
         if self.runs.len() == 1 {
             self.runs.reserve(self.expected);
@@ -83,6 +92,7 @@ impl ColumnBuilder {
         let end = u32::try_from(self.values.len()).ok().filter(|end| end & ABSENT == 0);
         self.ends.push(end.expect("header values of a batch are < 2 GiB") | absent);
         self.runs.push(until);
+        BuilderLimits::VALUE_BYTES + text.len()
     }
 
     /// The next event has this value, whatever the one before it has. Not for a column with runs.
@@ -123,6 +133,30 @@ fn le_bytes(numbers: &[u32]) -> Bytes {
 }
 
 impl BatchBuilder {
+    /// A batch of events from outside, which takes no more than this. Events beyond it are not
+    /// added: [`BatchBuilder::excess`].
+    pub fn within(limits: BuilderLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Why events are missing that were added. Then the batch is of no use.
+    pub fn excess(&self) -> Option<Excess> {
+        self.excess
+    }
+
+    /// Bytes of memory that the next event may take.
+    pub fn room_bytes(&self) -> usize {
+        if self.excess.is_some() { 0 } else { self.limits.bytes - self.used_bytes }
+    }
+
+    /// The next event takes so many bytes of memory while it is decoded. Returns whether it may.
+    pub fn has_room(&mut self, bytes: usize) -> bool {
+        if bytes > self.room_bytes() {
+            self.excess.get_or_insert(Excess::Bytes);
+        }
+        self.excess.is_none()
+    }
+
     /// Makes room for about `events` more with bodies of at most `body_bytes` together, so that
     /// adding them moves nothing. There may be more of both, or fewer: what is left over of the
     /// room is given back with the batch if it is more than a half.
@@ -134,36 +168,59 @@ impl BatchBuilder {
 
     /// Adds an event. Of a header that is named twice, the last value counts.
     pub fn push(&mut self, body: &[u8], headers: &[(&str, &str)]) {
+        if !self.has_room(BuilderLimits::EVENT_BYTES + body.len()) {
+            return;
+        }
+        let mut both = self.columns.iter().zip(headers);
+        // No two columns have one name, so then no two headers have.
+        let is_alike =
+            self.columns.len() == headers.len() && both.all(|((a, _), (b, _))| **a == **b);
+        let columns = self.columns.len();
+        self.used_steps += BuilderLimits::COLUMN_STEPS * columns;
+        if !is_alike {
+            self.used_steps += (columns + headers.len()) * headers.len();
+        }
+        if self.used_steps > self.limits.steps {
+            self.excess = Some(Excess::Steps);
+            return;
+        }
         let length = u32::try_from(body.len()).expect("an event is smaller than 4 GiB");
         self.bodies.extend_from_slice(body);
         self.bodies.push(b'\n');
-        let mut both = self.columns.iter().zip(headers);
-        // No two columns have one name, so then no two headers have.
-        if self.columns.len() == headers.len() && both.all(|((a, _), (b, _))| **a == **b) {
+        let mut grown = BuilderLimits::EVENT_BYTES + body.len();
+        if is_alike {
             for ((_, column), (_, value)) in self.columns.iter_mut().zip(headers) {
-                column.push(Some(value), 1);
+                grown += column.push(Some(value), 1);
             }
         } else {
-            self.push_headers(headers);
+            grown += self.push_headers(headers);
         }
         self.lengths.push(length);
+        self.used_bytes = self.used_bytes.saturating_add(grown);
+        if self.used_bytes > self.limits.bytes {
+            self.excess = Some(Excess::Bytes);
+        }
     }
 
-    /// The headers of an event that has others than there are columns, or in another order.
-    fn push_headers(&mut self, headers: &[(&str, &str)]) {
+    /// The headers of an event that has others than there are columns, or in another order. Returns
+    /// the bytes that the columns grow by.
+    fn push_headers(&mut self, headers: &[(&str, &str)]) -> usize {
+        let mut grown = 0;
         for (name, _) in headers {
             if !self.columns.iter().any(|(known, _)| &**known == *name) {
                 // Many columns are each given less.
                 let expected = self.expected / (1 + self.columns.len());
                 let mut column = ColumnBuilder { expected, ..ColumnBuilder::default() };
-                column.push(None, self.lengths.len());
+                grown += BuilderLimits::COLUMN_BYTES + name.len();
+                grown += column.push(None, self.lengths.len());
                 self.columns.push(((*name).into(), column));
             }
         }
         for (name, column) in &mut self.columns {
             let value = headers.iter().rev().find(|(key, _)| *key == &**name);
-            column.push(value.map(|(_, value)| *value), 1);
+            grown += column.push(value.map(|(_, value)| *value), 1);
         }
+        grown
     }
 
     /// Number of events so far.

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use pipeline::Batch;
 use rmp::encode as write;
 
 use super::*;
@@ -63,12 +64,24 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn read(bytes: &[u8]) -> Result<Option<Message>, Problem> {
-    let mapping = Mapping::new("fluent", Some("log".into()), &BTreeMap::new()).unwrap();
-    message(bytes, &Rules { mapping: &mapping, message_max: 10_000, body_max: usize::MAX })
+/// A message with its events.
+#[derive(Debug)]
+struct Whole {
+    batch: Batch,
+    divided: usize,
+    chunk: Option<Chunk>,
 }
 
-fn shown(message: &Message) -> Vec<(String, String)> {
+fn read(bytes: &[u8]) -> Result<Option<Whole>, Problem> {
+    let mapping = Mapping::new("fluent", Some("log".into()), &BTreeMap::new()).unwrap();
+    let rules = Rules { mapping: &mapping, message_max: 10_000, body_max: usize::MAX };
+    let mut events = BatchBuilder::default();
+    let read = message(bytes, &rules, &mut events)?;
+    let whole = |Message { divided, chunk }| Whole { batch: events.finish(), divided, chunk };
+    Ok(read.map(whole))
+}
+
+fn shown(message: &Whole) -> Vec<(String, String)> {
     let events = message.batch.iter().map(|event| {
         assert_eq!(event.header("fluent.tag"), Some("web.access"));
         let body = String::from_utf8(event.body().to_vec()).unwrap();

@@ -21,8 +21,9 @@ use super::{Compression, Shared};
 use crate::avro::Malformed;
 use crate::avro::call::{Answer, Session, Status, Step};
 use crate::avro::coding::{Coding, is_zlib};
-use crate::avro::events;
+use crate::avro::events::{self, Events};
 use crate::avro::frame::{self, Deframer, Frame, TooLarge};
+use crate::sources::decoding::{Decoding, Undecoded};
 use crate::sources::put::Stored;
 use crate::sources::storing::units;
 use crate::sources::tenants::{Client, Memory, Over};
@@ -230,17 +231,23 @@ impl<'a> Connection<'a> {
 
     /// Serves a call to its answer.
     async fn answer(&mut self, Frame { serial, payload }: Frame) -> Result<(), Ended> {
-        let memory = self.memory.take();
+        let mut memory = self.memory.take();
         self.has_called = true;
         let bytes = payload.len();
         self.fits(bytes)?;
         match self.session.read(&payload) {
             Step::Append { answer, events } => {
-                let mut batch = BatchBuilder::default();
-                let read = events::read(events, &mut batch).map(|()| batch.finish());
+                let (is_batch, begin) = (events.is_batch, bytes - events.bytes.len());
                 // What is read while the batch is being stored comes into the same memory.
-                drop(payload);
-                let read = (read, bytes as u64);
+                let read = move |batch: &mut BatchBuilder| {
+                    events::read(Events { bytes: &payload[begin..], is_batch }, batch)
+                };
+                let (shared, member) = (self.shared, self.client.member());
+                let (env, sharing, wait_max) =
+                    (&shared.env, &*shared.sharing, shared.limits.wait_max);
+                let decoding = Decoding { env, sharing, member, wait_max };
+                let read = decoding.decode(bytes, &mut memory, read).await;
+                let read = (read.map(|((), batch)| batch), bytes as u64);
                 self.append(serial, answer, read, memory).await
             }
             Step::Answer(answer) => self.write(serial, &answer).await,
@@ -253,7 +260,7 @@ impl<'a> Connection<'a> {
         &mut self,
         serial: u32,
         answer: Answer,
-        (batch, bytes): (Result<Batch, Malformed>, u64),
+        (batch, bytes): (Result<Batch, Undecoded<Malformed>>, u64),
         memory: Option<Memory>,
     ) -> Result<(), Ended> {
         let over = self.client.member().ask(Instant::now()).err();
@@ -274,7 +281,8 @@ impl<'a> Connection<'a> {
                 };
                 (stored, Some(call))
             }
-            (Err(malformed), _) => (Stored::Never(malformed.to_string()), None),
+            (Err(error @ Undecoded::NoMemory), _) => (Stored::Nothing(error.to_string()), None),
+            (Err(error), _) => (Stored::Never(error.to_string()), None),
         };
         let is_stored = stored == Stored::All;
         let answer = self.answer_of(stored, answer);

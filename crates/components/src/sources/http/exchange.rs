@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 use super::Limits;
 use super::body::{self, Refusal};
 use crate::decoders;
+use crate::sources::decoding::{Decoding, Undecoded};
 use crate::sources::storing::{self, NotStored};
 use crate::sources::tenants::{Member, Memory, Sharing};
 
@@ -98,18 +99,22 @@ impl Exchange {
         let memory = self.memory(member, bytes).await?;
         let (head, body) = request.into_parts();
         let body = body::read(body, body_max, limits.body_timeout).await;
-        let body = match body {
-            Ok(body) if is_gzip => self.env.offload(move || body::gunzip(&body, body_max)).await,
-            body => body,
+        let (body, memory) = match body {
+            // The work goes on if the client leaves, and holds the memory until its end.
+            Ok(body) if is_gzip => {
+                self.env.offload(move || (body::gunzip(&body, body_max), memory)).await
+            }
+            body => (body, memory),
         };
         let body = body.map_err(|refusal| refusal.of_tenant(member, limits.body_max))?;
         member.charge(body.len() as u64, Instant::now());
         let query = head.uri.query().filter(|_| limits.query_headers).unwrap_or_default();
-        let batch = self.decode(&body, charset.as_deref(), query)?;
-        drop(body);
+        let (batch, mut memory) = self.decode(body, (charset, query), (member, memory)).await?;
         if batch.is_empty() {
             return Ok(());
         }
+        // What a body of unknown length might have had is for others while this one waits.
+        memory.keep(batch.size().bytes);
         member.count(batch.len() as u64, batch.size().bytes, Instant::now());
         self.store(batch, memory, member).await
     }
@@ -117,20 +122,39 @@ impl Exchange {
     /// Memory for so many bytes; waits for it as long as a request may wait.
     async fn memory(&self, member: &Member, bytes: u64) -> Result<Memory, Refusal> {
         let memory = timeout(self.limits.wait_max, self.sharing.memory(member, bytes)).await;
-        memory.map_err(|_| unavailable("other requests hold all of the memory (`in_flight_max`)"))
+        memory.map_err(|_| no_memory())
     }
 
-    fn decode(&self, body: &[u8], charset: Option<&str>, query: &str) -> Result<Batch, Refusal> {
-        let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-        let headers: Vec<(&str, &str)> =
-            pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
+    /// The events of a body, with the memory that they hold.
+    async fn decode(
+        &self,
+        body: Bytes,
+        (charset, query): (Option<String>, &str),
+        (member, memory): (&Arc<Member>, Memory),
+    ) -> Result<(Batch, Memory), Refusal> {
+        let pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
+        let pairs: Vec<(String, String)> = pairs.collect();
         let malformed =
             |error: MalformedMessage| Refusal::new(StatusCode::BAD_REQUEST, error.to_string());
-        decoders::check_names(headers.iter().map(|(name, _)| *name)).map_err(malformed)?;
-        let mut events = BatchBuilder::default();
-        let message = Message { bytes: body, charset, headers: &headers };
-        self.decoder.decode(&message, &mut events).map_err(malformed)?;
-        Ok(events.finish())
+        decoders::check_names(pairs.iter().map(|(name, _)| &**name)).map_err(malformed)?;
+        let (env, sharing, wait_max) = (&self.env, &*self.sharing, self.limits.wait_max);
+        let decoding = Decoding { env, sharing, member, wait_max };
+        let (size, decoder) = (body.len(), self.decoder.clone());
+        let read = move |events: &mut BatchBuilder| {
+            let headers: Vec<(&str, &str)> =
+                pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let charset = charset.as_deref();
+            decoder.decode(&Message { bytes: &body, charset, headers: &headers }, events)
+        };
+        let mut memory = Some(memory);
+        match decoding.decode(size, &mut memory, read).await {
+            Ok(((), batch)) => Ok((batch, memory.expect("it was there before"))),
+            Err(Undecoded::Malformed(error)) => Err(malformed(error)),
+            Err(Undecoded::NoMemory) => Err(no_memory()),
+            Err(error @ Undecoded::Excess(_)) => {
+                Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()))
+            }
+        }
     }
 
     /// Stores a batch in a task of its own, which goes on if the client breaks off.
@@ -158,6 +182,10 @@ impl Exchange {
         });
         storing.await.unwrap_or_else(|_| Err(unavailable("the agent is stopping")))
     }
+}
+
+fn no_memory() -> Refusal {
+    unavailable("other requests hold all of the memory (`in_flight_max`)")
 }
 
 fn unavailable(text: &str) -> Refusal {

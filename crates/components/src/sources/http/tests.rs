@@ -90,11 +90,6 @@ async fn compressed_bodies_are_read_within_their_limit() {
     let channels = Arc::new(Channels::new(1));
     let settings = json!({ "decoder": "lines", "body_max": "64KiB", "in_flight_max": "1MiB" });
     let fixture = Running::start::<Config>(settings, channels.clone()).await;
-    let gzip = |bytes: &[u8]| {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    };
     let head = "POST / HTTP/1.1\r\ncontent-encoding: gzip";
     assert_eq!(request(&fixture, head, &gzip(b"one\ntwo")).await.0, 200);
     // A bomb: 10 MiB of zeros in 10 KiB.
@@ -254,5 +249,51 @@ async fn one_connection_too_many_is_refused_and_closed_and_the_others_go_on() {
     drop(first);
     let taken = async { while request(&fixture, head, body).await.0 != 200 {} };
     tokio::time::timeout(Duration::from_secs(60), taken).await.expect("the place is free");
+    fixture.stop().await;
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn events_that_take_more_memory_than_their_body_wait_for_all_of_it_or_are_refused() {
+    let body = format!("[{}{{}}]", "{},".repeat(300_000));
+    let head = "POST / HTTP/1.1\r\ncontent-encoding: gzip";
+    for (in_flight_max, expected) in [("1MiB", 413), ("8MiB", 200)] {
+        let channels = Arc::new(Channels::new(1));
+        let settings = json!({ "body_max": "1MiB", "in_flight_max": in_flight_max });
+        let fixture = Running::start::<Config>(settings, channels.clone()).await;
+        let (status, answer) = request(&fixture, head, &gzip(body.as_bytes())).await;
+        assert_eq!(status, expected, "{answer}");
+        assert!(status == 200 || answer.contains("more memory once they are decoded"), "{answer}");
+        let events = channels.events(0).len();
+        assert_eq!(events, if status == 200 { 300_001 } else { 0 });
+        // The memory is free again.
+        assert_eq!(post(&fixture, "[]").await, 200);
+        fixture.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn headers_out_of_proportion_to_their_events_are_refused_by_what_they_cost() {
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
+    let event = |from: usize| {
+        let headers: Vec<String> = (from..from + 999).map(|n| format!(r#""{n}":"""#)).collect();
+        format!(r#"{{"headers":{{{}}},"body":"x"}}"#, headers.join(","))
+    };
+    // Two sets of names, so that no event has those of the batch.
+    let pair = format!("{},{}", event(0), event(1));
+    let body = format!("[{}]", vec![pair; 200].join(","));
+    let head = "POST / HTTP/1.1\r\ncontent-encoding: gzip";
+    let packed = gzip(body.as_bytes());
+    assert!(packed.len() < 64 << 10, "{}", packed.len());
+    let (status, answer) = request(&fixture, head, &packed).await;
+    assert_eq!(status, 413, "{answer}");
+    assert!(answer.contains("too many different headers"), "{answer}");
+    assert!(channels.events(0).is_empty());
     fixture.stop().await;
 }

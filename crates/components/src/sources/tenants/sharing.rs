@@ -92,6 +92,11 @@ impl Sharing {
         })
     }
 
+    /// Bytes of all messages in work.
+    pub fn in_flight_max(&self) -> u64 {
+        self.in_flight_max
+    }
+
     /// Frees the places of what is committed, by what is heard and what `intake` knows. Never
     /// returns.
     pub async fn follow(&self, intake: &dyn RelayIntake) {

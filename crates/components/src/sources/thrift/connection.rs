@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use metrics::Metrics;
 use pipeline::env::Stream;
-use pipeline::{Batch, Env};
+use pipeline::{Batch, BatchBuilder, Env};
 use support::log_rate::LogRate;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::time::{Instant, timeout};
@@ -13,17 +14,15 @@ use tracing::{debug, warn};
 
 use super::Limits;
 use super::frame::{self, End, Frame};
+use crate::sources::decoding::{Decoding, Undecoded};
 use crate::sources::listening;
 use crate::sources::put::{Stored, Storing};
 use crate::sources::repeats::{Call, Calls};
 use crate::sources::tenants::{Client, Memory, Peer, Sharing};
-use crate::thrift::{self, Fault, Head, Kind, Malformed, Method, Status};
+use crate::thrift::{self, Fault, Head, Kind, Method, Status};
 
 /// Bytes that are read at a time of what comes in small pieces.
 const BUFFER_BYTES: usize = 4 << 10;
-
-/// Messages of more bytes are read in a thread of their own: it takes milliseconds.
-const LARGE_BYTES: usize = 256 << 10;
 
 /// What all connections of one run share.
 pub(super) struct Shared {
@@ -159,8 +158,17 @@ impl<'a> Connection<'a> {
         let Some((message, memory)) = message else {
             return (Answer::Status(Status::Failed), None);
         };
-        let batch = match self.shared.batch(method, message).await {
-            Ok(batch) => batch,
+        let (env, sharing, member) =
+            (&self.shared.env, &*self.shared.sharing, self.client.member());
+        let Limits { protocol, wait_max, .. } = self.shared.limits;
+        let decoding = Decoding { env, sharing, member, wait_max };
+        let (size, message, mut memory) = (message.len(), Bytes::from(message), Some(memory));
+        let read = move |events: &mut BatchBuilder| {
+            thrift::read_events(protocol, method, &message, events)
+        };
+        let batch = match decoding.decode(size, &mut memory, read).await {
+            Ok(((), batch)) => batch,
+            Err(Undecoded::NoMemory) => return (Answer::Status(Status::Failed), None),
             Err(error) => {
                 if let Some(left_out) = self.shared.log.allow(Instant::now()) {
                     let source = &self.shared.storing.source;
@@ -183,7 +191,7 @@ impl<'a> Connection<'a> {
 
     /// Stores a batch, and watches meanwhile whether the client goes. Behind bytes that it sends
     /// before its answer its end is not seen.
-    async fn store(&mut self, batch: Batch, memory: Memory) -> Status {
+    async fn store(&mut self, batch: Batch, memory: Option<Memory>) -> Status {
         let turn = self.shared.sharing.channel_turn(self.client.member(), batch.size().bytes);
         let storing = self.shared.storing.store(batch, memory, turn);
         let mut storing = std::pin::pin!(storing);
@@ -217,14 +225,6 @@ impl<'a> Connection<'a> {
 }
 
 impl Shared {
-    async fn batch(&self, method: Method, message: Vec<u8>) -> Result<Batch, Malformed> {
-        let protocol = self.limits.protocol;
-        if message.len() < LARGE_BYTES {
-            return thrift::batch(protocol, method, &message);
-        }
-        self.env.offload(move || thrift::batch(protocol, method, &message)).await
-    }
-
     fn count_repeated(&self, events: u64) {
         self.metrics.count_anomaly(&self.storing.source, "repeated_events", events);
     }

@@ -90,7 +90,8 @@ impl Conversation {
     pub(super) async fn begin(&mut self, put: Put, permit: Permit) -> Result<(), End> {
         let Permit { memory, place } = permit;
         let bytes = put.body.len() as u64;
-        let batch = match self.open(put).await {
+        let (opened, memory) = self.open(put, memory).await;
+        let batch = match opened {
             Ok(batch) => batch,
             Err(rejection) => {
                 self.receiver.answered(bytes);
@@ -131,12 +132,13 @@ impl Conversation {
         Ok(())
     }
 
-    async fn open(&mut self, put: Put) -> Result<Batch, Rejection> {
+    /// Opens a put. The work goes on if the sender leaves, and holds the memory until its end.
+    async fn open(&mut self, put: Put, memory: Memory) -> (Result<Batch, Rejection>, Memory) {
         let body_max = self.service.limits.body_max;
         if put.uncompressed_bytes == put.body.len() as u64 {
-            return wire::unpack(put, body_max);
+            return (wire::unpack(put, body_max), memory);
         }
-        self.service.env.offload(move || wire::unpack(put, body_max)).await
+        self.service.env.offload(move || (wire::unpack(put, body_max), memory)).await
     }
 
     /// Answers the puts that have ended. What the channels know is asked once for puts of one

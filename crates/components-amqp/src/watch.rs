@@ -1,0 +1,477 @@
+//! Walks what a broker sends before the library decodes it, which does so by recursion and keeps
+//! dozens of bytes for a value of one. Pure.
+//!
+//! ```text
+//!   stream ─► frame: length 4 │ 2 │ type │ channel 2 │ performative │ a piece of a message
+//!                                                          └── values ──┘
+//! ```
+//!
+//! The byte that begins a value beyond the bounds is replaced by one that begins no value: so the
+//! library finds the message malformed and it is rejected, or the connection ends if it was not a
+//! message. The walk resumes where the last bytes ended, and looks at each byte once.
+
+use components::bounds::Count;
+
+/// Begins no value.
+const NO_VALUE: u8 = 0xff;
+
+/// The performative before a piece of a message.
+const TRANSFER: u64 = 0x14;
+
+/// Fields of a transfer, by their places.
+const HANDLE: usize = 0;
+const MORE: usize = 5;
+const STATE: usize = 7;
+const RESUME: usize = 8;
+const ABORTED: usize = 9;
+
+/// Bytes before the body of a frame, and of a header of the protocol.
+const HEAD_BYTES: usize = 8;
+
+/// What came of a connection so far.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    head: Vec<u8>,
+    /// Bytes of the body of the frame that are still to come.
+    left: usize,
+    performative: Walk,
+    message: Walk,
+    /// Channel and link of the message whose next piece is to come.
+    within: Option<(u16, u64)>,
+    /// Why the last message was made malformed.
+    refused: Option<String>,
+}
+
+impl Watch {
+    /// Looks at the next bytes, and changes those that begin what is beyond the bounds.
+    ///
+    /// # Errors
+    /// The connection cannot go on.
+    pub(crate) fn pass(&mut self, mut bytes: &mut [u8]) -> Result<(), String> {
+        while !bytes.is_empty() {
+            let taken = if self.left == 0 { self.begin(bytes) } else { self.body(bytes)? };
+            bytes = &mut bytes[taken..];
+        }
+        Ok(())
+    }
+
+    /// Why a message was made malformed, if one was since this was asked.
+    pub(crate) fn take_refused(&mut self) -> Option<String> {
+        self.refused.take()
+    }
+
+    fn begin(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(HEAD_BYTES - self.head.len());
+        self.head.extend_from_slice(&bytes[..taken]);
+        if let Ok([a, b, c, d, ..]) = <[u8; HEAD_BYTES]>::try_from(self.head.as_slice()) {
+            let is_frame = [a, b, c, d] != *b"AMQP";
+            let length = if is_frame { u32::from_be_bytes([a, b, c, d]) as usize } else { 0 };
+            self.left = length.saturating_sub(HEAD_BYTES);
+            self.performative = Walk { is_performative: true, ..Walk::default() };
+            if self.left == 0 {
+                self.head.clear();
+            }
+        }
+        taken
+    }
+
+    fn body(&mut self, bytes: &mut [u8]) -> Result<usize, String> {
+        let of_frame = bytes.len().min(self.left);
+        let mut taken = 0;
+        if !self.performative.is_done {
+            taken = self.performative.pass(&mut bytes[..of_frame]);
+            if self.performative.is_done {
+                self.begin_piece()?;
+            }
+        }
+        if self.performative.is_done && self.performative.descriptor == Some(TRANSFER) {
+            while taken < of_frame {
+                taken += self.message.pass(&mut bytes[taken..of_frame]);
+            }
+        }
+        if let Some(problem) = self.performative.refused.take().or(self.message.refused.take()) {
+            self.refused = Some(problem);
+        }
+        self.left -= of_frame;
+        if self.left == 0 {
+            self.end()?;
+        }
+        Ok(of_frame)
+    }
+
+    /// The channel and the link of a transfer.
+    fn link(&self) -> (u16, u64) {
+        let channel = u16::from_be_bytes([self.head[6], self.head[7]]);
+        (channel, self.performative.fields[HANDLE])
+    }
+
+    fn begin_piece(&mut self) -> Result<(), String> {
+        if self.performative.descriptor != Some(TRANSFER) {
+            return Ok(());
+        }
+        match self.within {
+            None => self.message = Walk::default(),
+            Some(within) if within == self.link() => {}
+            Some(_) => return Err("the broker mixes the pieces of two messages".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        let performative = &self.performative;
+        if !performative.is_done && !performative.is_refused {
+            return Err("the broker has sent a frame that is cut off".to_owned());
+        }
+        if performative.descriptor == Some(TRANSFER) {
+            let goes_on = performative.fields[MORE] == 1 && performative.fields[ABORTED] == 0;
+            self.within = goes_on.then(|| self.link());
+        }
+        self.head.clear();
+        Ok(())
+    }
+}
+
+/// A value that holds others.
+#[derive(Debug, Clone, Copy)]
+enum Open {
+    /// So many values follow, each with its type, of that many.
+    Values { left: usize, of: usize },
+    /// So many values of an array follow, each after its length.
+    Elements { digits: u8, left: usize },
+    /// A descriptor follows, or the value that it describes.
+    Described { is_next: bool },
+}
+
+/// What the digits of a number are for.
+#[derive(Debug, Clone, Copy)]
+enum After {
+    /// The value itself.
+    Value,
+    /// So many bytes of a value follow.
+    Skip,
+    /// The bytes of a list or an array; then follows the number of its values.
+    Size { code: u8 },
+    /// So many values follow.
+    Count { code: u8 },
+}
+
+/// A walk over values that follow each other.
+#[derive(Debug, Default)]
+struct Walk {
+    is_performative: bool,
+    count: Count,
+    open: Vec<Open>,
+    /// Bytes whose content does not matter.
+    skip: usize,
+    /// Digits of a number that are still to come, the number so far, and what it is for.
+    number: Option<(u8, u64, After)>,
+    /// The type of the elements of an array follows; so many they are.
+    array: Option<usize>,
+    /// The first value is complete, and it is a performative.
+    is_done: bool,
+    /// Nothing is looked at any more.
+    is_refused: bool,
+    refused: Option<String>,
+    /// Of a performative.
+    descriptor: Option<u64>,
+    fields: [u64; 16],
+    /// The field of a performative that is being read.
+    field: Option<usize>,
+}
+
+impl Walk {
+    /// Walks on; how many bytes belong to it.
+    fn pass(&mut self, bytes: &mut [u8]) -> usize {
+        let mut at = 0;
+        while at < bytes.len() && !self.is_done && !self.is_refused {
+            if self.skip > 0 {
+                let skipped = self.skip.min(bytes.len() - at);
+                (self.skip, at) = (self.skip - skipped, at + skipped);
+                if self.skip == 0 {
+                    self.complete();
+                }
+                continue;
+            }
+            let byte = &mut bytes[at];
+            at += 1;
+            if let Some((digits, number, after)) = self.number.take() {
+                let number = number << 8 | u64::from(*byte);
+                match digits {
+                    1 => self.known(number, after),
+                    _ => self.number = Some((digits - 1, number, after)),
+                }
+            } else if let Err(problem) = self.value(*byte) {
+                *byte = NO_VALUE;
+                (self.is_refused, self.refused) = (true, Some(problem));
+            }
+        }
+        if self.is_refused { bytes.len() } else { at }
+    }
+
+    /// A value begins, or the elements of an array.
+    fn value(&mut self, code: u8) -> Result<(), String> {
+        if let Some(elements) = self.array.take() {
+            return self.elements(code, elements);
+        }
+        self.count.value(self.open.len()).map_err(|beyond| beyond.to_string())?;
+        if let [Open::Described { is_next: false }, Open::Values { left, of }] = self.open[..]
+            && self.is_performative
+        {
+            let field = of - left;
+            let is_false = matches!(code, 0x40 | 0x42);
+            if self.descriptor == Some(TRANSFER) && matches!(field, STATE | RESUME) && !is_false {
+                return Err("it resumes a message, which this side never asks for".to_owned());
+            }
+            self.field = Some(field);
+        }
+        if let Some(Open::Described { is_next: true }) = self.open.last() {
+            // Brokers may name what is in a message; a performative has a number.
+            let is_number = matches!(code, 0x44 | 0x53 | 0x80);
+            let is_name =
+                matches!(code, 0xa3 | 0xb3) && (!self.is_performative || self.open.len() > 1);
+            if !is_number && !is_name {
+                return Err(format!("a value is described by the type 0x{code:02x}"));
+            }
+        }
+        match code {
+            0x00 => self.open.push(Open::Described { is_next: true }),
+            0xc0 | 0xc1 | 0xe0 => self.number = Some((1, 0, After::Size { code })),
+            0xd0 | 0xd1 | 0xf0 => self.number = Some((4, 0, After::Size { code })),
+            _ => self.plain(code)?,
+        }
+        Ok(())
+    }
+
+    /// A value that holds no others.
+    fn plain(&mut self, code: u8) -> Result<(), String> {
+        match code {
+            0x40 | 0x42..=0x45 => self.known(0, After::Value),
+            0x41 => self.known(1, After::Value),
+            0x50..=0x56 => self.number = Some((1, 0, After::Value)),
+            0x60 | 0x61 => self.number = Some((2, 0, After::Value)),
+            0x70..=0x74 => self.number = Some((4, 0, After::Value)),
+            0x80..=0x84 => self.number = Some((8, 0, After::Value)),
+            0x94 | 0x98 => self.skip = 16,
+            0xa0 | 0xa1 | 0xa3 => self.number = Some((1, 0, After::Skip)),
+            0xb0 | 0xb1 | 0xb3 => self.number = Some((4, 0, After::Skip)),
+            _ => return Err(format!("it has a value of the unknown type 0x{code:02x}")),
+        }
+        Ok(())
+    }
+
+    /// A number is known.
+    fn known(&mut self, number: u64, after: After) {
+        let places = number as usize;
+        match after {
+            After::Value => {
+                if self.is_performative && self.open.len() == 1 {
+                    self.descriptor.get_or_insert(number);
+                }
+                if let Some(field) = self.field.and_then(|field| self.fields.get_mut(field)) {
+                    *field = number;
+                }
+                self.complete();
+            }
+            After::Skip => self.after(places),
+            After::Size { code } => {
+                let digits = if code < 0xd0 || code == 0xe0 { 1 } else { 4 };
+                self.number = Some((digits, 0, After::Count { code }));
+            }
+            After::Count { .. } if places == 0 => self.complete(),
+            After::Count { code: 0xe0 | 0xf0 } => self.array = Some(places),
+            After::Count { .. } => self.open.push(Open::Values { left: places, of: places }),
+        }
+    }
+
+    /// The elements of an array, which are all of this type.
+    fn elements(&mut self, code: u8, elements: usize) -> Result<(), String> {
+        for _ in 0..elements {
+            self.count.value(self.open.len()).map_err(|beyond| beyond.to_string())?;
+        }
+        let bytes = match code {
+            0x40..=0x44 => 0,
+            0x50..=0x56 => 1,
+            0x60 | 0x61 => 2,
+            0x70..=0x74 => 4,
+            0x80..=0x84 => 8,
+            0x94 | 0x98 => 16,
+            0xa0 | 0xa1 | 0xa3 | 0xb0 | 0xb1 | 0xb3 => {
+                let digits = if code < 0xb0 { 1 } else { 4 };
+                self.open.push(Open::Elements { digits, left: elements });
+                self.number = Some((digits, 0, After::Skip));
+                return Ok(());
+            }
+            _ => return Err(format!("it has an array of values of the type 0x{code:02x}")),
+        };
+        self.after(bytes * elements);
+        Ok(())
+    }
+
+    /// What began is complete after so many bytes.
+    fn after(&mut self, bytes: usize) {
+        self.skip = bytes;
+        if bytes == 0 {
+            self.complete();
+        }
+    }
+
+    /// A value is complete, and with it perhaps what it is in.
+    fn complete(&mut self) {
+        self.field = None;
+        while let Some(open) = self.open.last_mut() {
+            match open {
+                Open::Values { left, .. } if *left > 1 => {
+                    *left -= 1;
+                    return;
+                }
+                Open::Elements { digits, left } if *left > 1 => {
+                    *left -= 1;
+                    self.number = Some((*digits, 0, After::Skip));
+                    return;
+                }
+                Open::Described { is_next } if *is_next => {
+                    *is_next = false;
+                    return;
+                }
+                _ => {
+                    self.open.pop();
+                }
+            }
+        }
+        self.is_done = self.is_performative;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use components::bounds::{DEPTH_MAX, VALUES_MAX};
+    use fe2o3_amqp::types::messaging::message::{Body, DecodeIntoMessage};
+    use serde_amqp::Value;
+    use serde_amqp::read::SliceReader;
+
+    use super::*;
+
+    /// A frame on channel 0 with this body.
+    fn frame(body: &[u8]) -> Vec<u8> {
+        let length = (HEAD_BYTES + body.len()) as u32;
+        [&length.to_be_bytes()[..], &[2, 0, 0, 0], body].concat()
+    }
+
+    /// A piece of a message on a link.
+    fn transfer(handle: u8, more: bool, piece: &[u8]) -> Vec<u8> {
+        let more = if more { 0x41 } else { 0x42 };
+        let fields = [0x52, handle, 0x43, 0xa0, 1, b't', 0x43, 0x40, more];
+        let size = 1 + fields.len() as u8;
+        let performative = [&[0, 0x53, 0x14, 0xc0, size, 6][..], &fields, piece].concat();
+        frame(&performative)
+    }
+
+    /// The value of a message.
+    fn message(value: &[u8]) -> Vec<u8> {
+        [&[0, 0x53, 0x77][..], value].concat()
+    }
+
+    /// A list of a list of nothing, as often.
+    fn nested(depth: usize) -> Vec<u8> {
+        let mut value = vec![0x45];
+        for _ in 1..depth {
+            let size = (value.len() as u32 + 4).to_be_bytes();
+            value.splice(0..0, [&[0xd0][..], &size, &1_u32.to_be_bytes()].concat());
+        }
+        value
+    }
+
+    /// The same bytes however they come; what is left of them, and why it is not as it was.
+    fn passed(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>), String> {
+        let mut all = Vec::new();
+        for step in [1, 3, 1000, bytes.len()] {
+            let (mut bytes, mut watch) = (bytes.to_vec(), Watch::default());
+            for part in bytes.chunks_mut(step.max(1)) {
+                watch.pass(part)?;
+            }
+            all.push((bytes, watch.take_refused()));
+        }
+        assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "in any pieces");
+        Ok(all.remove(0))
+    }
+
+    fn decoded(message: &[u8]) -> Option<Value> {
+        let decoded = Body::<Value>::decode_message_from_reader(SliceReader::new(message));
+        match decoded.ok()?.body {
+            Body::Value(value) => Some(value.0),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn messages_within_the_bounds_pass_as_they_are() {
+        let map = [0xc1, 11, 4, 0xa1, 1, b'k', 0x54, 7, 0x40, 0x83, 0, 0, 0, 0, 0, 0, 0, 1];
+        let map = [&map[..1], &[17], &map[2..]].concat();
+        let symbols = [0xe0, 6, 2, 0xa3, 1, b'a', 1, b'b'];
+        let numbers = [0xf0, 0, 0, 0, 13, 0, 0, 0, 2, 0x71, 0, 0, 0, 1, 0, 0, 0, 2];
+        let described = [0, 0xa3, 1, b'd', 0x98, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6];
+        let mut stream = b"AMQP\x03\x01\0\0AMQP\0\x01\0\0".to_vec();
+        stream.extend(frame(b""));
+        for value in [&map[..], &symbols, &numbers, &described, &nested(DEPTH_MAX - 2)] {
+            let message = message(value);
+            assert!(decoded(&message).is_some(), "{value:x?}");
+            stream.extend(transfer(0, false, &message));
+            let (first, rest) = message.split_at(message.len() / 2);
+            stream
+                .extend([transfer(0, true, first), frame(b""), transfer(0, false, rest)].concat());
+        }
+        assert_eq!(passed(&stream), Ok((stream, None)));
+    }
+
+    #[test]
+    fn a_message_beyond_the_bounds_is_made_malformed_and_the_next_one_passes() {
+        let values = VALUES_MAX as u32 + 2;
+        let size = (values + 4).to_be_bytes();
+        let many = [&[0xd0][..], &size, &values.to_be_bytes(), &vec![0x40; VALUES_MAX + 2]];
+        let many = many.concat();
+        let lists = [0xe0, 5, 1, 0xc0, 2, 1, 0x40];
+        for (value, problem) in [
+            (nested(4_000), "nested deeper"),
+            (nested(DEPTH_MAX), "nested deeper"),
+            ([0, 0x44].repeat(4_000), "nested deeper"),
+            (many, "more than 65536 values"),
+            (lists.to_vec(), "array of values"),
+        ] {
+            let deep = message(&value);
+            let mut stream = Vec::new();
+            let pieces: Vec<_> = deep.chunks(1_000).collect();
+            for (place, piece) in pieces.iter().enumerate() {
+                stream.extend(transfer(0, place + 1 < pieces.len(), piece));
+            }
+            let good = transfer(0, false, &message(&[0x41]));
+            let (passed, refused) = passed(&[&stream[..], &good].concat()).unwrap();
+            assert!(refused.as_ref().is_some_and(|it| it.contains(problem)), "{refused:?}");
+            assert!(passed.ends_with(&good));
+            let changed: Vec<_> =
+                (0..stream.len()).filter(|at| passed[*at] != stream[*at]).collect();
+            assert_eq!(changed.len(), 1);
+            assert_eq!(passed[changed[0]], NO_VALUE);
+            let head = stream.len() - deep.len();
+            if pieces.len() == 1 {
+                assert_eq!(decoded(&passed[head..stream.len()]), None, "the library refuses it");
+            }
+        }
+    }
+
+    #[test]
+    fn the_pieces_of_messages_and_what_is_before_them_are_watched() {
+        let open = |value: &[u8]| {
+            let size = (4 + value.len() as u32).to_be_bytes();
+            frame(&[&[0, 0x53, 0x10, 0xd0][..], &size, &[0, 0, 0, 1], value].concat())
+        };
+        let (passed_deep, refused) = passed(&open(&nested(4_000))).unwrap();
+        assert!(refused.is_some() && passed_deep.contains(&NO_VALUE));
+        let mixed = [transfer(0, true, &message(&[0xd0])), transfer(1, false, &[0, 0, 0, 9])];
+        assert!(passed(&mixed.concat()).unwrap_err().contains("mixes"));
+        let resumed =
+            [0, 0x53, 0x14, 0xc0, 10, 9, 0x43, 0x43, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x41];
+        assert!(passed(&frame(&resumed)).unwrap().1.unwrap().contains("resumes"));
+        let named = [&[0, 0xa3, 18][..], b"amqp:transfer:list", &[0x45]].concat();
+        assert!(passed(&frame(&named)).unwrap().1.is_some(), "a performative has a number");
+    }
+}

@@ -1,0 +1,78 @@
+//! What a batch may take while it is made of events from outside.
+
+use thiserror::Error;
+
+/// Memory and time that a batch may take while it is made of what came from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuilderLimits {
+    /// Bytes of memory.
+    pub bytes: usize,
+    /// Steps: for each event some for each header of the batch, and one for each pair of such a
+    /// header and one of its own where its headers have other names than those of the batch.
+    pub steps: usize,
+}
+
+/// Why a batch that is being made takes no further event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Excess {
+    /// It would take too much memory.
+    #[error("the events take more memory once they are decoded than the source may use")]
+    Bytes,
+    /// It would take too much time.
+    #[error("the events have too many different headers; send fewer events in one message")]
+    Steps,
+}
+
+impl BuilderLimits {
+    /// Bytes of an event without headers, besides its body.
+    pub(super) const EVENT_BYTES: usize = 5;
+    /// Bytes of a header of the batch, besides its name and its values.
+    pub(super) const COLUMN_BYTES: usize = 160;
+    /// Bytes of a value of a header, besides its text.
+    pub(super) const VALUE_BYTES: usize = 8;
+    /// Steps of an event for each header of the batch.
+    pub(super) const COLUMN_STEPS: usize = 4;
+}
+
+/// No limit: for events that the program makes itself.
+impl Default for BuilderLimits {
+    fn default() -> Self {
+        Self { bytes: usize::MAX, steps: usize::MAX }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::BatchBuilder;
+    use super::*;
+
+    #[test]
+    fn a_builder_takes_no_event_beyond_its_limits_and_says_which() {
+        let limits = BuilderLimits { bytes: 10_000, steps: 100_000 };
+        let mut builder = BatchBuilder::within(limits);
+        for _ in 0..900 {
+            builder.push(b"12345", &[]);
+        }
+        assert_eq!((builder.len(), builder.excess()), (900, None));
+        assert!(!builder.has_room(2_000));
+        builder.push(b"", &[]);
+        assert_eq!((builder.len(), builder.excess()), (900, Some(Excess::Bytes)));
+        // Headers count with their values, and those of other names by what they cost.
+        let mut builder = BatchBuilder::within(limits);
+        builder.push(b"", &[("h", &"v".repeat(10_000))]);
+        assert_eq!(builder.excess(), Some(Excess::Bytes));
+        let names: Vec<String> = (0..40).map(|n| n.to_string()).collect();
+        let headers = |skipped: usize| -> Vec<(&str, &str)> {
+            names.iter().skip(skipped).map(|name| (name.as_str(), "")).collect()
+        };
+        let mut alike = BatchBuilder::within(BuilderLimits { bytes: usize::MAX, ..limits });
+        let mut unlike = BatchBuilder::within(BuilderLimits { bytes: usize::MAX, ..limits });
+        for n in 0..100 {
+            alike.push(b"", &headers(0));
+            unlike.push(b"", &headers(n % 2));
+        }
+        assert_eq!((alike.len(), alike.excess()), (100, None));
+        assert!(unlike.len() < 100);
+        assert_eq!(unlike.excess(), Some(Excess::Steps));
+    }
+}

@@ -1,0 +1,313 @@
+//! Goal: clients that mean harm cost an agent the memory that its settings allow, and never its
+//! answers.
+//!
+//! Method: one agent has every listener that decodes messages, with default settings, and the
+//! variable of the allocator that its unit of systemd sets. Eight clients
+//! at a time send each of them messages of some hundred bytes to some kilobytes that become as many
+//! events, headers or fields as possible. Meanwhile the system measures the memory of the agent,
+//! and `/livez` has to answer within a second. Afterwards each listener serves an ordinary client.
+//!
+//! Lane: connector
+//! Needs: -
+//! Weight: 1
+//! Limit: 10m
+//! Paths: crates/components crates/components-otlp crates/components-shippers crates/pipeline
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::http::{self, free_address};
+use aqueduct_tests::process::peak_kib;
+use aqueduct_tests::wait;
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
+
+const CLIENTS: usize = 8;
+
+/// How long the clients of one listener go on.
+const ATTACK: Duration = Duration::from_secs(6);
+
+/// What an agent may take beyond its memory at rest.
+const ALLOWED_KIB: u64 = 256 << 10;
+
+/// What `/livez` may take.
+const ALIVE: Duration = Duration::from_secs(1);
+
+const MIB: usize = 1 << 20;
+
+/// A listener, what clients send it, and the length of the answer of an honest one.
+struct Attack {
+    what: &'static str,
+    port: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).expect("memory takes every byte");
+    encoder.finish().expect("memory takes every byte")
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).expect("memory takes every byte");
+    encoder.finish().expect("memory takes every byte")
+}
+
+fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let body = gzip(body);
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-encoding: gzip\r\n\
+         content-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), &body].concat()
+}
+
+/// As many events as a body may have: none has anything in it.
+fn empty_events() -> Vec<u8> {
+    let mut body = b"[".to_vec();
+    body.extend(b"{},".repeat(8 * MIB / 3 - 2));
+    body.extend(b"{}]");
+    body
+}
+
+/// Events with a header each, in a map of their own.
+fn small_headers() -> Vec<u8> {
+    let event = br#"{"headers":{"a":1}},"#;
+    let mut body = b"[".to_vec();
+    body.extend(event.repeat(8 * MIB / event.len() - 2));
+    body.extend(b"{}]");
+    body
+}
+
+/// Events with 999 names of headers each.
+fn many_names() -> Vec<u8> {
+    let headers: Vec<String> = (0..999).map(|n| format!(r#""{n}":"{}""#, n % 7)).collect();
+    let event = format!(r#"{{"headers":{{{}}},"body":"x"}}"#, headers.join(","));
+    let other = event.replacen("\"0\"", "\"z\"", 1);
+    let events = 8 * MIB / (event.len() + other.len() + 4);
+    format!("[{}]", vec![format!("{event},{other}"); events].join(",")).into_bytes()
+}
+
+/// Entries of a message of the forward protocol, compressed.
+fn fluent(entry: &[u8], bytes: usize) -> Vec<u8> {
+    let packed = gzip(&entry.repeat(bytes / entry.len()));
+    let mut message = b"\x93\xa1t\xc6".to_vec();
+    message.extend((packed.len() as u32).to_be_bytes());
+    message.extend(packed);
+    message.extend(b"\x81\xaacompressed\xa4gzip");
+    message
+}
+
+/// One record with many short fields.
+fn wide_record(fields: u32) -> Vec<u8> {
+    let mut entry = b"\x92\x00\xdf".to_vec();
+    entry.extend(fields.to_be_bytes());
+    entry.extend(b"\xa0\xc0".repeat(fields as usize));
+    entry
+}
+
+/// A window, and a compressed frame of frames.
+fn lumberjack(frame: &[u8], bytes: usize) -> Vec<u8> {
+    let count = bytes / frame.len();
+    let packed = zlib(&frame.repeat(count));
+    let mut message = b"2W".to_vec();
+    message.extend((count as u32).to_be_bytes());
+    message.extend(b"2C");
+    message.extend((packed.len() as u32).to_be_bytes());
+    message.extend(packed);
+    message
+}
+
+/// An event of so many fields without names and values.
+fn empty_pairs(pairs: u32) -> Vec<u8> {
+    let mut frame = b"2D\0\0\0\x01".to_vec();
+    frame.extend(pairs.to_be_bytes());
+    frame.extend(vec![0; 8 * pairs as usize]);
+    frame
+}
+
+/// A call of Flume's Avro source with so many empty events, compressed.
+fn avro(events: u64) -> Vec<u8> {
+    let hash = [
+        0x86, 0xaa, 0xda, 0xe2, 0xc4, 0x54, 0x74, 0xc0, 0xfe, 0x93, 0xff, 0xd0, 0xf2, 0x35, 0x0a,
+        0x65,
+    ];
+    let mut call = [&hash[..], &[0], &hash, &[2, 0, 0, 22], b"appendBatch"].concat();
+    put_varint(&mut call, events << 1);
+    call.extend(vec![0; 2 * events as usize + 1]);
+    let length = (call.len() as u32).to_be_bytes();
+    zlib(&[&[0, 0, 0, 1, 0, 0, 0, 1][..], &length, &call].concat())
+}
+
+/// A call of Flume's Thrift source with so many empty events.
+fn thrift(events: u64) -> Vec<u8> {
+    let mut call = b"\x82\x21\x01\x0bappendBatch\x19\xfc".to_vec();
+    put_varint(&mut call, events);
+    call.extend([0x1b, 0, 0x18, 0, 0].repeat(events as usize));
+    call.push(0);
+    [&(call.len() as u32).to_be_bytes()[..], &call].concat()
+}
+
+/// Log records without anything in them.
+fn otlp(records: usize) -> Vec<u8> {
+    let mut bytes = [0x12, 0].repeat(records);
+    for tag in [0x12, 0x0a] {
+        let mut outer = vec![tag];
+        put_varint(&mut outer, bytes.len() as u64);
+        outer.extend(bytes);
+        bytes = outer;
+    }
+    bytes
+}
+
+fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number > 0x7f {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Sends the same message on one connection after the other.
+fn client(port: SocketAddr, bytes: &[u8], is_over: &AtomicBool) {
+    while !is_over.load(Ordering::Relaxed) {
+        let Ok(mut stream) = TcpStream::connect(port) else { continue };
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+        let _ = stream.set_write_timeout(Some(Duration::from_secs(2)));
+        if stream.write_all(bytes).is_ok() {
+            let _ = stream.read(&mut [0; 256]);
+        }
+    }
+}
+
+/// Resident memory.
+fn memory_kib(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("the agent runs");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let digits = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    digits.and_then(|digits| digits.trim().parse().ok()).expect("a size")
+}
+
+fn attacks(ports: &[SocketAddr; 6]) -> Vec<Attack> {
+    let [http, fluent_port, lumberjack_port, avro_port, thrift_port, otlp_port] = *ports;
+    let json = |body: &[u8]| post("/", "application/json", body);
+    let attack = |what, port, bytes| Attack { what, port, bytes };
+    vec![
+        attack("http: empty events", http, json(&empty_events())),
+        attack("http: a header in each event", http, json(&small_headers())),
+        attack("http: 999 names", http, json(&many_names())),
+        attack("fluent: empty records", fluent_port, fluent(b"\x92\x00\x80", 16 * MIB)),
+        attack("fluent: wide records", fluent_port, fluent(&wide_record(60_000), 16 * MIB)),
+        attack("fluent: one wide record", fluent_port, fluent(&wide_record(8_000_000), 16 * MIB)),
+        attack(
+            "lumberjack: empty events",
+            lumberjack_port,
+            lumberjack(b"2J\0\0\0\x01\0\0\0\x02{}", 16 * MIB),
+        ),
+        attack(
+            "lumberjack: wide events",
+            lumberjack_port,
+            lumberjack(&empty_pairs(65_000), 16 * MIB),
+        ),
+        attack(
+            "lumberjack: one wide event",
+            lumberjack_port,
+            lumberjack(&empty_pairs(2_000_000), 16 * MIB),
+        ),
+        attack("avro: empty events", avro_port, avro(8_000_000)),
+        attack("thrift: empty events", thrift_port, thrift(3_300_000)),
+        attack(
+            "otlp: empty records",
+            otlp_port,
+            post("/v1/logs", "application/x-protobuf", &otlp(4 * MIB - 100)),
+        ),
+        attack(
+            "otlp: fewer empty records",
+            otlp_port,
+            post("/v1/logs", "application/x-protobuf", &otlp(1_100_000)),
+        ),
+    ]
+}
+
+#[test]
+#[ignore = "needs the programs: tests/run"]
+fn hostile_clients_cost_bounded_memory_and_leave_the_agent_alive() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ports: [SocketAddr; 6] = std::array::from_fn(|_| free_address());
+    let kinds = ["http", "fluent_forward", "lumberjack", "avro", "thrift", "otlp"];
+    let mut text = format!(
+        "[agent]\ndata_dir = \"{}/data\"\n[channels.main]\ntype = \"memory\"\n\
+         [sinks.away]\ntype = \"discard\"\nchannel = \"main\"\n",
+        dir.path().display()
+    );
+    for (kind, port) in kinds.iter().zip(&ports) {
+        let listen = if *kind == "otlp" { format!("[\"{port}\"]") } else { format!("\"{port}\"") };
+        text.push_str(&format!(
+            "[sources.{kind}]\ntype = \"{kind}\"\nlisten = {listen}\nchannels = [\"main\"]\n"
+        ));
+    }
+    let agent = Agent::configured("aqueduct-collector", dir.path(), "hostile", &text);
+    let mut agent = agent.with_variable("MALLOC_MMAP_THRESHOLD_", "4194304");
+    agent.start();
+    wait::until("the ports to be open", Duration::from_secs(60), || {
+        ports.iter().all(|port| TcpStream::connect(port).is_ok()).then_some(())
+    });
+    let (pid, admin) = (agent.process().pid(), agent.admin());
+    let mut failed = Vec::new();
+    for Attack { what, port, bytes } in attacks(&ports) {
+        let idle = memory_kib(pid);
+        fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the peak is measured anew");
+        let is_over = AtomicBool::new(false);
+        let mut slowest = Duration::ZERO;
+        thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| client(port, &bytes, &is_over));
+            }
+            let began = Instant::now();
+            while began.elapsed() < ATTACK {
+                let asked = Instant::now();
+                let alive = http::get(admin, "/livez").is_some_and(|(status, _)| status == 200);
+                slowest = slowest.max(if alive { asked.elapsed() } else { Duration::MAX });
+                thread::sleep(Duration::from_millis(50));
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        let peak = peak_kib(pid).expect("the agent runs");
+        let more = peak.saturating_sub(idle);
+        println!(
+            "{what}: {} bytes each, {} MiB more than {} MiB, /livez within {slowest:?}",
+            bytes.len(),
+            more >> 10,
+            idle >> 10
+        );
+        if more > ALLOWED_KIB || slowest > ALIVE {
+            failed.push(format!("{what}: {} MiB, {slowest:?}", more >> 10));
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+    // Each is served afterwards.
+    let answers = [
+        (
+            ports[0],
+            b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n[]".to_vec(),
+            &b"HTTP/1.1 200"[..],
+        ),
+        (ports[2], b"2W\0\0\0\x012J\0\0\0\x01\0\0\0\x02{}".to_vec(), b"2A\0\0\0\x01"),
+        (ports[4], thrift(1), b"\0\0\0"),
+    ];
+    for (port, bytes, expected) in answers {
+        let mut stream = TcpStream::connect(port).expect("it listens");
+        stream.write_all(&bytes).expect("it reads");
+        let mut answer = vec![0; expected.len()];
+        stream.read_exact(&mut answer).expect("it answers");
+        assert_eq!(answer, expected);
+    }
+    agent.stop(Duration::from_secs(25));
+}
