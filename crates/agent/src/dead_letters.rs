@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use channel::durable::inspect::Inspection;
 use channel::durable::{Encryption, IndexKind, Overflow};
 use metrics::{Metrics, SinkReason, SourceReason};
-use pipeline::env::unix_millis;
+use pipeline::env::{resolved, unix_millis};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     Batch, BuildContext, Channel, ChannelError, Component, Env, Envelope, Epoch, KeySet, Letter,
@@ -127,7 +127,8 @@ pub fn settings() -> channel::durable::Config {
 
 /// What the channel of dead letters of the agent in `data_dir` is built with.
 pub fn context(data_dir: &Path, env: &Env) -> BuildContext {
-    BuildContext::alone("dead-letters", &directory(data_dir), env.clone())
+    let directory = directory(&resolved(&*env.disk, data_dir));
+    BuildContext::alone("dead-letters", &directory, env.clone())
 }
 
 /// Hands every letter that was found in a channel's files, oldest first, to `each`, until it
