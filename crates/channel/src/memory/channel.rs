@@ -238,7 +238,7 @@ impl Core {
     }
 
     fn path(&self) -> PathBuf {
-        self.directory.join("positions.json")
+        self.directory.join(positions_file::NAME)
     }
 
     /// Writes the positions if they have changed.
