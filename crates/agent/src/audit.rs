@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pipeline::Env;
-use pipeline::env::{OpenMode, small_file};
+use pipeline::env::{OpenMode, resolved, small_file};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
 use tracing::{error, info};
@@ -181,7 +181,8 @@ impl Audit {
     /// In this data directory; nothing is opened before the first line.
     pub fn of(data_dir: &Path, env: &Env) -> Self {
         let (allowance, turn) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { env: env.clone(), path: data_dir.join(FILE), allowance, turn }))
+        let path = resolved(&*env.disk, data_dir).join(FILE);
+        Self(Arc::new(Inner { env: env.clone(), path, allowance, turn }))
     }
 
     /// Writes a line.
@@ -248,7 +249,7 @@ impl Inner {
 
     fn append(&self, line: &[u8]) -> io::Result<()> {
         let disk = &*self.env.disk;
-        let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+        let mode = OpenMode { write: true, create: true, no_links: true, ..OpenMode::default() };
         let mut file = disk.open(&self.path, mode)?;
         let mut end = file.stat()?.len;
         if end > 0 && end + line.len() as u64 > BYTES_MAX {
@@ -290,6 +291,20 @@ mod tests {
 
     fn actions(audit: &Audit, most: usize) -> Vec<String> {
         audit.read(most).unwrap().into_iter().map(|line| line.action).collect()
+    }
+
+    #[tokio::test]
+    async fn no_line_is_written_through_a_link() {
+        let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
+        let victim = dir.path().join("victim");
+        env.disk
+            .open(&victim, OpenMode { write: true, create: true, ..OpenMode::default() })
+            .unwrap();
+        std::os::unix::fs::symlink(&victim, dir.path().join(FILE)).unwrap();
+        let audit = Audit::of(dir.path(), &env);
+        audit.add(line("one", Outcome::Done)).await;
+        assert_eq!(env.disk.stat(&victim).unwrap().len, 0);
+        assert!(audit.newest(9).await.is_err(), "nor is it read through one");
     }
 
     #[tokio::test]

@@ -87,6 +87,17 @@ pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, Co
     Ok(Checked { promises, sources, routings: routings.collect(), discoveries, warnings })
 }
 
+/// The sources that send events again with `plan`, because their positions are under another name
+/// or in another channel: what they send again and how to avoid it. Reads the data directory, whose
+/// agent may run.
+///
+/// # Errors
+/// Every setting that is wrong.
+pub fn resends(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Vec<String>, ConfigErrors> {
+    let topology = Topology::build(plan, catalogue, env, &Metrics::default())?;
+    Ok(crate::resends::find(&topology, plan, env))
+}
+
 /// The sinks of a group by their names in the configuration: of a discovered one, its first seat.
 fn named_sinks<'a>(
     plan: &Plan,

@@ -301,7 +301,7 @@ pub fn plan<A: AgentArgs>(args: &A, env: &Env) -> Result<Draft, ConfigErrors> {
 /// # Errors
 /// Every problem that was found: with the names, with the graph, with the components' settings.
 pub fn checked(
-    (plan, mut errors): Draft,
+    (mut plan, mut errors): Draft,
     catalogue: Catalogue,
     env: &Env,
 ) -> Result<(Plan, Checked), ConfigErrors> {
@@ -310,6 +310,7 @@ pub fn checked(
         Checked::default()
     });
     ConfigErrors::check(errors)?;
+    plan.agent.data_dir = pipeline::env::resolved(&*env.disk, &plan.agent.data_dir);
     Ok((plan, checked))
 }
 
@@ -321,8 +322,7 @@ pub fn read(path: &Path, env: &Env) -> Result<Settings, ConfigErrors> {
     config::read_file(path, env)
 }
 
-/// Reads the settings that standard input holds; `format` is a file name's extension. What it
-/// includes is relative to the current directory.
+/// Reads settings from standard input; `format` is an extension. Includes are relative to `.`.
 ///
 /// # Errors
 /// It cannot be read, is not of its format, or refers to what is not there.

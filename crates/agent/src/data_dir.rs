@@ -141,7 +141,7 @@ fn read_format(path: &Path, env: &Env) -> io::Result<Option<String>> {
 }
 
 fn write_format(path: &Path, env: &Env) -> io::Result<()> {
-    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+    let mode = OpenMode { write: true, create: true, no_links: true, ..OpenMode::default() };
     let file = env.disk.open(&path.join(FORMAT_FILE), mode)?;
     file.write_at(&[IoSlice::new(format!("{FORMAT}\n").as_bytes())], 0, true)?;
     env.disk.sync_dir(path)
@@ -150,6 +150,19 @@ fn write_format(path: &Path, env: &Env) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_link_within_the_directory_is_refused() {
+        let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
+        for name in ["LOCK", FORMAT_FILE] {
+            let data = dir.path().join(format!("data-{name}"));
+            env.disk.create_dir_all(&data).unwrap();
+            std::os::unix::fs::symlink(dir.path().join("victim"), data.join(name)).unwrap();
+            let refused = DataDir::own(&data, &env).await.err().unwrap().to_string();
+            assert!(refused.contains("symbolic link"), "{refused}");
+            assert!(env.disk.stat(&dir.path().join("victim")).is_err(), "{name}: nothing is made");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_directory_has_one_owner_and_the_second_waits_and_learns_who_it_is() {

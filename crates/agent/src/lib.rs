@@ -31,6 +31,7 @@ mod parts;
 mod plain_text;
 mod probe;
 mod reload;
+mod resends;
 mod resources;
 mod routing;
 mod running;
@@ -61,7 +62,7 @@ use tracing::{error, info};
 
 use admin::{Configuration, Listeners, Live, Pages};
 use audit::Audit;
-pub use check::{Checked, Promise, check};
+pub use check::{Checked, Promise, check, resends};
 pub use data_dir::DataDir;
 use dead_letters::DeadLetters;
 use health::Health;
@@ -180,7 +181,7 @@ pub async fn run_until(
 
 /// [`run_until`], with what hears how the agent does, and what looks at it.
 async fn serve(
-    plan: Plan,
+    mut plan: Plan,
     catalogue: Catalogue,
     env: Env,
     reread: Option<Reread>,
@@ -188,6 +189,7 @@ async fn serve(
 ) -> Result<(), RunError> {
     let mut signals = pin!(signals.chain(stream::pending()));
     let metrics = Metrics::default();
+    plan.agent.data_dir = pipeline::env::resolved(&*env.disk, &plan.agent.data_dir);
     let topology = Topology::build(&plan, catalogue, &env, &metrics)?;
     scrape::version(&metrics);
     let grace = plan.agent.grace;
@@ -271,7 +273,6 @@ struct Agent {
     dead_letters: Arc<DeadLetters>,
     failure: stop::Failure,
     reloads: Reloads,
-    /// Serves them.
     reloader: Option<JoinHandle<()>>,
     admin: Listeners,
     /// Exports traces, until it is stopped.
@@ -313,6 +314,7 @@ impl Agent {
         let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
         limits::recall(&topology.limits(), &plan.agent.data_dir, env);
         let late = opening::open_channels(&topology.channels).await?;
+        resends::log(&topology, &plan, &Default::default(), env).await;
         let letters = open_letters(topology.dead_letters.clone(), &plan, env, &metrics).await?;
         know_letters(&topology, &letters);
         let mut admin = Listeners::listen(&plan.agent, env).await?;
@@ -381,14 +383,12 @@ impl Agent {
     /// Stops stage by stage; what is not settled when the grace is over stays in the channels.
     async fn stop(self, grace: Duration) {
         self.stopping.cancel();
-        // It ends after a try at most. A channel that it has opened is closed with the others.
+        // Both end after a step at most. A channel that the first opens is closed with the others.
         let _ = self.late.await;
-        // It ends after a step at most, each of which is bounded by the grace.
         if let Some(reloader) = self.reloader {
             let _ = reloader.await;
         }
         self.running.stop(grace).await;
-        // It has ended: it was asked to stop, and each of its writes is short.
         let _ = self.limits.await;
         if let Err(cause) = self.dead_letters.close().await {
             error!(error = %chain(&cause), "the dead letters did not close cleanly");

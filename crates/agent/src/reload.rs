@@ -33,6 +33,7 @@ use crate::audit::{Actor, Audit, Line, Outcome};
 use crate::cli::{self, Draft};
 use crate::limits;
 use crate::plain_text;
+use crate::resends;
 use crate::running::{Running, Surroundings};
 use crate::service::Service;
 use crate::status::{DrainStatus, LeftBehind, PartChange, PartsStatus, ReloadResult, ReloadStatus};
@@ -293,7 +294,7 @@ impl Reloader {
             let problem = format!("channel `{name}` is not open yet; try again when it is");
             return Err(Failed::Before(problem));
         }
-        let changes = Changes::between(&runs(&parts), &wanted(&configured, &parts));
+        let mut changes = Changes::between(&runs(&parts), &wanted(&configured, &parts));
         if changes.steps.is_empty() {
             self.running.refresh_held(configured, &self.around);
             self.follow_channels();
@@ -302,6 +303,7 @@ impl Reloader {
         let kept = kept(&parts, &changes);
         let topology = Topology::rebuild(plan, self.configuration.catalogue, env, metrics, &kept);
         let topology = topology.map_err(before)?;
+        changes.resends = resends::log(&topology, plan, &changes.kept_sources, env).await;
         let mut change = Change::new(&self.running, &self.around, &self.stopping, mode, topology);
         let ended = change.run(changes.steps.clone()).await;
         ended.map_err(Failed::Midway)?;
@@ -343,6 +345,7 @@ impl Reloader {
             stopped: list(changes.stopped),
             restarted: list(changes.restarted),
             kept: changes.kept.into_iter().collect(),
+            resends: changes.resends,
             left_behind: left
                 .map(|(channel, events)| LeftBehind { channel: channel.to_string(), events })
                 .collect(),

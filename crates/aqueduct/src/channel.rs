@@ -11,7 +11,7 @@ use agent::cli::{self, EXIT_RUNTIME};
 use channel::durable::inspect::{Inspection, Report, Stats, renew, repair};
 use channel::durable::{Config, Encryption, IndexKind};
 use clap::{Args, Subcommand, ValueEnum};
-use pipeline::env::unix_millis;
+use pipeline::env::{resolved, unix_millis};
 use pipeline::{BuildContext, ChannelError, Choice, Encoder, Env};
 use serde::Serialize;
 use serde_json::json;
@@ -353,7 +353,7 @@ fn repair_text(found: &Report) -> String {
 /// The channel is named after its directory, as the agent does it.
 fn context(directory: &Path, env: &Env) -> BuildContext {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
-    components::alone(&name, directory, env.clone())
+    components::alone(&name, &resolved(&*env.disk, directory), env.clone())
 }
 
 /// Prints one JSON object.

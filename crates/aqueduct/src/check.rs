@@ -29,9 +29,10 @@ Examples:
   aqueduct check --json /etc/aqueduct/*.toml | jq -r '.errors[]'
   aqueduct edge --tail '/a/*.log' --to localhost:1 --data-dir /d --print-config | aqueduct check -
 
-Nothing is opened, connected or written; only --resolve asks DNS, and --connect tries from this host
+Nothing is connected or written; only --resolve asks DNS, and --connect tries from this host
 what the sinks connect to, whether their stores take a file, and whether the ports are free.
-A channel larger than what its disk has free is warned of.
+It warns of a channel larger than the free space of its disk. It reads the positions in `data_dir`,
+whose agent may run, and warns of sources that would send events again after a change of names.
 
 Exit codes: 0 all valid, 1 something cannot be reached, 2 wrong arguments,
 78 a configuration is wrong";
@@ -133,7 +134,7 @@ struct Report {
     discoveries: Vec<Discovered>,
     /// What was tried, if it was.
     connections: Vec<Connection>,
-    /// What of it does not suit the disk.
+    /// Settings that do not suit the disk, are not safe, or make sources send events again.
     warnings: Vec<String>,
 }
 
@@ -221,6 +222,8 @@ fn report(
         query: discovery.query.to_string(),
         found: args.resolve.then(|| found(discovery, env)),
     };
+    let resends = agent::resends(&plan, catalogue::FULL, env)?;
+    let warnings = [&checked.warnings[..], &resends].concat();
     Ok(Report {
         file: file.to_owned(),
         valid: true,
@@ -229,7 +232,7 @@ fn report(
         routings: checked.routings.iter().map(|(s, r)| routed((s, r))).collect(),
         discoveries: checked.discoveries.iter().map(|(s, d)| discovered((s, d))).collect(),
         connections: if args.connect { connect::tried(&plan, env)? } else { Vec::new() },
-        warnings: checked.warnings,
+        warnings,
     })
 }
 

@@ -11,7 +11,7 @@ use components_hdfs::hdfs::place;
 use components_hdfs::hdfs::store::{self, Access};
 use ledger::{Decided, DecisionError, Operator, Standing};
 use pipeline::Env;
-use pipeline::env::{Lock, LockError};
+use pipeline::env::{Lock, LockError, resolved};
 use serde_json::{Value, json};
 use storage::{FsError, StoreUrl};
 use thiserror::Error;
@@ -206,7 +206,7 @@ fn owned(data_dir: &Path, env: &Env) -> Result<Box<dyn Lock>, LedgerCommandError
     if env.disk.stat(&data_dir.join("format")).is_err() {
         return Err(LedgerCommandError::NoDataDir { path });
     }
-    env.disk.lock(&data_dir.join("LOCK")).map_err(|error| match error {
+    env.disk.lock(&resolved(&*env.disk, data_dir).join("LOCK")).map_err(|error| match error {
         LockError::Held { pid } => LedgerCommandError::InUse { path, pid },
         LockError::Io(error) => LedgerCommandError::Lock { path, problem: error.to_string() },
     })

@@ -18,3 +18,5 @@ pub mod remote;
 pub mod spill;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+
+pub use positions::stored_positions;

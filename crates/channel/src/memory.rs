@@ -21,8 +21,12 @@ mod channel;
 mod positions_file;
 mod transactions;
 
+use std::io;
+use std::path::Path;
+
+use pipeline::env::Disk;
 use pipeline::units::ByteSize;
-use pipeline::{BuildContext, BuildError, Channel, Component};
+use pipeline::{BuildContext, BuildError, Channel, Component, SourcePosition};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -55,4 +59,15 @@ impl Component for Config {
         }
         Ok(Box::new(channel::Memory::new(&self, cx)))
     }
+}
+
+/// The positions in the directory of such a channel; none where there is no channel.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn stored_positions(
+    disk: &dyn Disk,
+    directory: &Path,
+) -> io::Result<Vec<SourcePosition>> {
+    positions_file::read(disk, &directory.join(positions_file::NAME))
 }

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A runtime cuts lines at 16 KiB. The parts are lines of their own: with the tag `P` and the last
-//! one with `F`, or without the `\n` that ends a whole one. Parts of one stream follow each other;
-//! a line of the other stream may stand between them.
+//! one with `F`, or without the `\n` that ends a whole one. Lines of the other stream may come
+//! between the parts of a line.
 //!
 //! Source: Kubernetes' design proposal `kubelet-cri-logging.md`, and what Docker writes.
 
@@ -62,6 +62,12 @@ struct Docker<'a> {
 /// Reads one line, which has no LF; `None` if no runtime wrote it.
 pub(crate) fn parse(line: &[u8]) -> Option<Entry<'_>> {
     if line.first() == Some(&b'{') { docker(line) } else { interface(line) }
+}
+
+/// As [`parse`], without parsing the JSON of other programs.
+pub(crate) fn parse_if_likely(line: &[u8]) -> Option<Entry<'_>> {
+    let is_likely = line.first() != Some(&b'{') || line.starts_with(b"{\"log\":");
+    is_likely.then(|| parse(line))?
 }
 
 fn interface(line: &[u8]) -> Option<Entry<'_>> {

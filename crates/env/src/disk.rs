@@ -21,6 +21,7 @@ use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
 use crate::directory::{self, RealDirectory};
 use crate::lock;
+use crate::no_links;
 use crate::watch::Inotify;
 
 /// Files of this system.
@@ -59,10 +60,15 @@ impl Disk for RealDisk {
         flags.set(OFlags::CREATE, mode.create || mode.create_new);
         flags.set(OFlags::EXCL, mode.create_new);
         flags.set(OFlags::DIRECT, mode.direct);
-        let fd = open(path, flags, Mode::from_raw_mode(0o640)).map_err(|errno| match errno {
-            // What a file system answers to O_DIRECT when it has none.
-            Errno::INVAL if mode.direct => io::Error::from(io::ErrorKind::Unsupported),
-            other => other.into(),
+        let rights = Mode::from_raw_mode(0o640);
+        let opened = match mode.no_links {
+            true => no_links::open_file(path, flags, rights),
+            false => open(path, flags, rights).map_err(io::Error::from),
+        };
+        let fd = opened.map_err(|error| match Errno::from_io_error(&error) {
+            // A file system without O_DIRECT.
+            Some(Errno::INVAL) if mode.direct => io::Error::from(io::ErrorKind::Unsupported),
+            _ => error,
         })?;
         Ok(Arc::new(RealFile { file: fd.into(), uncached: AtomicBool::new(mode.uncached) }))
     }
@@ -272,8 +278,14 @@ impl DiskFile for RealFile {
 mod tests {
     use super::*;
 
-    const WRITE: OpenMode =
-        OpenMode { write: true, create: true, create_new: false, direct: false, uncached: false };
+    const WRITE: OpenMode = OpenMode {
+        write: true,
+        create: true,
+        create_new: false,
+        no_links: false,
+        direct: false,
+        uncached: false,
+    };
 
     #[test]
     fn a_rename_to_a_taken_name_is_refused_and_changes_nothing() {

@@ -12,6 +12,7 @@ mod limits;
 mod lock;
 mod names;
 mod net;
+mod no_links;
 mod private;
 mod process;
 mod program;

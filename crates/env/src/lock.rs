@@ -8,18 +8,13 @@ use pipeline::env::{Lock, LockError, is_full};
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock, flock, open};
 use rustix::io::Errno;
 
+use crate::no_links::open_file;
+
 /// A lock of the whole file, with the pid of its owner in it.
 pub(crate) fn lock(path: &Path) -> Result<Box<dyn Lock>, LockError> {
     // Through a link, a file that is another's would be written over.
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = open(path, flags, Mode::from_raw_mode(0o640)).map_err(|errno| match errno {
-        Errno::LOOP => io::Error::other(format!(
-            "{} is a symbolic link, which a lock is never opened through; remove it",
-            path.display()
-        )),
-        other => other.into(),
-    })?;
-    let mut file = File::from(file);
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    let mut file = File::from(open_file(path, flags, Mode::from_raw_mode(0o640))?);
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {

@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 
 pub use disk::{
     Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenDirectory, OpenMode, Space, is_full,
+    resolved,
 };
 pub use names::{Names, NoNames, Service};
 pub use net::{Datagrams, Listener, Net, Stream};

@@ -49,7 +49,8 @@ fn spooled(choice: usize, stop: usize, content: &[u8]) -> usize {
         bytes.truncate(bytes.len() * 3 / 4);
     }
     let mut settings = json!({
-        "directory": "/d", "decoder": decoder, "decode_error_policy": policy, "file_max": LONG,
+        "directory": "/d", "settle": "0s",
+        "decoder": decoder, "decode_error_policy": policy, "file_max": LONG,
         "compression": compression, "line_max": if is_short { SHORT } else { LONG },
     });
     if is_joined {
@@ -88,7 +89,7 @@ fn stored_positions(choice: usize, value: &[u8]) -> usize {
     let files = Files::new(CONTENT, &positions);
     let (kind, settings) = match choice & 4 {
         0 => ("tail_dir", json!({ "paths": ["/d/*"], "file_header": false })),
-        _ => ("spool_dir", json!({ "directory": "/d" })),
+        _ => ("spool_dir", json!({ "directory": "/d", "settle": "0s" })),
     };
     files.read(kind, &settings, ALL).expect("no position makes a source fail");
     stored_of_content(files)

@@ -55,7 +55,8 @@ fn edge(dir: &Path, collectors: [SocketAddr; 2]) -> Agent {
     let text = format!(
         "[agent]\ndata_dir = \"{data}\"\n\
          [sources.outbox]\ntype = \"spool_dir\"\ndirectory = \"{outbox}\"\nrecursive = true\n\
-         pieces = {{ size = \"1MiB\" }}\npoll_delay = \"50ms\"\nchannels = [\"main\"]\n\
+         pieces = {{ size = \"1MiB\" }}\npoll_delay = \"50ms\"\nsettle = \"0s\"\n\
+         channels = [\"main\"]\n\
          [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
          [groups.collectors]\ntype = \"load_balance\"\nchannel = \"main\"\n\
          sinks = [\"one\", \"two\"]\n\

@@ -49,11 +49,11 @@ fn files_of_a_spool_directory_are_stored_once_through_kills() {
         dir,
         &format!(
             "[sources.spool]\ntype = \"spool_dir\"\ndirectory = \"{0}/spool\"\n\
-             completed_dir = \"{0}/done\"\npoll_delay = \"10ms\"\nbatch_events = 200\n\
-             channels = [\"main\"]\n\
-             [sources.wide]\ntype = \"spool_dir\"\ndirectory = \"{0}/wide\"\n\
-             charset = \"UTF-16\"\ncompleted_dir = \"{0}/done\"\npoll_delay = \"10ms\"\n\
+             completed_dir = \"{0}/done\"\npoll_delay = \"10ms\"\nsettle = \"0s\"\n\
              batch_events = 200\nchannels = [\"main\"]\n\
+             [sources.wide]\ntype = \"spool_dir\"\ndirectory = \"{0}/wide\"\n\
+             charset = \"UTF-16\"\ncompleted_dir = \"{0}/done\"\n\
+             poll_delay = \"10ms\"\nsettle = \"0s\"\nbatch_events = 200\nchannels = [\"main\"]\n\
              [sinks.collector]\ntype = \"grpc\"\naddress = \"{1}\"\nchannel = \"main\"\n",
             dir.display(),
             site.listen()

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use channel::durable::{Encryption, IndexKind, Overflow};
 use metrics::Metrics;
+use pipeline::env::resolved;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, Channel, Component, Env, Settings, SettingsError};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -88,5 +89,6 @@ pub fn settings() -> channel::durable::Config {
 
 /// What the channel of dead letters of the agent in `data_dir` is built with.
 pub fn context(data_dir: &Path, env: &Env) -> BuildContext {
-    BuildContext::alone("dead-letters", &directory(data_dir), env.clone())
+    let directory = directory(&resolved(&*env.disk, data_dir));
+    BuildContext::alone("dead-letters", &directory, env.clone())
 }

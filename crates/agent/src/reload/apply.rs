@@ -329,8 +329,8 @@ impl<'a> Change<'a> {
         for (channel, events) in &parts.left_behind {
             error!(
                 %channel, events,
-                "a channel that is not named any more still holds events on disk; name it again \
-                 to deliver them",
+                "a channel that is not configured any more still holds events on disk; configure \
+                 it again to deliver them, unless a source sends them again",
             );
         }
     }

@@ -95,6 +95,8 @@ pub(super) struct Changes {
     pub(super) kept_groups: Names,
     /// Channels that are neither new nor opened again.
     pub(super) kept_channels: Names,
+    /// Reports of sources that send events again.
+    pub(super) resends: Vec<String>,
 }
 
 const SETTINGS: &str = "its settings have changed";

@@ -39,8 +39,12 @@ pub struct ReloadStatus {
     pub restarted: Vec<PartChange>,
     /// Parts that were not touched.
     pub kept: Vec<String>,
-    /// Channels that are closed and still hold events on disk; they are taken up when the channel
-    /// is named again.
+    /// Sources that send events again, because their positions are under another name or in another
+    /// channel: the amount, the cause and the remedy.
+    #[serde(default)]
+    pub resends: Vec<String>,
+    /// Channels that are closed and still hold events on disk; they are delivered when the channel
+    /// is configured again.
     pub left_behind: Vec<LeftBehind>,
 }
 
@@ -85,11 +89,14 @@ impl fmt::Display for ReloadStatus {
         if !self.kept.is_empty() {
             writeln!(f, "{:9}  {}", "kept", self.kept.join(", "))?;
         }
+        for resend in &self.resends {
+            writeln!(f, "warning: {resend}")?;
+        }
         for LeftBehind { channel, events } in &self.left_behind {
             writeln!(
                 f,
-                "channel `{channel}` is closed and holds {events} events on disk; name it again to \
-                 deliver them"
+                "channel `{channel}` is closed and holds {events} events on disk; configure it \
+                 again to deliver them, unless a source sends them again"
             )?;
         }
         Ok(())

@@ -12,6 +12,7 @@
 mod held;
 mod parts;
 mod place;
+mod renames;
 
 use std::collections::BTreeMap;
 use std::fs;

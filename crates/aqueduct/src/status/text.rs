@@ -324,6 +324,7 @@ mod tests {
             stopped: Vec::new(),
             restarted: vec![PartChange { part: "sinks.out".to_owned(), why: "new".to_owned() }],
             kept: vec!["channels.main".to_owned()],
+            resends: vec!["source `s` starts from the beginning".to_owned()],
             left_behind: vec![LeftBehind { channel: "old".to_owned(), events: 7 }],
         };
         let text = reload(Some(&status));
@@ -333,6 +334,7 @@ mod tests {
             "  source `in`:?port in use\n",
             "  restarted  sinks.out: new\n",
             "  kept       channels.main\n",
+            "  warning: source `s` starts from the beginning\n",
             "  channel `old` is closed and holds 7 events on disk; ",
         ] {
             assert!(text.contains(line), "{line:?} {text}");

@@ -23,7 +23,7 @@ use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
-use pipeline::env::{FileKind, Lock, LockError, OpenMode, small_file};
+use pipeline::env::{FileKind, Lock, LockError, OpenMode, resolved};
 use pipeline::{ChannelError, Env};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -167,7 +167,10 @@ impl<'a> KeyFile<'a> {
         path: &'a Path,
         own: &'a dyn Fn(&Path) -> io::Result<()>,
     ) -> Result<Self, RotationError> {
-        let lock = with_ending(path, ".lock");
+        // The path of the key file may lead through links; the lock itself is no link.
+        let name = Path::new(path.file_name().unwrap_or_default());
+        let directory = resolved(&*env.disk, keys::directory(path));
+        let lock = directory.join(with_ending(name, ".lock"));
         let held = env.disk.lock(&lock).map_err(|error| match error {
             LockError::Held { pid } => {
                 RotationError::Busy { path: path.display().to_string(), pid }
@@ -229,10 +232,12 @@ impl<'a> KeyFile<'a> {
     }
 
     fn read(&self) -> Result<Content, RotationError> {
-        let there = small_file::find(&*self.env.disk, self.path);
-        if there.map_err(|source| refused(self.path, source))?.is_none() {
-            return Ok(Content { text: Zeroizing::default(), numbers: Vec::new() });
-        }
+        match self.env.disk.stat(self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Content { text: Zeroizing::default(), numbers: Vec::new() });
+            }
+            found => found.map_err(|source| refused(self.path, source))?,
+        };
         let text = keys::file(self.env, self.path)?;
         Ok(Content::of(text, &format!("`encryption.key_file` {}", self.path.display()))?)
     }

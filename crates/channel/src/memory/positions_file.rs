@@ -15,6 +15,9 @@ use pipeline::env::{Disk, small_file};
 use serde::{Deserialize, Serialize};
 use support::hex::hex;
 
+/// Its name in the channel's directory.
+pub(super) const NAME: &str = "positions.json";
+
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]

@@ -83,19 +83,20 @@ struct ContainerLog {
     failed: Counter,
 }
 
-/// Appends what the container wrote to `out`; `None` if no runtime wrote the first line. A later
-/// line that none wrote stays as it is.
+/// Appends the text that the container wrote to `out`; `None` if no runtime wrote the first line.
+/// A later line that no runtime wrote is kept unchanged. Only its own stream continues a part.
 fn unwrap<'a>(body: &'a [u8], out: &mut Vec<u8>) -> Option<Entry<'a>> {
     let mut lines = body.split(|byte| *byte == b'\n');
     let first = parse(lines.next()?)?;
     out.extend_from_slice(&first.text);
-    let mut is_part = first.is_part;
+    let mut unfinished = first.is_part.then_some(first.stream);
     for line in lines {
-        if !is_part {
+        let entry = parse(line);
+        let stream = entry.as_ref().map(|entry| entry.stream);
+        if unfinished.is_none() || unfinished != stream {
             out.push(b'\n');
         }
-        let entry = parse(line);
-        is_part = entry.as_ref().is_some_and(|entry| entry.is_part);
+        unfinished = stream.filter(|_| entry.as_ref().is_some_and(|entry| entry.is_part));
         out.extend_from_slice(entry.as_ref().map_or(line, |entry| &*entry.text));
     }
     Some(first)

@@ -5,11 +5,17 @@
 //! first line of a file or a stream always does. Where files are read, positions stand between
 //! events alone, so that a restart reads an event again from its first line.
 //!
-//! What is joined has its own loop, as it is read: `stream` for bytes that come in pieces, and
-//! files that are followed or finished next to their sources.
+//! In the log of a container, each stream has its own open event: a line of stderr neither joins an
+//! event of stdout nor ends it.
+//!
+//! | module | joins |
+//! |---|---|
+//! | `stream` | bytes that come in pieces |
+//! | `scan` | lines of files, for `tail_dir` and `spool_dir` |
 
 #[cfg(test)]
 pub(super) mod oracle;
+pub(super) mod scan;
 pub(super) mod stream;
 
 use std::time::Duration;
@@ -117,24 +123,38 @@ enum Lines {
     UnlessMatching(Regex),
     /// Those that match.
     Matching(Regex),
-    /// Those of the stream whose last line is a part of one.
+    /// The parts of a line of a container.
     Parts,
 }
 
+/// Streams whose events are open at the same time: lines that no container runtime wrote, stdout
+/// and stderr.
+const LANES: usize = 3;
+
 /// An event as far as its lines are known.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Open {
+struct Open {
     /// Its lines; 0 where none has come yet.
-    pub(super) lines: usize,
+    lines: usize,
     /// Bytes of them, with their ends.
-    pub(super) bytes: usize,
-    /// Of lines of a container: the stream whose last line is a part of one.
-    unfinished: Option<Stream>,
+    bytes: usize,
+    /// Whether its last line is a part of a line of a container.
+    is_part: bool,
+}
+
+/// A line without its end.
+#[derive(Debug, Clone, Copy)]
+struct Line<'a> {
+    text: &'a [u8],
+    /// Which of the open events it may join.
+    lane: usize,
+    /// Whether it is a part of a line of a container, and another part follows.
+    is_part: bool,
 }
 
 /// What a line is to the event before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+enum Next {
     /// It belongs to it, as the first line of all does.
     Same,
     /// It begins another one.
@@ -199,33 +219,45 @@ impl Rule<'_> {
 }
 
 impl Joining {
-    /// What `line`, without its end, is to the event that is open. An event has at most `most`
-    /// bytes, or `bytes_max` where that is less.
-    pub(super) fn next(&self, open: Open, line: &[u8], most: usize) -> Next {
+    /// Finds the stream of a line, which comes without its end.
+    fn line<'a>(&self, text: &'a [u8]) -> Line<'a> {
+        let entry = container_log::parse_if_likely(text);
+        let lane = entry.as_ref().map_or(0, |entry| match entry.stream {
+            Stream::Stdout => 1,
+            Stream::Stderr => 2,
+        });
+        Line { text, lane, is_part: entry.is_some_and(|entry| entry.is_part) }
+    }
+
+    /// Relates `line` to the open event of its stream. An event has at most `most` bytes, or
+    /// `bytes_max` where that is less.
+    fn next(&self, open: Open, line: Line<'_>, most: usize) -> Next {
         if open.lines == 0 {
             return Next::Same;
         }
         let belongs = match &self.lines {
-            Lines::UnlessMatching(pattern) => !pattern.is_match(line),
-            Lines::Matching(pattern) => pattern.is_match(line),
-            Lines::Parts => open.unfinished.is_some_and(|stream| {
-                container_log::parse(line).is_some_and(|entry| entry.stream == stream)
-            }),
+            // The rest of a line of a container.
+            _ if open.is_part => true,
+            Lines::UnlessMatching(pattern) => !pattern.is_match(line.text),
+            Lines::Matching(pattern) => pattern.is_match(line.text),
+            Lines::Parts => false,
         };
         if !belongs {
             return Next::Another;
         }
-        let bytes = open.bytes + line.len();
+        let bytes = open.bytes + line.text.len();
         let has_room = open.lines < self.lines_max && bytes <= self.bytes_max.min(most);
         if has_room { Next::Same } else { Next::Divided }
     }
 
-    /// Adds `line`, without its end, to the event that is open; with its end it has `bytes`.
-    pub(super) fn add(&self, open: &mut Open, line: &[u8], bytes: usize) {
-        (open.lines, open.bytes) = (open.lines + 1, open.bytes + bytes);
-        if matches!(self.lines, Lines::Parts) {
-            let part = container_log::parse(line).filter(|entry| entry.is_part);
-            open.unfinished = part.map(|entry| entry.stream);
-        }
+    /// Adds a line, of `bytes` bytes with its end, to the open event of its stream.
+    fn add(&self, open: &mut Open, line: Line<'_>, bytes: usize) {
+        let Open { lines, bytes: before, .. } = *open;
+        *open = Open { lines: lines + 1, bytes: before + bytes, is_part: line.is_part };
+    }
+
+    /// Whether no line can follow: the last part of a line of a container has come.
+    fn is_complete(&self, open: Open) -> bool {
+        matches!(self.lines, Lines::Parts) && open.lines > 0 && !open.is_part
     }
 }

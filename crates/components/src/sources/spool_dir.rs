@@ -1,7 +1,8 @@
 //! `spool_dir`: reads files that are put into a directory when they are finished, each once.
 //!
-//! A file must not change after it was put there. When all its events are stored it is renamed,
-//! moved or deleted, as the settings say. Each event goes into each required channel once, whatever
+//! A file is read when it has not changed for a while, and must not change after that. When all its
+//! events are stored and it has still not changed, it is renamed, moved or deleted, as the settings
+//! say. Each event goes into each required channel once, whatever
 //! happens to the agent (kill, power): how far a file is read travels with its events in the
 //! channel's own atomic write, and is asked for at the next start.
 //!
@@ -22,15 +23,15 @@
 //! | `run` | the way of each file through all of these |
 //!
 //! ```text
-//!   list ─► file ─► open ─► piece ─► channels ─► piece ─► … ─► done ─► finish ─► forget
-//!                     └────────┴── bad ─► set aside
+//!   list ─► settled ─► open ─► piece ─► channels ─► piece ─► … ─► settled ─► finish ─► forget
+//!                       └────────┴── bad ─► set aside ◄── changed ──┘
 //! ```
 //!
 //! What is treated in its own way, and counted in `source_anomalies`:
 //!
 //! | reason | what happens |
 //! |---|---|
-//! | `file_set_aside` | it changed, or cannot be decoded: what came before that is stored |
+//! | `file_set_aside` | it changed after its reading began, or cannot be decoded: what came before that is stored |
 //! | `unreadable` | a file or directory: tried until it works |
 //! | `not_finished` | it cannot be renamed, moved or deleted: tried until it works, never read again |
 //! | `name_taken` | the name of a finished file is taken: it gets a number |

@@ -17,6 +17,10 @@ pub struct OpenMode {
     pub create: bool,
     /// Fail if it is there.
     pub create_new: bool,
+    /// Fail if a component of the path is a symbolic link: for files in directories that only the
+    /// agent should write to, and for those that others may write to. Resolve the directory that
+    /// the operator has named first, by [`Disk::canonical`] or [`resolved`].
+    pub no_links: bool,
     /// Past the page cache: buffers, offsets and lengths in multiples of 4,096 bytes.
     /// [`io::ErrorKind::Unsupported`] where the file system cannot.
     pub direct: bool,
@@ -317,4 +321,13 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// As the system says.
     fn stat(&self) -> io::Result<FileStat>;
+}
+
+/// The path without symbolic links, as far as it exists.
+pub fn resolved(disk: &dyn Disk, path: &Path) -> PathBuf {
+    let found = path.ancestors().find_map(|it| Some((it, disk.canonical(it).ok()?)));
+    let Some((existing, mut whole)) = found else { return path.to_owned() };
+    let rest = path.strip_prefix(existing).unwrap_or(Path::new(""));
+    whole.extend(rest);
+    whole
 }

@@ -1,4 +1,4 @@
-//! Small files that are written in whole: an identity, positions, what is remembered.
+//! Small files of the data directory that are written in whole: an identity, positions, state.
 
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::{Disk, DiskFile, OpenMode};
 /// # Errors
 /// The disk refused.
 pub fn find(disk: &dyn Disk, path: &Path) -> io::Result<Option<Arc<dyn DiskFile>>> {
-    match disk.open(path, OpenMode::default()) {
+    match disk.open(path, OpenMode { no_links: true, ..OpenMode::default() }) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -24,7 +24,7 @@ pub fn find(disk: &dyn Disk, path: &Path) -> io::Result<Option<Arc<dyn DiskFile>
 /// The disk refused; the old content stands.
 pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+    let mode = OpenMode { write: true, create: true, no_links: true, ..OpenMode::default() };
     let file = disk.open(&temporary, mode)?;
     file.set_len(0)?;
     file.write_at(&[IoSlice::new(content)], 0, false)?;

@@ -170,7 +170,8 @@ impl Files {
     /// Opens a segment file, past the page cache where that can be.
     pub(crate) fn open(&self, id: u64, create: bool) -> io::Result<Arc<dyn DiskFile>> {
         let direct = self.direct.load(Ordering::Relaxed);
-        let mode = OpenMode { write: true, create, direct, ..OpenMode::default() };
+        let no_links = true;
+        let mode = OpenMode { write: true, create, direct, no_links, ..OpenMode::default() };
         match self.disk.open(&self.path(id), mode) {
             Err(error) if direct && error.kind() == io::ErrorKind::Unsupported => {
                 info!(directory = %self.directory.display(),

@@ -117,7 +117,7 @@ impl Files {
     }
 
     fn shorten(&self, file: &Trim) -> io::Result<()> {
-        let mode = OpenMode { write: true, ..OpenMode::default() };
+        let mode = OpenMode { write: true, no_links: true, ..OpenMode::default() };
         self.disk.open(&file.path, mode)?.set_len(file.len)
     }
 

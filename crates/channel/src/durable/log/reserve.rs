@@ -71,7 +71,7 @@ impl Files {
 
     fn make_reserve(&self, slot: usize, room: u64) -> io::Result<()> {
         let path = self.reserve_path(slot);
-        let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+        let mode = OpenMode { write: true, create: true, no_links: true, ..OpenMode::default() };
         let file = self.disk.open(&path, mode)?;
         let made = file.allocate(room).and_then(|()| file.sync());
         if made.is_err() {

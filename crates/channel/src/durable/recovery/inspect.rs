@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use pipeline::env::{Lock, LockError};
+use pipeline::env::{Lock, LockError, resolved};
 use pipeline::{
     Account, Batch, BuildContext, ChannelError, Env, Epoch, IntervalSet, Origin, SourcePosition,
     Ticket,
@@ -93,6 +93,7 @@ impl Inspection {
         alone: bool,
     ) -> Result<Self, ChannelError> {
         let disk = &env.disk;
+        let directory = &*resolved(&**disk, directory);
         let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let unusable = |problem: String| ChannelError::Unusable {
             channel: name.clone(),

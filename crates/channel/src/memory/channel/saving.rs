@@ -12,7 +12,7 @@ use crate::memory::positions_file;
 
 impl Core {
     pub(super) fn path(&self) -> PathBuf {
-        self.directory.join("positions.json")
+        self.directory.join(positions_file::NAME)
     }
 
     /// Writes the positions if they have changed.

@@ -122,9 +122,9 @@ impl<'a> Follower<'a> {
         self.count_divided();
     }
 
-    /// Takes the event that is open: nothing has come for long.
+    /// Takes the open events: nothing has come for long.
     async fn end_event(&mut self) {
-        if let Some(event) = self.lines.end() {
+        while let Some(event) = self.lines.end() {
             self.push(event).await;
         }
     }

@@ -3,20 +3,23 @@
 //! | an event of several lines ends | |
 //! |---|---|
 //! | before a line that begins one | |
+//! | with the last part of a line of a container | where parts are joined |
 //! | before a line with which it would have more than `bytes_max`, or more than `lines_max` lines | that line begins the next one, and is counted |
 //! | before a line that was cut | which is an event by itself |
-//! | when nothing has come for `timeout` | with its last line that has an end; what comes later is another event |
+//! | when nothing has come for `timeout` | with its last line that has an end; a later line begins another event |
 //! | at the end of the stream | with the last line, also where that lacks its end |
 //!
-//! Pure but for the clock of the runtime. No more is held than an event, a line and what was read.
+//! Each stream of a container has its own open event. Pure but for the clock of the runtime. No
+//! more is kept than an event of each stream, a line and the bytes that were read.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use pipeline::{Frame, Framing};
 use tokio::time::Instant;
 
-use super::{Joining, Next, Open};
+use super::{Joining, LANES, Next, Open};
 use crate::framings::FramedStream;
 
 /// A stream, cut into events.
@@ -28,15 +31,21 @@ pub(in crate::sources) struct EventStream {
 /// Lines on their way into events.
 struct Lines {
     joining: Arc<Joining>,
-    open: Open,
-    /// Those of the event that is open, with a line feed behind each but the last.
-    text: BytesMut,
-    /// A line that was cut, behind the event that it has ended.
-    cut: Option<Frame>,
-    /// When the event that is open counts as ended.
+    lanes: [Lane; LANES],
+    /// Events that have ended.
+    ended: VecDeque<Frame>,
+    /// When the open events count as ended.
     due: Option<Instant>,
     /// Events that were divided and not yet counted.
     divided: u64,
+}
+
+/// The open event of one stream.
+#[derive(Default)]
+struct Lane {
+    open: Open,
+    /// Its lines, with a line feed after each but the last.
+    text: BytesMut,
 }
 
 impl EventStream {
@@ -57,9 +66,8 @@ impl EventStream {
     fn of(messages: FramedStream, joining: Option<Arc<Joining>>) -> Self {
         let lines = |joining| Lines {
             joining,
-            open: Open::default(),
-            text: BytesMut::new(),
-            cut: None,
+            lanes: Default::default(),
+            ended: VecDeque::new(),
             due: None,
             divided: 0,
         };
@@ -75,32 +83,34 @@ impl EventStream {
     /// until more bytes come, which the last event is waited for from now on.
     pub(in crate::sources) fn next(&mut self, most: usize) -> Option<Frame> {
         let Some(lines) = &mut self.lines else { return self.messages.next() };
-        if let Some(cut) = lines.cut.take() {
-            return Some(cut);
-        }
-        while let Some(line) = self.messages.next() {
-            if let Some(event) = lines.push(line, most) {
+        loop {
+            if let Some(event) = lines.ended.pop_front() {
                 return Some(event);
             }
+            let Some(line) = self.messages.next() else { break };
+            lines.push(line, most);
         }
-        lines.due = (lines.open.lines > 0).then(|| Instant::now() + lines.joining.timeout);
+        lines.due = lines.is_open().then(|| Instant::now() + lines.joining.timeout);
         None
     }
 
-    /// What is left when the stream has ended, event by event. [`EventStream::next`] has given all
+    /// The rest when the stream has ended, event by event. [`EventStream::next`] has returned all
     /// before it.
     pub(in crate::sources) fn rest(&mut self, most: usize) -> Option<Frame> {
         let last = self.messages.rest();
         let Some(lines) = &mut self.lines else { return last };
-        last.and_then(|line| lines.push(line, most)).or_else(|| lines.end())
+        if let Some(line) = last {
+            lines.push(line, most);
+        }
+        lines.end()
     }
 
-    /// When the event that is open counts as ended: then [`EventStream::end`] gives it.
+    /// When the open events count as ended: then [`EventStream::end`] returns them.
     pub(in crate::sources) fn due(&self) -> Option<Instant> {
         self.lines.as_ref().and_then(|lines| lines.due)
     }
 
-    /// Ends the event that is open, at its last whole line.
+    /// Ends the open events, at their last whole lines: returns one of them, until none is left.
     pub(in crate::sources) fn end(&mut self) -> Option<Frame> {
         self.lines.as_mut().and_then(Lines::end)
     }
@@ -112,30 +122,45 @@ impl EventStream {
 }
 
 impl Lines {
-    /// Adds a line; answers the event that has ended by it.
-    fn push(&mut self, line: Frame, most: usize) -> Option<Frame> {
-        if line.is_cut {
-            let Some(before) = self.end() else { return Some(line) };
-            self.cut = Some(line);
-            return Some(before);
-        }
-        let next = self.joining.next(self.open, &line.message, most);
-        self.divided += u64::from(next == Next::Divided);
-        let ended = if next == Next::Same { None } else { self.end() };
-        if self.open.lines > 0 {
-            self.text.extend_from_slice(b"\n");
-        }
-        self.text.extend_from_slice(&line.message);
-        self.joining.add(&mut self.open, &line.message, line.message.len() + 1);
-        ended
+    fn is_open(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.open.lines > 0)
     }
 
-    /// Ends what is open: a line that was cut, or an event.
+    /// Adds a line, and the events that end by it.
+    fn push(&mut self, line: Frame, most: usize) {
+        let Self { joining, lanes, ended, divided, .. } = self;
+        if line.is_cut {
+            ended.extend(lanes.iter_mut().filter_map(Lane::end));
+            ended.push_back(line);
+            return;
+        }
+        let text = joining.line(&line.message);
+        let lane = &mut lanes[text.lane];
+        let next = joining.next(lane.open, text, most);
+        *divided += u64::from(next == Next::Divided);
+        if next != Next::Same {
+            ended.extend(lane.end());
+        }
+        if lane.open.lines > 0 {
+            lane.text.extend_from_slice(b"\n");
+        }
+        lane.text.extend_from_slice(&line.message);
+        joining.add(&mut lane.open, text, line.message.len() + 1);
+        if joining.is_complete(lane.open) {
+            ended.extend(lane.end());
+        }
+    }
+
+    /// Ends an open event, after those that have ended.
     fn end(&mut self) -> Option<Frame> {
         self.due = None;
-        if let Some(cut) = self.cut.take() {
-            return Some(cut);
-        }
+        self.ended.pop_front().or_else(|| self.lanes.iter_mut().find_map(Lane::end))
+    }
+}
+
+impl Lane {
+    /// Ends the open event.
+    fn end(&mut self) -> Option<Frame> {
         let open = std::mem::take(&mut self.open);
         (open.lines > 0).then(|| Frame { message: self.text.split().freeze(), is_cut: false })
     }
@@ -143,8 +168,11 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::units::ByteSize;
     use proptest::prelude::*;
+    use serde_json::json;
 
+    use super::super::Multiline;
     use super::super::oracle::{self, BYTES_MAX, LINE_MAX};
     use super::*;
 
@@ -157,7 +185,7 @@ mod tests {
             joined.buffer().extend_from_slice(bytes);
             all.extend(std::iter::from_fn(|| joined.next(most)));
             divided += joined.take_divided();
-            let held = joined.lines.as_ref().map_or(0, |lines| lines.text.len());
+            let held = joined.lines.as_ref().map_or(0, |lines| lines.lanes[0].text.len());
             assert!(held <= BYTES_MAX.max(LINE_MAX), "more is held than an event");
         }
         all.extend(std::iter::from_fn(|| joined.rest(most)));
@@ -202,5 +230,31 @@ mod tests {
         assert_eq!(joined.next(99), None);
         assert_eq!(joined.rest(99).unwrap().message, "half", "what comes later is another event");
         assert_eq!(joined.rest(99), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_whole_line_of_a_container_is_an_event_immediately_and_streams_never_mix() {
+        let joining = |settings: serde_json::Value| {
+            let multiline: Multiline = pipeline::Settings::from_json(&settings).read().unwrap();
+            Arc::new(multiline.joining(ByteSize::mib(1)).unwrap())
+        };
+        let read = |joining: Arc<Joining>| {
+            let mut joined = EventStream::lines(99, Some(joining));
+            let log = b"t stdout P a\nt stderr F x\nt stdout F b\nt stderr F +y\nt stdout F c\n";
+            joined.buffer().extend_from_slice(log);
+            let mut events: Vec<Frame> = std::iter::from_fn(|| joined.next(99)).collect();
+            let whole = events.len();
+            let is_due = joined.due().is_some();
+            events.extend(std::iter::from_fn(|| joined.end()));
+            let text = |frame: &Frame| String::from_utf8(frame.message.to_vec()).unwrap();
+            (events.iter().map(text).collect::<Vec<_>>(), whole, is_due)
+        };
+        let whole = "t stdout P a\nt stdout F b";
+        let parts = ["t stderr F x", whole, "t stderr F +y", "t stdout F c"];
+        let parts = parts.map(str::to_owned).to_vec();
+        assert_eq!(read(joining(json!({ "container": true }))), (parts, 4, false));
+        let trace = [whole, "t stdout F c", "t stderr F x\nt stderr F +y"];
+        let trace = trace.map(str::to_owned).to_vec();
+        assert_eq!(read(joining(json!({ "continue": "F \\+" }))), (trace, 1, true));
     }
 }

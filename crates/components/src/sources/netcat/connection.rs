@@ -99,9 +99,9 @@ impl Connection {
         self.settings.idle_timeout.and_then(|limit| Instant::now().checked_add(limit.0))
     }
 
-    /// Stores and answers the event that is open: nothing has come for long, or will.
+    /// Stores and answers the open events: nothing has come for long, or will.
     async fn end_event(&mut self) -> io::Result<()> {
-        if let Some(event) = self.events.end() {
+        while let Some(event) = self.events.end() {
             self.push(event).await?;
         }
         self.store().await

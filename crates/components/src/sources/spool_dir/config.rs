@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Choice, Decoder};
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,11 @@ pub struct Config {
     /// Pause between two looks at the directory while there is nothing to read.
     #[serde(default = "defaults::poll_delay")]
     poll_delay: Period,
+    /// How long a file must not change, in size and time of change, before it is read, and again
+    /// before it is renamed, moved or deleted. A file that changes after its reading began is set
+    /// aside. `0s` if files are complete when they appear, for example because they are moved in.
+    #[serde(default = "defaults::settle")]
+    settle: Period,
     /// What becomes of a file when all its events are stored.
     #[serde(default)]
     delete_policy: DeletePolicy,
@@ -165,6 +170,10 @@ mod defaults {
         Period(Duration::from_millis(500))
     }
 
+    pub(super) fn settle() -> Period {
+        Period(Duration::from_secs(2))
+    }
+
     pub(super) fn completed_suffix() -> String {
         ".COMPLETED".to_owned()
     }
@@ -215,6 +224,8 @@ pub(super) struct Options {
     pub(super) ignore: Regex,
     pub(super) order: ConsumeOrder,
     pub(super) poll_delay: Duration,
+    /// How long a file must not change before it is read, and before it is finished.
+    pub(super) settle: Duration,
     pub(super) completion: Completion,
     pub(super) completed_suffix: String,
     pub(super) failed_suffix: String,
@@ -287,6 +298,7 @@ impl Config {
             ignore: whole("ignore_pattern", &self.ignore_pattern)?,
             order: self.consume_order,
             poll_delay: self.poll_delay.0.max(Duration::from_millis(1)),
+            settle: self.settle.0,
             completion,
             completed_suffix: self.completed_suffix,
             failed_suffix: self.failed_suffix,
@@ -372,7 +384,8 @@ impl Config {
     }
 }
 
-/// The pattern of whole names.
+/// The pattern of whole names. A name may have a line feed, which `.` matches too.
 fn whole(setting: &str, pattern: &str) -> Result<Regex, BuildError> {
-    Regex::new(&format!("^(?:{pattern})$")).map_err(|error| BuildError::invalid(setting, error))
+    let whole = RegexBuilder::new(&format!("^(?:{pattern})$")).dot_matches_new_line(true).build();
+    whole.map_err(|error| BuildError::invalid(setting, error))
 }

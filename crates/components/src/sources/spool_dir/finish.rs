@@ -23,8 +23,8 @@ pub(super) enum Finished {
     Kept,
     /// Its name is gone, or is that of another file.
     Vanished,
-    /// It has changed since its reading began.
-    Changed,
+    /// It has changed since its reading began, and has so many bytes now.
+    Changed(u64),
 }
 
 /// Finishes a file whose events are stored.
@@ -39,7 +39,7 @@ pub(super) fn complete(disk: &dyn Disk, options: &Options, sight: &Sight) -> io:
         Err(error) => return Err(error),
     };
     if !sight.is_unchanged(&stat) {
-        return Ok(Finished::Changed);
+        return Ok(Finished::Changed(stat.len));
     }
     let target = match &options.completion {
         Completion::Keep => return Ok(Finished::Kept),

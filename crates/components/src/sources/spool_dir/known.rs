@@ -16,17 +16,25 @@ use super::mark::{self, DONE, Mark, Sight};
 /// may be mounted late.
 const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// A file that needs no look while it stays as it is.
+/// A file that is not looked at while it stays as it is.
 struct Passed {
     len: u64,
     modified: u64,
-    /// Until then; `None`: for good.
+    /// Until then; `None`: permanently.
     until: Option<Instant>,
+}
+
+impl Passed {
+    fn is_as(&self, stat: &FileStat) -> bool {
+        (self.len, self.modified) == (stat.len, mark::nanos(stat.modified))
+    }
 }
 
 /// Files that were seen or are known of.
 pub(super) struct Known {
     channels: usize,
+    /// How long a file must not change before it is looked at.
+    settle: Duration,
     /// By key, for each channel.
     marks: BTreeMap<Bytes, Vec<Option<Mark>>>,
     /// Keys with a position whose files are not seen, and since when.
@@ -46,9 +54,10 @@ pub(super) struct Gone {
 
 impl Known {
     /// What each channel knows, as [`pipeline::PositionIntake::positions`] says it.
-    pub(super) fn recalled(positions: &[Vec<(Bytes, Bytes)>]) -> Self {
+    pub(super) fn recalled(positions: &[Vec<(Bytes, Bytes)>], settle: Duration) -> Self {
         let mut known = Self {
             channels: positions.len(),
+            settle,
             marks: BTreeMap::new(),
             unseen: BTreeMap::new(),
             passed: BTreeMap::new(),
@@ -103,16 +112,23 @@ impl Known {
         over.into_iter().map(gone).collect()
     }
 
-    /// Whether a file is to be looked at.
-    pub(super) fn is_due(&self, stat: &FileStat, now: Instant) -> bool {
-        let passed = self.passed.get(&mark::key(stat.device, stat.inode));
-        passed.is_none_or(|passed| {
-            (passed.len, passed.modified) != (stat.len, mark::nanos(stat.modified))
-                || passed.until.is_some_and(|until| until <= now)
-        })
+    /// Whether a file is to be looked at. One that is new or has changed is due once it has not
+    /// changed for `settle`.
+    pub(super) fn is_due(&mut self, stat: &FileStat, now: Instant) -> bool {
+        let key = mark::key(stat.device, stat.inode);
+        if let Some(passed) = self.passed.get(&key).filter(|passed| passed.is_as(stat)) {
+            return passed.until.is_some_and(|until| until <= now);
+        }
+        self.pass_over(stat, now.checked_add(self.settle));
+        self.settle.is_zero()
     }
 
-    /// The file needs no look until then, or for good, while it stays as it is now.
+    /// When a file that was just read may be finished, unless it changes before.
+    pub(super) fn settles_at(&self, now: Instant) -> Option<Instant> {
+        (!self.settle.is_zero()).then(|| now.checked_add(self.settle))?
+    }
+
+    /// The file needs no look until then, or ever, while it stays as it is now.
     pub(super) fn pass_over(&mut self, stat: &FileStat, until: Option<Instant>) {
         let passed = Passed { len: stat.len, modified: mark::nanos(stat.modified), until };
         self.passed.insert(mark::key(stat.device, stat.inode), passed);

@@ -62,6 +62,15 @@ impl Sight {
         key(self.device, self.inode)
     }
 
+    /// Reports that the file has changed and has `len` bytes now.
+    pub(super) fn change(&self, len: u64) -> String {
+        let was = self.len;
+        format!(
+            "it changed after its reading began, from {was} to {len} bytes; the new content is not \
+             stored: write files elsewhere and move them in, or raise `settle`"
+        )
+    }
+
     /// Whether this is the file, and it has not changed since.
     pub(super) fn is_unchanged(&self, stat: &FileStat) -> bool {
         self.is_same(stat) && (self.len, self.modified) == (stat.len, nanos(stat.modified))
@@ -132,7 +141,7 @@ pub(super) enum Standing {
     /// Each channel has its events up to there.
     At(Vec<u64>),
     /// It is to be set aside, because of this.
-    Bad(&'static str),
+    Bad(String),
 }
 
 /// Where the channels stand in a file that looks like this and begins with `head`, by what each
@@ -147,13 +156,13 @@ pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<M
                 let is_as_it_was = (was.len, was.modified) == (sight.len, sight.modified);
                 if is_as_it_was && was.head.fits(head) {
                     if mark.unit != unit && mark.at != DONE {
-                        return Standing::Bad(
-                            "its reading began with another `decoder`, or without `pieces`",
-                        );
+                        let problem =
+                            "its reading began with another `decoder`, or without `pieces`";
+                        return Standing::Bad(problem.to_owned());
                     }
                     mark.at
                 } else if was.head.fits(head) || (mark.at != DONE && was.path == sight.path) {
-                    return Standing::Bad("it has changed after its reading began");
+                    return Standing::Bad(was.change(sight.len));
                 } else {
                     // Another file had this inode: one with another name, or one that was read to
                     // its end and deleted.

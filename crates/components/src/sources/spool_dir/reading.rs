@@ -87,7 +87,10 @@ enum FileBytes {
 /// # Errors
 /// The disk refuses.
 pub(super) fn open(disk: &dyn Disk, path: &Path, options: &Options) -> io::Result<Opened> {
-    let file = disk.open(path, OpenMode::default())?;
+    // A link that takes the place of the file or of a directory below `directory` is not followed.
+    let below = path.strip_prefix(&options.directory).unwrap_or(path);
+    let place = disk.canonical(&options.directory)?.join(below);
+    let file = disk.open(&place, OpenMode { no_links: true, ..OpenMode::default() })?;
     let stat = file.stat()?;
     let head = file.read(0, HEAD_BYTES)?;
     let sight = Sight::new(path.to_owned(), &stat, Print::of(&head));

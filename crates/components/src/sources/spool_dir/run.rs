@@ -39,7 +39,7 @@ impl<'a> Run<'a> {
     /// Asks the channels where they stand.
     pub(super) fn new(spool: &'a SpoolDir, cx: &SourceContext) -> Self {
         let (name, entropy) = (spool.name.clone(), spool.env.entropy.clone());
-        let known = Known::recalled(&cx.positions.positions(&name));
+        let known = Known::recalled(&cx.positions.positions(&name), spool.options.settle);
         Self { spool, known, feed: Feed::new(name, entropy, cx.positions.clone()) }
     }
 
@@ -106,7 +106,9 @@ impl<'a> Run<'a> {
                 self.feed.forget_with_next(gone.key);
             }
         }
-        Ok(listing.files.into_iter().filter(|found| self.known.is_due(&found.stat, now)).collect())
+        let mut files = listing.files;
+        files.retain(|found| self.known.is_due(&found.stat, now));
+        Ok(files)
     }
 
     /// Reads a file to its end and finishes it, or sets it aside.
@@ -129,10 +131,15 @@ impl<'a> Run<'a> {
         let standing = match mark::standing(&sight, &opened.head, unit, &marks) {
             Standing::At(standing) => standing,
             Standing::Bad(problem) => {
-                self.set_aside(&sight, problem).await;
+                self.set_aside(&sight, &problem).await;
                 return Ok(());
             }
         };
+        if !sight.is_unchanged(&found.stat) {
+            // It changed after the look at the directory: the next look waits until it settles.
+            return Ok(());
+        }
+        let was_whole = standing.iter().all(|at| *at == DONE);
         if self.spool.options.pieces.is_some()
             && let Some(path) = mark::began_as(&standing, &marks)
         {
@@ -140,6 +147,13 @@ impl<'a> Run<'a> {
             opened.sight.path = path;
         }
         match self.read(opened, standing).await? {
+            // A writer that continues is detected before the file is renamed, moved or deleted.
+            Read::Whole if !was_whole && self.spool.options.completion != Completion::Keep => {
+                match self.known.settles_at(Instant::now()) {
+                    Some(at) => self.known.pass_over_sight(&sight, Some(at)),
+                    None => self.finish(&sight).await,
+                }
+            }
             Read::Whole => self.finish(&sight).await,
             Read::Until(Problem::Bad(problem)) => self.set_aside(&sight, &problem).await,
             Read::Until(Problem::Unreadable(error)) => {
@@ -216,10 +230,8 @@ impl<'a> Run<'a> {
                 self.forget(sight);
             }
             // The next look finds it as it is now.
-            Ok(Finished::Changed) if self.spool.options.completion == Completion::Keep => {}
-            Ok(Finished::Changed) => {
-                self.set_aside(sight, "it has changed after its reading began").await;
-            }
+            Ok(Finished::Changed(_)) if self.spool.options.completion == Completion::Keep => {}
+            Ok(Finished::Changed(len)) => self.set_aside(sight, &sight.change(len)).await,
             Err(error) => {
                 self.count("not_finished", 1);
                 tracing::warn!(%source, %file, %error, "a file is read and cannot be put away");

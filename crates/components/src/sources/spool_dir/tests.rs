@@ -10,6 +10,7 @@
 mod bad;
 mod kills;
 mod rig;
+mod settle;
 mod transfers;
 
 use std::fs;
@@ -75,6 +76,62 @@ fn only_files_that_the_patterns_name_are_read_and_directories_on_request() {
         std::os::unix::fs::symlink("/etc/hostname", rig.path("link.log")).unwrap();
         rig.run_until_events(read.len());
         assert_eq!(rig.bodies(0), read);
+    }
+}
+
+#[test]
+fn a_name_with_a_line_feed_is_read_and_patterns_match_it() {
+    for pattern in [".*", ".*\\.log", "a.b\\.log"] {
+        let rig = Rig::new(&json!({ "include_pattern": pattern, "ignore_pattern": "x.y" }));
+        rig.put("a\nb.log", b"1\n");
+        rig.put("x\ny", b"never");
+        rig.run_until_renamed(1);
+        assert_eq!(rig.bodies(0), ["1"], "{pattern}");
+        assert_eq!(names(&rig), ["a\nb.log.COMPLETED", "x\ny"]);
+    }
+}
+
+#[test]
+fn a_link_in_place_of_a_file_or_of_its_directory_is_not_opened() {
+    let (rig, elsewhere) = (Rig::new(&json!({ "recursive": true })), tempfile::tempdir().unwrap());
+    fs::write(elsewhere.path().join("b.log"), "secret").unwrap();
+    rig.put("a.log", b"1");
+    rig.put("sub/b.log", b"2");
+    let open = |name: &str| {
+        let opened = reading::open(&*env::real().disk, &rig.path(name), &rig.options());
+        opened.map(|opened| opened.head).map_err(|error| error.to_string())
+    };
+    assert_eq!([open("a.log"), open("sub/b.log")], [Ok(b"1".to_vec()), Ok(b"2".to_vec())]);
+    // As another user may do it between a look at the directory and the opening of a file.
+    fs::remove_file(rig.path("a.log")).unwrap();
+    fs::remove_dir_all(rig.path("sub")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("b.log"), rig.path("a.log")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), rig.path("sub")).unwrap();
+    for name in ["a.log", "sub/b.log"] {
+        let error = open(name).unwrap_err();
+        assert!(error.contains("symbolic link, which is not followed"), "{error}");
+    }
+}
+
+#[test]
+fn a_directory_that_is_named_by_a_link_is_read() {
+    let rig = Rig::new(&json!({}));
+    rig.put("a.log", b"1");
+    let links = tempfile::tempdir().unwrap();
+    let link = links.path().join("spool");
+    std::os::unix::fs::symlink(rig.path(""), &link).unwrap();
+    let rig = rig.with(&json!({ "directory": link }));
+    rig.run_until_renamed(1);
+    assert_eq!(rig.bodies(0), ["1"]);
+}
+
+#[test]
+fn a_gzip_file_with_padding_is_completed_and_one_with_garbage_is_set_aside() {
+    for (rest, name) in [(&[0; 9_000][..], "COMPLETED"), (&[0, 0, 7], "FAILED")] {
+        let rig = Rig::new(&json!({}));
+        rig.put("a.log.gz", &[&rig::gzip("1\n2\n")[..], rest].concat());
+        rig.run_until(|rig| rig.path(&format!("a.log.gz.{name}")).exists());
+        assert_eq!(rig.bodies(0), ["1", "2"]);
     }
 }
 

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pipeline::env::{Disk, FileKind, FileStat, small_file};
+use pipeline::env::{Disk, FileKind, FileStat, resolved, small_file};
 use pipeline::file_position::FlumePosition;
 use pipeline::{Env, ErrorClass, SourceError};
 use tokio::time::Instant;
@@ -76,7 +76,8 @@ impl FlumePositions {
             SourceError { class: ErrorClass::Blocked, message, source: error }
         };
         let unread = |error: io::Error| refused("cannot be read", Some(error.into()));
-        let Some(file) = small_file::find(disk, path).map_err(unread)? else {
+        let path_of_file = resolved(disk, path);
+        let Some(file) = small_file::find(disk, &path_of_file).map_err(unread)? else {
             tracing::warn!(source, file = %shown(path),
                 "the file that `flume_positions` names is not there: files are read as `start_at` \
                  says; stop the agent if Flume has read some of them, and correct the path");

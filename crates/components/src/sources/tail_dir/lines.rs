@@ -50,6 +50,17 @@ pub(super) enum Piece {
     /// Whole lines. The last one lacks its LF if `unended`. Where lines are joined, `divided` of
     /// the events had no room for their next line.
     Lines { lines: Lines, bytes: usize, unended: bool, divided: u64 },
+    /// Joined lines that `data` does not contain as `text` does: lines of several events alternate,
+    /// or the last line lacks its LF. Of each event, its length without the LF after it and where
+    /// it begins in `data`.
+    Made {
+        text: Vec<u8>,
+        lengths: Vec<u32>,
+        starts: Vec<usize>,
+        bytes: usize,
+        is_unended: bool,
+        divided: u64,
+    },
     /// The part that is kept of a line that is too long; the rest of it is passed over.
     Long { kept: usize },
     /// The rest of a line that was too long; `ended` if its LF was among it.
@@ -253,6 +264,7 @@ mod tests {
                     batches.push(lines);
                     at += bytes;
                 }
+                Piece::Made { .. } => unreachable!("lines are not joined here"),
             }
         }
     }

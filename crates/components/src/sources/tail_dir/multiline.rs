@@ -3,89 +3,80 @@
 //! | an event ends | |
 //! |---|---|
 //! | before a line that begins one | once that line has its LF |
+//! | with the last part of a line of a container | where parts are joined |
 //! | before a line with which it would have more than `bytes_max`, or more than `lines_max` lines | that line begins the next one, and is counted |
 //! | before a line over `line_max` | which is an event by itself, cut as ever |
-//! | when its file has not grown for `timeout` | with its last line that has an LF; what comes later is another event |
+//! | when its file has not grown for `timeout` | with its last line that has an LF; a later line begins another event |
+//! | when its stream of a container has printed nothing for `timeout` | by the times of the lines, while the other stream goes on |
 //! | at the end of a file that was rotated | with a last line without LF, when that is a line |
 
 use memchr::memchr_iter;
 
 use super::lines::{End, Limits, Lines, Piece};
-use crate::sources::multiline::{Joining, Next, Open};
+use crate::sources::multiline::Joining;
+use crate::sources::multiline::scan::{Events, Scan};
 
 impl Joining {
-    /// Bytes that are read at a time: the longest event, with the line behind it.
+    /// Bytes that are read at a time: a batch or the longest event, with the line after it.
     pub(super) fn read_bytes(&self, limits: Limits) -> usize {
         let event = self.bytes_max.max(limits.line_bytes) + 1;
-        limits.read_bytes().max(event + limits.line_bytes + 1)
+        limits.batch_bytes.max(event) + limits.line_bytes + 1
     }
 
     /// The events that `data` begins with, which is not in the rest of a line that was cut.
     pub(super) fn next_piece(&self, data: &[u8], end: End, limits: Limits) -> Piece {
         let Limits { line_bytes, batch_bytes, batch_events } = limits;
-        let mut open = Open::default();
-        let mut lengths: Vec<u32> = Vec::new();
-        let mut divided = 0;
-        let mut line_at = 0;
-        let mut is_long = false;
-        let events = |lengths: Vec<u32>, bytes: usize, divided: u64| Piece::Lines {
-            lines: Lines::Measured(lengths),
-            bytes,
-            unended: false,
-            divided,
-        };
+        let mut scan = Scan::new(self, data, batch_bytes);
+        let is_over = |scan: &Scan<'_>| scan.is_over(batch_bytes, batch_events);
         for lf in memchr_iter(b'\n', data) {
-            let line = &data[line_at..lf];
-            if line.len() > line_bytes {
-                is_long = true;
+            let line = lf - scan.at();
+            if line > line_bytes || is_over(&scan) {
                 break;
             }
-            let next = self.next(open, line, batch_bytes);
-            if next != Next::Same {
-                let start = line_at - open.bytes;
-                if start > 0 && line_at > batch_bytes {
-                    return events(lengths, start, divided);
-                }
-                lengths.push((open.bytes - 1) as u32);
-                divided += u64::from(next == Next::Divided);
-                open = Open::default();
-                if lengths.len() == batch_events {
-                    return events(lengths, line_at, divided);
-                }
-            }
-            self.add(&mut open, line, line.len() + 1);
-            line_at = lf + 1;
+            scan.push(line, line + 1);
         }
-        let rest = &data[line_at..];
-        let (is_ended, next) = match end {
-            _ if is_long || rest.len() > line_bytes => (true, Next::Another),
-            End::Open => (false, Next::Same),
-            End::Quiet | End::Cut => (true, Next::Another),
-            End::Line if rest.is_empty() => (true, Next::Another),
+        let rest = data.len() - scan.at();
+        let mut is_unended = false;
+        match end {
+            _ if is_over(&scan) => scan.end_quiet(),
+            _ if rest > line_bytes => scan.end(),
+            End::Open => scan.end_quiet(),
+            End::Quiet | End::Cut => scan.end(),
             End::Line => {
-                let next = self.next(open, rest, batch_bytes);
-                (next != Next::Same, next)
+                // The last line lacks its LF, and will not get it.
+                if rest > 0 {
+                    scan.push(rest, rest);
+                    is_unended = true;
+                }
+                scan.end();
             }
-        };
-        let start = line_at - open.bytes;
-        let fits = start == 0 || line_at <= batch_bytes;
-        if is_ended && open.lines > 0 && fits {
-            lengths.push((open.bytes - 1) as u32);
-            return events(lengths, line_at, divided + u64::from(next == Next::Divided));
         }
-        if !lengths.is_empty() {
-            return events(lengths, start, divided);
+        if scan.at() == 0 {
+            return super::lines::first_line(data, end, line_bytes);
         }
-        match open.lines {
-            0 => super::lines::first_line(data, end, line_bytes),
-            // Its last line lacks its LF, and will not get it.
-            _ if end == End::Line => {
-                let lines = Lines::Measured(vec![data.len() as u32]);
-                Piece::Lines { lines, bytes: data.len(), unended: true, divided }
-            }
-            _ => Piece::Nothing,
+        match scan.events(batch_bytes, batch_events) {
+            Some(events) => piece(&events, is_unended && events.bytes == data.len()),
+            None => Piece::Nothing,
         }
     }
+}
+
+/// These events; `is_unended`: the last line lacks its LF.
+fn piece(events: &Events<'_>, is_unended: bool) -> Piece {
+    let Events { bytes, divided, .. } = *events;
+    if !events.is_mixed && !is_unended {
+        let lengths = events.iter().map(|event| event.text().len() as u32).collect();
+        return Piece::Lines { lines: Lines::Measured(lengths), bytes, unended: false, divided };
+    }
+    let (mut text, mut starts, mut lengths) = (Vec::with_capacity(bytes + 1), vec![], vec![]);
+    for event in events.iter() {
+        let body = event.text();
+        starts.push(event.start());
+        lengths.push(body.len() as u32);
+        text.extend_from_slice(&body);
+        text.push(b'\n');
+    }
+    Piece::Made { text, lengths, starts, bytes, is_unended, divided }
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ enum What {
     Lines(Range<usize>, Lines),
     /// A line as it is not in the file.
     Made(Batch),
+    /// Events as they are not in the file, and where they begin in it.
+    Joined(Batch, Vec<u64>),
 }
 
 /// What a read comes to.
@@ -202,6 +204,7 @@ impl Tailer {
             let bytes = cut.lines.body_bytes();
             let part = Part { file: id, end: Some(cut.offset), bytes, ends_read: number == last };
             let path = shown(&file.position.path);
+            let mut starts = None;
             let mut batch = match (cut.lines, &buffer) {
                 (What::Lines(at, lines), Some(buffer)) => lines.into_batch(buffer.slice(at)),
                 (What::Lines(at, lines), None) => {
@@ -209,12 +212,18 @@ impl Tailer {
                     continue;
                 }
                 (What::Made(batch), _) => batch,
+                (What::Joined(batch, at), _) => {
+                    starts = Some(at);
+                    batch
+                }
             };
             if let Some(name) = &options.file_header {
                 batch.set_header(name, &path, Existing::Replace);
             }
             if let Some(name) = &options.offset_header {
-                set_offsets(&mut batch, name, cut.start);
+                let starts = starts.unwrap_or_else(|| offsets(&batch, cut.start));
+                let starts: Vec<String> = starts.iter().map(u64::to_string).collect();
+                batch.set_column(name, starts.iter().map(|start| Some(start.as_str())));
             }
             batch.envelope.positions.push(position);
             chunks.push(Chunk {
@@ -236,7 +245,7 @@ impl What {
     fn body_bytes(&self) -> u64 {
         match self {
             Self::Lines(at, lines) => (at.len() - lines.len()) as u64,
-            Self::Made(batch) => batch.body_bytes(),
+            Self::Made(batch) | Self::Joined(batch, _) => batch.body_bytes(),
         }
     }
 }
@@ -286,6 +295,13 @@ fn cut(
                 (at, skipping) = (at + kept, true);
                 What::Made(batch)
             }
+            Piece::Made { text, lengths, starts, bytes, is_unended, divided } => {
+                late_lines += u64::from(is_unended);
+                all_divided += divided;
+                let starts = starts.iter().map(|start| offset_at(at + start)).collect();
+                at += bytes;
+                What::Joined(Batch::of_lines(text.into(), &lengths), starts)
+            }
             Piece::Lines { bytes, unended: true, .. } => {
                 late_lines += 1;
                 let line = &rest[..bytes];
@@ -312,13 +328,13 @@ fn ended_line(line: &[u8]) -> Batch {
     Batch::of_lines(body.into(), &[line.len() as u32])
 }
 
-/// Gives each line of `batch` the offset at which it begins.
-fn set_offsets(batch: &mut Batch, name: &str, start: u64) {
+/// The offsets at which the lines of `batch` begin, the first of which begins at `start`.
+fn offsets(batch: &Batch, start: u64) -> Vec<u64> {
     let mut next = start;
-    let mut offsets = Vec::with_capacity(batch.len());
-    for event in batch.iter() {
-        offsets.push(next.to_string());
+    let begins = batch.iter().map(|event| {
+        let begin = next;
         next += event.body().len() as u64 + 1;
-    }
-    batch.set_column(name, offsets.iter().map(|offset| Some(offset.as_str())));
+        begin
+    });
+    begins.collect()
 }

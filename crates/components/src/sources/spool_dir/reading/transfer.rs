@@ -127,7 +127,7 @@ impl Transfer {
         let mut filled = 0;
         while filled < bytes {
             match self.file.read_at(&mut buffer[filled..], at + filled as u64) {
-                Ok(0) => return Err(changed()),
+                Ok(0) => return Err(self.changed()),
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Problem::Unreadable(error)),
@@ -135,6 +135,13 @@ impl Transfer {
         }
         self.digest.update(&buffer);
         Ok(buffer)
+    }
+
+    fn changed(&self) -> Problem {
+        match self.file.stat() {
+            Ok(stat) => Problem::Bad(self.sight.change(stat.len)),
+            Err(error) => Problem::Unreadable(error),
+        }
     }
 
     /// The piece that begins at the byte `at`, up to the byte `until` at most.
@@ -145,7 +152,7 @@ impl Transfer {
         until: Option<u64>,
         limits: PieceLimits,
     ) -> Result<Piece, Problem> {
-        let left = self.sight.len.checked_sub(at).ok_or_else(changed)?;
+        let left = self.sight.len.checked_sub(at).ok_or_else(|| self.changed())?;
         let most = limits.bytes.max(1) as u64;
         let bytes = until.map_or(left, |until| left.min(until - at)).min(most);
         let body = self.read(at, usize::try_from(bytes).unwrap_or(usize::MAX))?;
@@ -161,7 +168,7 @@ impl Transfer {
         let digest;
         if is_last {
             if !self.sight.is_unchanged(&self.file.stat().map_err(Problem::Unreadable)?) {
-                return Err(changed());
+                return Err(self.changed());
             }
             digest = hex(self.digest.clone().finish().as_ref());
             headers.push((pieces::DIGEST, &digest));
@@ -171,8 +178,4 @@ impl Transfer {
         let end = if is_last { DONE } else { at + bytes };
         Ok(Piece { batch: events.finish(), end, cut: 0, divided: 0 })
     }
-}
-
-fn changed() -> Problem {
-    Problem::Bad("it has changed after its reading began".to_owned())
 }

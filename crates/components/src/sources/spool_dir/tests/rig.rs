@@ -85,7 +85,8 @@ impl Rig {
 
     /// The same directory and channels with other settings.
     pub(super) fn with(mut self, settings: &Value) -> Self {
-        self.settings = json!({ "directory": self.directory.path(), "poll_delay": "5ms" });
+        let directory = self.directory.path();
+        self.settings = json!({ "directory": directory, "poll_delay": "5ms", "settle": "0s" });
         for (name, value) in settings.as_object().unwrap() {
             self.settings[name] = value.clone();
         }
@@ -127,6 +128,11 @@ impl Rig {
     pub(super) fn counted(&self, reason: &'static str) -> u64 {
         let label = SourceReason { source: "in".into(), reason };
         self.metrics.source_anomalies.get_or_create(&label).get()
+    }
+
+    pub(super) fn options(&self) -> Arc<Options> {
+        let config: Config = pipeline::Settings::from_json(&self.settings).read().unwrap();
+        config.options(&crate::alone("in", Path::new("unused"), env::real())).unwrap()
     }
 
     fn source(&self) -> Box<dyn Source> {

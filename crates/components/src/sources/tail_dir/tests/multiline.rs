@@ -54,18 +54,66 @@ async fn a_last_event_counts_as_ended_when_its_file_is_quiet_and_what_follows_is
 }
 
 #[tokio::test]
-async fn parts_of_a_line_of_a_container_are_one_event_and_lines_of_both_streams_are_their_own() {
-    let rig = Rig::new(&json!({ "multiline": { "container": true, "timeout": "1h" } }));
+async fn parts_of_a_line_of_a_container_are_one_event_whatever_the_other_stream_prints() {
+    let rig = Rig::new(&json!({
+        "multiline": { "container": true, "timeout": "1h" }, "offset_header": true,
+    }));
     let running = rig.start();
-    let parts = ["t stdout P a", "t stdout P b", "t stdout F c"].join("\n");
-    for line in [&parts, "t stderr F d", "t stdout P e", "t stderr F f", "no runtime", "t stdout P"]
-    {
+    let lines = ["t stdout P a", "t stdout P b", "t stdout F c", "t stderr F d", "t stdout P e"];
+    let more = ["t stderr F f", "no runtime", "t stdout F g", "t stderr P h"];
+    for line in lines.iter().chain(&more) {
         rig.append("a.log", line);
         tokio::time::sleep(Duration::from_millis(15)).await;
         rig.append("a.log", "\n");
     }
-    // The last one may go on.
-    rig.expect(&[&parts, "t stderr F d", "t stdout P e", "t stderr F f", "no runtime"]).await;
+    // The last one is a part, and may go on.
+    let (first, third) = (lines[..3].join("\n"), format!("{}\n{}", lines[4], more[2]));
+    rig.expect(&[&first, lines[3], &third, more[0], more[1]]).await;
+    let events = rig.channels.events(0);
+    let offsets: Vec<&str> = events.iter().map(|event| &*event.headers["offset"]).collect();
+    let all = [&lines[..], &more[..]].concat();
+    let start = |before: usize| all[..before].iter().map(|line| line.len() + 1).sum::<usize>();
+    assert_eq!(offsets, [0, 3, 4, 5, 6].map(|before| start(before).to_string()));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_whole_line_of_a_container_is_stored_at_once_and_survives_a_kill_and_its_file() {
+    let rig = Rig::new(&json!({ "multiline": { "container": true, "timeout": "1h" } }));
+    let running = rig.start();
+    let line = |pod: usize, number: usize| format!("t stdout F {pod} {number}");
+    for number in 0..10 {
+        for pod in 0..20 {
+            rig.append(&format!("{pod}.log"), line(pod, number) + "\n");
+        }
+    }
+    let stored = || rig.channels.lines()[0].len();
+    for _ in 0..2_000 {
+        if stored() == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    running.kill().await;
+    let mut expected: Vec<String> =
+        (0..20).flat_map(|pod| (0..10).map(move |number| line(pod, number))).collect();
+    expected.sort();
+    assert_eq!(rig.channels.lines()[0], expected);
+}
+
+#[tokio::test]
+async fn a_stack_trace_on_stderr_and_lines_on_stdout_are_events_of_their_own() {
+    let rig = Rig::new(&json!({
+        "multiline": { "continue": r"^\S+ \S+ F \s", "timeout": "80ms" }, "poll_max": "60s",
+    }));
+    let running = rig.start();
+    let trace = ["t stderr F Exception", "t stderr F \tat a", "t stderr F \tat b"];
+    let lines = ["t stdout F one", "t stdout F  more", "t stdout F two"];
+    for (error, line) in trace.iter().zip(lines) {
+        rig.append("a.log", format!("{line}\n{error}\n"));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    rig.expect(&[&lines[..2].join("\n"), &trace.join("\n"), lines[2]]).await;
     running.stop().await;
 }
 

@@ -11,22 +11,23 @@
 //! An event that damage follows has no end, and is not stored: where the disk refuses to read on,
 //! all of it comes later.
 
+use std::borrow::Cow;
+
 use bytes::Buf;
 use pipeline::{BatchBuilder, PieceLimits};
 
 use super::super::{Content, Piece, Problem, no_text};
 use super::Lines;
-use crate::sources::multiline::{Joining, Next, Open};
+use crate::sources::multiline::Joining;
+use crate::sources::multiline::scan::Scan;
 
-/// An event that the buffer holds whole.
-struct Event {
-    lines: usize,
-    /// Bytes of it, without its last line end.
-    text: usize,
-    /// Bytes with it.
+/// Events that the buffer begins with.
+struct Joined {
+    batch: BatchBuilder,
+    /// Bytes of them.
     bytes: usize,
-    /// It had no room for its next line.
-    is_divided: bool,
+    /// Events that had no room for their next line.
+    divided: u64,
 }
 
 impl Lines {
@@ -39,83 +40,92 @@ impl Lines {
         until: Option<u64>,
         limits: PieceLimits,
     ) -> Result<Piece, Problem> {
-        let (line_max, errors) = (content.options.line_max, content.options.decode_errors);
+        let line_max = content.options.line_max;
         // The limit is one of bodies.
         let bytes_max = limits.bytes / self.charset.growth();
         let until = until.and_then(|until| usize::try_from(until - at).ok());
-        // The longest event, and as much behind it as shows that it ends.
+        // A batch or the longest event, and as much after it as shows that it ends.
         let longest = joining.bytes_max.max(line_max) + 2;
-        self.fill(bytes_max.max(longest + line_max + 2))?;
-        let headers = content.headers();
-        let mut events = BatchBuilder::default();
-        let (mut taken, mut found, mut divided) = (0, 0, 0);
-        while let Some(event) = self.event(joining, taken, until, line_max, bytes_max) {
-            let is_full = found >= limits.events || taken + event.bytes > bytes_max;
-            if found > 0 && (is_full || until == Some(taken)) {
-                break;
-            }
-            // Of a single line the decoder says whether it is an event.
-            let length = if event.lines == 1 { event.bytes } else { event.text };
-            let bytes = &self.buffer[taken..taken + length];
-            match errors.text(self.charset, bytes, false) {
-                Ok(text) if event.lines == 1 => content.decode(&text, &headers, &mut events)?,
-                Ok(text) => events.push(&text, &headers),
-                // What is before it goes first.
-                Err(_) if found > 0 => break,
-                Err(valid) => return Err(no_text(at + (taken + valid) as u64)),
-            }
-            (taken, found) = (taken + event.bytes, found + 1);
-            divided += u64::from(event.is_divided);
+        self.fill(bytes_max.max(longest) + line_max + 2)?;
+        let limits = PieceLimits { bytes: bytes_max, ..limits };
+        if let Some(joined) = self.batch(content, joining, at, until, limits)? {
+            self.buffer.advance(joined.bytes);
+            let piece = self.piece(at + joined.bytes as u64, joined.batch, 0);
+            return Ok(Piece { divided: joined.divided, ..piece });
         }
-        if found == 0 && !self.buffer.is_empty() {
-            let first = self.line(0).map_or(self.buffer.len(), |(line, _)| line);
-            if first <= line_max
-                && let Some(error) = self.broken.take()
-            {
-                return Err(error.into());
-            }
-            return self.long_line(content, at);
+        if self.buffer.is_empty() {
+            return Ok(self.piece(at, BatchBuilder::default(), 0));
         }
-        self.buffer.advance(taken);
-        Ok(Piece { divided, ..self.piece(at + taken as u64, events, 0) })
+        let first = self.line(0).map_or(self.buffer.len(), |(line, _)| line);
+        if first <= line_max
+            && let Some(error) = self.broken.take()
+        {
+            return Err(error.into());
+        }
+        self.long_line(content, at)
     }
 
-    /// The event that begins at `from`, of at most `most` bytes unless it is a single line; `None`
-    /// if its end is not there, or its first line is too long. It goes no further than `until`.
-    fn event(
+    /// The events that the buffer begins with; `None` if it does not show where the first one ends.
+    fn batch(
         &self,
+        content: &Content,
         joining: &Joining,
-        from: usize,
+        at: u64,
+        until: Option<usize>,
+        mut limits: PieceLimits,
+    ) -> Result<Option<Joined>, Problem> {
+        let headers = content.headers();
+        'fewer: loop {
+            let scan = self.scan(joining, until, content.options.line_max, limits);
+            let Some(events) = scan.events(limits.bytes, limits.events) else { return Ok(None) };
+            let mut batch = BatchBuilder::default();
+            for event in events.iter() {
+                let single = event.single().map(Cow::Borrowed);
+                let bytes = single.clone().unwrap_or_else(|| event.text());
+                match content.options.decode_errors.text(self.charset, &bytes, false) {
+                    // Of a single line the decoder decides whether it is an event.
+                    Ok(text) if single.is_some() => content.decode(&text, &headers, &mut batch)?,
+                    Ok(text) => batch.push(&text, &headers),
+                    Err(_) if event.start() > 0 => {
+                        // The events before it go first.
+                        limits.bytes = event.start();
+                        continue 'fewer;
+                    }
+                    Err(valid) => return Err(no_text(at + valid as u64)),
+                }
+            }
+            return Ok(Some(Joined { batch, bytes: events.bytes, divided: events.divided }));
+        }
+    }
+
+    /// The lines of the buffer, as far as a batch needs them.
+    fn scan<'a>(
+        &'a self,
+        joining: &'a Joining,
         until: Option<usize>,
         line_max: usize,
-        most: usize,
-    ) -> Option<Event> {
-        let (mut open, mut text) = (Open::default(), 0);
-        let ended_by = loop {
-            let at = from + open.bytes;
-            let Some((line, length)) = self.line(at) else {
-                // A CR may be the last byte of a line that is not too long.
-                let is_ended = self.is_over || self.buffer.len() - at > line_max + 1;
-                break is_ended.then_some(Next::Another)?;
-            };
-            if line > line_max {
-                break Next::Another;
+        limits: PieceLimits,
+    ) -> Scan<'a> {
+        let mut scan = Scan::new(joining, &self.buffer, limits.bytes);
+        while !scan.is_over(limits.bytes, limits.events) {
+            let line = self.line(scan.at()).filter(|(line, _)| *line <= line_max);
+            match line {
+                Some((line, _)) if until == Some(scan.at()) => {
+                    scan.end_before(line);
+                    break;
+                }
+                Some((line, bytes)) => scan.push(line, bytes),
+                None => {
+                    let rest = self.buffer.len() - scan.at();
+                    // A CR may be the last byte of a line that is not too long.
+                    if until == Some(scan.at()) || self.is_over || rest > line_max + 1 {
+                        scan.end();
+                    }
+                    break;
+                }
             }
-            match joining.next(open, &self.buffer[at..at + line], most) {
-                Next::Same if until == Some(at) && open.lines > 0 => break Next::Another,
-                Next::Same => {}
-                other => break other,
-            }
-            text = open.bytes + line;
-            joining.add(&mut open, &self.buffer[at..at + line], length);
-        };
-        let event = || Event {
-            lines: open.lines,
-            text,
-            bytes: open.bytes,
-            is_divided: ended_by == Next::Divided,
-        };
-        (open.lines > 0).then(event)
+        }
+        scan
     }
 }
 
