@@ -19,6 +19,7 @@ mod datagrams;
 mod events;
 mod parse;
 mod stream;
+mod times;
 
 use std::sync::Arc;
 
