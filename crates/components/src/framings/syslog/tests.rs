@@ -94,9 +94,9 @@ fn a_count_of_characters_damages_one_message() {
 }
 
 #[test]
-fn a_count_that_is_too_small_or_too_large_damages_two_messages_at_most() {
+fn a_count_that_is_too_small_or_too_large_damages_few_messages() {
     let length = message(100).len();
-    for count in 1..400 {
+    for count in 1..190 {
         let (all, losses) = with_losses(counted(120, |_| count).as_bytes(), 64 << 10);
         let is_intact = |n: &usize| all.iter().any(|(text, _)| *text == message(*n));
         let damaged = (1..=120).filter(|n| !is_intact(n)).count();
@@ -108,7 +108,7 @@ fn a_count_that_is_too_small_or_too_large_damages_two_messages_at_most() {
         if count > length && (count - length) % (length + 3) == 0 {
             continue;
         }
-        // A count may lead to a place that only looks like the beginning of a message.
+        // One that ends within the count behind the next message damages that one, too.
         assert!(damaged <= 3, "{count}: {damaged} damaged");
         if count < length + 60 {
             assert!(damaged <= 2, "{count}: {damaged} damaged");
@@ -119,13 +119,13 @@ fn a_count_that_is_too_small_or_too_large_damages_two_messages_at_most() {
 
 #[test]
 fn a_count_with_digits_of_the_message_before_is_not_taken_for_its_own() {
-    let tail = "10 <1>nextone".repeat(100);
-    // 910 bytes would be too many, and 7610 are over the limit.
+    let tail = "11 <1>nextones".repeat(100);
+    // 911 bytes lead into the middle of a message, and 7611 are over the limit.
     for (digits, message_max) in [("9", 1000), ("76", 100)] {
         let stream = format!("7 <1>abcx{digits}{tail}");
         let (all, losses) = with_losses(stream.as_bytes(), message_max);
         assert_eq!(all[..2], [("<1>abcx".to_owned(), false), cut(digits)]);
-        assert_eq!(all.iter().filter(|(text, _)| text == "<1>nextone").count(), 100);
+        assert_eq!(all.iter().filter(|(text, _)| text == "<1>nextones").count(), 100);
         assert_eq!((all.len(), losses), (102, 1));
     }
 }
