@@ -1,9 +1,11 @@
 //! TCP and UDP.
 
 use std::io;
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use pipeline::env::{Datagrams, Listener, Net, Stream};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::limits;
@@ -33,8 +35,9 @@ impl Net for RealNet {
 
     async fn bind(&self, address: &str) -> io::Result<Box<dyn Datagrams>> {
         let socket = UdpSocket::bind(address).await.map_err(|e| named(address, &e))?;
-        let local = socket.local_addr()?.to_string();
-        Ok(Box::new(RealDatagrams { socket, local }))
+        let local = socket.local_addr()?;
+        let inode = rustix::fs::fstat(&socket)?.st_ino;
+        Ok(Box::new(RealDatagrams { socket, local, inode }))
     }
 
     fn connections_max(&self) -> Option<u64> {
@@ -62,7 +65,9 @@ impl Listener for RealListener {
 
 struct RealDatagrams {
     socket: UdpSocket,
-    local: String,
+    local: SocketAddr,
+    /// Its number in the kernel's table of sockets.
+    inode: u64,
 }
 
 #[async_trait]
@@ -73,8 +78,34 @@ impl Datagrams for RealDatagrams {
     }
 
     fn local_address(&self) -> String {
-        self.local.clone()
+        self.local.to_string()
     }
+
+    fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
+        let socket = SockRef::from(&self.socket);
+        socket.set_recv_buffer_size(bytes)?;
+        // Linux doubles what it is asked for, for its own needs, and returns the double.
+        Ok(socket.recv_buffer_size()? / 2)
+    }
+
+    /// Reads the table of sockets. `SO_RXQ_OVFL` has the same number, but only with the next
+    /// datagram that has room: the end of a burst would not be counted.
+    async fn dropped(&self) -> io::Result<u64> {
+        let table = if self.local.is_ipv4() { "/proc/self/net/udp" } else { "/proc/self/net/udp6" };
+        let text = tokio::task::spawn_blocking(move || std::fs::read_to_string(table)).await??;
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("not listed in {table}"));
+        dropped_of(&text, self.inode).ok_or_else(missing)
+    }
+}
+
+/// The drops of the socket with this number, in the kernel's table of UDP sockets: its columns 10
+/// and 13.
+fn dropped_of(table: &str, inode: u64) -> Option<u64> {
+    table.lines().skip(1).find_map(|line| {
+        let mut columns = line.split_ascii_whitespace().skip(9);
+        let is_it = columns.next()?.parse() == Ok(inode);
+        is_it.then(|| columns.nth(2)?.parse().ok()).flatten()
+    })
 }
 
 #[cfg(test)]
@@ -92,6 +123,31 @@ mod tests {
         let mut read = [0; 5];
         far.read_exact(&mut read).await.unwrap();
         assert_eq!(&read, b"hello");
+    }
+
+    #[tokio::test]
+    async fn datagrams_without_room_in_the_receive_buffer_are_counted() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(socket) = RealNet.bind(address).await else { continue };
+            let small = socket.set_receive_buffer(4_096).unwrap();
+            assert!((2_048..65_536).contains(&small), "{small}");
+            let sender = UdpSocket::bind(address).await.unwrap();
+            assert_eq!(socket.dropped().await.unwrap(), 0);
+            for _ in 0..200 {
+                sender.send_to(&[b'x'; 500], socket.local_address()).await.unwrap();
+            }
+            let (mut received, mut room) = (0, [0; 1_000]);
+            let mut receive = async || socket.receive(&mut room).await.unwrap();
+            let quiet = std::time::Duration::from_millis(200);
+            while tokio::time::timeout(quiet, receive()).await.is_ok() {
+                received += 1;
+            }
+            let dropped = socket.dropped().await.unwrap();
+            assert!(received > 0 && dropped > 0, "{received} {dropped}");
+            assert_eq!(received + dropped, 200, "{address}");
+            let large = socket.set_receive_buffer(100_000).unwrap();
+            assert!(large >= 100_000, "{large}");
+        }
     }
 
     #[tokio::test]

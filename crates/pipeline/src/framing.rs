@@ -8,6 +8,7 @@
 //! it.
 
 use bytes::{Bytes, BytesMut};
+use thiserror::Error;
 
 /// A message that was cut out of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,12 +19,23 @@ pub struct Frame {
     pub is_cut: bool,
 }
 
+/// The framing of a stream is lost: the next bytes are not the beginning of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{problem}")]
+pub struct FramingLost {
+    /// What came instead, and what the sender most likely does wrong.
+    pub problem: String,
+    /// Whether the framer knows where the next message begins. Otherwise the rest of the stream
+    /// cannot be read.
+    pub is_found_again: bool,
+}
+
 /// Says where messages end.
 ///
 /// ```
 /// # use aqueduct_pipeline as pipeline;
 /// use bytes::BytesMut;
-/// use pipeline::{Frame, Framer, Framing};
+/// use pipeline::{Frame, Framer, Framing, FramingLost};
 ///
 /// /// Messages of four bytes each.
 /// struct Fours;
@@ -35,23 +47,24 @@ pub struct Frame {
 /// }
 ///
 /// impl Framer for Fours {
-///     fn next(&mut self, stream: &mut BytesMut) -> Option<Frame> {
+///     fn next(&mut self, stream: &mut BytesMut) -> Result<Option<Frame>, FramingLost> {
 ///         let is_whole = stream.len() >= 4;
-///         is_whole.then(|| Frame { message: stream.split_to(4).freeze(), is_cut: false })
+///         Ok(is_whole.then(|| Frame { message: stream.split_to(4).freeze(), is_cut: false }))
 ///     }
 ///
-///     fn rest(&mut self, stream: &mut BytesMut) -> Option<Frame> {
+///     fn rest(&mut self, stream: &mut BytesMut) -> Result<Option<Frame>, FramingLost> {
 ///         let message = stream.split().freeze();
-///         (!message.is_empty()).then_some(Frame { message, is_cut: true })
+///         Ok((!message.is_empty()).then_some(Frame { message, is_cut: true }))
 ///     }
 /// }
 ///
 /// let mut stream = BytesMut::from("onestwosth");
 /// let mut framer = Fours.begin(4);
-/// let next = || framer.next(&mut stream).map(|frame| frame.message);
+/// let next = || framer.next(&mut stream).ok().flatten().map(|frame| frame.message);
 /// let whole: Vec<_> = std::iter::from_fn(next).collect();
 /// assert_eq!(whole, ["ones", "twos"]);
-/// assert_eq!(framer.rest(&mut stream).map(|frame| frame.is_cut), Some(true));
+/// assert!(framer.rest(&mut stream)?.is_some_and(|frame| frame.is_cut));
+/// # Ok::<(), FramingLost>(())
 /// ```
 pub trait Framing: Send + Sync {
     /// Begins a stream of messages of at most `message_max` bytes each, which is at least 1.
@@ -61,11 +74,18 @@ pub trait Framing: Send + Sync {
 /// The framing of one stream.
 pub trait Framer: Send {
     /// Takes the next message from the front of `stream`, where its next bytes have been added;
-    /// `None` until more come. What it leaves there is at most a message and its frame, so the
-    /// memory of a stream has a limit whatever comes. A message that is too long is cut, and the
-    /// rest of it is passed over.
-    fn next(&mut self, stream: &mut BytesMut) -> Option<Frame>;
+    /// `None` until more come. It leaves at most a message and its frame there, so the memory of a
+    /// stream has a limit. A message that is too long is cut, and the rest of it is skipped.
+    ///
+    /// # Errors
+    /// The framing is lost; reported once each time. If it is found again, the next calls return
+    /// the bytes in between as messages, and then the next message. Otherwise close the connection:
+    /// the framer drops what comes.
+    fn next(&mut self, stream: &mut BytesMut) -> Result<Option<Frame>, FramingLost>;
 
-    /// Takes what is left when the stream has ended.
-    fn rest(&mut self, stream: &mut BytesMut) -> Option<Frame>;
+    /// Takes the next message of what is left when the stream has ended; `None` at its end.
+    ///
+    /// # Errors
+    /// As [`Framer::next`].
+    fn rest(&mut self, stream: &mut BytesMut) -> Result<Option<Frame>, FramingLost>;
 }

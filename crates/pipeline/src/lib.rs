@@ -90,7 +90,7 @@ pub use env::Env;
 pub use error::{Classify, ErrorClass};
 pub use extensions::Extensions;
 pub use floors::Floors;
-pub use framing::{Frame, Framer, Framing};
+pub use framing::{Frame, Framer, Framing, FramingLost};
 pub use identity::{Epoch, Identity, KeySet, Origin, OriginName, PartNames, Sequence};
 pub use intake::{
     Intake, IntakeError, Known, Outage, Permit, PositionIntake, RelayIntake, Turn, Unreserved,

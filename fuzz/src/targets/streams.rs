@@ -6,9 +6,6 @@ use serde_json::json;
 use super::{multiline, settings_and_stream};
 use crate::rig::{Outcome, in_any_pieces, outcome, without_ends};
 
-/// Datagrams that wait in a source, unless its `queue_max` says something else.
-const DATAGRAMS_MAX: usize = 10_000;
-
 /// Longest message: over every input, or so short that some are cut.
 fn length_max(is_long: bool) -> &'static str {
     if is_long { "16KiB" } else { "64B" }
@@ -32,9 +29,7 @@ pub(super) fn syslog(input: &[u8]) -> usize {
     };
     assert!(outcome.answers.is_empty(), "syslog has no answers");
     let counts_are_text = is_datagrams || framing == "lines";
-    // All come at once: what is over the queue is dropped, and counted.
-    let has_room = !is_datagrams || stream.chunks(piece).len() <= DATAGRAMS_MAX;
-    if keep && counts_are_text && is_long && has_room {
+    if keep && counts_are_text && is_long {
         assert_eq!(outcome.text(), without_ends(stream), "every byte is stored");
     }
     outcome.events.len()
@@ -75,8 +70,8 @@ const PIECES_MAX: usize = 1024;
 
 /// Requests of HTTP, one behind the other.
 ///
-/// A request that is refused before its body was read ends the connection, unless the rest of the
-/// body is there already. So pieces may change how many requests are read then, and only then.
+/// A request that is refused before its body was read may end the connection, if the rest of the
+/// body does not come. So pieces may change how many requests are read then, and only then.
 pub(super) fn http(input: &[u8]) -> usize {
     let (choice, piece, stream) = settings_and_stream(input);
     let decoder = ["json", "lines", "blob"][choice % 3];

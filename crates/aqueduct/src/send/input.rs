@@ -90,7 +90,7 @@ impl Input {
                 break;
             }
             held.put_slice(&bytes[..read]);
-            while let Some(frame) = framer.next(&mut held) {
+            while let Some(frame) = framer.next(&mut held).map_err(|lost| lost.to_string())? {
                 if cutter.take(&frame)?.is_err() {
                     return Ok(());
                 }
@@ -101,7 +101,7 @@ impl Input {
             }
         }
         // A last line needs no end.
-        if let Some(last) = framer.rest(&mut held)
+        if let Some(last) = framer.rest(&mut held).map_err(|lost| lost.to_string())?
             && cutter.take(&last)?.is_err()
         {
             return Ok(());

@@ -137,8 +137,9 @@ impl Answer {
                 is_cut: event.is_cut,
                 cursor: sse.last_id().map(str::to_owned),
             }),
-            // An empty line says that the server lives.
-            Parser::Lines(lines) => std::iter::from_fn(|| lines.next(&mut self.buffer))
+            // An empty line says that the server lives. A line that never ends was counted when it
+            // was cut.
+            Parser::Lines(lines) => std::iter::from_fn(|| lines.next(&mut self.buffer).ok()?)
                 .find(|frame| !frame.message.is_empty())
                 .map(|frame| Record {
                     body: frame.message,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use components::sources::http::body::{self, Refusal};
+use components::sources::http::body::{self, Refusal, RequestBody};
 use components::sources::storing::{self, NotStored, units};
 use components::sources::tenants::{Member, Memory, Sharing};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use metrics::Metrics;
 use pipeline::{Batch, Classify, Env, ErrorClass, Intake, IntakeError};
@@ -75,14 +76,18 @@ impl Exchange {
         request: Request<Incoming>,
         member: &Arc<Member>,
     ) -> Response<answer::Body> {
-        let (protocol, signal) = match asked(&request) {
-            Ok(asked) => asked,
-            Err((protocol, refusal)) => return self.refuse(protocol, &refusal),
+        let (head, mut body) = RequestBody::of(request);
+        let (protocol, refusal) = match asked(&head) {
+            Ok((protocol, signal)) => {
+                match self.take((protocol, signal), (&head, &mut body), member).await {
+                    Ok(rejected) => return answer::success(protocol, signal, rejected),
+                    Err(refusal) => (protocol, refusal),
+                }
+            }
+            Err(unknown) => unknown,
         };
-        match self.take((protocol, signal), request, member).await {
-            Ok(rejected) => answer::success(protocol, signal, rejected),
-            Err(refusal) => self.refuse(protocol, &refusal),
-        }
+        body.drop_rest(self.rules.limits.body_timeout).await;
+        self.refuse(protocol, &refusal)
     }
 
     fn refuse(&self, protocol: Protocol, refusal: &Refusal) -> Response<answer::Body> {
@@ -95,7 +100,7 @@ impl Exchange {
     async fn take(
         &self,
         (protocol, signal): (Protocol, Signal),
-        request: Request<Incoming>,
+        (head, body): (&Parts, &mut RequestBody),
         member: &Arc<Member>,
     ) -> Result<Rejected, Refusal> {
         if self.stop.is_cancelled() {
@@ -107,16 +112,15 @@ impl Exchange {
         let of_tenant = |refusal: Refusal| refusal.of_tenant(member, limits.body_max);
         let frame = if protocol == Protocol::Grpc { FRAME_BYTES } else { 0 };
         let body_max = largest as usize + frame;
-        let announced = request.body().size_hint().exact();
+        let announced = body.announced();
         if announced.is_some_and(|bytes| bytes > body_max as u64) {
             return Err(Refusal::too_large_for(member, limits.body_max));
         }
-        let is_gzip = is_gzip(protocol, request.headers())?;
+        let is_gzip = is_gzip(protocol, &head.headers)?;
         // A compressed body may become as large as is allowed.
         let bytes = announced.filter(|_| !is_gzip).unwrap_or(largest).min(largest);
         let mut memory = self.memory(member, bytes).await?;
-        let body = body::read(request.into_body(), body_max, limits.body_timeout).await;
-        let body = body.map_err(of_tenant)?;
+        let body = body.read(body_max, limits.body_timeout).await.map_err(of_tenant)?;
         let (body, is_gzip) = match protocol {
             Protocol::Grpc => message(&body, is_gzip)?,
             Protocol::Http(_) => (body, is_gzip),
@@ -249,8 +253,8 @@ fn refused(source: &str, error: &IntakeError) -> Refusal {
 }
 
 /// How a request asks, and for what.
-fn asked(request: &Request<Incoming>) -> Result<(Protocol, Signal), (Protocol, Refusal)> {
-    let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+fn asked(head: &Parts) -> Result<(Protocol, Signal), (Protocol, Refusal)> {
+    let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
     let protocol = match essence.trim_ascii().to_ascii_lowercase().as_slice() {
         b"application/grpc" | b"application/grpc+proto" => Protocol::Grpc,
@@ -266,7 +270,7 @@ fn asked(request: &Request<Incoming>) -> Result<(Protocol, Signal), (Protocol, R
             return Err((Protocol::Http(Form::Json), refusal));
         }
     };
-    let path = request.uri().path();
+    let path = head.uri.path();
     let of_path = |signal: &Signal| match protocol {
         Protocol::Grpc => signal.grpc_path() == path,
         Protocol::Http(_) => signal.http_path() == path,
@@ -275,7 +279,7 @@ fn asked(request: &Request<Incoming>) -> Result<(Protocol, Signal), (Protocol, R
         let text = format!("`{path}` is none of OTLP for logs, traces and metrics");
         return Err((protocol, Refusal::new(StatusCode::NOT_FOUND, text)));
     };
-    if request.method() != Method::POST {
+    if head.method != Method::POST {
         let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "records come by POST");
         return Err((protocol, refusal));
     }

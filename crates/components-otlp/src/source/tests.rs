@@ -332,3 +332,18 @@ fn settings_that_cannot_work_are_named() {
         assert_eq!(error.path, path, "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_writes_its_whole_request_first_gets_the_answer_that_refuses_it() {
+    let fixture = Running::start(json!({ "body_max": "20KiB" })).await;
+    let large = vec![b'x'; 20 << 20];
+    for (head, content_type, expected) in [
+        ("POST /v1/logs", "application/json", 413),
+        ("POST /v1/logs", "text/plain", 415),
+        ("POST /v1/nothing", "application/x-protobuf", 404),
+    ] {
+        let (status, answer) = fixture.request(head, content_type, &large).await;
+        assert_eq!(status, expected, "{answer}");
+    }
+    fixture.stop().await;
+}

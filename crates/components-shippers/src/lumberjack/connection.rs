@@ -8,8 +8,8 @@ use components::sources::repeats::Calls;
 use pipeline::{BatchBuilder, BuilderLimits};
 
 use super::event;
-use super::frame::{self, Frame, Parsed};
-use crate::client::{Client, End, Memory};
+use super::frame::{self, Extent, Frame, Length, Parsed};
+use crate::client::{Client, End, Memory, STEP_BYTES};
 use crate::record::Mapping;
 use crate::server::Service;
 
@@ -104,17 +104,18 @@ impl Connection<'_> {
         let max = self.client.message_max();
         let body_max = self.service.body_max();
         if self.window.events.is_empty() {
-            // Events of a part, and of a frame that has come behind them: with their headers they
-            // take little more than the frame.
+            // Events of a part, and of a frame that follows them: with their headers they take
+            // little more than the frame.
             let limits = BuilderLimits { bytes: 2 * (PART_BYTES + max), steps: STEPS_MAX };
             self.window.events = BatchBuilder::within(limits);
         }
+        let mut extent = Extent::default();
         loop {
-            let (length, is_whole) =
-                match frame::parse(&self.client.buffer).map_err(End::Malformed)? {
-                    Parsed::Needs(bytes) => (bytes, false),
-                    Parsed::Whole(_, _, length) => (length, true),
-                };
+            let found = extent.find(&self.client.buffer).map_err(End::Malformed)?;
+            let (length, is_whole) = match found {
+                Length::AtLeast(bytes) => (bytes, false),
+                Length::Whole(length) => (length, true),
+            };
             // Also of one that has come at once.
             if length > max {
                 return Err(self.client.too_large(length as u64));
@@ -123,6 +124,7 @@ impl Connection<'_> {
                 self.client.fill(length, &mut memory).await?;
                 continue;
             }
+            extent = Extent::default();
             let bytes = self.client.buffer.split_to(length).freeze();
             let Parsed::Whole(frame, version, _) = frame::parse(&bytes).map_err(End::Malformed)?
             else {

@@ -40,6 +40,74 @@ pub(super) enum Parsed<'a> {
     Needs(usize),
 }
 
+/// Finds the end of a frame in bytes that come in pieces. It resumes where the bytes ended, so a
+/// frame takes time in proportion to its length.
+#[derive(Debug, Default)]
+pub(super) struct Extent {
+    /// Bytes that are known to belong to the frame; perhaps more than have come.
+    at: usize,
+    /// Texts that follow, each after its length.
+    texts: u64,
+}
+
+/// What is known of the length of a frame.
+#[derive(Debug, PartialEq)]
+pub(super) enum Length {
+    /// The frame is whole and has so many bytes.
+    Whole(usize),
+    /// The frame has at least so many bytes.
+    AtLeast(usize),
+}
+
+impl Extent {
+    /// Resumes with all bytes of the frame that have come.
+    ///
+    /// # Errors
+    /// The bytes begin no frame, and why.
+    pub(super) fn find(&mut self, bytes: &[u8]) -> Result<Length, String> {
+        let mut reader = Reader { bytes, at: self.at };
+        match self.read(&mut reader) {
+            Ok(()) if self.at <= bytes.len() => Ok(Length::Whole(self.at)),
+            Ok(()) | Err(Stop::Needs(_)) => {
+                let lengths = usize::try_from(self.texts).unwrap_or(usize::MAX).saturating_mul(4);
+                // Before its head has come, a frame has a byte more than there are.
+                let least = self.at.saturating_add(lengths).max(bytes.len() + 1);
+                Ok(Length::AtLeast(least))
+            }
+            Err(Stop::Malformed(problem)) => Err(problem),
+        }
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Stop> {
+        if self.at == 0 {
+            version(reader)?;
+            self.texts = match reader.take(1)?[0] {
+                b'W' => {
+                    reader.number()?;
+                    0
+                }
+                b'J' => {
+                    reader.number()?;
+                    1
+                }
+                b'C' => 1,
+                b'D' => {
+                    reader.number()?;
+                    2 * u64::from(reader.number()?)
+                }
+                other => return Err(unknown(other)),
+            };
+            self.at = reader.at;
+        }
+        while self.texts > 0 {
+            let length = reader.number()?;
+            reader.at = reader.at.saturating_add(length as usize);
+            (self.at, self.texts) = (reader.at, self.texts - 1);
+        }
+        Ok(())
+    }
+}
+
 /// Reads a frame.
 ///
 /// # Errors
@@ -104,7 +172,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn frame<'a>(reader: &mut Reader<'a>) -> Result<(Frame<'a>, u8), Stop> {
+/// The version of the protocol that a frame begins with.
+fn version(reader: &mut Reader<'_>) -> Result<u8, Stop> {
     let version = reader.take(1)?[0];
     if !matches!(version, b'1' | b'2') {
         let hint = match version {
@@ -116,6 +185,15 @@ fn frame<'a>(reader: &mut Reader<'a>) -> Result<(Frame<'a>, u8), Stop> {
         let shown = version.escape_ascii();
         return Err(Stop::Malformed(format!("version `{shown}` of a frame; known: 1, 2{hint}")));
     }
+    Ok(version)
+}
+
+fn unknown(kind: u8) -> Stop {
+    Stop::Malformed(format!("frame `{}`; known: W, J, D, C", kind.escape_ascii()))
+}
+
+fn frame<'a>(reader: &mut Reader<'a>) -> Result<(Frame<'a>, u8), Stop> {
+    let version = version(reader)?;
     let frame = match reader.take(1)?[0] {
         b'W' => Frame::Window(reader.number()?),
         b'J' => Frame::Json { number: reader.number()?, json: reader.text()? },
@@ -134,10 +212,7 @@ fn frame<'a>(reader: &mut Reader<'a>) -> Result<(Frame<'a>, u8), Stop> {
             }
             Frame::Pairs { number, pairs }
         }
-        other => {
-            let shown = other.escape_ascii();
-            return Err(Stop::Malformed(format!("frame `{shown}`; known: W, J, D, C")));
-        }
+        other => return Err(unknown(other)),
     };
     Ok((frame, version))
 }
@@ -171,12 +246,40 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_frame_is_found_without_reading_a_byte_twice() {
+        for (mut bytes, _) in frames() {
+            let (mut extent, length) = (Extent::default(), bytes.len());
+            for cut in 0..length {
+                let found = extent.find(&bytes[..cut]).unwrap();
+                let Length::AtLeast(least) = found else { panic!("{cut}: {found:?}") };
+                assert!(least > cut && least <= length, "{cut}: {least}");
+                // What was read is not looked at again: it would be no frame.
+                let read = extent.at.min(cut);
+                bytes[..read].fill(0xff);
+            }
+            bytes.extend_from_slice(b"2W");
+            assert_eq!(extent.find(&bytes), Ok(Length::Whole(length)));
+        }
+    }
+
+    #[test]
+    fn announced_pairs_and_lengths_count_before_they_have_come() {
+        let many = b"2D\0\0\0\x01\xff\xff\xff\xff";
+        let least = 10 + 8 * (u32::MAX as usize);
+        assert_eq!(Extent::default().find(many), Ok(Length::AtLeast(least)));
+        let long = b"2C\xff\xff\xff\xff";
+        let least = 6 + u32::MAX as usize;
+        assert_eq!(Extent::default().find(long), Ok(Length::AtLeast(least)));
+    }
+
+    #[test]
     fn what_is_no_frame_says_what_it_looks_like() {
         for (bytes, expected) in
             [(&b"\x16\x03"[..], "TLS"), (b"GET /", "HTTP"), (b"2X", "frame `X`"), (b"3W", "`3`")]
         {
             let error = parse(bytes).unwrap_err();
             assert!(error.contains(expected), "{error}");
+            assert_eq!(Extent::default().find(bytes), Err(error));
         }
         assert!(inflate(b"none", 10).unwrap_err().contains("no zlib"));
     }

@@ -3,11 +3,17 @@
 //! ```text
 //!   00 00 00 05 h e l l o  00 00 00 02 …      bytes = 4, big endian
 //! ```
+//!
+//! Nothing marks the beginning of a message, so a sender that writes a wrong number cannot be
+//! followed any further. A number that no message has shows it. Numbers of one or two bytes are
+//! all possible.
 
 use bytes::{Buf, BytesMut};
-use pipeline::{BuildContext, BuildError, Component, Frame, Framer, Framing};
+use pipeline::{BuildContext, BuildError, Component, Frame, Framer, Framing, FramingLost};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::MESSAGE_BYTES_MAX;
 
 /// Settings of the framing `length_prefixed`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -56,15 +62,17 @@ struct LengthPrefixed {
 
 impl Framing for LengthPrefixed {
     fn begin(&self, message_max: usize) -> Box<dyn Framer> {
-        Box::new(LengthFramer { prefix: *self, message_max, skip: 0 })
+        Box::new(LengthFramer { prefix: *self, message_max, skip: 0, is_lost: false })
     }
 }
 
 struct LengthFramer {
     prefix: LengthPrefixed,
     message_max: usize,
-    /// Bytes of a message that was too long which are still to be passed over.
+    /// Bytes of a message that was too long which are still to be skipped.
     skip: u64,
+    /// Where the next message begins is not known any more.
+    is_lost: bool,
 }
 
 impl LengthFramer {
@@ -85,28 +93,40 @@ impl LengthFramer {
 }
 
 impl Framer for LengthFramer {
-    fn next(&mut self, stream: &mut BytesMut) -> Option<Frame> {
+    fn next(&mut self, stream: &mut BytesMut) -> Result<Option<Frame>, FramingLost> {
+        if self.is_lost {
+            stream.clear();
+            return Ok(None);
+        }
         let here = usize::try_from(self.skip).unwrap_or(usize::MAX).min(stream.len());
         stream.advance(here);
         self.skip -= here as u64;
-        let length = self.length(stream).filter(|_| self.skip == 0)?;
+        let Some(length) = self.length(stream).filter(|_| self.skip == 0) else { return Ok(None) };
+        if length > MESSAGE_BYTES_MAX as u64 {
+            self.is_lost = true;
+            let problem = format!(
+                "a message has {length} bytes by its prefix, and at most 16 MiB are possible: the \
+                 sender uses another framing, or counts characters instead of bytes"
+            );
+            return Err(FramingLost { problem, is_found_again: false });
+        }
         let kept = self.kept(length);
         if stream.len() < self.prefix.bytes + kept {
-            return None;
+            return Ok(None);
         }
         stream.advance(self.prefix.bytes);
         self.skip = length - kept as u64;
-        Some(Frame { message: stream.split_to(kept).freeze(), is_cut: self.skip > 0 })
+        Ok(Some(Frame { message: stream.split_to(kept).freeze(), is_cut: self.skip > 0 }))
     }
 
-    fn rest(&mut self, stream: &mut BytesMut) -> Option<Frame> {
+    fn rest(&mut self, stream: &mut BytesMut) -> Result<Option<Frame>, FramingLost> {
         let has_begun = self.length(stream).is_some_and(|length| length > 0) && self.skip == 0;
         let mut rest = stream.split();
-        if !has_begun || rest.len() == self.prefix.bytes {
-            return None;
+        if self.is_lost || !has_begun || rest.len() == self.prefix.bytes {
+            return Ok(None);
         }
         rest.advance(self.prefix.bytes);
-        Some(Frame { message: rest.freeze(), is_cut: true })
+        Ok(Some(Frame { message: rest.freeze(), is_cut: true }))
     }
 }
 
@@ -116,7 +136,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::super::testkit::{cut, frames, whole};
+    use super::super::testkit::{cut, frames, frames_and_losses, whole};
     use super::*;
 
     fn built(settings: &Value) -> Result<Box<dyn Framing>, pipeline::SettingsError> {
@@ -149,10 +169,30 @@ mod tests {
     }
 
     #[test]
-    fn a_length_of_the_whole_range_holds_no_memory() {
+    fn a_length_that_no_message_has_ends_the_stream_and_holds_no_memory() {
         let framing = built(&json!({ "bytes": 8 })).unwrap();
-        let stream = [&[0xff; 8][..], &[b'x'; 100]].concat();
-        assert_eq!(frames(&*framing, &stream, 7, 8), [cut("xxxxxxxx")]);
+        let stream = [&[0, 0, 0, 0, 0, 0, 0, 2, b'a', b'b'][..], &[0xff; 8], &[b'x'; 100]].concat();
+        for piece in [1, 7, 200] {
+            let (all, losses) = frames_and_losses(&*framing, &stream, piece, 8);
+            assert_eq!(all, whole(&["ab"]));
+            let [lost] = &losses[..] else { panic!("{losses:?}") };
+            assert!(!lost.is_found_again && lost.problem.contains("18446744073709551615 bytes"));
+        }
+    }
+
+    #[test]
+    fn a_sender_that_counts_characters_is_noticed_at_its_next_message() {
+        let framing = built(&json!({})).unwrap();
+        let mut stream = Vec::new();
+        for (n, text) in ["one", "zwei \u{fc}\u{e4}", "three"].iter().enumerate() {
+            let length = if n == 1 { text.chars().count() } else { text.len() };
+            stream.extend_from_slice(&(length as u32).to_be_bytes());
+            stream.extend_from_slice(text.as_bytes());
+        }
+        for piece in 1..=stream.len() {
+            let (all, losses) = frames_and_losses(&*framing, &stream, piece, 64);
+            assert_eq!((all.len(), losses.len()), (2, 1), "{all:?}");
+        }
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use bytes::{Buf, BytesMut};
 use memchr::memchr;
-use pipeline::{BuildContext, BuildError, Component, Frame, Framer, Framing};
+use pipeline::{BuildContext, BuildError, Component, Frame, Framer, Framing, FramingLost};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::SkippedLine;
 
 /// Settings of the framing `lines`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -45,15 +47,15 @@ pub fn begin(message_max: usize) -> Box<dyn Framer> {
 impl Framing for Lines {
     fn begin(&self, message_max: usize) -> Box<dyn Framer> {
         let delimiter = self.delimiter;
-        Box::new(LineFramer { delimiter, message_max, passes_over: false, searched: 0 })
+        Box::new(LineFramer { delimiter, message_max, skipped: None, searched: 0 })
     }
 }
 
 struct LineFramer {
     delimiter: u8,
     message_max: usize,
-    /// The rest of a line that was cut is passed over.
-    passes_over: bool,
+    /// The rest of a line that was cut is skipped.
+    skipped: Option<SkippedLine>,
     /// Bytes at the front of the stream that hold no delimiter.
     searched: usize,
 }
@@ -78,44 +80,47 @@ impl LineFramer {
 
     fn cut(&mut self, stream: &mut BytesMut) -> Frame {
         let message = stream.split_to(self.message_max).freeze();
-        (self.searched, self.passes_over) = (0, true);
+        (self.searched, self.skipped) = (0, Some(SkippedLine::default()));
         Frame { message, is_cut: true }
     }
 }
 
 impl Framer for LineFramer {
-    fn next(&mut self, stream: &mut BytesMut) -> Option<Frame> {
+    fn next(&mut self, stream: &mut BytesMut) -> Result<Option<Frame>, FramingLost> {
         loop {
             let end = memchr(self.delimiter, &stream[self.searched..]);
-            match end.map(|end| self.searched + end) {
-                Some(end) if self.passes_over => {
+            match (end.map(|end| self.searched + end), &mut self.skipped) {
+                (Some(end), Some(_)) => {
                     self.advance(stream, end + 1);
-                    self.passes_over = false;
+                    self.skipped = None;
                 }
-                None if self.passes_over => {
+                (None, Some(skipped)) => {
+                    let is_lost = skipped.add(stream.len());
                     self.advance(stream, stream.len());
-                    return None;
+                    return is_lost.map(|()| None);
                 }
-                Some(end) => return Some(self.line(stream, end)),
+                (Some(end), None) => return Ok(Some(self.line(stream, end))),
                 // One byte more may be the CR of the line's end.
-                None if stream.len() > self.message_max + 1 => return Some(self.cut(stream)),
-                None => {
+                (None, None) if stream.len() > self.message_max + 1 => {
+                    return Ok(Some(self.cut(stream)));
+                }
+                (None, None) => {
                     self.searched = stream.len();
-                    return None;
+                    return Ok(None);
                 }
             }
         }
     }
 
-    fn rest(&mut self, stream: &mut BytesMut) -> Option<Frame> {
-        if self.passes_over || stream.is_empty() {
-            return None;
+    fn rest(&mut self, stream: &mut BytesMut) -> Result<Option<Frame>, FramingLost> {
+        if self.skipped.is_some() || stream.is_empty() {
+            return Ok(None);
         }
         if stream.len() > self.message_max {
-            return Some(self.cut(stream));
+            return Ok(Some(self.cut(stream)));
         }
         self.searched = 0;
-        Some(Frame { message: stream.split().freeze(), is_cut: false })
+        Ok(Some(Frame { message: stream.split().freeze(), is_cut: false }))
     }
 }
 
@@ -125,7 +130,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::super::testkit::{cut, frames, whole};
+    use super::super::testkit::{cut, frames, frames_and_losses, whole};
     use super::*;
 
     fn built(delimiter: &str) -> Result<Box<dyn Framing>, pipeline::SettingsError> {
@@ -153,6 +158,15 @@ mod tests {
             let expected = [&expected[..], &whole(&["exactly8"]), &[cut("abcdefgh")]].concat();
             assert_eq!(all, expected, "{piece}");
         }
+    }
+
+    #[test]
+    fn a_stream_without_line_ends_is_reported_as_lost() {
+        let stream = vec![b'x'; 40 << 20];
+        let (all, losses) = frames_and_losses(&*built("\n").unwrap(), &stream, 1 << 20, 8);
+        assert_eq!(all, [cut("xxxxxxxx")]);
+        assert_eq!(losses.len(), 2, "once in 16 MiB");
+        assert!(!losses[0].is_found_again && losses[0].problem.contains("`framing`"));
     }
 
     #[test]

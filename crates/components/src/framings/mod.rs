@@ -6,11 +6,37 @@ pub mod syslog;
 
 use bytes::BytesMut;
 use pipeline::component::entry;
-use pipeline::{Entry, Frame, Framer, Framing};
+use pipeline::{Entry, Frame, Framer, Framing, FramingLost};
 
 /// All of them.
 pub static ALL: &[Entry<dyn Framing>] =
     &[entry::<length_prefixed::Config>(), entry::<lines::Config>(), entry::<syslog::Config>()];
+
+/// No source has a larger `message_max`, so no sender can expect a longer message to be stored.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Skips the rest of a line that was cut.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct SkippedLine {
+    bytes: usize,
+}
+
+impl SkippedLine {
+    /// So many bytes more are skipped, and the end of the line is not among them.
+    ///
+    /// # Errors
+    /// They are more than any line has. Reported again after as many bytes.
+    fn add(&mut self, bytes: usize) -> Result<(), FramingLost> {
+        self.bytes += bytes;
+        if self.bytes <= MESSAGE_BYTES_MAX {
+            return Ok(());
+        }
+        self.bytes = 0;
+        let problem = "16 MiB came without the end of a line: the sender ends its messages in \
+                       another way; set `framing` to the one that it uses";
+        Err(FramingLost { problem: problem.to_owned(), is_found_again: false })
+    }
+}
 
 /// A stream with its framing.
 pub(crate) struct FramedStream {
@@ -34,13 +60,16 @@ impl FramedStream {
         &mut self.buffer
     }
 
-    /// The next message that is whole, or cut; `None` until more bytes come.
-    pub(crate) fn next(&mut self) -> Option<Frame> {
-        self.framer.next(&mut self.buffer)
-    }
-
-    /// What is left when the stream has ended.
-    pub(crate) fn rest(&mut self) -> Option<Frame> {
+    /// The next message that is whole, or cut, and once the stream `is_over` the one whose end has
+    /// not come; `None` without one.
+    ///
+    /// # Errors
+    /// As [`Framer::next`].
+    pub(crate) fn next(&mut self, is_over: bool) -> Result<Option<Frame>, FramingLost> {
+        let whole = self.framer.next(&mut self.buffer)?;
+        if whole.is_some() || !is_over {
+            return Ok(whole);
+        }
         self.framer.rest(&mut self.buffer)
     }
 }
@@ -50,26 +79,53 @@ mod testkit {
     //! The same stream in pieces of every size gives the same messages.
 
     use bytes::BytesMut;
-    use pipeline::{Frame, Framing};
+    use pipeline::{Frame, Framing, FramingLost};
+
+    /// The longest frame here has 8 bytes in addition to the message. Behind it, so many bytes say
+    /// whether another one begins.
+    const BESIDES_MESSAGE: usize = 8 + 24;
 
     /// The messages of a stream that comes in pieces of `piece` bytes, and whether each is cut.
+    /// Its framing must not be lost.
     pub(super) fn frames(
         framing: &dyn Framing,
         stream: &[u8],
         piece: usize,
         message_max: usize,
     ) -> Vec<(String, bool)> {
+        let (frames, lost) = frames_and_losses(framing, stream, piece, message_max);
+        assert!(lost.is_empty(), "the framing is lost: {lost:?}");
+        frames
+    }
+
+    /// The messages of a stream, and each loss of its framing. It is not read after one that is
+    /// not found again.
+    pub(super) fn frames_and_losses(
+        framing: &dyn Framing,
+        stream: &[u8],
+        piece: usize,
+        message_max: usize,
+    ) -> (Vec<(String, bool)>, Vec<FramingLost>) {
         let (mut framer, mut buffer) = (framing.begin(message_max), BytesMut::new());
-        let mut frames = Vec::new();
+        let (mut frames, mut losses) = (Vec::new(), Vec::new());
+        let mut take = |found: Result<Option<Frame>, FramingLost>| match found {
+            Ok(Some(Frame { message, is_cut })) => {
+                frames.push((String::from_utf8_lossy(&message).into_owned(), is_cut));
+                true
+            }
+            Ok(None) => false,
+            Err(lost) => {
+                losses.push(lost);
+                true
+            }
+        };
         for bytes in stream.chunks(piece) {
             buffer.extend_from_slice(bytes);
-            frames.extend(std::iter::from_fn(|| framer.next(&mut buffer)));
-            // The longest frames here have 8 bytes in addition to the message.
-            assert!(buffer.len() <= message_max + 8, "more is left than a message");
+            while take(framer.next(&mut buffer)) {}
+            assert!(buffer.len() <= message_max + BESIDES_MESSAGE, "more is left than a message");
         }
-        frames.extend(framer.rest(&mut buffer));
-        let shown = |f: Frame| (String::from_utf8_lossy(&f.message).into_owned(), f.is_cut);
-        frames.into_iter().map(shown).collect()
+        while take(framer.rest(&mut buffer)) {}
+        (frames, losses)
     }
 
     /// Messages of which nothing is missing.

@@ -5,18 +5,33 @@
 //!   <34>Oct 11 …⏎        non-transparent framing: up to a line feed or a NUL
 //! ```
 //!
-//! Which of the two it is, each message says by its first byte: a digit begins a count, as every
-//! message begins with `<` by its standard. A line that begins with a digit and is no count is a
-//! line.
+//! A number is a count only if a blank and a priority follow it. Any other line that begins with a
+//! digit is a line.
+//!
+//! # Wrong counts
+//!
+//! Some senders count characters instead of bytes, or cut a message that they have counted. Once a
+//! counted message has come on a stream, each message is expected to begin with a count or a
+//! priority. If one does not, or if a count leads into the middle of another message, the framing
+//! is lost. It is found again at the next count or line end, and the bytes in between are a message
+//! that is cut.
+//!
+//! The content of a message never divides it while its count leads to the beginning of the next
+//! one: a sender's text cannot forge messages.
+
+mod starts;
 
 use bytes::{Buf, Bytes, BytesMut};
-use memchr::memchr2;
-use pipeline::{BuildContext, BuildError, Component, Frame, Framer, Framing};
+use pipeline::{BuildContext, BuildError, Component, Frame, Framer, Framing, FramingLost};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Digits of a count at most: more is no count.
-const COUNT_DIGITS_MAX: usize = 7;
+use super::SkippedLine;
+use starts::{Boundary, START_BYTES, Start, begins_message, boundary, inner_start, is_line_end};
+
+/// Bytes behind a counted message that are looked at where its count may be wrong: some line ends,
+/// and a count with its priority.
+const LOOK_AHEAD_BYTES: usize = 24;
 
 /// Settings of the framing `syslog`: none.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -36,7 +51,14 @@ struct Syslog;
 
 impl Framing for Syslog {
     fn begin(&self, message_max: usize) -> Box<dyn Framer> {
-        Box::new(SyslogFramer { message_max, skip: Skip::Nothing, searched: 0 })
+        Box::new(SyslogFramer {
+            message_max,
+            skip: Skip::Nothing,
+            searched: 0,
+            has_counts: false,
+            is_lost: false,
+            fragment: BytesMut::new(),
+        })
     }
 }
 
@@ -48,80 +70,103 @@ struct SyslogFramer {
     /// Bytes at the front of the stream, which is a line, that hold no end of it: a line that comes
     /// byte by byte takes time in proportion to its length.
     searched: usize,
+    /// A counted message has come.
+    has_counts: bool,
+    /// The framing was lost, and no message has come since.
+    is_lost: bool,
+    /// Bytes that belong to no message, before the next one.
+    fragment: BytesMut,
 }
 
-/// What of a message that was too long is still to come and is passed over.
+/// The rest of a message that was too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Skip {
     Nothing,
     /// So many bytes of a counted one.
     Bytes(usize),
     /// All up to the end of a line.
-    Line,
+    Line(SkippedLine),
 }
 
-/// What the buffer begins with.
-enum Start {
-    /// A count of so many digits, with the blank, and its value.
-    Counted(usize, usize),
-    Line,
-    /// Too little to say.
-    Unknown,
+/// What the front of the stream is.
+enum Step {
+    Message(Frame),
+    /// It was no message, and is taken off.
+    Skipped,
+    /// Too little to tell.
+    NeedsMore,
 }
 
 impl Framer for SyslogFramer {
-    fn next(&mut self, stream: &mut BytesMut) -> Option<Frame> {
-        loop {
-            self.pass_over(stream);
-            if self.skip != Skip::Nothing {
-                return None;
-            }
-            // Line ends behind counted messages, and empty lines, are no messages.
-            while matches!(stream.first(), Some(b'\n' | b'\r' | 0)) {
-                stream.advance(1);
-            }
-            let frame = match start(stream) {
-                Start::Unknown => return None,
-                Start::Counted(head, bytes) => self.counted(stream, head, bytes)?,
-                Start::Line => self.line(stream)?,
-            };
-            if !frame.message.is_empty() {
-                return Some(frame);
-            }
-        }
+    fn next(&mut self, stream: &mut BytesMut) -> Result<Option<Frame>, FramingLost> {
+        self.step(stream, false)
     }
 
     /// A line without its end, or a counted message that ends early.
-    fn rest(&mut self, stream: &mut BytesMut) -> Option<Frame> {
-        if self.skip != Skip::Nothing || stream.is_empty() {
-            return None;
+    fn rest(&mut self, stream: &mut BytesMut) -> Result<Option<Frame>, FramingLost> {
+        if let Some(frame) = self.step(stream, true)? {
+            return Ok(Some(frame));
         }
-        let head = if let Start::Counted(head, _) = start(stream) { head } else { 0 };
+        if self.skip != Skip::Nothing || stream.is_empty() {
+            return Ok(None);
+        }
+        let front = start_of(stream);
+        let Start::Counted { head, .. } = front else {
+            if self.has_counts && front == Start::Text {
+                self.report()?;
+            }
+            self.searched = 0;
+            let is_cut = stream.len() > self.message_max;
+            let mut message = stream.split().freeze();
+            message.truncate(self.message_max);
+            let message = trimmed(message);
+            return Ok((!message.is_empty()).then_some(Frame { message, is_cut }));
+        };
+        if let Some(at) = inner_start(stream, head, false) {
+            self.lose(stream, head, at)?;
+            return self.rest(stream);
+        }
+        if let Some(fragment) = self.take_fragment() {
+            return Ok(Some(fragment));
+        }
         stream.advance(head);
         let message = trimmed(stream.split().freeze());
-        (!message.is_empty()).then_some(Frame { message, is_cut: head > 0 })
+        Ok((!message.is_empty()).then_some(Frame { message, is_cut: true }))
     }
 }
 
-/// What a stream begins with.
-fn start(stream: &BytesMut) -> Start {
-    let head = stream.iter().take(COUNT_DIGITS_MAX + 1);
-    let digits = head.take_while(|byte| byte.is_ascii_digit()).count();
-    match (digits, stream.get(digits)) {
-        (0, None) => Start::Unknown,
-        (0, Some(_)) => Start::Line,
-        (1..=COUNT_DIGITS_MAX, None) => Start::Unknown,
-        (1..=COUNT_DIGITS_MAX, Some(b' ')) if stream[0] != b'0' => {
-            let count = std::str::from_utf8(&stream[..digits]).ok();
-            let count = count.and_then(|text| text.parse().ok());
-            count.map_or(Start::Line, |count| Start::Counted(digits + 1, count))
-        }
-        _ => Start::Line,
-    }
+fn start_of(stream: &BytesMut) -> Start {
+    starts::start(stream)
 }
 
 impl SyslogFramer {
-    fn pass_over(&mut self, stream: &mut BytesMut) {
+    fn step(&mut self, stream: &mut BytesMut, is_end: bool) -> Result<Option<Frame>, FramingLost> {
+        loop {
+            self.skip(stream)?;
+            if self.skip != Skip::Nothing {
+                return Ok(None);
+            }
+            // Line ends behind counted messages, and empty lines, are no messages.
+            while stream.first().is_some_and(|byte| is_line_end(*byte)) {
+                stream.advance(1);
+            }
+            let step = match start_of(stream) {
+                Start::Unknown => Step::NeedsMore,
+                Start::Counted { head, bytes } => self.counted(stream, (head, bytes), is_end)?,
+                front @ (Start::Priority | Start::Text) => {
+                    self.line(stream, front == Start::Priority)?
+                }
+            };
+            match step {
+                Step::Message(frame) if frame.message.is_empty() => {}
+                Step::Message(frame) => return Ok(Some(frame)),
+                Step::Skipped => {}
+                Step::NeedsMore => return Ok(None),
+            }
+        }
+    }
+
+    fn skip(&mut self, stream: &mut BytesMut) -> Result<(), FramingLost> {
         match self.skip {
             Skip::Nothing => {}
             Skip::Bytes(bytes) => {
@@ -129,119 +174,131 @@ impl SyslogFramer {
                 stream.advance(here);
                 self.skip = if here < bytes { Skip::Bytes(bytes - here) } else { Skip::Nothing };
             }
-            Skip::Line => match memchr2(b'\n', 0, stream) {
-                Some(end) => {
-                    stream.advance(end + 1);
+            Skip::Line(mut skipped) => match boundary(stream, 0, self.has_counts) {
+                Some(Boundary::LineEnd(at)) => {
+                    stream.advance(at + 1);
                     self.skip = Skip::Nothing;
                 }
-                None => stream.clear(),
+                Some(Boundary::Count(at)) => {
+                    stream.advance(at);
+                    self.skip = Skip::Nothing;
+                    return self.report();
+                }
+                None => {
+                    // A count may have begun.
+                    let kept = if self.has_counts { START_BYTES - 1 } else { 0 };
+                    let bytes = stream.len().saturating_sub(kept);
+                    stream.advance(bytes);
+                    let is_lost = skipped.add(bytes);
+                    self.skip = Skip::Line(skipped);
+                    return is_lost;
+                }
             },
         }
+        Ok(())
     }
 
-    fn counted(&mut self, stream: &mut BytesMut, head: usize, bytes: usize) -> Option<Frame> {
+    fn counted(
+        &mut self,
+        stream: &mut BytesMut,
+        (head, bytes): (usize, usize),
+        is_end: bool,
+    ) -> Result<Step, FramingLost> {
         let taken = bytes.min(self.message_max);
-        if stream.len() < head + taken {
-            return None;
+        let (end, is_cut) = (head + taken, taken < bytes);
+        if stream.len() < end {
+            return Ok(Step::NeedsMore);
         }
+        if let Some(at) = inner_start(&stream[..end], head, is_cut) {
+            let after = &stream[end..stream.len().min(end + LOOK_AHEAD_BYTES)];
+            let next = if is_cut { Some(false) } else { begins_message(after) };
+            let is_known = is_end || after.len() == LOOK_AHEAD_BYTES;
+            match next {
+                Some(true) => {}
+                Some(false) => return self.lose(stream, head, at).map(|()| Step::Skipped),
+                None if is_known => {}
+                None => return Ok(Step::NeedsMore),
+            }
+        }
+        if let Some(fragment) = self.take_fragment() {
+            return Ok(Step::Message(fragment));
+        }
+        (self.has_counts, self.is_lost) = (true, false);
         stream.advance(head);
         let message = trimmed(stream.split_to(taken).freeze());
-        let is_cut = taken < bytes;
         if is_cut {
             self.skip = Skip::Bytes(bytes - taken);
         }
-        Some(Frame { message, is_cut })
+        Ok(Step::Message(Frame { message, is_cut }))
     }
 
-    fn line(&mut self, stream: &mut BytesMut) -> Option<Frame> {
-        let searched = std::mem::take(&mut self.searched);
-        match memchr2(b'\n', 0, &stream[searched..]).map(|end| searched + end) {
-            Some(end) if end <= self.message_max => {
-                let message = trimmed(stream.split_to(end).freeze());
-                stream.advance(1);
-                Some(Frame { message, is_cut: false })
+    /// Takes a line, which is a message if it begins with a priority or no counted one has come.
+    fn line(&mut self, stream: &mut BytesMut, has_priority: bool) -> Result<Step, FramingLost> {
+        let found = boundary(stream, std::mem::take(&mut self.searched), self.has_counts);
+        // A priority that has begun may be the one of a count.
+        let open = if self.has_counts { START_BYTES } else { 0 };
+        match found {
+            None if stream.len() <= self.message_max + open => {
+                self.searched = stream.len().saturating_sub(open);
+                return Ok(Step::NeedsMore);
             }
-            None if stream.len() <= self.message_max => {
-                self.searched = stream.len();
-                None
+            Some(Boundary::Count(at)) if at <= self.message_max => {
+                return self.lose(stream, 0, at).map(|()| Step::Skipped);
+            }
+            _ => {}
+        }
+        if has_priority {
+            self.is_lost = false;
+        } else if self.has_counts {
+            self.report()?;
+        }
+        match found {
+            Some(Boundary::LineEnd(at)) if at <= self.message_max => {
+                let message = trimmed(stream.split_to(at).freeze());
+                stream.advance(1);
+                Ok(Step::Message(Frame { message, is_cut: false }))
             }
             _ => {
                 let message = stream.split_to(self.message_max).freeze();
-                self.skip = Skip::Line;
-                Some(Frame { message, is_cut: true })
+                self.skip = Skip::Line(SkippedLine::default());
+                Ok(Step::Message(Frame { message, is_cut: true }))
             }
         }
+    }
+
+    /// The next message begins at `at`. The bytes before it, without a wrong count of `head` bytes,
+    /// become a message of their own.
+    fn lose(&mut self, stream: &mut BytesMut, head: usize, at: usize) -> Result<(), FramingLost> {
+        let before = stream.split_to(at);
+        let before = before.get(head..).unwrap_or(&before);
+        let room = self.message_max.saturating_sub(self.fragment.len());
+        self.fragment.extend_from_slice(&before[..before.len().min(room)]);
+        self.report()
+    }
+
+    /// Reports that the framing was lost and is found again, once until a message follows.
+    fn report(&mut self) -> Result<(), FramingLost> {
+        if std::mem::replace(&mut self.is_lost, true) {
+            return Ok(());
+        }
+        let problem = "the count of a message does not lead to the next one: the sender counts \
+                       characters instead of bytes, or cuts messages that it has counted";
+        Err(FramingLost { problem: problem.to_owned(), is_found_again: true })
+    }
+
+    fn take_fragment(&mut self) -> Option<Frame> {
+        let message = trimmed(std::mem::take(&mut self.fragment).freeze());
+        (!message.is_empty()).then_some(Frame { message, is_cut: true })
     }
 }
 
 /// Without line ends at its end, which some senders count with the message.
 fn trimmed(mut message: Bytes) -> Bytes {
-    while matches!(message.last(), Some(b'\n' | b'\r' | 0)) {
+    while message.last().is_some_and(|byte| is_line_end(*byte)) {
         message.truncate(message.len() - 1);
     }
     message
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::testkit::{self, cut, whole};
-    use super::*;
-
-    fn frames(stream: &[u8], piece: usize, message_max: usize) -> Vec<(String, bool)> {
-        testkit::frames(&Syslog, stream, piece, message_max)
-    }
-
-    #[test]
-    fn both_framings_are_understood_message_by_message_in_any_pieces() {
-        let stream = b"<1>one\n5 <2>xy<3>two\r\n9 <4>th\nre\n\n\n6 <5>a\r\n<6>last";
-        for piece in 1..stream.len() {
-            let expected = whole(&["<1>one", "<2>xy", "<3>two", "<4>th\nre", "<5>a", "<6>last"]);
-            assert_eq!(frames(stream, piece, 100), expected, "{piece}");
-        }
-    }
-
-    #[test]
-    fn a_line_that_begins_with_a_digit_and_is_no_count_is_a_line() {
-        for line in ["2026-11-20 up", "12345678 x", "007 x", "42"] {
-            assert_eq!(
-                frames(format!("{line}\nnext\n").as_bytes(), 3, 100),
-                whole(&[line, "next"])
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_too_long_is_cut_and_the_next_message_is_read() {
-        let long = "x".repeat(50);
-        for piece in [1, 7, 200] {
-            let lines = frames(format!("{long}\nnext\n").as_bytes(), piece, 10);
-            assert_eq!(lines, [cut("xxxxxxxxxx"), ("next".into(), false)], "{piece}");
-            let counted = frames(format!("50 {long}4 next").as_bytes(), piece, 10);
-            assert_eq!(counted, [cut("xxxxxxxxxx"), ("next".into(), false)], "{piece}");
-        }
-        assert_eq!(frames(b"0123456789\n", 1, 10), whole(&["0123456789"]));
-    }
-
-    #[test]
-    fn a_counted_message_that_ends_too_early_is_cut() {
-        assert_eq!(frames(b"10 <1>half", 4, 100), [("<1>half".to_owned(), true)]);
-    }
-
-    proptest! {
-        /// Whatever comes, in whatever pieces: no panic, no message over the limit, the same
-        /// messages, and never more in memory than a message and a read.
-        #[test]
-        fn hostile_streams_are_cut_the_same_way_in_any_pieces(
-            stream in prop::collection::vec(prop_oneof![
-                4 => Just(b'\n'), 4 => b'0'..=b'9', 2 => Just(b' '), 1 => any::<u8>(),
-            ], 0..200),
-            piece in 1_usize..50,
-        ) {
-            let all = frames(&stream, 1, 8);
-            prop_assert!(all.iter().all(|(text, _)| text.chars().count() <= 8));
-            prop_assert_eq!(frames(&stream, piece, 8), all);
-        }
-    }
-}
+mod tests;

@@ -56,11 +56,12 @@ async fn read(mut printed: Printed, mut note: impl FnMut(String)) {
     loop {
         lines.buffer().reserve(READ_BYTES);
         let read = printed.read_buf(lines.buffer()).await;
-        while let Some(line) = lines.next() {
+        // A line that never ends is known by its beginning.
+        let is_over = !matches!(read, Ok(1..));
+        while let Ok(Some(line)) = lines.next(is_over) {
             note(line);
         }
-        if !matches!(read, Ok(1..)) {
-            lines.rest().into_iter().for_each(&mut note);
+        if is_over {
             return;
         }
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use metrics::Metrics;
 use peers::limits::Cut;
-use pipeline::{Batch, BatchBuilder, Intake, IntakeError};
+use pipeline::{Batch, BatchBuilder, FramingLost, Intake, IntakeError};
+use support::log_rate::LogRate;
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -13,6 +14,12 @@ use super::tenants::Client;
 
 /// Bytes of bodies from which on a batch is full.
 pub(super) const BATCH_BYTES: usize = 256 << 10;
+
+/// Counts streams whose framing was lost.
+pub(super) const FRAMING_LOST: &str = "framing_lost";
+
+/// Lines a minute about streams whose framing was lost.
+const LOG_LINES: u32 = 5;
 
 /// Where gathered events go. Clones share what is being stored.
 #[derive(Clone)]
@@ -24,6 +31,7 @@ pub(super) struct Destination {
     batch_events: usize,
     /// Batches that are being stored: they go on to their end.
     work: TaskTracker,
+    log: Arc<LogRate>,
 }
 
 impl Destination {
@@ -34,7 +42,8 @@ impl Destination {
         intake: Arc<dyn Intake>,
         batch_events: usize,
     ) -> Self {
-        Self { source, metrics, intake, batch_events, work: TaskTracker::new() }
+        let log = Arc::new(LogRate::new(LOG_LINES));
+        Self { source, metrics, intake, batch_events, work: TaskTracker::new(), log }
     }
 
     /// Bytes of an event that the next agents take in any case.
@@ -46,6 +55,21 @@ impl Destination {
     /// Counts what was lost or odd.
     pub(super) fn count(&self, reason: &'static str, times: u64) {
         self.metrics.count_anomaly(&self.source, reason, times);
+    }
+
+    /// Counts and logs that the framing of the stream of `peer` was lost; returns whether it is
+    /// read on.
+    pub(super) fn lost_framing(&self, peer: &str, lost: &FramingLost) -> bool {
+        self.count(FRAMING_LOST, 1);
+        if let Some(left_out) = self.log.allow(Instant::now()) {
+            let action = match lost.is_found_again {
+                true => "reading on at the next message",
+                false => "closing the connection",
+            };
+            let source = &self.source;
+            warn!(%source, peer, error = %lost, action, left_out, "framing of a stream lost");
+        }
+        lost.is_found_again
     }
 
     /// Stores a batch, to its end also when this future is dropped.

@@ -204,7 +204,7 @@ impl Source for Netcat {
         listening::serve(listener, &self.name, allowed, &cx.stop, |stream, peer| {
             let address = peer.address.clone();
             let connection = Connection {
-                host: listening::host(&address).to_owned(),
+                peer: address.clone(),
                 client: Client::new(sharing.clone(), peer),
                 events: EventStream::new(
                     &*self.framing,

@@ -1,25 +1,23 @@
 //! `netcat_udp`: each line of a datagram is an event. Flume takes the first line alone.
 //!
-//! UDP has no answers, so nothing is promised. While a channel is full, datagrams wait in a queue,
-//! and those that it has no room for are counted as `datagrams_dropped`.
+//! UDP has no answers, so nothing is promised. While a channel is full, datagrams wait in a queue.
+//! What finds no room there, or in the receive buffer of the socket, is lost and counted.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use metrics::Metrics;
-use pipeline::env::Datagrams;
+use pipeline::units::ByteSize;
 use pipeline::{
     BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Resource, Source,
     SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 use tracing::info;
 
-use super::datagrams;
+use super::datagrams::{self, Queue, Socket};
 use super::gathered::{Destination, Gathered};
 use super::listening::{self, DRAIN};
 
@@ -35,17 +33,18 @@ pub struct Config {
     /// Events of a batch at most.
     #[serde(default = "default_batch_events")]
     batch_events: usize,
-    /// Datagrams that wait for room in the channels.
-    #[serde(default = "default_queue_max")]
-    queue_max: usize,
+    /// Bytes of datagrams that wait for room in the channels. Each counts 256 bytes more than it
+    /// has.
+    #[serde(default = "datagrams::default_queue_max")]
+    queue_max: ByteSize,
+    /// Receive buffer of the socket, for bursts. 8 MiB unless set. The kernel gives at most
+    /// `net.core.rmem_max`.
+    #[serde(default)]
+    receive_buffer: Option<ByteSize>,
 }
 
 fn default_batch_events() -> usize {
     1000
-}
-
-fn default_queue_max() -> usize {
-    10_000
 }
 
 impl Component for Config {
@@ -56,10 +55,10 @@ impl Component for Config {
         listening::check_address("listen", &self.listen)?;
         let remedy = "UDP has no TLS: take the source `netcat` with the table `tls`";
         cx.plain_text.speaks("listen", &self.listen, remedy);
-        let positive = [("batch_events", self.batch_events), ("queue_max", self.queue_max)];
-        if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(BuildError::invalid(*setting, "must not be 0"));
+        if self.batch_events == 0 {
+            return Err(BuildError::invalid("batch_events", "must not be 0"));
         }
+        datagrams::check(self.queue_max, self.receive_buffer)?;
         if let Some(name) = &self.client_header {
             crate::decoders::check_names(std::iter::once(name.as_str()))
                 .map_err(|error| BuildError::invalid("client_header", error))?;
@@ -80,7 +79,7 @@ struct NetcatUdp {
     metrics: Metrics,
     settings: Config,
     /// Between opening and running.
-    socket: Option<Box<dyn Datagrams>>,
+    socket: Option<Socket>,
 }
 
 /// A datagram, and the host of its sender.
@@ -101,7 +100,8 @@ impl Source for NetcatUdp {
     }
 
     async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
-        let socket = datagrams::bind(&*self.env.net, &self.settings.listen).await?;
+        let Config { listen, receive_buffer, .. } = &self.settings;
+        let socket = datagrams::bind(&*self.env.net, listen, &self.name, *receive_buffer).await?;
         info!(source = %self.name, address = socket.local_address(), "listening");
         self.socket = Some(socket);
         Ok(())
@@ -111,34 +111,22 @@ impl Source for NetcatUdp {
         let socket = self.socket.take().expect("a source is opened before it runs");
         let (name, metrics) = (self.name.clone(), self.metrics.clone());
         let to = Destination::new(name, metrics, cx.intake, self.settings.batch_events);
-        let (queue, received) = mpsc::channel(self.settings.queue_max);
-        let receive = async {
-            let queue = queue;
-            let take = |bytes: &[u8], sender: &str| {
-                let datagram = (Bytes::copy_from_slice(bytes), listening::host(sender).to_owned());
-                match queue.try_send(datagram) {
-                    Ok(()) => true,
-                    Err(TrySendError::Full(_)) => {
-                        to.count("datagrams_dropped", 1);
-                        true
-                    }
-                    Err(TrySendError::Closed(_)) => false,
-                }
-            };
-            datagrams::receive(&*socket, &self.name, &cx.stop, take).await;
+        let read = |bytes: &[u8], sender: &str| {
+            Some((Bytes::copy_from_slice(bytes), listening::host(sender).to_owned()))
         };
-        tokio::join!(receive, self.store(received, &to));
+        let mut queue = socket.receive(&to, self.settings.queue_max, &cx.stop, read);
+        self.store(&mut queue, &to).await;
         to.finish(DRAIN).await;
         Ok(())
     }
 }
 
 impl NetcatUdp {
-    async fn store(&self, mut received: mpsc::Receiver<Received>, to: &Destination) {
+    async fn store(&self, queue: &mut Queue<Received>, to: &Destination) {
         let mut gathered = Gathered::default();
-        while let Some(datagram) = received.recv().await {
+        while let Some(datagram) = queue.next().await {
             self.add(&datagram, &mut gathered, to).await;
-            while let Ok(datagram) = received.try_recv() {
+            while let Some(datagram) = queue.try_next() {
                 self.add(&datagram, &mut gathered, to).await;
             }
             gathered.store_or_lose(to, None, "lines_refused").await;

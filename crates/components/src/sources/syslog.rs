@@ -12,13 +12,14 @@
 //!
 //! The protocol has no answers, so nothing is promised: what a sender has written and this source
 //! has not stored is lost if either dies. While a channel is full, TCP connections are not read,
-//! which holds their senders back; datagrams wait in a queue, and those that it has no room for are
-//! counted as `datagrams_dropped`.
+//! which holds their senders back. Datagrams wait in a queue; what finds no room there, or in the
+//! receive buffer of the socket, is lost and counted.
 
 mod datagrams;
 mod events;
 mod parse;
 mod stream;
+mod times;
 
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ use jiff::tz::{Offset, TimeZone};
 use metrics::Metrics;
 use peers::TenantBoard;
 use pipeline::component::Choice;
-use pipeline::env::{Clock, Datagrams, Listener};
+use pipeline::env::{Clock, Listener};
 use pipeline::units::ByteSize;
 use pipeline::{
     BuildContext, BuildError, Component, Env, Framing, GivesAgain, Guarantee, Resource, Source,
@@ -40,6 +41,7 @@ use tls::ServerTls;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::datagrams::Socket;
 use super::gathered::{self, Destination};
 use super::listening::{self, DRAIN, Guard};
 use super::tenants::{Sharing, Tenants};
@@ -76,9 +78,14 @@ pub struct Config {
     /// TCP connections at a time on each address. More wait to be accepted.
     #[serde(default = "defaults::connections_max")]
     connections_max: u32,
-    /// Datagrams that wait for room in the channels, on each address.
-    #[serde(default = "defaults::queue_max")]
-    queue_max: usize,
+    /// Bytes of datagrams that wait for room in the channels, on each address. Each counts 256
+    /// bytes more than it has.
+    #[serde(default = "super::datagrams::default_queue_max")]
+    queue_max: ByteSize,
+    /// Receive buffer of each UDP socket, for bursts. 8 MiB unless set. The kernel gives at most
+    /// `net.core.rmem_max`.
+    #[serde(default)]
+    receive_buffer: Option<ByteSize>,
     /// TLS (RFC 5425): with this table senders have to speak it on every `tcp://` address.
     #[serde(default)]
     tls: Option<ServerTls>,
@@ -112,10 +119,6 @@ mod defaults {
     pub(super) fn connections_max() -> u32 {
         1024
     }
-
-    pub(super) fn queue_max() -> usize {
-        10_000
-    }
 }
 
 /// How what comes by UDP gets TLS.
@@ -147,7 +150,6 @@ impl Component for Config {
         let positive = [
             ("batch_events", self.batch_events as u64),
             ("connections_max", self.connections_max.into()),
-            ("queue_max", self.queue_max as u64),
             ("message_max", self.message_max.0),
         ];
         if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
@@ -156,6 +158,7 @@ impl Component for Config {
         if self.message_max > ByteSize::mib(16) {
             return Err(BuildError::invalid("message_max", "at most 16MiB"));
         }
+        super::datagrams::check(self.queue_max, self.receive_buffer)?;
         self.tenants.check(("message_max", self.message_max))?;
         for (setting, name) in
             [("client_header", &self.client_header), ("port_header", &self.port_header)]
@@ -197,6 +200,7 @@ impl Component for Config {
                 batch_events: self.batch_events,
                 connections_max: self.connections_max as usize,
                 queue_max: self.queue_max,
+                receive_buffer: self.receive_buffer,
             },
             tenants: self.tenants,
             board: cx.get(),
@@ -244,7 +248,8 @@ struct Limits {
     message_max: usize,
     batch_events: usize,
     connections_max: usize,
-    queue_max: usize,
+    queue_max: ByteSize,
+    receive_buffer: Option<ByteSize>,
 }
 
 struct Syslog {
@@ -266,7 +271,7 @@ struct Syslog {
 #[derive(Default)]
 struct Opened {
     streams: Vec<Box<dyn Listener>>,
-    sockets: Vec<Box<dyn Datagrams>>,
+    sockets: Vec<Socket>,
 }
 
 /// What the addresses of one run share.
@@ -313,7 +318,8 @@ impl Source for Syslog {
                     streams.last().map(|listener| listener.local_address())
                 }
                 Transport::Udp => {
-                    sockets.push(super::datagrams::bind(&*self.env.net, address).await?);
+                    let (net, buffer) = (&*self.env.net, self.limits.receive_buffer);
+                    sockets.push(super::datagrams::bind(net, address, &self.name, buffer).await?);
                     sockets.last().map(|socket| socket.local_address())
                 }
             };

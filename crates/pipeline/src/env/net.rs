@@ -64,4 +64,21 @@ pub trait Datagrams: Send + Sync {
 
     /// The address that is listened on, with its real port.
     fn local_address(&self) -> String;
+
+    /// Asks the system for a receive buffer of so many bytes; returns what it gives.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
+        Ok(bytes)
+    }
+
+    /// Datagrams that the system has dropped since the receiver was bound, most often because the
+    /// receive buffer was full.
+    ///
+    /// # Errors
+    /// The system does not say.
+    async fn dropped(&self) -> io::Result<u64> {
+        Ok(0)
+    }
 }

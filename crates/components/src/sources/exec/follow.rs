@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitStatus;
 
 use pipeline::env::{Process, Started};
-use pipeline::{Classify, Env, ErrorClass, Frame, IntakeError, SourceContext};
+use pipeline::{Classify, Env, ErrorClass, Frame, FramingLost, IntakeError, SourceContext};
 use support::backoff::jittered;
 use support::failure_log::{FailureLog, seconds};
 use tokio::io::AsyncReadExt;
@@ -12,9 +12,9 @@ use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 use super::config::Options;
 use crate::sources::command_errors::Errors;
-use crate::sources::gathered::{Destination, Gathered};
+use crate::sources::gathered::{Destination, FRAMING_LOST, Gathered};
 use crate::sources::multiline::EVENT_DIVIDED;
-use crate::sources::multiline::stream::EventStream;
+use crate::sources::multiline::stream::{EventStream, NextEvent};
 use crate::sources::waits::until;
 
 /// Bytes that are read at once.
@@ -116,8 +116,17 @@ impl<'a> Follower<'a> {
     }
 
     async fn take_lines(&mut self) {
-        while let Some(event) = self.lines.next(self.to.event_bytes_max()) {
-            self.push(event).await;
+        self.push_all(EventStream::next).await;
+    }
+
+    async fn push_all(&mut self, next: NextEvent) {
+        loop {
+            match next(&mut self.lines, self.to.event_bytes_max()) {
+                Ok(Some(event)) => self.push(event).await,
+                Ok(None) => break,
+                // The line was counted when it was cut; a command cannot be asked for others.
+                Err(FramingLost { .. }) => self.to.count(FRAMING_LOST, 1),
+            }
         }
         self.count_divided();
     }
@@ -137,10 +146,7 @@ impl<'a> Follower<'a> {
 
     /// Stores what is left.
     async fn finish(&mut self) {
-        while let Some(event) = self.lines.rest(self.to.event_bytes_max()) {
-            self.push(event).await;
-        }
-        self.count_divided();
+        self.push_all(EventStream::rest).await;
         self.store().await;
     }
 

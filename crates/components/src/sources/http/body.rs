@@ -7,14 +7,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
+use hyper::header::EXPECT;
+use hyper::http::request::Parts;
+use hyper::{Request, StatusCode};
 use tokio::time::timeout;
 
 use crate::sources::tenants::{Member, Over};
 
 /// Bytes that a body takes at most before as many have come.
 const FIRST_BYTES: usize = 1 << 20;
+
+/// Bytes of the body of a refused request that are read and dropped.
+const DROPPED_BYTES_MAX: u64 = 256 << 20;
+
+/// How long the next bytes of a body may take that is dropped.
+const DROPPED_IDLE_MAX: Duration = Duration::from_secs(2);
 
 /// A request that is refused: what it is answered.
 #[derive(Debug)]
@@ -79,32 +87,80 @@ impl From<Over> for Refusal {
     }
 }
 
-/// Reads the body of a request, into one piece of memory: a part of it, which may be a single byte,
-/// holds on to all that was read from the connection with it.
-pub async fn read(body: Incoming, max: usize, limit: Duration) -> Result<Bytes, Refusal> {
-    match timeout(limit, gathered(body, max)).await {
-        Ok(Ok(bytes)) => Ok(bytes.into()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::too_large(max)),
-        Ok(Err(error)) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
-        Err(_) => {
-            let text = format!("the body did not come within {limit:?} (`body_timeout`)");
-            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, text))
-        }
-    }
+/// The body of a request.
+pub struct RequestBody {
+    incoming: Incoming,
+    /// The client sends nothing before it is asked to: nothing was read of it yet.
+    awaits_continue: bool,
 }
 
-async fn gathered(body: Incoming, max: usize) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
-    let announced = body.size_hint().exact().unwrap_or_default();
-    // What is announced may never come.
-    let room = max.min(FIRST_BYTES);
-    let mut bytes = Vec::with_capacity(room.min(announced.try_into().unwrap_or(room)));
-    let mut body = Limited::new(body, max);
-    while let Some(frame) = body.frame().await {
-        if let Some(data) = frame?.data_ref() {
-            bytes.extend_from_slice(data);
+impl RequestBody {
+    /// Separates a request from its body.
+    pub fn of(request: Request<Incoming>) -> (Parts, Self) {
+        let (head, incoming) = request.into_parts();
+        let awaits_continue = head.headers.contains_key(EXPECT);
+        (head, Self { incoming, awaits_continue })
+    }
+
+    /// Its length where the head of the request has it.
+    pub fn announced(&self) -> Option<u64> {
+        self.incoming.size_hint().exact()
+    }
+
+    /// Reads it, into one piece of memory: a part of it, which may be a single byte, holds on to
+    /// all that was read from the connection with it.
+    ///
+    /// # Errors
+    /// It has more than `max` bytes, or does not come within `limit`.
+    pub async fn read(&mut self, max: usize, limit: Duration) -> Result<Bytes, Refusal> {
+        self.awaits_continue = false;
+        match timeout(limit, self.gathered(max)).await {
+            Ok(Ok(bytes)) => Ok(bytes.into()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::too_large(max)),
+            Ok(Err(error)) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
+            Err(_) => {
+                let text = format!("the body did not come within {limit:?} (`body_timeout`)");
+                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, text))
+            }
         }
     }
-    Ok(bytes)
+
+    async fn gathered(&mut self, max: usize) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+        let announced = self.announced().unwrap_or_default();
+        // What is announced may never come.
+        let room = max.min(FIRST_BYTES);
+        let mut bytes = Vec::with_capacity(room.min(announced.try_into().unwrap_or(room)));
+        let mut body = Limited::new(&mut self.incoming, max);
+        while let Some(frame) = body.frame().await {
+            if let Some(data) = frame?.data_ref() {
+                bytes.extend_from_slice(data);
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Reads and drops what is left of the body of a request that is refused. Most clients write
+    /// their whole request before they read: if the connection were closed under them, they would
+    /// report a broken pipe and never see the answer.
+    ///
+    /// Returns when the body has ended, after [`DROPPED_BYTES_MAX`], when nothing comes for
+    /// [`DROPPED_IDLE_MAX`], and after `limit`.
+    pub async fn drop_rest(&mut self, limit: Duration) {
+        let is_too_long = self.announced().is_some_and(|bytes| bytes > DROPPED_BYTES_MAX);
+        if self.awaits_continue || is_too_long {
+            return;
+        }
+        let dropping = async {
+            let mut dropped = 0;
+            while dropped < DROPPED_BYTES_MAX
+                && let Ok(Some(Ok(frame))) = timeout(DROPPED_IDLE_MAX, self.incoming.frame()).await
+            {
+                dropped += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+        };
+        // The answer follows in any case.
+        let _ = timeout(limit, dropping).await;
+    }
 }
 
 /// The bytes of a gzip body, at most `max` of them.

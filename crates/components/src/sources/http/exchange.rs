@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use pipeline::{
     Batch, BatchBuilder, Classify, Decoder, Env, ErrorClass, Intake, IntakeError, MalformedMessage,
@@ -17,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::Limits;
-use super::body::{self, Refusal};
+use super::body::{self, Refusal, RequestBody};
 use crate::decoders;
 use crate::sources::decoding::{Decoding, Undecoded};
 use crate::sources::storing::{self, NotStored};
@@ -47,10 +48,12 @@ impl Exchange {
         request: Request<Incoming>,
         member: &Arc<Member>,
     ) -> Response<Full<Bytes>> {
-        let refusal = match self.take(request, member).await {
+        let (head, mut body) = RequestBody::of(request);
+        let refusal = match self.take(&head, &mut body, member).await {
             Ok(()) => return Response::new(Full::default()),
             Err(refusal) => refusal,
         };
+        body.drop_rest(self.limits.body_timeout).await;
         let (status, text) = (refusal.status, &refusal.text);
         debug!(source = %self.source, %status, text, "request refused");
         let mut response = Response::new(Full::new(Bytes::from(format!("{text}\n"))));
@@ -78,8 +81,13 @@ impl Exchange {
     }
 
     /// Takes the events of a request; `Ok` once they are in every required channel.
-    async fn take(&self, request: Request<Incoming>, member: &Arc<Member>) -> Result<(), Refusal> {
-        if request.method() != Method::POST && request.method() != Method::PUT {
+    async fn take(
+        &self,
+        head: &Parts,
+        body: &mut RequestBody,
+        member: &Arc<Member>,
+    ) -> Result<(), Refusal> {
+        if head.method != Method::POST && head.method != Method::PUT {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "events come by POST or PUT"));
         }
         if self.stop.is_cancelled() {
@@ -88,18 +96,16 @@ impl Exchange {
         member.ask(Instant::now())?;
         let limits = self.limits;
         let body_max = member.message_max(limits.body_max as u64) as usize;
-        let announced = request.body().size_hint().exact();
+        let announced = body.announced();
         if announced.is_some_and(|bytes| bytes > body_max as u64) {
             return Err(Refusal::too_large_for(member, limits.body_max));
         }
-        let is_gzip = is_gzip(request.headers())?;
-        let charset = charset(request.headers());
+        let is_gzip = is_gzip(&head.headers)?;
+        let charset = charset(&head.headers);
         // A compressed body may become as large as is allowed.
         let bytes = announced.filter(|_| !is_gzip).unwrap_or(body_max as u64);
         let memory = self.memory(member, bytes).await?;
-        let (head, body) = request.into_parts();
-        let body = body::read(body, body_max, limits.body_timeout).await;
-        let (body, memory) = match body {
+        let (body, memory) = match body.read(body_max, limits.body_timeout).await {
             // The work goes on if the client leaves, and holds the memory until its end.
             Ok(body) if is_gzip => {
                 self.env.offload(move || (body::gunzip(&body, body_max), memory)).await

@@ -121,6 +121,83 @@ async fn what_cannot_be_taken_is_refused_with_its_reason_and_nothing_is_stored()
     assert!(channels.events(0).is_empty());
 }
 
+/// Writes the whole request before it reads the answer, as many clients do.
+async fn write_then_read(to: &Running, head: &str, body: &[u8]) -> String {
+    let mut stream = to.connect().await;
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(b"\r\nhost: x\r\nconnection: close\r\n").await.unwrap();
+    let is_chunked = head.contains("chunked");
+    if is_chunked {
+        stream.write_all(format!("\r\n{:x}\r\n", body.len()).as_bytes()).await.unwrap();
+    } else {
+        let length = format!("content-length: {}\r\n\r\n", body.len());
+        stream.write_all(length.as_bytes()).await.unwrap();
+    }
+    for piece in body.chunks(64 << 10) {
+        stream.write_all(piece).await.expect("the whole body is taken");
+    }
+    if is_chunked {
+        stream.write_all(b"\r\n0\r\n\r\n").await.unwrap();
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_client_that_writes_its_whole_request_first_gets_the_answer_that_refuses_it() {
+    let channels = Arc::new(Channels::new(1));
+    let settings = json!({ "body_max": "1KiB", "in_flight_max": "1MiB" });
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
+    let body = vec![b'x'; 20 << 20];
+    for (head, status) in [
+        ("POST / HTTP/1.1", 413),
+        ("POST / HTTP/1.1\r\ntransfer-encoding: chunked", 413),
+        ("DELETE / HTTP/1.1", 405),
+        ("POST / HTTP/1.1\r\ncontent-encoding: br", 413),
+        ("POST / HTTP/1.1\r\ncontent-encoding: br\r\ntransfer-encoding: chunked", 415),
+    ] {
+        let answer = write_then_read(&fixture, head, &body).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{head}: {answer}");
+    }
+    assert!(channels.events(0).is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_asks_before_it_sends_is_refused_without_its_body() {
+    let settings = json!({ "body_max": "1KiB", "in_flight_max": "1MiB" });
+    let fixture = Running::start::<Config>(settings, Arc::new(Channels::new(1))).await;
+    let mut stream = fixture.connect().await;
+    let head = "POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9999\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_refused_after_a_bounded_time() {
+    let settings = json!({ "body_max": "1KiB", "in_flight_max": "1MiB", "body_timeout": "1s" });
+    let fixture = Running::start::<Config>(settings, Arc::new(Channels::new(1))).await;
+    let stream = fixture.connect().await;
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    writing
+        .write_all(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        .await
+        .unwrap();
+    let writer = tokio::spawn(async move {
+        let chunk = format!("400\r\n{}\r\n", "x".repeat(0x400));
+        while writing.write_all(chunk.as_bytes()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let mut answer = [0; 12];
+    let read = tokio::time::timeout(Duration::from_secs(30), reading.read_exact(&mut answer)).await;
+    read.expect("an answer").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    writer.abort();
+}
+
 #[tokio::test]
 async fn a_full_channel_is_answered_503_in_time_and_nothing_of_it_is_stored_later() {
     let channels = Arc::new(Channels::new(1));

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use pipeline::{Frame, Framing};
+use pipeline::{Frame, Framing, FramingLost};
 use tokio::time::Instant;
 
 use super::{Joining, LANES, Next, Open};
@@ -27,6 +27,10 @@ pub(in crate::sources) struct EventStream {
     messages: FramedStream,
     lines: Option<Lines>,
 }
+
+/// [`EventStream::next`] or [`EventStream::rest`].
+pub(in crate::sources) type NextEvent =
+    fn(&mut EventStream, usize) -> Result<Option<Frame>, FramingLost>;
 
 /// Lines on their way into events.
 struct Lines {
@@ -81,28 +85,34 @@ impl EventStream {
 
     /// The next event that has ended, of at most `most` bytes unless it is a single message; `None`
     /// until more bytes come, which the last event is waited for from now on.
-    pub(in crate::sources) fn next(&mut self, most: usize) -> Option<Frame> {
-        let Some(lines) = &mut self.lines else { return self.messages.next() };
+    ///
+    /// # Errors
+    /// As [`pipeline::Framer::next`].
+    pub(in crate::sources) fn next(&mut self, most: usize) -> Result<Option<Frame>, FramingLost> {
+        let Some(lines) = &mut self.lines else { return self.messages.next(false) };
         loop {
             if let Some(event) = lines.ended.pop_front() {
-                return Some(event);
+                return Ok(Some(event));
             }
-            let Some(line) = self.messages.next() else { break };
+            let Some(line) = self.messages.next(false)? else { break };
             lines.push(line, most);
         }
         lines.due = lines.is_open().then(|| Instant::now() + lines.joining.timeout);
-        None
+        Ok(None)
     }
 
     /// The rest when the stream has ended, event by event. [`EventStream::next`] has returned all
     /// before it.
-    pub(in crate::sources) fn rest(&mut self, most: usize) -> Option<Frame> {
-        let last = self.messages.rest();
-        let Some(lines) = &mut self.lines else { return last };
+    ///
+    /// # Errors
+    /// As [`pipeline::Framer::next`].
+    pub(in crate::sources) fn rest(&mut self, most: usize) -> Result<Option<Frame>, FramingLost> {
+        let last = self.messages.next(true)?;
+        let Some(lines) = &mut self.lines else { return Ok(last) };
         if let Some(line) = last {
             lines.push(line, most);
         }
-        lines.end()
+        Ok(lines.end())
     }
 
     /// When the open events count as ended: then [`EventStream::end`] returns them.
@@ -183,12 +193,12 @@ mod tests {
         let (mut all, mut divided) = (Vec::new(), 0);
         for bytes in stream.as_bytes().chunks(at_a_time) {
             joined.buffer().extend_from_slice(bytes);
-            all.extend(std::iter::from_fn(|| joined.next(most)));
+            all.extend(std::iter::from_fn(|| joined.next(most).unwrap()));
             divided += joined.take_divided();
             let held = joined.lines.as_ref().map_or(0, |lines| lines.lanes[0].text.len());
             assert!(held <= BYTES_MAX.max(LINE_MAX), "more is held than an event");
         }
-        all.extend(std::iter::from_fn(|| joined.rest(most)));
+        all.extend(std::iter::from_fn(|| joined.rest(most).unwrap()));
         let text = |frame: Frame| String::from_utf8(frame.message.to_vec()).unwrap();
         (all.into_iter().map(text).collect(), divided + joined.take_divided())
     }
@@ -218,18 +228,20 @@ mod tests {
         let mut joined = EventStream::lines(LINE_MAX, Some(oracle::joining()));
         let timeout = oracle::joining().timeout;
         let begun = Instant::now();
-        assert_eq!((joined.next(99), joined.due()), (None, None));
+        assert_eq!((joined.next(99), joined.due()), (Ok(None), None));
         joined.buffer().extend_from_slice(b">a\nb\n");
-        assert_eq!((joined.next(99), joined.due()), (None, Some(begun + timeout)));
+        assert_eq!((joined.next(99), joined.due()), (Ok(None), Some(begun + timeout)));
         tokio::time::advance(timeout / 2).await;
         joined.buffer().extend_from_slice(b"ha");
-        assert_eq!((joined.next(99), joined.due()), (None, Some(begun + timeout / 2 + timeout)));
+        let put_off = begun + timeout / 2 + timeout;
+        assert_eq!((joined.next(99), joined.due()), (Ok(None), Some(put_off)));
         assert_eq!(joined.end().unwrap().message, ">a\nb");
         assert_eq!((joined.end(), joined.due()), (None, None));
         joined.buffer().extend_from_slice(b"lf\n");
-        assert_eq!(joined.next(99), None);
-        assert_eq!(joined.rest(99).unwrap().message, "half", "what comes later is another event");
-        assert_eq!(joined.rest(99), None);
+        assert_eq!(joined.next(99), Ok(None));
+        let last = joined.rest(99).unwrap();
+        assert_eq!(last.unwrap().message, "half", "what comes later is another event");
+        assert_eq!(joined.rest(99), Ok(None));
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,23 +3,24 @@
 use std::io;
 use std::sync::Arc;
 
-use pipeline::Frame;
 use pipeline::env::Stream;
+use pipeline::{Frame, FramingLost};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Config, READ_BYTES};
 use crate::sources::gathered::{Destination, Gathered};
+use crate::sources::listening;
 use crate::sources::multiline::EVENT_DIVIDED;
-use crate::sources::multiline::stream::EventStream;
+use crate::sources::multiline::stream::{EventStream, NextEvent};
 use crate::sources::tenants::Client;
 use crate::sources::waits::until;
 
 /// One client.
 pub(super) struct Connection {
-    /// Address of the client's host.
-    pub(super) host: String,
+    /// Address of the client.
+    pub(super) peer: Arc<str>,
     pub(super) client: Client,
     pub(super) events: EventStream,
     pub(super) settings: Arc<Config>,
@@ -61,18 +62,10 @@ impl Connection {
             {
                 return self.fail(&over.to_string()).await;
             }
-            let most = self.to.event_bytes_max();
-            while let Some(event) = self.events.next(most) {
-                if !self.push(event).await? {
-                    return Ok(());
-                }
-            }
-            while read == 0
-                && let Some(event) = self.events.rest(most)
+            if !self.push_all(EventStream::next).await?
+                || (read == 0 && !self.push_all(EventStream::rest).await?)
             {
-                if !self.push(event).await? {
-                    return Ok(());
-                }
+                return Ok(());
             }
             self.store().await?;
             if read == 0 {
@@ -107,6 +100,30 @@ impl Connection {
         self.store().await
     }
 
+    /// Adds the events that `next` returns; returns whether the connection is read on.
+    async fn push_all(&mut self, next: NextEvent) -> io::Result<bool> {
+        loop {
+            let goes_on = match next(&mut self.events, self.to.event_bytes_max()) {
+                Ok(None) => return Ok(true),
+                Ok(Some(event)) => self.push(event).await?,
+                Err(lost) => self.lost_framing(&lost).await?,
+            };
+            if !goes_on {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The framing of the stream is lost; returns whether the connection is read on. A client that
+    /// is answered resends what it has no answer to.
+    async fn lost_framing(&mut self, lost: &FramingLost) -> io::Result<bool> {
+        if self.to.lost_framing(&self.peer, lost) && !self.settings.ack_every_event {
+            return Ok(true);
+        }
+        self.store().await?;
+        self.fail(&lost.to_string()).await.map(|()| false)
+    }
+
     /// Adds an event; says whether the connection goes on.
     async fn push(&mut self, mut event: Frame) -> io::Result<bool> {
         let over = self.client.member().cut(&mut event);
@@ -123,7 +140,8 @@ impl Connection {
         if event.is_cut {
             self.to.count("line_cut", 1);
         }
-        let client = self.settings.client_header.as_deref().map(|name| (name, &*self.host));
+        let client =
+            self.settings.client_header.as_deref().map(|name| (name, listening::host(&self.peer)));
         let mark = event.is_cut.then_some(("truncated", "true"));
         let headers: Vec<(&str, &str)> = client.into_iter().chain(mark).collect();
         self.gathered.push(&event.message, &headers);

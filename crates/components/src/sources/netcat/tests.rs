@@ -185,7 +185,8 @@ async fn connections_over_the_limit_wait_and_idle_ones_are_closed() {
 async fn each_line_of_a_datagram_is_an_event_and_a_full_channel_costs_datagrams_that_are_counted() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 1));
-    let settings = json!({ "client_header": "client", "queue_max": 10, "batch_events": 1 });
+    // Room for 10 datagrams of 4 bytes and their overhead.
+    let settings = json!({ "client_header": "client", "queue_max": "2600B", "batch_events": 1 });
     let fixture = Running::start::<netcat_udp::Config>(settings, narrow.clone()).await;
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(&fixture.address).await.unwrap();
@@ -305,8 +306,26 @@ fn settings_that_can_never_work_are_named() {
     let mut prefixed = with("multiline", json!({ "start": "^>" }));
     prefixed["framing"] = json!("length_prefixed");
     assert_eq!(build::<Config>(&prefixed, &cx).err().unwrap().path, "multiline");
-    let error = build::<netcat_udp::Config>(&with("queue_max", json!(0)), &cx).err().unwrap();
+    let error = build::<netcat_udp::Config>(&with("queue_max", json!("0B")), &cx).err().unwrap();
     assert_eq!(error.path, "queue_max");
     let unanswered = build::<Config>(&with("ack_every_event", json!(false)), &cx).unwrap();
     assert_eq!(unanswered.guarantee(), Guarantee::BestEffort);
+}
+
+#[tokio::test]
+async fn a_lost_framing_is_answered_and_closes_the_connection() {
+    for is_answered in [true, false] {
+        let channels = Arc::new(Channels::new(1));
+        let settings = json!({ "framing": "length_prefixed", "ack_every_event": is_answered });
+        let fixture = Running::start::<Config>(settings, channels.clone()).await;
+        let mut client = connect(&fixture).await;
+        client.get_mut().write_all(b"\0\0\0\x03onexx\0\0\0\x03two").await.unwrap();
+        let mut answers = Vec::new();
+        let _ = client.read_to_end(&mut answers).await;
+        let answers = String::from_utf8(answers).unwrap();
+        assert_eq!(channels.bodies(0), ["one"]);
+        assert_eq!(fixture.counted("framing_lost"), 1);
+        assert_eq!(answers.starts_with("OK\nFAILED: a message has 2021130240 bytes"), is_answered);
+        fixture.stop().await;
+    }
 }

@@ -9,7 +9,8 @@ use pipeline::Frame;
 use pipeline::env::unix_millis;
 
 use super::Shared;
-use super::parse::{Calendar, Parsed, parse};
+use super::parse::{Parsed, parse};
+use super::times::Calendar;
 use crate::sources::gathered::Gathered;
 use crate::sources::listening;
 use crate::sources::tenants::{Client, Member};
@@ -46,6 +47,8 @@ impl Origin {
 #[derive(Default)]
 pub(super) struct Messages {
     events: Gathered,
+    /// How many of them have no form that is known.
+    unparsed: u64,
     /// The connection that they come on; datagrams have none.
     client: Option<Client>,
 }
@@ -53,7 +56,7 @@ pub(super) struct Messages {
 impl Messages {
     /// Of this connection.
     pub(super) fn of(client: Client) -> Self {
-        Self { events: Gathered::default(), client: Some(client) }
+        Self { client: Some(client), ..Self::default() }
     }
 
     /// The tenant that they come from, once something has been read of it.
@@ -72,6 +75,10 @@ impl Messages {
     /// Stores what was gathered, if that is anything, and waits for it. A batch that a channel
     /// refuses is lost, counted, and said.
     pub(super) async fn store(&mut self, shared: &Shared) {
+        let unparsed = std::mem::take(&mut self.unparsed);
+        if unparsed > 0 {
+            shared.to.count("message_unparsed", unparsed);
+        }
         self.events.store_or_lose(&shared.to, self.client.as_ref(), "messages_refused").await;
     }
 
@@ -81,6 +88,7 @@ impl Messages {
         let form = &shared.form;
         let calendar = Calendar { zone: form.zone.clone(), now: now.unwrap_or_default() };
         let parsed = parse(&frame.message, &calendar);
+        self.unparsed += u64::from(parsed.is_unparsed);
         let body = if form.keep_fields { &frame.message[..] } else { parsed.rest };
         let numbers = Numbers::of(&parsed);
         let mut headers: Vec<(&str, &str)> = Vec::with_capacity(10);

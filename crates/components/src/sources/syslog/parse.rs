@@ -5,14 +5,17 @@
 //!   <34>2026-10-11T22:14:15Z web-1 su: failed       the same with a full time, as many write it
 //!   <34>1 2026-10-11T22:14:15.003Z web-1 su - ID47 - failed    RFC 5424
 //!   └pri┘ └version, time, host┘ └ rest ┘
+//!
+//!   <189>29: r1: *Oct 11 22:14:15.123 UTC: %SYS-5-…  Cisco IOS: number, host, `*`: unsure clock
+//!   <166>Oct 11 2026 22:14:15 fw-1 : %ASA-6-…        Cisco ASA
+//!   <187>: 2026 Oct 11 22:14:15 UTC: %ETHPORT-5-…    Cisco NX-OS
+//!   <190>49: r1 RP/0/RSP0/CPU0:Oct 11 22:14:15 : …   Cisco IOS XR
 //! ```
 //!
 //! As Flume does, the body is what stands behind the host; tag, process and structured data stay in
-//! it.
+//! it. Numbers and nodes of Cisco are only in the whole message.
 
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
+use super::times::{Calendar, time};
 
 /// Highest priority: facility 23, severity 7.
 const PRIORITY_MAX: u8 = 191;
@@ -30,30 +33,97 @@ pub(super) struct Parsed<'a> {
     pub(super) host: Option<&'a str>,
     /// What stands behind all that.
     pub(super) rest: &'a [u8],
-}
-
-/// What completes a time without year and zone.
-pub(super) struct Calendar {
-    /// Where the sender's clock is read.
-    pub(super) zone: TimeZone,
-    /// Now.
-    pub(super) now: Timestamp,
+    /// It has no form that is known: what it says of its time and its host is still in the rest.
+    pub(super) is_unparsed: bool,
 }
 
 /// Takes a message apart.
 pub(super) fn parse<'a>(message: &'a [u8], calendar: &Calendar) -> Parsed<'a> {
     let Some((priority, behind)) = priority(message) else {
-        return Parsed { rest: message, ..Parsed::default() };
+        return Parsed { rest: message, is_unparsed: true, ..Parsed::default() };
     };
     let priority = Some(priority);
     let (version, behind) = version(behind);
-    let (time, behind) = time(behind, calendar);
-    let Some(timestamp) = time else {
+    let Some((timestamp, (host, rest))) = head(behind, calendar) else {
         // Without a time nothing says what is host and what is text.
-        return Parsed { priority, version, rest: behind, ..Parsed::default() };
+        return Parsed { priority, version, rest: behind, is_unparsed: true, ..Parsed::default() };
     };
-    let (host, rest) = host(behind);
-    Parsed { priority, version, timestamp, host, rest }
+    Parsed { priority, version, timestamp, host, rest, is_unparsed: false }
+}
+
+/// The host, and what stands behind it.
+type HostAndRest<'a> = (Option<&'a str>, &'a [u8]);
+
+/// The time, if it is not the `-` of RFC 5424, the host, and what stands behind them.
+fn head<'a>(text: &'a [u8], calendar: &Calendar) -> Option<(Option<i64>, HostAndRest<'a>)> {
+    if let Some(behind) = text.strip_prefix(b"- ") {
+        return Some((None, host(behind)));
+    }
+    let prefix = prefix(text, calendar);
+    let unmarked = match prefix.rest {
+        [b'*' | b'.', unmarked @ ..] => unmarked,
+        unmarked => unmarked,
+    };
+    let (timestamp, behind) = time(unmarked, calendar)?;
+    let (host, rest) = match behind.trim_ascii_start() {
+        // A colon behind the time: no host follows.
+        [b':', text @ ..] => (prefix.host, text.trim_ascii_start()),
+        _ if prefix.host.is_some() => (prefix.host, behind.strip_prefix(b" ").unwrap_or(behind)),
+        _ => host(behind.strip_prefix(b" ").unwrap_or(behind)),
+    };
+    // A tag may stand before a time, too. Only Cisco has its host there.
+    let is_prefix_known = prefix.host.is_none() || prefix.is_numbered || is_mnemonic(rest);
+    is_prefix_known.then_some((Some(timestamp), (host, rest)))
+}
+
+/// What Cisco writes before the time.
+struct Prefix<'a> {
+    is_numbered: bool,
+    host: Option<&'a str>,
+    rest: &'a [u8],
+}
+
+/// Numbers of the message and the host, each with a colon behind it; then the node of IOS XR.
+fn prefix<'a>(text: &'a [u8], calendar: &Calendar) -> Prefix<'a> {
+    let mut prefix = Prefix { is_numbered: false, host: None, rest: text };
+    for _ in 0..4 {
+        let word = word(prefix.rest);
+        let Some(name) = word.strip_suffix(b":") else { break };
+        if name.iter().all(u8::is_ascii_digit) {
+            prefix.is_numbered = true;
+        } else if prefix.host.is_none() && is_host(name) && time(prefix.rest, calendar).is_none() {
+            prefix.host = std::str::from_utf8(name).ok();
+        } else {
+            break;
+        }
+        prefix.rest = prefix.rest[word.len()..].trim_ascii_start();
+    }
+    if let [b':', rest @ ..] = prefix.rest {
+        // EMBLEM, the format of Cisco's management station.
+        (prefix.is_numbered, prefix.rest) = (true, rest);
+    }
+    if prefix.is_numbered {
+        let first = word(prefix.rest);
+        let (host, rest) = match node_end(first) {
+            Some(end) => (None, &prefix.rest[end..]),
+            None => {
+                let second = behind(prefix.rest, first.len());
+                let Some(end) = node_end(word(second)) else { return prefix };
+                (std::str::from_utf8(first).ok().filter(|_| is_host(first)), &second[end..])
+            }
+        };
+        (prefix.host, prefix.rest) = (prefix.host.or(host), rest);
+    }
+    prefix
+}
+
+/// Where in a word the node of IOS XR ends, `RP/0/RSP0/CPU0:`, with its colon.
+fn node_end(word: &[u8]) -> Option<usize> {
+    let node = word.split(|byte| *byte == b':').next()?;
+    let is_node = node.len() < word.len()
+        && node.contains(&b'/')
+        && node.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'/');
+    is_node.then_some(node.len() + 1)
 }
 
 fn priority(message: &[u8]) -> Option<(u8, &[u8])> {
@@ -73,62 +143,36 @@ fn version(text: &[u8]) -> (Option<&str>, &[u8]) {
     (None, text)
 }
 
-/// The time in milliseconds, `Some(None)` for the `-` of RFC 5424, and what follows its blank.
-fn time<'a>(text: &'a [u8], calendar: &Calendar) -> (Option<Option<i64>>, &'a [u8]) {
-    if let Some(behind) = text.strip_prefix(b"- ") {
-        return (Some(None), behind);
-    }
+fn host(text: &[u8]) -> HostAndRest<'_> {
     let word = word(text);
-    if let Some(time) = std::str::from_utf8(word).ok().and_then(|word| full(word, calendar)) {
-        return (Some(Some(time)), behind(text, word.len()));
+    let rest = behind(text, word.len());
+    if word == b"-" {
+        return (None, rest);
     }
-    // `Oct 11 22:14:15`: the day may be one digit behind two blanks.
-    const LEN: usize = "Oct 11 22:14:15".len();
-    let short = text.get(..LEN).and_then(|text| std::str::from_utf8(text).ok());
-    let ends = matches!(text.get(LEN), None | Some(b' ' | b':'));
-    match short.filter(|_| ends).and_then(|short| without_year(short, calendar)) {
-        Some(time) => (Some(Some(time)), behind(text, LEN)),
+    // A tag in the place of the host: `su: failed`, `cron[12]: …`. Cisco ends its host so, too.
+    let (name, rest) = match (word.strip_suffix(b":"), rest) {
+        (Some(name), text) if is_mnemonic(text) => (name, text),
+        (None, [b':', b' ', text @ ..]) if is_mnemonic(text) => (word, text),
+        (Some(_), _) => return (None, text),
+        (None, _) => (word, rest),
+    };
+    match std::str::from_utf8(name).ok().filter(|_| is_host(name)) {
+        Some(name) => (Some(name), rest),
         None => (None, text),
     }
 }
 
-/// A time with its year: RFC 3339, with or without a zone.
-fn full(word: &str, calendar: &Calendar) -> Option<i64> {
-    if word.len() < "2026-10-11T22:14:15".len() {
-        return None;
-    }
-    if let Ok(timestamp) = word.parse::<Timestamp>() {
-        return Some(timestamp.as_millisecond());
-    }
-    let civil: DateTime = word.parse().ok()?;
-    Some(civil.to_zoned(calendar.zone.clone()).ok()?.timestamp().as_millisecond())
+/// Whether a text begins with the name that Cisco gives a message: `%SYS-5-CONFIG_I`.
+fn is_mnemonic(text: &[u8]) -> bool {
+    let Some(name) = text.strip_prefix(b"%") else { return false };
+    let is_part = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
+    let length = name.iter().take_while(|byte| is_part(byte)).count();
+    length > 0 && name.get(length) == Some(&b'-')
 }
 
-/// `Oct 11 22:14:15` of the year in which it is closest to now: a clock that is a little ahead, and
-/// a message of last December, are both read right.
-fn without_year(text: &str, calendar: &Calendar) -> Option<i64> {
-    let now = calendar.now.to_zoned(calendar.zone.clone());
-    let padded = text.replacen("  ", " ", 1);
-    let years = [-1, 0, 1].map(|years| now.checked_add(years.years()).map(|then| then.year()));
-    let candidates = years.into_iter().flatten().filter_map(|year| {
-        let civil = DateTime::strptime("%Y %b %d %H:%M:%S", format!("{year} {padded}")).ok()?;
-        Some(civil.to_zoned(calendar.zone.clone()).ok()?.timestamp().as_millisecond())
-    });
-    candidates.min_by_key(|millis| millis.abs_diff(calendar.now.as_millisecond()))
-}
-
-fn host(text: &[u8]) -> (Option<&str>, &[u8]) {
-    let word = word(text);
-    // A tag in the place of the host: `su: failed`, `cron[12]: …`.
-    let is_name = !word.is_empty()
-        && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_@:%".contains(byte))
-        && !word.ends_with(b":");
-    let name = std::str::from_utf8(word).ok().filter(|_| is_name);
-    match name {
-        Some("-") => (None, behind(text, 1)),
-        Some(name) => (Some(name), behind(text, name.len())),
-        None => (None, text),
-    }
+fn is_host(name: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_@:%".contains(byte);
+    !name.is_empty() && name.iter().all(is_part) && !name.ends_with(b":")
 }
 
 /// Up to the first blank.
@@ -144,6 +188,8 @@ fn behind(text: &[u8], bytes: usize) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
     use proptest::prelude::*;
 
     use super::*;
@@ -193,8 +239,90 @@ mod tests {
         assert_eq!(nothing.rest, b"- - - - text");
         let bare = parsed("<13>su: no time at all");
         assert_eq!((bare.priority, bare.rest), (Some(13), &b"su: no time at all"[..]));
+        assert!(bare.is_unparsed && !nothing.is_unparsed);
+        let percent = parsed("<13>Oct 11 22:14:15 su: %text");
+        assert_eq!((percent.host, percent.rest), (None, &b"su: %text"[..]));
         let no_host = parsed("<13>Oct 11 22:14:15 su: text");
         assert_eq!((no_host.host, no_host.rest), (None, &b"su: text"[..]));
+    }
+
+    #[test]
+    fn forms_of_devices_are_read_with_their_time_and_host() {
+        let plain = "2026-10-11T22:14:15Z";
+        let exact = "2026-10-11T22:14:15.123Z";
+        let last_year = "2025-10-11T22:14:15Z";
+        for (message, time, host, rest) in [
+            // Cisco IOS, with and without numbers, host, fractions and zone.
+            ("29: *Oct 11 22:14:15.123: %SYS-5-X: t", exact, None, "%SYS-5-X: t"),
+            ("29: .Oct 11 22:14:15.123 UTC: %SYS-5-X: t", exact, None, "%SYS-5-X: t"),
+            ("29: Oct 11 22:14:15 PST: %SYS-5-X: t", plain, None, "%SYS-5-X: t"),
+            ("29: 000031: *Oct 11 2026 22:14:15.123 UTC: %S: t", exact, None, "%S: t"),
+            ("29: r-1.x: 000031: *Oct 11 22:14:15: %S: t", plain, Some("r-1.x"), "%S: t"),
+            ("29: 10.0.0.1: Oct 11 22:14:15: %S: t", plain, Some("10.0.0.1"), "%S: t"),
+            ("29: 2001:db8::1: Oct 11 22:14:15: %S: t", plain, Some("2001:db8::1"), "%S: t"),
+            ("r1: *Oct 11 22:14:15.123: %S-1-X: t", exact, Some("r1"), "%S-1-X: t"),
+            ("*Oct 11 22:14:15.123: %S: t", exact, None, "%S: t"),
+            // Cisco ASA.
+            ("Oct 11 2025 22:14:15: %ASA-6-1: t", last_year, None, "%ASA-6-1: t"),
+            ("Oct 11 2025 22:14:15 fw-1 : %ASA-6-1: t", last_year, Some("fw-1"), "%ASA-6-1: t"),
+            ("Oct 11 2025 22:14:15 fw-1: %ASA-6-1: t", last_year, Some("fw-1"), "%ASA-6-1: t"),
+            (":Oct 11 22:14:15 UTC: %ASA-6-1: t", plain, None, "%ASA-6-1: t"),
+            ("2026-10-11T22:14:15Z fw-1 : %ASA-6-1: t", plain, Some("fw-1"), "%ASA-6-1: t"),
+            ("2026-10-11T22:14:15Z: %ASA-6-1: t", plain, None, "%ASA-6-1: t"),
+            ("29: 2026-10-11T22:14:15Z: %SYS-5-X: t", plain, None, "%SYS-5-X: t"),
+            // Cisco NX-OS and IOS XR.
+            (": 2025 Oct 11 22:14:15 UTC: %E-5-X: t", last_year, None, "%E-5-X: t"),
+            (
+                "2026 Oct 11 22:14:15.123 sw1 %$ VDC-1 %$ %E: t",
+                exact,
+                Some("sw1"),
+                "%$ VDC-1 %$ %E: t",
+            ),
+            (
+                "132: RP/0/RSP0/CPU0:Oct 11 22:14:15.123 : ifmgr[1]: %P: t",
+                exact,
+                None,
+                "ifmgr[1]: %P: t",
+            ),
+            (
+                "49: r1 RP/0/0/CPU0:Oct 11 22:14:15 UTC: x[1]: %P: t",
+                plain,
+                Some("r1"),
+                "x[1]: %P: t",
+            ),
+            // Others.
+            ("Oct 11 22:14:15.123 web-1 su: t", exact, Some("web-1"), "su: t"),
+            ("Oct 11 22:14:15,123 web-1 su: t", exact, Some("web-1"), "su: t"),
+            ("Oct 11 22:14:15 UTC web-1 su: t", plain, Some("web-1"), "su: t"),
+            ("Oct 11 22:14:15.123 2026 j1 mgd[1]: t", exact, Some("j1"), "mgd[1]: t"),
+            ("Oct 12 2026 00:14:15+02:00 hw1 %%01IF/4/X: t", plain, Some("hw1"), "%%01IF/4/X: t"),
+            ("Oct 11 2026 20:14:15.123 -0200 h t", exact, Some("h"), "t"),
+        ] {
+            let message = format!("<189>{message}");
+            let parsed = parsed(&message);
+            assert_eq!(parsed.timestamp, millis(time), "{message}");
+            assert_eq!((parsed.host, parsed.is_unparsed), (host, false), "{message}");
+            assert_eq!(std::str::from_utf8(parsed.rest), Ok(rest), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_message_in_an_unknown_form_keeps_its_text() {
+        for text in [
+            "su: Oct 11 22:14:15 is when it was",
+            "Oct 41 22:14:15 h t",
+            "Oct 11 22:14:15h t",
+            "29: Oct 11 22:14 h t",
+            "Octo 11 22:14:15 h t",
+            "Oct 11 22:14:15. h t",
+            "Oct 11 22:14:15+2 h t",
+        ] {
+            let message = format!("<189>{text}");
+            let parsed = parsed(&message);
+            assert_eq!((parsed.timestamp, parsed.host), (None, None), "{text}");
+            assert!(parsed.is_unparsed, "{text}");
+            assert_eq!(std::str::from_utf8(parsed.rest), Ok(text));
+        }
     }
 
     #[test]
@@ -202,6 +330,7 @@ mod tests {
         for text in ["plain text", "<>x", "<192>x", "<12x>y", "<+1>x", "<1", ""] {
             let parsed = parsed(text);
             assert_eq!((parsed.priority, parsed.rest), (None, text.as_bytes()), "{text}");
+            assert!(parsed.is_unparsed, "{text}");
         }
     }
 
@@ -231,10 +360,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_message_makes_it_panic_and_the_rest_is_its_end(
-            message in "(<[0-9]{0,4}>)?([0-9] )?.{0,60}",
+            start in "(<[0-9]{0,4}>)?([0-9] )?([0-9]{1,3}: )?(r: )?[*]?",
+            time in "((2026 )?Oct 11 (2026 )?22:14:15([.][0-9]{0,9})?)?",
+            text in ".{0,60}",
             tail in prop::collection::vec(any::<u8>(), 0..9),
         ) {
-            let bytes = [message.as_bytes(), &tail].concat();
+            let bytes = [start.as_bytes(), time.as_bytes(), text.as_bytes(), &tail].concat();
             let parsed = parse(&bytes, &calendar("2026-11-20T12:00:00Z"));
             prop_assert!(bytes.ends_with(parsed.rest));
         }

@@ -27,7 +27,8 @@ pub(super) async fn serve(listener: Box<dyn Listener>, shared: Shared) {
         let address = peer.address.clone();
         let gathered = Messages::of(Client::new(shared.sharing.clone(), peer));
         async move {
-            if let Err(error) = connection(stream, &origin, gathered, &shared).await {
+            let origin = (&*address, &origin);
+            if let Err(error) = connection(stream, origin, gathered, &shared).await {
                 debug!(source = %shared.to.source, peer = %address, %error, "a connection broke");
             }
         }
@@ -38,7 +39,7 @@ pub(super) async fn serve(listener: Box<dyn Listener>, shared: Shared) {
 /// Takes the messages of one connection to its end, or until the source stops.
 async fn connection(
     mut stream: Box<dyn Stream>,
-    origin: &Origin,
+    (peer, origin): (&str, &Origin),
     mut gathered: Messages,
     shared: &Shared,
 ) -> io::Result<()> {
@@ -53,16 +54,12 @@ async fn connection(
         {
             member.came(*bytes).map_err(io::Error::other)?;
         }
-        while let Some(frame) = framed.next() {
-            take(frame, &mut gathered, origin, shared).await;
-        }
         // At the end, and where the connection broke, what came is taken as well.
         let is_over = !matches!(read, Ok(1..));
-        if is_over && let Some(frame) = framed.rest() {
-            take(frame, &mut gathered, origin, shared).await;
-        }
+        let is_readable =
+            take_all(&mut framed, is_over, (peer, origin), &mut gathered, shared).await;
         gathered.store(shared).await;
-        if is_over {
+        if is_over || !is_readable {
             return read.map(|_| ());
         }
         if let Some(member) = gathered.member() {
@@ -71,6 +68,24 @@ async fn connection(
             if may_read.is_none() {
                 return Ok(());
             }
+        }
+    }
+}
+
+/// Takes the messages that have come; returns whether the stream can be read on.
+async fn take_all(
+    framed: &mut FramedStream,
+    is_over: bool,
+    (peer, origin): (&str, &Origin),
+    gathered: &mut Messages,
+    shared: &Shared,
+) -> bool {
+    loop {
+        match framed.next(is_over) {
+            Ok(Some(frame)) => take(frame, gathered, origin, shared).await,
+            Ok(None) => return true,
+            Err(lost) if shared.to.lost_framing(peer, &lost) => {}
+            Err(_) => return false,
         }
     }
 }

@@ -118,7 +118,8 @@ async fn what_is_longer_than_allowed_is_cut_marked_and_counted() {
 async fn a_full_channel_holds_connections_back_and_costs_datagrams_that_are_counted() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let settings = json!({ "queue_max": 10, "batch_events": 1 });
+    // Room for 10 datagrams of 12 bytes and their overhead.
+    let settings = json!({ "queue_max": "2680B", "batch_events": 1 });
     let fixture = Fixture::start(settings, narrow.clone()).await;
     let mut stream = fixture.connect().await;
     stream.write_all(b"<13>one\n<13>two\n").await.unwrap();
@@ -171,7 +172,8 @@ fn settings_that_can_never_work_are_named() {
         (with("offset", json!("+2:00")), "offset"),
         (with("message_max", json!("0B")), "message_max"),
         (with("port_header", json!("")), "port_header"),
-        (with("queue_max", json!(0)), "queue_max"),
+        (with("queue_max", json!("0B")), "queue_max"),
+        (with("receive_buffer", json!("2GiB")), "receive_buffer"),
     ] {
         let error = build::<Config>(&settings, &cx).err().unwrap();
         assert_eq!(error.path, named, "{error}");
@@ -207,5 +209,113 @@ async fn a_tenant_over_its_rate_waits_unread_and_over_its_other_limits_is_closed
     assert_eq!(channels.events(0).len(), 100);
     let reasons = ["tenant_connections", "tenant_message", "tenant_rate", "message_cut"];
     assert_eq!(reasons.map(|reason| fixture.counted(reason)), [1, 1, 1, 1]);
+    fixture.running.stop().await;
+}
+
+/// Messages of a sender that counts the characters of number 100.
+fn counted(messages: usize) -> String {
+    let one = |n: usize| {
+        let text = format!("<13>Oct 11 22:14:15 web-1 app: gr\u{fc}\u{df}e {n}");
+        let count = if n == 100 { text.chars().count() } else { text.len() };
+        format!("{count} {text}")
+    };
+    (1..=messages).map(one).collect()
+}
+
+fn intact(channels: &Channels, messages: usize) -> usize {
+    let bodies = channels.bodies(0);
+    let is_intact = |n: &usize| bodies.contains(&format!("app: gr\u{fc}\u{df}e {n}"));
+    (1..=messages).filter(is_intact).count()
+}
+
+#[tokio::test]
+async fn a_wrong_count_damages_one_message_and_is_counted() {
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Fixture::start(json!({}), channels.clone()).await;
+    let mut stream = fixture.connect().await;
+    stream.write_all(counted(500).as_bytes()).await.unwrap();
+    channels.wait_for_line("app: gr\u{fc}\u{df}e 500").await;
+    assert_eq!(intact(&channels, 500), 499);
+    let (body, headers) = event(&channels, 100);
+    assert_eq!((&*body, &*headers["flume.syslog.status"]), ("00", "Incomplete"));
+    assert_eq!(fixture.counted("framing_lost"), 1);
+    fixture.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_length_that_no_message_has_closes_its_connection_and_no_other() {
+    let channels = Arc::new(Channels::new(1));
+    let settings = json!({ "framing": "length_prefixed" });
+    let fixture = Fixture::start(settings, channels.clone()).await;
+    let mut other = fixture.connect().await;
+    let mut stream = fixture.connect().await;
+    let good = [b"\0\0\0\x06", &b"<13>ab"[..]].concat();
+    stream.write_all(&[&good[..], b"\0\0\0\x05", &good[4..], &good].concat()).await.unwrap();
+    let mut piece = [0; 1];
+    let closed = tokio::io::AsyncReadExt::read(&mut stream, &mut piece);
+    let closed = tokio::time::timeout(Duration::from_secs(60), closed).await.expect("it is closed");
+    assert_eq!(closed.unwrap_or(0), 0);
+    channels.wait_for_events(2).await;
+    assert_eq!(channels.bodies(0), ["ab", "a"]);
+    other.write_all(&good).await.unwrap();
+    channels.wait_for_events(3).await;
+    assert_eq!(fixture.counted("framing_lost"), 1);
+    fixture.running.stop().await;
+}
+
+#[tokio::test]
+async fn lines_that_begin_with_a_number_are_lines() {
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Fixture::start(json!({}), channels.clone()).await;
+    let lines: Vec<_> = (0..100).map(|n| format!("200 GET /index.html?{n}")).collect();
+    let mut stream = fixture.connect().await;
+    stream.write_all((lines.join("\n") + "\n").as_bytes()).await.unwrap();
+    channels.wait_for_line(&lines[99]).await;
+    assert_eq!(channels.bodies(0), lines);
+    assert_eq!((fixture.counted("framing_lost"), fixture.counted("message_unparsed")), (0, 100));
+    fixture.running.stop().await;
+}
+
+#[tokio::test]
+async fn each_datagram_of_a_burst_is_stored_or_counted() {
+    let channels = Arc::new(Channels::new(1));
+    let settings = json!({ "receive_buffer": "4KiB", "queue_max": "16KiB" });
+    let fixture = Fixture::start(settings, channels.clone()).await;
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = fixture.udp.clone();
+    let burst = tokio::task::spawn_blocking(move || {
+        for n in 0..20_000 {
+            socket.send_to(format!("<13>{n}").as_bytes(), &address).unwrap();
+        }
+    });
+    burst.await.unwrap();
+    let counted = ["receive_buffer_full", "datagrams_dropped"];
+    let all = || {
+        let dropped: u64 = counted.iter().map(|reason| fixture.counted(reason)).sum();
+        channels.events(0).len() as u64 + dropped
+    };
+    let accounted = async {
+        while all() < 20_000 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), accounted).await.expect("each is accounted for");
+    assert_eq!(all(), 20_000);
+    assert!(fixture.counted("receive_buffer_full") > 0);
+    fixture.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_larger_receive_buffer_holds_a_burst() {
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Fixture::start(json!({ "receive_buffer": "200KiB" }), channels.clone()).await;
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    // The runtime of this test has one thread: nothing is received while it sends.
+    for n in 0..150 {
+        socket.send_to(format!("<13>{n}").as_bytes(), &fixture.udp).unwrap();
+    }
+    channels.wait_for_events(150).await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(fixture.counted("receive_buffer_full"), 0);
     fixture.running.stop().await;
 }
