@@ -9,7 +9,7 @@ use pipeline::{BatchBuilder, BuilderLimits};
 
 use super::event;
 use super::frame::{self, Extent, Frame, Length, Parsed};
-use crate::client::{Client, End, Memory, STEP_BYTES};
+use crate::client::{Client, End, Memory};
 use crate::record::Mapping;
 use crate::server::Service;
 
