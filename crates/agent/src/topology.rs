@@ -12,8 +12,8 @@ use metrics::Metrics;
 use peers::{FloorBoard, LedgerBoard, NextHop, RoutingBoard, Seat, SenderBoard, TenantBoard};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, PartNames, PlainText,
-    RequiredChannels, Role, Routing, Settings, Sink, SinkProcessor, Source, Traces,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, FileBoard, PartNames,
+    PlainText, RequiredChannels, Role, Routing, Settings, Sink, SinkProcessor, Source, Traces,
 };
 
 pub(crate) use kept::Kept;
@@ -67,6 +67,8 @@ pub(crate) struct BuiltSource {
     pub(crate) selector: Box<dyn ChannelSelector>,
     /// The agents that send to it.
     pub(crate) senders: SenderBoard,
+    /// The files that it follows.
+    pub(crate) files: FileBoard,
     pub(crate) tenants: TenantBoard,
     pub(crate) required: Vec<String>,
     pub(crate) optional: Vec<String>,
@@ -293,12 +295,8 @@ impl Builder<'_> {
             Some((channel, boards)) => (channel.clone(), boards.clone()),
             None => {
                 let known = self.data_dir.join("ledgers").join(&plan.name);
-                let boards = Boards {
-                    floors: agent_floors.of_another_channel(),
-                    ledgers: LedgerBoard::kept_in(self.env.clone(), known),
-                    traces: kept.traces.clone(),
-                    ..Boards::default()
-                };
+                let ledgers = LedgerBoard::kept_in(self.env.clone(), known);
+                let boards = Boards::new(agent_floors, ledgers, &whole.agent, &kept.traces);
                 let built = self.component::<dyn Channel>(plan, "channels", &boards.along())?;
                 self.metrics.begin_channel(&plan.name, &plan.kind);
                 (Arc::from(built), boards)
@@ -318,7 +316,8 @@ impl Builder<'_> {
         // Sources do not need the boards of the channels.
         let none = &Extensions::default();
         let (senders, tenants) = (SenderBoard::default(), TenantBoard::default());
-        let shown = none.with(senders.clone()).with(tenants.clone());
+        let files = FileBoard::default();
+        let shown = none.with(senders.clone()).with(tenants.clone()).with(files.clone());
         let source = self.component(&plan.component, "sources", &shown);
         let build = |plan: &ComponentPlan| {
             let interceptor = self.component(plan, "interceptors", none)?;
@@ -340,6 +339,7 @@ impl Builder<'_> {
             selector: selector?,
             senders,
             tenants,
+            files,
             required: plan.channels.clone(),
             optional: plan.optional_channels.clone(),
             naming: BTreeSet::new(),

@@ -270,18 +270,7 @@ impl Connection {
             Message::Draining(v1::Draining {}) => {
                 self.shared.heard(delivery::sender::Sender::draining);
             }
-            Message::Outlet(v1::Outlet { failing, detail }) => {
-                let (sink, address) = (&self.name, &self.shared.address);
-                match (self.shared.unable(failing), failing) {
-                    (true, true) => warn!(
-                        %sink, %address, %detail,
-                        "the next agent cannot store what it holds; its group turns to another \
-                         member that can, if there is one",
-                    ),
-                    (true, false) => info!(%sink, %address, "the next agent stores again"),
-                    (false, _) => {}
-                }
-            }
+            Message::Outlet(outlet) => self.told_of_outlet(outlet),
         }
         Ok(None)
     }
@@ -311,6 +300,7 @@ impl Connection {
         self.limits.named(&self.shared.address, named);
         let dispute = self.routing.dispute(&self.shared.address);
         self.tell(dispute.as_ref());
+        let was_unable = self.shared.hop.is_unable();
         self.shared.welcomed(
             &Welcome {
                 stored: keys::decode(welcome.stored_keys)?,
@@ -331,6 +321,9 @@ impl Connection {
             },
             dispute,
         );
+        if was_unable && !self.shared.hop.is_unable() {
+            self.log_able();
+        }
         if first {
             info!(
                 sink = %self.name,
