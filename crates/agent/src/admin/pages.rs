@@ -17,6 +17,7 @@ use super::feed::Feed;
 use super::{flume, letters};
 use crate::audit::Audit;
 use crate::dead_letters::DeadLetters;
+use crate::findings::Findings;
 use crate::health::{Health, Word};
 use crate::opening::NotOpen;
 use crate::reload::Reloads;
@@ -65,6 +66,8 @@ pub(crate) struct Live {
     pub(super) taps: AtomicUsize,
     /// Held by what reads the disk for a page: one at a time.
     disk: Mutex<()>,
+    /// What was wrong in the last snapshot.
+    findings: Findings,
     /// What the last comparison of the configuration with its file has found, and when.
     compared: std::sync::Mutex<Option<(Instant, Trouble)>>,
 }
@@ -112,7 +115,7 @@ impl Pages {
                 Some(format!("channel `{name}` has not been open for {seconds} s: {cause}"))
             }
             None if handle.channel.status().intake_stopped => {
-                Some(format!("channel `{name}` takes nothing in"))
+                Some(format!("channel `{name}` accepts no events"))
             }
             None => None,
         });
@@ -148,9 +151,11 @@ impl Pages {
             unable.map(move |(group, outage)| {
                 let seconds = now.saturating_duration_since(outage.since).as_secs();
                 let cause = outage.cause.replace(char::is_control, " ");
+                let agent = outage.agent.address;
+                let agent = agent.map_or(String::new(), |it| format!("{it} cannot store events: "));
                 format!(
                     "unable for {seconds} s: group `{group}` delivers nothing of what channel \
-                     `{channel}` holds: {cause}"
+                     `{channel}` holds: {agent}{cause}"
                 )
             })
         });
@@ -185,7 +190,7 @@ impl Pages {
 
     /// What the agent is doing now.
     pub(crate) async fn snapshot(&self) -> Snapshot {
-        let snapshot = status::gather(status::Sources {
+        let gathered = status::gather(status::Sources {
             agent: &self.agent,
             started: self.started,
             running: &self.running,
@@ -197,7 +202,9 @@ impl Pages {
             env: &self.env,
             reloads: &self.reloads,
         });
-        snapshot.await
+        let mut snapshot = gathered.await;
+        self.live.findings.note(&mut snapshot.troubles, Instant::now());
+        snapshot
     }
 
     /// The same as JSON.

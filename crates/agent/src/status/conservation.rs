@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   held at start + accepted + copied + put again
-//!       = delivered + dead letters + held + dropped by reason + difference
+//!       = delivered + dead letters + held + resent + dropped by reason + difference
 //! ```
 //!
 //! The parts are counted at different places: what comes in by the intake of each source, what
@@ -47,6 +47,9 @@ pub struct Conservation {
     pub held_events: u64,
     /// Events that are nowhere, by reason.
     pub dropped_events: BTreeMap<String, u64>,
+    /// Events that were sent again after the channels had stored them.
+    #[serde(default)]
+    pub resent_events: u64,
     /// Events that came in, less those that are accounted for.
     pub difference_events: i64,
 }
@@ -59,7 +62,8 @@ impl Conservation {
             + self.copied_events
             + self.put_again_events;
         let dropped: u64 = self.dropped_events.values().sum();
-        let known = self.delivered_events + self.dead_letter_events + self.held_events + dropped;
+        let left = self.delivered_events + self.dead_letter_events;
+        let known = left + self.held_events + dropped + self.resent_events;
         let signed = |value| i64::try_from(value).unwrap_or(i64::MAX);
         self.difference_events = signed(came) - signed(known);
         self
