@@ -26,6 +26,7 @@ mod tap;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use config::AgentSettings;
@@ -61,6 +62,17 @@ pub(crate) const COMPONENT: &str = "agent";
 
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Returns the URL of the live page for other hosts; `None` if only this host reaches it. The URL
+/// has no host if the listener has none of its own.
+pub(crate) fn page_url(agent: &AgentSettings) -> Option<Arc<str>> {
+    let (host, port) = agent.admin.as_deref()?.rsplit_once(':')?;
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+    let is_loopback = address.map_or(host == "localhost", |it| it.is_loopback());
+    let host = if address.is_some_and(|it| it.is_unspecified()) { "" } else { host };
+    let scheme = if agent.admin_tls.is_some() { "https" } else { "http" };
+    (!is_loopback && port != "0").then(|| format!("{scheme}://{host}:{port}/").into())
+}
 
 /// The admin listeners of an agent; they and their connections end when this is dropped.
 #[derive(Default)]

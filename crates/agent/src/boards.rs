@@ -14,10 +14,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use config::AgentSettings;
 use peers::{FloorBoard, LedgerBoard, LimitBoard, OutletBoard};
 use pipeline::{Extensions, OriginName, Traces};
 use tokio::time::{Duration, Instant, sleep};
 
+use crate::admin::page_url;
 use crate::opening::Opened;
 use crate::status::{Meter, Throughput, Volume};
 use crate::tap::Point;
@@ -54,6 +56,22 @@ pub(crate) struct Boards {
 }
 
 impl Boards {
+    /// The boards of a channel of this agent that is opened now.
+    pub(crate) fn new(
+        floors: &FloorBoard,
+        ledgers: LedgerBoard,
+        agent: &AgentSettings,
+        traces: &Traces,
+    ) -> Self {
+        Self {
+            floors: floors.of_another_channel(),
+            outlet: OutletBoard::with_page(page_url(agent)),
+            ledgers,
+            traces: traces.clone(),
+            ..Self::default()
+        }
+    }
+
     /// What of it components share along the channel.
     pub(crate) fn along(&self) -> Extensions {
         let Self { floors, limits, ledgers, origin_name, traces, .. } = self.clone();

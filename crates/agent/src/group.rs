@@ -26,37 +26,37 @@ mod burial;
 mod held_back;
 mod member;
 mod parts;
+mod roster;
 mod tally;
 mod trail;
 mod turning;
 mod view;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use metrics::{Metrics, SinkLabel};
+use peers::OutletBoard;
 use pipeline::{
-    ChannelError, IntervalSet, MemberView, Outcome, Report, SeatView, Selection, Settlement,
-    SinkBoard, SinkProcessor, TakeTransaction, Taken, Ticket,
+    Channel, ChannelError, IntervalSet, Outcome, Report, Selection, Settlement, SinkProcessor,
+    TakeTransaction, Taken,
 };
 use support::failure_log::{FailureLog, seconds};
 use support::mutant;
 use tokio::sync::mpsc;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::chain;
-use crate::health::Standing;
 use crate::status::Volume;
 use burial::{Burials, Crew};
 use held_back::{Held, Way};
-use member::{Event, Handle, Shared};
+use member::{Event, Shared};
 pub(crate) use parts::{GroupParts, NamedSink};
+use roster::Member;
 use tally::Tally;
 use trail::Trail;
-use turning::Outlet;
 use view::Outflow;
 pub(crate) use view::{GroupView, MemberPart, OutflowPart, Passed, Question};
 
@@ -80,15 +80,15 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         let (shown, board) = (standing.clone(), named.sink.status().cloned());
         let shared = Shared::new(index, named.name, events, env, longest_pause, sent, standing);
         let handle = member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks);
-        let seat = handle.seat();
-        Member { handle, seat, open: false, in_hand: BTreeSet::new(), standing: shown, board }
+        Member::new(handle, shown, board)
     });
     let members: Vec<Member> = members.collect();
     let outflow = Outflow::new(members.len(), Instant::now(), parts.passed);
     let mut group = Group {
         members,
         take: parts.channel.begin_take(&parts.name),
-        outlet: Outlet { board: parts.outlet, channel: parts.channel },
+        outlet: parts.outlet,
+        channel: parts.channel,
         burials: Burials::new(
             parts.dead_letters,
             parts.env,
@@ -118,7 +118,9 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
 struct Group {
     name: Arc<str>,
     take: Box<dyn TakeTransaction>,
-    outlet: Outlet,
+    /// Where the sources of the channel see whether the group works.
+    outlet: OutletBoard,
+    channel: Arc<dyn Channel>,
     processor: Box<dyn SinkProcessor>,
     members: Vec<Member>,
     metrics: Metrics,
@@ -143,42 +145,6 @@ struct Group {
     outflow: Outflow,
 }
 
-/// A member as the group sees it.
-struct Member {
-    handle: Handle,
-    /// Its seat, if it is discovered.
-    seat: Option<SeatView>,
-    open: bool,
-    /// Tickets in its hand that it has not stored anywhere yet.
-    in_hand: BTreeSet<Ticket>,
-    /// Where it is shown whether it works.
-    standing: Standing,
-    /// What the sink shows of itself.
-    board: Option<SinkBoard>,
-}
-
-impl Member {
-    fn view(&self) -> MemberView {
-        MemberView {
-            has_room: self.open && self.handle.has_room(),
-            unacknowledged_bytes: self.handle.unacknowledged_bytes(),
-            is_open: self.open,
-            unproved: self.in_hand.len(),
-            proves: self.handle.proves(),
-            is_unable: self.handle.is_unable(),
-            is_too_small: false,
-            seat: self.seat,
-        }
-    }
-
-    /// Takes the tickets out of its hand.
-    fn let_go(&mut self, tickets: &IntervalSet) {
-        for run in tickets.runs() {
-            self.in_hand.retain(|ticket| !run.contains(ticket));
-        }
-    }
-}
-
 /// What the group waits for next, in addition to its members.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and it goes at once")]
 enum Next {
@@ -186,6 +152,8 @@ enum Next {
     Sent(usize),
     Hold,
     Reconsider,
+    /// Some member works, and there is no batch to prove it with.
+    Idle,
 }
 
 impl Group {
@@ -232,7 +200,12 @@ impl Group {
             if self.burials.is_crowded() {
                 return std::future::pending().await;
             }
-            return Next::Taken(self.take.take().await);
+            let is_idle = self.outlet_may_be_idle();
+            return tokio::select! {
+                biased;
+                taken = self.take.take() => Next::Taken(taken),
+                () = sleep(turning::IDLE_AFTER), if is_idle => Next::Idle,
+            };
         };
         let index = match self.chosen {
             Some(index) => index,
@@ -283,6 +256,7 @@ impl Group {
             }
             Next::Hold => self.hold_pending(),
             Next::Reconsider => self.refuse_reads_until = None,
+            Next::Idle => self.outlet.works(&self.name),
         }
     }
 
@@ -293,7 +267,8 @@ impl Group {
         if let Some((failures, lasts)) = self.trouble.should_log(now, &error) {
             warn!(
                 group = %self.name, %error, failures, lasts_seconds = seconds(lasts),
-                "cannot take from the channel; retrying in {} s", READ_RETRY.as_secs(),
+                pause_ms = READ_RETRY.as_millis() as u64,
+                "cannot take from the channel; retrying",
             );
         }
         self.read_error = error;
@@ -306,7 +281,7 @@ impl Group {
                 self.members[index].open = true;
                 self.held.opened(index);
                 debug!(sink = %self.members[index].handle.name(), "open");
-                self.outlet_opened();
+                self.tell_others();
                 self.processor.report(index, Report::Opened, Instant::now());
             }
             Event::Failed(index, failure, cause) => {

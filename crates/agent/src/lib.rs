@@ -19,6 +19,7 @@ mod choices;
 pub mod cli;
 mod data_dir;
 pub mod dead_letters;
+mod findings;
 mod group;
 mod health;
 mod held;
@@ -61,7 +62,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use admin::{Configuration, Listeners, Live, Pages};
-use audit::Audit;
 pub use check::{Checked, Promise, check, resends};
 pub use data_dir::DataDir;
 use dead_letters::DeadLetters;
@@ -277,7 +277,7 @@ struct Agent {
     admin: Listeners,
     /// Exports traces, until it is stopped.
     exporting: Exporting,
-    /// Says to the service manager how the agent does, until the end of the stop.
+    /// Tells the log and the service manager how the agent does, until the end of the stop.
     announcer: JoinHandle<()>,
     _data_dir: DataDir,
 }
@@ -335,7 +335,7 @@ impl Agent {
         let plain_text = topology.plain_text.clone();
         let running = Running::start(topology, &around, held::recall(&plan, env));
         plain_text::show(&running, &plain_text);
-        let audit = Audit::of(&plan.agent.data_dir, env);
+        let audit = audit::Audit::of(&plan.agent.data_dir, env);
         let (reloads, reloader) = Reloads::start(Some(Reloader {
             reread: configuration.reread.clone(),
             configuration: configuration.clone(),
@@ -375,7 +375,7 @@ impl Agent {
             reloader,
             admin,
             exporting,
-            announcer: tokio::spawn(service.announce(pages)),
+            announcer: tokio::spawn(findings::announce(service, pages)),
             _data_dir: data_dir,
         })
     }

@@ -186,9 +186,8 @@ async fn keep_file(boards: Followed, path: PathBuf, env: Env) {
                 trouble.count(now);
                 if trouble.should_log(now, &error.to_string()).is_some() {
                     warn!(
-                        path = %path.display(), %error,
-                        "the limits of the next agents cannot be noted; retrying in {} s",
-                        RETRY.as_secs(),
+                        path = %path.display(), %error, pause_seconds = RETRY.as_secs(),
+                        "cannot store the limits of the downstream agents; retrying",
                     );
                 }
                 sleep(RETRY).await;

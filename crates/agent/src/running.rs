@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures::future::join_all;
 use peers::{RefusalBoard, SenderBoard, TenantBoard};
-use pipeline::{Guarantee, Routing};
+use pipeline::{FileBoard, Guarantee, Routing};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
@@ -130,6 +130,8 @@ pub(crate) struct SourceHandle {
     pub(crate) standing: Standing,
     /// The agents that send to it.
     pub(crate) senders: SenderBoard,
+    /// The files that it follows.
+    pub(crate) files: FileBoard,
     /// What shares it.
     pub(crate) tenants: TenantBoard,
     /// Peers that it refuses.

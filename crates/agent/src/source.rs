@@ -158,7 +158,7 @@ impl Runner {
             warn!(
                 source = %self.name, error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = millis(pause),
-                "source failed; retrying in {} ms", millis(pause),
+                "source failed; retrying",
             );
         }
     }

@@ -44,7 +44,7 @@ pub use shown::{SeenEvent, ShownEvent, TapMessage};
 pub use support::meter::Throughput;
 pub(crate) use support::meter::{Meter, Volume};
 pub(crate) use trouble::EVERY_SOURCE_HELD;
-pub use trouble::{Cause, Level, Trouble, Verdict};
+pub use trouble::{AgentStatus, Cause, Level, Trouble, Verdict};
 
 /// What an agent is doing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -199,6 +199,22 @@ pub struct SourceStatus {
     pub failed_events: u64,
     /// Events that entered and are in no channel, by reason.
     pub dropped_events: BTreeMap<String, u64>,
+    /// The files that it follows, if it follows files.
+    #[serde(default)]
+    pub files: Option<FilesStatus>,
+}
+
+/// The files that a source follows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesStatus {
+    /// Files that it follows.
+    pub followed: u64,
+    /// Bytes in them that are not in the channels yet.
+    pub unread_bytes: u64,
+    /// Files and directories that it cannot read.
+    pub unreadable: u64,
+    /// What is wrong: a pattern that matches nothing, or files that it cannot read.
+    pub problem: Option<String>,
 }
 
 /// An agent that sends to a source.
@@ -241,7 +257,7 @@ pub struct ChannelStatus {
     pub consumers: Vec<String>,
     /// Events that some group has not delivered.
     pub depth_events: u64,
-    /// Bytes that it occupies.
+    /// Bytes that it occupies. Delivered events occupy space until their segment is deleted.
     pub depth_bytes: u64,
     /// Bytes at which its intake stops.
     pub capacity_bytes: u64,
@@ -251,7 +267,7 @@ pub struct ChannelStatus {
     pub in_flight_events: u64,
     /// Age of the oldest event that some group has not delivered.
     pub oldest_event_seconds: Option<f64>,
-    /// Whether it takes nothing in now, because it or its disk is full.
+    /// Whether it accepts no events now, because it or its disk is full.
     pub intake_stopped: bool,
     /// Since when puts have been waiting for room; `null` while none waits.
     pub waiting_since_seconds_ago: Option<f64>,
@@ -259,12 +275,17 @@ pub struct ChannelStatus {
     pub stored: Throughput,
     /// Events of puts that failed, each try counted.
     pub failed_events: u64,
-    /// Time until it is full at the present rates; `null` if it does not fill.
+    /// Time until it is full at the present rates; `null` if it is full, does not fill, or would
+    /// take over a day to fill.
     pub until_full_seconds: Option<f64>,
-    /// Time until it is empty at the present rates; `null` if it does not drain.
+    /// Time until it is empty at the present rates; `null` if it does not drain, or would take over
+    /// a day to drain.
     pub until_empty_seconds: Option<f64>,
-    /// Events that it has dropped or not stored twice, by reason.
+    /// Events that it has dropped, by reason.
     pub dropped_events: BTreeMap<String, u64>,
+    /// Events that were sent again after it had stored them: it has recognized and not stored them.
+    #[serde(default)]
+    pub resent_events: u64,
 }
 
 /// A group of sinks.
@@ -328,12 +349,26 @@ pub struct MemberStatus {
     /// What does not work although events are delivered.
     #[serde(default)]
     pub trouble: Option<String>,
+    /// Why the agent that it sends to cannot store events, as that agent reports.
+    #[serde(default)]
+    pub unable: Option<UnableStatus>,
     /// Time from handing a batch to it until the next hop has stored it.
     #[serde(default)]
     pub stored_after: Option<LatencyStatus>,
     /// Time from handing a batch to it until the batch has left the channel.
     #[serde(default)]
     pub committed_after: Option<LatencyStatus>,
+}
+
+/// A downstream agent that cannot store events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnableStatus {
+    /// When that began.
+    pub since_seconds_ago: f64,
+    /// Why.
+    pub cause: String,
+    /// The agent that has the problem.
+    pub agent: AgentStatus,
 }
 
 /// How long a stage takes, since the agent has started.

@@ -12,8 +12,8 @@ use metrics::Metrics;
 use peers::{FloorBoard, LedgerBoard, NextHop, RoutingBoard, Seat, SenderBoard, TenantBoard};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, PartNames, PlainText,
-    RequiredChannels, Role, Routing, Settings, Sink, SinkProcessor, Source, Traces,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, FileBoard, PartNames,
+    PlainText, RequiredChannels, Role, Routing, Settings, Sink, SinkProcessor, Source, Traces,
 };
 
 pub(crate) use kept::Kept;
@@ -67,6 +67,8 @@ pub(crate) struct BuiltSource {
     pub(crate) selector: Box<dyn ChannelSelector>,
     /// The agents that send to it.
     pub(crate) senders: SenderBoard,
+    /// The files that it follows.
+    pub(crate) files: FileBoard,
     pub(crate) tenants: TenantBoard,
     pub(crate) refusals: peers::RefusalBoard,
     pub(crate) required: Vec<String>,
@@ -294,12 +296,8 @@ impl Builder<'_> {
             Some((channel, boards)) => (channel.clone(), boards.clone()),
             None => {
                 let known = self.data_dir.join("ledgers").join(&plan.name);
-                let boards = Boards {
-                    floors: agent_floors.of_another_channel(),
-                    ledgers: LedgerBoard::kept_in(self.env.clone(), known),
-                    traces: kept.traces.clone(),
-                    ..Boards::default()
-                };
+                let ledgers = LedgerBoard::kept_in(self.env.clone(), known);
+                let boards = Boards::new(agent_floors, ledgers, &whole.agent, &kept.traces);
                 let built = self.component::<dyn Channel>(plan, "channels", &boards.along())?;
                 self.metrics.begin_channel(&plan.name, &plan.kind);
                 (Arc::from(built), boards)
@@ -339,6 +337,7 @@ impl Builder<'_> {
             selector: selector?,
             senders: shown.get(),
             tenants: shown.get(),
+            files: shown.get(),
             refusals: shown.get(),
             required: plan.channels.clone(),
             optional: plan.optional_channels.clone(),

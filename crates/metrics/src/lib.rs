@@ -242,7 +242,7 @@ metrics! {
     channel_capacity: "channel_capacity_bytes", ChannelLabel => Gauge;
     /// Bytes that the channel keeps free beyond that for its own files.
     channel_reserve: "channel_reserve_bytes", ChannelLabel => Gauge;
-    /// Whether the channel takes nothing in, because it or its disk is full: 1 or 0.
+    /// Whether the channel accepts no events, because it or its disk is full: 1 or 0.
     channel_intake_stopped: "channel_intake_stopped", ChannelLabel => Gauge;
     /// Seconds until the channel is full if it goes on filling as in the last minutes; +Inf if it
     /// does not fill.

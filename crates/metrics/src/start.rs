@@ -126,6 +126,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "event_divided",
             "late_line",
             "copy_held_back",
+            "vanished_read",
             "vanished_unread",
             "compressed_passed_over",
             "link_leads_out",

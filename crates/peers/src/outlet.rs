@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pipeline::{Identity, IntervalSet, Outage, Ticket};
+use pipeline::{AgentLink, Identity, IntervalSet, Outage, Ticket};
 use support::notice;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -22,19 +22,34 @@ pub const UNABLE_AFTER: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone, Default)]
 pub struct OutletBoard {
     failing: Arc<Mutex<BTreeMap<Arc<str>, Outage>>>,
+    /// The status page of this agent.
+    own_page: Option<Arc<str>>,
 }
 
 impl OutletBoard {
+    /// For an agent whose status page has this URL.
+    pub fn with_page(own_page: Option<Arc<str>>) -> Self {
+        Self { own_page, ..Self::default() }
+    }
+
     fn failing(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Outage>> {
         // The map is whole between two calls, also after a panic elsewhere.
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// No member of `group` works. A later call does not begin the time anew.
+    /// No member of `group` works, because of a failure of this agent. A later call does not
+    /// restart the time.
     pub fn fails(&self, group: &Arc<str>, cause: Arc<str>, now: Instant) {
+        let agent = AgentLink { address: None, page: self.own_page.clone() };
+        self.fails_at(group, Outage { since: now, cause, agent });
+    }
+
+    /// No member of `group` works, because of an outage that a downstream agent reports. A later
+    /// call does not restart the time.
+    pub fn fails_at(&self, group: &Arc<str>, outage: Outage) {
         let mut failing = self.failing();
-        let outage = Outage { since: now, cause: cause.clone() };
-        failing.entry(group.clone()).or_insert(outage).cause = cause;
+        let since = failing.get(group).map_or(outage.since, |known| known.since);
+        failing.insert(group.clone(), Outage { since, ..outage });
     }
 
     /// Some member of `group` works.
@@ -68,20 +83,23 @@ struct Fact<T> {
     changed: Notify,
 }
 
-impl<T: Copy + PartialEq> Fact<T> {
+impl<T: Clone + PartialEq> Fact<T> {
     fn value(&self) -> MutexGuard<'_, T> {
         // It is whole between two calls, also after a panic elsewhere.
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, value: T) {
-        if std::mem::replace(&mut *self.value(), value) != value {
+        let mut known = self.value();
+        if *known != value {
+            *known = value;
+            drop(known);
             self.changed.notify_waiters();
         }
     }
 
     fn get(&self) -> T {
-        *self.value()
+        self.value().clone()
     }
 
     /// Waits until it is otherwise than `known`; what it is then.
@@ -93,7 +111,7 @@ impl<T: Copy + PartialEq> Fact<T> {
 /// What a sink and its group tell each other of the agent behind the sink. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct NextHop {
-    unable: Arc<Fact<bool>>,
+    unable: Arc<Fact<Option<Outage>>>,
     others_able: Arc<Fact<bool>>,
     batch_max: Arc<Fact<Option<u64>>>,
     dead_letters: Arc<Mutex<Vec<DeadLettered>>>,
@@ -111,18 +129,23 @@ pub struct DeadLettered {
 }
 
 impl NextHop {
-    /// The next agent says whether it cannot store what it holds.
-    pub fn set_unable(&self, unable: bool) {
+    /// The next agent reports why it cannot store what it holds; `None`: it stores.
+    pub fn set_unable(&self, unable: Option<Outage>) {
         self.unable.set(unable);
     }
 
-    /// Whether the next agent says that it cannot store what it holds.
-    pub fn is_unable(&self) -> bool {
+    /// Why the next agent cannot store what it holds, as it reports; `None`: it stores.
+    pub fn unable(&self) -> Option<Outage> {
         self.unable.get()
     }
 
-    /// Waits until [`NextHop::is_unable`] is otherwise than `known`; what it is then. Cancel safe.
-    pub async fn unable_otherwise(&self, known: bool) -> bool {
+    /// Whether the next agent reports that it cannot store what it holds.
+    pub fn is_unable(&self) -> bool {
+        self.unable.value().is_some()
+    }
+
+    /// Waits until [`NextHop::unable`] differs from `known` and returns it. Cancel safe.
+    pub async fn unable_otherwise(&self, known: Option<Outage>) -> Option<Outage> {
         self.unable.otherwise(known).await
     }
 
@@ -187,7 +210,8 @@ mod tests {
         let (board, now) = (OutletBoard::default(), Instant::now());
         let (one, two) = (Arc::from("one"), Arc::from("two"));
         let outage = |seconds, cause: &str| {
-            Some(Outage { since: now + Duration::from_secs(seconds), cause: cause.into() })
+            let since = now + Duration::from_secs(seconds);
+            Some(Outage { since, cause: cause.into(), agent: AgentLink::default() })
         };
         board.fails(&one, "a".into(), now);
         board.fails(&two, "b".into(), now + Duration::from_secs(1));
@@ -201,5 +225,20 @@ mod tests {
         assert_eq!(unable, [(two, outage(1, "b").unwrap())]);
         board.works("two");
         assert_eq!(board.outage(), None);
+    }
+
+    #[test]
+    fn an_outage_names_the_agent_that_has_the_problem() {
+        let page: Arc<str> = "http://:9464/".into();
+        let board = OutletBoard::with_page(Some(page.clone()));
+        let (now, group) = (Instant::now(), Arc::from("g"));
+        board.fails(&group, "disk full".into(), now);
+        let own = board.outage_of("g").unwrap();
+        assert_eq!(own.agent, AgentLink { address: None, page: Some(page) });
+        let address: Arc<str> = "c:4141".into();
+        let agent = AgentLink { address: Some(address.clone()), page: None };
+        let later = now + Duration::from_secs(9);
+        board.fails_at(&group, Outage { since: later, cause: "x".into(), agent: agent.clone() });
+        assert_eq!(board.outage_of("g"), Some(Outage { since: now, cause: "x".into(), agent }));
     }
 }

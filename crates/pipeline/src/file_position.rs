@@ -16,7 +16,8 @@
 //! 26  u16  bytes of the head's print          28  u64  the head's print
 //! 36  u16  bytes of the tail's print          38  u64  the tail's print
 //! 46  path that it was found by, in the bytes of its name; if the file lies elsewhere, NUL and its
-//!     path there
+//!     path there; then NUL and, as a u64, the length of the file when it was read. With a length,
+//!     both NULs are present. Programs before 0.2 ignore it and find the file by its inode.
 //! ```
 
 use std::borrow::Cow;
@@ -93,6 +94,27 @@ pub struct Position {
 impl Position {
     /// As it is stored, for a file that lies at `place`.
     pub fn encode(&self, place: &Path) -> Bytes {
+        self.encode_paths(place).into()
+    }
+
+    /// As it is stored, for a file that lies at `place` and had `len` bytes when it was read.
+    pub fn encode_with_len(&self, place: &Path, len: u64) -> Bytes {
+        let mut out = self.encode_paths(place);
+        let nuls = 2 - out[FIXED_BYTES..].iter().filter(|byte| **byte == 0).count();
+        if out.len() + nuls + size_of::<u64>() <= STORED_BYTES_MAX {
+            out.resize(out.len() + nuls, 0);
+            out.extend(len.to_le_bytes());
+        }
+        out.into()
+    }
+
+    /// The length that the file had when it was read, if `bytes` are a position with one.
+    pub fn file_len(bytes: &[u8]) -> Option<u64> {
+        let len = bytes.get(FIXED_BYTES..)?.splitn(3, |byte| *byte == 0).nth(2)?;
+        len.try_into().map(u64::from_le_bytes).ok()
+    }
+
+    fn encode_paths(&self, place: &Path) -> Vec<u8> {
         let path = self.path.as_os_str().as_bytes();
         let mut out = Vec::with_capacity(FIXED_BYTES + path.len());
         out.extend([VERSION, if self.skipping { SKIPPING } else { 0 }]);
@@ -110,15 +132,15 @@ impl Position {
             out.push(0);
             out.extend(place);
         }
-        out.into()
+        out
     }
 
     /// Reads what [`Position::encode`] made, with the place; `None` if it is something else.
     pub fn decode(bytes: &[u8]) -> Option<(Self, PathBuf)> {
         let (fixed, paths) = bytes.split_at_checked(FIXED_BYTES)?;
-        let mut parts = paths.splitn(2, |byte| *byte == 0);
+        let mut parts = paths.splitn(3, |byte| *byte == 0);
         let path = parts.next().unwrap_or_default();
-        let place = parts.next().unwrap_or(path);
+        let place = parts.next().filter(|place| !place.is_empty()).unwrap_or(path);
         let [path, place] = [path, place].map(|bytes| PathBuf::from(OsStr::from_bytes(bytes)));
         let wide = |at: usize| fixed[at..at + 8].try_into().map(u64::from_le_bytes).ok();
         let print = |at: usize| {
@@ -248,6 +270,29 @@ pub fn shown(path: &Path) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_length_of_a_file_is_stored_next_to_its_position() {
+        let mut position = Position {
+            device: 1,
+            inode: 2,
+            offset: 7,
+            skipping: false,
+            head: Print::default(),
+            tail: Print::default(),
+            path: "/a.log".into(),
+        };
+        for (place, len) in [("/a.log", 0), ("/a.log.1", 9), ("/a.log", u64::MAX)] {
+            let place = PathBuf::from(place);
+            let bytes = position.encode_with_len(&place, len);
+            assert_eq!(Position::decode(&bytes), Some((position.clone(), place.clone())));
+            assert_eq!(Position::file_len(&bytes), Some(len));
+            assert_eq!(Position::file_len(&position.encode(&place)), None);
+        }
+        position.path = "x".repeat(PATH_BYTES_MAX).into();
+        let bytes = position.encode_with_len(&position.path, 9);
+        assert_eq!((bytes.len(), Position::file_len(&bytes)), (STORED_BYTES_MAX, None));
+    }
 
     #[test]
     fn a_position_comes_back_from_its_bytes_and_foreign_bytes_do_not() {

@@ -133,8 +133,20 @@ pub trait RelayIntake: Intake {
 pub struct Outage {
     /// The first failure after something had left.
     pub since: Instant,
-    /// What the sink that failed last says.
+    /// The last failure.
     pub cause: Arc<str>,
+    /// The agent that has the problem.
+    pub agent: AgentLink,
+}
+
+/// Where an operator finds an agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentLink {
+    /// The address that its upstream agent sends to; `None` for this agent.
+    pub address: Option<Arc<str>>,
+    /// The URL of its status page, if that page is reachable from other hosts. A URL without a
+    /// host, such as `http://:9464/`, is on the host of the agent.
+    pub page: Option<Arc<str>>,
 }
 
 /// Room in every required channel for one batch.

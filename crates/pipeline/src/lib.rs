@@ -45,6 +45,7 @@ pub mod encoder;
 pub mod env;
 pub mod error;
 pub mod extensions;
+pub mod file_board;
 pub mod file_position;
 pub mod floors;
 pub mod framing;
@@ -89,11 +90,13 @@ pub use encoder::{Codec, Compressor, Encoder, FileEncoder, Unwritable};
 pub use env::Env;
 pub use error::{Classify, ErrorClass};
 pub use extensions::Extensions;
+pub use file_board::{FileBoard, FollowedFiles};
 pub use floors::Floors;
 pub use framing::{Frame, Framer, Framing, FramingLost};
 pub use identity::{Epoch, Identity, KeySet, Origin, OriginName, PartNames, Sequence};
 pub use intake::{
-    Intake, IntakeError, Known, Outage, Permit, PositionIntake, RelayIntake, Turn, Unreserved,
+    AgentLink, Intake, IntakeError, Known, Outage, Permit, PositionIntake, RelayIntake, Turn,
+    Unreserved,
 };
 pub use interceptor::{Interceptor, Reject, Rejects};
 pub use intervals::IntervalSet;

@@ -1,7 +1,6 @@
-//! How long something has been failing that is tried again and again, and when that is said: at
-//! first, at once when it fails for a new cause, and now and then while it goes on. Not with each
-//! try, of which there is one every few seconds; but the log of the last hour shows why nothing
-//! moves.
+//! How long something has been failing that is retried, and when that is logged: the first failure,
+//! each new cause, and a repetition every ten minutes. A try every few seconds does not fill the
+//! log, and the log of the last hour shows why nothing moves.
 //!
 //! Pure: it is given the time.
 
@@ -13,9 +12,12 @@ use tokio::time::Instant;
 const SAME_AFTER: Duration = Duration::from_secs(10 * 60);
 /// Least time between two words about different ones that were said before and take turns.
 const OTHER_AFTER: Duration = Duration::from_secs(60);
-/// Causes of one trouble that are distinguished. A new one is said at once; further ones, of an
-/// error that has another text each time, as if they were known.
+/// Causes of one trouble that are distinguished. A new one is logged immediately. Further ones, of
+/// an error that has other words each time, are logged as if they were known.
 const CAUSES_MAX: usize = 8;
+
+/// Digits of a number that may name a cause, as an error code or a status does.
+const CODE_DIGITS_MAX: usize = 3;
 
 /// The failures since it last worked.
 #[derive(Debug, Default)]
@@ -24,7 +26,7 @@ pub struct FailureLog {
     began: Option<Instant>,
     /// When it was said last.
     said_at: Option<Instant>,
-    /// What was said, without repetition; the last one at the end.
+    /// The [`stable`] causes that were logged, without repetition; the last one at the end.
     said: Vec<String>,
 }
 
@@ -45,26 +47,28 @@ impl FailureLog {
         self.began.get_or_insert(now);
     }
 
-    /// How often it failed and how long it has been failing, if that is to be said now of `error`;
-    /// then it counts as said.
+    /// Returns how often it failed and how long it has been failing, if `error` has to be logged
+    /// now; then it counts as logged. Two errors have the same cause if they differ only in what
+    /// varies from one try to the next: names of temporary files, addresses, times.
     pub fn should_log(&mut self, now: Instant, error: &str) -> Option<(u32, Duration)> {
-        let is_due = self.said_at.is_none_or(|at| now.duration_since(at) >= self.pause(error));
+        let cause = stable(error);
+        let is_due = self.said_at.is_none_or(|at| now.duration_since(at) >= self.pause(&cause));
         is_due.then(|| {
             self.said_at = Some(now);
-            self.said.retain(|said| said != error);
+            self.said.retain(|said| *said != cause);
             if self.said.len() == CAUSES_MAX {
                 self.said.remove(0);
             }
-            self.said.push(error.to_owned());
+            self.said.push(cause);
             (self.failures, self.lasts(now))
         })
     }
 
-    /// How long after the last word this is to be said.
-    fn pause(&self, error: &str) -> Duration {
-        if self.said.last().is_some_and(|said| said == error) {
+    /// How long after the last line this cause is to be logged.
+    fn pause(&self, cause: &str) -> Duration {
+        if self.said.last().is_some_and(|said| said == cause) {
             SAME_AFTER
-        } else if self.said.len() < CAUSES_MAX && !self.said.iter().any(|said| said == error) {
+        } else if self.said.len() < CAUSES_MAX && !self.said.iter().any(|said| said == cause) {
             Duration::ZERO
         } else {
             OTHER_AFTER
@@ -80,6 +84,28 @@ impl FailureLog {
     fn lasts(&self, now: Instant) -> Duration {
         self.began.map_or(Duration::ZERO, |began| now.duration_since(began))
     }
+}
+
+/// The text without what varies from one try to the next: each word with a digit is replaced,
+/// except a number as short as an error code. A word includes its dots, hyphens and underscores.
+fn stable(error: &str) -> String {
+    let is_inner = |c: char| c.is_alphanumeric() || "._-".contains(c);
+    let is_code = |word: &str| {
+        word.len() <= CODE_DIGITS_MAX && word.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let mut text = String::with_capacity(error.len());
+    let mut rest = error;
+    while let Some(first) = rest.chars().next() {
+        let end = match is_inner(first) {
+            true => rest.find(|c| !is_inner(c)).unwrap_or(rest.len()),
+            false => first.len_utf8(),
+        };
+        let (word, after) = rest.split_at(end);
+        let varies = word.contains(|c: char| c.is_ascii_digit()) && !is_code(word);
+        text.push_str(if varies { "#" } else { word });
+        rest = after;
+    }
+    text
 }
 
 /// A duration as a number in a log line, in seconds to the millisecond; nothing where it is zero,
@@ -145,12 +171,32 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_has_another_text_each_time_is_said_a_few_times_and_then_once_a_minute() {
+    fn errors_that_differ_only_in_names_and_numbers_are_one_cause() {
+        let began = Instant::now();
+        let mut trouble = FailureLog::default();
+        let logged = (0..1_200).filter(|second| {
+            let now = began + Duration::from_secs(*second);
+            let id = format!("{:016x}-{second}", second.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let error = format!(
+                "cannot write /data/_aqueduct/staged/{id}.part: no space left on device (os error \
+                 28); retrying in {}ms",
+                second % 7
+            );
+            trouble.should_log(now, &error).is_some()
+        });
+        assert_eq!(logged.collect::<Vec<_>>(), [0, 600]);
+        assert_ne!(stable("status 404"), stable("status 503"));
+        assert_eq!(stable("no route to 10.0.0.1:4141"), stable("no route to 10.0.0.2:4142"));
+    }
+
+    #[test]
+    fn an_error_that_has_other_words_each_time_is_logged_a_few_times_and_then_once_a_minute() {
         let began = Instant::now();
         let mut trouble = FailureLog::default();
         let said = (0..600).filter(|second| {
             let now = began + Duration::from_secs(*second);
-            trouble.should_log(now, &format!("no file {second}")).is_some()
+            let word = char::from_u32(0x4e00 + *second as u32).expect("a letter");
+            trouble.should_log(now, &format!("no file {word}")).is_some()
         });
         let said: Vec<u64> = said.collect();
         assert_eq!(said[..CAUSES_MAX], [0, 1, 2, 3, 4, 5, 6, 7]);

@@ -106,7 +106,11 @@ fn the_receivers_messages_are_these_bytes() {
         ),
         (from_receiver::Message::Draining(Draining {}), "3200".to_owned()),
         (
-            from_receiver::Message::Outlet(Outlet { failing: true, detail: "no".into() }),
+            from_receiver::Message::Outlet(Outlet {
+                failing: true,
+                detail: "no".into(),
+                ..Outlet::default()
+            }),
             "3a06080112026e6f".to_owned(),
         ),
         (

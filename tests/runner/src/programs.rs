@@ -52,6 +52,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("nc", "nc", "netcat-openbsd"),
     ("nginx", "nginx", "nginx"),
     ("nm", "nm", "binutils"),
+    ("node", "node", "nodejs"),
     ("openssl", "openssl", "openssl"),
     ("perl", "perl", "perl"),
     ("postgres", "/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),

@@ -60,6 +60,7 @@ mod otlp;
 mod outage;
 mod packages;
 mod page;
+mod page_numbers;
 mod parquet;
 mod rabbitmq;
 mod reload;

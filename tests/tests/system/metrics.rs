@@ -50,13 +50,16 @@ print(len(families))
 
 #[test]
 #[ignore = "needs promtool: tests/run"]
-fn each_alert_fires_where_its_trouble_is_and_nowhere_else() {
+fn each_alert_fires_where_its_trouble_is_and_ends_with_it() {
     let rules = fs::read_to_string(format!("{RULES}/aqueduct.rules.yml")).expect("the alerts");
     let tests =
         fs::read_to_string(format!("{RULES}/aqueduct.rules.test.yml")).expect("their tests");
     for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
         let fires = format!("alertname: {alert}\n        exp_alerts:");
-        assert!(tests.contains(&fires), "{alert} is never seen to fire");
+        let clears = format!("alertname: {alert}\n");
+        let (_, after) = tests.split_once(&fires).unwrap_or_else(|| panic!("{alert} never fires"));
+        let ends = after.split(&clears).skip(1).any(|it| !it.starts_with("        exp_alerts"));
+        assert!(ends, "{alert} is never seen to end after it has fired");
     }
     for arguments in
         [["check", "rules", "aqueduct.rules.yml"], ["test", "rules", "aqueduct.rules.test.yml"]]

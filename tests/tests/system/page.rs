@@ -137,7 +137,7 @@ fn the_page_says_that_all_is_well_or_what_is_wrong() {
     browser.open(&format!("http://{}/", edge.admin()));
     browser.wait_for("word", &["All is well"]);
     browser.wait_for("sources", &["web", "running", "3 events"]);
-    browser.wait_for("sinks", &["next", "grpc", "3 events", "\u{a0}ms / "]);
+    browser.wait_for("sinks", &["next", "grpc", "3 events", "ms / "]);
     browser.wait_for("sum", &["3 accepted = 3 delivered", "it adds up"]);
     browser.wait_for("config-state", &["same", "The file says what runs"]);
     let edges = browser.value("document.querySelectorAll('#graph path.edge').length");
@@ -164,12 +164,18 @@ fn the_page_says_that_all_is_well_or_what_is_wrong() {
     browser.wait_for("bulletin", &["sink next", "no connection to"]);
     browser.wait_for("word", &["All is well"]);
 
-    // Without an answer the page says that it is old.
+    // Without an answer the page shows how old its data is, and the findings stay.
+    collector.kill();
+    post(web, "six\n");
+    browser.wait_for("troubles", &["sink next fails", "run book"]);
     edge.kill();
-    browser.wait_for("word", &["No answer from the agent"]);
+    browser.wait_for("word", &["The agent does not answer"]);
+    browser.wait_for("stale", &["The data below is", "s old"]);
+    browser.wait_for("troubles", &["sink next fails"]);
+    let filter = "getComputedStyle(document.getElementById('live')).filter";
+    assert_eq!(browser.value(filter), "grayscale(1)");
     browser.assert_no_markup();
     drop(browser);
-    collector.stop(Duration::from_secs(25));
 }
 
 /// An agent whose directory, events and tenants are odd.

@@ -1,6 +1,9 @@
 //! Goal: a collector whose store refuses holds nothing up while another one works: what it took is
 //! stored by the other one within a stated time, once.
 //!
+//! Where no collector can store, the edge shows the root cause, with what to do and which agent has
+//! the problem; all of it clears after the repair, although no event comes.
+//!
 //! Method: the real programs. Both collectors have the same store, by the path of a link in their
 //! own working folders; for the first one a file takes the place of that link.
 //!
@@ -106,8 +109,8 @@ fn what_a_collector_cannot_store_is_stored_by_another_one_in_time_and_once() {
     assert!(status == 200 && said.contains("\nunable for "), "{status} {said}");
     let (_, said) = http::get(edge.admin(), "/readyz").expect("the edge answers");
     assert_eq!(said, "ready\n", "its events leave it");
-    first.until_logged("says so to its senders", LIMIT);
-    edge.until_logged("cannot store what it holds", LIMIT);
+    first.until_logged("asking senders to use another collector", LIMIT);
+    edge.until_logged("the downstream agent cannot store events", LIMIT);
     log("later");
     wait_until_stored(dir, 1_500);
 
@@ -117,7 +120,7 @@ fn what_a_collector_cannot_store_is_stored_by_another_one_in_time_and_once() {
         (first.metrics()?.sum("aqueduct_channel_events")? == 0.0).then_some(())
     });
     wait::until("the edge to hear of it", LIMIT, || {
-        edge.output().contains("stores again").then_some(())
+        edge.output().contains("stores events again").then_some(())
     });
     log("after");
     wait_until_stored(dir, 2_000);
@@ -130,4 +133,76 @@ fn what_a_collector_cannot_store_is_stored_by_another_one_in_time_and_once() {
     assert!(found.is_none(), "{found}");
     let store = format!("file://{}/%Y-%m-%d", dir.join("shared").display());
     prove(&store, None, &[dir.join("edge/channels/main")]);
+}
+
+fn break_store(dir: &Path) {
+    fs::remove_file(dir.join("store")).expect("the link goes");
+    fs::write(dir.join("store"), "in the way").expect("a file takes its place");
+}
+
+fn mend_store(dir: &Path) {
+    fs::remove_file(dir.join("store")).expect("the file goes");
+    symlink("../shared", dir.join("store")).expect("the link is back");
+}
+
+fn status(agent: &Agent) -> Option<serde_json::Value> {
+    let (_, status) = http::get(agent.admin(), "/status")?;
+    serde_json::from_str(&status).ok()
+}
+
+#[test]
+#[ignore = "needs the programs: tests/run"]
+fn the_root_cause_is_shown_upstream_and_clears_without_traffic() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    fs::create_dir(dir.join("shared")).expect("a store");
+    let listen = [http::free_address().to_string(), http::free_address().to_string()];
+    let dirs = [dir.join("c1"), dir.join("c2")];
+    let mut first = collector(&dirs[0], &listen[0]);
+    let mut second = collector(&dirs[1], &listen[1]);
+    let mut edge = edge(dir, &listen);
+    first.start();
+    second.start();
+    edge.start();
+    fs::write(dir.join("before.log"), "1\n2\n3\n").expect("a log is written");
+    wait_until_delivered(&edge, LIMIT);
+
+    dirs.iter().for_each(|dir| break_store(dir));
+    fs::write(dir.join("during.log"), "4\n5\n6\n").expect("a log is written");
+    let found = wait::until("both collectors to be shown at the edge", LIMIT * 2, || {
+        let status = status(&edge)?;
+        let found = status["troubles"].as_array()?.clone();
+        let is_shown = |it: &&serde_json::Value| it["cause"] == "downstream";
+        (found.iter().filter(is_shown).count() == 2).then_some(status)
+    });
+    let headline = found["verdict"]["text"].as_str().expect("a verdict");
+    assert!(headline.starts_with("Something is wrong: sink "), "{found}");
+    assert!(headline.contains("cannot store events: "), "{found}");
+    let root = &found["troubles"][0];
+    assert!(root["level"] == "bad" && root["cause"] == "downstream", "{found}");
+    let address = root["agent"]["address"].as_str().expect("an agent");
+    assert!(listen.iter().any(|it| it == address), "{found}");
+    for (field, part) in [("remedy", "on that agent"), ("runbook", "#a-downstream-agent-cannot-")] {
+        assert!(root[field].as_str().is_some_and(|it| it.contains(part)), "{found}");
+    }
+    assert!(root["since_seconds_ago"].as_f64().is_some_and(|it| it >= 15.0), "{found}");
+    let (_, said) = http::get(edge.admin(), "/readyz").expect("the edge answers");
+    assert!(said.contains("unable for") && said.contains("cannot store events: "), "{said}");
+    edge.until_logged("problem found", LIMIT);
+
+    dirs.iter().for_each(|dir| mend_store(dir));
+    let agents = [&edge, &first, &second];
+    wait::until("every agent to be ready again without traffic", LIMIT, || {
+        let pages = agents.map(|agent| http::get(agent.admin(), "/readyz"));
+        let all = pages.iter().all(|it| it.as_ref().is_some_and(|(_, said)| said == "ready\n"));
+        let since = agents.map(|agent| agent.metrics()?.sum("aqueduct_group_unable_since_seconds"));
+        let over = since.iter().all(|it| *it == Some(0.0));
+        let well = agents.map(|agent| Some(status(agent)?["verdict"]["text"] == "All is well"));
+        (all && over && well.iter().all(|it| *it == Some(true))).then_some(())
+    });
+    edge.until_logged("problem solved", LIMIT);
+    wait_until_delivered(&edge, LIMIT);
+    for agent in [&mut edge, &mut first, &mut second] {
+        agent.stop(Duration::from_secs(25));
+    }
 }

@@ -20,6 +20,7 @@ use super::guard::{self, Client};
 use super::{COMPONENT, flume, letters};
 use crate::audit::Audit;
 use crate::dead_letters::DeadLetters;
+use crate::findings::Findings;
 use crate::health::{Health, Word};
 use crate::opening::NotOpen;
 use crate::reload::Reloads;
@@ -75,6 +76,8 @@ pub(crate) struct Live {
     certificates: Certificates,
     /// Held by what reads the disk for a page: one at a time.
     disk: Mutex<()>,
+    /// What was wrong in the last snapshot.
+    findings: Findings,
     /// What the last comparison of the configuration with its file has found, and when.
     compared: std::sync::Mutex<Option<(Instant, Trouble)>>,
 }
@@ -122,7 +125,7 @@ impl Pages {
                 Some(format!("channel `{name}` has not been open for {seconds} s: {cause}"))
             }
             None if handle.channel.status().intake_stopped => {
-                Some(format!("channel `{name}` takes nothing in"))
+                Some(format!("channel `{name}` accepts no events"))
             }
             None => None,
         });
@@ -158,9 +161,11 @@ impl Pages {
             unable.map(move |(group, outage)| {
                 let seconds = now.saturating_duration_since(outage.since).as_secs();
                 let cause = outage.cause.replace(char::is_control, " ");
+                let agent = outage.agent.address;
+                let agent = agent.map_or(String::new(), |it| format!("{it} cannot store events: "));
                 format!(
                     "unable for {seconds} s: group `{group}` delivers nothing of what channel \
-                     `{channel}` holds: {cause}"
+                     `{channel}` holds: {agent}{cause}"
                 )
             })
         });
@@ -212,7 +217,7 @@ impl Pages {
     /// What the agent is doing now.
     pub(crate) async fn snapshot(&self) -> Snapshot {
         let certificates = self.certificates().await;
-        let snapshot = status::gather(status::Sources {
+        let gathered = status::gather(status::Sources {
             agent: &self.agent,
             started: self.started,
             running: &self.running,
@@ -226,7 +231,9 @@ impl Pages {
             certificates,
             refusals: &self.live.refusals,
         });
-        snapshot.await
+        let mut snapshot = gathered.await;
+        self.live.findings.note(&mut snapshot.troubles, Instant::now());
+        snapshot
     }
 
     /// The same as JSON.

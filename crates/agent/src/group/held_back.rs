@@ -174,7 +174,7 @@ impl Group {
             return true;
         }
         let cause = format!("{HELD_MAX} batches are larger than the next agents take");
-        self.outlet.board.fails(&self.name, cause.into(), Instant::now());
+        self.outlet.fails(&self.name, cause.into(), Instant::now());
         if !std::mem::replace(&mut self.held.is_crowded, true) {
             warn!(
                 group = %self.name, held = HELD_MAX,
@@ -203,9 +203,9 @@ impl Group {
             let limits = limits.collect::<Vec<_>>().join(", ");
             warn!(
                 group = %self.name, bytes, %limits,
-                "the batch of {bytes} bytes is over `message_max` of every collector that works \
-                 now: it is held back, as are others like it, and smaller ones go on; raise \
-                 `message_max` there to at least {bytes}",
+                "a batch is larger than `message_max` of every collector that works now; holding \
+                 back batches of this size and sending smaller ones; raise `message_max` there to \
+                 at least `bytes`",
             );
         }
         self.held.insert(ticket, held);

@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use peers::{NextHop, Seat, discovery};
 use pipeline::{
-    DedupeScope, Env, Failure, IntervalSet, Outcome, SeatView, Settlement, Sink, SinkError, Taken,
+    DedupeScope, Env, Failure, IntervalSet, Outage, Outcome, SeatView, Settlement, Sink, SinkError,
+    Taken,
 };
 use support::backoff::jittered;
 use support::failure_log::{FailureLog, millis, seconds};
@@ -70,9 +71,14 @@ impl Handle {
         self.next_hop.as_ref()
     }
 
-    /// Whether the next agent says that it cannot store what it holds.
+    /// Whether the next agent reports that it cannot store what it holds.
     pub(super) fn is_unable(&self) -> bool {
         self.next_hop.as_ref().is_some_and(NextHop::is_unable)
+    }
+
+    /// Why the next agent cannot store what it holds, as it reports.
+    pub(super) fn unable(&self) -> Option<Outage> {
+        self.next_hop.as_ref().and_then(NextHop::unable)
     }
 
     /// Its seat, as it was before the first change.
@@ -349,10 +355,8 @@ impl MemberTask {
             let (sink, class) = (&self.shared.name, error.class);
             warn!(
                 %sink, %class, error = %text, failures, lasts_seconds = seconds(lasts),
-                pause_ms = millis(pause),
-                "sink failed; its events wait in the channel; retrying in {} ms, then after up to \
-                 {} s",
-                millis(pause), limit.as_secs_f64(),
+                pause_ms = millis(pause), pause_max_ms = millis(limit),
+                "sink failed; its events wait in the channel; retrying",
             );
         }
         if !is_leaving {

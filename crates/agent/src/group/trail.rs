@@ -117,7 +117,7 @@ impl Group {
         let Some(name) = taken.batch.envelope.identity.filter(|_| self.trail.traces.is_on()) else {
             return;
         };
-        let name = self.outlet.channel.renamed(name).unwrap_or(name);
+        let name = self.channel.renamed(name).unwrap_or(name);
         if self.trail.traces.of(name).is_some() {
             self.trail.sent(taken, name, self.members[index].handle.name(), now);
         }

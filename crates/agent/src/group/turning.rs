@@ -1,5 +1,5 @@
-//! Members whose next agent cannot store what it holds: the group turns to others, and what behind
-//! it says so too.
+//! Members whose next agent cannot store what it holds: the group uses others, and the sources of
+//! the channel report the outage to their senders.
 //!
 //! ```text
 //!   next agent ──"cannot store"──► sink ──NextHop──► group ──► the processor prefers others
@@ -7,27 +7,29 @@
 //!                                    └─ others able? ──┘  then the sink gives back what is parked
 //! ```
 //!
-//! A group works while some member is open and its next agent is able; the channel's board says
-//! since when none is. That a member opens proves nothing where its store may refuse all the same,
-//! so the outage ends when something is stored, or when there is nothing to try it with.
+//! A group works while some member is open and its next agent is able; the channel's board has the
+//! time since which none is. A member that opens proves nothing where its store may refuse the next
+//! batch. The outage ends when
+//!
+//! - something is stored,
+//! - the next agent of an open member reports that it stores again, or
+//! - a member is open and able, and for [`IDLE_AFTER`] there has been no batch to prove it with.
 
 use std::sync::Arc;
 
 use metrics::SinkLabel;
-use peers::{NextHop, OutletBoard};
-use pipeline::{Channel, Failure};
+use peers::NextHop;
+use pipeline::Failure;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::member::Event;
 use super::{Group, Member};
 
-/// Where the sources of the channel see whether the group works.
-pub(super) struct Outlet {
-    pub(super) board: OutletBoard,
-    pub(super) channel: Arc<dyn Channel>,
-}
+/// How long a group has no batch before a member that is open and able counts as working. A batch
+/// that was rolled back is taken again within less.
+pub(super) const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Passes on each change of what the next agent says of itself, until `end`.
 pub(super) async fn watch(
@@ -38,11 +40,11 @@ pub(super) async fn watch(
 ) {
     let changes = async {
         // As the group takes it to be before the first word.
-        let (mut unable, mut batch_max) = (false, None);
+        let (mut unable, mut batch_max) = (None, None);
         loop {
             tokio::select! {
                 biased;
-                now = hop.unable_otherwise(unable) => unable = now,
+                now = hop.unable_otherwise(unable.clone()) => unable = now,
                 now = hop.batch_max_otherwise(batch_max) => batch_max = now,
             }
             // The group listens until all its members have ended.
@@ -58,31 +60,35 @@ fn is_able(member: &Member) -> bool {
 }
 
 impl Group {
-    /// A member has opened.
-    pub(super) fn outlet_opened(&mut self) {
-        if self.outlet.channel.status().events == 0 {
-            self.outlet.board.works(&self.name);
-        }
-        self.tell_others();
+    /// Whether the outage is over if there is no batch to take: a member is open and able, and none
+    /// has a batch whose fate is open.
+    pub(super) fn outlet_may_be_idle(&self) -> bool {
+        self.outlet.outage_of(&self.name).is_some()
+            && self.members.iter().any(is_able)
+            && self.members.iter().all(|member| member.in_hand.is_empty())
     }
 
     /// A member has failed.
     pub(super) fn outlet_failed(&mut self, failure: Failure, cause: Arc<str>) {
         if failure.retry_after.is_none() && !self.members.iter().any(is_able) {
-            self.outlet.board.fails(&self.name, cause, Instant::now());
+            self.outlet.fails(&self.name, cause, Instant::now());
         }
         self.tell_others();
     }
 
-    /// A next agent says otherwise of itself.
+    /// A next agent has changed its report.
     pub(super) fn outlet_said(&mut self, index: usize) {
-        let name = self.members[index].handle.name();
-        let is_unable = self.members[index].handle.is_unable();
+        let member = &mut self.members[index];
+        let (name, unable) = (member.handle.name().clone(), member.handle.unable());
+        let was_unable = std::mem::replace(&mut member.was_unable, unable.is_some());
+        let is_able_again = was_unable && is_able(member);
         let label = SinkLabel { sink: name.to_string() };
-        self.metrics.sink_unable.get_or_create(&label).set(i64::from(is_unable));
-        if is_unable && !self.members.iter().any(is_able) {
-            let cause = format!("the next agent of `{name}` cannot store what it holds").into();
-            self.outlet.board.fails(&self.name, cause, Instant::now());
+        self.metrics.sink_unable.get_or_create(&label).set(i64::from(unable.is_some()));
+        if let Some(outage) = unable.filter(|_| !self.members.iter().any(is_able)) {
+            self.outlet.fails_at(&self.name, outage);
+        } else if is_able_again {
+            // It reports this after its store has accepted something.
+            self.outlet.works(&self.name);
         }
         self.tell_others();
     }
@@ -90,7 +96,7 @@ impl Group {
     /// The member has stored or delivered something.
     pub(super) fn outlet_proved(&self, index: usize) {
         if !self.members[index].handle.is_unable() {
-            self.outlet.board.works(&self.name);
+            self.outlet.works(&self.name);
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::SinkLabel;
-use pipeline::SinkStatus;
+use pipeline::{Outage, SinkStatus};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -47,6 +47,8 @@ pub(crate) struct MemberPart {
     pub(crate) refused_events: u64,
     /// What the sink shows of itself.
     pub(crate) sink: SinkStatus,
+    /// Why its next agent cannot store what it holds, as that agent reports.
+    pub(crate) unable: Option<Outage>,
 }
 
 /// What has left the channel of a group since the group has started.
@@ -164,6 +166,7 @@ impl Group {
             unacknowledged_bytes: member.handle.unacknowledged_bytes(),
             refused_events: self.refused_by(index),
             sink: member.board.as_ref().map(pipeline::SinkBoard::read).unwrap_or_default(),
+            unable: member.handle.unable(),
         });
         let members = members.collect();
         let (state, outflow) = (self.state(now), self.outflow.clone());
@@ -189,9 +192,12 @@ impl Group {
                 needs_operator: false,
             };
         }
-        match self.outlet.board.outage_of(&self.name) {
+        match self.outlet.outage_of(&self.name) {
             Some(outage) => State::Waiting {
-                waits_for: format!("a sink that works: {}", outage.cause),
+                waits_for: match &outage.agent.address {
+                    Some(address) => format!("{address} to store events: {}", outage.cause),
+                    None => format!("a sink that works: {}", outage.cause),
+                },
                 since_seconds_ago: ago(outage.since),
             },
             None => State::Running,

@@ -73,6 +73,7 @@ impl Prepared {
             intake: intake.clone(),
             standing: standing.clone(),
             senders: built.senders,
+            files: built.files,
             tenants: built.tenants,
             refusals: built.refusals,
             tasks: Tasks::default(),

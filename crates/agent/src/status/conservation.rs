@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!   held at start + accepted + copied + put again + replayed
-//!       = delivered + dead letters + dead letters of the next agents + held + dropped by reason
-//!         + difference
+//!       = delivered + dead letters + dead letters of the next agents + held + resent
+//!         + dropped by reason + difference
 //! ```
 //!
 //! The parts are counted at different places: what comes in by the intake of each source, what
@@ -54,6 +54,9 @@ pub struct Conservation {
     pub held_events: u64,
     /// Events that are nowhere, by reason.
     pub dropped_events: BTreeMap<String, u64>,
+    /// Events that were sent again after the channels had stored them.
+    #[serde(default)]
+    pub resent_events: u64,
     /// Events that came in, less those that are accounted for.
     pub difference_events: i64,
 }
@@ -68,7 +71,8 @@ impl Conservation {
             + self.replayed_events;
         let dropped: u64 = self.dropped_events.values().sum();
         let letters = self.dead_letter_events + self.downstream_dead_letter_events;
-        let known = self.delivered_events + letters + self.held_events + dropped;
+        let left = self.delivered_events + letters;
+        let known = left + self.held_events + dropped + self.resent_events;
         let signed = |value| i64::try_from(value).unwrap_or(i64::MAX);
         self.difference_events = signed(came) - signed(known);
         self

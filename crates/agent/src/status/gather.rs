@@ -12,9 +12,9 @@ use tokio::time::{Duration, Instant};
 
 use super::outlook::Outlook;
 use super::{
-    CertificateStatus, ChannelStatus, Conservation, DeadLetterStatus, Flow, GroupStatus,
-    HeldStatus, LatencyStatus, MemberStatus, RefusedStatus, SenderStatus, Snapshot, SourceStatus,
-    State, Throughput, Trouble, Verdict,
+    AgentStatus, CertificateStatus, ChannelStatus, Conservation, DeadLetterStatus, FilesStatus,
+    Flow, GroupStatus, HeldStatus, LatencyStatus, MemberStatus, RefusedStatus, SenderStatus,
+    Snapshot, SourceStatus, State, Throughput, Trouble, UnableStatus, Verdict,
 };
 use crate::bulletin::Bulletin;
 use crate::dead_letters::DeadLetters;
@@ -25,9 +25,11 @@ use crate::opening::NotOpen;
 use crate::reload::Reloads;
 use crate::running::{Answer, ChannelHandle, GroupHandle, Parts, Running, SourceHandle};
 
-/// What a channel counts in events that it has not stored, or has given up.
-const DROPPED: &[&str] =
-    &["dropped_oldest_event", "dropped_newest_event", "given_up_events", "duplicate_event"];
+/// What a channel counts in events that it has dropped or given up.
+const DROPPED: &[&str] = &["dropped_oldest_event", "dropped_newest_event", "given_up_events"];
+
+/// What it counts in events that were sent again after it had stored them.
+const RESENT: &str = "duplicate_event";
 
 /// Senders of a source that are listed.
 const SENDERS_SHOWN: usize = 100;
@@ -168,6 +170,12 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
         failed_batches: flow.failed_batches,
         failed_events: flow.failed_events,
         dropped_events: flow.dropped().into_iter().filter(|(_, events)| *events > 0).collect(),
+        files: handle.files.read().map(|it| FilesStatus {
+            followed: it.followed,
+            unread_bytes: it.unread_bytes,
+            unreadable: it.unreadable,
+            problem: it.problem,
+        }),
     }
 }
 
@@ -214,12 +222,9 @@ impl Views {
     fn channel(&self, name: &str, handle: &ChannelHandle, metrics: &Metrics) -> ChannelStatus {
         let (held, stored) = (handle.status(), handle.boards.inflow.read(self.now));
         let leaving = self.leaving(handle);
-        let outlook = Outlook::of(
-            (held.events, held.bytes, held.capacity_bytes),
-            stored.events_per_second,
-            leaving.map_or(0.0, |leaving: Throughput| leaving.events_per_second),
-        );
         let seconds = |duration: Duration| duration.as_secs_f64();
+        let leaving = leaving.map_or(0.0, |leaving: Throughput| leaving.events_per_second);
+        let outlook = Outlook::of(&held, stored.events_per_second, leaving);
         ChannelStatus {
             name: name.to_owned(),
             kind: handle.kind.clone(),
@@ -241,9 +246,10 @@ impl Views {
                 .map(|since| ago(self.now, since)),
             stored,
             failed_events: handle.boards.inflow.failures(),
-            until_full_seconds: held.until_full.map(seconds).or(outlook.until_full_seconds),
+            until_full_seconds: outlook.until_full_seconds,
             until_empty_seconds: outlook.until_empty_seconds,
             dropped_events: dropped(name, metrics),
+            resent_events: counted(name, RESENT, metrics),
         }
     }
 
@@ -307,6 +313,14 @@ impl Views {
             last_commit: part.sink.last_commit.clone(),
             peer: part.sink.peer.clone(),
             trouble: part.sink.trouble.clone(),
+            unable: part.unable.as_ref().map(|outage| UnableStatus {
+                since_seconds_ago: ago(self.now, outage.since),
+                cause: outage.cause.to_string(),
+                agent: AgentStatus {
+                    address: outage.agent.address.as_deref().unwrap_or_default().to_owned(),
+                    page: outage.agent.page.as_deref().map(str::to_owned),
+                },
+            }),
             stored_after: latency(metrics.sink_stored_after.get(&label).as_deref()),
             committed_after: latency(metrics.sink_committed_after.get(&label).as_deref()),
         }
@@ -339,19 +353,26 @@ impl Views {
             sum.add_channel(handle.boards.opened.held_events(), parts.passed(handle));
             sum.held_events += status.depth_events;
             sum.add_dropped(&status.dropped_events);
+            sum.resent_events += status.resent_events;
+        }
+        for name in &parts.gone {
+            sum.add_dropped(&dropped(name, metrics));
+            sum.resent_events += counted(name, RESENT, metrics);
         }
         sum.replayed_events += letters.replayed_events();
-        parts.gone.iter().for_each(|name| sum.add_dropped(&dropped(name, metrics)));
         sum.balanced()
     }
 }
 
-/// Events that a channel has dropped or not stored twice, by reason.
+/// Events that a channel has dropped, by reason.
 fn dropped(channel: &str, metrics: &Metrics) -> BTreeMap<String, u64> {
-    let dropped = DROPPED.iter().filter_map(|reason| {
-        let label = ChannelReason { channel: channel.to_owned(), reason };
-        let events = metrics.channel_anomalies.get(&label)?.get();
-        (events > 0).then(|| ((*reason).to_owned(), events))
-    });
-    dropped.collect()
+    let all = DROPPED.iter().map(|reason| (*reason, counted(channel, reason, metrics)));
+    let dropped = all.filter(|(_, events)| *events > 0);
+    dropped.map(|(reason, events)| (reason.to_owned(), events)).collect()
+}
+
+/// Events that a channel has counted by this reason.
+fn counted(channel: &str, reason: &'static str, metrics: &Metrics) -> u64 {
+    let label = ChannelReason { channel: channel.to_owned(), reason };
+    metrics.channel_anomalies.get(&label).map_or(0, |events| events.get())
 }

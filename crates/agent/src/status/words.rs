@@ -31,25 +31,83 @@ pub fn ago(seconds_ago: Option<f64>) -> String {
     seconds_ago.map_or(NONE.to_owned(), |ago| format!("{} ago", seconds(Some(ago))))
 }
 
-/// To the second where it is long, and to the millisecond where it is short.
+/// A size, with one decimal below 100 units.
+pub fn bytes(size: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut value, mut unit) = (size as f64, 0);
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0 && value < 100.0);
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// A number of things, in the plural unless it is one: `1 event`, `2 batches`.
+pub fn count(number: u64, noun: &str) -> String {
+    let ending = match (number, noun.ends_with("ch") || noun.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{number} {noun}{ending}")
+}
+
+/// The reason of a counter in words, after a number of events.
+pub fn reason(name: &str) -> String {
+    name.trim_end_matches("_events").trim_end_matches("_event").replace('_', " ")
+}
+
+/// A duration in at most two units, the smaller one cut: `3m 12s`, `2d 4h`, `120ms`.
 pub fn seconds(seconds: Option<f64>) -> String {
-    let Some(seconds) = seconds else { return NONE.to_owned() };
-    let Ok(duration) = Duration::try_from_secs_f64(seconds) else { return NONE.to_owned() };
-    let step = if seconds < 10.0 { 1 } else { 1_000 };
+    const UNITS: [(u64, &str); 5] =
+        [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let Some(duration) = duration else { return NONE.to_owned() };
+    let step = if duration < Duration::from_secs(10) { 1 } else { 1_000 };
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX) / step * step;
-    humantime::format_duration(Duration::from_millis(millis)).to_string()
+    let Some(first) = UNITS.iter().position(|(size, _)| millis >= *size) else {
+        return "0s".to_owned();
+    };
+    let mut rest = millis;
+    let parts = UNITS[first..].iter().take(2).map(|(size, name)| {
+        let number = rest / size;
+        rest %= size;
+        (number, name)
+    });
+    let parts = parts.filter(|(number, _)| *number > 0);
+    parts.map(|(number, name)| format!("{number}{name}")).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
+    /// Given and shown. The script of the live page passes them too.
+    #[derive(Deserialize)]
+    struct Vectors {
+        seconds: Vec<(f64, String)>,
+        bytes: Vec<(u64, String)>,
+        count: Vec<(u64, String, String)>,
+        reason: Vec<(String, String)>,
+    }
+
     #[test]
-    fn times_are_short_to_read() {
-        for (given, shown) in
-            [(0.0, "0s"), (0.0421, "42ms"), (12.345, "12s"), (7_322.9, "2h 2m 2s")]
-        {
+    fn numbers_have_their_units_and_at_most_two_of_them() {
+        let vectors: Vectors = serde_json::from_str(include_str!("words.json")).unwrap();
+        for (given, shown) in vectors.seconds {
             assert_eq!(seconds(Some(given)), shown);
+        }
+        for (size, shown) in vectors.bytes {
+            assert_eq!(bytes(size), shown);
+        }
+        for (number, noun, shown) in vectors.count {
+            assert_eq!(count(number, &noun), shown);
+        }
+        for (name, shown) in vectors.reason {
+            assert_eq!(reason(&name), shown);
         }
         assert_eq!((seconds(None), seconds(Some(f64::INFINITY))), (NONE.into(), NONE.into()));
     }

@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
-use agent::status::words::{ago, percent, printable, rate, seconds};
+use agent::status::words::{ago, bytes, count, percent, printable, rate, reason, seconds};
 use agent::status::{
     ChannelStatus, Conservation, DeadLetterStatus, GroupStatus, Level, MemberStatus, ReloadStatus,
     Snapshot, SourceStatus, State, TenantStatus,
 };
-use pipeline::units::ByteSize;
 
 /// The whole page.
 pub(super) fn of(snapshot: &Snapshot) -> String {
@@ -18,6 +17,9 @@ pub(super) fn of(snapshot: &Snapshot) -> String {
     let _ = writeln!(page, "{}", printable(&snapshot.verdict.text));
     for trouble in &snapshot.troubles {
         let _ = writeln!(page, "  {} {}", sign(trouble.level), printable(&trouble.text));
+        for line in trouble.help() {
+            let _ = writeln!(page, "      {}", printable(&line));
+        }
     }
     for table in [sources, tenants, channels, groups, sinks] {
         page += &table(snapshot).to_string();
@@ -63,7 +65,7 @@ pub(crate) fn sign(level: Level) -> char {
 
 /// Where events enter.
 pub(crate) fn sources(snapshot: &Snapshot) -> Table {
-    let titles = ["SOURCE", "TYPE", "STATE", "EVENTS/S", "BYTES/S", "EVENTS", "LAST"];
+    let titles = ["SOURCE", "TYPE", "STATE", "EVENTS/S", "BYTES/S", "EVENTS", "LAST", "FILES"];
     let rows = snapshot.sources.iter();
     Table::new(&titles, rows.map(|it| (format!("source {}", it.name), source(it))))
 }
@@ -90,7 +92,7 @@ pub(crate) fn tenants(snapshot: &Snapshot) -> Table {
 /// What holds events.
 pub(crate) fn channels(snapshot: &Snapshot) -> Table {
     let titles =
-        ["CHANNEL", "TYPE", "EVENTS", "BYTES", "FILL", "OLDEST", "IN/S", "FULL IN", "EMPTY IN"];
+        ["CHANNEL", "TYPE", "EVENTS", "SPACE", "FILL", "OLDEST", "IN/S", "FULL IN", "EMPTY IN"];
     let rows = snapshot.channels.iter();
     Table::new(&titles, rows.map(|it| (format!("channel {}", it.name), channel(it))))
 }
@@ -126,9 +128,12 @@ fn source(source: &SourceStatus) -> Vec<String> {
         source.kind.clone(),
         state(&source.state),
         rate(accepted.events_per_second),
-        ByteSize(accepted.bytes_per_second as u64).to_string(),
+        bytes(accepted.bytes_per_second as u64),
         accepted.events_total.to_string(),
         ago(accepted.last_seconds_ago),
+        source.files.as_ref().map_or_else(String::new, |files| {
+            format!("{}, {} unread", files.followed, bytes(files.unread_bytes))
+        }),
     ]
 }
 
@@ -137,7 +142,6 @@ fn tenant(source: &str, tenant: &TenantStatus) -> Vec<String> {
         Some(max) => format!("{now} of {max}"),
         None => now,
     };
-    let bytes = |bytes: u64| ByteSize(bytes).to_string();
     let limited = tenant.limited.iter().map(|(limit, it)| {
         let since = seconds(Some(it.first_seconds_ago));
         let last = ago(Some(it.last_seconds_ago));
@@ -167,7 +171,7 @@ fn channel(channel: &ChannelStatus) -> Vec<String> {
         channel.name.clone(),
         channel.kind.clone(),
         channel.depth_events.to_string(),
-        channel.depth_bytes.to_string(),
+        bytes(channel.depth_bytes),
         percent(channel.fill_ratio) + stopped,
         seconds(channel.oldest_event_seconds),
         rate(channel.stored.events_per_second),
@@ -226,7 +230,8 @@ pub(crate) fn dead_letters(letters: &DeadLetterStatus) -> Option<String> {
         return None;
     }
     let DeadLetterStatus { batches, events, added_events, .. } = letters;
-    let mut text = format!("dead letters: {events} events of {batches} batches");
+    let (events, batches) = (count(*events, "event"), count(*batches, "batch"));
+    let mut text = format!("dead letters: {events} of {batches}");
     for (from, events) in added_events {
         let _ = write!(text, "; {events} since the start from {}", printable(from));
     }
@@ -248,8 +253,11 @@ pub(crate) fn conservation(snapshot: &Snapshot) -> String {
         ("held", sum.held_events),
         ("dead letters", sum.dead_letter_events),
         ("dead letters of the next agents", sum.downstream_dead_letter_events),
+        ("resent", sum.resent_events),
     ];
-    let dropped = sum.dropped_events.iter().map(|(reason, events)| (&**reason, *events));
+    let dropped = sum.dropped_events.iter().map(|(name, events)| (reason(name), *events));
+    let dropped: Vec<(String, u64)> = dropped.collect();
+    let dropped = dropped.iter().map(|(name, events)| (&**name, *events));
     let terms = |terms: Vec<(&str, u64)>| {
         let shown = terms.iter().enumerate().filter(|(at, (_, events))| *at == 0 || *events > 0);
         let shown = shown.map(|(_, (name, events))| format!("{events} {}", printable(name)));
@@ -363,7 +371,7 @@ mod tests {
             ..Conservation::default()
         };
         let expected = "events since the start: 10 accepted = 4 delivered + 3 dead letters of \
-                        the next agents + 2 filtered_by_interceptor; difference 1";
+                        the next agents + 2 filtered by interceptor; difference 1";
         assert_eq!(conservation(&snapshot), expected);
     }
 }

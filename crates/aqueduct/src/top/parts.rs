@@ -1,6 +1,6 @@
 //! The parts of an agent as lines of a terminal.
 
-use agent::status::words::{ago, percent, printable, rate, seconds};
+use agent::status::words::{ago, bytes, count, percent, printable, rate, seconds};
 use agent::status::{ChannelStatus, GroupStatus, Level, MemberStatus, Snapshot, Way, WayState};
 
 use crate::status::text::{self, Table};
@@ -87,7 +87,11 @@ fn flow(snapshot: &Snapshot) -> Vec<Line> {
             let kind = source.map_or("", |it| &*it.kind);
             let mut line = format!("{} ({kind}) {}", way.from, arrow(way));
             if let Some(senders) = source.map(|it| it.senders_total).filter(|it| *it > 0) {
-                line = format!("{senders} senders ──▶ {line}");
+                line = format!("{} ──▶ {line}", count(senders, "sender"));
+            }
+            if let Some(files) = source.and_then(|it| it.files.as_ref()) {
+                let (files, unread) = (count(files.followed, "file"), bytes(files.unread_bytes));
+                line = format!("{files}, {unread} unread ──▶ {line}");
             }
             let level = way_level(way).max(snapshot.level_of(&format!("source {}", way.from)));
             lines.push((Some(level), printable(&line)));
@@ -124,7 +128,7 @@ fn channel_line(channel: &ChannelStatus) -> String {
     let bar = "█".repeat(full) + &"░".repeat(BAR - full);
     let fill = percent(channel.fill_ratio);
     let (name, kind, events) = (&channel.name, &channel.kind, channel.depth_events);
-    let mut line = format!("{name} ({kind}) {bar} {fill}, {events} events");
+    let mut line = format!("{name} ({kind}) {bar} {fill}, {}", count(events, "event"));
     let more = [
         ("oldest", channel.oldest_event_seconds),
         ("full in", channel.until_full_seconds),
@@ -156,8 +160,9 @@ fn group_lines(snapshot: &Snapshot, way: &Way, group: &GroupStatus) -> Vec<Line>
 
 fn member_line(member: &MemberStatus) -> String {
     let last = ago(member.last_delivery_seconds_ago);
-    let (name, kind, in_hand) = (&member.sink, &member.kind, member.in_hand_batches);
-    let mut line = format!("{name} ({kind}) last delivery {last}, {in_hand} batches in hand");
+    let (name, kind) = (&member.sink, &member.kind);
+    let in_hand = count(member.in_hand_batches, "batch");
+    let mut line = format!("{name} ({kind}) last delivery {last}, {in_hand} in hand");
     let latency = |stage: &Option<agent::status::LatencyStatus>| {
         let it = stage.as_ref()?;
         let (p50, p99) = (seconds(Some(it.p50_seconds)), seconds(Some(it.p99_seconds)));

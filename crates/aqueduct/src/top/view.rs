@@ -1,6 +1,8 @@
 //! What `top` shows, and what its keys do. Without a terminal: it draws into a buffer.
 
-use agent::status::words::printable;
+use std::time::Instant;
+
+use agent::status::words::{printable, seconds};
 use agent::status::{Level, Snapshot};
 use ratatui::Frame;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -31,6 +33,8 @@ pub(super) enum News {
 pub(super) struct View {
     address: String,
     snapshot: Option<Box<Snapshot>>,
+    /// When the last snapshot came.
+    heard: Option<Instant>,
     /// Why the snapshot is old.
     lost: Option<String>,
     part: Part,
@@ -56,6 +60,7 @@ impl View {
         match news {
             News::Snapshot(snapshot) => {
                 self.lost = None;
+                self.heard = Some(Instant::now());
                 if !self.is_paused || self.snapshot.is_none() {
                     self.snapshot = Some(snapshot);
                 }
@@ -108,7 +113,12 @@ impl View {
         // Not beyond the last line.
         let most = (lines.len() as u16).saturating_sub(body.height);
         self.scrolled.0 = self.scrolled.0.min(most);
-        let lines = lines.into_iter().map(|(level, line)| Line::styled(line, style_of(level)));
+        // Old data is grey.
+        let style = |level| match self.lost {
+            Some(_) => Style::new().fg(Color::DarkGray),
+            None => style_of(level),
+        };
+        let lines = lines.into_iter().map(|(level, line)| Line::styled(line, style(level)));
         let part = Paragraph::new(lines.collect::<Vec<_>>()).scroll(self.scrolled);
         frame.render_widget(part, body);
         frame.render_widget(Paragraph::new(foot), below);
@@ -123,13 +133,23 @@ impl View {
             lines.extend(wrapped.into_iter().map(|it| Line::styled(it, style_of(Some(level)))));
         };
         if let Some(why) = &self.lost {
-            let old = if self.snapshot.is_some() { "; what is shown below is old" } else { "" };
+            let old = self.heard.map_or(String::new(), |heard| {
+                let age = seconds(Some(heard.elapsed().as_secs() as f64));
+                format!("; the data below is {age} old")
+            });
             say(Level::Bad, &format!("No answer from the agent{old}: {why}"));
         }
         match &self.snapshot {
             Some(snapshot) => {
-                say(snapshot.verdict.level, &snapshot.verdict.text);
-                snapshot.troubles.iter().for_each(|it| say(it.level, &it.text));
+                let verdict = &snapshot.verdict;
+                match self.lost {
+                    Some(_) => say(Level::Note, &format!("Last known state: {}", verdict.text)),
+                    None => say(verdict.level, &verdict.text),
+                }
+                for it in &snapshot.troubles {
+                    say(it.level, &it.text);
+                    it.help().iter().for_each(|line| say(Level::Note, line));
+                }
             }
             None => say(Level::Note, &format!("Waiting for the agent at {}", self.address)),
         }

@@ -87,7 +87,7 @@ fn a_healthy_agent_shows_what_went_through_it_and_where_each_event_is() {
     assert_eq!((sum.held_events, sum.difference_events), (0, 0));
     let (code, page) = place.status();
     assert_eq!(code, Some(0), "{page}");
-    let sum = format!("1000 accepted = {stored} delivered + 100 filtered_by_interceptor");
+    let sum = format!("1000 accepted = {stored} delivered + 100 filtered by interceptor");
     for wanted in ["agent one, version ", ": ready\n", "sequence  running", &sum, "difference 0"] {
         assert!(page.contains(wanted), "{wanted}: {page}");
     }
@@ -112,6 +112,8 @@ fn a_sink_that_fails_is_shown_with_its_error_and_its_events_are_held() {
     let (code, page) = place.status();
     assert_eq!(code, Some(0), "traffic may go on: {page}");
     assert!(page.contains("FAILING") && page.contains("sink store fails: "), "{page}");
+    let help = "no restart is needed: https://docs.example/aqueduct/runbook.md#a-source-a-sink-or-";
+    assert!(page.contains(help), "{page}");
     agent.stop();
     // The next life begins with what this one has left, and delivers it.
     fs::remove_file(place.dir.path().join("store")).unwrap();
@@ -140,11 +142,42 @@ fn a_full_channel_stops_its_source_which_waits_and_the_agent_is_not_ready() {
     assert!(channel.waiting_since_seconds_ago.unwrap() > 0.5, "{channel:?}");
     assert!(!snapshot.ready && snapshot.reasons[0].contains("channel `main`"), "{snapshot:?}");
     assert_eq!(snapshot.conservation.difference_events, 0, "nothing moves: {snapshot:?}");
+    assert_eq!(channel.until_full_seconds, None, "it is full");
+    let root = &snapshot.troubles[0];
+    assert_eq!((&*root.component, &root.caused_by), ("sink store", &None), "{snapshot:?}");
+    assert!(root.since_seconds_ago.is_some(), "{root:?}");
+    let caused = |component: &str| {
+        let it = snapshot.troubles.iter().find(|it| it.component == component);
+        it.and_then(|it| it.caused_by.as_deref())
+    };
+    assert_eq!(caused("channel main"), Some("sink store"));
+    assert_eq!(caused("source in"), Some("sink store"));
     let (code, page) = place.status();
     assert_eq!(code, Some(1), "{page}");
     for wanted in ["NOT READY", " STOPPED", "source in waits for room in channel `main`"] {
         assert!(page.contains(wanted), "{wanted}: {page}");
     }
+    agent.stop();
+}
+
+#[test]
+fn a_source_that_follows_no_file_is_found_until_there_is_one() {
+    let logs = tempfile::tempdir().unwrap();
+    let paths = format!("paths = [\"{}/*.log\"]", logs.path().display());
+    let place = Place::new(&format!("type = \"tail_dir\"\n{paths}"), DURABLE);
+    let agent = place.start();
+    let found = |snapshot: &Snapshot| snapshot.verdict.text.contains("source in follows 0 files");
+    let snapshot = place.once(&agent, found);
+    let trouble = &snapshot.troubles[0];
+    assert!(trouble.text.contains("*.log`: no name in "), "{trouble:?}");
+    assert!(trouble.runbook.ends_with("#a-source-follows-no-files"), "{trouble:?}");
+    assert!(snapshot.ready, "it may be created later");
+    let (_, page) = place.status();
+    assert!(page.contains("FILES") && page.contains("0, 0 B unread"), "{page}");
+    fs::write(logs.path().join("a.log"), "1\n").unwrap();
+    let snapshot = place.once(&agent, |snapshot| snapshot.verdict.text == "All is well");
+    let files = snapshot.sources[0].files.as_ref().unwrap();
+    assert_eq!((files.followed, files.unreadable, &files.problem), (1, 0, &None));
     agent.stop();
 }
 

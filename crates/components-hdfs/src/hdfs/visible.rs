@@ -1,6 +1,7 @@
 //! Files that become visible, and stores that are opened, as the log shows them: without a line an
 //! idle store and one that waits for its first roll look the same.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ledger::{Dataset, StagedFile};
@@ -18,7 +19,7 @@ const LINES_A_MINUTE: u32 = 20;
 #[derive(Debug)]
 pub(super) struct Visible {
     files: LogRate,
-    openings: LogRate,
+    was_open: AtomicBool,
     count: Counter,
     last: FloatGauge,
     board: SinkBoard,
@@ -31,7 +32,7 @@ impl Visible {
         let label = SinkLabel { sink: cx.name.to_string() };
         Self {
             files: LogRate::new(LINES_A_MINUTE),
-            openings: LogRate::new(LINES_A_MINUTE),
+            was_open: AtomicBool::new(false),
             count: cx.metrics.sink_files.get_or_create(&label).clone(),
             last: cx.metrics.sink_last_file.get_or_create(&label).clone(),
             board: SinkBoard::default(),
@@ -44,14 +45,16 @@ impl Visible {
         &self.board
     }
 
-    /// The store is open.
+    /// The store is open. A store that fails is opened at each retry: the group logs when it fails
+    /// and when it works again, so that only the first opening is news.
     pub(super) fn opened(&self, dataset: &str, age_max: Duration) {
-        if let Some(left_out) = self.openings.allow(Instant::now()) {
-            let seconds = age_max.as_secs_f64();
+        let roll_age_max_seconds = age_max.as_secs_f64();
+        if self.was_open.swap(true, Ordering::Relaxed) {
+            debug!(dataset, roll_age_max_seconds, "store opened again");
+        } else {
             info!(
                 dataset,
-                roll_age_max_seconds = seconds,
-                left_out,
+                roll_age_max_seconds,
                 "store opened; files become visible when they are full or that old",
             );
         }

@@ -19,6 +19,7 @@ mod discovered;
 mod error;
 mod held;
 mod ledgers;
+mod outage;
 mod probe;
 mod shared;
 

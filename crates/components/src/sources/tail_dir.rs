@@ -52,7 +52,8 @@
 //! | `truncated` | what was read is gone from it: a copy is looked for, the file read anew |
 //! | `copy_held_back` | holds what its namesake begins with, as copytruncate makes it: not read |
 //! | `unreadable` | a file or directory: said once, tried until it works |
-//! | `vanished_unread` | it is gone, and what was behind its position, if anything, is not read |
+//! | `vanished_read` | it vanished while the agent was down, after it was read to its end |
+//! | `vanished_unread` | it vanished before it was read to its end, or that is not known |
 //! | `compressed_passed_over` | called as a compressed file, and no pattern names that ending |
 //! | `link_leads_out` | a link leads out of the watched directories; it is followed |
 //!
@@ -98,6 +99,7 @@ mod recover;
 mod renames;
 mod report;
 mod schedule;
+mod shown;
 mod survey;
 mod tailer;
 #[cfg(test)]
@@ -112,8 +114,8 @@ use async_trait::async_trait;
 use metrics::Metrics;
 use pipeline::env::Watch;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Source, SourceContext,
-    SourceError,
+    BuildContext, BuildError, Component, Env, FileBoard, GivesAgain, Guarantee, Source,
+    SourceContext, SourceError,
 };
 use tokio::time::Instant;
 
@@ -134,8 +136,9 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         let options = self.options()?;
-        let (env, metrics) = (cx.env.clone(), cx.metrics.clone());
-        Ok(Box::new(TailDir { name: cx.name.clone(), options, env, metrics, opened: None }))
+        let (env, metrics, board) = (cx.env.clone(), cx.metrics.clone(), cx.get());
+        let name = cx.name.clone();
+        Ok(Box::new(TailDir { name, options, env, metrics, board, opened: None }))
     }
 }
 
@@ -144,6 +147,7 @@ struct TailDir {
     options: Options,
     env: Env,
     metrics: Metrics,
+    board: FileBoard,
     /// Between opening and running.
     opened: Option<Opened>,
 }
@@ -181,6 +185,7 @@ impl Source for TailDir {
         let name = self.name.clone();
         let mut tailer = Tailer::new(name, options, self.env.clone(), metrics, files, watch);
         tailer.agree_with(cx.intake.clone());
+        tailer.show_on(self.board.clone());
         tailer.begin_where_flume_stood(flume, &known);
         tailer.fit_open_max();
         tailer.say_relative();

@@ -3,7 +3,8 @@
 //! has there. Method: sink and source over a network in memory on paused time.
 
 use ::peers::NextHop;
-use tokio::time::Instant;
+use pipeline::{AgentLink, Outage};
+use tokio::time::{Instant, sleep};
 
 use super::net::{Side, Wire};
 use super::*;
@@ -20,7 +21,9 @@ async fn what_an_agent_cannot_store_is_given_back_in_time_if_another_one_can() {
     verdicts.until(&mut *sink, |v| v.stored == set(0..5)).await;
     let began = Instant::now();
     memory.outlet.fails(&"group".into(), "the store refuses".into(), began);
-    assert!(hop.unable_otherwise(false).await);
+    let outage = hop.unable_otherwise(None).await.expect("an outage");
+    assert_eq!((&*outage.cause, outage.since), ("the store refuses", began));
+    assert_eq!(outage.agent.address.as_deref(), Some("127.0.0.1:4141"));
     assert!((15..=17).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     // No other agent is able: this one goes on taking batches, and nothing is given back.
     write(&mut *sink, 5..8).await;
@@ -30,8 +33,20 @@ async fn what_an_agent_cannot_store_is_given_back_in_time_if_another_one_can() {
     hop.set_others_able(true);
     verdicts.until(&mut *sink, |v| v.again == set(0..8)).await;
     assert_eq!(verdicts.failures, Vec::<String>::new());
+    // Another cause is reported; one that differs only in a number is not.
+    memory.outlet.fails(&"group".into(), "try 1234567 refused".into(), Instant::now());
+    let second = hop.unable_otherwise(Some(outage)).await.expect("an outage");
+    assert_eq!((&*second.cause, second.since), ("try 1234567 refused", began));
+    memory.outlet.fails(&"group".into(), "try 7654321 refused".into(), Instant::now());
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(hop.unable(), Some(second.clone()));
+    // A relay passes on what the agent after it reports.
+    let agent = AgentLink { address: Some("c:4141".into()), page: Some("http://c:1/".into()) };
+    let further = Outage { since: began, cause: "disk full".into(), agent };
+    memory.outlet.fails_at(&"group".into(), further.clone());
+    assert_eq!(hop.unable_otherwise(Some(second)).await, Some(further.clone()));
     memory.outlet.works("group");
-    assert!(!hop.unable_otherwise(true).await);
+    assert_eq!(hop.unable_otherwise(Some(further)).await, None);
     write(&mut *sink, 0..8).await;
     memory.commit_all();
     let mut verdicts = Verdicts::default();

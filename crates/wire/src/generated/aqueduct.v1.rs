@@ -221,6 +221,17 @@ pub struct Outlet {
     /// Why, for people; it may be cut.
     #[prost(string, tag = "2")]
     pub detail: ::prost::alloc::string::String,
+    /// Milliseconds since the first failure.
+    #[prost(uint64, tag = "3")]
+    pub since_ms_ago: u64,
+    /// The address of the agent that has the problem, as its upstream agent dials it. Empty: the
+    /// receiver.
+    #[prost(string, tag = "4")]
+    pub agent: ::prost::alloc::string::String,
+    /// The URL of the status page of that agent. A URL without a host is on the host of the agent.
+    /// Empty: other hosts cannot reach a page.
+    #[prost(string, tag = "5")]
+    pub page: ::prost::alloc::string::String,
 }
 /// The commit ledgers behind the receiver: all of them, in place of those that were named before. A
 /// sender that remembers them sees when one is replaced, or put back to an older copy.

@@ -2,7 +2,7 @@
 
 import { ask } from './agent.js';
 import { byId, el, show, table } from './dom.js';
-import { bytes, count } from './units.js';
+import { bytes, count, many } from './units.js';
 
 export const time = (ms) => new Date(ms).toISOString().replace('T', ' ').slice(0, 19) + ' UTC';
 
@@ -12,7 +12,7 @@ export function event(it) {
   const kind = it.text === null ? 'hexadecimal' : 'text';
   const more = it.is_cut ? ', cut' : '';
   return el('div', { class: 'event' }, headers,
-    hidden ? el('div', {}, `and ${count(hidden)} more headers`) : null,
+    hidden ? el('div', {}, `and ${many(hidden, 'more header')}`) : null,
     el('div', { class: 'note' }, `body, ${bytes(it.body_bytes)}, ${kind}${more}`),
     el('pre', {}, it.text ?? it.hexadecimal));
 }
@@ -21,11 +21,11 @@ function letter(it) {
   const way = it.source ? `source ${it.source}, interceptor ${it.interceptor}` : `${it.channel} → ${it.group} → ${it.sink}`;
   const hidden = it.events_total - it.events.length;
   return el('article', { class: 'letter' },
-    el('h3', {}, `${it.reason.replaceAll('_', ' ')}: ${count(it.events_total)} events`),
+    el('h3', {}, `${it.reason.replaceAll('_', ' ')}: ${many(it.events_total, 'event')}`),
     el('p', {}, `${time(it.at_ms)}, ${way}`),
     el('p', {}, it.detail),
     it.events.map(event),
-    hidden ? el('p', { class: 'note' }, `and ${count(hidden)} more events: aqueduct dlq show`) : null);
+    hidden ? el('p', { class: 'note' }, `and ${many(hidden, 'more event')}: aqueduct dlq show`) : null);
 }
 
 // What puts the letters of a reason back, or drops them; operate.js asks before it does.

@@ -2,7 +2,7 @@
 
 import { el, svg } from './dom.js';
 import { sender } from './tables.js';
-import { count, percent, rate, seconds } from './units.js';
+import { bytes, count, many, percent, rate, seconds } from './units.js';
 
 const WIDTH = 210;
 const GAP = 130;
@@ -28,15 +28,19 @@ function nodes(snapshot) {
   const senders = snapshot.sources.filter((it) => it.senders_total > 0).map((source) => {
     const names = source.senders.slice(0, SENDERS_MAX).map((it) => brief(sender(it)));
     const more = source.senders_total - names.length;
-    const title = source.senders_total === 1 ? '1 sender' : `${count(source.senders_total)} senders`;
+    const title = many(source.senders_total, 'sender');
     return { ...box(0, title, more ? [...names, `and ${count(more)} more`] : names, 'good'), to: source.name };
   });
-  const sources = snapshot.sources.map((source) =>
-    ({ ...box(1, source.name, [source.kind, source.state.name], worst(snapshot, `source ${source.name}`)), of: source }));
+  const sources = snapshot.sources.map((source) => {
+    const { files } = source;
+    const followed = files ? [`${many(files.followed, 'file')}, ${bytes(files.unread_bytes)} unread`] : [];
+    const lines = [source.kind, source.state.name, ...followed];
+    return { ...box(1, source.name, lines, worst(snapshot, `source ${source.name}`)), of: source };
+  });
   const channels = snapshot.channels.map((channel) => {
     const full = worst(snapshot, `channel ${channel.name}`);
     const oldest = channel.oldest_event_seconds === null ? [] : [`oldest ${seconds(channel.oldest_event_seconds)}`];
-    const lines = [channel.kind, `${count(channel.depth_events)} events, ${percent(channel.fill_ratio)}`, ...oldest];
+    const lines = [channel.kind, `${many(channel.depth_events, 'event')}, ${percent(channel.fill_ratio)}`, ...oldest];
     return { ...box(2, channel.name, lines, full, channel.fill_ratio), of: channel };
   });
   // In the order of their channels, so that fewer lines cross.

@@ -49,7 +49,7 @@ export function figures() {
   return [
     figure('Accepted', points.map((it) => it.accepted), rate),
     figure('Delivered', points.map((it) => it.delivered), rate),
-    figure('Held in channels', points.map((it) => it.held), bytes),
+    figure('Space used by channels', points.map((it) => it.held), bytes),
   ];
 }
 

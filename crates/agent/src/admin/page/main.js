@@ -14,8 +14,12 @@ const LEVELS = { good: '✓', warn: '!', bad: '✕', note: 'i' };
 const COMPARE_EVERY = 60000; // ms
 const PAUSE_MAX = 15000; // ms
 
+const OLD_AFTER = 5000; // ms; the agent sends a snapshot each second
+
 let uptime = 0;
 let pause = 1000;
+let heard = null; // when the last snapshot came
+let lost = null; // why none comes
 
 function say({ level, text }, agent) {
   const line = byId('word');
@@ -26,13 +30,39 @@ function say({ level, text }, agent) {
   document.title = plain(`${LEVELS[level]} ${agent ?? 'Aqueduct'}`);
 }
 
+const link = (address, text) => /^https?:\/\//.test(address)
+  ? el('a', { href: address, target: '_blank', rel: 'noopener noreferrer' }, text)
+  : null;
+
+// A root cause comes with what to do, and with links to the run book and to the agent that has it.
+function trouble(it) {
+  const main = el('div', {}, `${LEVELS[it.level]} ${it.text}`);
+  const help = it.caused_by || !it.remedy ? null : el('div', { class: 'help' }, `${it.remedy}: `,
+    link(it.runbook, 'run book'), it.agent && it.agent.page ? ['; ', link(it.agent.page, `status of ${it.agent.address}`)] : null);
+  return el('li', { class: it.level }, main, help);
+}
+
+// Says how old the data is when no more comes; the findings stay.
+function showAge() {
+  const age = heard === null ? 0 : Date.now() - heard;
+  const isOld = heard !== null && (lost !== null || age > OLD_AFTER);
+  byId('live').classList.toggle('stale', isOld);
+  byId('stale').hidden = !isOld;
+  if (!isOld) return;
+  const why = lost === null ? '' : `: ${lost}`;
+  byId('stale').textContent = plain(`The data below is ${seconds(Math.floor(age / 1000))} old. The agent does not answer${why}`);
+}
+
 function render(snapshot) {
   pause = 1000;
+  heard = Date.now();
+  lost = null;
+  showAge();
   if (snapshot.uptime_seconds < uptime) forget();
   uptime = snapshot.uptime_seconds;
   remember(snapshot);
   say(snapshot.verdict, snapshot.agent);
-  show(byId('troubles'), snapshot.troubles.map((it) => el('li', { class: it.level }, `${LEVELS[it.level]} ${it.text}`)));
+  show(byId('troubles'), snapshot.troubles.map(trouble));
   byId('access').hidden = true;
   byId('live').hidden = false;
   show(byId('agent'), document.createTextNode(plain(snapshot.agent)));
@@ -78,8 +108,10 @@ async function run() {
         askForToken();
         return;
       }
-      say({ level: 'bad', text: 'No answer from the agent; what is shown below is old' });
-      show(byId('troubles'), el('li', { class: 'bad' }, error.message));
+      lost = error.message;
+      say({ level: 'bad', text: 'The agent does not answer' });
+      if (heard === null) show(byId('troubles'), el('li', { class: 'bad' }, error.message));
+      showAge();
     }
     await new Promise((wake) => setTimeout(wake, pause));
     pause = Math.min(pause * 2, PAUSE_MAX);
@@ -108,6 +140,8 @@ for (const [name, load] of [['letters', letters], ['audit', audit]]) {
     place.setAttribute('aria-busy', 'false');
   });
 }
+
+setInterval(showAge, 1000);
 
 setInterval(() => {
   if (!byId('live').hidden && !document.hidden) compare();

@@ -4,7 +4,7 @@
 import { change } from './agent.js';
 import { audit, letters } from './details.js';
 import { byId, el, plain, show } from './dom.js';
-import { count, seconds } from './units.js';
+import { many, seconds } from './units.js';
 
 const STAYS = 'It stays so, over reloads and restarts, until it is started again.';
 const WORDS = {
@@ -37,9 +37,9 @@ export function button(role, { name, state }) {
 }
 
 const DRAINS = {
-  draining: (it) => `The agent drains: ${count(it.left_events)} events left`,
+  draining: (it) => `The agent drains: ${many(it.left_events, 'event')} left`,
   drained: () => 'The channels are empty; the sources stay stopped',
-  timed_out: (it) => `Not drained in time: ${count(it.left_events)} events are left`,
+  timed_out: (it) => `Not drained in time: ${many(it.left_events, 'event')} left`,
   ended: () => 'The drain was ended',
 };
 

@@ -3,7 +3,7 @@
 import { el, table } from './dom.js';
 import { depthLine, latency } from './history.js';
 import { button } from './operate.js';
-import { ago, bytes, count, percent, rate, seconds, NONE } from './units.js';
+import { ago, bytes, count, many, percent, rate, reason, seconds, NONE } from './units.js';
 
 // How a sender is called: by its word, by what its certificate or token proves, by its address.
 export const sender = (it) =>
@@ -19,7 +19,7 @@ function state(of) {
 }
 
 const reasons = (counts) =>
-  Object.entries(counts).map(([reason, events]) => `${count(events)} ${reason.replaceAll('_', ' ')}`).join(', ') || NONE;
+  Object.entries(counts).map(([name, events]) => `${count(events)} ${reason(name)}`).join(', ') || NONE;
 
 const atMost = (now, max) => max === null ? now : `${now} of ${max}`;
 
@@ -51,15 +51,16 @@ function tenants(snapshot) {
 
 export const sources = (snapshot) => [table(
   'Where events enter',
-  ['Source', 'Type', 'State', 'Rate', 'Bytes', 'Accepted', 'Last', 'Channels', 'Dropped', 'Senders', 'Change'],
+  ['Source', 'Type', 'State', 'Rate', 'Bytes', 'Accepted', 'Last', 'Files', 'Channels', 'Dropped', 'Senders', 'Change'],
   snapshot.sources.map((it) => [
     it.name,
     it.kind,
     state(it.state),
     rate(it.accepted.events_per_second),
     `${bytes(it.accepted.bytes_per_second)}/s`,
-    `${count(it.accepted.events_total)} events`,
+    many(it.accepted.events_total, 'event'),
     ago(it.accepted.last_seconds_ago),
+    it.files ? `${many(it.files.followed, 'file')}, ${bytes(it.files.unread_bytes)} unread` : NONE,
     [...it.channels, ...it.optional_channels.map((name) => `${name} (optional)`)].join(', '),
     reasons(it.dropped_events),
     it.senders.map(sender).join(', ') || NONE,
@@ -67,33 +68,45 @@ export const sources = (snapshot) => [table(
   ]),
 ), ...tenants(snapshot)];
 
+// Delivered events occupy space until their segment is deleted.
+function space(it) {
+  const used = `${bytes(it.depth_bytes)} of ${bytes(it.capacity_bytes)}`;
+  return it.depth_events === 0 && it.depth_bytes > 0 ? `${used}, delivered` : used;
+}
+
 export const channels = (snapshot) => table(
   'What holds events',
-  ['Channel', 'Type', 'Events', 'Bytes', 'Full', 'Oldest', 'In', 'Full in', 'Empty in', 'In flight', 'Dropped', '5 minutes'],
+  ['Channel', 'Type', 'Events', 'Space used', 'Full', 'Oldest', 'In', 'Full in', 'Empty in', 'In flight', 'Dropped', 'Resent', '5 minutes'],
   snapshot.channels.map((it) => [
     it.name,
     it.kind,
     count(it.depth_events),
-    `${bytes(it.depth_bytes)} of ${bytes(it.capacity_bytes)}`,
+    space(it),
     it.intake_stopped ? el('span', { class: 'state bad' }, `${percent(it.fill_ratio)}, stopped`) : percent(it.fill_ratio),
     seconds(it.oldest_event_seconds),
     rate(it.stored.events_per_second),
     seconds(it.until_full_seconds),
     seconds(it.until_empty_seconds),
-    `${count(it.in_flight_events)} events`,
+    many(it.in_flight_events, 'event'),
     reasons(it.dropped_events),
+    it.resent_events ? `${many(it.resent_events, 'event')}, stored once` : NONE,
     depthLine(it.name),
   ]),
 );
+
+// An agent that cannot store events is shown where others send to it, too.
+const reached = (it) => it.unable && it.state.name === 'running'
+  ? { name: 'waiting', waits_for: `${it.unable.agent.address} cannot store events: ${it.unable.cause}`, since_seconds_ago: it.unable.since_seconds_ago }
+  : it.state;
 
 const member = (group, it) => [
   it.sink,
   group.name,
   it.kind,
-  state(it.state),
-  `${count(it.delivered_events)} events`,
+  state(reached(it)),
+  many(it.delivered_events, 'event'),
   ago(it.last_delivery_seconds_ago),
-  `${count(it.in_hand_batches)} batches, ${bytes(it.unacknowledged_bytes)}`,
+  `${many(it.in_hand_batches, 'batch')}, ${bytes(it.unacknowledged_bytes)}`,
   seconds(it.penalty_seconds),
   latency(it.sink, 'stored', it.stored_after),
   latency(it.sink, 'committed', it.committed_after),
@@ -112,8 +125,8 @@ export function sinks(snapshot) {
       it.processor,
       state(it.state),
       rate(it.delivered.events_per_second),
-      `${count(it.delivered.events_total)} events`,
-      `${count(it.in_flight_events)} events`,
+      many(it.delivered.events_total, 'event'),
+      many(it.in_flight_events, 'event'),
       ago(it.delivered.last_seconds_ago),
       button('group', it),
     ]),
@@ -129,12 +142,13 @@ export function conservation(snapshot) {
   const sum = snapshot.conservation;
   const isUnbalanced = snapshot.troubles.some((it) => it.component === 'conservation');
   const terms = (all) => all.filter(([, events], at) => at === 0 || events > 0)
-    .map(([name, events]) => `${count(events)} ${name.replaceAll('_', ' ')}`).join(' + ');
+    .map(([name, events]) => `${count(events)} ${reason(name)}`).join(' + ');
   const came = terms([['accepted', sum.accepted_events], ['held at start', sum.held_at_start_events],
     ['copied', sum.copied_events], ['put again', sum.put_again_events], ['replayed', sum.replayed_events]]);
   const went = terms([['delivered', sum.delivered_events], ['held', sum.held_events],
     ['dead letters', sum.dead_letter_events],
-    ['dead letters of the next agents', sum.downstream_dead_letter_events], ...Object.entries(sum.dropped_events)]);
+    ['dead letters of the next agents', sum.downstream_dead_letter_events], ['resent', sum.resent_events],
+    ...Object.entries(sum.dropped_events)]);
   const off = sum.difference_events;
   const kind = isUnbalanced ? 'bad' : off === 0 ? 'good' : 'off';
   const text = off === 0 ? 'it adds up' : isUnbalanced ? `difference ${count(off)}` : `difference ${count(off)} on the way`;
@@ -153,5 +167,5 @@ export function lettersCount(snapshot) {
   const { events, batches, added_events: added } = snapshot.dead_letters;
   if (!events) return el('p', { class: 'none' }, 'None');
   const from = Object.entries(added).map(([name, number]) => `${count(number)} from ${name}`).join(', ');
-  return el('p', {}, `${count(events)} events of ${count(batches)} batches${from ? `; since the start ${from}` : ''}`);
+  return el('p', {}, `${many(events, 'event')} of ${many(batches, 'batch')}${from ? `; since the start ${from}` : ''}`);
 }

@@ -1,4 +1,5 @@
-// Numbers with their units, short enough to read at a glance.
+// Numbers with their units, short enough to read at a glance. `words.json` has examples, which the
+// commands format in the same way.
 
 const known = (value) => value !== null && value !== undefined && Number.isFinite(value);
 
@@ -29,17 +30,29 @@ export function rate(value) {
 
 export const percent = (ratio) => known(ratio) ? `${(ratio * 100).toFixed(ratio < 0.1 ? 1 : 0)}\u00a0%` : NONE;
 
+// In at most two units, the smaller one cut.
 export function seconds(value) {
   if (!known(value)) return NONE;
-  if (value < 1) return `${Math.round(value * 1000)}\u00a0ms`;
-  const whole = Math.floor(value);
-  const parts = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
-  const first = parts.findIndex(([size]) => whole >= size);
-  const [size, name] = parts[first];
-  const next = parts[first + 1];
-  const text = `${Math.floor(whole / size)}\u00a0${name}`;
-  const rest = next ? Math.floor((whole % size) / next[0]) : 0;
-  return rest ? `${text} ${rest}\u00a0${next[1]}` : text;
+  const units = [[86400000, 'd'], [3600000, 'h'], [60000, 'm'], [1000, 's'], [1, 'ms']];
+  const step = value < 10 ? 1 : 1000;
+  let rest = Math.floor(Math.floor(value * 1000) / step) * step;
+  const first = units.findIndex(([size]) => rest >= size);
+  if (first < 0) return '0s';
+  const parts = units.slice(first, first + 2).map(([size, name]) => {
+    const number = Math.floor(rest / size);
+    rest %= size;
+    return number ? `${number}${name}` : '';
+  });
+  return parts.filter(Boolean).join(' ');
 }
+
+// A number of things, in the plural unless it is one.
+export function many(number, noun) {
+  const ending = number === 1 ? '' : /(ch|s)$/.test(noun) ? 'es' : 's';
+  return `${count(number)} ${noun}${ending}`;
+}
+
+// The reason of a counter in words, after a number of events.
+export const reason = (name) => name.replace(/_events?$/, '').replaceAll('_', ' ');
 
 export const ago = (value) => known(value) ? `${seconds(value)} ago` : NONE;

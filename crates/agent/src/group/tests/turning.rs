@@ -1,6 +1,9 @@
 //! A member whose next agent cannot store what it holds.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use peers::NextHop;
+use pipeline::{AgentLink, Letter, Outage};
 
 use super::*;
 
@@ -64,6 +67,105 @@ impl Sink for Hopping {
     }
 }
 
+fn outage(address: &str) -> Option<Outage> {
+    let agent = AgentLink { address: Some(address.into()), page: None };
+    Some(Outage { since: Instant::now(), cause: "disk full".into(), agent })
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_over_when_the_next_agent_reports_it_although_no_event_comes() {
+    let (hop, delivered) = (NextHop::default(), Arc::default());
+    let (stored, said) = (IntervalSet::EMPTY, IntervalSet::EMPTY);
+    let sink = Hopping {
+        hop: hop.clone(),
+        delivers: false,
+        stored,
+        said,
+        delivered,
+        woken: Arc::new(Notify::new()),
+    };
+    let outlet = OutletBoard::default();
+    let bench = start_sinks::<components::processors::failover::Config>(
+        json!({}),
+        vec![Box::new(sink)],
+        dead_letters::Config::default(),
+        outlet.clone(),
+    )
+    .await;
+    bench.put("parked at the next agent").await;
+    sleep(Duration::from_secs(1)).await;
+    for _ in 0..2 {
+        hop.set_unable(outage("c:4141"));
+        sleep(Duration::from_secs(60)).await;
+        assert!(outlet.outage().is_some(), "nothing is stored there meanwhile");
+        hop.set_unable(None);
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(outlet.outage(), None);
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_over_when_a_sink_is_open_and_there_is_nothing_to_prove_it_with() {
+    let outlet = OutletBoard::default();
+    let closed = Arc::new(AtomicBool::new(true));
+    let sink = Closed { inner: Vec::new(), closed: closed.clone() };
+    let bench = start_sinks::<components::processors::failover::Config>(
+        json!({ "backoff_max": "1s" }),
+        vec![Box::new(sink)],
+        dead_letters::Config::default(),
+        outlet.clone(),
+    )
+    .await;
+    bench.put("refused").await;
+    sleep(Duration::from_secs(60)).await;
+    assert!(outlet.outage().is_some(), "it cannot be opened");
+    closed.store(false, Ordering::Relaxed);
+    bench.empty().await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(outlet.outage(), None, "nothing was stored, and nothing is left to store");
+    bench.stop().await;
+}
+
+/// A sink that cannot be opened while it is closed, and refuses each batch for good.
+struct Closed {
+    inner: Vec<Settlement>,
+    closed: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Sink for Closed {
+    async fn open(&mut self) -> Result<(), SinkError> {
+        match self.closed.load(Ordering::Relaxed) {
+            true => Err(Failure(ErrorClass::Transient, "closed").into()),
+            false => Ok(()),
+        }
+    }
+
+    async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
+        let Taken { ticket, batch: events } = taken;
+        let (whole, reason, detail) = (true, "malformed", String::new());
+        let letter = Letter { ticket, events, whole, reason, detail };
+        self.inner.push(Settlement::refused(letter));
+        Ok(())
+    }
+
+    async fn settled(&mut self) -> Settlement {
+        match self.inner.pop() {
+            Some(settlement) => settlement,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn flush(&mut self) {}
+
+    async fn close(&mut self) {}
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_an_unable_agent_stored_goes_to_an_able_one_and_the_board_sees_when_none_is() {
     let hops = [NextHop::default(), NextHop::default()];
@@ -86,12 +188,13 @@ async fn what_an_unable_agent_stored_goes_to_an_able_one_and_the_board_sees_when
     let bodies = bench.put_numbers(20).await;
     sleep(Duration::from_secs(60)).await;
     assert!(locked(&delivered).is_empty(), "the first one works, as far as it says");
-    hops[1].set_unable(true);
-    hops[0].set_unable(true);
+    hops[1].set_unable(outage("c-1:4141"));
+    hops[0].set_unable(outage("c-0:4141"));
     sleep(Duration::from_secs(60)).await;
     assert!(!hops[0].are_others_able() && locked(&delivered).is_empty());
-    assert!(outlet.outage().unwrap().cause.contains("sink-"));
-    hops[1].set_unable(false);
+    let shown = outlet.outage().unwrap();
+    assert_eq!((&*shown.cause, shown.agent.address.as_deref()), ("disk full", Some("c-0:4141")));
+    hops[1].set_unable(None);
     bench.empty().await;
     assert_eq!(*locked(&delivered), bodies);
     assert!(hops[0].are_others_able() && !hops[1].are_others_able());

@@ -4,7 +4,9 @@
 
 use super::*;
 use crate::status::sample::well;
-use crate::status::{GroupStatus, MemberStatus, Throughput};
+use crate::status::{
+    FilesStatus, GroupStatus, MemberStatus, PlainTextStatus, State, Throughput, UnableStatus,
+};
 
 const WELL: &str = "All is well";
 const CHANGED: (Level, Cause) = (Level::Note, Cause::Configuration);
@@ -63,7 +65,7 @@ fn components_and_channels_that_are_in_trouble_are_named() {
     assert_eq!(verdict(|it| it.channels[0].until_full_seconds = Some(6_000.0)), WELL);
     assert_eq!(
         verdict(|it| it.channels[0].intake_stopped = true),
-        "Something is wrong: channel c takes nothing in"
+        "Something is wrong: channel c accepts no events"
     );
     assert_eq!(
         verdict(|it| it.sources[0].state = waiting()),
@@ -101,7 +103,7 @@ fn the_worst_comes_first_and_a_group_that_waits_for_a_named_sink_is_not_named_ag
 
 #[test]
 fn a_difference_is_one_when_nothing_moves() {
-    let text = "Something is wrong: 3 events are not accounted for";
+    let text = "Something is wrong: 3 events not accounted for";
     let with = |difference: i64, seconds: f64| {
         move |it: &mut Snapshot| {
             it.conservation.difference_events = difference;
@@ -111,7 +113,7 @@ fn a_difference_is_one_when_nothing_moves() {
     assert_eq!(verdict(with(3, 41.0)), text);
     assert_eq!(verdict(with(3, 39.0)), WELL);
     assert_eq!(verdict(with(0, 41.0)), WELL);
-    let twice = "Something is wrong: 3 events left more often than they came";
+    let twice = "Something is wrong: 3 events left more often than came in";
     assert_eq!(verdict(with(-3, 41.0)), twice);
     let young = |it: &mut Snapshot| {
         with(3, 41.0)(it);
@@ -183,4 +185,122 @@ fn plain_text_is_shown_and_is_no_trouble_of_its_own() {
     let shown = "sink k: plain text leaves this host over c:1 (`insecure = true`)";
     assert_eq!((&*snapshot.verdict.text, &*snapshot.troubles[0].text), (WELL, shown));
     assert_eq!(snapshot.troubles[0].cause, Cause::PlainText);
+}
+
+fn unable(address: &str) -> UnableStatus {
+    let page = Some("http://c:9464/".to_owned());
+    let agent = AgentStatus { address: address.to_owned(), page };
+    UnableStatus { since_seconds_ago: 90.0, cause: "disk full".to_owned(), agent }
+}
+
+#[test]
+fn the_root_cause_comes_first_and_what_it_causes_names_it() {
+    let mut snapshot = well();
+    member(&mut snapshot).unable = Some(unable("c:4141"));
+    member(&mut snapshot).peer = Some("c:4141".to_owned());
+    group(&mut snapshot).state = waiting();
+    snapshot.channels[0].intake_stopped = true;
+    snapshot.sources[0].state = waiting();
+    snapshot.dead_letters.events = 1;
+    let snapshot = snapshot.judged(None);
+    let found: Vec<(&str, Level, Option<&str>)> = snapshot
+        .troubles
+        .iter()
+        .map(|it| (&*it.component, it.level, it.caused_by.as_deref()))
+        .collect();
+    let expected = [
+        ("sink k", Level::Bad, None),
+        ("channel c", Level::Bad, Some("sink k")),
+        ("dead letters", Level::Warn, None),
+        ("source s", Level::Warn, Some("sink k")),
+    ];
+    assert_eq!(found, expected);
+    let headline = "Something is wrong: sink k: c:4141 cannot store events: disk full, and 1 more";
+    assert_eq!(snapshot.verdict.text, headline);
+    let root = &snapshot.troubles[0];
+    assert_eq!((root.cause, root.since_seconds_ago), (Cause::Downstream, Some(90.0)));
+    let help = root.help();
+    assert!(help[0].starts_with("fix the cause on that agent"), "{help:?}");
+    assert!(help[0].ends_with("/runbook.md#a-downstream-agent-cannot-store-events"), "{help:?}");
+    assert_eq!(help[1], "status of c:4141: http://c:9464/");
+    let caused = &snapshot.troubles[1];
+    assert_eq!(caused.text, "channel c accepts no events (10.0% full); caused by sink k");
+    assert_eq!(caused.help(), Vec::<String>::new());
+}
+
+#[test]
+fn a_root_cause_is_as_bad_as_what_it_causes() {
+    let held = || State::Held { since_seconds_ago: 60.0, by: "loopback".to_owned() };
+    let change = |it: &mut Snapshot| {
+        group(it).state = held();
+        it.channels[0].intake_stopped = true;
+    };
+    let text = "Something is wrong: group g is stopped by an operator";
+    assert_eq!(verdict(change), text);
+    // Where another sink delivers, the channel is not full because of the one that does not.
+    let slow = |it: &mut Snapshot| {
+        let mut other = member(it).clone();
+        other.sink = "l".to_owned();
+        group(it).members.push(other);
+        member(it).unable = Some(unable("c:4141"));
+        it.channels[0].intake_stopped = true;
+    };
+    assert_eq!(verdict(slow), "Something is wrong: channel c accepts no events, and 1 more");
+    let mut snapshot = well();
+    slow(&mut snapshot);
+    let snapshot = snapshot.judged(None);
+    assert_eq!(snapshot.level_of("sink k"), Level::Warn, "events are delivered");
+    assert!(snapshot.troubles.iter().all(|it| it.caused_by.is_none()));
+}
+
+#[test]
+fn an_agent_further_downstream_is_named_with_the_way_to_it() {
+    let mut snapshot = well();
+    member(&mut snapshot).unable = Some(unable("c:4141"));
+    member(&mut snapshot).peer = Some("relay:4141".to_owned());
+    let text =
+        "sink k: c:4141, downstream of relay:4141, cannot store events: disk full (for 1m 30s)";
+    assert_eq!(snapshot.judged(None).troubles[0].text, text);
+}
+
+#[test]
+fn a_source_without_files_is_found_and_one_that_has_files_is_not() {
+    let files = |followed, unreadable, problem: Option<&str>| {
+        let problem = problem.map(str::to_owned);
+        move |it: &mut Snapshot| {
+            let problem = problem.clone();
+            it.sources[0].files =
+                Some(FilesStatus { followed, unread_bytes: 0, unreadable, problem });
+        }
+    };
+    let none = Some("no file matches `/x`: no name in / matches");
+    let text = "Look after this: source s follows 0 files: no file matches `/x`: no name in / \
+                matches";
+    assert_eq!(verdict(files(0, 0, none)), text);
+    assert_eq!(verdict(files(3, 0, none)), WELL, "a note");
+    assert_eq!(verdict(files(3, 0, None)), WELL);
+    let denied = Some("cannot read /a: permission denied, and 1 more");
+    let text = "Look after this: source s: cannot read /a: permission denied, and 1 more";
+    assert_eq!(verdict(files(3, 2, denied)), text);
+    let young = |it: &mut Snapshot| {
+        files(0, 0, none)(it);
+        it.sources[0].started_seconds_ago = 9.0;
+    };
+    assert_eq!(verdict(young), WELL);
+    let held = |it: &mut Snapshot| {
+        files(0, 0, none)(it);
+        it.sources[0].state = failing();
+    };
+    assert_eq!(verdict(held), "Something is wrong: source s fails: x");
+}
+
+#[test]
+fn each_kind_of_trouble_has_a_remedy_and_a_link() {
+    for cause in Cause::ALL {
+        assert!(!cause.remedy().is_empty() && !cause.remedy().ends_with('.'), "{cause:?}");
+        let runbook = cause.runbook();
+        let (_, anchor) = runbook.split_once('#').unwrap();
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        assert!(anchor.chars().all(is_plain), "{anchor}");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Method: the view draws into the buffer of a terminal without a terminal.
 
-use agent::status::{Cause, Trouble, Verdict, WayState};
+use agent::status::{Trouble, Verdict, WayState};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -39,7 +39,7 @@ fn snapshot() -> Box<Snapshot> {
 
 fn trouble(level: Level, component: &str, text: &str) -> Trouble {
     let (component, text) = (component.to_owned(), text.to_owned());
-    Trouble { level, cause: Cause::default(), component, brief: text.clone(), text }
+    Trouble { level, component, brief: text.clone(), text, ..Trouble::default() }
 }
 
 #[test]
@@ -129,10 +129,28 @@ fn an_agent_that_is_lost_is_said_to_be_so_and_the_old_state_stays() {
     view.hear(News::Snapshot(snapshot()));
     view.hear(News::Lost("connection refused".to_owned()));
     let page = drawn(&mut view, 100, 24);
-    let lost = "✕ No answer from the agent; what is shown below is old: connection refused";
-    assert_eq!((&*page[1], &*page[2]), (lost, "✓ All is well"));
+    let lost = "✕ No answer from the agent; the data below is 0s old: connection refused";
+    assert_eq!((&*page[1], &*page[2]), (lost, "i Last known state: All is well"));
     view.hear(News::Snapshot(snapshot()));
     assert_eq!(drawn(&mut view, 100, 24)[1], "✓ All is well");
+}
+
+#[test]
+fn a_root_cause_is_followed_by_what_to_do_and_where_to_read_more() {
+    let mut it = snapshot();
+    let mut root = trouble(Level::Bad, "sink k", "sink k: c:4141 cannot store events: disk full");
+    (root.remedy, root.runbook) = ("fix it there".to_owned(), "https://docs/run#x".to_owned());
+    let caused = Trouble { caused_by: Some("sink k".to_owned()), ..root.clone() };
+    it.troubles = vec![root, Trouble { text: "channel c accepts no events".to_owned(), ..caused }];
+    let mut view = View::new("");
+    view.hear(News::Snapshot(it));
+    let page = drawn(&mut view, 100, 24);
+    let expected = [
+        "✕ sink k: c:4141 cannot store events: disk full",
+        "i fix it there: https://docs/run#x",
+        "✕ channel c accepts no events",
+    ];
+    assert_eq!(page[2..5], expected);
 }
 
 #[test]

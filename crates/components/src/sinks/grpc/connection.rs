@@ -271,18 +271,7 @@ impl Connection {
             Message::Draining(v1::Draining {}) => {
                 self.shared.heard(delivery::sender::Sender::draining);
             }
-            Message::Outlet(v1::Outlet { failing, detail }) => {
-                let (sink, address) = (&self.name, &self.shared.address);
-                match (self.shared.unable(failing), failing) {
-                    (true, true) => warn!(
-                        %sink, %address, %detail,
-                        "the next agent cannot store what it holds; its group turns to another \
-                         member that can, if there is one",
-                    ),
-                    (true, false) => info!(%sink, %address, "the next agent stores again"),
-                    (false, _) => {}
-                }
-            }
+            Message::Outlet(outlet) => self.told_of_outlet(outlet),
         }
         Ok(None)
     }
@@ -313,6 +302,7 @@ impl Connection {
         let dispute = self.routing.dispute(&self.shared.address);
         self.tell(dispute.as_ref());
         self.shared.dead_letters(&keys::decode_dead_letters(&welcome.dead_letters)?);
+        let was_unable = self.shared.hop.is_unable();
         self.shared.welcomed(
             &Welcome {
                 stored: keys::decode(welcome.stored_keys)?,
@@ -333,6 +323,9 @@ impl Connection {
             },
             dispute,
         );
+        if was_unable && !self.shared.hop.is_unable() {
+            self.log_able();
+        }
         if first {
             info!(
                 sink = %self.name,

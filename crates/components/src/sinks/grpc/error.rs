@@ -76,7 +76,7 @@ pub enum GrpcError {
         source: Option<Arc<GrpcError>>,
     },
     /// The next agent has no room now.
-    #[error("{address} has no room and asks to come again in {retry_after:?}")]
+    #[error("{address} has no room for more events; it asks to retry in {retry_after:?}")]
     Full {
         /// The next agent.
         address: String,

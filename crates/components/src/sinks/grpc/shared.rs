@@ -10,7 +10,7 @@ use std::time::Duration;
 use delivery::sender::{Options, Room, Sender, Verdict, Welcome};
 use peers::{DeadLettered, Dispute, NextHop};
 use pipeline::{
-    HeldBack, Identity, IntervalSet, KeySet, Letter, Outcome, Settlement, SinkError, Ticket,
+    HeldBack, Identity, IntervalSet, KeySet, Letter, Outage, Outcome, Settlement, SinkError, Ticket,
 };
 use support::mutant;
 use tokio::sync::Notify;
@@ -196,7 +196,7 @@ impl Shared {
         let mut state = self.state();
         state.sender = Sender::new(self.options);
         state.sender.others_are_able(self.hop.are_others_able());
-        self.hop.set_unable(false);
+        self.hop.set_unable(None);
         self.hop.set_batch_max(None);
         self.hop.forget_dead_letters();
         state.letters.clear();
@@ -261,13 +261,13 @@ impl Shared {
         self.hop.add_dead_letters(known);
     }
 
-    /// The next agent says whether it cannot store what it holds; `true` if it was otherwise
-    /// before.
-    pub(super) fn unable(&self, unable: bool) -> bool {
-        let was = self.hop.is_unable();
-        self.heard(|sender| sender.unable(unable, Instant::now()));
-        self.hop.set_unable(unable);
-        was != unable
+    /// The downstream agent reports whether it cannot store what it holds. Returns whether it could
+    /// not before.
+    pub(super) fn unable(&self, outage: Option<Outage>) -> bool {
+        let was_unable = self.hop.is_unable();
+        self.heard(|sender| sender.unable(outage.is_some(), Instant::now()));
+        self.hop.set_unable(outage);
+        was_unable
     }
 
     /// The next agent will never take this one.
@@ -300,7 +300,9 @@ impl Shared {
     pub(super) fn welcomed(&self, welcome: &Welcome, dispute: Option<Dispute>) {
         let mut state = self.state();
         state.sender.welcome(welcome);
-        self.hop.set_unable(state.sender.is_unable());
+        if !state.sender.is_unable() {
+            self.hop.set_unable(None);
+        }
         self.hop.set_batch_max((welcome.body_max < u64::MAX).then_some(welcome.body_max));
         if state.sender.is_up() {
             state.failure = None;

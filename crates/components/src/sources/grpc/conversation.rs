@@ -289,7 +289,7 @@ impl Conversation {
             self.said.limit = None;
             self.outdated.get_or_insert_with(Instant::now);
         }
-        if let Some(outlet) = self.service.outlet.message_for(&mut self.said.failing) {
+        if let Some(outlet) = self.service.outlet.message_for(&mut self.said.outlet) {
             self.say(outlet).await?;
         }
         match self.service.ledgers.message_for(&mut self.said.ledgers) {

@@ -16,8 +16,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What a stream has said last.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    /// That what is held here cannot be stored.
-    pub(super) failing: bool,
+    /// This version of the notice that what is held here cannot be stored.
+    pub(super) outlet: u64,
     /// This version of the commit ledgers.
     pub(super) ledgers: u64,
     /// This limit of a batch, in its Welcome; `None` before that, and once it is another one.
@@ -28,7 +28,7 @@ impl Service {
     /// Waits until a stream that has said so much has to say more. Cancel safe.
     pub(super) fn news<'a>(&'a self, said: &'a Said) -> impl Future<Output = ()> + 'a {
         notice::until(&self.news, || {
-            let is_old = self.outlet.is_otherwise(said.failing)
+            let is_old = self.outlet.is_newer_than(said.outlet)
                 || self.ledgers.is_newer_than(said.ledgers)
                 || said.limit.is_some_and(|limit| self.limit.is_other_than(limit));
             is_old.then_some(())

@@ -1,88 +1,117 @@
-//! An agent that cannot store what it holds says so to its senders.
+//! An agent that cannot store what it holds reports that to its senders, with the cause.
 //!
 //! ```text
-//!   all sinks fail ──15 s──► UNABLE: said on every stream, before Welcome on a new one;
-//!         ▲                    │     puts are taken as before
+//!   all sinks fail ──15 s──► UNABLE: reported on every stream, before Welcome on a new one;
+//!         ▲                    │     puts are accepted as before
 //!         └── one has stored ◄─┘
 //! ```
 //!
-//! A sender then turns to other agents, and gives them what is not committed here either. Two
-//! agents may hold a batch then; the ledger of the store tells the second one that it is committed.
-//! A sender that keeps nothing once it is stored here (`retain = "stored"`) has nothing to send
-//! again.
+//! A sender then uses other agents, and resends to them what is not committed here. Two agents may
+//! hold a batch then; the ledger of the store tells the second one that it is committed. A sender
+//! that keeps nothing once it is stored here (`retain = "stored"`) has nothing to resend.
+//!
+//! A relay passes on what the agent downstream of it reports, so that every sender learns the root
+//! cause and which agent has the problem.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use peers::outlet::UNABLE_AFTER;
 use pipeline::Outage;
+use support::failure_log::FailureLog;
 use support::mutant;
+use tokio::time::Instant;
 use tracing::{info, warn};
 use wire::v1::{FromReceiver, Outlet, from_receiver};
 
 use super::Service;
 
-/// Bytes of a cause that senders hear of.
-const DETAIL_MAX: usize = 300;
+/// Bytes of a cause that senders get: enough for a long path and the reason after it.
+const DETAIL_MAX: usize = 1_000;
 
-/// What the conversations say: the cause, while this agent cannot store what it holds.
+/// What the conversations report: the outage, while this agent cannot store what it holds.
 #[derive(Default)]
 pub(super) struct Notice {
-    cause: Mutex<Option<Arc<str>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Rises with each change.
+    version: u64,
+    outage: Option<Outage>,
+    /// The causes that were reported.
+    causes: FailureLog,
 }
 
 impl Notice {
-    fn cause(&self) -> MutexGuard<'_, Option<Arc<str>>> {
-        // It is whole between two calls, also after a panic elsewhere.
-        self.cause.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change is whole, also after a panic elsewhere.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says otherwise, if it is; `true`: it was.
-    fn say(&self, outage: Option<&Outage>) -> bool {
-        let mut cause = self.cause();
-        let changed = cause.is_some() != outage.is_some();
+    /// Sets the outage. Returns whether streams have to report a change: it began, it ended, or it
+    /// has another cause. Causes that alternate are reported once a minute.
+    fn set(&self, outage: Option<&Outage>, now: Instant) -> bool {
+        let mut state = self.state();
+        let changed = match outage {
+            None => {
+                state.causes = FailureLog::default();
+                state.outage.is_some()
+            }
+            Some(outage) if state.outage.as_ref() == Some(outage) => false,
+            Some(Outage { cause, agent, .. }) => {
+                let address = agent.address.as_deref().unwrap_or_default();
+                state.causes.should_log(now, &format!("{address} {cause}")).is_some()
+            }
+        };
         if changed {
-            *cause = outage.map(|outage| outage.cause.clone());
+            state.version += 1;
+            state.outage = outage.cloned();
         }
         changed
     }
 
-    /// Whether a stream that has said `failing` has to say otherwise.
-    pub(super) fn is_otherwise(&self, failing: bool) -> bool {
-        self.cause().is_some() != failing
+    /// Whether a stream that reported version `said` has to report a newer one.
+    pub(super) fn is_newer_than(&self, said: u64) -> bool {
+        self.state().version > said
     }
 
-    /// What a stream says that has said `failing`, if that is so no more.
-    pub(super) fn message_for(&self, failing: &mut bool) -> Option<FromReceiver> {
-        let cause = self.cause();
-        let changed = std::mem::replace(failing, cause.is_some()) != cause.is_some();
-        changed.then(|| message(cause.as_deref()))
+    /// The message for a stream that reported version `said`, if there is a newer one.
+    pub(super) fn message_for(&self, said: &mut u64) -> Option<FromReceiver> {
+        let state = self.state();
+        let is_newer = state.version > std::mem::replace(said, state.version);
+        is_newer.then(|| message(state.outage.as_ref()))
     }
 }
 
-fn message(cause: Option<&str>) -> FromReceiver {
-    let detail = cause.unwrap_or_default();
-    let detail = detail[..detail.floor_char_boundary(DETAIL_MAX)].to_owned();
-    let outlet = Outlet { failing: cause.is_some(), detail };
+fn message(outage: Option<&Outage>) -> FromReceiver {
+    let outlet = outage.map_or_else(Outlet::default, |Outage { since, cause, agent }| Outlet {
+        failing: true,
+        detail: cause[..cause.floor_char_boundary(DETAIL_MAX)].to_owned(),
+        since_ms_ago: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        agent: agent.address.as_deref().unwrap_or_default().to_owned(),
+        page: agent.page.as_deref().unwrap_or_default().to_owned(),
+    });
     FromReceiver { message: Some(from_receiver::Message::Outlet(outlet)) }
 }
 
 impl Service {
-    /// Looks whether what is held here can be stored; `true`: streams have to say otherwise.
+    /// Checks whether what is held here can be stored. Returns whether streams have to report a
+    /// change.
     pub(super) fn look_at_outlet(&self) -> bool {
         let outage = self.cx.relay.outage();
         let lasts = outage.as_ref().map(|outage| outage.since.elapsed()).unwrap_or_default();
         let is_said = lasts >= UNABLE_AFTER && !mutant!("unable_not_said");
         let outage = outage.filter(|_| is_said);
-        let changed = self.outlet.say(outage.as_ref());
+        let changed = self.outlet.set(outage.as_ref(), Instant::now());
         let source = &self.name;
         match outage {
             _ if !changed => {}
             Some(outage) => warn!(
                 %source, cause = %outage.cause, lasts_seconds = lasts.as_secs(),
-                "no sink stores what this agent holds: says so to its senders, which turn to \
-                 others",
+                "cannot store events; asking senders to use another collector",
             ),
-            None => info!(%source, "what this agent holds is stored again: says so to its senders"),
+            None => info!(%source, "stores events again; senders are notified"),
         }
         changed
     }

@@ -59,6 +59,8 @@ pub(super) struct File {
     pub(super) has_open_event: bool,
     /// Why it could not be read the last time.
     pub(super) problem: Option<std::io::ErrorKind>,
+    /// Bytes that it had when an earlier run read it last, if the channels know that.
+    pub(super) len_when_read: Option<u64>,
     /// Since when it is looked for, if an earlier run read it and this one has not found it;
     /// nothing once it was found, or reported missing.
     pub(super) missing_since: Option<Instant>,
@@ -157,6 +159,7 @@ impl File {
             queued: false,
             has_open_event: false,
             problem: None,
+            len_when_read: None,
             missing_since: None,
         }
     }
@@ -244,7 +247,9 @@ impl File {
     /// The position to be stored with what was read.
     pub(super) fn stored_position(&self, source: &Arc<str>) -> SourcePosition {
         let (source, key) = (source.clone(), self.key.clone());
-        let value = Some(self.position.encode(&self.place));
+        // A chunk may be of a read that has gone further than the last look at the file.
+        let len = self.len.max(self.position.offset);
+        let value = Some(self.position.encode_with_len(&self.place, len));
         SourcePosition { source, key, value, after: None }
     }
 

@@ -153,6 +153,11 @@ impl Followed {
         self.lags.show(file, self.lags.removed);
     }
 
+    /// Bytes in the files that are not in every channel yet.
+    pub(super) fn unread_bytes(&self) -> u64 {
+        u64::try_from(self.lags.sum.get()).unwrap_or(0)
+    }
+
     /// Shows how far each file is behind.
     pub(super) fn show_lags(&mut self) {
         let anew = std::mem::take(&mut self.lags.removed);

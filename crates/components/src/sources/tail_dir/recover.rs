@@ -26,7 +26,7 @@ pub(super) fn recover(
     now: Instant,
 ) -> Vec<File> {
     let mut by_key: BTreeMap<&Bytes, Vec<Option<Position>>> = BTreeMap::new();
-    let mut places = BTreeMap::new();
+    let (mut places, mut lens) = (BTreeMap::new(), BTreeMap::new());
     for (channel, positions) in known.iter().enumerate() {
         for (key, value) in positions {
             let Some((position, place)) = Position::decode(value) else {
@@ -35,6 +35,10 @@ pub(super) fn recover(
             };
             by_key.entry(key).or_insert_with(|| vec![None; known.len()])[channel] = Some(position);
             places.insert(key, place);
+            if let Some(len) = Position::file_len(value) {
+                let longest = lens.entry(key).or_insert(len);
+                *longest = len.max(*longest);
+            }
         }
     }
     for standing in by_key.values_mut().filter(|_| flume.is_some()) {
@@ -51,7 +55,8 @@ pub(super) fn recover(
     }
     let file = |(key, standing): (&Bytes, Vec<_>)| {
         let place = places.remove(key).unwrap_or_default();
-        file(key, &standing, place, now)
+        let len_when_read = lens.remove(key);
+        file(key, &standing, place, now).map(|file| File { len_when_read, ..file })
     };
     by_key.into_iter().filter_map(file).collect()
 }

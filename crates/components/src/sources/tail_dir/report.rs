@@ -121,6 +121,12 @@ impl Report {
         }
     }
 
+    /// The patterns that no file ever matched, by their index.
+    pub(super) fn unmatched(&self) -> impl Iterator<Item = usize> {
+        let patterns = self.patterns.iter().enumerate();
+        patterns.filter(|(_, pattern)| !pattern.matched).map(|(index, _)| index)
+    }
+
     /// For each pattern, whether some file ever matched it.
     pub(super) fn patterns(&mut self) -> impl Iterator<Item = &mut bool> {
         self.patterns.iter_mut().map(|pattern| &mut pattern.matched)
@@ -135,13 +141,14 @@ impl File {
 }
 
 /// Reasons of `source_anomalies`: each is counted from 0 on.
-const REASONS: [&str; 9] = [
+const REASONS: [&str; 10] = [
     "line_cut",
     EVENT_DIVIDED,
     "late_line",
     "truncated",
     "copy_held_back",
     "unreadable",
+    "vanished_read",
     "vanished_unread",
     "compressed_passed_over",
     "link_leads_out",
@@ -176,24 +183,33 @@ impl Tailer {
         }
     }
 
-    /// Says that a file of an earlier run is not there any more, and what may be left of it.
+    /// Reports that a file of an earlier run does not exist any more. The length that it had when
+    /// it was read tells whether bytes of it are lost.
     pub(super) fn say_missing(&mut self, id: FileId, now: Instant) {
         let Some(file) = self.files.get_mut(id) else { return };
         file.missing_since = None;
         let (place, offset) = (file.place.clone(), file.position.offset);
+        let unread_bytes = file.len_when_read.map(|len| len.saturating_sub(offset));
+        let source = &self.source;
+        if unread_bytes == Some(0) {
+            self.count_anomaly("vanished_read", 1);
+            tracing::info!(%source, file = %shown(&place), offset,
+                "file vanished while the agent was down; the agent had read it to its end");
+            return;
+        }
         self.count_anomaly("vanished_unread", 1);
         let neighbours = self.neighbours(&place).unwrap_or_default();
         let is_left = |path: &Path| path.file_name().is_some_and(is_compressed);
         let left = neighbours.into_iter().filter(|(path, _)| is_left(path));
         let left = left.max_by_key(|(_, stat)| stat.modified).map(|(path, _)| path);
-        let left = left.as_deref().map_or_else(|| "-".into(), shown);
-        let file = shown(&place);
+        let compressed = left.as_deref().map_or_else(|| "-".into(), shown);
+        let (source, file) = (&self.source, shown(&place));
         if self.report.missing.may_say(now) {
-            tracing::warn!(source = %self.source, %file, offset, compressed = %left,
-                "file vanished while the agent was away: what was written behind this offset is \
-                 not read; a compressed file in its directory may hold it");
+            tracing::warn!(%source, %file, offset, unread_bytes, %compressed,
+                "file vanished while the agent was down, before it was read to its end; a \
+                 compressed file in its directory may have the rest");
         } else {
-            tracing::debug!(source = %self.source, %file, offset, "file vanished");
+            tracing::debug!(%source, %file, offset, unread_bytes, "file vanished");
         }
     }
 
@@ -241,7 +257,7 @@ impl Tailer {
         if let Some(files) = report.missing.rest(now) {
             tracing::warn!(
                 %source, files,
-                "more files vanished while the agent was away than are named",
+                "more files vanished while the agent was down than are named",
             );
         }
         if let Some(links) = report.linked.rest(now) {
@@ -313,7 +329,7 @@ impl Tailer {
     }
 
     /// What can be said about why a pattern matches nothing.
-    fn why_unmatched(&self, pattern: &Pattern) -> String {
+    pub(super) fn why_unmatched(&self, pattern: &Pattern) -> String {
         let disk = &*self.env.disk;
         let directory = pattern.literal_directory();
         let there = disk.canonical(&directory);

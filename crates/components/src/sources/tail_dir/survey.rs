@@ -81,6 +81,11 @@ impl Seen {
         self.held.contains_key(&inode)
     }
 
+    /// What cannot be looked at.
+    pub(super) fn problems(&self) -> &BTreeMap<PathBuf, io::ErrorKind> {
+        &self.problems
+    }
+
     /// Whether nothing is to be decided that only time tells.
     pub(super) fn is_calm(&self) -> bool {
         self.held.is_empty() && self.problems.is_empty()

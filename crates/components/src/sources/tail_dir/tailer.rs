@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use metrics::Metrics;
 use pipeline::env::{Change, FileKind, FileStat, Watch};
-use pipeline::{Batch, Env};
+use pipeline::{Batch, Env, FileBoard, FollowedFiles};
 use tokio::time::Instant;
 
 use super::agreed::Agreed;
@@ -118,6 +118,10 @@ pub(super) struct Tailer {
     pub(super) bundle: Bundle,
     pub(super) agreed: Agreed,
     pub(super) open_events: OpenEvents,
+    /// What status pages show of the files, as of the last survey.
+    pub(super) shown: FollowedFiles,
+    /// Where they show it.
+    board: FileBoard,
     /// Where Flume stood, until the first survey.
     pub(super) flume: Option<FlumePositions>,
     /// Channels that know nothing of the source, where others do and Flume's positions are set.
@@ -155,6 +159,8 @@ impl Tailer {
             bundle: Bundle::new(options.limits, options.file_header.as_deref()),
             agreed: Agreed::new(options.limits),
             open_events: OpenEvents::new(timeout),
+            shown: FollowedFiles::default(),
+            board: FileBoard::default(),
             flume: None,
             lacking: Vec::new(),
             is_waiting_for_notes: false,
@@ -191,6 +197,7 @@ impl Tailer {
             let cost = now.elapsed();
             let found = self.enqueue(now);
             self.files.show_lags();
+            self.show_files();
             self.hold_open();
             if self.ready.is_empty() {
                 self.buffers.release();
@@ -233,7 +240,14 @@ impl Tailer {
         }
         chunks.extend(self.bundle.finish());
         self.close_idle();
+        self.shown.unread_bytes = self.files.unread_bytes();
+        self.board.set(Some(self.shown.clone()));
         chunks
+    }
+
+    /// Shows the files on this board from now on.
+    pub(super) fn show_on(&mut self, board: FileBoard) {
+        self.board = board;
     }
 
     /// When the next turn is due, if nothing is settled before.

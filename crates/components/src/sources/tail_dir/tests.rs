@@ -11,6 +11,7 @@ mod model;
 mod multiline;
 mod rig;
 mod rotation;
+mod shown;
 
 use std::fs;
 use std::io::Write;

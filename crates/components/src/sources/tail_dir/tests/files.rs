@@ -17,7 +17,7 @@ use super::captured_log::CapturedLog;
 use super::*;
 
 impl Rig {
-    fn paths(&mut self, paths: &[&str]) {
+    pub(super) fn paths(&mut self, paths: &[&str]) {
         let path = |name: &&str| self.path(name).to_str().unwrap().to_owned();
         self.settings["paths"] = paths.iter().map(path).collect();
     }
@@ -30,7 +30,7 @@ impl Rig {
     }
 
     /// A tailer to be driven by hand, which polls.
-    fn tailer(&self) -> Tailer {
+    pub(super) fn tailer(&self) -> Tailer {
         let config: Config = pipeline::Settings::from_json(&self.settings).read().unwrap();
         let files = recover::recover("in", &self.channels.positions("in"), None, Instant::now());
         let options = config.options().unwrap();
@@ -39,7 +39,7 @@ impl Rig {
 }
 
 /// A survey, and the time until it.
-async fn survey(tailer: &mut Tailer, after: Duration) {
+pub(super) async fn survey(tailer: &mut Tailer, after: Duration) {
     tokio::time::advance(after).await;
     tailer.schedule.soon(Instant::now());
     tailer.turn(&[], &BTreeSet::new(), Room { reads: 0, bytes: 0 });
@@ -303,15 +303,17 @@ async fn with_few_open_files_every_file_is_read() {
 async fn a_file_that_vanished_while_the_agent_was_away_is_reported_once() {
     let rig = Rig::new(&json!({}));
     for name in ["a.log", "b.log", "c.log"] {
-        rig.append(name, "1\n");
+        rig.append(name, "1\n234");
     }
+    rig.append("d.log", "1\n");
     let mut tailer = rig.tailer();
     tailer.schedule.soon(Instant::now());
     for chunk in tailer.turn(&[], &BTreeSet::new(), Room { reads: 9, bytes: 1 << 20 }) {
         (0..2).for_each(|channel| rig.channels.put(channel, &chunk.batch).unwrap());
     }
     drop(tailer);
-    // One is deleted, one is compressed, one is renamed.
+    // Two are deleted, one of which was read to its end; one is compressed, one is renamed.
+    fs::remove_file(rig.path("d.log")).unwrap();
     fs::remove_file(rig.path("a.log")).unwrap();
     fs::rename(rig.path("b.log"), rig.path("b.log.1.gz")).unwrap();
     fs::write(rig.path("b.log.1.gz"), "other bytes").unwrap();
@@ -323,8 +325,9 @@ async fn a_file_that_vanished_while_the_agent_was_away_is_reported_once() {
     for _ in 0..3 {
         survey(&mut tailer, Duration::from_secs(11)).await;
     }
-    assert_eq!(rig.anomalies("vanished_unread"), 2);
-    let mut lines = heard.with(&["WARN", "vanished", "offset=2"]);
+    assert_eq!((rig.anomalies("vanished_unread"), rig.anomalies("vanished_read")), (2, 1));
+    assert_eq!(heard.with(&["INFO", "vanished", "d.log", "offset=2", "to its end"]).len(), 1);
+    let mut lines = heard.with(&["WARN", "vanished", "offset=2", "unread_bytes=3"]);
     // Files are looked at in the order of their inodes.
     lines.sort();
     assert_eq!(lines.len(), 2, "{lines:?}");

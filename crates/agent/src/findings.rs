@@ -1,0 +1,157 @@
+//! Follows what is wrong from snapshot to snapshot: when each trouble began, and a log line when
+//! one begins and when it ends.
+//!
+//! The log, `/status`, the live page and `top` show the same troubles: all of them read snapshots.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::{Duration, Instant, sleep};
+use tracing::{info, warn};
+
+use crate::admin::Pages;
+use crate::service::Service;
+use crate::status::words::seconds;
+use crate::status::{Cause, Level, Trouble};
+
+/// How often the agent looks at itself.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A trouble is logged once it has lasted so long. Each start has some that last for seconds.
+const LOG_AFTER: Duration = Duration::from_secs(10);
+
+/// What was wrong in the last snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    known: Mutex<BTreeMap<(String, Cause), Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    since: Instant,
+    is_logged: bool,
+}
+
+impl Findings {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<(String, Cause), Known>> {
+        // It is replaced as a whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of the troubles of a snapshot. Those that do not know when they began get the
+    /// time since they were first seen.
+    pub(crate) fn note(&self, troubles: &mut [Trouble], now: Instant) {
+        let mut known = self.known();
+        let mut before = std::mem::take(&mut *known);
+        for trouble in troubles {
+            let key = (trouble.component.clone(), trouble.cause);
+            let kept = before.remove(&key).or_else(|| known.remove(&key));
+            let mut it = kept.unwrap_or(Known { since: now, is_logged: false });
+            let lasts = now.duration_since(it.since);
+            if trouble.since_seconds_ago.is_none() {
+                trouble.since_seconds_ago = Some(lasts.as_secs_f64());
+            }
+            if !it.is_logged && lasts >= LOG_AFTER && trouble.level > Level::Note {
+                it.is_logged = true;
+                log(trouble);
+            }
+            known.insert(key, it);
+        }
+        for ((component, cause), it) in before.into_iter().filter(|(_, it)| it.is_logged) {
+            let lasted_seconds = now.duration_since(it.since).as_secs();
+            info!(component, problem = cause.heading(), lasted_seconds, "problem solved");
+        }
+    }
+}
+
+fn log(trouble: &Trouble) {
+    let Trouble { component, cause, brief, caused_by, remedy, runbook, agent, .. } = trouble;
+    let agent = agent.as_ref().map(|agent| agent.page.as_ref().unwrap_or(&agent.address));
+    let since = seconds(trouble.since_seconds_ago);
+    warn!(
+        component,
+        problem = cause.heading(),
+        reason = brief,
+        since,
+        caused_by,
+        agent,
+        remedy,
+        runbook,
+        "problem found",
+    );
+}
+
+/// Tells the log and the service manager how the agent does, until it is dropped.
+pub(crate) async fn announce(service: Service, pages: Arc<Pages>) {
+    let logged = async {
+        loop {
+            sleep(LOOK).await;
+            // It notes its troubles here.
+            pages.snapshot().await;
+        }
+    };
+    tokio::join!(logged, service.announce(pages.clone()));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Log {
+        /// The lines that contain all of these.
+        fn with(&self, parts: &[&str]) -> Vec<String> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            let lines = text.lines().filter(|line| parts.iter().all(|part| line.contains(part)));
+            lines.map(str::to_owned).collect()
+        }
+    }
+
+    fn trouble(component: &str, cause: Cause) -> Trouble {
+        Trouble::new((Level::Bad, cause), component, format!("{component} is bad"), "")
+    }
+
+    #[test]
+    fn a_trouble_is_logged_once_when_it_lasts_and_once_when_it_ends() {
+        pipeline::testkit::log_side_by_side();
+        let log = Log::default();
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        let _guard = tracing::subscriber::set_default(lines.finish());
+        let (findings, began) = (Findings::default(), Instant::now());
+        let note = |second: u64, mut troubles: Vec<Trouble>| {
+            findings.note(&mut troubles, began + Duration::from_secs(second));
+            troubles.first().and_then(|it| it.since_seconds_ago)
+        };
+        let both = || vec![trouble("sink k", Cause::Fails), trouble("channel c", Cause::Fills)];
+        assert_eq!(note(0, both()), Some(0.0));
+        assert_eq!(note(5, vec![trouble("sink k", Cause::Fails)]), Some(5.0));
+        assert_eq!(log.with(&["problem"]), Vec::<String>::new());
+        for second in [10, 15, 20] {
+            assert_eq!(note(second, vec![trouble("sink k", Cause::Fails)]), Some(second as f64));
+        }
+        let found = log.with(&["WARN", "problem found"]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        for part in ["sink k", "runbook.md#a-source-a-sink-or-a-group-fails", "no restart"] {
+            assert!(found[0].contains(part), "{part}: {found:?}");
+        }
+        assert_eq!(note(25, Vec::new()), None);
+        assert_eq!(log.with(&["INFO", "problem solved", "sink k"]).len(), 1);
+        assert_eq!(note(30, vec![trouble("sink k", Cause::Fails)]), Some(0.0), "it is a new one");
+    }
+}

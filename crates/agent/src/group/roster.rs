@@ -1,0 +1,52 @@
+//! The members of a group as the group sees them.
+
+use std::collections::BTreeSet;
+
+use pipeline::{IntervalSet, MemberView, SeatView, SinkBoard, Ticket};
+
+use super::member::Handle;
+use crate::health::Standing;
+
+/// A member as the group sees it.
+pub(super) struct Member {
+    pub(super) handle: Handle,
+    /// Its seat, if it is discovered.
+    pub(super) seat: Option<SeatView>,
+    pub(super) open: bool,
+    /// It was unable when the group looked last.
+    pub(super) was_unable: bool,
+    /// Tickets in its hand that it has not stored anywhere yet.
+    pub(super) in_hand: BTreeSet<Ticket>,
+    /// Where it is shown whether it works.
+    pub(super) standing: Standing,
+    /// What the sink shows of itself.
+    pub(super) board: Option<SinkBoard>,
+}
+
+impl Member {
+    /// A member that is not open yet.
+    pub(super) fn new(handle: Handle, standing: Standing, board: Option<SinkBoard>) -> Self {
+        let (seat, in_hand) = (handle.seat(), BTreeSet::new());
+        Self { handle, seat, open: false, was_unable: false, in_hand, standing, board }
+    }
+
+    pub(super) fn view(&self) -> MemberView {
+        MemberView {
+            has_room: self.open && self.handle.has_room(),
+            unacknowledged_bytes: self.handle.unacknowledged_bytes(),
+            is_open: self.open,
+            unproved: self.in_hand.len(),
+            proves: self.handle.proves(),
+            is_unable: self.handle.is_unable(),
+            is_too_small: false,
+            seat: self.seat,
+        }
+    }
+
+    /// Takes the tickets out of its hand.
+    pub(super) fn let_go(&mut self, tickets: &IntervalSet) {
+        for run in tickets.runs() {
+            self.in_hand.retain(|ticket| !run.contains(ticket));
+        }
+    }
+}

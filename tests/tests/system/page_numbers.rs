@@ -1,0 +1,44 @@
+//! Goal: the live page shows numbers as the commands do: at most two units, plurals, words.
+//!
+//! Method: its script is run by Node.js on the examples that the commands are tested with.
+//!
+//! Lane: core
+//! Needs: node
+//! Weight: 0
+//! Limit: 1m
+//! Paths: crates/agent
+
+use std::fs;
+use std::process::Command;
+
+const STATUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/agent/src");
+
+/// Compares each example; a space that does not break is a space.
+const COMPARE: &str = r#"
+import { readFileSync } from 'node:fs';
+import { bytes, many, reason, seconds } from './units.mjs';
+const examples = JSON.parse(readFileSync('words.json'));
+const flat = (text) => text.replace(/[\u00a0\u202f]/g, ' ');
+const wrong = [];
+for (const [name, show] of Object.entries({ bytes, count: many, reason, seconds })) {
+  for (const example of examples[name]) {
+    const shown = flat(show(...example.slice(0, -1)));
+    if (shown !== example.at(-1)) wrong.push(`${name}: ${shown} instead of ${example.at(-1)}`);
+  }
+}
+if (wrong.length) throw new Error(wrong.join('; '));
+"#;
+
+#[test]
+#[ignore = "needs Node.js: tests/run"]
+fn the_page_shows_numbers_as_the_commands_do() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    for (from, to) in [("admin/page/units.js", "units.mjs"), ("status/words.json", "words.json")] {
+        fs::copy(format!("{STATUS}/{from}"), dir.join(to)).expect("a copy");
+    }
+    fs::write(dir.join("compare.mjs"), COMPARE).expect("a script");
+    let done = Command::new("node").arg("compare.mjs").current_dir(dir).output();
+    let done = done.expect("Node.js can be started");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
