@@ -3,7 +3,7 @@
 use components::avro::datum::put_event;
 use components::avro::events::{Events as AvroEvents, read as read_avro};
 use components::thrift::read::{BINARY, Reader, Type};
-use components::thrift::{Events, Extent, Method, Protocol, answer, batch};
+use components::thrift::{Events, Extent, Malformed, Method, Protocol, answer, read_events};
 use pipeline::{Batch, BatchBuilder};
 use serde_json::json;
 
@@ -68,6 +68,12 @@ pub(super) fn thrift(input: &[u8]) -> usize {
     let calls =
         [Method::Append, Method::AppendBatch].map(|method| batch(protocol, method, message));
     calls.into_iter().flatten().map(|batch| sent_again(protocol, &batch)).sum()
+}
+
+/// The events of a call.
+fn batch(protocol: Protocol, method: Method, message: &[u8]) -> Result<Batch, Malformed> {
+    let mut events = BatchBuilder::default();
+    read_events(protocol, method, message, &mut events).map(|()| events.finish())
 }
 
 /// A message without a frame, as a metastore answers: it ends where its values end, in any pieces.
