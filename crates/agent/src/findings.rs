@@ -147,7 +147,7 @@ mod tests {
         }
         let found = log.with(&["WARN", "problem found"]);
         assert_eq!(found.len(), 1, "{found:?}");
-        for part in ["sink k", "runbook.md#a-source-a-sink-or-a-group-fails", "no restart"] {
+        for part in ["sink k", "runbook.html#a-source-a-sink-or-a-group-fails", "no restart"] {
             assert!(found[0].contains(part), "{part}: {found:?}");
         }
         assert_eq!(note(25, Vec::new()), None);

@@ -60,6 +60,9 @@ fn every_reason_is_documented_and_counted_somewhere() {
     }
 }
 
+/// The address of the documentation site.
+const SITE: &str = env!("CARGO_PKG_HOMEPAGE");
+
 /// Method: the headings of the page are held against what the code can report, and the other way
 /// round, so that nothing is described that is gone.
 #[test]
@@ -76,7 +79,7 @@ fn the_run_book_has_a_heading_for_all_that_is_reported() {
         rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(alerts.len() > 10, "{alerts:?}");
     for alert in alerts {
-        let anchor = format!("/runbook.md#{}\n", alert.to_lowercase());
+        let anchor = format!("{SITE}/runbook.html#{}\n", alert.to_lowercase());
         assert!(rules.contains(&anchor), "{alert} has no `runbook_url` of its own");
         expected.insert(alert.to_owned());
     }

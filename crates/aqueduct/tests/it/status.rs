@@ -112,7 +112,7 @@ fn a_sink_that_fails_is_shown_with_its_error_and_its_events_are_held() {
     let (code, page) = place.status();
     assert_eq!(code, Some(0), "traffic may go on: {page}");
     assert!(page.contains("FAILING") && page.contains("sink store fails: "), "{page}");
-    let help = "no restart is needed: https://docs.example/aqueduct/runbook.md#a-source-a-sink-or-";
+    let help = "no restart is needed: https://aqueduct.example/runbook.html#a-source-a-sink-or-";
     assert!(page.contains(help), "{page}");
     agent.stop();
     // The next life begins with what this one has left, and delivers it.

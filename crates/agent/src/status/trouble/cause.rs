@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Where the run book is.
-const RUNBOOK: &str = "https://docs.example/aqueduct/runbook.md";
+/// The address of the run book, on the site that `homepage` in the workspace's `Cargo.toml` names.
+const RUNBOOK: &str = concat!(env!("CARGO_PKG_HOMEPAGE"), "/runbook.html");
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -221,7 +221,7 @@ fn the_root_cause_comes_first_and_what_it_causes_names_it() {
     assert_eq!((root.cause, root.since_seconds_ago), (Cause::Downstream, Some(90.0)));
     let help = root.help();
     assert!(help[0].starts_with("fix the cause on that agent"), "{help:?}");
-    assert!(help[0].ends_with("/runbook.md#a-downstream-agent-cannot-store-events"), "{help:?}");
+    assert!(help[0].ends_with("/runbook.html#a-downstream-agent-cannot-store-events"), "{help:?}");
     assert_eq!(help[1], "status of c:4141: http://c:9464/");
     let caused = &snapshot.troubles[1];
     assert_eq!(caused.text, "channel c accepts no events (10.0% full); caused by sink k");
