@@ -186,7 +186,15 @@ fn tenants_stand_below_the_sources_with_their_limits_and_what_held_them_back() {
     let row: Vec<&str> =
         lines[7].split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect();
     let held_back = "7 by rate, since 1m, last 2s ago";
-    let cells =
-        ["web-1?", "s", "2 of 4", "50 of 60", "1KiB", "2KiB of 1MiB", "1MiB of 8MiB", held_back];
+    let cells = [
+        "web-1?",
+        "s",
+        "2 of 4",
+        "50 of 60",
+        "1.0 KiB",
+        "2.0 KiB of 1.0 MiB",
+        "1.0 MiB of 8.0 MiB",
+        held_back,
+    ];
     assert_eq!(row, cells);
 }
