@@ -190,7 +190,7 @@ pub fn cache() -> PathBuf {
 
 /// Locks the part `name` of the cache until the file is dropped: tests of this process and of
 /// others ask for it at the same time, and one of them fills it.
-pub(crate) fn lock(name: &str) -> File {
+pub fn lock(name: &str) -> File {
     fs::create_dir_all(cache()).expect("the user's cache");
     let file = File::create(cache().join(format!("{name}.lock"))).expect("the user's cache");
     file.lock().expect("the file system of the user's cache has locks");

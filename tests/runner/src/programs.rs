@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 /// Name in the heads of tests, file, Debian package. A file without `/` is looked up in `PATH`.
 const PROGRAMS: &[(&str, &str, &str)] = &[
     ("awk", "awk", "mawk"),
+    ("buildah", "buildah", "buildah"),
     ("c++", "c++", "g++"),
     ("cc", "cc", "build-essential"),
     ("chromedriver", "chromedriver", "chromium-driver"),
@@ -67,11 +68,13 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("python3", "python3", "python3-venv"),
     ("rabbitmq-server", "rabbitmq-server", "rabbitmq-server"),
     ("rsyslogd", "rsyslogd", "rsyslog"),
+    ("skopeo", "skopeo", "skopeo"),
     ("slirp4netns", "slirp4netns", "slirp4netns"),
     ("sql.h", "/usr/include/sql.h", "unixodbc-dev"),
     ("strip", "strip", "binutils"),
     ("systemd-analyze", "systemd-analyze", "systemd"),
     ("systemd-journald", "/usr/lib/systemd/systemd-journald", "systemd"),
+    ("systemd-nspawn", "systemd-nspawn", "systemd-container"),
     ("tail", "tail", "coreutils"),
     ("unshare", "unshare", "util-linux"),
     ("valgrind", "valgrind", "valgrind"),

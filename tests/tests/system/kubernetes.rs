@@ -6,14 +6,16 @@
 //! ConfigMaps, in which only places are exchanged, and are killed (-9) while logs come as a kubelet
 //! lays them out: of two runtimes, with lines that are cut, rotated, and of containers that begin
 //! again. A log is renamed when the edge has read it, since what is compressed unread is lost.
-//! No cluster runs.
+//! The chart of Helm has the same resources, and labels of pods become headers by its second
+//! container, which asks a server that knows two pods. No cluster runs.
 //!
 //! Lane: container
 //! Needs: python3 kubectl gzip openssl
 //! Weight: 0
 //! Limit: 10m
-//! Paths: deploy/kubernetes docs/kubernetes.md crates/components
+//! Paths: deploy/kubernetes deploy/helm deploy/tools docs/kubernetes.md crates/components
 
+mod chart;
 mod kubelet;
 
 use std::fs;
@@ -106,11 +108,16 @@ fn the_manifests_and_the_secrets_of_the_page_are_what_kubernetes_takes() {
     validate(&format!("{manifests}---\n{}", secrets.trim_end_matches("---\n")), folder.path());
 }
 
-/// A file of a ConfigMap with other places in it, each of which it names.
-fn configuration(name: &str, places: &[(&str, String)]) -> String {
-    let mut text = fs::read_to_string(deploy().join(name)).expect("a file of ours");
+/// A file of the base.
+fn file(name: &str) -> String {
+    fs::read_to_string(deploy().join(name)).expect("a file of ours")
+}
+
+/// A configuration with other places in it, each of which it names.
+fn configuration(text: &str, places: &[(&str, String)]) -> String {
+    let mut text = text.to_owned();
     for (place, other) in places {
-        assert!(text.contains(place), "{name} does not name {place}");
+        assert!(text.contains(place), "the configuration does not name {place}");
         text = text.replace(place, other);
     }
     // The test asks for metrics without a token.
@@ -156,12 +163,17 @@ fn stored(store: &Path) -> Vec<u8> {
 
 /// The agents of the manifests, on this machine.
 fn agents(dir: &Path) -> [Agent; 2] {
+    agents_with(dir, &file("edge.toml"))
+}
+
+/// The same with this configuration of the edge.
+fn agents_with(dir: &Path, edge: &str) -> [Agent; 2] {
     let [edge_tls, collector_tls] = certificates(dir);
     let listen = http::free_address();
     let place = |path: &str| dir.join(path).display().to_string();
     let tls = |dir: &Path| format!("\"{}/", dir.display());
     let edge = configuration(
-        "edge.toml",
+        edge,
         &[
             ("${NODE_NAME}", "node-1".to_owned()),
             ("/var/lib/aqueduct", place("edge/data")),
@@ -171,7 +183,7 @@ fn agents(dir: &Path) -> [Agent; 2] {
         ],
     );
     let collector = configuration(
-        "collector.toml",
+        &file("collector.toml"),
         &[
             ("/var/lib/aqueduct", place("collector/data")),
             ("0.0.0.0:4141", listen.to_string()),
