@@ -39,7 +39,7 @@ pub(crate) use gather::{Sources, gather};
 pub use held::{DrainState, DrainStatus, HeldStatus, PartsStatus};
 pub use peers::tenants::{LimitedStatus, TenantStatus};
 pub use reload::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
-pub use security::{CertificateStatus, Expiry, RefusedStatus};
+pub use security::{CertificateStatus, Expiry, PlainTextStatus, RefusedStatus};
 pub use shown::{SeenEvent, ShownEvent, TapMessage};
 pub use support::meter::Throughput;
 pub(crate) use support::meter::{Meter, Volume};
@@ -102,17 +102,6 @@ pub struct Snapshot {
     /// The latest failures of sources and sinks, the newest first; at most 50.
     #[serde(default)]
     pub bulletin: Vec<NoticeStatus>,
-}
-
-/// An address that plain text leaves this host by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlainTextStatus {
-    /// `source NAME`, `sink NAME` or `agent`.
-    pub component: String,
-    /// The setting that names the address, dotted.
-    pub setting: String,
-    /// The address.
-    pub address: String,
 }
 
 /// What a source or a sink is doing.

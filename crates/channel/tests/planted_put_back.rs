@@ -1,5 +1,5 @@
-//! A planted bug that the simulator does not reach is found here: a batch of the dead letters that is
-//! put back goes to every consumer of the channel.
+//! A planted bug that the simulator does not reach is found here: a batch of the dead letters that
+//! is put back goes to every consumer of the channel.
 //!
 //! Method: as `it/put_back.rs`, with the bug planted. Planted is for good, so this is a program of
 //! its own.

@@ -2,25 +2,20 @@
 
 mod agent;
 mod graph;
+mod limits;
 
 use pipeline::SettingsError;
-use pipeline::settings::{
-    Key, Place, Settings, SettingsErrorKind as Kind, Value, shortened, unknown,
-};
+use pipeline::settings::{Key, Place, Settings, SettingsErrorKind as Kind, Value, unknown};
 
 use crate::error::{ConfigError, ConfigErrors, PROBLEMS_MAX};
 use crate::plan::{AgentSettings, ChannelPlan, ComponentPlan, GroupPlan, Plan, SourcePlan};
 pub(crate) use agent::AgentTable;
+use limits::check_name;
+pub(crate) use limits::{COMPONENTS_MAX, too_many};
 
 /// What the root of a configuration may hold.
 const SECTIONS: [&str; 7] =
     ["agent", "sources", "channels", "sinks", "groups", "dead_letters", "include"];
-
-/// Components of one section at most.
-pub(crate) const COMPONENTS_MAX: usize = 1_000;
-
-/// Names are directory names too, and part of file names in the store.
-const NAME_BYTES_MAX: usize = 64;
 
 /// Makes a plan of what a front end read from `file`; `host` is the agent's name by default.
 ///
@@ -148,27 +143,6 @@ struct GroupDraft {
 struct Named {
     component: ComponentPlan,
     place: Place,
-}
-
-fn check_name(name: &str) -> Result<(), String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let plain = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(fits);
-    if plain && name.len() <= NAME_BYTES_MAX {
-        return Ok(());
-    }
-    let name = shortened(name, 2 * NAME_BYTES_MAX);
-    Err(format!(
-        "`{name}` is not a valid name: at most {NAME_BYTES_MAX} of a-z, A-Z, 0-9, `-`, `_` and \
-         `.`, beginning with a letter or digit"
-    ))
-}
-
-/// The problem of a section with so many components.
-pub(crate) fn too_many(section: &str, components: usize) -> String {
-    format!(
-        "`{section}` has {components} entries; at most {COMPONENTS_MAX} are supported: distribute \
-         them over several agents"
-    )
 }
 
 /// The components of one section.

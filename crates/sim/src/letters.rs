@@ -16,8 +16,8 @@ use crate::world::World;
 /// The reason of these letters.
 pub(crate) const REASON: &str = "filtered";
 
-/// Compares the letters of `machines` with the events that the edges have accepted. A batch that two
-/// collectors got has letters in both.
+/// Compares the letters of `machines` with the events that the edges have accepted. A batch that
+/// two collectors got has letters in both.
 pub(crate) fn hold(world: &World, machines: &[Arc<Machine>], inputs: &[(Arc<Machine>, Input)]) {
     let mut found: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     for machine in machines {

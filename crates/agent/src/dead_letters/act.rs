@@ -18,8 +18,8 @@ use tokio::time::{Duration, timeout};
 use super::{DeadLetters, Label, OPERATOR};
 use crate::chain;
 
-/// A letter that is not found in this time is not there any more: a full channel of letters may drop
-/// its oldest.
+/// A letter that is not found in this time no longer exists: a full channel of letters may drop its
+/// oldest.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which letters are meant: all that are like this.

@@ -16,6 +16,17 @@ const SOON_SECONDS: u64 = 14 * 24 * 60 * 60;
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
+/// An address that plain text leaves this host by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlainTextStatus {
+    /// `source NAME`, `sink NAME` or `agent`.
+    pub component: String,
+    /// The setting that names the address, dotted.
+    pub setting: String,
+    /// The address.
+    pub address: String,
+}
+
 /// Peers that a listener refuses for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedStatus {

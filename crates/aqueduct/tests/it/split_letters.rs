@@ -1,6 +1,6 @@
-//! Goal: events that a collector's sink refuses, while the rest of their batch is stored, are counted
-//! on every hop and by `aqueduct verify`, until an operator has put them back or dropped them. Both
-//! are done while the agents run.
+//! Goal: events that a collector's sink refuses, while the rest of their batch is stored, are
+//! counted on every hop and by `aqueduct verify`, until an operator has put them back or dropped
+//! them. Both are done while the agents run.
 //!
 //! Method: an edge and a collector in processes of their own; the collector stores JSON in Parquet
 //! files, and some lines are not JSON.
