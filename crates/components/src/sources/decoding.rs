@@ -11,8 +11,8 @@
 //! limit and begins again once the source has no other message. So what all messages together take
 //! is bounded by their sizes before anything is allocated for their events.
 //!
-//! Work in a thread of its own goes on when its client is gone. It therefore owns the memory that it
-//! uses: a client that sends and leaves again and again gets no more of it than one that stays.
+//! Work in a thread of its own goes on when its client is gone. It therefore owns the memory that
+//! it uses: a client that sends and leaves again and again gets no more of it than one that stays.
 
 use std::time::Duration;
 
@@ -64,8 +64,8 @@ pub struct Decoding<'a> {
 
 impl Decoding<'_> {
     /// Decodes a message of `size` bytes by `read`, which may be called up to three times and stops
-    /// where the builder has an excess. `memory` is what the message holds; afterwards also what its
-    /// batch holds.
+    /// where the builder has an excess. `memory` is what the message holds; afterwards also what
+    /// its batch holds.
     ///
     /// # Errors
     /// The message has no batch.
