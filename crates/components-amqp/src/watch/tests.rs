@@ -1,3 +1,5 @@
+//! What is within the bounds passes as it is, and what is beyond them is made malformed.
+
 use components::bounds::{DEPTH_MAX, VALUES_MAX};
 use fe2o3_amqp::types::messaging::message::{Body, DecodeIntoMessage};
 use serde_amqp::Value;

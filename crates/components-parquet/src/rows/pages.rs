@@ -12,8 +12,8 @@ use components::thrift::read::{Field, Reader};
 /// Number of a page that holds a dictionary.
 const DICTIONARY: i32 = 2;
 
-/// Bytes of the dictionary and of the largest other page of a column, decompressed.
-/// `stored` are all of its pages.
+/// Bytes that the dictionary and the largest other page of a column have once they are
+/// decompressed. `stored` are all of its pages.
 ///
 /// # Errors
 /// They are no pages.

@@ -12,7 +12,7 @@
 //! is bounded by their sizes before anything is allocated for their events.
 //!
 //! Work in a thread of its own goes on when its client is gone. It therefore owns the memory that
-//! it uses: a client that sends and leaves repeatedly gets no more of it than one that stays.
+//! it uses: a client that sends and leaves again and again gets no more of it than one that stays.
 
 use std::time::Duration;
 
