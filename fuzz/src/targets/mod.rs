@@ -1,6 +1,7 @@
 //! The targets. Where a decoder has settings, the first bytes of an input choose among them.
 
 mod bodies;
+mod brokers;
 mod configurations;
 mod files;
 mod interceptors;
@@ -33,6 +34,9 @@ pub const TARGETS: &[Target] = &[
     target("netcat", streams::netcat, 10),
     target("journal", stored::journal, 10),
     target("nats", nats::nats, 9),
+    target("rabbitmq", brokers::rabbitmq, 6),
+    target("amqp", brokers::amqp, 4),
+    target("parquet", brokers::parquet, 1),
     target("fluent", shippers::fluent, 12),
     target("lumberjack", shippers::lumberjack, 9),
     target("otlp", shippers::otlp, 6),

@@ -1,6 +1,7 @@
-//! Seeds that are no text: golden files of channels, calls of Flume's clients, what shippers send,
-//! our own messages.
+//! Seeds that are no text: golden files of channels, calls of Flume's clients, what shippers and
+//! brokers send, our own messages.
 
+mod brokers;
 mod shippers;
 
 use std::path::Path;
@@ -22,7 +23,8 @@ type Seed = (&'static str, String, Vec<u8>);
 
 /// All of them.
 pub(crate) fn all() -> Vec<Seed> {
-    [frames(), flume_channel(), avro(), bodies(), messages(), positions(), shippers::all()].concat()
+    let own = [frames(), flume_channel(), avro(), bodies(), messages(), positions()].concat();
+    [own, brokers::all(), shippers::all()].concat()
 }
 
 fn golden(path: &str) -> Vec<u8> {
