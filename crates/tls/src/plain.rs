@@ -43,6 +43,28 @@ impl Plain {
     }
 }
 
+impl Plain {
+    fn alert() -> io::Error {
+        let text = "the server speaks TLS, and this client does not: set the table `tls`, or a URL \
+                    with `https://`, `wss://` or `amqps://`";
+        Failure::error(io::ErrorKind::InvalidData, RefusalReason::NotTls, text.into())
+    }
+
+    /// The error of a write. A server of TLS says why and closes the connection: then its alert is
+    /// still to be read.
+    fn failed_write(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
+        let mut room = [0; 16];
+        let mut room = ReadBuf::new(&mut room);
+        if self.matched.is_some()
+            && let Poll::Ready(Ok(())) = Pin::new(&mut self.stream).poll_read(cx, &mut room)
+            && self.is_alert(room.filled())
+        {
+            return Self::alert();
+        }
+        error
+    }
+}
+
 impl AsyncRead for Plain {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -53,14 +75,7 @@ impl AsyncRead for Plain {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         if this.matched.is_some() && this.is_alert(&buffer.filled()[before..]) {
-            let text = "the server speaks TLS, and this client does not: set the table `tls`, or a \
-                        URL with `https://`, `wss://` or `amqps://`";
-            let reason = RefusalReason::NotTls;
-            return Poll::Ready(Err(Failure::error(
-                io::ErrorKind::InvalidData,
-                reason,
-                text.into(),
-            )));
+            return Poll::Ready(Err(Self::alert()));
         }
         Poll::Ready(Ok(()))
     }
@@ -72,7 +87,9 @@ impl AsyncWrite for Plain {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes));
+        Poll::Ready(written.map_err(|error| this.failed_write(cx, error)))
     }
 
     fn poll_write_vectored(
@@ -80,7 +97,9 @@ impl AsyncWrite for Plain {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, slices));
+        Poll::Ready(written.map_err(|error| this.failed_write(cx, error)))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -24,7 +24,6 @@ mod metrics_page;
 mod pages;
 mod pki;
 mod readiness;
-mod refused;
 mod relay_split;
 mod schema;
 mod send;

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::channels::Channels;
 use super::running::Running;
-use super::{avro, grpc, http, netcat, syslog, thrift};
+use super::{avro, http, netcat, syslog, thrift};
 use crate::sinks;
 
 /// Longer than anything that is waited for takes.
@@ -289,7 +289,6 @@ async fn the_probe_of_a_sink_waits_for_the_first_reply_of_its_server() {
     probe_waits_for_the_first_reply::<avro::Config, sinks::avro::Config>().await;
     probe_waits_for_the_first_reply::<thrift::Config, sinks::thrift::Config>().await;
     probe_waits_for_the_first_reply::<http::Config, sinks::http::Config>().await;
-    probe_waits_for_the_first_reply::<grpc::Config, sinks::grpc::Config>().await;
 }
 
 #[test]

@@ -250,3 +250,30 @@ async fn a_channel_is_born_with_the_name_of_its_sink_and_keeps_the_origin_that_i
     broken["certificate"] = json!(folder.path().join("none.pem"));
     birth(&folder.path().join("broken"), "durable", broken).await;
 }
+
+#[tokio::test]
+async fn a_sink_names_the_cause_for_which_it_is_refused_each_time() {
+    let bench = bench("require", &[]);
+    drop(bench.played(OTHER).await);
+    let unnamed = json!({ "ca": material("ca.pem"), "server_name": "localhost" });
+    for (more, cause) in [
+        (json!({ "tls": known("stranger") }), "refuses our certificate (UnknownCA)"),
+        (json!({ "tls": unnamed }), "set `tls.certificate` and `tls.key`"),
+        (json!({}), "the server speaks TLS, and this client does not"),
+    ] {
+        for _ in 0..5 {
+            let mut sink = sink(&bench.env, &bench.address, more.clone());
+            let probed = within(sink.probe()).await;
+            assert!(format!("{probed:?}").contains(cause), "{cause}: {probed:?}");
+            if more.get("tls").is_some() {
+                let opened = within(sink.open()).await;
+                assert!(format!("{opened:?}").contains(cause), "{cause}: {opened:?}");
+            }
+            sink.close().await;
+        }
+    }
+    let mut sink = sink(&bench.env, &bench.address, json!({ "tls": known(OTHER) }));
+    let reached = within(sink.probe()).await.unwrap();
+    assert!(reached.unwrap().ends_with("is reached by TLS"));
+    assert!(bench.end().is_empty(), "a probe sends nothing");
+}

@@ -30,7 +30,7 @@ use wire::v1::{self, FromReceiver, FromSender, Reason, from_sender};
 
 use super::GrpcError;
 use super::authorization::authorization;
-use super::connector::Connector;
+use super::connector::{Connector, Ending};
 use super::shared::Shared;
 
 /// First and longest pause between two tries to connect.
@@ -137,15 +137,17 @@ impl Connection {
         }
     }
 
-    async fn connect(&self) -> Result<Channel, GrpcError> {
-        let connector =
-            Connector { dialer: self.dialer.clone(), address: self.shared.address.clone() };
+    async fn connect(&self) -> Result<(Channel, Ending), GrpcError> {
+        let connector = Connector::new(self.dialer.clone(), self.shared.address.clone());
         connector.open(&self.endpoint).await
     }
 
-    async fn exchange(&self, channel: Channel) -> GrpcError {
+    async fn exchange(&self, (channel, ending): (Channel, Ending)) -> GrpcError {
         let address = || self.shared.address.to_string();
-        let broken = |status| GrpcError::Broken { address: address(), status: Box::new(status) };
+        let broken = |status| {
+            let status = Box::new(ending.status(status));
+            GrpcError::Broken { address: address(), status }
+        };
         let authorization = match authorization(&self.env, self.token.as_ref()).await {
             Ok(authorization) => authorization,
             Err(source) => return GrpcError::Token { address: address(), source },

@@ -3,13 +3,15 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use pipeline::env::Stream;
 use tls::Dialer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::Service;
 
@@ -20,25 +22,106 @@ const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_sec
 
 /// Connects to one address. TLS, where there is one, is inside of what tonic sees.
 pub(super) struct Connector {
-    pub(super) dialer: Dialer,
-    pub(super) address: Arc<str>,
+    dialer: Dialer,
+    address: Arc<str>,
+    ending: Ending,
+}
+
+/// The error of a connection that explains its end. The transport keeps it to itself at times, and
+/// reports that the stream of the request is closed.
+#[derive(Clone, Default)]
+pub(super) struct Ending(Arc<OnceLock<String>>);
+
+impl Ending {
+    /// The status of a request, with the cause where the connection has one.
+    pub(super) fn status(&self, status: Status) -> Status {
+        match self.0.get() {
+            Some(text) => Status::from_error(Box::new(io::Error::other(text.clone()))),
+            None => status,
+        }
+    }
+
+    fn note<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        if let Some(text) = error.filter(|text| tls::is_explained(text)) {
+            let _ = self.0.set(text);
+        }
+        outcome
+    }
+}
+
+/// A stream whose errors are noted.
+pub(super) struct Noted {
+    stream: Box<dyn Stream>,
+    ending: Ending,
+}
+
+impl AsyncRead for Noted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        Poll::Ready(self.ending.note(read))
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        Poll::Ready(self.ending.note(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
+        Poll::Ready(self.ending.note(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        Poll::Ready(self.ending.note(flushed))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 impl Connector {
-    pub(super) async fn open(self, endpoint: &Endpoint) -> Result<Channel, GrpcError> {
-        let address = self.address.clone();
+    pub(super) fn new(dialer: Dialer, address: Arc<str>) -> Self {
+        Self { dialer, address, ending: Ending::default() }
+    }
+
+    /// A connection, and what will be known of its end.
+    pub(super) async fn open(self, endpoint: &Endpoint) -> Result<(Channel, Ending), GrpcError> {
+        let (address, ending) = (self.address.clone(), self.ending.clone());
         let endpoint = endpoint
             .clone()
             .http2_keep_alive_interval(PROBE.0)
             .keep_alive_timeout(PROBE.1)
             .keep_alive_while_idle(true);
         let opened = endpoint.connect_with_connector(self).await;
-        opened.map_err(|cause| GrpcError::Connect { address: address.to_string(), cause })
+        let opened =
+            opened.map_err(|cause| GrpcError::Connect { address: address.to_string(), cause })?;
+        Ok((opened, ending))
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Box<dyn Stream>>;
+    type Response = TokioIo<Noted>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -47,7 +130,11 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _uri: Uri) -> Self::Future {
-        let (dialer, address) = (self.dialer.clone(), self.address.clone());
-        Box::pin(async move { dialer.connect(&address).await.map(TokioIo::new) })
+        let Self { dialer, address, ending } = self;
+        let (dialer, address, ending) = (dialer.clone(), address.clone(), ending.clone());
+        Box::pin(async move {
+            let stream = dialer.connect(&address).await?;
+            Ok(TokioIo::new(Noted { stream, ending }))
+        })
     }
 }

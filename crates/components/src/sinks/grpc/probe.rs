@@ -28,14 +28,14 @@ impl Grpc {
         let token = authorization(&self.env, self.token.as_ref()).await;
         let token = token.map_err(|source| GrpcError::Token { address: self.address(), source })?;
         let address = self.shared.address.clone();
-        let channel =
-            Connector { dialer: self.dialer.clone(), address }.open(&self.endpoint).await?;
+        let connector = Connector::new(self.dialer.clone(), address);
+        let (channel, ending) = connector.open(&self.endpoint).await?;
         // Held until the reply: the end of the stream would be one, too.
         let (_outbox, nothing) = mpsc::channel::<FromSender>(1);
         let answered = wire::exchange(channel, token, ReceiverStream::new(nothing)).await;
         answered.map(drop).map_err(|status| GrpcError::Broken {
             address: self.address(),
-            status: Box::new(status),
+            status: Box::new(ending.status(status)),
         })
     }
 }
