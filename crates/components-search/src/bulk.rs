@@ -60,6 +60,12 @@ struct Status {
     error: Option<Box<Failure>>,
 }
 
+impl Status {
+    fn has_error(&self, kind: &str) -> bool {
+        self.error.as_ref().is_some_and(|error| error.kind.as_deref() == Some(kind))
+    }
+}
+
 /// Why a document is not written.
 #[derive(Debug, Deserialize)]
 struct Failure {
@@ -108,7 +114,7 @@ pub(crate) fn written(answer: &[u8], documents: usize) -> Result<Written, String
                 no_index.push((place, reason(create)));
                 continue;
             }
-            403 if create.error["type"] == "security_exception" => {
+            403 if create.has_error("security_exception") => {
                 no_index.push((place, reason(create)));
                 continue;
             }
