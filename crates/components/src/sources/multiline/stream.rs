@@ -254,7 +254,8 @@ mod tests {
             let mut joined = EventStream::lines(99, Some(joining));
             let log = b"t stdout P a\nt stderr F x\nt stdout F b\nt stderr F +y\nt stdout F c\n";
             joined.buffer().extend_from_slice(log);
-            let mut events: Vec<Frame> = std::iter::from_fn(|| joined.next(99)).collect();
+            let mut events: Vec<Frame> =
+                std::iter::from_fn(|| joined.next(99).expect("a framing of lines")).collect();
             let whole = events.len();
             let is_due = joined.due().is_some();
             events.extend(std::iter::from_fn(|| joined.end()));
