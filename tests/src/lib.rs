@@ -21,6 +21,7 @@
 pub mod agent;
 pub mod certificates;
 pub mod chain;
+pub mod docs;
 pub mod engines;
 pub mod flume;
 pub mod go;

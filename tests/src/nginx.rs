@@ -40,11 +40,20 @@ impl WebServer {
     ///
     /// When nginx is not installed or does not come up.
     pub fn start(dir: &Path) -> Self {
+        Self::start_with(dir, "")
+    }
+
+    /// As [`start`](Self::start), with more lines for the `http` block of its configuration.
+    ///
+    /// # Panics
+    ///
+    /// When nginx is not installed or does not come up.
+    pub fn start_with(dir: &Path, http_block: &str) -> Self {
         let address = http::free_address();
         for folder in ["log", "tmp"] {
             fs::create_dir_all(dir.join(folder)).expect("a folder in the test's own");
         }
-        write(&dir.join("nginx.conf"), &configuration(dir, address));
+        write(&dir.join("nginx.conf"), &configuration(dir, address, http_block));
         write(&dir.join("requests.lua"), SCRIPT);
         write(&dir.join("logrotate.conf"), &rotation(dir));
         let mut command = Command::new("nginx");
@@ -132,7 +141,7 @@ impl WebServer {
     }
 }
 
-fn configuration(dir: &Path, address: SocketAddr) -> String {
+fn configuration(dir: &Path, address: SocketAddr, http_block: &str) -> String {
     let dir = dir.display();
     // Its workers open the log anew after each rotation, in a folder that is only the user's.
     let user = if getuid().is_root() { "user root;" } else { "" };
@@ -156,6 +165,7 @@ http {{
     location = /ready {{ access_log off; return 200 "ready\n"; }}
     location / {{ return 200 "ok\n"; }}
   }}
+  {http_block}
 }}
 "#
     )

@@ -1,8 +1,8 @@
 //! `cel`: a condition that is an expression in CEL, the Common Expression Language.
 //!
-//! The library parses. What it read becomes a tree in which every part has a type, so a mistake is
-//! found with the configuration; and the tree has no loops and makes no texts, so an event costs it
-//! bounded time and no memory. [ADR 38](../../../docs/adr/0038-expressions.md) has the reasons.
+//! The library parses an expression into a tree in which every part has a type, so a mistake is
+//! found with the configuration. The tree has no loops and allocates no text, so an event costs
+//! bounded time and no memory. See ADR 38.
 
 mod compile;
 mod functions;

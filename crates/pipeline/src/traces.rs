@@ -9,7 +9,7 @@
 //!
 //! A batch keeps its name from the channel where it is born to the file, so nothing more has to
 //! travel: each agent works out the same trace, and takes part in it or not, without a word on the
-//! wire ([ADR 84](../../../docs/adr/0084-traces-of-sampled-batches.md)).
+//! wire ([ADR 84](../../../docs/adr/0084-trace-a-sample-of-batches.md)).
 //!
 //! # Invariants
 //!

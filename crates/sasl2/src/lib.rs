@@ -4,7 +4,7 @@
 //! there at the build and on each host, with a plug-in of its own, takes one keytab for the whole
 //! process, and leaves the renewal of tickets to a command of a shell. What librdkafka needs of it
 //! are two messages and the library of Kerberos behind them, so that is what is here, under the
-//! same names ([ADR 90](../../../docs/adr/0090-kerberos-to-kafka.md)).
+//! same names. See ADR 90.
 //!
 //! ```text
 //!   librdkafka ── sasl_client_new, _start, _step ──► exchange (RFC 4752) ──► gss

@@ -25,7 +25,6 @@
 //! Paths: docs/engines.md deploy/spark deploy/flink deploy/hive
 
 mod own;
-mod page;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +32,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::{Agent, ROLL, wait_until_delivered};
+use aqueduct_tests::docs::Page;
 use aqueduct_tests::engines;
 use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::kafka::Kafka;
@@ -41,7 +41,6 @@ use aqueduct_tests::metastore::Metastore;
 use aqueduct_tests::process::{Process, tail};
 use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::{seed, wait};
-use page::example;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -70,6 +69,7 @@ struct Site {
     hdfs: &'static Hdfs,
     metastore: Metastore,
     kafka: Kafka,
+    page: Page,
 }
 
 impl Site {
@@ -85,14 +85,14 @@ impl Site {
             made.join().expect("the directory is made");
             (metastore.join().expect("the metastore starts"), kafka)
         });
-        Self { dir: dir.to_owned(), root, hdfs, metastore, kafka }
+        Self { dir: dir.to_owned(), root, hdfs, metastore, kafka, page: Page::read("engines.md") }
     }
 
     /// The settings of the page's sink, with short times.
     fn sink_settings(&self) -> String {
         let others =
             [("5min", "1s"), ("1min", "1s"), ("thrift://metastore:9083", &*self.metastore.url())];
-        let table = example("Settings of the sink", "toml", &others);
+        let table = self.page.example("Settings of the sink", "toml", &others);
         let given = ["[sinks", "type ", "channel ", "url "];
         let own = table.lines().filter(|line| !given.iter().any(|it| line.starts_with(it)));
         own.chain(["round = \"2s\""]).collect::<Vec<_>>().join("\n")
@@ -103,7 +103,7 @@ impl Site {
         let own = self.dir.join("spark");
         fs::create_dir(&own).expect("the test's own folder");
         let [kafka, hive] = engines::spark_jars();
-        let settings = example(
+        let settings = self.page.example(
             "Spark",
             "properties",
             &[
@@ -121,13 +121,13 @@ impl Site {
         write(&own, "spark-defaults.conf", &(settings + small + local.as_str()));
         let logs = format!("{}/logs", self.root);
         let own_logs: &[_] = &[("hdfs://namenode:8020/logs", &*logs)];
-        write(&own, "directory.py", &example("A directory", "python", own_logs));
-        write(&own, "table.py", &example("A table of Hive", "python", &[]));
+        write(&own, "directory.py", &self.page.example("A directory", "python", own_logs));
+        write(&own, "table.py", &self.page.example("A table of Hive", "python", &[]));
         let stream = [("hdfs://namenode:8020", &*self.root), ("1 minute", "5 seconds")];
-        write(&own, "files.py", &example("A directory as a stream", "python", &stream));
+        write(&own, "files.py", &self.page.example("A directory as a stream", "python", &stream));
         let broker = self.kafka.address();
         let topic = [stream[0], stream[1], ("broker:9092", &broker)];
-        write(&own, "topic.py", &example("A topic of Kafka", "python", &topic));
+        write(&own, "topic.py", &self.page.example("A topic of Kafka", "python", &topic));
         let mut spark = engines::spark();
         spark.arg(write(&own, "spark.py", include_str!("engines/spark.py"))).arg(&own);
         spark.env("SPARK_CONF_DIR", &own).env("HADOOP_CONF_DIR", self.hdfs.conf_dir());
@@ -145,7 +145,7 @@ impl Site {
             ("broker:9092", &broker),
             ("ofSeconds(60)", "ofSeconds(2)"),
         ];
-        let mut flink = engines::flink(&own, "Lines", &example("Flink", "java", &others));
+        let mut flink = engines::flink(&own, "Lines", &self.page.example("Flink", "java", &others));
         flink.env("HADOOP_CONF_DIR", self.hdfs.conf_dir());
         Process::start("Flink", flink, &own.join("out"))
     }
@@ -158,7 +158,7 @@ impl Site {
         let (data, broker) = (data.display().to_string(), self.kafka.address());
         let others =
             [("/var/lib/aqueduct", &*data), ("/var/log/app", &*logs), ("broker:9092", &*broker)];
-        let text = example("A topic of Kafka", "toml", &others);
+        let text = self.page.example("A topic of Kafka", "toml", &others);
         Agent::configured("aqueduct-collector", &own, "sender", &text)
     }
 

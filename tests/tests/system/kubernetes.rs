@@ -22,6 +22,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use aqueduct_tests::agent::{Agent, program, wait_until_delivered};
+use aqueduct_tests::docs::Page;
 use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::site::read_below;
 use aqueduct_tests::{http, python, seed, wait};
@@ -66,10 +67,7 @@ fn built() -> String {
 
 /// What the page says to call, called: the secrets that kubectl would create.
 fn secrets(dir: &Path) -> String {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kubernetes.md");
-    let page = fs::read_to_string(page).expect("a page of ours");
-    let calls = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next());
-    let calls = calls.expect("the page has a block of commands");
+    let calls = Page::read("kubernetes.md").example("Set up", "sh", &[]);
     let script = format!(
         "set -eu\n\
          kubectl() {{ command kubectl \"$@\" --dry-run=client --output yaml; echo ---; }}\n\

@@ -73,5 +73,6 @@ mod taildir;
 mod tls;
 mod tools;
 mod traces;
+mod tutorial;
 mod unable;
 mod webhdfs;

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use aqueduct_tests::agent::{Agent, wait_until_delivered};
+use aqueduct_tests::docs::Page;
 use aqueduct_tests::process::{Process, tail};
 use aqueduct_tests::python::environment;
 use aqueduct_tests::reconcile::compare;
@@ -17,7 +18,6 @@ use aqueduct_tests::{http, seed, wait};
 use rand::RngExt;
 use rustix::process::Signal;
 
-use super::page::example;
 use super::{PATIENCE, STOP, write};
 
 /// What the receiver is installed with.
@@ -95,9 +95,10 @@ fn a_receiver_of_ones_own_has_each_line_once_through_its_kills_and_those_of_the_
     let address = listen.to_string();
     let at = ("localhost:4317", &*address);
     let data = format!("{own}/data");
+    let page = Page::read("engines.md");
     let agent: &[_] = &[("/var/lib/aqueduct", &*data), ("/var/log/app", &own), at];
-    write(dir, "receiver.py", &example("By gRPC", "python", &[("/var/lib/lines", &own), at]));
-    let text = example("By gRPC", "toml", agent);
+    write(dir, "receiver.py", &page.example("By gRPC", "python", &[("/var/lib/lines", &own), at]));
+    let text = page.example("By gRPC", "toml", agent);
     let mut agent = Agent::configured("aqueduct-collector", dir, "sender", &text);
     let mut taking = receiver(dir, listen);
     agent.start();
