@@ -3,7 +3,6 @@
 //! The runner starts itself with `step NAME` for each, under a supervisor.
 
 use std::env;
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -33,8 +32,6 @@ pub(crate) struct Step {
 
 /// No two of these wait for the lock of cargo's target folder.
 const CARGO: Option<&str> = Some("cargo");
-/// The largest static and stripped edge: nothing heavy is linked into it (docs/adr/0008).
-const EDGE_MAX: u64 = 23 * 1024 * 1024;
 
 /// A step of the core lane on one core; the others differ in some fields.
 const STEP: Step = Step {
@@ -161,18 +158,6 @@ pub(crate) const STEPS: &[Step] = &[
         ..STEP
     },
     Step {
-        name: "edge-size",
-        about: "the static edge has at most 23 MiB",
-        lane: Lane::Long,
-        needs: "strip",
-        exclusive: CARGO,
-        limit_minutes: 60,
-        paths: "crates/edge",
-        programs: false,
-        run: edge_size,
-        ..STEP
-    },
-    Step {
         name: "instructions",
         about: "no stage costs over 5 % more instructions per event than docs/instructions.md",
         lane: Lane::Long,
@@ -274,19 +259,6 @@ fn release(packages: &[&str]) -> Result<PathBuf, String> {
     build.args(["build", "--release"]).env_remove("OPENSSL_NO_VENDOR");
     run(build.args(packages.iter().flat_map(|package| ["--package", package])))?;
     Ok(cargo::target().join("x86_64-unknown-linux-gnu/release"))
-}
-
-fn edge_size() -> Result<(), String> {
-    let folder = cargo::target().join("static-edge");
-    run(Command::new("deploy/docker/build-programs").arg(&folder))?;
-    let stripped = folder.join("stripped");
-    run(Command::new("strip").arg("-o").arg(&stripped).arg(folder.join("aqueduct-edge")))?;
-    let bytes = fs::metadata(&stripped).map_err(|error| format!("{stripped:?}: {error}"))?.len();
-    println!("aqueduct-edge, static and stripped: {bytes} bytes of at most {EDGE_MAX}");
-    match bytes <= EDGE_MAX {
-        true => Ok(()),
-        false => Err(format!("the static edge has {bytes} bytes, over {EDGE_MAX}")),
-    }
 }
 
 /// The counter is built together with `aqueduct`, so that both have one set of features.

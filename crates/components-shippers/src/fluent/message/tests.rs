@@ -68,7 +68,6 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 #[derive(Debug)]
 struct Whole {
     batch: Batch,
-    divided: usize,
     chunk: Option<Chunk>,
 }
 
@@ -77,7 +76,7 @@ fn read(bytes: &[u8]) -> Result<Option<Whole>, Problem> {
     let rules = Rules { mapping: &mapping, message_max: 10_000, body_max: usize::MAX };
     let mut events = BatchBuilder::default();
     let read = message(bytes, &rules, &mut events)?;
-    let whole = |Message { divided, chunk }| Whole { batch: events.finish(), divided, chunk };
+    let whole = |Message { chunk, .. }| Whole { batch: events.finish(), chunk };
     Ok(read.map(whole))
 }
 
