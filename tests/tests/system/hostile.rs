@@ -8,7 +8,6 @@
 //! and `/livez` has to answer within a second. Afterwards each listener serves an ordinary client.
 //!
 //! Lane: connector
-//! Needs: -
 //! Weight: 1
 //! Limit: 10m
 //! Paths: crates/components crates/components-otlp crates/components-shippers crates/pipeline
