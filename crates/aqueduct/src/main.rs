@@ -236,7 +236,7 @@ mod tests {
         assert!(found.iter().filter(|(_, has)| *has).count() >= 20, "{found:?}");
         let excused = |name: &str| NO_JSON.iter().any(|(excused, _)| *excused == name);
         let page = include_str!("../../../docs/tools.md");
-        let table = page.split("## For programs: `--json`").nth(1).unwrap_or_default();
+        let table = page.split("## Output for programs: `--json`").nth(1).unwrap_or_default();
         for (name, has) in &found {
             assert!(!has || table.contains(&format!("`{name}`")), "{name} is not in docs/tools.md");
             assert!(*has != excused(name), "{name}: {}", if *has { "has it" } else { "lacks it" });
