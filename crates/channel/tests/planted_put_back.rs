@@ -7,13 +7,13 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 #[allow(dead_code, reason = "a part of it is used here")]
-#[path = "it/put_back.rs"]
-mod put_back;
+#[path = "it/put_back/shared.rs"]
+mod shared;
 
 #[tokio::test]
 async fn a_batch_that_is_put_back_for_all_consumers_is_found() {
     support::mutants::plant("put_back_for_all").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let got = put_back::got_by_the_other_consumer(folder.path()).await;
+    let got = shared::got_by_the_other_consumer(folder.path()).await;
     assert_ne!(got, [2, 3], "the other consumer got batch 1 once more");
 }

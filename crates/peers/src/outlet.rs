@@ -236,7 +236,7 @@ mod tests {
         let own = board.outage_of("g").unwrap();
         assert_eq!(own.agent, AgentLink { address: None, page: Some(page) });
         let address: Arc<str> = "c:4141".into();
-        let agent = AgentLink { address: Some(address.clone()), page: None };
+        let agent = AgentLink { address: Some(address), page: None };
         let later = now + Duration::from_secs(9);
         board.fails_at(&group, Outage { since: later, cause: "x".into(), agent: agent.clone() });
         assert_eq!(board.outage_of("g"), Some(Outage { since: now, cause: "x".into(), agent }));

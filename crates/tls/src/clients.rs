@@ -39,8 +39,8 @@ impl Verifier {
     pub(crate) fn new(
         others: Arc<dyn ClientCertVerifier>,
         own: Option<CertificateDer<'static>>,
-    ) -> Arc<dyn ClientCertVerifier> {
-        Arc::new(Self { others, own })
+    ) -> Self {
+        Self { others, own }
     }
 }
 

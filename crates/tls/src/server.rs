@@ -195,7 +195,7 @@ fn config(
                 .build()
                 .map_err(|error| TlsError::Refused(rustls::Error::General(error.to_string())))?;
             let itself = identity.chain.first().filter(|_| takes_itself).cloned();
-            builder.with_client_cert_verifier(Verifier::new(verifier, itself))
+            builder.with_client_cert_verifier(Arc::new(Verifier::new(verifier, itself)))
         }
     };
     let built = builder.with_single_cert(identity.chain, identity.key);

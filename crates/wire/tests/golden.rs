@@ -72,6 +72,7 @@ fn the_receivers_messages_are_these_bytes() {
         routing: Some(Routing { digest: 7, text: "r".into() }),
         dead_letters: Vec::new(),
     };
+    let outlet = Outlet { failing: true, detail: "no".into(), ..Outlet::default() };
     let expected = [
         (
             from_receiver::Message::Welcome(welcome),
@@ -105,14 +106,7 @@ fn the_receivers_messages_are_these_bytes() {
             format!("2a1e0a160a10{ORIGIN}1002180510011a026e6f"),
         ),
         (from_receiver::Message::Draining(Draining {}), "3200".to_owned()),
-        (
-            from_receiver::Message::Outlet(Outlet {
-                failing: true,
-                detail: "no".into(),
-                ..Outlet::default()
-            }),
-            "3a06080112026e6f".to_owned(),
-        ),
+        (from_receiver::Message::Outlet(outlet), "3a06080112026e6f".to_owned()),
         (
             from_receiver::Message::Ledgers(Ledgers {
                 ledgers: vec![Ledger {
