@@ -320,8 +320,8 @@ impl Agent {
         let mut admin = Listeners::listen(&plan.agent, env).await?;
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
         let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());
-        let stopping = CancellationToken::new();
-        let limits = limits::Followed::new(topology.limits());
+        let (stopping, limits) =
+            (CancellationToken::new(), limits::Followed::new(topology.limits()));
         let keeper = limits::keep(limits.clone(), &plan.agent.data_dir, env, &stopping);
         let around = Surroundings {
             grace: plan.agent.grace,

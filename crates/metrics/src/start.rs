@@ -192,17 +192,23 @@ pub const REJECT_REASONS: &[(&str, &[&str])] =
 pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("http", &["refused", "unwritable_event"]),
     ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
-    ("elasticsearch", &["unwritable_event", "no_time", "too_large", "refused"]),
+    (
+        "elasticsearch",
+        &["unwritable_event", "no_time", "too_large", "refused", "unknown_destination"],
+    ),
     ("files", &["no_piece", "unusable_name", "damaged_piece", "other_file"]),
     ("hbase", &["unwritable_event", "refused"]),
     ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
-    ("amqp", &["invalid_address", "not_text", "too_large", "refused"]),
-    ("kafka", &["too_large", "unknown_partition", "refused", "epoch_closed"]),
-    ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused"]),
-    ("nats", &["invalid_address", "too_large", "unwritable_event"]),
+    ("amqp", &["invalid_address", "not_text", "too_large", "refused", "unknown_destination"]),
+    (
+        "kafka",
+        &["too_large", "unknown_partition", "refused", "epoch_closed", "unknown_destination"],
+    ),
+    ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused", "unknown_destination"]),
+    ("nats", &["invalid_address", "too_large", "unwritable_event", "unknown_destination"]),
     ("otlp", &["not_otlp", "partly_rejected", "refused"]),
-    ("rabbitmq", &["invalid_address", "too_large", "unroutable"]),
-    ("solr", &["unwritable_event", "no_time", "too_large", "refused"]),
+    ("rabbitmq", &["invalid_address", "too_large", "unroutable", "unknown_destination"]),
+    ("solr", &["unwritable_event", "no_time", "too_large", "refused", "unknown_destination"]),
     ("sql", &["unwritable_event", "refused", "epoch_closed"]),
 ];
 

@@ -85,7 +85,7 @@ impl CertificateStatus {
             days_left: left / DAY_SECONDS,
             expiry: match left {
                 0 => Expiry::Over,
-                ..=SOON_SECONDS => Expiry::Soon,
+                1..=SOON_SECONDS => Expiry::Soon,
                 _ => Expiry::Later,
             },
         }

@@ -57,7 +57,7 @@ fn a_collector_with_a_smaller_limit_gets_smaller_batches_and_the_rest_when_it_is
     until(&log, || held() >= early.iter().map(|line| line.len() as u64 + 1).sum());
 
     let collector = Agent::collector_at(dir.path(), &address, "64KiB");
-    until(&log, || read_to_string(&log).unwrap().contains("it is held back"));
+    until(&log, || read_to_string(&log).unwrap().contains("holding back batches of this size"));
     write(&dir.path().join("late.log"), &(late.join("\n") + "\n"));
     until(&log, || {
         stored(dir.path()).iter().filter(|line| line.starts_with("late")).count() == LATE

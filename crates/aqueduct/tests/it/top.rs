@@ -146,7 +146,7 @@ fn a_terminal_shows_the_agent_until_a_key_ends_it() {
     terminal.shows("PAUSED");
     terminal.press("p");
     drop(agent);
-    terminal.shows("No answer from the agent; what is shown below is old");
+    terminal.shows("No answer from the agent; the data below is");
     // A later life of it is found again.
     terminal.shown.lock().unwrap().clear();
     let agent = place.start();

@@ -78,10 +78,8 @@ impl Config {
             compact,
             registration,
         };
-        let options = CreateOptions {
-            block_size: self.block_size.map(|size| size.0),
-            replication: self.replication,
-        };
+        let block_size = self.block_size.map(|size| size.0);
+        let options = CreateOptions { block_size, replication: self.replication };
         let label = SinkLabel { sink: cx.name.to_string() };
         Ok(HdfsSink {
             settings: Arc::new(settings),

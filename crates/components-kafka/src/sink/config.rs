@@ -249,13 +249,11 @@ impl Config {
         let own = [("isolation.level", "read_committed"), ("enable.auto.commit", "false")];
         let own = own.map(|(name, value)| (name, value.to_owned()));
         let reader = client::configure(&self.brokers, properties, secrets, token, &own, FIXED)?;
-        let mut brokers = self.brokers;
-        brokers.sort_unstable();
         Ok(Target {
             client,
             reader,
             token: tokens,
-            brokers: brokers.join(","),
+            brokers: joined(self.brokers),
             topic: self.topic,
             in_flight_max: self.in_flight_max.unwrap_or(if self.exactly_once { 16 } else { 4 }),
             in_order: self.in_order,
@@ -274,6 +272,12 @@ impl Config {
             is_flume_event: self.write_as_flume_event,
         })
     }
+}
+
+/// Brokers in an order that does not depend on the configuration.
+fn joined(mut brokers: Vec<String>) -> String {
+    brokers.sort_unstable();
+    brokers.join(",")
 }
 
 /// `transaction.max.timeout.ms` of the brokers, unless they are set otherwise.
