@@ -284,22 +284,21 @@ struct Agent {
 
 /// The dead letters of an agent.
 async fn open_letters(
-    config: dead_letters::Config,
+    topology: &Topology,
     plan: &Plan,
     env: &Env,
     metrics: &Metrics,
 ) -> Result<Arc<DeadLetters>, RunError> {
+    let config = topology.dead_letters.clone();
     let letters = DeadLetters::new(config, &plan.agent.data_dir, env, metrics);
     letters.open_existing().await?;
-    Ok(Arc::new(letters))
-}
-
-/// Channels ask the dead letters for what these still hold of an origin.
-fn know_letters(topology: &Topology, letters: &Arc<DeadLetters>) {
+    let letters = Arc::new(letters);
+    // Channels ask the dead letters for what these still hold of an origin.
     for built in &topology.channels {
         let letters = letters.clone();
         built.boards.floors.know_letters(move |origin| letters.lowest(origin));
     }
+    Ok(letters)
 }
 
 impl Agent {
@@ -315,13 +314,12 @@ impl Agent {
         limits::recall(&topology.limits(), &plan.agent.data_dir, env);
         let late = opening::open_channels(&topology.channels).await?;
         resends::log(&topology, &plan, &Default::default(), env).await;
-        let letters = open_letters(topology.dead_letters.clone(), &plan, env, &metrics).await?;
-        know_letters(&topology, &letters);
+        let letters = open_letters(&topology, &plan, env, &metrics).await?;
         let mut admin = Listeners::listen(&plan.agent, env).await?;
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
         let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());
-        let (stopping, limits) =
-            (CancellationToken::new(), limits::Followed::new(topology.limits()));
+        let stopping = CancellationToken::new();
+        let limits = limits::Followed::new(topology.limits());
         let keeper = limits::keep(limits.clone(), &plan.agent.data_dir, env, &stopping);
         let around = Surroundings {
             grace: plan.agent.grace,
