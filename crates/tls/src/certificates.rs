@@ -95,6 +95,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "as an operator replaces a file")]
     fn certificates_are_found_at_any_depth_and_read_again_when_they_change() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("own.pem");

@@ -76,7 +76,7 @@ pub struct Hello {
     pub floors: ::prost::bytes::Bytes,
 }
 /// The receiver, what it knows of the batches named in Hello, and what it allows.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Welcome {
     /// Program and version, for people.
     #[prost(string, tag = "1")]
@@ -165,7 +165,7 @@ pub struct Stored {
     pub keys: ::prost::bytes::Bytes,
 }
 /// These are where they belong. The sender forgets them.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Committed {
     /// Which.
     #[prost(bytes = "bytes", tag = "1")]

@@ -105,7 +105,7 @@ fn a_count_that_is_too_small_or_too_large_damages_few_messages() {
             continue;
         }
         // One that leads to the beginning of a later message is a right one.
-        if count > length && (count - length) % (length + 3) == 0 {
+        if count > length && (count - length).is_multiple_of(length + 3) {
             continue;
         }
         // One that ends within the count behind the next message damages that one, too.

@@ -212,7 +212,7 @@ async fn a_connection_is_closed_at_the_first_answer_to_another_call() {
     for bytes in [&[0; 8][..], &[0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0]] {
         let (outcome, sent) = flood(bytes, &json!({ "timeout": "30s" })).await;
         let Outcome::Again(Some(error)) = outcome else { panic!("the batch is sent again") };
-        let problem = format!("{:?}", error);
+        let problem = format!("{error:?}");
         assert!(problem.contains("instead of call 1"), "{problem}");
         assert!(sent < 32 << 20, "{sent} bytes were read");
     }
