@@ -284,24 +284,18 @@ struct Agent {
 
 /// The dead letters of an agent.
 async fn open_letters(
-    topology: &Topology,
+    config: dead_letters::Config,
     plan: &Plan,
     env: &Env,
     metrics: &Metrics,
 ) -> Result<Arc<DeadLetters>, RunError> {
-    let config = topology.dead_letters.clone();
     let letters = DeadLetters::new(config, &plan.agent.data_dir, env, metrics);
     letters.open_existing().await?;
-    let letters = Arc::new(letters);
-    // Channels ask the dead letters for what these still hold of an origin.
-    for built in &topology.channels {
-        let letters = letters.clone();
-        built.boards.floors.know_letters(move |origin| letters.lowest(origin));
-    }
-    Ok(letters)
+    Ok(Arc::new(letters))
 }
 
 impl Agent {
+    #[expect(clippy::too_many_lines, reason = "the parts of an agent, in the order of their start")]
     async fn start(
         configuration: Arc<Configuration>,
         mut topology: Topology,
@@ -314,7 +308,12 @@ impl Agent {
         limits::recall(&topology.limits(), &plan.agent.data_dir, env);
         let late = opening::open_channels(&topology.channels).await?;
         resends::log(&topology, &plan, &Default::default(), env).await;
-        let letters = open_letters(&topology, &plan, env, &metrics).await?;
+        let letters = open_letters(topology.dead_letters.clone(), &plan, env, &metrics).await?;
+        // Channels ask the dead letters for what these still hold of an origin.
+        for built in &topology.channels {
+            let letters = letters.clone();
+            built.boards.floors.know_letters(move |origin| letters.lowest(origin));
+        }
         let mut admin = Listeners::listen(&plan.agent, env).await?;
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
         let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());
