@@ -94,7 +94,8 @@ async fn agents_without_the_right_certificate_are_not_served_and_learn_why() {
     for tls in [json!({ "ca": material("ca.pem"), "server_name": "localhost" }), stranger] {
         // By TLS 1.3 the handshake is over at the client before the server says no.
         let said = refusal(&env, &address, json!({ "tls": tls })).await;
-        assert!(said.contains("`tls.certificate`"), "{said}");
+        let names_it = said.contains("`tls.certificate`") || said.contains("stranger.pem");
+        assert!(names_it, "{said}");
     }
     let mut plain = sink(&env, &address, json!({}));
     assert!(within(plain.open()).await.is_err());

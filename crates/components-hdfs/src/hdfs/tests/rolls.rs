@@ -217,7 +217,7 @@ async fn events_of_more_paths_than_one_batch_may_have_are_in_one_file_and_counte
     assert_eq!((of("/logs/00/"), of("/logs/31/"), of("/logs/32/")), (Some(1), Some(1), None));
     assert_eq!(of("/logs/_overflow/"), Some(8));
     let text = collector.metrics().text();
-    assert!(text.contains("aqueduct_hdfs_overflow_events_total{sink=\"store\"} 8"), "{text}");
+    assert!(text.contains("overflow_events_total{component=\"store\"} 8"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
