@@ -1,7 +1,5 @@
 //! What `top` shows, and what its keys do. Without a terminal: it draws into a buffer.
 
-use std::time::Instant;
-
 use agent::status::words::{printable, seconds};
 use agent::status::{Level, Snapshot};
 use ratatui::Frame;
@@ -10,6 +8,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
+use tokio::time::Instant;
 
 use super::parts::Part;
 use crate::status::text;
