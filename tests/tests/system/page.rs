@@ -275,7 +275,7 @@ fn behind_tls_and_a_token_the_page_asks_for_it_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=t"])
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "90", "-subj", "/CN=t"])
         .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
         .args(["-keyout", "key.pem", "-out", "cert.pem"])
         .current_dir(dir)
