@@ -13,16 +13,17 @@ use std::time::Duration;
 
 use hyper::body::Body;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Request, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pipeline::env::Stream;
 use pipeline::{BuildError, Env};
+use support::causes::chain;
 use tokio::time::timeout;
 use tower::Service;
 
-use crate::{ClientTls, Dialer};
+use crate::{ClientTls, Dialer, refused_by_http};
 
 /// How long a connection may take, its handshake included.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -96,9 +97,9 @@ impl Connector {
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers.clone();
         let asked = self.client().request(request).await;
-        let answer = asked.map_err(|error| io::Error::other(causes(&error)))?;
+        let answer = asked.map_err(|error| io::Error::other(chain(&error)))?;
         let status = answer.status();
-        match refuses(status, "") {
+        match refused_by_http(status.as_u16(), "") {
             false => Ok(reached),
             true => Err(io::Error::other(format!("the server answers {status}"))),
         }
@@ -143,30 +144,6 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(self.clone().dial(uri))
     }
-}
-
-/// Whether an answer to a probe refuses the client, or the way in which the server is reached:
-/// nginx and Apache answer so to plain text where they expect TLS, and to a lacking certificate.
-pub fn refuses(status: StatusCode, text: &str) -> bool {
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
-        StatusCode::BAD_REQUEST => text.contains("SSL") || text.contains("HTTPS"),
-        _ => false,
-    }
-}
-
-/// An error with its causes, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(below) = cause {
-        let said = below.to_string();
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = below.source();
-    }
-    text
 }
 
 /// A connection as hyper wants it.

@@ -40,7 +40,7 @@ pub use certificates::CertificateFile;
 pub use client::{Client, Dialer};
 pub use names::{ClientNames, Proof};
 pub use pem::{Pem, PemClient};
-pub use problem::{TlsError, is_explained};
+pub use problem::{TlsError, is_explained, refused_by_http};
 pub use secret_file::{SecretFile, SecretFileError};
 pub use server::{Prelude, Server, Visitor};
 pub use settings::{ClientAuth, ClientTls, MinVersion, ServerTls};

@@ -326,7 +326,7 @@ impl Deliver for Http {
         *request.method_mut() = Method::OPTIONS;
         *request.headers_mut() = self.headers.clone();
         let Response { status, text, .. } = self.connections.send(&self.uri, request).await?;
-        match tls::http::refuses(status, &text) {
+        match tls::refused_by_http(status.as_u16(), &text) {
             false => Ok(Some(self.connections.reached())),
             true => {
                 let url = self.url.clone();
