@@ -27,6 +27,7 @@ const ALTERED: &[&str] = &[
     "event_divided",
     "event_unfinished",
     "file_set_aside",
+    "framing_lost",
     "late_line",
     "line_cut",
     "lines_refused",
@@ -34,6 +35,7 @@ const ALTERED: &[&str] = &[
     "message_refused",
     "messages_refused",
     "not_finished",
+    "receive_buffer_full",
     "truncated",
     "unreadable",
     "vanished_unread",
@@ -100,7 +102,7 @@ pub(crate) fn of_running(
     accounts
 }
 
-/// What metrics in their text form say of events that the agent has altered, cut or stored
+/// Reads from metrics in their text form how many events the agent has altered, cut or stored
 /// elsewhere.
 pub(crate) fn remarks(metrics: &str) -> BTreeMap<String, u64> {
     let mut remarks = BTreeMap::new();
@@ -115,7 +117,7 @@ pub(crate) fn remarks(metrics: &str) -> BTreeMap<String, u64> {
                 .collect();
             let reason = fixed.or_else(|| labels.get("reason").copied())?;
             let is_remark = fixed.is_some() || ALTERED.contains(&reason);
-            let of = labels.get("source").or_else(|| labels.get("sink"))?;
+            let of = labels.get("source").or_else(|| labels.get("component"))?;
             is_remark.then(|| (format!("{reason} of {of}"), value))
         };
         remarks.extend(REMARKS.iter().find_map(of_counter));
@@ -164,7 +166,7 @@ mod tests {
             aqueduct_source_anomalies_total{source=\"tail\",reason=\"line_cut\"} 3\n\
             aqueduct_source_anomalies_total{source=\"tail\",reason=\"truncated\"} 0\n\
             aqueduct_source_anomalies_total{source=\"in\",reason=\"tls_failed\"} 8\n\
-            aqueduct_hdfs_late_events_total{sink=\"store\"} 7\n";
+            aqueduct_hdfs_late_events_total{component=\"store\"} 7\n";
         let expected = [("late_events of store", 7), ("line_cut of tail", 3)];
         let remarks = remarks(metrics);
         let seen: Vec<(&str, u64)> = remarks.iter().map(|(name, it)| (&**name, *it)).collect();
