@@ -14,8 +14,7 @@ use super::Audited;
 /// Ranges that are listed of one account, and directories of one ledger, at most.
 const LISTED_MAX: usize = 10;
 
-/// The directory in which older versions stored the events of a batch that belong in more
-/// directories than may be open. Hadoop's readers skip it.
+/// The directory for events of a batch that has too many directories. Hadoop's readers skip it.
 const OVERFLOW: &str = "_overflow";
 
 /// What a proof has found.
