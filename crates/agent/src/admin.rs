@@ -97,9 +97,8 @@ impl Listeners {
         Ok(Self(all))
     }
 
-    /// Begins to answer, and to look at the certificates of the agent.
+    /// Begins to answer.
     pub(crate) fn serve(&mut self, pages: &Arc<Pages>) {
-        tokio::spawn(certificates::watch(pages.clone()));
         self.0.iter_mut().for_each(|admin| admin.serve(pages));
     }
 }

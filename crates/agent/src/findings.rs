@@ -14,8 +14,8 @@ use crate::service::Service;
 use crate::status::words::seconds;
 use crate::status::{Cause, Level, Trouble};
 
-/// How often the agent looks at itself.
-const LOOK: Duration = Duration::from_secs(5);
+/// Time between two snapshots that nothing else asks for.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A trouble is logged once it has lasted so long. Each start has some that last for seconds.
 const LOG_AFTER: Duration = Duration::from_secs(10);
@@ -85,7 +85,7 @@ fn log(trouble: &Trouble) {
 pub(crate) async fn announce(service: Service, pages: Arc<Pages>) {
     let logged = async {
         loop {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
             // It notes its troubles here.
             pages.snapshot().await;
         }

@@ -18,6 +18,7 @@ use pipeline::{Env, GivesAgain};
 use tracing::warn;
 
 use crate::chain;
+use crate::status::words::count;
 use crate::topology::Topology;
 
 /// A source with positions, and its required channels.
@@ -248,14 +249,13 @@ fn report(
     stock: Stock,
 ) -> String {
     let Stock { positions, bytes } = stock;
-    let noun = if positions == 1 { "position" } else { "positions" };
     let read = match bytes {
         0 => String::new(),
         bytes => format!(" with {} read", ByteSize(bytes)),
     };
     let start = format!(
-        "source `{source}` starts from the beginning in channel `{channel}`, although {positions} \
-         {noun}{read}"
+        "source `{source}` starts from the beginning in channel `{channel}`, although {}{read}",
+        count(positions, "position")
     );
     let gone = "which is not configured any more";
     if of == source && places.is_gone(at) {

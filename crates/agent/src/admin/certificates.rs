@@ -1,10 +1,9 @@
-//! When the certificates expire that this agent shows: gauges, findings of the status, and a log
-//! line some days before.
+//! When the certificates expire that this agent shows: gauges, and the findings of each snapshot,
+//! which the log has too.
 //!
 //! ```text
-//!   plan ─► files with a certificate ─► looked at once a minute, and for each page ─┬─► gauges
-//!                                                                                  ├─► /status
-//!                                                                                  └─► log
+//!   plan ─► files with a certificate ─► read for each snapshot ─┬─► gauges
+//!                                                              └─► /status ─► findings ─► log
 //! ```
 
 use std::collections::BTreeMap;
@@ -14,22 +13,14 @@ use std::sync::Arc;
 use config::Plan;
 use metrics::{CertificateLabel, Metrics};
 use pipeline::{Env, Settings};
-use tls::{CertificateFile, OwnCertificate};
+use tls::CertificateFile;
 use tokio::sync::Mutex;
-use tokio::time::{Duration, Instant, sleep};
-use tracing::{error, warn};
+use tokio::time::{Duration, Instant};
 
-use super::Pages;
-use crate::status::{CertificateStatus, Expiry};
-
-/// How often the files are looked at without a page.
-const LOOK: Duration = Duration::from_secs(60);
+use crate::status::CertificateStatus;
 
 /// How long what was found is shown: the live page asks every second.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// Least time between two log lines about one certificate.
-const LOG_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The component that names a certificate, and its file.
 type Key = (String, PathBuf);
@@ -41,14 +32,13 @@ pub(super) struct Certificates(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     files: BTreeMap<Key, Arc<CertificateFile>>,
-    logged: BTreeMap<Key, (Expiry, Instant)>,
     found: Vec<CertificateStatus>,
     looked: Option<Instant>,
 }
 
 impl Certificates {
     /// The certificates that `plan` names, as their files have them now. Brings the gauges up to
-    /// date, and logs those that expire.
+    /// date.
     pub(super) async fn look(
         &self,
         plan: &Plan,
@@ -70,7 +60,6 @@ impl Certificates {
         for (component, path) in state.files.keys().filter(|key| !files.contains_key(*key)) {
             metrics.certificate_expires.remove(&label(component, path));
         }
-        state.logged.retain(|key, _| files.contains_key(key));
         state.files.clone_from(&files);
         state.found.clear();
         if files.is_empty() {
@@ -92,52 +81,16 @@ impl Certificates {
             let gauge = metrics.certificate_expires.get_or_create(&label(&component, &path));
             gauge.set(own.expires as f64);
             drop(gauge);
-            let status = CertificateStatus::new(&component, &own, at);
-            state.log((component, path), &own, &status, now);
-            state.found.push(status);
+            state.found.push(CertificateStatus::new(&component, &own, at));
         }
         state.found.clone()
     }
 }
 
-impl State {
-    fn log(&mut self, key: Key, own: &OwnCertificate, status: &CertificateStatus, now: Instant) {
-        let expiry = status.expiry;
-        let is_known = self
-            .logged
-            .get(&key)
-            .is_some_and(|(known, at)| *known == expiry && now.duration_since(*at) < LOG_EVERY);
-        if expiry == Expiry::Later {
-            self.logged.remove(&key);
-            return;
-        }
-        if is_known {
-            return;
-        }
-        let (component, certificate, expires) = (&key.0, own.to_string(), tls::date(own.expires));
-        match expiry {
-            Expiry::Over => error!(component, certificate, expires, "a certificate has expired"),
-            _ => warn!(component, certificate, expires, "a certificate expires soon: renew it"),
-        }
-        self.logged.insert(key, (expiry, now));
-    }
-}
-
-/// Looks at the certificates of an agent until it stops.
-pub(super) async fn watch(pages: Arc<Pages>) {
-    let look = async {
-        loop {
-            pages.certificates().await;
-            sleep(LOOK).await;
-        }
-    };
-    pages.stopping.run_until_cancelled(look).await;
-}
-
 /// The files that a plan names.
 fn named(plan: &Plan) -> BTreeMap<Key, Arc<CertificateFile>> {
     let agent = [&plan.agent.admin_tls, &plan.agent.traces].into_iter().flatten();
-    let agent = agent.map(|settings| ("agent".to_owned(), settings));
+    let agent = agent.map(|settings: &Settings| ("agent".to_owned(), settings));
     let sources = plan.sources.iter().map(|it| ("source", &it.component));
     let channels = plan.channels.iter().map(|it| ("channel", &it.component));
     let sinks = plan.groups.iter().flat_map(|group| &group.sinks).map(|it| ("sink", it));
@@ -145,7 +98,6 @@ fn named(plan: &Plan) -> BTreeMap<Key, Arc<CertificateFile>> {
     let components = components.map(|(role, it)| (format!("{role} {}", it.name), &it.settings));
     let mut all = BTreeMap::new();
     for (component, settings) in agent.chain(components) {
-        let _: &Settings = settings;
         for file in CertificateFile::all_in(settings) {
             let key = (component.clone(), file.path().to_owned());
             all.insert(key, Arc::new(file));
@@ -166,6 +118,7 @@ mod tests {
     use pipeline::env::Clock;
 
     use super::*;
+    use crate::status::Expiry;
 
     /// A clock that stands, so many seconds after 1970.
     struct At(u64);

@@ -7,6 +7,7 @@ use tls::OwnCertificate;
 use tokio::time::Instant;
 
 use super::trouble::{Cause, Level, Trouble};
+use super::words::count;
 use super::{ProvedName, SenderStatus};
 use crate::admin::COMPONENT;
 use crate::running::Parts;
@@ -98,7 +99,7 @@ impl CertificateStatus {
         let (level, brief, more) = match self.expiry {
             Expiry::Later => return None,
             Expiry::Soon => {
-                let left = counted(self.days_left, "day");
+                let left = count(self.days_left, "day");
                 (Level::Warn, format!("{certificate} expires soon"), format!("in {left}, {path}"))
             }
             Expiry::Over => {
@@ -136,8 +137,8 @@ impl RefusedStatus {
 
     fn trouble(&self) -> Trouble {
         let Self { component, peer_kind, reason, peers, attempts, latest } = self;
-        let brief = format!("{component}: {} refused: {reason}", counted(*peers, peer_kind));
-        let more = format!("{}, the last by {latest}", counted(*attempts, "attempt"));
+        let brief = format!("{component}: {} refused: {reason}", count(*peers, peer_kind));
+        let more = format!("{}, the last by {latest}", count(*attempts, "attempt"));
         Trouble::new((Level::Warn, Cause::Refused), component, brief, &more)
     }
 }
@@ -162,11 +163,6 @@ pub(super) fn troubles(
 ) -> Vec<Trouble> {
     let certificates = certificates.iter().filter_map(CertificateStatus::trouble);
     certificates.chain(refused.iter().map(RefusedStatus::trouble)).collect()
-}
-
-/// A number of things, in the plural unless it is one.
-fn counted(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -4,21 +4,25 @@
 
 mod shared;
 
+use std::path::Path;
+
 use aqueduct_channel::memory;
 use pipeline::testkit::build;
-use pipeline::{Epoch, IntervalSet, Origin};
+use pipeline::{Channel, Epoch, IntervalSet, Origin};
 use serde_json::json;
 
 use shared::*;
 
+/// A durable channel in the folder `durable`, and one in memory.
+async fn both(folder: &Path) -> [Box<dyn Channel>; 2] {
+    let memory = build::<memory::Config>(&json!({}), &cx(&folder.join("memory"))).unwrap();
+    [open(&folder.join("durable")).await, opened(memory).await]
+}
+
 #[tokio::test]
 async fn a_batch_comes_back_to_the_one_consumer_that_lacks_it() {
     let folder = tempfile::tempdir().unwrap();
-    for channel in [
-        open(&folder.path().join("durable")).await,
-        opened(build::<memory::Config>(&json!({}), &cx(&folder.path().join("memory"))).unwrap())
-            .await,
-    ] {
+    for channel in both(folder.path()).await {
         let channel = &*channel;
         use_it(channel).await;
         put_back(channel, "one", &[1, 7]).await;
@@ -45,11 +49,7 @@ async fn a_batch_that_was_put_back_waits_for_its_consumer_alone_after_a_restart(
 #[tokio::test]
 async fn batches_that_wait_for_a_consumer_are_found() {
     let folder = tempfile::tempdir().unwrap();
-    for channel in [
-        open(&folder.path().join("durable")).await,
-        opened(build::<memory::Config>(&json!({}), &cx(&folder.path().join("memory"))).unwrap())
-            .await,
-    ] {
+    for channel in both(folder.path()).await {
         let channel = &*channel;
         use_it(channel).await;
         let waiting = async |consumer| channel.waiting_for(consumer, &keys(&[0, 1, 2])).await;

@@ -27,7 +27,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::SkippedLine;
-use starts::{Boundary, START_BYTES, Start, begins_message, boundary, inner_start, is_line_end};
+use starts::{
+    Boundary, START_BYTES, Start, begins_message, boundary, inner_start, is_line_end, start,
+};
 
 /// Bytes behind a counted message that are looked at where its count may be wrong: some line ends,
 /// and a count with its priority.
@@ -110,7 +112,7 @@ impl Framer for SyslogFramer {
         if self.skip != Skip::Nothing || stream.is_empty() {
             return Ok(None);
         }
-        let front = start_of(stream);
+        let front = start(stream);
         let Start::Counted { head, .. } = front else {
             if self.has_counts && front == Start::Text {
                 self.report()?;
@@ -135,10 +137,6 @@ impl Framer for SyslogFramer {
     }
 }
 
-fn start_of(stream: &BytesMut) -> Start {
-    starts::start(stream)
-}
-
 impl SyslogFramer {
     fn step(&mut self, stream: &mut BytesMut, is_end: bool) -> Result<Option<Frame>, FramingLost> {
         loop {
@@ -150,7 +148,7 @@ impl SyslogFramer {
             while stream.first().is_some_and(|byte| is_line_end(*byte)) {
                 stream.advance(1);
             }
-            let step = match start_of(stream) {
+            let step = match start(stream) {
                 Start::Unknown => Step::NeedsMore,
                 Start::Counted { head, bytes } => self.counted(stream, (head, bytes), is_end)?,
                 front @ (Start::Priority | Start::Text) => {
