@@ -53,9 +53,9 @@ pub fn is_explained(text: &str) -> bool {
     text.contains(PREFIX)
 }
 
-/// Whether an HTTP server refuses the client, or the way in which it is reached, by this answer to a
-/// probe: nginx and Apache answer 400 to plain text where they expect TLS, and to a client without
-/// a certificate.
+/// Whether this answer to a probe refuses the client, or the way in which the server is reached:
+/// nginx and Apache answer 400 to plain text where they expect TLS, and to a client without a
+/// certificate.
 pub fn refused_by_http(status: u16, text: &str) -> bool {
     match status {
         401 | 403 => true,
