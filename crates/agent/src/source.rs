@@ -6,9 +6,10 @@
 //!    └─ pause, 100 ms to 30 s ◄──┘      or as long as the source says
 //! ```
 //!
-//! Pauses get longer from failure to failure, and are short again behind a run that worked: a
-//! connection that breaks again and again costs less time than it has. What fails soon behind its
-//! first batch is not such a run: it may have to store that batch each time.
+//! Pauses get longer from failure to failure, and are short again after a run that worked: a
+//! connection that breaks again and again costs less time than it has. A run that fails soon after
+//! its first batch is not such a run: it may have to store that batch each time. The pause after it
+//! is at most ten times as long as the run, so that what arrives in short runs keeps arriving.
 //!
 //! It is opened only when every channel is open that it has to fill.
 
@@ -33,11 +34,16 @@ const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// A run this long shows that the source works, also where nothing comes.
 const HEALTHY_RUN: Duration = Duration::from_secs(60);
 
+/// How many times as long as a run that has stored a batch the pause after it may be.
+const PAUSE_TIMES: u32 = 10;
+
 /// Runs that failed in a row, none of which has worked.
 #[derive(Debug, Default)]
 struct Row {
     failures: u32,
-    /// The pause behind the last of them.
+    /// The longest pause after the last of them.
+    pause_max: Duration,
+    /// The pause after the last of them.
     pause: Duration,
 }
 
@@ -47,7 +53,15 @@ impl Row {
     fn failed(&mut self, lasted: Duration, has_stored: bool) -> bool {
         let has_worked = lasted > HEALTHY_RUN || has_stored && lasted >= self.pause;
         self.failures = if has_worked { 1 } else { self.failures + 1 };
+        let (base, limit) = RESTART;
+        let of_run = if has_stored { lasted.saturating_mul(PAUSE_TIMES) } else { limit };
+        self.pause_max = of_run.clamp(base, limit);
         has_worked
+    }
+
+    /// The pause after the last failure, by `random` (any 64 bits).
+    fn own_pause(&self, random: u64) -> Duration {
+        jittered(RESTART.0, self.pause_max, self.failures, random)
     }
 }
 
@@ -119,8 +133,7 @@ impl Runner {
                 trouble = FailureLog::default();
                 self.standing.worked();
             }
-            let (base, limit) = RESTART;
-            let own = || jittered(base, limit, row.failures, self.env.entropy.next_u64());
+            let own = || row.own_pause(self.env.entropy.next_u64());
             row.pause = source.retry_after().unwrap_or_else(own);
             self.failed(&error, row.pause, &mut trouble);
             if stop.run_until_cancelled(sleep(row.pause)).await.is_none() {
@@ -183,6 +196,21 @@ mod tests {
             row.failed(lasted, has_stored);
             assert_eq!(row.failures, failures, "after a run of {lasted:?}");
             row.pause = ms(100);
+        }
+    }
+
+    #[test]
+    fn short_runs_that_store_do_not_lengthen_the_pause_without_end() {
+        let ms = Duration::from_millis;
+        let mut row = Row { failures: 20, pause: ms(30_000), ..Row::default() };
+        for (lasted, has_stored, pause) in [
+            (ms(200), true, ms(2_000)),
+            (ms(1), true, ms(100)),
+            (ms(20_000), true, ms(30_000)),
+            (ms(200), false, ms(30_000)),
+        ] {
+            row.failed(lasted, has_stored);
+            assert_eq!(row.own_pause(u64::MAX), pause, "after a run of {lasted:?}");
         }
     }
 }
