@@ -203,13 +203,15 @@ async fn a_source_that_stops_answers_what_it_accepted_and_takes_nothing_more() {
     let (written, ()) = within(async { tokio::join!(writing, stopping) }).await;
     // Each has a word: stored, or given back.
     verdicts.until(&mut *sink, |v| v.stored.count() + v.again.count() == written).await;
+    // The batch of a failed write may be stored: nobody is left to answer it.
     let held: pipeline::IntervalSet = memory
         .batches()
         .iter()
         .filter_map(|b| b.envelope.identity)
         .map(|id| id.sequence.0)
+        .filter(|sequence| *sequence < written)
         .collect();
-    assert_eq!(verdicts.stored, held, "what is stored was said, and nothing else");
+    assert_eq!(verdicts.stored, held, "the answers name each stored batch, and no other one");
 }
 
 #[tokio::test(flavor = "multi_thread")]

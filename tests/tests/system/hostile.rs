@@ -2,13 +2,14 @@
 //! answers.
 //!
 //! Method: one agent has every listener that decodes messages, with default settings, and the
-//! variable of the allocator that its unit of systemd sets. Eight clients
-//! at a time send each of them messages of some hundred bytes to some kilobytes that become as many
-//! events, headers or fields as possible. Meanwhile the system measures the memory of the agent,
-//! and `/livez` has to answer within a second. Afterwards each listener serves an ordinary client.
+//! variable of the allocator that its unit of systemd sets. Eight clients at a time send each of
+//! them messages of some hundred bytes to some kilobytes that become as many events, headers or
+//! fields as possible. Meanwhile the system measures the memory of the agent, and `/livez` has to
+//! answer within a second, with the whole machine for the agent and its clients. Afterwards each
+//! listener serves an ordinary client.
 //!
 //! Lane: connector
-//! Weight: 1
+//! Weight: 2
 //! Limit: 10m
 //! Paths: crates/components crates/components-otlp crates/components-shippers crates/pipeline
 
