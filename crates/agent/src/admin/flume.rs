@@ -5,7 +5,7 @@
 //!   {"CHANNEL.main":{"ChannelFillPercentage":"0.2","ChannelSize":"12", … "Type":"CHANNEL"}, … }
 //! ```
 //!
-//! A counter is there only where the agent counts the same thing; the table in `docs/metrics.md`
+//! A counter is there only where the agent counts the same thing; the table in `docs/flume-metrics.md`
 //! says what each means. Pure: made of a snapshot and the metrics.
 
 use std::collections::BTreeMap;
