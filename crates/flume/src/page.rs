@@ -27,14 +27,13 @@ pub fn reference() -> String {
     let mut page = String::new();
     for (role, heading) in ROLES {
         let of_role: Vec<&Row> = rows().filter(|row| row.role == role).collect();
-        line(&mut page, &format!("\n### {heading}\n\n| Flume | class | here |\n|---|---|---|"));
+        line(&mut page, &format!("\n### {heading}\n\n| Flume | class | Aqueduct |\n|---|---|---|"));
         for row in &of_role {
             let classes: Vec<String> = row.classes.iter().map(|it| format!("`{it}`")).collect();
             let here = match row.becomes {
                 Becomes::Kind(kind) => format!("`{kind}`"),
                 Becomes::Several(what) => what.to_owned(),
-                Becomes::Later(what) => format!("not there yet: {what}"),
-                Becomes::Never(what) => format!("not done: {what}"),
+                Becomes::Later(what) | Becomes::Never(what) => format!("not translated: {what}"),
             };
             let text = format!("| `{}` | {} | {here} |", row.name, classes.join(", "));
             line(&mut page, &text);

@@ -16,7 +16,7 @@ pub const END: &str = "<!-- end: generated -->";
 pub fn reference() -> String {
     let mut page = String::new();
     for group in GROUPS {
-        write!(page, "\n### {}\n\n| option | what becomes of it |\n|---|---|\n", group.heading)
+        write!(page, "\n### {}\n\n| option | effect |\n|---|---|\n", group.heading)
             .expect("a string takes it");
         for row in group.rows {
             let short = match row.short {
@@ -26,10 +26,10 @@ pub fn reference() -> String {
             let (word, text) = match row.answer {
                 Answer::Carried(text) => ("", text),
                 Answer::Differs(text) => ("differs: ", text),
-                Answer::Ignored(text) => ("does nothing: ", text),
+                Answer::Ignored(text) => ("ignored: ", text),
                 Answer::Refused(text) => ("**refused**: ", text),
                 Answer::Export(None | Some(Outcome::Differs), text) => ("`export`: ", text),
-                Answer::Export(Some(Outcome::Ignored), text) => ("`export`: does nothing: ", text),
+                Answer::Export(Some(Outcome::Ignored), text) => ("`export`: ignored: ", text),
                 Answer::Export(Some(Outcome::Refused), text) => ("`export`: **refused**: ", text),
             };
             let text = text.replace('|', "\\|");

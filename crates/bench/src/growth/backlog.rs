@@ -72,9 +72,9 @@ pub(super) fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
         points.iter().filter_map(at).collect::<Vec<_>>().join(", ")
     };
     let note = format!(
-        "edge to collector, durable at both, without a store: what the edge sends while it takes \
-         in a new log; of that it took meanwhile, in MB/s, medians: {}; before that, with nothing \
-         but its backlog, it sent {}",
+        "edge to collector, durable on both, without a store: the rate at which the edge sends \
+         while it reads a new log. Median rate of reading that log, in MB/s: {}. Median rate of \
+         sending before, with the backlog only: {}",
         medians(|besides| &besides.taken),
         medians(|besides| &besides.alone)
     );

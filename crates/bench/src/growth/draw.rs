@@ -55,7 +55,7 @@ fn markdown(curve: &Curve) -> String {
     let started = curve.points.iter().any(|point| point.start_s.spread().is_some());
     let (head, rule) = if started { (" start, s |", "---:|") } else { ("", "") };
     let mut text = format!(
-        "| {} | MB/s | of the first | events/s | memory, MiB \
+        "| {} | MB/s | ratio to the first | events/s | memory, MiB \
          |{head}\n|---:|---:|---:|---:|---:|{rule}\n",
         curve.unit
     );

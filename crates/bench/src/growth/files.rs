@@ -83,8 +83,8 @@ enum Ending {
 pub(super) fn by_count(options: &Options, setup: &Setup) -> Result<Curve> {
     let inputs = COUNTS.map(|count| (count, (count, LINE_BYTES)));
     let points = measure(&inputs, Ending::Collector, options, setup)?;
-    let note = "edge to collector, durable at both, without a store; the same lines in all files \
-                together, which appear at once"
+    let note = "edge to collector, durable on both, without a store; the same lines, split over \
+                the files, which appear at the same time"
         .to_owned();
     Ok(Curve { axis: Axis::Files, unit: "files", points, note })
 }
@@ -92,7 +92,7 @@ pub(super) fn by_count(options: &Options, setup: &Setup) -> Result<Curve> {
 pub(super) fn by_size(options: &Options, setup: &Setup) -> Result<Curve> {
     let inputs = SIZES.map(|size| (size, (1, size)));
     let points = measure(&inputs, Ending::Collector, options, setup)?;
-    let note = "edge to collector, durable at both, without a store; the same bytes in one file"
+    let note = "edge to collector, durable on both, without a store; the same bytes in one file"
         .to_owned();
     Ok(Curve { axis: Axis::Size, unit: "bytes", points, note })
 }
@@ -100,9 +100,8 @@ pub(super) fn by_size(options: &Options, setup: &Setup) -> Result<Curve> {
 pub(super) fn by_paths(options: &Options, setup: &Setup) -> Result<Curve> {
     let inputs = PATHS.map(|count| (count, (count, LINE_BYTES)));
     let points = measure(&inputs, Ending::Store, options, setup)?;
-    let note = "edge to collector to file://, until all is delivered; the same lines in as many \
-                followed files as there are paths, each with a path of its own; all on one disk; \
-                the same agents moved as much before"
+    let note = "edge to collector to file://, until every event is delivered; the same lines, in \
+                one followed file for each path; one disk; warm agents"
         .to_owned();
     Ok(Curve { axis: Axis::Buckets, unit: "paths", points, note })
 }

@@ -122,10 +122,10 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
         Axis::Backlog => backlog::measure(options, setup)?,
     };
     if options.logs_in.is_some() {
-        curve.note.push_str("; the logs are not on the disk of the edge");
+        curve.note.push_str(". The logs are not on the disk of the edge");
     }
     if options.collector_in.is_some() {
-        curve.note.push_str("; the collector's data is not on the disk of the edge");
+        curve.note.push_str(". The collector's data is not on the disk of the edge");
     }
     figures(&curve, report);
     match &options.docs {

@@ -31,8 +31,9 @@ pub(super) async fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
         }
     }
     let note = format!(
-        "the hdfs sink alone into file://, {} batches of {} for the paths in turn, from the first \
-         write until all are delivered; memory is that of the bench itself, after the run",
+        "the hdfs sink without an agent, into file://; {} batches of {}, to each path in turn, \
+         from the first write until all are delivered; memory is that of the benchmark process \
+         after the run",
         batches, LOAD.name
     );
     Ok(Curve { axis: Axis::Sink, unit: "paths", points: points.into(), note })

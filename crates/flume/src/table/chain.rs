@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Row] = &[
         &[&[
             same("hostHeader", "host", "header", As::Text),
             set("preserveExisting", "false", "preserve_existing", As::Flag),
-            by("useIP", "true", "the header gets the name of the host, never its address"),
+            by("useIP", "true", "the header is always the host name, never the address"),
         ]],
     ),
     row(
@@ -61,7 +61,7 @@ pub(super) const ROWS: &[Row] = &[
         &[&[
             by("withName", "", "`names`"),
             by("fromList", "", "`names`"),
-            by("fromListSeparator", "\\s*,\\s*", "how `fromList` is divided"),
+            by("fromListSeparator", "\\s*,\\s*", "the separator of `fromList`"),
             same("matching", "", "matching", As::Text),
         ]],
     ),
@@ -84,13 +84,9 @@ pub(super) const ROWS: &[Row] = &[
         Becomes::Several("an interceptor for each command, see [morphlines](#morphlines)"),
         "",
         &[&[
-            by(
-                "morphlineFile",
-                "*",
-                "the commands of the file, which is read when the agent starts",
-            ),
-            by("morphlineId", "", "the morphline of the file; without it the file has one"),
-            ignored("*", "", "it tunes the library for morphlines"),
+            by("morphlineFile", "*", "the commands of the file; the agent reads it when it starts"),
+            by("morphlineId", "", "the name of the morphline, if the file has several"),
+            ignored("*", "", "it tunes the morphline library"),
         ]],
     ),
     row(
@@ -102,7 +98,7 @@ pub(super) const ROWS: &[Row] = &[
         &[&[
             set("searchPattern", "*", "search", As::Text),
             by("replaceString", "", "`replace`: `$1` becomes `${1}`"),
-            by("charset", "UTF-8", "patterns are looked for in bytes; others need a decision"),
+            by("charset", "UTF-8", "patterns match bytes; other values need a decision"),
         ]],
     ),
     row(
@@ -125,7 +121,7 @@ pub(super) const ROWS: &[Row] = &[
         &[&[
             set("regex", "*", "regex", As::Text),
             by("serializers", "*", "`serializers`"),
-            by("serializers.*", "", "`name`, and `date` for the one that makes milliseconds"),
+            by("serializers.*", "", "`name`, and `date` for the serializer of milliseconds"),
         ]],
     ),
     row(
@@ -154,9 +150,9 @@ pub(super) const ROWS: &[Row] = &[
         "load_balancing",
         &["org.apache.flume.channel.LoadBalancingChannelSelector"],
         Becomes::Kind("load_balancing"),
-        "a batch goes to one channel as a whole, and to another one where that channel is full; \
-         events of a source that reads again after a crash are spread by a hash of each, so that \
-         they go to the same channel again",
+        "each batch goes to one channel, or to another one if that is full; if the source reads \
+         events again after a crash, a hash of each event selects its channel, so that it gets the \
+         same channel again",
         &[&[by(
             "policy",
             "round_robin",
@@ -189,18 +185,15 @@ pub(super) const ROWS: &[Row] = &[
         Becomes::Kind("load_balance"),
         "",
         &[&[
-            by("selector", "round_robin", "`policy`; a class of its own needs a decision"),
+            by("selector", "round_robin", "`policy`; custom classes need a decision"),
             key(
                 "backoff",
                 "false",
-                Use::Ignored(
-                    "a sink that fails always pauses, and a batch \
-                                                  goes to another one meanwhile",
-                ),
+                Use::Ignored("a failed sink always pauses, and its batch goes to another sink"),
             ),
             same("selector.maxTimeOut", "30000", "backoff_max", As::Millis),
             same("maxTimeOut", "30000", "backoff_max", As::Millis),
-            decision("selector.*", "", "selectors of your own are not run"),
+            decision("selector.*", "", "custom selectors are not supported"),
         ]],
     ),
 ];

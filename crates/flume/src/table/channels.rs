@@ -12,11 +12,11 @@ const fn channel(
     Row { role: "channel", name, classes, becomes, differs, keys }
 }
 
-const NO_CHECKPOINT: &str = "there is no checkpoint: the log itself is read at the start";
-const ONE_PUT: &str = "a transaction is a batch, and the source limits it";
-const WAITS: &str = "a put waits for room, without a limit of time";
-const BYTES: &str = "`capacity`: this number of bytes, else 1 KiB for each event of the capacity, \
-                     and 64 MiB at least";
+const NO_CHECKPOINT: &str = "no checkpoint: the agent reads the log when it starts";
+const ONE_PUT: &str = "a transaction is one batch of the source";
+const WAITS: &str = "a put waits until the channel has room";
+const BYTES: &str =
+    "`capacity` in bytes; without it, 1 KiB for each event of `capacity`, at least 64 MiB";
 
 pub(super) const ROWS: &[Row] = &[
     channel(
@@ -27,7 +27,7 @@ pub(super) const ROWS: &[Row] = &[
         &[&[
             set("capacity", "100", "capacity_events", As::Count),
             by("byteCapacity", "", BYTES),
-            ignored("byteCapacityBufferPercentage", "20", "headers are part of the bytes"),
+            ignored("byteCapacityBufferPercentage", "20", "headers count as bytes"),
             ignored("transactionCapacity", "100", ONE_PUT),
             ignored("keep-alive", "3", WAITS),
         ]],
@@ -36,24 +36,32 @@ pub(super) const ROWS: &[Row] = &[
         "file",
         &["org.apache.flume.channel.file.FileChannel"],
         Becomes::Kind("durable"),
-        "it is in the agent's data directory and begins empty: take over what Flume left by \
-         `aqueduct channel import-flume`, or let Flume drain its channel before the change",
+        "it is in the agent's data directory and starts empty: import Flume's events with \
+         `aqueduct channel import-flume`, or let Flume drain its channel first",
         &[FILE],
     ),
     channel(
         "spillablememory",
         &["org.apache.flume.channel.SpillableMemoryChannel"],
         Becomes::Kind("spill"),
-        "the part on disk begins empty: let Flume drain its channel before the change",
+        "the part on disk starts empty: let Flume drain its channel first",
         &[
             &[
-                by("memoryCapacity", "10000", "`memory`, by `avgEventSize`, 64 MiB at least"),
+                by(
+                    "memoryCapacity",
+                    "10000",
+                    "`memory`: events times `avgEventSize`, at least 64 MiB",
+                ),
                 by("byteCapacity", "", "`memory`"),
-                by("avgEventSize", "500", "what an event counts in `memory`"),
+                by("avgEventSize", "500", "bytes for each event in `memory`"),
                 by("overflowCapacity", "100000000", "`disk.capacity_events`, `disk.capacity`"),
-                ignored("overflowTimeout", "3", "events go to the disk when memory is full"),
-                ignored("overflowDeactivationThreshold", "5", "memory is used when it has room"),
-                ignored("byteCapacityBufferPercentage", "20", "headers are part of the bytes"),
+                ignored("overflowTimeout", "3", "events go to disk when memory is full"),
+                ignored(
+                    "overflowDeactivationThreshold",
+                    "5",
+                    "events go to memory when it has room",
+                ),
+                ignored("byteCapacityBufferPercentage", "20", "headers count as bytes"),
             ],
             FILE_WITHOUT_CAPACITY,
         ],
@@ -62,28 +70,28 @@ pub(super) const ROWS: &[Row] = &[
         "jdbc",
         &["org.apache.flume.channel.jdbc.JdbcChannel"],
         Becomes::Kind("durable"),
-        "events are in the agent's own log and not in a database; it begins empty: let Flume drain \
-         its channel before the change",
+        "events are in a log of the agent, not in a database; it starts empty: let Flume drain its \
+         channel first",
         &[&[
             by("maximum.capacity", "0", "`capacity_events`, and 1 KiB of `capacity` for each"),
-            ignored("db.type", "DERBY", "there is no database"),
-            ignored("driver.*", "", "there is no database"),
-            ignored("db.*", "", "there is no database"),
-            ignored("connection.properties.file", "", "there is no database"),
-            ignored("create.*", "true", "there is no database"),
-            ignored("transaction.isolation", "READ_COMMITTED", "there is no database"),
-            ignored("maximum.connections", "10", "there is no database"),
-            ignored("sysprop.*", "", "there is no database"),
+            ignored("db.type", "DERBY", "the channel uses no database"),
+            ignored("driver.*", "", "the channel uses no database"),
+            ignored("db.*", "", "the channel uses no database"),
+            ignored("connection.properties.file", "", "the channel uses no database"),
+            ignored("create.*", "true", "the channel uses no database"),
+            ignored("transaction.isolation", "READ_COMMITTED", "the channel uses no database"),
+            ignored("maximum.connections", "10", "the channel uses no database"),
+            ignored("sysprop.*", "", "the channel uses no database"),
         ]],
     ),
     channel(
         "kafka",
         &["org.apache.flume.channel.kafka.KafkaChannel"],
         Becomes::Kind("kafka"),
-        "its topic is another one than Flume's, named like it with `-aqueduct`, and nothing else \
-         may read or write it; a source `CHANNEL-topic` goes on at the offsets of Flume's group, \
-         and takes over what is in Flume's topic and what others write there; where no sink takes \
-         from the channel, a sink `CHANNEL-topic` writes to Flume's topic instead",
+        "it has its own topic, named like Flume's with `-aqueduct`, which no other program may \
+         read or write; a source `CHANNEL-topic` continues at the offsets of Flume's group and \
+         reads Flume's topic; if no sink reads the channel, a sink `CHANNEL-topic` writes to \
+         Flume's topic instead",
         &[KAFKA],
     ),
     channel(
@@ -112,24 +120,28 @@ const FILE: &[Key] = &[
     ignored("minimumRequiredSpace", "524288000", "sinks drain a full disk"),
     ignored("keep-alive", "3", WAITS),
     ignored("write-timeout", "10", WAITS),
-    decision("fsyncPerTransaction", "true", "each put is synced: drop it, or use `memory`"),
+    decision("fsyncPerTransaction", "true", "each put is synced: remove the key, or use `memory`"),
     ignored("fsyncInterval", "5", "each put is synced"),
     ignored("use-log-replay-v1", "false", NO_CHECKPOINT),
     ignored("use-fast-replay", "false", NO_CHECKPOINT),
-    by("encryption.*", "", "the table `encryption` with a key file of its own: needs a decision"),
+    by("encryption.*", "", "the table `encryption` with a new key file: needs a decision"),
 ];
 
-const ONE_PARTITION: &str = "the channel has one partition; of a sink `CHANNEL-topic` it is the \
-                             partition, or the header that names it";
+const ONE_PARTITION: &str = "the channel has one partition; for a sink `CHANNEL-topic`, the \
+                             partition or the header with its number";
 const FLUME_EVENTS: &str =
-    "of the source `parse_as_flume_event`, of the sink `write_as_flume_event`";
+    "`parse_as_flume_event` of the source, `write_as_flume_event` of the sink";
 const ALL_ACKNOWLEDGE: &str = "all replicas in sync acknowledge";
 const BYTES_AND_TEXT: &str = "keys are text and bodies are bytes, as in Flume";
 
 const KAFKA: &[Key] = &[
     by("kafka.bootstrap.servers", "*", "`brokers`; with three or more `create_with_replicas` is 3"),
     by("brokerList", "", "`brokers`, without `kafka.bootstrap.servers`"),
-    by("kafka.topic", "flume-channel", "`topic`, with `-aqueduct`; the topic of `CHANNEL-topic`"),
+    by(
+        "kafka.topic",
+        "flume-channel",
+        "`topic`, with `-aqueduct`; also the topic of `CHANNEL-topic`",
+    ),
     by("topic", "", "the same, without `kafka.topic`"),
     by("kafka.consumer.group.id", "flume", "`group` of the source `CHANNEL-topic`"),
     by("groupId", "", "the same, without `kafka.consumer.group.id`"),
@@ -141,23 +153,23 @@ const KAFKA: &[Key] = &[
     ignored("pollTimeout", "500", "an idle topic costs nothing"),
     ignored("kafka.pollTimeout", "500", "an idle topic costs nothing"),
     ignored("timeout", "100", "an idle topic costs nothing"),
-    ignored("capacity", "", "Flume's channel has none: set `capacity`"),
+    ignored("capacity", "", "Flume's channel has no capacity: set `capacity`"),
     ignored("transactionCapacity", "", ONE_PUT),
     ignored("keep-alive", "", WAITS),
     ignored("migrateZookeeperOffsets", "true", "offsets are Kafka's own"),
-    decision("zookeeperConnect", "", "ZooKeeper is not asked: name `kafka.bootstrap.servers`"),
+    decision("zookeeperConnect", "", "ZooKeeper is not used: set `kafka.bootstrap.servers`"),
     set("kafka.producer.compression.type", "none", "compression", As::Text),
     ignored("kafka.producer.acks", "all", ALL_ACKNOWLEDGE),
-    ignored("kafka.producer.retries", "", "it is tried until the outcome is known"),
-    ignored("kafka.producer.batch.size", "16384", "a group of puts is complete when it goes"),
-    ignored("kafka.producer.linger.ms", "", "a group of puts is complete when it goes"),
+    ignored("kafka.producer.retries", "", "puts are retried until their outcome is known"),
+    ignored("kafka.producer.batch.size", "16384", "a group of puts is complete when it is sent"),
+    ignored("kafka.producer.linger.ms", "", "a group of puts is complete when it is sent"),
     ignored("kafka.producer.key.serializer", "", BYTES_AND_TEXT),
     ignored("kafka.producer.value.serializer", "", BYTES_AND_TEXT),
     ignored("kafka.consumer.key.deserializer", "", BYTES_AND_TEXT),
     ignored("kafka.consumer.value.deserializer", "", BYTES_AND_TEXT),
     ignored("kafka.consumer.enable.auto.commit", "false", "offsets follow the channel"),
-    ignored("kafka.consumer.max.poll.records", "500", "batches have limits of their own"),
-    by("kafka.producer.*", "", "`properties`, where the client has the same property"),
+    ignored("kafka.consumer.max.poll.records", "500", "batches have their own limits"),
+    by("kafka.producer.*", "", "`properties`, if the client has the same property"),
     by("kafka.consumer.*", "", "`properties` of `CHANNEL-topic`, in the same way"),
 ];
 

@@ -35,7 +35,7 @@ pub(super) const ROWS: &[Row] = &[
         &["org.apache.flume.serialization.FlumeEventAvroEventSerializer"],
         Becomes::Kind("avro"),
         &[&[
-            by("syncIntervalBytes", "2048000", "`sync_interval`, 512 KiB at most"),
+            by("syncIntervalBytes", "2048000", "`sync_interval`, at most 512 KiB"),
             same("compressionCodec", "null", "codec", As::OneOf(CODEC)),
         ]],
     ),
@@ -45,8 +45,8 @@ pub(super) const ROWS: &[Row] = &[
         &["org.apache.flume.sink.hdfs.AvroEventSerializer"],
         Becomes::Kind("avro_schema"),
         &[&[
-            by("schemaURL", "", "`schema`, where it is a `file:` URL; a decision elsewhere"),
-            by("syncIntervalBytes", "2048000", "`sync_interval`, 512 KiB at most"),
+            by("schemaURL", "", "`schema`, if it is a `file:` URL; others need a decision"),
+            by("syncIntervalBytes", "2048000", "`sync_interval`, at most 512 KiB"),
             same("compressionCodec", "null", "codec", As::OneOf(CODEC)),
         ]],
     ),
@@ -56,8 +56,8 @@ pub(super) const ROWS: &[Row] = &[
         &["org.apache.flume.serialization.LineDeserializer"],
         Becomes::Kind("lines"),
         &[&[
-            by("maxLineLength", "2048", "`line_max` of the source; what is longer is cut"),
-            by("outputCharset", "UTF-8", "bodies are UTF-8; others need a decision"),
+            by("maxLineLength", "2048", "`line_max` of the source; longer lines are cut"),
+            by("outputCharset", "UTF-8", "bodies are UTF-8; other values need a decision"),
         ]],
     ),
     row(

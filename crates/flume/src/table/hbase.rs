@@ -2,28 +2,32 @@
 
 use super::{As, Becomes, Key, Row, by, decision, ignored, same, set};
 
-const DIFFERS: &str = "HBase is spoken to without its client in Java; a row whose key Flume makes \
-                       by chance or time has one that is made of its batch, so that a batch that \
-                       comes again writes the same rows";
+const DIFFERS: &str = "the sink does not use HBase's Java client; random or time-based row keys \
+                       become keys derived from the batch, so that a resent batch writes the same \
+                       rows";
 
-const NO_KERBEROS: &str = "the sink has no Kerberos: let a Flume agent behind an `avro` sink keep \
-                           it";
+const NO_KERBEROS: &str =
+    "the sink has no Kerberos: keep a Flume agent downstream of an `avro` sink";
 
-const CLIENT: &str = "the properties are those of a client in Java: see the sink's settings";
+const CLIENT: &str = "these are properties of the Java client: see the sink's settings";
 
 const COMMON: &[Key] = &[
     set("table", "*", "table", As::Text),
     by("columnFamily", "*", "the families of `columns` and `counters`"),
     by("zookeeperQuorum", "", "`zookeeper.quorum`; Flume reads `hbase-site.xml` without it"),
     same("znodeParent", "/hbase", "zookeeper.znode", As::Text),
-    ignored("batchSize", "100", "a batch is handed on as it came"),
-    ignored("coalesceIncrements", "false", "a column is raised once for all events of a batch"),
+    ignored("batchSize", "100", "a batch is sent as it arrived"),
+    ignored(
+        "coalesceIncrements",
+        "false",
+        "a counter is incremented once for all events of a batch",
+    ),
     same("enableWal", "true", "durability", As::OneOf(WAL)),
     decision("kerberosPrincipal", "", NO_KERBEROS),
     decision("kerberosKeytab", "", NO_KERBEROS),
     by("serializer", "", "`row_key`, `columns`, `counters`, `pattern`, by its kind"),
     by("serializer.payloadColumn", "pCol", "simple: a column of `columns`, the body"),
-    by("serializer.rowPrefix", "default", "simple: what `row_key` begins with"),
+    by("serializer.rowPrefix", "default", "simple: the prefix of `row_key`"),
     by(
         "serializer.suffix",
         "uuid",
@@ -36,7 +40,7 @@ const COMMON: &[Key] = &[
     by("serializer.colNames", "payload", "regex: the columns of the groups in `columns`"),
     by("serializer.rowKeyIndex", "-1", "regex: the group of `row_key`; without it `%id`"),
     by("serializer.depositHeaders", "false", "regex: `header_family`"),
-    by("serializer.charset", "UTF-8", "regex: bodies keep the bytes that came"),
+    by("serializer.charset", "UTF-8", "regex: bodies keep their bytes"),
 ];
 
 const WAL: &[(&str, &str)] = &[("true", "table"), ("false", "skip_wal")];
@@ -68,7 +72,7 @@ pub(super) const ROWS: &[Row] = &[
             COMMON,
             &[
                 same("timeout", "60000", "timeout", As::Millis),
-                ignored("maxConsecutiveFails", "10", "what fails is made again, with back-off"),
+                ignored("maxConsecutiveFails", "10", "failed operations are retried with back-off"),
                 decision("async.*", "", CLIENT),
             ],
         ],

@@ -4,8 +4,8 @@ use super::{As, Becomes, Key, Row, by, decision, ignored, same, set};
 
 const BROKERS: Key = by("kafka.bootstrap.servers", "*", "`brokers`");
 const HEADERS: Key = by("header.*", "", "`headers`");
-const ZOOKEEPER: &str = "ZooKeeper is not asked: name the brokers in `kafka.bootstrap.servers`";
-const BATCH: &str = "a batch is handed on as it came";
+const ZOOKEEPER: &str = "ZooKeeper is not used: set `kafka.bootstrap.servers`";
+const BATCH: &str = "a batch is sent as it arrived";
 const TEXT_AND_BYTES: &str = "keys are text and bodies are bytes, as in Flume";
 
 pub(super) const ROWS: &[Row] = &[
@@ -14,12 +14,12 @@ pub(super) const ROWS: &[Row] = &[
         name: "kafka",
         classes: &["org.apache.flume.source.kafka.KafkaSource"],
         becomes: Becomes::Kind("kafka"),
-        differs: "it goes on at the offsets of the group, and from then on at the positions in its \
-                  channels; of transactions only what is committed is read",
+        differs: "it starts at the offsets of the group and then continues at the positions in its \
+                  channels; it reads only committed transactions",
         keys: &[&[
             BROKERS,
             by("kafka.topics", "", "`topics`"),
-            by("kafka.topics.regex", "", "`topics`, as a pattern: extended POSIX, not Java's"),
+            by("kafka.topics.regex", "", "`topics`, as a pattern: POSIX extended, not Java syntax"),
             by("topic", "", "`topics`"),
             by("kafka.consumer.group.id", "flume", "`group`"),
             by("groupId", "", "`group`, without `kafka.consumer.group.id`"),
@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Row] = &[
             ignored("kafka.consumer.value.deserializer", "", TEXT_AND_BYTES),
             ignored("kafka.consumer.enable.auto.commit", "false", "offsets follow the channels"),
             ignored("kafka.consumer.max.poll.records", "500", "`batch_events` is the limit"),
-            by("kafka.consumer.*", "", "`properties`, where the client has the same property"),
+            by("kafka.consumer.*", "", "`properties`, if the client has the same property"),
         ]],
     },
     Row {
@@ -47,8 +47,8 @@ pub(super) const ROWS: &[Row] = &[
         name: "kafka",
         classes: &["org.apache.flume.sink.kafka.KafkaSink"],
         becomes: Becomes::Kind("kafka"),
-        differs: "a message counts when all replicas in sync have it (`acks=all`), and is in the \
-                  topic once after a broken connection",
+        differs: "all replicas in sync acknowledge a message (`acks=all`), and a broken connection \
+                  does not repeat it",
         keys: &[&[
             BROKERS,
             by("brokerList", "", "`brokers`, without `kafka.bootstrap.servers`"),
@@ -73,13 +73,13 @@ pub(super) const ROWS: &[Row] = &[
             by(
                 "kafka.producer.transactional.id",
                 "",
-                "`exactly_once`; ids are made of the names of sinks and the origins of batches",
+                "`exactly_once`; ids consist of the sink name and the origin of the batch",
             ),
             same("kafka.producer.compression.type", "none", "compression", As::OneOf(COMPRESSION)),
             same("kafka.producer.linger.ms", "", "linger", As::Millis),
             same("kafka.producer.delivery.timeout.ms", "120000", "timeout", As::Millis),
             same("kafka.producer.max.request.size", "", "message_bytes_max", As::Bytes),
-            by("kafka.producer.*", "", "`properties`, where the client has the same property"),
+            by("kafka.producer.*", "", "`properties`, if the client has the same property"),
         ]],
     },
 ];

@@ -2,7 +2,7 @@
 
 use super::{As, Key, by, decision, ignored, set};
 
-const TYPE: &str = "ignored: the first bytes of the file say it";
+const TYPE: &str = "ignored: detected from the first bytes of the file";
 const STORE: &str = "`tls.keystore`; also `javax.net.ssl.keyStore`, `FLUME_SSL_KEYSTORE_PATH`";
 const PASSWORD: &str = "`tls.keystore_password`; also `javax.net.ssl.keyStorePassword`, \
                         `FLUME_SSL_KEYSTORE_PASSWORD`";
@@ -13,17 +13,17 @@ const TRUST_PASSWORD: &str = "`tls.truststore_password`; also `javax.net.ssl.tru
 
 /// TLS of a source, as Flume spells it.
 pub(super) const SERVER_TLS: &[Key] = &[
-    by("ssl", "false", "whether there is the table `tls`"),
+    by("ssl", "false", "`true` adds the table `tls`"),
     by("keystore", "", STORE),
     by("keystore-password", "", PASSWORD),
     by("keystorePassword", "", PASSWORD),
-    by("keystore-password-file", "", "`tls.keystore_password`, as a reference to the file"),
+    by("keystore-password-file", "", "`tls.keystore_password`, a reference to the file"),
     by("keystore-type", "JKS", TYPE),
 ];
 
 /// TLS of a sink, as Flume spells it.
 pub(super) const CLIENT_TLS: &[Key] = &[
-    by("ssl", "false", "whether there is the table `tls`, with `check_name = false` as in Flume"),
+    by("ssl", "false", "`true` adds the table `tls`, with `check_name = false` as in Flume"),
     by("truststore", "", TRUST),
     by("truststore-password", "", TRUST_PASSWORD),
     by("truststore-type", "JKS", TYPE),
@@ -34,11 +34,11 @@ pub(super) const CLIENT_TLS: &[Key] = &[
 pub(super) const TLS_SPOKEN: &[Key] = &[
     by("exclude-protocols", "SSLv3", MIN_VERSION),
     by("include-protocols", "", MIN_VERSION),
-    by("exclude-cipher-suites", "", "ignored: no weak suite is there"),
-    by("include-cipher-suites", "", "suites are those of rustls"),
+    by("exclude-cipher-suites", "", "ignored: all available cipher suites are strong"),
+    by("include-cipher-suites", "", "the cipher suites of rustls apply"),
 ];
 
-const MIN_VERSION: &str = "`tls.min_version`: TLS 1.2 and 1.3 are spoken, and nothing older";
+const MIN_VERSION: &str = "`tls.min_version`: 1.2 or 1.3; older versions are not supported";
 
 /// Where a server listens.
 pub(super) const BIND: &[Key] =
@@ -46,18 +46,18 @@ pub(super) const BIND: &[Key] =
 
 /// Pauses of a source that is polled.
 pub(super) const POLLED: &[Key] = &[
-    ignored("backoffSleepIncrement", "1000", "sources wait for new events, not for a time"),
-    ignored("maxBackoffSleep", "5000", "sources wait for new events, not for a time"),
+    ignored("backoffSleepIncrement", "1000", "sources wait for new events and do not poll"),
+    ignored("maxBackoffSleep", "5000", "sources wait for new events and do not poll"),
 ];
 
 /// Kerberos of the clients.
 pub(super) const KERBEROS: &[Key] = &[
-    decision("kerberos", "false", "Kerberos is not there for this protocol"),
-    ignored("client-principal", "", "it counts with `kerberos` alone"),
-    ignored("client-keytab", "", "it counts with `kerberos` alone"),
-    ignored("server-principal", "", "it counts with `kerberos` alone"),
-    ignored("agent-principal", "", "it counts with `kerberos` alone"),
-    ignored("agent-keytab", "", "it counts with `kerberos` alone"),
+    decision("kerberos", "false", "Kerberos is not supported for this protocol"),
+    ignored("client-principal", "", "it applies only with `kerberos`"),
+    ignored("client-keytab", "", "it applies only with `kerberos`"),
+    ignored("server-principal", "", "it applies only with `kerberos`"),
+    ignored("agent-principal", "", "it applies only with `kerberos`"),
+    ignored("agent-keytab", "", "it applies only with `kerberos`"),
 ];
 
 /// Events of a batch, where the source makes the batches.

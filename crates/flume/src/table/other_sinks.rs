@@ -2,7 +2,7 @@
 
 use super::{Becomes, Key, Row, ignored};
 
-const ANY: &[&[Key]] = &[&[ignored("*", "", "the sink is not there")]];
+const ANY: &[&[Key]] = &[&[ignored("*", "", "the sink does not exist")]];
 
 const fn sink(name: &'static str, classes: &'static [&'static str], becomes: Becomes) -> Row {
     Row { role: "sink", name, classes, becomes, differs: "", keys: ANY }
@@ -13,39 +13,39 @@ pub(super) const ROWS: &[Row] = &[
         "hive",
         &["org.apache.flume.sink.hive.HiveSink"],
         Becomes::Later(
-            "there is no writer of ORC transactions; write with `hdfs`, whose table `hive` names \
-             the metastore, into a new external table",
+            "there is no writer of ORC transactions; write into a new external table with `hdfs` \
+             and its table `hive`",
         ),
     ),
     sink(
         "morphline_solr",
         &["org.apache.flume.sink.solr.morphline.MorphlineSolrSink"],
         Becomes::Later(
-            "there is no such translation; write a `solr` sink, with `collection` and `solrUrl` of \
-             the SOLR_LOCATOR, and the commands of the morphline as interceptors",
+            "write a `solr` sink with `collection` and `solrUrl` of the SOLR_LOCATOR, and \
+             interceptors for the commands of the morphline",
         ),
     ),
     sink(
         "elasticsearch",
         &["org.apache.flume.sink.elasticsearch.ElasticSearchSink"],
         Becomes::Later(
-            "Flume 1.11 has none either; write an `elasticsearch` sink, with port 9200 \
-                        in the place of 9300",
+            "write an `elasticsearch` sink, with port 9200 instead of 9300; Flume 1.11 has no such \
+             sink either",
         ),
     ),
     sink(
         "kite",
         &["org.apache.flume.sink.kite.DatasetSink"],
-        Becomes::Never("Flume 1.11 has none either; write Avro files with `hdfs`"),
+        Becomes::Never("write Avro files with `hdfs`; Flume 1.11 has no such sink either"),
     ),
     sink(
         "kudu",
         &["org.apache.kudu.flume.sink.KuduSink"],
-        Becomes::Later("there is no `kudu` sink; let a Flume agent behind an `avro` sink keep it"),
+        Becomes::Later("keep a Flume agent downstream of an `avro` sink"),
     ),
     sink(
         "irc",
         &["org.apache.flume.sink.irc.IRCSink"],
-        Becomes::Never("messages are sent to people by a webhook: use `http`"),
+        Becomes::Never("use a webhook with the `http` sink"),
     ),
 ];

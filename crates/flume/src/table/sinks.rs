@@ -13,7 +13,7 @@ const fn sink(
     Row { role: "sink", name, classes, becomes, differs, keys }
 }
 
-const BATCH: &str = "a batch is handed on as it came";
+const BATCH: &str = "a batch is sent as it arrived";
 
 pub(super) const ROWS: &[Row] = &[
     sink(
@@ -42,10 +42,10 @@ pub(super) const ROWS: &[Row] = &[
                 set("batch-size", "100", "events_max", As::Count),
                 set("connect-timeout", "20000", "connect_timeout", As::Millis),
                 set("request-timeout", "20000", "timeout", As::Millis),
-                by("reset-connection-interval", "", "`reconnect_after`; 0: not at all"),
+                by("reset-connection-interval", "", "`reconnect_after`; 0 means never"),
                 same("compression-type", "none", "compression", As::OneOf(COMPRESSION)),
                 same("compression-level", "6", "compression_level", As::Count),
-                ignored("maxIoWorkers", "", "connections need no threads of their own"),
+                ignored("maxIoWorkers", "", "connections need no threads"),
             ],
             CLIENT_TLS,
             TLS_SPOKEN,
@@ -63,9 +63,9 @@ pub(super) const ROWS: &[Row] = &[
                 set("batch-size", "100", "events_max", As::Count),
                 set("connect-timeout", "20000", "connect_timeout", As::Millis),
                 set("request-timeout", "20000", "timeout", As::Millis),
-                by("reset-connection-interval", "", "`reconnect_after`; 0: not at all"),
-                by("connection-reset-interval", "", "`reconnect_after`; 0: not at all"),
-                ignored("maxConnections", "5", "the client opens what it needs"),
+                by("reset-connection-interval", "", "`reconnect_after`; 0 means never"),
+                by("connection-reset-interval", "", "`reconnect_after`; 0 means never"),
+                ignored("maxConnections", "5", "the client opens connections as needed"),
                 same("protocol", "compact", "protocol", As::OneOf(PROTOCOL)),
             ],
             CLIENT_TLS,
@@ -94,7 +94,7 @@ pub(super) const ROWS: &[Row] = &[
         "http",
         &["org.apache.flume.sink.http.HttpSink"],
         Becomes::Kind("http"),
-        "what an answer means is fixed: see the page of the sink",
+        "the meaning of a response is fixed: see the page of the sink",
         &[&[
             set("endpoint", "*", "url", As::Text),
             ignored("connectTimeout", "5000", "`timeout` includes connecting"),
@@ -103,17 +103,17 @@ pub(super) const ROWS: &[Row] = &[
             set("acceptHeader", "text/plain", "headers.accept", As::Text),
             key("defaultBackoff", "true", DEFAULT_RULE),
             key("defaultRollback", "true", DEFAULT_RULE),
-            ignored("defaultIncrementMetrics", "false", "every event that is delivered is counted"),
+            ignored("defaultIncrementMetrics", "false", "all delivered events are counted"),
             decision("backoff.*", "", RULES),
             decision("rollback.*", "", RULES),
-            ignored("incrementMetrics.*", "", "every event that is delivered is counted"),
-            ignored("batchSize", "1", "one event is one request"),
+            ignored("incrementMetrics.*", "", "all delivered events are counted"),
+            ignored("batchSize", "1", "each event is one request"),
         ]],
     ),
 ];
 
-const RULES: &str = "what an answer means is fixed: 4xx that name a bad event go to the dead \
-                     letters, others are tried again";
+const RULES: &str = "the meaning of a response is fixed: 4xx for a bad event goes to the dead \
+                     letters, others are retried";
 const DEFAULT_RULE: Use = Use::Decision(RULES);
 const COMPRESSION: &[(&str, &str)] = &[("none", "none"), ("deflate", "deflate")];
 const PROTOCOL: &[(&str, &str)] = &[("compact", "compact"), ("binary", "binary")];

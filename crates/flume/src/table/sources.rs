@@ -13,8 +13,8 @@ const fn source(
     Row { role: "source", name, classes, becomes, differs, keys }
 }
 
-const THREADS: &str = "connections need no threads of their own";
-const SOCKETS: &str = "buffers are sized by what arrives";
+const THREADS: &str = "connections need no threads";
+const SOCKETS: &str = "buffers grow with the input";
 
 pub(super) const ROWS: &[Row] = &[
     source(
@@ -27,8 +27,8 @@ pub(super) const ROWS: &[Row] = &[
             &[
                 set("compression-type", "none", "compression", As::OneOf(COMPRESSION)),
                 ignored("threads", "", THREADS),
-                by("ipFilter", "false", "whether `ip_filter` is set"),
-                by("ipFilterRules", "", "`ip_filter`, where `ipFilter` is true"),
+                by("ipFilter", "false", "`true` sets `ip_filter`"),
+                by("ipFilterRules", "", "`ip_filter`, if `ipFilter` is true"),
             ],
             SERVER_TLS,
             TLS_SPOKEN,
@@ -63,19 +63,15 @@ pub(super) const ROWS: &[Row] = &[
             same("logStdErr", "false", "log_stderr", As::Flag),
             set("batchSize", "20", "batch_events", As::Count),
             set("batchTimeout", "3000", "batch_timeout", As::Millis),
-            by(
-                "charset",
-                "UTF-8",
-                "bodies keep the bytes that came, as in Flume; UTF-16 needs a decision",
-            ),
+            by("charset", "UTF-8", "bodies keep their bytes, as in Flume; UTF-16 needs a decision"),
         ]],
     ),
     source(
         "spooldir",
         &["org.apache.flume.source.SpoolDirectorySource"],
         Becomes::Kind("spool_dir"),
-        "files that Flume has completed keep their suffix and are passed over; the position in a \
-         file that Flume has begun is not read, so that file is read from its beginning",
+        "files that Flume completed keep their suffix and are skipped; a file that Flume read in \
+         part is read from its beginning",
         &[SPOOLDIR, BATCH_100],
     ),
     source(
@@ -95,7 +91,7 @@ pub(super) const ROWS: &[Row] = &[
             &[
                 set("max-line-length", "512", "line_max", As::Bytes),
                 same("ack-every-event", "true", "ack_every_event", As::Flag),
-                by("encoding", "UTF-8", "bodies keep the bytes that came; others need a decision"),
+                by("encoding", "UTF-8", "bodies keep their bytes; other values need a decision"),
             ],
         ],
     ),
@@ -147,7 +143,7 @@ pub(super) const ROWS: &[Row] = &[
                 by("host", "0.0.0.0", "`listen`, with each port"),
                 by("ports", "*", "`listen`, one address for each port"),
                 same("portHeader", "", "port_header", As::Text),
-                by("charset.*", "UTF-8", "bodies keep the bytes that came, as in Flume"),
+                by("charset.*", "UTF-8", "bodies keep their bytes, as in Flume"),
                 ignored("readBufferBytes", "1024", SOCKETS),
                 ignored("readBufferSize", "1024", SOCKETS),
                 ignored("numProcessors", "", THREADS),
@@ -178,11 +174,11 @@ pub(super) const ROWS: &[Row] = &[
                 by("bind", "0.0.0.0", "`listen`, with the port"),
                 by("port", "*", "`listen`, with `bind`"),
                 by("handler", "org.apache.flume.source.http.JSONHandler", "`decoder`"),
-                by("handler.*", "", "settings of `decoder`, where it has them"),
+                by("handler.*", "", "settings of `decoder`, if it has them"),
                 by("enableSSL", "false", "`tls`, as `ssl`"),
                 ignored("QueuedThreadPool.*", "", THREADS),
                 ignored("HttpConfiguration.*", "", "limits are settings of the `http` source"),
-                decision("SslContextFactory.*", "", "Jetty is not there; see the table `tls`"),
+                decision("SslContextFactory.*", "", "Jetty is not used; see the table `tls`"),
                 ignored("ServerConnector.*", "", "limits are settings of the `http` source"),
             ],
             SERVER_TLS,
@@ -205,30 +201,32 @@ pub(super) const ROWS: &[Row] = &[
     source(
         "legacy_avro",
         &["org.apache.flume.source.avroLegacy.AvroLegacySource"],
-        Becomes::Never("agents of Flume 0.9 are not taken; let a Flume 1 agent stand between"),
+        Becomes::Never("put a Flume 1 agent between agents of Flume 0.9 and Aqueduct"),
         "",
-        &[&[ignored("*", "", "the source is not there")]],
+        &[&[ignored("*", "", "the source does not exist")]],
     ),
     source(
         "legacy_thrift",
         &["org.apache.flume.source.thriftLegacy.ThriftLegacySource"],
-        Becomes::Never("agents of Flume 0.9 are not taken; let a Flume 1 agent stand between"),
+        Becomes::Never("put a Flume 1 agent between agents of Flume 0.9 and Aqueduct"),
         "",
-        &[&[ignored("*", "", "the source is not there")]],
+        &[&[ignored("*", "", "the source does not exist")]],
     ),
     source(
         "scribe",
         &["org.apache.flume.source.scribe.ScribeSource"],
-        Becomes::Never("Scribe ended; send to the `http` source, or let Flume stand between"),
+        Becomes::Never(
+            "Scribe is discontinued; use the `http` source, or a Flume agent in between",
+        ),
         "",
-        &[&[ignored("*", "", "the source is not there")]],
+        &[&[ignored("*", "", "the source does not exist")]],
     ),
     source(
         "twitter",
         &["org.apache.flume.source.twitter.TwitterSource"],
         Becomes::Kind("http_stream"),
-        "it reads the sample of X's interface of version 2, whose events are JSON and not Avro; \
-         the one that Flume reads was closed",
+        "it reads the sample stream of X's API version 2, with events in JSON, not Avro; the API \
+         that Flume reads was shut down",
         &[&[
             decision("consumerKey", "*", X_TOKEN),
             decision("consumerSecret", "*", X_TOKEN),
@@ -241,7 +239,7 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 const X_TOKEN: &str =
-    "version 2 takes one token of an application, and no keys of OAuth 1.0a: set `access.bearer`";
+    "version 2 needs an application token and no keys of OAuth 1.0a: set `access.bearer`";
 
 const COMPRESSION: &[(&str, &str)] = &[("none", "none"), ("deflate", "deflate")];
 const PROTOCOL: &[(&str, &str)] = &[("compact", "compact"), ("binary", "binary")];
@@ -249,45 +247,45 @@ const PROTOCOL: &[(&str, &str)] = &[("compact", "compact"), ("binary", "binary")
 const TAILDIR: &[Key] = &[
     by("filegroups", "*", "`paths`"),
     by("filegroups.*", "*", "`paths`: the regular expression of the name becomes a pattern"),
-    by("headers.*", "", "an interceptor `static` of a source for each file group with headers"),
+    by("headers.*", "", "an interceptor `static`; each file group with headers is a source"),
     by(
         "positionFile",
         "~/.flume/taildir_position.json",
-        "`flume_positions`: read at the first start; then positions are kept with the channels",
+        "`flume_positions`: read at the first start; then the channels store the positions",
     ),
     set("batchSize", "100", "batch_events", As::Count),
     by("skipToEnd", "false", "`start_at`"),
     set("fileHeader", "false", "file_header", As::Flag),
     same("fileHeaderKey", "file", "file_header_key", As::Text),
     by("byteOffsetHeader", "false", "`offset_header`, with `offset_header_key = \"byteoffset\"`"),
-    ignored("idleTimeout", "120000", "files are closed when `open_max` asks for it"),
+    ignored("idleTimeout", "120000", "`open_max` closes files"),
     ignored("writePosInterval", "3000", "the position is stored with each batch"),
-    ignored("cachePatternMatching", "true", "the system tells of changes"),
-    ignored("maxBatchCount", "9223372036854775807", "files are read in turn, a batch each"),
+    ignored("cachePatternMatching", "true", "the operating system reports changes"),
+    ignored("maxBatchCount", "9223372036854775807", "files are read in turn, one batch each"),
 ];
 
 const SPOOLDIR: &[Key] = &[
     set("spoolDir", "*", "directory", As::Text),
     same("fileSuffix", ".COMPLETED", "completed_suffix", As::Text),
     same("deletePolicy", "never", "delete_policy", As::OneOf(DELETE)),
-    by("fileHeader", "false", "whether `file_header` is set"),
-    by("fileHeaderKey", "file", "`file_header`, where `fileHeader` is true"),
-    by("basenameHeader", "false", "whether `basename_header` is set"),
-    by("basenameHeaderKey", "basename", "`basename_header`, where `basenameHeader` is true"),
+    by("fileHeader", "false", "`true` sets `file_header`"),
+    by("fileHeaderKey", "file", "`file_header`, if `fileHeader` is true"),
+    by("basenameHeader", "false", "`true` sets `basename_header`"),
+    by("basenameHeaderKey", "basename", "`basename_header`, if `basenameHeader` is true"),
     same("includePattern", "^.*$", "include_pattern", As::Text),
     same("ignorePattern", "^$", "ignore_pattern", As::Text),
-    by("trackingPolicy", "rename", "`tracking_policy`, where files are not deleted"),
+    by("trackingPolicy", "rename", "`tracking_policy`, if files are not deleted"),
     ignored("trackerDir", ".flumespool", "the position is stored with each batch"),
     same("consumeOrder", "oldest", "consume_order", As::OneOf(ORDER)),
     same("pollDelay", "500", "poll_delay", As::Millis),
     same("recursiveDirectorySearch", "false", "recursive", As::Flag),
-    ignored("maxBackoff", "4000", "the source waits for room, not for a time"),
-    by("inputCharset", "UTF-8", "`charset`; ignored where the deserializer reads bytes"),
+    ignored("maxBackoff", "4000", "the source waits until the channel has room"),
+    by("inputCharset", "UTF-8", "`charset`; ignored if the deserializer reads bytes"),
     set("decodeErrorPolicy", "FAIL", "decode_error_policy", As::OneOf(DECODE)),
     by("deserializer", "LINE", "`decoder`"),
     by("deserializer.*", "", "`line_max`, `file_max`, and settings of the decoder"),
-    ignored("bufferMaxLines", "100", "Flume has no effect for it either"),
-    ignored("bufferMaxLineLength", "5000", "Flume has no effect for it either"),
+    ignored("bufferMaxLines", "100", "it has no effect in Flume either"),
+    ignored("bufferMaxLineLength", "5000", "it has no effect in Flume either"),
 ];
 
 const DELETE: &[(&str, &str)] = &[("never", "never"), ("immediate", "immediate")];
@@ -299,6 +297,6 @@ const SYSLOG: &[Key] = &[
     set("eventSize", "2500", "message_max", As::Bytes),
     by("keepFields", "none", "`keep_fields`; a list of fields needs a decision"),
     same("clientIPHeader", "", "client_header", As::Text),
-    decision("clientHostnameHeader", "", "names are not looked up; use `clientIPHeader`"),
+    decision("clientHostnameHeader", "", "host names are not looked up; use `clientIPHeader`"),
     decision("format.*", "", "use an interceptor such as `search_replace`"),
 ];

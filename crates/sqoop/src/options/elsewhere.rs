@@ -4,16 +4,17 @@ use super::Answer::{self, Ignored, Refused};
 use super::{Group, flag, value};
 use crate::notes::Outcome;
 
-const TYPES_GIVEN: &str = "types are those of the database; cast in --query";
-const NO_HIVE: &str = "the command writes files; add `hive` to the sink of `aqueduct \
-                 convert sqoop`";
-const HIVE_FILES: &str = "it is of no use without --hive-import";
-const NO_HCATALOG: &str = "a table of Hive is `hive` of the sink: see `aqueduct convert sqoop`";
-const NO_HBASE: &str = "there is no sink of HBase";
-const NO_ACCUMULO: &str = "there is no sink of Accumulo";
-const NO_JOBS: &str = "a saved job is a configuration of `aqueduct convert sqoop`, or a \
-                 call with its own --data-dir: the position is kept there";
-const NO_CODE: &str = "no code is generated";
+const TYPES_GIVEN: &str = "the database sets the types; cast in --query";
+const NO_HIVE: &str =
+    "import only writes files; add `hive` to the sink of `aqueduct convert sqoop`";
+const HIVE_FILES: &str = "it applies only to --hive-import";
+const NO_HCATALOG: &str =
+    "to register a Hive table, add `hive` to the sink of `aqueduct convert sqoop`";
+const NO_HBASE: &str = "import does not write to HBase; use an agent with the `hbase` sink";
+const NO_ACCUMULO: &str = "Accumulo is not supported";
+const NO_JOBS: &str = "use a configuration of `aqueduct convert sqoop` or a call with its own \
+                       --data-dir, which stores the position";
+const NO_CODE: &str = "Aqueduct generates no code";
 
 pub(super) const TYPES: Group = Group {
     heading: "Types",
@@ -21,8 +22,8 @@ pub(super) const TYPES: Group = Group {
         value(
             "map-column-java",
             Refused(
-                "types are those of the database; cast in --query. In an `export` of SequenceFiles \
-                 that Sqoop wrote: `columns` of the decoder, the types of all fields of the class",
+                "the database sets the types; cast in --query. In an `export` of Sqoop's \
+                 SequenceFiles: `columns` of the decoder, the types of all fields of the class",
             ),
         ),
         value("map-column-hive", Refused(TYPES_GIVEN)),
@@ -33,29 +34,26 @@ pub(super) const HIVE: Group = Group {
     heading: "Hive",
     rows: &[
         flag("hive-import", Refused(NO_HIVE)),
-        value("hive-home", Ignored("no program of Hive is called")),
+        value("hive-home", Ignored("Hive's programs are not used")),
         value("hive-table", Refused(NO_HIVE)),
         value("hive-database", Refused(NO_HIVE)),
         flag(
             "hive-overwrite",
             Refused(
-                "nothing is overwritten: import into a new directory, and let the \
-                 table name that",
+                "files are never overwritten: import into a new directory and point the table to \
+                 it",
             ),
         ),
         flag("create-hive-table", Refused(NO_HIVE)),
         flag(
             "hive-drop-import-delims",
-            Ignored(
-                "nothing is dropped from values: they are quoted, as RFC 4180 has \
-                 it",
-            ),
+            Ignored("values keep all characters and are quoted, as in RFC 4180"),
         ),
         value(
             "hive-delims-replacement",
             Refused(
-                "nothing is replaced in values: they are quoted; take \
-                 --as-parquetfile for readers that split at delimiters",
+                "values keep all characters and are quoted; use --as-parquetfile for readers that \
+                 split at delimiters",
             ),
         ),
         value("hive-partition-key", Refused(NO_HIVE)),
@@ -66,8 +64,8 @@ pub(super) const HIVE: Group = Group {
         value(
             "hs2-password",
             Refused(
-                "a password in a command line is seen by every user of the host; \
-                 HiveServer2 is not asked: leave it out",
+                "every user of the host can see a password on the command line; HiveServer2 is not \
+                 used, so remove the option",
             ),
         ),
         value("hs2-keytab", Ignored(HIVE_FILES)),
@@ -82,7 +80,7 @@ pub(super) const HCATALOG: Group = Group {
         value("hcatalog-partition-keys", Refused(NO_HCATALOG)),
         value("hcatalog-partition-values", Refused(NO_HCATALOG)),
         value("hcatalog-storage-stanza", Refused(NO_HCATALOG)),
-        value("hcatalog-home", Ignored("no program of HCatalog is called")),
+        value("hcatalog-home", Ignored("HCatalog's programs are not used")),
         flag("create-hcatalog-table", Refused(NO_HCATALOG)),
         flag("drop-and-create-hcatalog-table", Refused(NO_HCATALOG)),
         flag("hcatalog-external-table", Refused(NO_HCATALOG)),
@@ -129,8 +127,8 @@ pub(super) const EXPORT: Group = Group {
         value(
             "export-dir",
             does(
-                "`url` of the source `hdfs`: a directory with all below it, a file, or a pattern \
-                 with `*` and `?`",
+                "`url` of the source `hdfs`: a directory with its subdirectories, a file, or a \
+                 pattern with `*` and `?`",
             ),
         ),
         value("update-key", does("`key` of the sink, with `mode = \"update\"`")),
@@ -141,54 +139,55 @@ pub(super) const EXPORT: Group = Group {
         value(
             "staging-table",
             does(
-                "`table` of the sink; when all rows are in it, one transaction moves them into \
-                 --table. It has the columns of that, and is empty at the first call",
+                "`table` of the sink; when it has all rows, one transaction moves them into \
+                 --table. It must have the same columns and be empty at the first call",
             ),
         ),
-        flag(
-            "clear-staging-table",
-            does("at the first call, what is in the staging table is deleted"),
-        ),
+        flag("clear-staging-table", does("empties the staging table at the first call")),
         value(
             "call",
             does(
                 "`mode = \"call\"` of the sink: a procedure of PostgreSQL, MySQL or MariaDB, or a \
-                 function of PostgreSQL, whose parameters have the names of the columns",
+                 function of PostgreSQL, with parameters named like the columns",
             ),
         ),
         flag(
             "batch",
-            Answer::Export(Some(Outcome::Ignored), "rows of a batch are one transaction anyway"),
+            Answer::Export(
+                Some(Outcome::Ignored),
+                "the rows of a batch are always one transaction",
+            ),
         ),
         value(
             "input-fields-terminated-by",
-            does("`delimiter` of the decoder: one character of ASCII; else --fields-terminated-by"),
+            does(
+                "`delimiter` of the decoder: one ASCII character; the default is \
+                 --fields-terminated-by",
+            ),
         ),
         value(
             "input-lines-terminated-by",
-            does("`line_end` of the decoder; else --lines-terminated-by"),
+            does("`line_end` of the decoder; the default is --lines-terminated-by"),
         ),
         value(
             "input-enclosed-by",
             Answer::Export(
                 Some(Outcome::Differs),
-                "`quote` of the decoder; a value without quotes is taken as well",
+                "`quote` of the decoder; values without quotes are also accepted",
             ),
         ),
         value(
             "input-optionally-enclosed-by",
             does(
-                "`quote` of the decoder; `\"` unless given where the directory was written by \
-                 `aqueduct import`; else --optionally-enclosed-by",
+                "`quote` of the decoder; the default is `\"` for a directory of `aqueduct import`, \
+                 otherwise --optionally-enclosed-by",
             ),
         ),
-        value("input-escaped-by", does("`escape` of the decoder; else --escaped-by")),
-        value("input-null-string", does("`null` of the decoder; `null` unless given")),
+        value("input-escaped-by", does("`escape` of the decoder; the default is --escaped-by")),
+        value("input-null-string", does("`null` of the decoder; the default is `null`")),
         value(
             "input-null-non-string",
-            does(
-                "`null_non_text` of the decoder, for columns that are no text; `null` unless given",
-            ),
+            does("`null_non_text` of the decoder, for columns without text; the default is `null`"),
         ),
     ],
 };
@@ -199,12 +198,11 @@ pub(super) const VALIDATION: Group = Group {
         flag(
             "validate",
             Answer::Carried(
-                "rows of the table are counted, and held against the ledger of the \
-                 store",
+                "compares the number of rows in the table with the ledger of the store",
             ),
         ),
-        value("validator", Ignored("rows are counted")),
-        value("validation-threshold", Refused("the counts have to be the same; leave it out")),
+        value("validator", Ignored("only rows are counted")),
+        value("validation-threshold", Refused("the counts must be equal; remove the option")),
         value(
             "validation-failurehandler",
             Ignored("a difference ends the import with exit code 1"),
@@ -223,8 +221,8 @@ pub(super) const JOBS: Group = Group {
         value("meta-connect", Refused(NO_JOBS)),
         value("meta-username", Refused(NO_JOBS)),
         value("meta-password", Refused(NO_JOBS)),
-        value("new-data", Refused("files are not merged: readers take the latest row of a key")),
-        value("onto", Refused("files are not merged: readers take the latest row of a key")),
+        value("new-data", Refused("files are not merged: readers use the latest row of a key")),
+        value("onto", Refused("files are not merged: readers use the latest row of a key")),
     ],
 };
 
@@ -241,29 +239,32 @@ pub(super) const CODE: Group = Group {
 };
 
 pub(super) const DATABASES: Group = Group {
-    heading: "Behind `--`, for one kind of database",
+    heading: "After `--`, for one kind of database",
     rows: &[
-        value("schema", Answer::Carried("it stands before the name of the table")),
+        value("schema", Answer::Carried("becomes a prefix of the table name")),
         flag(
             "identity-insert",
-            Answer::Export(Some(Outcome::Refused), "there is no client of SQL Server"),
+            Answer::Export(Some(Outcome::Refused), "not supported for SQL Server"),
         ),
-        value("table-hints", Refused("there is no client of SQL Server")),
-        flag("resilient", Ignored("lost connections are made again")),
-        value("boolean-true-string", Refused("`true` is written; cast in --query")),
-        value("boolean-false-string", Refused("`false` is written; cast in --query")),
+        value("table-hints", Refused("not supported for SQL Server")),
+        flag("resilient", Ignored("lost connections are always restored")),
+        value("boolean-true-string", Refused("the text is `true`; cast in --query")),
+        value("boolean-false-string", Refused("the text is `false`; cast in --query")),
     ],
 };
 
 pub(super) const HADOOP: Group = Group {
-    heading: "Of Hadoop, in front of the others",
+    heading: "Hadoop's options, before the others",
     rows: &[
-        value("D", Answer::Carried("`fs.defaultFS` as --default-fs; other properties do nothing")),
+        value(
+            "D",
+            Answer::Carried("`fs.defaultFS` becomes --default-fs; other properties are ignored"),
+        ),
         value("fs", Answer::Carried("as --default-fs")),
         value("conf", Ignored("`HADOOP_CONF_DIR` names the configuration of Hadoop")),
-        value("jt", Ignored("there is no job of MapReduce")),
-        value("files", Ignored("there is no job of MapReduce")),
-        value("libjars", Ignored("no driver of JDBC is needed")),
-        value("archives", Ignored("there is no job of MapReduce")),
+        value("jt", Ignored("Aqueduct does not use MapReduce")),
+        value("files", Ignored("Aqueduct does not use MapReduce")),
+        value("libjars", Ignored("Aqueduct needs no JDBC driver")),
+        value("archives", Ignored("Aqueduct does not use MapReduce")),
     ],
 };

@@ -4,36 +4,30 @@ use super::Answer::{Carried, Differs, Export, Ignored, Refused};
 use super::{Group, flag, short, value};
 
 pub(super) const OURS: Group = Group {
-    heading: "Not of Sqoop",
+    heading: "Only in Aqueduct",
     rows: &[
-        value("data-dir", Carried("the directory of channel and position: one for each import")),
-        value(
-            "default-fs",
-            Carried("what a path without a scheme begins with: `hdfs://namenode:8020`"),
-        ),
-        value("key", Carried("`key`: columns that name a row; the primary key unless given")),
-        flag("dry-run", Carried("plan and configuration are printed, and nothing is read")),
+        value("data-dir", Carried("directory of channel and position, one for each import")),
+        value("default-fs", Carried("prefix of paths without a scheme: `hdfs://namenode:8020`")),
+        value("key", Carried("`key`: columns that identify a row; the default is the primary key")),
+        flag("dry-run", Carried("prints plan and configuration, and reads nothing")),
         flag(
             "checksum",
-            Carried(
-                "table and files are read again when all rows are stored, and every value is \
-                 compared",
-            ),
+            Carried("reads table and files again after the import, and compares every value"),
         ),
         value(
             "input-format",
             Export(
                 None,
-                "what the files hold: `text`, `avro`, `parquet` or `sequence`; as the first of \
-                 them begins unless given",
+                "format of the files: `text`, `avro`, `parquet` or `sequence`; by default detected \
+                 from the first file",
             ),
         ),
         value(
             "input-zone",
             Export(
                 None,
-                "`zone`: time zone of the JVM in which Sqoop wrote SequenceFiles, such as \
-                 `Europe/Berlin`, where the columns have times without a zone; UTC unless given",
+                "`zone`: time zone of the JVM that wrote Sqoop's SequenceFiles, such as \
+                 `Europe/Berlin`, for columns with times without a zone; the default is UTC",
             ),
         ),
     ],
@@ -42,21 +36,22 @@ pub(super) const OURS: Group = Group {
 pub(super) const CONNECT: Group = Group {
     heading: "Connection",
     rows: &[
-        value("connect", Carried("`database.url`; PostgreSQL, MySQL, MariaDB and SQLite")),
+        value(
+            "connect",
+            Carried("`database.url`: PostgreSQL, MySQL, MariaDB or SQLite; others by `odbc:`"),
+        ),
         value("username", Carried("`database.user`")),
         value(
             "password-file",
             Carried(
-                "`database.password = \"${file:…}\"`: a local file; its last line \
-                 end does not count",
+                "`database.password = \"${file:…}\"`: a local file; a final line end is ignored",
             ),
         ),
         value(
             "password",
             Refused(
-                "a password in a command line is seen by every user of the host; \
-                 write it into a file that only its owner may read, and give \
-                 --password-file",
+                "every user of the host can see a password on the command line; write it to a file \
+                 that only its owner can read, and pass --password-file",
             ),
         ),
         short(
@@ -64,202 +59,170 @@ pub(super) const CONNECT: Group = Group {
             flag(
                 "password-prompt",
                 Refused(
-                    "nothing is asked for at a terminal; write the password into a file \
-                 that only its owner may read, and give --password-file",
+                    "Aqueduct does not prompt; write the password to a file that only its owner \
+                     can read, and pass --password-file",
                 ),
             ),
         ),
         value(
             "password-alias",
             Refused(
-                "a store of Hadoop's credentials is not read; write the password \
-                 into a file that only its owner may read, and give --password-file",
+                "Hadoop's credential stores are not supported; write the password to a file that \
+                 only its owner can read, and pass --password-file",
             ),
         ),
         value(
             "connection-param-file",
-            Refused(
-                "parameters of a JDBC driver are not read; TLS is `?ssl=true` in \
-                 the URL",
-            ),
+            Refused("JDBC parameters are not supported; for TLS, use `?ssl=true` in the URL"),
         ),
-        value("connection-manager", Ignored("the URL names the client")),
-        value("driver", Ignored("the URL names the client")),
-        value("metadata-transaction-isolation-level", Ignored("a snapshot is read")),
-        flag("relaxed-isolation", Ignored("a snapshot is read; uncommitted rows are never seen")),
-        flag("skip-dist-cache", Ignored("there is no job of MapReduce")),
+        value("connection-manager", Ignored("the URL selects the client")),
+        value("driver", Ignored("the URL selects the client")),
+        value("metadata-transaction-isolation-level", Ignored("the import reads a snapshot")),
+        flag("relaxed-isolation", Ignored("the import reads a snapshot, without uncommitted rows")),
+        flag("skip-dist-cache", Ignored("Aqueduct does not use MapReduce")),
         flag("throw-on-error", Ignored("errors end the import with exit code 1")),
-        value(
-            "oracle-escaping-disabled",
-            Ignored("there is no client of Oracle but its driver of ODBC, which quotes names"),
-        ),
-        value("escape-mapping-column-names", Ignored("names stay as the database has them")),
+        value("oracle-escaping-disabled", Ignored("Oracle's ODBC driver quotes names")),
+        value("escape-mapping-column-names", Ignored("names stay unchanged")),
         value("temporary-rootdir", Ignored("files are staged below `_aqueduct` in the target")),
-        flag("verbose", Ignored("`RUST_LOG=debug` writes more lines")),
-        value("hadoop-mapred-home", Ignored("there is no job of MapReduce")),
+        flag("verbose", Ignored("use `RUST_LOG=debug`")),
+        value("hadoop-mapred-home", Ignored("Aqueduct does not use MapReduce")),
         value("hadoop-home", Ignored("`HADOOP_CONF_DIR` names the configuration of Hadoop")),
-        value("mapreduce-job-name", Ignored("there is no job of MapReduce")),
-        value("options-file", Carried("its lines, in its place")),
-        flag("help", Carried("the help of the command")),
+        value("mapreduce-job-name", Ignored("Aqueduct does not use MapReduce")),
+        value("options-file", Carried("its lines replace the option")),
+        flag("help", Carried("prints the help of the command")),
     ],
 };
 
 pub(super) const WHAT: Group = Group {
-    heading: "What is read",
+    heading: "Input",
     rows: &[
         value("table", Carried("`table`")),
         value("columns", Carried("`columns`")),
         value("where", Carried("`where`")),
-        short("e", value("query", Carried("`query`; `$CONDITIONS` may stay or go"))),
+        short("e", value("query", Carried("`query`; `$CONDITIONS` is optional"))),
         value(
             "boundary-query",
             Differs(
-                "no boundaries are asked for: ranges are of rows. It does not limit \
-                 the rows; put its condition into --where",
+                "ranges have a number of rows, so no boundaries are read. It does not limit the \
+                 rows; put its condition into --where",
             ),
         ),
         value(
             "split-by",
             Differs(
-                "`split_by`: ranges of rows in its order, not of values; rows with \
-                 NULL in it are read too",
+                "`split_by`: ranges of rows in its order, not of values; rows with NULL are also \
+                 read",
             ),
         ),
-        value("split-limit", Ignored("a range has `fetch_size` rows, whatever the values")),
-        short(
-            "m",
-            value(
-                "num-mappers",
-                Carried("`splits`: connections that read side by side, at most 64"),
-            ),
-        ),
-        flag("autoreset-to-one-mapper", Ignored("a key is wanted with one connection too")),
+        value("split-limit", Ignored("every range has `fetch_size` rows")),
+        short("m", value("num-mappers", Carried("`splits`: parallel connections, at most 64"))),
+        flag("autoreset-to-one-mapper", Ignored("one connection also needs a key")),
         value(
             "fetch-size",
-            Differs("`fetch_size`: rows of a page and of a range, 10000 unless given"),
+            Differs("`fetch_size`: rows of a page and of a range; the default is 10000"),
         ),
-        value("inline-lob-limit", Ignored("a large value is part of its row: no file of its own")),
+        value("inline-lob-limit", Ignored("large values stay in their row")),
         flag(
             "direct",
-            Ignored(
-                "rows are read by the protocol of the database: no mysqldump, no \
-                 psql",
-            ),
+            Ignored("rows are read over the protocol of the database, without mysqldump or psql"),
         ),
-        value("direct-split-size", Ignored("files end by `roll` of the sink")),
+        value("direct-split-size", Ignored("`roll` of the sink limits files")),
         value(
             "exclude-tables",
-            Refused("it is one of import-all-tables; call import for each table"),
+            Refused("it belongs to import-all-tables; run import for each table"),
         ),
     ],
 };
 
 pub(super) const WHERE: Group = Group {
-    heading: "Where it goes",
+    heading: "Output",
     rows: &[
         value("target-dir", Carried("`url` of the sink")),
-        value("warehouse-dir", Carried("`url` of the sink, with the name of the table behind it")),
+        value("warehouse-dir", Carried("`url` of the sink, followed by the table name")),
         flag(
             "append",
             Carried(
-                "files are added to what is in the directory; without it that has \
-                 to be empty at the first call",
+                "adds files to the directory; without it, the directory must be empty at the first \
+                 call",
             ),
         ),
         flag(
             "delete-target-dir",
-            Differs(
-                "nothing is deleted: the directory has to be empty, or this \
-                 import's own",
-            ),
+            Differs("deletes nothing: the directory must be empty or belong to this import"),
         ),
-        flag("as-textfile", Carried("lines of CSV, encoder `text`; the default")),
+        flag("as-textfile", Carried("CSV lines, encoder `text`; the default")),
         flag(
             "as-sequencefile",
             Differs(
-                "encoder `sequence_file` with lines of CSV as `Text`: no generated \
-                 class is needed to read them",
+                "encoder `sequence_file` with CSV lines as `Text`, readable without a generated \
+                 class",
             ),
         ),
         flag(
             "as-parquetfile",
             Differs(
-                "encoder `parquet` with types of the columns: decimals and dates \
-                 are such",
+                "encoder `parquet` with the types of the columns, including decimals and dates",
             ),
         ),
         flag(
             "as-avrodatafile",
             Differs(
-                "encoder `avro_schema` with types of the columns: decimals, dates and times are \
-                 logical types",
+                "encoder `avro_schema` with the types of the columns; decimals, dates and times \
+                 are logical types",
             ),
         ),
         flag(
             "as-binaryfile",
             Refused(
-                "a file of bare values cannot be read back; take --as-parquetfile \
-                 or --as-textfile",
+                "a file of raw values cannot be read back; use --as-parquetfile or --as-textfile",
             ),
         ),
-        value("parquet-configurator-implementation", Ignored("there is one writer of Parquet")),
+        value("parquet-configurator-implementation", Ignored("Aqueduct has one Parquet writer")),
         short(
             "z",
             flag(
                 "compress",
-                Carried(
-                    "`codec`: gzip unless --compression-codec names one; Parquet: \
-                 snappy",
-                ),
+                Carried("`codec`: --compression-codec, by default gzip, or snappy for Parquet"),
             ),
         ),
         value(
             "compression-codec",
-            Carried(
-                "`codec`: gzip, deflate, bzip2, snappy, lz4 or zstd, or Hadoop's \
-                 class",
-            ),
+            Carried("`codec`: gzip, deflate, bzip2, snappy, lz4, zstd, or Hadoop's class"),
         ),
     ],
 };
 
 pub(super) const TEXT: Group = Group {
-    heading: "Form of the text",
+    heading: "Text format",
     rows: &[
         value(
             "fields-terminated-by",
-            Carried("`delimiter`: one character of ASCII, `,` unless given"),
+            Carried("`delimiter`: one ASCII character; the default is `,`"),
         ),
-        value("lines-terminated-by", Differs("a line ends with a line feed; others are refused")),
-        value(
-            "enclosed-by",
-            Differs(
-                "`\"` alone: a value is quoted only where it has to be, as RFC 4180 \
-                 has it",
-            ),
-        ),
-        value("optionally-enclosed-by", Carried("`\"` alone: it is the default")),
+        value("lines-terminated-by", Differs("a line ends with a line feed; others are rejected")),
+        value("enclosed-by", Differs("only `\"`: values are quoted if necessary, as in RFC 4180")),
+        value("optionally-enclosed-by", Carried("only `\"`, the default")),
         value(
             "escaped-by",
             Refused(
-                "values are quoted as RFC 4180 has it, not escaped: read them with \
-                 OpenCSVSerde, or take --as-parquetfile",
+                "values are quoted as in RFC 4180, not escaped: read them with OpenCSVSerde, or \
+                 use --as-parquetfile",
             ),
         ),
         flag(
             "mysql-delimiters",
             Refused(
-                "values are quoted as RFC 4180 has it, not escaped: leave it out, \
-                 or take --as-parquetfile",
+                "values are quoted as in RFC 4180, not escaped: remove the option, or use \
+                 --as-parquetfile",
             ),
         ),
         value(
             "null-string",
-            Carried("`null`; `null` unless given, and the same as --null-non-string"),
+            Carried("`null`; the default is `null`; must equal --null-non-string"),
         ),
         value(
             "null-non-string",
-            Carried("`null`; `null` unless given, and the same as --null-string"),
+            Carried("`null`; the default is `null`; must equal --null-string"),
         ),
     ],
 };
@@ -270,23 +233,22 @@ pub(super) const INCREMENTAL: Group = Group {
         value(
             "incremental",
             Carried(
-                "`mode`: `append` as it is, `lastmodified` as `modified`; the \
-                 position is kept in the data directory",
+                "`mode`: `append`, or `modified` for `lastmodified`; the data directory stores the \
+                 position",
             ),
         ),
         value("check-column", Carried("`check_column`")),
         value(
             "last-value",
             Differs(
-                "a condition of the first call; later ones go on behind the last \
-                 row that is stored",
+                "a condition of the first call; later calls continue after the last stored row",
             ),
         ),
         value(
             "merge-key",
             Differs(
-                "`key`; rows are not merged: each change is a row, and readers take \
-                 the latest of a key",
+                "`key`; rows are not merged: each change is a row, and readers use the latest row \
+                 of a key",
             ),
         ),
     ],
