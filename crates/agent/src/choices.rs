@@ -41,7 +41,7 @@ mod tests {
 
     use catalogue::FULL;
     use config::Plan;
-    use pipeline::Source;
+    use pipeline::{Entry, Source};
 
     const SELECTORS: [(&str, &str, &str); 3] = [
         ("type = \"priority\"", "type", "`failover`"),
@@ -66,57 +66,25 @@ mod tests {
         checked.map(|_| ()).map_err(|errors| errors.to_string())
     }
 
-    /// The settings that a source cannot do without.
-    fn least(kind: &str) -> &'static str {
-        match kind {
-            "avro" | "fluent_forward" | "grpc" | "http" | "lumberjack" | "netcat"
-            | "netcat_udp" | "thrift" => "listen = \"127.0.0.1:4141\"",
-            "otlp" => "listen = [\"127.0.0.1:4317\"]",
-            "syslog" => "listen = [\"udp://127.0.0.1:5140\"]",
-            "exec" => "command = [\"true\"]",
-            "http_poll" | "http_stream" => "url = \"http://127.0.0.1:1/\"",
-            "kafka" => "brokers = [\"127.0.0.1:9092\"]\ntopics = [\"a\"]\ngroup = \"g\"",
-            "amqp" => {
-                "address = \"a\"\ndestination_type = \"queue\"\n\
-                 broker = { urls = [\"amqp://127.0.0.1:5672\"] }"
-            }
-            "nats" => "stream = \"a\"\nserver = { urls = [\"nats://127.0.0.1:4222\"] }",
-            "rabbitmq" => "queue = \"a\"\nbroker = { urls = [\"amqp://127.0.0.1:5672\"] }",
-            "mqtt" => "filters = [\"a/#\"]\nbroker = { address = \"127.0.0.1:1883\" }",
-            "sql" => {
-                "table = \"t\"\nmode = \"append\"\ncheck_column = \"id\"\n\
-                 database = { url = \"sqlite:/a.db\" }"
-            }
-            "sql_changes" => {
-                "tables = [\"t\"]\ncreate = true\n\
-                 database = { url = \"postgres://127.0.0.1/shop\", user = \"a\" }"
-            }
-            "tail_dir" => "paths = [\"/var/log/*.log\"]",
-            "hdfs" => "url = \"file:///in\"",
-            "spool_dir" => "directory = \"/var/spool/in\"",
-            _ => "",
-        }
-    }
-
     #[test]
     fn a_free_choice_is_refused_for_a_source_that_gives_events_again_and_for_no_other_one() {
         let (mut refused, mut taken) = (Vec::new(), Vec::new());
-        for kind in FULL.entries::<dyn Source>().map(|entry| entry.kind) {
-            let source = format!("type = \"{kind}\"\n{}", least(kind));
+        for Entry { kind, example, .. } in FULL.entries::<dyn Source>() {
+            let source = format!("type = \"{kind}\"\n{example}");
             checked(&source, "type = \"load_balancing\"").unwrap();
             let outcomes = SELECTORS.map(|(selector, ..)| checked(&source, selector));
             for ((_, setting, remedy), outcome) in SELECTORS.iter().zip(&outcomes) {
                 let Err(text) = outcome else { continue };
-                let line = format!("agent.toml:{}:", 6 + least(kind).lines().count().max(1));
+                let line = format!("agent.toml:{}:", 6 + example.lines().count().max(1));
                 assert!(text.contains(&line) && text.contains(remedy), "{text}");
                 assert!(text.contains(&format!("sources.in.selector.{setting}:")), "{text}");
                 assert!(text.contains(&format!("source `in` (`{kind}`)")), "{text}");
             }
             match outcomes.iter().filter(|outcome| outcome.is_err()).count() {
-                0 => taken.push(kind),
+                0 => taken.push(*kind),
                 all => {
                     assert_eq!(all, outcomes.len(), "{kind}: one as the other");
-                    refused.push(kind);
+                    refused.push(*kind);
                 }
             }
         }

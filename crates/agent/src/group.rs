@@ -60,9 +60,6 @@ use trail::Trail;
 use view::Outflow;
 pub(crate) use view::{GroupView, MemberPart, OutflowPart, Passed, Question};
 
-/// The type of every sink that has a seat.
-const DISCOVERED: &str = "grpc";
-
 /// Pause after a read of the channel failed.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
@@ -78,9 +75,10 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         let is_present = named.seat().is_none_or(|seat| seat.view().is_present);
         let standing = parts.health.add_sink(&named.name, is_present);
         let (shown, board) = (standing.clone(), named.sink.status().cloned());
+        let letters = named.letters;
         let shared = Shared::new(index, named.name, events, env, longest_pause, sent, standing);
         let handle = member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks);
-        Member::new(handle, shown, board)
+        Member::new((handle, letters), shown, board)
     });
     let members: Vec<Member> = members.collect();
     let outflow = Outflow::new(members.len(), Instant::now(), parts.passed);
@@ -294,7 +292,8 @@ impl Group {
             Event::Seat(index, view) => {
                 self.chosen = None;
                 if view.is_present {
-                    self.metrics.begin_sink(self.members[index].handle.name(), DISCOVERED);
+                    let member = &self.members[index];
+                    self.metrics.begin_sink(member.handle.name(), member.letters);
                 }
                 let before = self.members[index].seat.replace(view);
                 if before.is_some_and(|before| before.generation != view.generation) {

@@ -12,8 +12,9 @@ use metrics::Metrics;
 use peers::{FloorBoard, LedgerBoard, NextHop, RoutingBoard, Seat, SenderBoard, TenantBoard};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, FileBoard, PartNames,
-    PlainText, RequiredChannels, Role, Routing, Settings, Sink, SinkProcessor, Source, Traces,
+    BuildContext, Catalogue, Channel, ChannelSelector, Entry, Env, Extensions, FileBoard,
+    Interceptor, PartNames, PlainText, RequiredChannels, Role, Routing, Settings, Sink,
+    SinkProcessor, Source, Traces,
 };
 
 pub(crate) use kept::Kept;
@@ -255,6 +256,11 @@ impl Builder<'_> {
         Some(built)
     }
 
+    /// The catalogue's entry of a component that was built.
+    fn entry<R: Role + ?Sized>(&self, plan: &ComponentPlan) -> Option<&'static Entry<R>> {
+        self.catalogue.find(&plan.kind).ok()
+    }
+
     fn context(&self, plan: &ComponentPlan, role: &str, along: &Extensions) -> BuildContext {
         BuildContext {
             name: plan.name.as_str().into(),
@@ -299,7 +305,7 @@ impl Builder<'_> {
                 let ledgers = LedgerBoard::kept_in(self.env.clone(), known);
                 let boards = Boards::new(agent_floors, ledgers, &whole.agent, &kept.traces);
                 let built = self.component::<dyn Channel>(plan, "channels", &boards.along())?;
-                self.metrics.begin_channel(&plan.name, &plan.kind);
+                self.metrics.begin_channel(&plan.name, self.entry::<dyn Channel>(plan)?.anomalies);
                 (Arc::from(built), boards)
             }
         };
@@ -324,9 +330,11 @@ impl Builder<'_> {
         let interceptors: Vec<_> = plan.interceptors.iter().map(build).collect();
         let along = Extensions::default().with(RequiredChannels(Some(plan.channels.len())));
         let selector = self.component(&plan.selector, "selectors", &along);
-        self.metrics.begin_source(&plan.component.name, &plan.component.kind);
+        let name = &plan.component.name;
+        self.metrics.begin_source(name, self.entry::<dyn Source>(&plan.component)?.anomalies);
         for interceptor in &plan.interceptors {
-            self.metrics.begin_interceptor(&plan.component.name, &interceptor.kind);
+            let letters = self.entry::<dyn Interceptor>(interceptor)?.letters;
+            self.metrics.begin_interceptor(name, letters);
         }
         Some(BuiltSource {
             name: plan.component.name.as_str().into(),
@@ -380,19 +388,21 @@ impl Builder<'_> {
     /// The members that a sink is: one, or as many as it has seats.
     fn sinks(&mut self, plan: &ComponentPlan, along: &Extensions) -> Option<Vec<NamedSink>> {
         let first = self.component::<dyn Sink>(plan, "sinks", along)?;
+        let letters = self.entry::<dyn Sink>(plan)?.letters;
         let Some(seat) = first.extensions().find::<Seat>() else {
-            self.metrics.begin_sink(&plan.name, &plan.kind);
+            self.metrics.begin_sink(&plan.name, letters);
             let (name, kind) = (plan.name.as_str().into(), plan.kind.clone());
-            return Some(vec![NamedSink { name, kind, sink: first }]);
+            return Some(vec![NamedSink { name, kind, letters, sink: first }]);
         };
         let name = |seat: &Seat| Arc::from(format!("{}-{}", plan.name, seat.index()));
         let board = seat.board().clone();
-        let mut sinks = vec![NamedSink { name: name(&seat), kind: plan.kind.clone(), sink: first }];
+        let kind = plan.kind.clone();
+        let mut sinks = vec![NamedSink { name: name(&seat), kind, letters, sink: first }];
         for seat in board.seats().skip(1) {
             let cx = self.context(plan, "sinks", &along.with(seat.clone()));
             let cx = BuildContext { name: name(&seat), ..cx };
             let sink = self.built(plan, &cx)?;
-            sinks.push(NamedSink { name: cx.name, kind: plan.kind.clone(), sink });
+            sinks.push(NamedSink { name: cx.name, kind: plan.kind.clone(), letters, sink });
         }
         Some(sinks)
     }

@@ -84,10 +84,8 @@ fn chosen(
     if !found.is_empty() {
         return Ok(found);
     }
-    let mut elsewhere = catalogue.elsewhere.iter();
-    let is_of = |other: &str| role.is_none_or(|role| role == other);
-    if let Some(other) = elsewhere.find(|other| other.kind == kind && is_of(other.role)) {
-        return Err(other.to_string());
+    if let Some(problem) = catalogue.elsewhere(role, kind) {
+        return Err(problem);
     }
     let mut kinds: Vec<&str> = all.iter().map(|listed| listed.kind).collect();
     kinds.sort_unstable();

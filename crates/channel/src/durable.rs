@@ -223,6 +223,22 @@ const SEGMENT_MAX: u64 = 1 << 30;
 
 impl Component for Config {
     const KIND: &'static str = "durable";
+    const ANOMALIES: &[&str] = &[
+        "torn_tail_bytes",
+        "damaged_place",
+        "damaged_batch",
+        "lost_batch",
+        "duplicate_batch",
+        "duplicate_event",
+        "dropped_oldest_event",
+        "dropped_newest_event",
+        "disk_full",
+        "segment_given_up",
+        "keys_not_read",
+        "mended_batch",
+        "given_up_events",
+        "renamed_life",
+    ];
     type Role = dyn Channel;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {

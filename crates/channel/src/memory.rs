@@ -48,6 +48,7 @@ impl Default for Config {
 
 impl Component for Config {
     const KIND: &'static str = "memory";
+    const ANOMALIES: &[&str] = &["duplicate_event"];
     type Role = dyn Channel;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {

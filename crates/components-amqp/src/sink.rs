@@ -67,6 +67,11 @@ fn default_timeout() -> Period {
 
 impl Component for Config {
     const KIND: &'static str = "amqp";
+    const LETTERS: &[&str] =
+        &["invalid_address", "not_text", "too_large", "refused", "unknown_destination"];
+    const EXAMPLE: &str = "address = \"a\"\n\
+        destination_type = \"queue\"\n\
+        broker = { urls = [\"amqp://127.0.0.1:5672\"] }";
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

@@ -47,6 +47,7 @@ const REFUSED: &str = "refused";
 
 impl Component for Config {
     const KIND: &'static str = "hbase";
+    const LETTERS: &[&str] = &["unwritable_event", "refused"];
     const METRICS: &'static [MetricSpec] = &[
         MetricSpec::counter("rows", "Rows that are written."),
         MetricSpec::counter(

@@ -64,6 +64,7 @@ const BATCH_EVENTS: usize = 10_000;
 
 impl Component for Config {
     const KIND: &'static str = "hdfs";
+    const EXAMPLE: &str = r#"url = "webhdfs://127.0.0.1:9870/in""#;
     const METRICS: &'static [MetricSpec] = &[
         MetricSpec::counter("read_files", "Files that a source has read to their end."),
         MetricSpec::counter(

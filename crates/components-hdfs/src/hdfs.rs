@@ -96,6 +96,7 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Component for Config {
     const KIND: &'static str = "hdfs";
+    const LETTERS: &[&str] = &["unwritable_event", "no_time", "epoch_closed"];
     const METRICS: &'static [MetricSpec] = measures::METRICS;
     type Role = dyn Sink;
 

@@ -46,6 +46,13 @@ use log::TopicLog;
 
 impl Component for Config {
     const KIND: &'static str = "kafka";
+    const ANOMALIES: &[&str] = &[
+        "duplicate_event",
+        "unknown_outcome",
+        "lost_to_another_owner",
+        "lost_its_log",
+        "lost_batch",
+    ];
     type Role = dyn Channel;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {

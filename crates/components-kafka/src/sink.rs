@@ -67,6 +67,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 impl Component for Config {
     const KIND: &'static str = "kafka";
+    const LETTERS: &[&str] =
+        &["too_large", "unknown_partition", "refused", "epoch_closed", "unknown_destination"];
+    const EXAMPLE: &str = "brokers = [\"127.0.0.1:9092\"]\n\
+        topic = \"a\"";
     const METRICS: &'static [MetricSpec] = &[
         MetricSpec::counter(
             "repeated_batches",

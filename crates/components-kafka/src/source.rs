@@ -56,6 +56,11 @@ const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
 impl Component for Config {
     const KIND: &'static str = "kafka";
+    const ANOMALIES: &[&str] =
+        &["not_flume_event", "offsets_not_written", "position_out_of_range", "revoked_unstored"];
+    const EXAMPLE: &str = "brokers = [\"127.0.0.1:9092\"]\n\
+        topics = [\"a\"]\n\
+        group = \"g\"";
     const METRICS: &'static [metrics::MetricSpec] = &[metrics::MetricSpec::gauge(
         "lag_messages",
         "Messages of the assigned partitions that are not stored yet.",

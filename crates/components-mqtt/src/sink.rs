@@ -79,6 +79,10 @@ fn default_timeout() -> Period {
 
 impl Component for Config {
     const KIND: &'static str = "mqtt";
+    const LETTERS: &[&str] =
+        &["invalid_topic", "invalid_property", "too_large", "refused", "unknown_destination"];
+    const EXAMPLE: &str = "topic = \"a\"\n\
+        broker = { address = \"127.0.0.1:1883\" }";
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

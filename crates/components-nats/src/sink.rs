@@ -87,6 +87,10 @@ fn default_timeout() -> Period {
 
 impl Component for Config {
     const KIND: &'static str = "nats";
+    const LETTERS: &[&str] =
+        &["invalid_address", "too_large", "unwritable_event", "unknown_destination"];
+    const EXAMPLE: &str = "subject = \"a\"\n\
+        server = { urls = [\"nats://127.0.0.1:4222\"] }";
     const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
         "known_messages",
         "Messages that were sent again, and that the stream had already: they are there once.",

@@ -145,6 +145,8 @@ mod defaults {
 
 impl Component for Config {
     const KIND: &'static str = "otlp";
+    const LETTERS: &[&str] = &["not_otlp", "partly_rejected", "refused"];
+    const EXAMPLE: &str = r#"url = "http://127.0.0.1:4318/""#;
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

@@ -94,6 +94,9 @@ fn default_timeout() -> Period {
 
 impl Component for Config {
     const KIND: &'static str = "rabbitmq";
+    const LETTERS: &[&str] = &["invalid_address", "too_large", "unroutable", "unknown_destination"];
+    const EXAMPLE: &str = "exchange = \"a\"\n\
+        broker = { urls = [\"amqp://127.0.0.1:5672\"] }";
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

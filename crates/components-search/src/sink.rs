@@ -112,6 +112,10 @@ mod defaults {
 
 impl Component for Config {
     const KIND: &'static str = "elasticsearch";
+    const LETTERS: &[&str] =
+        &["unwritable_event", "no_time", "too_large", "refused", "unknown_destination"];
+    const EXAMPLE: &str = "urls = [\"http://127.0.0.1:9200\"]\n\
+        index = \"a\"";
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

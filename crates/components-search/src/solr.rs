@@ -161,6 +161,10 @@ impl Config {
 
 impl Component for Config {
     const KIND: &'static str = "solr";
+    const LETTERS: &[&str] =
+        &["unwritable_event", "no_time", "too_large", "refused", "unknown_destination"];
+    const EXAMPLE: &str = "urls = [\"http://127.0.0.1:8983/solr\"]\n\
+        collection = \"a\"";
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

@@ -111,6 +111,9 @@ mod defaults {
 
 impl Component for Config {
     const KIND: &'static str = "lumberjack";
+    const ANOMALIES: &[&str] =
+        &["event_divided", "message_refused", "repeated_events", "tls_failed"];
+    const EXAMPLE: &str = r#"listen = "127.0.0.1:4141""#;
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

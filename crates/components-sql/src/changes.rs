@@ -48,6 +48,10 @@ use position::{Next, State};
 
 impl Component for Config {
     const KIND: &'static str = "sql_changes";
+    const ANOMALIES: &[&str] = &["changes_lost", "schema_changed", "snapshot_repeated"];
+    const EXAMPLE: &str = "tables = [\"t\"]\n\
+        create = true\n\
+        database = { url = \"postgres://127.0.0.1/a\", user = \"u\" }";
     const METRICS: &'static [MetricSpec] = &[
         MetricSpec::counter("events", "Changes, and rows of snapshots, that are stored."),
         MetricSpec::counter("event_bytes", "Bytes of their bodies and headers."),

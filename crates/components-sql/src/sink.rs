@@ -82,6 +82,7 @@ const ATTEMPTS: usize = 3;
 
 impl Component for Config {
     const KIND: &'static str = "sql";
+    const LETTERS: &[&str] = &["unwritable_event", "refused", "epoch_closed"];
     const METRICS: &'static [MetricSpec] = &[
         MetricSpec::counter("applied_rows", "Rows that a sink has applied."),
         MetricSpec::counter(

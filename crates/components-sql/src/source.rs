@@ -68,6 +68,11 @@ use window::Window;
 
 impl Component for Config {
     const KIND: &'static str = "sql";
+    const ANOMALIES: &[&str] = &["window_cut"];
+    const EXAMPLE: &str = "table = \"t\"\n\
+        mode = \"append\"\n\
+        check_column = \"id\"\n\
+        database = { url = \"mysql://127.0.0.1/a\", user = \"u\" }";
     const METRICS: &'static [MetricSpec] = &[
         MetricSpec::counter("rows", "Rows that are stored."),
         MetricSpec::counter("row_bytes", "Bytes of their bodies."),

@@ -53,43 +53,49 @@ pub static GROUP: Group = Group {
     framings: framings::ALL,
 };
 
-/// What is in the full programs only. A test of the operator's program holds it against them.
+/// The components of the full programs, by feature. A test of the catalogue compares them with its
+/// groups.
 pub const ELSEWHERE: &[Elsewhere] = &[
-    Elsewhere { role: "source", kind: "amqp", programs: FULL_PROGRAMS },
-    Elsewhere { role: "sink", kind: "amqp", programs: FULL_PROGRAMS },
-    Elsewhere { role: "condition", kind: "cel", programs: FULL_PROGRAMS },
-    Elsewhere { role: "decoder", kind: "avro_rows", programs: FULL_PROGRAMS },
-    Elsewhere { role: "decoder", kind: "delimited", programs: FULL_PROGRAMS },
-    Elsewhere { role: "sink", kind: "elasticsearch", programs: FULL_PROGRAMS },
-    Elsewhere { role: "sink", kind: "files", programs: FULL_PROGRAMS },
-    Elsewhere { role: "source", kind: "fluent_forward", programs: FULL_PROGRAMS },
-    Elsewhere { role: "sink", kind: "hbase", programs: FULL_PROGRAMS },
-    Elsewhere { role: "source", kind: "hdfs", programs: FULL_PROGRAMS },
-    Elsewhere { role: "sink", kind: "hdfs", programs: FULL_PROGRAMS },
-    Elsewhere { role: "source", kind: "http_poll", programs: FULL_PROGRAMS },
-    Elsewhere { role: "source", kind: "http_stream", programs: FULL_PROGRAMS },
-    Elsewhere { role: "source", kind: "kafka", programs: FULL_PROGRAMS },
-    Elsewhere { role: "sink", kind: "kafka", programs: FULL_PROGRAMS },
-    Elsewhere { role: "channel", kind: "kafka", programs: FULL_PROGRAMS },
-    Elsewhere { role: "source", kind: "lumberjack", programs: FULL_PROGRAMS },
-    Elsewhere { role: "source", kind: "mqtt", programs: FULL_PROGRAMS },
-    Elsewhere { role: "sink", kind: "mqtt", programs: FULL_PROGRAMS },
-    Elsewhere { role: "source", kind: "nats", programs: FULL_PROGRAMS },
-    Elsewhere { role: "sink", kind: "nats", programs: FULL_PROGRAMS },
-    Elsewhere { role: "source", kind: "otlp", programs: FULL_PROGRAMS },
-    Elsewhere { role: "sink", kind: "otlp", programs: FULL_PROGRAMS },
-    Elsewhere { role: "encoder", kind: "parquet", programs: FULL_PROGRAMS },
-    Elsewhere { role: "decoder", kind: "parquet_rows", programs: FULL_PROGRAMS },
-    Elsewhere { role: "source", kind: "rabbitmq", programs: FULL_PROGRAMS },
-    Elsewhere { role: "sink", kind: "rabbitmq", programs: FULL_PROGRAMS },
-    Elsewhere { role: "decoder", kind: "sequence_file", programs: FULL_PROGRAMS },
-    Elsewhere { role: "sink", kind: "solr", programs: FULL_PROGRAMS },
-    Elsewhere { role: "source", kind: "sql", programs: FULL_PROGRAMS },
-    Elsewhere { role: "source", kind: "sql_changes", programs: FULL_PROGRAMS },
-    Elsewhere { role: "sink", kind: "sql", programs: FULL_PROGRAMS },
+    Elsewhere { feature: "amqp", components: &[("source", "amqp"), ("sink", "amqp")] },
+    Elsewhere { feature: "expr", components: &[("condition", "cel")] },
+    Elsewhere { feature: "hbase", components: &[("sink", "hbase")] },
+    Elsewhere {
+        feature: "hdfs",
+        components: &[
+            ("decoder", "avro_rows"),
+            ("decoder", "delimited"),
+            ("sink", "files"),
+            ("source", "hdfs"),
+            ("sink", "hdfs"),
+            ("decoder", "sequence_file"),
+        ],
+    },
+    Elsewhere {
+        feature: "http_stream",
+        components: &[("source", "http_poll"), ("source", "http_stream")],
+    },
+    Elsewhere {
+        feature: "kafka",
+        components: &[("source", "kafka"), ("sink", "kafka"), ("channel", "kafka")],
+    },
+    Elsewhere { feature: "mqtt", components: &[("source", "mqtt"), ("sink", "mqtt")] },
+    Elsewhere { feature: "nats", components: &[("source", "nats"), ("sink", "nats")] },
+    Elsewhere { feature: "otlp", components: &[("source", "otlp"), ("sink", "otlp")] },
+    Elsewhere {
+        feature: "parquet",
+        components: &[("encoder", "parquet"), ("decoder", "parquet_rows")],
+    },
+    Elsewhere { feature: "rabbitmq", components: &[("source", "rabbitmq"), ("sink", "rabbitmq")] },
+    Elsewhere { feature: "search", components: &[("sink", "elasticsearch"), ("sink", "solr")] },
+    Elsewhere {
+        feature: "shippers",
+        components: &[("source", "fluent_forward"), ("source", "lumberjack")],
+    },
+    Elsewhere {
+        feature: "sql",
+        components: &[("source", "sql"), ("source", "sql_changes"), ("sink", "sql")],
+    },
 ];
-
-const FULL_PROGRAMS: &str = "aqueduct-collector or aqueduct";
 
 /// What a program on a producer knows.
 pub const EDGE: Catalogue = Catalogue { groups: &[&GROUP], elsewhere: ELSEWHERE };

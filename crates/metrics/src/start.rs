@@ -1,257 +1,47 @@
 //! Counters that are there, at 0, before anything is counted: an alert on their increase sees the
 //! first failure too.
 //!
-//! The values of `reason` that a component counts stand here, by its type. `docs/metrics.md`
-//! explains them, and a test holds both against the sources.
+//! A component names the values of `reason` that it counts with. `docs/metrics.md` explains them.
 
 use crate::{ChannelReason, Metrics, SinkLabel, SinkReason, SourceLabel, SourceReason};
 
-/// `reason` of `aqueduct_source_anomalies_total`, by type of source; `*` = each.
-pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
-    ("*", &["optional_channel_full", "optional_channel_failed"]),
-    ("amqp", &["message_rejected", "message_repeated"]),
-    (
-        "avro",
-        &[
-            "address_refused",
-            "call_failed",
-            "call_malformed",
-            "call_too_large",
-            "call_too_slow",
-            "call_unknown",
-            "memory_full",
-            "repeated_events",
-            "tenant_connections",
-            "tenant_message",
-            "tenant_rate",
-            "tls_failed",
-        ],
-    ),
-    ("exec", &["command_failed", "event_divided", "framing_lost", "line_cut", "lines_refused"]),
-    ("http", &["tenant_connections", "tenant_message", "tenant_rate", "tls_failed"]),
-    ("http_poll", &["cursor_too_long", "event_repeated"]),
-    ("fluent_forward", &["event_divided", "message_refused", "repeated_events", "tls_failed"]),
-    (
-        "http_stream",
-        &["cursor_too_long", "event_cut", "event_repeated", "event_unfinished", "not_json"],
-    ),
-    (
-        "journald",
-        &[
-            "cursor_gone",
-            "journalctl_failed",
-            "journalctl_warned",
-            "message_cut",
-            "output_malformed",
-        ],
-    ),
-    (
-        "kafka",
-        &["not_flume_event", "offsets_not_written", "position_out_of_range", "revoked_unstored"],
-    ),
-    ("lumberjack", &["event_divided", "message_refused", "repeated_events", "tls_failed"]),
-    (
-        "mqtt",
-        &[
-            "message_known",
-            "message_put_off",
-            "message_repeated",
-            "qos_lowered",
-            "retained_dropped",
-            "session_lost",
-        ],
-    ),
-    (
-        "nats",
-        &[
-            "message_rejected",
-            "message_repeated",
-            "messages_deleted",
-            "stream_replaced",
-            "stream_rewound",
-        ],
-    ),
-    (
-        "netcat",
-        &[
-            "event_divided",
-            "framing_lost",
-            "line_cut",
-            "line_too_long",
-            "lines_refused",
-            "tls_failed",
-        ],
-    ),
-    ("netcat_udp", &["datagrams_dropped", "lines_refused", "receive_buffer_full"]),
-    (
-        "otlp",
-        &["record_too_large", "tenant_connections", "tenant_message", "tenant_rate", "tls_failed"],
-    ),
-    ("rabbitmq", &["message_rejected", "message_repeated"]),
-    (
-        "spool_dir",
-        &[
-            "event_divided",
-            "file_set_aside",
-            "line_cut",
-            "name_taken",
-            "not_finished",
-            "unreadable",
-            "vanished_unread",
-        ],
-    ),
-    ("sql", &["window_cut"]),
-    ("sql_changes", &["changes_lost", "schema_changed", "snapshot_repeated"]),
-    (
-        "syslog",
-        &[
-            "message_cut",
-            "message_unparsed",
-            "messages_refused",
-            "datagrams_dropped",
-            "framing_lost",
-            "receive_buffer_full",
-            "tenant_connections",
-            "tenant_message",
-            "tenant_rate",
-            "tls_failed",
-        ],
-    ),
-    (
-        "tail_dir",
-        &[
-            "truncated",
-            "unreadable",
-            "line_cut",
-            "event_divided",
-            "late_line",
-            "copy_held_back",
-            "vanished_read",
-            "vanished_unread",
-            "compressed_passed_over",
-            "link_leads_out",
-        ],
-    ),
-    (
-        "thrift",
-        &["repeated_events", "tenant_connections", "tenant_message", "tenant_rate", "tls_failed"],
-    ),
-    (
-        "grpc",
-        &[
-            "foreign_origin",
-            "put_of_closed_epoch",
-            "put_of_other_content",
-            "put_too_large",
-            "put_damaged",
-            "put_malformed",
-            "refused_by_channel",
-            "tenant_backlog",
-            "tenant_connections",
-            "tenant_message",
-            "tenant_rate",
-            "tls_failed",
-            "unauthenticated",
-        ],
-    ),
-];
-
-/// `reason` of `aqueduct_channel_anomalies_total`, by type of channel.
-pub const CHANNEL_REASONS: &[(&str, &[&str])] = &[
-    ("durable", DURABLE),
-    ("kafka", REMOTE),
-    ("memory", &["duplicate_event"]),
-    ("spill", DURABLE),
-];
-
-const REMOTE: &[&str] =
-    &["duplicate_event", "unknown_outcome", "lost_to_another_owner", "lost_its_log", "lost_batch"];
-
-const DURABLE: &[&str] = &[
-    "torn_tail_bytes",
-    "damaged_place",
-    "damaged_batch",
-    "lost_batch",
-    "duplicate_batch",
-    "duplicate_event",
-    "dropped_oldest_event",
-    "dropped_newest_event",
-    "disk_full",
-    "segment_given_up",
-    "keys_not_read",
-    "mended_batch",
-    "given_up_events",
-    "renamed_life",
-];
-
-/// `reason` of `aqueduct_source_dead_letter_events_total`, by type of interceptor.
-pub const REJECT_REASONS: &[(&str, &[&str])] =
-    &[("event_time", &["no_time"]), ("parse", &["not_parsed"]), ("regex_filter", &["filtered"])];
-
-/// `reason` of `aqueduct_dead_letter_events_total`, by type of sink.
-pub const LETTER_REASONS: &[(&str, &[&str])] = &[
-    ("http", &["refused", "unwritable_event"]),
-    ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
-    (
-        "elasticsearch",
-        &["unwritable_event", "no_time", "too_large", "refused", "unknown_destination"],
-    ),
-    ("files", &["no_piece", "unusable_name", "damaged_piece", "other_file"]),
-    ("hbase", &["unwritable_event", "refused"]),
-    ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
-    ("amqp", &["invalid_address", "not_text", "too_large", "refused", "unknown_destination"]),
-    (
-        "kafka",
-        &["too_large", "unknown_partition", "refused", "epoch_closed", "unknown_destination"],
-    ),
-    ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused", "unknown_destination"]),
-    ("nats", &["invalid_address", "too_large", "unwritable_event", "unknown_destination"]),
-    ("otlp", &["not_otlp", "partly_rejected", "refused"]),
-    ("rabbitmq", &["invalid_address", "too_large", "unroutable", "unknown_destination"]),
-    ("solr", &["unwritable_event", "no_time", "too_large", "refused", "unknown_destination"]),
-    ("sql", &["unwritable_event", "refused", "epoch_closed"]),
-];
+/// `reason` of `aqueduct_source_anomalies_total` that every source has.
+pub const SOURCE_ANOMALIES: [&str; 2] = ["optional_channel_full", "optional_channel_failed"];
 
 /// `reason` of `aqueduct_sink_failures_total`: the classes of errors that a sink may have.
 pub const FAILURE_CLASSES: [&str; 4] = ["transient", "indeterminate", "poison", "blocked"];
 
-fn reasons(table: &'static [(&str, &[&str])], kind: &str) -> impl Iterator<Item = &'static str> {
-    let of_kind = move |(of, _): &&(&str, &[&str])| *of == "*" || *of == kind;
-    let rows: Vec<&[&str]> = table.iter().filter(of_kind).map(|(_, reasons)| *reasons).collect();
-    rows.into_iter().flatten().copied()
-}
-
 impl Metrics {
-    /// Shows what a source of this type counts.
-    pub fn begin_source(&self, source: &str, kind: &str) {
+    /// Shows the counters of a source with these anomalies.
+    pub fn begin_source(&self, source: &str, anomalies: &[&'static str]) {
         let label = SourceLabel { source: source.to_owned() };
         drop(self.source_events.get_or_create(&label));
         drop(self.source_bytes.get_or_create(&label));
         drop(self.source_restarts.get_or_create(&label));
-        for reason in reasons(SOURCE_REASONS, kind) {
+        for reason in SOURCE_ANOMALIES.iter().chain(anomalies).copied() {
             let label = SourceReason { source: source.to_owned(), reason };
             drop(self.source_anomalies.get_or_create(&label));
         }
     }
 
-    /// Shows what the dead letters count of an interceptor of this type.
-    pub fn begin_interceptor(&self, source: &str, kind: &str) {
-        for reason in reasons(REJECT_REASONS, kind) {
+    /// Shows the counters of dead letters of an interceptor with these reasons.
+    pub fn begin_interceptor(&self, source: &str, letters: &[&'static str]) {
+        for reason in letters.iter().copied() {
             let label = SourceReason { source: source.to_owned(), reason };
             drop(self.source_dead_letters.get_or_create(&label));
         }
     }
 
-    /// Shows what a channel of this type counts.
-    pub fn begin_channel(&self, channel: &str, kind: &str) {
-        for reason in reasons(CHANNEL_REASONS, kind) {
+    /// Shows the counters of a channel with these anomalies.
+    pub fn begin_channel(&self, channel: &str, anomalies: &[&'static str]) {
+        for reason in anomalies.iter().copied() {
             let label = ChannelReason { channel: channel.to_owned(), reason };
             drop(self.channel_anomalies.get_or_create(&label));
         }
     }
 
-    /// Shows what a sink of this type counts.
-    pub fn begin_sink(&self, sink: &str, kind: &str) {
+    /// Shows the counters of a sink with these reasons of dead letters.
+    pub fn begin_sink(&self, sink: &str, letters: &[&'static str]) {
         let label = SinkLabel { sink: sink.to_owned() };
         for counter in
             [&self.sink_sent, &self.sink_stored, &self.sink_committed, &self.sink_refused]
@@ -265,8 +55,8 @@ impl Metrics {
             let label = SinkReason { sink: sink.to_owned(), reason: class.to_owned() };
             drop(self.sink_failures.get_or_create(&label));
         }
-        for reason in reasons(LETTER_REASONS, kind) {
-            let label = SinkReason { sink: sink.to_owned(), reason: reason.to_owned() };
+        for reason in letters {
+            let label = SinkReason { sink: sink.to_owned(), reason: (*reason).to_owned() };
             drop(self.dead_letters.get_or_create(&label));
         }
     }
@@ -279,10 +69,10 @@ mod tests {
     #[test]
     fn what_has_not_happened_yet_is_shown_as_zero() {
         let metrics = Metrics::default();
-        metrics.begin_source("in", "tail_dir");
-        metrics.begin_interceptor("in", "regex_filter");
-        metrics.begin_channel("main", "durable");
-        metrics.begin_sink("out", "hdfs");
+        metrics.begin_source("in", &["truncated"]);
+        metrics.begin_interceptor("in", &["filtered"]);
+        metrics.begin_channel("main", &["disk_full"]);
+        metrics.begin_sink("out", &["unwritable_event"]);
         let text = metrics.text();
         for line in [
             "aqueduct_source_events_total{source=\"in\"} 0\n",
@@ -296,6 +86,5 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}{text}");
         }
-        assert!(!text.contains("put_too_large"), "of another type of source");
     }
 }

@@ -1,8 +1,8 @@
 //! The catalogue: the components that a program knows, role by role.
 //!
 //! A crate of components has one [`Group`], with a table for each role. A program lists the groups
-//! that it is linked with, so what is heavy is in those programs alone that name its crate. Of what
-//! is in other programs a catalogue knows the names, so that an error can say where it is.
+//! that it is linked with, so only the programs that name a heavy crate contain it. A catalogue knows
+//! the names of the components of all crates, so that an error can name the program and the feature.
 
 use std::fmt;
 
@@ -70,22 +70,23 @@ impl Group {
     };
 }
 
-/// A component that is not in this program.
+/// The components of a cargo feature of the full programs. Programs without it have their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// The name of its role, as [`Role::NAME`] has it.
-    pub role: &'static str,
-    /// What `type = "…"` says.
-    pub kind: &'static str,
-    /// The programs that have it, for people.
-    pub programs: &'static str,
+    /// The feature, as [`Group::feature`] has it.
+    pub feature: &'static str,
+    /// The name of the role, as [`Role::NAME`] has it, and the kind of each.
+    pub components: &'static [(&'static str, &'static str)],
 }
 
-/// What an error says of it.
-impl fmt::Display for Elsewhere {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { role, kind, programs } = self;
-        write!(f, "the {role} `{kind}` is not in this program; use {programs}")
+impl Elsewhere {
+    /// The message for a component of this feature.
+    pub fn problem(&self, role: &str, kind: &str) -> String {
+        format!(
+            "the {role} `{kind}` is not in this program; use aqueduct-collector or aqueduct, with \
+             the feature `{}`",
+            self.feature
+        )
     }
 }
 
@@ -94,7 +95,7 @@ impl fmt::Display for Elsewhere {
 pub struct Catalogue {
     /// The groups that are linked into it.
     pub groups: &'static [&'static Group],
-    /// What other programs have besides.
+    /// The components that some programs do not have.
     pub elsewhere: &'static [Elsewhere],
 }
 
@@ -176,6 +177,15 @@ impl Catalogue {
         })
     }
 
+    /// The message for a component that other programs have, of this role or of any one.
+    pub fn elsewhere(self, role: Option<&str>, kind: &str) -> Option<String> {
+        let is_it = |it: &&(&str, &str)| it.1 == kind && role.is_none_or(|role| role == it.0);
+        let found = |other: &Elsewhere| {
+            other.components.iter().find(is_it).map(|(role, kind)| other.problem(role, kind))
+        };
+        self.elsewhere.iter().find_map(found)
+    }
+
     /// The component of this kind.
     ///
     /// # Errors
@@ -184,9 +194,8 @@ impl Catalogue {
         if let Some(entry) = self.entries::<R>().find(|entry| entry.kind == kind) {
             return Ok(entry);
         }
-        let mut elsewhere = self.elsewhere.iter();
-        if let Some(other) = elsewhere.find(|other| other.role == R::NAME && other.kind == kind) {
-            return Err(other.to_string());
+        if let Some(problem) = self.elsewhere(Some(R::NAME), kind) {
+            return Err(problem);
         }
         let kinds: Vec<&str> = self.entries::<R>().map(|entry| entry.kind).collect();
         let common = COMMON_NAMES
@@ -282,19 +291,22 @@ mod tests {
     use super::*;
 
     fn refusal<R: Role + ?Sized>() -> (&'static str, String) {
-        const ELSEWHERE: &[Elsewhere] = &[
-            Elsewhere { role: "source", kind: "far", programs: "aqueduct-full" },
-            Elsewhere { role: "interceptor", kind: "far", programs: "aqueduct-full" },
-            Elsewhere { role: "condition", kind: "far", programs: "aqueduct-full" },
-            Elsewhere { role: "selector", kind: "far", programs: "aqueduct-full" },
-            Elsewhere { role: "channel", kind: "far", programs: "aqueduct-full" },
-            Elsewhere { role: "processor", kind: "far", programs: "aqueduct-full" },
-            Elsewhere { role: "sink", kind: "far", programs: "aqueduct-full" },
-            Elsewhere { role: "encoder", kind: "far", programs: "aqueduct-full" },
-            Elsewhere { role: "codec", kind: "far", programs: "aqueduct-full" },
-            Elsewhere { role: "decoder", kind: "far", programs: "aqueduct-full" },
-            Elsewhere { role: "framing", kind: "far", programs: "aqueduct-full" },
-        ];
+        const ELSEWHERE: &[Elsewhere] = &[Elsewhere {
+            feature: "heavy",
+            components: &[
+                ("source", "far"),
+                ("interceptor", "far"),
+                ("condition", "far"),
+                ("selector", "far"),
+                ("channel", "far"),
+                ("processor", "far"),
+                ("sink", "far"),
+                ("encoder", "far"),
+                ("codec", "far"),
+                ("decoder", "far"),
+                ("framing", "far"),
+            ],
+        }];
         let catalogue = Catalogue { groups: &[&Group::EMPTY], elsewhere: ELSEWHERE };
         (R::NAME, catalogue.find::<R>("far").err().unwrap())
     }
@@ -316,22 +328,20 @@ mod tests {
         ];
         assert_eq!(refusals.each_ref().map(|(role, _)| *role), ROLES);
         for (role, error) in refusals {
-            assert_eq!(
-                error,
-                format!("the {role} `far` is not in this program; use aqueduct-full")
-            );
+            let beginning = format!("the {role} `far` is not in this program; use ");
+            assert!(error.starts_with(&beginning) && error.ends_with("`heavy`"), "{error}");
         }
     }
 
     #[test]
     fn a_name_of_other_programs_is_answered_with_the_component_that_is_meant() {
         const ELSEWHERE: &[Elsewhere] =
-            &[Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector" }];
+            &[Elsewhere { feature: "hdfs", components: &[("sink", "hdfs")] }];
         let catalogue = Catalogue { groups: &[&Group::EMPTY], elsewhere: ELSEWHERE };
         let problem = catalogue.find::<dyn Sink>("S3").err().unwrap();
         let expected = "`type = \"hdfs\"` with `url = \"s3://bucket/path\"`";
         assert!(problem.contains(expected), "{problem}");
-        assert!(problem.ends_with("is not in this program; use aqueduct-collector"), "{problem}");
+        assert!(problem.ends_with("with the feature `hdfs`"), "{problem}");
         // Nothing here does it.
         let problem = catalogue.find::<dyn Source>("s3").err().unwrap();
         assert_eq!(problem, "unknown type `s3`; none is known here");
@@ -340,7 +350,7 @@ mod tests {
     #[test]
     fn a_kind_is_elsewhere_only_in_its_own_role() {
         const ELSEWHERE: &[Elsewhere] =
-            &[Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector" }];
+            &[Elsewhere { feature: "hdfs", components: &[("sink", "hdfs")] }];
         let catalogue = Catalogue { groups: &[&Group::EMPTY], elsewhere: ELSEWHERE };
         assert!(catalogue.find::<dyn Source>("hdfs").err().unwrap().starts_with("unknown type"));
     }

@@ -69,6 +69,16 @@ pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
     const KIND: &'static str;
     /// The metrics of this component alone, for [`BuildContext::scope`].
     const METRICS: &'static [MetricSpec] = &[];
+    /// Values of `reason` with which it counts anomalies: a source in
+    /// `aqueduct_source_anomalies_total`, a channel in `aqueduct_channel_anomalies_total`.
+    const ANOMALIES: &'static [&'static str] = &[];
+    /// Values of `reason` of its dead letters: those of a sink in
+    /// `aqueduct_dead_letter_events_total`, of an interceptor in
+    /// `aqueduct_source_dead_letter_events_total`.
+    const LETTERS: &'static [&'static str] = &[];
+    /// Values of the required settings, as TOML without `type`. Its addresses are on 127.0.0.1, so
+    /// that tests of all components can start from it.
+    const EXAMPLE: &'static str = "";
     /// What it builds: `dyn Source`, `dyn Sink`, `dyn Channel`, ….
     type Role: ?Sized;
 
@@ -165,6 +175,12 @@ pub struct Entry<R: ?Sized> {
     pub kind: &'static str,
     /// The metrics of this component alone.
     pub metrics: &'static [MetricSpec],
+    /// As [`Component::ANOMALIES`].
+    pub anomalies: &'static [&'static str],
+    /// As [`Component::LETTERS`].
+    pub letters: &'static [&'static str],
+    /// As [`Component::EXAMPLE`].
+    pub example: &'static str,
     /// The schema of its settings.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
     /// Reads its settings and builds it, without I/O. `type` is not among the settings any more.
@@ -176,6 +192,9 @@ pub const fn entry<C: Component>() -> Entry<C::Role> {
     Entry {
         kind: C::KIND,
         metrics: C::METRICS,
+        anomalies: C::ANOMALIES,
+        letters: C::LETTERS,
+        example: C::EXAMPLE,
         schema: C::json_schema,
         build: |settings, cx| {
             let config: C = settings.read()?;

@@ -18,6 +18,8 @@ pub(crate) struct NamedSink {
     pub(crate) name: Arc<str>,
     /// Its type.
     pub(crate) kind: String,
+    /// The reasons of its dead letters.
+    pub(crate) letters: &'static [&'static str],
     /// The sink.
     pub(crate) sink: Box<dyn Sink>,
 }

@@ -10,6 +10,8 @@ use crate::health::Standing;
 /// A member as the group sees it.
 pub(super) struct Member {
     pub(super) handle: Handle,
+    /// The reasons of its dead letters.
+    pub(super) letters: &'static [&'static str],
     /// Its seat, if it is discovered.
     pub(super) seat: Option<SeatView>,
     pub(super) open: bool,
@@ -25,9 +27,13 @@ pub(super) struct Member {
 
 impl Member {
     /// A member that is not open yet.
-    pub(super) fn new(handle: Handle, standing: Standing, board: Option<SinkBoard>) -> Self {
+    pub(super) fn new(
+        (handle, letters): (Handle, &'static [&'static str]),
+        standing: Standing,
+        board: Option<SinkBoard>,
+    ) -> Self {
         let (seat, in_hand) = (handle.seat(), BTreeSet::new());
-        Self { handle, seat, open: false, was_unable: false, in_hand, standing, board }
+        Self { handle, letters, seat, open: false, was_unable: false, in_hand, standing, board }
     }
 
     pub(super) fn view(&self) -> MemberView {

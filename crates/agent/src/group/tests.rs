@@ -211,6 +211,7 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
     let sinks = sinks.map(|(name, sink)| NamedSink {
         name: name.as_str().into(),
         kind: "scripted".to_owned(),
+        letters: &[],
         sink,
     });
     let letters = DeadLetters::new(letters, directory.path(), &env, &metrics);

@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use agent::cli::{self, EXIT_RUNTIME};
 use agent::dead_letters::{Label, inspected};
+use catalogue::FULL;
 use channel::durable::inspect::Inspection;
-use metrics::start::{LETTER_REASONS, REJECT_REASONS};
 use pipeline::settings::unknown;
-use pipeline::{Batch, Env};
+use pipeline::{Batch, Env, Interceptor, Sink};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -83,8 +83,9 @@ fn all_letters(
 /// It is none, with those that are known.
 pub(super) fn check_reason(target: &Target, env: &Env) -> Result<(), String> {
     let Some(reason) = &target.reason else { return Ok(()) };
-    let all = LETTER_REASONS.iter().chain(REJECT_REASONS);
-    let known: BTreeSet<&str> = all.flat_map(|(_, reasons)| *reasons).copied().collect();
+    let of_sinks = FULL.entries::<dyn Sink>().map(|it| it.letters);
+    let of_interceptors = FULL.entries::<dyn Interceptor>().map(|it| it.letters);
+    let known: BTreeSet<&str> = of_sinks.chain(of_interceptors).flatten().copied().collect();
     if known.contains(reason.as_str()) {
         return Ok(());
     }

@@ -86,6 +86,10 @@ impl Options {
 
 impl Component for Config {
     const KIND: &'static str = "amqp";
+    const ANOMALIES: &[&str] = &["message_rejected", "message_repeated"];
+    const EXAMPLE: &str = "address = \"a\"\n\
+        destination_type = \"queue\"\n\
+        broker = { urls = [\"amqp://127.0.0.1:5672\"] }";
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

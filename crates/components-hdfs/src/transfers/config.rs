@@ -175,6 +175,8 @@ impl Config {
 
 impl Component for Config {
     const KIND: &'static str = "files";
+    const LETTERS: &[&str] = &["no_piece", "unusable_name", "damaged_piece", "other_file"];
+    const EXAMPLE: &str = r#"url = "webhdfs://127.0.0.1:9870/out""#;
     const METRICS: &'static [MetricSpec] = METRICS;
     type Role = dyn Sink;
 

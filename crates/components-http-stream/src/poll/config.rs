@@ -139,6 +139,8 @@ impl Config {
 
 impl Component for Config {
     const KIND: &'static str = "http_poll";
+    const ANOMALIES: &[&str] = &["cursor_too_long", "event_repeated"];
+    const EXAMPLE: &str = r#"url = "http://127.0.0.1:8080/""#;
     type Role = dyn Source;
 
     fn build(mut self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

@@ -195,6 +195,9 @@ impl Config {
 
 impl Component for Config {
     const KIND: &'static str = "http_stream";
+    const ANOMALIES: &[&str] =
+        &["cursor_too_long", "event_cut", "event_repeated", "event_unfinished", "not_json"];
+    const EXAMPLE: &str = r#"url = "http://127.0.0.1:8080/""#;
     const METRICS: &'static [MetricSpec] = &[
         MetricSpec::counter("connections", "Streams that a server has begun to send."),
         MetricSpec::counter(

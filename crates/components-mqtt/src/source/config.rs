@@ -254,6 +254,16 @@ impl Config {
 
 impl Component for Config {
     const KIND: &'static str = "mqtt";
+    const ANOMALIES: &[&str] = &[
+        "message_known",
+        "message_put_off",
+        "message_repeated",
+        "qos_lowered",
+        "retained_dropped",
+        "session_lost",
+    ];
+    const EXAMPLE: &str = "filters = [\"a/#\"]\n\
+        broker = { address = \"127.0.0.1:1883\" }";
     type Role = dyn Source;
 
     fn build(mut self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

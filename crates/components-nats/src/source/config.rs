@@ -168,6 +168,15 @@ fn check_filter(subject: &str) -> Result<(), String> {
 
 impl Component for Config {
     const KIND: &'static str = "nats";
+    const ANOMALIES: &[&str] = &[
+        "message_rejected",
+        "message_repeated",
+        "messages_deleted",
+        "stream_replaced",
+        "stream_rewound",
+    ];
+    const EXAMPLE: &str = "stream = \"a\"\n\
+        server = { urls = [\"nats://127.0.0.1:4222\"] }";
     const METRICS: &'static [MetricSpec] = &[MetricSpec::gauge(
         "lag_messages",
         "Messages of the stream that were not read yet, as the server said with the last one that \

@@ -120,6 +120,9 @@ mod defaults {
 
 impl Component for Config {
     const KIND: &'static str = "otlp";
+    const ANOMALIES: &[&str] =
+        &["record_too_large", "tenant_connections", "tenant_message", "tenant_rate", "tls_failed"];
+    const EXAMPLE: &str = r#"listen = ["127.0.0.1:4317"]"#;
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

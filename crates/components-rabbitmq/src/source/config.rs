@@ -182,6 +182,9 @@ impl Declare {
 
 impl Component for Config {
     const KIND: &'static str = "rabbitmq";
+    const ANOMALIES: &[&str] = &["message_rejected", "message_repeated"];
+    const EXAMPLE: &str = "queue = \"a\"\n\
+        broker = { urls = [\"amqp://127.0.0.1:5672\"] }";
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

@@ -68,6 +68,7 @@ fn default_header() -> String {
 
 impl Component for Config {
     const KIND: &'static str = "event_time";
+    const LETTERS: &[&str] = &["no_time"];
     const METRICS: &'static [MetricSpec] =
         &[MetricSpec::counter("failed_events", "Events whose text has no time in any format.")];
     type Role = dyn Interceptor;

@@ -89,6 +89,7 @@ type Failure = &'static str;
 
 impl Component for Config {
     const KIND: &'static str = "parse";
+    const LETTERS: &[&str] = &["not_parsed"];
     const METRICS: &'static [MetricSpec] = &[
         MetricSpec::counter("failed_events", "Events whose text is not written in the format."),
         MetricSpec::counter(

@@ -38,6 +38,7 @@ enum Dropped {
 
 impl Component for Config {
     const KIND: &'static str = "regex_filter";
+    const LETTERS: &[&str] = &["filtered"];
     const METRICS: &'static [MetricSpec] =
         &[MetricSpec::counter("dropped_events", "Events that the pattern dropped.")];
     type Role = dyn Interceptor;

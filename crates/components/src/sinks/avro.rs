@@ -114,6 +114,7 @@ mod defaults {
 
 impl Component for Config {
     const KIND: &'static str = "avro";
+    const EXAMPLE: &str = r#"address = "127.0.0.1:4141""#;
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

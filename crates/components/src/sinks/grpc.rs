@@ -55,6 +55,9 @@ const COURTESY: Duration = Duration::from_secs(2);
 
 impl Component for Config {
     const KIND: &'static str = "grpc";
+    const LETTERS: &[&str] =
+        &["too_large", "malformed", "epoch_closed", "other_content", "refused"];
+    const EXAMPLE: &str = r#"address = "127.0.0.1:4141""#;
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

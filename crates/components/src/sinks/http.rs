@@ -116,6 +116,8 @@ mod defaults {
 
 impl Component for Config {
     const KIND: &'static str = "http";
+    const LETTERS: &[&str] = &["refused", "unwritable_event"];
+    const EXAMPLE: &str = r#"url = "http://127.0.0.1:8080/""#;
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

@@ -143,6 +143,21 @@ mod defaults {
 
 impl Component for Config {
     const KIND: &'static str = "avro";
+    const ANOMALIES: &[&str] = &[
+        "address_refused",
+        "call_failed",
+        "call_malformed",
+        "call_too_large",
+        "call_too_slow",
+        "call_unknown",
+        "memory_full",
+        "repeated_events",
+        "tenant_connections",
+        "tenant_message",
+        "tenant_rate",
+        "tls_failed",
+    ];
+    const EXAMPLE: &str = r#"listen = "127.0.0.1:4141""#;
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

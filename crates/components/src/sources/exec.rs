@@ -47,6 +47,9 @@ use follow::{Ending, Follower};
 
 impl Component for Config {
     const KIND: &'static str = "exec";
+    const ANOMALIES: &[&str] =
+        &["command_failed", "event_divided", "framing_lost", "line_cut", "lines_refused"];
+    const EXAMPLE: &str = r#"command = ["true"]"#;
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

@@ -87,6 +87,22 @@ const IDLE_BYTES_MAX: usize = 4 << 20;
 
 impl Component for Config {
     const KIND: &'static str = "grpc";
+    const ANOMALIES: &[&str] = &[
+        "foreign_origin",
+        "put_of_closed_epoch",
+        "put_of_other_content",
+        "put_too_large",
+        "put_damaged",
+        "put_malformed",
+        "refused_by_channel",
+        "tenant_backlog",
+        "tenant_connections",
+        "tenant_message",
+        "tenant_rate",
+        "tls_failed",
+        "unauthenticated",
+    ];
+    const EXAMPLE: &str = r#"listen = "127.0.0.1:4141""#;
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

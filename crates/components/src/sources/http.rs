@@ -127,6 +127,9 @@ mod defaults {
 
 impl Component for Config {
     const KIND: &'static str = "http";
+    const ANOMALIES: &[&str] =
+        &["tenant_connections", "tenant_message", "tenant_rate", "tls_failed"];
+    const EXAMPLE: &str = r#"listen = "127.0.0.1:4141""#;
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

@@ -58,6 +58,13 @@ use reading::{BATCH_BYTES, Reading};
 
 impl Component for Config {
     const KIND: &'static str = "journald";
+    const ANOMALIES: &[&str] = &[
+        "cursor_gone",
+        "journalctl_failed",
+        "journalctl_warned",
+        "message_cut",
+        "output_malformed",
+    ];
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

@@ -111,6 +111,15 @@ fn default_connections_max() -> u32 {
 
 impl Component for Config {
     const KIND: &'static str = "netcat";
+    const ANOMALIES: &[&str] = &[
+        "event_divided",
+        "framing_lost",
+        "line_cut",
+        "line_too_long",
+        "lines_refused",
+        "tls_failed",
+    ];
+    const EXAMPLE: &str = r#"listen = "127.0.0.1:4141""#;
     type Role = dyn Source;
 
     fn build(mut self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

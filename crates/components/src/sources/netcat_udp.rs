@@ -49,6 +49,8 @@ fn default_batch_events() -> usize {
 
 impl Component for Config {
     const KIND: &'static str = "netcat_udp";
+    const ANOMALIES: &[&str] = &["datagrams_dropped", "lines_refused", "receive_buffer_full"];
+    const EXAMPLE: &str = r#"listen = "127.0.0.1:4141""#;
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

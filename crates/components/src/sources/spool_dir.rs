@@ -74,6 +74,16 @@ const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
 impl Component for Config {
     const KIND: &'static str = "spool_dir";
+    const ANOMALIES: &[&str] = &[
+        "event_divided",
+        "file_set_aside",
+        "line_cut",
+        "name_taken",
+        "not_finished",
+        "unreadable",
+        "vanished_unread",
+    ];
+    const EXAMPLE: &str = r#"directory = "/var/spool/in""#;
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

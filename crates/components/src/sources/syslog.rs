@@ -133,6 +133,19 @@ enum Transport {
 
 impl Component for Config {
     const KIND: &'static str = "syslog";
+    const ANOMALIES: &[&str] = &[
+        "message_cut",
+        "message_unparsed",
+        "messages_refused",
+        "datagrams_dropped",
+        "framing_lost",
+        "receive_buffer_full",
+        "tenant_connections",
+        "tenant_message",
+        "tenant_rate",
+        "tls_failed",
+    ];
+    const EXAMPLE: &str = r#"listen = ["udp://127.0.0.1:5140"]"#;
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

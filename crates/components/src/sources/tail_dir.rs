@@ -132,6 +132,19 @@ const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
 impl Component for Config {
     const KIND: &'static str = "tail_dir";
+    const ANOMALIES: &[&str] = &[
+        "truncated",
+        "unreadable",
+        "line_cut",
+        "event_divided",
+        "late_line",
+        "copy_held_back",
+        "vanished_read",
+        "vanished_unread",
+        "compressed_passed_over",
+        "link_leads_out",
+    ];
+    const EXAMPLE: &str = r#"paths = ["/var/log/*.log"]"#;
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

@@ -10,22 +10,22 @@ use std::process::Command;
 fn a_kind_of_another_program_is_named_with_that_program() {
     let dir = tempfile::tempdir().unwrap();
     assert!(!components::ELSEWHERE.is_empty());
-    for other in components::ELSEWHERE {
+    for (role, kind) in components::ELSEWHERE.iter().flat_map(|it| it.components).copied() {
         let file = dir.path().join("edge.toml");
-        let far = format!("/far\"\nencoder = \"{}", other.kind);
+        let far = format!("/far\"\nencoder = \"{}", kind);
         let into_files = format!("file_roll\"\ndirectory = \"{far}");
-        let of_files = format!("spool_dir\"\ndirectory = \"/far\"\ndecoder = \"{}", other.kind);
-        let source = match other.role {
-            "source" => other.kind,
+        let of_files = format!("spool_dir\"\ndirectory = \"/far\"\ndecoder = \"{}", kind);
+        let source = match role {
+            "source" => kind,
             "decoder" => &of_files,
             _ => "sequence",
         };
-        let channel = if other.role == "channel" { other.kind } else { "memory" };
-        let (sink, condition, place) = match other.role {
+        let channel = if role == "channel" { kind } else { "memory" };
+        let (sink, condition, place) = match role {
             "channel" => ("discard", "", "channels.main.type"),
             "source" => ("discard", "", "sources.numbers.type"),
-            "sink" => (other.kind, "", "sinks.far.type"),
-            "condition" => ("discard", other.kind, "sources.numbers.interceptors.0.drop.0"),
+            "sink" => (kind, "", "sinks.far.type"),
+            "condition" => ("discard", kind, "sources.numbers.interceptors.0.drop.0"),
             "decoder" => ("discard", "", "sources.numbers.decoder"),
             "encoder" => (&*into_files, "", "sinks.far.encoder"),
             role => panic!("this test does not know where a {role} stands"),
@@ -44,10 +44,7 @@ fn a_kind_of_another_program_is_named_with_that_program() {
         let output = program.arg("--config").arg(&file).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{said}");
-        let (kind, programs) = (other.kind, other.programs);
-        let role = other.role;
-        let problem =
-            format!("{place}: the {role} `{kind}` is not in this program; use {programs}");
+        let problem = format!("{place}: {}", components::EDGE.elsewhere(Some(role), kind).unwrap());
         assert!(said.contains(&problem), "{said}");
         assert!(!dir.path().join("data").exists(), "it has made its directory");
     }
