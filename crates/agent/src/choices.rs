@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_free_choice_is_refused_for_a_source_that_gives_events_again_and_for_no_other_one() {
-        let (mut refused, mut taken) = (Vec::new(), Vec::new());
+        let mut refused = Vec::new();
         for Entry { kind, example, .. } in FULL.entries::<dyn Source>() {
             let source = format!("type = \"{kind}\"\n{example}");
             checked(&source, "type = \"load_balancing\"").unwrap();
@@ -81,7 +81,7 @@ mod tests {
                 assert!(text.contains(&format!("source `in` (`{kind}`)")), "{text}");
             }
             match outcomes.iter().filter(|outcome| outcome.is_err()).count() {
-                0 => taken.push(*kind),
+                0 => {}
                 all => {
                     assert_eq!(all, outcomes.len(), "{kind}: one as the other");
                     refused.push(*kind);
@@ -89,7 +89,6 @@ mod tests {
             }
         }
         refused.sort_unstable();
-        taken.sort_unstable();
         assert_eq!(
             refused,
             [
@@ -107,22 +106,5 @@ mod tests {
                 "tail_dir"
             ]
         );
-        let others = [
-            "amqp",
-            "avro",
-            "exec",
-            "fluent_forward",
-            "http",
-            "lumberjack",
-            "mqtt",
-            "netcat",
-            "netcat_udp",
-            "otlp",
-            "rabbitmq",
-            "stress",
-            "syslog",
-            "thrift",
-        ];
-        assert_eq!(taken, others);
     }
 }
