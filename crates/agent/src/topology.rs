@@ -214,13 +214,6 @@ impl Topology {
     }
 }
 
-impl NamedSink {
-    /// The seat that its address comes from, where that is looked up.
-    pub(crate) fn seat(&self) -> Option<Seat> {
-        self.sink.extensions().find()
-    }
-}
-
 /// Names of the groups that take from this channel.
 fn consumers(groups: &[GroupPlan], channel: &str) -> Vec<Arc<str>> {
     let of_it = groups.iter().filter(|group| group.channel == channel);
@@ -332,9 +325,8 @@ impl Builder<'_> {
         let selector = self.component(&plan.selector, "selectors", &along);
         let name = &plan.component.name;
         self.metrics.begin_source(name, self.entry::<dyn Source>(&plan.component)?.anomalies);
-        for interceptor in &plan.interceptors {
-            let letters = self.entry::<dyn Interceptor>(interceptor)?.letters;
-            self.metrics.begin_interceptor(name, letters);
+        for it in &plan.interceptors {
+            self.metrics.begin_interceptor(name, self.entry::<dyn Interceptor>(it)?.letters);
         }
         Some(BuiltSource {
             name: plan.component.name.as_str().into(),
@@ -389,20 +381,19 @@ impl Builder<'_> {
     fn sinks(&mut self, plan: &ComponentPlan, along: &Extensions) -> Option<Vec<NamedSink>> {
         let first = self.component::<dyn Sink>(plan, "sinks", along)?;
         let letters = self.entry::<dyn Sink>(plan)?.letters;
+        let named = |name, sink| NamedSink { name, kind: plan.kind.clone(), letters, sink };
         let Some(seat) = first.extensions().find::<Seat>() else {
             self.metrics.begin_sink(&plan.name, letters);
-            let (name, kind) = (plan.name.as_str().into(), plan.kind.clone());
-            return Some(vec![NamedSink { name, kind, letters, sink: first }]);
+            return Some(vec![named(plan.name.as_str().into(), first)]);
         };
         let name = |seat: &Seat| Arc::from(format!("{}-{}", plan.name, seat.index()));
         let board = seat.board().clone();
-        let kind = plan.kind.clone();
-        let mut sinks = vec![NamedSink { name: name(&seat), kind, letters, sink: first }];
+        let mut sinks = vec![named(name(&seat), first)];
         for seat in board.seats().skip(1) {
             let cx = self.context(plan, "sinks", &along.with(seat.clone()));
             let cx = BuildContext { name: name(&seat), ..cx };
             let sink = self.built(plan, &cx)?;
-            sinks.push(NamedSink { name: cx.name, kind: plan.kind.clone(), letters, sink });
+            sinks.push(named(cx.name, sink));
         }
         Some(sinks)
     }

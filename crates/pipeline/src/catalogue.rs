@@ -1,8 +1,9 @@
 //! The catalogue: the components that a program knows, role by role.
 //!
 //! A crate of components has one [`Group`], with a table for each role. A program lists the groups
-//! that it is linked with, so only the programs that name a heavy crate contain it. A catalogue knows
-//! the names of the components of all crates, so that an error can name the program and the feature.
+//! that it is linked with, so only the programs that name a heavy crate contain it. A catalogue
+//! knows the names of the components of all crates, so that an error can name the program and the
+//! feature.
 
 use std::fmt;
 

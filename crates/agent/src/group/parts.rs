@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metrics::Metrics;
-use peers::OutletBoard;
+use peers::{OutletBoard, Seat};
 use pipeline::{Channel, Sink, SinkProcessor, Traces};
 use tokio::sync::mpsc;
 
@@ -22,6 +22,13 @@ pub(crate) struct NamedSink {
     pub(crate) letters: &'static [&'static str],
     /// The sink.
     pub(crate) sink: Box<dyn Sink>,
+}
+
+impl NamedSink {
+    /// The seat that its address comes from, where that is looked up.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        self.sink.extensions().find()
+    }
 }
 
 /// What a group is made of.
