@@ -32,8 +32,8 @@ pub(super) async fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
     }
     let note = format!(
         "the hdfs sink without an agent, into file://; {} batches of {}, to each path in turn, \
-         from the first write until all are delivered; memory is that of the benchmark process \
-         after the run",
+         from the first write until all are delivered; memory of the benchmark process after \
+         the run",
         batches, LOAD.name
     );
     Ok(Curve { axis: Axis::Sink, unit: "paths", points: points.into(), note })
