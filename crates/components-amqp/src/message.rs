@@ -1,11 +1,11 @@
 //! A message becomes an event, and an event a message.
 
-use components::sources::messages::Event;
 use fe2o3_amqp::types::messaging::message::Body;
 use fe2o3_amqp::types::messaging::{
     AmqpValue, ApplicationProperties, Batch, Data, Header, Message, MessageId, Properties,
 };
 use fe2o3_amqp::types::primitives::{OrderedMap, SimpleValue, Symbol, Value};
+use kit::messages::Event;
 use pipeline::EventRef;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -14,7 +14,7 @@ mod sending;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use components::sinks::places::Places;
+use kit::places::Places;
 use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests};
 use pipeline::units::Period;
 use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Guarantee, Sink};

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use components::sources::messages::ROUND_BYTES;
-use components::sources::under_way::{Storing, put_of, settled};
+use kit::messages::ROUND_BYTES;
+use kit::under_way::{Storing, put_of, settled};
 use metrics::Metrics;
 use pipeline::{
     BuildContext, Classify, GivesAgain, Guarantee, IntakeError, Source, SourceContext, SourceError,

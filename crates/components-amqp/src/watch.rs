@@ -10,7 +10,7 @@
 //! library finds the message malformed and it is rejected, or the connection ends if it was not a
 //! message. The walk resumes where the last bytes ended, and looks at each byte once.
 
-use components::bounds::Count;
+use kit::bounds::Count;
 
 /// Begins no value.
 const NO_VALUE: u8 = 0xff;

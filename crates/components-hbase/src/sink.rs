@@ -27,8 +27,8 @@ mod template;
 mod tests;
 
 use async_trait::async_trait;
-use components::sinks::places::Places;
-use components::sinks::refused::{Refused, all_but};
+use kit::places::Places;
+use kit::refused::{Refused, all_but};
 use metrics::{Counter, MetricSpec};
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::{Batch, BuildContext, BuildError, Component, Env, Guarantee, Sink};

@@ -16,9 +16,9 @@
 use std::fmt::Write;
 use std::io::BufRead;
 
-use components::avro::container::{Head, Records};
-use components::avro::schema::value::{Datum, Value, decimal};
-use components::rows::{PROBLEM, put_bytes, put_day, put_number, put_text, put_time};
+use formats::avro::container::{Head, Records};
+use formats::avro::schema::value::{Datum, Value, decimal};
+use formats::rows::{PROBLEM, put_bytes, put_day, put_number, put_text, put_time};
 use pipeline::units::ByteSize;
 use pipeline::{
     BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
@@ -177,7 +177,7 @@ fn put(datum: Datum<'_>, out: &mut String) -> Result<(), String> {
 mod tests {
     use base64::Engine;
     use base64::prelude::BASE64_STANDARD;
-    use components::avro::datum::{put_bytes, put_long};
+    use formats::avro::datum::{put_bytes, put_long};
     use serde_json::json;
 
     use super::*;

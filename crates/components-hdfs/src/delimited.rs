@@ -19,7 +19,7 @@ mod record;
 use std::io::BufRead;
 use std::sync::Arc;
 
-use components::rows::PROBLEM;
+use formats::rows::PROBLEM;
 use pipeline::units::ByteSize;
 use pipeline::{
     BatchBuilder, BuildContext, BuildError, Component, Decoder, Deferred, FileDecoder, FileError,

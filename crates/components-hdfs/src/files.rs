@@ -36,8 +36,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use components::sources::one_channel;
-use components::sources::until_stored::UntilStored;
+use kit::one_channel;
+use kit::until_stored::UntilStored;
 use metrics::{Counter, FloatGauge, MetricSpec};
 use peers::limits::Cut;
 use pipeline::env::unix_millis;

@@ -29,8 +29,8 @@ use std::collections::VecDeque;
 use std::io::BufRead;
 use std::sync::Arc;
 
-use components::rows::PROBLEM;
-use components::sequence::{BYTES_CLASS, TEXT_CLASS};
+use formats::rows::PROBLEM;
+use formats::sequence::{BYTES_CLASS, TEXT_CLASS};
 use jiff::tz::TimeZone;
 use pipeline::units::ByteSize;
 use pipeline::{

@@ -70,7 +70,7 @@ async fn events_of_one_directory_cost_no_allocation_each() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("logs");
     let url = format!("file://{}/%Y-%m-%d-%H", root.display());
-    let cx = components::alone("store", folder.path(), env::real());
+    let cx = formats::alone("store", folder.path(), env::real());
     let mut sink: Box<dyn Sink> = build::<Config>(&json!({ "url": url }), &cx).unwrap();
     sink.open().await.unwrap();
     let few = allocations_of(&mut *sink, 0, 1_000).await;
@@ -86,7 +86,7 @@ async fn a_batch_of_many_paths_costs_a_few_times_its_own_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("logs");
     let url = format!("file://{}/%{{app}}", root.display());
-    let cx = components::alone("store", folder.path(), env::real());
+    let cx = formats::alone("store", folder.path(), env::real());
     let settings = json!({ "url": url, "buckets_max": BUCKETS });
     let mut sink: Box<dyn Sink> = build::<Config>(&settings, &cx).unwrap();
     sink.open().await.unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use components::sources::until_stored::{Refused, UntilStored};
+use kit::until_stored::{Refused, UntilStored};
 use pipeline::{Batch, Env, ErrorClass, SourceContext, SourceError};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;

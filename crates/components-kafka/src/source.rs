@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use components::sources::until_stored::{Refused, UntilStored};
+use kit::until_stored::{Refused, UntilStored};
 use pipeline::{
     BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Source,
     SourceContext, SourceError,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use components::sinks::places::Places;
+use kit::places::Places;
 use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
 use pipeline::units::Period;
 use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Guarantee, Sink};

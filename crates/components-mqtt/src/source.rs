@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use components::sources::under_way::{Storing, put_of, settled};
+use kit::under_way::{Storing, put_of, settled};
 use metrics::Metrics;
 use pipeline::{
     BuildContext, Classify, GivesAgain, Guarantee, IntakeError, Source, SourceContext, SourceError,

@@ -1,6 +1,6 @@
 //! Topics: filters of a source, patterns that make headers of levels, templates of a sink.
 
-use components::template::{Piece, Template};
+use formats::template::{Piece, Template};
 use pipeline::EventRef;
 
 /// Bytes of a topic or another text at most.

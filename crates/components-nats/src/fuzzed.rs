@@ -1,6 +1,6 @@
 //! Any bytes, read as what a server of NATS sends.
 
-use components::sources::messages::Event;
+use kit::messages::Event;
 
 use crate::message::{Place, Property, event_of};
 use crate::protocol::{Decoder, Incoming};

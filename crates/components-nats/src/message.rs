@@ -1,6 +1,6 @@
 //! A message of a stream becomes an event. Pure.
 
-use components::sources::messages::Event;
+use kit::messages::Event;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

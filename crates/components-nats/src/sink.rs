@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use components::sinks::places::Places;
+use kit::places::Places;
 use metrics::{Counter, MetricSpec};
 use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
 use pipeline::env::Env;

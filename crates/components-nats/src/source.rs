@@ -30,9 +30,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use components::sources::messages::ROUND_BYTES;
-use components::sources::one_channel;
-use components::sources::under_way::{Storing, put_of, settled};
+use kit::messages::ROUND_BYTES;
+use kit::one_channel;
+use kit::under_way::{Storing, put_of, settled};
 use metrics::{FloatGauge, Metrics};
 use pipeline::{
     Batch, BuildContext, Classify, Component, GivesAgain, Guarantee, IntakeError, Source,

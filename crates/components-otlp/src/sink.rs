@@ -21,8 +21,8 @@ mod error;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use components::sinks::http::{add_headers, target};
 use hyper::HeaderMap;
+use kit::http::{add_headers, target};
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{

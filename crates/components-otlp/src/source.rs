@@ -22,11 +22,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use components::sources::listening::{self, DRAIN, Guard};
-use components::sources::tenants::{Client, Peer, Sharing, Tenants};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use kit::listening::{self, DRAIN, Guard};
+use kit::tenants::{Client, Peer, Sharing, Tenants};
 use peers::TenantBoard;
 use pipeline::env::{Listener, Stream};
 use pipeline::{Env, GivesAgain, Guarantee, Resource, Source, SourceContext, SourceError};

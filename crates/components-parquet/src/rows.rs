@@ -27,7 +27,7 @@ use std::io::BufRead;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use components::rows::PROBLEM;
+use formats::rows::PROBLEM;
 use pipeline::units::ByteSize;
 use pipeline::{
     BatchBuilder, BuildContext, BuildError, Component, Decoder, Deferred, FileDecoder, FileError,

@@ -1,7 +1,7 @@
 //! Any bytes, read as what a broker of AMQP 0.9.1 sends.
 
 use amq_protocol::protocol::basic::AMQPMethod as Basic;
-use components::sources::messages::Event;
+use kit::messages::Event;
 
 use crate::frames::{Body, Decoder, Incoming};
 use crate::message::{Property, Received, event_of};

@@ -2,7 +2,7 @@
 
 use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
-use components::sources::messages::Event;
+use kit::messages::Event;
 use pipeline::EventRef;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -19,7 +19,7 @@ mod routing;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use components::sinks::places::Places;
+use kit::places::Places;
 use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
 use pipeline::env::Env;
 use pipeline::units::{ByteSize, Period};

@@ -1,7 +1,7 @@
 //! Walks tables of AMQP 0.9.1 before the library decodes them, which does so by recursion and keeps
 //! dozens of bytes for a value of one. Pure.
 
-use components::bounds::{Beyond, Count};
+use kit::bounds::{Beyond, Count};
 use thiserror::Error;
 
 /// Why a table is not decoded.
@@ -107,7 +107,7 @@ pub(crate) fn of_method(method: &[u8]) -> Result<Option<&[u8]>, String> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use components::bounds::{DEPTH_MAX, VALUES_MAX};
+    use kit::bounds::{DEPTH_MAX, VALUES_MAX};
 
     use super::*;
 

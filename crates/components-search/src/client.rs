@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use components::sinks::http::shown;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::header::RETRY_AFTER;
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
+use kit::http::shown;
 use pipeline::{Classify, ErrorClass};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};

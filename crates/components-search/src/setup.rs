@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use components::sinks::http::add_headers;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Uri};
+use kit::http::add_headers;
 use pipeline::secret::login;
 use pipeline::{BuildContext, BuildError, Secret};
 use tls::ClientTls;

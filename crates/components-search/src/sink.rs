@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use components::sinks::http::shown;
 use hyper::Method;
+use kit::http::shown;
 use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{

@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use components::sinks::http::shown;
 use hyper::{Method, StatusCode};
+use kit::http::shown;
 use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
 use pipeline::env::Env;
 use pipeline::units::{ByteSize, Period};

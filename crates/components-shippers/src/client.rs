@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use components::sources::decoding::{Decoding, Undecoded};
-use components::sources::put::{Stored, Storing};
-use components::sources::tenants::{self, Over};
+use kit::decoding::{Decoding, Undecoded};
+use kit::put::{Stored, Storing};
+use kit::tenants::{self, Over};
 use pipeline::env::Stream;
 use pipeline::{Batch, BatchBuilder, Env};
 use thiserror::Error;

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use components::sources::tenants::Tenants;
+use kit::tenants::Tenants;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, GivesAgain, Guarantee, Resource, Secret, Source,

@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use components::sources::repeats::Calls;
-use components::sources::tenants::Tenants;
+use kit::repeats::Calls;
+use kit::tenants::Tenants;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, GivesAgain, Guarantee, Resource, Source, SourceContext,

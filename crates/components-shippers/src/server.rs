@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use components::sources::listening::{self, DRAIN, Guard};
-use components::sources::put::Storing;
-use components::sources::tenants::{self, Peer, Sharing, Tenants};
+use kit::listening::{self, DRAIN, Guard};
+use kit::put::Storing;
+use kit::tenants::{self, Peer, Sharing, Tenants};
 use metrics::Metrics;
 use peers::TenantBoard;
 use peers::limits::Cut;

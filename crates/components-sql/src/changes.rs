@@ -31,8 +31,8 @@ mod postgres;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use components::sources::one_channel;
-use components::sources::until_stored::UntilStored;
+use kit::one_channel;
+use kit::until_stored::UntilStored;
 use metrics::{Counter, FloatGauge, MetricSpec, Metrics};
 use pipeline::{
     BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Intake, Source, SourceContext,

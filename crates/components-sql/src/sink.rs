@@ -45,7 +45,7 @@ mod value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use components::sinks::record::closed;
+use kit::record::closed;
 use metrics::{Counter, MetricSpec};
 use peers::FloorBoard;
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};

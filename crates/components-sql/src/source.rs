@@ -42,8 +42,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use components::sources::one_channel;
-use components::sources::until_stored::UntilStored;
+use kit::one_channel;
+use kit::until_stored::UntilStored;
 use metrics::{Counter, FloatGauge, MetricSpec, Metrics};
 use pipeline::env::unix_millis;
 use pipeline::{

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use components::csv;
+use formats::csv;
 use serde::{Deserialize, Serialize};
 
 use crate::source::{Kind, put_datum};

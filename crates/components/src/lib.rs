@@ -1,30 +1,14 @@
 //! The components that every program has: no store, and nothing heavy.
 //!
 //! One file is one component, and one line in its role's table makes it known. What brings
-//! something heavy with it is in a crate of its own, with a group of its own.
+//! something heavy with it is in a crate of its own, with a group of its own. Code that sources and
+//! sinks share is in `kit`. The tables of the crate `formats` are part of the group here.
 
-pub mod avro;
-pub mod bounds;
-mod charset;
-pub mod codecs;
-pub mod compression;
-mod container_log;
-pub mod csv;
-pub mod decoders;
-pub mod encoders;
-pub mod format;
-pub mod framings;
 pub mod interceptors;
-pub mod json;
-pub mod pieces;
 pub mod processors;
-pub mod rows;
 pub mod selectors;
-pub mod sequence;
 pub mod sinks;
 pub mod sources;
-pub mod template;
-pub mod thrift;
 
 use pipeline::component::entry;
 use pipeline::{BuildContext, Catalogue, Channel, Elsewhere, Entry, Env, Group};
@@ -47,10 +31,10 @@ pub static GROUP: Group = Group {
     channels: CHANNELS,
     processors: processors::ALL,
     sinks: sinks::ALL,
-    encoders: encoders::ALL,
-    codecs: codecs::ALL,
-    decoders: decoders::ALL,
-    framings: framings::ALL,
+    encoders: formats::encoders::ALL,
+    codecs: formats::codecs::ALL,
+    decoders: formats::decoders::ALL,
+    framings: formats::framings::ALL,
 };
 
 /// The components of the full programs, by feature. A test of the catalogue compares them with its

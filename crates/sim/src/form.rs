@@ -14,9 +14,9 @@ mod sequence;
 use std::io::{Cursor, Read};
 
 use bytes::Bytes;
-use components::avro::container::Records;
-use components::avro::datum::Reader;
-use components::compression::Compression;
+use formats::avro::container::Records;
+use formats::avro::datum::Reader;
+use formats::compression::Compression;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
 use serde::Deserialize;

@@ -129,10 +129,10 @@ static GROUP: Group = Group {
     channels: components::CHANNELS,
     processors: components::processors::ALL,
     sinks: SINKS,
-    encoders: components::encoders::ALL,
-    codecs: components::codecs::ALL,
-    decoders: components::decoders::ALL,
-    framings: components::framings::ALL,
+    encoders: formats::encoders::ALL,
+    codecs: formats::codecs::ALL,
+    decoders: formats::decoders::ALL,
+    framings: formats::framings::ALL,
 };
 
 /// What the simulated agents are made of.

@@ -85,7 +85,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("remote_owner_not_looked_at", "an owner that was shut out does not take the log back"),
     ("remote_released_too_early", "what some consumer wants of a log stays there"),
     ("remote_epoch_stays", "each opening of a log is another life"),
-    // `crates/components/src/sources/tenants/planted.rs`
+    // `crates/kit/src/tenants/planted.rs`
     ("tenant_share_kept", "what a tenant takes of the memory is given back"),
     ("tenant_backlog_kept", "what a tenant has in the channels is less once it is delivered"),
     ("tenant_charged_for_another", "what a tenant gives is charged to it alone"),

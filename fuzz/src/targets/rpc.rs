@@ -1,9 +1,9 @@
 //! Calls of Flume's clients, and answers of a metastore: Avro RPC and Thrift.
 
-use components::avro::datum::put_event;
-use components::avro::events::{Events as AvroEvents, read as read_avro};
-use components::thrift::read::{BINARY, Reader, Type};
-use components::thrift::{Events, Extent, Malformed, Method, Protocol, answer, read_events};
+use formats::avro::datum::put_event;
+use formats::avro::events::{Events as AvroEvents, read as read_avro};
+use formats::thrift::read::{BINARY, Reader, Type};
+use formats::thrift::{Events, Extent, Malformed, Method, Protocol, answer, read_events};
 use pipeline::{Batch, BatchBuilder};
 use serde_json::json;
 
@@ -17,7 +17,7 @@ const STREAM_MAX: usize = 8 << 10;
 ///
 /// What is stored is what the calls say, in any pieces, and comes back from Avro's encoding.
 pub(super) fn avro(input: &[u8]) -> usize {
-    let read = components::avro::read_all(input);
+    let read = formats::avro::read_all(input);
     let (choice, stream) = chosen(input);
     let compression = if choice & 1 == 1 { "deflate" } else { "none" };
     let settings = json!({ "listen": "x:1", "compression": compression, "request_max": "1MiB" });

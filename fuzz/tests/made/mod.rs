@@ -6,9 +6,9 @@ mod shippers;
 
 use std::path::Path;
 
-use components::avro::coding::Coding;
-use components::avro::datum::{put_bytes, put_event, put_long};
-use components::avro::{HASH, PROTOCOL, frame};
+use formats::avro::coding::Coding;
+use formats::avro::datum::{put_bytes, put_event, put_long};
+use formats::avro::{HASH, PROTOCOL, frame};
 use pipeline::file_position::{Position, Print};
 use pipeline::{Batch, BatchBuilder, Epoch, Floors, Identity, KeySet, Origin, Sequence};
 use prost::Message;
@@ -51,7 +51,7 @@ fn frames() -> Vec<Seed> {
 fn bodies() -> Vec<Seed> {
     let codecs = ["null", "deflate", "snappy", "zstandard", "bzip2"];
     let seed = |codec| {
-        let file = golden(&format!("components/tests/golden/avro/{codec}.avro"));
+        let file = golden(&format!("formats/tests/golden/avro/{codec}.avro"));
         ("bodies", format!("avro-{codec}"), [&[133], &file[..]].concat())
     };
     codecs.map(seed).to_vec()

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::cargo::Package;
 
 /// What `@core` in the paths of a test stands for.
-const CORE: [&str; 20] = [
+const CORE: [&str; 22] = [
     "crates/agent",
     "crates/channel",
     "crates/collector",
@@ -17,6 +17,8 @@ const CORE: [&str; 20] = [
     "crates/delivery",
     "crates/edge",
     "crates/env",
+    "crates/formats",
+    "crates/kit",
     "crates/ledger",
     "crates/metrics",
     "crates/peers",

@@ -13,7 +13,7 @@
 //! Needs: javac mvn
 //! Weight: 1
 //! Limit: 10m
-//! Paths: crates/components crates/wire
+//! Paths: crates/components crates/formats crates/kit crates/wire
 
 mod proxy;
 

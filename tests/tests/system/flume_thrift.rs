@@ -17,7 +17,7 @@
 //! Needs: java mvn
 //! Weight: 1
 //! Limit: 10m
-//! Paths: crates/components crates/wire crates/flume
+//! Paths: crates/components crates/formats crates/kit crates/wire crates/flume
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -11,7 +11,8 @@
 //! Lane: connector
 //! Weight: 2
 //! Limit: 10m
-//! Paths: crates/components crates/components-otlp crates/components-shippers crates/pipeline
+//! Paths: crates/components crates/formats crates/kit crates/pipeline
+//! Paths: crates/components-otlp crates/components-shippers
 
 use std::fs;
 use std::io::{Read, Write};

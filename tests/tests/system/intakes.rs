@@ -9,7 +9,7 @@
 //! Needs: curl gzip logger rsyslogd
 //! Weight: 1
 //! Limit: 10m
-//! Paths: crates/components crates/wire
+//! Paths: crates/components crates/formats crates/kit crates/wire
 
 use std::fs;
 use std::net::SocketAddr;

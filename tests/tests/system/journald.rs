@@ -17,7 +17,7 @@
 //! Root: yes
 //! Weight: 1
 //! Limit: 10m
-//! Paths: crates/components
+//! Paths: crates/components crates/kit
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -13,7 +13,8 @@
 //! Needs: python3 kubectl gzip openssl
 //! Weight: 0
 //! Limit: 10m
-//! Paths: deploy/kubernetes deploy/helm deploy/tools docs/kubernetes.md crates/components
+//! Paths: deploy/kubernetes deploy/helm deploy/tools docs/kubernetes.md
+//! Paths: crates/components crates/formats
 
 mod chart;
 mod kubelet;

@@ -1,12 +1,15 @@
 //! `RUST_LOG`: which log lines are written.
 //!
-//! All crates of this program begin with `aqueduct`, and a target of the filter means everything
-//! that begins with it, so `aqueduct=debug` is all of ours. A level alone means our crates too:
-//! what the libraries below say at `debug` (each frame of HTTP/2) hides everything else, and is
-//! written only where the library is named, as in `debug,h2=debug`.
+//! `aqueduct=debug` means all crates of this program: a target of the filter matches every name
+//! that begins with it, and `OURS` has how the names of our crates begin. A level alone means our
+//! crates too: at `debug` the libraries below log each frame of HTTP/2, which hides all
+//! else. Their lines are written only where the library is named, as in `debug,h2=debug`.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+
+/// How the names of our crates begin.
+const OURS: [&str; 3] = ["aqueduct", "formats", "kit"];
 
 /// The filter that `wanted`, the value of `RUST_LOG`, asks for: `info` without any.
 ///
@@ -19,16 +22,18 @@ pub(super) fn parse(wanted: &str) -> Result<EnvFilter, String> {
     })
 }
 
-/// The filter with each level that has no target limited to our crates.
+/// The filter with each level that has no target limited to our crates, and with all of their names
+/// in the place of `aqueduct`.
 fn written_out(wanted: &str) -> String {
     if wanted.trim().is_empty() {
         return "info".into();
     }
+    let ours = |level: &str| OURS.map(|name| format!("{name}={level}")).join(",");
     let directives = wanted.split(',').map(|directive| {
         let is_detailed = |level: &LevelFilter| *level > LevelFilter::INFO;
         match directive.trim().parse().ok().filter(is_detailed) {
-            Some(level) => format!("info,aqueduct={level}"),
-            None => directive.to_owned(),
+            Some(level) => format!("info,{}", ours(&level.to_string())),
+            None => directive.trim().strip_prefix("aqueduct=").map_or(directive.to_owned(), ours),
         }
     });
     directives.collect::<Vec<String>>().join(",")
@@ -52,7 +57,7 @@ mod tests {
             .with_writer(move || out.clone())
             .finish();
         tracing::subscriber::with_default(lines, || {
-            debug!(target: "aqueduct_components::sinks", "OUR-DEBUG");
+            debug!(target: "kit::listening", "OUR-DEBUG");
             trace!(target: "aqueduct_channel", "OUR-TRACE");
             info!(target: "aqueduct_agent", "OUR-INFO");
             debug!(target: "h2::codec", "THEIR-DEBUG");
@@ -97,7 +102,7 @@ mod tests {
         let all = ["OUR-DEBUG", "OUR-INFO", "THEIR-DEBUG", "THEIR-INFO", "THEIR-WARN"];
         assert_eq!(written("debug,h2=debug"), all);
         assert_eq!(written("info,aqueduct_agent=debug"), ["OUR-INFO", "THEIR-INFO", "THEIR-WARN"]);
-        assert_eq!(written("debug,aqueduct_components=warn,h2=off,hyper=off"), ["OUR-INFO"]);
+        assert_eq!(written("debug,kit=warn,h2=off,hyper=off"), ["OUR-INFO"]);
     }
 
     #[test]

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use components::avro::call::Status;
-use components::avro::caller::{Caller, Reply};
-use components::avro::datum::{put_event, put_long};
-use components::avro::frame;
+use formats::avro::call::Status;
+use formats::avro::caller::{Caller, Reply};
+use formats::avro::datum::{put_event, put_long};
+use formats::avro::frame;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Doing, Error, Result};

@@ -1,6 +1,6 @@
 //! What is put at once: events, and the messages that are accepted then.
 
-use components::sources::messages::{Event, Gathered, Weighed};
+use kit::messages::{Event, Gathered, Weighed};
 use pipeline::Batch;
 
 use super::receiving::Delivery;

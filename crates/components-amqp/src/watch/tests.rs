@@ -1,7 +1,7 @@
 //! What is within the bounds passes as it is, and what is beyond them is made malformed.
 
-use components::bounds::{DEPTH_MAX, VALUES_MAX};
 use fe2o3_amqp::types::messaging::message::{Body, DecodeIntoMessage};
+use kit::bounds::{DEPTH_MAX, VALUES_MAX};
 use serde_amqp::Value;
 use serde_amqp::read::SliceReader;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use components::json;
+use formats::json;
 use pipeline::{Batch, EventRef};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 

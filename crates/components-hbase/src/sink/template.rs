@@ -1,6 +1,6 @@
 //! What a row key or a value is made of: text with places for what an event has.
 
-use components::json;
+use formats::json;
 use pipeline::EventRef;
 use regex::bytes::{Captures, Regex};
 

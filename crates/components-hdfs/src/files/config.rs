@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use components::compression::Compression;
+use formats::compression::Compression;
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError, Choice, Decoder};
 use schemars::JsonSchema;

@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use components::compression::Compression;
+use formats::compression::Compression;
 use pipeline::Parts;
 use storage::{FileSystem, FsError};
 use tokio::runtime::Handle;

@@ -88,7 +88,7 @@ impl PositionIntake for Life {
 /// What knows all decoders.
 fn context() -> BuildContext {
     static OF_TESTS: Group = Group { decoders: parts::DECODERS, ..Group::EMPTY };
-    const GROUPS: &[&Group] = &[&components::GROUP, &crate::GROUP, &OF_TESTS];
+    const GROUPS: &[&Group] = &[&formats::GROUP, &crate::GROUP, &OF_TESTS];
     let catalogue = Catalogue { groups: GROUPS, ..Catalogue::EMPTY };
     BuildContext { catalogue, ..BuildContext::alone("in", Path::new("/d"), env::real()) }
 }

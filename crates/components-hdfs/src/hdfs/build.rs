@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use components::format::Format;
-use components::interceptors::zone;
+use formats::dates::zone;
+use formats::format::Format;
 use ledger::{FileNames, Known, Options, Turns};
 use metrics::SinkLabel;
 use pipeline::{BuildContext, BuildError};

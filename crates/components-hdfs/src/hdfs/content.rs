@@ -23,13 +23,12 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use formats::codecs::compressed;
+use formats::format::{Format, FormattedFile};
 use pipeline::{Codec, Env, Events};
 use support::mutant;
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use components::codecs::compressed;
-use components::format::{Format, FormattedFile};
 
 /// Bytes of one piece at most: the batch that reaches it is its last one.
 const PIECE_MAX: usize = 1 << 20;
@@ -201,7 +200,7 @@ mod tests {
     const BATCH: usize = 300 << 10;
 
     fn format(codec: &Value) -> Format {
-        let cx = components::alone("out", std::path::Path::new("unused"), env::real());
+        let cx = formats::alone("out", std::path::Path::new("unused"), env::real());
         let codec = Settings::from_json(codec).read::<Choice<_>>().unwrap();
         let text = Settings::from_json(&json!("text")).read::<Choice<_>>().unwrap();
         Format::new(&text, &codec, &cx).unwrap()

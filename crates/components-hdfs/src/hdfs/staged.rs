@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use formats::format::Format;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use ledger::{Committed, Dataset, Ledger, LedgerError, NotedPlace, Roll, Token, WriterId};
 use metrics::Gauge;
@@ -28,7 +29,6 @@ use super::traced::Traced;
 use super::visible::Visible;
 use super::waiting::Waiting;
 use super::writer::Settings;
-use components::format::Format;
 
 /// Files of one roll that are closed at the same time.
 const CLOSED_AT_ONCE: usize = 32;

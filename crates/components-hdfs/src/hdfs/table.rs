@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use components::format::Format;
+use formats::format::Format;
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, TableForm, TableStorage, address};
 use schemars::JsonSchema;

@@ -21,6 +21,7 @@ mod sharing;
 
 use std::sync::{Arc, Mutex};
 
+use formats::format::Format;
 use harness::{Collector, batch, lines_of, visible};
 use pipeline::testkit::build;
 use pipeline::{
@@ -28,8 +29,6 @@ use pipeline::{
 };
 use serde_json::json;
 use storage::memory::Memory;
-
-use components::format::Format;
 
 #[tokio::test(start_paused = true)]
 async fn lines_become_visible_as_they_were_read() {
@@ -176,7 +175,7 @@ async fn an_event_that_cannot_be_written_holds_up_no_other() {
 
 #[test]
 fn settings_that_cannot_work_are_refused_by_name() {
-    let cx = components::alone("store", std::path::Path::new("unused"), env::real());
+    let cx = formats::alone("store", std::path::Path::new("unused"), env::real());
     for (settings, path) in [
         (json!({ "url": "/logs" }), "url"),
         (json!({ "url": "file:///%Y" }), "url"),

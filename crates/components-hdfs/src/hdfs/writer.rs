@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use formats::format::Format;
 use ledger::{NoteKind, Token};
 use metrics::Counter;
 use pipeline::env::unix_millis;
@@ -26,7 +27,6 @@ use super::roll::Limits;
 use super::rolls::{Growing, Rolls};
 use super::rounds::{ROUNDS_MAX, Rounds};
 use super::staged::{CommitContext, FileKey, OpenRoll, Part};
-use components::format::Format;
 
 /// Rolls that are closed and committed in the background; the next one is written meanwhile.
 const FINISHING_MAX: usize = 2;

@@ -5,8 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use components::thrift::write::Writer;
-use components::thrift::{Extent, Malformed};
+use formats::thrift::write::Writer;
+use formats::thrift::{Extent, Malformed};
 use pipeline::Env;
 use pipeline::env::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

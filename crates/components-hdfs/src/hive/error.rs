@@ -1,6 +1,6 @@
 //! Why a metastore did not do what it was asked for.
 
-use components::thrift::Malformed;
+use formats::thrift::Malformed;
 use thiserror::Error;
 
 /// Why a metastore did not do what it was asked for.

@@ -4,9 +4,9 @@
 //! Of a table that is read, its storage descriptor is kept as it came, field by field, also those
 //! that are not known here: a partition has the descriptor of its table, but for the location.
 
-use components::thrift::read::{Reader, Type as Found};
-use components::thrift::write::{Type, Writer};
-use components::thrift::{Kind, Malformed, Protocol};
+use formats::thrift::read::{Reader, Type as Found};
+use formats::thrift::write::{Type, Writer};
+use formats::thrift::{Kind, Malformed, Protocol};
 
 use super::error::MetastoreError;
 use super::partition::Partition;

@@ -13,7 +13,7 @@
 use std::fmt::Write;
 
 use bytes::Buf;
-use components::rows::{put_bytes, put_number, put_text};
+use formats::rows::{put_bytes, put_number, put_text};
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -14,9 +14,9 @@ use std::io::BufRead;
 use std::mem;
 
 use bytes::Buf;
-use components::avro::container::Bytes;
-use components::codecs::hadoop::Hadoop;
-use components::sequence::{BYTES_CLASS, KEY_CLASS, MAGIC, SYNC_ESCAPE, TEXT_CLASS};
+use formats::avro::container::Bytes;
+use formats::codecs::hadoop::Hadoop;
+use formats::sequence::{BYTES_CLASS, KEY_CLASS, MAGIC, SYNC_ESCAPE, TEXT_CLASS};
 use pipeline::FileError;
 
 /// Most bytes of a name in the head, and of a text of its metadata.

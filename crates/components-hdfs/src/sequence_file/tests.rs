@@ -17,7 +17,7 @@ macro_rules! golden {
             $name,
             include_bytes!(concat!(
                 env!("CARGO_MANIFEST_DIR"),
-                "/../components/tests/golden/sequence_file/",
+                "/../formats/tests/golden/sequence_file/",
                 $name,
                 ".seq"
             )) as &[u8],
@@ -48,7 +48,7 @@ const ALL: PieceLimits = PieceLimits { bytes: usize::MAX, events: usize::MAX };
 
 /// What knows all decoders.
 fn context() -> BuildContext {
-    const GROUPS: &[&pipeline::Group] = &[&components::GROUP, &crate::GROUP];
+    const GROUPS: &[&pipeline::Group] = &[&formats::GROUP, &crate::GROUP];
     let catalogue = pipeline::Catalogue { groups: GROUPS, ..pipeline::Catalogue::EMPTY };
     BuildContext { catalogue, ..BuildContext::alone("in", "/d".as_ref(), env::real()) }
 }

@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_its_setting() {
         let refused = |settings: &Value| {
-            let cx = components::alone("files", "unused".as_ref(), env::real());
+            let cx = formats::alone("files", "unused".as_ref(), env::real());
             pipeline::testkit::build::<Config>(settings, &cx).err().unwrap().path
         };
         for (setting, settings) in [

@@ -1,6 +1,6 @@
 //! What an event says of the bytes that it holds, and which names a file may have. Pure.
 
-use components::pieces::{DIGEST, FILE, OFFSET, SIZE, TRANSFER};
+use formats::pieces::{DIGEST, FILE, OFFSET, SIZE, TRANSFER};
 use pipeline::EventRef;
 
 /// Digits of the name of a transfer, and of a digest.

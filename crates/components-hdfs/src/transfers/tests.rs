@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use components::pieces::{DIGEST, FILE, OFFSET, SIZE, TRANSFER, transfer};
+use formats::pieces::{DIGEST, FILE, OFFSET, SIZE, TRANSFER, transfer};
 use pipeline::deliver::Requests;
 use pipeline::env::Clock;
 use pipeline::{Batch, BatchBuilder, Env, Outcome, Settings, Sink, Taken};
@@ -53,7 +53,7 @@ impl Collector {
 
     fn sink(&self, store: Arc<dyn FileSystem>) -> Requests<Files> {
         let env = Env { clock: Arc::new(TestClock(Instant::now())), ..env::real() };
-        let cx = components::alone("files", self.directory.path(), env);
+        let cx = formats::alone("files", self.directory.path(), env);
         let config: Config = Settings::from_json(&self.settings).read().unwrap();
         let url = StoreUrl::parse(self.settings["url"].as_str().unwrap()).unwrap();
         config.sink(&url, &cx, Box::new(move || Ok(store.clone()))).unwrap()

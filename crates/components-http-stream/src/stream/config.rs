@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use components::decoders::check_names;
+use formats::decoders::check_names;
 use metrics::MetricSpec;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Component, Secret, Source};

@@ -53,7 +53,7 @@ impl Connection {
         let parser = match options.format {
             Format::Sse => Parser::Sse(Box::new(Sse::new(options.event_max))),
             Format::Ndjson | Format::Lines => {
-                Parser::Lines(components::framings::lines::begin(options.event_max))
+                Parser::Lines(formats::framings::lines::begin(options.event_max))
             }
         };
         Self::new(Way::Answer(Box::new(Answer { body, url, buffer: BytesMut::new(), parser })))

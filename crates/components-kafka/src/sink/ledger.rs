@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use components::sinks::record::{Known, Record};
+use kit::record::{Known, Record};
 use pipeline::deliver::Delivered;
 use pipeline::intervals::{IntervalSet, get_varint, put_varint};
 use pipeline::{Floors, Identity, KeySet};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use components::avro::datum::put_event;
+use formats::avro::datum::put_event;
 use pipeline::deliver::Delivered;
 use pipeline::{Batch, EventRef};
 use rdkafka::error::RDKafkaErrorCode as Code;

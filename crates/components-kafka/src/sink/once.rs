@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use components::sinks::record::{Known, closed};
+use kit::record::{Known, closed};
 use pipeline::deliver::Delivered;
 use pipeline::traces::Attribute;
 use pipeline::{Batch, Floors, Identity, Origin};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use components::avro::events::{Event, Events};
+use formats::avro::events::{Event, Events};
 use pipeline::{Batch, BatchBuilder};
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};

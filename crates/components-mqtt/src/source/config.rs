@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use components::decoders::check_names;
+use formats::decoders::check_names;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use components::template::{Piece, Template};
+use formats::template::{Piece, Template};
 use pipeline::EventRef;
 
 use crate::server::is_of_token;

@@ -1,6 +1,6 @@
 //! What is put at once: events, and what is said of them to the server afterwards.
 
-use components::sources::messages::{Gathered, Weighed};
+use kit::messages::{Gathered, Weighed};
 use pipeline::Batch;
 
 use crate::message::{Place, Property, event_of};

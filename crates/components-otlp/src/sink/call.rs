@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
-use components::sinks::http::shown;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -15,6 +14,7 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Request as HttpRequest, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
+use kit::http::shown;
 use pipeline::{BuildContext, Env};
 use prost::Message;
 use tls::http::Connector;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use components::sources::listening::{self, Guard};
-use components::sources::tenants::Tenants;
+use kit::listening::{self, Guard};
+use kit::tenants::Tenants;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;

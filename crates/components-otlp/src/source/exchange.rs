@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use components::sources::http::body::{self, Refusal, RequestBody};
-use components::sources::storing::{self, NotStored, units};
-use components::sources::tenants::{Member, Memory, Sharing};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use kit::http::body::{self, Refusal, RequestBody};
+use kit::storing::{self, NotStored, units};
+use kit::tenants::{Member, Memory, Sharing};
 use metrics::Metrics;
 use pipeline::{Batch, Classify, Env, ErrorClass, Intake, IntakeError};
 use tokio::time::{Instant, timeout};

@@ -7,7 +7,7 @@ mod json;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use components::avro::bodies;
+use formats::avro::bodies;
 use pipeline::{BuildError, EventRef, Events};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

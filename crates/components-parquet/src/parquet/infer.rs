@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::Cursor;
 
-use components::avro::container::{Bytes, Head};
-use components::csv::Csv;
-use components::json;
+use formats::avro::container::{Bytes, Head};
+use formats::csv::Csv;
+use formats::json;
 use serde_json::Value as Json;
 
 use super::column::{ColumnType, Kind};

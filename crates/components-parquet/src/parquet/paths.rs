@@ -3,10 +3,9 @@
 //! A value stays what it was, in JSON its text: what it means is its column's to say, and a number
 //! is read once, exactly. All of a body is looked at, so half an object is none.
 
+use formats::avro::schema::value::{Datum, Value as Item};
 use std::borrow::Cow;
 use std::fmt;
-
-use components::avro::schema::value::{Datum, Value as Item};
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;

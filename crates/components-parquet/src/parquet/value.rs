@@ -4,7 +4,7 @@ mod avro;
 
 use std::borrow::Cow;
 
-use components::avro::schema::value::Datum;
+use formats::avro::schema::value::Datum;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::value::RawValue;

@@ -10,7 +10,7 @@ use ::parquet::file::reader::{ChunkReader, Length};
 use ::parquet::file::serialized_reader::SerializedPageReader;
 use bytes::buf::Reader;
 use bytes::{Buf, Bytes, BytesMut};
-use components::rows::put_text;
+use formats::rows::put_text;
 use pipeline::{FileError, Parts};
 
 use super::column::Column;

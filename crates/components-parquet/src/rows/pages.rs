@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::parquet::column::page::{Page, PageMetadata, PageReader};
 use ::parquet::errors::{ParquetError, Result as ParquetResult};
-use components::thrift::Protocol;
-use components::thrift::read::{Field, Reader};
+use formats::thrift::Protocol;
+use formats::thrift::read::{Field, Reader};
 
 /// Number of a page that holds a dictionary.
 const DICTIONARY: i32 = 2;
@@ -39,7 +39,7 @@ struct Head {
 }
 
 impl Head {
-    fn read(bytes: &mut &[u8]) -> Result<Self, components::thrift::Malformed> {
+    fn read(bytes: &mut &[u8]) -> Result<Self, formats::thrift::Malformed> {
         let mut reader = Reader::new(Protocol::Compact, bytes);
         let (mut head, mut last) = (Self::default(), 0);
         while let Some(Field { id, kind }) = reader.field(&mut last)? {

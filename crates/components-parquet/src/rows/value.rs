@@ -1,12 +1,11 @@
 //! A value of Parquet as JSON, in the text that a database takes. A value that has no such text is
 //! written as it is stored, with the reason as an error.
 
+use formats::avro::schema::value::decimal;
+use formats::rows::{put_bytes, put_day, put_text, put_time};
 use std::fmt::{Display, Write};
 
-use components::avro::schema::value::decimal;
-use components::rows::{put_bytes, put_day, put_text, put_time};
-
-pub(super) use components::rows::put_number as number;
+pub(super) use formats::rows::put_number as number;
 
 use super::column::Form;
 

@@ -1,6 +1,6 @@
 //! The routing key of an event, made of its headers: `logs.%{site}`.
 
-use components::template::{Piece, Template};
+use formats::template::{Piece, Template};
 use pipeline::EventRef;
 
 use crate::broker::NAME_BYTES_MAX;

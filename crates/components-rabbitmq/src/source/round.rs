@@ -1,6 +1,6 @@
 //! What is put at once: events, and the last message that is acknowledged then.
 
-use components::sources::messages::{Gathered, Weighed};
+use kit::messages::{Gathered, Weighed};
 use pipeline::Batch;
 
 use crate::message::{Property, Received, event_of};

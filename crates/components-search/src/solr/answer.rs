@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use components::sinks::http::shown;
 use hyper::StatusCode;
+use kit::http::shown;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use components::sources::listening;
+use kit::listening;
 use pipeline::BatchBuilder;
 use tokio::time::Instant;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use components::sources::decoding::STEPS_MAX;
-use components::sources::listening;
-use components::sources::repeats::Calls;
+use kit::decoding::STEPS_MAX;
+use kit::listening;
+use kit::repeats::Calls;
 use pipeline::{BatchBuilder, BuilderLimits};
 
 use super::event;

@@ -12,8 +12,8 @@
 
 use std::ops::Range;
 
-use components::sinks::record::Known;
-use components::sinks::refused::{Refused, all_but};
+use kit::record::Known;
+use kit::refused::{Refused, all_but};
 use peers::FloorBoard;
 use pipeline::deliver::Delivered;
 use pipeline::{Batch, Floors, Identity};

@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use components::sinks::record::Record;
+use kit::record::Record;
 use pipeline::deliver::Delivered;
 use pipeline::env::unix_millis;
 use pipeline::{Env, Identity, Origin};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use components::csv::{Csv, Scratch};
-use components::json;
+use formats::csv::{Csv, Scratch};
+use formats::json;
 use pipeline::EventRef;
 
 use super::config::Format;

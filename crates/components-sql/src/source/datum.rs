@@ -1,6 +1,6 @@
 //! A row as a datum of Avro: a record in which each column is null or a value of its type.
 
-use components::avro::datum::{put_bytes, put_long};
+use formats::avro::datum::{put_bytes, put_long};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::json;
@@ -114,7 +114,7 @@ fn shortest(bytes: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use components::avro::schema::Schema;
+    use formats::avro::schema::Schema;
 
     use super::*;
 

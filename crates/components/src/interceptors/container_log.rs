@@ -4,6 +4,7 @@
 //! The body is one line of the runtime, or several that were joined by `multiline`: its parts, or a
 //! stack trace. Parts are put together as they were written; whole lines keep an LF between them.
 
+use formats::container_log::{Entry, Place, parse, place};
 use jiff::Timestamp;
 use metrics::{Counter, MetricSpec};
 use pipeline::{
@@ -11,8 +12,6 @@ use pipeline::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::container_log::{Entry, Place, parse, place};
 
 /// Settings of the `container_log` interceptor.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -4,6 +4,7 @@
 //! The text is a header, or a part of the body that a pattern finds. The formats are tried in their
 //! order. A time without a year is of the year in which it is closest to the event's arrival.
 
+use formats::dates::{self, Calendar, Format};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use metrics::{Counter, MetricSpec};
@@ -13,8 +14,6 @@ use pipeline::{
 use regex::bytes::{CaptureLocations, Regex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use super::dates::{self, Calendar, Format};
 
 /// Settings of the `event_time` interceptor.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -9,6 +9,7 @@
 use std::collections::hash_map::Entry;
 
 use foldhash::{HashMap, HashMapExt};
+use formats::csv;
 use metrics::{Counter, MetricSpec};
 use pipeline::{
     BuildContext, BuildError, Component, Events, Existing, Interceptor, Rejects, Values,
@@ -18,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::networks::{Networks, Range};
-use crate::csv;
 
 /// Longest value of a table, in bytes: each event that finds it stores it.
 const VALUE_MAX: usize = 4096;

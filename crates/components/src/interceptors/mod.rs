@@ -2,7 +2,6 @@
 
 mod conditions;
 pub mod container_log;
-mod dates;
 pub mod dedupe;
 pub mod event_time;
 pub mod filter;
@@ -22,7 +21,6 @@ pub mod throttle;
 pub mod timestamp;
 pub mod uuid;
 
-pub use dates::zone;
 use pipeline::component::entry;
 use pipeline::{BuildError, Entry, EventRef, Events, Existing, Interceptor};
 use regex::bytes::{CaptureLocations, Regex};

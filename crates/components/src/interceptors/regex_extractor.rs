@@ -4,6 +4,7 @@
 //! ignored, and an event without a match stays as it is. The pattern works on bytes; a group that
 //! is not UTF-8 is no header.
 
+use formats::dates::{self, Calendar, Format};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use metrics::{Counter, MetricSpec};
@@ -13,8 +14,6 @@ use pipeline::{
 use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use super::dates::{self, Calendar, Format};
 
 /// Settings of the `regex_extractor` interceptor.
 #[derive(Debug, Deserialize, JsonSchema)]

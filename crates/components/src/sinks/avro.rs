@@ -25,11 +25,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tls::{ClientTls, Dialer};
 
-use crate::avro::Malformed;
-use crate::avro::call::Status;
-use crate::avro::caller::Reply;
-use crate::avro::datum::{put_event, put_long};
 use connections::Connections;
+use formats::avro::Malformed;
+use formats::avro::call::Status;
+use formats::avro::caller::Reply;
+use formats::avro::datum::{put_event, put_long};
 
 /// Settings of the `avro` sink.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -17,10 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hyper::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue,
-    PROXY_AUTHORIZATION, RETRY_AFTER,
-};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::Period;
@@ -33,10 +30,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tls::{ClientTls, Dialer};
 
-use crate::format::Format;
 use connections::{Connections, Response};
-
-pub use connections::shown;
+use formats::format::Format;
+use kit::http::{add_headers, target};
 
 /// Settings of the `http` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -163,34 +159,6 @@ impl Component for Config {
     }
 }
 
-/// What a request names, the address that it goes to, and whether with TLS.
-///
-/// # Errors
-/// It is no URL of a server.
-pub fn target(url: &str) -> Result<(Uri, Arc<str>, bool), BuildError> {
-    let invalid = |problem: String| BuildError::invalid("url", problem);
-    let uri: Uri = url.parse().map_err(|error| {
-        invalid(format!("{error}; write for example \"http://host:8428/insert/jsonline\""))
-    })?;
-    let (is_tls, port) = match uri.scheme_str() {
-        Some("http") => (false, 80),
-        Some("https") => (true, 443),
-        _ => return Err(invalid("it has to begin with `http://` or `https://`".into())),
-    };
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        let problem =
-            "it holds a user, and would be shown; write `authorization` in `secret_headers`";
-        return Err(invalid(problem.into()));
-    }
-    let host = uri.host().filter(|host| !host.is_empty());
-    let host = host.ok_or_else(|| invalid("it names no host".into()))?;
-    let address = format!("{host}:{}", uri.port_u16().unwrap_or(port));
-    Ok((uri, address.into(), is_tls))
-}
-
-/// Headers that are secrets by their meaning.
-const SECRET: [HeaderName; 3] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
-
 /// The headers of each request.
 fn headers(config: &Config, format: &Format) -> Result<HeaderMap, BuildError> {
     let content_type = config.content_type.as_deref();
@@ -208,40 +176,6 @@ fn headers(config: &Config, format: &Format) -> Result<HeaderMap, BuildError> {
     }
     add_headers(&mut headers, &config.headers, &config.secret_headers)?;
     Ok(headers)
-}
-
-/// Adds what the settings `headers` and `secret_headers` name.
-///
-/// # Errors
-/// A name or value can be none, or a secret is where it would be shown.
-pub fn add_headers(
-    headers: &mut HeaderMap,
-    plain: &BTreeMap<String, String>,
-    secret: &BTreeMap<String, Secret>,
-) -> Result<(), BuildError> {
-    let value = |setting: String, text: &str| {
-        HeaderValue::from_str(text).map_err(|error| BuildError::invalid(setting, error))
-    };
-    let header = |setting: &str, name: &String| {
-        HeaderName::try_from(name).map_err(|error| BuildError::invalid(setting, error))
-    };
-    for (name, text) in plain {
-        let setting = format!("headers.{name}");
-        let name = header(&setting, name)?;
-        if SECRET.contains(&name) {
-            let problem = "it is a secret; write it in `secret_headers`, which is never shown";
-            return Err(BuildError::invalid(setting, problem));
-        }
-        headers.insert(name, value(setting, text)?);
-    }
-    for (name, secret) in secret {
-        let setting = format!("secret_headers.{name}");
-        let name = header(&setting, name)?;
-        let mut value = value(setting, secret.expose())?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
-    }
-    Ok(())
 }
 
 /// Why events were not delivered.

@@ -6,9 +6,6 @@ pub mod file_roll;
 pub mod grpc;
 pub mod http;
 pub mod logger;
-pub mod places;
-pub mod record;
-pub mod refused;
 pub mod thrift;
 
 use pipeline::component::entry;

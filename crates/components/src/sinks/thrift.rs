@@ -26,8 +26,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use tls::{ClientTls, Dialer};
 
-use crate::thrift::{Answer, Events, Malformed, Protocol, Status};
 use connections::Connections;
+use formats::thrift::{Answer, Events, Malformed, Protocol, Status};
 
 /// Settings of the `thrift` sink.
 #[derive(Debug, Deserialize, JsonSchema)]

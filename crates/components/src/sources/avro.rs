@@ -40,13 +40,13 @@ use tls::ServerTls;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
-use super::listening::{self, DRAIN, Guard};
-use super::put::Storing;
-use super::repeats::Calls;
-use super::tenants::{Client, Sharing, Tenants};
-use crate::avro::around;
 use connection::Connection;
 use filter::Rules;
+use formats::avro::around;
+use kit::listening::{self, DRAIN, Guard};
+use kit::put::Storing;
+use kit::repeats::Calls;
+use kit::tenants::{Client, Sharing, Tenants};
 
 /// Settings of the `avro` source.
 #[derive(Debug, Deserialize, JsonSchema)]

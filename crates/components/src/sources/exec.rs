@@ -31,6 +31,11 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+pub use config::Config;
+use config::Options;
+use follow::{Ending, Follower};
+use kit::gathered::Destination;
+use kit::listening::DRAIN;
 use metrics::Metrics;
 use pipeline::env::Started;
 use pipeline::{
@@ -38,12 +43,6 @@ use pipeline::{
     SourceContext, SourceError,
 };
 use tokio::time::{Instant, sleep, sleep_until};
-
-use super::gathered::Destination;
-use super::listening::DRAIN;
-pub use config::Config;
-use config::Options;
-use follow::{Ending, Follower};
 
 impl Component for Config {
     const KIND: &'static str = "exec";

@@ -21,7 +21,7 @@
 //!
 //! In addition a connection has a window, which Welcome names. What has no room waits unread, or is
 //! refused with a status after which the sender comes again. Which of those that wait is the next
-//! one is decided fairly among the [tenants](crate::sources::tenants).
+//! one is decided fairly among the [tenants](kit::tenants).
 
 mod admission;
 mod allowance;
@@ -61,13 +61,12 @@ use tracing::{info, warn};
 use admission::Admission;
 use allowance::Allowance;
 use binding::Binding;
+use kit::listening::{self, Allowed, Guard};
+use kit::tenants::Sharing;
 use named_limit::NamedLimit;
 use roster::Roster;
 use service::{Limits, Service};
 use wire::exchange::Gathering;
-
-use crate::sources::listening::{self, Allowed, Guard};
-use crate::sources::tenants::Sharing;
 
 pub use binding::Origins;
 pub use config::{Compression, Config};

@@ -19,7 +19,6 @@
 //! A client that gets no answer sends again, so an event may be stored more than once. Room is
 //! reserved before anything is stored, so a 503 never means "stored later".
 
-pub mod body;
 mod exchange;
 
 use std::convert::Infallible;
@@ -45,9 +44,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
-use super::listening::{self, DRAIN, Guard};
-use super::tenants::{Client, Peer, Sharing, Tenants};
 use exchange::Exchange;
+use kit::listening::{self, DRAIN, Guard};
+use kit::tenants::{Client, Peer, Sharing, Tenants};
 
 /// How long a client may take to send the head of a request; an idle connection ends after it too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);

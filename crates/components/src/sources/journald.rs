@@ -48,11 +48,11 @@ use pipeline::{
     SourceContext, SourceError,
 };
 
-use super::one_channel::{self, FINISH_WITHIN};
-use super::until_stored::UntilStored;
 use command::Step;
 pub use config::Config;
 use config::{Begin, Options};
+use kit::one_channel::{self, FINISH_WITHIN};
+use kit::until_stored::UntilStored;
 use place::Place;
 use reading::{BATCH_BYTES, Reading};
 

@@ -1,43 +1,22 @@
 //! Where events enter.
 
 pub mod avro;
-#[cfg(test)]
-pub(crate) mod channels;
-mod command_errors;
-mod datagrams;
-pub mod decoding;
 pub mod exec;
-mod gathered;
 pub mod grpc;
 pub mod http;
 pub mod journald;
-pub mod listening;
-pub mod messages;
-mod multiline;
-#[cfg(test)]
-mod narrow;
 pub mod netcat;
 pub mod netcat_udp;
-pub mod one_channel;
 #[cfg(test)]
 mod opening;
-pub mod put;
-pub mod repeats;
-#[cfg(test)]
-mod running;
 pub mod sequence;
 pub mod spool_dir;
-pub mod storing;
 pub mod stress;
 pub mod syslog;
 pub mod tail_dir;
-pub mod tenants;
 pub mod thrift;
 #[cfg(test)]
 mod tls_between;
-pub mod under_way;
-pub mod until_stored;
-mod waits;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Source};

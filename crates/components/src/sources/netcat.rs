@@ -36,12 +36,12 @@ use serde::Deserialize;
 use tls::ServerTls;
 use tracing::{debug, info};
 
-use super::gathered::{self, Destination, Gathered};
-use super::listening::{self, DRAIN, Guard};
-use super::multiline::stream::EventStream;
-use super::multiline::{Joining, Multiline};
-use super::tenants::{Client, Sharing, Tenants};
 use connection::Connection;
+use kit::gathered::{self, Destination, Gathered};
+use kit::listening::{self, DRAIN, Guard};
+use kit::multiline::stream::EventStream;
+use kit::multiline::{Joining, Multiline};
+use kit::tenants::{Client, Sharing, Tenants};
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 << 10;
@@ -138,7 +138,7 @@ impl Component for Config {
         }
         self.tenants.check(("line_max", self.line_max))?;
         if let Some(name) = &self.client_header {
-            crate::decoders::check_names(std::iter::once(name.as_str()))
+            formats::decoders::check_names(std::iter::once(name.as_str()))
                 .map_err(|error| BuildError::invalid("client_header", error))?;
         }
         let joining =

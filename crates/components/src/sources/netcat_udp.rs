@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use kit::datagrams::{self, Queue, Socket};
+use kit::gathered::{Destination, Gathered};
+use kit::listening::{self, DRAIN};
 use metrics::Metrics;
 use pipeline::units::ByteSize;
 use pipeline::{
@@ -16,10 +19,6 @@ use pipeline::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tracing::info;
-
-use super::datagrams::{self, Queue, Socket};
-use super::gathered::{Destination, Gathered};
-use super::listening::{self, DRAIN};
 
 /// Settings of the `netcat_udp` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -62,7 +61,7 @@ impl Component for Config {
         }
         datagrams::check(self.queue_max, self.receive_buffer)?;
         if let Some(name) = &self.client_header {
-            crate::decoders::check_names(std::iter::once(name.as_str()))
+            formats::decoders::check_names(std::iter::once(name.as_str()))
                 .map_err(|error| BuildError::invalid("client_header", error))?;
         }
         Ok(Box::new(NetcatUdp {

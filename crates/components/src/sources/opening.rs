@@ -7,13 +7,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kit::testkit::channels::Channels;
 use pipeline::env::{Datagrams, Listener};
 use pipeline::testkit::{build, plain_context};
 use pipeline::{Component, Env, Source, SourceContext, SourceError};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::channels::Channels;
 use super::{avro, grpc, http, netcat, syslog, thrift};
 
 fn context() -> SourceContext {

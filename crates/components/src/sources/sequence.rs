@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use kit::listening::DRAIN;
 use peers::limits::Cut;
 use pipeline::env::Entropy;
 use pipeline::units::ByteSize;
@@ -22,8 +23,6 @@ use support::backoff::jittered;
 use support::failure_log::{FailureLog, seconds};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
-
-use super::listening::DRAIN;
 
 /// The one key of this source's positions.
 const KEY: Bytes = Bytes::from_static(b"next");

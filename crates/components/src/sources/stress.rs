@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use kit::gathered::Destination;
+use kit::listening::DRAIN;
 use metrics::Metrics;
 use peers::limits::Cut;
 use pipeline::env::Entropy;
@@ -22,9 +24,6 @@ use serde::Deserialize;
 use support::backoff::jittered;
 use support::failure_log::{FailureLog, seconds};
 use tokio::time::{Instant, sleep, sleep_until};
-
-use super::gathered::Destination;
-use super::listening::DRAIN;
 
 /// Bytes of a batch at most.
 const BATCH_MAX: ByteSize = ByteSize::mib(64);
@@ -210,12 +209,12 @@ impl Source for Stress {
 mod tests {
     use std::path::Path;
 
+    use kit::testkit::channels::Channels;
     use pipeline::testkit::{build, plain_context};
     use serde_json::{Value, json};
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::sources::channels::Channels;
 
     async fn run(settings: &Value, channels: &Arc<Channels>) {
         let cx = BuildContext::alone("in", Path::new("unused"), env::real());

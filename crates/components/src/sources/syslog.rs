@@ -41,11 +41,11 @@ use tls::ServerTls;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::datagrams::Socket;
-use super::gathered::{self, Destination};
-use super::listening::{self, DRAIN, Guard};
-use super::tenants::{Sharing, Tenants};
 use events::Form;
+use kit::datagrams::Socket;
+use kit::gathered::{self, Destination};
+use kit::listening::{self, DRAIN, Guard};
+use kit::tenants::{Sharing, Tenants};
 
 /// Settings of the `syslog` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -80,7 +80,7 @@ pub struct Config {
     connections_max: u32,
     /// Bytes of datagrams that wait for room in the channels, on each address. Each counts 256
     /// bytes more than it has.
-    #[serde(default = "super::datagrams::default_queue_max")]
+    #[serde(default = "kit::datagrams::default_queue_max")]
     queue_max: ByteSize,
     /// Receive buffer of each UDP socket, for bursts. 8 MiB unless set. The kernel gives at most
     /// `net.core.rmem_max`.
@@ -171,13 +171,13 @@ impl Component for Config {
         if self.message_max > ByteSize::mib(16) {
             return Err(BuildError::invalid("message_max", "at most 16MiB"));
         }
-        super::datagrams::check(self.queue_max, self.receive_buffer)?;
+        kit::datagrams::check(self.queue_max, self.receive_buffer)?;
         self.tenants.check(("message_max", self.message_max))?;
         for (setting, name) in
             [("client_header", &self.client_header), ("port_header", &self.port_header)]
         {
             if let Some(name) = name {
-                crate::decoders::check_names(std::iter::once(name.as_str()))
+                formats::decoders::check_names(std::iter::once(name.as_str()))
                     .map_err(|error| BuildError::invalid(setting, error))?;
             }
         }
@@ -332,7 +332,7 @@ impl Source for Syslog {
                 }
                 Transport::Udp => {
                     let (net, buffer) = (&*self.env.net, self.limits.receive_buffer);
-                    sockets.push(super::datagrams::bind(net, address, &self.name, buffer).await?);
+                    sockets.push(kit::datagrams::bind(net, address, &self.name, buffer).await?);
                     sockets.last().map(|socket| socket.local_address())
                 }
             };

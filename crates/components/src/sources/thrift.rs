@@ -42,12 +42,12 @@ use tls::ServerTls;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use super::listening::{self, DRAIN, Guard};
-use super::put::Storing;
-use super::repeats::Calls;
-use super::tenants::{Sharing, Tenants};
-use crate::thrift::Protocol;
 use connection::{Connection, Shared};
+use formats::thrift::Protocol;
+use kit::listening::{self, DRAIN, Guard};
+use kit::put::Storing;
+use kit::repeats::Calls;
+use kit::tenants::{Sharing, Tenants};
 
 /// Lines a minute about connections that were closed for what they sent.
 const LOG_LINES: u32 = 5;

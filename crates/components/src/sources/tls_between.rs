@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kit::testkit::channels::Channels;
+use kit::testkit::running::Running;
 use pipeline::testkit::build;
 use pipeline::{Batch, Component, Outcome, Sink, Source, Taken};
 use serde_json::{Value, json};
@@ -15,8 +17,6 @@ use support::loopback::free_address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::channels::Channels;
-use super::running::Running;
 use super::{avro, http, netcat, syslog, thrift};
 use crate::sinks;
 
@@ -306,4 +306,12 @@ fn tls_is_refused_where_it_has_no_meaning() {
     let settings = json!({ "listen": "127.0.0.1:0", "tls": {} });
     let error = build::<thrift::Config>(&settings, &cx).err().unwrap();
     assert_eq!(error.path, "tls.certificate");
+}
+
+/// Planted in the accept loop of `kit`, which has no source of its own to be found by.
+#[cfg(feature = "mutants")]
+#[test]
+fn finds_the_planted_bug_of_a_place_that_a_connection_keeps() {
+    let test = "sources::tls_between::handshakes_that_fail_give_their_places_and_connections_back";
+    support::mutants::is_found("place_of_connection_kept", test, "its place is not free");
 }

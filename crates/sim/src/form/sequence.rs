@@ -3,7 +3,7 @@
 //! Layout: that of the encoder `sequence_file`, which its own tests hold against files of Hadoop.
 
 use bytes::Buf;
-use components::compression::Compression;
+use formats::compression::Compression;
 
 /// What a sync mark begins with, where else a length stands.
 const SYNC_ESCAPE: u32 = 0xffff_ffff;

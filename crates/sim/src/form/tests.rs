@@ -1,4 +1,4 @@
-use components::format::Format;
+use formats::format::Format;
 use pipeline::{Batch, BatchBuilder, BuildContext, Choice, Settings};
 
 use super::*;
@@ -23,7 +23,7 @@ fn batch() -> Batch {
 
 fn file(form: Form) -> Vec<u8> {
     let [encoder, codec] = form.json().map(|json| serde_json::from_str(json).unwrap());
-    let alone = components::alone("out", std::path::Path::new("unused"), env::real());
+    let alone = formats::alone("out", std::path::Path::new("unused"), env::real());
     let cx = BuildContext { catalogue: crate::parts::CATALOGUE, ..alone };
     let encoder = Settings::from_json(&encoder).read::<Choice<_>>().unwrap();
     let codec = Settings::from_json(&codec).read::<Choice<_>>().unwrap();

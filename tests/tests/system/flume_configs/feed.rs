@@ -84,7 +84,7 @@ pub(super) fn files(local: &Local, root: &Path) {
         } else if key.ends_with(".spoolDir") {
             directory(value);
             // Deserializers other than `LINE` take the lines too, or set them aside.
-            let golden = "../crates/components/tests/golden/avro/null.avro";
+            let golden = "../crates/formats/tests/golden/avro/null.avro";
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(golden);
             fs::copy(file, Path::new(value).join("records.avro")).expect("a file of the crate");
         } else if key.ends_with(".morphlineFile") {

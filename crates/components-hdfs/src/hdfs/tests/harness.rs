@@ -83,7 +83,7 @@ impl Collector {
     }
 
     fn start(&self, store: Arc<dyn FileSystem>) -> (HdfsSink, LedgerBoard) {
-        let cx = components::alone("store", self.directory.path(), self.env.clone());
+        let cx = formats::alone("store", self.directory.path(), self.env.clone());
         let cx = BuildContext { metrics: self.metrics.clone(), ..cx };
         let config: Config = Settings::from_json(&self.settings).read().unwrap();
         let url = StoreUrl::parse(&config.url).unwrap();

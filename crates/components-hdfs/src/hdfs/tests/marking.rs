@@ -138,7 +138,7 @@ async fn a_kill_at_any_call_of_an_object_store_leaves_each_directory_with_a_mark
 
 #[test]
 fn what_is_never_complete_is_refused_with_its_setting() {
-    let cx = components::alone("store", Path::new("/nowhere"), env::real());
+    let cx = formats::alone("store", Path::new("/nowhere"), env::real());
     let marker = json!({ "after": "1h" });
     let arrival = "arrival";
     for (settings, problem) in [

@@ -116,7 +116,7 @@ async fn where_the_store_cannot_merge_files_stay_as_they_are_and_the_marker_is_p
 
 #[test]
 fn what_cannot_be_merged_is_refused_with_its_setting() {
-    let cx = components::alone("store", Path::new("/nowhere"), env::real());
+    let cx = formats::alone("store", Path::new("/nowhere"), env::real());
     let compact = json!({ "after": "2h" });
     let hour = "hdfs://store/logs/%H";
     for (settings, path, problem) in [

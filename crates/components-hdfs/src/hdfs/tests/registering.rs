@@ -189,7 +189,7 @@ async fn a_kill_at_any_call_of_an_object_store_leaves_each_directory_registered(
 
 #[test]
 fn what_is_no_table_is_refused_with_its_setting() {
-    let cx = components::alone("store", Path::new("/nowhere"), env::real());
+    let cx = formats::alone("store", Path::new("/nowhere"), env::real());
     let hive = |more: Value| {
         let mut hive = json!({ "metastore": "thrift://hms:9083", "table": "web" });
         hive.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

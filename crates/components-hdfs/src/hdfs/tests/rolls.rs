@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use components::format::Format;
+use formats::format::Format;
 use pipeline::{Batch, BatchBuilder, Encoder, Events, Existing, FileEncoder, Outcome, Sink};
 use serde_json::{Value, json};
 use storage::memory::Memory;

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use components::thrift::write::Type;
-use components::thrift::{Kind, Protocol};
+use formats::thrift::write::Type;
+use formats::thrift::{Kind, Protocol};
 use pipeline::TableForm;
 use pipeline::env::Listener;
 

@@ -2,8 +2,8 @@
 //! its columns are those of the settings, and each body is read by the schema that it was written
 //! with.
 
-use components::avro::bodies::{Declared, Seen, Stated, no_datum, stated};
-use components::avro::schema::Schema;
+use formats::avro::bodies::{Declared, Seen, Stated, no_datum, stated};
+use formats::avro::schema::Schema;
 use pipeline::{EventRef, Events};
 
 use super::{Body, EachRow};

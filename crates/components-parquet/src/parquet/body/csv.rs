@@ -1,6 +1,6 @@
 //! Bodies that are lines of values: RFC 4180, with names that the settings give.
 
-use components::csv::Csv;
+use formats::csv::Csv;
 use pipeline::{BuildError, Events};
 
 use super::{Body, EachRow};

@@ -1,6 +1,6 @@
 //! A value of Avro for its column: the types meet, and are not converted.
 
-use components::avro::schema::value::{Datum, Value as Item, decimal as digits};
+use formats::avro::schema::value::{Datum, Value as Item, decimal as digits};
 
 use super::{ColumnType, FINER, Kind, Problem, RANGE, Value, date, decimal, time};
 
@@ -84,7 +84,7 @@ fn instant(count: i64, parts: i64, kept: i64) -> Result<Value<'static>, Problem>
 
 #[cfg(test)]
 mod tests {
-    use components::avro::schema::Schema;
+    use formats::avro::schema::Schema;
     use serde_json::json;
 
     use super::*;

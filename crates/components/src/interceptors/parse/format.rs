@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use formats::csv;
 use pipeline::BuildError;
 use regex::bytes::CaptureLocations;
 use schemars::JsonSchema;
@@ -12,7 +13,6 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::fields::Found;
 use super::{Failure, access, grok, json, pairs};
-use crate::csv;
 
 /// How a text is written.
 #[derive(Debug, serde::Deserialize, JsonSchema)]

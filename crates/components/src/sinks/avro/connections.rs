@@ -5,6 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use formats::avro::around;
+use formats::avro::caller::{Caller, Reply};
+use formats::avro::coding::Coding;
+use formats::avro::frame::{self, Deframer};
 use futures::FutureExt;
 use pipeline::env::Stream;
 use tls::Dialer;
@@ -12,10 +16,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::AvroError;
-use crate::avro::around;
-use crate::avro::caller::{Caller, Reply};
-use crate::avro::coding::Coding;
-use crate::avro::frame::{self, Deframer};
 
 /// Bytes of an answer: one with the protocol of the server has some thousand.
 const ANSWER_MAX: usize = 1 << 20;

@@ -8,16 +8,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::BytesMut;
+use formats::avro::call::{Session, Step};
+use formats::avro::coding::{Coding, is_zlib};
+use formats::avro::events;
+use formats::avro::frame::{self, Deframer};
 use pipeline::testkit::build;
 use pipeline::{BatchBuilder, IntervalSet, Outcome, Taken};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::avro::call::{Session, Step};
-use crate::avro::coding::{Coding, is_zlib};
-use crate::avro::events;
-use crate::avro::frame::{self, Deframer};
 
 /// Answers each call as the body of its first event asks for: `FAILED`, `UNKNOWN`, `ERROR`, `END`
 /// for the end of the connection, `SILENCE`, else OK.

@@ -8,15 +8,13 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderValue};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use kit::http::shown;
 use tls::Dialer;
 
 use super::HttpError;
 
 /// Bytes of an answer that are read: enough for what a server says about a refusal.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
-
-/// Characters of an answer that an error shows.
-const SHOWN_CHARS_MAX: usize = 200;
 
 /// What a server answered.
 pub(super) struct Response {
@@ -116,17 +114,4 @@ impl Connections {
         // The list is whole between two calls.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The beginning of an answer as one line without control characters.
-pub fn shown(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let text = text.trim();
-    let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    let escaped = shown.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let shown: String = escaped.collect();
-    if shown.is_empty() { "no reason given".to_owned() } else { shown }
 }

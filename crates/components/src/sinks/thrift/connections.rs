@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use formats::thrift::{self, Answer, Events, Protocol};
 use futures::FutureExt;
 use pipeline::env::Stream;
 use tls::Dialer;
@@ -11,7 +12,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::ThriftError;
-use crate::thrift::{self, Answer, Events, Protocol};
 
 /// Bytes of an answer: a status, or an exception with its text.
 const ANSWER_BYTES_MAX: u32 = 64 << 10;

@@ -10,6 +10,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use formats::thrift::{Fault, Head, exception, head, status};
+use kit::testkit::channels::Channels;
 use pipeline::env::{Listener, Net, Stream};
 use pipeline::testkit::{build, plain_context};
 use pipeline::{BatchBuilder, IntervalSet, Outcome, Taken};
@@ -18,9 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::sources::channels::Channels;
 use crate::sources::thrift as source;
-use crate::thrift::{Fault, Head, exception, head, status};
 
 fn sink(address: &str, mut settings: Value) -> Box<dyn Sink> {
     settings["address"] = json!(address);

@@ -8,7 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use formats::avro::Malformed;
+use formats::avro::call::{Answer, Session, Status, Step};
+use formats::avro::coding::{Coding, is_zlib};
+use formats::avro::events::{self, Events};
+use formats::avro::frame::{self, Deframer, Frame, TooLarge};
 use futures::FutureExt;
+use kit::decoding::{Decoding, Undecoded};
+use kit::put::Stored;
+use kit::storing::units;
+use kit::tenants::{Client, Memory, Over};
 use pipeline::env::Stream;
 use pipeline::{Batch, BatchBuilder};
 use thiserror::Error;
@@ -18,15 +27,6 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::{debug, warn};
 
 use super::{Compression, Shared};
-use crate::avro::Malformed;
-use crate::avro::call::{Answer, Session, Status, Step};
-use crate::avro::coding::{Coding, is_zlib};
-use crate::avro::events::{self, Events};
-use crate::avro::frame::{self, Deframer, Frame, TooLarge};
-use crate::sources::decoding::{Decoding, Undecoded};
-use crate::sources::put::Stored;
-use crate::sources::storing::units;
-use crate::sources::tenants::{Client, Memory, Over};
 use alarm::Alarm;
 
 /// Bytes that are read, and decompressed, at once. A connection may hold so many of each without a

@@ -7,20 +7,20 @@
 use std::path::Path;
 
 use bytes::BytesMut;
+use formats::avro::call::Status;
+use formats::avro::caller::{Caller, Reply};
+use formats::avro::coding::Coding;
+use formats::avro::datum::{put_event, put_long};
+use formats::avro::frame::{self, Deframer};
+use kit::testkit::channels::Channels;
+use kit::testkit::narrow::Narrow;
+use kit::testkit::running::Running;
 use pipeline::env::Stream;
 use pipeline::testkit::build;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::avro::call::Status;
-use crate::avro::caller::{Caller, Reply};
-use crate::avro::coding::Coding;
-use crate::avro::datum::{put_event, put_long};
-use crate::avro::frame::{self, Deframer};
-use crate::sources::channels::Channels;
-use crate::sources::narrow::Narrow;
-use crate::sources::running::Running;
 
 async fn connect(to: &Running, is_compressed: bool) -> Client {
     Client {

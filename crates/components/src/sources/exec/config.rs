@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kit::multiline::{Joining, Multiline};
 use pipeline::BuildError;
 use pipeline::units::{ByteSize, Period};
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use crate::sources::multiline::{Joining, Multiline};
 
 /// Shortest pause before a command is started again.
 const THROTTLE_MIN: Duration = Duration::from_millis(100);

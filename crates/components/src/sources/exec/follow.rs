@@ -3,6 +3,11 @@
 use std::io;
 use std::process::ExitStatus;
 
+use kit::command_errors::Errors;
+use kit::gathered::{Destination, FRAMING_LOST, Gathered};
+use kit::multiline::EVENT_DIVIDED;
+use kit::multiline::stream::{EventStream, NextEvent};
+use kit::waits::until;
 use pipeline::env::{Process, Started};
 use pipeline::{Classify, Env, ErrorClass, Frame, FramingLost, IntakeError, SourceContext};
 use support::backoff::jittered;
@@ -11,11 +16,6 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 use super::config::Options;
-use crate::sources::command_errors::Errors;
-use crate::sources::gathered::{Destination, FRAMING_LOST, Gathered};
-use crate::sources::multiline::EVENT_DIVIDED;
-use crate::sources::multiline::stream::{EventStream, NextEvent};
-use crate::sources::waits::until;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kit::testkit::channels::Channels;
+use kit::testkit::narrow::Narrow;
 use metrics::SourceReason;
 use pipeline::Intake;
 use pipeline::testkit::{build, plain_context};
@@ -15,8 +17,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::sources::channels::Channels;
-use crate::sources::narrow::Narrow;
 
 struct Fixture {
     source: Box<dyn Source>,

@@ -15,13 +15,12 @@
 use std::sync::Arc;
 
 use hyper::header::HeaderValue;
+use kit::tenants::Peer;
 use metrics::Metrics;
 use peers::{RefusalBoard, RefusalReason};
 use thiserror::Error;
 use tls::{ClientNames, Tokens, bearer};
 use tonic::Status;
-
-use crate::sources::tenants::Peer;
 
 /// Why a stream is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -14,6 +14,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use kit::tenants::Peer;
 use metrics::Metrics;
 use pipeline::Origin;
 use schemars::JsonSchema;
@@ -22,8 +23,6 @@ use support::log_rate::LogRate;
 use thiserror::Error;
 use tokio::time::Instant;
 use tracing::warn;
-
-use crate::sources::tenants::Peer;
 
 /// Lines a minute about senders of foreign origins: those of before are not bound.
 const LINES_A_MINUTE: u32 = 10;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kit::tenants::{BacklogLimits, Tenants};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError};
 use schemars::JsonSchema;
@@ -9,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use tls::ServerTls;
 
 use super::binding::Origins;
-use crate::sources::tenants::{BacklogLimits, Tenants};
 
 /// Settings of the `grpc` source.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -13,6 +13,8 @@ use std::time::Duration;
 use delivery::receiver::Receiver;
 use delivery::sender::Window;
 use hyper::body::Incoming;
+use kit::tenants::{Member, Peer};
+use kit::waits::{granted, until};
 use pipeline::{KeySet, Routing};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -29,8 +31,6 @@ use super::news::Said;
 use super::roster::Presence;
 use super::subscriptions::{CommitEvent, Subscription};
 use super::{DRAIN, Service, answers};
-use crate::sources::tenants::{Member, Peer};
-use crate::sources::waits::{granted, until};
 use puts::{Arrived, Outcome};
 
 /// How long a sender may take to its first word.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use delivery::receiver::Violation;
+use kit::tenants;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
@@ -10,7 +11,6 @@ use tonic::{Code, Status};
 use super::allowance;
 use super::binding::Foreign;
 use super::incoming::Outbox;
-use crate::sources::tenants;
 
 /// How long a sender that broke the rules waits for the answer: it would be back at once, and
 /// do it again, at the cost of all others.

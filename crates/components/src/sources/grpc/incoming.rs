@@ -15,6 +15,8 @@ use hyper::server::conn::http2;
 use hyper::service;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use kit::listening::{self, Accepted, Allowed};
+use kit::tenants::Peer;
 use pipeline::env::{Listener, Stream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::sleep;
@@ -28,8 +30,6 @@ use wire::v1::FromReceiver;
 use super::Service;
 use super::conversation::{Conversation, HELLO_TIMEOUT};
 use super::ending::PENANCE;
-use crate::sources::listening::{self, Accepted, Allowed};
-use crate::sources::tenants::Peer;
 
 /// Streams of one connection. One is used; more are an error of the peer.
 const STREAMS_MAX: u32 = 4;

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use kit::tenants::Peer;
 use metrics::{Gauge, Metrics, SourceLabel};
 use peers::senders::{Proved, Sender, SenderBoard, SenderPlace};
 use support::log_rate::LogRate;
 use tokio::time::Instant;
 use tracing::info;
-
-use crate::sources::tenants::Peer;
 
 /// Lines a minute about senders that come and go: a site's restart is not its log's end.
 const LINES_A_MINUTE: u32 = 30;

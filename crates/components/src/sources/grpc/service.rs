@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use delivery::receiver::Contents;
 use delivery::sender::Window;
+use kit::tenants::{Member, Sharing};
 use metrics::Metrics;
 use pipeline::{Batch, Env, Identity, SourceContext};
 use tokio::sync::Notify;
@@ -18,7 +19,6 @@ use super::named_limit::NamedLimit;
 use super::roster::Roster;
 use super::subscriptions::Subscriptions;
 use super::{ledgers, outlet};
-use crate::sources::tenants::{Member, Sharing};
 
 /// The smallest share of a stream: below it, senders would wait for each answer.
 const SHARE_MIN: u64 = 1 << 20;

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use formats::decoders;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use kit::decoding::{Decoding, Undecoded};
+use kit::http::body::{self, Refusal, RequestBody};
+use kit::storing::{self, NotStored};
+use kit::tenants::{Member, Memory, Sharing};
 use pipeline::{
     Batch, BatchBuilder, Classify, Decoder, Env, ErrorClass, Intake, IntakeError, MalformedMessage,
     Message,
@@ -18,11 +23,6 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::Limits;
-use super::body::{self, Refusal, RequestBody};
-use crate::decoders;
-use crate::sources::decoding::{Decoding, Undecoded};
-use crate::sources::storing::{self, NotStored};
-use crate::sources::tenants::{Member, Memory, Sharing};
 
 /// What a client that is answered 503 is asked to wait, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;

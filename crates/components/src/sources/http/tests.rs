@@ -8,14 +8,14 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use kit::testkit::channels::Channels;
+use kit::testkit::narrow::Narrow;
+use kit::testkit::running::Running;
 use pipeline::testkit::build;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::sources::channels::Channels;
-use crate::sources::narrow::Narrow;
-use crate::sources::running::Running;
 
 /// Sends a request of its own connection; the status and the whole answer.
 async fn request(to: &Running, head: &str, body: &[u8]) -> (u16, String) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use formats::decoders::check_names;
 use jiff::Timestamp;
 use pipeline::BuildError;
 use pipeline::units::{ByteSize, Period};
@@ -11,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::command::Selection;
 use super::event::Form;
-use crate::decoders::check_names;
 
 /// The longest message that may be set.
 const MESSAGE_MAX: ByteSize = ByteSize::mib(16);

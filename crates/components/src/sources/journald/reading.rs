@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use kit::command_errors::Errors;
+use kit::one_channel;
+use kit::until_stored::UntilStored;
+use kit::waits::until;
 use metrics::Metrics;
 use peers::limits::Cut;
 use pipeline::env::Started;
@@ -14,10 +18,6 @@ use super::config::Options;
 use super::event::CURSOR;
 use super::export::{Entry, Export};
 use super::place::{CURSOR_BYTES_MAX, Met, Place, Resumed};
-use crate::sources::command_errors::Errors;
-use crate::sources::one_channel;
-use crate::sources::until_stored::UntilStored;
-use crate::sources::waits::until;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;

@@ -11,13 +11,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use kit::testkit::channels::Channels;
 use metrics::SourceReason;
 use pipeline::testkit::{build, position_context};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::sources::channels::Channels;
 
 /// An entry as journalctl prints it.
 const ENTRY: &str = r#"entry() { # number, message

@@ -3,6 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
+use kit::gathered::{Destination, Gathered};
+use kit::listening;
+use kit::multiline::EVENT_DIVIDED;
+use kit::multiline::stream::{EventStream, NextEvent};
+use kit::tenants::Client;
+use kit::waits::until;
 use pipeline::env::Stream;
 use pipeline::{Frame, FramingLost};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,12 +16,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Config, READ_BYTES};
-use crate::sources::gathered::{Destination, Gathered};
-use crate::sources::listening;
-use crate::sources::multiline::EVENT_DIVIDED;
-use crate::sources::multiline::stream::{EventStream, NextEvent};
-use crate::sources::tenants::Client;
-use crate::sources::waits::until;
 
 /// One client.
 pub(super) struct Connection {

@@ -5,6 +5,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kit::testkit::channels::Channels;
+use kit::testkit::narrow::Narrow;
+use kit::testkit::running::Running;
 use pipeline::env::Stream;
 use pipeline::testkit::build;
 use serde_json::{Value, json};
@@ -12,10 +15,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UdpSocket;
 
 use super::*;
-use crate::sources::channels::Channels;
-use crate::sources::narrow::Narrow;
 use crate::sources::netcat_udp;
-use crate::sources::running::Running;
 
 async fn connect(to: &Running) -> BufReader<Box<dyn Stream>> {
     BufReader::new(to.connect().await)

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
+use kit::testkit::channels::Channels;
+use kit::testkit::narrow::Narrow;
 use pipeline::BuildContext;
 use pipeline::testkit::{build, position_context};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::sources::channels::Channels;
-use crate::sources::narrow::Narrow;
 
 fn source(settings: &Value) -> Box<dyn Source> {
     build::<Config>(settings, &BuildContext::alone("in", Path::new("unused"), env::real())).unwrap()

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use formats::charset::Charset;
+use formats::compression::Compression;
+use kit::multiline::{FinishedMultiline, Joining};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Choice, Decoder};
 use regex::{Regex, RegexBuilder};
@@ -12,9 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use super::feed::BATCH_BYTES;
 use super::reading::transfer::{Pieces, PiecesConfig};
-use crate::charset::Charset;
-use crate::compression::Compression;
-use crate::sources::multiline::{FinishedMultiline, Joining};
 
 /// The longest line that may be set.
 const LINE_MAX: ByteSize = ByteSize::mib(16);
@@ -330,7 +330,7 @@ impl Config {
             [("file_header", &self.file_header), ("basename_header", &self.basename_header)]
         {
             if let Some(name) = name {
-                crate::decoders::check_names(std::iter::once(name.as_str()))
+                formats::decoders::check_names(std::iter::once(name.as_str()))
                     .map_err(|error| BuildError::invalid(setting, error))?;
             }
         }

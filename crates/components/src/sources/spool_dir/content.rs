@@ -5,11 +5,11 @@ use std::io::{self, Read};
 use std::str;
 use std::sync::Arc;
 
+use formats::charset::{Charset, Odd};
+use formats::compression::Compression;
 use pipeline::env::DiskFile;
 
 use super::config::DecodeErrors;
-use crate::charset::{Charset, Odd};
-use crate::compression::Compression;
 
 /// Reads a file from its beginning on.
 struct FromDisk {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kit::until_stored::{Refused, UntilStored};
 use peers::limits::Cut;
 use pipeline::env::Entropy;
 use pipeline::{Batch, PieceLimits, PositionIntake, SourcePosition};
 
 use super::config::Options;
 use super::mark::Mark;
-use crate::sources::until_stored::{Refused, UntilStored};
 
 /// Bytes of bodies of a batch, unless it is a piece of a file that is transferred.
 pub(super) const BATCH_BYTES: usize = 1 << 20;

@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use kit::multiline::EVENT_DIVIDED;
+use kit::until_stored::Refused;
 use pipeline::env::FileStat;
 use pipeline::file_position::shown;
 use pipeline::{ErrorClass, SourceContext, SourceError};
@@ -17,8 +19,6 @@ use super::listing::{self, Found};
 use super::mark::{self, DONE, Mark, Sight, Standing};
 use super::reading::{self, Opened, Problem, Reading};
 use super::{RETRY, SpoolDir};
-use crate::sources::multiline::EVENT_DIVIDED;
-use crate::sources::until_stored::Refused;
 
 /// A run, between a start and a stop.
 pub(super) struct Run<'a> {

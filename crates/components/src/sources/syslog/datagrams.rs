@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::events::{Messages, Origin, datagram};
-use crate::sources::datagrams::Socket;
+use kit::datagrams::Socket;
 
 /// Takes datagrams until the source stops, and stores all that were taken.
 pub(super) async fn serve(socket: Socket, shared: Shared) {

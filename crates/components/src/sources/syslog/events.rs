@@ -5,15 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use kit::gathered::Gathered;
+use kit::listening;
+use kit::tenants::{Client, Member};
 use pipeline::Frame;
 use pipeline::env::unix_millis;
 
 use super::Shared;
 use super::parse::{Parsed, parse};
 use super::times::Calendar;
-use crate::sources::gathered::Gathered;
-use crate::sources::listening;
-use crate::sources::tenants::{Client, Member};
 
 /// Which of its parts an event shows, and where.
 pub(super) struct Form {

@@ -2,6 +2,9 @@
 
 use std::io;
 
+use formats::framings::FramedStream;
+use kit::listening;
+use kit::tenants::Client;
 use pipeline::Frame;
 use pipeline::env::{Listener, Stream};
 use tokio::io::AsyncReadExt;
@@ -9,9 +12,6 @@ use tracing::debug;
 
 use super::Shared;
 use super::events::{Messages, Origin};
-use crate::framings::FramedStream;
-use crate::sources::listening;
-use crate::sources::tenants::Client;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 << 10;

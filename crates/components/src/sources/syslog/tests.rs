@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use kit::testkit::channels::Channels;
+use kit::testkit::narrow::Narrow;
+use kit::testkit::running::Running;
 use pipeline::Intake;
 use pipeline::env::Stream;
 use pipeline::testkit::build;
@@ -15,9 +18,6 @@ use support::loopback::free_address;
 use tokio::io::AsyncWriteExt;
 
 use super::*;
-use crate::sources::channels::Channels;
-use crate::sources::narrow::Narrow;
-use crate::sources::running::Running;
 
 struct Fixture {
     running: Running,

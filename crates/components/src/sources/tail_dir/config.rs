@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kit::multiline::{Joining, Multiline};
 use pipeline::BuildError;
 use pipeline::units::{ByteSize, Period};
 use schemars::JsonSchema;
@@ -14,7 +15,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::glob::{Exclusion, Pattern};
 use super::handles::OPEN_MIN;
 use super::lines::Limits;
-use crate::sources::multiline::{Joining, Multiline};
 
 /// Settings of the `tail_dir` source.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use kit::multiline::Joining;
 use metrics::Gauge;
 use pipeline::SourcePosition;
 use pipeline::env::{DiskFile, FileStat};
@@ -12,7 +13,6 @@ use tokio::time::Instant;
 
 use super::identity::{Position, Print};
 use super::lines::End;
-use crate::sources::multiline::Joining;
 
 /// Names a file within one run of the source; never used again.
 pub(super) type FileId = u64;

@@ -1,10 +1,11 @@
 //! Where lines end: cuts what was read into batches, without touching a byte.
 
 use bytes::Bytes;
+use kit::multiline::Joining;
 use memchr::{memchr, memchr_iter, memrchr};
 use pipeline::Batch;
 
-use crate::sources::multiline::Joining;
+use super::multiline;
 
 /// Bytes by which is judged how long lines are.
 const SAMPLE: usize = 1 << 10;
@@ -144,7 +145,7 @@ pub(super) fn next_piece(
         };
     }
     if let Some(joining) = joining {
-        return joining.next_piece(data, end, limits);
+        return multiline::next_piece(joining, data, end, limits);
     }
     if are_short(data) {
         let (events, bytes) = short_lines(data, limits);

@@ -10,54 +10,52 @@
 //! | when its stream of a container has printed nothing for `timeout` | by the times of the lines, while the other stream goes on |
 //! | at the end of a file that was rotated | with a last line without LF, when that is a line |
 
+use kit::multiline::Joining;
+use kit::multiline::scan::{Events, Scan};
 use memchr::memchr_iter;
 
 use super::lines::{End, Limits, Lines, Piece};
-use crate::sources::multiline::Joining;
-use crate::sources::multiline::scan::{Events, Scan};
 
-impl Joining {
-    /// Bytes that are read at a time: a batch or the longest event, with the line after it.
-    pub(super) fn read_bytes(&self, limits: Limits) -> usize {
-        let event = self.bytes_max.max(limits.line_bytes) + 1;
-        limits.batch_bytes.max(event) + limits.line_bytes + 1
+/// Bytes that are read at a time: a batch or the longest event, with the line after it.
+pub(super) fn read_bytes(joining: &Joining, limits: Limits) -> usize {
+    let event = joining.bytes_max.max(limits.line_bytes) + 1;
+    limits.batch_bytes.max(event) + limits.line_bytes + 1
+}
+
+/// The events that `data` begins with, which is not in the rest of a line that was cut.
+pub(super) fn next_piece(joining: &Joining, data: &[u8], end: End, limits: Limits) -> Piece {
+    let Limits { line_bytes, batch_bytes, batch_events } = limits;
+    let mut scan = Scan::new(joining, data, batch_bytes);
+    let is_over = |scan: &Scan<'_>| scan.is_over(batch_bytes, batch_events);
+    for lf in memchr_iter(b'\n', data) {
+        let line = lf - scan.at();
+        if line > line_bytes || is_over(&scan) {
+            break;
+        }
+        scan.push(line, line + 1);
     }
-
-    /// The events that `data` begins with, which is not in the rest of a line that was cut.
-    pub(super) fn next_piece(&self, data: &[u8], end: End, limits: Limits) -> Piece {
-        let Limits { line_bytes, batch_bytes, batch_events } = limits;
-        let mut scan = Scan::new(self, data, batch_bytes);
-        let is_over = |scan: &Scan<'_>| scan.is_over(batch_bytes, batch_events);
-        for lf in memchr_iter(b'\n', data) {
-            let line = lf - scan.at();
-            if line > line_bytes || is_over(&scan) {
-                break;
+    let rest = data.len() - scan.at();
+    let mut is_unended = false;
+    match end {
+        _ if is_over(&scan) => scan.end_quiet(),
+        _ if rest > line_bytes => scan.end(),
+        End::Open => scan.end_quiet(),
+        End::Quiet | End::Cut => scan.end(),
+        End::Line => {
+            // The last line lacks its LF, and will not get it.
+            if rest > 0 {
+                scan.push(rest, rest);
+                is_unended = true;
             }
-            scan.push(line, line + 1);
+            scan.end();
         }
-        let rest = data.len() - scan.at();
-        let mut is_unended = false;
-        match end {
-            _ if is_over(&scan) => scan.end_quiet(),
-            _ if rest > line_bytes => scan.end(),
-            End::Open => scan.end_quiet(),
-            End::Quiet | End::Cut => scan.end(),
-            End::Line => {
-                // The last line lacks its LF, and will not get it.
-                if rest > 0 {
-                    scan.push(rest, rest);
-                    is_unended = true;
-                }
-                scan.end();
-            }
-        }
-        if scan.at() == 0 {
-            return super::lines::first_line(data, end, line_bytes);
-        }
-        match scan.events(batch_bytes, batch_events) {
-            Some(events) => piece(&events, is_unended && events.bytes == data.len()),
-            None => Piece::Nothing,
-        }
+    }
+    if scan.at() == 0 {
+        return super::lines::first_line(data, end, line_bytes);
+    }
+    match scan.events(batch_bytes, batch_events) {
+        Some(events) => piece(&events, is_unended && events.bytes == data.len()),
+        None => Piece::Nothing,
     }
 }
 
@@ -82,12 +80,12 @@ fn piece(events: &Events<'_>, is_unended: bool) -> Piece {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::multiline::oracle::{self, LINE_MAX};
+    use kit::multiline::oracle::{self, LINE_MAX};
 
     #[test]
     fn an_event_over_what_the_next_agents_take_is_divided() {
         let limits = Limits { line_bytes: LINE_MAX, batch_bytes: 5, batch_events: 9 };
-        let piece = oracle::joining().next_piece(b">a\nb\nc\n>d\n", End::Quiet, limits);
+        let piece = next_piece(&oracle::joining(), b">a\nb\nc\n>d\n", End::Quiet, limits);
         let lines = Lines::Measured(vec![4]);
         assert_eq!(piece, Piece::Lines { lines, bytes: 5, unended: false, divided: 1 });
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use bytes::Bytes;
+use kit::multiline::{EVENT_DIVIDED, Joining};
 use pipeline::{Batch, Existing};
 use tokio::time::Instant;
 
@@ -12,9 +13,9 @@ use super::file::{File, FileId, Leg};
 use super::handles::is_out_of_files;
 use super::identity::{HEAD_BYTES, Print, TAIL_BYTES};
 use super::lines::{End, Limits, Lines, Piece, next_piece};
+use super::multiline;
 use super::names::shown;
 use super::tailer::{Chunk, Part, Tailer};
-use crate::sources::multiline::{EVENT_DIVIDED, Joining};
 
 /// Header of an event that is only the beginning of its line.
 const TRUNCATED: &str = "truncated";
@@ -113,7 +114,8 @@ impl Tailer {
         let (head, tail) = (file.position.head, file.position.tail);
         let joining = self.options.joining.as_ref();
         let limits = self.options.limits;
-        let room = joining.map_or(limits.read_bytes(), |joining| joining.read_bytes(limits));
+        let room =
+            joining.map_or(limits.read_bytes(), |joining| multiline::read_bytes(joining, limits));
         let quiet = file.is_quiet(now, joining);
         let limit = leg.limit.map_or(u64::MAX, |mark| mark.offset);
         let until = stat.len.min(limit).min(offset + room as u64);

@@ -6,13 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kit::multiline::EVENT_DIVIDED;
 use tokio::time::Instant;
 
 use super::file::{File, FileId};
 use super::glob::{Found, PassedOver, Pattern};
 use super::names::{is_compressed, shown};
 use super::tailer::Tailer;
-use crate::sources::multiline::EVENT_DIVIDED;
 
 /// Lines of one kind in a minute.
 const LINES_MAX: u32 = 10;

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kit::testkit::channels::Event;
 use metrics::Metrics;
 use pipeline::BuildContext;
 use pipeline::testkit::build;
@@ -27,7 +28,6 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::sources::channels::Event;
 use rig::Rig;
 
 /// No survey for a minute: what comes sooner was notified.

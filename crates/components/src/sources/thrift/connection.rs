@@ -3,7 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use formats::thrift::{self, Fault, Head, Kind, Method, Status};
 use futures::FutureExt;
+use kit::decoding::{Decoding, Undecoded};
+use kit::listening;
+use kit::put::{Stored, Storing};
+use kit::repeats::{Call, Calls};
+use kit::tenants::{Client, Memory, Peer, Sharing};
 use metrics::Metrics;
 use pipeline::env::Stream;
 use pipeline::{Batch, BatchBuilder, Env};
@@ -14,12 +20,6 @@ use tracing::{debug, warn};
 
 use super::Limits;
 use super::frame::{self, End, Frame};
-use crate::sources::decoding::{Decoding, Undecoded};
-use crate::sources::listening;
-use crate::sources::put::{Stored, Storing};
-use crate::sources::repeats::{Call, Calls};
-use crate::sources::tenants::{Client, Memory, Peer, Sharing};
-use crate::thrift::{self, Fault, Head, Kind, Method, Status};
 
 /// Bytes that are read at a time of what comes in small pieces.
 const BUFFER_BYTES: usize = 4 << 10;

@@ -4,14 +4,14 @@
 use std::io;
 use std::time::Duration;
 
+use formats::thrift::{self, Head, Malformed};
+use kit::storing::units;
+use kit::tenants::{Member, Memory, Over, Sharing};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 use super::Limits;
-use crate::sources::storing::units;
-use crate::sources::tenants::{Member, Memory, Over, Sharing};
-use crate::thrift::{self, Head, Malformed};
 
 /// What is read of a frame before memory is asked for: enough for the head of any message.
 const HEAD_BYTES: usize = 256;

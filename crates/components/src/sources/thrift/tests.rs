@@ -10,6 +10,10 @@ mod limits;
 use std::path::Path;
 
 use async_trait::async_trait;
+use formats::thrift::{Answer, Events, Fault, Head, Kind, Status, answer};
+use kit::testkit::channels::Channels;
+use kit::testkit::narrow::Narrow;
+use kit::testkit::running::Running;
 use pipeline::env::Stream;
 use pipeline::testkit::build;
 use pipeline::{BatchBuilder, BatchSize, ChannelError, Intake, IntakeError, Permit};
@@ -17,14 +21,17 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::sources::channels::Channels;
-use crate::sources::narrow::Narrow;
-use crate::sources::running::Running;
-use crate::thrift::tests::message;
-use crate::thrift::{Answer, Events, Fault, Head, Kind, Status, answer};
 
 async fn connect(to: &Running) -> Client {
     Client { stream: to.connect().await }
+}
+
+/// The message of this name, which Flume's own client wrote: a seed of the fuzz target `thrift`,
+/// whose first byte names the encoding.
+fn message(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/thrift");
+    let input = std::fs::read(folder.join(name)).unwrap();
+    input[1..].to_vec()
 }
 
 struct Client {
@@ -101,8 +108,8 @@ async fn what_flumes_client_appends_is_in_the_channels_when_it_is_answered_ok() 
         let mut client = connect(&fixture).await;
         for (what, events) in [("append", 1), ("batch", 3), ("many", 23), ("empty", 23)] {
             let sent = message(&format!("{name}-{what}"));
-            let head = crate::thrift::head(protocol, &sent).unwrap();
-            let expected = crate::thrift::status(protocol, &head, Status::Ok);
+            let head = formats::thrift::head(protocol, &sent).unwrap();
+            let expected = formats::thrift::status(protocol, &head, Status::Ok);
             assert_eq!(client.call(&sent).await, expected[4..], "{name} {what}");
             assert_eq!(channels.events(1).len(), events, "{name} {what}");
         }
@@ -123,7 +130,7 @@ async fn an_answer_has_the_number_of_its_call_and_a_oneway_call_has_none() {
     client.send(&append(1, 2)).await;
     let expected = Head { name: "append".into(), kind: Kind::Reply, sequence: 2 };
     let answered = client.answer().await;
-    assert_eq!(crate::thrift::head(Protocol::Compact, &answered), Ok(expected));
+    assert_eq!(formats::thrift::head(Protocol::Compact, &answered), Ok(expected));
     assert_eq!(channels.events(0).len(), 2);
     // An unknown method has an exception, with the number of its call, unless it is `oneway`.
     let unknown = message("compact-unknown");

@@ -2,6 +2,7 @@
 //! and answered when they have it or not.
 
 use futures::future::BoxFuture;
+use kit::tenants::{Memory, Place};
 use pipeline::{Batch, Classify, Epoch, ErrorClass, Identity, IntakeError, KeySet, Known, Origin};
 use support::mutant;
 use tokio::time::Instant;
@@ -13,7 +14,6 @@ use wire::v1::{Put, Reason};
 use super::super::answers;
 use super::super::ending::End;
 use super::{BUSY, BUSY_EVERY, Conversation};
-use crate::sources::tenants::{Memory, Place};
 
 /// A put that the channels have taken, or not.
 pub(super) struct Outcome {

@@ -6,11 +6,11 @@ mod joined;
 use std::io::{self, Read};
 
 use bytes::{Buf, BytesMut};
+use formats::charset::Charset;
 use pipeline::{BatchBuilder, PieceLimits};
 
 use super::super::config::DecodeErrors;
 use super::{Content, DONE, Piece, Problem, READ_BYTES, no_text};
-use crate::charset::Charset;
 
 /// What is left of a file to read.
 pub(super) struct Lines {

@@ -1,4 +1,4 @@
-//! A file as pieces of its bytes, for the sink `files`: see [`crate::pieces`]. Blocks.
+//! A file as pieces of its bytes, for the sink `files`: see [`formats::pieces`]. Blocks.
 //!
 //! ```text
 //!   bytes ─► piece, at most `size` ─► event, with what says where its bytes stand in the file
@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crypto::digest::{Context, SHA256};
+use formats::pieces;
 use pipeline::env::DiskFile;
 use pipeline::file_position::shown;
 use pipeline::units::ByteSize;
@@ -32,7 +33,6 @@ use support::hex::hex;
 use super::super::mark::{DONE, Sight};
 use super::Content;
 use super::{Piece, Problem};
-use crate::pieces;
 
 /// Limits of `size`.
 const SIZES: (ByteSize, ByteSize) = (ByteSize(1 << 10), ByteSize::mib(8));

@@ -1,10 +1,10 @@
 //! Bad files: set aside, counted, and passed by.
 
+use kit::testkit::narrow::Narrow;
 use std::io::Write;
 
 use super::rig::{AVRO_FILES, avro_bodies, bzip2, gzip, utf16, zstd};
 use super::*;
-use crate::sources::narrow::Narrow;
 
 fn has(name: &'static str) -> impl Fn(&Rig) -> bool {
     move |rig: &Rig| rig.path(name).exists()

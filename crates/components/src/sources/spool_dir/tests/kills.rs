@@ -2,7 +2,7 @@
 
 use super::rig::{AVRO_FILES, avro_bodies, build_error, bzip2, gzip, utf16, zstd};
 use super::*;
-use crate::sources::narrow::Narrow;
+use kit::testkit::narrow::Narrow;
 
 /// The lines of a file, as text.
 fn lines(file: usize, count: usize) -> String {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use kit::testkit::channels::Channels;
 use metrics::SourceReason;
 use pipeline::PositionIntake;
 use pipeline::testkit::{build, position_context};
@@ -13,7 +14,6 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::sources::channels::Channels;
 
 pub(super) struct Rig {
     directory: TempDir,
@@ -47,7 +47,8 @@ pub(super) fn bzip2(text: &str) -> Vec<u8> {
 
 macro_rules! golden {
     ($name:literal) => {
-        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/avro/", $name)).as_slice()
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../formats/tests/golden/avro/", $name))
+            .as_slice()
     };
 }
 

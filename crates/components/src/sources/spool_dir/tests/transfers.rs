@@ -1,13 +1,13 @@
 //! Files that are transferred as they are: all their bytes are in each channel once, and each piece
 //! says where it belongs, whatever happens to the agent.
 
+use formats::pieces;
+use kit::testkit::channels::Event;
+use kit::testkit::narrow::Narrow;
 use std::collections::BTreeSet;
 
 use super::rig::{build_error, gzip};
 use super::*;
-use crate::pieces;
-use crate::sources::channels::Event;
-use crate::sources::narrow::Narrow;
 
 fn content(bytes: usize) -> String {
     (0..bytes).map(|at| char::from(b'a' + (at % 23) as u8)).collect()

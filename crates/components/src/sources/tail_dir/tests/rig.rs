@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kit::testkit::channels::Channels;
 use metrics::Metrics;
 use pipeline::testkit::{self, build, position_context};
 use pipeline::{BuildContext, Env, SourceError};
@@ -14,7 +15,6 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::sources::channels::Channels;
 use crate::sources::tail_dir::Config;
 
 /// A directory, an agent's intake and the source between them.

@@ -14,12 +14,12 @@
 use std::borrow::Cow;
 
 use bytes::Buf;
+use kit::multiline::Joining;
+use kit::multiline::scan::Scan;
 use pipeline::{BatchBuilder, PieceLimits};
 
 use super::super::{Content, Piece, Problem, no_text};
 use super::Lines;
-use crate::sources::multiline::Joining;
-use crate::sources::multiline::scan::Scan;
 
 /// Events that the buffer begins with.
 struct Joined {
@@ -135,6 +135,7 @@ mod tests {
     use std::path::Path;
     use std::sync::{Arc, LazyLock};
 
+    use kit::multiline::oracle::{self, BYTES_MAX, LINE_MAX};
     use pipeline::env::FileStat;
     use pipeline::file_position::Print;
     use proptest::prelude::*;
@@ -142,7 +143,6 @@ mod tests {
 
     use super::super::super::{FileBytes, Opened, Reading};
     use super::*;
-    use crate::sources::multiline::oracle::{self, BYTES_MAX, LINE_MAX};
     use crate::sources::spool_dir::config::{Config, Options};
     use crate::sources::spool_dir::mark::{DONE, Sight};
 

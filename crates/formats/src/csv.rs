@@ -1,0 +1,148 @@
+//! Lines of a table, as RFC 4180 has them.
+
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use memchr::memchr3;
+
+const QUOTE: u8 = b'"';
+
+/// Whether a value holds the delimiter, a quote, or the end of a line.
+pub(crate) fn needs_quotes(value: &[u8], delimiter: u8) -> bool {
+    memchr3(delimiter, QUOTE, b'\n', value).is_some() || value.contains(&b'\r')
+}
+
+/// Adds a value that is there: quoted where it has to be, and where it reads like `null`, which
+/// stands for one that is not there.
+pub fn put(out: &mut Vec<u8>, value: &[u8], delimiter: u8, null: &[u8]) {
+    if value != null && !needs_quotes(value, delimiter) {
+        out.extend_from_slice(value);
+        return;
+    }
+    out.push(QUOTE);
+    for (number, part) in value.split(|byte| *byte == QUOTE).enumerate() {
+        if number > 0 {
+            out.extend_from_slice(&[QUOTE, QUOTE]);
+        }
+        out.extend_from_slice(part);
+    }
+    out.push(QUOTE);
+}
+
+/// Hands out each line of a table with commas, with its number from 1; each has as many columns as
+/// the first.
+///
+/// # Errors
+/// A line has other columns, or `taken` refuses one.
+pub fn each_line(
+    text: &str,
+    mut taken: impl FnMut(usize, &[&str]) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut reader = Reader::new();
+    // Quotes and escapes become less, never more.
+    let (mut out, mut ends) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
+    let (mut input, mut written, mut fields) = (text.as_bytes(), 0, 0);
+    let (mut number, mut columns) = (0, 0);
+    loop {
+        let (result, read, bytes, ended) =
+            reader.read_record(input, &mut out[written..], &mut ends[fields..]);
+        input = &input[read..];
+        written += bytes;
+        fields += ended;
+        match result {
+            ReadRecordResult::InputEmpty => continue,
+            ReadRecordResult::End => return Ok(()),
+            ReadRecordResult::Record => {}
+            ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
+                return Err("a line is longer than the table".to_owned());
+            }
+        }
+        number += 1;
+        let starts = std::iter::once(0).chain(ends[..fields].iter().copied());
+        let line = starts.zip(&ends[..fields]).map(|(start, end)| &out[start..*end]);
+        let line: Result<Vec<&str>, _> = line.map(std::str::from_utf8).collect();
+        let line = line.map_err(|_| format!("line {number} is not UTF-8"))?;
+        columns = if number == 1 { fields } else { columns };
+        if fields != columns {
+            return Err(format!("line {number} has {fields} columns, and not {columns}"));
+        }
+        taken(number, &line)?;
+        (written, fields) = (0, 0);
+    }
+}
+
+/// One line: names of its columns, and what separates them.
+#[derive(Debug)]
+pub struct Csv {
+    columns: Vec<String>,
+    delimiter: u8,
+}
+
+/// What is used again from line to line.
+pub struct Scratch {
+    reader: Reader,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Csv {
+    /// Lines with these columns. An empty name: its value is left out.
+    pub fn new(columns: Vec<String>, delimiter: u8) -> Self {
+        Self { columns, delimiter }
+    }
+
+    /// What [`Csv::parse`] works with.
+    pub fn scratch(&self) -> Scratch {
+        // A clone of a reader has lost its tables in this version of the library.
+        let reader = ReaderBuilder::new().delimiter(self.delimiter).build();
+        Scratch { reader, text: vec![0; 1024], ends: vec![0; self.columns.len() + 1] }
+    }
+
+    /// Hands out the value of each column, with its name.
+    ///
+    /// # Errors
+    /// It is not one line with as many columns as there are names, or not UTF-8; some of its values
+    /// may have been handed out.
+    pub fn parse<'a, 's>(
+        &'a self,
+        line: &[u8],
+        scratch: &'s mut Scratch,
+        mut put: impl FnMut(&'a str, &'s str),
+    ) -> Result<(), &'static str> {
+        let Scratch { reader, text, ends } = scratch;
+        reader.reset();
+        // Quotes and escapes become less, never more.
+        text.resize(text.len().max(line.len()), 0);
+        let (mut input, mut written, mut fields) = (line, 0, 0);
+        loop {
+            let (result, read, bytes, ended) =
+                reader.read_record(input, &mut text[written..], &mut ends[fields..]);
+            input = &input[read..];
+            written += bytes;
+            fields += ended;
+            match result {
+                // The end of the text, which an empty input says, ends the line.
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::Record => break,
+                ReadRecordResult::OutputFull => text.resize(text.len() * 2, 0),
+                ReadRecordResult::OutputEndsFull => {
+                    return Err("more columns than there are names");
+                }
+                ReadRecordResult::End => return Err("the line is empty"),
+            }
+        }
+        if !input.is_empty() {
+            return Err("more than one line");
+        }
+        if fields != self.columns.len() {
+            return Err("other columns than there are names");
+        }
+        let (mut start, text) = (0, &*text);
+        for (name, end) in self.columns.iter().zip(&ends[..fields]) {
+            let value = std::str::from_utf8(&text[start..*end]).map_err(|_| "not UTF-8")?;
+            start = *end;
+            if !name.is_empty() {
+                put(name, value);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! What components share to be a source or a sink. It knows no component.
+//!
+//! ```text
+//!   peers ─► listening ─► tenants ─► decoding ─► storing, put ─┐
+//!            datagrams ─► gathered ────────────────────────────┤
+//!            broker    ─► messages ─► under_way ───────────────┼─► channels
+//!            positions ─► one_channel, until_stored ───────────┘
+//!
+//!   channels ─► places, record, refused, http ─► a server
+//! ```
+//!
+//! | module | of sources that listen |
+//! |---|---|
+//! | `listening` | the accept loop: connections, TLS, handshakes, refused peers |
+//! | `tenants` | rates, shares, turns and backlogs of the senders of a source |
+//! | `datagrams` | sockets of UDP and their queue |
+//! | `decoding` | messages ─► events, within the memory of their tenant |
+//! | `http::body` | bodies of requests, read within their limits |
+//! | `storing`, `put` | a batch that a client waits for ─► the channels |
+//! | `repeats` | calls that are sent again, recognised |
+//! | `gathered` | events without positions ─► batches ─► the channels |
+//! | `multiline` | lines ─► events of several lines |
+//! | `command_errors` | what a command prints on its standard error |
+//!
+//! | module | of sources that read |
+//! |---|---|
+//! | `messages` | messages of a broker ─► events of one put |
+//! | `under_way` | the put that is under way, with what is acknowledged after it |
+//! | `until_stored` | a batch with positions ─► the channels that lack it |
+//! | `one_channel` | positions that are in one channel |
+//!
+//! | module | of sinks |
+//! |---|---|
+//! | `places` | connections, one for each batch in flight |
+//! | `record` | batches of an origin that are applied |
+//! | `refused` | events that are refused one by one |
+//! | `http` | URLs, headers and answers of HTTP |
+//!
+//! `bounds` limits nested values from outside, `waits` waits for what may not be there. A form of
+//! bytes belongs into the crate `formats`; what only one component needs stays with it.
+
+pub mod bounds;
+pub mod command_errors;
+pub mod datagrams;
+pub mod decoding;
+pub mod gathered;
+pub mod http;
+pub mod listening;
+pub mod messages;
+pub mod multiline;
+pub mod one_channel;
+pub mod places;
+pub mod put;
+pub mod record;
+pub mod refused;
+pub mod repeats;
+pub mod storing;
+pub mod tenants;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+pub mod under_way;
+pub mod until_stored;
+pub mod waits;

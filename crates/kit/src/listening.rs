@@ -1,0 +1,272 @@
+//! The accept loop of all sources that listen: a bounded number of connections, each served in a
+//! task of its own, until the source stops. Every stream passes [`Accepted`], where it can be
+//! wrapped.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::Metrics;
+use peers::RefusalBoard;
+use pipeline::env::{Listener, Net, Stream};
+use pipeline::plain_text;
+use pipeline::units::ByteSize;
+use pipeline::{BuildContext, BuildError, ErrorClass, SourceError};
+use support::mutant;
+use tls::{ClientNames, ServerTls, Visitor};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::tenants::Peer;
+
+/// Pause after a connection could not be accepted: most often there are no file handles.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// How long connections may take to end once the source stops.
+pub const DRAIN: Duration = Duration::from_secs(5);
+
+/// An address to listen on is `host:port`.
+pub fn check_address(setting: &str, address: &str) -> Result<(), BuildError> {
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    if port.is_some() {
+        return Ok(());
+    }
+    let problem = "no host and port; write for example \"0.0.0.0:8080\"";
+    Err(BuildError::invalid(setting, problem))
+}
+
+/// The limits of a source that answers its clients: of connections, of a message by the name of its
+/// setting, and of all messages together.
+pub fn check_limits(
+    connections_max: u32,
+    (setting, message_max): (&str, ByteSize),
+    in_flight_max: ByteSize,
+) -> Result<(), BuildError> {
+    if connections_max == 0 {
+        return Err(BuildError::invalid("connections_max", "at least 1"));
+    }
+    if message_max.0 == 0 || message_max > ByteSize::mib(1024) {
+        return Err(BuildError::invalid(setting, "must be over 0 and at most 1GiB"));
+    }
+    if in_flight_max < message_max {
+        let problem = format!("must be at least `{setting}`, {message_max}");
+        return Err(BuildError::invalid("in_flight_max", problem));
+    }
+    Ok(())
+}
+
+/// The host of an address `host:port`.
+pub fn host(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.trim_matches(['[', ']'])
+}
+
+/// TLS of a source, and where handshakes that fail are counted.
+#[derive(Clone)]
+pub struct Guard {
+    server: tls::Server,
+    source: Arc<str>,
+    metrics: Metrics,
+    refusals: RefusalBoard,
+}
+
+impl Guard {
+    /// Of the setting `tls`, for the listeners on these addresses, each with the setting that it
+    /// stands in. `protocols` are what ALPN offers.
+    pub fn new(
+        settings: Option<ServerTls>,
+        addresses: &[(&str, &str)],
+        cx: &BuildContext,
+        protocols: &[&str],
+    ) -> Result<Option<Self>, BuildError> {
+        let Some(settings) = settings else {
+            for (setting, address) in addresses {
+                cx.plain_text.speaks(setting, address, plain_text::TABLE);
+            }
+            return Ok(None);
+        };
+        let server = tls::Server::new(settings, &cx.env, protocols)?;
+        Ok(Some(Self {
+            server,
+            source: cx.name.clone(),
+            metrics: cx.metrics.clone(),
+            refusals: cx.get(),
+        }))
+    }
+
+    /// The same with something to do to a stream before its handshake.
+    pub fn with_prelude(self, prelude: tls::Prelude) -> Self {
+        Self { server: self.server.with_prelude(prelude), ..self }
+    }
+
+    /// The stream inside TLS. Its first read makes the handshake, so in the task of its connection,
+    /// and in the place that it has among those that may be open.
+    fn wrap(&self, stream: Box<dyn Stream>, peer: &str) -> (Box<dyn Stream>, ClientNames) {
+        let (source, metrics) = (self.source.clone(), self.metrics.clone());
+        let visitor = Visitor {
+            board: self.refusals.clone(),
+            component: format!("source {source}").into(),
+            peer: peer.into(),
+        };
+        self.server.wrap(stream, visitor, move || metrics.count_anomaly(&source, "tls_failed", 1))
+    }
+}
+
+/// Listens on `address`, once the certificates that belong to it are read.
+pub async fn listen(
+    net: &dyn Net,
+    address: &str,
+    tls: Option<&Guard>,
+) -> Result<Box<dyn Listener>, SourceError> {
+    if let Some(guard) = tls {
+        guard.server.load().await.map_err(|error| SourceError {
+            class: ErrorClass::Transient,
+            message: format!("cannot listen on {address} with TLS"),
+            source: Some(error.into()),
+        })?;
+    }
+    net.listen(address).await.map_err(|error| SourceError {
+        class: ErrorClass::Transient,
+        message: "cannot listen".into(), // the cause names the address
+        source: Some(error.into()),
+    })
+}
+
+/// A connection that was accepted.
+pub struct Accepted {
+    /// Its bytes.
+    pub stream: Box<dyn Stream>,
+    /// The other end. What it proves to be called is known once its handshake is over.
+    pub peer: Peer,
+    /// How many connections of this listener are open, with this one.
+    pub open: usize,
+    /// Cancelled when the time to end in order is over.
+    pub cut: CancellationToken,
+    /// Held for as long as the connection counts as open.
+    pub place: OwnedSemaphorePermit,
+}
+
+impl Accepted {
+    /// Every stream of every listener passes here, and what wraps a stream (TLS) is put around it
+    /// here.
+    fn new(
+        (stream, peer): (Box<dyn Stream>, String),
+        tls: Option<&Guard>,
+        open: usize,
+        cut: &CancellationToken,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let (stream, names) = match tls {
+            Some(guard) => guard.wrap(stream, &peer),
+            None => (stream, ClientNames::default()),
+        };
+        let peer = Peer { address: peer.into(), names };
+        Self { stream, peer, open, cut: cut.clone(), place }
+    }
+}
+
+/// What a listener allows its connections.
+#[derive(Clone, Copy)]
+pub struct Allowed<'a> {
+    /// Connections at a time; further ones wait to be accepted.
+    pub connections: usize,
+    /// How long they may take to end once the source stops.
+    pub drain: Duration,
+    /// TLS, where they have to speak it.
+    pub tls: Option<&'a Guard>,
+}
+
+/// Accepts connections until `stop`, and spawns what `begin` makes of each, as it is: it has to end
+/// when the connection is cut off. Ends when all have ended, at the end of `allowed.drain` at the
+/// latest: what is left then is cut off, as it is when this future is dropped.
+pub async fn accept<F>(
+    listener: Box<dyn Listener>,
+    source: &str,
+    allowed: Allowed<'_>,
+    stop: &CancellationToken,
+    begin: impl Fn(Accepted) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(allowed.connections));
+    let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
+    let _cut_on_drop = cut.clone().drop_guard();
+    let accept = async {
+        loop {
+            let place = places.clone().acquire_owned().await.expect("places are never closed");
+            match listener.accept().await {
+                Ok(accepted) => {
+                    let open = allowed.connections - places.available_permits();
+                    connections.spawn(begin(Accepted::new(
+                        accepted,
+                        allowed.tls,
+                        open,
+                        &cut,
+                        place,
+                    )));
+                }
+                Err(error) => {
+                    warn!(source, %error, "cannot accept a connection");
+                    sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = accept => {}
+    }
+    connections.close();
+    let _ = timeout(allowed.drain, connections.wait()).await;
+}
+
+/// Serves connections, at most `max` at a time, by `serve`, which is given each connection with its
+/// peer, with TLS where there is a guard. Ends after `stop`, when the connections have
+/// ended, at most [`DRAIN`] later: what is left then is cut off.
+pub async fn serve<F, S>(
+    listener: Box<dyn Listener>,
+    source: &str,
+    (max, tls): (usize, Option<&Guard>),
+    stop: &CancellationToken,
+    serve: S,
+) where
+    S: Fn(Box<dyn Stream>, Peer) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let allowed = Allowed { connections: max, drain: DRAIN, tls };
+    accept(listener, source, allowed, stop, |accepted| {
+        let Accepted { stream, peer, cut, place, .. } = accepted;
+        let served = serve(stream, peer);
+        async move {
+            // A connection that was cut off has no result.
+            let _ = cut.run_until_cancelled(served).await;
+            if mutant!("place_of_connection_kept") {
+                place.forget();
+                return;
+            }
+            drop(place);
+        }
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_once_with_the_cause() {
+        let env = env::real();
+        let taken = env.net.listen("127.0.0.1:0").await.unwrap();
+        let address = taken.local_address();
+        let error = listen(&*env.net, &address, None).await.err().unwrap();
+        let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(text.starts_with(&format!("cannot listen: {address}: ")), "{text}");
+        assert_eq!(text.matches(&address).count(), 1, "{text}");
+    }
+}

@@ -1,0 +1,263 @@
+//! Lines that are one event: a message and the stack trace behind it. The settings, and the rule
+//! that says of each line whether it belongs to the event before it.
+//!
+//! An event is a line that begins one and all lines behind it up to the next that begins one; the
+//! first line of a file or a stream always does. Where files are read, positions stand between
+//! events alone, so that a restart reads an event again from its first line.
+//!
+//! In the log of a container, each stream has its own open event: a line of stderr neither joins an
+//! event of stdout nor ends it.
+//!
+//! | module | joins |
+//! |---|---|
+//! | `stream` | bytes that come in pieces |
+//! | `scan` | lines of files, for `tail_dir` and `spool_dir` |
+
+#[cfg(any(test, feature = "testkit"))]
+pub mod oracle;
+pub mod scan;
+pub mod stream;
+
+use std::time::Duration;
+
+use formats::container_log::{self, Stream};
+use pipeline::BuildError;
+use pipeline::units::{ByteSize, Period};
+use regex::bytes::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The settings, and what only some sources have in addition.
+macro_rules! settings {
+    ($(#[$about:meta])* $name:ident { $($more:tt)* }) => {
+        $(#[$about])*
+        #[derive(Debug, Deserialize, Serialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            /// Regular expression of the lines that begin an event; all others belong to the event
+            /// before them. Either this, `continue` or `container`.
+            #[serde(default)]
+            start: Option<String>,
+            /// Regular expression of the lines that belong to the event before them; all others
+            /// begin one.
+            #[serde(default, rename = "continue")]
+            continuation: Option<String>,
+            /// Whether the lines are those of a container runtime (containerd, CRI-O, Docker), and
+            /// the parts of a line that it has cut are one event.
+            #[serde(default)]
+            container: bool,
+            /// Most lines of an event. A line more begins another event, which is counted.
+            #[serde(default = "default_lines_max")]
+            lines_max: u32,
+            /// Most bytes of an event, unless it is a single line. A line that does not fit begins
+            /// another event, which is counted.
+            #[serde(default = "default_bytes_max")]
+            bytes_max: ByteSize,
+            $($more)*
+        }
+
+        impl $name {
+            fn rule(&self) -> Rule<'_> {
+                let Self { start, continuation, container, lines_max, bytes_max, .. } = self;
+                let (start, continuation) = (start.as_deref(), continuation.as_deref());
+                let (container, lines_max, bytes_max) = (*container, *lines_max, *bytes_max);
+                Rule { start, continuation, container, lines_max, bytes_max }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Which lines are one event, in files that are finished.
+    FinishedMultiline {}
+}
+
+settings! {
+    /// Which lines are one event, where more may come.
+    Multiline {
+        /// How long nothing more may come until the last event counts as ended.
+        #[serde(default = "default_timeout")]
+        timeout: Period,
+    }
+}
+
+/// The settings that all have.
+struct Rule<'a> {
+    start: Option<&'a str>,
+    continuation: Option<&'a str>,
+    container: bool,
+    lines_max: u32,
+    bytes_max: ByteSize,
+}
+
+fn default_lines_max() -> u32 {
+    500
+}
+
+fn default_bytes_max() -> ByteSize {
+    ByteSize::mib(1)
+}
+
+/// Counted for each event that had no room for one more of its lines.
+pub const EVENT_DIVIDED: &str = "event_divided";
+
+fn default_timeout() -> Period {
+    Period(Duration::from_secs(5))
+}
+
+/// Which lines are one event, as sources use it.
+#[derive(Debug, Clone)]
+pub struct Joining {
+    lines: Lines,
+    lines_max: usize,
+    /// Most bytes of an event, unless it is a single line.
+    pub bytes_max: usize,
+    /// How long nothing more comes before the last event counts as ended.
+    pub timeout: Duration,
+}
+
+/// Which lines belong to the event before them.
+#[derive(Debug, Clone)]
+enum Lines {
+    /// Those that do not match.
+    UnlessMatching(Regex),
+    /// Those that match.
+    Matching(Regex),
+    /// The parts of a line of a container.
+    Parts,
+}
+
+/// Streams whose events are open at the same time: lines that no container runtime wrote, stdout
+/// and stderr.
+const LANES: usize = 3;
+
+/// An event as far as its lines are known.
+#[derive(Debug, Default, Clone, Copy)]
+struct Open {
+    /// Its lines; 0 where none has come yet.
+    lines: usize,
+    /// Bytes of them, with their ends.
+    bytes: usize,
+    /// Whether its last line is a part of a line of a container.
+    is_part: bool,
+}
+
+/// A line without its end.
+#[derive(Debug, Clone, Copy)]
+struct Line<'a> {
+    text: &'a [u8],
+    /// Which of the open events it may join.
+    lane: usize,
+    /// Whether it is a part of a line of a container, and another part follows.
+    is_part: bool,
+}
+
+/// What a line is to the event before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// It belongs to it, as the first line of all does.
+    Same,
+    /// It begins another one.
+    Another,
+    /// It belongs to it, but there it has no room: it begins another one.
+    Divided,
+}
+
+impl FinishedMultiline {
+    /// As sources use it, with events of up to `most` bytes.
+    ///
+    /// # Errors
+    /// What cannot be set.
+    pub fn joining(&self, most: ByteSize) -> Result<Joining, BuildError> {
+        // There is an end, which is not waited for.
+        self.rule().joining(Duration::MAX, most)
+    }
+}
+
+impl Multiline {
+    /// As sources use it, with events of up to `most` bytes.
+    ///
+    /// # Errors
+    /// What cannot be set.
+    pub fn joining(&self, most: ByteSize) -> Result<Joining, BuildError> {
+        if self.timeout.0.is_zero() {
+            let problem = "it is more than nothing: a writer may be in the middle of an event";
+            return Err(BuildError::invalid("multiline.timeout", problem));
+        }
+        self.rule().joining(self.timeout.0, most)
+    }
+}
+
+impl Rule<'_> {
+    fn joining(&self, timeout: Duration, most: ByteSize) -> Result<Joining, BuildError> {
+        let pattern = |setting: &str, text: &str| {
+            Regex::new(text).map_err(|error| BuildError::invalid(setting, error))
+        };
+        let lines = match (self.start, self.continuation, self.container) {
+            (Some(text), None, false) => Lines::UnlessMatching(pattern("multiline.start", text)?),
+            (None, Some(text), false) => Lines::Matching(pattern("multiline.continue", text)?),
+            (None, None, true) => Lines::Parts,
+            _ => {
+                let problem = "set one of `start` (lines that begin an event), `continue` (lines \
+                               that belong to the event before them) and `container` (parts of \
+                               lines of a container)";
+                return Err(BuildError::invalid("multiline", problem));
+            }
+        };
+        if self.lines_max == 0 {
+            let problem = "an event has at least one line";
+            return Err(BuildError::invalid("multiline.lines_max", problem));
+        }
+        if self.bytes_max.0 == 0 || self.bytes_max > most {
+            let problem = format!("it is between 1B and {most}: an event has to fit a batch");
+            return Err(BuildError::invalid("multiline.bytes_max", problem));
+        }
+        let lines_max = self.lines_max as usize;
+        let bytes_max = usize::try_from(self.bytes_max.0).unwrap_or(usize::MAX);
+        Ok(Joining { lines, lines_max, bytes_max, timeout })
+    }
+}
+
+impl Joining {
+    /// Finds the stream of a line, which comes without its end.
+    fn line<'a>(&self, text: &'a [u8]) -> Line<'a> {
+        let entry = container_log::parse_if_likely(text);
+        let lane = entry.as_ref().map_or(0, |entry| match entry.stream {
+            Stream::Stdout => 1,
+            Stream::Stderr => 2,
+        });
+        Line { text, lane, is_part: entry.is_some_and(|entry| entry.is_part) }
+    }
+
+    /// Relates `line` to the open event of its stream. An event has at most `most` bytes, or
+    /// `bytes_max` where that is less.
+    fn next(&self, open: Open, line: Line<'_>, most: usize) -> Next {
+        if open.lines == 0 {
+            return Next::Same;
+        }
+        let belongs = match &self.lines {
+            // The rest of a line of a container.
+            _ if open.is_part => true,
+            Lines::UnlessMatching(pattern) => !pattern.is_match(line.text),
+            Lines::Matching(pattern) => pattern.is_match(line.text),
+            Lines::Parts => false,
+        };
+        if !belongs {
+            return Next::Another;
+        }
+        let bytes = open.bytes + line.text.len();
+        let has_room = open.lines < self.lines_max && bytes <= self.bytes_max.min(most);
+        if has_room { Next::Same } else { Next::Divided }
+    }
+
+    /// Adds a line, of `bytes` bytes with its end, to the open event of its stream.
+    fn add(&self, open: &mut Open, line: Line<'_>, bytes: usize) {
+        let Open { lines, bytes: before, .. } = *open;
+        *open = Open { lines: lines + 1, bytes: before + bytes, is_part: line.is_part };
+    }
+
+    /// Whether no line can follow: the last part of a line of a container has come.
+    fn is_complete(&self, open: Open) -> bool {
+        matches!(self.lines, Lines::Parts) && open.lines > 0 && !open.is_part
+    }
+}

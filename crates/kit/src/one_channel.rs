@@ -1,0 +1,45 @@
+//! What the sources have in common that keep their position in one channel.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pipeline::{ErrorClass, SourceContext, SourceError};
+
+use crate::until_stored::Refused;
+
+/// How long a stop waits for a batch that is being stored.
+pub const FINISH_WITHIN: Duration = Duration::from_secs(5);
+
+/// What is known of a source in its channel.
+///
+/// # Errors
+/// It has none, or several: positions in them might differ.
+pub fn known(
+    kind: &str,
+    source: &str,
+    cx: &SourceContext,
+) -> Result<Vec<(Bytes, Bytes)>, SourceError> {
+    let mut channels = cx.positions.positions(source);
+    match (channels.pop(), channels.len()) {
+        (Some(known), 0) => Ok(known),
+        _ => {
+            let message = format!(
+                "the source `{kind}` needs exactly one required channel: it keeps its position \
+                 there; set one, and others as optional ones, or let sinks of several groups take \
+                 from it"
+            );
+            Err(SourceError { class: ErrorClass::Fatal, message, source: None })
+        }
+    }
+}
+
+/// Why a batch is not stored. While the agent stops it never says so: that ends the source.
+pub async fn cause(error: Refused) -> SourceError {
+    match error {
+        Refused::Source(error) => error,
+        Refused::Batch(message) => {
+            SourceError { class: ErrorClass::Blocked, message, source: None }
+        }
+        Refused::Stopping => std::future::pending().await,
+    }
+}

@@ -1,0 +1,78 @@
+//! For the tests of sources that listen: a source as a configuration builds it, on loopback, which
+//! runs until the test stops it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use metrics::{Metrics, SourceReason};
+use pipeline::env::Stream;
+use pipeline::testkit::{build, plain_context};
+use pipeline::{Component, Intake, Source, SourceError};
+use serde_json::{Value, json};
+use support::loopback::free_address;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A source that runs, with the name `in`.
+pub struct Running {
+    /// Where it listens.
+    pub address: String,
+    metrics: Metrics,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), SourceError>>,
+}
+
+impl Running {
+    /// With these settings and a free address as `listen`.
+    pub async fn start<C>(settings: Value, intake: Arc<dyn Intake>) -> Self
+    where
+        C: Component<Role = dyn Source>,
+    {
+        let address = free_address().to_string();
+        let listen = json!(address);
+        Self::start_at::<C>(address, settings, listen, intake).await
+    }
+
+    /// With these settings and this as `listen`, of which `address` is the one of connections.
+    pub async fn start_at<C>(
+        address: String,
+        mut settings: Value,
+        listen: Value,
+        intake: Arc<dyn Intake>,
+    ) -> Self
+    where
+        C: Component<Role = dyn Source>,
+    {
+        settings["listen"] = listen;
+        let cx = formats::alone("in", Path::new("unused"), env::real());
+        let metrics = cx.metrics.clone();
+        let mut source = build::<C>(&settings, &cx).unwrap();
+        let stop = CancellationToken::new();
+        let cx = plain_context(intake, stop.clone());
+        source.open(&cx).await.unwrap();
+        let running = tokio::spawn(async move { source.run(cx).await });
+        Self { address, metrics, stop, running }
+    }
+
+    /// A connection to it.
+    pub async fn connect(&self) -> Box<dyn Stream> {
+        env::real().net.connect(&self.address).await.unwrap()
+    }
+
+    /// How often it has counted this.
+    pub fn counted(&self, reason: &'static str) -> u64 {
+        let label = SourceReason { source: "in".into(), reason };
+        self.metrics.source_anomalies.get_or_create(&label).get()
+    }
+
+    /// It is to stop.
+    pub fn cancel(&self) {
+        self.stop.cancel();
+    }
+
+    /// Stops it, and waits until it has.
+    pub async fn stop(self) {
+        self.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
