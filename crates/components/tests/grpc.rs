@@ -203,7 +203,7 @@ async fn a_source_that_stops_answers_what_it_accepted_and_takes_nothing_more() {
     let (written, ()) = within(async { tokio::join!(writing, stopping) }).await;
     // Each has a word: stored, or given back.
     verdicts.until(&mut *sink, |v| v.stored.count() + v.again.count() == written).await;
-    // The batch of a failed write may be stored: nobody is left to answer it.
+    // The batch of a failed write may be stored, although its sender gets no reply.
     let held: pipeline::IntervalSet = memory
         .batches()
         .iter()
