@@ -59,7 +59,7 @@ use position::{Mark, Sight, State, and};
 
 /// Bytes that a decoder reads at once.
 const READ_BYTES: usize = 128 << 10;
-/// Events of a batch at most.
+/// Limit of events in a batch.
 const BATCH_EVENTS: usize = 10_000;
 
 impl Component for Config {

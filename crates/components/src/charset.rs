@@ -32,7 +32,7 @@ pub(crate) enum Charset {
 pub(crate) enum Odd {
     /// They are an error.
     Fail,
-    /// U+FFFD takes their place.
+    /// They are replaced by U+FFFD.
     Replace,
     /// They are left out.
     Ignore,

@@ -33,7 +33,7 @@ pub struct TraceSettings {
     /// How long a request may take, connecting included.
     #[serde(default = "defaults::timeout")]
     pub timeout: Period,
-    /// TLS of a URL that begins with `https://`. Unless set: the authorities of the host.
+    /// TLS of a URL that begins with `https://`. Default: the certificate authorities of the host.
     #[serde(default)]
     pub tls: Option<ClientTls>,
 }

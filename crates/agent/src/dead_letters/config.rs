@@ -28,7 +28,7 @@ pub(crate) struct Config {
     /// What happens when they are full: what can never be delivered waits in its channel, or
     /// letters are lost, and counted.
     overflow: Overflow,
-    /// Seals what is on disk with a key. Not sealed unless set.
+    /// Encryption of the data on disk. Default: none.
     pub(super) encryption: Option<Encryption>,
 }
 

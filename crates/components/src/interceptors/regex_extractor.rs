@@ -20,9 +20,9 @@ use super::dates::{self, Calendar, Format};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Pattern that is looked for in the body; its first match counts.
+    /// Pattern to find in the body. Only the first match is used.
     regex: String,
-    /// What is made of the groups, from the first on.
+    /// Names and types of the groups, in their order.
     serializers: Vec<Serializer>,
 }
 

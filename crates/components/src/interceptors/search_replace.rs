@@ -16,10 +16,10 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Pattern of what is replaced, wherever it stands in the body.
+    /// Pattern to replace, anywhere in the body.
     search: String,
-    /// What takes its place; `$1` is the first group, `$${name}` one with a name. Nothing unless
-    /// set: what matches is deleted.
+    /// Replacement; `$1` is the first group, `$${name}` a named group. Default: empty, so that
+    /// matches are deleted.
     #[serde(default)]
     replace: Option<String>,
 }
