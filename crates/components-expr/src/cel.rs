@@ -35,7 +35,7 @@ impl Component for Config {
     const KIND: &'static str = "cel";
     const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
         "failed_events",
-        "Events of which an expression could not be worked out.",
+        "Events for which an expression could not be evaluated.",
     )];
     type Role = dyn Condition;
 

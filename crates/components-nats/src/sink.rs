@@ -90,7 +90,7 @@ impl Component for Config {
     const KIND: &'static str = "nats";
     const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
         "known_messages",
-        "Messages that were sent again, and that the stream had already: they are there once.",
+        "Resent messages that the stream already contained; it stores them once.",
     )];
     type Role = dyn Sink;
 

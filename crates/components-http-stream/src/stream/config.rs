@@ -195,10 +195,10 @@ impl Config {
 impl Component for Config {
     const KIND: &'static str = "http_stream";
     const METRICS: &'static [MetricSpec] = &[
-        MetricSpec::counter("connections", "Streams that a server has begun to send."),
+        MetricSpec::counter("connections", "Streams that a server has started."),
         MetricSpec::counter(
             "gap_seconds",
-            "Time without a connection of which the server cannot send the events.",
+            "Time without a connection whose events the server cannot resend.",
         ),
     ];
     type Role = dyn Source;

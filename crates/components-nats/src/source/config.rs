@@ -169,8 +169,7 @@ impl Component for Config {
     const KIND: &'static str = "nats";
     const METRICS: &'static [MetricSpec] = &[MetricSpec::gauge(
         "lag_messages",
-        "Messages of the stream that were not read yet, as the server said with the last one that \
-         is stored.",
+        "Messages of the stream after the last stored one, as the server reported with that one.",
     )];
     type Role = dyn Source;
 

@@ -65,8 +65,10 @@ const STREAM: &str = "stream";
 
 impl Component for Config {
     const KIND: &'static str = "container_log";
-    const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("failed_events", "Events that no container runtime wrote.")];
+    const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
+        "failed_events",
+        "Events without the format of a container runtime.",
+    )];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -37,7 +37,7 @@ enum Among {
 impl Component for Config {
     const KIND: &'static str = "dedupe";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("dropped_events", "Events that said the same as one before them.")];
+        &[MetricSpec::counter("dropped_events", "Events that were equal to an earlier one.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

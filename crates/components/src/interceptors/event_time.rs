@@ -69,8 +69,10 @@ fn default_header() -> String {
 
 impl Component for Config {
     const KIND: &'static str = "event_time";
-    const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("failed_events", "Events whose text has no time in any format.")];
+    const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
+        "failed_events",
+        "Events whose text has no time in any of the formats.",
+    )];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

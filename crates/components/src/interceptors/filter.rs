@@ -26,7 +26,7 @@ pub struct Config {
 impl Component for Config {
     const KIND: &'static str = "filter";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("dropped_events", "Events that the conditions dropped.")];
+        &[MetricSpec::counter("dropped_events", "Events dropped by the conditions.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -70,7 +70,7 @@ impl Component for Config {
     const KIND: &'static str = "lookup";
     const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
         "missing_events",
-        "Events without the header, or with a value that the table lacks.",
+        "Events without the header, or whose value is not in the table.",
     )];
     type Role = dyn Interceptor;
 

@@ -50,7 +50,7 @@ fn default_text() -> String {
 impl Component for Config {
     const KIND: &'static str = "mask";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("masked_events", "Events of which something was hidden.")];
+        &[MetricSpec::counter("masked_events", "Events with masked text.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -89,10 +89,10 @@ type Failure = &'static str;
 impl Component for Config {
     const KIND: &'static str = "parse";
     const METRICS: &'static [MetricSpec] = &[
-        MetricSpec::counter("failed_events", "Events whose text is not written in the format."),
+        MetricSpec::counter("failed_events", "Events whose text does not have the format."),
         MetricSpec::counter(
             "left_out_fields",
-            "Fields over `fields_max`, or with a name of no use.",
+            "Fields above `fields_max`, or with an unusable name.",
         ),
     ];
     type Role = dyn Interceptor;

@@ -46,8 +46,8 @@ struct Serializer {
 impl Component for Config {
     const KIND: &'static str = "regex_extractor";
     const METRICS: &'static [MetricSpec] = &[
-        MetricSpec::counter("unmatched_events", "Events in which the pattern was not found."),
-        MetricSpec::counter("failed_values", "Groups that are no date or not UTF-8."),
+        MetricSpec::counter("unmatched_events", "Events that do not match the pattern."),
+        MetricSpec::counter("failed_values", "Groups that are not a date or not UTF-8."),
     ];
     type Role = dyn Interceptor;
 

@@ -39,7 +39,7 @@ enum Dropped {
 impl Component for Config {
     const KIND: &'static str = "regex_filter";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("dropped_events", "Events that the pattern dropped.")];
+        &[MetricSpec::counter("dropped_events", "Events dropped by the pattern.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

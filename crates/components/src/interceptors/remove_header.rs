@@ -23,7 +23,7 @@ pub struct Config {
 impl Component for Config {
     const KIND: &'static str = "remove_header";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("changed_batches", "Batches in which some header was removed.")];
+        &[MetricSpec::counter("changed_batches", "Batches in which a header was removed.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -37,7 +37,7 @@ struct Rule {
 impl Component for Config {
     const KIND: &'static str = "route";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("unmatched_events", "Events for which no rule holds.")];
+        &[MetricSpec::counter("unmatched_events", "Events that no rule matches.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -32,7 +32,7 @@ pub struct Config {
 impl Component for Config {
     const KIND: &'static str = "sample";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("dropped_events", "Events that were not chosen.")];
+        &[MetricSpec::counter("dropped_events", "Events that were not selected.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

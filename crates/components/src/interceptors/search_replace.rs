@@ -27,7 +27,7 @@ pub struct Config {
 impl Component for Config {
     const KIND: &'static str = "search_replace";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("changed_events", "Events in whose body something was replaced.")];
+        &[MetricSpec::counter("changed_events", "Events with a replacement in their body.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

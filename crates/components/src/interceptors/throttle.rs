@@ -42,7 +42,7 @@ const OTHERS: u64 = 0;
 impl Component for Config {
     const KIND: &'static str = "throttle";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("dropped_events", "Events over the rate.")];
+        &[MetricSpec::counter("dropped_events", "Events above the rate.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
