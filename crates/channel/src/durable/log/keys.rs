@@ -44,13 +44,13 @@ pub struct Encryption {
     /// File with the keys. Each line has a number, a blank, and 64 hexadecimal digits. The key with
     /// the highest number encrypts new data. Only the owner may have access (mode 0400 or 0600).
     pub key_file: Option<PathBuf>,
-    /// Program and arguments that print the keys within 30 s, instead of `file`; for example to
-    /// query a key service. If it fails, the message contains its standard error. The configuration
-    /// shows the arguments: do not put a password there.
+    /// Program and arguments that print the keys within 30 s, instead of `key_file`; for example
+    /// to query a key service. If it fails, the message contains its standard error. The
+    /// configuration shows the arguments: do not put a password there.
     pub key_command: Vec<String>,
-    /// Name of an environment variable that contains the keys, instead of `file` and `command`. A
-    /// comma may replace a line end. The variable is read at the start of the process: a new key
-    /// needs a restart.
+    /// Name of an environment variable that contains the keys, instead of `key_file` and
+    /// `key_command`. A comma may replace a line end. The variable is read at the start of the
+    /// process: a new key needs a restart.
     pub key_variable: Option<String>,
     /// Interval at which the keys are read again.
     pub reload: Period,
