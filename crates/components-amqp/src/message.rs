@@ -42,7 +42,7 @@ pub(crate) enum JmsHeader {
     /// `priority`, from 0 to 9.
     #[serde(rename = "JMSPriority")]
     JmsPriority,
-    /// `true` where the broker has delivered the message before.
+    /// `true` if the broker has delivered the message before.
     #[serde(rename = "JMSRedelivered")]
     JmsRedelivered,
     /// `group-id`.

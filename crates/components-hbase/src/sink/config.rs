@@ -111,11 +111,11 @@ enum Durability {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Counter {
-    /// Key of its row, written as `row_key` is. An event without it is not counted.
+    /// Key of the counter's row, in the form of `row_key`. An event without it is not counted.
     row: String,
-    /// The column, `family:qualifier`.
+    /// Column of the counter, `family:qualifier`.
     column: String,
-    /// What an event raises it by.
+    /// Increment for each event.
     #[serde(default = "defaults::by")]
     by: i64,
 }

@@ -60,9 +60,9 @@ pub(super) struct HiveConfig {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ColumnConfig {
-    /// Its name.
+    /// Name of the column.
     name: String,
-    /// Its type, such as `string`, `bigint` or `decimal(10,2)`.
+    /// Type of the column, such as `string`, `bigint` or `decimal(10,2)`.
     #[serde(rename = "type")]
     kind: String,
 }

@@ -71,7 +71,7 @@ pub(crate) enum QueueType {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Argument {
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
     /// A number.
     Number(i64),

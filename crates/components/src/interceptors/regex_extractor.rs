@@ -30,15 +30,15 @@ pub struct Config {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Serializer {
-    /// Header that gets the value.
+    /// Header for the value.
     name: String,
     /// Date pattern of the group, such as `yyyy-MM-dd HH:mm:ss` or `%Y-%m-%d %H:%M:%S`: the header
-    /// gets milliseconds since 1970, as Flume's `RegexExtractorInterceptorMillisSerializer` writes
-    /// them. Without it the header gets the group as it is.
+    /// gets milliseconds since 1970, as in Flume's `RegexExtractorInterceptorMillisSerializer`.
+    /// Without it the header gets the group unchanged.
     #[serde(default)]
     date: Option<String>,
-    /// Time zone of dates that name none: a name such as `Europe/Berlin`, or an offset. UTC unless
-    /// set.
+    /// Time zone of dates without a zone: a name such as `Europe/Berlin`, or an offset. Default:
+    /// UTC.
     #[serde(default)]
     zone: Option<String>,
 }

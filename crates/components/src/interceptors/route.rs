@@ -28,9 +28,9 @@ pub struct Config {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Rule {
-    /// Value that the header gets.
+    /// Value of the header.
     value: String,
-    /// Conditions, all of which hold.
+    /// Conditions that must all be true.
     when: Vec<Condition>,
 }
 

@@ -45,8 +45,7 @@ pub struct Config {
     /// Longest backoff, also between two attempts to open a sink.
     #[serde(default = "default_backoff_max")]
     backoff_max: Period,
-    /// The group's sinks, a discovered one as often as it has seats. Filled in by the agent, not by
-    /// hand.
+    /// Sinks of the group; a discovered sink occurs once for each place. Set by the agent.
     sinks: Vec<String>,
 }
 

@@ -21,8 +21,7 @@ pub struct Config {
     /// Longest backoff, also between two attempts to open a sink.
     #[serde(default = "default_backoff_max")]
     backoff_max: Period,
-    /// The group's sink, as often as it has seats if it is discovered. Filled in by the agent, not
-    /// by hand.
+    /// Sink of the group; it occurs once for each place if it is discovered. Set by the agent.
     sinks: Vec<String>,
 }
 

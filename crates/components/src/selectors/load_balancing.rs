@@ -31,7 +31,7 @@ pub struct Config {
     /// seed. Only for `hash`.
     #[serde(default)]
     seed: u64,
-    /// The source's channels, required ones first. Filled in by the agent, not by hand.
+    /// Channels of the source, required ones first. Set by the agent.
     channels: Vec<String>,
 }
 

@@ -28,7 +28,7 @@ pub struct Config {
     /// Further channels by value of the header, for mapped and unmapped values.
     #[serde(default)]
     also: BTreeMap<String, Names>,
-    /// The source's channels, required ones first. Filled in by the agent, not by hand.
+    /// Channels of the source, required ones first. Set by the agent.
     channels: Vec<String>,
 }
 

@@ -56,9 +56,9 @@ pub struct Config {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Command {
-    /// For a shell, or divided at blanks.
+    /// A text for a shell, or one that is split at blanks.
     Text(String),
-    /// Program and arguments as they are.
+    /// Program and arguments, unchanged.
     List(Vec<String>),
 }
 

@@ -31,15 +31,15 @@ pub struct Tenants {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quota {
-    /// How many shares it gets; 1 unless set.
+    /// Number of shares of this sender. Default: 1.
     pub weight: Option<u32>,
-    /// Connections of it at a time.
+    /// Connection limit of this sender.
     pub connections_max: Option<u32>,
-    /// Events in each second.
+    /// Limit of events per second.
     pub events_per_second: Option<u64>,
-    /// Bytes, before compression, in each second.
+    /// Limit of bytes per second, before compression.
     pub bytes_per_second: Option<ByteSize>,
-    /// Its largest message, before compression.
+    /// Size limit of a message, before compression.
     pub message_max: Option<ByteSize>,
 }
 
