@@ -43,7 +43,7 @@ use unable::Outlet;
 use window::Load;
 pub use window::Window;
 
-/// Condition for the acknowledgement of a batch.
+/// Condition for the deletion of a batch from the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retain {
     /// When it is in the store for good: no disk but this agent's own has to survive.

@@ -51,7 +51,7 @@ pub struct Config {
     #[serde(default = "defaults::record_bytes_max")]
     record_bytes_max: ByteSize,
     /// Transaction timeout, including reconnects. The brokers abort a transaction that is idle for
-    /// this time. Puts wait until then.
+    /// this time. Puts wait without a limit.
     #[serde(default = "defaults::timeout")]
     timeout: Period,
     /// File with the token that authenticates this client at the brokers (SASL/OAUTHBEARER),

@@ -39,7 +39,7 @@ pub struct Config {
     /// Compression of batches. An agent that does not support it gets them uncompressed.
     #[serde(default)]
     pub compression: Compression,
-    /// Condition for the acknowledgement of a batch.
+    /// Condition for the deletion of a batch from the channel.
     #[serde(default)]
     pub retain: Keep,
     /// Timeout for a connection until the downstream agent has accepted it.
@@ -71,7 +71,7 @@ pub enum Compression {
     Zstd,
 }
 
-/// Condition for the acknowledgement of a batch.
+/// Condition for the deletion of a batch from the channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Keep {
