@@ -13,7 +13,7 @@ pub(crate) const BODY_BYTES: usize = 569;
 pub(crate) struct Load {
     /// As in the reports.
     pub(crate) name: &'static str,
-    /// Events of a batch.
+    /// Events in a batch.
     pub(crate) events: usize,
 }
 

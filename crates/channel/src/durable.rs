@@ -135,43 +135,44 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How much it may occupy; never more than 80 % of what the disk has for it. Puts wait beyond.
+    /// Size limit of the channel; never more than 80 % of the space that the disk has for it. When
+    /// it is full, puts wait.
     pub capacity: ByteSize,
-    /// How many events it may hold; no limit unless set.
+    /// Limit of the number of events. Default: no limit.
     pub capacity_events: Option<u64>,
-    /// What happens to puts when it is full.
+    /// Behaviour of puts when the channel is full.
     pub overflow: Overflow,
-    /// Size of one segment file. Taken smaller if the capacity is below eight of them, and up to
-    /// eight times as large where thousands of files are followed.
+    /// Size of one segment file. It is smaller if the capacity is below eight segments, and up to
+    /// eight times as large if thousands of files are followed.
     pub segment_bytes: ByteSize,
-    /// How much of the newest events stays in memory for sinks that keep up.
+    /// Size of the newest events that stay in memory, for sinks that keep up.
     pub tail_memory: ByteSize,
-    /// How many emptied segment files are always kept to be used again.
+    /// Number of empty segment files that are always kept for reuse.
     pub pool: u32,
-    /// How long more of them stay without use: they take writes faster than new ones. All but
-    /// the pool go at once where less than a tenth of the disk is free; "0s" lets them go at once
-    /// everywhere.
+    /// Time after which further empty segment files are deleted. Reused files accept writes faster
+    /// than new ones. If less than a tenth of the disk is free, or with "0s", they are deleted
+    /// immediately.
     pub pool_idle_max: Period,
-    /// Where the index of sealed segments is kept.
+    /// Location of the index of sealed segments.
     pub index: IndexKind,
-    /// How batches are compressed on disk. It costs processor time where the disk is fast.
+    /// Compression of batches on disk. It costs CPU time if the disk is fast.
     pub compression: Compression,
-    /// Seals what is on disk with a key. Not sealed unless set.
+    /// Encryption of the data on disk. Default: none.
     pub encryption: Option<Encryption>,
-    /// Store a batch once, however often it comes, and let sinks know it again. DANGEROUS to switch
-    /// off: every resend, and every batch that a killed sink had delivered, becomes a repetition.
-    /// It exists so that tests can show what it prevents.
+    /// Store each batch once, also if it is resent, and let sinks detect repeats. DANGEROUS to
+    /// switch off: each resent batch, and each batch that a killed sink had delivered, becomes a
+    /// duplicate. This setting exists for tests.
     pub dedupe: bool,
 }
 
-/// Where the index of sealed segments is kept.
+/// Location of the index of sealed segments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IndexKind {
-    /// In sled, below the channel's directory.
+    /// In sled, in the directory of the channel.
     #[default]
     Sled,
-    /// Nowhere: it is read from the segments when it is needed. For simulated disks.
+    /// In memory only: the index is read from the segments when it is needed. For simulated disks.
     None,
 }
 
@@ -179,12 +180,13 @@ pub enum IndexKind {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     #[default]
     None,
-    /// By zstd, at its fastest level. Batches that do not shrink are stored as they are.
+    /// zstd, at its fastest level. Batches that do not shrink are stored uncompressed.
     Zstd,
-    /// As LZ4 blocks: less small, and cheaper. Batches that do not shrink are stored as they are.
+    /// LZ4 blocks: larger than zstd, and cheaper. Batches that do not shrink are stored
+    /// uncompressed.
     Lz4,
 }
 

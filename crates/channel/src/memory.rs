@@ -34,9 +34,9 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How many bytes of batches it may hold. Puts wait beyond.
+    /// Size limit of the batches in memory. When it is full, puts wait.
     pub capacity: ByteSize,
-    /// How many events it may hold; no limit unless set.
+    /// Limit of the number of events. Default: no limit.
     pub capacity_events: Option<u64>,
 }
 

@@ -34,9 +34,9 @@ use crate::{durable, memory};
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How many bytes of batches stay in memory.
+    /// Size limit of the batches in memory. Further batches go to the disk.
     pub memory: ByteSize,
-    /// The disk behind it: the settings of a durable channel.
+    /// Channel on disk for the batches that do not fit in memory: settings of a durable channel.
     pub disk: durable::Config,
 }
 

@@ -12,31 +12,31 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tls::{Brokers, ClientTls, Dialer};
 
-/// The broker, and how it is reached.
+/// The broker and its connection settings.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Broker {
-    /// Address of the broker, and those of the brokers that stand in for it, which are tried in
-    /// this order: `amqp://HOST:PORT`, usually with port 5672. `amqps://HOST:PORT` is TLS, usually
-    /// with port 5671.
+    /// Address of the broker, and of its standby brokers, tried in this order: `amqp://HOST:PORT`,
+    /// usually port 5672, or with TLS `amqps://HOST:PORT`, usually port 5671.
     urls: Vec<String>,
-    /// Name of the client at the broker, the container id of AMQP. `aqueduct-HOST-NAME` with the
-    /// names of this host and of the component unless set. A durable subscription belongs to it.
+    /// Client name at the broker, the container id of AMQP. A durable subscription belongs to it.
+    /// Default: `aqueduct-HOST-NAME`, with the names of this host and of the component.
     #[serde(default)]
     client_id: Option<String>,
-    /// User, sent by SASL PLAIN. Without one the connection is SASL ANONYMOUS.
+    /// User, sent with SASL PLAIN. Without a user the connection uses SASL ANONYMOUS.
     #[serde(default)]
     user: Option<String>,
-    /// Password of `user`. Best a reference, `"${file:/run/secrets/amqp}"`.
+    /// Password of `user`. Use a reference, such as `"${file:/run/secrets/amqp}"`.
     #[serde(default)]
     password: Option<Secret>,
-    /// How long a connection may take until the broker has opened it.
+    /// Timeout for opening a connection.
     #[serde(default = "connect_timeout")]
     connect_timeout: Period,
-    /// How long the broker may send nothing, not even a frame that says that it is there.
+    /// Idle timeout: longest time without any frame from the broker.
     #[serde(default = "idle_timeout")]
     idle_timeout: Period,
-    /// TLS of `amqps://`: authorities, certificate. Those of the host unless set.
+    /// TLS of `amqps://`: certificate authorities, certificate. Default: the certificate
+    /// authorities of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
 }

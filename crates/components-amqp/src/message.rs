@@ -42,7 +42,7 @@ pub(crate) enum JmsHeader {
     /// `priority`, from 0 to 9.
     #[serde(rename = "JMSPriority")]
     JmsPriority,
-    /// `true` where the broker has delivered the message before.
+    /// `true` if the broker has delivered the message before.
     #[serde(rename = "JMSRedelivered")]
     JmsRedelivered,
     /// `group-id`.
@@ -173,10 +173,10 @@ fn id_text(id: &MessageId) -> String {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum BodyForm {
-    /// Bytes: a `BytesMessage` of JMS.
+    /// A JMS `BytesMessage`.
     #[default]
     Bytes,
-    /// Text: a `TextMessage` of JMS. A body that is not UTF-8 goes to the dead letters.
+    /// A JMS `TextMessage`. A body that is not UTF-8 becomes a dead letter.
     Text,
 }
 

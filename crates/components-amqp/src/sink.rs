@@ -30,29 +30,31 @@ use sending::{Outgoing, Refusal, Sending};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The broker, and how it is reached.
+    /// The broker and its connection settings.
     broker: Broker,
     /// Address of the messages: the name of the queue or topic.
     address: String,
-    /// Header that names another address for its event. None unless set.
+    /// Header with the address of its event. Default: none.
     #[serde(default)]
     address_header: Option<String>,
-    /// What the address is, `queue` or `topic`. The broker makes it so if it does not know it.
+    /// Kind of the address, `queue` or `topic`. The broker creates a missing address with this
+    /// kind.
     destination_type: DestinationType,
-    /// What the body becomes: `bytes`, a `BytesMessage` of JMS, or `text`, a `TextMessage`.
+    /// Type of the message: `bytes`, a JMS `BytesMessage`, or `text`, a JMS `TextMessage`.
     #[serde(default)]
     body: BodyForm,
-    /// Batches in flight at most, each on a connection of its own.
+    /// Limit of batches in flight, each on its own connection.
     #[serde(default = "default_in_flight_max")]
     in_flight_max: usize,
-    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
+    /// time.
     #[serde(default)]
     in_order: bool,
-    /// How long a batch may take, connecting included.
+    /// Timeout of a batch, including the connection.
     #[serde(default = "default_timeout")]
     timeout: Period,
-    /// How long events wait for an address that `address_header` names, and that the user may not
-    /// send to. After that they are dead letters. `address` is waited for without a limit.
+    /// Time that events wait for an address of `address_header` to which the user may not send.
+    /// Then they become dead letters. Events wait for `address` without a limit.
     #[serde(default = "pipeline::deliver::destination_wait")]
     destination_wait: Period,
 }

@@ -23,10 +23,10 @@ use tree::{Bool, Look};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The expression: true or false for each event, of at most 4,096 bytes.
+    /// CEL expression, true or false for each event; at most 4,096 bytes.
     expression: String,
-    /// Whether the condition holds for an event of which the expression cannot be worked out: it
-    /// lacks a header, a text is no number, a number is out of range, or its texts are too long.
+    /// Result for an event for which the expression cannot be evaluated: a header is missing, a
+    /// text is not a number, a number is out of range, or a text is too long.
     #[serde(default)]
     holds_on_error: bool,
 }
@@ -35,7 +35,7 @@ impl Component for Config {
     const KIND: &'static str = "cel";
     const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
         "failed_events",
-        "Events of which an expression could not be worked out.",
+        "Events for which an expression could not be evaluated.",
     )];
     type Role = dyn Condition;
 

@@ -49,10 +49,10 @@ impl Component for Config {
     const KIND: &'static str = "hbase";
     const LETTERS: &[&str] = &["unwritable_event", "refused"];
     const METRICS: &'static [MetricSpec] = &[
-        MetricSpec::counter("rows", "Rows that are written."),
+        MetricSpec::counter("rows", "Rows written."),
         MetricSpec::counter(
             "region_lookups",
-            "Regions that were looked up in hbase:meta: new ones, and those that have moved.",
+            "Lookups of regions in hbase:meta, for new and moved regions.",
         ),
     ];
     type Role = dyn Sink;

@@ -31,8 +31,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Largest block of a file, as it is and after decompression. It is held in memory in both
-    /// forms.
+    /// Size limit of a block of a file, before and after decompression. Both forms are in memory.
     #[serde(default = "default_block_max")]
     block_max: ByteSize,
 }

@@ -39,30 +39,30 @@ const GIVEN_MAX: usize = 64 << 10;
 pub struct Config {
     /// Names of the values of a record, in their order.
     fields: Vec<String>,
-    /// What stands between two values: one character of ASCII.
+    /// Delimiter between two values: one ASCII character.
     #[serde(default = "defaults::delimiter")]
     delimiter: char,
-    /// What stands behind a record: one character of ASCII. A carriage return in front of a line
-    /// feed is part of the end.
+    /// Delimiter after each record: one ASCII character. A carriage return before a line feed is
+    /// part of the delimiter.
     #[serde(default = "defaults::line_end")]
     line_end: char,
-    /// What stands around a value that holds delimiters or line ends. None unless set: a quote is
-    /// text then.
+    /// Quote character of values that contain delimiters or line ends. Default: none; a quote is
+    /// then part of the text.
     #[serde(default)]
     quote: Option<char>,
-    /// What stands in front of a character that is text. None unless set.
+    /// Escape character in front of a literal character. Default: none.
     #[serde(default)]
     escape: Option<char>,
-    /// What a record has where a value is NULL. A quoted value is never NULL.
+    /// Text that means NULL. A quoted value is never NULL.
     #[serde(default)]
     null: String,
-    /// Names of the values that are no text, such as numbers: where one is empty, it is NULL too.
+    /// Names of values that are not text, such as numbers. An empty value of these is NULL.
     #[serde(default)]
     non_text: Vec<String>,
-    /// What a record has where one of `non_text` is NULL; as `null` unless set.
+    /// Text that means NULL in a field of `non_text`. Default: as `null`.
     #[serde(default)]
     null_non_text: Option<String>,
-    /// Longest record.
+    /// Size limit of a record.
     #[serde(default = "defaults::record_max")]
     record_max: ByteSize,
 }

@@ -59,23 +59,23 @@ use position::{Mark, Sight, State, and};
 
 /// Bytes that a decoder reads at once.
 const READ_BYTES: usize = 128 << 10;
-/// Events of a batch at most.
+/// Limit of events in a batch.
 const BATCH_EVENTS: usize = 10_000;
 
 impl Component for Config {
     const KIND: &'static str = "hdfs";
     const EXAMPLE: &str = r#"url = "webhdfs://127.0.0.1:9870/in""#;
     const METRICS: &'static [MetricSpec] = &[
-        MetricSpec::counter("read_files", "Files that a source has read to their end."),
+        MetricSpec::counter("read_files", "Files that a source has read completely."),
         MetricSpec::counter(
             "read_bytes",
-            "Bytes of the files that a source has read to their end, as the store has them.",
+            "Stored bytes of the files that a source has read completely.",
         ),
-        MetricSpec::gauge("waiting_files", "Files that a source has not read to their end."),
+        MetricSpec::gauge("waiting_files", "Files that a source has not read completely."),
         MetricSpec::gauge(
             "skipped_names",
-            "Objects of a bucket that a source does not read, because their keys are not paths: \
-             with an empty part, `..` or a control character.",
+            "Objects of a bucket that a source skips because their keys are not paths: \
+             they contain an empty part, `..` or a control character.",
         ),
     ];
     type Role = dyn Source;

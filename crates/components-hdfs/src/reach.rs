@@ -12,7 +12,7 @@ use crate::hdfs::store::Access;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KerberosConfig {
-    /// The principal; `_HOST` in it becomes the name of this host.
+    /// Principal; `_HOST` in it is replaced by the name of this host.
     pub(crate) principal: String,
     /// File with the key of the principal, readable for the user of this process.
     pub(crate) keytab: String,

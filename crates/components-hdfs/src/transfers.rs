@@ -70,28 +70,27 @@ use shelf::{Claimed, Shelf};
 const KNOWN_MAX: usize = 10_000;
 
 const METRICS: &[MetricSpec] = &[
-    MetricSpec::counter("visible_files", "Whole files that this sink has given their names."),
-    MetricSpec::counter("visible_bytes", "Bytes of the whole files that this sink has named."),
+    MetricSpec::counter("visible_files", "Complete files that this sink has made visible."),
+    MetricSpec::counter(
+        "visible_bytes",
+        "Bytes of the complete files that this sink has made visible.",
+    ),
     MetricSpec::counter(
         "taken_names",
-        "Files whose name another one had, and which became visible by another name, or replaced \
-         it.",
+        "Files whose name existed, and that got another name or replaced the existing file.",
     ),
     MetricSpec::gauge(
         "unfinished_transfers",
-        "Transfers, of all collectors, of which pieces are in the store and the rest is awaited.",
+        "Transfers of all collectors that are incomplete in the store.",
     ),
-    MetricSpec::gauge(
-        "stalled_transfers",
-        "Unfinished transfers of which nothing has come for an hour.",
-    ),
+    MetricSpec::gauge("stalled_transfers", "Incomplete transfers without a new piece for an hour."),
     MetricSpec::gauge(
         "damaged_transfers",
-        "Transfers, of all collectors, whose parts do not make the file that was read.",
+        "Transfers of all collectors whose pieces do not match the file that was read.",
     ),
     MetricSpec::gauge(
         "held_files",
-        "Whole files that wait for their name, because the store refuses it.",
+        "Complete files that are not visible because the store rejects their name.",
     ),
 ];
 

@@ -27,11 +27,11 @@ const SPREAD: f64 = 0.1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Pauses {
-    /// No connection, or one that has ended or was silent.
+    /// The connection failed, was closed, or was idle.
     network: Linear,
-    /// An answer that is no success.
+    /// The server responded with an error status.
     http: Doubling,
-    /// The answer 429: too many requests.
+    /// The server responded 429: too many requests.
     limited: Doubling,
 }
 
@@ -39,11 +39,11 @@ pub(crate) struct Pauses {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Linear {
-    /// Pause after the first failure.
+    /// Delay after the first failure.
     first: Period,
-    /// How much longer each further one is.
+    /// Increase of the delay with each further failure.
     step: Period,
-    /// Longest pause.
+    /// Longest delay.
     limit: Period,
 }
 
@@ -51,9 +51,9 @@ struct Linear {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Doubling {
-    /// Pause after the first failure.
+    /// Delay after the first failure.
     first: Period,
-    /// Longest pause.
+    /// Longest delay.
     limit: Period,
 }
 
@@ -102,9 +102,9 @@ impl Pauses {
 /// Kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// No connection, or one that has ended or was silent.
+    /// The connection failed, was closed, or was idle.
     Network,
-    /// An answer that is no success.
+    /// The server responded with an error status.
     Http,
     /// 429.
     Limited,

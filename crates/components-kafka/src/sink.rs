@@ -74,16 +74,16 @@ impl Component for Config {
     const METRICS: &'static [MetricSpec] = &[
         MetricSpec::counter(
             "repeated_batches",
-            "Batches that came again after they were delivered, and were known by the ledger.",
+            "Resent batches that the ledger shows as delivered.",
         ),
         MetricSpec::counter(
             "transactions",
-            "Transactions that were committed, with one batch or several.",
+            "Committed transactions, each with one or more batches.",
         ),
         MetricSpec::counter(
             "repeated_transactions",
-            "Transactions that were not committed, or not as far as is known, and were begun \
-             anew with a new client.",
+            "Transactions that were repeated with a new client because their commit failed or its \
+             result is unknown.",
         ),
     ];
     type Role = dyn Sink;

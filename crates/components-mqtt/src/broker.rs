@@ -15,31 +15,31 @@ use crate::endpoint::{Carrier, Endpoint};
 use crate::packets::{self, Version};
 use crate::web_socket::{self, OpenError};
 
-/// The broker, and how it is reached.
+/// The broker and its connection settings.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Broker {
-    /// Address of the broker: `host:port`, usually with port 1883, and 8883 with TLS. By a
-    /// WebSocket `ws://host:port/path`, and `wss://` with TLS.
+    /// Address of the broker: `host:port`, usually port 1883, or 8883 with TLS. For WebSockets
+    /// `ws://host:port/path`, or `wss://` with TLS.
     pub(crate) address: String,
     /// Version of MQTT: `5` or `3.1.1`.
     #[serde(default)]
     pub(crate) version: Version,
-    /// Name of the client at the broker. `aqueduct-HOST-NAME` with the names of this host and of
-    /// the component unless set. No two clients of a broker may have the same one.
+    /// Client id at the broker; unique for each client of a broker. Default: `aqueduct-HOST-NAME`,
+    /// with the names of this host and of the component.
     #[serde(default)]
     pub(crate) client_id: Option<String>,
-    /// User, where the broker asks for one.
+    /// User, if the broker requires one.
     #[serde(default)]
     pub(crate) user: Option<String>,
-    /// Password of `user`. Best a reference, `"${file:/run/secrets/mqtt}"`.
+    /// Password of `user`. Use a reference, such as `"${file:/run/secrets/mqtt}"`.
     #[serde(default)]
     pub(crate) password: Option<Secret>,
-    /// How long a connection may take until the broker has greeted.
+    /// Timeout for a connection until the broker has accepted it.
     #[serde(default = "connect_timeout")]
     pub(crate) connect_timeout: Period,
-    /// TLS: with this table the connection is made with it. `wss://` has TLS without it too, and
-    /// trusts the authorities of the host then.
+    /// TLS of the connection. `wss://` uses TLS without this table too, and then trusts the
+    /// certificate authorities of the host.
     #[serde(default)]
     pub(crate) tls: Option<ClientTls>,
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// Version of MQTT.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) enum Version {
-    /// 3.1.1, without properties and reasons.
+    /// 3.1.1, without properties and reason codes.
     #[serde(rename = "3.1.1")]
     V311,
     /// 5.

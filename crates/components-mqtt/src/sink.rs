@@ -33,34 +33,35 @@ use publishing::{Placed, Publishing, Refusal};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The broker, and how it is reached.
+    /// The broker and its connection settings.
     broker: Broker,
     /// Topic of each message, with headers of the event: `site/%{site}/log`.
     topic: String,
     /// Quality of service: 0, 1 or 2.
     #[serde(default = "default_qos")]
     qos: u8,
-    /// Whether the broker keeps the last message of each topic for new subscribers.
+    /// Whether the broker retains the last message of each topic for new subscribers.
     #[serde(default)]
     retain: bool,
-    /// Headers that become user properties of the same names, with version 5.
+    /// Headers that become user properties with the same names (version 5).
     #[serde(default)]
     properties: Vec<String>,
-    /// Content type of the messages, with version 5. None unless set.
+    /// Content type of the messages (version 5). Default: none.
     #[serde(default)]
     content_type: Option<String>,
-    /// Batches in flight at most, each on a connection of its own.
+    /// Limit of batches in flight, each on its own connection.
     #[serde(default = "default_in_flight_max")]
     in_flight_max: usize,
-    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
+    /// time.
     #[serde(default)]
     in_order: bool,
-    /// How long a batch may take, connecting included.
+    /// Timeout of a batch, including the connection.
     #[serde(default = "default_timeout")]
     timeout: Period,
-    /// How long events wait for a topic that their headers choose, and that the broker does not
-    /// allow, with version 5. After that they are dead letters. A topic that the settings alone
-    /// name is waited for without a limit.
+    /// Time that events wait for a topic that their headers select and that the broker does not
+    /// allow (version 5). Then they become dead letters. Events wait without a limit for a topic
+    /// that does not depend on them.
     #[serde(default = "pipeline::deliver::destination_wait")]
     destination_wait: Period,
 }

@@ -11,13 +11,13 @@ use crate::protocol::Message;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Property {
-    /// Subject that it was sent to.
+    /// Subject of the message.
     Subject,
     /// Name of the stream.
     Stream,
-    /// Its number in the stream.
+    /// Sequence number of the message in the stream.
     Sequence,
-    /// When the stream took it, in milliseconds since 1970.
+    /// Time at which the stream received the message, in milliseconds since 1970.
     Timestamp,
 }
 

@@ -16,47 +16,45 @@ use crate::login::{self, Login, Shown};
 
 const EXAMPLE: &str = "nats://nats-1:4222";
 
-/// The server, and how it is reached.
+/// The server and its connection settings.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Server {
-    /// Address of the server, and those of the other servers of its cluster, which are tried in
-    /// this order: `nats://HOST:PORT`, usually with port 4222. `tls://HOST:PORT` is TLS, at the
-    /// same port.
+    /// Address of the server, and of other servers of its cluster, tried in this order:
+    /// `nats://HOST:PORT`, usually port 4222. `tls://HOST:PORT` uses TLS on the same port.
     urls: Vec<String>,
-    /// Domain of JetStream, where the streams are in another one than that of the server.
+    /// JetStream domain, if the streams are in a domain other than that of the server.
     #[serde(default)]
     domain: Option<String>,
-    /// Name of the connection in the server's lists. `aqueduct-HOST-NAME` with the names of this
-    /// host and of the component unless set.
+    /// Connection name on the server. Default: `aqueduct-HOST-NAME`, with the names of this host
+    /// and of the component.
     #[serde(default)]
     client_id: Option<String>,
-    /// User, for servers that ask for one.
+    /// User, if the server requires one.
     #[serde(default)]
     user: Option<String>,
-    /// Password of `user`. Best a reference, `"${file:/run/secrets/nats}"`.
+    /// Password of `user`. Use a reference, such as `"${file:/run/secrets/nats}"`.
     #[serde(default)]
     password: Option<Secret>,
-    /// Token, for servers that ask for one instead of a user.
+    /// Token, if the server requires one instead of a user.
     #[serde(default)]
     token: Option<Secret>,
-    /// Seed of the NKey of a user, `SU…`, for servers that know its public key. Best a reference,
+    /// NKey seed of a user, `SU…`, if the server knows its public key. Use a reference, such as
     /// `"${file:/run/secrets/nats.nk}"`.
     #[serde(default)]
     nkey_seed: Option<Secret>,
-    /// File with the JWT and the seed of a user (`.creds`), as `nsc` writes it, for servers in
-    /// operator mode. It is read anew for each connection.
+    /// File with the JWT and the seed of a user (`.creds`), written by `nsc`, for servers in
+    /// operator mode. It is read for each connection.
     #[serde(default)]
     credentials: Option<PathBuf>,
-    /// How long a connection may take until the server has taken it, and how long an answer of
-    /// JetStream may take.
+    /// Timeout for a connection, and for a JetStream response.
     #[serde(default = "connect_timeout")]
     connect_timeout: Period,
-    /// How often the server is asked whether it is there. A connection on which nothing comes for
-    /// twice that long has ended.
+    /// Interval of pings. A connection without any data for twice this time is closed.
     #[serde(default = "heartbeat")]
     heartbeat: Period,
-    /// TLS of `tls://`: authorities, certificate. Those of the host unless set.
+    /// TLS of `tls://`: certificate authorities, certificate. Default: the certificate authorities
+    /// of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
 }

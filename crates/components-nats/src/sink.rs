@@ -52,27 +52,28 @@ const IDS_BYTES_MAX: usize = 128;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The server, and how it is reached.
+    /// The server and its connection settings.
     server: Server,
-    /// Subject of the messages, which a stream has to take. `%{NAME}` is the header NAME of the
+    /// Subject of the messages, which a stream must accept. `%{NAME}` is the header NAME of the
     /// event.
     subject: String,
-    /// What the ids of messages begin with. Sinks that stand in for each other have the same, so
-    /// that a stream knows a message of the one from the other. The name of the sink unless set.
+    /// Prefix of message ids. Give the same prefix to sinks that replace each other, so that a
+    /// stream detects messages of both. Default: the name of the sink.
     #[serde(default)]
     ids: Option<String>,
-    /// Batches in flight at most, each on a connection of its own.
+    /// Limit of batches in flight, each on its own connection.
     #[serde(default = "default_in_flight_max")]
     in_flight_max: usize,
-    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
+    /// time.
     #[serde(default)]
     in_order: bool,
-    /// How long a batch may take, connecting included.
+    /// Timeout of a batch, including the connection.
     #[serde(default = "default_timeout")]
     timeout: Period,
-    /// How long events wait for a subject that their headers choose, and that no stream takes or
-    /// the user may not send to. After that they are dead letters. A subject that the settings
-    /// alone name is waited for without a limit.
+    /// Time that events wait for a subject that their headers select, if no stream accepts it or
+    /// the user may not publish to it. Then they become dead letters. Events wait without a limit
+    /// for a subject that does not depend on them.
     #[serde(default = "pipeline::deliver::destination_wait")]
     destination_wait: Period,
 }
@@ -93,7 +94,7 @@ impl Component for Config {
         server = { urls = [\"nats://127.0.0.1:4222\"] }";
     const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
         "known_messages",
-        "Messages that were sent again, and that the stream had already: they are there once.",
+        "Resent messages that the stream already contained; it stores them once.",
     )];
     type Role = dyn Sink;
 

@@ -27,7 +27,7 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 /// How a message is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// JSON of OTLP.
+    /// OTLP JSON.
     Json,
     /// Protobuf.
     Protobuf,

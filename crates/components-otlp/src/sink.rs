@@ -42,16 +42,16 @@ use error::OtlpError;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The receiver: `http://host:4317`, or `https://` for TLS. Over HTTP `/v1/logs` and its like
-    /// are put behind it.
+    /// Receiver: `http://host:4317`, or `https://` for TLS. Over HTTP `/v1/logs`, `/v1/traces` or
+    /// `/v1/metrics` is appended.
     url: String,
-    /// How it is reached: `grpc` or `http`.
+    /// Protocol: `grpc` or `http`.
     #[serde(default)]
     protocol: ProtocolName,
-    /// Form of the requests: `protobuf`, or `json` over HTTP.
+    /// Format of the requests: `protobuf`, or `json` over HTTP.
     #[serde(default)]
     encoding: Encoding,
-    /// How requests are compressed: `gzip` or `none`.
+    /// Compression of requests: `gzip` or `none`.
     #[serde(default)]
     compression: Compression,
     /// Further headers of each request.
@@ -60,26 +60,27 @@ pub struct Config {
     /// Headers whose values are never shown, such as `authorization`.
     #[serde(default)]
     secret_headers: BTreeMap<String, Secret>,
-    /// Whether headers of events that OTLP has no place for become attributes of their log records.
+    /// Whether headers without a field in OTLP become attributes of the log record.
     #[serde(default = "defaults::header_attributes")]
     header_attributes: bool,
-    /// Records in one request at most. With 1 a partial success is about a single record.
+    /// Limit of records in a request. With 1 a partial success concerns a single record.
     #[serde(default = "defaults::events_max")]
     events_max: usize,
-    /// Bytes of a request before compression, unless a single record has more. The Collector takes
-    /// 4 MiB over gRPC unless it is set up for more.
+    /// Size limit of a request before compression; a single larger record is still sent. The
+    /// Collector accepts 4 MiB over gRPC by default.
     #[serde(default = "defaults::request_max")]
     request_max: ByteSize,
-    /// Batches in flight at most.
+    /// Limit of batches in flight.
     #[serde(default = "defaults::in_flight_max")]
     in_flight_max: usize,
-    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
+    /// time.
     #[serde(default)]
     in_order: bool,
-    /// How long a batch may take, connecting included.
+    /// Timeout of a batch, including the connection.
     #[serde(default = "defaults::timeout")]
     timeout: Period,
-    /// TLS of a URL that begins with `https://`. Unless set: the authorities of the host.
+    /// TLS of a URL that begins with `https://`. Default: the certificate authorities of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
 }
@@ -88,10 +89,10 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ProtocolName {
-    /// Calls of gRPC.
+    /// gRPC calls.
     #[default]
     Grpc,
-    /// Requests of HTTP/1.1.
+    /// HTTP/1.1 requests.
     Http,
 }
 
@@ -113,7 +114,7 @@ enum Compression {
     /// gzip.
     #[default]
     Gzip,
-    /// Not at all.
+    /// No compression.
     None,
 }
 

@@ -51,49 +51,50 @@ const GROUP_MIN: u64 = 64 << 10;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The columns in their order: tables with `name`, `type`, and where a value comes from. An
-    /// event that does not fit them goes to the dead letters.
+    /// Columns in their order: tables with `name`, `type` and the source of the value. An event
+    /// that does not match them becomes a dead letter.
     columns: Vec<ColumnConfig>,
-    /// What a body holds, where a column has a path in it: `json`, an object; `csv`, a line, whose
-    /// values `fields` names; `avro`, a datum of a record, whose schema is in `schema`, or is
-    /// stated by the event. `json` unless set.
+    /// Format of a body, if a column has a path in it: `json`, an object; `csv`, a line with the
+    /// values in `fields`; `avro`, a datum of a record with the schema in `schema` or named by the
+    /// event. Default: `json`.
     #[serde(default)]
     format: Option<Format>,
-    /// Of `csv`: names of the values of a line, in their order. One without a name is passed over.
+    /// With `csv`: names of the values of a line, in their order. A value without a name is
+    /// skipped.
     #[serde(default)]
     fields: Vec<String>,
-    /// Of `csv`: what stands between two values of a line: one character of ASCII.
+    /// With `csv`: delimiter between two values of a line, one ASCII character.
     #[serde(default = "default_delimiter")]
     delimiter: char,
-    /// Of `csv`: what a line has where a value is null.
+    /// With `csv`: text that means NULL.
     #[serde(default)]
     null: String,
-    /// Of `avro`: the schema of all bodies, in JSON. Best a reference to a file,
-    /// `"${file:app.avsc}"`. Without it each event states its own.
+    /// With `avro`: schema of all bodies, in JSON. Use a reference to a file, such as
+    /// `"${file:app.avsc}"`. Without it each event names its schema.
     #[serde(default)]
     schema: Option<String>,
-    /// Of `avro`: URLs of `schema`. An event whose header `flume.avro.schema.url` has another one
-    /// is refused.
+    /// With `avro`: URLs of `schema`. An event whose header `flume.avro.schema.url` has another URL
+    /// is rejected.
     #[serde(default)]
     schema_urls: Vec<String>,
-    /// Of `avro`: the schemas behind the URLs that events state, where `schema` is not set. Nothing
-    /// is fetched: an event with another URL is refused.
+    /// With `avro`: schemas by the URLs that events name, if `schema` is not set. The URLs are not
+    /// fetched: an event with another URL is rejected.
     #[serde(default)]
     schemas: BTreeMap<String, String>,
-    /// Of `avro`: number of `schema` in a schema registry. Where it is set, each body begins with a
-    /// byte 0 and this number in four bytes, the highest first.
+    /// With `avro`: id of `schema` in a schema registry. If it is set, each body must begin with a
+    /// zero byte and this id in four bytes, big-endian.
     #[serde(default)]
     registry_id: Option<u32>,
-    /// Bytes of rows, before compression, that are held back and written as one row group; from
+    /// Size of the rows, before compression, that are buffered and written as one row group; from
     /// 64 KiB to 1 GiB.
     #[serde(default = "default_row_group_size")]
     row_group_size: ByteSize,
-    /// How pages are compressed: `none`, `snappy`, `gzip` or `zstd`.
+    /// Compression of pages: `none`, `snappy`, `gzip` or `zstd`.
     #[serde(default)]
     codec: PageCodec,
-    /// Bytes of rows that all open files of this sink hold back together; at least twice
-    /// `row_group_size`. Above half of it, a file that holds more than its share ends its row group
-    /// early; above all of it, any file does.
+    /// Memory limit of the rows that all open files of this sink buffer; at least twice
+    /// `row_group_size`. Above half of it, a file that uses more than its share ends its row group
+    /// early. Above all of it, every file does.
     #[serde(default = "default_memory_max")]
     memory_max: ByteSize,
 }
@@ -104,9 +105,9 @@ pub struct Config {
 enum PageCodec {
     /// None.
     None,
-    /// Snappy: for readers without zstd.
+    /// Snappy, for readers without zstd.
     Snappy,
-    /// Gzip: for the oldest readers.
+    /// Gzip, for old readers.
     Gzip,
     /// Zstd, at level 1.
     #[default]

@@ -43,7 +43,8 @@ use group::Group;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Largest row group of a file, as it is stored; from 1B to 1GiB. One is held in memory.
+    /// Size limit of a row group of a file, as it is stored; from 1B to 1GiB. One row group is in
+    /// memory.
     #[serde(default = "default_row_group_max")]
     row_group_max: ByteSize,
 }

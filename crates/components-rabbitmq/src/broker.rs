@@ -13,37 +13,36 @@ use tls::{Brokers, ClientTls, Dialer};
 /// Bytes of a name at most, as the protocol has it.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
 
-/// The broker, and how it is reached.
+/// The broker and its connection settings.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Broker {
-    /// Address of the broker, and those of the other nodes of its cluster, which are tried in this
-    /// order: `amqp://HOST:PORT`, usually with port 5672. `amqps://HOST:PORT` is TLS, usually with
-    /// port 5671.
+    /// Address of the broker, and of other nodes of its cluster, tried in this order:
+    /// `amqp://HOST:PORT`, usually port 5672, or with TLS `amqps://HOST:PORT`, usually port 5671.
     urls: Vec<String>,
     /// Virtual host of the queues and exchanges.
     #[serde(default = "virtual_host")]
     virtual_host: String,
-    /// Name of the connection in the broker's lists. `aqueduct-HOST-NAME` with the names of this
-    /// host and of the component unless set.
+    /// Connection name on the broker. Default: `aqueduct-HOST-NAME`, with the names of this host
+    /// and of the component.
     #[serde(default)]
     client_id: Option<String>,
-    /// User, sent by SASL PLAIN. Without one it is `guest` with the password `guest`, which
-    /// RabbitMQ takes from its own host alone.
+    /// User, sent with SASL PLAIN. Default: `guest` with the password `guest`, which RabbitMQ
+    /// accepts only from its own host.
     #[serde(default)]
     user: Option<String>,
-    /// Password of `user`. Best a reference, `"${file:/run/secrets/rabbitmq}"`.
+    /// Password of `user`. Use a reference, such as `"${file:/run/secrets/rabbitmq}"`.
     #[serde(default)]
     password: Option<Secret>,
-    /// How long a connection may take until the broker has opened it.
+    /// Timeout for opening a connection.
     #[serde(default = "connect_timeout")]
     connect_timeout: Period,
-    /// How long either side may send nothing, not even a frame that says that it is there. A
-    /// connection on which nothing comes for twice that long has ended. Whole seconds; the broker
-    /// may ask for less.
+    /// Heartbeat interval, in whole seconds; the broker may ask for a shorter one. A connection
+    /// without any frame for twice this time is closed.
     #[serde(default = "heartbeat")]
     heartbeat: Period,
-    /// TLS of `amqps://`: authorities, certificate. Those of the host unless set.
+    /// TLS of `amqps://`: certificate authorities, certificate. Default: the certificate
+    /// authorities of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
 }

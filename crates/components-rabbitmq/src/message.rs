@@ -15,33 +15,33 @@ use crate::broker::NAME_BYTES_MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Property {
-    /// Which message it is, as its sender says.
+    /// Message id, set by the sender.
     MessageId,
-    /// Which message it belongs to.
+    /// Id of a related message.
     CorrelationId,
-    /// When it was sent, in milliseconds since 1970; the protocol has whole seconds.
+    /// Time of sending, in milliseconds since 1970; the protocol has whole seconds.
     Timestamp,
     /// MIME type of the body.
     ContentType,
-    /// Coding of the body, such as `gzip`. The body stays as it is.
+    /// Encoding of the body, such as `gzip`. The body is not decoded.
     ContentEncoding,
-    /// Kind of the message, as its sender says.
+    /// Type of the message, set by the sender.
     Type,
-    /// Queue for an answer.
+    /// Queue for a reply.
     ReplyTo,
-    /// Milliseconds for which the message is kept.
+    /// Milliseconds after which the message expires.
     Expiration,
-    /// From 0 to 255.
+    /// Priority, from 0 to 255.
     Priority,
-    /// User that has sent it, which the broker has checked.
+    /// User that sent the message, verified by the broker.
     UserId,
-    /// Application that has sent it.
+    /// Application that sent the message.
     AppId,
-    /// Exchange that it was sent to; empty for the default exchange.
+    /// Exchange of the message; empty for the default exchange.
     Exchange,
-    /// Its routing key.
+    /// Routing key of the message.
     RoutingKey,
-    /// `true` where the broker has delivered it before.
+    /// `true` if the broker has delivered the message before.
     Redelivered,
 }
 

@@ -38,45 +38,46 @@ use routing::RoutingKey;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The broker, and how it is reached.
+    /// The broker and its connection settings.
     broker: Broker,
-    /// Name of the exchange, which has to be there. `""` is the default exchange, which gives a
-    /// message to the queue that its routing key names.
+    /// Name of an existing exchange. `""` is the default exchange, which delivers a message to the
+    /// queue that its routing key names.
     exchange: String,
     /// Routing key of the messages. `%{NAME}` is the header NAME of the event.
     #[serde(default)]
     routing_key: String,
-    /// What becomes of a message that no queue is bound for.
+    /// Handling of a message that no queue is bound for.
     #[serde(default)]
     unroutable: Unroutable,
-    /// Largest body of a message; a larger one goes to the dead letters. RabbitMQ takes 16 MiB as
-    /// it comes, and 128 MiB before version 4.
+    /// Size limit of a message body; a larger one becomes a dead letter. RabbitMQ accepts 16 MiB by
+    /// default, and 128 MiB before version 4.
     #[serde(default = "default_message_max")]
     message_max: ByteSize,
-    /// Batches in flight at most, each on a connection of its own.
+    /// Limit of batches in flight, each on its own connection.
     #[serde(default = "default_in_flight_max")]
     in_flight_max: usize,
-    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
+    /// time.
     #[serde(default)]
     in_order: bool,
-    /// How long a batch may take, connecting included.
+    /// Timeout of a batch, including the connection.
     #[serde(default = "default_timeout")]
     timeout: Period,
-    /// How long events wait for a routing key that their headers choose, and that the user may not
-    /// send to. After that they are dead letters. A routing key that the settings alone name is
-    /// waited for without a limit.
+    /// Time that events wait for a routing key that their headers select and to which the user may
+    /// not publish. Then they become dead letters. Events wait without a limit for a routing key
+    /// that does not depend on them.
     #[serde(default = "pipeline::deliver::destination_wait")]
     destination_wait: Period,
 }
 
-/// What becomes of a message that no queue is bound for.
+/// Handling of a message that no queue is bound for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unroutable {
-    /// It goes to the dead letters.
+    /// The event becomes a dead letter.
     #[default]
     DeadLetter,
-    /// Its batch is sent again, in whole, until there is a queue.
+    /// The whole batch is resent until a queue exists.
     Retry,
 }
 

@@ -91,7 +91,7 @@ pub(crate) enum SearchError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// An answer that is no success.
+    /// The server responded with an error status.
     #[error("{url} answered {status}: {text}")]
     Status {
         /// The node.

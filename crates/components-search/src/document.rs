@@ -20,12 +20,12 @@ const MESSAGE: &str = "message";
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum BodyForm {
-    /// A body that is a JSON object is the document; any other one is the field of the message.
+    /// A body that is a JSON object is the document; any other body is the message field.
     #[default]
     Auto,
     /// The body is a JSON object, which is the document.
     Json,
-    /// The body is the field of the message.
+    /// The body is the message field.
     Text,
 }
 

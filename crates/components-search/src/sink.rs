@@ -43,35 +43,35 @@ const ENGINE: &str = "Elasticsearch or OpenSearch";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Nodes of one cluster: `["http://search-1:9200"]`, or `https://` for TLS. Where one does not
-    /// answer, the next one is asked.
+    /// Nodes of one cluster: `["http://search-1:9200"]`, or `https://` for TLS. If a node does not
+    /// respond, the next one is tried.
     urls: Vec<String>,
-    /// Name of the index, with escapes: `%{header}`, and of the event's time in UTC `%Y %m %d %H`,
-    /// and `%G %V` for year and week. Also an alias or a data stream.
+    /// Name of the index, with escapes: `%{header}`, `%Y %m %d %H` of the event's time in UTC, and
+    /// `%G %V` for year and week. Also an alias or a data stream.
     index: String,
-    /// Header with the event's time, in milliseconds since 1970.
+    /// Header with the time of the event, in milliseconds since 1970.
     #[serde(default = "setup::defaults::time_header")]
     time_header: String,
-    /// Field of the document that holds that time. `""` for none. A document that has such a field
-    /// keeps its own.
+    /// Field of the document for that time. `""`: no field. An existing field of a document is
+    /// kept.
     #[serde(default = "defaults::time_field")]
     time_field: String,
-    /// Field of the document that holds the headers. `""` for none.
+    /// Field of the document for the headers. `""`: no field.
     #[serde(default = "defaults::headers_field")]
     headers_field: String,
-    /// What ids of documents begin with. Sinks that may get the same batches for the same index
-    /// have the same name, and sinks of two channels that a selector splits a batch over have
-    /// different ones. The sink's own name unless set.
+    /// Prefix of document ids. Give the same name to sinks that may receive the same batches for
+    /// the same index, and different names to the sinks of two channels between which a selector
+    /// splits a batch. Default: the name of the sink.
     #[serde(default)]
     name: Option<String>,
-    /// What the body becomes: `json`, the document; `text`, its field `message`; `auto`, the one or
-    /// the other by what it is.
+    /// Use of the body: `json`, the document; `text`, its field `message`; `auto`, one of both,
+    /// depending on the body.
     #[serde(default)]
     body: BodyForm,
-    /// Name of an ingest pipeline that documents pass. None unless set.
+    /// Ingest pipeline of the documents. Default: none.
     #[serde(default)]
     pipeline: Option<String>,
-    /// User of the login. None unless set.
+    /// User of the login. Default: none.
     #[serde(default)]
     user: Option<String>,
     /// Password of the user.
@@ -81,21 +81,21 @@ pub struct Config {
     /// an API key: `"ApiKey …"`.
     #[serde(default)]
     secret_headers: BTreeMap<String, Secret>,
-    /// TLS of URLs that begin with `https://`. Unless set: the authorities of the host.
+    /// TLS of URLs that begin with `https://`. Default: the certificate authorities of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
-    /// Bytes of a request at most; a larger batch takes several.
+    /// Size limit of a request. A larger batch needs several requests.
     #[serde(default = "setup::defaults::request_bytes_max")]
     request_bytes_max: ByteSize,
-    /// Batches in flight at most.
+    /// Limit of batches in flight.
     #[serde(default = "setup::defaults::in_flight_max")]
     in_flight_max: usize,
-    /// How long a batch may take, connecting included.
+    /// Timeout of a batch, including the connection.
     #[serde(default = "setup::defaults::timeout")]
     timeout: Period,
-    /// How long events wait for an index that they choose, by a header or their time, and that does
-    /// not exist or does not accept them. After that they are dead letters. An index that the
-    /// settings alone name is waited for without a limit.
+    /// Time that events wait for an index, selected by a header or their time, that does not exist
+    /// or does not accept them. Then they become dead letters. Events wait without a limit for an
+    /// index that does not depend on them.
     #[serde(default = "pipeline::deliver::destination_wait")]
     destination_wait: Period,
 }

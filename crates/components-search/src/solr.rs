@@ -55,41 +55,41 @@ const ENGINE: &str = "Solr";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Nodes of one Solr, alone or a SolrCloud: `["http://solr-1:8983/solr"]`, or `https://` for
-    /// TLS. Where one does not answer, the next one is asked.
+    /// Nodes of one standalone Solr or SolrCloud: `["http://solr-1:8983/solr"]`, or `https://` for
+    /// TLS. If a node does not respond, the next one is tried.
     urls: Vec<String>,
-    /// Name of the collection or core, with escapes: `%{header}`, and of the event's time in UTC
-    /// `%Y %m %d %H`, and `%G %V` for year and week. Also an alias.
+    /// Name of the collection or core, with escapes: `%{header}`, `%Y %m %d %H` of the event's time
+    /// in UTC, and `%G %V` for year and week. Also an alias.
     collection: String,
-    /// Field that is the unique key of the collection's schema.
+    /// Unique key field of the collection's schema.
     #[serde(default = "defaults::id_field")]
     id_field: String,
-    /// How long a document may take until searches find it. Unless set: as the collection's own
-    /// commits have it.
+    /// Time until a document becomes visible in searches. Default: the commits of the collection's
+    /// configuration.
     #[serde(default)]
     commit_within: Option<Period>,
-    /// Header with the event's time, in milliseconds since 1970.
+    /// Header with the time of the event, in milliseconds since 1970.
     #[serde(default = "setup::defaults::time_header")]
     time_header: String,
-    /// Field that holds that time. `""` for none. A document that has such a field keeps its own.
+    /// Field for that time. `""`: no field. An existing field of a document is kept.
     #[serde(default = "defaults::time_field")]
     time_field: String,
-    /// Field for each header, whose name stands in the place of `*`. `""` for none.
+    /// Field for each header, whose name replaces `*`. `""`: no fields.
     #[serde(default = "defaults::headers_field")]
     headers_field: String,
-    /// Field that holds a body that is a text.
+    /// Field for a body that is text.
     #[serde(default = "defaults::message_field")]
     message_field: String,
-    /// What ids of documents begin with. Sinks that may get the same batches for the same
-    /// collection have the same name, and sinks of two channels that a selector splits a batch over
-    /// have different ones. The sink's own name unless set.
+    /// Prefix of document ids. Give the same name to sinks that may receive the same batches for
+    /// the same collection, and different names to the sinks of two channels between which a
+    /// selector splits a batch. Default: the name of the sink.
     #[serde(default)]
     name: Option<String>,
-    /// What the body becomes: `json`, the document; `text`, the field `message_field`; `auto`, the
-    /// one or the other by what it is.
+    /// Use of the body: `json`, the document; `text`, the field `message_field`; `auto`, one of
+    /// both, depending on the body.
     #[serde(default)]
     body: BodyForm,
-    /// User of the login. None unless set.
+    /// User of the login. Default: none.
     #[serde(default)]
     user: Option<String>,
     /// Password of the user.
@@ -99,21 +99,21 @@ pub struct Config {
     /// a token: `"Bearer …"`.
     #[serde(default)]
     secret_headers: BTreeMap<String, Secret>,
-    /// TLS of URLs that begin with `https://`. Unless set: the authorities of the host.
+    /// TLS of URLs that begin with `https://`. Default: the certificate authorities of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
-    /// Bytes of a request at most; a larger batch takes several.
+    /// Size limit of a request. A larger batch needs several requests.
     #[serde(default = "setup::defaults::request_bytes_max")]
     request_bytes_max: ByteSize,
-    /// Batches in flight at most.
+    /// Limit of batches in flight.
     #[serde(default = "setup::defaults::in_flight_max")]
     in_flight_max: usize,
-    /// How long a batch may take, connecting included.
+    /// Timeout of a batch, including the connection.
     #[serde(default = "setup::defaults::timeout")]
     timeout: Period,
-    /// How long events wait for a collection that they choose, by a header or their time, and that
-    /// does not exist or does not accept them. After that they are dead letters. A collection that
-    /// the settings alone name is waited for without a limit.
+    /// Time that events wait for a collection, selected by a header or their time, that does not
+    /// exist or does not accept them. Then they become dead letters. Events wait without a limit
+    /// for a collection that does not depend on them.
     #[serde(default = "pipeline::deliver::destination_wait")]
     destination_wait: Period,
 }

@@ -33,7 +33,7 @@ pub(crate) const ROUND: Duration = Duration::from_secs(5);
 pub(crate) struct Limits {
     /// Bytes of a message, before and after it is decompressed.
     pub(crate) message_max: usize,
-    /// How long a message may take to come, and an answer to be taken.
+    /// Timeout for receiving a message, and for sending a response.
     pub(crate) message_timeout: Duration,
     /// How long a connection may be open without a message.
     pub(crate) idle_timeout: Duration,

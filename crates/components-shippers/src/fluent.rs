@@ -48,48 +48,49 @@ use login::Login;
 pub struct Config {
     /// Address to listen on: `host:port`. Clients expect port 24224.
     listen: String,
-    /// Field of a record that is the body of its event, `log` of containers for example; the others
-    /// are in the header `fluent.fields`. Without it the body is the whole record as JSON.
+    /// Record field that becomes the body of the event, for example `log` of containers; the other
+    /// fields are in the header `fluent.fields`. Without it the body is the whole record as JSON.
     #[serde(default)]
     body_field: Option<String>,
-    /// Headers that show a field: the name of the header, and the name of the field, with dots
-    /// through fields of fields.
+    /// Headers from fields: the name of the header, and the name of the field, with dots for nested
+    /// fields.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Whether a client has to ask for answers. A message that does not ends its connection.
+    /// Whether clients must request acknowledgements. A message without a request closes its
+    /// connection.
     #[serde(default)]
     require_ack: bool,
-    /// The key that both sides have to know. Without it there is no login.
+    /// Key that both sides must know. Without it there is no login.
     #[serde(default)]
     shared_key: Option<Secret>,
-    /// Passwords by their users, one of which a client has to name; counts with `shared_key` alone.
+    /// Passwords by user, one of which a client must use. Only with `shared_key`.
     #[serde(default)]
     users: BTreeMap<String, Secret>,
-    /// How long a chunk is remembered: one that its host sends again within that time, because the
-    /// answer was lost, is not stored twice. `0s`: not at all.
+    /// Time for which a chunk is remembered. A chunk that its host resends within that time,
+    /// because the acknowledgement was lost, is not stored twice. `0s`: disabled.
     #[serde(default = "defaults::repeat_window")]
     repeat_window: Period,
-    /// Largest message that is taken, before and after decompression.
+    /// Size limit of a message, before and after decompression.
     #[serde(default = "defaults::message_max")]
     message_max: ByteSize,
-    /// Bytes of messages over 64 KiB that all connections together may hold in memory.
+    /// Memory limit of the messages over 64 KiB of all connections.
     #[serde(default = "defaults::in_flight_max")]
     in_flight_max: ByteSize,
-    /// Connections at a time. More wait to be accepted.
+    /// Connection limit. Further connections wait to be accepted.
     #[serde(default = "defaults::connections_max")]
     connections_max: u32,
-    /// How long a message may take to come, and an answer to be taken.
+    /// Timeout for receiving a message, and for sending a response.
     #[serde(default = "defaults::message_timeout")]
     message_timeout: Period,
-    /// How long a connection may be open without a message. A client that asks for no answers does
-    /// not notice the end of its connection, and loses what it sends next.
+    /// Idle timeout of a connection without a message. A client without acknowledgements does not
+    /// notice that its connection was closed, and loses the next messages.
     #[serde(default = "defaults::idle_timeout")]
     idle_timeout: Period,
-    /// TLS: with this table clients have to speak it.
+    /// TLS of the connections; clients must use it.
     #[serde(default)]
     tls: Option<ServerTls>,
-    /// What each client may take: shares, connections, rates, sizes. What comes over a rate waits
-    /// unread; one connection too many, or a message over its size, ends the connection.
+    /// Limits for each client: shares, connections, rates, sizes. Messages above a rate wait
+    /// unread. A connection above the limit, or with a message above the size, is closed.
     #[serde(default)]
     tenants: Tenants,
 }

@@ -42,39 +42,39 @@ use crate::server::{Server, Service, Settings};
 pub struct Config {
     /// Address to listen on: `host:port`. Clients expect port 5044.
     listen: String,
-    /// Field of a client's event that is the body, `message` for example; the others are in the
-    /// header `lumberjack.fields`. Without it the body is the whole event as JSON.
+    /// Field of a client's event that becomes the body, for example `message`; the other fields are
+    /// in the header `lumberjack.fields`. Without it the body is the whole event as JSON.
     #[serde(default)]
     body_field: Option<String>,
-    /// Headers that show a field: the name of the header, and the name of the field, with dots
-    /// through fields of fields.
+    /// Headers from fields: the name of the header, and the name of the field, with dots for nested
+    /// fields.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// How long events are remembered whose connection ended before they were answered: those that
-    /// their host sends again within that time are not stored twice. `0s`: not at all.
+    /// Time for which unanswered events of a closed connection are remembered. Events that their
+    /// host resends within that time are not stored twice. `0s`: disabled.
     #[serde(default = "defaults::repeat_window")]
     repeat_window: Period,
-    /// Largest frame that is taken, before and after decompression: an event, or the events of a
+    /// Size limit of a frame, before and after decompression: an event, or the events of a
     /// compressed frame.
     #[serde(default = "defaults::message_max")]
     message_max: ByteSize,
-    /// Bytes of events over 64 KiB that all connections together may hold in memory.
+    /// Memory limit of the events over 64 KiB of all connections.
     #[serde(default = "defaults::in_flight_max")]
     in_flight_max: ByteSize,
-    /// Connections at a time. More wait to be accepted.
+    /// Connection limit. Further connections wait to be accepted.
     #[serde(default = "defaults::connections_max")]
     connections_max: u32,
-    /// How long a window may take to come, and an answer to be taken.
+    /// Timeout for receiving a window, and for sending a response.
     #[serde(default = "defaults::message_timeout")]
     message_timeout: Period,
-    /// How long a connection may be open without an event.
+    /// Idle timeout of a connection without an event.
     #[serde(default = "defaults::idle_timeout")]
     idle_timeout: Period,
-    /// TLS: with this table clients have to speak it.
+    /// TLS of the connections; clients must use it.
     #[serde(default)]
     tls: Option<ServerTls>,
-    /// What each client may take: shares, connections, rates, sizes. What comes over a rate waits
-    /// unread; one connection too many, or a message over its size, ends the connection.
+    /// Limits for each client: shares, connections, rates, sizes. Messages above a rate wait
+    /// unread. A connection above the limit, or with a message above the size, is closed.
     #[serde(default)]
     tenants: Tenants,
 }

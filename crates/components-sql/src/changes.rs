@@ -53,16 +53,15 @@ impl Component for Config {
         create = true\n\
         database = { url = \"postgres://127.0.0.1/a\", user = \"u\" }";
     const METRICS: &'static [MetricSpec] = &[
-        MetricSpec::counter("events", "Changes, and rows of snapshots, that are stored."),
-        MetricSpec::counter("event_bytes", "Bytes of their bodies and headers."),
+        MetricSpec::counter("events", "Changes and snapshot rows that are stored."),
+        MetricSpec::counter("event_bytes", "Bytes of the bodies and headers of stored changes."),
         MetricSpec::gauge(
             "commit_timestamp_seconds",
-            "When the last transaction that is stored was committed, in seconds since 1970.",
+            "Commit time of the last stored transaction, in seconds since 1970.",
         ),
         MetricSpec::gauge(
             "slot_lag_bytes",
-            "Bytes of the database's log that are not stored here yet, or that it has not read \
-             itself.",
+            "Bytes of the database log that are not stored, or not decoded by the database, yet.",
         ),
     ];
     type Role = dyn Source;

@@ -14,28 +14,28 @@ use tls::{Client, ClientTls, PemClient};
 
 use crate::connection::Via;
 
-/// The database, and how it is reached.
+/// The database and its connection settings.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Database {
-    /// Where it is: `postgres://host:port/name`, `mysql://host:port/name` (also for MariaDB),
-    /// `sqlite:/path`, or `odbc:` and what a driver of ODBC connects by, `odbc:DSN=name` or
-    /// `odbc:Driver={name};Server=host;…`. Without a port: 5432 and 3306.
+    /// Address of the database: `postgres://host:port/name`, `mysql://host:port/name` (also for
+    /// MariaDB), `sqlite:/path`, or `odbc:` with a connection string, `odbc:DSN=name` or
+    /// `odbc:Driver={name};Server=host;…`. Default ports: 5432 and 3306.
     url: String,
-    /// User at the database.
+    /// Database user.
     #[serde(default)]
     user: Option<String>,
-    /// Password of `user`. Best a reference, `"${file:/run/secrets/database}"`.
+    /// Password of `user`. Use a reference, such as `"${file:/run/secrets/database}"`.
     #[serde(default)]
     password: Option<Secret>,
-    /// How long a connection may take until it can be used.
+    /// Timeout for a connection until it is usable.
     #[serde(default = "connect_timeout")]
     connect_timeout: Period,
-    /// How long a statement may take in the database; by ODBC in whole seconds. In SQLite: how long
-    /// a lock that another process has is waited for.
+    /// Timeout of a statement in the database; for ODBC in whole seconds. For SQLite: how long to
+    /// wait for a lock of another process.
     #[serde(default = "statement_timeout")]
     statement_timeout: Period,
-    /// TLS: with this table the connection is made with it. Not by ODBC, where the `url` sets it.
+    /// TLS of the connection. Not for ODBC, whose `url` sets it.
     #[serde(default)]
     tls: Option<ClientTls>,
 }

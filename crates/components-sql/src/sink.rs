@@ -85,13 +85,10 @@ impl Component for Config {
     const LETTERS: &[&str] = &["unwritable_event", "refused", "epoch_closed"];
     const METRICS: &'static [MetricSpec] = &[
         MetricSpec::counter("applied_rows", "Rows that a sink has applied."),
-        MetricSpec::counter(
-            "repeated_batches",
-            "Batches that came again after they were applied, and were known by the ledger.",
-        ),
+        MetricSpec::counter("repeated_batches", "Resent batches that the ledger shows as applied."),
         MetricSpec::counter(
             "unanswered_commits",
-            "Transactions whose COMMIT was not answered, after which the ledger was asked.",
+            "Transactions without a response to COMMIT, whose result was read from the ledger.",
         ),
     ];
     type Role = dyn Sink;

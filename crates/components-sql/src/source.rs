@@ -75,15 +75,15 @@ impl Component for Config {
         database = { url = \"mysql://127.0.0.1/a\", user = \"u\" }";
     const METRICS: &'static [MetricSpec] = &[
         MetricSpec::counter("rows", "Rows that are stored."),
-        MetricSpec::counter("row_bytes", "Bytes of their bodies."),
+        MetricSpec::counter("row_bytes", "Bytes of the bodies of stored rows."),
         MetricSpec::gauge(
             "complete_timestamp_seconds",
-            "When the source last had read all there was, in seconds since 1970.",
+            "Time at which the source had last read all rows, in seconds since 1970.",
         ),
-        MetricSpec::gauge("ranges_open", "Ranges of a full import that are begun."),
+        MetricSpec::gauge("ranges_open", "Ranges of a full import that are in progress."),
         MetricSpec::gauge(
             "ahead_rows",
-            "Rows whose time is after the clock of the database, and that are not read before.",
+            "Rows that are not read yet because their time is after the database's clock.",
         ),
     ];
     type Role = dyn Source;

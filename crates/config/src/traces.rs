@@ -13,27 +13,27 @@ use tls::ClientTls;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TraceSettings {
-    /// The receiver of OTLP over HTTP: `http://host:4318`, or `https://` for TLS. `/v1/traces` is
-    /// put behind it.
+    /// Receiver of OTLP over HTTP: `http://host:4318`, or `https://` for TLS. `/v1/traces` is
+    /// appended.
     pub url: String,
-    /// Part of the batches that is traced, over 0 and up to 1. Agents with the same rate trace the
-    /// same batches; one with a higher rate traces those too.
+    /// Fraction of the batches to trace, greater than 0 and at most 1. Agents with the same rate
+    /// trace the same batches; an agent with a higher rate traces these and more.
     #[serde(default = "defaults::sample")]
     pub sample: f64,
-    /// What the agent is called as `service.name`. Its own name is `service.instance.id`.
+    /// Name of the agent as `service.name`. `service.instance.id` is the name of the agent.
     #[serde(default = "defaults::service")]
     pub service: String,
     /// Further headers of each request.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// Headers whose values are never shown, such as `authorization`. Best references:
+    /// Headers whose values are never shown, such as `authorization`. Use references, such as
     /// `"${file:/run/secrets/otlp}"`.
     #[serde(default)]
     pub secret_headers: BTreeMap<String, Secret>,
-    /// How long a request may take, connecting included.
+    /// Timeout of a request, including the connection.
     #[serde(default = "defaults::timeout")]
     pub timeout: Period,
-    /// TLS of a URL that begins with `https://`. Unless set: the authorities of the host.
+    /// TLS of a URL that begins with `https://`. Default: the certificate authorities of the host.
     #[serde(default)]
     pub tls: Option<ClientTls>,
 }

@@ -24,7 +24,7 @@ use intake::Counter;
 
 mod intake;
 
-/// Events of a batch.
+/// Events in a batch.
 const BATCH: u64 = 1_000;
 /// Values of the header that `bucket` tells events apart by.
 const HOSTS: [&str; 4] = ["web-1", "web-2", "web-3", "web-4"];

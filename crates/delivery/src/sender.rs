@@ -43,7 +43,7 @@ use unable::Outlet;
 use window::Load;
 pub use window::Window;
 
-/// When a batch may be forgotten here.
+/// Condition for the deletion of a batch from the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retain {
     /// When it is in the store for good: no disk but this agent's own has to survive.

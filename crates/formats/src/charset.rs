@@ -32,7 +32,7 @@ pub enum Charset {
 pub enum Odd {
     /// They are an error.
     Fail,
-    /// U+FFFD takes their place.
+    /// They are replaced by U+FFFD.
     Replace,
     /// They are left out.
     Ignore,

@@ -15,20 +15,20 @@ const BZIP2: &[u8] = b"BZh";
 const BZIP2_BLOCKS: [&[u8]; 2] =
     [&[0x31, 0x41, 0x59, 0x26, 0x53, 0x59], &[0x17, 0x72, 0x45, 0x38, 0x50, 0x90]];
 
-/// How files are compressed.
+/// Compression of the files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// As the first bytes of each say: gzip, Zstandard, bzip2 or not at all.
+    /// Detected from the first bytes of each file: gzip, Zstandard, bzip2 or none.
     #[default]
     Auto,
-    /// Not at all.
+    /// No compression.
     None,
-    /// As bzip2.
+    /// bzip2.
     Bzip2,
-    /// As gzip.
+    /// gzip.
     Gzip,
-    /// As Zstandard.
+    /// Zstandard.
     Zstd,
 }
 

@@ -35,21 +35,22 @@ macro_rules! settings {
         #[serde(deny_unknown_fields)]
         pub struct $name {
             /// Regular expression of the lines that begin an event; all others belong to the event
-            /// before them. Either this, `continue` or `container`.
+            /// before them. Set this, `continue` or `container`.
             #[serde(default)]
             start: Option<String>,
             /// Regular expression of the lines that belong to the event before them; all others
-            /// begin one.
+            /// begin an event.
             #[serde(default, rename = "continue")]
             continuation: Option<String>,
-            /// Whether the lines are those of a container runtime (containerd, CRI-O, Docker), and
-            /// the parts of a line that it has cut are one event.
+            /// Whether the lines have the format of a container runtime (containerd, CRI-O,
+            /// Docker). Parts of a line that the runtime has split are joined.
             #[serde(default)]
             container: bool,
-            /// Most lines of an event. A line more begins another event, which is counted.
+            /// Limit of the lines of an event. A further line begins another event, which is
+            /// counted.
             #[serde(default = "default_lines_max")]
             lines_max: u32,
-            /// Most bytes of an event, unless it is a single line. A line that does not fit begins
+            /// Size limit of an event, except for a single line. A line that does not fit begins
             /// another event, which is counted.
             #[serde(default = "default_bytes_max")]
             bytes_max: ByteSize,
@@ -75,7 +76,7 @@ settings! {
 settings! {
     /// Which lines are one event, where more may come.
     Multiline {
-        /// How long nothing more may come until the last event counts as ended.
+        /// Time without a further line after which the last event is complete.
         #[serde(default = "default_timeout")]
         timeout: Period,
     }

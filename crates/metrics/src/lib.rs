@@ -209,11 +209,11 @@ metrics! {
     source_bytes: "source_bytes", SourceLabel => Counter;
     /// Input that a source treated in a documented, special way, by reason.
     source_anomalies: "source_anomalies", SourceReason => Counter;
-    /// Events that interceptors of a source rejected, put into the dead letters, by reason.
+    /// Events that interceptors of a source moved to the dead letters, by reason.
     source_dead_letters: "source_dead_letter_events", SourceReason => Counter;
     /// Whether the source is open: 1, or 0 before and while it fails.
     source_up: "source_up", SourceLabel => Gauge;
-    /// Time in seconds since 1970 at which the failure of a source began; 0 while it works.
+    /// Start of the failure of a source in seconds since 1970; 0 while it works.
     source_failing_since: "source_failing_since_seconds", SourceLabel => FloatGauge;
     /// Starts of the source after a failure.
     source_restarts: "source_restarts", SourceLabel => Counter;
@@ -221,109 +221,111 @@ metrics! {
     source_connections: "source_connections", SourceLabel => Gauge;
     /// Connections of a tenant of the source.
     tenant_connections: "tenant_connections", TenantLabel => Gauge;
-    /// Events that a tenant has given.
+    /// Events that a tenant has sent, including resent and rejected ones.
     tenant_events: "tenant_events", TenantLabel => Counter;
-    /// Bytes of batches that a tenant has given, before compression.
+    /// Bytes of batches that a tenant has sent, before compression.
     tenant_bytes: "tenant_bytes", TenantLabel => Counter;
-    /// How often a tenant was held back, by the limit.
+    /// Number of times that a tenant was throttled, by limit.
     tenant_limited: "tenant_limited", TenantReason => Counter;
     /// Files that a source follows.
     source_files: "source_files", SourceLabel => Gauge;
-    /// Bytes that the files of a source hold and its channels have not accepted.
+    /// Bytes in the files of a source that its channels have not accepted.
     source_lag: "source_lag_bytes", SourceLabel => Gauge;
-    /// Bytes of one file not accepted into the channels; with `metrics_per_file` only.
+    /// Bytes of one file that the channels have not accepted; only with `metrics_per_file`.
     tail_lag: "tail_lag_bytes", FileLabel => Gauge;
-    /// Events that some sink has not committed.
+    /// Events that at least one sink has not committed.
     channel_events: "channel_events", ChannelLabel => Gauge;
-    /// Bytes that the channel occupies of its capacity.
+    /// Bytes of the capacity that the channel uses.
     channel_bytes: "channel_bytes", ChannelLabel => Gauge;
-    /// Bytes at which the intake of the channel stops: its capacity, or what the disk allows,
-    /// without the reserve.
+    /// Bytes at which the channel stops accepting events: its capacity or the room on the disk,
+    /// less the reserve.
     channel_capacity: "channel_capacity_bytes", ChannelLabel => Gauge;
-    /// Bytes that the channel keeps free beyond that for its own files.
+    /// Bytes that the channel keeps free for its own files.
     channel_reserve: "channel_reserve_bytes", ChannelLabel => Gauge;
-    /// Whether the channel accepts no events, because it or its disk is full: 1 or 0.
+    /// Whether the channel or its disk is full and rejects events: 1 or 0.
     channel_intake_stopped: "channel_intake_stopped", ChannelLabel => Gauge;
-    /// Seconds until the channel is full if it goes on filling as in the last minutes; +Inf if it
-    /// does not fill.
+    /// Seconds until the channel is full at the rate of the last minutes; +Inf if it does not fill
+    /// up.
     channel_until_full: "channel_until_full_seconds", ChannelLabel => FloatGauge;
-    /// Events that are with a sink or stored at the next hop, and not committed.
+    /// Events that are sent or stored at the next hop, and not committed.
     channel_in_flight: "channel_in_flight_events", ChannelLabel => Gauge;
-    /// Age of the oldest event that some sink has not committed.
+    /// Age of the oldest event that at least one sink has not committed.
     channel_oldest: "channel_oldest_uncommitted_seconds", ChannelLabel => FloatGauge;
-    /// Faults that the channel met and handled, by reason.
+    /// Faults that the channel has handled, by reason.
     channel_anomalies: "channel_anomalies", ChannelReason => Counter;
-    /// Events handed to the sink, those sent again included.
+    /// Events passed to the sink, including resent ones.
     sink_sent: "sink_sent_events", SinkLabel => Counter;
-    /// Bytes of bodies handed to the sink, those sent again included.
+    /// Bytes of bodies passed to the sink, including resent ones.
     sink_sent_bytes: "sink_sent_bytes", SinkLabel => Counter;
     /// Events that the next hop has stored, each counted once.
     sink_stored: "sink_stored_events", SinkLabel => Counter;
-    /// Events that have left the channel because the sink had committed them.
+    /// Events that the sink has committed and that have left the channel.
     sink_committed: "sink_committed_events", SinkLabel => Counter;
-    /// Time from handing a batch to the sink until the next hop has stored it.
+    /// Time from passing a batch to the sink until the next hop has stored it.
     sink_stored_after: "sink_stored_seconds", SinkLabel => Seconds;
-    /// Time from handing a batch to the sink until it has left the channel.
+    /// Time from passing a batch to the sink until it has left the channel.
     sink_committed_after: "sink_committed_seconds", SinkLabel => Seconds;
     /// Files that the sink has made visible in its store.
     sink_files: "sink_visible_files", SinkLabel => Counter;
-    /// When the sink last made a file visible, in seconds since 1970; 0 before the first.
+    /// Time at which the sink last made a file visible, in seconds since 1970; 0 before the first.
     sink_last_file: "sink_last_visible_file_timestamp_seconds", SinkLabel => FloatGauge;
-    /// Events refused for good.
+    /// Events that can never be delivered.
     sink_refused: "sink_refused_events", SinkLabel => Counter;
-    /// Events put into the dead letters, by reason.
+    /// Events moved to the dead letters, by reason.
     dead_letters: "dead_letter_events", SinkReason => Counter;
-    /// Whether the sink gets no batch because it routes otherwise than the others of its group.
+    /// Whether the sink gets no batches because its routing differs from the rest of its group.
     sink_routing_mismatch: "sink_routing_mismatch", SinkLabel => Gauge;
-    /// Whether the next agent named another commit ledger, or a shorter one, than was remembered.
+    /// Whether the downstream agent reports a commit ledger that is different or shorter than
+    /// before.
     sink_ledger_changed: "sink_ledger_changed", SinkLabel => Gauge;
     /// Lookups of a discovered sink in DNS, by result.
     discovery_lookups: "discovery_lookups", SinkState => Counter;
-    /// Addresses of a discovered sink: present, leaving, or waiting for a place.
+    /// Addresses of a discovered sink: present, leaving, or waiting.
     discovery_addresses: "discovery_addresses", SinkState => Gauge;
     /// Whether the sink works: 1, or 0 before it is open and while it fails.
     sink_up: "sink_up", SinkLabel => Gauge;
-    /// Time in seconds since 1970 at which the failure of a sink began; 0 while it works.
+    /// Start of the failure of a sink in seconds since 1970; 0 while it works.
     sink_failing_since: "sink_failing_since_seconds", SinkLabel => FloatGauge;
-    /// Whether the next agent says that it cannot store what it holds: 1 or 0.
+    /// Whether the downstream agent reports that it cannot store its events: 1 or 0.
     sink_unable: "sink_unable", SinkLabel => Gauge;
-    /// Events of batches that wait, because no member of the group that works takes batches of
-    /// this size.
+    /// Events of batches that wait because no working member of the group accepts their size.
     group_held_events: "group_held_back_events", GroupLabel => Gauge;
-    /// Bytes of batches that wait, because no member of the group that works takes batches of this
-    /// size.
+    /// Bytes of batches that wait because no working member of the group accepts their size.
     group_held_bytes: "group_held_back_bytes", GroupLabel => Gauge;
-    /// Time in seconds since 1970 since when no sink of the group delivers; 0 while one does.
+    /// Time in seconds since 1970 at which the last sink of the group stopped delivering; 0 while
+    /// one delivers.
     group_unable_since: "group_unable_since_seconds", GroupLabel => FloatGauge;
-    /// Time in seconds since 1970 since when an operator has stopped a source or a group; parts
-    /// that run have none.
+    /// Time in seconds since 1970 at which an operator stopped a source or a group; missing for
+    /// running parts.
     part_held_since: "part_held_since_seconds", PartLabel => FloatGauge;
-    /// Committed files that are not visible yet, because their directory refuses them.
+    /// Committed files that are not visible yet because their directory rejects them.
     sink_unpublished: "sink_unpublished_files", SinkLabel => Gauge;
-    /// Bytes that senders make this agent remember: what they hold unsettled, and their Hello.
+    /// Bytes of state that this agent keeps about the unsettled batches and the Hello of its
+    /// senders.
     source_remembered: "source_remembered_bytes", SourceLabel => Gauge;
-    /// Most bytes that senders may make this agent remember.
+    /// Limit of the state that this agent keeps about its senders.
     source_remembered_max: "source_remembered_max_bytes", SourceLabel => Gauge;
-    /// Bytes of messages that have arrived in part, or wait to be looked at.
+    /// Bytes of messages that have arrived in part or wait to be processed.
     source_gathered: "source_gathered_bytes", SourceLabel => Gauge;
-    /// Most bytes of messages that may have arrived in part, or wait to be looked at.
+    /// Limit of the bytes of messages that have arrived in part or wait to be processed.
     source_gathered_max: "source_gathered_max_bytes", SourceLabel => Gauge;
     /// Failures of the sink by class.
     sink_failures: "sink_failures", SinkReason => Counter;
-    /// Requests and connections that the admin address has refused, by reason.
+    /// Requests and connections that the admin address has rejected, by reason.
     admin_refusals: "admin_refusals", AdminReason => Counter;
-    /// Time in seconds since 1970 at which a certificate expires that the agent shows.
+    /// Expiry of a certificate of the agent in seconds since 1970.
     certificate_expires: "certificate_expires_timestamp_seconds", CertificateLabel => FloatGauge;
     /// Version of the program; the value is always 1.
     build_info: "build_info", VersionLabel => Gauge;
     alone:
-    /// Log lines that were dropped because standard error took none.
+    /// Log lines that were dropped because standard error is closed or not read.
     log_dropped: "log_lines_dropped" => Counter;
     /// Spans of sampled batches that were exported.
     trace_spans: "trace_spans_exported" => Counter;
-    /// Spans of sampled batches that were dropped, because the receiver took none or refused them.
+    /// Spans of sampled batches that were dropped because the receiver was unreachable, slow, or
+    /// rejected them.
     trace_spans_dropped: "trace_spans_dropped" => Counter;
-    /// Batches of which events are among the dead letters now.
+    /// Batches with events among the dead letters.
     dead_letter_batches: "dead_letter_batches" => Gauge;
     process:
     /// Start time of the process in seconds since 1970.

@@ -43,7 +43,7 @@ pub enum Failure {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// An answer that is no success.
+    /// The server responded with an error status.
     #[error("{url} answered {status}: {text}")]
     Status {
         /// As it may be shown.

@@ -39,16 +39,16 @@ const ANSWER_BYTES_MAX: usize = 256 << 10;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OAuth {
-    /// URL of the server of tokens.
+    /// URL of the token server.
     url: String,
-    /// Name of the client.
+    /// Client id.
     client_id: String,
-    /// Secret of the client. Best a reference, `"${file:/run/secrets/client}"`.
+    /// Client secret. Use a reference, such as `"${file:/run/secrets/client}"`.
     client_secret: Secret,
-    /// What the token is to be good for, as the server names it.
+    /// Scope of the token, as the server names it.
     #[serde(default)]
     scope: Option<String>,
-    /// TLS of the server of tokens. Unless set: the authorities of the host.
+    /// TLS of the token server. Default: the certificate authorities of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
 }

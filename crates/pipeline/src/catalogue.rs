@@ -44,7 +44,7 @@ pub struct Group {
     pub sinks: &'static [Entry<dyn Sink>],
     /// What events look like in files.
     pub encoders: &'static [Entry<dyn Encoder>],
-    /// How files are compressed.
+    /// Compression of the files.
     pub codecs: &'static [Entry<dyn Codec>],
     /// What the bytes of messages say as events.
     pub decoders: &'static [Entry<dyn Decoder>],

@@ -62,7 +62,7 @@ impl Component for StoreSink {
 struct Client {
     /// Events in all.
     count: u64,
-    /// Bytes of each body.
+    /// Size of each body in bytes.
     size: usize,
     /// Milliseconds between two batches.
     pause_millis: u64,

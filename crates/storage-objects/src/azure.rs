@@ -24,29 +24,29 @@ use crate::signatures::Signatures;
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Azure {
-    /// Key of the storage account. Without any of these credentials: their variables, then a
-    /// workload identity, then the managed identity of the machine.
+    /// Key of the storage account. Without any of these credentials: their environment variables,
+    /// then a workload identity, then the managed identity of the machine.
     #[serde(default)]
     pub account_key: Option<Secret>,
     /// A shared access signature.
     #[serde(default)]
     pub sas_token: Option<Secret>,
-    /// An application of Entra ID, by `tenant_id` and `client_secret`; without them, which managed
-    /// identity of the machine is meant.
+    /// Application id of Entra ID, for `tenant_id` and `client_secret`; without these, the id of
+    /// the managed identity.
     #[serde(default)]
     pub client_id: Option<String>,
-    /// Its secret.
+    /// Secret of the application.
     #[serde(default)]
     pub client_secret: Option<Secret>,
-    /// The directory that it is in.
+    /// Directory (tenant) of the application.
     #[serde(default)]
     pub tenant_id: Option<String>,
-    /// URL of a server that is not the one that `url` names, without the container; an emulator has
-    /// the account in it: `http://localhost:10000/devstoreaccount1`.
-    /// By default what `AZURE_STORAGE_ENDPOINT` names.
+    /// URL of a server instead of the one in `url`, without the container; for an emulator with the
+    /// account: `http://localhost:10000/devstoreaccount1`. Default: `AZURE_STORAGE_ENDPOINT`.
     #[serde(default)]
     pub endpoint: Option<String>,
-    /// TLS of an endpoint that begins with `https://`. Unless set: the authorities of the host.
+    /// TLS of an endpoint that begins with `https://`. Default: the certificate authorities of the
+    /// host.
     #[serde(default)]
     pub tls: Option<ClientTls>,
 }

@@ -24,16 +24,17 @@ const GOOGLE: &str = "https://storage.googleapis.com";
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gcs {
-    /// File with the key of a service account, in JSON. Without it: the file that
-    /// `GOOGLE_APPLICATION_CREDENTIALS` names, then that of `gcloud auth application-default
-    /// login`, then the service account of the machine.
+    /// File with the key of a service account, in JSON. Without it: the file in
+    /// `GOOGLE_APPLICATION_CREDENTIALS`, then the file of `gcloud auth application-default login`,
+    /// then the service account of the machine.
     #[serde(default)]
     pub key_file: Option<String>,
-    /// URL of a server that is not Google's, without the bucket.
-    /// By default what `STORAGE_EMULATOR_HOST` names, or `https://storage.googleapis.com`.
+    /// URL of a server other than Google's, without the bucket. Default: `STORAGE_EMULATOR_HOST`,
+    /// or `https://storage.googleapis.com`.
     #[serde(default)]
     pub endpoint: Option<String>,
-    /// TLS of an endpoint that begins with `https://`. Unless set: the authorities of the host.
+    /// TLS of an endpoint that begins with `https://`. Default: the certificate authorities of the
+    /// host.
     #[serde(default)]
     pub tls: Option<ClientTls>,
 }

@@ -20,24 +20,25 @@ use crate::signatures::Signatures;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3 {
-    /// URL of a server that is not Amazon's, without the bucket: `https://minio.example.com:9000`.
-    /// By default what `AWS_ENDPOINT_URL` names, or Amazon's server of the region.
+    /// URL of a server other than Amazon's, without the bucket: `https://minio.example.com:9000`.
+    /// Default: `AWS_ENDPOINT_URL`, or Amazon's server of the region.
     #[serde(default)]
     pub endpoint: Option<String>,
-    /// Region of the bucket; by default what `AWS_REGION` names, or `us-east-1`.
+    /// Region of the bucket. Default: `AWS_REGION`, or `us-east-1`.
     #[serde(default)]
     pub region: Option<String>,
-    /// Name of the access key. Without it: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, then a
-    /// web identity or the role of the container, then the role of the machine.
+    /// Access key id. Without it: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, then a web
+    /// identity or the role of the container, then the role of the machine.
     #[serde(default)]
     pub access_key: Option<String>,
-    /// Its secret.
+    /// Secret access key.
     #[serde(default)]
     pub secret_key: Option<Secret>,
-    /// Whether the bucket stands in the path of a request and not in the name of the host.
+    /// Whether requests have the bucket in the path instead of the host name.
     #[serde(default = "path_style")]
     pub path_style: bool,
-    /// TLS of an endpoint that begins with `https://`. Unless set: the authorities of the host.
+    /// TLS of an endpoint that begins with `https://`. Default: the certificate authorities of the
+    /// host.
     #[serde(default)]
     pub tls: Option<ClientTls>,
 }

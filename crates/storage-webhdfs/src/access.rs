@@ -17,13 +17,14 @@ use crate::files::WebHdfs;
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Access {
-    /// TLS of a `swebhdfs://` URL. Unless set: the authorities of the host.
+    /// TLS of a `swebhdfs://` URL. Default: the certificate authorities of the host.
     #[serde(default)]
     pub tls: Option<ClientTls>,
-    /// States that the DataNodes sync each file when it is closed, by `dfs.datanode.synconclose =
-    /// true` in their `hdfs-site.xml`, which cannot be seen from here. A gateway (HttpFS) needs it
-    /// to store through it: it does not ask for that. If it is not true, a loss of power loses
-    /// events that count as delivered. A NameNode is asked for the sync in any case.
+    /// States that the DataNodes sync each file when it is closed:
+    /// `dfs.datanode.synconclose = true` in their `hdfs-site.xml`. The agent cannot check this. A
+    /// gateway (HttpFS) needs it, because it cannot request a sync. If the statement is false, a
+    /// power cut loses events that count as delivered. A NameNode is asked for the sync in any
+    /// case.
     #[serde(default)]
     pub synconclose: bool,
 }

@@ -20,41 +20,41 @@ use crate::problem::TlsError;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerTls {
-    /// PEM file with the certificate, and behind it those of the authorities between it and the
-    /// root.
+    /// PEM file with the certificate, followed by the intermediate certificates.
     #[serde(default)]
     certificate: Option<PathBuf>,
     /// PEM file with the private key of `certificate`, without a password.
     #[serde(default)]
     key: Option<PathBuf>,
-    /// Java keystore with certificate and key instead of the two: PKCS#12 or JKS, as its first
-    /// bytes say.
+    /// Java keystore with certificate and key, instead of `certificate` and `key`: PKCS#12 or JKS,
+    /// detected from its first bytes.
     #[serde(default)]
     keystore: Option<PathBuf>,
-    /// Password of `keystore` and of the key in it. Best a reference, `"${file:/run/secrets/tls}"`.
+    /// Password of `keystore` and of the key in it. Use a reference, such as
+    /// `"${file:/run/secrets/tls}"`.
     #[serde(default)]
     keystore_password: Option<Secret>,
-    /// PEM file of authorities: clients have to show a certificate that one of them signed.
+    /// PEM file of authorities: clients must send a certificate that one of them signed.
     #[serde(default)]
     client_ca: Option<PathBuf>,
-    /// Java keystore with these authorities instead.
+    /// Java keystore with these authorities, instead of `client_ca`.
     #[serde(default)]
     truststore: Option<PathBuf>,
     /// Password of `truststore`.
     #[serde(default)]
     truststore_password: Option<Secret>,
-    /// File of revocation lists of these authorities, PEM or DER: a certificate on one of them, or
-    /// of an authority that has none there, is refused.
+    /// File of revocation lists of these authorities, PEM or DER. A certificate that is on a list,
+    /// or whose authority has no list in the file, is rejected.
     #[serde(default)]
     client_crl: Option<PathBuf>,
-    /// Whether clients need a certificate, where `client_ca` or `truststore` is set: `required`, or
-    /// `optional`: one that is shown is checked.
+    /// Whether clients need a certificate, if `client_ca` or `truststore` is set: `required`, or
+    /// `optional`, which verifies certificates that clients send.
     #[serde(default)]
     client_auth: ClientAuth,
-    /// Oldest version of TLS: `1.2` or `1.3`.
+    /// Minimum version of TLS: `1.2` or `1.3`.
     #[serde(default)]
     min_version: MinVersion,
-    /// How long a handshake may take.
+    /// Timeout of a handshake.
     #[serde(default = "handshake_timeout")]
     handshake_timeout: Period,
 }
@@ -63,42 +63,42 @@ pub struct ServerTls {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientTls {
-    /// PEM file of authorities, or of single certificates, that servers are trusted by. Those of
-    /// the host unless set.
+    /// PEM file of certificate authorities, or of single certificates, that are trusted. Default:
+    /// the certificate authorities of the host.
     #[serde(default)]
     ca: Option<PathBuf>,
-    /// Java keystore with these certificates instead: PKCS#12 or JKS.
+    /// Java keystore with these certificates, instead of `ca`: PKCS#12 or JKS.
     #[serde(default)]
     truststore: Option<PathBuf>,
     /// Password of `truststore`.
     #[serde(default)]
     truststore_password: Option<Secret>,
-    /// File of revocation lists of these authorities, PEM or DER: a certificate on one of them, or
-    /// of an authority that has none there, is refused.
+    /// File of revocation lists of these authorities, PEM or DER. A certificate that is on a list,
+    /// or whose authority has no list in the file, is rejected.
     #[serde(default)]
     crl: Option<PathBuf>,
-    /// PEM file with a certificate of our own, for servers that ask for one.
+    /// PEM file with a client certificate, if servers require one.
     #[serde(default)]
     certificate: Option<PathBuf>,
     /// PEM file with the private key of `certificate`, without a password.
     #[serde(default)]
     key: Option<PathBuf>,
-    /// Java keystore with certificate and key instead of the two.
+    /// Java keystore with certificate and key, instead of `certificate` and `key`.
     #[serde(default)]
     keystore: Option<PathBuf>,
     /// Password of `keystore` and of the key in it.
     #[serde(default)]
     keystore_password: Option<Secret>,
-    /// Name that the certificate of the server has to be for. The host of the address unless set.
+    /// Name that the server's certificate must contain. Default: the host of the address.
     #[serde(default)]
     server_name: Option<String>,
-    /// Whether the name in the certificate is checked. Flume never does.
+    /// Whether the name in the certificate is verified. Flume never does.
     #[serde(default = "check_name")]
     check_name: bool,
-    /// Takes every certificate: encryption without knowing the server. For tests.
+    /// Accepts every certificate: encryption without authentication of the server. For tests.
     #[serde(default)]
     trust_all: bool,
-    /// Oldest version of TLS: `1.2` or `1.3`.
+    /// Minimum version of TLS: `1.2` or `1.3`.
     #[serde(default)]
     min_version: MinVersion,
 }
@@ -107,10 +107,10 @@ pub struct ClientTls {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuth {
-    /// It does.
+    /// Every client needs a certificate.
     #[default]
     Required,
-    /// One that is shown is checked.
+    /// Certificates that clients send are verified.
     Optional,
 }
 
@@ -121,7 +121,7 @@ pub enum MinVersion {
     #[default]
     #[serde(rename = "1.2")]
     V12,
-    /// 1.3 alone.
+    /// Only 1.3.
     #[serde(rename = "1.3")]
     V13,
 }

@@ -23,12 +23,12 @@ const SEGMENT: ByteSize = ByteSize::mib(4);
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
-    /// How much they may occupy on disk.
+    /// Size limit of the dead letters on disk.
     pub(super) capacity: ByteSize,
-    /// What happens when they are full: what can never be delivered waits in its channel, or
-    /// letters are lost, and counted.
+    /// Behaviour when the dead letters are full: undeliverable events wait in their channel, or
+    /// letters are lost and counted.
     overflow: Overflow,
-    /// Seals what is on disk with a key. Not sealed unless set.
+    /// Encryption of the data on disk. Default: none.
     pub(super) encryption: Option<Encryption>,
 }
 

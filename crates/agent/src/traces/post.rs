@@ -40,7 +40,7 @@ pub(super) enum PostError {
     /// There was no answer in time.
     #[error("no answer within {} s", .0.as_secs_f64())]
     Late(Duration),
-    /// An answer that is no success.
+    /// The server responded with an error status.
     #[error("{address} answered {status}: {text}")]
     Status { address: String, status: StatusCode, text: String, retry_after: Option<Duration> },
 }

@@ -234,7 +234,7 @@ fn a_page_that_is_wrong_is_found() {
     for (wrong, right) in [
         ("batch_events = 100000\n", "batch_events = 1000\n"),
         ("batch_events = 100000\n", ""),
-        ("# Most lines in a batch.\n", "# Least lines in a batch.\n"),
+        ("# Limit of lines in a batch.\n", "# Least lines in a batch.\n"),
     ] {
         assert!(snippet.contains(wrong), "{wrong}");
         assert_ne!(

@@ -13,31 +13,32 @@ use crate::message::JmsHeader;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The broker, and how it is reached.
+    /// The broker and its connection settings.
     broker: Broker,
     /// Address of the messages: the name of the queue or topic.
     address: String,
-    /// What the address is, `queue` or `topic`. The broker makes it so if it does not know it.
+    /// Kind of the address, `queue` or `topic`. The broker creates a missing address with this
+    /// kind.
     destination_type: DestinationType,
-    /// Messages that are wanted, as a selector of JMS over their properties:
-    /// `site = 'a' AND level > 3`. All of them unless set.
+    /// JMS selector over the properties of messages: `site = 'a' AND level > 3`. Default: all
+    /// messages.
     #[serde(default)]
     message_selector: Option<String>,
-    /// Name of a durable subscription of a topic, together with `broker.client_id`: the broker
-    /// keeps its messages while the agent is away. None unless set.
+    /// Name of a durable subscription of a topic, with `broker.client_id`: the broker keeps its
+    /// messages while the agent is disconnected. Default: none.
     #[serde(default)]
     durable_subscription_name: Option<String>,
-    /// Messages that the broker sends ahead of the answers at most, and so the most of a batch.
+    /// Prefetch: limit of unacknowledged messages, and therefore of the events in a batch.
     #[serde(default = "default_credit")]
     credit: u32,
-    /// Largest message. One that is larger ends the connection. It is not looked at with a durable
-    /// subscription, which would end with it.
+    /// Size limit of a message. A larger one closes the connection. Not checked with a durable
+    /// subscription, which would end with the connection.
     #[serde(default = "default_message_max")]
     message_max: ByteSize,
-    /// What a message says of itself that becomes headers, by the names of JMS: `JMSMessageID`,
+    /// Properties of messages that become headers, by their JMS names: `JMSMessageID`,
     /// `JMSCorrelationID`, `JMSTimestamp`, `JMSExpiration`, `JMSType`, `JMSDestination`,
-    /// `JMSReplyTo`, `JMSPriority`, `JMSRedelivered`, `JMSXGroupID`, `JMSXUserID`. Its application
-    /// properties become headers in any case.
+    /// `JMSReplyTo`, `JMSPriority`, `JMSRedelivered`, `JMSXGroupID`, `JMSXUserID`. Application
+    /// properties always become headers.
     #[serde(default = "default_jms_headers")]
     jms_headers: Vec<JmsHeader>,
 }

@@ -21,59 +21,60 @@ const USER_VARIABLE: &str = "HADOOP_USER_NAME";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Masters of the cluster, `host:port`, usually with port 16000, which say where `hbase:meta`
-    /// is (from HBase 2.3 on). Either these or `zookeeper`.
+    /// Masters of the cluster, `host:port`, usually port 16000, which locate `hbase:meta` (HBase
+    /// 2.3 or later). Set this or `zookeeper`.
     #[serde(default)]
     masters: Option<Vec<String>>,
-    /// The ZooKeeper of the cluster, which says where `hbase:meta` is. Either this or `masters`.
+    /// ZooKeeper of the cluster, which locates `hbase:meta`. Set this or `masters`.
     #[serde(default)]
     zookeeper: Option<ZooKeeper>,
-    /// Table that the rows go into, `table` or `namespace:table`.
+    /// Table of the rows, `table` or `namespace:table`.
     pub(super) table: String,
-    /// Name of the user, which the cluster takes as it is. Without it that of `HADOOP_USER_NAME`,
-    /// or of the process.
+    /// User name, which the cluster trusts. Default: `HADOOP_USER_NAME`, or the user of the
+    /// process.
     #[serde(default)]
     user: Option<String>,
-    /// Pattern whose groups `%[…]` stands for. Without it `%[…]` is a field of a body of JSON.
+    /// Pattern for the body; `%[…]` is one of its groups. Without it `%[…]` is a field of a JSON
+    /// body.
     #[serde(default)]
     pattern: Option<String>,
-    /// Key of the row of an event: text with `%{header}`, `%[field]`, `%body`, and `%id`, which no
-    /// other event has and which the event keeps when its batch comes again.
+    /// Row key of an event: text with `%{header}`, `%[field]`, `%body`, and `%id`, which is unique
+    /// for each event and the same if its batch is resent.
     #[serde(default = "defaults::row_key")]
     row_key: String,
-    /// Columns, `family:qualifier`, and their values, written as `row_key` is. An event without a
+    /// Columns, `family:qualifier`, and their values, in the form of `row_key`. An event without a
     /// value has no such cell.
     #[serde(default)]
     columns: Option<BTreeMap<String, String>>,
-    /// Family in which each header is a column of its name. None unless set.
+    /// Family in which each header becomes a column of the same name. Default: none.
     #[serde(default)]
     header_family: Option<String>,
-    /// Family in which each field of a body of JSON is a column of its name. None unless set.
+    /// Family in which each field of a JSON body becomes a column of the same name. Default: none.
     #[serde(default)]
     field_family: Option<String>,
-    /// Header with the time of the cells in milliseconds since 1970, such as the interceptors
-    /// `timestamp` and `event_time` set. The clock of the region server unless set.
+    /// Header with the timestamp of the cells in milliseconds since 1970, as set by the
+    /// interceptors `timestamp` and `event_time`. Default: the clock of the region server.
     #[serde(default)]
     timestamp_header: Option<String>,
-    /// When a region server answers: `table`, as the table says; `skip_wal`, before its log has
-    /// the row; `async_wal`, before its log is written; `sync_wal`, when its log is at three
-    /// hosts; `fsync_wal`, when it is on their disks.
+    /// Durability at which a region server responds: `table`, as the table defines; `skip_wal`,
+    /// without its log; `async_wal`, before its log is written; `sync_wal`, when its log is on
+    /// three hosts; `fsync_wal`, when the log is on their disks.
     #[serde(default)]
     durability: Durability,
-    /// Columns that are raised for each event that is written.
+    /// Counter columns that each written event increments.
     #[serde(default)]
     counters: Vec<Counter>,
-    /// Batches in flight at most, each on connections of its own. Those of one origin go one after
-    /// the other.
+    /// Limit of batches in flight, each on its own connections. Batches of one origin are sent one
+    /// after the other.
     #[serde(default = "defaults::in_flight_max")]
     pub(super) in_flight_max: usize,
-    /// How long a connection may take.
+    /// Timeout for connecting.
     #[serde(default = "defaults::connect_timeout")]
     connect_timeout: Period,
-    /// How long a server may take to answer a request.
+    /// Timeout for the response to a request.
     #[serde(default = "defaults::request_timeout")]
     request_timeout: Period,
-    /// How long a batch may take, with all that is sent again.
+    /// Timeout of a batch, including retries.
     #[serde(default = "defaults::timeout")]
     pub(super) timeout: Period,
 }
@@ -82,9 +83,9 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ZooKeeper {
-    /// Its servers, `host:port`, usually with port 2181.
+    /// ZooKeeper servers, `host:port`, usually port 2181.
     quorum: Vec<String>,
-    /// Where HBase keeps its state: `zookeeper.znode.parent` of HBase.
+    /// Parent node of HBase: `zookeeper.znode.parent` of HBase.
     #[serde(default = "defaults::znode")]
     znode: String,
 }
@@ -93,16 +94,16 @@ struct ZooKeeper {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Durability {
-    /// As the table says.
+    /// As the table defines.
     #[default]
     Table,
-    /// Before its log has the row.
+    /// Without writing the log.
     SkipWal,
-    /// Before its log is written.
+    /// Before the log is written.
     AsyncWal,
-    /// When its log is at other hosts.
+    /// When the log is on other hosts.
     SyncWal,
-    /// When its log is on their disks.
+    /// When the log is on their disks.
     FsyncWal,
 }
 
@@ -110,11 +111,11 @@ enum Durability {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Counter {
-    /// Key of its row, written as `row_key` is. An event without it is not counted.
+    /// Key of the counter's row, in the form of `row_key`. An event without it is not counted.
     row: String,
-    /// The column, `family:qualifier`.
+    /// Column of the counter, `family:qualifier`.
     column: String,
-    /// What an event raises it by.
+    /// Increment for each event.
     #[serde(default = "defaults::by")]
     by: i64,
 }

@@ -18,50 +18,50 @@ use crate::reach::{KerberosConfig, Reach, reach_of};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The files: a directory with all below it, one file, or a pattern with `*` and `?`, as in
-    /// `hdfs://namenode:8020/shop/orders`, `webhdfs://namenode:9870/shop/orders/day=2026-*`,
+    /// Files to read: a directory with its subdirectories, one file, or a pattern with `*` and `?`,
+    /// as in `hdfs://namenode:8020/shop/orders`, `webhdfs://namenode:9870/shop/orders/day=2026-*`,
     /// `file:///data/orders`, `s3://bucket/orders`, `gs://bucket/orders` or
     /// `abfss://container@account.dfs.core.windows.net/orders`. Names that begin with `_` or `.`
-    /// are passed over.
+    /// are skipped.
     url: String,
-    /// What a file holds: a decoder that reads files piece by piece, such as `lines`, `delimited`,
-    /// `avro`, `avro_rows`, `parquet_rows` or `sequence_file`; with settings of its own as a table
-    /// with `type`.
+    /// Decoder of the files that reads in pieces, such as `lines`, `delimited`, `avro`,
+    /// `avro_rows`, `parquet_rows` or `sequence_file`; a table with `type` if it has settings.
     #[serde(default = "default_decoder")]
     decoder: Choice<dyn Decoder>,
-    /// How files are compressed.
+    /// Compression of the files.
     #[serde(default)]
     compression: Compression,
-    /// Header that gets the path of the file in its store. None unless set.
+    /// Header for the path of the file in its store. Default: none.
     #[serde(default)]
     file_header: Option<String>,
-    /// Bytes of bodies of a batch.
+    /// Limit of the bytes of bodies in a batch.
     #[serde(default = "default_batch_bytes")]
     batch_bytes: ByteSize,
-    /// The identity that is shown to a cluster with Kerberos; its ticket is renewed in time.
-    /// Without it: the ticket cache of the process, or the keytab that `KRB5_CLIENT_KTNAME` names.
+    /// Kerberos identity. Its ticket is renewed automatically. Without it: the ticket cache of the
+    /// process, or the keytab in `KRB5_CLIENT_KTNAME`.
     #[serde(default)]
     kerberos: Option<KerberosConfig>,
-    /// User that reads, if it is not the one that logs in. With Kerberos the NameNode has to allow
-    /// it, by `hadoop.proxyuser.…`.
+    /// User that reads, if it is not the user of the login. With Kerberos the NameNode must allow
+    /// it in `hadoop.proxyuser.…`.
     #[serde(default)]
     proxy_user: Option<String>,
-    /// Directory with `core-site.xml` and `hdfs-site.xml`; by default what `HADOOP_CONF_DIR` names.
+    /// Directory with `core-site.xml` and `hdfs-site.xml`. Default: the directory in
+    /// `HADOOP_CONF_DIR`.
     #[serde(default)]
     conf_dir: Option<String>,
-    /// How the bucket of an `s3://` URL is reached; other URLs pass it over.
+    /// Access to the bucket of an `s3://` URL. Ignored for other URLs.
     #[cfg(feature = "objects")]
     #[serde(default)]
     s3: Option<storage_objects::S3>,
-    /// How the bucket of a `gs://` URL is reached; other URLs pass it over.
+    /// Access to the bucket of a `gs://` URL. Ignored for other URLs.
     #[cfg(feature = "objects")]
     #[serde(default)]
     gcs: Option<storage_objects::Gcs>,
-    /// How the container of an `abfs://` or `abfss://` URL is reached; other URLs pass it over.
+    /// Access to the container of an `abfs://` or `abfss://` URL. Ignored for other URLs.
     #[cfg(feature = "objects")]
     #[serde(default)]
     azure: Option<storage_objects::Azure>,
-    /// How the HDFS of a `webhdfs://` or `swebhdfs://` URL is reached; other URLs pass it over.
+    /// Access to the HDFS of a `webhdfs://` or `swebhdfs://` URL. Ignored for other URLs.
     #[cfg(feature = "webhdfs")]
     #[serde(default)]
     webhdfs: Option<storage_webhdfs::Access>,

@@ -20,115 +20,118 @@ use crate::reach::KerberosConfig;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}`, `webhdfs://namenode:9870/…`
-    /// by HTTP, `file:///data/logs`, `s3://bucket/logs/%Y-%m-%d`, `gs://bucket/logs/…` or
-    /// `abfss://container@account.dfs.core.windows.net/logs/…`. The escapes are Flume's: those of
-    /// time (`%Y %m %d %H %M %S` …), `%{header}`, and of this host `%[localhost] %[IP] %[FQDN]`.
+    /// Destination of the files: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}`,
+    /// `webhdfs://namenode:9870/…` by HTTP, `file:///data/logs`, `s3://bucket/logs/%Y-%m-%d`,
+    /// `gs://bucket/logs/…` or `abfss://container@account.dfs.core.windows.net/logs/…`. The escapes
+    /// are those of Flume: time (`%Y %m %d %H %M %S` …), `%{header}`, and this host
+    /// `%[localhost] %[IP] %[FQDN]`.
     pub(super) url: String,
-    /// Zone of the times in the path, by its name in the time zone database, or an offset such as
-    /// `+02:00`. The database is in the program: the name means the same on every host.
+    /// Time zone of the times in the path: a name of the time zone database, or an offset such as
+    /// `+02:00`. The database is part of the program: a name means the same on every host.
     #[serde(default = "default_zone")]
     pub(super) zone: String,
-    /// What times in the path are rounded down to, such as `10m`: whole seconds within a minute,
-    /// whole minutes within an hour, or whole hours within a day. `%t` is not rounded.
+    /// Unit to which times in the path are rounded down, such as `10m`: whole seconds that divide a
+    /// minute, whole minutes that divide an hour, or whole hours that divide a day. `%t` is not
+    /// rounded.
     #[serde(default)]
     pub(super) round: Option<Period>,
-    /// Which time the path shows.
+    /// Time in the path.
     #[serde(default)]
     pub(super) time_from: TimeFrom,
-    /// What becomes of an event without a time that can be read: `arrival` takes the time of its
-    /// arrival, `reject` puts it into the dead letters, and a path such as `/undated` stands in
-    /// front of the event's own, with the time of arrival.
+    /// Handling of an event without a readable time: `arrival` uses its time of arrival, `reject`
+    /// makes it a dead letter, and a path such as `/undated` is prepended to the path of the event,
+    /// with the time of arrival.
     #[serde(default = "default_without_time")]
     pub(super) without_time: String,
-    /// Events older than this are late: they go below `late_path`, with the time of their arrival,
-    /// and are counted. By default none is late.
+    /// Age at which events are late: they are written below `late_path`, with their time of
+    /// arrival, and counted. Default: no event is late.
     #[serde(default)]
     pub(super) late_after: Option<Period>,
-    /// What stands in front of the path of a late event, below the prefix.
+    /// Path prefix of late events, below the fixed part of the URL.
     #[serde(default = "default_late_path")]
     pub(super) late_path: String,
-    /// An empty file that marks each directory that is complete: with it no file is added there.
-    /// It needs `late_after`, or `time_from = "arrival"`.
+    /// Empty marker file in each complete directory. No file is added to a marked directory. Needs
+    /// `late_after`, or `time_from = "arrival"`.
     #[serde(default)]
     pub(super) success_marker: Option<MarkerConfig>,
-    /// Small files become large ones, once the time that their path shows is over. On `hdfs://`,
-    /// and on `file://` of a local disk; with an `encoder` and a `codec` whose files can be put
-    /// together: `text`, `json`, `header_and_text`, and `csv` without `names`; `none`, `gzip` and
-    /// `zstd`.
+    /// Merges small files into large ones after the end of the time in their path. On `hdfs://`,
+    /// and on `file://` of a local disk; with an `encoder` and a `codec` whose files can be
+    /// concatenated: `text`, `json`, `header_and_text`, and `csv` without `names`; `none`, `gzip`
+    /// and `zstd`.
     #[serde(default)]
     pub(super) compact: Option<CompactConfig>,
-    /// An external table of Hive whose partitions are the directories: each is added to it with its
-    /// first file. Its folders are `name=value` then, as in `day=%Y-%m-%d`.
+    /// External Hive table whose partitions are the directories. Each partition is added with its
+    /// first file. Directories have the form `name=value`, such as `day=%Y-%m-%d`.
     #[serde(default)]
     pub(super) hive: Option<HiveConfig>,
-    /// How the names of files begin: the name of this host by default. The names of the sink and of
-    /// the ledger entry follow.
+    /// Prefix of file names. Default: the name of this host. The names of the sink and of the
+    /// ledger entry follow.
     #[serde(default)]
     pub(super) file_prefix: Option<String>,
-    /// How the names of files end, in place of what encoder and codec give: `.txt`.
+    /// Suffix of file names, instead of the suffixes of encoder and codec: `.txt`.
     #[serde(default)]
     pub(super) file_suffix: Option<String>,
-    /// What the events look like in a file: an encoder, such as `text`, `json`, `avro` or
-    /// `parquet`; with settings of its own as a table with `type`.
+    /// Encoder of the events, such as `text`, `json`, `avro` or `parquet`; a table with `type` if
+    /// it has settings.
     #[serde(default = "default_encoder")]
     pub(super) encoder: Choice<dyn Encoder>,
-    /// How a file is compressed: `none`, `deflate`, `gzip`, `lz4`, `snappy` or `zstd`; with
-    /// settings as a table with `type`.
+    /// Compression of a file: `none`, `deflate`, `gzip`, `lz4`, `snappy` or `zstd`; a table with
+    /// `type` if it has settings.
     #[serde(default = "default_codec")]
     pub(super) codec: Choice<dyn Codec>,
-    /// When a file is closed and becomes visible.
+    /// Conditions at which a file is closed and becomes visible.
     #[serde(default)]
     pub(super) roll: RollConfig,
-    /// Bytes of a block of the files; the store's own by default.
+    /// Block size of the files. Default: the block size of the store.
     #[serde(default)]
     pub(super) block_size: Option<ByteSize>,
-    /// Copies of each block; the store's own by default.
+    /// Replicas of each block. Default: the replication of the store.
     #[serde(default)]
     pub(super) replication: Option<u32>,
-    /// What is promised about an event that is delivered.
+    /// Guarantee for delivered events.
     #[serde(default)]
     pub(super) guarantee: Promise,
-    /// Files that may be open at once. One more ends the rolls that were written to least recently.
-    /// A batch with more paths than this is written in rounds, up to 16 times as many; the events
-    /// of further paths go to `_overflow` below the prefix, are counted and logged.
+    /// Limit of open files. If it is reached, the least recently written rolls are closed. A batch
+    /// with more paths than this is written in rounds, up to 16 times as many; events of further
+    /// paths are written to `_overflow` below the prefix, counted and logged.
     #[serde(default = "default_buckets_max")]
     pub(super) buckets_max: usize,
-    /// How long files that another collector has staged must lie unchanged until this one clears
-    /// them away. No event is lost if that one is alive after all; it only writes again.
+    /// Age of unchanged files that another collector has staged, after which this collector deletes
+    /// them. No event is lost if that collector is still running; it writes them again.
     #[serde(default = "default_sweep_after")]
     pub(super) sweep_after: Period,
-    /// The identity that is shown to a cluster with Kerberos; its ticket is renewed in time.
-    /// Without it: the ticket cache of the process, or the keytab that `KRB5_CLIENT_KTNAME` names.
+    /// Kerberos identity. Its ticket is renewed automatically. Without it: the ticket cache of the
+    /// process, or the keytab in `KRB5_CLIENT_KTNAME`.
     #[serde(default)]
     pub(super) kerberos: Option<KerberosConfig>,
-    /// User that the files belong to, if it is not the one that logs in. With Kerberos the NameNode
-    /// has to allow it, by `hadoop.proxyuser.…`.
+    /// User that owns the files, if it is not the user of the login. With Kerberos the NameNode
+    /// must allow it in `hadoop.proxyuser.…`.
     #[serde(default)]
     pub(super) proxy_user: Option<String>,
-    /// Directory with `core-site.xml` and `hdfs-site.xml`; by default what `HADOOP_CONF_DIR` names.
+    /// Directory with `core-site.xml` and `hdfs-site.xml`. Default: the directory in
+    /// `HADOOP_CONF_DIR`.
     #[serde(default)]
     pub(super) conf_dir: Option<String>,
-    /// Rights of the files in HDFS, in octal digits; `"644"` lets everyone read them.
+    /// Permissions of files in HDFS, in octal digits; `"644"` lets everyone read them.
     #[serde(default = "default_file_mode")]
     pub(super) file_mode: String,
-    /// Rights of the directories that are made in HDFS, in octal digits. One that is there keeps
-    /// its own.
+    /// Permissions of new directories in HDFS, in octal digits. Existing directories keep their
+    /// permissions.
     #[serde(default = "default_directory_mode")]
     pub(super) directory_mode: String,
-    /// How the bucket of an `s3://` URL is reached; other URLs pass it over.
+    /// Access to the bucket of an `s3://` URL. Ignored for other URLs.
     #[cfg(feature = "objects")]
     #[serde(default)]
     pub(super) s3: Option<storage_objects::S3>,
-    /// How the bucket of a `gs://` URL is reached; other URLs pass it over.
+    /// Access to the bucket of a `gs://` URL. Ignored for other URLs.
     #[cfg(feature = "objects")]
     #[serde(default)]
     pub(super) gcs: Option<storage_objects::Gcs>,
-    /// How the container of an `abfs://` or `abfss://` URL is reached; other URLs pass it over.
+    /// Access to the container of an `abfs://` or `abfss://` URL. Ignored for other URLs.
     #[cfg(feature = "objects")]
     #[serde(default)]
     pub(super) azure: Option<storage_objects::Azure>,
-    /// How the HDFS of a `webhdfs://` or `swebhdfs://` URL is reached; other URLs pass it over.
+    /// Access to the HDFS of a `webhdfs://` or `swebhdfs://` URL. Ignored for other URLs.
     #[cfg(feature = "webhdfs")]
     #[serde(default)]
     pub(super) webhdfs: Option<storage_webhdfs::Access>,
@@ -138,12 +141,12 @@ pub struct Config {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MarkerConfig {
-    /// Its name, which begins with `_` or `.`, so that readers pass over it.
+    /// Name of the marker, which begins with `_` or `.`, so that readers skip it.
     #[serde(default = "default_marker")]
     pub(super) name: String,
-    /// How long after the end of the time that a path shows its directory may be marked; more than
-    /// `late_after`. By half of the difference clocks of collectors may differ, and in the other
-    /// half a file has to be begun.
+    /// Delay between the end of the time in a path and the marker; greater than `late_after`. Half
+    /// of the difference covers clock differences between collectors, the other half the start of a
+    /// file.
     pub(super) after: Period,
 }
 
@@ -151,24 +154,24 @@ pub(super) struct MarkerConfig {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CompactConfig {
-    /// How long after the end of the time that a path shows its small files are merged; more than
-    /// `late_after`. What comes later stays as it is. A job that has listed a directory before and
+    /// Delay between the end of the time in a path and the merge of its small files; greater than
+    /// `late_after`. Later files are not merged. A job that lists a directory before the merge and
     /// opens the files after it does not find them.
     pub(super) after: Period,
 }
 
-/// What is promised about an event that is delivered.
+/// Guarantee for delivered events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Promise {
-    /// It is visible once, whatever fails: every roll is an entry of the commit ledger.
+    /// Visible exactly once, whatever fails: every roll is an entry of the commit ledger.
     #[default]
     ExactlyOnce,
-    /// It is visible; more than once where a failure hides that it was. No ledger entry is written,
-    /// and files are numbered at random. Batches for a directory that refuses files stay in the
-    /// channel until it takes them.
+    /// Visible at least once; twice if a failure hides that it was visible. No ledger entry is
+    /// written, and file names contain random numbers. Batches for a directory that rejects files
+    /// stay in the channel until it accepts them.
     AtLeastOnce,
-    /// It may be lost: it counts as delivered when it is written, before its file is closed.
+    /// Possibly lost: an event counts as delivered when it is written, before its file is closed.
     BestEffort,
 }
 
@@ -176,10 +179,10 @@ pub(super) enum Promise {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum TimeFrom {
-    /// That of its header `timestamp`, in milliseconds since 1970.
+    /// The time in the header `timestamp`, in milliseconds since 1970.
     #[default]
     Header,
-    /// That of its arrival at this sink, whatever it states.
+    /// The time of arrival at this sink, whatever the header contains.
     Arrival,
 }
 
@@ -187,9 +190,9 @@ pub(super) enum TimeFrom {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Boundary {
-    /// Each full hour of the zone.
+    /// Each full hour of the time zone.
     Hour,
-    /// Each midnight of the zone.
+    /// Each midnight of the time zone.
     Day,
 }
 
@@ -197,20 +200,20 @@ pub(super) enum Boundary {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RollConfig {
-    /// Bytes on disk, after compression; by default the block size less 1 MiB, but at most 127 MiB,
-    /// so that a file is one block.
+    /// Size on disk, after compression. Default: the block size less 1 MiB, at most 127 MiB, so
+    /// that a file is one block.
     #[serde(default)]
     pub(super) size_max: Option<ByteSize>,
-    /// Events; without limit by default.
+    /// Number of events. Default: no limit.
     #[serde(default)]
     pub(super) count_max: Option<u64>,
-    /// Time since the first event, spread by ±20 %.
+    /// Time since the first event, randomized by ±20 %.
     #[serde(default = "default_age_max")]
     pub(super) age_max: Period,
     /// Time since the last event.
     #[serde(default = "default_idle_max")]
     pub(super) idle_max: Period,
-    /// The clock passes this boundary, so that no file holds what arrived on both sides of it.
+    /// Boundary of the clock, so that all events of a file arrive on the same side of it.
     #[serde(default)]
     pub(super) on: Option<Boundary>,
 }

@@ -5,44 +5,42 @@ use metrics::MetricSpec;
 pub(super) const METRICS: &[MetricSpec] = &[
     MetricSpec::counter(
         "late_events",
-        "Events older than `late_after`, written below `late_path`, each time they are \
-         written.",
+        "Events older than `late_after` that were written below `late_path`, including rewrites.",
     ),
     MetricSpec::counter(
         "overflow_events",
-        "Events of batches with more than 16 times `buckets_max` directories, written below \
-         `_overflow`, each time they are written.",
+        "Events that were written below `_overflow`, because their batch has more than 16 times \
+         `buckets_max` directories, including rewrites.",
     ),
     MetricSpec::counter("success_markers", "Directories that this sink has marked as complete."),
     MetricSpec::gauge(
         "unmarked_directories",
-        "Directories with files, of all collectors, that are not marked as complete yet.",
+        "Directories with files of all collectors that are not marked as complete yet.",
     ),
     MetricSpec::counter(
         "registered_partitions",
-        "Partitions that this sink has added to its table, or found there.",
+        "Partitions that this sink has added to its table, or that existed.",
     ),
     MetricSpec::counter(
         "failed_registrations",
-        "Tries to add partitions that failed; each is tried again.",
+        "Failed attempts to add partitions; they are retried.",
     ),
     MetricSpec::gauge(
         "unregistered_partitions",
-        "Directories with files, of all collectors, that are not partitions of the table yet.",
+        "Directories with files of all collectors that are not partitions of the table yet.",
     ),
-    MetricSpec::counter("merges", "Files that this sink has made of several small ones."),
-    MetricSpec::counter("merged_files", "Small files that became part of a larger one."),
+    MetricSpec::counter("merges", "Files that this sink has merged from small ones."),
+    MetricSpec::counter("merged_files", "Small files that were merged into larger ones."),
     MetricSpec::counter(
         "merged_bytes",
-        "Bytes of the small files that became part of a larger one.",
+        "Bytes of the small files that were merged into larger ones.",
     ),
     MetricSpec::counter(
         "unmerged_given_up",
-        "Directories whose small files stay as they are, because the store refuses to put them \
-         together.",
+        "Directories whose small files are not merged because the store rejects it.",
     ),
     MetricSpec::gauge(
         "unmerged_directories",
-        "Directories with files, of all collectors, whose small files are to be merged still.",
+        "Directories with files of all collectors whose small files are not merged yet.",
     ),
 ];

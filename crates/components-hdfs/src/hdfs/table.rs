@@ -19,39 +19,39 @@ use crate::hive::{Column, Keys, Metastore, Places, Reader, TableSpec};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HiveConfig {
-    /// Where Hive's metastore answers: `thrift://host:9083`; of several of one database, with
-    /// commas, the next is tried when one fails. One with Kerberos cannot be used.
+    /// Hive metastore: `thrift://host:9083`. With several of one database, separated by commas, the
+    /// next one is tried after a failure. Kerberos is not supported.
     metastore: String,
-    /// The database.
+    /// Database.
     #[serde(default = "default_database")]
     database: String,
-    /// The table.
+    /// Table.
     table: String,
-    /// Whether database and table are created where they are missing. The files are never deleted
-    /// by it, nor by `DROP TABLE`: the table is external.
+    /// Whether missing databases and tables are created. Neither the sink nor `DROP TABLE` deletes
+    /// the files: the table is external.
     #[serde(default)]
     create: bool,
-    /// The columns of a table that is created, `{ name = "id", type = "bigint" }`, in Hive's
-    /// types. By default those of the encoder: `line` of `text`.
+    /// Columns of a table that is created, `{ name = "id", type = "bigint" }`, in Hive's types.
+    /// Default: the columns of the encoder, such as `line` of `text`.
     #[serde(default)]
     columns: Vec<ColumnConfig>,
-    /// What parts the columns in a line of `text`: one character. It needs `columns`.
+    /// Column delimiter in a line of `text`: one character. Needs `columns`.
     #[serde(default)]
     delimiter: Option<String>,
-    /// Class of the SerDe of a table that is created; that of the encoder's files by default.
+    /// SerDe class of a table that is created. Default: the class for the files of the encoder.
     #[serde(default)]
     serde: Option<String>,
-    /// The names of `url` in front of the first escape, as readers of the table reach them. By
-    /// default as in `url`, and with `s3a` for `s3`.
+    /// Fixed part of `url`, before the first escape, as readers of the table need it. Default: as
+    /// in `url`, with `s3a` instead of `s3`.
     #[serde(default)]
     location: Option<String>,
-    /// The user that the metastore is asked as; `proxy_user` by default.
+    /// User for the metastore. Default: `proxy_user`.
     #[serde(default)]
     user: Option<String>,
     /// Whether messages are framed (`metastore.thrift.framed.transport.enabled`).
     #[serde(default)]
     framed: bool,
-    /// Longest time for a connection, and for an answer.
+    /// Timeout for a connection, and for a response.
     #[serde(default = "default_timeout")]
     timeout: Period,
 }
@@ -60,9 +60,9 @@ pub(super) struct HiveConfig {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ColumnConfig {
-    /// Its name.
+    /// Name of the column.
     name: String,
-    /// Its type, such as `string`, `bigint` or `decimal(10,2)`.
+    /// Type of the column, such as `string`, `bigint` or `decimal(10,2)`.
     #[serde(rename = "type")]
     kind: String,
 }

@@ -21,71 +21,72 @@ use crate::reach::{KerberosConfig, reach_of};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The directory that files go to, each by its path below the directory that it comes from:
+    /// Destination directory. Each file keeps its path relative to its source directory. Examples:
     /// `hdfs://namenode:8020/landing`, `webhdfs://namenode:9870/landing` by HTTP,
     /// `file:///data/landing`, `s3://bucket/landing`, `gs://bucket/landing` or
-    /// `abfss://container@account.dfs.core.windows.net/landing`. All collectors that may get pieces
-    /// of one file have the same.
+    /// `abfss://container@account.dfs.core.windows.net/landing`. All collectors that may receive
+    /// pieces of one file need the same directory.
     url: String,
-    /// What becomes of a file whose name another one has.
+    /// Handling of a file whose name exists already.
     #[serde(default)]
     taken_name: TakenName,
-    /// How long it is known of a transfer that its file was stored. Pieces that are sent again
-    /// after that make the file a second time.
+    /// Time for which a stored transfer is remembered. Pieces that are resent later create the file
+    /// a second time.
     #[serde(default = "default_keep_done")]
     keep_done: Period,
-    /// Batches in flight at most.
+    /// Limit of batches in flight.
     #[serde(default = "default_in_flight_max")]
     in_flight_max: usize,
-    /// How long the storing of a batch may take.
+    /// Timeout for storing a batch.
     #[serde(default = "default_timeout")]
     timeout: Period,
-    /// The identity that is shown to a cluster with Kerberos; its ticket is renewed in time.
-    /// Without it: the ticket cache of the process, or the keytab that `KRB5_CLIENT_KTNAME` names.
+    /// Kerberos identity. Its ticket is renewed automatically. Without it: the ticket cache of the
+    /// process, or the keytab in `KRB5_CLIENT_KTNAME`.
     #[serde(default)]
     kerberos: Option<KerberosConfig>,
-    /// User that the files belong to, if it is not the one that logs in. With Kerberos the NameNode
-    /// has to allow it, by `hadoop.proxyuser.…`.
+    /// User that owns the files, if it is not the user of the login. With Kerberos the NameNode
+    /// must allow it in `hadoop.proxyuser.…`.
     #[serde(default)]
     proxy_user: Option<String>,
-    /// Directory with `core-site.xml` and `hdfs-site.xml`; by default what `HADOOP_CONF_DIR` names.
+    /// Directory with `core-site.xml` and `hdfs-site.xml`. Default: the directory in
+    /// `HADOOP_CONF_DIR`.
     #[serde(default)]
     conf_dir: Option<String>,
-    /// Rights of the files in HDFS, in octal digits; `"644"` lets everyone read them.
+    /// Permissions of files in HDFS, in octal digits; `"644"` lets everyone read them.
     #[serde(default = "default_file_mode")]
     file_mode: String,
-    /// Rights of the directories that are made in HDFS, in octal digits. One that is there keeps
-    /// its own.
+    /// Permissions of new directories in HDFS, in octal digits. Existing directories keep their
+    /// permissions.
     #[serde(default = "default_directory_mode")]
     directory_mode: String,
-    /// How the bucket of an `s3://` URL is reached; other URLs pass it over.
+    /// Access to the bucket of an `s3://` URL. Ignored for other URLs.
     #[cfg(feature = "objects")]
     #[serde(default)]
     s3: Option<storage_objects::S3>,
-    /// How the bucket of a `gs://` URL is reached; other URLs pass it over.
+    /// Access to the bucket of a `gs://` URL. Ignored for other URLs.
     #[cfg(feature = "objects")]
     #[serde(default)]
     gcs: Option<storage_objects::Gcs>,
-    /// How the container of an `abfs://` or `abfss://` URL is reached; other URLs pass it over.
+    /// Access to the container of an `abfs://` or `abfss://` URL. Ignored for other URLs.
     #[cfg(feature = "objects")]
     #[serde(default)]
     azure: Option<storage_objects::Azure>,
-    /// How the HDFS of a `webhdfs://` or `swebhdfs://` URL is reached; other URLs pass it over.
+    /// Access to the HDFS of a `webhdfs://` or `swebhdfs://` URL. Ignored for other URLs.
     #[cfg(feature = "webhdfs")]
     #[serde(default)]
     webhdfs: Option<storage_webhdfs::Access>,
 }
 
-/// What becomes of a file whose name another one has.
+/// Handling of a file whose name exists already.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum TakenName {
-    /// It gets a number: `report.2.csv`.
+    /// The file gets a number: `report.2.csv`.
     #[default]
     Number,
-    /// It takes the place of the other one, in one step. Not in a bucket.
+    /// The file replaces the existing one atomically. Not in a bucket.
     Replace,
-    /// It waits below `_aqueduct/files/whole` until the name is free.
+    /// The file waits in `_aqueduct/files/whole` until the name is free.
     Hold,
 }
 

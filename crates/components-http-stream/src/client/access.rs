@@ -18,7 +18,7 @@ use tls::http::Connector;
 use super::Client;
 use super::token::Token;
 
-/// How the server is reached, and by what right.
+/// Access to the server.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Access {
@@ -26,14 +26,16 @@ pub(crate) struct Access {
     headers: BTreeMap<String, String>,
     /// Headers whose values are never shown, such as `x-api-key`.
     secret_headers: BTreeMap<String, Secret>,
-    /// Token that is sent as `Authorization: Bearer`. Best a reference, `"${file:/run/secrets/x}"`.
+    /// Token that is sent as `Authorization: Bearer`. Use a reference, such as
+    /// `"${file:/run/secrets/x}"`.
     bearer: Option<Secret>,
-    /// Where a token is fetched by the client credentials of OAuth 2, in the place of `bearer`: it
-    /// is kept until it expires or the server refuses it.
+    /// OAuth 2 client credentials that fetch a token, instead of `bearer`. The token is used until
+    /// it expires or the server rejects it.
     oauth: Option<OAuth>,
-    /// TLS, where the URL asks for it. Unless set: the authorities of the host.
+    /// TLS of `https://` URLs. Default: the certificate authorities of the host.
     tls: Option<ClientTls>,
-    /// How long an answer may take, connecting included: all of it, and of a stream its head.
+    /// Timeout of a request, including the connection: for the whole response, or for the head of a
+    /// stream.
     timeout: Period,
 }
 

@@ -16,48 +16,47 @@ use crate::round::{self, Counts, Shape, pointer};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the list is: `http://host:port/path?query`, or `https://` for TLS. It is JSON.
+    /// URL of the list: `http://host:port/path?query`, or `https://` for TLS. The response is JSON.
     url: String,
-    /// How long after the beginning of a turn the next one begins.
+    /// Interval between the starts of two polls.
     #[serde(default = "default_interval")]
     interval: Period,
-    /// How the server is reached, and by what right.
+    /// Access to the server.
     #[serde(default)]
     access: Access,
-    /// Pauses after failures.
+    /// Backoff after failures.
     #[serde(default)]
     backoff: Pauses,
-    /// JSON pointer of the array whose elements are the events, such as `/data`. Unless set, the
-    /// answer is the array. What is no array is one event.
+    /// JSON pointer of the array of events, such as `/data`. Default: the response is the array. A
+    /// value that is not an array is one event.
     #[serde(default)]
     items: Option<String>,
-    /// JSON pointer of a value in an event, for `resume`: the largest one is the cursor.
+    /// JSON pointer of a value in an event, for `resume`. The largest value is the cursor.
     #[serde(default)]
     cursor: Option<String>,
-    /// Parameter of the URL that gets the cursor, such as `since_id`.
+    /// URL parameter for the cursor, such as `since_id`.
     #[serde(default)]
     resume: Option<String>,
-    /// JSON pointer of the id of an event: one with an id that is known is dropped. None unless
-    /// set.
+    /// JSON pointer of the id of an event. An event with a known id is dropped. Default: none.
     #[serde(default)]
     id: Option<String>,
-    /// How many ids are remembered, at least; up to 10000.
+    /// Minimum number of remembered ids, at most 10000.
     #[serde(default = "round::default_ids_max")]
     ids_max: usize,
-    /// JSON pointer of what leads to the next page, such as `/meta/next_token`. Unless set, the
-    /// header `Link` with `rel=next` does.
+    /// JSON pointer of the link to the next page, such as `/meta/next_token`. Default: the header
+    /// `Link` with `rel=next`.
     #[serde(default)]
     next: Option<String>,
-    /// Parameter of the URL that gets it. Unless set, it is a URL itself.
+    /// URL parameter for the value of `next`. Default: the value is a URL.
     #[serde(default)]
     next_parameter: Option<String>,
-    /// Pages of a turn at most.
+    /// Limit of pages in a poll.
     #[serde(default = "default_pages_max")]
     pages_max: usize,
-    /// Largest page. It is held in memory while it is read.
+    /// Size limit of a page. It is in memory while it is read.
     #[serde(default = "default_page_max")]
     page_max: ByteSize,
-    /// Events of a batch at most.
+    /// Limit of events in a batch.
     #[serde(default = "round::default_batch_events")]
     batch_events: usize,
 }

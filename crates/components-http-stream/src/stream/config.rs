@@ -20,59 +20,58 @@ use crate::round::{self, Counts, Shape, pointer};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Public stream: `x`, `wikimedia` or `mastodon`. It fills in what is not set; the page has the
-    /// table. None unless set.
+    /// Public stream: `x`, `wikimedia` or `mastodon`. It sets defaults, which the table on the page
+    /// lists. Default: none.
     #[serde(default)]
     preset: Option<Preset>,
-    /// Where the stream is: `http://host:port/path?query`, or `https://` for TLS; `ws://` and
-    /// `wss://` for a WebSocket. Needed without a `preset` that has one.
+    /// URL of the stream: `http://host:port/path?query`, or `https://` for TLS; `ws://` and
+    /// `wss://` for a WebSocket. Required unless the `preset` has a URL.
     #[serde(default)]
     url: Option<String>,
-    /// Form of the stream: `ndjson`, a JSON value a line; `sse`, server-sent events; `lines`, any
-    /// text. Each message of a WebSocket counts as a line. `ndjson` unless set.
+    /// Format of the stream: `ndjson`, a JSON value per line; `sse`, server-sent events; `lines`,
+    /// any text. Each message of a WebSocket counts as a line. Default: `ndjson`.
     #[serde(default)]
     format: Option<Format>,
-    /// How the server is reached, and by what right.
+    /// Access to the server.
     #[serde(default)]
     access: Access,
-    /// After how long without a byte the connection counts as lost. `60s` unless set.
+    /// Idle timeout of the connection. Default: `60s`.
     #[serde(default)]
     idle_timeout: Option<Period>,
-    /// Pauses after failures.
+    /// Backoff after failures.
     #[serde(default)]
     backoff: Pauses,
-    /// JSON pointer of a value in the event that the server can go on behind, for `resume`. Without
-    /// it, that is the id of a server-sent event.
+    /// JSON pointer of the value in an event from which the server can resume, for `resume`.
+    /// Default: the id of a server-sent event.
     #[serde(default)]
     cursor: Option<String>,
-    /// Parameter of the URL that gets the cursor when the stream goes on, such as `since_id`.
-    /// Unless set, an `sse` server gets the id in `Last-Event-ID`, and others nothing.
+    /// URL parameter for the cursor when the stream resumes, such as `since_id`. Default: an `sse`
+    /// server gets the id in `Last-Event-ID`, other servers get none.
     #[serde(default)]
     resume: Option<String>,
-    /// JSON pointer of the id of an event: one with an id that is known is dropped. None unless
-    /// set.
+    /// JSON pointer of the id of an event. An event with a known id is dropped. Default: none.
     #[serde(default)]
     id: Option<String>,
-    /// How many ids are remembered, at least; up to 10000.
+    /// Minimum number of remembered ids, at most 10000.
     #[serde(default = "round::default_ids_max")]
     ids_max: usize,
-    /// Messages that a WebSocket is sent each time when it is open, in their order. Never shown.
+    /// Messages that are sent, in order, after each connection of a WebSocket. Never shown.
     #[serde(default)]
     subscribe: Vec<Secret>,
-    /// Header that gets the type of a server-sent event, where it has one; empty: none.
+    /// Header for the type of a server-sent event, if it has one; empty: none.
     #[serde(default = "default_event_header")]
     event_header: String,
-    /// Largest event. A larger one is cut.
+    /// Size limit of an event. A larger one is cut.
     #[serde(default = "default_event_max")]
     event_max: ByteSize,
-    /// Events of a batch at most.
+    /// Limit of events in a batch.
     #[serde(default = "round::default_batch_events")]
     batch_events: usize,
-    /// How long the first event of a batch waits for others.
+    /// Time that the first event of a batch waits for others.
     #[serde(default = "default_batch_wait")]
     batch_wait: Period,
-    /// Rules of the preset `x`: what the server has besides is deleted there, what lacks is added.
-    /// Unless set, the rules of the server stay as they are.
+    /// Rules of the preset `x`. Rules of the server that are not in the list are deleted, missing
+    /// ones are added. Default: the rules of the server are not changed.
     #[serde(default)]
     rules: Option<Vec<Rule>>,
 }
@@ -81,11 +80,11 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Format {
-    /// A JSON value a line.
+    /// A JSON value per line.
     Ndjson,
     /// Server-sent events.
     Sse,
-    /// Any text, an event a line.
+    /// Any text, one event per line.
     Lines,
 }
 
@@ -104,7 +103,7 @@ fn default_batch_wait() -> Period {
 /// How the server is asked to go on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Resume {
-    /// Not at all.
+    /// No compression.
     Never,
     /// By `Last-Event-ID`.
     Header,
@@ -199,10 +198,10 @@ impl Component for Config {
         &["cursor_too_long", "event_cut", "event_repeated", "event_unfinished", "not_json"];
     const EXAMPLE: &str = r#"url = "http://127.0.0.1:8080/""#;
     const METRICS: &'static [MetricSpec] = &[
-        MetricSpec::counter("connections", "Streams that a server has begun to send."),
+        MetricSpec::counter("connections", "Streams that a server has started."),
         MetricSpec::counter(
             "gap_seconds",
-            "Time without a connection of which the server cannot send the events.",
+            "Time without a connection whose events the server cannot resend.",
         ),
     ];
     type Role = dyn Source;

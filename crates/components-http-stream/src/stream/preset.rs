@@ -12,7 +12,7 @@ use super::config::Format;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Preset {
-    /// The filtered stream of X, version 2 of its interface.
+    /// Filtered stream of X, API version 2.
     X,
     /// EventStreams of Wikimedia.
     Wikimedia,

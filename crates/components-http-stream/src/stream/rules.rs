@@ -16,9 +16,9 @@ const ANSWER_BYTES_MAX: usize = 8 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rule {
-    /// What a post has to match, such as `"cat has:images"`.
+    /// Rule that a post must match, such as `"cat has:images"`.
     value: String,
-    /// Name that posts get which match it.
+    /// Tag of the posts that match the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tag: Option<String>,
 }

@@ -22,50 +22,51 @@ use crate::token::Tokens;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Brokers to ask first, `host:port` each; they name the others.
+    /// Bootstrap brokers, `host:port` each. They name the other brokers.
     brokers: Vec<String>,
-    /// The topic that holds the events. It has one partition, and nothing else writes to it.
+    /// Topic that contains the events. It has one partition. Nothing else may write to it.
     topic: String,
-    /// The topic that holds what is delivered, the positions of sources and the identities. The
-    /// name of `topic` with `-state` unless set.
+    /// Topic that contains the delivered ranges, the positions of sources and the identities.
+    /// Default: the name of `topic` with `-state` appended.
     #[serde(default)]
     state_topic: Option<String>,
-    /// Makes the topics that are not there, with so many replicas each: 3 where the disk of a
-    /// broker may die. Without it they have to be there.
+    /// Number of replicas with which missing topics are created. Use 3 if a broker may lose its
+    /// disk. Without this setting the topics must exist.
     #[serde(default)]
     create_with_replicas: Option<i32>,
-    /// How much it may hold in the topic; puts wait beyond.
+    /// Size limit of the events in the topic. When it is full, puts wait.
     #[serde(default = "defaults::capacity")]
     capacity: ByteSize,
-    /// How many events it may hold; no limit unless set.
+    /// Limit of the number of events. Default: no limit.
     #[serde(default)]
     capacity_events: Option<u64>,
-    /// How much of the newest events stays in memory for sinks that keep up.
+    /// Size of the newest events that stay in memory, for sinks that keep up.
     #[serde(default = "defaults::tail_memory")]
     tail_memory: ByteSize,
-    /// How records are compressed: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
+    /// Compression of records: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
     #[serde(default)]
     compression: Compression,
-    /// The largest record; what is larger is stored as several. Not more than the limit of the
-    /// topics, `max.message.bytes`.
+    /// Size limit of a record. A larger batch is stored as several records. At most
+    /// `max.message.bytes` of the topics.
     #[serde(default = "defaults::record_bytes_max")]
     record_bytes_max: ByteSize,
-    /// How long brokers have for a transaction, broken connections included. One that nothing is
-    /// heard of is given up by them after this time. Puts wait as long as it takes.
+    /// Transaction timeout, including reconnects. The brokers abort a transaction that is idle for
+    /// this time. Puts wait without a limit.
     #[serde(default = "defaults::timeout")]
     timeout: Period,
-    /// File with the token that proves this client to the brokers (SASL/OAUTHBEARER), readable
-    /// for the user of this process. It is read again before the token expires, and once a minute.
+    /// File with the token that authenticates this client at the brokers (SASL/OAUTHBEARER),
+    /// readable for the user of this process. It is read again before the token expires, and once a
+    /// minute.
     #[serde(default)]
     token_file: Option<PathBuf>,
-    /// Where the token is fetched by the client credentials of OAuth 2 (KIP-768), in the place of
-    /// `token_file`: again when half of its life is over.
+    /// OAuth 2 client credentials that fetch the token (KIP-768), instead of `token_file`. The
+    /// token is renewed after half of its lifetime.
     #[serde(default)]
     oauth: Option<OAuth>,
     /// Further properties of the client, librdkafka, such as `security.protocol`.
     #[serde(default)]
     properties: BTreeMap<String, String>,
-    /// The same, for values that are never shown, such as `sasl.password`.
+    /// Further properties whose values are never shown, such as `sasl.password`.
     #[serde(default)]
     secret_properties: BTreeMap<String, Secret>,
 }

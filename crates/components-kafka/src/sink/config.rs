@@ -18,82 +18,82 @@ use crate::token::Tokens;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Brokers to ask first, `host:port` each; they name the others.
+    /// Bootstrap brokers, `host:port` each. They name the other brokers.
     pub(super) brokers: Vec<String>,
-    /// Topic of each event, unless `topic_header` names another one.
+    /// Topic of events for which `topic_header` names no other topic.
     topic: String,
-    /// Header whose value is the topic of its event. Events of a `kafka` source have the header
-    /// `topic`: with it they would go back to where they come from.
+    /// Header with the topic of its event. Events of a `kafka` source have the header `topic`: with
+    /// this name they would return to the topic they come from.
     #[serde(default)]
     topic_header: Option<String>,
-    /// Header whose value is the key of the message; empty: none. Without a partition of its own a
-    /// message goes to the partition of its key, and without a key to any.
+    /// Header with the key of the message; empty: none. A message without a partition is sent to
+    /// the partition of its key, or to any partition if it has no key.
     #[serde(default = "defaults::key_header")]
     key_header: String,
-    /// Header whose value is the number of the partition.
+    /// Header with the partition number.
     #[serde(default)]
     partition_header: Option<String>,
-    /// Partition of events without that header. By the key unless set.
+    /// Partition of events without that header. Default: selected by the key.
     #[serde(default)]
     partition: Option<i32>,
-    /// Header with the time of the message, in milliseconds since 1970. The time of sending unless
-    /// set.
+    /// Header with the time of the message, in milliseconds since 1970. Default: the time of
+    /// sending.
     #[serde(default)]
     timestamp_header: Option<String>,
-    /// Headers of the message: its name, and that of the event's header.
+    /// Headers of the message: their names, and the names of the event's headers.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Whether a message holds all headers of its event, as Flume's source and channel read it:
-    /// Avro.
+    /// Whether a message contains all headers of its event, in the Avro format of Flume's source
+    /// and channel.
     #[serde(default)]
     write_as_flume_event: bool,
-    /// How messages are compressed: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
+    /// Compression of messages: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
     #[serde(default)]
     compression: Compression,
-    /// The largest message, with its key and headers; a larger one goes to the dead letters. Not
-    /// more than the topic's own limit, `max.message.bytes`, which is one of whole requests.
+    /// Size limit of a message with its key and headers; a larger one becomes a dead letter. At
+    /// most `max.message.bytes` of the topic, which limits whole requests.
     #[serde(default = "defaults::message_bytes_max")]
     message_bytes_max: ByteSize,
-    /// How long the client gathers messages of a partition for one request.
+    /// Time for which the client collects messages of a partition for one request.
     #[serde(default = "defaults::linger")]
     linger: Period,
-    /// Batches in flight at most: 4 unless set. With `exactly_once` 16: of those that wait behind
-    /// one of their origin up to half become one transaction.
+    /// Limit of batches in flight. Default: 4, or 16 with `exactly_once`; up to half of them, if
+    /// they wait for a transaction of their origin, form the next transaction.
     #[serde(default)]
     in_flight_max: Option<usize>,
-    /// Whether batches of one origin arrive in their order: one request of it is in flight at a
-    /// time.
+    /// Whether batches of one origin are delivered in order: one request of the origin is in flight
+    /// at a time.
     #[serde(default)]
     in_order: bool,
-    /// Whether batches go in transactions, so that readers of what is committed
+    /// Whether batches are sent in transactions, so that readers of committed messages
     /// (`isolation.level=read_committed`) see each event once.
     #[serde(default)]
     exactly_once: bool,
-    /// What says which batches are delivered, for `exactly_once`.
+    /// Record of the delivered batches, for `exactly_once`.
     #[serde(default)]
     ledger: LedgerConfig,
-    /// How long brokers have to acknowledge a message, broken connections included. After that the
-    /// batch is offered again, and messages of it may be in the topic twice unless `exactly_once`
-    /// is set. A transaction that nothing is heard of is given up by the brokers after this time.
+    /// Timeout for the acknowledgement of a message, including reconnects. Then the batch is
+    /// resent, and without `exactly_once` its messages may be in the topic twice. The brokers abort
+    /// a transaction that is idle for this time.
     #[serde(default = "defaults::timeout")]
     timeout: Period,
-    /// How long events wait for a topic that `topic_header` names, and that does not exist or does
-    /// not allow this client to write. After that they are dead letters. `topic` is waited for
-    /// without a limit.
+    /// Time that events wait for a topic of `topic_header` that does not exist or that this client
+    /// may not write to. Then they become dead letters. Events wait for `topic` without a limit.
     #[serde(default = "pipeline::deliver::destination_wait")]
     destination_wait: Period,
-    /// File with the token that proves this client to the brokers (SASL/OAUTHBEARER), readable
-    /// for the user of this process. It is read again before the token expires, and once a minute.
+    /// File with the token that authenticates this client at the brokers (SASL/OAUTHBEARER),
+    /// readable for the user of this process. It is read again before the token expires, and once a
+    /// minute.
     #[serde(default)]
     token_file: Option<PathBuf>,
-    /// Where the token is fetched by the client credentials of OAuth 2 (KIP-768), in the place of
-    /// `token_file`: again when half of its life is over.
+    /// OAuth 2 client credentials that fetch the token (KIP-768), instead of `token_file`. The
+    /// token is renewed after half of its lifetime.
     #[serde(default)]
     oauth: Option<OAuth>,
     /// Further properties of the client, librdkafka, such as `client.id`.
     #[serde(default)]
     properties: BTreeMap<String, String>,
-    /// The same, for values that are never shown, such as `sasl.password`.
+    /// Further properties whose values are never shown, such as `sasl.password`.
     #[serde(default)]
     secret_properties: BTreeMap<String, Secret>,
 }
@@ -102,14 +102,14 @@ pub struct Config {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct LedgerConfig {
-    /// Under what this sink is found. Sinks that may get the same batches for the same topics have
-    /// the same name, those of one name on all collectors among them. Transactional ids and groups
-    /// are `aqueduct-NAME-ORIGIN`. The sink's own name unless set.
+    /// Name of this sink in the record. Give the same name to sinks that may receive the same
+    /// batches for the same topics, such as the same sink on all collectors. Transactional ids and
+    /// groups are `aqueduct-NAME-ORIGIN`. Default: the name of the sink.
     name: Option<String>,
-    /// Origins that have a client of their own at a time. One more takes the place of the one that
-    /// was not used for longest, which takes the time of several answers.
+    /// Limit of origins with their own client. A further origin replaces the least recently used
+    /// one, which takes several round trips.
     origins_max: usize,
-    /// The most that is kept of an origin: `offset.metadata.max.bytes` of the brokers.
+    /// Size limit of the record of an origin: `offset.metadata.max.bytes` of the brokers.
     bytes_max: ByteSize,
 }
 

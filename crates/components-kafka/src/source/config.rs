@@ -19,54 +19,56 @@ use crate::token::Tokens;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Brokers to ask first, `host:port` each; they name the others.
+    /// Bootstrap brokers, `host:port` each. They name the other brokers.
     pub(super) brokers: Vec<String>,
-    /// Topics to read. One that begins with `^` is a pattern, which also matches topics to come.
+    /// Topics to read. A name that begins with `^` is a pattern, which also matches topics that are
+    /// created later.
     topics: Vec<String>,
-    /// The consumer group. Its members share the partitions.
+    /// Consumer group. Its members share the partitions.
     group: String,
-    /// Name of this member in its group, the same after each start. With it a restart gets its
-    /// partitions back at once; without, they are free only after the session has timed out.
+    /// Static member id in the group, the same after each start. With it a restarted agent gets its
+    /// partitions back immediately; without it after the session timeout.
     #[serde(default)]
     instance: Option<String>,
-    /// Where a topic begins that the group has not read yet: `earliest` or `latest`. A new
-    /// partition of a topic that the group reads begins at its first message.
+    /// Position in topics that the group has not read yet: `earliest` or `latest`. New partitions
+    /// of topics that the group reads begin at their first message.
     #[serde(default)]
     start: Start,
     /// Header for the name of the topic; empty: none.
     #[serde(default = "defaults::topic_header")]
     topic_header: String,
-    /// Headers of messages to keep: name of the event's header, and of the message's.
+    /// Headers of messages to keep: name of the event's header, and name of the message's header.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Whether a message is an event with headers as Flume's sink and channel write it: Avro.
+    /// Whether a message is an event with headers in the Avro format of Flume's sink and channel.
     #[serde(default)]
     parse_as_flume_event: bool,
-    /// Events of a batch at most.
+    /// Limit of events in a batch.
     #[serde(default = "defaults::batch_events")]
     batch_events: usize,
-    /// Bytes of bodies, keys and headers of a batch at most, about; a larger message is a batch of
-    /// its own.
+    /// Approximate size limit of the bodies, keys and headers of a batch; a larger message is a
+    /// batch of its own.
     #[serde(default = "defaults::batch_bytes")]
     batch_bytes: ByteSize,
-    /// How long the first event of a batch waits for others.
+    /// Time that the first event of a batch waits for others.
     #[serde(default = "defaults::batch_wait")]
     batch_wait: Period,
-    /// How long partitions that go to another member wait until what was read of them is stored.
+    /// Time that a rebalance waits until the messages read from revoked partitions are stored.
     #[serde(default = "defaults::revoke_wait")]
     revoke_wait: Period,
-    /// File with the token that proves this client to the brokers (SASL/OAUTHBEARER), readable
-    /// for the user of this process. It is read again before the token expires, and once a minute.
+    /// File with the token that authenticates this client at the brokers (SASL/OAUTHBEARER),
+    /// readable for the user of this process. It is read again before the token expires, and once a
+    /// minute.
     #[serde(default)]
     token_file: Option<PathBuf>,
-    /// Where the token is fetched by the client credentials of OAuth 2 (KIP-768), in the place of
-    /// `token_file`: again when half of its life is over.
+    /// OAuth 2 client credentials that fetch the token (KIP-768), instead of `token_file`. The
+    /// token is renewed after half of its lifetime.
     #[serde(default)]
     oauth: Option<OAuth>,
     /// Further properties of the client, librdkafka, such as `session.timeout.ms`.
     #[serde(default)]
     properties: BTreeMap<String, String>,
-    /// The same, for values that are never shown, such as `sasl.password`.
+    /// Further properties whose values are never shown, such as `sasl.password`.
     #[serde(default)]
     secret_properties: BTreeMap<String, Secret>,
 }
@@ -75,10 +77,10 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Start {
-    /// At its first message.
+    /// The first message.
     #[default]
     Earliest,
-    /// Behind its last message.
+    /// After the last message.
     Latest,
 }
 

@@ -19,55 +19,54 @@ use crate::topic::{Pattern, check_filter, check_topic, overlap};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The broker, and how it is reached.
+    /// The broker and its connection settings.
     broker: Broker,
-    /// Filters of the topics, such as `site/+/sensor/#`. No topic may fit two of them. Collectors
-    /// that are to share the messages have the same `$share/GROUP/FILTER`.
+    /// Topic filters, such as `site/+/sensor/#`. No topic may match two of them. Collectors that
+    /// share the messages use the same `$share/GROUP/FILTER`.
     filters: Vec<String>,
-    /// Quality of service that is asked for: 0, 1 or 2. A message comes with the one that it was
-    /// sent with if that is lower.
+    /// Quality of service of the subscription: 0, 1 or 2. A message that was sent with a lower one
+    /// keeps it.
     #[serde(default = "default_qos")]
     qos: u8,
-    /// Messages that the broker sends ahead of the answer at most: up to 680 with a `qos` of 2. A
-    /// broker of version 3.1.1 has its own setting for it, which has to be within that too.
+    /// Limit of unacknowledged messages from the broker: up to 680 with a `qos` of 2. Brokers with
+    /// version 3.1.1 have their own setting for it, which must not be greater.
     #[serde(default = "default_in_flight_max")]
     in_flight_max: u16,
-    /// How long the broker keeps the session, and so the messages, of an agent that is away.
-    /// A broker of version 3.1.1 has its own setting for it. With `0s` it keeps nothing.
+    /// Session expiry: time for which the broker keeps the messages of a disconnected agent.
+    /// Brokers with version 3.1.1 have their own setting for it. `0s`: not kept.
     #[serde(default = "default_session_expiry")]
     session_expiry: Period,
-    /// Messages that the broker keeps for new subscribers: `new` takes them when the
-    /// subscription is new, `every` with each connection, `never` not at all.
+    /// Retained messages to receive: `new` for new subscriptions, `every` for each connection,
+    /// `never` for none.
     #[serde(default)]
     retained: Retained,
-    /// Largest packet. Brokers of version 5 leave out what is larger; from one of 3.1.1 it ends the
-    /// connection.
+    /// Size limit of a packet. Brokers with version 5 skip larger packets; with 3.1.1 they close
+    /// the connection.
     #[serde(default = "default_packet_max")]
     packet_max: ByteSize,
-    /// Events of a batch at most.
+    /// Limit of events in a batch.
     #[serde(default = "default_batch_events")]
     batch_events: usize,
-    /// After how long without a packet the broker is asked whether it is there.
+    /// Keep-alive: time without a packet after which the broker is pinged.
     #[serde(default = "default_keep_alive")]
     keep_alive: Period,
-    /// Header that gets the topic.
+    /// Header for the topic.
     #[serde(default = "default_topic_header")]
     topic_header: String,
-    /// Patterns of topics that make headers of levels: `site/+site/sensor/+sensor` sets `site` and
-    /// `sensor`. `#rest` at the end names all further levels. The first that fits counts.
+    /// Topic patterns that set headers: `site/+site/sensor/+sensor` sets `site` and `sensor`.
+    /// `#rest` at the end names all further levels. The first matching pattern applies.
     #[serde(default)]
     topic_patterns: Vec<String>,
-    /// User properties of version 5 that become headers of their names.
+    /// User properties (version 5) that become headers of the same name.
     #[serde(default)]
     properties: Vec<String>,
-    /// Header that gets the content type of version 5. None unless set.
+    /// Header for the content type (version 5). Default: none.
     #[serde(default)]
     content_type_header: Option<String>,
-    /// Header that is `true` in an event that the broker may have delivered before. None unless
-    /// set.
+    /// Header that is `true` in an event that the broker may have delivered before. Default: none.
     #[serde(default)]
     repeat_header: Option<String>,
-    /// Message that the broker sends when the agent ends without a goodbye. None unless set.
+    /// Will message, which the broker sends if the agent disconnects unexpectedly. Default: none.
     #[serde(default)]
     will: Option<Will>,
 }
@@ -76,10 +75,10 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Retained {
-    /// Those of a subscription that the broker did not have.
+    /// With a subscription that is new for the broker.
     #[default]
     New,
-    /// Those of each connection.
+    /// With each connection.
     Every,
     /// None.
     Never,
@@ -89,17 +88,17 @@ pub(super) enum Retained {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Will {
-    /// Its topic.
+    /// Topic of the message.
     topic: String,
-    /// Its text.
+    /// Text of the message.
     payload: String,
-    /// Its quality of service: 0, 1 or 2.
+    /// Quality of service of the message: 0, 1 or 2.
     #[serde(default)]
     qos: u8,
-    /// Whether the broker keeps it for new subscribers.
+    /// Whether the broker retains the message for new subscribers.
     #[serde(default)]
     retain: bool,
-    /// How long the broker waits for the agent to come back, with version 5.
+    /// Delay in which the agent may reconnect (version 5).
     #[serde(default)]
     delay: Option<Period>,
 }

@@ -17,47 +17,46 @@ use crate::server::{Server, is_of_token};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The server, and how it is reached.
+    /// The server and its connection settings.
     server: Server,
-    /// Name of the stream, which has to be there.
+    /// Name of an existing stream.
     stream: String,
-    /// Name of the durable consumer that all collectors share which set it: each message goes to
-    /// one of them, at least once. It is made unless it is there. Without it the source reads all
-    /// of the stream for itself, exactly once.
+    /// Name of the durable consumer that all collectors with this name share: each message goes to
+    /// one of them, at least once. A missing consumer is created. Without it the source reads the
+    /// whole stream, exactly once.
     #[serde(default)]
     consumer: Option<String>,
-    /// Subjects of the stream that are read, with the wildcards `*` and `>`; all unless set.
-    /// Several need a server of version 2.10.
+    /// Subjects of the stream to read, with the wildcards `*` and `>`. Default: all. More than one
+    /// needs a server of version 2.10.
     #[serde(default)]
     filter: Vec<String>,
-    /// Where reading begins when nothing was read before: `all` that is there, what is `new`, or
-    /// a time, such as `2026-11-01T00:00:00Z`.
+    /// First position: `all` messages, `new` messages, or a time, such as `2026-11-01T00:00:00Z`.
     #[serde(default = "default_start")]
     start: String,
-    /// How long the server waits for the acknowledgement of a message before it sends it again,
-    /// for a `consumer` that the source makes.
+    /// Acknowledgement timeout after which the server resends a message, for a `consumer` that the
+    /// source creates.
     #[serde(default = "default_ack_wait")]
     ack_wait: Period,
-    /// Messages that are asked for at once.
+    /// Limit of messages that are requested at a time.
     #[serde(default = "default_prefetch")]
     prefetch: u32,
-    /// What becomes of a message of which no event can be made.
+    /// Handling of a message that cannot become an event.
     #[serde(default)]
     unusable: Unusable,
-    /// What is said of a message that becomes headers `nats.NAME`: `subject`, `stream`,
-    /// `sequence`, `timestamp`. Its own headers become headers in any case.
+    /// Properties of a message that become headers `nats.NAME`: `subject`, `stream`, `sequence`,
+    /// `timestamp`. Headers of the message always become headers.
     #[serde(default = "default_properties")]
     properties: Vec<Property>,
 }
 
-/// What becomes of a message of which no event can be made.
+/// Handling of a message that cannot become an event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unusable {
-    /// The source stops in front of it until it is deleted.
+    /// The source stops before the message until it is deleted.
     #[default]
     Hold,
-    /// It is passed over, and counted.
+    /// The message is skipped and counted.
     Reject,
 }
 
@@ -179,8 +178,7 @@ impl Component for Config {
         server = { urls = [\"nats://127.0.0.1:4222\"] }";
     const METRICS: &'static [MetricSpec] = &[MetricSpec::gauge(
         "lag_messages",
-        "Messages of the stream that were not read yet, as the server said with the last one that \
-         is stored.",
+        "Messages of the stream after the last stored one, as the server reported with that one.",
     )];
     type Role = dyn Source;
 

@@ -40,7 +40,7 @@ const AGENT: HeaderValue =
 /// How a receiver is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
-    /// Calls of gRPC.
+    /// gRPC calls.
     Grpc,
     /// Requests of HTTP.
     Http(Form),

@@ -21,45 +21,45 @@ use crate::headers;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Addresses to listen on, each `host:port`. OTLP over gRPC and over HTTP is taken on each of
-    /// them; clients expect gRPC on 4317 and HTTP on 4318.
+    /// Addresses to listen on, each `host:port`. Each accepts OTLP over gRPC and over HTTP; clients
+    /// expect gRPC on 4317 and HTTP on 4318.
     listen: Vec<String>,
-    /// What the body of a log record's event is: `text`, the body of the record, with the rest in
-    /// headers; `json` or `protobuf`, the whole record.
+    /// Body of the event of a log record: `text`, the body of the record, with the rest in headers;
+    /// `json` or `protobuf`, the whole record.
     #[serde(default)]
     log_body: LogBody,
-    /// Form of a span or metric, which is the body of its event: `json` or `protobuf`.
+    /// Format of a span or metric, which is the body of its event: `json` or `protobuf`.
     #[serde(default)]
     record_body: RecordBody,
-    /// Headers that show an attribute: the name of the header, and `resource.`, `scope.` or
-    /// `attributes.` with the key of the attribute behind it.
+    /// Headers from attributes: the name of the header, and `resource.`, `scope.` or `attributes.`
+    /// followed by the key of the attribute.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Largest request that is taken, before and after decompression.
+    /// Size limit of a request, before and after decompression.
     #[serde(default = "defaults::body_max")]
     body_max: ByteSize,
-    /// Bytes of requests that are in memory at a time, over all connections, as they are read: many
-    /// small records take more than their request. One that takes all is read alone; one over four
-    /// times of it is refused.
+    /// Memory limit of decoded requests of all connections: many small records need more than their
+    /// request. A request that needs all of it is read when no other one is; one that needs over
+    /// four times as much is rejected.
     #[serde(default = "defaults::in_flight_max")]
     in_flight_max: ByteSize,
-    /// Connections at a time to each address. More wait to be accepted.
+    /// Connection limit of each address. Further connections wait to be accepted.
     #[serde(default = "defaults::connections_max")]
     connections_max: u32,
-    /// How long a request waits for room before its client is to come again.
+    /// Time that a request waits for room before its client is asked to retry.
     #[serde(default = "defaults::wait_max")]
     wait_max: Period,
-    /// When a client for which there is no room is to come again.
+    /// Delay after which a client retries if there was no room.
     #[serde(default = "defaults::retry_after")]
     retry_after: Period,
-    /// How long the body of a request may take to come.
+    /// Timeout for receiving the body of a request.
     #[serde(default = "defaults::body_timeout")]
     body_timeout: Period,
-    /// TLS: with this table clients have to speak it.
+    /// TLS of the connections; clients must use it.
     #[serde(default)]
     tls: Option<ServerTls>,
-    /// What each client may take: shares, connections, rates, sizes. What is over it is to come
-    /// again, as where there is no room; a request over its size is refused.
+    /// Limits for each client: shares, connections, rates, sizes. A client above a limit is asked
+    /// to retry, as if there was no room; a request above its size is rejected.
     #[serde(default)]
     tenants: Tenants,
 }
@@ -81,7 +81,7 @@ enum LogBody {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum RecordBody {
-    /// JSON of OTLP.
+    /// OTLP JSON.
     #[default]
     Json,
     /// Protobuf.

@@ -20,7 +20,7 @@ use super::value::Found;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Format {
-    /// An object.
+    /// A JSON object.
     #[default]
     Json,
     /// A line of values.

@@ -12,23 +12,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ColumnConfig {
-    /// Its name in the file.
+    /// Name of the column in the file.
     name: String,
-    /// What its values are.
+    /// Type of the values.
     #[serde(rename = "type")]
     kind: ColumnType,
-    /// Where a value comes from: a path in the body (`user.id`), which is what `format` says;
-    /// `header:NAME`; or `body`, all of it. In a path, a character behind `\` stands for itself. By
-    /// default the key, field or value `name` of the body.
+    /// Source of a value: a path in the body (`user.id`), which has the format `format`;
+    /// `header:NAME`; or `body`, the whole body. In a path, `\` escapes the next character.
+    /// Default: the key, field or value `name` of the body.
     #[serde(default)]
     from: Option<String>,
-    /// Whether an event without a value is refused. Otherwise the value is null.
+    /// Whether an event without a value is rejected. Otherwise the value is null.
     #[serde(default)]
     required: bool,
-    /// Of `decimal`: digits of a value, 1 to 38.
+    /// With `decimal`: number of digits, 1 to 38.
     #[serde(default)]
     precision: Option<u8>,
-    /// Of `decimal`: how many of them are behind the point; none by default.
+    /// With `decimal`: number of digits after the decimal point. Default: 0.
     #[serde(default)]
     scale: Option<u8>,
 }
@@ -43,17 +43,17 @@ pub(super) enum ColumnType {
     Int32,
     /// A whole number of 64 bits.
     Int64,
-    /// The nearest number of 32 bits.
+    /// A number, rounded to 32 bits.
     Float,
-    /// The nearest number of 64 bits.
+    /// A number, rounded to 64 bits.
     Double,
-    /// A number of `precision` digits, exactly: in JSON a number, or its text as a string.
+    /// An exact number of `precision` digits: in JSON a number, or its text as a string.
     Decimal,
-    /// Text in UTF-8.
+    /// UTF-8 text.
     String,
-    /// Bytes: of the body, a header, or a string in JSON.
+    /// Bytes of the body, a header, or a JSON string.
     Bytes,
-    /// The text of any value in JSON, as it was written.
+    /// The text of any JSON value, as it is written.
     Json,
     /// A day: `2026-11-25`.
     Date,

@@ -15,7 +15,7 @@ use super::column::{ColumnType, Kind};
 /// What stands where a column looks.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Found<'a> {
-    /// Nothing.
+    /// No compression.
     Missing,
     /// A value in JSON.
     Json(&'a RawValue),

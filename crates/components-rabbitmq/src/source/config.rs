@@ -16,28 +16,27 @@ use crate::message::Property;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The broker, and how it is reached.
+    /// The broker and its connection settings.
     broker: Broker,
-    /// Name of the queue. It has to be there unless `declare` is set.
+    /// Name of the queue. It must exist, or be created by `declare`.
     queue: String,
-    /// Has the source make the queue, with these properties. A queue that is there already has to
-    /// have the same. It is not made unless set.
+    /// Creates the queue with these properties. An existing queue must have the same ones. Default:
+    /// the queue is not created.
     #[serde(default)]
     declare: Option<Declare>,
-    /// Messages that the broker sends ahead of the acknowledgements at most, and so the most of a
-    /// batch.
+    /// Prefetch: limit of unacknowledged messages, and therefore of the events in a batch.
     #[serde(default = "default_prefetch")]
     prefetch: u16,
-    /// Largest body of a message. A larger one is no event: see `unusable`.
+    /// Size limit of a message body. A larger message cannot become an event: see `unusable`.
     #[serde(default = "default_message_max")]
     message_max: ByteSize,
-    /// What becomes of a message of which no event can be made.
+    /// Handling of a message that cannot become an event.
     #[serde(default)]
     unusable: Unusable,
-    /// What is said of a message that becomes headers `rabbitmq.NAME`: `message_id`,
-    /// `correlation_id`, `timestamp`, `content_type`, `content_encoding`, `type`, `reply_to`,
-    /// `expiration`, `priority`, `user_id`, `app_id`, `exchange`, `routing_key`, `redelivered`. Its
-    /// own headers become headers in any case.
+    /// Properties of a message that become headers `rabbitmq.NAME`: `message_id`, `correlation_id`,
+    /// `timestamp`, `content_type`, `content_encoding`, `type`, `reply_to`, `expiration`,
+    /// `priority`, `user_id`, `app_id`, `exchange`, `routing_key`, `redelivered`. Headers of the
+    /// message always become headers.
     #[serde(default = "default_properties")]
     properties: Vec<Property>,
 }
@@ -46,13 +45,13 @@ pub struct Config {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Declare {
-    /// How the broker keeps the queue. It is durable in any case.
+    /// Type of the queue. Queues are always durable.
     #[serde(default)]
     pub(super) queue_type: QueueType,
-    /// Further arguments, by their names: `{ x-dead-letter-exchange = "letters" }`.
+    /// Further arguments, by name: `{ x-dead-letter-exchange = "letters" }`.
     #[serde(default)]
     pub(super) arguments: BTreeMap<String, Argument>,
-    /// Exchanges that give the queue messages. They have to be there.
+    /// Exchanges that the queue is bound to. They must exist.
     #[serde(default)]
     pub(super) bindings: Vec<Binding>,
 }
@@ -64,7 +63,7 @@ pub(crate) enum QueueType {
     /// On one node.
     #[default]
     Classic,
-    /// On several nodes, of which a majority has each message.
+    /// On several nodes; a majority of them stores each message.
     Quorum,
 }
 
@@ -72,7 +71,7 @@ pub(crate) enum QueueType {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Argument {
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
     /// A number.
     Number(i64),
@@ -91,14 +90,15 @@ pub(crate) struct Binding {
     pub(super) routing_key: String,
 }
 
-/// What becomes of a message of which no event can be made.
+/// Handling of a message that cannot become an event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unusable {
-    /// It stays in the queue, and the source stops in front of it until it is taken out.
+    /// The message stays in the queue, and the source stops before it until it is removed.
     #[default]
     Hold,
-    /// The broker moves it to the dead letter exchange of the queue. Without one it is deleted.
+    /// The broker moves the message to the dead letter exchange of the queue, or deletes it if
+    /// there is none.
     Reject,
 }
 

@@ -15,43 +15,42 @@ use crate::database::{Database, Target};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The database, and how it is reached: PostgreSQL, MySQL or MariaDB. The user needs the
-    /// right to replicate, and to read the tables of the snapshot.
+    /// The database and its connection settings: PostgreSQL, MySQL or MariaDB. The user needs
+    /// replication rights, and read access to the tables of the snapshot.
     database: Database,
-    /// Tables whose changes are read, perhaps with their schema: `shop.orders`. In PostgreSQL the
-    /// publication is made of them, or has to have them; without any, the publication has to be
-    /// there already. In MySQL and MariaDB a schema is a database, the one of the URL unless
-    /// named.
+    /// Tables whose changes are read, optionally with their schema: `shop.orders`. PostgreSQL: the
+    /// publication is created for these tables, or must contain them; without tables, the
+    /// publication must exist. MySQL and MariaDB: a schema is a database, by default the one of the
+    /// URL.
     #[serde(default)]
     tables: Vec<String>,
-    /// PostgreSQL: name of the publication, which says in the database what is sent; `aqueduct_`
-    /// and the name of the source unless set.
+    /// PostgreSQL: name of the publication, which defines in the database what is sent. Default:
+    /// `aqueduct_` and the name of the source.
     #[serde(default)]
     publication: Option<String>,
-    /// PostgreSQL: name of the replication slot, which keeps in the database what is not stored
-    /// yet; `aqueduct_` and the name of the source unless set. Of no other reader.
+    /// PostgreSQL: name of the replication slot, which retains unstored changes in the database. No
+    /// other reader may use it. Default: `aqueduct_` and the name of the source.
     #[serde(default)]
     slot: Option<String>,
-    /// MySQL and MariaDB: number of this reader among the replicas of the server, of no
-    /// other one; made of the names of the source and of the database unless set.
+    /// MySQL and MariaDB: server id of this reader, unique among the replicas of the server.
+    /// Default: derived from the names of the source and of the database.
     #[serde(default)]
     server_id: Option<NonZeroU32>,
-    /// PostgreSQL: make the publication and the slot where they are not there. The database keeps
-    /// its log for the slot from then on, until the slot is dropped.
+    /// PostgreSQL: whether a missing publication and slot are created. From then on the database
+    /// keeps its log for the slot, until the slot is dropped.
     #[serde(default)]
     create: bool,
-    /// Read the rows that are there before the changes, when the source begins.
+    /// Reads the existing rows before the changes, at the first start of the source.
     #[serde(default = "defaults::snapshot")]
     snapshot: bool,
-    /// What to do when the slot is gone, or when the database has thrown away changes that are not
-    /// stored.
+    /// Reaction to a missing slot, or to unstored changes that the database has removed.
     #[serde(default)]
     on_lost: OnLost,
-    /// How often the position moves on when no table changes, and how often the database is asked
-    /// how much of its log is not stored.
+    /// Interval at which the position advances if no table changes, and at which the database is
+    /// asked how much of its log is not stored yet.
     #[serde(default = "defaults::heartbeat")]
     heartbeat: Period,
-    /// Bytes of bodies of a batch at most, about; a larger row is a batch of its own.
+    /// Approximate size limit of the bodies of a batch; a larger row is a batch of its own.
     #[serde(default = "defaults::batch_bytes")]
     batch_bytes: ByteSize,
 }
@@ -60,11 +59,11 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum OnLost {
-    /// Nothing is read until an operator has acted.
+    /// Reading stops until an operator acts.
     #[default]
     Stop,
     /// A new snapshot, after a `truncate` event for each table, and in PostgreSQL a new slot. Needs
-    /// `snapshot`, and there `create`.
+    /// `snapshot`, and in PostgreSQL `create`.
     Snapshot,
 }
 

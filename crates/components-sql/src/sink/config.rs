@@ -15,52 +15,53 @@ use crate::database::Database;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The database, and how it is reached.
+    /// The database and its connection settings.
     pub(super) database: Database,
-    /// Table that the rows go into, `table` or `schema.table`, written as the database has it. With
-    /// `mode = "call"` the procedure.
+    /// Table of the rows, `table` or `schema.table`, spelled as in the database. With
+    /// `mode = "call"`: the procedure.
     pub(super) table: String,
-    /// What a body holds: `json`, an object; `csv`, a line, whose values `fields` names; `none`,
-    /// nothing that is looked into.
+    /// Format of a body: `json`, an object; `csv`, a line with the values in `fields`; `none`, not
+    /// parsed.
     #[serde(default)]
     pub(super) format: Format,
-    /// Names of the values of a line, in their order. Needed by `csv`, and by it alone.
+    /// Names of the values of a line, in their order. Required for `csv`, and only valid with it.
     #[serde(default)]
     fields: Vec<String>,
-    /// What stands between two values of a line: one character of ASCII.
+    /// Delimiter between two values of a line: one ASCII character.
     #[serde(default = "defaults::delimiter")]
     delimiter: char,
-    /// What a line has where a value is NULL.
+    /// Text that means NULL.
     #[serde(default)]
     null: String,
-    /// Columns, and where each has its value from: the name of a field, a JSON pointer such as
-    /// `/user/id`, `%{host}` for a header, `%body` for the whole body. Unless set, each field goes
-    /// into the column of its name.
+    /// Columns and the sources of their values: the name of a field, a JSON pointer such as
+    /// `/user/id`, `%{host}` for a header, `%body` for the whole body. Default: each field is
+    /// written to the column with its name.
     #[serde(default)]
     columns: BTreeMap<String, String>,
-    /// A field that no column takes its value from: `reject`, the event goes to the dead letters;
+    /// Handling of a field that no column uses: `reject`, the event becomes a dead letter;
     /// `ignore`, the field is left out.
     #[serde(default)]
     extra: Extra,
-    /// What becomes of an event: `insert`, a new row; `update`, the row with its key is changed;
-    /// `upsert`, the row with its key is changed, or made; `call`, a procedure is called with it.
+    /// Statement for an event: `insert`, a new row; `update`, changes the row with its key;
+    /// `upsert`, changes or inserts the row with its key; `call`, calls a procedure.
     #[serde(default)]
     pub(super) mode: Mode,
-    /// Columns that find the row, for `update` and `upsert`. A unique index has exactly these.
+    /// Key columns that find the row, for `update` and `upsert`. A unique index on exactly these
+    /// columns must exist.
     #[serde(default)]
     pub(super) key: Vec<String>,
-    /// Rows of one statement at most. `COPY`, by which a batch goes into a table of PostgreSQL that
-    /// rows are inserted into, takes all rows of it.
+    /// Limit of rows in a statement. `COPY`, which is used for inserts into PostgreSQL, writes all
+    /// rows of a batch.
     #[serde(default = "defaults::rows_max")]
     pub(super) rows_max: usize,
-    /// The table that says which batches are applied.
+    /// Table that records the applied batches.
     #[serde(default)]
     pub(super) ledger: LedgerConfig,
-    /// Batches in flight at most, each on a connection of its own. Those of one origin go one after
-    /// the other.
+    /// Limit of batches in flight, each on its own connection. Batches of one origin are written
+    /// one after the other.
     #[serde(default = "defaults::in_flight_max")]
     pub(super) in_flight_max: usize,
-    /// How long a batch may take, connecting included.
+    /// Timeout of a batch, including the connection.
     #[serde(default = "defaults::timeout")]
     pub(super) timeout: Period,
 }
@@ -69,16 +70,16 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LedgerConfig {
-    /// Its name, `table` or `schema.table`, in the database of the rows. A second table of that
-    /// name with `_refused` behind it holds what was refused of applied batches.
+    /// Name of the ledger table, `table` or `schema.table`, in the database of the rows. A second
+    /// table with the suffix `_refused` records the rejected events of applied batches.
     pub(super) table: String,
-    /// Under what this sink is found in it. Sinks that may get the same batches for the same table
-    /// have the same name. The sink's own name unless set.
+    /// Name of this sink in the ledger table. Give the same name to sinks that may receive the same
+    /// batches for the same table. Default: the name of the sink.
     pub(super) name: Option<String>,
-    /// Whether the sink makes both tables when they are not there.
+    /// Whether the sink creates missing ledger tables.
     pub(super) create: bool,
-    /// How long the places of refused events are kept, so that a batch that comes again has the
-    /// same dead letters.
+    /// Retention of the positions of rejected events, so that a resent batch has the same dead
+    /// letters.
     pub(super) refused_kept: Period,
 }
 
@@ -97,12 +98,12 @@ impl Default for LedgerConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Format {
-    /// An object.
+    /// A JSON object.
     #[default]
     Json,
     /// A line of values.
     Csv,
-    /// Nothing that is looked into.
+    /// The body is not parsed.
     None,
 }
 
@@ -110,15 +111,15 @@ pub(super) enum Format {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Mode {
-    /// A new row.
+    /// Inserts a new row.
     #[default]
     Insert,
-    /// The row with its key is changed.
+    /// Changes the row with its key.
     Update,
-    /// The row with its key is changed, or made.
+    /// Changes or inserts the row with its key.
     Upsert,
-    /// A procedure of PostgreSQL, MySQL or MariaDB, or a function of PostgreSQL, is called with the
-    /// values as its parameters.
+    /// Calls a procedure of PostgreSQL, MySQL or MariaDB, or a function of PostgreSQL, with the
+    /// values as parameters.
     Call,
 }
 
@@ -133,7 +134,7 @@ impl Mode {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Extra {
-    /// The event goes to the dead letters.
+    /// The event becomes a dead letter.
     #[default]
     Reject,
     /// The field is left out.

@@ -8,7 +8,7 @@ use crate::error::SqlError;
 /// Why a batch is not applied, or the sink not open.
 #[derive(Debug, Error)]
 pub(super) enum SinkProblem {
-    /// The database.
+    /// Database.
     #[error(transparent)]
     Sql(#[from] SqlError),
     /// The connection broke before COMMIT was answered: the ledger has to be asked.

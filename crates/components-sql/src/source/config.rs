@@ -15,65 +15,65 @@ use crate::value::Form;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The database, and how it is reached.
+    /// The database and its connection settings.
     database: Database,
-    /// Table or view to read, perhaps with its schema: `shop.orders`.
+    /// Table or view to read, optionally with its schema: `shop.orders`.
     #[serde(default)]
     table: Option<String>,
-    /// Statement to read instead of a table: one `SELECT`, without a semicolon. `$CONDITIONS` in it
-    /// may stay where it stands in a call of Sqoop.
+    /// Statement to read instead of a table: one `SELECT`, without a semicolon. It may contain
+    /// `$CONDITIONS` where a call of Sqoop has it.
     #[serde(default)]
     query: Option<String>,
-    /// Columns to read; all of them unless set.
+    /// Columns to read. Default: all.
     #[serde(default)]
     columns: Vec<String>,
-    /// Condition of SQL that rows have to meet.
+    /// SQL condition that rows must meet.
     #[serde(default, rename = "where")]
     condition: Option<String>,
-    /// What is read: `full`, `append` or `modified`.
+    /// Rows to read: `full`, `append` or `modified`.
     mode: Mode,
-    /// `append`: the column that grows with each new row. `modified`: the column with the time of
-    /// the last change. Rows without a value in it are not read.
+    /// `append`: column that increases with each new row. `modified`: column with the time of the
+    /// last change. Rows with NULL in it are not read.
     #[serde(default)]
     check_column: Option<String>,
-    /// Columns that name a row, such as the primary key: unique together, and never NULL. For
-    /// `append` only needed where rows may have the same value in `check_column`.
+    /// Key columns, such as the primary key: unique together, and never NULL. For `append` only
+    /// needed if rows may have the same value in `check_column`.
     #[serde(default)]
     key: Vec<String>,
-    /// `modified`: how long after its time a row may be committed and is read still. Rows of this
-    /// time are read again with each pass, and those that are stored already are dropped.
+    /// `modified`: longest delay between the time of a row and its commit. Each pass reads rows of
+    /// this period again, and drops those that are stored already.
     #[serde(default = "defaults::overlap")]
     overlap: Period,
     /// Pause after a pass that has found no more rows.
     #[serde(default = "defaults::interval")]
     interval: Period,
-    /// `append`, `modified`: whether the work ends with a pass that has found no more rows. The
-    /// next start of the agent reads on behind the last row that is stored.
+    /// `append`, `modified`: whether the source ends after a pass that has found no more rows. The
+    /// next start of the agent continues after the last stored row.
     #[serde(default)]
     once: bool,
-    /// Rows of a page: of one query.
+    /// Rows of a page, which is the result of one query.
     #[serde(default = "defaults::fetch_size")]
     fetch_size: u32,
-    /// `full`: connections that read side by side.
+    /// `full`: number of parallel connections.
     #[serde(default = "defaults::splits")]
     splits: u16,
-    /// `full`: column that rows are read in the order of, best one with an index; empty: `key`.
-    /// Rows without a value in it are read too, at the end.
+    /// `full`: column that orders the rows, preferably with an index; empty: `key`. Rows with NULL
+    /// in it are read last.
     #[serde(default)]
     split_by: String,
-    /// The body of an event.
+    /// Format of the body of an event.
     #[serde(default)]
     format: Format,
-    /// `csv`: what stands between two values: one character of ASCII.
+    /// `csv`: delimiter between two values, one ASCII character.
     #[serde(default = "defaults::delimiter")]
     delimiter: char,
-    /// `csv`: what stands for NULL; a text that reads like it is quoted.
+    /// `csv`: text for NULL. A text that is equal to it is quoted.
     #[serde(default)]
     null: String,
     /// Column whose time becomes the header `timestamp`, in milliseconds since 1970.
     #[serde(default)]
     timestamp_column: Option<String>,
-    /// Bytes of bodies of a batch at most, about; a larger row is a batch of its own.
+    /// Approximate size limit of the bodies of a batch; a larger row is a batch of its own.
     #[serde(default = "defaults::batch_bytes")]
     batch_bytes: ByteSize,
 }
@@ -82,26 +82,26 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Mode {
-    /// All rows, once; then the source has ended its work.
+    /// All rows, once; then the source ends.
     Full,
-    /// New rows, by a column that grows.
+    /// New rows, by an increasing column.
     Append,
     /// New and changed rows, by the time of their last change.
     Modified,
 }
 
-/// The body of an event.
+/// Format of the body of an event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Format {
-    /// An object, with a member for each column.
+    /// An object with a member for each column.
     #[default]
     Json,
-    /// A line of RFC 4180, without a header line: NULL is `null`, empty unless set, and an empty
-    /// text is `""` then.
+    /// A line of RFC 4180, without a header line. NULL is `null`; by default it is empty, and an
+    /// empty text is `""`.
     Csv,
-    /// A datum of a record of Avro: each column is a union of null and its type. For the encoder
-    /// `avro_schema`, whose `schema` a dry run of `aqueduct import` prints.
+    /// An Avro datum of a record: each column is a union of null and its type. A dry run of
+    /// `aqueduct import` prints its `schema` for the encoder `avro_schema`.
     Avro,
 }
 

@@ -15,31 +15,31 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Condition {
-    /// The header that is looked at. The body unless set.
+    /// Header to test. Default: the body.
     #[serde(default)]
     header: Option<String>,
-    /// Values of which it has one. Any value, unless set.
+    /// List that must contain the value. Default: any value.
     #[serde(default)]
     one_of: Option<Vec<String>>,
-    /// Pattern that is found in it.
+    /// Pattern that must match anywhere in the value.
     #[serde(default)]
     matches: Option<String>,
-    /// It is a number, and not below this one.
+    /// Lower limit: the value is a number that is greater than or equal to it.
     #[serde(default)]
     at_least: Option<f64>,
-    /// It is a number, and below this one.
+    /// Upper limit: the value is a number that is less than it.
     #[serde(default)]
     below: Option<f64>,
-    /// Whether the condition holds where it would not, and the other way round.
+    /// Whether the condition is inverted.
     #[serde(default)]
     not: bool,
-    /// Language of an expression, such as `cel`, in the place of all of the above.
+    /// Language of an expression, such as `cel`, instead of all settings above.
     #[serde(default, rename = "type")]
     kind: Option<String>,
-    /// The expression, in the language that `type` names.
+    /// Expression in the language of `type`.
     #[serde(default)]
     expression: Option<String>,
-    /// Whether the condition holds for an event of which the expression cannot be worked out.
+    /// Result for an event for which the expression cannot be evaluated.
     #[serde(default)]
     holds_on_error: Option<bool>,
 }

@@ -17,29 +17,29 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Header with the path of the file, which names pod and container.
+    /// Header with the path of the file, which names the pod and the container.
     #[serde(default = "default_path_header")]
     path_header: String,
-    /// Text in front of the names of the headers `stream`, `namespace`, `pod`, `pod_uid`,
-    /// `container` and `container_id`.
+    /// Prefix of the names of the headers `stream`, `namespace`, `pod`, `pod_uid`, `container` and
+    /// `container_id`.
     #[serde(default)]
     prefix: String,
-    /// Header that gets the time of the first line: milliseconds since 1970, as decimal text.
+    /// Header for the time of the first line: milliseconds since 1970, as decimal text.
     #[serde(default = "default_time_header")]
     time_header: String,
-    /// What becomes of an event that no runtime wrote.
+    /// Handling of an event that no container runtime wrote.
     #[serde(default)]
     on_failure: OnFailure,
 }
 
-/// What becomes of an event that no runtime wrote.
+/// Handling of an event that no container runtime wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum OnFailure {
-    /// It stays as it is.
+    /// The event is kept unchanged.
     #[default]
     Keep,
-    /// It goes to the dead letters.
+    /// The event becomes a dead letter.
     DeadLetters,
 }
 
@@ -64,8 +64,10 @@ const STREAM: &str = "stream";
 
 impl Component for Config {
     const KIND: &'static str = "container_log";
-    const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("failed_events", "Events that no container runtime wrote.")];
+    const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
+        "failed_events",
+        "Events without the format of a container runtime.",
+    )];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -14,11 +14,11 @@ use xxhash_rust::xxh3::xxh3_128;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Header that says what an event is, such as an id. The body unless set. An event without the
+    /// Header that identifies an event, such as an id. Default: the body. An event without the
     /// header is kept.
     #[serde(default)]
     by: Option<String>,
-    /// Which events before it are compared.
+    /// Events that an event is compared with.
     #[serde(default)]
     among: Among,
 }
@@ -27,17 +27,17 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Among {
-    /// All of the batch.
+    /// All events of the batch.
     #[default]
     Batch,
-    /// The one before it: a run of the same event becomes one.
+    /// The previous event: consecutive equal events become one.
     Neighbours,
 }
 
 impl Component for Config {
     const KIND: &'static str = "dedupe";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("dropped_events", "Events that said the same as one before them.")];
+        &[MetricSpec::counter("dropped_events", "Events that were equal to an earlier one.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

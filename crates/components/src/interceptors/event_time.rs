@@ -19,37 +19,38 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Header with the time as text, such as a field of `parse`. The body unless set.
+    /// Header with the time as text, such as a field of `parse`. Default: the body.
     #[serde(default)]
     from: Option<String>,
-    /// Pattern of the time in that text: its first group, or all of it. The whole text unless set.
+    /// Pattern of the time in that text: its first group, or the whole match. Default: the whole
+    /// text.
     #[serde(default)]
     pattern: Option<String>,
-    /// How the time is written; each is tried in turn: `rfc3339`, `unix_s`, `unix_ms`, `unix_us`,
-    /// `unix_ns`, or a pattern such as `%d/%b/%Y:%H:%M:%S %z`.
+    /// Formats of the time, tried in order: `rfc3339`, `unix_s`, `unix_ms`, `unix_us`, `unix_ns`,
+    /// or a pattern such as `%d/%b/%Y:%H:%M:%S %z`.
     #[serde(default = "default_formats")]
     formats: Vec<String>,
-    /// Time zone of times that name none: a name such as `Europe/Berlin`, or an offset.
+    /// Time zone of times without a zone: a name such as `Europe/Berlin`, or an offset.
     #[serde(default = "default_zone")]
     zone: String,
-    /// Header that gets the milliseconds since 1970, as decimal text.
+    /// Header for the time in milliseconds since 1970, as decimal text.
     #[serde(default = "default_header")]
     header: String,
-    /// What an event gets whose text has no time.
+    /// Handling of an event whose text contains no time.
     #[serde(default)]
     on_failure: OnFailure,
 }
 
-/// What an event gets whose text has no time.
+/// Handling of an event whose text contains no time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum OnFailure {
-    /// The time that it has already; else the moment at which the agent takes it in.
+    /// The event keeps the time of the header, or gets the time at which the agent receives it.
     #[default]
     Arrival,
-    /// What it has already, and nothing new.
+    /// The event keeps its header, if it has one.
     Keep,
-    /// Nothing: it goes to the dead letters.
+    /// The event becomes a dead letter.
     DeadLetters,
 }
 
@@ -68,8 +69,10 @@ fn default_header() -> String {
 impl Component for Config {
     const KIND: &'static str = "event_time";
     const LETTERS: &[&str] = &["no_time"];
-    const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("failed_events", "Events whose text has no time in any format.")];
+    const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
+        "failed_events",
+        "Events whose text has no time in any of the formats.",
+    )];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -13,10 +13,12 @@ use super::conditions::{self, Compiled, Condition};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Conditions, all of which hold for an event that stays. None: each event may stay.
+    /// Conditions of events to keep. An event that does not meet all of them is dropped. Without
+    /// conditions every event is kept.
     #[serde(default)]
     keep: Vec<Condition>,
-    /// Conditions, all of which hold for an event that is dropped. None: no event is.
+    /// Conditions of events to drop. An event that meets all of them is dropped. Without conditions
+    /// no event is dropped.
     #[serde(default)]
     drop: Vec<Condition>,
 }
@@ -24,7 +26,7 @@ pub struct Config {
 impl Component for Config {
     const KIND: &'static str = "filter";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("dropped_events", "Events that the conditions dropped.")];
+        &[MetricSpec::counter("dropped_events", "Events dropped by the conditions.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -10,11 +10,11 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Header that gets the name of this host, as the agent knows it.
+    /// Header for the host name of the agent.
     #[serde(default = "default_header")]
     header: String,
-    /// Whether an event that has the header already keeps it, so that it still names the host it
-    /// came from after a second hop.
+    /// Whether an event keeps an existing header, so that it names the first host after a second
+    /// hop.
     #[serde(default = "default_preserve_existing")]
     preserve_existing: bool,
 }

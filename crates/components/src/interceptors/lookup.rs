@@ -29,25 +29,25 @@ const VALUE_MAX: usize = 4096;
 pub struct Config {
     /// Header whose value is looked up.
     from: String,
-    /// The table as CSV; the first line has the names of its columns, unless `names` has them. Best
-    /// a reference to a file, `"${file:hosts.csv}"`.
+    /// Table in CSV. The first line contains the column names, unless `names` does. Use a reference
+    /// to a file, such as `"${file:hosts.csv}"`.
     table: String,
-    /// Names of the columns, for a table whose first line has none.
+    /// Column names of a table without a header line.
     #[serde(default)]
     names: Vec<String>,
-    /// What is in the column that is searched.
+    /// Kind of the keys in the searched column.
     #[serde(default)]
     keys: Keys,
-    /// Name of the column that is searched. The first one unless set.
+    /// Name of the searched column. Default: the first column.
     #[serde(default)]
     key: Option<String>,
-    /// Names of the columns that become headers; all but the keys where the list is empty.
+    /// Names of the columns that become headers. An empty list selects all but the keys.
     #[serde(default)]
     columns: Vec<String>,
-    /// Text in front of each column's name.
+    /// Prefix of each column name.
     #[serde(default)]
     prefix: String,
-    /// Whether an event that has such a header already keeps it.
+    /// Whether an event keeps an existing header.
     #[serde(default)]
     preserve_existing: bool,
 }
@@ -56,12 +56,13 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Keys {
-    /// The text that the header has.
+    /// The exact value of the header.
     #[default]
     Texts,
-    /// A network of IPv4 or IPv6, such as `203.0.113.0/24`, or an address.
+    /// An IPv4 or IPv6 network, such as `203.0.113.0/24`, or an address.
     Networks,
-    /// The first address of a range, as an address or a number; the last one is in the next column.
+    /// The first address of a range, as an address or a number. The next column contains the last
+    /// address.
     Ranges,
 }
 
@@ -69,7 +70,7 @@ impl Component for Config {
     const KIND: &'static str = "lookup";
     const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
         "missing_events",
-        "Events without the header, or with a value that the table lacks.",
+        "Events without the header, or whose value is not in the table.",
     )];
     type Role = dyn Interceptor;
 

@@ -24,21 +24,21 @@ const HASH_BYTES: usize = 16;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Pattern of what is hidden, wherever it stands: its groups, where it has some, else all of
-    /// it. Without a pattern a header is hidden as a whole.
+    /// Pattern of the text to mask, anywhere in the value: its groups, or the whole match if it has
+    /// none. Without a pattern the whole header is masked.
     #[serde(default)]
     pattern: Option<String>,
-    /// Header in which it is looked for. The body unless set.
+    /// Header to mask. Default: the body.
     #[serde(default)]
     header: Option<String>,
-    /// Conditions, all of which hold for an event of which something is hidden. None: each event.
+    /// Conditions of the events to mask. An event that meets all of them is masked. Without
+    /// conditions every event is.
     #[serde(default)]
     when: Vec<Condition>,
-    /// Text in the place of what is hidden.
+    /// Replacement text.
     #[serde(default = "default_text")]
     text: String,
-    /// Key of a hash in the place of what is hidden, behind `text`: at least 16 bytes, best a
-    /// reference. No hash unless set.
+    /// Key of a hash that follows `text`: at least 16 bytes. Use a reference. Default: no hash.
     #[serde(default)]
     key: Option<Secret>,
 }
@@ -50,7 +50,7 @@ fn default_text() -> String {
 impl Component for Config {
     const KIND: &'static str = "mask";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("masked_events", "Events of which something was hidden.")];
+        &[MetricSpec::counter("masked_events", "Events with masked text.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -24,28 +24,27 @@ use format::{Parser, State, Written};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// How the text is written: the name of a format, or a table with its `type` and settings.
+    /// Format of the text: its name, or a table with `type` and settings.
     format: Written,
-    /// Header that is parsed, in the place of the body.
+    /// Header to parse instead of the body.
     #[serde(default)]
     header: Option<String>,
-    /// Where the fields go.
+    /// Destination of the fields.
     #[serde(default)]
     into: Into,
-    /// Text in front of each field's name.
+    /// Prefix of each field name.
     #[serde(default)]
     prefix: String,
-    /// Names of the fields that are taken; all of them where the list is empty.
+    /// Names of the fields to extract. An empty list selects all fields.
     #[serde(default)]
     fields: Vec<String>,
-    /// Limit of different names in the headers of a batch, at most 4,096. Fields over it are left
-    /// out.
+    /// Limit of the different header names in a batch, at most 4,096. Further fields are left out.
     #[serde(default = "default_fields_max")]
     fields_max: usize,
-    /// What becomes of an event whose text is not written in this format.
+    /// Handling of an event whose text does not have this format.
     #[serde(default)]
     on_failure: OnFailure,
-    /// With `on_failure = "header"`: the header that gets the reason.
+    /// With `on_failure = "header"`: header for the reason.
     #[serde(default = "default_failure_header")]
     failure_header: String,
 }
@@ -65,14 +64,14 @@ enum Into {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum OnFailure {
-    /// It stays as it is.
+    /// The event is kept unchanged.
     #[default]
     Keep,
-    /// It is dropped, and counted.
+    /// The event is dropped and counted.
     Drop,
-    /// It goes to the dead letters.
+    /// The event becomes a dead letter.
     DeadLetters,
-    /// It stays, and a header says why.
+    /// The event is kept, and a header contains the reason.
     Header,
 }
 
@@ -91,10 +90,10 @@ impl Component for Config {
     const KIND: &'static str = "parse";
     const LETTERS: &[&str] = &["not_parsed"];
     const METRICS: &'static [MetricSpec] = &[
-        MetricSpec::counter("failed_events", "Events whose text is not written in the format."),
+        MetricSpec::counter("failed_events", "Events whose text does not have the format."),
         MetricSpec::counter(
             "left_out_fields",
-            "Fields over `fields_max`, or with a name of no use.",
+            "Fields above `fields_max`, or with an unusable name.",
         ),
     ];
     type Role = dyn Interceptor;

@@ -19,9 +19,9 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Pattern that is looked for in the body; its first match counts.
+    /// Pattern to find in the body. Only the first match is used.
     regex: String,
-    /// What is made of the groups, from the first on.
+    /// Names and types of the groups, in their order.
     serializers: Vec<Serializer>,
 }
 
@@ -29,15 +29,15 @@ pub struct Config {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Serializer {
-    /// Header that gets the value.
+    /// Header for the value.
     name: String,
     /// Date pattern of the group, such as `yyyy-MM-dd HH:mm:ss` or `%Y-%m-%d %H:%M:%S`: the header
-    /// gets milliseconds since 1970, as Flume's `RegexExtractorInterceptorMillisSerializer` writes
-    /// them. Without it the header gets the group as it is.
+    /// gets milliseconds since 1970, as in Flume's `RegexExtractorInterceptorMillisSerializer`.
+    /// Without it the header gets the group unchanged.
     #[serde(default)]
     date: Option<String>,
-    /// Time zone of dates that name none: a name such as `Europe/Berlin`, or an offset. UTC unless
-    /// set.
+    /// Time zone of dates without a zone: a name such as `Europe/Berlin`, or an offset. Default:
+    /// UTC.
     #[serde(default)]
     zone: Option<String>,
 }
@@ -45,8 +45,8 @@ struct Serializer {
 impl Component for Config {
     const KIND: &'static str = "regex_extractor";
     const METRICS: &'static [MetricSpec] = &[
-        MetricSpec::counter("unmatched_events", "Events in which the pattern was not found."),
-        MetricSpec::counter("failed_values", "Groups that are no date or not UTF-8."),
+        MetricSpec::counter("unmatched_events", "Events that do not match the pattern."),
+        MetricSpec::counter("failed_values", "Groups that are not a date or not UTF-8."),
     ];
     type Role = dyn Interceptor;
 

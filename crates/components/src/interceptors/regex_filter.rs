@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Pattern that is looked for anywhere in the body.
+    /// Pattern to find anywhere in the body.
     regex: String,
-    /// Whether the events that match are dropped. Otherwise they are the ones that stay.
+    /// Whether matching events are dropped. Otherwise they are kept, and all others are dropped.
     #[serde(default)]
     exclude: bool,
-    /// Where the events go that do not stay: `discard`, or `dead_letters`, where `aqueduct dlq`
-    /// shows them.
+    /// Destination of dropped events: `discard`, or `dead_letters`, where `aqueduct dlq` shows
+    /// them.
     #[serde(default)]
     dropped: Dropped,
 }
@@ -29,10 +29,10 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Dropped {
-    /// Nowhere. They count as delivered.
+    /// Discarded. They count as delivered.
     #[default]
     Discard,
-    /// To the dead letters of the agent.
+    /// The dead letters of the agent.
     DeadLetters,
 }
 
@@ -40,7 +40,7 @@ impl Component for Config {
     const KIND: &'static str = "regex_filter";
     const LETTERS: &[&str] = &["filtered"];
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("dropped_events", "Events that the pattern dropped.")];
+        &[MetricSpec::counter("dropped_events", "Events dropped by the pattern.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -12,10 +12,10 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Names of the headers that are removed.
+    /// Names of the headers to remove.
     #[serde(default)]
     names: Vec<String>,
-    /// Pattern of names that are removed: it matches the whole name.
+    /// Pattern of names to remove; it matches the whole name.
     #[serde(default)]
     matching: Option<String>,
 }
@@ -23,7 +23,7 @@ pub struct Config {
 impl Component for Config {
     const KIND: &'static str = "remove_header";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("changed_batches", "Batches in which some header was removed.")];
+        &[MetricSpec::counter("changed_batches", "Batches in which a header was removed.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -12,14 +12,14 @@ use super::conditions::{self, Compiled, Condition};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Header that gets the value of the first rule that holds.
+    /// Header for the value of the first matching rule.
     header: String,
-    /// The rules, in the order in which they are tried.
+    /// Rules, tried in order.
     rules: Vec<Rule>,
-    /// Value where no rule holds. The header stays as it is unless set.
+    /// Value if no rule matches. Default: the header is left unchanged.
     #[serde(default)]
     default: Option<String>,
-    /// Whether an event that has the header already keeps it.
+    /// Whether an event keeps an existing header.
     #[serde(default)]
     preserve_existing: bool,
 }
@@ -28,16 +28,16 @@ pub struct Config {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Rule {
-    /// Value that the header gets.
+    /// Value of the header.
     value: String,
-    /// Conditions, all of which hold.
+    /// Conditions that must all be true.
     when: Vec<Condition>,
 }
 
 impl Component for Config {
     const KIND: &'static str = "route";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("unmatched_events", "Events for which no rule holds.")];
+        &[MetricSpec::counter("unmatched_events", "Events that no rule matches.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

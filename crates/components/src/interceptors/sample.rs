@@ -15,16 +15,16 @@ use super::conditions::{self, Compiled, Condition};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Share of the events that is kept, over 0 and up to 1.
+    /// Fraction of the events to keep, greater than 0 and at most 1.
     rate: f64,
-    /// Header by whose value events are chosen: those with the same value are kept or dropped
-    /// together. The body unless set, and for an event without the header.
+    /// Header whose value selects events: events with the same value are kept or dropped together.
+    /// Default, also for an event without the header: the body.
     #[serde(default)]
     by: Option<String>,
-    /// Text that makes the choice another one than that of another sample.
+    /// Salt of the selection: samples with different salts select different events.
     #[serde(default)]
     salt: String,
-    /// Events for which one of these conditions holds are all kept.
+    /// Conditions of events that are always kept. An event that meets one of them is kept.
     #[serde(default)]
     keep: Vec<Condition>,
 }
@@ -32,7 +32,7 @@ pub struct Config {
 impl Component for Config {
     const KIND: &'static str = "sample";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("dropped_events", "Events that were not chosen.")];
+        &[MetricSpec::counter("dropped_events", "Events that were not selected.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -16,10 +16,10 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Pattern of what is replaced, wherever it stands in the body.
+    /// Pattern to replace, anywhere in the body.
     search: String,
-    /// What takes its place; `$1` is the first group, `$${name}` one with a name. Nothing unless
-    /// set: what matches is deleted.
+    /// Replacement; `$1` is the first group, `$${name}` a named group. Default: empty, so that
+    /// matches are deleted.
     #[serde(default)]
     replace: Option<String>,
 }
@@ -27,7 +27,7 @@ pub struct Config {
 impl Component for Config {
     const KIND: &'static str = "search_replace";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("changed_events", "Events in whose body something was replaced.")];
+        &[MetricSpec::counter("changed_events", "Events with a replacement in their body.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -13,13 +13,13 @@ pub struct Config {
     /// Names and values of the headers.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Name of one header.
+    /// Name of the header, if there is only one.
     #[serde(default)]
     key: Option<String>,
-    /// Its value.
+    /// Value of the header.
     #[serde(default)]
     value: Option<String>,
-    /// Whether an event that has such a header already keeps its own value.
+    /// Whether an event keeps an existing header.
     #[serde(default = "default_preserve_existing")]
     preserve_existing: bool,
 }

@@ -19,15 +19,15 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Events a second that pass in the long run, at most 10,000,000.
+    /// Rate in events per second, at most 10,000,000.
     events_per_second: u64,
-    /// Events that pass at once after a pause. As many as in one second unless set.
+    /// Burst: events that pass immediately after a pause. Default: the events of one second.
     #[serde(default)]
     burst: Option<u64>,
-    /// Header of which each value has a rate of its own. One rate for all events unless set.
+    /// Header whose values have separate rates. Default: one rate for all events.
     #[serde(default)]
     by: Option<String>,
-    /// Limit of values that have a rate of their own at a time; others share one.
+    /// Limit of values with separate rates at a time. Further values share one rate.
     #[serde(default = "default_keys_max")]
     keys_max: usize,
 }
@@ -42,7 +42,7 @@ const OTHERS: u64 = 0;
 impl Component for Config {
     const KIND: &'static str = "throttle";
     const METRICS: &'static [MetricSpec] =
-        &[MetricSpec::counter("dropped_events", "Events over the rate.")];
+        &[MetricSpec::counter("dropped_events", "Events above the rate.")];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

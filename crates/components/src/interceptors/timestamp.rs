@@ -13,11 +13,10 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Header that gets the milliseconds since 1970, as decimal text.
+    /// Header for the time in milliseconds since 1970, as decimal text.
     #[serde(default = "default_header")]
     header: String,
-    /// Whether an event that has the header already keeps it. Otherwise an event that is sent
-    /// again gets another moment than before.
+    /// Whether an event keeps an existing header. Otherwise a resent event gets a new time.
     #[serde(default = "default_preserve_existing")]
     preserve_existing: bool,
 }

@@ -22,17 +22,16 @@ const PREFIX_MAX: usize = 64;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Header that gets the id.
+    /// Header for the id.
     #[serde(default = "default_header")]
     header: String,
-    /// What the id is made of.
+    /// Origin of the id.
     #[serde(default)]
     from: Basis,
-    /// Text in front of the id, at most 64 bytes.
+    /// Prefix of the id, at most 64 bytes.
     #[serde(default)]
     prefix: String,
-    /// Whether an event that has the header already keeps it, so that it has one id on its whole
-    /// way.
+    /// Whether an event keeps an existing header, so that it has the same id on all hops.
     #[serde(default = "default_preserve_existing")]
     preserve_existing: bool,
 }
@@ -41,10 +40,10 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Basis {
-    /// Random bits (version 4): no two events have the same id.
+    /// Random bits (version 4): each event has a different id.
     #[default]
     Random,
-    /// A hash of the body (version 8): the same body has the same id, on any agent.
+    /// A hash of the body (version 8): equal bodies have the same id on every agent.
     Body,
 }
 

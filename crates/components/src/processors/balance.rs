@@ -23,12 +23,12 @@ use super::penalty::Penalties;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Policy {
-    /// One after the other, beginning anywhere.
+    /// Round robin, from a random start.
     #[default]
     RoundRobin,
-    /// Any, each as likely.
+    /// A random sink.
     Random,
-    /// The one with the fewest bytes that it has not stored yet.
+    /// The sink with the fewest bytes in flight.
     LeastLoaded,
 }
 

@@ -28,26 +28,24 @@ use super::{check_members, default_backoff_max, default_backoff_min, pauses, yes
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Priority of each sink by its name; the highest that works is used, and those of the same
-    /// share the work. All sinks have one, or none has and the order in which the group names them
-    /// counts.
+    /// Priority of each sink, by name. The working sink with the highest priority is used; sinks
+    /// with the same priority share the load. Set it for all sinks or for none: without priorities
+    /// the order in the group counts.
     #[serde(default)]
     priorities: BTreeMap<String, i64>,
-    /// How the sink of a batch is chosen among those of the same priority, where it is not chosen
-    /// by its origin.
+    /// Selection among sinks with the same priority, for batches that are not selected by origin.
     #[serde(default)]
     policy: Policy,
     /// Whether batches of one origin stay with one sink of their priority while it works.
     #[serde(default = "yes")]
     sticky: bool,
-    /// Pause after a sink's first failure; each further one doubles it.
+    /// Backoff after the first failure of a sink; it doubles with each further failure.
     #[serde(default = "default_backoff_min")]
     backoff_min: Period,
-    /// Longest pause, also between two tries to open a sink.
+    /// Longest backoff, also between two attempts to open a sink.
     #[serde(default = "default_backoff_max")]
     backoff_max: Period,
-    /// The group's sinks, a discovered one as often as it has seats. Filled in by the agent, not by
-    /// hand.
+    /// Sinks of the group; a discovered sink occurs once for each place. Set by the agent.
     sinks: Vec<String>,
 }
 

@@ -17,20 +17,19 @@ use super::{check_members, default_backoff_max, default_backoff_min, pauses, yes
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// How the sink of a batch is chosen where it is not chosen by its origin.
+    /// Selection of a sink, for batches that are not selected by origin.
     #[serde(default)]
     policy: Policy,
     /// Whether batches of one origin stay with one sink while it works.
     #[serde(default = "yes")]
     sticky: bool,
-    /// Pause after a sink's first failure; each further one doubles it.
+    /// Backoff after the first failure of a sink; it doubles with each further failure.
     #[serde(default = "default_backoff_min")]
     backoff_min: Period,
-    /// Longest pause, also between two tries to open a sink.
+    /// Longest backoff, also between two attempts to open a sink.
     #[serde(default = "default_backoff_max")]
     backoff_max: Period,
-    /// The group's sinks, a discovered one as often as it has seats. Filled in by the agent, not by
-    /// hand.
+    /// Sinks of the group; a discovered sink occurs once for each place. Set by the agent.
     sinks: Vec<String>,
 }
 

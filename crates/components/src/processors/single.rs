@@ -15,14 +15,13 @@ use super::penalty::Penalties;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Pause after the sink's first failure; each further one doubles it.
+    /// Backoff after the first failure of the sink; it doubles with each further failure.
     #[serde(default = "default_backoff_min")]
     backoff_min: Period,
-    /// Longest pause, also between two tries to open a sink.
+    /// Longest backoff, also between two attempts to open a sink.
     #[serde(default = "default_backoff_max")]
     backoff_max: Period,
-    /// The group's sink, as often as it has seats if it is discovered. Filled in by the agent, not
-    /// by hand.
+    /// Sink of the group; it occurs once for each place if it is discovered. Set by the agent.
     sinks: Vec<String>,
 }
 

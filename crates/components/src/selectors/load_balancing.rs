@@ -20,18 +20,18 @@ use super::free::{OneOf, Order};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// What decides: a hash of each event, the same each time; or, for sources that give nothing
-    /// again, turns or chance for each batch.
+    /// Selection of a channel: by a hash of each event, which gives the same result for a resent
+    /// event; or, for sources that never resend, in turns or at random for each batch.
     #[serde(default)]
     policy: Policy,
-    /// Header whose value decides, so that events with the same value stay together. The body
-    /// decides unless set, and for events without the header. With `hash` alone.
+    /// Header whose value is hashed, so that events with the same value stay together. Default,
+    /// also for events without the header: the body. Only for `hash`.
     header: Option<String>,
-    /// Another number spreads the events otherwise. Agents that spread one after the other need
-    /// different ones, collectors of one group the same. With `hash` alone.
+    /// Seed of the hash. Agents in sequence need different seeds, collectors of one group the same
+    /// seed. Only for `hash`.
     #[serde(default)]
     seed: u64,
-    /// The source's channels, required ones first. Filled in by the agent, not by hand.
+    /// Channels of the source, required ones first. Set by the agent.
     channels: Vec<String>,
 }
 
@@ -42,9 +42,9 @@ enum Policy {
     /// By a hash of each event.
     #[default]
     Hash,
-    /// The next one for each batch; one that can take it now before the others.
+    /// The next channel for each batch; channels with room first.
     RoundRobin,
-    /// Any for each batch, each as likely; one that can take it now before the others.
+    /// A random channel for each batch; channels with room first.
     Random,
 }
 

@@ -16,19 +16,19 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Header whose value decides.
+    /// Header whose value selects the channels.
     #[serde(default = "default_header")]
     header: String,
-    /// Channels of the events with each value.
+    /// Channels by value of the header.
     #[serde(default)]
     mapping: BTreeMap<String, Names>,
-    /// Channels of the events that no mapping names.
+    /// Channels of events whose value is not mapped.
     #[serde(default)]
     default: Names,
-    /// Channels that the events with each value get as well, mapped or not.
+    /// Further channels by value of the header, for mapped and unmapped values.
     #[serde(default)]
     also: BTreeMap<String, Names>,
-    /// The source's channels, required ones first. Filled in by the agent, not by hand.
+    /// Channels of the source, required ones first. Set by the agent.
     channels: Vec<String>,
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The source's channels, required ones first. Filled in by the agent, not by hand.
+    /// Channels of the source, required ones first. Set by the agent.
     channels: Vec<String>,
 }
 

@@ -35,39 +35,40 @@ use formats::avro::datum::{put_event, put_long};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The Avro source: `host:port`. The name is resolved for each connection.
+    /// Avro source: `host:port`. The name is resolved for each connection.
     address: String,
-    /// Events in one call at most. A Flume source refuses calls of more events than its channels
-    /// have as `transactionCapacity`, which is 100 where it is not set.
+    /// Limit of events in a call. A Flume source rejects calls with more events than the
+    /// `transactionCapacity` of its channels, 100 by default.
     #[serde(default = "defaults::events_max")]
     events_max: usize,
-    /// `none` or `deflate`, as the source's `compression-type` says.
+    /// Compression, as `compression-type` of the source: `none` or `deflate`.
     #[serde(default)]
     compression: Compression,
     /// Level of `deflate`, 0 to 9.
     #[serde(default = "defaults::compression_level")]
     compression_level: u32,
-    /// Batches in flight at most, each on a connection of its own.
+    /// Limit of batches in flight, each on its own connection.
     #[serde(default = "defaults::in_flight_max")]
     in_flight_max: usize,
-    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
+    /// time.
     #[serde(default)]
     in_order: bool,
-    /// How long connecting may take.
+    /// Timeout for connecting.
     #[serde(default = "defaults::timeout")]
     connect_timeout: Period,
-    /// How long the answer to a call may take.
+    /// Timeout for the response to a call.
     #[serde(default = "defaults::timeout")]
     timeout: Period,
-    /// A connection that is older is closed after its batch, so that the next one may reach another
-    /// address of the name. Never unless set.
+    /// Maximum age of a connection. An older one is closed after its batch, so that the next one
+    /// may use another address of the name. Default: no limit.
     #[serde(default)]
     reconnect_after: Option<Period>,
-    /// TLS: with this table it is spoken; a Flume source has `ssl = true`.
+    /// TLS of the connection. A Flume source needs `ssl = true`.
     #[serde(default)]
     tls: Option<ClientTls>,
-    /// Where the compression is with TLS: `inside` of it, as up to Flume 1.9, or `outside`, as in
-    /// Flume 1.10 and 1.11. A source of ours takes both.
+    /// Order of compression and TLS: `inside` of TLS, as up to Flume 1.9, or `outside`, as in Flume
+    /// 1.10 and 1.11. Aqueduct's own source accepts both.
     #[serde(default)]
     compression_layer: Layer,
 }

@@ -31,21 +31,21 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Directory of the files; made if it is missing.
+    /// Directory of the files. It is created if it is missing.
     directory: PathBuf,
-    /// Age from which on the next batch begins a new file. `"0s"`: never by age.
+    /// Age after which the next batch begins a new file. `"0s"`: no limit.
     #[serde(default = "defaults::roll_interval")]
     roll_interval: Period,
-    /// Size from which on the next batch begins a new file. Never by size unless set.
+    /// Size after which the next batch begins a new file. Default: no limit.
     #[serde(default)]
     size_max: Option<ByteSize>,
-    /// Begins each file's name.
+    /// Prefix of file names.
     #[serde(default)]
     prefix: String,
-    /// Ends each file's name, behind a dot. That of the encoder unless set; `""`: none.
+    /// Suffix of file names, after a dot. Default: the suffix of the encoder. `""`: no suffix.
     #[serde(default)]
     extension: Option<String>,
-    /// Form of the events: `text`, `json` or `header_and_text`.
+    /// Format of the events: `text`, `json` or `header_and_text`.
     #[serde(default = "defaults::encoder")]
     encoder: Choice<dyn Encoder>,
 }

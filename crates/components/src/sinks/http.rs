@@ -38,20 +38,20 @@ use kit::http::{add_headers, target};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where requests go: `http://host:port/path?query`, or `https://` for TLS.
+    /// Destination of the requests: `http://host:port/path?query`, or `https://` for TLS.
     url: String,
     /// `POST` or `PUT`.
     #[serde(default)]
     method: Verb,
-    /// Form of the events in the body: `json` (one object a line), `text`, `header_and_text` or
-    /// `avro`; with settings of its own as a table with `type`.
+    /// Format of the events in the body: `json` (one object per line), `text`, `header_and_text` or
+    /// `avro`; a table with `type` if it has settings.
     #[serde(default = "defaults::encoder")]
     encoder: Choice<dyn Encoder>,
-    /// How the body is compressed: `none`, `deflate`, `gzip` or `zstd`; with settings as a table
-    /// with `type`.
+    /// Compression of the body: `none`, `deflate`, `gzip` or `zstd`; a table with `type` if it has
+    /// settings.
     #[serde(default = "defaults::codec")]
     codec: Choice<dyn Codec>,
-    /// `Content-Type` of the body. By the encoder unless set.
+    /// `Content-Type` of the body. Default: the type of the encoder.
     #[serde(default)]
     content_type: Option<String>,
     /// Further headers of each request.
@@ -60,20 +60,22 @@ pub struct Config {
     /// Headers whose values are never shown, such as `authorization`.
     #[serde(default)]
     secret_headers: BTreeMap<String, Secret>,
-    /// Events in one request at most; a larger batch takes several. All of the batch unless set.
-    /// With 1 the answer is about a single event, and one bad event never takes others with it.
+    /// Limit of events in a request; a larger batch needs several requests. Default: the whole
+    /// batch. With 1 the response concerns a single event, so that a bad event never affects
+    /// others.
     #[serde(default)]
     events_max: Option<usize>,
-    /// Batches in flight at most, each on a connection of its own.
+    /// Limit of batches in flight, each on its own connection.
     #[serde(default = "defaults::in_flight_max")]
     in_flight_max: usize,
-    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
+    /// time.
     #[serde(default)]
     in_order: bool,
-    /// How long a batch may take, connecting included.
+    /// Timeout of a batch, including the connection.
     #[serde(default = "defaults::timeout")]
     timeout: Period,
-    /// TLS of a URL that begins with `https://`. Unless set: the authorities of the host.
+    /// TLS of a URL that begins with `https://`. Default: the certificate authorities of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// How much of a body is shown.
+    /// Number of bytes of a body that are logged.
     #[serde(default = "default_body_max")]
     body_max: ByteSize,
 }

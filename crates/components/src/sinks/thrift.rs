@@ -38,30 +38,31 @@ pub struct Config {
     /// Encoding of the messages.
     #[serde(default)]
     protocol: Protocol,
-    /// Events in one call at most; a larger batch takes several.
+    /// Limit of events in a call; a larger batch needs several calls.
     #[serde(default = "defaults::events_max")]
     events_max: usize,
-    /// Bytes of one call at most. An event over it goes to the dead letters. A Flume source takes
+    /// Size limit of a call. A larger event becomes a dead letter. A Flume source accepts
     /// 16,384,000 bytes.
     #[serde(default = "defaults::frame_max")]
     frame_max: ByteSize,
-    /// Batches in flight at most, each on a connection of its own.
+    /// Limit of batches in flight, each on its own connection.
     #[serde(default = "defaults::in_flight_max")]
     in_flight_max: usize,
-    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
+    /// time.
     #[serde(default)]
     in_order: bool,
-    /// How long connecting may take.
+    /// Timeout for connecting.
     #[serde(default = "defaults::connect_timeout")]
     connect_timeout: Period,
-    /// How long a batch may take, connecting included.
+    /// Timeout of a batch, including the connection.
     #[serde(default = "defaults::timeout")]
     timeout: Period,
-    /// How long a connection is used before another one takes its place, so that what balances
-    /// connections can turn to another address. For as long as it lasts unless set.
+    /// Maximum age of a connection. Then a new one is opened, so that a load balancer can select
+    /// another address. Default: no limit.
     #[serde(default)]
     reconnect_after: Option<Period>,
-    /// TLS: with this table it is spoken; a Flume source has `ssl = true`.
+    /// TLS of the connection. A Flume source needs `ssl = true`.
     #[serde(default)]
     tls: Option<ClientTls>,
 }

@@ -52,47 +52,47 @@ use kit::tenants::{Client, Sharing, Tenants};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Address to listen on: `host:port`. Port 0 takes a free one.
+    /// Address to listen on: `host:port`. Port 0 selects a free port.
     listen: String,
-    /// How clients compress, their `compression-type`: `none`, `deflate`, or `auto`: as the first
-    /// byte of a connection says.
+    /// Compression of clients, their `compression-type`: `none`, `deflate`, or `auto`, which
+    /// detects it from the first byte of a connection.
     #[serde(default)]
     compression: Compression,
-    /// Largest call that is taken, after decompression.
+    /// Size limit of a call, after decompression.
     #[serde(default = "defaults::request_max")]
     request_max: ByteSize,
-    /// Bytes of calls that all connections together may hold in memory, until they are stored.
-    /// While a call is decoded it is there a second time.
+    /// Memory limit of the calls of all connections until they are stored. A call needs its size
+    /// twice while it is decoded.
     #[serde(default = "defaults::in_flight_max")]
     in_flight_max: ByteSize,
-    /// Connections at a time. More wait to be accepted.
+    /// Connection limit. Further connections wait to be accepted.
     #[serde(default = "defaults::connections_max")]
     connections_max: u32,
-    /// Which hosts may connect, as `allow:ip:10.1.*`, `deny:ip:10.0.0.0/8` or
-    /// `allow:name:localhost`. The first rule that matches decides; without one a host is allowed.
+    /// Rules for hosts, such as `allow:ip:10.1.*`, `deny:ip:10.0.0.0/8` or `allow:name:localhost`.
+    /// The first matching rule applies; a host without a matching rule is allowed.
     #[serde(default)]
     ip_filter: Vec<String>,
-    /// How long a call waits for room before it is answered FAILED. Less than the clients'
-    /// `request-timeout`, which is 20 s where it is not set.
+    /// Time that a call waits for room before it is answered FAILED. Less than `request-timeout` of
+    /// the clients, 20 s by default.
     #[serde(default = "defaults::wait_max")]
     wait_max: Period,
-    /// How long a call may take to come, and an answer to leave.
+    /// Timeout for receiving a call, and for sending a response.
     #[serde(default = "defaults::request_timeout")]
     request_timeout: Period,
-    /// A connection without a call for so long is closed.
+    /// Idle timeout of a connection without a call.
     #[serde(default = "defaults::idle_timeout")]
     idle_timeout: Period,
-    /// How long a call is remembered whose connection ended before it was answered: events that its
-    /// host sends again within that time are not stored twice. `0s`: not at all.
+    /// Time for which an unanswered call of a closed connection is remembered. Events that its host
+    /// resends within that time are not stored twice. `0s`: disabled.
     #[serde(default = "defaults::repeat_window")]
     repeat_window: Period,
-    /// TLS: with this table clients have to speak it, their `ssl = true`. With `compression` other
-    /// than `none` both orders are taken: zlib inside TLS, and around it as Flume 1.10 and 1.11 do.
+    /// TLS of the connections; clients need `ssl = true`. With a `compression` other than `none`
+    /// both orders are accepted: zlib inside TLS, and outside as in Flume 1.10 and 1.11.
     #[serde(default)]
     tls: Option<ServerTls>,
-    /// What each client may take: shares, connections, rates, sizes. What is over a rate is
-    /// answered FAILED once it may come again, after `wait_max` at the latest; one connection too
-    /// many, and one with a call over its size, is closed.
+    /// Limits for each client: shares, connections, rates, sizes. A call above a rate is answered
+    /// FAILED when it may be repeated, at the latest after `wait_max`. A connection above the
+    /// limit, or with a call above the size, is closed.
     #[serde(default)]
     tenants: Tenants,
 }

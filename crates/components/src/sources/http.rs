@@ -60,35 +60,35 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Address to listen on: `host:port`. Port 0 takes a free one.
+    /// Address to listen on: `host:port`. Port 0 selects a free port.
     listen: String,
-    /// Form of the bodies: `json` as Flume's JSON handler reads it, `lines`, or `blob` for a body
-    /// that is one event; with settings of its own as a table with `type`.
+    /// Decoder of request bodies: `json`, as Flume's JSON handler, `lines`, or `blob` for a body
+    /// that is one event; a table with `type` if it has settings.
     #[serde(default = "defaults::decoder")]
     decoder: Choice<dyn Decoder>,
-    /// Whether the parameters of the query become headers of each event.
+    /// Whether query parameters become headers of each event.
     #[serde(default)]
     query_headers: bool,
-    /// Largest body that is taken, before and after decompression.
+    /// Size limit of a body, before and after decompression.
     #[serde(default = "defaults::body_max")]
     body_max: ByteSize,
-    /// Bytes of bodies that all requests together may hold in memory.
+    /// Memory limit of the bodies of all requests.
     #[serde(default = "defaults::in_flight_max")]
     in_flight_max: ByteSize,
-    /// Connections at a time. More wait to be accepted.
+    /// Connection limit. Further connections wait to be accepted.
     #[serde(default = "defaults::connections_max")]
     connections_max: u32,
-    /// How long a request waits for room before it is answered 503.
+    /// Time that a request waits for room before it is answered 503.
     #[serde(default = "defaults::wait_max")]
     wait_max: Period,
-    /// How long a body may take to come.
+    /// Timeout for receiving a body.
     #[serde(default = "defaults::body_timeout")]
     body_timeout: Period,
-    /// TLS: with this table clients have to speak it.
+    /// TLS of the connections; clients must use it.
     #[serde(default)]
     tls: Option<ServerTls>,
-    /// What each client may take: shares, connections, rates, sizes. What is over it is answered
-    /// 429, a body over its size 413.
+    /// Limits for each client: shares, connections, rates, sizes. A request above a limit is
+    /// answered 429, a body above its size 413.
     #[serde(default)]
     tenants: Tenants,
 }

@@ -57,33 +57,33 @@ pub struct Config {
     /// Whether each event is answered by `OK` when it is stored.
     #[serde(default = "default_ack_every_event")]
     ack_every_event: bool,
-    /// Where an event ends in the stream: `lines` or `length_prefixed`.
+    /// Framing of events in the stream: `lines` or `length_prefixed`.
     #[serde(default = "default_framing")]
     framing: Choice<dyn Framing>,
-    /// Which lines are one event, such as a message and the stack trace behind it. Without, each
+    /// Rules that join lines to one event, such as a message and its stack trace. Without them each
     /// line is an event.
     #[serde(default)]
     multiline: Option<Multiline>,
-    /// Longest line. Flume has 512 characters, with the line end.
+    /// Length limit of a line. Flume's limit is 512 characters, including the line end.
     #[serde(default = "default_line_max")]
     line_max: ByteSize,
-    /// Header that gets the address of the client's host. None unless set.
+    /// Header for the address of the client's host. Default: none.
     #[serde(default)]
     client_header: Option<String>,
-    /// Events of a batch at most.
+    /// Limit of events in a batch.
     #[serde(default = "default_batch_events")]
     batch_events: usize,
-    /// Connections at a time. More wait to be accepted.
+    /// Connection limit. Further connections wait to be accepted.
     #[serde(default = "default_connections_max")]
     connections_max: u32,
-    /// Time without a byte after which a connection is closed. Without end unless set.
+    /// Idle timeout of a connection. Default: no limit.
     #[serde(default)]
     idle_timeout: Option<Period>,
-    /// TLS: with this table clients have to speak it.
+    /// TLS of the connections; clients must use it.
     #[serde(default)]
     tls: Option<ServerTls>,
-    /// What each client may take: shares, connections, rates, sizes. What comes over a rate waits
-    /// unread, one connection too many is closed, and a line over its size is as one over
+    /// Limits for each client: shares, connections, rates, sizes. Events above a rate wait unread,
+    /// a connection above the limit is closed, and a line above its size is handled as one over
     /// `line_max`.
     #[serde(default)]
     tenants: Tenants,

@@ -26,17 +26,17 @@ use tracing::info;
 pub struct Config {
     /// Address to receive datagrams on, `host:port`.
     listen: String,
-    /// Header that gets the address of the sender's host. None unless set.
+    /// Header for the address of the sender's host. Default: none.
     #[serde(default)]
     client_header: Option<String>,
-    /// Events of a batch at most.
+    /// Limit of events in a batch.
     #[serde(default = "default_batch_events")]
     batch_events: usize,
-    /// Bytes of datagrams that wait for room in the channels. Each counts 256 bytes more than it
-    /// has.
+    /// Size limit of the datagrams that wait for room in the channels. Each datagram counts 256
+    /// bytes in addition.
     #[serde(default = "datagrams::default_queue_max")]
     queue_max: ByteSize,
-    /// Receive buffer of the socket, for bursts. 8 MiB unless set. The kernel gives at most
+    /// Receive buffer of the socket, for bursts. Default: 8 MiB. The kernel limits it to
     /// `net.core.rmem_max`.
     #[serde(default)]
     receive_buffer: Option<ByteSize>,

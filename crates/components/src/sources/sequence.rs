@@ -35,16 +35,16 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Numbers to make, from 0; without end unless set.
+    /// Number of events, which count from 0. Default: no limit.
     #[serde(default)]
     count: Option<u64>,
-    /// Bytes of each body; a number that is longer stands alone.
+    /// Size of each body in bytes; a longer number is not padded.
     #[serde(default = "default_size")]
     size: ByteSize,
-    /// Events a second; as many as the channels take unless set.
+    /// Rate in events per second. Default: as many as the channels accept.
     #[serde(default)]
     rate: Option<u32>,
-    /// Events of a batch.
+    /// Events in a batch.
     #[serde(default = "default_batch_events")]
     batch_events: u32,
 }

@@ -34,19 +34,19 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Bytes of each body.
+    /// Size of each body in bytes.
     #[serde(default = "default_size")]
     size: ByteSize,
-    /// Events that are handed over in all, stored or not; without end unless set.
+    /// Number of events to send, stored or not. Default: no limit.
     #[serde(default)]
     max_total_events: Option<u64>,
-    /// Events that are stored in all; without end unless set.
+    /// Number of events to store. Default: no limit.
     #[serde(default)]
     max_successful_events: Option<u64>,
-    /// Events of a batch. Flume has 1.
+    /// Events in a batch. Flume's default is 1.
     #[serde(default = "default_batch_events")]
     batch_events: u32,
-    /// Events a second; as many as the channels take unless set.
+    /// Rate in events per second. Default: as many as the channels accept.
     #[serde(default)]
     rate: Option<u32>,
 }

@@ -53,44 +53,45 @@ use kit::tenants::{Sharing, Tenants};
 pub struct Config {
     /// Addresses to listen on: `tcp://host:port` or `udp://host:port`, any number of them.
     listen: Vec<String>,
-    /// Where a message ends in a TCP stream: `syslog` (either framing of RFC 6587), `lines` or
+    /// Framing of messages in a TCP stream: `syslog` (both framings of RFC 6587), `lines` or
     /// `length_prefixed`.
     #[serde(default = "defaults::framing")]
     framing: Choice<dyn Framing>,
-    /// Largest message; what is longer is cut and marked. Flume has 2,500 bytes.
+    /// Size limit of a message; a longer one is cut and marked. Flume's limit is 2,500 bytes.
     #[serde(default = "defaults::message_max")]
     message_max: ByteSize,
-    /// Whether the body keeps priority, version, time and host. Otherwise it is what follows them.
+    /// Whether the body keeps priority, version, time and host. Otherwise it contains only the text
+    /// after them.
     #[serde(default)]
     keep_fields: bool,
-    /// Header that gets the address of the sender's host. None unless set.
+    /// Header for the address of the sender's host. Default: none.
     #[serde(default)]
     client_header: Option<String>,
-    /// Header that gets the port on which the message came. None unless set.
+    /// Header for the port on which the message arrived. Default: none.
     #[serde(default)]
     port_header: Option<String>,
-    /// Offset from UTC of times without a zone: `"+02:00"`.
+    /// UTC offset of times without a zone: `"+02:00"`.
     #[serde(default = "defaults::offset")]
     offset: String,
-    /// Events of a batch at most.
+    /// Limit of events in a batch.
     #[serde(default = "defaults::batch_events")]
     batch_events: usize,
-    /// TCP connections at a time on each address. More wait to be accepted.
+    /// TCP connection limit of each address. Further connections wait to be accepted.
     #[serde(default = "defaults::connections_max")]
     connections_max: u32,
-    /// Bytes of datagrams that wait for room in the channels, on each address. Each counts 256
-    /// bytes more than it has.
+    /// Size limit of the datagrams that wait for room in the channels, for each address. Each
+    /// datagram counts 256 bytes in addition.
     #[serde(default = "kit::datagrams::default_queue_max")]
     queue_max: ByteSize,
-    /// Receive buffer of each UDP socket, for bursts. 8 MiB unless set. The kernel gives at most
+    /// Receive buffer of each UDP socket, for bursts. Default: 8 MiB. The kernel limits it to
     /// `net.core.rmem_max`.
     #[serde(default)]
     receive_buffer: Option<ByteSize>,
-    /// TLS (RFC 5425): with this table senders have to speak it on every `tcp://` address.
+    /// TLS (RFC 5425) of all `tcp://` addresses; senders must use it.
     #[serde(default)]
     tls: Option<ServerTls>,
-    /// What each sender may take over TCP: shares, connections, rates, sizes. What comes over a
-    /// rate waits unread, one connection too many is closed, and a message over its size is cut.
+    /// Limits for each sender over TCP: shares, connections, rates, sizes. Messages above a rate
+    /// wait unread, a connection above the limit is closed, and a message above its size is cut.
     #[serde(default)]
     tenants: Tenants,
 }

@@ -56,39 +56,39 @@ const LOG_LINES: u32 = 5;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Address to listen on: `host:port`. Port 0 takes a free one.
+    /// Address to listen on: `host:port`. Port 0 selects a free port.
     listen: String,
     /// Encoding of the messages.
     #[serde(default)]
     protocol: Protocol,
-    /// Largest frame that is taken: one call with all of its events.
+    /// Size limit of a frame, which is one call with all its events.
     #[serde(default = "defaults::frame_max")]
     frame_max: ByteSize,
-    /// Bytes of frames that all connections together may hold in memory.
+    /// Memory limit of the frames of all connections.
     #[serde(default = "defaults::in_flight_max")]
     in_flight_max: ByteSize,
-    /// Connections at a time. More wait to be accepted.
+    /// Connection limit. Further connections wait to be accepted.
     #[serde(default = "defaults::connections_max")]
     connections_max: u32,
-    /// How long a call waits for room before it is answered `FAILED`.
+    /// Time that a call waits for room before it is answered `FAILED`.
     #[serde(default = "defaults::wait_max")]
     wait_max: Period,
-    /// How long a frame may take to come, and an answer to be taken.
+    /// Timeout for receiving a frame, and for sending a response.
     #[serde(default = "defaults::frame_timeout")]
     frame_timeout: Period,
-    /// How long a connection may be open without a call.
+    /// Idle timeout of a connection without a call.
     #[serde(default = "defaults::idle_timeout")]
     idle_timeout: Period,
-    /// How long a call is remembered whose connection ended before it was answered: events that its
-    /// host sends again within that time are not stored twice. `0s`: not at all.
+    /// Time for which an unanswered call of a closed connection is remembered. Events that its host
+    /// resends within that time are not stored twice. `0s`: disabled.
     #[serde(default = "defaults::repeat_window")]
     repeat_window: Period,
-    /// TLS: with this table clients have to speak it.
+    /// TLS of the connections; clients must use it.
     #[serde(default)]
     tls: Option<ServerTls>,
-    /// What each client may take: shares, connections, rates, sizes. A call over its rate is
-    /// answered `FAILED` where that lasts over `wait_max`; one connection too many, and one with a
-    /// frame over its size, is closed.
+    /// Limits for each client: shares, connections, rates, sizes. A call above its rate is answered
+    /// `FAILED` if that lasts longer than `wait_max`. A connection above the limit, or with a frame
+    /// above its size, is closed.
     #[serde(default)]
     tenants: Tenants,
 }

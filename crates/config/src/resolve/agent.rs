@@ -18,42 +18,42 @@ use super::{AgentSettings, Findings, check_name};
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AgentTable {
-    /// Name of the agent in logs and metrics. The host name unless set.
+    /// Name of the agent in logs and metrics. Default: the host name.
     name: Option<String>,
-    /// Directory of its channels and positions. One agent owns it.
+    /// Directory of channels and positions. Only one agent can use it.
     data_dir: PathBuf,
-    /// How long a stop may take. What is not delivered by then stays in the channels.
+    /// Timeout of a stop. Undelivered events stay in the channels.
     #[serde(default = "grace")]
     grace: Period,
-    /// Address of the live page, `/metrics`, `/status`, `/livez` and `/readyz`: `host:port`. Off
-    /// unless set.
+    /// Address of the live page, `/metrics`, `/status`, `/livez` and `/readyz`: `host:port`.
+    /// Default: off.
     admin: Option<String>,
-    /// TLS of `admin`: with this table its clients have to speak it.
+    /// TLS of `admin`; with this table clients must use it.
     admin_tls: Option<ServerTls>,
-    /// What requests to `admin` have to show, as `Authorization: Bearer …`. Best a reference:
-    /// `"${file:/run/secrets/admin}"`. `/metrics`, `/livez` and `/readyz` are answered without it.
+    /// Token for requests to `admin`, as `Authorization: Bearer …`. Use a reference, such as
+    /// `"${file:/run/secrets/admin}"`. `/metrics`, `/livez` and `/readyz` do not need it.
     admin_token: Option<Secret>,
-    /// Address of a page for monitors made for Flume: `/metrics` there is the JSON object of
-    /// Flume's HTTP monitoring, in plain text: `host:port`. Off unless set.
+    /// Address, `host:port`, of a page for monitoring tools of Flume: `/metrics` is the JSON object
+    /// of Flume's HTTP monitoring, in plain text. Default: off.
     flume_metrics: Option<String>,
-    /// Traces of sampled batches, by OTLP over HTTP. None unless set.
+    /// Traces of sampled batches, sent with OTLP over HTTP. Default: none.
     traces: Option<TraceSettings>,
-    /// Whether `admin` without `admin_tls`, and `flume_metrics`, may be addresses that other hosts
-    /// reach, and `traces.url` one of another host without TLS: what they show, and the token, is
-    /// then sent in plain text.
+    /// Whether plain text is allowed on addresses that other hosts can reach: `admin` without
+    /// `admin_tls`, `flume_metrics`, and `traces.url` without TLS. Their data, and the token, are
+    /// then not encrypted.
     #[serde(default)]
     insecure: bool,
-    /// When the configuration is read again while the agent runs: `asked`, by SIGHUP,
-    /// `aqueduct reload` or `POST /reload`; `watch`, also when one of its files has changed.
+    /// Time at which the configuration is reloaded: `asked`, by SIGHUP, `aqueduct reload` or
+    /// `POST /reload`; `watch`, also when one of its files has changed.
     #[serde(default)]
     reload: Reload,
-    /// What may read the files that the agent makes: `"0640"`, its group too; `"0600"`, its user
-    /// alone, and nothing else enters the directories that it makes. It holds for programs that it
-    /// starts too. What is there already stays as it is.
+    /// Permissions of files that the agent creates: `"0640"` lets its group read them; `"0600"`
+    /// only its user, and closes the directories that it creates. It also applies to programs that
+    /// the agent starts. Existing files are not changed.
     #[serde(default)]
     file_mode: FileMode,
-    /// Whether the process may leave its memory in a file when it crashes: keys and events are in
-    /// it. Unless it may, debuggers of its own user cannot attach to it either.
+    /// Whether a crash may write a core dump, which contains keys and events. Without it, debuggers
+    /// of the agent's user cannot attach to the process either.
     #[serde(default)]
     core_dumps: bool,
 }

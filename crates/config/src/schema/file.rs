@@ -36,14 +36,14 @@ pub fn file(catalogue: Catalogue, dead_letters: fn(&mut SchemaGenerator) -> Sche
         "additionalProperties": false,
         "properties": {
             "include": {
-                "description": "Further files that are read as parts of this one.",
+                "description": "Further files that are parts of this configuration.",
                 "type": "array",
                 "items": { "type": "string" },
             },
             "agent": agent(),
-            "sources": named("Where events enter.", "source"),
-            "channels": named("What holds events between sources and sinks.", "channel"),
-            "sinks": named("Where events leave.", "sink"),
+            "sources": named("Sources, which receive or read events.", "source"),
+            "channels": named("Channels, which store events between sources and sinks.", "channel"),
+            "sinks": named("Sinks, which deliver events.", "sink"),
             "groups": named("Sinks that share one channel.", "processor"),
             "dead_letters": loose(plain(dead_letters)),
         },
@@ -63,7 +63,7 @@ fn reference(definition: &str) -> Json {
 fn agent() -> Json {
     let mut agent = loose(plain(AgentTable::json_schema));
     if let Some(fields) = agent.as_object_mut() {
-        fields.insert("description".to_owned(), "The agent itself.".into());
+        fields.insert("description".to_owned(), "Settings of the agent.".into());
     }
     agent
 }
@@ -127,9 +127,9 @@ fn place(role: &str) -> (Json, &'static [&'static str]) {
             "minItems": least,
         })
     };
-    let channel = "The channel that the events come from.";
+    let channel = "Channel that the events are read from.";
     let insecure = json!({
-        "description": "Plain text may leave this host: an address without TLS is meant so.",
+        "description": "Whether addresses of other hosts may be used without TLS.",
         "type": "boolean",
     });
     match role {
@@ -141,16 +141,16 @@ fn place(role: &str) -> (Json, &'static [&'static str]) {
                 ),
                 "insecure": insecure,
                 "optional_channels": names(
-                    "Channels that get a batch only if they have room at once.",
+                    "Channels that get a batch only if they have room immediately.",
                     0,
                 ),
                 "interceptors": {
-                    "description": "What changes or drops events on their way in, in this order.",
+                    "description": "Interceptors that change or drop events, in this order.",
                     "type": "array",
                     "items": reference("interceptor"),
                 },
                 "selector": {
-                    "description": "Which events go to which channel.",
+                    "description": "Selector of the channels of each event.",
                     "allOf": [reference("selector")],
                 },
             });
@@ -164,7 +164,7 @@ fn place(role: &str) -> (Json, &'static [&'static str]) {
         "processor" => {
             let settings = json!({
                 "channel": { "description": channel, "type": "string" },
-                "sinks": names("The sinks of the group.", 1),
+                "sinks": names("Sinks of the group.", 1),
             });
             (settings, &["channel", "sinks"])
         }

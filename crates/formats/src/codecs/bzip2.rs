@@ -18,7 +18,7 @@ pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.BZip2Codec";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Size of the blocks, in 100 kB: from 1, which takes less memory, to 9, small files.
+    /// Block size in units of 100 kB: from 1 (less memory) to 9 (smaller files).
     #[serde(default = "default_level")]
     level: u32,
 }

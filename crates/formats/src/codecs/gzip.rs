@@ -15,7 +15,7 @@ pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.GzipCodec";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// From 1, fast, to 9, small.
+    /// Compression level, from 1 (fast) to 9 (small).
     #[serde(default = "encoded::default_level")]
     level: u32,
 }

@@ -18,11 +18,11 @@ pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.ZStandardCodec";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// From 1, fast, to 19, small.
+    /// Compression level, from 1 (fast) to 19 (small).
     #[serde(default = "default_level")]
     level: i32,
-    /// Whether a file is a single frame, for readers that end after the first one. It is compressed
-    /// by one core then, and not merged with others (`compact`).
+    /// Whether a file is a single frame, for readers that stop after the first frame. Such a file
+    /// is compressed on one core, and not merged with others (`compact`).
     #[serde(default)]
     one_frame: bool,
 }

@@ -27,11 +27,10 @@ const LOGGED_MAX: usize = 1_000;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// How an event says which schema its body has.
+    /// Header of an event that identifies the schema of its body.
     #[serde(default)]
     schema_type: SchemaType,
-    /// Largest block of a file, as it is and after decompression. It is held in memory in both
-    /// forms.
+    /// Size limit of a block of a file, before and after decompression. Both forms are in memory.
     #[serde(default = "default_block_max")]
     block_max: ByteSize,
 }
@@ -40,15 +39,15 @@ fn default_block_max() -> ByteSize {
     ByteSize::mib(16)
 }
 
-/// How an event says which schema its body has.
+/// Header of an event that identifies the schema of its body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum SchemaType {
-    /// The header `flume.avro.schema.hash` has its CRC-64-AVRO in hexadecimal; the log shows the
-    /// schema with it.
+    /// The header `flume.avro.schema.hash` contains its CRC-64-AVRO in hexadecimal digits. The log
+    /// shows the schema with it.
     #[default]
     Hash,
-    /// The header `flume.avro.schema.literal` has the schema itself.
+    /// The header `flume.avro.schema.literal` contains the schema.
     Literal,
 }
 

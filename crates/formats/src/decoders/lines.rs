@@ -17,7 +17,7 @@ const LINE_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Whether a line without a byte in it is an event.
+    /// Whether an empty line is an event.
     #[serde(default)]
     keep_empty: bool,
 }

@@ -31,7 +31,8 @@ pub struct Config {
     /// Compression of the blocks: `null` or `deflate`.
     #[serde(default)]
     codec: BlockCodec,
-    /// Bytes of records in a block before it is written; at most 512 KiB. Flume has 2,048,000.
+    /// Size of the records in a block before it is written; at most 512 KiB. Flume uses 2,048,000
+    /// bytes.
     #[serde(default = "container::default_sync_interval")]
     sync_interval: ByteSize,
 }

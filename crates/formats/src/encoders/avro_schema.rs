@@ -27,26 +27,27 @@ use crate::avro::bodies::{self, Declared, Same, no_datum};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The schema of all bodies, in JSON. Best a reference to a file, `"${file:app.avsc}"`. Without
-    /// it each event states its own, and each schema has files of its own.
+    /// Schema of all bodies, in JSON. Use a reference to a file, such as `"${file:app.avsc}"`.
+    /// Without it each event names its schema, and each schema has its own files.
     #[serde(default)]
     schema: Option<String>,
-    /// URLs of this schema. An event whose header `flume.avro.schema.url` has another one is
-    /// refused.
+    /// URLs of this schema. An event whose header `flume.avro.schema.url` has another URL is
+    /// rejected.
     #[serde(default)]
     schema_urls: Vec<String>,
-    /// The schemas behind the URLs that events state, where `schema` is not set. Nothing is
-    /// fetched: an event with another URL is refused.
+    /// Schemas by the URLs that events name, if `schema` is not set. The URLs are not fetched: an
+    /// event with another URL is rejected.
     #[serde(default)]
     schemas: BTreeMap<String, String>,
-    /// Number of the schema in a schema registry. Where it is set, each body begins with a byte 0
-    /// and this number in four bytes, the highest first. They are checked, and not written.
+    /// Id of the schema in a schema registry. If it is set, each body must begin with a zero byte
+    /// and this id in four bytes, big-endian. They are checked and removed.
     #[serde(default)]
     registry_id: Option<u32>,
     /// Compression of the blocks: `null` or `deflate`.
     #[serde(default)]
     codec: BlockCodec,
-    /// Bytes of records in a block before it is written; at most 512 KiB. Flume has 2,048,000.
+    /// Size of the records in a block before it is written; at most 512 KiB. Flume uses 2,048,000
+    /// bytes.
     #[serde(default = "container::default_sync_interval")]
     sync_interval: ByteSize,
 }

@@ -34,7 +34,7 @@ pub(super) enum BlockCodec {
     /// None.
     #[default]
     Null,
-    /// Deflate without a header, as the Avro specification asks for.
+    /// Deflate without a header, as the Avro specification requires.
     Deflate,
 }
 

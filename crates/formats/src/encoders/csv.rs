@@ -22,15 +22,15 @@ const QUOTE: u8 = b'"';
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The columns in their order: names of headers, and `body` for the body.
+    /// Columns in their order: names of headers, and `body` for the body.
     columns: Vec<String>,
-    /// Whether the first line of each file has the names of the columns.
+    /// Whether the first line of each file contains the column names.
     #[serde(default)]
     names: bool,
-    /// What stands between two columns: one character of ASCII.
+    /// Delimiter between two columns: one ASCII character.
     #[serde(default = "default_delimiter")]
     delimiter: char,
-    /// What stands for a header that an event does not have.
+    /// Text for a missing header.
     #[serde(default)]
     null: String,
 }

@@ -44,19 +44,19 @@ const AROUND_COMPRESSED: u64 = 96;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// What a value is: `writable`, a `BytesWritable`, or `text`, a `Text`. The key is a
+    /// Class of the values: `writable`, a `BytesWritable`, or `text`, a `Text`. The key is a
     /// `LongWritable`: the header `timestamp`, in ms, or the time of writing.
     #[serde(default)]
     write_format: WriteFormat,
-    /// What is compressed: nothing (`none`), each value (`record`), or many records together
-    /// (`block`), which is smallest.
+    /// Unit of compression: `none`, each value (`record`), or many records together (`block`),
+    /// which is smallest.
     #[serde(default)]
     compression: Compression,
-    /// How it is compressed: a codec of which Hadoop has a class. With `compression = "none"` it
-    /// does nothing.
+    /// Compression codec; Hadoop must have a class for it. Not used with `compression = "none"`.
     #[serde(default = "default_codec")]
     codec: Choice<dyn Codec>,
-    /// Bytes of records in a block before it is written; at most 512 KiB. Hadoop has 1,000,000.
+    /// Size of the records in a block before it is written; at most 512 KiB. Hadoop uses 1,000,000
+    /// bytes.
     #[serde(default = "default_block_size")]
     block_size: ByteSize,
 }
@@ -68,7 +68,7 @@ enum WriteFormat {
     /// `BytesWritable`: the bytes of the body.
     #[default]
     Writable,
-    /// `Text`: the same bytes, which readers take for UTF-8.
+    /// `Text`: the same bytes, which readers decode as UTF-8.
     Text,
 }
 
@@ -76,10 +76,10 @@ enum WriteFormat {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Compression {
-    /// Nothing.
+    /// No compression.
     #[default]
     None,
-    /// Each value by itself.
+    /// Each value separately.
     Record,
     /// Blocks of records.
     Block,

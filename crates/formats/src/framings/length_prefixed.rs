@@ -19,10 +19,10 @@ use super::MESSAGE_BYTES_MAX;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Bytes of the number: 1, 2, 4 or 8.
+    /// Size of the length in bytes: 1, 2, 4 or 8.
     #[serde(default = "default_bytes")]
     bytes: usize,
-    /// Which byte of the number comes first.
+    /// Byte order of the length.
     #[serde(default)]
     order: Order,
 }
@@ -31,10 +31,10 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Order {
-    /// The most significant one, as in network protocols.
+    /// Big-endian, as in network protocols.
     #[default]
     BigEndian,
-    /// The least significant one.
+    /// Little-endian.
     LittleEndian,
 }
 

@@ -12,8 +12,8 @@ use super::SkippedLine;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The byte that ends each message, as one character: a line feed unless set, or `"\u0000"`. A
-    /// carriage return before a line feed belongs to the end.
+    /// Delimiter at the end of each message, one character, for example `"\u0000"`. Default: a line
+    /// feed. A carriage return before a line feed is part of the delimiter.
     #[serde(default = "default_delimiter")]
     delimiter: String,
 }

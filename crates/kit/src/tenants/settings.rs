@@ -12,18 +12,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tenants {
-    /// Whether senders get equal shares of what there is room for, in memory and in the channels.
-    /// `false`: whatever comes first.
+    /// Whether senders get equal shares of the memory and of the room in the channels. `false`:
+    /// first come, first served.
     pub fair: bool,
-    /// Connections of one sender at a time.
+    /// Connection limit of one sender.
     pub connections_max: Option<u32>,
-    /// Events that one sender may give in each second.
+    /// Limit of events per second of one sender.
     pub events_per_second: Option<u64>,
-    /// Bytes, before compression, that one sender may give in each second.
+    /// Limit of bytes per second of one sender, before compression.
     pub bytes_per_second: Option<ByteSize>,
-    /// Largest message of one sender, before compression. At most what the source takes.
+    /// Size limit of a message of one sender, before compression. At most the limit of the source.
     pub message_max: Option<ByteSize>,
-    /// What counts for single senders in place of that, by their names.
+    /// Limits of single senders by name, instead of the common ones.
     pub names: BTreeMap<String, Quota>,
 }
 
@@ -31,15 +31,15 @@ pub struct Tenants {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quota {
-    /// How many shares it gets; 1 unless set.
+    /// Number of shares of this sender. Default: 1.
     pub weight: Option<u32>,
-    /// Connections of it at a time.
+    /// Connection limit of this sender.
     pub connections_max: Option<u32>,
-    /// Events in each second.
+    /// Limit of events per second.
     pub events_per_second: Option<u64>,
-    /// Bytes, before compression, in each second.
+    /// Limit of bytes per second, before compression.
     pub bytes_per_second: Option<ByteSize>,
-    /// Its largest message, before compression.
+    /// Size limit of a message, before compression.
     pub message_max: Option<ByteSize>,
 }
 
@@ -47,10 +47,10 @@ pub struct Quota {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BacklogLimits {
-    /// Bytes, before compression, that one sender may have in the channels: what it has given and
-    /// no sink has delivered. More waits unread.
+    /// Limit of bytes in the channels of one sender, before compression, that no sink has delivered
+    /// yet. More waits unread.
     pub max: Option<ByteSize>,
-    /// What counts for single senders in place of that, by their names.
+    /// Limits of single senders by name, instead of the common ones.
     pub names: BTreeMap<String, ByteSize>,
 }
 

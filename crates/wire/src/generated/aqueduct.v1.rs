@@ -264,7 +264,7 @@ pub struct Ledger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None = 0,
     /// One zstd frame. Only with a receiver that announced "zstd".
     Zstd = 1,

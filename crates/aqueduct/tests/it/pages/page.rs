@@ -90,7 +90,7 @@ pub(crate) fn list(all: &[Listed]) -> String {
         let title = format!("{}{}s", role[..1].to_uppercase(), &role[1..]);
         let promises = matches!(*role, "source" | "channel" | "sink");
         let (head, rule) = if promises { (" guarantee |", "---|") } else { ("", "") };
-        write!(text, "\n## {title}\n\n| kind |{head} what it does |\n|---|{rule}---|\n")
+        write!(text, "\n## {title}\n\n| kind |{head} description |\n|---|{rule}---|\n")
             .expect("a string takes it");
         for listed in all.iter().filter(|listed| listed.role == *role) {
             let page = Page::read(listed);

@@ -41,21 +41,21 @@ const OTHERS: u32 = 0o077;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Encryption {
-    /// File with the keys: on each line a number, a blank, and 64 hexadecimal digits. The key with
-    /// the highest number seals what is new. Only its owner may be able to read it (mode 0400 or
-    /// 0600).
+    /// File with the keys. Each line has a number, a blank, and 64 hexadecimal digits. The key with
+    /// the highest number encrypts new data. Only the owner may have access (mode 0400 or 0600).
     pub key_file: Option<PathBuf>,
-    /// In the place of a file: a program and its arguments that print the same within 30 s. It is
-    /// the way to a key service. Its standard error is in the message if it fails. The arguments
-    /// are shown with the configuration: no password belongs there.
+    /// Program and arguments that print the keys within 30 s, instead of `key_file`; for example
+    /// to query a key service. If it fails, the message contains its standard error. The
+    /// configuration shows the arguments: do not put a password there.
     pub key_command: Vec<String>,
-    /// In the place of both: the name of a variable of the environment that holds the same; a comma
-    /// does where a line ends. It is what it was at the start of the process, so a new key needs a
-    /// restart.
+    /// Name of an environment variable that contains the keys, instead of `key_file` and
+    /// `key_command`. A comma may replace a line end. The variable is read at the start of the
+    /// process: a new key needs a restart.
     pub key_variable: Option<String>,
-    /// How often the keys are read again.
+    /// Interval at which the keys are read again.
     pub reload: Period,
-    /// Whether what is new is sealed. `false`: what is sealed stays readable, and runs out.
+    /// Whether new data is encrypted. With `false`, encrypted data stays readable until it is
+    /// delivered.
     pub seal_new: bool,
 }
 

@@ -17,14 +17,14 @@ use crate::durable::state::State;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
-    /// They wait: nothing is lost, and the sources are held back.
+    /// Puts wait: no event is lost, and the sources slow down.
     #[default]
     Block,
-    /// The new events are dropped and counted. Their identity and positions are kept, so they are
-    /// not sent or read again.
+    /// New events are dropped and counted. Their identity and positions are kept, so they are not
+    /// sent or read again.
     DropNewest,
-    /// The oldest events are dropped and counted, a segment at a time. Where a sink holds some of
-    /// them, puts wait for it.
+    /// The oldest events are dropped and counted, one segment at a time. If a sink is processing
+    /// some of them, puts wait for it.
     DropOldest,
 }
 

@@ -18,24 +18,24 @@ use super::{Failure, access, grok, json, pairs};
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Format {
-    /// One JSON object. Objects within it become fields such as `user.name`.
+    /// One JSON object. Nested objects become fields such as `user.name`.
     Json {},
-    /// `level=info msg="it is up"`; a word alone is a field with the value `true`.
+    /// `level=info msg="it is up"`; a single word is a field with the value `true`.
     Logfmt {},
-    /// Pairs with separators of one's own.
+    /// Pairs with custom separators.
     KeyValue {
-        /// What separates pairs.
+        /// Separator between pairs.
         #[serde(default = "default_comma")]
         pair_separator: String,
-        /// What stands between key and value.
+        /// Separator between key and value.
         #[serde(default = "default_equals")]
         key_value_separator: String,
     },
-    /// Columns, as RFC 4180 has them.
+    /// Columns as in RFC 4180.
     Csv {
-        /// The names of the columns. A column with the name `""` is left out.
+        /// Names of the columns. A column with the name `""` is left out.
         columns: Vec<String>,
-        /// What separates columns, one byte.
+        /// Delimiter between columns, one byte.
         #[serde(default = "default_comma")]
         delimiter: String,
     },
@@ -43,12 +43,12 @@ pub(super) enum Format {
     Combined {},
     /// The access log of Apache, `common`: without referrer and agent.
     Common {},
-    /// An expression made of named patterns.
+    /// An expression of named patterns.
     Grok {
-        /// The expression, such as `%{IP:client} %{NUMBER:bytes:int}`. It is looked for anywhere in
-        /// the text; `^` and `$` bind it to its ends.
+        /// Expression, such as `%{IP:client} %{NUMBER:bytes:int}`. It matches anywhere in the text;
+        /// anchor it with `^` and `$`.
         pattern: String,
-        /// Patterns of one's own, by name. They may use each other and the standard ones.
+        /// Custom patterns, by name. They may use each other and the standard ones.
         #[serde(default)]
         patterns: BTreeMap<String, String>,
     },
@@ -71,9 +71,9 @@ pub(super) struct Written(pub(super) Format);
 #[serde(untagged)]
 #[expect(dead_code, reason = "it is the schema alone")]
 enum Form {
-    /// The name of a format that needs no settings.
+    /// Name of a format without settings.
     Name(Name),
-    /// A format with its settings.
+    /// Format with settings.
     Table(Format),
 }
 

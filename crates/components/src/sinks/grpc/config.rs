@@ -12,50 +12,51 @@ use tls::ClientTls;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Address of the next agent: `host:port`. Names are resolved anew for each connection.
+    /// Address of the downstream agent: `host:port`. The name is resolved for each connection.
     pub address: Option<String>,
-    /// In its place, what is looked up to find the next agents: `dns:host:port` for every address
-    /// of a host, or `srv:name` for every target of SRV records (not in `aqueduct-edge`).
+    /// Lookup of the downstream agents, instead of `address`: `dns:host:port` for all addresses of
+    /// a host, or `srv:name` for all targets of SRV records (not in `aqueduct-edge`).
     pub discover: Option<String>,
-    /// How often they are looked up, whatever the lifetime that DNS gives.
+    /// Interval of the lookup. The TTL of DNS is ignored.
     #[serde(default = "defaults::discover_every")]
     pub discover_every: Period,
-    /// How many are used at once, with those that leave; others wait until one has left.
+    /// Limit of downstream agents in use, including those that are leaving. Others wait until one
+    /// has left.
     #[serde(default = "defaults::discover_max")]
     pub discover_max: usize,
-    /// DNS server to ask, as `ip:port`, instead of the name servers of the system. Not in
-    /// `aqueduct-edge`.
+    /// DNS server, as `ip:port`, instead of the name servers of the system. Not in `aqueduct-edge`.
     pub discover_server: Option<SocketAddr>,
-    /// How long one that is not found any more may take to settle what it has, before that is sent
-    /// to another one.
+    /// Time for an agent that is not found any more to acknowledge its batches. Then they are sent
+    /// to another agent.
     #[serde(default = "defaults::drain_max")]
     pub drain_max: Period,
-    /// Batches that may be without an answer at a time.
+    /// Limit of unacknowledged batches.
     #[serde(default = "defaults::window_batches")]
     pub window_batches: u32,
-    /// Bytes that may be without an answer at a time, and are held in memory until then.
+    /// Limit of unacknowledged bytes. They are kept in memory.
     #[serde(default = "defaults::window_bytes")]
     pub window_bytes: ByteSize,
-    /// How batches are compressed. An agent that does not take it gets them uncompressed.
+    /// Compression of batches. An agent that does not support it gets them uncompressed.
     #[serde(default)]
     pub compression: Compression,
-    /// When a batch may be forgotten here.
+    /// Condition for the deletion of a batch from the channel.
     #[serde(default)]
     pub retain: Keep,
-    /// How long a connection may take until the next agent says welcome.
+    /// Timeout for a connection until the downstream agent has accepted it.
     #[serde(default = "defaults::connect_timeout")]
     pub connect_timeout: Period,
-    /// How long the next agent may leave a batch unanswered before it is given to another one.
+    /// Timeout for the acknowledgement of a batch. Then the batch is sent to another agent.
     #[serde(default = "defaults::answer_timeout")]
     pub answer_timeout: Period,
-    /// How long the next agent may stay away before what it has stored is sent to another one.
+    /// Time that a downstream agent may be unreachable. Then the batches that it has received but
+    /// not committed are sent to another agent.
     #[serde(default = "defaults::resend_after")]
     pub resend_after: Period,
-    /// TLS: with this table it is spoken. Where the next agents are looked up by `dns:`, their
-    /// certificates have to be for that host, unless `tls.server_name` says another name.
+    /// TLS of the connection. If downstream agents are found with `dns:`, their certificates must
+    /// be for that host, or for `tls.server_name`.
     pub tls: Option<ClientTls>,
-    /// File with the token of this agent, where the next ones ask for one (`tokens_file`): one line
-    /// `NAME TOKEN`. It is read for each connection.
+    /// File with the token of this agent, if the downstream agents require one (`tokens_file`): one
+    /// line `NAME TOKEN`. It is read for each connection.
     pub token_file: Option<PathBuf>,
 }
 
@@ -63,21 +64,21 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     #[default]
     None,
-    /// zstd, at the level that costs least.
+    /// zstd, at its cheapest level.
     Zstd,
 }
 
-/// When a batch may be forgotten here.
+/// Condition for the deletion of a batch from the channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Keep {
-    /// When it is in the store for good.
+    /// The batch is durably in the store.
     #[default]
     Committed,
-    /// When the next agent has it on disk. The loss of that disk loses it.
+    /// The batch is on the disk of the downstream agent. If that disk is lost, the batch is lost.
     Stored,
 }
 

@@ -19,36 +19,34 @@ const EVENT_MAX: ByteSize = ByteSize::mib(16);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Program and its arguments: a list, or one text that is divided at blanks, without regard to
+    /// Program and its arguments: a list, or a text that is split at blanks without regard to
     /// quotes. With `shell`, one text for the shell.
     command: Command,
-    /// Shell that runs the command, with its options. Without it there are no pipes, wildcards,
-    /// variables and quotes.
+    /// Shell that runs the command, with its options. Pipes, wildcards, variables and quotes need a
+    /// shell.
     #[serde(default)]
     shell: Option<String>,
-    /// Whether a command that has ended is started again. Otherwise the source has ended with it.
+    /// Whether the command is restarted after it exits. Otherwise the source ends with it.
     #[serde(default)]
     restart: bool,
-    /// Pause before it is started again; at least 100 ms. After failures it is longer, up to 30 s
-    /// more.
+    /// Pause before a restart; at least 100 ms. It is up to 30 s longer after failures.
     #[serde(default = "default_restart_throttle")]
     restart_throttle: Period,
-    /// Whether each line that it prints on its standard error is logged. Otherwise the last one is
-    /// part of the message when it fails.
+    /// Whether each line of standard error is logged. Otherwise the last line is part of the
+    /// message if the command fails.
     #[serde(default)]
     log_stderr: bool,
-    /// Longest line that is kept whole. Longer ones are cut there, get the header `truncated`,
-    /// and are counted.
+    /// Length limit of a line. Longer lines are cut, get the header `truncated`, and are counted.
     #[serde(default = "default_line_max")]
     line_max: ByteSize,
-    /// Which lines are one event, such as a message and the stack trace behind it. Without, each
+    /// Rules that join lines to one event, such as a message and its stack trace. Without them each
     /// line is an event.
     #[serde(default)]
     multiline: Option<Multiline>,
-    /// Events of a batch at most. Flume calls it batchSize and has 20.
+    /// Limit of events in a batch. Flume's batchSize is 20 by default.
     #[serde(default = "default_batch_events")]
     batch_events: usize,
-    /// Longest time that a line waits for others of its batch. Flume has 3 s.
+    /// Longest time that a line waits for others of its batch. Flume's default is 3 s.
     #[serde(default = "default_batch_timeout")]
     batch_timeout: Period,
 }
@@ -57,9 +55,9 @@ pub struct Config {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Command {
-    /// For a shell, or divided at blanks.
+    /// A text for a shell, or one that is split at blanks.
     Text(String),
-    /// Program and arguments as they are.
+    /// Program and arguments, unchanged.
     List(Vec<String>),
 }
 

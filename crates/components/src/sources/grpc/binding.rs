@@ -31,11 +31,11 @@ const LINES_A_MINUTE: u32 = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origins {
-    /// It is taken.
+    /// Accepts it.
     Off,
-    /// It is taken, counted and logged.
+    /// Accepts, counts and logs it.
     Warn,
-    /// The stream ends with the reason.
+    /// Closes the stream with the reason.
     Require,
 }
 

@@ -15,61 +15,62 @@ use super::binding::Origins;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Address to listen on: `host:port`. Port 0 takes a free one.
+    /// Address to listen on: `host:port`. Port 0 selects a free port.
     pub listen: String,
-    /// Largest batch that is taken, before and after compression. Senders learn it when they
-    /// connect, and cut to it what they read from then on.
+    /// Size limit of a batch, before and after compression. Senders learn it when they connect, and
+    /// split batches accordingly.
     #[serde(default = "defaults::message_max")]
     pub message_max: ByteSize,
-    /// Batches that one connection may have without an answer.
+    /// Limit of unacknowledged batches of a connection.
     #[serde(default = "defaults::window_batches")]
     pub window_batches: u32,
-    /// Bytes that one connection may have without an answer. Where there are many, each gets its
-    /// share of `in_flight_max`, at least 1 MiB.
+    /// Limit of unacknowledged bytes of a connection. With many connections, each gets its share of
+    /// `in_flight_max`, at least 1 MiB.
     #[serde(default = "defaults::window_bytes")]
     pub window_bytes: ByteSize,
-    /// Bytes that all connections together may have in work.
+    /// Limit of bytes in flight of all connections.
     #[serde(default = "defaults::in_flight_max")]
     pub in_flight_max: ByteSize,
-    /// Bytes of messages that may have arrived in part or wait to be stored, over all connections.
-    /// More wait unread. A message that stands still for 20 s ends its connection.
+    /// Memory limit of messages that have arrived in part or wait to be stored, for all
+    /// connections. Further messages wait unread. A message without progress for 20 s closes its
+    /// connection.
     #[serde(default = "defaults::gathered_max")]
     pub gathered_max: ByteSize,
-    /// Bytes that all connections together may make this agent remember of what their senders hold
-    /// unsettled: some 500 for each life of an origin. One connection may take a quarter of it, by
-    /// default some 30,000 lives; more is refused, and tried again by the sender.
+    /// Memory limit of the state that the agent keeps about unsettled batches of its senders, for
+    /// all connections: about 500 bytes for each epoch of an origin. A connection may use a quarter
+    /// of it, by default about 30,000 epochs. More is rejected, and retried by the sender.
     #[serde(default = "defaults::remembered_max")]
     pub remembered_max: ByteSize,
-    /// Connections at a time. More wait to be accepted. Each is an open file, of which this process
-    /// may have as many as its hard limit says (`ulimit -Hn`).
+    /// Connection limit. Further connections wait to be accepted. Each is an open file, limited by
+    /// the hard limit of the process (`ulimit -Hn`).
     #[serde(default = "defaults::connections_max")]
     pub connections_max: u32,
-    /// Compressions that are taken. Batches without compression are always taken.
+    /// Accepted compressions. Uncompressed batches are always accepted.
     #[serde(default = "defaults::compression")]
     pub compression: Vec<Compression>,
-    /// How long senders still get the news of commits once the agent stops. They get the rest when
-    /// they connect again.
+    /// Time for which senders still receive commits after the agent begins to stop. They receive
+    /// the rest when they reconnect.
     #[serde(default = "defaults::linger")]
     pub linger: Period,
-    /// TLS: with this table it is spoken, and nothing else is taken.
+    /// TLS of the connections. With this table, connections without TLS are rejected.
     pub tls: Option<ServerTls>,
-    /// File with the tokens of the agents that may send, read again when it changes: lines
-    /// `NAME TOKEN` or `NAME sha256:HEX`. Streams without one of them are refused. Where
-    /// `tls.client_auth` is `optional`, a certificate does as well.
+    /// File with the tokens of agents that may send, read again when it changes: lines `NAME TOKEN`
+    /// or `NAME sha256:HEX`. Streams without a token are rejected. If `tls.client_auth` is
+    /// `optional`, a certificate is enough.
     pub tokens_file: Option<PathBuf>,
-    /// What becomes of a batch whose origin is not bound to a name that its sender proves: `off`,
-    /// it is taken; `warn`, it is taken and logged; `require`, its stream is ended. `warn` unless
-    /// set, and `off` where clients show neither certificates nor tokens.
+    /// Handling of a batch whose origin is not bound to a proven name of its sender: `off` accepts
+    /// it; `warn` accepts and logs it; `require` closes its stream. Default: `warn`, or `off` if
+    /// clients prove no names by certificates or tokens.
     pub origins: Option<Origins>,
-    /// Names of the agents that may send batches of any origin, because they hand on what others
-    /// send: in their certificates, or of their tokens.
+    /// Names of agents, in their certificates or tokens, that may send batches of any origin
+    /// because they forward batches of others.
     #[serde(default)]
     pub relays: Vec<String>,
-    /// What each sender may take: shares, connections, rates, sizes. What comes over a rate waits
-    /// unread.
+    /// Limits for each sender: shares, connections, rates, sizes. Batches above a rate wait unread.
     #[serde(default)]
     pub tenants: Tenants,
-    /// How much of the channels each sender may fill, known as for `tenants`.
+    /// Limit of the part of the channels that each sender may fill. Senders are identified as for
+    /// `tenants`.
     #[serde(default)]
     pub backlog: BacklogLimits,
 }

@@ -23,55 +23,54 @@ const MESSAGE_MIN: ByteSize = ByteSize(4 << 10);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The program that reads the journal: a path, or a name that is looked up in `PATH`.
+    /// Program that reads the journal: a path, or a name in `PATH`.
     #[serde(default = "defaults::journalctl")]
     journalctl: String,
-    /// Directory of journal files, instead of the journal of this host: that of a mounted host, or
-    /// of `systemd-journal-remote`.
+    /// Directory of journal files, instead of the journal of this host: of a mounted host, or of
+    /// `systemd-journal-remote`.
     #[serde(default)]
     directory: Option<String>,
     /// Single journal files, instead of the journal of this host; wildcards are allowed.
     #[serde(default)]
     files: Vec<String>,
-    /// Namespace of the journal: a name, `+name` for it and the default one, or `*` for all.
+    /// Namespace of the journal: a name, `+name` for this and the default namespace, or `*` for
+    /// all.
     #[serde(default)]
     namespace: Option<String>,
-    /// Units whose entries are read, with what systemd says of them: names, or patterns such as
-    /// `nginx*`. All unless set.
+    /// Units whose entries are read, including messages of systemd about them: names, or patterns
+    /// such as `nginx*`. Default: all.
     #[serde(default)]
     units: Vec<String>,
-    /// Identifiers whose entries are read: what `logger -t` and `SyslogIdentifier=` set. All unless
-    /// set.
+    /// Identifiers whose entries are read, as set by `logger -t` and `SyslogIdentifier=`. Default:
+    /// all.
     #[serde(default)]
     identifiers: Vec<String>,
-    /// Fields that an entry must have, as `FIELD=value`. Of several with one field one is enough,
-    /// of each field one is needed.
+    /// Fields that an entry must have, as `FIELD=value`. An entry must match one value of each
+    /// field.
     #[serde(default)]
     matches: Vec<String>,
-    /// The least important priority that is read, or a range: `warning`, `4`, `emerg..err`.
+    /// Lowest priority to read, or a range: `warning`, `4`, `emerg..err`.
     #[serde(default)]
     priority: Option<String>,
-    /// Which boots are read: `all`, or only the current one, `this`.
+    /// Boots to read: `all`, or only the current one, `this`.
     #[serde(default)]
     boots: Boots,
-    /// Where the source begins at its first start: at the `start` of the journal, at its `end`, or
-    /// at a time such as `2026-11-28T06:00:00Z`.
+    /// Position of the first start: `start` or `end` of the journal, or a time such as
+    /// `2026-11-28T06:00:00Z`.
     #[serde(default = "defaults::begin")]
     begin: String,
-    /// What the body is: the field MESSAGE, `message`, or all fields as a JSON object, `json`.
+    /// Body of an event: the field MESSAGE, `message`, or all fields as a JSON object, `json`.
     #[serde(default)]
     body: Body,
-    /// Headers that show a field, where an entry has it: the name of the header, and the field.
-    /// Unless set: `Facility`, `Severity`, `host`, `identifier`, `pid` and `unit`. `timestamp` is
-    /// always there.
+    /// Headers from fields, if the entry has them: the name of the header, and the field. Default:
+    /// `Facility`, `Severity`, `host`, `identifier`, `pid` and `unit`. `timestamp` is always set.
     #[serde(default)]
     headers: Option<BTreeMap<String, String>>,
-    /// Longest message that is kept whole, and the same for all other fields of an entry together.
-    /// Longer ones are cut there, get the header `truncated`, and are counted; from 4 KiB to
-    /// 16 MiB.
+    /// Size limit of a message, and of all other fields of an entry together; from 4 KiB to 16 MiB.
+    /// Longer values are cut, get the header `truncated`, and are counted.
     #[serde(default = "defaults::message_max")]
     message_max: ByteSize,
-    /// Events of a batch at most.
+    /// Limit of events in a batch.
     #[serde(default = "defaults::batch_events")]
     batch_events: usize,
     /// Longest time that an entry waits for others of its batch.
@@ -83,10 +82,10 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Boots {
-    /// What the journal has of any boot.
+    /// All boots in the journal.
     #[default]
     All,
-    /// The current one alone.
+    /// Only the current boot.
     This,
 }
 

@@ -23,95 +23,95 @@ const LINE_MAX: ByteSize = ByteSize::mib(16);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Directory that finished files are put into. It has to be there.
+    /// Directory to read. It must exist.
     directory: PathBuf,
-    /// Whether the directories below it are read as well.
+    /// Whether subdirectories are read.
     #[serde(default)]
     recursive: bool,
-    /// Regular expression that the whole name of a file has to match.
+    /// Regular expression that must match the whole name of a file.
     #[serde(default = "defaults::include_pattern")]
     include_pattern: String,
-    /// Regular expression of names to leave out; it counts before `include_pattern`.
+    /// Regular expression of names to skip. It has precedence over `include_pattern`.
     #[serde(default = "defaults::ignore_pattern")]
     ignore_pattern: String,
-    /// Which file is next.
+    /// Order of the files.
     #[serde(default)]
     consume_order: ConsumeOrder,
-    /// Pause between two looks at the directory while there is nothing to read.
+    /// Interval between scans of the directory while there is nothing to read.
     #[serde(default = "defaults::poll_delay")]
     poll_delay: Period,
-    /// How long a file must not change, in size and time of change, before it is read, and again
-    /// before it is renamed, moved or deleted. A file that changes after its reading began is set
-    /// aside. `0s` if files are complete when they appear, for example because they are moved in.
+    /// Time for which the size and modification time of a file must not change before it is read,
+    /// and again before it is renamed, moved or deleted. A file that changes after the start of
+    /// reading is set aside. `0s` if files are complete when they appear, for example because they
+    /// are moved in.
     #[serde(default = "defaults::settle")]
     settle: Period,
-    /// What becomes of a file when all its events are stored.
+    /// Handling of a file when all its events are stored.
     #[serde(default)]
     delete_policy: DeletePolicy,
-    /// How a file is marked that stays.
+    /// Tracking of completed files that stay in the directory.
     #[serde(default)]
     tracking_policy: TrackingPolicy,
-    /// What is added to the name of a file when all its events are stored.
+    /// Suffix of a file when all its events are stored.
     #[serde(default = "defaults::completed_suffix")]
     completed_suffix: String,
-    /// Directory that such files are moved into instead, under their own names; on the same file
-    /// system. It is made if it is not there.
+    /// Directory for completed files, which keep their names; on the same file system. It is
+    /// created if it is missing.
     #[serde(default)]
     completed_dir: Option<PathBuf>,
-    /// What is added to the name of a file that is set aside, because it changed or cannot be
-    /// decoded.
+    /// Suffix of a file that is set aside, because it changed or cannot be decoded.
     #[serde(default = "defaults::failed_suffix")]
     failed_suffix: String,
-    /// Header that gets the path of the file. None unless set.
+    /// Header for the path of the file. Default: none.
     #[serde(default)]
     file_header: Option<String>,
-    /// Header that gets the name of the file. None unless set.
+    /// Header for the name of the file. Default: none.
     #[serde(default)]
     basename_header: Option<String>,
-    /// What a file says as events: `lines` and `avro` read it piece by piece, other decoders in
+    /// Decoder of the files: `lines` and `avro` read a file in pieces, other decoders read it as a
     /// whole.
     #[serde(default = "defaults::decoder")]
     decoder: Choice<dyn Decoder>,
-    /// Which lines are one event, such as a message and the stack trace behind it. Without, each
+    /// Rules that join lines to one event, such as a message and its stack trace. Without them each
     /// line is an event.
     #[serde(default)]
     multiline: Option<FinishedMultiline>,
-    /// Each file is transferred as it is, in pieces, for the sink `files`, which makes the file of
-    /// them again: `{}`, or with the `size` of a piece. Without, files are read as events.
+    /// Transfers each file unchanged, in pieces, for the sink `files`, which joins them again:
+    /// `{}`, or with the `size` of a piece. Without it, files are read as events.
     #[serde(default)]
     pieces: Option<PiecesConfig>,
-    /// How files are compressed.
+    /// Compression of the files.
     #[serde(default)]
     compression: Compression,
     /// Charset of the files, such as `UTF-16`, `ISO-8859-1`, `windows-1252`, `Shift_JIS` or `GBK`.
-    /// Bodies become UTF-8. Not for `avro` and `blob`, which read bytes.
+    /// Bodies are converted to UTF-8. Not for `avro` and `blob`, which read bytes.
     #[serde(default = "defaults::charset")]
     charset: String,
-    /// What becomes of bytes that are no text. It does not count for `avro` and `blob`.
+    /// Handling of bytes that are invalid in the charset. Not used for `avro` and `blob`.
     #[serde(default)]
     decode_error_policy: DecodeErrors,
-    /// Longest line that is kept whole, in bytes of the file. Longer ones are cut there, get the
-    /// header `truncated`, and are counted.
+    /// Length limit of a line, in bytes of the file. Longer lines are cut, get the header
+    /// `truncated`, and are counted.
     #[serde(default = "defaults::line_max")]
     line_max: ByteSize,
-    /// Largest file, after decompression, where it is read in whole.
+    /// Size limit of a file that is read as a whole, after decompression.
     #[serde(default = "defaults::file_max")]
     file_max: ByteSize,
-    /// Events of a batch at most.
+    /// Limit of events in a batch.
     #[serde(default = "defaults::batch_events")]
     batch_events: usize,
 }
 
-/// Which file is next.
+/// Order of the files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ConsumeOrder {
-    /// The one that was changed first; of several the first by name.
+    /// Oldest change first, then by name.
     #[default]
     Oldest,
-    /// The one that was changed last.
+    /// Latest change first.
     Youngest,
-    /// Any.
+    /// Random.
     Random,
 }
 
@@ -119,7 +119,7 @@ pub(super) enum ConsumeOrder {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum DeletePolicy {
-    /// It stays.
+    /// It is kept.
     #[default]
     Never,
     /// It is deleted.
@@ -130,10 +130,10 @@ enum DeletePolicy {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum TrackingPolicy {
-    /// By its name.
+    /// By the suffix of their names.
     #[default]
     Rename,
-    /// By its position in the channels alone; the directory is never written to.
+    /// Only by the position in the channels; nothing is written to the directory.
     Position,
 }
 
@@ -141,12 +141,12 @@ enum TrackingPolicy {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum DecodeErrors {
-    /// In UTF-8 they stay as they are; in other charsets U+FFFD takes their place.
+    /// They are kept in UTF-8, and replaced by U+FFFD in other charsets.
     #[default]
     Keep,
     /// The file is set aside.
     Fail,
-    /// U+FFFD takes their place.
+    /// They are replaced by U+FFFD.
     Replace,
     /// They are left out.
     Ignore,
@@ -212,7 +212,7 @@ pub(super) enum Completion {
     Suffix(String),
     /// It is moved into this directory.
     Move(PathBuf),
-    /// It stays as it is.
+    /// The event is kept unchanged.
     Keep,
 }
 

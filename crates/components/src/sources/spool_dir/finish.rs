@@ -19,7 +19,7 @@ pub(super) enum Finished {
     Completed,
     /// The same, and its name was taken: it has this one.
     Numbered(PathBuf),
-    /// It stays as it is.
+    /// The event is kept unchanged.
     Kept,
     /// Its name is gone, or is that of another file.
     Vanished,

@@ -21,74 +21,73 @@ use super::lines::Limits;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Patterns of the files to follow: `*`, `?`, `[…]`, `{…,…}`, and `**` for any number of
-    /// directories; or a single one. What does not exist yet may come later. Compressed files
-    /// (`.gz`, `.bz2`, `.xz`, `.zst`, `.Z`, `.lz4`, `.lzma`, `.br`) are passed over unless a
-    /// pattern names their ending.
+    /// directories; a list or a single pattern. Files may be created later. Compressed files
+    /// (`.gz`, `.bz2`, `.xz`, `.zst`, `.Z`, `.lz4`, `.lzma`, `.br`) are skipped unless a pattern
+    /// contains their suffix.
     #[serde(deserialize_with = "texts")]
     #[schemars(with = "Texts")]
     paths: Vec<String>,
-    /// Patterns of files to leave out: of their names, or of their paths where there is a `/`.
+    /// Patterns of files to skip: of their names, or of their paths if the pattern contains a `/`.
     /// Their positions are kept while the files exist.
     #[serde(default, deserialize_with = "texts")]
     #[schemars(with = "Texts")]
     exclude: Vec<String>,
-    /// Where files begin that are there at the very first start. Later ones are read from their
+    /// Position in files that exist at the very first start. Later files are read from their
     /// beginning.
     #[serde(default)]
     start_at: StartAt,
     /// Position file of a Flume agent whose source `taildir` is replaced: at the very first start
-    /// each file goes on where Flume stood. Afterwards the file is not looked at.
+    /// each file continues at Flume's position. Later the position file is not read.
     flume_positions: Option<PathBuf>,
-    /// Longest line that is kept whole. Longer ones are cut there, get the header `truncated`,
-    /// and are counted.
+    /// Length limit of a line. Longer lines are cut, get the header `truncated`, and are counted.
     #[serde(default = "default_line_max")]
     line_max: ByteSize,
-    /// Which lines are one event, such as a message and the stack trace behind it. Without, each
+    /// Rules that join lines to one event, such as a message and its stack trace. Without them each
     /// line is an event.
     #[serde(default)]
     multiline: Option<Multiline>,
-    /// Most bytes of lines in a batch.
+    /// Size limit of the lines in a batch.
     #[serde(default = "default_batch_bytes")]
     batch_bytes: ByteSize,
-    /// Most lines in a batch.
+    /// Limit of lines in a batch.
     #[serde(default = "default_batch_events")]
     batch_events: u32,
-    /// Whether events carry the path of their file.
+    /// Whether events have a header with the path of their file.
     #[serde(default = "default_file_header")]
     file_header: bool,
-    /// Header that carries the path.
+    /// Header for the path.
     #[serde(default = "default_file_header_key")]
     file_header_key: String,
-    /// Whether events carry the offset at which their line begins.
+    /// Whether events have a header with the offset at which their line begins.
     #[serde(default)]
     offset_header: bool,
-    /// Header that carries the offset.
+    /// Header for the offset.
     #[serde(default = "default_offset_header_key")]
     offset_header_key: String,
-    /// How long after the last write a last line without LF counts as ended, in a file that was
-    /// renamed or deleted.
+    /// Time after the last write at which a last line without LF is complete, in a renamed or
+    /// deleted file.
     #[serde(default = "default_late_line_after")]
     late_line_after: Period,
-    /// Pause between two looks at the files while they grow. Where the system tells of changes, a
-    /// file that was quiet is read at once, and where more than a full batch comes in a pause it is
-    /// shorter, down to 5 ms.
+    /// Interval between scans of the files while they grow. If the system reports changes, a quiet
+    /// file is read immediately; if more than a full batch arrives in an interval, the interval
+    /// becomes shorter, down to 5 ms.
     #[serde(default = "default_poll_min")]
     poll_min: Period,
-    /// Longest pause while they do not, and the system does not tell of changes (a network file
-    /// system); where it does, the pause is 5 s or this, whichever is longer. With very many files
-    /// pauses are longer, so that looking takes no more than a twentieth of the time.
+    /// Longest interval while files do not grow, if the system does not report changes (a network
+    /// file system). If it does, the interval is this or 5 s, whichever is longer. With very many
+    /// files it is longer, so that scans use at most a twentieth of the time.
     #[serde(default = "default_poll_max")]
     poll_max: Period,
-    /// Whether symbolic links are followed, to files and to directories. Without, those are that a
-    /// pattern spells out before its first wildcard, and no others.
+    /// Whether symbolic links to files and directories are followed. Otherwise only links before
+    /// the first wildcard of a pattern are.
     #[serde(default = "default_follow_symlinks")]
     follow_symlinks: bool,
-    /// Most files held open at once; others are opened when they grow. Never more than half of the
-    /// open files that the process may have.
+    /// Limit of open files; other files are opened when they grow. At most half of the open files
+    /// that the process may have.
     #[serde(default = "default_open_max")]
     open_max: u32,
-    /// Whether `/metrics` shows the lag of each file too (`aqueduct_tail_lag_bytes`): one series
-    /// for each file that is followed. The sum of all of them is always there.
+    /// Whether `/metrics` also shows the lag of each file (`aqueduct_tail_lag_bytes`): one series
+    /// per followed file. The total is always shown.
     #[serde(default)]
     metrics_per_file: bool,
 }
@@ -97,10 +96,10 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum StartAt {
-    /// At its first line.
+    /// The first line.
     #[default]
     Beginning,
-    /// Behind what it holds already.
+    /// The end of the file.
     End,
 }
 

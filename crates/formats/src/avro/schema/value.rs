@@ -56,7 +56,7 @@ pub struct Datum<'a> {
 /// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
-    /// Nothing.
+    /// No compression.
     Null,
     /// `true` or `false`.
     Boolean(bool),

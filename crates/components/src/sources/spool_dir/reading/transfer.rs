@@ -43,8 +43,8 @@ const AGAIN_BYTES: usize = 1 << 20;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct PiecesConfig {
-    /// Bytes of a piece at most, from 1KiB to 8MiB. Larger ones are fewer files on the way, and
-    /// take more memory. Where the next agents take smaller batches, pieces are smaller.
+    /// Size limit of a piece, from 1KiB to 8MiB. Larger pieces mean fewer temporary files, and need
+    /// more memory. If downstream agents accept only smaller batches, pieces are smaller.
     #[serde(default = "default_size")]
     size: ByteSize,
 }
