@@ -15,8 +15,8 @@
 //!
 //! If the generation is sealed or deleted, RELOADING loads the newest one and reads it to its end.
 //! Everything in its checkpoint is published: if it contains some of my batches, they were
-//! committed, and the author does not matter. A fence in its checkpoint is in force, whoever set
-//! it.
+//! committed, and the author does not matter. A fence in its checkpoint is in force, whichever
+//! collector set it.
 //!
 //! # Rules (each has a test that fails without it)
 //!

@@ -6,7 +6,7 @@
 //! ```text
 //!   ABLE ──peer reports──► UNABLE ──another is able, and 5 s have passed──► return all batches
 //!     ▲                      │
-//!     └──────────────────────┘ peer reports that it is able, or a Welcome without a report before it
+//!     └──────────────────────┘ peer reports that it is able, or a Welcome without a report
 //! ```
 
 use std::time::Duration;

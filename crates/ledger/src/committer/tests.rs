@@ -366,7 +366,8 @@ fn after_the_generation_is_gone(settled: u64) -> Step {
     committer.step(&view)
 }
 
-/// Batches in a checkpoint are published, whoever won, and nothing else is published because of it.
+/// Batches in a checkpoint are published, whichever committer won, and the checkpoint publishes
+/// nothing else.
 #[test]
 fn the_newest_generation_decides_when_the_old_one_is_gone() {
     assert_eq!(after_the_generation_is_gone(2), Step::Done(Verdict::Settled));
