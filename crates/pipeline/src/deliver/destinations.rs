@@ -2,6 +2,7 @@
 //!
 //! A sink with one configured destination waits for it without a limit. A header of an event may
 //! name any destination, so waiting for it must not block the events of all others:
+//!
 //! ```text
 //!   refused ──► the batch is retried ──► still refused after `destination_wait`: dead letter
 //!                                   └──► accepted: delivered
