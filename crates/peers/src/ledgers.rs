@@ -1,7 +1,7 @@
 //! The commit ledgers downstream of a channel, as reported upstream.
 //!
 //! ```text
-//!   hdfs sink ─reports─► board of the channel ─► grpc source ─Ledgers─► grpc sink one agent upstream
+//!   hdfs sink ─reports─► board of the channel ─► grpc source ─Ledgers─► upstream agent's sink
 //!                                                                       │ compares with its
 //!                                    board of that channel ◄─reports────┘ memory
 //! ```

@@ -1,5 +1,5 @@
 //! Goal: messages between two versions keep their meaning. Method: the bytes of every message are
-//! compared with the bytes of earlier versions, and messages of a newer peer (with unknown fields and
+//! compared with earlier versions, and messages of a newer peer (with unknown fields and
 //! kinds) are read.
 
 use aqueduct_wire::v1::{
