@@ -1,5 +1,5 @@
-//! The accounts of an agent: those of its durable channels, and that of dead letters that came from
-//! none of them.
+//! The accounts of an agent: one for each durable channel, and one for dead letters from no such
+//! channel.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -75,8 +75,9 @@ pub fn of_directory(
     Ok(accounts)
 }
 
-/// The accounts of a running agent: those of its durable channels, each with the number of its
-/// consumers, and its dead letters by channel. `letters_origin` is that of their own channel.
+/// Returns the accounts of a running agent: its durable channels, each with the number of its
+/// consumers, and its dead letters by channel. `letters_origin` is the origin of the dead letters'
+/// own channel.
 pub(crate) fn of_running(
     channels: Vec<(Account, usize)>,
     mut letters: BTreeMap<String, LetterCounts>,

@@ -1,6 +1,6 @@
 //! The admin listener: the live page, `/metrics` (Prometheus text), `/status` (JSON), `/livez`,
-//! `/readyz`; and changes of the agent, by POST alone: `/reload`, `/stop`, `/start`, `/drain`,
-//! `/dlq/replay`, `/dlq/drop`. A second listener, with only Flume's page of counters, is for
+//! `/readyz`; and, only by POST, changes of the agent: `/reload`, `/stop`, `/start`, `/drain`,
+//! `/dlq/replay`, `/dlq/drop`. A second listener, with only Flume's page of counters, serves
 //! monitors made for Flume.
 //!
 //! ```text
@@ -51,20 +51,20 @@ use guests::{Guests, Watched};
 pub(crate) use pages::{Live, Pages};
 use routes::Site;
 
-/// How long a client may take to send its request's head, and stay idle before it.
+/// Time limit for the head of a request, including the idle time before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of the head of a request: it is kept until it is whole.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// What the admin address is called in the log and the status.
+/// The name of the admin address in the log and the status.
 pub(crate) const COMPONENT: &str = "agent";
 
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Returns the URL of the live page for other hosts; `None` if only this host reaches it. The URL
-/// has no host if the listener has none of its own.
+/// has no host if the listener does not have one.
 pub(crate) fn page_url(agent: &AgentSettings) -> Option<Arc<str>> {
     let (host, port) = agent.admin.as_deref()?.rsplit_once(':')?;
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
@@ -103,7 +103,7 @@ impl Listeners {
     }
 }
 
-/// One of them.
+/// One admin listener.
 struct Admin {
     front: Front,
     listener: Option<Box<dyn Listener>>,
@@ -112,7 +112,7 @@ struct Admin {
     ended: DropGuard,
 }
 
-/// What a connection meets first.
+/// The checks of a new connection.
 #[derive(Clone)]
 struct Front {
     site: Site,

@@ -1,4 +1,4 @@
-//! The audit log: each change of state that an operator asks for, done or refused, as one line.
+//! The audit log: one line for each change that an operator requests, done or refused.
 //!
 //! ```text
 //!   POST /stop ─┬─► no token, no header ─────────► refused ─┐
@@ -12,12 +12,12 @@
 //!
 //! # Invariants
 //!
-//! 1. A line is on disk before the answer to the request that it is about.
-//! 2. It holds names and addresses, and never a token, a header or a body.
-//! 3. The files hold [`BYTES_MAX`] each at most, and [`OLDER_MAX`] older ones are kept. Refused
-//!    calls push nothing out: [`REFUSED_MAX`] a minute are written, and what is left out is counted
-//!    in the next line.
-//! 4. A disk that takes no line stops no operator: the line is in the log alone, with the cause.
+//! 1. A line is on disk before the answer to its request.
+//! 2. A line contains names and addresses, and never a token, a header or a body.
+//! 3. Each file has at most [`BYTES_MAX`], and [`OLDER_MAX`] older ones are kept. Refused calls do
+//!    not push other lines out: at most [`REFUSED_MAX`] a minute are written, and the next line has
+//!    the number of omitted ones.
+//! 4. A failing disk stops no operator: the line is then only in the log, with the cause.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -33,7 +33,7 @@ use tracing::{error, info};
 
 use crate::bulletin::cut;
 
-/// Its name in the data directory; older ones have a number behind it.
+/// The name in the data directory; older files have a number after it.
 pub const FILE: &str = "audit.log";
 
 /// Bytes of a file from which on the next one is begun.
@@ -49,7 +49,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Bytes of a text of a line.
 const TEXT_MAX: usize = 500;
 
-/// What an operator is known by: what the request has shown, and where it came from.
+/// The identity of an operator: the credentials and the address of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     /// `admin token`, `loopback` where none is set, `no token`, `SIGHUP`, `file change`, or the
@@ -83,17 +83,17 @@ impl fmt::Display for Actor {
     }
 }
 
-/// What became of it.
+/// The outcome of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was done.
     Done,
-    /// It was so already.
+    /// Nothing had to be changed.
     Unchanged,
-    /// It was allowed, and could not be done.
+    /// It was permitted, and failed.
     Failed,
-    /// It was not allowed.
+    /// It was not permitted.
     Refused,
 }
 
@@ -104,13 +104,13 @@ pub struct Line {
     pub at: String,
     /// `stop`, `start`, `drain`, `reload`, `tap`, `dlq replay` or `dlq drop`.
     pub action: String,
-    /// What it is about: `sources.NAME`, `groups.NAME`, `channels.NAME`; the agent without one.
+    /// The part: `sources.NAME`, `groups.NAME`, `channels.NAME`; the agent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<String>,
-    /// At whose word.
+    /// The operator.
     #[serde(flatten)]
     pub actor: Actor,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
     /// More about that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,7 +140,7 @@ impl Line {
     }
 }
 
-/// How many refused calls are written.
+/// Limits the number of lines for refused calls.
 #[derive(Debug, Default)]
 struct Allowance {
     /// When the last ones were written.
@@ -149,7 +149,7 @@ struct Allowance {
 }
 
 impl Allowance {
-    /// Whether a line of this outcome is written now; then, how many were left out before it.
+    /// Returns whether to write a line with this outcome now, and how many were omitted before it.
     fn admits(&mut self, outcome: Outcome, now: Instant) -> Option<u64> {
         if outcome == Outcome::Refused {
             while self.written.front().is_some_and(|at| now - *at >= WINDOW) {
@@ -227,7 +227,7 @@ impl Audit {
             // Larger by a line at most.
             let bytes = file.read(0, 2 * BYTES_MAX as usize)?;
             let lines = bytes.split(|byte| *byte == b'\n').rev();
-            // A line that a crash has cut is none.
+            // Skip a line that a crash has truncated.
             let lines = lines.filter_map(|line| serde_json::from_slice(line).ok());
             found.extend(lines.take(most - found.len()));
             if found.len() == most {
@@ -266,7 +266,7 @@ impl Inner {
         if end > 0 {
             file.read_at(&mut last, end - 1)?;
         }
-        // What a crash has cut keeps its line.
+        // A line that a crash has truncated stays on its own line.
         let before: &[u8] = if last == *b"\n" { b"" } else { b"\n" };
         file.write_at(&[IoSlice::new(before), IoSlice::new(line)], end, true)?;
         if end == 0 {

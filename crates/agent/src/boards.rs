@@ -1,15 +1,16 @@
-//! What is known along one channel, shared by those that fill it and those that empty it.
+//! Values that are shared along one channel, by the sources that fill it and the sinks that empty
+//! it.
 //!
 //! ```text
-//!               floors: epochs that hold nothing any more
-//!   sources ◄── limits: the largest batch that the peers behind it take ── sinks
-//!               opened: whether it is open
-//!               outlet: whether what it holds can leave it
-//!               ledgers: the commit ledgers behind it
+//!               floors: epochs without pending batches
+//!   sources ◄── limits: the largest batch that the downstream peers accept ── sinks
+//!               opened: true if it is open
+//!               outlet: the outages of its sinks
+//!               ledgers: the commit ledgers downstream
 //!   sources ─── inflow: what was put into it, how long puts wait, ───────► status
-//!               whether they are answered
-//!   sources ─── tap: the events that are stored in it, for those that look
-//!   both ────── traces: the steps of sampled batches, for what exports them
+//!               unanswered puts
+//!   sources ─── tap: the stored events, for readers of `/tap`
+//!   both ────── traces: the steps of sampled batches, for the exporter
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,33 +26,33 @@ use crate::status::{Meter, Throughput, Volume};
 use crate::tap::Point;
 use crate::under_way::{Step, UnderWay};
 
-/// How long no put is answered before a channel counts as stuck: a group commit takes milliseconds,
-/// unless the disk does not answer.
+/// How long a commit may be unanswered before a channel counts as stuck: a group commit takes
+/// milliseconds, unless the disk does not answer.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 
-/// How often a stuck channel is looked at.
+/// Interval of checks of a stuck channel.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// The boards of one channel. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Boards {
-    /// What is known along it of epochs that hold nothing any more.
+    /// Epochs without pending batches along the channel.
     pub(crate) floors: FloorBoard,
-    /// What the peers behind it take at most.
+    /// The largest batches that downstream peers accept.
     pub(crate) limits: LimitBoard,
-    /// Whether what it holds can leave it.
+    /// The outages of its sinks.
     pub(crate) outlet: OutletBoard,
-    /// The commit ledgers behind it.
+    /// The commit ledgers downstream of it.
     pub(crate) ledgers: LedgerBoard,
-    /// What origins that are made in it are bound to.
+    /// The name to which its origins are bound.
     pub(crate) origin_name: OriginName,
-    /// What was put into it.
+    /// The puts into it.
     pub(crate) inflow: Inflow,
-    /// Whether it is open.
+    /// The state of its opening.
     pub(crate) opened: Opened,
-    /// Where events can be looked at that are stored in it.
+    /// The tap of events that are stored in it.
     pub(crate) tap: Point,
-    /// Where steps of sampled batches are recorded.
+    /// Records steps of sampled batches.
     pub(crate) traces: Traces,
 }
 
@@ -72,7 +73,7 @@ impl Boards {
         }
     }
 
-    /// What of it components share along the channel.
+    /// Returns the values that components share along the channel.
     pub(crate) fn along(&self) -> Extensions {
         let Self { floors, limits, ledgers, origin_name, traces, .. } = self.clone();
         let along = Extensions::default().with(floors).with(limits).with(ledgers);
@@ -80,7 +81,7 @@ impl Boards {
     }
 }
 
-/// What was put into a channel since the agent has started, and whether puts wait. Clones share it.
+/// Puts into a channel since the agent started, and waiting puts. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Inflow {
     state: Arc<Mutex<State>>,
@@ -92,7 +93,7 @@ struct State {
     stored: Meter,
     /// Events of puts that failed.
     failed: u64,
-    /// Puts that wait for room, and since when there is always one.
+    /// Puts that wait for room, and since when there has always been one.
     waiting: u64,
     since: Option<Instant>,
 }
@@ -159,7 +160,8 @@ impl Inflow {
         self.commits.begin(now)
     }
 
-    /// Whether commits have been without an answer for so long that others go elsewhere.
+    /// Returns `true` if commits have been unanswered for so long that other channels should be
+    /// used.
     pub(crate) fn is_stuck(&self, now: Instant) -> bool {
         let since = self.commits.still_since();
         since.is_some_and(|since| now.duration_since(since) >= STUCK_AFTER)
@@ -172,7 +174,7 @@ impl Inflow {
         }
     }
 
-    /// What was stored, as it is `now`.
+    /// Returns the totals and rates of stored events `now`.
     pub(crate) fn read(&self, now: Instant) -> Throughput {
         self.state().stored.read(now)
     }

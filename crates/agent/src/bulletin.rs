@@ -1,6 +1,7 @@
-//! The latest failures of all components: what the live page lists when everything works again.
+//! The latest failures of all components, which the live page lists even after recovery.
 //!
-//! Bounded: so many notices, each text cut. A failure that is repeated is one notice with a count.
+//! The number of notices and their length are bounded. A repeated failure is one notice with a
+//! count.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,9 +22,9 @@ pub struct NoticeStatus {
     pub role: String,
     /// Its name in the configuration.
     pub name: String,
-    /// What happened; a long text is cut.
+    /// The failure; a long text is truncated.
     pub text: String,
-    /// How often in a row.
+    /// Number of consecutive repetitions.
     pub times: u64,
     /// The first time.
     pub first_seconds_ago: f64,

@@ -1,4 +1,4 @@
-//! What a plan promises, found by building it without any I/O.
+//! The guarantees of a plan, found by building it without any I/O.
 
 use std::collections::BTreeMap;
 
@@ -16,37 +16,37 @@ use crate::topology::{BuiltGroup, Topology};
 pub struct Promise {
     /// Name of the sink.
     pub sink: String,
-    /// Name of the channel that it takes from.
+    /// The channel from which it takes.
     pub channel: String,
     /// Kind of that channel.
     pub channel_kind: String,
-    /// What that channel promises.
+    /// The guarantee of that channel.
     pub channel_guarantee: Guarantee,
-    /// What the sink promises.
+    /// The guarantee of the sink.
     pub guarantee: Guarantee,
 }
 
-/// What a plan that is right promises.
+/// The guarantees of a valid plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Of each sink.
     pub promises: Vec<Promise>,
-    /// What each source promises, by its name.
+    /// The guarantee of each source, by name.
     pub sources: BTreeMap<String, Guarantee>,
-    /// How each source's batches are sent into datasets, by its name: the same on all collectors of
-    /// a group. Without those that hand on to other agents.
+    /// How each source's batches are routed into datasets, by its name; must be the same on all
+    /// collectors of a group. Without sources that forward to other agents.
     pub routings: Vec<(String, Routing)>,
-    /// What each discovered sink looks up, by its name.
+    /// The lookup of each discovered sink, by its name.
     pub discoveries: Vec<(String, Discovery)>,
-    /// What may be meant so, and does not suit the disk, or is not safe.
+    /// Settings that may be intended, but exceed the disk or are not safe.
     pub warnings: Vec<String>,
 }
 
-/// Builds everything that `plan` names, without any I/O, and says what it promises. Of the disk
-/// only its size and free space are asked.
+/// Builds everything that `plan` names, without any I/O, and returns its guarantees. Reads only the
+/// size and free space of the disk.
 ///
 /// # Errors
-/// Every setting that is wrong.
+/// Every invalid setting.
 pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, ConfigErrors> {
     let topology = Topology::build(plan, catalogue, env, &Metrics::default())?;
     let kind = |name: &str| {
@@ -87,12 +87,12 @@ pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, Co
     Ok(Checked { promises, sources, routings: routings.collect(), discoveries, warnings })
 }
 
-/// The sources that send events again with `plan`, because their positions are under another name
-/// or in another channel: what they send again and how to avoid it. Reads the data directory, whose
-/// agent may run.
+/// Returns the sources that would resend events with `plan`, because their positions have another
+/// name or are in another channel: the amount and the remedy. Reads the data directory, whose agent
+/// may run.
 ///
 /// # Errors
-/// Every setting that is wrong.
+/// Every invalid setting.
 pub fn resends(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Vec<String>, ConfigErrors> {
     let topology = Topology::build(plan, catalogue, env, &Metrics::default())?;
     Ok(crate::resends::find(&topology, plan, env))

@@ -1,5 +1,5 @@
-//! Small files of the data directory that say of themselves whether they are whole: a line of JSON,
-//! and behind it the xxh3 of that line, in 16 hexadecimal digits.
+//! Small files in the data directory with a checksum: a line of JSON, followed by the xxh3 of that
+//! line in 16 hexadecimal digits.
 
 use std::io;
 use std::path::Path;
@@ -19,14 +19,14 @@ pub(crate) fn text(content: &impl Serialize) -> String {
     format!("{line}\n{check:016x}\n")
 }
 
-/// What a file says; `None` if it is damaged.
+/// Parses a file; `None` if it is damaged.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (line, check) = std::str::from_utf8(bytes).ok()?.trim_end().split_once('\n')?;
     let is_sound = format!("{:016x}", xxh3_64(line.as_bytes())) == check;
     is_sound.then(|| serde_json::from_str(line).ok())?
 }
 
-/// The same of a file on the disk; one that is missing says nothing.
+/// Reads and parses a file; a missing file gives the default value.
 ///
 /// # Errors
 /// It cannot be read.

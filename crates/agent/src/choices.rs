@@ -1,12 +1,12 @@
-//! A selector whose choice is free, in front of a source that gives events again: an error of the
-//! configuration. What comes again would go to another channel than before, and be stored twice or
-//! not at all ([`pipeline::GivesAgain`]).
+//! Rejects a selector with a free choice for a source that resends events: the configuration is
+//! invalid. A resent event could go to another channel than before, and be stored twice or not at
+//! all ([`pipeline::GivesAgain`]).
 
 use config::{ConfigError, SourcePlan};
 use pipeline::settings::Value;
 use pipeline::{FreeChoice, GivesAgain, SettingsError, SettingsErrorKind, Source};
 
-/// What is wrong with a choice of the selector of this source.
+/// Returns the problem with a choice of this source's selector.
 pub(crate) fn refusal(
     file: &str,
     plan: &SourcePlan,

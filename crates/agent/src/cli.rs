@@ -35,18 +35,18 @@ use crate::{Checked, Reread, RunError, Watch, chain};
 /// Something went wrong while running.
 pub const EXIT_RUNTIME: u8 = 1;
 
-/// The command line is wrong, as clap says it too.
+/// Invalid command line; the same code as clap's.
 pub const EXIT_USAGE: u8 = 2;
 
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
 
-/// What the flags are called in complaints about them.
+/// The name of the flags in messages about them.
 const FLAGS: &str = "command line";
 
 /// Arguments of one kind of agent.
 pub trait AgentArgs: Args + Clone + Send + Sync + 'static {
-    /// What both agents have.
+    /// Returns the arguments that both agents have.
     fn common(&self) -> &Common;
 
     /// The flags as a configuration, without its `agent` table. Asked for only without `--config`.
@@ -114,8 +114,8 @@ impl Common {
     }
 }
 
-/// The whole of a program that is one agent: reads `arguments` (the program's name first), runs,
-/// and says how the process ends. `version` holds the commit too.
+/// Runs a program that is one agent: reads `arguments` (the program's name first), runs the agent,
+/// and returns the exit code. `version` includes the commit.
 pub fn main<A: AgentArgs>(
     name: &'static str,
     version: &'static str,
@@ -159,14 +159,14 @@ pub fn as_subcommands(program: Command) -> Command {
     program.mut_subcommand("collector", |it| it.after_help(collector))
 }
 
-/// Prints what clap has to say: help and version are no failure.
+/// Prints clap's message: help and version are not failures.
 pub fn usage(error: &clap::Error) -> ExitCode {
     // There is no other place to report that printing failed.
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_USAGE))
 }
 
-/// Runs an agent, or prints its configuration, as the arguments say.
+/// Runs an agent, or prints its configuration, depending on the arguments.
 pub fn execute<A: AgentArgs>(args: &A, catalogue: Catalogue) -> ExitCode {
     let common = args.common();
     let again = args.clone();
@@ -198,9 +198,9 @@ pub fn launch(
     })
 }
 
-/// Runs the agent of a plan for work that has an end, which `watch` sees; then `ended` is given how
-/// the agent has ended, and says how the process does. Success says nothing of the work itself:
-/// only that the agent has stopped in order.
+/// Runs the agent of a plan for work that has an end, which `watch` detects. Then `ended` receives
+/// the result of the agent and returns the exit code. Success only means that the agent has stopped
+/// in order, and not that the work has succeeded.
 pub fn launch_watched(
     plan: Plan,
     catalogue: Catalogue,
@@ -215,7 +215,7 @@ pub fn launch_watched(
 
 /// Does `work` where log lines can be written.
 fn in_process(log_format: LogFormat, work: impl FnOnce(&Env) -> ExitCode) -> ExitCode {
-    // Before there is a second thread, as it wants.
+    // Must run before a second thread exists.
     let raised = env::raise_file_limit();
     // Dropped last: it waits for the last lines.
     let _log = match logging::start(log_format) {
@@ -231,7 +231,7 @@ fn in_process(log_format: LogFormat, work: impl FnOnce(&Env) -> ExitCode) -> Exi
     work(&env::real())
 }
 
-/// What the plan says of this process alone: before it makes a file or reads a key.
+/// Applies settings of the process before it creates a file or reads a key.
 fn close_to_others(plan: &Plan) {
     if plan.agent.file_mode == FileMode::Owner {
         env::keep_files_to_owner();
@@ -264,7 +264,7 @@ fn work(run: impl Future<Output = Result<(), RunError>>) -> ExitCode {
     }
 }
 
-/// A plan and what is wrong with its names and its graph.
+/// A plan with the problems of its names and its graph.
 pub type Draft = (Plan, Vec<ConfigError>);
 
 /// The plan that the arguments mean: a file, or the flags, with the flags of [`Common`] over it.
@@ -289,14 +289,14 @@ pub fn plan<A: AgentArgs>(args: &A, env: &Env) -> Result<Draft, ConfigErrors> {
             set_agent(&mut settings, key, Settings::text(value));
         }
     }
-    // Of a file the flag is about `--admin` alone; where that is missing it is refused.
+    // With a file, the flag applies only to `--admin`; without `--admin` it is rejected.
     if common.insecure && is_table && (common.admin.is_some() || common.config.is_some()) {
         set_agent(&mut settings, "insecure", Settings::new(Value::Flag(true)));
     }
     Ok(config::examine(&file, settings, &env.host))
 }
 
-/// The plan, if it is sound and every component of it can be built, with what it promises.
+/// Returns the plan with its guarantees, if it is sound and every component of it can be built.
 ///
 /// # Errors
 /// Every problem that was found: with the names, with the graph, with the components' settings.
@@ -314,10 +314,10 @@ pub fn checked(
     Ok((plan, checked))
 }
 
-/// Reads the settings in a file, and in those that it includes.
+/// Reads the settings in a file, and in the files that it includes.
 ///
 /// # Errors
-/// A file cannot be read or is not of its format, or refers to what is not there.
+/// A file cannot be read or has an invalid format, or a reference cannot be resolved.
 pub fn read(path: &Path, env: &Env) -> Result<Settings, ConfigErrors> {
     config::read_file(path, env)
 }
@@ -325,7 +325,7 @@ pub fn read(path: &Path, env: &Env) -> Result<Settings, ConfigErrors> {
 /// Reads settings from standard input; `format` is an extension. Includes are relative to `.`.
 ///
 /// # Errors
-/// It cannot be read, is not of its format, or refers to what is not there.
+/// It cannot be read, has an invalid format, or a reference cannot be resolved.
 pub fn read_stdin(format: &str, env: &Env) -> Result<Settings, ConfigErrors> {
     let refused = |problem: String| {
         let error = SettingsError::new(SettingsErrorKind::Unreadable, Place::default(), problem);
@@ -351,7 +351,7 @@ fn set_agent(settings: &mut Settings, key: &str, value: Settings) {
     settings.set("agent", agent);
 }
 
-/// Prints what is wrong with a configuration.
+/// Prints the problems of a configuration.
 pub fn refuse(errors: &ConfigErrors) -> ExitCode {
     say(&errors.to_string());
     ExitCode::from(EXIT_CONFIG)

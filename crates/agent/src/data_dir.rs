@@ -16,11 +16,11 @@ pub(crate) const FORMAT_FILE: &str = "format";
 /// The format that this program writes. It reads no newer one.
 const FORMAT: u32 = 1;
 
-/// How long a start waits for another owner of the directory to end: one that was killed may still
-/// be ending when its supervisor starts the next.
+/// How long a start waits for the previous owner of the directory: a killed process may still be
+/// ending when its supervisor starts the next one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often it looks meanwhile.
+/// Interval of checks while waiting.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A data directory that this process owns.
@@ -29,11 +29,11 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory where it is missing, locks it, and looks at its format. Waits up to 10 s
-    /// for another owner to end, and says so.
+    /// Creates the directory if necessary, locks it, and checks its format. Waits up to 10 s for
+    /// another owner to end, and logs that.
     ///
     /// # Errors
-    /// Another process owns it, it is of a newer format, or the disk refuses.
+    /// Another process owns it, its format is newer, or the disk failed.
     pub async fn own(path: &Path, env: &Env) -> Result<Self, RunError> {
         let refused =
             |problem: String| RunError::DataDir { path: path.display().to_string(), problem };
@@ -41,7 +41,7 @@ impl DataDir {
         let deadline = Instant::now() + PATIENCE;
         let mut said = false;
         let lock = lock_by(deadline, &path.join("LOCK"), env, &mut said).await.map_err(refused)?;
-        // What is killed lets go of one file after the other.
+        // A killed process releases its files one after the other.
         for inner in inner_locks(path, env) {
             drop(lock_by(deadline, &inner, env, &mut said).await.map_err(refused)?);
         }
@@ -73,7 +73,8 @@ impl DataDir {
     }
 }
 
-/// Why the directory cannot be made: `File exists` says it of what lies in its place, or above it.
+/// Explains why the directory cannot be created: `File exists` refers to a file at its path, or
+/// above it.
 fn cannot_make(path: &Path, error: &io::Error, env: &Env) -> String {
     let is_file =
         |path: &&Path| env.disk.stat(path).is_ok_and(|found| found.kind != FileKind::Directory);
@@ -84,7 +85,7 @@ fn cannot_make(path: &Path, error: &io::Error, env: &Env) -> String {
     }
 }
 
-/// The lock at `path`; waits until `deadline` for its owner to end, and says so once.
+/// Locks `path`; waits until `deadline` for its owner to end, and logs that once.
 async fn lock_by(
     deadline: Instant,
     path: &Path,
@@ -115,7 +116,7 @@ async fn lock_by(
     }
 }
 
-/// Where channels and dead letters have their own locks.
+/// Returns the directories of channels and dead letters, which have their own locks.
 fn inner_locks(path: &Path, env: &Env) -> Vec<PathBuf> {
     let channels = path.join("channels");
     let names = env.disk.list(&channels).unwrap_or_default();
@@ -125,7 +126,7 @@ fn inner_locks(path: &Path, env: &Env) -> Vec<PathBuf> {
     locks.filter(|lock| env.disk.stat(lock).is_ok()).collect()
 }
 
-/// Whether an agent has kept something in the directory.
+/// Returns `true` if an agent has stored data in the directory.
 fn is_in_use(path: &Path, env: &Env) -> bool {
     let kept = [path.join("channels"), crate::dead_letters::directory(path)];
     kept.iter().any(|kept| env.disk.stat(kept).is_ok())
@@ -192,7 +193,7 @@ mod tests {
         }
     }
 
-    /// As after `kill -9` and at once a new start: the old process is still ending.
+    /// As after `kill -9` and an immediate restart: the old process is still ending.
     #[tokio::test(start_paused = true)]
     async fn an_owner_that_is_ending_is_waited_for() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
@@ -211,7 +212,7 @@ mod tests {
         assert!(second.is_ok() && began.elapsed() >= Duration::from_secs(6));
     }
 
-    /// A program of another format may have written what is there.
+    /// A program with another format may have written the data.
     #[tokio::test]
     async fn data_without_a_format_is_refused_and_an_empty_directory_is_taken() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());

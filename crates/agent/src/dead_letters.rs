@@ -1,20 +1,20 @@
-//! The dead letters: a durable channel of the agent's own, for events that can never be delivered.
+//! Dead letters: a separate durable channel of the agent, for events that can never be delivered.
 //!
 //! ```text
-//!   sink says Refused ─► label ─► letter on disk ─► the batch may leave its channel
-//!   interceptor rejects ─┘              │        ─► the rest of the batch may be stored
-//!  `aqueduct dlq`, the live page ◄─────┴── list, show, put back (replay), drop
+//!   sink reports Refused ─► label ─► letter on disk ─► the batch may leave its channel
+//!   interceptor rejects ───┘             │          ─► the rest of the batch may be stored
+//!  `aqueduct dlq`, the live page ◄───────┴── list, show, replay, drop
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. A letter is on disk before its events leave their channel. A crash in between brings the
-//!    batch again, and the sink refuses it again: the letter is known by its key and not stored
-//!    twice.
-//! 2. Nothing but an operator takes a letter out, unless the setting `overflow` says otherwise.
-//! 3. The directory is made by the first letter. An agent without one pays nothing.
-//! 4. An operator's replay takes a letter out after its events are in their channel again, and no
-//!    letter is stored in between: the same letter, refused again at once, is a new one.
+//! 1. A letter is on disk before its events leave their channel. After a crash in between, the
+//!    batch is resent and the sink refuses it again: the letter is recognised by its key and not
+//!    stored twice.
+//! 2. Only an operator removes a letter, unless the setting `overflow` allows more.
+//! 3. The first letter creates the directory. An agent without letters has no cost.
+//! 4. An operator's replay removes a letter after its events are in their channel again, and no
+//!    letter is stored in between: an event that is refused again immediately makes a new letter.
 
 pub mod act;
 mod config;
@@ -53,13 +53,13 @@ pub const OPERATOR: &str = "operator";
 /// A letter that waits for room so long is spoken of.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where the dead letters of an agent are.
+/// Returns the directory of an agent's dead letters.
 pub fn directory(data_dir: &Path) -> PathBuf {
     data_dir.join("dead-letters")
 }
 
-/// Hands every letter that was found in a channel's files, oldest first, to `each`, until it
-/// answers `false`; what has no label is passed over. The agent may run.
+/// Passes every letter in a channel's files, oldest first, to `each`, until it returns `false`;
+/// skips letters without a label. The agent may run.
 ///
 /// # Errors
 /// The disk could not be read.
@@ -73,8 +73,8 @@ pub fn inspected(
     })
 }
 
-/// Every letter of an open channel, oldest first, with its label; what has none is passed over.
-/// They are all ready again when this returns.
+/// Returns every letter of an open channel, oldest first, with its label; skips letters without a
+/// label. All of them are ready again when this returns.
 ///
 /// # Errors
 /// The disk could not be read.
@@ -101,7 +101,7 @@ pub(crate) struct DeadLetters {
     env: Env,
     metrics: Metrics,
     open: OnceCell<Arc<dyn Channel>>,
-    /// One letter is stored at a time: the same one is not stored twice meanwhile.
+    /// Serialises the storing of letters, so that no letter is stored twice.
     turn: tokio::sync::Mutex<()>,
     /// Held by the one replay or drop that an operator has asked for.
     acting: tokio::sync::Mutex<()>,
@@ -112,7 +112,7 @@ pub(crate) struct DeadLetters {
     replayed: AtomicU64,
 }
 
-/// What happens to a letter for which there is no room.
+/// The handling of a letter for which there is no room.
 #[derive(Debug, Clone, Copy)]
 enum Full {
     Waits,
@@ -120,7 +120,7 @@ enum Full {
 }
 
 impl DeadLetters {
-    /// Those of the agent in `data_dir`; opens nothing.
+    /// Creates the dead letters of the agent in `data_dir`; opens nothing.
     pub(crate) fn new(config: Config, data_dir: &Path, env: &Env, metrics: &Metrics) -> Self {
         Self {
             config,
@@ -145,7 +145,7 @@ impl DeadLetters {
             return Ok(());
         }
         let channel = match self.channel().await {
-            // It was never made, so it holds nothing. The first letter opens it.
+            // It was never created, so it is empty. The first letter opens it.
             Err(ChannelError::NoRoom { .. }) => return Ok(()),
             channel => channel?,
         };
@@ -177,14 +177,14 @@ impl DeadLetters {
         self.open.get()
     }
 
-    /// How many batches are among the letters, whole or in part: they are settled only when an
-    /// operator has put them back or dropped them.
+    /// Returns how many batches have letters, complete or partial: they are settled only when an
+    /// operator replays or drops them.
     pub(crate) fn batches(&self) -> u64 {
         self.known().identities().count()
     }
 
-    /// The events among the letters, by the channel that they came from; an empty name stands for
-    /// what interceptors rejected.
+    /// Returns the number of events in letters, by their channel; the empty name is for events that
+    /// interceptors rejected.
     pub(crate) fn by_channel(&self) -> BTreeMap<String, LetterCounts> {
         self.known().by_channel()
     }
@@ -199,13 +199,13 @@ impl DeadLetters {
         self.known().reported(channel, group, letters);
     }
 
-    /// Events of a batch that became letters after it left `channel`, here or at the next agents;
-    /// without a name, those that interceptors rejected.
+    /// Returns the events of a batch that became letters after it left `channel`, here or at
+    /// downstream agents; without a name, events that interceptors rejected.
     pub(crate) fn events_of(&self, channel: &str, batch: Identity) -> u64 {
         self.known().events_of(channel, batch)
     }
 
-    /// Batches that are known to have letters, here or at the next agents; `None`: there are none.
+    /// Returns batches with known letters, here or downstream; `None` if there are no letters.
     pub(crate) fn with_letters(&self) -> Option<KeySet> {
         let known = self.known();
         (!known.is_empty()).then(|| known.batches())
@@ -216,12 +216,12 @@ impl DeadLetters {
         self.replayed.load(Ordering::Relaxed)
     }
 
-    /// Where they are on disk, and what they are sealed with.
+    /// Returns the directory and the encryption.
     pub(crate) fn place(&self) -> (PathBuf, Option<Encryption>) {
         (directory(&self.data_dir), self.config.encryption.clone())
     }
 
-    /// The lowest epoch of `origin` of which a batch is among the letters.
+    /// Returns the lowest epoch of `origin` with a batch among the letters.
     pub(crate) fn lowest(&self, origin: Origin) -> Option<Epoch> {
         self.known().identities().lowest_epoch(origin)
     }
@@ -234,7 +234,7 @@ impl DeadLetters {
     /// Stores a letter; `Ok` = it is on disk. Waits while there is no room.
     ///
     /// # Errors
-    /// It is not stored: the disk refused, the agent is stopping, or it can never fit.
+    /// It is not stored: the disk failed, the agent is stopping, or it can never fit.
     pub(crate) async fn store(
         &self,
         letter: &Letter,
@@ -249,11 +249,11 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// Stores what an interceptor of a source rejected of a batch; `Ok` = it is on disk. A client
-    /// may wait for the answer, so it does not wait for room for longer than 5 s.
+    /// Stores the events of a batch that an interceptor rejected; `Ok` = they are on disk. Waits at
+    /// most 5 s for room, because a client may be waiting for the answer.
     ///
     /// # Errors
-    /// It is not stored: the disk refused, the agent is stopping, or there is no room.
+    /// They are not stored: the disk failed, the agent is stopping, or there is no room.
     pub(crate) async fn store_rejected(
         &self,
         (source, interceptor): (&str, &str),
@@ -270,7 +270,7 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// Stores events under this label; how many, or `None` if the letter is there already.
+    /// Stores events with this label; returns their number, or `None` if the letter already exists.
     async fn put(
         &self,
         label: &Label,
@@ -311,15 +311,15 @@ impl DeadLetters {
         Ok(Some(events))
     }
 
-    /// Whether a letter waits for room, and those of interceptors behind it.
+    /// Returns `true` if a letter waits for room, so that letters of interceptors wait too.
     pub(crate) fn wait_for_room(&self) -> bool {
         self.waits.still_since().is_some()
     }
 
-    /// Lets go of the directory.
+    /// Closes the channel and releases the directory.
     ///
     /// # Errors
-    /// The disk refused; what was stored is safe all the same.
+    /// The disk failed; stored letters are still safe.
     pub(crate) async fn close(&self) -> Result<(), ChannelError> {
         match self.open.get() {
             Some(channel) => channel.close().await,

@@ -1,7 +1,8 @@
-//! Follows what is wrong from snapshot to snapshot: when each trouble began, and a log line when
-//! one begins and when it ends.
+//! Follows findings from snapshot to snapshot: records when each one began, and logs when one
+//! begins and ends.
 //!
-//! The log, `/status`, the live page and `top` show the same troubles: all of them read snapshots.
+//! The log, `/status`, the live page and `top` show the same findings, because all of them read
+//! snapshots.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// A trouble is logged once it has lasted so long. Each start has some that last for seconds.
 const LOG_AFTER: Duration = Duration::from_secs(10);
 
-/// What was wrong in the last snapshot.
+/// The findings of the last snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     known: Mutex<BTreeMap<(String, Cause), Known>>,
@@ -34,7 +35,7 @@ struct Known {
 
 impl Findings {
     fn known(&self) -> MutexGuard<'_, BTreeMap<(String, Cause), Known>> {
-        // It is replaced as a whole.
+        // The value is replaced as a whole.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -86,7 +87,7 @@ pub(crate) async fn announce(service: Service, pages: Arc<Pages>) {
     let logged = async {
         loop {
             sleep(POLL_INTERVAL).await;
-            // It notes its troubles here.
+            // The snapshot records its findings here.
             pages.snapshot().await;
         }
     };

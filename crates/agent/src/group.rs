@@ -1,24 +1,22 @@
-//! The runner of a sink group: one consumer of a channel, and sinks that work side by side.
+//! The runner of a sink group: one consumer of a channel, with sinks that work in parallel.
 //!
 //! ```text
 //!            take                  select                queue
 //!  channel ───────► group task ─────────────► member task ───────► sink
 //!     ▲                 ▲      the processor       │    write, settled
 //!     └─ commit, park,  └──────────────────────────┘
-//!        rollback            what became of it
+//!        rollback            the result
 //! ```
 //!
-//! The group task is the only one that touches the channel; each member task is the only one that
-//! touches its sink. A slow sink fills its own queue and holds up no other, unless the processor
-//! insists on it.
+//! Only the group task uses the channel; only its member task uses a sink. A slow sink fills its
+//! own queue and blocks no other, unless the processor insists on it.
 //!
 //! # Invariants
 //!
 //! 1. A ticket is in the channel, pending here, or with exactly one member.
-//! 2. A ticket leaves a member's hand by its word (`Delivered`, `Refused`, `Again`), or when the
+//! 2. A ticket leaves a member by its response (`Delivered`, `Refused`, `Again`), or when the
 //!    member ends; only then may another member get it.
-//! 3. What is not committed when the group ends is rolled back: the take does it when it is
-//!    dropped.
+//! 3. Uncommitted batches are rolled back when the group ends: dropping the take does it.
 //! 4. A batch with events that can never be delivered is committed after these are on disk among
 //!    the dead letters.
 
@@ -63,7 +61,7 @@ pub(crate) use view::{GroupView, MemberPart, OutflowPart, Passed, Question};
 /// Pause after a read of the channel failed.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
-/// Runs a group until `stop`; then settles what the sinks hold, for as long as `grace` lasts.
+/// Runs a group until `stop`; then settles the batches of the sinks within `grace`.
 pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Duration) {
     let (events_in, events) = mpsc::unbounded_channel();
     let tasks = TaskTracker::new();
@@ -116,7 +114,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
 struct Group {
     name: Arc<str>,
     take: Box<dyn TakeTransaction>,
-    /// Where the sources of the channel see whether the group works.
+    /// Shows the sources of the channel whether the group works.
     outlet: OutletBoard,
     channel: Arc<dyn Channel>,
     processor: Box<dyn SinkProcessor>,
@@ -125,9 +123,9 @@ struct Group {
     burials: Burials,
     /// Batches that are too large for the members that work.
     held: Held,
-    /// Taken, and given to no member yet.
+    /// Taken, and not assigned to a member yet.
     pending: Option<Taken>,
-    /// The member for the pending batch, as long as nothing happens to the members.
+    /// The member for the pending batch, while nothing happens to the members.
     chosen: Option<usize>,
     /// The channel could not be read; nothing is taken before this instant.
     refuse_reads_until: Option<Instant>,
@@ -135,15 +133,15 @@ struct Group {
     read_error: String,
     /// Reads of the channel that failed since the last one that did not.
     trouble: FailureLog,
-    /// What the batches count for that were sent and are still in the channel.
+    /// Counts of the batches that were sent and are still in the channel.
     tally: Tally,
-    /// Steps of those of them that are sampled.
+    /// Spans of the sampled ones among them.
     trail: Trail,
-    /// What has left the channel.
+    /// Totals of batches that have left the channel.
     outflow: Outflow,
 }
 
-/// What the group waits for next, in addition to its members.
+/// The next event that the group waits for, in addition to its members.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and it goes at once")]
 enum Next {
     Taken(Result<Taken, ChannelError>),
@@ -222,7 +220,7 @@ impl Group {
                 }
             }
         };
-        // One that is not open is on its way back: its word, good or bad, comes as an event.
+        // A closed member is being reopened: its result arrives as an event.
         if self.members[index].open && self.members[index].handle.room().await {
             return Next::Sent(index);
         }

@@ -1,15 +1,15 @@
-//! Which sources and sinks work, since when another one fails, and why: what `/readyz` and the
-//! gauges show.
+//! The health of sources and sinks, for `/readyz` and the gauges: since when each one fails, and
+//! why.
 //!
 //! ```text
 //!   ABSENT ◄──► STARTING ──opened──► OPEN ──failed──► FAILING ──opened──► OPEN
 //!                    └───────────────failed──────────────┘
 //! ```
 //!
-//! A source works again as soon as it is open; if it fails again before it has stored anything new,
-//! its failure continues, and dates from the first one. A sink that fails at its writes can be
-//! opened each time: it works again when it has stored something, or has been open for [`STEADY`];
-//! one that only could not be opened works as soon as it is open.
+//! A source works again as soon as it is open. If it fails again before it has stored anything new,
+//! its failure continues with its original start. A sink that fails when writing can be opened each
+//! time: it works again when it has stored something, or has been open for [`STEADY`]. A sink that
+//! only failed to open works as soon as it is open.
 //!
 //! [`State`] is pure: time is an argument. [`Standing`] is one component's state behind a lock,
 //! [`Health`] all of them.
@@ -30,7 +30,7 @@ use crate::bulletin::Bulletin;
 use crate::status;
 use state::{Phase, State, View};
 
-/// What is said of a component whose task has ended by a panic.
+/// The error of a component whose task has panicked.
 const DIED: &str = "its task has ended by a panic, a fault of the program; restart the agent";
 
 /// The state of one source or sink. Cheap to clone.
@@ -55,7 +55,7 @@ impl Standing {
         self.state().opened(Instant::now(), false);
     }
 
-    /// Whether it is open, or has no more to do.
+    /// Returns `true` if it is open, or has nothing more to do.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state().phase, Phase::Open(_) | Phase::Ended)
     }
@@ -84,12 +84,12 @@ impl Standing {
         }
     }
 
-    /// It has done some of its work.
+    /// Records that it has done some of its work.
     pub(crate) fn worked(&self) {
         self.state().worked(Instant::now());
     }
 
-    /// It has failed, and is tried again after a pause. `class` says whether that may help.
+    /// Records a failure that is retried after a pause. `class` shows whether a retry may help.
     pub(crate) fn failed(&self, error: &str, class: ErrorClass, pause: Duration) {
         let now = Instant::now();
         let needs_operator = matches!(class, ErrorClass::Blocked | ErrorClass::Fatal);
@@ -97,7 +97,7 @@ impl Standing {
         self.bulletin.add(now, (self.role, &self.name), error);
     }
 
-    /// There is such a member now, another one than before, or none.
+    /// Records that the member was replaced or removed.
     pub(crate) fn replaced(&self, is_present: bool) {
         *self.state() = State::new(if is_present { Phase::Starting } else { Phase::Absent });
     }
@@ -114,7 +114,7 @@ impl Standing {
         is_dead.then(|| format!("{} `{}`: {DIED}", self.role, self.name))
     }
 
-    /// It has nothing more to do, or was stopped.
+    /// Records that it has nothing more to do, or was stopped.
     pub(crate) fn ended(&self) {
         self.state().phase = Phase::Ended;
     }
@@ -131,7 +131,7 @@ impl Drop for Fuse {
     }
 }
 
-/// What is known of all sources and sinks of an agent. Cheap to clone.
+/// The health of all sources and sinks of an agent. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Health {
     clock: Arc<dyn Clock>,
@@ -147,12 +147,12 @@ struct Parts {
     was_ready: bool,
 }
 
-/// Whether an agent may be given work, and what is to be said of it, line by line.
+/// The readiness of an agent, with reasons and remarks, line by line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Word {
     /// Why it is not ready.
     pub(crate) reasons: Vec<String>,
-    /// What does not work, though the agent is ready.
+    /// Problems of an agent that is ready.
     pub(crate) remarks: Vec<String>,
 }
 
@@ -166,7 +166,7 @@ impl Health {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What has failed.
+    /// Returns the latest failures.
     pub(crate) fn bulletin(&self) -> &Bulletin {
         &self.bulletin
     }
@@ -177,16 +177,16 @@ impl Health {
         Standing { role, name: name.clone(), bulletin, clock, state }
     }
 
-    /// One more source, not open yet, or another one in the place of that of its name. Those of a
-    /// start are added before the first one runs.
+    /// Adds a source that is not open yet, or replaces the one with its name. Sources of a start
+    /// are added before the first one runs.
     pub(crate) fn add_source(&self, name: &Arc<str>) -> Standing {
         let standing = self.standing("source", name, Phase::Starting);
         place(&mut self.parts().sources, standing.clone());
         standing
     }
 
-    /// One more sink, not open yet, or a free place for one that is looked up; or another one in
-    /// the place of that of its name.
+    /// Adds a sink that is not open yet, or a free place for a discovered one; replaces the one
+    /// with its name.
     pub(crate) fn add_sink(&self, name: &Arc<str>, is_present: bool) -> Standing {
         let phase = if is_present { Phase::Starting } else { Phase::Absent };
         let standing = self.standing("sink", name, phase);
@@ -194,7 +194,7 @@ impl Health {
         standing
     }
 
-    /// There is no such source any more.
+    /// Removes a source that no longer exists.
     pub(crate) fn forget_source(&self, name: &str, metrics: &Metrics) {
         self.parts().sources.retain(|source| &*source.name != name);
         let label = SourceLabel { source: name.to_owned() };
@@ -202,7 +202,7 @@ impl Health {
         metrics.source_failing_since.remove(&label);
     }
 
-    /// There is no such sink any more.
+    /// Removes a sink that no longer exists.
     pub(crate) fn forget_sink(&self, name: &str, metrics: &Metrics) {
         self.parts().sinks.retain(|sink| &*sink.name != name);
         let label = SinkLabel { sink: name.to_owned() };
@@ -210,8 +210,8 @@ impl Health {
         metrics.sink_failing_since.remove(&label);
     }
 
-    /// This source is open. Says so in the log where that is news: it had failed, or it is the last
-    /// one that the agent waited for.
+    /// Records that this source is open. Logs it after a failure, or if it is the last one that the
+    /// agent waited for.
     pub(crate) fn source_opened(&self, source: &Standing) {
         let lasted = source.state().opened(Instant::now(), true);
         if let Some(lasted) = lasted {
@@ -227,7 +227,7 @@ impl Health {
         }
     }
 
-    /// Whether every source is open, or has nothing more to do.
+    /// Returns `true` if every source is open, or has nothing more to do.
     pub(crate) fn all_open(&self) -> bool {
         self.parts().sources.iter().all(Standing::is_open)
     }
@@ -238,7 +238,7 @@ impl Health {
         parts.sources.iter().chain(&parts.sinks).filter_map(Standing::death).collect()
     }
 
-    /// What is to be said of the agent now.
+    /// Returns the current readiness.
     pub(crate) fn word(&self) -> Word {
         let (parts, now) = (self.parts(), Instant::now());
         let mut word = Word::default();
@@ -286,7 +286,7 @@ impl Health {
     }
 }
 
-/// Puts it in the place of the one of its name, or at the end.
+/// Replaces the standing with its name, or adds it at the end.
 fn place(all: &mut Vec<Standing>, standing: Standing) {
     match all.iter_mut().find(|known| known.name == standing.name) {
         Some(known) => *known = standing,
@@ -294,7 +294,7 @@ fn place(all: &mut Vec<Standing>, standing: Standing) {
     }
 }
 
-/// Whether it works, and since when it fails.
+/// Returns the values of the gauges: whether it works, and since when it fails.
 fn gauges(view: &View) -> (i64, f64) {
     match view {
         View::Works | View::Ended => (1, 0.0),

@@ -1,5 +1,5 @@
 //! Parts that an operator has stopped: sources and groups that stay stopped until they are started
-//! by name, whatever the configuration says.
+//! by name, whatever the configuration contains.
 //!
 //! ```text
 //!   POST /stop, /drain ─► file `held` ─► Parts::held ─► reload: not wanted, so it is stopped
@@ -7,15 +7,15 @@
 //!   a start of the agent ◄── file `held`
 //! ```
 //!
-//! The file of the data directory is written before a part stops, so that no restart begins by
-//! itself what was stopped:
+//! The file in the data directory is written before a part stops, so that no restart starts a
+//! stopped part automatically:
 //!
 //! ```text
 //! {"parts":{"groups.store":{"since_unix_ms":1764212411000,"by":"admin token"}}}
 //! 5f0e91c2a1b3d4e6                                    xxh3 of the line above
 //! ```
 //!
-//! A part that a configuration does not name any more is forgotten.
+//! A part that is removed from the configuration is forgotten.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,9 +40,9 @@ const FILE: &str = "held";
 /// A source or a group. It is shown as its place in the configuration: `sources.web`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
-    /// Where events enter.
+    /// Receives events.
     Source(Arc<str>),
-    /// Where they leave.
+    /// Delivers events.
     Group(Arc<str>),
 }
 
@@ -61,7 +61,7 @@ impl Part {
         source.or_else(|| Some(Self::Group(shown.strip_prefix("groups.")?.into())))
     }
 
-    /// Whether the configuration has it.
+    /// Returns `true` if the configuration has it.
     pub(crate) fn is_in(&self, plan: &Plan) -> bool {
         match self {
             Self::Source(name) => plan.sources.iter().any(|it| *it.component.name == **name),
@@ -70,7 +70,7 @@ impl Part {
     }
 }
 
-/// Since when a part is stopped, and at whose word.
+/// Since when a part is stopped, and by which operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hold {
     since_unix_ms: u64,
@@ -124,7 +124,7 @@ fn text(holds: &Holds) -> String {
 }
 
 impl Content {
-    /// `None`: it names what is no part.
+    /// `None`: an entry does not name a part.
     fn holds(self) -> Option<Holds> {
         let parts = self.parts.into_iter();
         parts.map(|(part, hold)| Some((Part::parse(&part)?, hold))).collect()
@@ -135,7 +135,7 @@ fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Holds>> {
     Ok(checked::read(disk, path)?.and_then(Content::holds))
 }
 
-/// What was stopped before this process began, of the parts that `plan` has.
+/// Returns the parts of `plan` that were stopped before this process started.
 pub(crate) fn recall(plan: &Plan, env: &Env) -> Holds {
     let path = plan.agent.data_dir.join(FILE);
     let problem = match read(&*env.disk, &path) {
@@ -172,7 +172,7 @@ pub(crate) fn forget(holds: &mut Holds, plan: &Plan) -> bool {
 /// Writes the file, durably.
 ///
 /// # Errors
-/// The disk refused; the old content stands.
+/// The disk failed; the old content stays.
 pub(crate) async fn keep(holds: &Holds, data_dir: &Path, env: &Env) -> io::Result<()> {
     let (path, text, disk) = (data_dir.join(FILE), text(holds), env.disk.clone());
     env.offload(move || small_file::replace(&*disk, &path, text.as_bytes())).await

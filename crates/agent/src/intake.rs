@@ -1,4 +1,4 @@
-//! The intake: the way from one source into its channels.
+//! The intake: the path from one source into its channels.
 //!
 //! ```text
 //!   batch ─► interceptors, in order ─► selector ─► part for channel 0 ──► put ┐
@@ -8,16 +8,16 @@
 //!
 //! # Invariants
 //!
-//! 1. Every required channel gets every batch, with or without events: its identity and the
-//!    source's positions are then known to all of them, or the batch is asked for again.
-//! 2. Room is taken channel by channel in the order of the configuration, so two sources that feed
-//!    the same channels never wait for each other in a circle.
-//! 3. An optional channel is never waited for, and its failure is counted and not passed on.
+//! 1. Every required channel gets every batch, with or without events: all of them then know its
+//!    identity and the source's positions, or the batch is requested again.
+//! 2. Room is reserved channel by channel in the order of the configuration, so two sources that
+//!    feed the same channels cannot deadlock.
+//! 3. An optional channel is never waited for, and its failure is counted and not returned.
 //! 4. With a free choice, which no batch with identity or positions has, a batch is put into one
-//!    required channel, and into another one only when it is known that the first has nothing of
-//!    it.
-//! 5. What an interceptor rejects is among the dead letters before the rest of its batch is in a
-//!    channel.
+//!    required channel. It is put into another one only when it is certain that the first has
+//!    nothing of it.
+//! 5. Events that an interceptor rejects are among the dead letters before the rest of their batch
+//!    is in a channel.
 
 mod choice;
 mod names;
@@ -55,7 +55,7 @@ use puts::volume;
 pub(crate) use route::BuiltInterceptor;
 use route::Route;
 
-/// Sets of committed identities that a receiver may lag behind before it has to ask.
+/// Maximum lag of a receiver in sets of committed identities before it has to ask.
 const COMMITTED_BACKLOG: usize = 1024;
 
 /// A channel that a source feeds.
@@ -65,11 +65,11 @@ pub(crate) struct Fed {
     pub(crate) name: Arc<str>,
     /// The channel.
     pub(crate) channel: Arc<dyn Channel>,
-    /// What is known along it.
+    /// Values shared along it.
     pub(crate) boards: Boards,
-    /// What it calls its parts of batches that another agent named.
+    /// The names of its parts of batches from other agents.
     pub(crate) names: PartNames,
-    /// Whether new ones are called so.
+    /// True if new batches get these names.
     pub(crate) splits: bool,
 }
 
@@ -78,19 +78,19 @@ pub(crate) struct AgentIntake {
     source: Arc<str>,
     route: Route,
     dead_letters: Arc<DeadLetters>,
-    /// That a batch is committed says nothing of the optional ones.
+    /// Commits in optional channels are not reported.
     required: Vec<Fed>,
     optional: Vec<Fed>,
     routing: Option<Routing>,
     metrics: Metrics,
-    /// What is committed in every required channel, once something listens.
+    /// Reports identities that are committed in every required channel, once there is a listener.
     agreed: OnceLock<broadcast::Sender<Arc<KeySet>>>,
     /// Something listens.
     listened: Notify,
     flow: Mutex<SourceFlow>,
     /// Batches that the source has handed over and that are not answered yet.
     under_way: UnderWay,
-    /// Where events can be looked at as the source hands them over.
+    /// The tap of batches that the source passes on.
     tap: Point,
 }
 
@@ -124,12 +124,12 @@ impl AgentIntake {
         }
     }
 
-    /// Where its events can be looked at before the interceptors.
+    /// Returns the tap of its events before the interceptors.
     pub(crate) fn tap(&self) -> &Point {
         &self.tap
     }
 
-    /// What went through it since it was made.
+    /// Returns the totals since it was created.
     pub(crate) fn flow(&self) -> SourceFlow {
         self.locked().clone()
     }
@@ -185,8 +185,8 @@ impl AgentIntake {
         self.flow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says which batches are committed in every required channel, under the names that they came
-    /// with, until `stop`. Until something listens no channel is followed: most sources never ask.
+    /// Reports batches that are committed in every required channel, under their original names,
+    /// until `stop`. Until there is a listener it follows no channel: most sources never listen.
     pub(crate) async fn agree_on_committed(self: Arc<Self>, stop: CancellationToken) {
         let begin = async {
             self.opened().await;
@@ -199,7 +199,7 @@ impl AgentIntake {
             let mut settled = fed.channel.watch_settled();
             let this = &self;
             async move {
-                // What was committed before this was not heard.
+                // Earlier commits were not received.
                 this.say_committed(KeySet::default());
                 loop {
                     match settled.recv().await {
@@ -213,7 +213,7 @@ impl AgentIntake {
         stop.run_until_cancelled(join_all(follow)).await;
     }
 
-    /// These batches are committed in one of the channels; an empty set: some were missed.
+    /// Handles commits in one of the channels; an empty set: some were missed.
     fn committed_in(&self, fed: &Fed, keys: &KeySet) {
         // Without a listener nothing is worked out; one that comes later asks first.
         if self.agreed.get().is_none_or(|agreed| agreed.receiver_count() == 0) {
@@ -231,10 +231,10 @@ impl AgentIntake {
         }
     }
 
-    /// An empty set says that something was missed: then what listens asks.
+    /// Reports commits. An empty set means that some were missed: then listeners ask.
     fn say_committed(&self, keys: KeySet) {
         if let Some(agreed) = self.agreed.get() {
-            // There may be no receiver now; one that comes later asks first.
+            // There may be no receiver now; a later one asks first.
             let _ = agreed.send(Arc::new(keys));
         }
     }
@@ -324,7 +324,7 @@ impl RelayIntake for AgentIntake {
     }
 
     fn batch_bytes_taken(&self) -> Option<u64> {
-        // Which channels an event goes to is not known before it is here.
+        // The channels of an event are unknown before it arrives.
         let taken = self.required.iter().map(|fed| fed.boards.limits.largest());
         taken.collect::<Option<Vec<u64>>>()?.into_iter().max()
     }

@@ -1,12 +1,12 @@
-//! The process: from a plan to running components, and orderly out again.
+//! The process: runs the components of a plan, and stops them in order.
 //!
 //! ```text
 //!   start:  lock the data directory ─► open channels ─► sink groups ─► sources ─► ready
-//!                                          └─ those without room on their disk later
-//!   stop:   sources ─► sink groups settle what is staged, within the grace ─► channels ─► admin
+//!                                          └─ later, if their disk has no room
+//!   stop:   sources ─► sink groups settle staged batches, within the grace ─► channels ─► admin
 //! ```
 //!
-//! Both programs, edge and collector, are this library with another catalogue.
+//! Edge and collector are both this library, with different catalogues.
 
 pub mod account;
 mod admin;
@@ -94,7 +94,7 @@ pub enum RunError {
     DataDir {
         /// The directory.
         path: String,
-        /// Why, and what helps.
+        /// The cause and the remedy.
         problem: String,
     },
     /// A channel cannot be opened.
@@ -116,10 +116,10 @@ pub enum RunError {
     Source {
         /// Its name.
         source_name: String,
-        /// What it said.
+        /// Its error.
         problem: String,
     },
-    /// A second signal asked for the end at once.
+    /// A second signal requested an immediate end.
     #[error("stopped at once by a second signal; what was not stored is read or sent again")]
     Interrupted,
 }
@@ -127,14 +127,15 @@ pub enum RunError {
 /// The signal that asks for a reload.
 const RELOAD: &str = "SIGHUP";
 
-/// How often what has an end is looked at.
+/// Interval of checks of a watched agent.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Runs `plan` until a signal or a permanent failure stops it. `reread` reads the configuration
 /// again: for a reload, and for the live page, which shows changes.
 ///
 /// # Errors
-/// Nothing was started, or the agent had to stop by itself, or a second signal cut the stop short.
+/// Nothing was started, or the agent had to stop after a failure, or a second signal interrupted
+/// the stop.
 pub async fn run(
     plan: Plan,
     catalogue: Catalogue,
@@ -146,7 +147,7 @@ pub async fn run(
     serve(plan, catalogue, env, reread, (signals.into_stream(), service, None)).await
 }
 
-/// What looks at a running agent; with a break the agent stops, as it does at a signal.
+/// Observes a running agent; with a break the agent stops, as after a signal.
 pub type Watch<'a> = Box<dyn FnMut(&status::Snapshot) -> ControlFlow<()> + Send + 'a>;
 
 /// [`run`] for work that ends: `watch` sees the agent several times a second, and can stop it.
@@ -179,7 +180,7 @@ pub async fn run_until(
     serve(plan, catalogue, env, reread, (signals, Service::default(), None)).await
 }
 
-/// [`run_until`], with what hears how the agent does, and what looks at it.
+/// [`run_until`], with an observer of the service state and a watch.
 async fn serve(
     mut plan: Plan,
     catalogue: Catalogue,
@@ -201,7 +202,7 @@ async fn serve(
         loop {
             tokio::select! {
                 biased;
-                // The recovery of a large channel takes a while.
+                // The recovery of a large channel takes time.
                 Some(signal) = signals.next() => {
                     if signal == RELOAD {
                         info!(signal, "ignored: the configuration was just read");
@@ -268,7 +269,7 @@ struct Agent {
     stopping: CancellationToken,
     /// Opens the channels that the disk had no room for.
     late: JoinHandle<()>,
-    /// Keeps what the next agents take on disk.
+    /// Saves the limits of downstream agents to disk.
     limits: JoinHandle<Option<()>>,
     dead_letters: Arc<DeadLetters>,
     failure: stop::Failure,
@@ -309,7 +310,7 @@ impl Agent {
         let late = opening::open_channels(&topology.channels).await?;
         resends::log(&topology, &plan, &Default::default(), env).await;
         let letters = open_letters(topology.dead_letters.clone(), &plan, env, &metrics).await?;
-        // Channels ask the dead letters for what these still hold of an origin.
+        // Channels ask for the dead letters of an origin.
         for built in &topology.channels {
             let letters = letters.clone();
             built.boards.floors.know_letters(move |origin| letters.lowest(origin));
@@ -377,7 +378,7 @@ impl Agent {
         })
     }
 
-    /// Stops stage by stage; what is not settled when the grace is over stays in the channels.
+    /// Stops stage by stage; batches that are unsettled after the grace stay in the channels.
     async fn stop(self, grace: Duration) {
         self.stopping.cancel();
         // Both end after a step at most. A channel that the first opens is closed with the others.

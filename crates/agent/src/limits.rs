@@ -1,15 +1,16 @@
-//! The file `limits` of the data directory: the largest batch that each next agent takes.
+//! The file `limits` of the data directory: the largest batch that each downstream agent accepts.
 //!
 //! ```text
 //! {"channels":{"main":{"collector-1:4141":65536,"relay:4141":[16777216,65536]}}}
 //! 5f0e91c2a1b3d4e6                                    xxh3 of the line above
 //! ```
 //!
-//! Two numbers are what the next agent takes, and what to cut to for those behind it.
+//! Of two numbers, the first is the limit of the downstream agent, and the second the limit of the
+//! agents downstream of it.
 //!
-//! It is read before the sources start, so that they cut their batches to the size that was agreed
-//! before the restart. It only saves time: a file that is missing or damaged means that no limit is
-//! known before the first Welcome.
+//! The file is read before the sources start, so that they limit their batches to the size that was
+//! agreed before the restart. It only saves time: if it is missing or damaged, no limit is known
+//! before the first Welcome.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -53,7 +54,7 @@ impl Followed {
         Self { boards: Arc::new(Mutex::new(boards)), changed: Arc::default() }
     }
 
-    /// There are other channels now.
+    /// Replaces the channels.
     pub(crate) fn exchange(&self, boards: Boards) {
         // Each change is whole.
         *self.boards.lock().unwrap_or_else(PoisonError::into_inner) = boards;
@@ -86,9 +87,9 @@ struct Content {
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Row {
-    /// It takes what it is to be cut to.
+    /// Both limits are equal.
     One(u64),
-    /// What it takes, and what to cut to.
+    /// Its limit, and the limit of the agents downstream of it.
     Two(u64, u64),
 }
 
@@ -97,7 +98,7 @@ impl Row {
         if takes == cut { Self::One(cut) } else { Self::Two(takes, cut) }
     }
 
-    /// None where a number is none that a peer names.
+    /// Returns `None` if a number is not one that a peer may send.
     fn limit(self) -> Option<PeerLimit> {
         let (takes, cut) = match self {
             Self::One(bytes) => (bytes, bytes),
@@ -127,7 +128,7 @@ fn write(disk: &dyn Disk, path: &Path, content: &Content) -> io::Result<()> {
     small_file::replace(disk, path, checked::text(content).as_bytes())
 }
 
-/// Shows each channel's board what was agreed before this process began.
+/// Initialises each channel's board with the limits that were agreed before this process started.
 pub(crate) fn recall(boards: &Boards, data_dir: &Path, env: &Env) {
     let path = data_dir.join(FILE);
     let content = match checked::read::<Content>(&*env.disk, &path) {

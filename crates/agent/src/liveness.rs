@@ -1,14 +1,13 @@
-//! Whether the work of an agent moves: what `/livez` says, and what the watchdog of a service
-//! manager is fed by.
+//! The liveness of an agent: for `/livez`, and for the watchdog of a service manager.
 //!
 //! ```text
-//!   a task of a source, sink or group ended by a panic ──┐
-//!   a group answers no question ─────────────────────────┼─► dead: a restart is what helps
+//!   a task of a source, sink or group has panicked ──────┐
+//!   a group answers no query ────────────────────────────┼─► dead: a restart helps
 //!   a source's batch is with its intake, and none moves ─┘
 //! ```
 //!
-//! What waits for a neighbour or for room is alive: a sink that cannot reach its store, a channel
-//! that is full or not open. A restart would not help there.
+//! Parts that wait for a neighbour or for room are alive: a sink that cannot reach its store, a
+//! channel that is full or not open. A restart would not help there.
 
 use futures::future::join_all;
 use tokio::time::{Duration, Instant};
@@ -16,11 +15,11 @@ use tokio::time::{Duration, Instant};
 use crate::health::Health;
 use crate::running::{Answer, Parts, Running};
 
-/// How long work may stand still where no service manager says how long it waits: a disk that is
-/// slow takes seconds.
+/// How long work may pause if no service manager sets a limit: a slow disk takes seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What has died, or has not moved for `patience`, line by line; nothing: the agent is alive.
+/// Returns the parts that are dead, or have not moved for `patience`, line by line; empty if all
+/// are alive.
 pub(crate) async fn dead(running: &Running, health: &Health, patience: Duration) -> Vec<String> {
     let parts = running.parts();
     let mut lines = health.deaths();
@@ -43,7 +42,7 @@ async fn groups(parts: &Parts, patience: Duration) -> Vec<String> {
     let running = parts.groups.iter().filter(|(_, handle)| !handle.is_stopped());
     let asked = running.map(async |(name, handle)| match handle.ask().await {
         Answer::View(_) | Answer::NotBegun(_) => None,
-        // It may have been stopped meanwhile.
+        // It may have been stopped in the meantime.
         Answer::Ended if handle.is_stopped() => None,
         Answer::Ended => Some(format!("group `{name}`: its task has ended; restart the agent")),
         Answer::Busy => {

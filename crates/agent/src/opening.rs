@@ -1,16 +1,16 @@
-//! Opening the channels: at the start, and later those that the disk has no room for, or whose
-//! log is on hosts that do not answer.
+//! Opens the channels: at the start, and later those whose disk has no room, or whose log is on
+//! hosts that do not answer.
 //!
 //! ```text
 //!   open ──Ok───────────────► its groups and sources run
 //!    ▲ └─NoRoom, Remote─┐
-//!    └─ 200 ms … 5 s ◄──┘    all else runs: the other channels, the admin address
+//!    └─ 200 ms … 5 s ◄──┘    everything else runs: the other channels, the admin address
 //! ```
 //!
-//! A channel is made once, in a directory of its own. Where the disk has no room for that, the
-//! channel holds nothing, so nothing is lost by a wait; other channels hold events, and by
-//! delivering them they may make that room. A channel whose log is elsewhere holds what it held
-//! there: it is away as the target of a sink may be.
+//! A channel is created once, in its own directory. If the disk has no room for that, the channel
+//! is empty, so waiting loses nothing; other channels may free room by delivering events. A channel
+//! with a remote log keeps its contents there: the log may be unreachable like the destination of a
+//! sink.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,7 +31,7 @@ use crate::topology::BuiltChannel;
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Whether a channel is open. Clones share it.
+/// The state of opening a channel. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Opened(Arc<Inner>);
 
@@ -48,7 +48,7 @@ struct Inner {
 pub(crate) struct NotOpen {
     /// How long it has waited.
     pub(crate) waits: Duration,
-    /// What for.
+    /// The cause.
     pub(crate) cause: String,
 }
 
@@ -61,23 +61,23 @@ impl Default for Opened {
 
 impl Opened {
     fn cause(&self) -> MutexGuard<'_, String> {
-        // It is whole between two calls, also after a panic elsewhere.
+        // It is complete between two calls, even after a panic elsewhere.
         self.0.cause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It is open, and holds so many events.
+    /// Records that it is open with this many events.
     pub(crate) fn open_with(&self, events: u64) {
         // A channel is opened once.
         let _ = self.0.held.set(events);
     }
 
-    /// It is not, for this reason.
+    /// Records that it is not open, for this reason.
     fn failed(&self, cause: &ChannelError) {
         // It is shown line by line.
         *self.cause() = crate::chain(cause).replace(char::is_control, " ");
     }
 
-    /// Whether it is open.
+    /// Returns `true` if it is open.
     pub(crate) fn is_open(&self) -> bool {
         self.0.held.initialized()
     }
@@ -113,8 +113,8 @@ struct Late {
 /// The channels that are opened later.
 pub(crate) struct LateChannels(Vec<Late>);
 
-/// Opens the channels and registers their groups; answers those that the disk has no room for, or
-/// whose log cannot be reached.
+/// Opens the channels and registers their groups; returns those whose disk has no room, or whose
+/// log cannot be reached.
 ///
 /// # Errors
 /// A channel cannot be opened for another reason.
@@ -200,7 +200,7 @@ impl Late {
         Ok(false)
     }
 
-    /// Counts a failure; whether it is to be logged.
+    /// Counts a failure; returns whether to log it.
     fn is_news(&mut self, now: Instant, cause: &str) -> bool {
         self.trouble.count(now);
         self.trouble.should_log(now, cause).is_some()

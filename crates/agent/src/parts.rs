@@ -1,10 +1,10 @@
-//! Which channels of a source give the parts of a batch names of their own: see
-//! [`pipeline::PartNames`].
+//! Decides which channels of a source rename the parts of a batch: see [`pipeline::PartNames`].
 //!
 //! Parts of one batch must not meet under one name: the second one would count as a repetition. A
-//! channel that ends in a dataset keeps the name: each sink has a ledger of its own, and agents of
-//! one group need the same names there. What lies behind another agent is not known here, so a
-//! channel that leads to one names its parts, where any other channel could lead to the same place.
+//! channel that ends in a dataset keeps the name, because each sink has a separate ledger, and
+//! agents of one group need the same names there. The destinations downstream of another agent are
+//! unknown here. Therefore a channel that leads to an agent renames its parts if any other channel
+//! could lead to the same destination.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use pipeline::DedupeScope;
 
 use crate::topology::{BuiltGroup, BuiltSource};
 
-/// What knows, behind this channel, which batches it has.
+/// Returns the scopes of deduplication downstream of this channel.
 pub(crate) fn scopes<'a>(
     channel: &str,
     groups: &'a [BuiltGroup],

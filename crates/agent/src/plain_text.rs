@@ -1,7 +1,7 @@
-//! The rule for plain text: it leaves this host only where the configuration says that it is meant.
+//! The rule for plain text: it may leave this host only if the configuration permits it.
 //!
 //! ```text
-//!   a component is built ─► what it said (PlainText) ─┬─ leaves, not `insecure` ─► refused
+//!   a component is built ─► its reports (PlainText) ──┬─ leaves, not `insecure` ─► refused
 //!                                                     ├─ leaves, `insecure`     ─► log, /status
 //!                                                     └─ none, `insecure`       ─► refused
 //! ```
@@ -14,8 +14,8 @@ use tracing::warn;
 use crate::running::Running;
 use crate::status::PlainTextStatus;
 
-/// What the agent itself speaks in plain text, its listeners and what exports traces; the plan was
-/// refused if it is not meant.
+/// Returns the plain text of the agent itself: its listeners and the exporter of traces. The plan
+/// was refused if that is not permitted.
 pub(crate) fn of_agent(plan: &Plan) -> Vec<PlainTextStatus> {
     let agent = &plan.agent;
     let admin = agent.admin.as_ref().filter(|_| agent.admin_tls.is_none());
@@ -34,8 +34,8 @@ pub(crate) fn of_agent(plan: &Plan) -> Vec<PlainTextStatus> {
     plain.collect()
 }
 
-/// What a component of this `role` said when it was built: what leaves the host is refused, or is
-/// to be shown.
+/// Judges the reports of a component of this `role`: plain text that leaves the host is refused, or
+/// returned for display.
 pub(crate) fn judge(
     (file, role): (&str, &str),
     plan: &ComponentPlan,
@@ -65,7 +65,7 @@ pub(crate) fn judge(
     }
 }
 
-/// Shows it from now on. What was not shown before is a warning in the log.
+/// Shows these addresses from now on. New ones cause a warning in the log.
 pub(crate) fn show(running: &Running, now: &[PlainTextStatus]) {
     let before = running.change(|parts| std::mem::replace(&mut parts.plain_text, now.to_vec()));
     for PlainTextStatus { component, setting, address } in now {

@@ -1,6 +1,6 @@
-//! What a plan names, tried from this host before it runs: what lies behind the sinks and holds
-//! the channels, and the addresses to listen on. Nothing stays: connections are closed, and files
-//! removed.
+//! Tests the destinations of a plan from this host before it runs: the destinations of sinks, the
+//! storage of channels, and the addresses to listen on. Leaves nothing: closes connections and
+//! removes files.
 
 use std::io;
 
@@ -13,15 +13,15 @@ use tokio::time::{Duration, timeout};
 use crate::chain;
 use crate::topology::Topology;
 
-/// How long one component may take.
+/// Time limit for one component.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What became of a component.
+/// The result for a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
     /// Its role and its name: `sink store`.
     pub component: String,
-    /// What was reached, or why it is not.
+    /// The reached destination, or the reason for a failure.
     pub found: Result<String, String>,
 }
 

@@ -1,5 +1,5 @@
-//! Reload: what a changed configuration changes, while all else runs; and what an operator stops
-//! and starts.
+//! Reload: applies a changed configuration while everything else runs; also stops and starts parts
+//! for an operator.
 //!
 //! ```text
 //!   SIGHUP ─────────┐
@@ -8,9 +8,9 @@
 //!   POST /stop, /start, /drain ─► the same, with other parts held ──► PartsStatus
 //! ```
 //!
-//! One change runs at a time, in one task. What runs is compared by its digests, and by what the
-//! handles say of it; so the way back from a change that failed half way is the same comparison
-//! with the old plan, and the parts that were held before.
+//! One change runs at a time, in one task. Running parts are compared by their digests and by the
+//! state of their handles. The rollback of a change that failed half-way is therefore the same
+//! comparison, with the old plan and the parts that were held before.
 
 mod apply;
 mod diff;
@@ -52,17 +52,17 @@ pub type Reread = Arc<dyn Fn(&Env) -> Result<Draft, ConfigErrors> + Send + Sync>
 
 /// A request, and where its answer goes.
 enum Asked {
-    /// The files are to be read again.
+    /// Read the files again.
     Reload { by: &'static str, actor: Actor, answer: Option<oneshot::Sender<ReloadStatus>> },
     /// Parts are to stop or to start.
     Parts { wish: Wish, actor: Actor, answer: oneshot::Sender<PartsStatus> },
 }
 
-/// Asks for changes, and shows what the last ones did. Clones are the same.
+/// Requests changes, and returns the results of the last ones. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Reloads {
     asked: mpsc::Sender<Asked>,
-    /// Whether there are files to read.
+    /// True if there are files to read.
     can_reload: bool,
     last: Arc<Mutex<Option<(Instant, ReloadStatus)>>>,
     /// The last drain, with its begin.
@@ -84,7 +84,7 @@ impl Reloads {
         can.then(|| self.asked.try_send(asked).ok())?
     }
 
-    /// Asks for a reload. Where several wait already, one of them does what this one would.
+    /// Requests a reload. If several requests already wait, one of them covers this one.
     pub(crate) fn ask(&self, by: &'static str) {
         if self.send(Asked::Reload { by, actor: Actor::new(by, None), answer: None }).is_none() {
             warn!(by, "no reload: several wait already, or the agent was started without a file");
@@ -118,7 +118,7 @@ impl Reloads {
         *self.drain.lock().unwrap_or_else(PoisonError::into_inner) = drain;
     }
 
-    /// What the last reload did, as it is `now`.
+    /// Returns the result of the last reload, as of `now`.
     pub(crate) fn last(&self, now: Instant) -> Option<ReloadStatus> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         last.map(|(ended, status)| ReloadStatus {
@@ -135,21 +135,21 @@ impl Reloads {
 
 /// Serves the requests of an agent.
 pub(crate) struct Reloader {
-    /// Nothing where there are no files: then parts are stopped and started alone.
+    /// `None` without files: then parts can only be stopped and started.
     pub(crate) reread: Option<Reread>,
-    /// What runs.
+    /// The running configuration.
     pub(crate) configuration: Arc<Configuration>,
     pub(crate) around: Surroundings,
     pub(crate) running: Arc<Running>,
     pub(crate) stopping: CancellationToken,
     /// Follows the channels.
     pub(crate) limits: limits::Followed,
-    /// Hears when one begins and ends.
+    /// Notified when a reload begins and ends.
     pub(crate) service: Service,
     pub(crate) audit: Audit,
 }
 
-/// How a change ended, before it is put in words.
+/// The result of a change, before it is formatted.
 enum Ended {
     Unchanged(Changes),
     Applied(Changes),
@@ -158,7 +158,7 @@ enum Ended {
 }
 
 impl Reloads {
-    /// Serves requests until the agent stops; without a reloader there are none.
+    /// Serves requests until the agent stops; without a reloader it serves none.
     pub(crate) fn start(reloader: Option<Reloader>) -> (Self, Option<tokio::task::JoinHandle<()>>) {
         let files = reloader.as_ref().and_then(|reloader| reloader.reread.clone());
         let (reloads, requests) = Self::new(files.is_some());
@@ -252,7 +252,7 @@ impl Reloader {
         }
     }
 
-    /// The plan that the files say now, if it is sound and needs no restart.
+    /// Returns the plan in the files, if it is sound and needs no restart.
     async fn examined(&self) -> Result<Plan, String> {
         let Some(reread) = self.reread.clone() else {
             return Err("the agent was started without a file".to_owned());
@@ -280,11 +280,11 @@ impl Reloader {
         ))
     }
 
-    /// From what runs to `plan`.
+    /// Changes from the running parts to `plan`.
     async fn change(&self, plan: &Plan, mode: Mode) -> Result<Changes, Failed> {
         let before = |errors: ConfigErrors| Failed::Before(errors.to_string());
         let (env, metrics) = (&self.around.env, &self.around.metrics);
-        // Touches no board and no metric of what runs.
+        // Does not touch boards or metrics of running parts.
         let aside = metrics::Metrics::default();
         let configured =
             Topology::build(plan, self.configuration.catalogue, env, &aside).map_err(before)?;
@@ -313,7 +313,7 @@ impl Reloader {
         Ok(changes)
     }
 
-    /// The limits are those of the channels that there are now.
+    /// Uses the limits of the current channels.
     fn follow_channels(&self) {
         let parts = self.running.parts();
         let channels = parts.channels.iter();

@@ -38,9 +38,9 @@ struct Stock {
 /// The positions in the directory of a channel, by source; or why they cannot be read.
 type Stored = Result<BTreeMap<String, Stock>, String>;
 
-/// What is known of the channels.
+/// The known state of the channels.
 struct Places {
-    /// Where their directories are.
+    /// The parent of their directories.
     directory: PathBuf,
     /// Of all that have a directory.
     stored: BTreeMap<String, Stored>,
@@ -62,7 +62,7 @@ pub(crate) fn find(topology: &Topology, plan: &Plan, env: &Env) -> Vec<String> {
     resends(&fed(topology), &Places::look(plan, env)).into_iter().map(|it| it.report).collect()
 }
 
-/// Logs and returns the resends of sources that are to start, other than those in `run`.
+/// Logs and returns the resends of sources that will start, except those in `run`.
 pub(crate) fn log(
     topology: &Topology,
     plan: &Plan,
@@ -91,7 +91,7 @@ pub(crate) fn log(
         let find = move || {
             let mut places = Places::look(&plan, &world);
             for name in open {
-                // It was asked, and has none of these positions.
+                // It was read, and does not have these positions.
                 if let Some(stored @ Err(_)) = places.stored.get_mut(&name) {
                     *stored = Ok(BTreeMap::new());
                 }
@@ -129,7 +129,7 @@ impl Places {
         Self { directory, stored, channels, sources }
     }
 
-    /// Whether the channel is known to have no position of the source.
+    /// Returns `true` if the channel certainly has no position of the source.
     fn lacks(&self, channel: &str, source: &str) -> bool {
         match self.stored.get(channel) {
             Some(Ok(sources)) => !sources.contains_key(source),
@@ -164,8 +164,8 @@ impl Places {
     }
 }
 
-/// The keys that may open a sealed channel: its own, or those of all if it is not configured. Not
-/// those that a program prints, which is not run for this.
+/// Returns the keys that may open a sealed channel: its own, or all if it is not configured.
+/// Excludes keys from programs, which are not run for this.
 fn keys(plan: &Plan, channel: &str) -> Vec<Encryption> {
     let is_own = |it: &&ChannelPlan| it.component.name == channel;
     let own = plan.channels.iter().find(is_own);
@@ -197,7 +197,7 @@ fn resends(fed: &[Fed], places: &Places) -> Vec<Resend> {
     for Fed { source, channels } in fed {
         for channel in channels.iter().filter(|channel| places.lacks(channel, source)) {
             let mut candidates: Vec<_> = places.candidates(channel, source).collect();
-            // Its own name says more than that of a source that may have been removed.
+            // Its own name is better evidence than the name of a source that may have been removed.
             if candidates.iter().any(|(_, of, _)| of == source) {
                 candidates.retain(|(_, of, _)| of == source);
             }
@@ -213,7 +213,7 @@ fn resends(fed: &[Fed], places: &Places) -> Vec<Resend> {
     resends
 }
 
-/// A channel that is gone, has a directory, and cannot be read.
+/// Reports a removed channel whose directory exists and cannot be read.
 fn unreadable<'a>(
     places: &'a Places,
     channel: &'a str,

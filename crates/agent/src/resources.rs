@@ -4,7 +4,7 @@
 use config::{ConfigError, Plan, SourcePlan};
 use pipeline::{Place, Resource, SettingsError, SettingsErrorKind, Source};
 
-/// Something that is taken, and the setting that says so.
+/// A used resource, and its setting.
 struct Taken {
     resource: Resource,
     /// The setting, dotted from the root.
@@ -12,14 +12,14 @@ struct Taken {
     place: Place,
 }
 
-/// What the agent and its sources take.
+/// Resources of the agent and its sources.
 pub(crate) struct Resources<'a> {
     plan: &'a Plan,
     taken: Vec<Taken>,
 }
 
 impl<'a> Resources<'a> {
-    /// What the agent itself takes.
+    /// Returns the resources of the agent itself.
     pub(crate) fn of(plan: &'a Plan) -> Self {
         let agent = &plan.agent;
         let taken = [
@@ -33,7 +33,7 @@ impl<'a> Resources<'a> {
         Self { plan, taken: taken.collect() }
     }
 
-    /// What this source takes too.
+    /// Adds the resources of this source.
     pub(crate) fn add(&mut self, plan: &SourcePlan, source: &dyn Source) {
         let component = &plan.component;
         self.taken.extend(source.resources().into_iter().map(|resource| {

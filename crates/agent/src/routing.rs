@@ -1,4 +1,4 @@
-//! What an agent says of where the batches of a source go: see [`peers::routing`].
+//! Describes the destinations of a source's batches: see [`peers::routing`].
 //!
 //! ```text
 //!   by "kind": "order" into store in hdfs://nn:8020/orders, else into store in hdfs://nn:8020/rest
@@ -10,11 +10,12 @@ use pipeline::{DedupeScope, Routing};
 use crate::parts::scopes;
 use crate::topology::{BuiltGroup, BuiltSource};
 
-/// The routing of `source`, whose channels these groups empty; `None` where some batch is handed on
-/// whole to another agent, which compares it among those that it hands it to. A part of a batch is
-/// named by its channel, so agents of one group have to hand on the same part by the same channel.
+/// Returns the routing of `source`, whose channels these groups empty. `None` if some batch is
+/// forwarded unsplit to another agent, which compares the routing of its own senders. A part of a
+/// batch is named by its channel, so agents of one group must forward the same part by the same
+/// channel.
 ///
-/// Only required channels count: whatever becomes of the others, it is not waited for.
+/// Only required channels count, because optional ones are not waited for.
 pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing> {
     let mut channels = Vec::new();
     for channel in &source.required {
@@ -99,7 +100,8 @@ channel = "two"
         assert_eq!(&*routing(TWO).unwrap().text, text);
     }
 
-    /// Names of channels, their order and what cannot change the way of an event do not count.
+    /// Names of channels, their order and settings without effect on the path of an event do not
+    /// count.
     #[test]
     fn the_same_function_has_the_same_digest() {
         let same = routing(TWO).unwrap();
@@ -167,7 +169,7 @@ channel = "two"
         let whole = relay.replace(by_header, "{ type = \"replicating\" }");
         assert_ne!(whole, relay);
         assert_eq!(routing(&whole), None);
-        // What lies behind an optional channel is not waited for.
+        // Destinations of an optional channel are not waited for.
         let optional = relay.replace(
             "channels = [\"one\", \"two\"]",
             "channels = [\"one\"]\noptional_channels = [\"two\"]",

@@ -6,8 +6,8 @@
 //!            └─ GroupHandle    own stop, digest, answers what it is doing
 //! ```
 //!
-//! A handle is all that the rest of the agent knows of a component: it is stopped by it, compared
-//! by its digest, and asked for its state. Components of a stage stop together, within one grace.
+//! The rest of the agent uses a component only through its handle: to stop it, to compare its
+//! digest, and to query its state. Components of a stage stop together, within one grace.
 
 mod channel;
 mod held;
@@ -55,29 +55,29 @@ pub(crate) struct Running {
 /// The handles at one moment.
 #[derive(Clone, Default)]
 pub(crate) struct Parts {
-    /// Where events enter.
+    /// Sources by name.
     pub(crate) sources: BTreeMap<Arc<str>, Arc<SourceHandle>>,
-    /// What holds them.
+    /// Channels by name.
     pub(crate) channels: BTreeMap<Arc<str>, Arc<ChannelHandle>>,
-    /// Where they leave.
+    /// Groups by name.
     pub(crate) groups: BTreeMap<Arc<str>, Arc<GroupHandle>>,
-    /// What sources and channels have done that are not here any more.
+    /// Totals of removed sources and channels.
     pub(crate) past: Conservation,
-    /// Channels that are not named any more: what they have dropped still counts.
+    /// Removed channels: the events that they have dropped still count.
     pub(crate) gone: BTreeSet<Arc<str>>,
-    /// Those of them that hold batches on disk, and how many events.
+    /// Removed channels with batches on disk, and their number of events.
     pub(crate) left_behind: BTreeMap<Arc<str>, u64>,
-    /// What leaves this host in plain text.
+    /// Plain text that leaves this host.
     pub(crate) plain_text: Vec<PlainTextStatus>,
-    /// Parts that an operator has stopped: their handles stay, and nothing runs behind them.
+    /// Parts that an operator has stopped: their handles stay, but no task runs.
     pub(crate) held: Holds,
 }
 
-/// What does not run any more: it has no handle, or is held.
+/// Parts that no longer run: without a handle, or held.
 pub(crate) struct Gone {
     /// Names of sources.
     pub(crate) sources: Vec<Arc<str>>,
-    /// Names of groups, with those of their members.
+    /// Names of groups, and of their members.
     pub(crate) groups: Vec<(Arc<str>, Vec<Arc<str>>)>,
 }
 
@@ -99,12 +99,12 @@ impl Tasks {
         self.tasks.close();
     }
 
-    /// Whether all of them have ended.
+    /// Returns `true` if all of them have ended.
     fn have_ended(&self) -> bool {
         self.tasks.is_closed() && self.tasks.is_empty()
     }
 
-    /// Their end, for what may begin only after it.
+    /// Returns the end of the tasks, for a successor to wait for.
     fn ended(&self) -> TaskTracker {
         self.tasks.clone()
     }
@@ -116,35 +116,35 @@ pub(crate) struct SourceHandle {
     pub(crate) kind: String,
     /// Of its configuration.
     pub(crate) digest: u64,
-    /// Of what its batches are called and where they are sent: by the groups behind its channels.
+    /// The names and the routing of its batches, which depend on the groups of its channels.
     pub(crate) wiring: Wiring,
     /// Channels that it feeds, the optional ones too.
     pub(crate) channels: Vec<Arc<str>>,
     /// When it was started.
     pub(crate) since: Instant,
-    /// What it promises.
+    /// Its guarantee.
     pub(crate) guarantee: Guarantee,
     /// Its way into its channels.
     pub(crate) intake: Arc<AgentIntake>,
-    /// Whether it works.
+    /// Its health.
     pub(crate) standing: Standing,
     /// The agents that send to it.
     pub(crate) senders: SenderBoard,
     /// The files that it follows.
     pub(crate) files: FileBoard,
-    /// What shares it.
+    /// The tenants that share it.
     pub(crate) tenants: TenantBoard,
     /// Peers that it refuses.
     pub(crate) refusals: RefusalBoard,
     tasks: Tasks,
 }
 
-/// How a source calls its batches and where it sends them.
+/// The names and the routing of a source's batches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Wiring {
     /// Channels that name their parts of a batch.
     pub(crate) naming: BTreeSet<String>,
-    /// How its batches are sent into datasets.
+    /// How its batches are routed into datasets.
     pub(crate) routing: Option<Routing>,
 }
 
@@ -154,7 +154,7 @@ pub(crate) struct GroupHandle {
     pub(crate) digest: u64,
     /// Type of its processor.
     pub(crate) processor: String,
-    /// Name of the channel that it takes from.
+    /// The channel that it takes from.
     pub(crate) channel: Arc<str>,
     /// Type and promise of each member's sink, in the order of the group.
     pub(crate) sinks: Vec<(String, Guarantee)>,
@@ -162,11 +162,11 @@ pub(crate) struct GroupHandle {
     pub(crate) members: Vec<Arc<str>>,
     /// When it was started.
     pub(crate) since: Instant,
-    /// What has left the channel by it, over its restarts.
+    /// Totals of events that have left the channel by it, across its restarts.
     pub(crate) passed: Arc<Passed>,
-    /// Where events can be looked at as its members are handed them.
+    /// The tap of batches that its members get.
     pub(crate) tap: Point,
-    /// Whether that channel is open: the group begins then.
+    /// The state of that channel: the group starts when it is open.
     opened: Opened,
     questions: mpsc::Sender<Question>,
     /// The oldest question that it has not answered in time, and since when.
@@ -174,37 +174,37 @@ pub(crate) struct GroupHandle {
     tasks: Tasks,
 }
 
-/// What a group answered.
+/// The answer of a group.
 pub(crate) enum Answer {
-    /// What it is doing.
+    /// Its state.
     View(Box<GroupView>),
-    /// Nothing in time.
+    /// No answer in time.
     Busy,
-    /// It has not begun: its channel is not open.
+    /// It has not started: its channel is not open.
     NotBegun(NotOpen),
     /// It has ended.
     Ended,
 }
 
 impl SourceHandle {
-    /// Whether it was asked to stop.
+    /// Returns `true` if it was asked to stop.
     pub(crate) fn is_stopped(&self) -> bool {
         self.tasks.stop.is_cancelled()
     }
 
-    /// Whether it does nothing any more.
+    /// Returns `true` if it has ended.
     pub(crate) fn have_ended(&self) -> bool {
         self.tasks.have_ended()
     }
 }
 
 impl GroupHandle {
-    /// Whether it was asked to stop.
+    /// Returns `true` if it was asked to stop.
     pub(crate) fn is_stopped(&self) -> bool {
         self.tasks.stop.is_cancelled()
     }
 
-    /// Asks the group what it is doing.
+    /// Queries the state of the group.
     pub(crate) async fn ask(&self) -> Answer {
         if let Some(why) = self.opened.why_not() {
             return Answer::NotBegun(why);
@@ -226,7 +226,7 @@ impl GroupHandle {
     }
 
     fn waits(&self) -> MutexGuard<'_, Option<(Instant, oneshot::Receiver<GroupView>)>> {
-        // It is replaced as a whole.
+        // The value is replaced as a whole.
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -243,8 +243,8 @@ impl GroupHandle {
 }
 
 impl Running {
-    /// Starts the groups, then the sources; each begins when its channels are open. What is held
-    /// does not begin.
+    /// Starts the groups, then the sources; each starts when its channels are open. Held parts do
+    /// not start.
     pub(crate) fn start(mut topology: Topology, around: &Surroundings, held: Holds) -> Arc<Self> {
         let running = Self::default();
         scrape::held(&around.metrics, &Holds::new(), &held);
@@ -308,7 +308,7 @@ impl Running {
         });
     }
 
-    /// Runs a source: it begins when that of its name, if it was here, has ended.
+    /// Runs a source: it starts when its predecessor with the same name has ended.
     pub(crate) fn run_source(&self, source: Prepared, is_open: bool) {
         let old = self.parts().sources.get(source.name()).map(|old| old.tasks.ended());
         let (name, handle) = source.run(is_open, old);
@@ -319,7 +319,7 @@ impl Running {
         });
     }
 
-    /// Whether no source of this name runs.
+    /// Returns `true` if no source with this name runs.
     pub(crate) fn has_stopped(&self, source: &str) -> bool {
         self.parts().sources.get(source).is_none_or(|handle| handle.tasks.have_ended())
     }
@@ -333,8 +333,8 @@ impl Running {
         }
     }
 
-    /// Stops the sources within the grace, then the groups, then closes the channels; what is not
-    /// settled when the grace is over stays in the channels.
+    /// Stops the sources within the grace, then the groups, then closes the channels; batches that
+    /// are unsettled after the grace stay in the channels.
     pub(crate) async fn stop(&self, grace: Duration) {
         let parts = self.parts();
         end_sources(parts.sources.iter(), grace).await;
@@ -356,8 +356,8 @@ pub(crate) async fn end_sources<'a>(
     end("source", sources.map(|(name, handle)| (name, &handle.tasks)), grace).await;
 }
 
-/// Asks these groups to stop and waits for them. A group keeps to the grace by itself; its sinks
-/// close within moments after it.
+/// Asks these groups to stop and waits for them. A group observes the grace itself; its sinks close
+/// within moments after it.
 pub(crate) async fn end_groups<'a>(
     groups: impl Iterator<Item = (&'a Arc<str>, &'a Arc<GroupHandle>)> + Clone,
     grace: Duration,

@@ -1,5 +1,4 @@
-//! Metrics that are looked up when they are asked for: what the channels hold, what the process
-//! uses.
+//! Metrics that are updated on request: contents of the channels, resource usage of the process.
 
 use metrics::{ChannelLabel, GroupLabel, Metrics, PartLabel, VersionLabel};
 use pipeline::{ChannelStatus, Env};
@@ -14,7 +13,7 @@ pub(crate) fn version(metrics: &Metrics) {
     metrics.build_info.get_or_create(&version).set(1);
 }
 
-/// Brings up to date what these channels hold.
+/// Updates the metrics of these channels.
 pub(crate) fn channels<'a>(
     metrics: &Metrics,
     channels: impl Iterator<Item = (&'a str, ChannelStatus)>,
@@ -35,7 +34,7 @@ pub(crate) fn channels<'a>(
     }
 }
 
-/// There is no such channel any more: what it held is not shown.
+/// Removes the metrics of a channel that no longer exists.
 pub(crate) fn forget_channel(metrics: &Metrics, name: &str) {
     let label = ChannelLabel { channel: name.to_owned() };
     metrics.channel_events.remove(&label);
@@ -48,7 +47,7 @@ pub(crate) fn forget_channel(metrics: &Metrics, name: &str) {
     metrics.channel_oldest.remove(&label);
 }
 
-/// There is no such group any more.
+/// Removes the metrics of a group that no longer exists.
 pub(crate) fn forget_group(metrics: &Metrics, name: &str) {
     metrics.group_unable_since.remove(&GroupLabel { group: name.to_owned() });
 }
@@ -64,11 +63,12 @@ pub(crate) fn held(metrics: &Metrics, before: &Holds, after: &Holds) {
     }
 }
 
-/// Brings up to date what the process uses.
+/// Updates the metrics of the process.
 pub(crate) fn process(metrics: &Metrics, env: &Env) {
     let Some(used) = env.blocking.usage() else { return };
     metrics.process_start_time.set(used.started);
-    // A counter can only be added to; two readers at once may add the same, never the third.
+    // A counter can only be increased; two concurrent readers may add the same, but not the third
+    // one.
     let counted = metrics.process_cpu.get();
     metrics.process_cpu.inc_by((used.cpu.as_secs_f64() - counted).max(0.0));
     metrics.process_resident.set(gauge(used.resident_bytes));

@@ -1,5 +1,5 @@
-//! What an agent says to the service manager that has started it, systemd: when it is ready,
-//! reloads and stops, its verdict in a line, and that its work moves.
+//! Reports the agent's state to its service manager, systemd: ready, reloading and stopping, its
+//! verdict in a line, and the watchdog.
 //!
 //! ```text
 //!   channels and sources open ─► READY      a reload ─► RELOADING … READY      stop ─► STOPPING
@@ -7,8 +7,8 @@
 //!                                           └────── something is ────► not fed; logged
 //! ```
 //!
-//! The watchdog is fed by what was found to move, not by a timer alone; and by a thread for
-//! blocking work, so that an agent in which these hang is not alive either.
+//! The watchdog depends on measured progress, not only on a timer. A thread for blocking work feeds
+//! it, so that an agent whose blocking threads hang does not count as alive.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,10 +21,10 @@ use tracing::{error, warn};
 use crate::admin::Pages;
 use crate::status::words::printable;
 
-/// How often it is looked whether the agent is ready.
+/// Interval of checks for readiness.
 const STARTING: Duration = Duration::from_millis(100);
 
-/// How often the verdict is looked at, at most.
+/// Maximum interval of checks of the verdict.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Bytes of a verdict that are sent: a datagram is limited, and it is shown in one line.
@@ -37,9 +37,9 @@ pub(crate) struct Service(Option<Arc<Inner>>);
 struct Inner {
     manager: ServiceManager,
     env: Env,
-    /// It was said that the agent is ready.
+    /// Set once READY was sent.
     is_ready: AtomicBool,
-    /// It was logged that nothing can be said.
+    /// Set once a failure to notify was logged.
     is_silent: AtomicBool,
 }
 
@@ -70,7 +70,7 @@ impl Service {
         }
     }
 
-    /// The start has begun; large channels take a while to be read.
+    /// Reports that the start has begun; large channels take time to read.
     pub(crate) async fn starting(&self) {
         self.say(vec![Word::Status("opening the channels".to_owned())]).await;
     }
@@ -80,14 +80,14 @@ impl Service {
         self.say(vec![Word::Stopping, Word::Status("stopping".to_owned())]).await;
     }
 
-    /// A reload begins. Before the agent is ready the manager expects its first word alone.
+    /// Reports that a reload begins. Before READY the manager expects no other state.
     pub(crate) async fn reloading(&self) {
         if self.is_ready() {
             self.say(vec![Word::Reloading]).await;
         }
     }
 
-    /// It is over, whatever became of it.
+    /// Reports the end of a reload, whatever its result.
     pub(crate) async fn reloaded(&self) {
         if self.is_ready() {
             self.say(vec![Word::Ready]).await;
@@ -107,7 +107,7 @@ impl Service {
         loop {
             let is_ready = pages.is_open();
             if !inner.is_ready.load(Ordering::Relaxed) && is_ready {
-                // Before the word itself: a reload that begins now says its own.
+                // Set first: a reload that begins now sends its own state.
                 inner.is_ready.store(true, Ordering::Relaxed);
                 inner.say(vec![Word::Ready]).await;
             }
@@ -143,7 +143,7 @@ impl Service {
     }
 }
 
-/// What is shown in one line, without what a terminal would obey.
+/// Formats a text as one line, without control characters.
 fn one_line(text: &str) -> String {
     let end = text.floor_char_boundary(STATUS_MAX);
     printable(&text[..end])

@@ -1,4 +1,4 @@
-//! The runner of a source: opens it, runs it, and does both again with back-off when either fails.
+//! The runner of a source: opens it, runs it, and repeats both with back-off when either fails.
 //!
 //! ```text
 //!   open ──Ok──► ready ─► run ──Ok──► ended
@@ -6,12 +6,12 @@
 //!    └─ pause, 100 ms to 30 s ◄──┘      or as long as the source says
 //! ```
 //!
-//! Pauses get longer from failure to failure, and are short again after a run that worked: a
-//! connection that breaks again and again costs less time than it has. A run that fails soon after
-//! its first batch is not such a run: it may have to store that batch each time. The pause after it
-//! is at most ten times as long as the run, so that what arrives in short runs keeps arriving.
+//! Pauses grow from failure to failure, and are short again after a run that worked. A connection
+//! that breaks repeatedly therefore costs less time than it is used. A run that fails soon after
+//! its first batch does not count as such: it may store that batch each time. The pause after it is
+//! at most ten times as long as the run, so that data in short runs keeps arriving.
 //!
-//! It is opened only when every channel is open that it has to fill.
+//! It is opened only when all of its channels are open.
 
 use std::sync::Arc;
 
@@ -34,10 +34,10 @@ const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// A run this long shows that the source works, also where nothing comes.
 const HEALTHY_RUN: Duration = Duration::from_secs(60);
 
-/// How many times as long as a run that has stored a batch the pause after it may be.
+/// Maximum ratio of a pause to the run before it, if that run has stored a batch.
 const PAUSE_TIMES: u32 = 10;
 
-/// Runs that failed in a row, none of which has worked.
+/// Consecutive failed runs that did not work.
 #[derive(Debug, Default)]
 struct Row {
     failures: u32,
@@ -48,8 +48,8 @@ struct Row {
 }
 
 impl Row {
-    /// One more has failed, after so long; returns whether it has worked before: it is a
-    /// [`HEALTHY_RUN`], or has stored a batch and lasted at least as long as the pause before it.
+    /// Records a failure after this time; returns whether the run has worked: it is a
+    /// [`HEALTHY_RUN`], or it has stored a batch and lasted at least as long as the previous pause.
     fn failed(&mut self, lasted: Duration, has_stored: bool) -> bool {
         let has_worked = lasted > HEALTHY_RUN || has_stored && lasted >= self.pause;
         self.failures = if has_worked { 1 } else { self.failures + 1 };
@@ -69,17 +69,17 @@ impl Row {
 pub(crate) struct Runner {
     /// Its name in the configuration.
     pub(crate) name: Arc<str>,
-    /// Where its batches go.
+    /// The intake for its batches.
     pub(crate) intake: Arc<AgentIntake>,
     /// Randomness for back-off.
     pub(crate) env: Env,
     /// Raised when the source can do nothing until an operator acts.
     pub(crate) failure: Failure,
-    /// Where it is shown whether the source works.
+    /// Shows whether the source works.
     pub(crate) standing: Standing,
-    /// Where it is shown whether all sources do.
+    /// Shows whether all sources work.
     pub(crate) health: Health,
-    /// What it counts with.
+    /// The metrics.
     pub(crate) metrics: Metrics,
 }
 

@@ -1,4 +1,4 @@
-//! What a running agent is doing, as one document: [`Snapshot`].
+//! The state of a running agent, as one document: [`Snapshot`].
 //!
 //! ```text
 //!   SourceHandle ─┐
@@ -6,10 +6,9 @@
 //!   GroupHandle ──┘      judged            (serde)      `aqueduct top`, the live page
 //! ```
 //!
-//! Field names are stable, in snake case, and end with their unit. Points in time are given as
-//! seconds before [`Snapshot::taken_at_unix_seconds`] (`…_seconds_ago`) or after it
-//! (`…_in_seconds`), so that no two clocks have to agree. Rates are those of the last ten seconds.
-//! What is not known is `null`.
+//! Field names are stable, in snake case, and end with their unit. Points in time are seconds
+//! before [`Snapshot::taken_at_unix_seconds`] (`…_seconds_ago`) or after it (`…_in_seconds`), so
+//! that no two clocks have to agree. Rates cover the last ten seconds. Unknown values are `null`.
 //!
 //! A snapshot is not atomic: sources, channels and groups are read one after the other while events
 //! move.
@@ -46,7 +45,7 @@ pub(crate) use support::meter::{Meter, Volume};
 pub(crate) use trouble::EVERY_SOURCE_HELD;
 pub use trouble::{AgentStatus, Cause, Level, Trouble, Verdict};
 
-/// What an agent is doing.
+/// The state of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Name of the agent.
@@ -57,30 +56,30 @@ pub struct Snapshot {
     pub taken_at_unix_seconds: f64,
     /// Time since the agent has started.
     pub uptime_seconds: f64,
-    /// Whether the agent does its work: what `/readyz` says.
+    /// True if the agent is ready, as in `/readyz`.
     pub ready: bool,
     /// Why it does not.
     pub reasons: Vec<String>,
-    /// What does not work, though the agent is ready.
+    /// Problems of an agent that is ready.
     pub remarks: Vec<String>,
-    /// All is well, or what is worst.
+    /// The worst level of all findings.
     #[serde(default)]
     pub verdict: Verdict,
-    /// What is wrong, the worst first.
+    /// The findings, worst first.
     #[serde(default)]
     pub troubles: Vec<Trouble>,
-    /// Where events enter.
+    /// Sources.
     pub sources: Vec<SourceStatus>,
-    /// What holds events.
+    /// Channels.
     pub channels: Vec<ChannelStatus>,
-    /// Where events leave.
+    /// Groups.
     pub groups: Vec<GroupStatus>,
     /// The ways between them.
     #[serde(default)]
     pub flow: Flow,
     /// Events that can never be delivered.
     pub dead_letters: DeadLetterStatus,
-    /// What became of the events since the agent has started.
+    /// The balance of events since the agent started.
     pub conservation: Conservation,
     /// Peers that listeners refuse now, by TLS or by a token.
     #[serde(default)]
@@ -97,14 +96,14 @@ pub struct Snapshot {
     /// The last drain; `null` before the first one.
     #[serde(default)]
     pub drain: Option<DrainStatus>,
-    /// What the last reload did; `null` before the first one.
+    /// The result of the last reload; `null` before the first one.
     pub last_reload: Option<ReloadStatus>,
     /// The latest failures of sources and sinks, the newest first; at most 50.
     #[serde(default)]
     pub bulletin: Vec<NoticeStatus>,
 }
 
-/// What a source or a sink is doing.
+/// The state of a source or a sink.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum State {
@@ -112,14 +111,14 @@ pub enum State {
     Starting,
     /// It works.
     Running,
-    /// It works, and cannot go on before something else happens.
+    /// It works, and has to wait for something.
     Waiting {
-        /// What it waits for.
+        /// The condition that it waits for.
         waits_for: String,
         /// Since when.
         since_seconds_ago: f64,
     },
-    /// It does not work, and is tried again.
+    /// It does not work, and is retried.
     Failing {
         /// The first failure after it had worked.
         since_seconds_ago: f64,
@@ -127,19 +126,19 @@ pub enum State {
         last_error: String,
         /// When it is tried next; `null` while it is being tried.
         retry_in_seconds: Option<f64>,
-        /// The cause does not pass by itself: an operator has to act.
+        /// The cause does not disappear automatically: an operator has to act.
         #[serde(default)]
         needs_operator: bool,
     },
     /// A place for a discovered sink without an address.
     Absent,
-    /// It has ended: it was stopped, or has no more to do.
+    /// It has ended: it was stopped, or has nothing more to do.
     Stopped,
     /// An operator has stopped it; it stays so until it is started by name.
     Held {
         /// When it was stopped.
         since_seconds_ago: f64,
-        /// At whose word.
+        /// The operator.
         by: String,
     },
 }
@@ -151,13 +150,13 @@ pub struct SourceStatus {
     pub name: String,
     /// Its type.
     pub kind: String,
-    /// What it promises: `exactly_once`, `at_least_once` or `best_effort`.
+    /// Its guarantee: `exactly_once`, `at_least_once` or `best_effort`.
     pub guarantee: String,
     /// Digest of its configuration, with interceptors, selector and channels.
     pub config_digest: String,
-    /// Time since it was started. A reload starts again what has changed; counts begin anew then.
+    /// Time since it was started. A reload restarts changed parts, which resets their counts.
     pub started_seconds_ago: f64,
-    /// What it is doing.
+    /// Its state.
     pub state: State,
     /// Channels that must store each batch.
     #[serde(default)]
@@ -165,20 +164,20 @@ pub struct SourceStatus {
     /// Channels that store a batch if they have room.
     #[serde(default)]
     pub optional_channels: Vec<String>,
-    /// Agents that send to it now, if it takes batches from agents: at most 100 of them, the
+    /// Agents that send to it now, if it accepts batches from agents: at most 100 of them, the
     /// longest connected first.
     #[serde(default)]
     pub senders: Vec<SenderStatus>,
     /// All of them.
     #[serde(default)]
     pub senders_total: u64,
-    /// What shares it, if it has tenants: at most 100 of them, the ones that give most first.
+    /// Tenants that share it: at most 100 of them, the most active first.
     #[serde(default)]
     pub tenants: Vec<TenantStatus>,
     /// All of them.
     #[serde(default)]
     pub tenants_total: u64,
-    /// What its channels have accepted.
+    /// Events that its channels have accepted.
     pub accepted: Throughput,
     /// Batches that its channels have accepted.
     pub accepted_batches: u64,
@@ -202,14 +201,14 @@ pub struct FilesStatus {
     pub unread_bytes: u64,
     /// Files and directories that it cannot read.
     pub unreadable: u64,
-    /// What is wrong: a pattern that matches nothing, or files that it cannot read.
+    /// The problem: a pattern without matches, or unreadable files.
     pub problem: Option<String>,
 }
 
 /// An agent that sends to a source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SenderStatus {
-    /// What it calls itself.
+    /// The name that it reports.
     pub agent: String,
     /// Its address.
     pub peer: String,
@@ -225,7 +224,7 @@ pub struct SenderStatus {
 pub struct ProvedName {
     /// The name.
     pub name: String,
-    /// What proves it: `certificate` or `token`.
+    /// The proof of its name: `certificate` or `token`.
     pub by: String,
 }
 
@@ -236,7 +235,7 @@ pub struct ChannelStatus {
     pub name: String,
     /// Its type.
     pub kind: String,
-    /// What it promises: `exactly_once`, `at_least_once` or `best_effort`.
+    /// Its guarantee: `exactly_once`, `at_least_once` or `best_effort`.
     pub guarantee: String,
     /// Digest of its configuration.
     pub config_digest: String,
@@ -256,19 +255,19 @@ pub struct ChannelStatus {
     pub in_flight_events: u64,
     /// Age of the oldest event that some group has not delivered.
     pub oldest_event_seconds: Option<f64>,
-    /// Whether it accepts no events now, because it or its disk is full.
+    /// True if it accepts no events now, because it or its disk is full.
     pub intake_stopped: bool,
     /// Since when puts have been waiting for room; `null` while none waits.
     pub waiting_since_seconds_ago: Option<f64>,
-    /// What was put into it.
+    /// Events that were put into it.
     pub stored: Throughput,
     /// Events of puts that failed, each try counted.
     pub failed_events: u64,
-    /// Time until it is full at the present rates; `null` if it is full, does not fill, or would
-    /// take over a day to fill.
+    /// Time until it is full at the present rates; `null` if it is full, does not fill, or needs
+    /// more than a day.
     pub until_full_seconds: Option<f64>,
-    /// Time until it is empty at the present rates; `null` if it does not drain, or would take over
-    /// a day to drain.
+    /// Time until it is empty at the present rates; `null` if it does not drain, or needs more than
+    /// a day.
     pub until_empty_seconds: Option<f64>,
     /// Events that it has dropped, by reason.
     pub dropped_events: BTreeMap<String, u64>,
@@ -290,9 +289,9 @@ pub struct GroupStatus {
     pub config_digest: String,
     /// Time since it was started.
     pub started_seconds_ago: f64,
-    /// What it is doing.
+    /// Its state.
     pub state: State,
-    /// What has left the channel because a sink has delivered it.
+    /// Events that have left the channel because a sink has delivered them.
     pub delivered: Throughput,
     /// Events that have left the channel for the dead letters.
     pub dead_letter_events: u64,
@@ -307,15 +306,15 @@ pub struct GroupStatus {
 /// A sink of a group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemberStatus {
-    /// Its name in the configuration; a number is added to that of a discovered sink.
+    /// Its name in the configuration; a discovered sink has a number after it.
     pub sink: String,
     /// Its type.
     pub kind: String,
-    /// What it promises: `exactly_once`, `at_least_once` or `best_effort`.
+    /// Its guarantee: `exactly_once`, `at_least_once` or `best_effort`.
     pub guarantee: String,
-    /// What it is doing.
+    /// Its state.
     pub state: State,
-    /// Time until the processor uses it again after a failure; `null` if it is not passed over.
+    /// Time until the processor uses it again after a failure; `null` if it is not skipped.
     pub penalty_seconds: Option<f64>,
     /// Batches that it has and that are not stored anywhere else.
     pub in_hand_batches: u64,
@@ -323,19 +322,19 @@ pub struct MemberStatus {
     pub unacknowledged_bytes: u64,
     /// Events that it has delivered.
     pub delivered_events: u64,
-    /// Batches of which it has delivered events.
+    /// Batches with delivered events.
     pub delivered_batches: u64,
-    /// Events that it has refused for good, those refused again included.
+    /// Events that it has rejected permanently, including repeated rejections.
     pub refused_events: u64,
     /// When something last left the channel because it had delivered it.
     pub last_delivery_seconds_ago: Option<f64>,
     /// Files that it is writing, if it writes files.
     pub open_files: Option<u64>,
-    /// What its last commit in the store made visible.
+    /// The data that its last commit in the store made visible.
     pub last_commit: Option<String>,
     /// Address that it sends to.
     pub peer: Option<String>,
-    /// What does not work although events are delivered.
+    /// A problem that does not prevent delivery.
     #[serde(default)]
     pub trouble: Option<String>,
     /// Why the agent that it sends to cannot store events, as that agent reports.
@@ -360,14 +359,14 @@ pub struct UnableStatus {
     pub agent: AgentStatus,
 }
 
-/// How long a stage takes, since the agent has started.
+/// The latency of a stage since the agent started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LatencyStatus {
     /// Half of the batches took less.
     pub p50_seconds: f64,
     /// 99 of 100 batches took less.
     pub p99_seconds: f64,
-    /// Upper end of each bucket in seconds; the last one has none.
+    /// Upper end of each bucket in seconds, except the last one.
     pub bucket_seconds: Vec<f64>,
     /// Batches in each bucket, one more than there are ends.
     pub bucket_batches: Vec<u64>,
@@ -376,7 +375,7 @@ pub struct LatencyStatus {
 /// The dead letters of an agent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetterStatus {
-    /// Batches of which events are among the dead letters now.
+    /// Batches with events among the dead letters now.
     pub batches: u64,
     /// Events that are among them now.
     pub events: u64,

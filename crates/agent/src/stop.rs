@@ -1,5 +1,5 @@
-//! What ends an agent, or asks it for a reload: signals from outside, or a failure inside that
-//! needs a person.
+//! Triggers that stop an agent, or request a reload: signals from outside, or a failure inside that
+//! needs an operator.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::RunError;
 
-/// SIGTERM and SIGINT; and those that would end the process without a word if they were not caught.
+/// SIGTERM and SIGINT; and signals that would end the process silently if they were not caught.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -31,8 +31,8 @@ impl Signals {
         })
     }
 
-    /// The names of the signals that end an agent, and of the one that asks for a reload, as they
-    /// come. Others are ignored, and the log says so.
+    /// Returns the names of received signals: those that stop an agent, and the one that requests a
+    /// reload. Other signals are ignored and logged.
     pub(crate) fn into_stream(self) -> impl Stream<Item = &'static str> {
         stream::unfold(self, |mut signals| async move {
             loop {
@@ -69,7 +69,7 @@ impl Failure {
     }
 
     fn first(&self) -> MutexGuard<'_, Option<RunError>> {
-        // It is whole between two calls, also after a panic elsewhere.
+        // It is complete between two calls, even after a panic elsewhere.
         self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

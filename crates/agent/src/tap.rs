@@ -1,16 +1,16 @@
-//! Places where events pass, and copies of them for those that look.
+//! Taps: places in the flow where readers get copies of events.
 //!
 //! ```text
 //!   source, channel, sink ── pass ──► Point ──try──► queue of each line ──► its reader
-//!                                       └─ no line: one look at a number
+//!                                       └─ no line: one read of a number
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. What passes never waits for a reader: what finds no room in a line is counted as missed.
-//! 2. A line holds a bounded number of batches and bytes. A batch is shared with the flow, not
+//! 1. The flow never waits for a reader: events without room in a line are counted as missed.
+//! 2. A line has a bounded number of batches and bytes. A batch is shared with the flow, not
 //!    copied.
-//! 3. Without a line nothing is done for a batch but one look at a number.
+//! 3. Without a line, a batch costs only one read of a number.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,12 +30,12 @@ pub(crate) struct Point(Arc<Lines>);
 
 #[derive(Debug, Default)]
 struct Lines {
-    /// How many there are.
+    /// Number of lines.
     count: AtomicUsize,
     lines: Mutex<Vec<Arc<Shared>>>,
 }
 
-/// What both ends of a line share.
+/// State that both ends of a line share.
 #[derive(Debug)]
 struct Shared {
     /// The part of the place that is looked at.
@@ -63,19 +63,19 @@ pub(crate) struct Line {
 }
 
 impl Point {
-    /// These events pass at a place that has one part.
+    /// Passes events at a place with one part.
     pub(crate) fn pass(&self, batch: &Batch) {
         self.pass_at(0, batch);
     }
 
-    /// These events pass at this part.
+    /// Passes events at this part.
     pub(crate) fn pass_at(&self, part: usize, batch: &Batch) {
         if self.is_watched() && !batch.is_empty() {
             self.offer(part, &Passed::of(batch));
         }
     }
 
-    /// Whether any part is looked at.
+    /// Returns `true` if there are readers of any part.
     pub(crate) fn is_watched(&self) -> bool {
         self.0.count.load(Ordering::Relaxed) > 0
     }
@@ -139,7 +139,7 @@ impl Line {
         self.shared.missed.swap(0, Ordering::Relaxed)
     }
 
-    /// Whether it is a line from this place.
+    /// Returns `true` if it is a line of this place.
     pub(crate) fn is_of(&self, point: &Point) -> bool {
         Arc::ptr_eq(&self.point.0, &point.0)
     }
@@ -187,7 +187,7 @@ mod tests {
         for _ in 0..BATCHES_MAX {
             line.next().await;
         }
-        // Nothing waits: a batch is taken whatever its size, and no second one.
+        // No batch waits: one is accepted whatever its size, but not a second one.
         let large = Batch::of(["x".repeat(BYTES_MAX as usize + 1)]);
         for _ in 0..3 {
             point.pass(&large);

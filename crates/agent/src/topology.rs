@@ -33,17 +33,17 @@ use crate::routing;
 use crate::status::PlainTextStatus;
 use crate::traces::Exporter;
 
-/// What the agent is made of, built and not started.
+/// The parts of an agent, built and not started.
 pub(crate) struct Topology {
     pub(crate) channels: Vec<BuiltChannel>,
     pub(crate) sources: Vec<BuiltSource>,
     pub(crate) groups: Vec<BuiltGroup>,
     pub(crate) dead_letters: dead_letters::Config,
-    /// What leaves this host in plain text, as the configuration says that it may.
+    /// Plain text that leaves this host, as permitted by the configuration.
     pub(crate) plain_text: Vec<PlainTextStatus>,
-    /// Where steps of sampled batches are recorded.
+    /// Records steps of sampled batches.
     pub(crate) traces: Traces,
-    /// Where they are exported to, if they are.
+    /// The exporter of traces, if configured.
     pub(crate) exporter: Option<Exporter>,
 }
 
@@ -74,9 +74,9 @@ pub(crate) struct BuiltSource {
     pub(crate) refusals: peers::RefusalBoard,
     pub(crate) required: Vec<String>,
     pub(crate) optional: Vec<String>,
-    /// Those of both that name their parts of a batch.
+    /// Channels of both kinds that rename their parts of a batch.
     pub(crate) naming: BTreeSet<String>,
-    /// How its batches are sent into datasets.
+    /// How its batches are routed into datasets.
     pub(crate) routing: Option<Routing>,
 }
 
@@ -107,8 +107,8 @@ impl Topology {
         Ok(built)
     }
 
-    /// As [`Topology::build`], with the channels that stay, and what is known along them. Sources
-    /// and groups that stay are built too, for what is asked of them, and touch nothing that runs.
+    /// As [`Topology::build`], with the channels that stay, and the values shared along them. Also
+    /// builds sources and groups that stay, to query them; they do not touch the running ones.
     ///
     /// # Errors
     /// As [`Topology::build`].
@@ -188,7 +188,7 @@ impl Topology {
         self.built(name).channel.clone()
     }
 
-    /// These channels, as a source feeds them; those that are `naming` name their parts.
+    /// Returns these channels, as a source feeds them; those in `naming` rename their parts.
     pub(crate) fn fed(&self, names: &[String], naming: &BTreeSet<String>) -> Vec<Fed> {
         let fed = names.iter().map(|name| {
             let (names, splits) = (PartNames::of_channel(name), naming.contains(name));
@@ -199,7 +199,8 @@ impl Topology {
         fed.collect()
     }
 
-    /// What the peers behind each channel take at most, by the channel's name.
+    /// Returns the largest batches that the downstream peers of each channel accept, by the
+    /// channel's name.
     pub(crate) fn limits(&self) -> limits::Boards {
         self.channels
             .iter()
@@ -231,8 +232,8 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Builds one component, with what it shares with others along its channel and in its group. A
-    /// problem is noted and the rest goes on, so that all are reported at once.
+    /// Builds one component, with the values shared along its channel and in its group. Records a
+    /// problem and continues, so that all problems are reported together.
     fn component<R: Role + ?Sized>(
         &mut self,
         plan: &ComponentPlan,
@@ -347,7 +348,7 @@ impl Builder<'_> {
     }
 
     fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
-        // One that could not be built is reported already; for a group that stays there is none.
+        // A failed channel is reported already; a group that stays has no built channel.
         let boards = channel.map(|built| built.boards.clone()).unwrap_or_default();
         let along = boards.along().with(RoutingBoard::default());
         let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, &along)).collect();

@@ -1,20 +1,18 @@
-//! Traces: spans of sampled batches on their way from where they are recorded to a receiver of
-//! OTLP over HTTP.
+//! Traces: sends spans of sampled batches to a receiver of OTLP over HTTP.
 //!
 //! ```text
-//!   intake, groups, sinks ──► bounded queue ──► gathered for a second ──► POST /v1/traces
-//!                                │ full: counted, dropped       │ away or busy: the same again
+//!   intake, groups, sinks ──► bounded queue ──► collected for a second ──► POST /v1/traces
+//!                                │ full: counted, dropped       │ down or busy: the same again
 //!                                                               └ refused: counted, dropped
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. Nothing on the way of events waits for the receiver: it may be away, or take an hour for an
-//!    answer.
+//! 1. The flow of events never waits for the receiver, which may be down, or answer after an hour.
 //! 2. Memory is bounded: the queue, and the spans of one request.
 //! 3. Each span is counted once: as exported, or as dropped.
 //!
-//! Requests are OTLP's JSON: the edge has no schema of Protobuf for it, and sampled batches are
+//! Requests use OTLP's JSON: the edge does not have its Protobuf schema, and sampled batches are
 //! few.
 
 mod otlp;
@@ -42,17 +40,17 @@ use post::{Post, PostError};
 /// Spans of one request at most: some 400 KiB.
 const REQUEST_SPANS: usize = 512;
 
-/// How long spans are gathered, unless they are that many.
+/// How long spans are collected, unless there are that many earlier.
 const GATHER: Duration = Duration::from_secs(1);
 
 /// The pause after a request that failed, doubled with each further one up to the limit.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// How long the last spans may take when the agent stops.
+/// Time limit for the last spans when the agent stops.
 const LAST: Duration = Duration::from_secs(2);
 
-/// What exports spans, not started yet.
+/// The exporter of spans, not started yet.
 pub(crate) struct Exporter {
     rate: f64,
     limit: Duration,
@@ -105,7 +103,7 @@ impl Exporter {
         })
     }
 
-    /// Exports until `stop`, and then what waits.
+    /// Exports spans until `stop`, and then those that wait.
     async fn run(mut self, mut spans: mpsc::Receiver<Span>, stop: CancellationToken) {
         let mut gathered = Vec::with_capacity(REQUEST_SPANS);
         while stop.run_until_cancelled(gather(&mut spans, &mut gathered)).await.is_some() {
@@ -137,7 +135,7 @@ impl Exporter {
         }
     }
 
-    /// Sends these, as often as it takes, until they are taken or refused.
+    /// Sends these spans repeatedly until they are accepted or refused.
     async fn deliver(&mut self, spans: &[Span]) {
         loop {
             let Err(error) = self.tried(spans).await else {
@@ -166,7 +164,7 @@ impl Exporter {
         }
     }
 
-    /// Sends these once, and counts those that are taken.
+    /// Sends these spans once, and counts the accepted ones.
     async fn tried(&mut self, spans: &[Span]) -> Result<(), PostError> {
         let body = otlp::request(&self.resource, spans, &*self.env.entropy);
         let posted = timeout(self.limit, self.post.send(body)).await;
@@ -178,7 +176,7 @@ impl Exporter {
     }
 }
 
-/// The next spans: one at least, and what comes within a second.
+/// Collects the next spans: at least one, and all that arrive within a second.
 async fn gather(spans: &mut mpsc::Receiver<Span>, gathered: &mut Vec<Span>) {
     while gathered.is_empty() {
         if spans.recv_many(gathered, REQUEST_SPANS).await == 0 {
@@ -224,7 +222,7 @@ fn headers(settings: &TraceSettings) -> Result<HeaderMap, BuildError> {
 pub(crate) struct Exporting(Option<(JoinHandle<()>, CancellationToken)>);
 
 impl Exporting {
-    /// Spans are recorded from now on, where there is something that exports them.
+    /// Starts recording spans, if there is an exporter.
     pub(crate) fn begin(exporter: Option<Exporter>, traces: &Traces) -> Self {
         Self(exporter.map(|exporter| {
             let clock = exporter.env.clock.clone();
@@ -235,11 +233,11 @@ impl Exporting {
         }))
     }
 
-    /// Exports what waits, within a moment, and ends.
+    /// Exports waiting spans, within a moment, and ends.
     pub(crate) async fn end(self) {
         if let Some((task, stop)) = self.0 {
             stop.cancel();
-            // It ends by itself; what would make it panic is said by the panic.
+            // The task ends on its own; a panic is reported by its hook.
             let _ = task.await;
         }
     }

@@ -11,7 +11,7 @@ pub(crate) struct UnderWay(Arc<Mutex<State>>);
 struct State {
     /// Steps that have not ended.
     open: u64,
-    /// The last end of a step, or the begin of the first of those that are open if that is later.
+    /// The last end of a step, or the beginning of the first open one if that is later.
     moved: Instant,
 }
 

@@ -1,9 +1,9 @@
 //! The path allocates for a batch, never for an event: from the tailed file through the edge's
 //! channel, the wire, the collector's channel and the bucketing to the files of the store.
 //!
-//! Method: an edge and a collector run in this process, whose allocator counts. As many bytes, in
-//! as many batches, pass once as few long lines and once as ten times as many short ones. What the
-//! second takes more is what events cost.
+//! Method: an edge and a collector run in this process, whose allocator counts. The same number of
+//! bytes and batches passes once as few long lines and once as ten times as many short ones. The
+//! additional allocations of the second pass are caused by events.
 
 #![expect(clippy::disallowed_methods, reason = "the test stands outside the world that `Env` is")]
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
@@ -22,7 +22,7 @@ use tokio::runtime::Runtime;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// How long one pass may take on a machine that does other things as well.
+/// Time limit of one pass on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of one pass, in batches of one MiB.
 const PASS_BYTES: usize = 16 << 20;
@@ -95,7 +95,7 @@ impl Place {
         line[length - 1] = b'\n';
         let content = line.repeat(PASS_BYTES / length);
         let expected = self.stored() + content.len() as u64;
-        // Complete at once, so that both are read in as many batches.
+        // Complete from the beginning, so that both are read in the same number of batches.
         let aside = self.path("aside");
         fs::write(&aside, &content).unwrap();
         let began = Instant::now();

@@ -1,4 +1,4 @@
-//! Which identities a channel has stored, and which of them some consumer still wants.
+//! Tracks the identities that a channel has stored, and those that some consumer still needs.
 //!
 //! ```text
 //!   unknown ──put──► stored + pending ──every consumer committed──► stored (settled)
@@ -8,7 +8,7 @@
 //!
 //! # Invariants
 //!
-//! 1. `pending` is a part of `stored`; what is stored and not pending is settled.
+//! 1. `pending` is a subset of `stored`; a stored identity that is not pending is settled.
 //! 2. An identity leaves `stored` only when its batch was found damaged.
 
 use pipeline::{Account, Epoch, Identity, IntervalSet, KeySet, Origin};
@@ -21,16 +21,16 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// As a checkpoint says.
+    /// Restores the sets of a checkpoint.
     pub(crate) fn restore(stored: KeySet, pending: KeySet) -> Self {
         Self { stored, pending }
     }
 
-    /// What the channel `name` answers for, in which batches of `origin` are born.
+    /// Returns the account of the channel `name`, which creates batches of `origin`.
     pub(crate) fn account(&self, name: &str, origin: Origin) -> Account {
         let mut account = Account::empty(name, origin);
         for (of, epoch, stored) in self.all().iter().filter(|(of, ..)| *of == origin) {
-            // Sequences have no gaps: one that is not known any more was damaged and given up.
+            // Sequences have no gaps: a missing one was damaged and given up.
             let end = stored.last().map_or(0, |last| last + 1);
             account.accepted.insert_set(of, epoch, &IntervalSet::from(0..end));
         }
@@ -53,7 +53,7 @@ impl Window {
         self.stored.contains(identity)
     }
 
-    /// Notes a stored batch; one without events is settled at once.
+    /// Adds a stored batch; a batch without events is settled immediately.
     pub(crate) fn store(&mut self, identity: Identity, has_events: bool) {
         self.stored.insert(identity);
         if has_events {
@@ -72,7 +72,7 @@ impl Window {
         self.pending.remove_all(keys);
     }
 
-    /// The lowest epoch of `origin` of which some consumer wants a batch.
+    /// Returns the lowest epoch of `origin` with a batch that some consumer needs.
     pub(crate) fn lowest_pending(&self, origin: Origin) -> Option<Epoch> {
         self.pending.lowest_epoch(origin)
     }

@@ -1,4 +1,4 @@
-//! The durable channel: what it has said yes to survives `kill -9` and power loss.
+//! The durable channel: acknowledged batches survive `kill -9` and power loss.
 //!
 //! ```text
 //!  put ─► encode, checksum ─► queue ─► leader: one group, one synchronous write ─► answer
@@ -11,55 +11,54 @@
 //!                                                                                the next group
 //! ```
 //!
-//! | where | what lives there |
+//! | module | contents |
 //! |---|---|
-//! | `channel` | the [`Channel`] that an agent sees |
-//! | `core`, `state` | what the parts share: files, and a state behind one lock |
-//! | `commit` | from a put to bytes that are durable: group commit |
+//! | `channel` | the [`Channel`] that an agent uses |
+//! | `core`, `state` | the shared parts: files, and a state behind one lock |
+//! | `commit` | from a put to durable bytes: group commit |
 //! | `log` | the segment files and their bytes |
 //! | `read` | takes: the tail in memory, reading ahead, wake-ups |
-//! | `index` | where batches lie: by ticket in memory, by segment in sled |
-//! | `recovery` | opening a directory; damage; what an operator can ask |
-//! | `rotation` | keys that come and go in their file |
+//! | `index` | locations of batches: by ticket in memory, by segment in sled |
+//! | `recovery` | opens a directory; handles damage; answers an operator's queries |
+//! | `rotation` | adds and removes keys in their file |
 //! | `space` | capacity and full disks |
 //! | `background` | work on files that only closing waits for |
 //!
-//! Nothing but the segments is needed to open a channel: every segment begins with all that the
-//! earlier ones said, so a segment can go as soon as every consumer is done with it. sled holds the
-//! index of each sealed segment, for takes that come late; it may be deleted at any time.
+//! A channel needs only its segments to open: every segment begins with a summary of all earlier
+//! ones, so a segment can be deleted as soon as every consumer has committed it. sled holds the
+//! index of each sealed segment, for late takes; you may delete it at any time.
 //!
 //! # Invariants
 //!
-//! 1. A put is answered after its whole group is on the disk, never before.
-//! 2. Groups are written one after the other: a sound group proves that those before it were
-//!    durable. So damage and torn ends can be distinguished.
-//! 3. A segment is begun, durably, before anything is written behind its STATE. If a write fails
-//!    its segment is given up, and the next STATE says where it ends: what the failed write left
-//!    there cannot come back, so its puts may be answered that nothing is stored. Until a next
-//!    segment can be begun they are not answered.
-//! 4. A file is used again or removed only after every consumer's commit of all its batches is on
-//!    the disk. The oldest ones are free at once, those behind one that stays when a segment is
-//!    begun: so segments without batches do not add up, however often it is opened or writes fail.
-//!    How fast a backlog may leave is said in `read/drain_throttle.rs`, how fast free files do in
-//!    `log/trimming.rs`, and how many stay in `log/segment_pool.rs`.
-//! 5. An own sequence is used once: it goes up only with a group that was written, and the epoch
-//!    goes up, durably, at every start.
-//! 6. Memory does not grow with the backlog: a segment far from every consumer is a line of 48
-//!    bytes.
-//! 7. Acknowledging needs no room that puts could take: while there is no next segment, puts leave
-//!    some of the open one to it. What a full disk stops and what not is said in
-//!    `space/full_disk.rs`.
-//! 8. When `close` returns nothing goes on in the directory any more: it may be another one's then.
+//! 1. A put is answered only after its whole group is on the disk.
+//! 2. Groups are written one after the other: a sound group proves that all earlier groups were
+//!    durable. Damage and torn ends can therefore be distinguished.
+//! 3. A segment begins, durably, before anything is written after its STATE. If a write fails, its
+//!    segment is given up, and the next STATE records its end: data of the failed write cannot
+//!    reappear, so its puts may be answered as failed. Until a next segment can begin, they are not
+//!    answered.
+//! 4. A file is reused or removed only after every consumer's commit of all its batches is on the
+//!    disk. The oldest files are free immediately; files after one that stays are freed when a
+//!    segment begins. Segments without batches therefore do not accumulate, however often the
+//!    channel is opened or a write fails. `read/drain_throttle.rs` sets the pace of a backlog,
+//!    `log/trimming.rs` the pace of removing free files, and `log/segment_pool.rs` how many of them
+//!    stay.
+//! 5. A sequence is used once: it increases only with a written group, and the epoch increases,
+//!    durably, at every start.
+//! 6. Memory does not grow with the backlog: a segment far from every consumer costs 48 bytes.
+//! 7. Commits never compete with puts for room: while there is no next segment, puts leave some
+//!    room of the open one to commits. `space/full_disk.rs` lists the effects of a full disk.
+//! 8. After `close` returns, no work continues in the directory: another process may use it.
 //!
 //! # Layout
 //!
 //! ```text
 //! <channel>/LOCK                pid of the process that uses it
 //! <channel>/channel             format, uuid, origin, epoch
-//! <channel>/log/<16 hex>.seg    segments; also files of old ones, to be used again
-//! <channel>/log/<16 hex>.gone   an old one that is being given back to the disk, in parts
+//! <channel>/log/<16 hex>.seg    segments; also files of old ones, for reuse
+//! <channel>/log/<16 hex>.gone   an old one that is being removed, in parts
 //! <channel>/log/reserve-<0|1>   room for starts and commits on a full disk
-//! <channel>/quarantine/         frames that were found damaged
+//! <channel>/quarantine/         damaged frames
 //! <channel>/meta/               sled
 //!
 //! segment    header block (4 KiB) │ STATE group │ STATE group, once more │ group │ group │ …
@@ -69,8 +68,8 @@
 //!        4   u32  CRC32C of the body
 //!        8   u32  bytes of the envelope
 //!        12  u32  bytes of the body
-//!        16  u64  ticket of its first batch with events, or the next to be given
-//!        24  u32  tickets that it takes
+//!        16  u64  ticket of its first batch with events, or the next one to be assigned
+//!        24  u32  number of its tickets
 //!        28  u8   kind: 1 PUT, 2 ACK, 3 CONSUMERS, 4 STATE, 5 FORGET
 //!        29  u8   flags: 1 first of its group, 2 sealed
 //!        30  u8   coding of the body as a whole: 0 = none (batches may be compressed one by one)
@@ -78,31 +77,30 @@
 //!        32  envelope │ body │ zeros up to a multiple of 8
 //! ```
 //!
-//! All numbers are little-endian. What follows an envelope's content means nothing, and so does an
+//! All numbers are little-endian. Bytes after an envelope's content have no meaning, nor does an
 //! ACK without commits: both fill gaps, so that a large PUT begins at a block (see
-//! `log/layout.rs`). The header block is drawn in `log/segment.rs`, the envelopes in
-//! `log/records.rs`. This is format 2; format 1, which has no sealed frames, no LZ4 and no keys in
-//! its STATE, is read, and ends with the next start.
+//! `log/layout.rs`). See `log/segment.rs` for the header block and `log/records.rs` for the
+//! envelopes. This is format 2. The channel also reads format 1, which has no sealed frames, no LZ4
+//! and no keys in its STATE; the next start converts it.
 //!
 //! # Sealing
 //!
-//! With `encryption` set, envelope and body of every frame of a new segment are sealed
-//! (`log/seal.rs` says how): events, positions of sources, identities and what is committed. The
-//! checksums are of the sealed bytes, so that damage is found without a key; quarantined frames
-//! stay sealed.
+//! With `encryption` set, envelope and body of every frame of a new segment are sealed (see
+//! `log/seal.rs`): events, positions of sources, identities and commits. The checksums cover the
+//! sealed bytes, so that damage is found without a key; quarantined frames stay sealed.
 //!
-//! | in clear text | where |
+//! | in clear text | location |
 //! |---|---|
 //! | kind, tickets and lengths of frames, the number and check of their key | headers of frames |
 //! | uuid, origin and epoch of the channel | `channel`, the first block of each segment |
-//! | offsets, lengths, numbers of events, times, identities | `meta/`, which holds no event |
-//! | when something was written, and how much | the file system |
+//! | offsets, lengths, numbers of events, times, identities | `meta/`, which contains no event |
+//! | times and sizes of writes | the file system |
 //!
-//! A key is one of a list, by number ([`Encryption`]); the highest one seals each new segment.
-//! A channel does not open while a key is missing, or another one has its number, and takes nothing
-//! for damaged because of it: every STATE names the keys of the live segments. Sealing keeps a
-//! reader of the disk out. A writer to it cannot change a sealed frame unseen, but can take files
-//! away or put old ones back.
+//! A keyring has numbered keys ([`Encryption`]); the one with the highest number seals each new
+//! segment. A channel does not open while a key is missing, or another key has its number. It does
+//! not mistake this for damage, because every STATE names the keys of the live segments. Sealing
+//! protects against readers of the disk. A writer cannot change a sealed frame without detection,
+//! but can remove files or restore old ones.
 
 mod background;
 mod channel;

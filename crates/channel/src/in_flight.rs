@@ -1,27 +1,27 @@
-//! Which batches of a channel are free to take, and which are held: its memory of its consumers.
+//! Tracks which batches of a channel each consumer can take, holds, or has acknowledged.
 //!
 //! ```text
-//!   put ──► READY ──take──► HELD ──commit──► acked: gone for this consumer
+//!   put ──► READY ──take──► HELD ──commit──► acked: done for this consumer
 //!             ▲               │
-//!             └───rollback────┘   also when the process dies: what is not acked is READY again
+//!             └───rollback────┘   also after a crash: a batch that is not acked is READY again
 //! ```
 //!
-//! Pure bookkeeping over [`IntervalSet`]s, so a backlog of any size costs one run of 16 bytes as
-//! long as it is worked off in order. It has no clock, no lock and no `async`.
+//! Pure bookkeeping over [`IntervalSet`]s: a backlog of any size costs one run of 16 bytes while it
+//! is processed in order. It has no clock, no lock and no `async`.
 //!
 //! # Invariants
 //!
-//! 1. For each consumer a ticket below `next` is in exactly one place: acked, held, rolled back
+//! 1. For each consumer a ticket below `next` is in exactly one state: acked, held, rolled back
 //!    (`again`), or untouched (at or above `cursor`, and not acked).
-//! 2. `again` and `held` lie below `cursor`, so the lowest ready ticket is the first of `again`, or
-//!    else the first one from `cursor` on that is not acked.
-//! 3. No ticket is given out twice, not even after a restart: `next` never falls.
+//! 2. `again` and `held` are below `cursor`, so the lowest ready ticket is the first one of
+//!    `again`, or else the first one from `cursor` on that is not acked.
+//! 3. No ticket is assigned twice, not even after a restart: `next` never decreases.
 
 use std::sync::Arc;
 
 use pipeline::{Backlog, IntervalSet, Ticket};
 
-/// Tickets of one channel and where each consumer stands.
+/// Tickets of one channel and the state of each consumer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InFlight {
     consumers: Vec<Consumer>,
@@ -44,7 +44,7 @@ impl Consumer {
     }
 }
 
-/// The end of the run of `set` that holds `ticket`.
+/// Returns the end of the run of `set` that contains `ticket`.
 fn run_end(set: &IntervalSet, ticket: Ticket) -> Option<Ticket> {
     let runs = set.runs();
     let after = runs.partition_point(|run| run.start <= ticket);
@@ -67,13 +67,13 @@ impl InFlight {
         self.next
     }
 
-    /// Each consumer and what it has committed.
+    /// Returns each consumer and its commits.
     pub(crate) fn acked(&self) -> impl Iterator<Item = (&Arc<str>, &IntervalSet)> {
         self.consumers.iter().map(|consumer| (&consumer.name, &consumer.acked))
     }
 
-    /// Makes `names` the consumers. A new one gets whatever some old one has not committed; what
-    /// no consumer was there for, it gets whole.
+    /// Sets the consumers to `names`. A new one gets all batches that some old one has not
+    /// committed, and all batches that were put while there was no consumer.
     pub(crate) fn register(&mut self, names: &[Arc<str>]) {
         let everywhere = self.acked_by_all(None);
         let old = std::mem::take(&mut self.consumers);
@@ -84,12 +84,12 @@ impl InFlight {
         }
     }
 
-    /// Whether there is such a consumer.
+    /// Returns `true` if the consumer is registered.
     pub(crate) fn knows(&self, consumer: &str) -> bool {
         self.consumers.iter().any(|known| &*known.name == consumer)
     }
 
-    /// What a consumer has not acknowledged.
+    /// Returns the backlog of a consumer.
     pub(crate) fn backlog(&self, consumer: &str) -> Backlog {
         let known = self.consumers.iter().find(|known| &*known.name == consumer);
         known.map_or_else(Backlog::default, |known| {
@@ -105,8 +105,8 @@ impl InFlight {
         first
     }
 
-    /// Tickets from the next one up to `ticket` are lost, and given to nothing; `None`: there are
-    /// none.
+    /// Marks tickets from the next one up to `ticket` as lost and never assigned; `None` if there
+    /// are no such tickets.
     pub(crate) fn skip_to(&mut self, ticket: Ticket) -> Option<IntervalSet> {
         let lost = (ticket > self.next).then(|| IntervalSet::from(self.next..ticket))?;
         self.next = ticket;
@@ -135,8 +135,8 @@ impl InFlight {
         Some(ticket)
     }
 
-    /// Settles tickets that the consumer holds. The first set is what it acknowledged by that, the
-    /// second what every consumer has acknowledged now.
+    /// Settles tickets that the consumer holds. Returns the tickets that it has acknowledged by
+    /// that, and those that every consumer has acknowledged now.
     pub(crate) fn commit(
         &mut self,
         consumer: &str,
@@ -167,7 +167,7 @@ impl InFlight {
         }
     }
 
-    /// These will never be offered again: they are acknowledged, or lost.
+    /// Removes tickets that will never be offered again because they are acknowledged or lost.
     pub(crate) fn strike(&mut self, tickets: &IntervalSet) {
         for consumer in &mut self.consumers {
             consumer.acked.insert_all(tickets);
@@ -183,13 +183,14 @@ impl InFlight {
         }
     }
 
-    /// Whether every consumer has acknowledged all of `first..end`.
+    /// Returns `true` if every consumer has acknowledged all of `first..end`.
     pub(crate) fn all_acked(&self, first: Ticket, end: Ticket) -> bool {
         let acked = |c: &Consumer| run_end(&c.acked, first).is_some_and(|run_end| run_end >= end);
         first == end || (!self.consumers.is_empty() && self.consumers.iter().all(acked))
     }
 
-    /// Whether some consumer holds, rolled back, or is about to take one of `first..end`.
+    /// Returns `true` if some consumer holds, has rolled back, or will soon take one of
+    /// `first..end`.
     pub(crate) fn is_near(&self, first: Ticket, end: Ticket) -> bool {
         let touches = |set: &IntervalSet| {
             let after = set.runs().partition_point(|run| run.end <= first);
@@ -200,8 +201,7 @@ impl InFlight {
             .any(|c| touches(&c.held) || touches(&c.again) || (first..end).contains(&c.cursor))
     }
 
-    /// The lowest ticket that every consumer has already been offered once; all when there is none
-    /// to offer to.
+    /// Returns the lowest ticket that some consumer was not offered yet; 0 without consumers.
     pub(crate) fn lowest_cursor(&self) -> Ticket {
         self.consumers.iter().map(|consumer| consumer.cursor).min().unwrap_or(0)
     }
@@ -213,7 +213,7 @@ impl InFlight {
         (oldest < self.next).then_some(oldest)
     }
 
-    /// Every ticket that some consumer holds.
+    /// Returns every ticket that some consumer holds.
     pub(crate) fn held(&self) -> IntervalSet {
         let mut held = IntervalSet::EMPTY;
         for consumer in &self.consumers {
@@ -222,7 +222,7 @@ impl InFlight {
         held
     }
 
-    /// What every consumer has acknowledged; nothing when there is no consumer.
+    /// Returns the tickets that every consumer has acknowledged; empty without consumers.
     pub(crate) fn acked_by_all(&self, below: Option<Ticket>) -> IntervalSet {
         let mut sets = self.consumers.iter().map(|consumer| &consumer.acked);
         let Some(first) = sets.next() else { return IntervalSet::EMPTY };

@@ -1,13 +1,13 @@
-//! Channels: what stands between sources and sinks, transactional on both sides.
+//! Channels: buffers between sources and sinks, transactional on both sides.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | [`durable`] | survives process and power: a segment log, group commit, sled as its index |
-//! | [`memory`] | fast and forgetful: bounded by bytes |
-//! | [`remote`] | over a log on other hosts, which a component brings: survives the host |
+//! | [`durable`] | survives a crash and a power loss: a segment log, group commit, sled as its index |
+//! | [`memory`] | fast, bounded by bytes, empty after a restart |
+//! | [`remote`] | a log on other hosts, which a component brings: survives the loss of the host |
 //! | [`spill`] | memory while it lasts, then disk |
-//! | `in_flight`, `dedupe`, `positions` | what they share: tickets, identities, positions |
-//! | `testkit` | a disk that forgets what was not synced; the suite that every channel passes |
+//! | `in_flight`, `dedupe`, `positions` | shared parts: tickets, identities, positions |
+//! | `testkit` | a disk that forgets unsynced data; the suite that every channel passes |
 
 mod dedupe;
 pub mod durable;

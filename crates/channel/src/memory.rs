@@ -1,21 +1,21 @@
 //! The memory channel: fast, bounded by bytes, empty after a restart.
 //!
 //! ```text
-//!  put ─► batches in a map by ticket ─► take ─► commit ─► gone once every consumer has it
+//!  put ─► batches in a map by ticket ─► take ─► commit ─► removed once every consumer has it
 //!                                                  │
-//!                                                  ▼  all older ones are gone too
-//!                          positions.json: where the sources may take up again
+//!                                                  ▼  all older ones are removed too
+//!                          positions.json: where the sources may resume
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. The position of a source reaches the file only after every consumer has committed the batch
-//!    that it came with and all batches before that one. So a restart reads again, and never skips,
-//!    what was in memory: the path is at least once.
-//! 2. Its origin is new at every start: what was in memory before can never be taken for what is
-//!    in memory now.
-//! 3. The file is replaced whole (written aside, synced, renamed), at most every quarter second,
-//!    and before the channel closes.
+//! 1. The position of a source reaches the file only after every consumer has committed its batch
+//!    and all batches before it. A restart therefore rereads the batches that were in memory and
+//!    never skips them: the path is at least once.
+//! 2. The origin is new at every start: batches of an earlier life cannot be mistaken for current
+//!    ones.
+//! 3. The file is replaced as a whole (written aside, synced, renamed), at most every quarter
+//!    second, and before the channel closes.
 
 mod channel;
 mod positions_file;
@@ -62,7 +62,7 @@ impl Component for Config {
     }
 }
 
-/// The positions in the directory of such a channel; none where there is no channel.
+/// Reads the positions from the directory of such a channel; empty if there is no channel.
 ///
 /// # Errors
 /// The file cannot be read.

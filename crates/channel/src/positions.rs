@@ -1,4 +1,4 @@
-//! Where the sources stand: the positions that came with the batches of a channel.
+//! Positions of the sources, which arrive with the batches of a channel.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,7 +36,7 @@ impl Positions {
         }
     }
 
-    /// Where the key of `position` stands.
+    /// Returns the value for the key of `position`.
     pub(crate) fn at(&self, position: &SourcePosition) -> Option<&Bytes> {
         self.by_source.get(&position.source)?.get(&position.key)
     }
@@ -58,7 +58,7 @@ impl Positions {
         self.iter().map(position).collect()
     }
 
-    /// How many there are.
+    /// Returns the number of positions.
     pub(crate) fn len(&self) -> usize {
         self.by_source.values().map(BTreeMap::len).sum()
     }
@@ -85,7 +85,7 @@ impl Positions {
         }
     }
 
-    /// Reads what [`Positions::encode`] wrote.
+    /// Decodes the output of [`Positions::encode`].
     pub(crate) fn decode(input: &mut Bytes) -> Option<Self> {
         let mut positions = Self::default();
         positions.apply(&get_positions(input)?);
@@ -93,8 +93,8 @@ impl Positions {
     }
 }
 
-/// The positions of sources in the directory of a channel, which may be in use; none where there is
-/// no channel. Blocks.
+/// Returns the positions of sources in the directory of a channel, which may be in use; empty if
+/// there is no channel. Blocks.
 ///
 /// # Errors
 /// The directory cannot be read, or a key is missing.
@@ -147,7 +147,7 @@ fn put_position(out: &mut Vec<u8>, source: &str, key: &[u8], value: Option<&Byte
     }
 }
 
-/// Reads what [`put_positions`] wrote.
+/// Decodes the output of [`put_positions`].
 pub(crate) fn get_positions(input: &mut Bytes) -> Option<Vec<SourcePosition>> {
     let count = get_varint(input)?;
     let mut positions = Vec::new();

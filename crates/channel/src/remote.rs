@@ -1,4 +1,5 @@
-//! A channel whose log is somewhere else: what it has said yes to survives the host of its agent.
+//! A channel whose log is on other hosts: acknowledged batches survive the loss of the agent's
+//! host.
 //!
 //! ```text
 //!  puts ─► queue ─► leader: one group, one append ─► [`Log`]: frame │ frame │ …
@@ -6,36 +7,35 @@
 //!                     └─► answer                        └─► tail in memory ─► take ─► commit
 //! ```
 //!
-//! | where | what lives there |
+//! | module | contents |
 //! |---|---|
-//! | `log` | what such a log is asked for: the trait that a component implements |
-//! | `channel` | the [`Channel`](pipeline::Channel) that an agent sees |
-//! | `core`, `state` | what the parts share: the log, and a state behind one lock |
-//! | `put`, `group`, `leader` | from a put to a frame that is stored: group commit |
-//! | `take`, `reading` | takes: the tail in memory, and what is read back |
-//! | `opening` | what another agent, or a dead process, left |
-//! | `frames` | the bytes of frames and STATEs |
+//! | `log` | the trait of such a log, which a component implements |
+//! | `channel` | the [`Channel`](pipeline::Channel) that an agent uses |
+//! | `core`, `state` | the shared parts: the log, and a state behind one lock |
+//! | `put`, `group`, `leader` | from a put to a stored frame: group commit |
+//! | `take`, `reading` | takes: the tail in memory, and reads from the log |
+//! | `opening` | restores the state that another agent, or a dead process, left |
+//! | `frames` | the encoding of frames and STATEs |
 //!
-//! A put is a frame, as in a segment of the [durable](crate::durable) channel, and has its batches
-//! with their identities, and positions. A STATE is what all frames before it said, with what each
-//! consumer has committed: opening reads the newest one and the frames behind it. It is written at
-//! the opening, when the consumers change, at the end, and in between behind so many bytes of
-//! frames, or ten seconds after a commit; at once where puts wait for
-//! room that it would give.
+//! A put is a frame, as in a segment of the [durable](crate::durable) channel. It contains batches
+//! with their identities, and positions. A STATE summarises all frames before it and the commits of
+//! each consumer: opening reads the newest STATE and the frames after it. A STATE is written when
+//! the channel opens or closes, when the consumers change, after a number of bytes of frames, and
+//! ten seconds after a commit. It is written immediately if puts wait for room that it would free.
 //!
 //! # Invariants
 //!
-//! 1. A put is answered when it is known whether the log has it. Where that is not known, the
-//!    channel shuts out every owner of the log, itself as it was before included, and looks. Until
-//!    then the put waits.
-//! 2. One owner: each opening raises the epoch of the channel, in a STATE, before its first put.
-//!    An owner that finds another epoch than its own in the newest STATE has lost the log for
-//!    good, takes nothing more and gives no answer any more, as if it were killed.
-//! 3. Tickets and own sequences are used once, without gaps: they go up with a group that is
-//!    stored, and what was not stored is known not to come back.
-//! 4. The log is released up to what every consumer has committed, after a STATE that says so.
-//! 5. Memory does not grow with the backlog: a section of the log is a line of 48 bytes, and what
-//!    is far from every consumer is read again.
+//! 1. A put is answered when it is known whether the log has it. If that is unknown, the channel
+//!    fences every owner of the log, including its own earlier life, and checks. Until then the put
+//!    waits.
+//! 2. One owner: each opening raises the epoch of the channel, in a STATE, before its first put. An
+//!    owner that finds a foreign epoch in the newest STATE has lost the log permanently. It accepts
+//!    nothing more and gives no more answers, as if it were killed.
+//! 3. Tickets and sequences are used once, without gaps: they increase with a stored group, and a
+//!    group that was not stored is known not to appear later.
+//! 4. The log is released up to the commits of every consumer, after a STATE that records them.
+//! 5. Memory does not grow with the backlog: a section of the log costs 48 bytes, and batches far
+//!    from every consumer are read again.
 
 mod channel;
 mod core;

@@ -1,23 +1,24 @@
 //! The spill channel: memory while it lasts, then disk, in the order of the puts.
 //!
 //! ```text
-//!  put ──► memory ── no room ──► disk: from here on, until nothing is left on it
+//!  put ──► memory ── no room ──► disk: from here on, until it is empty
 //!            │                    │
 //!            └──── older ────┬────┘ newer
 //!                            ▼
 //!                          take
 //! ```
 //!
-//! It promises what a memory channel promises: a crash loses what was in memory. What is on disk
-//! survives, so an orderly emptying takes less room in memory and none is lost when sinks stand
-//! still for long.
+//! It has the guarantee of a memory channel: a crash loses the batches in memory. Batches on disk
+//! survive. The channel therefore needs less memory, and loses nothing when sinks are down for a
+//! long time.
 //!
 //! # Invariants
 //!
-//! 1. While something is on disk that some consumer has not committed, puts go to disk. So all that
-//!    is in memory is older than all that is on disk, and takes look into memory first.
-//! 2. The position of a source is never written with a batch on disk: older batches may still be in
-//!    memory only. It is written, as the memory channel does it, when all before it is committed.
+//! 1. While the disk has batches that some consumer has not committed, puts go to disk. All batches
+//!    in memory are therefore older than those on disk, and takes look into memory first.
+//! 2. The position of a source is never written with a batch on disk, because older batches may
+//!    exist only in memory. As in the memory channel, it is written when everything before it is
+//!    committed.
 //! 3. An identity is stored on one side only.
 
 mod channel;

@@ -1,4 +1,4 @@
-//! What tests of channels share: a simulated disk, a world around it, and the suite that every
+//! Tools for tests of channels: a simulated disk, a world around it, and the suite that every
 //! channel passes.
 
 pub mod conformance;
@@ -24,7 +24,7 @@ pub use refusing::Refusing;
 pub use shared_log::{Accident, SharedLog};
 pub use sim_disk::SimDisk;
 
-/// A clock that stands still until it is moved.
+/// A clock that advances only by calls.
 #[derive(Debug, Default)]
 pub struct SimClock {
     millis: AtomicU64,

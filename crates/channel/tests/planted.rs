@@ -1,9 +1,9 @@
-//! A planted bug that the simulator does not reach is found here: a start names an epoch that is on
-//! no disk.
+//! Finds a planted bug that the simulator does not reach: a start announces an epoch that is not on
+//! disk.
 //!
-//! Method: as `disk_full.rs`, with the bug planted. It needs a start without a segment, and that
-//! needs a channel without its reserve; in the simulator each has one. Planted is for good, so this
-//! is a program of its own.
+//! Method: as `disk_full.rs`, with the bug planted. It needs a start without a segment, and
+//! therefore a channel without its reserve, which every channel in the simulator has. Planting
+//! cannot be undone, so this is a separate program.
 #![cfg(feature = "mutants")]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 

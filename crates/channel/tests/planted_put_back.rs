@@ -1,8 +1,8 @@
-//! A planted bug that the simulator does not reach is found here: a batch of the dead letters that
-//! is put back goes to every consumer of the channel.
+//! Finds a planted bug that the simulator does not reach: a replayed batch of the dead letters goes
+//! to every consumer of the channel.
 //!
-//! Method: as `it/put_back.rs`, with the bug planted. Planted is for good, so this is a program of
-//! its own.
+//! Method: as `it/put_back.rs`, with the bug planted. Planting cannot be undone, so this is a
+//! separate program.
 #![cfg(feature = "mutants")]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 

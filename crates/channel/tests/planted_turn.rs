@@ -1,8 +1,8 @@
-//! A planted bug that the simulator reaches by chance alone is found here: a put is stored before
-//! the one that it is to come after.
+//! Finds a planted bug that the simulator reaches only by chance: a put is stored before the one
+//! that it must follow.
 //!
-//! Method: the suite's test of the rule has to fail with the bug planted. Planted is for good, so
-//! this is a program of its own.
+//! Method: the suite's test of the rule has to fail with the bug planted. Planting cannot be
+//! undone, so this is a separate program.
 #![cfg(feature = "mutants")]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 

@@ -1,9 +1,9 @@
-//! Exactly once: what decides that a batch is delivered, once and for good.
+//! Exactly-once delivery between two agents, as pure state machines.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | [`sender`] | what an agent may put to the next one, and what became of it: pure |
-//! | [`receiver`] | what an agent owes the one before it: pure |
+//! | [`sender`] | the sending agent: which batches it may put, and the verdict on each |
+//! | [`receiver`] | the receiving agent: which replies it owes the sender |
 
 pub mod receiver;
 pub mod sender;

@@ -1,20 +1,20 @@
 //! The receiving half of the protocol for one stream, as a pure state machine: no clock, no I/O.
 //!
-//! It keeps account of what the sender may still put, and of what it is owed: `Stored` for each put
-//! that the channels have, `Committed` for each batch that it asked about or put. Answers that are
-//! due at the same time become one message.
+//! It tracks how much the sender may still put, and which replies are due: `Stored` for each put
+//! that the channels have stored, `Committed` for each batch that the sender asked about or put.
+//! Replies that are due at the same time are combined into one message.
 //!
 //! # Rules
 //!
-//! 1. `Stored` is said of a batch only after [`Receiver::stored`] was called for it.
-//! 2. A batch that was committed before it was put (again) is answered with both words at once:
-//!    no message would say the second one later.
-//! 3. `Committed` is said of what this sender waits for and of nothing else: what it costs is
-//!    bounded by what the sender holds.
-//! 4. A floor counts once a batch of its origin has come on the same stream: what a sender says of
-//!    origins that it does not carry is not kept.
-//! 5. A sender that puts more than its window, or waits for more than any real one can, is cut off:
-//!    memory is promised to others as well.
+//! 1. The receiver sends `Stored` for a batch only after [`Receiver::stored`] was called for it.
+//! 2. If a batch is already committed when it is put (again), the receiver sends both replies
+//!    immediately, because no later event would trigger the second one.
+//! 3. The receiver sends `Committed` only for batches that this sender waits for. Its memory is
+//!    therefore bounded by the number of batches that the sender holds.
+//! 4. A floor takes effect after a batch of its origin has arrived on the same stream. Floors of
+//!    origins that a sender does not carry are ignored.
+//! 5. The receiver ends the stream of a sender that exceeds its window or waits for more batches
+//!    than any correct sender can. The memory limit covers all senders.
 
 mod contents;
 mod declared;
@@ -37,7 +37,7 @@ pub enum Violation {
         /// The batch.
         identity: Identity,
     },
-    /// More is without an answer than the window allows.
+    /// The unanswered puts exceed the window.
     #[error(
         "the sender put batch {identity} with {batches} batches and {bytes} bytes unanswered, over \
          its window"
@@ -45,7 +45,7 @@ pub enum Violation {
     OverWindow {
         /// The batch.
         identity: Identity,
-        /// Batches without an answer, this one not counted.
+        /// Unanswered batches, without this one.
         batches: u32,
         /// Bytes of them.
         bytes: u64,
@@ -61,21 +61,21 @@ pub enum Violation {
 /// Runs of sequences that one sender may wait for; a batch in order makes no new one.
 const RUNS_MAX: usize = 1 << 20;
 
-/// What Welcome says of the batches in a Hello.
+/// The batches of a Hello that Welcome reports as stored and committed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// Those that are durable here or settled.
+    /// Batches that are durable here or settled.
     pub stored: KeySet,
-    /// Those that are committed.
+    /// Batches that are committed.
     pub committed: KeySet,
 }
 
-/// What is to be said next.
+/// The next message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// These puts are durable here.
     Stored(KeySet),
-    /// These are where they belong.
+    /// These batches are committed.
     Committed(KeySet),
 }
 
@@ -86,7 +86,7 @@ pub struct Receiver {
     greeted: bool,
     batches: u32,
     bytes: u64,
-    /// What the sender waits to hear `Committed` of.
+    /// Batches whose `Committed` the sender waits for.
     awaited: KeySet,
     /// At least as many as the runs in `awaited`.
     runs: usize,
@@ -96,7 +96,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// The receiver of a new stream whose sender gets this window.
+    /// Creates the receiver of a new stream whose sender gets this window.
     pub fn new(window: Window) -> Self {
         Self {
             window,
@@ -111,11 +111,11 @@ impl Receiver {
         }
     }
 
-    /// The sender holds `keys` and asks what is known of them. `known` is asked once for each life
-    /// among them.
+    /// Handles a Hello: the sender holds `keys` and asks for their state. Calls `known` once for
+    /// each life among them.
     ///
     /// # Errors
-    /// The sender breaks the protocol; the stream is to be ended.
+    /// The sender violates the protocol; the caller must end the stream.
     pub fn hello(
         &mut self,
         keys: &KeySet,
@@ -137,8 +137,8 @@ impl Receiver {
         Ok(answer)
     }
 
-    /// The sender declares these floors in the Hello with this answer; answers those that count by
-    /// now. What is stored of its batches came on an earlier stream of it.
+    /// Records the floors that the sender declares in the Hello with this answer. Returns the
+    /// floors that take effect now: stored batches of an origin have arrived on an earlier stream.
     pub fn declared(&mut self, floors: &Floors, answer: &Answer) -> Floors {
         let mut counting = self.declared.declare(floors);
         for (origin, ..) in answer.stored.iter() {
@@ -147,13 +147,13 @@ impl Receiver {
         counting
     }
 
-    /// A batch of `origin` that came on this stream is stored here; answers the floor that counts
-    /// from now on, if one waited for that.
+    /// Records that a batch of `origin` from this stream is stored. Returns the floor that takes
+    /// effect now, if one was waiting for such a batch.
     pub fn carried(&mut self, origin: Origin) -> Option<Floors> {
         self.declared.carried(origin)
     }
 
-    /// Counts the runs anew when the sum of what was added says that there may be too many.
+    /// Adds to the upper bound of runs, and counts them exactly when the bound exceeds the limit.
     fn grown_by(&mut self, added: usize) -> Result<(), Violation> {
         self.runs += added;
         if self.runs > RUNS_MAX {
@@ -162,10 +162,10 @@ impl Receiver {
         if self.runs > RUNS_MAX { Err(Violation::Awaited { runs: self.runs }) } else { Ok(()) }
     }
 
-    /// A put has arrived, with `bytes` of body.
+    /// Handles a put with a body of `bytes` bytes.
     ///
     /// # Errors
-    /// The sender breaks the protocol; the stream is to be ended.
+    /// The sender violates the protocol; the caller must end the stream.
     pub fn put(&mut self, identity: Identity, bytes: u64) -> Result<(), Violation> {
         if !self.greeted {
             return Err(Violation::NotGreeted { identity });
@@ -181,10 +181,11 @@ impl Receiver {
         Ok(())
     }
 
-    /// The channels have a put of `bytes`, and `known` is what they know of its life by now.
+    /// Records that the channels have stored a put of `bytes` bytes. `known` is the current state
+    /// of its life.
     ///
     /// # Errors
-    /// The sender breaks the protocol; the stream is to be ended.
+    /// The sender violates the protocol; the caller must end the stream.
     pub fn stored(
         &mut self,
         identity: Identity,
@@ -203,7 +204,7 @@ impl Receiver {
         }
     }
 
-    /// A put of `bytes` is answered otherwise: refused, or given back.
+    /// Records that a put of `bytes` bytes was refused or returned to the sender.
     pub fn answered(&mut self, bytes: u64) {
         self.batches = self.batches.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
@@ -216,7 +217,8 @@ impl Receiver {
         self.committed.insert_all(&ours);
     }
 
-    /// Some word of what became committed was missed: everything awaited is asked for anew.
+    /// Asks for the state of all awaited batches again, after some commit notifications were
+    /// missed.
     pub fn recount(&mut self, known: impl Fn(Origin, Epoch) -> Known) {
         let mut committed = KeySet::default();
         for (origin, epoch, held) in self.awaited.iter() {
@@ -231,12 +233,12 @@ impl Receiver {
         self.batches
     }
 
-    /// Whether the sender is still owed the word that something is committed.
+    /// Returns `true` if the sender still waits for a `Committed`.
     pub fn owes(&self) -> bool {
         !self.awaited.is_empty()
     }
 
-    /// How much the sender waits for. Takes as long as there are lives.
+    /// Returns how many lives and runs the sender waits for, in time proportional to the lives.
     pub fn awaited(&self) -> Extent {
         let mut extent = Extent::default();
         for (_, _, sequences) in self.awaited.iter() {
@@ -246,7 +248,7 @@ impl Receiver {
         extent
     }
 
-    /// What to say next: `Stored` before `Committed`.
+    /// Returns the next reply: `Stored` before `Committed`.
     pub fn next_reply(&mut self) -> Option<Reply> {
         if !self.stored.is_empty() {
             return Some(Reply::Stored(std::mem::take(&mut self.stored)));

@@ -3,28 +3,28 @@
 //! ```text
 //!   offer ─► UNANSWERED ──Stored──► PARKED ──Committed──► Delivered
 //!               │  ▲ put again on the next connection │
-//!               │  └ that lacks it, within the courtesy│ Welcome lacks it, or the peer stays away
+//!               │  └ that lacks it, within the courtesy│ Welcome lacks it, or the peer stays down
 //!               ▼                                      ▼
 //!            Unanswered (may be stored)             Missing (no agent is known to have it)
 //! ```
 //!
-//! The bytes of a batch are kept only while it is unanswered, which the window bounds. A parked
-//! batch costs its place in a run of sequences that lie under tickets in a row.
+//! The sender keeps the bytes of a batch only while it is unanswered; the window bounds them. A
+//! parked batch costs one place in a run of consecutive sequences under consecutive tickets.
 //!
 //! # Rules
 //!
-//! 1. A batch is delivered when the peer says that it is committed, or with [`Retain::Stored`]
-//!    that it is stored; nothing else delivers it.
-//! 2. Puts without an answer never exceed the peer's window, also when they are put again.
-//! 3. After a disconnect the same peer is asked first, for [`Options::courtesy`]: only then are
-//!    unanswered batches given back, so that another collector rarely stores them a second time.
-//! 4. A parked batch that the peer's Welcome does not know is given back at once, all of them when
-//!    the peer stays away for [`Options::resend_after`].
-//! 5. What was given back is not known here any more: a late answer changes nothing.
-//! 6. A peer that is barred is put nothing, and its word about what it has counts as before.
-//! 7. A peer that is not waited for any more is let go: all is given back.
-//! 8. A peer that says that it cannot store is given back from after [`GIVE_BACK_AFTER`], where
-//!    another one is able; where none is, it is waited for as ever.
+//! 1. A batch is delivered when the peer reports it as committed, or with [`Retain::Stored`] as
+//!    stored. Nothing else delivers it.
+//! 2. Unanswered puts never exceed the peer's window, even when they are resent.
+//! 3. After a disconnect the sender asks the same peer first, for [`Options::courtesy`]. Then it
+//!    returns unanswered batches; so another collector rarely stores them a second time.
+//! 4. If the peer's Welcome lacks a parked batch, the sender returns the batch immediately. It
+//!    returns all parked batches when the peer stays down for [`Options::resend_after`].
+//! 5. The sender forgets a batch that it has returned: a late answer has no effect.
+//! 6. The sender puts no batch to a barred peer, but the peer's reports about its batches count.
+//! 7. When the sender stops waiting for a peer, it returns all batches.
+//! 8. If a peer reports that it cannot store, the sender returns its batches after
+//!    [`GIVE_BACK_AFTER`], provided that another peer is able. Otherwise it keeps waiting.
 
 mod parked;
 mod timing;
@@ -46,45 +46,46 @@ pub use window::Window;
 /// Condition for the deletion of a batch from the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retain {
-    /// When it is in the store for good: no disk but this agent's own has to survive.
+    /// When it is committed to the store: only the disk of this agent has to survive.
     Committed,
-    /// When the next agent has it on disk: the loss of that disk loses it.
+    /// When the next agent has it on disk: the batch is lost if that disk is lost.
     Stored,
 }
 
-/// How a sender behaves.
+/// Settings of a sender.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Its own window; the peer's may be smaller.
     pub window: Window,
-    /// When a batch may be forgotten.
+    /// The point at which the sender may forget a batch.
     pub retain: Retain,
-    /// How long a new connection may take to its Welcome.
+    /// Time from a new connection to its Welcome.
     pub welcome_timeout: Duration,
-    /// How long a put may be without an answer, and without the word that it waits for room.
+    /// Time for the answer to a put, counted from the put or from the last report that it waits for
+    /// room.
     pub answer_timeout: Duration,
-    /// How long the same peer is asked again for what it did not answer.
+    /// Time for which the sender asks the same peer again about unanswered batches.
     pub courtesy: Duration,
-    /// How long a peer may stay away before what it has stored is sent elsewhere.
+    /// Time that a peer may be down before the sender sends its stored batches elsewhere.
     pub resend_after: Duration,
 }
 
-/// What the peer's Welcome said.
+/// The contents of the peer's Welcome.
 #[derive(Debug, Clone)]
 pub struct Welcome {
-    /// Of the batches in the Hello that it answers, those that the peer has or has settled.
+    /// The batches of the answered Hello that the peer has or has settled.
     pub stored: KeySet,
-    /// Of the batches in that Hello, those that are committed.
+    /// The batches of that Hello that are committed.
     pub committed: KeySet,
     /// The peer's window.
     pub window: Window,
-    /// Bytes of the largest batch that the peer takes.
+    /// Size of the largest batch that the peer accepts, in bytes.
     pub body_max: u64,
-    /// Whether the peer takes zstd.
+    /// True if the peer accepts zstd.
     pub zstd: bool,
 }
 
-/// What is to be sent next.
+/// The next message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outgoing<P> {
     /// A Hello with these batches.
@@ -93,39 +94,39 @@ pub enum Outgoing<P> {
     Put(P),
 }
 
-/// Whether a batch can be offered now.
+/// Room for another batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
-    /// It can.
+    /// A batch can be offered now.
     Free,
     /// Soon: the window is full, or the connection is being made again.
     Wait,
-    /// The peer asked to be left alone for this long.
+    /// The peer asked the sender to wait for this long.
     Busy(Duration),
     /// The peer is stopping.
     Draining,
-    /// Nothing is to be sent to this peer.
+    /// The sender must not send to this peer.
     Barred,
-    /// The peer never takes a batch over this many bytes.
+    /// The peer never accepts a batch of more than this many bytes.
     TooLarge(u64),
-    /// There is no connection.
+    /// Not connected.
     Down,
 }
 
-/// What became of tickets. Between `Stored` and the end there is nothing; all others are the end.
+/// The state of tickets. `Stored` is intermediate; all other verdicts are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The peer has it on disk.
     Stored,
-    /// Where it belongs.
+    /// The batch is delivered.
     Delivered,
-    /// No agent is known to have it: the peer lost it, or stays away.
+    /// No agent is known to have it: the peer lost it, or stays down.
     Missing,
-    /// It was put and not answered: the peer may have it or not.
+    /// It was put and not answered: the peer may have it.
     Unanswered,
-    /// It was not waited for any longer: the peer may have it or not.
+    /// The sender stopped waiting for it: the peer may have it.
     LetGo,
-    /// The peer did not take it and asked to come again after this.
+    /// The peer did not accept it and asked for a retry after this time.
     NotTaken(Duration),
     /// The peer could not read it: damaged on the way, or compressed in a way it does not know.
     Unreadable,
@@ -147,7 +148,7 @@ struct Peer {
     body_max: u64,
     zstd: bool,
     busy_until: Option<Instant>,
-    /// When the peer last said that what was put waits there for room.
+    /// When the peer last reported that puts wait there for room.
     excused_at: Option<Instant>,
     draining: bool,
     barred: bool,
@@ -162,27 +163,27 @@ struct Unanswered<P> {
     put_at: Option<Instant>,
 }
 
-/// The sending half. `P` is what a put carries; it is handed out again when it is put again.
+/// The sending half. `P` is the payload of a put; each resend returns a clone of it.
 #[derive(Debug)]
 pub struct Sender<P> {
     options: Options,
     link: Link,
-    /// Since when there is no welcomed connection, once there was one.
+    /// When the last welcomed connection was lost; `None` before the first one and while connected.
     away_since: Option<Instant>,
-    /// Since then an attempt to connect has failed, or the courtesy is over: it is not waited for.
+    /// Set after a failed attempt to connect, or after the courtesy: the sender no longer waits.
     hopeless: bool,
     unanswered: BTreeMap<Identity, Unanswered<P>>,
     /// Bytes of all that is unanswered, and of the part that is put on this connection.
     held: Load,
     put: Load,
-    /// What is unanswered and not put on this connection yet, in order.
+    /// Unanswered batches that are not put on this connection yet, in order.
     queue: VecDeque<Identity>,
     parked: Parked,
     outlet: Outlet,
-    /// Lives that this connection has said Hello for.
+    /// Lives for which this connection has sent a Hello.
     greeted: BTreeSet<(Origin, Epoch)>,
     hellos: VecDeque<KeySet>,
-    /// For each Hello without Welcome, the batches of it that were parked when it was made.
+    /// For each Hello without a Welcome, the batches that were parked when it was made.
     asked: VecDeque<KeySet>,
     settled: VecDeque<(Verdict, IntervalSet)>,
 }
@@ -208,7 +209,7 @@ impl<P: Clone> Sender<P> {
         }
     }
 
-    /// Whether the peer has said Welcome on this connection.
+    /// Returns `true` if the peer has sent Welcome on this connection.
     pub fn is_up(&self) -> bool {
         matches!(self.link, Link::Up(_))
     }
@@ -217,22 +218,22 @@ impl<P: Clone> Sender<P> {
         matches!(&self.link, Link::Up(peer) if peer.barred)
     }
 
-    /// Whether the peer takes bodies compressed by zstd.
+    /// Returns `true` if the peer accepts bodies compressed with zstd.
     pub fn takes_zstd(&self) -> bool {
         matches!(&self.link, Link::Up(peer) if peer.zstd)
     }
 
-    /// Bytes taken over and not stored anywhere yet.
+    /// Bytes that were offered and are not stored anywhere yet.
     pub fn unanswered_bytes(&self) -> u64 {
         self.held.bytes
     }
 
-    /// Whether every batch that was offered is settled, and every settlement asked for.
+    /// Returns `true` if every offered batch is settled and the caller has taken every verdict.
     pub fn is_idle(&self) -> bool {
         self.unanswered.is_empty() && self.parked.is_empty() && self.settled.is_empty()
     }
 
-    /// Whether a batch of `bytes`, uncompressed, can be offered.
+    /// Returns whether a batch of `bytes`, uncompressed, can be offered.
     pub fn room(&self, bytes: u64, now: Instant) -> Room {
         let peer = match &self.link {
             Link::Up(peer) => peer,
@@ -252,7 +253,7 @@ impl<P: Clone> Sender<P> {
         }
     }
 
-    /// Takes a batch over; `bytes` are those of its put's body.
+    /// Adds a batch; `bytes` is the size of the body of its put.
     pub fn offer(&mut self, ticket: Ticket, identity: Identity, parcel: P, bytes: u64) {
         self.forget(identity);
         let life = (identity.origin, identity.epoch);
@@ -263,16 +264,16 @@ impl<P: Clone> Sender<P> {
         self.held.add(bytes);
         self.queue.push_back(identity);
         self.unanswered.insert(identity, Unanswered { ticket, parcel, bytes, put_at: None });
-        // It may have been barred after it was asked for room.
+        // The peer may have been barred after the caller asked for room.
         self.bar(self.is_barred());
     }
 
-    /// Whether there is something to send.
+    /// Returns `true` if there is a message to send.
     pub fn has_outgoing(&self) -> bool {
         !self.hellos.is_empty() || self.next_put().is_some()
     }
 
-    /// What to send next; it counts as sent.
+    /// Returns the next message and counts it as sent.
     pub fn next_outgoing(&mut self, now: Instant) -> Option<Outgoing<P>> {
         if let Some(keys) = self.hellos.pop_front() {
             return Some(Outgoing::Hello(keys));
@@ -291,7 +292,7 @@ impl<P: Clone> Sender<P> {
         (self.is_up() && !self.is_barred() && fits).then_some(*identity)
     }
 
-    /// What became of tickets since the last call.
+    /// Returns verdicts since the last call.
     pub fn next_settled(&mut self) -> Option<(Verdict, IntervalSet)> {
         self.settled.pop_front()
     }
@@ -309,7 +310,7 @@ impl<P: Clone> Sender<P> {
         if let Link::Up(peer) = &mut self.link
             && !answered.is_empty()
         {
-            // There was room again.
+            // The peer has room again.
             peer.busy_until = None;
         }
         for (identity, ticket) in answered {
@@ -323,7 +324,7 @@ impl<P: Clone> Sender<P> {
         }
     }
 
-    /// These are where they belong.
+    /// These batches are committed.
     pub fn committed(&mut self, keys: &KeySet) {
         for (_, ticket) in self.answered_in(keys) {
             self.settle(Verdict::Delivered, ticket);
@@ -332,7 +333,7 @@ impl<P: Clone> Sender<P> {
         self.settle_all(Verdict::Delivered, &tickets);
     }
 
-    /// The ticket of a batch that is neither settled nor given back.
+    /// Returns the ticket of a batch that is unanswered or parked.
     pub fn ticket(&self, identity: Identity) -> Option<Ticket> {
         let unanswered = self.unanswered.get(&identity).map(|entry| entry.ticket);
         unanswered.or_else(|| self.parked.ticket(identity))
@@ -345,14 +346,14 @@ impl<P: Clone> Sender<P> {
         }
     }
 
-    /// The peer will never take this one, which is handed back. What is not unanswered here was
-    /// given back before, or is stored: then the refusal changes nothing.
+    /// The peer will never accept this batch. Returns it, or `None` if it is not unanswered here:
+    /// then it was returned before, or is stored, and the refusal has no effect.
     pub fn refused(&mut self, identity: Identity) -> Option<(Ticket, P)> {
         self.remove(identity).map(|entry| (entry.ticket, entry.parcel))
     }
 
-    /// Takes those of the unanswered batches out that are in `keys`. Walks over what is held here,
-    /// never over what the peer's set claims to hold.
+    /// Removes the unanswered and parked batches in `keys`. Iterates over the batches held here,
+    /// never over the set that the peer sent.
     fn answered_in(&mut self, keys: &KeySet) -> Vec<(Identity, Ticket)> {
         let named: Vec<Identity> =
             self.unanswered.keys().filter(|identity| keys.contains(**identity)).copied().collect();
@@ -370,7 +371,7 @@ impl<P: Clone> Sender<P> {
         Some(entry)
     }
 
-    /// A batch that is offered again was given back by a caller that lost its patience.
+    /// Removes a batch that is offered again because its caller stopped waiting for it.
     fn forget(&mut self, identity: Identity) {
         self.remove(identity);
         self.parked.take(&KeySet::from_iter([identity]));

@@ -1,22 +1,21 @@
-//! Threads for what new events do not wait for, at a lower priority than those that take events in.
+//! Low-priority threads for work that new events do not wait for.
 //!
 //! ```text
 //!   the agent's runtime            source → put → acknowledged         sinks between tiers
 //!   this one, nice 10              reading a backlog, writing the files of a store
 //! ```
 //!
-//! A collector that drains a backlog uses a core or more for that. Where all cores are in use, a
-//! scheduler that gives each thread as much lets an event that just came wait its turn behind the
-//! old ones, 20 to 50 ms at a time. It cannot tell them apart unless they run in different threads,
-//! and these say that they may wait. On a machine that has a core left it makes no difference.
+//! A collector that drains a backlog uses a core or more for that. If all cores are in use, a fair
+//! scheduler makes a new event wait for old ones, 20 to 50 ms at a time. It cannot distinguish them
+//! unless they run in different threads with different priorities. On a machine with a spare core
+//! it makes no difference.
 
 use std::io;
 use std::sync::OnceLock;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How much a thread steps back, `nice(2)`: of two threads that both want one core, it gets a
-/// tenth.
+/// The priority of a thread, `nice(2)`: of two threads that both need one core, it gets a tenth.
 const NICENESS: i32 = 10;
 
 /// A runtime that is made when it is first asked for.
@@ -55,7 +54,7 @@ mod tests {
     use std::fs;
     use std::sync::mpsc;
 
-    /// The niceness of the calling thread, as the kernel says it.
+    /// Returns the niceness of the calling thread, as the kernel reports it.
     fn niceness() -> i32 {
         let stat = fs::read_to_string("/proc/thread-self/stat").expect("a thread has a stat");
         let behind_name = stat.rsplit(')').next().expect("something comes behind the name");

@@ -1,8 +1,8 @@
-//! Directories that are held, made alike and exchanged.
+//! Locks, copies and exchanges directories.
 //!
-//! A directory is held by `flock`, which goes with the descriptor, so also with the process. Only
-//! file systems are held that every program reaches by this system: on one of a network the lock
-//! may be seen by this machine alone, or there may be none.
+//! A directory is locked by `flock`, which is released with the descriptor, and so with the
+//! process. Only local file systems are locked: on a network file system other machines may not see
+//! the lock, or it may not work.
 
 use std::fs;
 use std::io;
@@ -19,8 +19,8 @@ use rustix::io::Errno;
 
 use crate::disk::file_stat;
 
-/// The kinds of file systems that are one machine's own, by the number that Linux gives each, and
-/// that can exchange directories: ext4, XFS, Btrfs, tmpfs, F2FS, ZFS, overlayfs and bcachefs.
+/// The local file systems that can exchange directories, by their Linux magic numbers: ext4, XFS,
+/// Btrfs, tmpfs, F2FS, ZFS, overlayfs and bcachefs.
 const OWN: [u32; 8] = [
     0xEF53,
     0x5846_5342,
@@ -94,7 +94,7 @@ pub(crate) fn create_like(directory: &Path, like: &Path) -> io::Result<()> {
     fs::set_permissions(directory, model.permissions())
 }
 
-/// The attributes of a directory that are its owner's to set; none where there is no such thing.
+/// Returns the extended attributes that the owner of a directory may set; empty if unsupported.
 fn attributes(directory: &Path) -> io::Result<Vec<String>> {
     let mut names = vec![0_u8; ATTRIBUTE_MAX];
     let len = match listxattr(directory, &mut names[..]) {

@@ -55,7 +55,7 @@ pub(crate) fn file_stat(metadata: &fs::Metadata) -> io::Result<FileStat> {
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut flags = OFlags::CLOEXEC;
-        // A pipe that a pattern happens to match must not hold the opener up.
+        // Opening a pipe that a pattern happens to match must not block.
         flags |= if mode.write { OFlags::RDWR } else { OFlags::RDONLY | OFlags::NONBLOCK };
         flags.set(OFlags::CREATE, mode.create || mode.create_new);
         flags.set(OFlags::EXCL, mode.create_new);
@@ -151,7 +151,7 @@ impl Disk for RealDisk {
         Ok(Space {
             total: stat.f_blocks.saturating_mul(stat.f_frsize),
             available: stat.f_bavail.saturating_mul(stat.f_frsize),
-            // btrfs and others make inodes as they are needed, and say that they have none at all.
+            // btrfs and others create inodes on demand, and report a total of 0.
             files: (stat.f_files > 0).then_some(stat.f_favail),
         })
     }
@@ -259,7 +259,7 @@ impl DiskFile for RealFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
-            // The room is only promised where the file system can; the length is what counts.
+            // The room is reserved only if the file system supports it; the length is what counts.
             Err(Errno::OPNOTSUPP) => self.file.set_len(len),
             result => Ok(result?),
         }
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn allocated_room_is_there_and_can_be_written_past_the_cache() {
-        // A temporary folder may be memory, without O_DIRECT; this one lies on a disk.
+        // A temporary folder may be in memory, without O_DIRECT; this one is on a disk.
         let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let file = RealDisk.open(&dir.path().join("f"), WRITE).unwrap();
         file.allocate(8192).unwrap();

@@ -1,7 +1,7 @@
-//! The real world behind [`pipeline::Env`]: this system's clock, randomness, sockets and files.
+//! The real world for [`pipeline::Env`]: this system's clock, randomness, sockets and files.
 //!
-//! The one crate that may call them. Everything else gets an `Env`, so that the simulator can hand
-//! it another one.
+//! Only this crate may use them. Everything else gets an `Env`, so that the simulator can replace
+//! it.
 
 #![expect(clippy::disallowed_methods, reason = "this crate is what the others go through")]
 
@@ -38,8 +38,8 @@ pub use net::RealNet;
 pub use private::{forbid_core_dumps, keep_files_to_owner};
 pub use service::{ServiceManager, Word};
 
-/// The real world. Blocking work runs on the threads of the tokio runtime that calls it, and what
-/// new events do not wait for on a second one, whose threads have a lower priority.
+/// Returns the real world. Blocking work runs on the threads of the calling tokio runtime, and
+/// low-priority work on a second runtime.
 pub fn real() -> Env {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Env {
@@ -101,7 +101,7 @@ impl Blocking for BlockingThreads {
 
     fn behind(&self) -> Handle {
         let current = Handle::current();
-        // One thread is how tests stop the time, which a second runtime would not know of.
+        // Tests stop the time with a single thread, which a second runtime would not know.
         if has_threads(&current) { self.behind.handle(current) } else { current }
     }
 

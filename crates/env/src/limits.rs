@@ -1,4 +1,4 @@
-//! How many files and connections this process may have open.
+//! The limits of open files and connections of this process.
 
 use std::io;
 
@@ -8,13 +8,13 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 /// Open files that the system's table has room for from the start, 8 bytes each.
 const AT_ONCE: u64 = 4096;
 
-/// As many open files as this user may have at all, for this process and those that it starts.
-/// Systems begin with a limit that is low for the sake of old programs (`select` counts to 1,024).
+/// Raises the limit of open files to this user's maximum, for this process and its children.
+/// Systems start with a low limit for old programs (`select` counts to 1,024).
 ///
-/// To be called before the process has threads. The table of open files is enlarged then at no cost
-/// and stays so; once threads share it, the thread that opens the file or takes the connection that
-/// needs a larger one waits until every core has let go of the old one, 10 to 15 ms at each
-/// doubling.
+/// Must be called before the process has threads. The table of open files is then enlarged at no
+/// cost and stays so. Once threads share it, the thread that opens the file or accepts the
+/// connection that needs a larger one waits until every core has released the old one, 10 to 15 ms
+/// at each doubling.
 ///
 /// # Errors
 /// The system refuses; the old limit stays.
@@ -23,8 +23,8 @@ pub fn raise_file_limit() -> io::Result<()> {
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit)?;
     let highest = limit.current.map_or(AT_ONCE, |most| most.min(AT_ONCE)).saturating_sub(1);
-    // A file of such a number needs the table; it is closed at once. Without it files are as many,
-    // and only slower to open.
+    // A file with the highest number enlarges the table; it is closed immediately. Without it files
+    // only open more slowly.
     let highest = i32::try_from(highest).unwrap_or(i32::MAX);
     drop(fcntl_dupfd_cloexec(io::stderr(), highest));
     Ok(())

@@ -24,7 +24,7 @@ pub(crate) fn lock(path: &Path) -> Result<Box<dyn Lock>, LockError> {
         }
         Err(other) => return Err(LockError::Io(other.into())),
     }
-    // The lock is held whatever comes of the number: a full disk does not prevent it.
+    // The lock does not depend on writing the pid: a full disk does not prevent it.
     match write_pid(&mut file) {
         Err(error) if is_full(&error) => {}
         written => written?,
@@ -32,7 +32,7 @@ pub(crate) fn lock(path: &Path) -> Result<Box<dyn Lock>, LockError> {
     Ok(Box::new(RealLock { _file: file }))
 }
 
-/// A lock of POSIX, as Java takes it.
+/// Takes a POSIX lock, like Java.
 pub(crate) fn lock_record(path: &Path) -> Result<Box<dyn Lock>, LockError> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = open(path, flags, Mode::from_raw_mode(0o640)).map_err(io::Error::from)?;
@@ -45,7 +45,7 @@ pub(crate) fn lock_record(path: &Path) -> Result<Box<dyn Lock>, LockError> {
 
 fn write_pid(file: &mut File) -> io::Result<()> {
     let pid = format!("{}\n", std::process::id());
-    // In the block that is there, before what is left of a longer one is cut off.
+    // Overwrites the existing block, before the rest of a longer pid is cut off.
     file.rewind()?;
     file.write_all(pid.as_bytes())?;
     file.set_len(pid.len() as u64)

@@ -1,8 +1,8 @@
-//! Looks up names: hosts by the system's resolver, as other programs of this host do, and with the
+//! Resolves names: hosts by the system's resolver, like other programs of this host, and with the
 //! feature `dns` also SRV records and hosts of a given name server.
 //!
 //! The system's resolver knows `/etc/hosts`, search domains and the name servers of a container. It
-//! has no SRV records and no setting for the server to ask.
+//! supports neither SRV records nor a choice of the server.
 
 #[cfg(feature = "dns")]
 mod dns;

@@ -22,7 +22,7 @@ fn named(address: &str, error: &io::Error) -> io::Error {
 impl Net for RealNet {
     async fn connect(&self, address: &str) -> io::Result<Box<dyn Stream>> {
         let stream = TcpStream::connect(address).await.map_err(|e| named(address, &e))?;
-        // A batch goes out when it is ready; what follows it must not wait for its answer.
+        // Send a batch when it is ready; the next one must not wait for its answer.
         stream.set_nodelay(true)?;
         Ok(Box::new(stream))
     }
@@ -84,7 +84,7 @@ impl Datagrams for RealDatagrams {
     fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
         let socket = SockRef::from(&self.socket);
         socket.set_recv_buffer_size(bytes)?;
-        // Linux doubles what it is asked for, for its own needs, and returns the double.
+        // Linux doubles the requested size for its own needs, and returns the double.
         Ok(socket.recv_buffer_size()? / 2)
     }
 

@@ -1,8 +1,7 @@
-//! Opens that follow no symbolic link, in no component of a path.
+//! Opens files without following a symbolic link in any component of a path.
 //!
-//! A link that is put in place of a file or of a directory, between the look at it and its opening,
-//! would make the agent read or write a file that its rights reach and those of the link's owner do
-//! not.
+//! A link that replaces a file or a directory between a check and its opening could make the agent
+//! read or write a file that the agent may access and the link's owner may not.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,12 +1,12 @@
-//! What this process shows to others of its host.
+//! The visibility of this process's data to other users of its host.
 
 use std::io;
 
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 
-/// Files and directories that this process, and those that it starts, make from now on are for
-/// their owner alone.
+/// Makes new files and directories of this process, and of its children, accessible only to their
+/// owner.
 pub fn keep_files_to_owner() {
     let closed = Mode::RWXG | Mode::RWXO;
     // It can only be read by setting it.
@@ -14,9 +14,8 @@ pub fn keep_files_to_owner() {
     umask(before | closed);
 }
 
-/// A crash leaves no memory of this process behind, neither in a file nor with a program that
-/// collects such files, and a debugger cannot attach to it unless it is root's. Programs that it
-/// starts are as they would be without it.
+/// Disables core dumps of this process, in files and by programs that collect them, and debuggers
+/// of users other than root. Child processes are not affected.
 ///
 /// # Errors
 /// The system refuses.

@@ -1,7 +1,7 @@
-//! Programs that are read while they run, each in a process group of its own.
+//! Programs whose output is read while they run, each in a separate process group.
 //!
-//! A group is signalled only while its leader has not been waited for: until then the system gives
-//! its number to no other process.
+//! A group is signalled only before its leader was waited for: until then the system does not reuse
+//! its number.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -62,7 +62,7 @@ impl Process for Group {
     fn end(&self, at_once: bool) {
         if let Some(leader) = &self.leader {
             let signal = if at_once { Signal::KILL } else { Signal::TERM };
-            // It may have ended by itself meanwhile.
+            // It may have ended in the meantime.
             let _ = kill_process_group(Pid::from_child(leader), signal);
         }
     }
@@ -107,7 +107,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_whole_group_ends_on_request_and_when_it_is_dropped() {
-        // The inner process holds the output open: its end is the end of the output.
+        // The inner process keeps the output open: its end is the end of the output.
         let inner = "sh -c 'echo ready; exec sleep 600' & wait";
         for at_once in [Some(false), Some(true), None] {
             let Started { mut output, process, .. } = sh(inner);

@@ -1,4 +1,4 @@
-//! Programs that are run for what they print.
+//! Runs programs for their output.
 
 use std::io::{self, Read};
 use std::process::{Child, Command, Stdio};
@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 /// More output than this is refused.
 const OUTPUT_MAX: u64 = 64 << 10;
-/// How often a program that has said everything is looked at.
+/// Interval of checks of a program that has closed its output.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long what is written at the end is waited for.
+/// How long to wait for the last output.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// So much of what a program says of its failure is shown: its end.
+/// Maximum length of a program's error text that is shown: its end.
 const COMPLAINT_MAX: usize = 1 << 10;
 
-/// Runs a program to its end; see [`pipeline::env::Blocking::output`]. The end of what it writes to
-/// its standard error is a part of the error if it fails, and is dropped if it does not.
+/// Runs a program to its end; see [`pipeline::env::Blocking::output`]. If it fails, the error
+/// includes the end of its standard error; otherwise that is dropped.
 pub(crate) fn output(program: &str, arguments: &[String], limit: Duration) -> io::Result<Vec<u8>> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -27,7 +27,7 @@ pub(crate) fn output(program: &str, arguments: &[String], limit: Duration) -> io
     let reader = thread::spawn(move || {
         let mut bytes = Vec::new();
         stdout.by_ref().take(OUTPUT_MAX + 1).read_to_end(&mut bytes)?;
-        // A pipe that is closed before its end would kill the program: that is not what failed.
+        // Closing the pipe early would kill the program, which would hide the real error.
         io::copy(&mut stdout, &mut io::sink()).map(|_| bytes)
     });
     let complaint = Arc::new(Mutex::new(Vec::new()));
@@ -35,11 +35,11 @@ pub(crate) fn output(program: &str, arguments: &[String], limit: Duration) -> io
     let heard = complaint.clone();
     let listener = thread::spawn(move || listen(&mut stderr, &heard));
     if let Err(error) = wait(&mut child, limit) {
-        // It may have ended by itself meanwhile.
+        // It may have ended in the meantime.
         let _ = child.kill();
         let _ = child.wait();
-        // Another process may keep the pipes open: the reader is left alone, and the last words are
-        // not waited for long.
+        // Another process may keep the pipes open: leave the reader running, and wait only briefly
+        // for the last output.
         let until = Instant::now() + LAST_WORDS;
         while !listener.is_finished() && Instant::now() < until {
             thread::sleep(LOOK);
@@ -53,10 +53,10 @@ pub(crate) fn output(program: &str, arguments: &[String], limit: Duration) -> io
     Ok(bytes)
 }
 
-/// Keeps the end of what comes.
+/// Keeps the end of the input.
 fn listen(stderr: &mut impl Read, heard: &Mutex<Vec<u8>>) {
     let mut buffer = [0; 4 << 10];
-    // What cannot be read is not there.
+    // Ignore read errors.
     while let Ok(len @ 1..) = stderr.read(&mut buffer) {
         let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.extend_from_slice(&buffer[..len]);
@@ -65,7 +65,7 @@ fn listen(stderr: &mut impl Read, heard: &Mutex<Vec<u8>>) {
     }
 }
 
-/// The error with what the program said, on one line.
+/// Adds the program's error text, on one line.
 fn with_complaint(error: io::Error, heard: &Mutex<Vec<u8>>) -> io::Error {
     let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
     let text = String::from_utf8_lossy(&heard);

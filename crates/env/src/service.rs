@@ -1,12 +1,12 @@
-//! The service manager that has started this process, systemd: what it is sent, and how often it
-//! wants to hear that the process does its work.
+//! The service manager of this process, systemd: sends notifications, and reads the watchdog
+//! interval.
 
 use std::io;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Something to say to the service manager.
+/// A notification to the service manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Word {
     /// The start or the reload is over.
@@ -15,13 +15,13 @@ pub enum Word {
     Reloading,
     /// The process begins to stop.
     Stopping,
-    /// What it is doing, in one line.
+    /// Its current activity, in one line.
     Status(String),
-    /// It does its work.
+    /// It makes progress.
     Watchdog,
 }
 
-/// The service manager that waits for words of this process.
+/// The service manager that expects notifications of this process.
 #[derive(Debug, Clone)]
 pub struct ServiceManager {
     watchdog: Option<Duration>,
@@ -40,10 +40,10 @@ impl ServiceManager {
         self.watchdog
     }
 
-    /// Says these words at once, in one datagram. Blocks while the manager reads nothing.
+    /// Sends these notifications together, in one datagram. Blocks while the manager reads nothing.
     ///
     /// # Errors
-    /// Its socket is not there, or refuses.
+    /// Its socket does not exist, or refuses.
     pub fn say(&self, words: &[Word]) -> io::Result<()> {
         let mut states = Vec::with_capacity(words.len() + 1);
         for word in words {
@@ -55,7 +55,7 @@ impl ServiceManager {
                 Word::Watchdog => NotifyState::Watchdog,
             });
             if *word == Word::Reloading {
-                // It tells this reload from an earlier one by that (`Type=notify-reload`).
+                // It distinguishes this reload from an earlier one by that (`Type=notify-reload`).
                 states.push(NotifyState::monotonic_usec_now()?);
             }
         }

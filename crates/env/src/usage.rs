@@ -1,4 +1,4 @@
-//! What this process uses, read below `/proc/self`.
+//! The resource usage of this process, read from `/proc/self`.
 
 use std::fs;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use pipeline::env::Usage;
 /// `USER_HZ`, the unit of times in `/proc/*/stat`: 100 on every Linux that this program runs on.
 const TICKS: u64 = 100;
 
-/// What this process uses; `None` where the system does not say it.
+/// Returns the resource usage of this process; `None` if the system does not report it.
 pub(crate) fn usage() -> Option<Usage> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let system = fs::read_to_string("/proc/stat").ok()?;
-    // The directory that is read is open meanwhile.
+    // The directory that is being read is also open.
     let open_files = (fs::read_dir("/proc/self/fd").ok()?.count() as u64).saturating_sub(1);
     let used = read(&stat, &status, &system)?;
     Some(Usage { open_files, open_files_max: crate::files_max(), ..used })
 }
 
 fn read(stat: &str, status: &str, system: &str) -> Option<Usage> {
-    // The second field is the program's name, which may hold blanks and brackets.
+    // The second field is the program's name, which may contain blanks and brackets.
     let (_, after_name) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = after_name.split_whitespace().collect();
     // Fields 14 and 15 are user and system time, 22 is the start; the third is the first one here.

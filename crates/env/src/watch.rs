@@ -1,4 +1,4 @@
-//! Changes in directories, as inotify tells them.
+//! Changes in directories, reported by inotify.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{CStr, OsStr};
@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// What happens to names.
+/// Changes of names.
 const NAMES: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::DELETE)
     .union(WatchFlags::MOVED_FROM)
@@ -111,7 +111,7 @@ impl Inotify {
     }
 }
 
-/// Adds what one event means.
+/// Adds the changes of one event.
 fn note(
     watched: Option<&Watched>,
     event: &Event<'_>,
@@ -142,8 +142,8 @@ fn note(
 }
 
 impl Moves {
-    /// The move that this event completes, told once for each way to name it. `paths` are those of
-    /// the event.
+    /// Returns the move that this event completes, once for each way to name it. `paths` are the
+    /// event's paths.
     fn note(&mut self, watched: &Watched, event: &Event<'_>, paths: &[PathBuf]) -> Vec<Change> {
         let (events, cookie) = (event.events(), event.cookie());
         if events.contains(ReadFlags::MOVED_FROM) && watched.content {
@@ -160,7 +160,7 @@ impl Moves {
     }
 }
 
-/// Whether others may change what lies there unseen.
+/// Returns `true` if other machines may change its contents unnoticed.
 fn is_remote(directory: &Path) -> bool {
     statfs(directory).is_ok_and(|stat| REMOTE.contains(&stat.f_type))
 }
@@ -184,14 +184,14 @@ impl Watch for Inotify {
                     entry.content |= *content;
                     sight.blind |= *content && is_remote(directory);
                 }
-                // It is gone; the directory above tells when it comes back.
+                // It does not exist; the parent directory reports its return.
                 Err(Errno::NOENT | Errno::NOTDIR) => {}
                 Err(Errno::ACCESS) => sight.blind |= *content,
                 Err(other) => return Err(other.into()),
             }
         }
         for number in watched.keys().filter(|number| !now.contains_key(number)) {
-            // The kernel has forgotten a directory that was deleted by itself.
+            // The kernel has removed the watch of a deleted directory.
             let _ = remove_watch(self.queue.get_ref(), *number);
         }
         *watched = now;
@@ -207,7 +207,7 @@ impl Watch for Inotify {
             match read {
                 Ok(Ok(changes)) if changes.is_empty() => {}
                 Ok(Ok(changes)) => return changes,
-                // What it was is not known: the caller looks at everything.
+                // The changes are unknown: the caller checks everything.
                 Ok(Err(_)) => return BTreeSet::from([Change::Uncounted]),
                 Err(_nothing_there) => {}
             }
@@ -253,7 +253,7 @@ mod tests {
         fs::rename(&log, &rotated).unwrap();
         let names = [&log, &rotated].map(|name| Change::Name(name.clone()));
         assert_eq!(changes(&watch).await, [&names[..], &[moved(0, &log, &rotated)]].concat());
-        // Where only directories count it is reported that it went there, and no more of it.
+        // For a directory whose files are not watched, only the move into it is reported.
         fs::rename(&rotated, &further).unwrap();
         let gone = [Change::Name(rotated.clone()), moved(1, &rotated, &further)];
         assert_eq!(changes(&watch).await, gone);

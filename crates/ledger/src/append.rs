@@ -1,4 +1,4 @@
-//! The loop around [`Committer`]: it does what the pure part asks for.
+//! The loop around [`Committer`]: executes the steps that the pure part requests.
 
 use futures::future::BoxFuture;
 use pipeline::{Classify, ErrorClass, KeySet};
@@ -23,7 +23,7 @@ pub(super) struct Work<'a> {
     attempt: Attempt,
     /// The files of a commit.
     roll: &'a Roll,
-    /// What has to end before an entry may win.
+    /// Work that must finish before an entry may win.
     closing: Option<Closing<'a>>,
     /// The entry that may be on its way into the ledger.
     prepared: Option<String>,
@@ -49,7 +49,7 @@ impl<'a> Work<'a> {
 }
 
 impl Ledger {
-    /// Appends an entry that is no commit, unless the ledger says the same already.
+    /// Appends an entry that is not a commit, unless the ledger already has an equivalent one.
     pub(super) async fn append(&mut self, kind: AttemptKind) -> Result<Verdict, LedgerError> {
         let token = self.mint();
         let attempt = Attempt { author: self.author, token, kind };
@@ -72,8 +72,8 @@ impl Ledger {
         Token((u128::from_be_bytes(self.author.incarnation.0) ^ number).to_be_bytes())
     }
 
-    /// Reads what others have appended since, several entries at a time. What fails here is found
-    /// out by the attempt that follows.
+    /// Reads entries that others have appended since, several at a time. Errors are ignored here:
+    /// the attempt that follows runs into them again.
     pub(super) async fn read_ahead(&mut self) {
         let mut at_once = 1;
         loop {
@@ -94,9 +94,9 @@ impl Ledger {
         }
     }
 
-    /// Notes the files of an entry that this author won without hearing of it, by an attempt that
-    /// was given up perhaps. No other collector publishes them, and once the entry is in the view,
-    /// no opening looks at it again.
+    /// Notes the files of an entry that this author won unnoticed, for example by an attempt that
+    /// was given up. No other collector publishes them, and once the entry is in the view, no later
+    /// opening looks at it again.
     async fn note_own(&mut self, entry: &Entry) -> Result<(), LedgerError> {
         if entry.author == self.author {
             let staged = self.staged_by(self.author).await?;
@@ -105,7 +105,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Runs an attempt to its end, over as many generations as it takes.
+    /// Runs an attempt to its end, across generations if necessary.
     pub(super) async fn advance(&mut self, work: &mut Work<'_>) -> Result<Verdict, LedgerError> {
         if !mutant!("empty_ledger_begun_anew") {
             self.still_there().await?;
@@ -118,7 +118,7 @@ impl Ledger {
         }
     }
 
-    /// Does what the committer asks for until it is done.
+    /// Executes the committer's steps until it is done.
     async fn try_once(&mut self, work: &mut Work<'_>) -> Result<Verdict, LedgerError> {
         let mut committer = Committer::new(work.attempt.clone(), &self.known.view);
         // The entry that the next outcome may add to the view.
@@ -128,7 +128,8 @@ impl Ledger {
                 Step::Done(verdict) => return Ok(verdict),
                 Step::Prepare(index) => {
                     if let Some(lost) = work.prepared.take() {
-                        // Its index is another's for good; a leftover is swept at the next start.
+                        // Its index belongs to another author permanently; the next start removes
+                        // leftovers.
                         drop(self.fs.delete(&lost).await);
                     }
                     let entry = self.entry(work, index);
@@ -198,7 +199,7 @@ impl Ledger {
         }
     }
 
-    /// What an attempt says if it wins `index`.
+    /// Returns the entry to write if the attempt wins `index`.
     fn entry(&self, work: &Work<'_>, index: u64) -> Entry {
         let attempt = &work.attempt;
         let kind = match &attempt.kind {
@@ -222,7 +223,7 @@ impl Ledger {
         Ok(path)
     }
 
-    /// The entry at `index`, if there is one. Looks again when the store gives no answer.
+    /// Returns the entry at `index`, if it exists. Retries when the store does not answer.
     pub(super) async fn read_patiently(&self, index: u64) -> Result<Option<Entry>, LedgerError> {
         for attempt in 0.. {
             match self.read(index).await {
@@ -238,7 +239,7 @@ impl Ledger {
         unreachable!("the last attempt returns")
     }
 
-    /// The entry at `index`, if there is one.
+    /// Returns the entry at `index`, if it exists.
     pub(super) async fn read(&self, index: u64) -> Result<Option<Entry>, LedgerError> {
         let path = self.dataset.entry(self.known.view.generation(), index);
         read_entry(self.fs.clone(), path, index).await

@@ -1,15 +1,15 @@
-//! What a ledger proves, for an auditor: it is read to its end, and nothing is changed.
+//! Audits a ledger: reads it to its end without changing anything.
 //!
 //! | question | answered by |
 //! |---|---|
-//! | is a batch committed? | the checkpoint and the entries behind it |
+//! | is a batch committed? | the checkpoint and the entries after it |
 //! | is it committed twice? | two entries that name it |
-//! | is what is committed visible? | each file of each entry, looked up by name and length |
-//! | is it in another file by now? | the merges among the entries |
-//! | are the files what was written? | [`Audit::examine`], which reads them |
+//! | are committed files visible? | each file of each entry, looked up by name and length |
+//! | was a file merged into another one? | the merges among the entries |
+//! | do the files have the written content? | [`Audit::examine`], which reads them |
 //!
-//! What older generations committed was published before the checkpoint came in, and their files
-//! are not named any more: of them the sums are known.
+//! The files of older generations were published before the checkpoint was made. The ledger no
+//! longer names them; only their sums are known.
 
 mod contents;
 
@@ -37,14 +37,14 @@ pub(super) use contents::{index_of, place_of};
 /// Files that are looked up at the same time.
 const LOOKED_UP_AT_ONCE: usize = 16;
 
-/// What a ledger said when it was read.
+/// The contents of a ledger when it was read.
 #[derive(Debug)]
 pub struct Audit {
-    /// What its entries add up to.
+    /// The sum of its entries.
     pub view: View,
     /// Batches that two entries of the newest generation name, or one of them and its checkpoint.
     pub repeated: KeySet,
-    /// The files of the newest generation's entries, and what the store has of each.
+    /// Files of the newest generation's entries, and the state of each in the store.
     pub files: Vec<(StagedFile, Place)>,
     /// The files of these that became part of another one, and that file.
     pub moved: BTreeMap<String, String>,
@@ -57,22 +57,22 @@ pub struct Audit {
     /// Directories with files that are noted for a table of Hive, and not registered there yet; in
     /// order.
     pub unregistered: Vec<String>,
-    /// The number that names the ledger; one of an earlier program has none.
+    /// The identity of the ledger; `None` for a ledger of an older program.
     pub identity: Option<Token>,
-    /// What the newest generation has merged.
+    /// Merges of the newest generation.
     pub(super) holders: Holders,
 }
 
-/// What the store has of a committed file.
+/// The state of a committed file in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// It is visible, and as long as it should be; or the file is that it became part of.
+    /// It, or the file into which it was merged, is visible with the right length.
     Visible,
     /// It is visible with another length.
     WrongLength(u64),
-    /// It still waits on the stage; the next opening of the ledger publishes it.
+    /// It is still staged; the next opening of the ledger publishes it.
     Staged,
-    /// It is nowhere. It was committed then, where the store keeps the time of a file.
+    /// It does not exist. Contains the time of its commit, if the store keeps times of files.
     Gone(Option<SystemTime>),
 }
 
@@ -87,7 +87,7 @@ impl Audit {
             ledger.known.view = ledger.newest().await?;
             let generation = ledger.view().generation();
             let audit = ledger.audit().await?;
-            // A generation that was deleted meanwhile looks as if it ended early.
+            // A generation that was deleted in the meantime looks as if it ended early.
             if ledger.newest().await?.generation() == generation
                 && !audit.is_overtaken(fs.clone(), dataset.clone()).await?
             {
@@ -96,7 +96,8 @@ impl Audit {
         }
     }
 
-    /// Whether files were merged since it was read: then what was looked at may be elsewhere.
+    /// Returns `true` if files were merged since the ledger was read, so that checked files may be
+    /// elsewhere now.
     ///
     /// # Errors
     /// The store failed.
@@ -115,7 +116,7 @@ impl Audit {
         Ok(ledger.unread_entries().await?.iter().any(is_merge))
     }
 
-    /// Whether everything that is committed is visible, once.
+    /// Reads the entries after the known ones, to the end.
     pub fn is_sound(&self) -> bool {
         let fine = |place: &Place| matches!(place, Place::Visible | Place::Staged);
         self.repeated.is_empty() && self.files.iter().all(|(_, place)| fine(place))
@@ -190,7 +191,7 @@ impl Ledger {
         Ok(None)
     }
 
-    /// What the notes of partitions name, as far as it has files.
+    /// Returns the partitions in notes that have files.
     async fn unregistered(&self) -> Result<Vec<String>, LedgerError> {
         let mut noted = BTreeSet::new();
         for note in self.notes(NoteKind::Partition).await? {

@@ -1,14 +1,14 @@
-//! How a ledger is found to be another one than its collectors have left.
+//! Ways in which a ledger differs from the one that its collectors remember.
 
 use thiserror::Error;
 
 use super::dataset::Token;
 
-/// What has changed, from outside. Each of these stops the sink before it stores anything: to go on
-/// could store again what is committed already.
+/// A change of the ledger from outside. Each one stops the sink before it stores anything, because
+/// continuing could store committed batches again.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Change {
-    /// A ledger is remembered, and there is none.
+    /// A ledger is remembered, but the store does not have it.
     #[error("it is gone; it had {entries} entries, in generation {generation}")]
     Missing {
         /// The generation that is remembered.
@@ -16,10 +16,10 @@ pub enum Change {
         /// Entries of all generations that are remembered.
         entries: u64,
     },
-    /// Its identity is gone, and one is remembered.
+    /// Its identity is missing, and one is remembered.
     #[error("its identity {expected} is gone: the file {path} is missing")]
     Nameless {
-        /// What is remembered.
+        /// The remembered identity.
         expected: Token,
         /// The file that holds it.
         path: String,
@@ -27,12 +27,12 @@ pub enum Change {
     /// It is another ledger.
     #[error("it is another ledger: its identity is {found}, that of the known one is {expected}")]
     Other {
-        /// What is remembered.
+        /// The remembered identity.
         expected: Token,
-        /// What is there.
+        /// The identity in the store.
         found: Token,
     },
-    /// It ends before what is remembered: an older copy, or its newest entries are gone.
+    /// It ends before the remembered entry: an older copy, or its newest entries are lost.
     #[error(
         "it is shorter than it was: {expected} entries were read, up to generation \
          {expected_generation}; now it has {found}, in generation {generation}"
@@ -42,9 +42,9 @@ pub enum Change {
         expected: u64,
         /// The generation that is remembered.
         expected_generation: u64,
-        /// Entries of all generations that are there.
+        /// Entries of all generations in the store.
         found: u64,
-        /// The newest generation that is there.
+        /// The newest generation in the store.
         generation: u64,
     },
     /// An entry that was read before is another one now: an older copy that has grown again.
@@ -60,20 +60,20 @@ pub enum Change {
     Forgets {
         /// The generation.
         generation: u64,
-        /// How many.
+        /// The number of batches.
         batches: u64,
     },
-    /// An entry is missing below one that is there.
+    /// An entry is missing before an existing one.
     #[error("its entry {index} in generation {generation} is missing, and entry {last} is there")]
     Hole {
         /// The generation.
         generation: u64,
         /// The first entry that is missing.
         index: u64,
-        /// The last entry that is there.
+        /// The last existing entry.
         last: u64,
     },
-    /// There is none, or one without an entry, and a file that an entry has published.
+    /// The ledger is missing or has no entries, and a file exists that an entry has published.
     #[error("it is missing or empty, and {file} was published by an entry of it")]
     Unrecorded {
         /// The file.
@@ -85,11 +85,11 @@ pub enum Change {
          or its newest entries are gone"
     )]
     Behind {
-        /// Entries of all generations that are there.
+        /// Entries of all generations in the store.
         entries: u64,
         /// The file.
         file: String,
-        /// The entry that its name says, counted from 0.
+        /// The entry in the name of the file, counted from 0.
         index: u64,
     },
 }

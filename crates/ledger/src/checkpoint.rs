@@ -1,6 +1,6 @@
-//! What a generation begins with: everything that the generations before it said.
+//! The beginning of a generation: the sum of all generations before it.
 //!
-//! It is framed as `frame` draws it, with the magic `AQCHECKP`.
+//! It has the frame of `frame`, with the magic `AQCHECKP`.
 
 use bytes::{Bytes, BytesMut};
 use pipeline::{Floors, KeySet};
@@ -32,7 +32,7 @@ struct Body {
     floors: Bytes,
     #[prost(message, optional, tag = "6")]
     totals: Option<TotalsBody>,
-    /// Those that may not be over.
+    /// Merges that may still be open.
     #[prost(message, repeated, tag = "7")]
     merges: Vec<MergeBody>,
     /// Files that became part of another one.
@@ -92,7 +92,7 @@ pub(super) fn encode(sealed: &View, floors: &Floors) -> Bytes {
     frame::wrap(MAGIC, &body)
 }
 
-/// What a reader of generation `generation` knows before its first entry.
+/// Returns the view of a reader of generation `generation` before its first entry.
 pub(super) fn decode(encoded: Bytes, generation: u64) -> Result<View, EntryError> {
     let mut body: Body = frame::unwrap(MAGIC, encoded)?;
     if body.generation != generation {
@@ -100,7 +100,7 @@ pub(super) fn decode(encoded: Bytes, generation: u64) -> Result<View, EntryError
     }
     let damaged = |problem| EntryError::Damaged { problem };
     let keys = KeySet::decode(&mut body.settled).map_err(|_| damaged("its keys"))?;
-    // One that knows no floors yet has none.
+    // A checkpoint of an older program has no floors.
     let floors = match body.floors.is_empty() {
         true => Floors::default(),
         false => Floors::decode(&mut body.floors).map_err(|_| damaged("its floors"))?,
@@ -125,7 +125,7 @@ mod tests {
     use super::super::{Entry, Kind, StagedFile, Token, WriterId};
     use super::*;
 
-    /// A view of two files, a fence and a seal behind batches of origins 1 and 2, in epoch 3.
+    /// A view of two files, a fence and a seal after batches of origins 1 and 2, in epoch 3.
     fn sealed() -> (View, WriterId) {
         let author = WriterId { collector: Token([1; 16]), incarnation: Token([2; 16]) };
         let mut view = View::new(0);
@@ -180,8 +180,8 @@ mod tests {
         assert_eq!(carried, [key(1).origin, key(2).origin]);
     }
 
-    /// What is forgotten counts as delivered for ever, whichever collector makes the generations
-    /// after it.
+    /// Forgotten epochs count as delivered forever, whichever collector makes the later
+    /// generations.
     #[test]
     fn closed_epochs_are_not_named_any_more_and_stay_closed() {
         let mut floors = Floors::default();

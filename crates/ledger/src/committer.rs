@@ -1,5 +1,5 @@
-//! What to do next to get an entry into the ledger, whatever the store answers. Pure: no clock, no
-//! I/O.
+//! Decides the next step to get an entry into the ledger, for any answer of the store. Pure: no
+//! clock, no I/O.
 //!
 //! ```text
 //!             ┌────────────────────── at the end, none of mine: same files, next index ──┐
@@ -13,20 +13,21 @@
 //!                                └─mine─► Won                   Overlap or Settled
 //! ```
 //!
-//! Where the generation is sealed, or gone, RELOADING takes the newest one and reads that to its
-//! end. What is in its checkpoint is published: if some of mine is, it was won, and the winner
-//! does not matter. A fence that its checkpoint has stands, whatever put it up.
+//! If the generation is sealed or deleted, RELOADING loads the newest one and reads it to its end.
+//! Everything in its checkpoint is published: if it contains some of my batches, they were
+//! committed, and the author does not matter. A fence in its checkpoint is in force, whichever
+//! collector set it.
 //!
 //! # Rules (each has a test that fails without it)
 //!
-//! 1. An index that is taken is read before another is tried: what it holds decides.
-//! 2. A batch that an earlier entry holds is left out.
-//! 3. No answer is neither yes nor no: the index is looked at.
+//! 1. If an index is taken, its entry is read before another index is tried: the entry decides.
+//! 2. Batches in an earlier entry are left out.
+//! 3. A missing answer means neither success nor failure: the index is read.
 //! 4. An entry of this very attempt is a win, however late it is noticed.
 //! 5. "Not found" decides nothing: after a win whose answer was lost, the prepared entry is missing
-//!    just so.
-//! 6. A writer that was taken for dead stops: what it staged may be gone.
-//! 7. A batch of an epoch that the ledger has closed counts as held by an earlier entry.
+//!    too.
+//! 6. A fenced writer stops, because its staged files may be deleted.
+//! 7. A batch of an epoch that the ledger has closed counts as part of an earlier entry.
 //! 8. Files that another entry may have merged since they were listed are not merged.
 
 use pipeline::KeySet;
@@ -34,32 +35,32 @@ use support::mutant;
 
 use crate::{Entry, Merge, Token, Totals, View, WriterId};
 
-/// One try to get one entry into the ledger.
+/// An attempt to get one entry into the ledger.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     /// The writer that tries.
     pub author: WriterId,
-    /// Names the try; stands in its entry.
+    /// Identifies the attempt; part of its entry.
     pub token: Token,
-    /// What the entry is to say.
+    /// The kind of entry to write.
     pub kind: AttemptKind,
 }
 
-/// What an entry is to say.
+/// The kinds of entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptKind {
-    /// These staged files hold these batches.
+    /// These staged files contain these batches.
     Commit {
         /// The batches.
         keys: KeySet,
-        /// What the files come to.
+        /// Totals of the files.
         volume: Totals,
     },
     /// This author is taken for dead.
     Fence(WriterId),
-    /// Nothing follows in this generation.
+    /// Closes the generation.
     Seal(u64),
-    /// These files become one.
+    /// Merges these files into one.
     Merge {
         /// The files.
         merge: Merge,
@@ -68,14 +69,14 @@ pub enum AttemptKind {
     },
 }
 
-/// What the loop around does next.
+/// The next step of the loop around the committer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Write the entry for this index and close it.
     Prepare(u64),
     /// Rename the prepared entry to this index, replacing nothing.
     Win(u64),
-    /// Read what stands at this index.
+    /// Read the entry at this index.
     Read(u64),
     /// Look up the newest generation, and read its checkpoint.
     Reload,
@@ -83,24 +84,24 @@ pub enum Step {
     Done(Verdict),
 }
 
-/// How a try ended.
+/// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It stands as this entry. Files of a commit are to be published.
+    /// It won this index. Files of a commit must be published.
     Won(u64),
-    /// Other entries say all of it, or make it void. Files of a commit are to be deleted.
+    /// Other entries contain all of it, or make it void. Files of a commit must be deleted.
     Settled,
-    /// Other entries hold these batches; write the rest anew.
+    /// Other entries contain these batches; roll the rest again.
     Overlap(KeySet),
-    /// This author was taken for dead; go on as a new one.
+    /// This author was fenced; continue as a new incarnation.
     Fenced,
     /// The generation is sealed, and its successor is not made yet.
     Sealed,
-    /// The prepared entry is gone and won nothing.
+    /// The prepared entry is missing and has not won.
     Withdrawn,
 }
 
-/// What came of a step.
+/// The outcome of a step.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// The entry is prepared.
@@ -113,15 +114,15 @@ pub enum Outcome {
     Missing,
     /// The rename may or may not have been done.
     Unknown,
-    /// This entry stands there.
+    /// The entry at that index.
     Entry(Box<Entry>),
-    /// Nothing stands there.
+    /// The index is free.
     NoEntry,
-    /// What is known at the beginning of the newest generation.
+    /// The view at the beginning of the newest generation.
     Reloaded(Box<View>),
 }
 
-/// Which rules are in force: all of them, but in the tests that show what each is for.
+/// The rules in force: all, except in tests that show the purpose of each.
 #[derive(Debug, Clone, Copy)]
 struct Rules {
     read_what_is_taken: bool,
@@ -150,16 +151,16 @@ impl Rules {
 enum State {
     Preparing(u64),
     Winning(u64),
-    /// A rename to this index did not say yes; whether it found something missing.
+    /// A rename to this index did not succeed; the flag is true if it found something missing.
     Asking(u64, bool),
-    /// The index that was tried is another's; what follows it is read to the end.
+    /// The index belongs to another author; the entries after it are read to the end.
     Reading,
-    /// The generation ends here, or is not there any more.
+    /// The generation is sealed or deleted.
     Reloading,
     Done(Verdict),
 }
 
-/// One try on its way through the ledger.
+/// The state machine of one attempt.
 #[derive(Debug)]
 pub struct Committer {
     attempt: Attempt,
@@ -168,7 +169,7 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Begins a try, on what is known of the ledger.
+    /// Starts an attempt from the known part of the ledger.
     pub fn new(attempt: Attempt, view: &View) -> Self {
         Self::with_rules(attempt, view, Rules::in_force())
     }
@@ -179,7 +180,7 @@ impl Committer {
         committer
     }
 
-    /// What is to be done now. `view` is the one that [`Committer::on`] is given.
+    /// Returns the next step. `view` must be the one that is passed to [`Committer::on`].
     pub fn step(&self, view: &View) -> Step {
         match &self.state {
             State::Preparing(index) => Step::Prepare(*index),
@@ -191,10 +192,10 @@ impl Committer {
         }
     }
 
-    /// Takes in what came of the step. Entries that were read are added to `view`.
+    /// Processes the outcome of the step. Adds entries that were read to `view`.
     ///
     /// # Panics
-    /// If the outcome is of another step than the one asked for: that is a bug of the loop.
+    /// If the outcome belongs to another step than the requested one, which is a bug of the loop.
     pub fn on(&mut self, outcome: Outcome, view: &mut View) {
         match (&self.state, outcome) {
             (State::Preparing(index), Outcome::Prepared) => self.state = State::Winning(*index),
@@ -223,7 +224,7 @@ impl Committer {
             }
             // The prepared entry is missing, or the generation.
             (State::Asking(_, true), Outcome::NoEntry) => self.state = State::Reloading,
-            // Nothing else but the same rename: the first one may still be under way.
+            // Only the same rename is allowed here: the first one may still be in progress.
             (State::Asking(index, false), Outcome::NoEntry) => self.state = State::Winning(*index),
             (State::Reading, Outcome::Entry(entry)) => view.absorb(&entry),
             (State::Reading, Outcome::NoEntry) => self.decide(view),
@@ -241,7 +242,7 @@ impl Committer {
         }
     }
 
-    /// A newer generation was found: what it holds decides, and nothing before that is read.
+    /// Handles a newer generation: its contents decide, and earlier entries are not read.
     fn reloaded(&self, view: &View) -> State {
         let AttemptKind::Commit { keys, .. } = &self.attempt.kind else { return State::Reading };
         if mutant!("checkpoint_not_searched") {
@@ -263,7 +264,7 @@ impl Committer {
         self.state = State::Done(Verdict::Won(index));
     }
 
-    /// With everything read: is there still something to say, and where?
+    /// Decides, after all entries were read, whether an entry is still needed, and at which index.
     fn decide(&mut self, view: &View) {
         let said = match &self.attempt.kind {
             _ if view.is_fenced(self.attempt.author) && self.rules.heed_own_fence => {

@@ -1,4 +1,5 @@
-//! How a generation of many entries becomes one checkpoint, by anyone and by several at once.
+//! Compaction: turns a generation of many entries into one checkpoint. Several collectors may do it
+//! at the same time.
 //!
 //! ```text
 //! seal g ─► publish all of g ─► checkpoint, in directories inside g ─rename─► g+1 ─► delete g
@@ -6,18 +7,18 @@
 //!
 //! # Rules (the model of the protocol shows what each prevents)
 //!
-//! 1. Nothing is appended behind a seal, and the checkpoint is made of what stands up to it.
-//! 2. Every file of g is published before g+1 comes in, so that a key in a checkpoint is visible
-//!    and a reader needs the newest generation only.
-//! 3. The directory that is to become g+1 lies inside g and vanishes with it: a compactor that was
-//!    paused cannot bring back a generation that was deleted since. Nothing makes g on the way.
+//! 1. No entry is appended after a seal, and the checkpoint contains all entries up to the seal.
+//! 2. Every file of g is published before g+1 exists. Keys in a checkpoint are therefore visible,
+//!    and a reader needs only the newest generation.
+//! 3. The directory that becomes g+1 is inside g and is deleted with it: a compactor that was
+//!    paused cannot bring back a deleted generation. No step creates g on the way.
 //! 4. A generation is not sealed while a committed file of it waits for a directory that refuses
-//!    it: behind a seal, rule 2 would hold up every commit. Until then it grows.
-//! 5. A generation is deleted when its successor is in and its predecessor is gone, in one step.
-//!    An index is never freed one by one. An object store deletes one by one: there a generation
-//!    stays, and rule 3 holds because its successor is never free again.
-//! 6. The directory that becomes g+1 is called as the file in it, `checkpoint`: a store that moves
-//!    a directory into one that is there finds the name taken in a g+1 that was faster.
+//!    it: after a seal, rule 2 would block every commit. Until then the generation grows.
+//! 5. A generation is deleted in one step when its successor exists and its predecessor is deleted.
+//!    Single indexes are never freed. An object store can only delete object by object: there a
+//!    generation stays, and rule 3 holds because the name of its successor is never free again.
+//! 6. The directory that becomes g+1 has the name of the file in it, `checkpoint`. A store that
+//!    moves a directory into an existing one then finds the name taken in a g+1 that was faster.
 
 use storage::{FsError, Listed};
 use support::mutant;
@@ -30,15 +31,15 @@ use super::store::{Ledger, PATIENCE, write_file};
 use super::view::View;
 use crate::committer::AttemptKind;
 
-/// What a directory is called that is to become a generation: as the file in it.
+/// Name of a directory that becomes a generation: the same as the file in it.
 const NEXT: &str = "checkpoint";
 
 impl Ledger {
-    /// Makes the generation into a checkpoint if it has grown long, and forgets the epochs that
+    /// Turns the generation into a checkpoint if it has many entries, and forgets the epochs that
     /// their origins have declared empty.
     ///
     /// # Errors
-    /// The store failed. Nothing is lost; the next one to meet the seal goes on.
+    /// The store failed. Nothing is lost; the next collector that meets the seal continues.
     pub async fn compact(&mut self) -> Result<(), LedgerError> {
         if self.view().entries() < self.options.compact_after || !self.may_seal().await? {
             return Ok(());
@@ -60,8 +61,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether every file of the generation is visible, as far as it was read. While one waits for
-    /// its directory, the generation grows: by one entry for each roll.
+    /// Returns whether every file of the known generation is visible. While a file waits for its
+    /// directory, the generation grows by one entry for each roll.
     async fn may_seal(&mut self) -> Result<bool, LedgerError> {
         if mutant!("checkpoint_before_publish") {
             return Ok(true);
@@ -73,7 +74,7 @@ impl Ledger {
         Ok(self.waiting_files() == 0)
     }
 
-    /// Makes the successor of a sealed generation, unless another one has, and goes on there.
+    /// Makes the successor of a sealed generation, unless it exists, and continues there.
     pub(super) async fn succeed(&mut self) -> Result<(), LedgerError> {
         if self.known.view.is_sealed() {
             if !mutant!("checkpoint_before_publish") {
@@ -125,7 +126,7 @@ impl Ledger {
             (format!("{side}/{NEXT}"), self.dataset.generation(generation + 1));
         let begin = self.dataset.checkpoint(generation + 1);
         let way = match mutant!("next_outside") {
-            // No generation is ever deleted there: that of a compactor that was paused is taken.
+            // An object store keeps all generations, so the name of a paused compactor is taken.
             _ if !self.fs.is_tree() => vec![(&draft, &begin)],
             true => vec![(&prepared, &successor)],
             false => vec![(&desk, &side), (&within, &successor)],
@@ -142,7 +143,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What is known at the beginning of the newest generation.
+    /// Returns the view at the beginning of the newest generation.
     pub(super) async fn newest(&self) -> Result<View, LedgerError> {
         for attempt in 0.. {
             let generation = newest(&self.generations().await?, &self.dataset)?;
@@ -155,7 +156,7 @@ impl Ledger {
                     return checkpoint::decode(bytes, generation)
                         .map_err(|source| LedgerError::Entry { path, source });
                 }
-                // Deleted between the two looks: there is a newer one.
+                // Deleted between the two calls: there is a newer one.
                 Err(FsError::NotFound { .. }) if attempt < PATIENCE => {}
                 Err(error) => return Err(error.into()),
             }
@@ -163,21 +164,21 @@ impl Ledger {
         unreachable!("the last attempt returns")
     }
 
-    /// The generations that are there, oldest first.
+    /// Returns the existing generations, oldest first.
     async fn generations(&self) -> Result<Vec<u64>, LedgerError> {
         let names = self.fs.list(&self.dataset.ledger()).await?;
         let number = |listed: &Listed| listed.name.strip_prefix('g')?.parse::<u64>().ok();
         let mut generations: Vec<u64> = names.iter().filter_map(number).collect();
         generations.sort_unstable();
         if generations.is_empty() && !self.fs.is_tree() {
-            // The first one is there with its first entry.
+            // The first generation exists once its first entry does.
             generations.push(0);
         }
         Ok(generations)
     }
 
-    /// Deletes what is older than the newest generation, oldest first. What fails is left to the
-    /// next compaction.
+    /// Deletes generations older than the newest one, oldest first. The next compaction retries
+    /// those that failed.
     async fn delete_old(&self) {
         if !self.fs.is_tree() {
             return;

@@ -1,4 +1,4 @@
-//! Where everything of a dataset lies, and what writes it.
+//! Paths of a dataset, and identities of its writers.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Token(pub [u8; 16]);
 
 impl Token {
-    /// Reads what [`fmt::Display`] wrote: 32 hexadecimal digits in small letters.
+    /// Parses the output of [`fmt::Display`]: 32 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
         if digits.len() != 32 || !digits.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
@@ -29,7 +29,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// One life of one collector: only it writes to its part of the stage.
+/// One start of one collector: only it writes to its part of the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WriterId {
     /// The collector, kept with its data directory.
@@ -46,8 +46,8 @@ pub struct Dataset {
     root: String,
 }
 
-/// Name of the directory that holds the ledger, next to the data. Readers of Hadoop pass over names
-/// that begin with an underscore.
+/// Name of the directory with the ledger, next to the data. Readers of Hadoop skip names that begin
+/// with an underscore.
 pub const BOOKS: &str = "_aqueduct";
 
 /// Ending of an entry that is not won yet; sweeping goes by it.
@@ -65,12 +65,12 @@ impl Dataset {
         &self.prefix
     }
 
-    /// The name of the sink, as it stands in the names of its files.
+    /// Returns the name of the sink, as used in its file names.
     pub fn sink(&self) -> &str {
         &self.sink
     }
 
-    /// The file that holds the identity of the ledger.
+    /// Path of the identity of the ledger.
     pub(super) fn identity(&self) -> String {
         format!("{}/ledger/identity", self.root)
     }
@@ -100,7 +100,7 @@ impl Dataset {
         format!("{}/ledger/g{generation}/{index:020}", self.root)
     }
 
-    /// What generation `generation` begins with, unless it is the first one.
+    /// Path of the checkpoint of a generation other than the first.
     pub(super) fn checkpoint(&self, generation: u64) -> String {
         format!("{}/ledger/g{generation}/checkpoint", self.root)
     }

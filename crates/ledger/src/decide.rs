@@ -1,12 +1,12 @@
-//! What an operator can decide about a ledger that was changed from outside.
+//! Decisions of an operator about a ledger that was changed from outside.
 //!
 //! | decision | what it does | repeats | losses |
 //! |---|---|---|---|
-//! | adopt | the ledger as it is now is the right one; a missing one begins empty | what only the lost part named is stored again, where a channel still holds it | none |
-//! | rebuild | a new generation of all that the store and the collector's memory name | none of what either names | none |
+//! | adopt | accepts the ledger as it is now; a missing one starts empty | batches that only the lost part named are stored again if a channel still has them | none |
+//! | rebuild | makes a new generation from the store and the collector's memory | no batch that either names | none |
 //!
-//! Both number the entries on behind everything that is known, so that no file name comes again.
-//! Neither deletes anything: a ledger that is replaced is moved aside.
+//! Both continue the numbering of entries after all known ones, so that no file name is reused.
+//! Neither deletes anything: a replaced ledger is moved aside.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,11 +38,11 @@ pub enum DecisionError {
     Memory {
         /// The file.
         path: String,
-        /// What the disk said.
+        /// The error of the disk.
         #[source]
         source: std::io::Error,
     },
-    /// It would not do what it is for.
+    /// The decision cannot do what it is meant for.
     #[error("{0}")]
     Refused(String),
 }
@@ -53,7 +53,7 @@ impl From<FsError> for DecisionError {
     }
 }
 
-/// One ledger, and one collector that remembers it, for an operator.
+/// One ledger and one collector that remembers it, for an operator.
 pub struct Operator {
     /// The store.
     pub fs: Arc<dyn FileSystem>,
@@ -61,29 +61,29 @@ pub struct Operator {
     pub dataset: Dataset,
     /// The dataset as the sink calls it.
     pub name: String,
-    /// Where the memory lies.
+    /// The environment with the collector's memory.
     pub env: Env,
     /// The data directory of the sink on the collector.
     pub directory: PathBuf,
 }
 
-/// What is known of a ledger in one place.
+/// The known state of a ledger in the store or in a memory.
 #[derive(Debug)]
 pub struct Standing {
-    /// The number that names it; `None`: it has none, or there is no ledger.
+    /// Its identity; `None` if it has no identity or does not exist.
     pub identity: Option<Token>,
-    /// What its readable entries say.
+    /// The sum of its readable entries.
     pub view: View,
-    /// What is wrong with it, one sentence each.
+    /// Its problems, one sentence each.
     pub problems: Vec<String>,
 }
 
-/// What a decision has done.
+/// The result of a decision.
 #[derive(Debug)]
 pub struct Decided {
     /// The ledger as it is now.
     pub standing: Standing,
-    /// What was noticed on the way, one sentence each.
+    /// Notes on the way, one sentence each.
     pub notes: Vec<String>,
 }
 
@@ -104,7 +104,7 @@ impl Operator {
         Ok(standing(&found))
     }
 
-    /// What the collector remembers of it; `None`: nothing. Nothing is changed.
+    /// Returns the collector's memory of the ledger, if any. Changes nothing.
     ///
     /// # Errors
     /// The data directory cannot be read.
@@ -122,10 +122,10 @@ impl Operator {
         Ok(read.filter(|found| found.dataset == self.name))
     }
 
-    /// Takes the ledger in the store for the right one. The collector must not run.
+    /// Accepts the ledger in the store. The collector must not run.
     ///
     /// # Errors
-    /// It cannot be read to its end: then `rebuild` is what helps. Or store or disk failed.
+    /// The ledger cannot be read to its end (then use `rebuild`), or the store or the disk failed.
     pub async fn adopt(&self) -> Result<Decided, DecisionError> {
         let (stored, known) = (Salvage::read(&self.fs, &self.dataset).await?, self.recalled()?);
         let known = known.map(Salvage::of);
@@ -144,7 +144,7 @@ impl Operator {
         if stored.problems.is_empty() && stored.next() >= next {
             return self.take(stored, notes).await;
         }
-        // A file name of an index that was given before may be taken.
+        // An index that was used before may have taken a file name.
         let mut sum = Sum::default();
         sum.add_checkpoint(&stored.begin);
         let merged = Holders::of(&stored.entries);
@@ -206,7 +206,7 @@ impl Operator {
                  has it, until `rebuild` was run with the data directory of the collector that \
                  stored it"
             ));
-            // A file name of an index that was given before may be taken.
+            // An index that was used before may have taken a file name.
             next = index + 1;
         }
         let mut name = Name::new(Token(self.env.entropy.bytes16()));
@@ -219,7 +219,7 @@ impl Operator {
         self.take(Salvage::read(&self.fs, &self.dataset).await?, notes).await
     }
 
-    /// Publishes what an entry names and is staged still; whether any of its files is in the store.
+    /// Publishes the staged files of an entry; returns whether any of its files is in the store.
     async fn publish(
         &self,
         entry: &Entry,
@@ -258,7 +258,7 @@ impl Operator {
         Ok(there)
     }
 
-    /// Whether a file became part of one that is there.
+    /// Returns whether a file was merged into an existing one.
     async fn is_held(&self, merged: &Holders, target: &str) -> Result<bool, DecisionError> {
         for holder in merged.of_file(target) {
             if self.exists(&self.dataset.published(holder)).await? {
@@ -276,8 +276,7 @@ impl Operator {
         }
     }
 
-    /// Puts a ledger in place whose first generation says what `view` says; the one that is there
-    /// is moved aside.
+    /// Installs a ledger whose first generation equals `view`; moves the existing one aside.
     async fn install(
         &self,
         mut view: View,
@@ -334,7 +333,7 @@ impl Operator {
         Ok(Decided { standing, notes })
     }
 
-    /// Gives the ledger an identity, unless it has got one meanwhile.
+    /// Gives the ledger an identity, unless another collector already has.
     async fn name_it(&self) -> Result<Name, DecisionError> {
         let [collector, incarnation] = [(); 2].map(|()| Token(self.env.entropy.bytes16()));
         let desk = self.dataset.staged(&Dataset::desk(WriterId { collector, incarnation }));

@@ -1,8 +1,7 @@
-//! The bytes of one entry of the commit ledger.
+//! The encoding of one entry of the commit ledger.
 //!
-//! It is framed as every file of the ledger: eight bytes that say what it is (`AQLEDGER`), version,
-//! length, body, CRC32C. A kind of entry that is not known is refused: to pass over what it says
-//! could repeat a batch.
+//! It has the frame of every file of the ledger: magic (`AQLEDGER`), version, length, body, CRC32C.
+//! Unknown kinds of entries are rejected, because skipping one could repeat a batch.
 
 use bytes::{Bytes, BytesMut};
 use pipeline::KeySet;
@@ -18,20 +17,20 @@ const MAGIC: &[u8; 8] = b"AQLEDGER";
 /// One entry of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place; must be that of its file.
+    /// Its index; must equal the index of its file.
     pub index: u64,
     /// The writer that made it.
     pub author: WriterId,
     /// Names this attempt, so that its author knows it again when the answer was lost.
     pub attempt: Token,
-    /// What it says.
+    /// The kind of entry.
     pub kind: Kind,
 }
 
-/// What an entry says.
+/// The kinds of entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// These batches are delivered: the files hold them, and are published under their targets.
+    /// These batches are delivered: the files contain them and are published under their targets.
     Commit {
         /// The batches.
         keys: KeySet,
@@ -40,7 +39,7 @@ pub enum Kind {
     },
     /// This author commits nothing any more.
     Fence(WriterId),
-    /// Nothing follows in this generation.
+    /// Closes the generation.
     Seal,
     /// These visible files become one.
     Merge(Merge),
@@ -49,9 +48,9 @@ pub enum Kind {
 /// One file of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StagedFile {
-    /// Where it is staged, below the dataset's own directory.
+    /// Path of the staged file, below the dataset's own directory.
     pub temp: String,
-    /// Where it is published, below the prefix.
+    /// Path of the published file, below the prefix.
     pub target: String,
     /// Bytes.
     pub len: u64,
@@ -70,19 +69,19 @@ pub enum EntryError {
     /// A newer program wrote it.
     #[error("it is of version {found}; this program reads up to {}", frame::VERSION)]
     Version {
-        /// The version it says.
+        /// The version in the file.
         found: u32,
     },
     /// Length or checksum do not fit.
     #[error("it is damaged: {problem}")]
     Damaged {
-        /// What does not fit.
+        /// The part that is invalid.
         problem: &'static str,
     },
     /// A newer program wrote a kind of entry that this one does not know.
     #[error("it is of a kind that this program does not know; a newer one wrote it")]
     Unknown,
-    /// It stands at another place than it says.
+    /// The entry is at another index than its own.
     #[error("it says that it is entry {said}, and stands at {place}")]
     Misplaced {
         /// The index in it.
@@ -179,10 +178,10 @@ impl Entry {
         frame::wrap(MAGIC, &body)
     }
 
-    /// Reads the entry that stands at `index`.
+    /// Decodes the entry of the file at `index`.
     ///
     /// # Errors
-    /// The bytes are not a whole entry that this program knows, or it belongs elsewhere.
+    /// The bytes are not a complete entry of a known version, or the entry has another index.
     pub fn decode(encoded: Bytes, index: u64) -> Result<Self, EntryError> {
         let body: Body = frame::unwrap(MAGIC, encoded)?;
         let damaged = |problem| EntryError::Damaged { problem };
@@ -225,7 +224,7 @@ impl FileBody {
     }
 }
 
-/// Whether a path leads to a place below the directory that it begins at.
+/// Returns `true` if a path stays below the directory from which it starts.
 pub(super) fn is_inside(path: &str) -> bool {
     !path.split('/').any(|name| matches!(name, "" | "." | ".."))
 }

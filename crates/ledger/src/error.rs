@@ -13,12 +13,12 @@ pub enum LedgerError {
     /// The store failed.
     #[error("cannot read or write the commit ledger")]
     Store(#[from] FsError),
-    /// An entry is not what this program can read. Going on without it could repeat what it names.
+    /// This program cannot read an entry. Skipping it could repeat its batches.
     #[error("entry {path} of the commit ledger cannot be read")]
     Entry {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         source: EntryError,
     },
@@ -27,16 +27,16 @@ pub enum LedgerError {
     Changed {
         /// The directory.
         path: String,
-        /// What has changed.
+        /// The change.
         change: Change,
     },
-    /// The ledger's directory is there and holds no generation: it was damaged from outside.
+    /// The ledger's directory contains no generation: it was damaged from outside.
     #[error("{path} holds no generation; an empty ledger would repeat everything")]
     NoGeneration {
         /// The directory.
         path: String,
     },
-    /// A staged file is not as long as what was written to it.
+    /// A staged file has another length than what was written to it.
     #[error("{path} is {actual} bytes long instead of {expected}")]
     Length {
         /// The file.
@@ -56,31 +56,31 @@ pub enum LedgerError {
         /// The name it was to be published under.
         path: String,
     },
-    /// A file that this program did not write stands where a committed one belongs.
+    /// A file that this program did not write has the name of a committed one.
     #[error("{path} is taken by a foreign file; the committed one waits as {staged}")]
     Occupied {
         /// The name.
         path: String,
-        /// Where the committed file lies.
+        /// Path of the staged file.
         staged: String,
     },
-    /// Directories refuse committed files, and too many of those wait, or a seal waits for them.
+    /// Directories refuse committed files, and too many of them wait, or a seal waits for them.
     #[error(
         "{files} committed files cannot be published: {path} refuses them ({cause}); make that \
          directory writable for this user, or remove what stands in its place"
     )]
     Refused {
-        /// How many wait.
+        /// Number of waiting files.
         files: usize,
         /// The directory, or one of them.
         path: String,
-        /// What the store said.
+        /// The error of the store.
         cause: String,
     },
-    /// Another one has taken this author for dead; what it staged may be gone.
+    /// Another collector has fenced this author; its staged files may be deleted.
     #[error("this start of the collector was fenced off; it goes on as a new one")]
     Fenced,
-    /// The entry that was prepared is gone, and the index is free: nothing was committed.
+    /// The prepared entry is missing, and the index is free: nothing was committed.
     #[error("the prepared entry {path} was removed before it was committed")]
     Withdrawn {
         /// The prepared entry.
@@ -95,8 +95,8 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
-    /// Whether the ledger was damaged or changed from outside, so that an operator has to decide
-    /// what it goes on from.
+    /// Returns `true` if the ledger was damaged or changed from outside, so that an operator has to
+    /// decide how to continue.
     pub fn wants_decision(&self) -> bool {
         matches!(self, Self::Changed { .. } | Self::Entry { .. } | Self::NoGeneration { .. })
     }

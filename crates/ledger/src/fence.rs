@@ -1,4 +1,4 @@
-//! How what another collector left behind is cleared away, without asking whether it is dead.
+//! Fencing: cleans up after another collector, without knowing whether it is dead.
 //!
 //! ```text
 //!  suspect ─► FENCE(X) in the ledger ─► publish what entries of X name ─► delete X's stage
@@ -6,11 +6,11 @@
 //!
 //! # Rules (the model of the protocol shows what each prevents)
 //!
-//! 1. Nothing of X is deleted before its fence is in the ledger: X may only be paused, and win an
-//!    entry that names what is gone. Behind the fence it wins nothing any more: it finds the index
-//!    taken, reads the fence, and goes on as a new incarnation.
-//! 2. What an entry in front of the fence names is published, not deleted.
-//! 3. A fence stays in every checkpoint for good: X may wake up at any time.
+//! 1. No file of X is deleted before its fence is in the ledger: X may only be paused, and could
+//!    win an entry that names deleted files. After the fence X wins nothing: it finds the index
+//!    taken, reads the fence, and continues as a new incarnation.
+//! 2. Files that an entry before the fence names are published, not deleted.
+//! 3. A fence stays in every checkpoint forever, because X may wake up at any time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,11 +25,12 @@ use super::store::Ledger;
 use crate::committer::{AttemptKind, Verdict};
 
 impl Ledger {
-    /// Clears away what other collectors have left behind for as long as the options say. It is
-    /// cheap when it is not time to look.
+    /// Cleans up the stages of other collectors that have not changed for the configured time.
+    /// Returns quickly if the next check is not due.
     ///
     /// # Errors
-    /// The store failed, or this author was fenced itself. Nothing is lost; the next call goes on.
+    /// The store failed, or this author was fenced itself. Nothing is lost; the next call
+    /// continues.
     pub async fn sweep(&mut self, now: Instant) -> Result<(), LedgerError> {
         let quiet = self.options.sweep_after;
         if !self.known.watch.is_due(now, quiet) {
@@ -42,7 +43,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Fences one incarnation of a collector, and deletes what it staged and no entry names.
+    /// Fences one incarnation of a collector, and deletes its staged files that no entry names.
     ///
     /// # Errors
     /// As [`Ledger::sweep`].
@@ -83,7 +84,7 @@ impl Ledger {
         Ok(named)
     }
 
-    /// What the starts of other collectors have staged.
+    /// Returns the staged files of other collectors, by incarnation.
     async fn foreign_stages(&self) -> Result<BTreeMap<WriterId, BTreeSet<String>>, LedgerError> {
         let mut stages = BTreeMap::new();
         for author in self.authors().await? {

@@ -14,7 +14,7 @@ use prost::Message;
 use super::entry::EntryError;
 
 pub(super) const VERSION: u32 = 1;
-/// Bytes in front of the body and behind it.
+/// Bytes before the body and after it.
 pub(super) const HEAD: usize = 16;
 pub(super) const TAIL: usize = 4;
 

@@ -1,9 +1,9 @@
-//! Which starts of other collectors may be dead: their stage has not changed for a long time. Pure:
-//! listings go in, suspects come out.
+//! Finds starts of other collectors that may be dead: their stage has not changed for a long time.
+//! Pure: takes listings, returns suspects.
 //!
-//! Nothing rests on the guess. A collector that is fenced wrongly takes a new incarnation and
-//! writes again what was not committed; the time only says when it is worth a try. It is measured
-//! on this process's own clock between two looks, so no two clocks are compared.
+//! Correctness does not depend on the guess. A collector that is fenced wrongly takes a new
+//! incarnation and writes its uncommitted batches again; the time only limits how often this
+//! happens. It is measured on this process's own clock, so no two clocks are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::dataset::WriterId;
 
-/// What the stages of the others held, and since when.
+/// The contents of other collectors' stages, and since when they have them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Watch {
     seen: BTreeMap<WriterId, Sighting>,
@@ -25,17 +25,17 @@ struct Sighting {
     since: Instant,
 }
 
-/// How many looks are taken in the time after which a stage counts as left behind.
+/// Number of checks within the time after which a stage counts as abandoned.
 const LOOKS: u32 = 4;
 
 impl Watch {
-    /// Whether it is time for a look.
+    /// Returns `true` if a check is due.
     pub(super) fn is_due(&self, now: Instant, quiet: Duration) -> bool {
         self.looked.is_none_or(|looked| now.duration_since(looked) >= quiet / LOOKS)
     }
 
-    /// Takes in what the stages hold `now`; those that were the same for `quiet`, and not empty.
-    /// Names tell enough: a start that works makes files and renames or deletes them.
+    /// Records the contents of the stages at `now`; returns starts whose non-empty stage has not
+    /// changed for `quiet`. File names are enough: a live start creates, renames and deletes files.
     pub(super) fn look(
         &mut self,
         stages: BTreeMap<WriterId, BTreeSet<String>>,

@@ -1,44 +1,45 @@
-//! The commit ledger: the one place where a batch becomes delivered, in the store itself.
+//! The commit ledger in the store: a batch is delivered when an entry names it.
 //!
 //! ```text
 //! <prefix>/_aqueduct/<sink>/
-//!   ledger/identity               what names the ledger, through all its generations
+//!   ledger/identity               identity of the ledger, for all its generations
 //!          g0/00000000000000000000      entries without gaps; won by a rename that never replaces
 //!             00000000000000000001
-//!        g1/checkpoint                all that the generations before say; the newest one counts
-//!   notes/<roll>                        directories of which a marker is due
+//!        g1/checkpoint                sum of all generations before; only the newest one counts
+//!   notes/<roll>                        directories for which a marker is due
 //!   partitions/<roll>                   directories that are due in a table of Hive
 //!   merges/<roll>                       directories whose small files are to be merged
-//!   merging/                            what a store prepares a merge in, where it has to
+//!   merging/                            where a store prepares a merge, if it has to
 //!   stage/<collector>/<incarnation>/    files being written, and entries not won yet
-//! <prefix>/2026-11-20/…                 what readers see, named by the entry that published it
+//! <prefix>/2026-11-20/…                 visible files, named by the entry that published them
 //! ```
 //!
-//! Sinks of one name on all collectors share a dataset. Each keeps a [`View`] of what the entries
-//! say, and wins the next entry by renaming its own file to that index: the store lets exactly one
-//! win. The second one reads what the first one wrote and leaves out what is in it. So a batch
-//! that several collectors hold is in exactly one entry, and only what an entry names is published.
+//! Sinks of one name on all collectors share a dataset. Each sink keeps a [`View`] of the entries,
+//! and wins the next entry by renaming its own file to that index: the store lets exactly one sink
+//! win. The other one reads the winner's entry and leaves out the batches in it. A batch that
+//! several collectors hold is therefore in exactly one entry, and only files in entries are
+//! published.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | [`entry`] | the bytes of one entry |
-//! | [`view`] | what the entries read so far add up to: pure |
-//! | [`committer`] | what to do next to get a roll committed: pure |
-//! | [`proof`] | whether what was accepted is committed: pure |
-//! | `append` | the loop around both |
-//! | `store` | what is kept open and called: [`Ledger`] |
-//! | `publish` | how committed files get their final names |
-//! | `sweep` | what a start finishes and clears away |
-//! | `memory`, `recall` | what a collector remembers of it; how it is known again |
-//! | `visible` | which entries the names of visible files speak of |
-//! | `salvage`, `decide` | what is left of a damaged one; what an operator makes of it |
-//! | `change` | how it can be found to be another one |
-//! | `audit` | what it proves, read without changing anything |
-//! | `fence` | how what another collector left behind is cleared away |
-//! | `idle` | which collectors may have left something behind: pure |
-//! | `notes` | which directories get files, for what is done for their readers |
-//! | `compact` | how a generation of many entries becomes one checkpoint |
-//! | [`merge`] | how small files of one directory become a large one |
+//! | [`entry`] | the encoding of one entry |
+//! | [`view`] | the sum of the entries read so far: pure |
+//! | [`committer`] | decides the next step to commit a roll: pure |
+//! | [`proof`] | proves that accepted batches are committed: pure |
+//! | `append` | the loop around committer and view |
+//! | `store` | the interface: [`Ledger`] |
+//! | `publish` | gives committed files their final names |
+//! | `sweep` | opens a ledger, finishes and cleans up earlier starts |
+//! | `memory`, `recall` | a collector's memory of its ledger; the comparison with it |
+//! | `visible` | the ledger indexes in the names of visible files |
+//! | `salvage`, `decide` | reads a damaged ledger; an operator's decisions about it |
+//! | `change` | the ways in which a ledger can differ from the remembered one |
+//! | `audit` | audits a ledger without changing it |
+//! | `fence` | cleans up after other collectors |
+//! | `idle` | finds collectors that may be dead: pure |
+//! | `notes` | directories that get files, for later work on behalf of their readers |
+//! | `compact` | turns a generation of many entries into one checkpoint |
+//! | [`merge`] | merges small files of one directory into a large one |
 
 mod append;
 mod audit;

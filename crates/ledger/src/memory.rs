@@ -1,16 +1,16 @@
-//! What a collector remembers of a ledger, on its own disk: enough to know it again, and to make it
-//! anew with nothing forgotten.
+//! A collector's memory of a ledger, on its own disk: enough to recognise the ledger, and to
+//! rebuild it completely.
 //!
 //! ```text
 //!  head         AQMEMORY  dataset, identity, generation, its first index
-//!  checkpoint   AQCHECKP  what that generation begins with; generation 0 has none
+//!  checkpoint   AQCHECKP  the beginning of that generation; missing in generation 0
 //!  entry …      AQLEDGER  its entries in order, as they were read or written, up to the newest
 //! ```
 //!
-//! Each part is framed as in the ledger (`frame`). An entry is appended with one durable write; a
-//! new generation replaces the file in whole. What is remembered is never ahead of the store: an
-//! entry comes in here after it was won there, and before its files are published. An end that was
-//! cut short counts as not written.
+//! Each part has the frame of the ledger (`frame`). An entry is appended with one durable write; a
+//! new generation replaces the whole file. The memory is never ahead of the store: an entry is
+//! added after it was won there, and before its files are published. A truncated end counts as not
+//! written.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -48,9 +48,9 @@ pub struct Remembered {
     pub dataset: String,
     /// The identity of the ledger.
     pub identity: Token,
-    /// What its entries say.
+    /// The sum of its entries.
     pub view: View,
-    /// What the generation begins with; empty for generation 0.
+    /// The checkpoint of the generation; empty for generation 0.
     pub(super) checkpoint: Bytes,
     /// The entries of the generation.
     pub(super) entries: Vec<Entry>,
@@ -59,7 +59,7 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// What the file at `path` holds. `None`: there is no such file, or it is of no use.
+    /// Reads the file at `path`. Returns `None` if the file does not exist or is unusable.
     ///
     /// # Errors
     /// The disk failed.
@@ -119,7 +119,7 @@ impl Remembered {
         Ok(())
     }
 
-    /// What is left of it in memory while a ledger is open.
+    /// The part that stays in memory while a ledger is open.
     fn known(&self) -> Mark {
         let attempts = self.entries.iter().map(|entry| entry.attempt).collect();
         let (generation, first) = (self.view.generation(), self.view.first());
@@ -127,7 +127,7 @@ impl Remembered {
     }
 }
 
-/// How far a ledger was read, and by which entries it is known again.
+/// How far a ledger was read, and the entries by which it is recognised.
 #[derive(Debug, Clone)]
 pub(super) struct Mark {
     pub(super) identity: Token,
@@ -151,15 +151,15 @@ impl Mark {
     }
 }
 
-/// Which opening of a sink may write its memory: the newest one, and one write at a time. A commit
-/// that was given up may still have a write under way.
+/// Decides which opening of a sink may write its memory: only the newest, and one write at a time.
+/// A commit that was given up may still have a write in progress.
 #[derive(Debug, Clone, Default)]
 pub struct Turns(Arc<Mutex<u64>>);
 
 impl Turns {
-    /// Does `work`, as long as the opening `turn` is the newest one.
+    /// Runs `work` if the opening `turn` is still the newest one.
     fn during(&self, turn: u64, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        // Nothing is left half done under the lock that is not found by the next reader.
+        // A write that fails under the lock leaves nothing that the next reader does not detect.
         let newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *newest == turn { work() } else { Err(io::Error::other("the sink was opened again")) }
     }
@@ -172,7 +172,7 @@ impl Turns {
     }
 }
 
-/// Where a memory is kept.
+/// The location of a memory.
 #[derive(Clone)]
 struct Place {
     env: Env,
@@ -187,17 +187,17 @@ pub struct Memory {
     place: Option<Place>,
     dataset: String,
     pub(super) mark: Option<Mark>,
-    /// What was known at the opening, until the ledger was held against it.
+    /// The view at the opening, until the ledger was compared with it.
     pub(super) view: Option<View>,
 }
 
 impl Memory {
-    /// One that knows nothing and keeps nothing: whatever ledger is there is taken.
+    /// An empty memory that keeps nothing: it accepts any ledger.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// What the file of `dataset` in `directory` holds. Of all openings with these `turns` only the
+    /// Loads the file of `dataset` in `directory`. Of all openings with these `turns` only the
     /// newest one writes it.
     ///
     /// # Errors
@@ -223,7 +223,7 @@ impl Memory {
         directory.join(format!("ledger-{:08x}", crc32c::crc32c(dataset.as_bytes())))
     }
 
-    /// Whether anything is kept.
+    /// Returns `true` if this memory is kept on disk.
     pub(super) fn is_kept(&self) -> bool {
         self.place.is_some()
     }
@@ -238,11 +238,10 @@ impl Memory {
         }
     }
 
-    /// Remembers `entries`, which follow what is remembered.
+    /// Appends `entries`, which follow the remembered ones.
     ///
     /// # Errors
-    /// The disk failed: what was remembered before still is, and nothing more until the next
-    /// opening.
+    /// The disk failed: the memory stays as it was until the next opening.
     pub(super) async fn extend(&mut self, entries: Vec<Entry>) -> io::Result<()> {
         let (Some(place), Some(mark)) = (self.place.clone(), &mut self.mark) else {
             return Ok(());
@@ -257,7 +256,7 @@ impl Memory {
                 let mode = OpenMode { write: true, ..OpenMode::default() };
                 let file = disk.open(&path, mode)?;
                 file.write_at(&[IoSlice::new(&bytes)], at, true)?;
-                // What an end that was cut short has left must not look like what follows.
+                // Remove a truncated end, which must not look like a part of the next entries.
                 if file.stat()?.len > at + len { file.set_len(at + len) } else { Ok(()) }
             })
         });

@@ -1,5 +1,5 @@
-//! Merges: small files of one directory become a large one, and a reader that lists the directory
-//! finds each byte once at every moment.
+//! Merges: small files of one directory become a large one. A reader that lists the directory finds
+//! each byte exactly once at every moment.
 //!
 //! ```text
 //!  files a b c ─► copy of abc on the stage ─► entry of the ledger won ─► concat ─► replace
@@ -7,29 +7,29 @@
 //!                                                (3 files of 1 block)  (3 blocks)  (1 block)
 //! ```
 //!
-//! `concat` and the replacing rename are one step of the store each, and leave the bytes as they
-//! are. Any collector that reads the entry does what is left of it, by what is there:
+//! `concat` and the replacing rename are one step of the store each and do not change any bytes.
+//! Any collector that reads the entry completes it, depending on the files that exist:
 //!
-//! | sources | target | copy | to do |
+//! | sources | target | copy | action |
 //! |---|---|---|---|
-//! | all there | of its own length | | `concat` |
-//! | none there | of the full length | staged | the replacing rename |
-//! | all there | changed from outside | gone | `concat`: it takes no byte away |
-//! | anything else | | staged | the copy is deleted, if a second look finds the same |
-//! | one missing, or the target | | gone | nothing: it is over |
+//! | all exist | of its own length | | `concat` |
+//! | none exists | of the full length | staged | the replacing rename |
+//! | all exist | changed from outside | missing | `concat`: it removes no byte |
+//! | anything else | | staged | delete the copy, if a second check finds the same |
+//! | one missing, or the target | | missing | none: the merge is over |
 //!
 //! # Rules (the simulator shows what each prevents)
 //!
-//! 1. The entry is won before a visible file is touched, and after the copy is whole.
-//! 2. The target is replaced only where no source is there any more.
-//! 3. A merge is won only behind entries that were read before its directory was listed, and behind
-//!    merges of other directories; and in the generation in which it was begun.
-//! 4. Nothing of a directory is merged while a merge of it is open. It is over for good once its
-//!    copy is gone, and one of the files that `concat` would need: neither call can do anything
-//!    any more, however late it comes.
+//! 1. The entry is won before a visible file is touched, and after the copy is complete.
+//! 2. The target is replaced only after all sources are removed.
+//! 3. A merge is won only if all entries before it were read before its directory was listed,
+//!    except merges of other directories; and only in the generation in which it began.
+//! 4. No file of a directory is merged while a merge of it is open. A merge is over once its copy
+//!    and one of the files for `concat` are missing: then neither call can take effect, however
+//!    late.
 //! 5. A checkpoint carries every merge that is not over.
 //!
-//! The copy may go at any time: the files are one then, of many blocks.
+//! The copy may be deleted at any time: then the merged file keeps its many blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +59,7 @@ const REFUSED_MAX: u32 = 2;
 /// Small files that become one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merge {
-    /// Where the copy of all of them is staged, below the dataset's own directory.
+    /// Path of the staged copy of all files, below the dataset's own directory.
     pub copy: String,
     /// The first one, which keeps its name, below the prefix.
     pub target: MergedFile,
@@ -69,7 +69,7 @@ pub struct Merge {
     pub crc: u32,
 }
 
-/// One of the files that become one.
+/// One of the merged files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MergedFile {
     /// Below the prefix.
@@ -78,18 +78,18 @@ pub struct MergedFile {
     pub len: u64,
 }
 
-/// What the store has of a merge.
+/// The files of a merge that exist in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Found {
-    /// How many of its sources.
+    /// Number of existing sources.
     sources: usize,
-    /// The length of its target, if that is there.
+    /// The length of its target, if it exists.
     target: Option<u64>,
-    /// Whether its copy is staged.
+    /// True if its copy is staged.
     copy: bool,
 }
 
-/// What is left to do of a merge.
+/// The remaining action of a merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
     Concat,
@@ -109,7 +109,7 @@ impl Merge {
         self.target.target.rsplit_once('/').map_or("", |(directory, _)| directory)
     }
 
-    /// What is left to do where this was found: the table of the page.
+    /// Returns the remaining action by the table in the module's documentation.
     fn left(&self, found: Found) -> Left {
         let (all, none) = (found.sources == self.sources.len(), found.sources == 0);
         match found.target {
@@ -123,15 +123,15 @@ impl Merge {
 }
 
 impl Ledger {
-    /// That the store can make files one.
+    /// Checks that the store can concatenate files.
     ///
     /// # Errors
-    /// [`FsError::Unfit`] in the error: it cannot. Or it failed.
+    /// [`FsError::Unfit`] in the error if it cannot, or another error of the store.
     pub async fn can_merge(&self) -> Result<(), LedgerError> {
         Ok(self.fs.can_concat(&self.dataset.merging()).await?)
     }
 
-    /// Does what is left of the merges that are open; those that the store refuses stay open.
+    /// Completes open merges; merges that the store refuses stay open.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -148,7 +148,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Does what is left of one merge; whether it is over.
+    /// Completes one merge; returns whether it is over.
     async fn finish(&self, merge: &Merge) -> Result<bool, LedgerError> {
         let (mut before, mut refused, mut cause) = (None, 0, None);
         for _ in 0..LOOKS_MAX {
@@ -182,8 +182,8 @@ impl Ledger {
         Ok(false)
     }
 
-    /// What the store has of a merge. A change between the looks is found by the next call, which
-    /// the store refuses, or by a second look.
+    /// Looks up the files of a merge. If they change between the lookups, the store refuses the
+    /// next call, or a second check finds the change.
     async fn look_for(&self, merge: &Merge) -> Result<Found, LedgerError> {
         let directory = self.dataset.published(merge.directory());
         let listed = self.list(directory.trim_end_matches('/')).await?;
@@ -216,10 +216,10 @@ impl Ledger {
         self.fs.replace(&self.dataset.staged(&merge.copy), &target).await
     }
 
-    /// Whether a committed file that is nowhere is in another one by now.
+    /// Returns whether a missing committed file was merged into another one.
     pub(super) async fn is_merged(&self, target: &str) -> Result<bool, LedgerError> {
         if self.newest().await?.generation() > self.view().generation() {
-            // It was published before the next generation came in.
+            // It was published before the next generation existed.
             return Ok(true);
         }
         let mut entries = self.read_whole(self.view().first()..self.view().next()).await?;
@@ -277,7 +277,7 @@ impl MergeBody {
 /// The merges that a ledger has begun, as far as it has to know of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Merges {
-    /// Those that may not be over, by their copy.
+    /// Merges that may be open, by their copy.
     pub(super) open: BTreeMap<String, Merge>,
     /// The last one of each directory in this generation, by its index.
     last: BTreeMap<String, u64>,
@@ -286,7 +286,7 @@ pub(super) struct Merges {
 }
 
 impl Merges {
-    /// Those of a checkpoint.
+    /// Merges of a checkpoint.
     pub(super) fn carried(open: impl Iterator<Item = Merge>, sources: u64) -> Self {
         let open = open.map(|merge| (merge.copy.clone(), merge)).collect();
         Self { open, last: BTreeMap::new(), sources }
@@ -298,7 +298,7 @@ impl Merges {
         self.open.insert(merge.copy.clone(), merge.clone());
     }
 
-    /// Whether one of this directory was won at `index` or later.
+    /// Returns `true` if a merge of this directory was won at `index` or later.
     pub(super) fn has_since(&self, directory: &str, index: u64) -> bool {
         self.last.get(directory).is_some_and(|last| *last >= index)
     }

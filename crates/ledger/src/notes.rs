@@ -1,15 +1,15 @@
-//! Notes: which directories get files, for what is done later for their readers.
+//! Notes: directories that get files, for later work on behalf of their readers.
 //!
 //! ```text
-//!  note of a roll's new directories ─► entry won ─► files visible ─► what is due, note removed
+//!  note of a roll's new directories ─► entry won ─► files visible ─► work done, note removed
 //!  <prefix>/_aqueduct/<sink>/notes/<roll>             a marker is due
 //!                            partitions/<roll>        a partition of a table is due
 //!                            merges/<roll>            small files are to be merged
 //! ```
 //!
-//! A note is in the store before the entry that its directories are in, so no directory has files
-//! without one, whatever dies. It says less than an entry: a roll may fail after its note. What a
-//! note leads to is done any number of times, by any collector.
+//! A note is in the store before the entry with its directories, so no directory gets files without
+//! a note, whichever process dies. A note does not prove a commit: a roll may fail after its note.
+//! The work for a note may be done any number of times, by any collector.
 
 use bytes::Bytes;
 use storage::{CreateOptions, FsError, split};
@@ -21,7 +21,7 @@ use super::store::{Ledger, write_file};
 /// Bytes of a note at most: a roll has some hundred directories, each of some thousand bytes.
 const NOTE_BYTES_MAX: u64 = 16 << 20;
 
-/// What is due for the directories of a note.
+/// The kind of work that is due for the directories of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoteKind {
     /// A marker, once they are complete.
@@ -66,7 +66,7 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let lines = places.iter().map(|place| format!("{} {}\n", place.at, place.directory));
         let content = Bytes::from(lines.collect::<String>());
-        // Made elsewhere and renamed: a note that is there is whole.
+        // The note is written elsewhere and renamed: an existing note is complete.
         let staged = format!("{}/{roll}.note", self.desk(self.author));
         let target = self.dataset.note(kind, &roll.to_string());
         self.fs.delete(&staged).await?;
@@ -95,7 +95,7 @@ impl Ledger {
         Ok(listed.into_iter().filter(|one| !one.directory).map(|one| one.name).collect())
     }
 
-    /// What a note says; nothing where it was removed meanwhile, or is none.
+    /// Returns the places of a note; empty if it was removed in the meantime, or is not a note.
     ///
     /// # Errors
     /// The store failed.
@@ -113,7 +113,7 @@ impl Ledger {
         }
     }
 
-    /// Removes a note: what it leads to is done.
+    /// Removes a note after its work is done.
     ///
     /// # Errors
     /// The store failed.
@@ -122,7 +122,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether a directory below the prefix has a file that readers see.
+    /// Returns whether a directory below the prefix has a visible file.
     ///
     /// # Errors
     /// The store failed.
@@ -131,8 +131,8 @@ impl Ledger {
         Ok(listed.iter().any(|one| !one.directory && !one.name.starts_with(['_', '.'])))
     }
 
-    /// Makes an empty file of this name in a directory below the prefix; says whether it was not
-    /// there before.
+    /// Creates an empty file with this name in a directory below the prefix; returns whether it is
+    /// new.
     ///
     /// # Errors
     /// The store failed.
@@ -147,8 +147,8 @@ impl Ledger {
     }
 }
 
-/// The places of a note. A line that is none is passed over: only what leads out of the prefix, or
-/// was written by something else, is.
+/// Parses the places of a note. Skips a line that leads out of the prefix or was written by another
+/// program.
 fn places(content: &[u8]) -> Vec<NotedPlace> {
     let inside = |path: &str| !path.split('/').any(|name| matches!(name, "" | "." | ".."));
     let text = String::from_utf8_lossy(content);

@@ -1,23 +1,23 @@
-//! Whether everything that edges accepted is in the store: compares their accounts with its
-//! ledgers.
-//! Pure: accounts and ledgers go in, a proof for each account comes out.
+//! Proves that everything that edges accepted is in the store: compares their accounts with its
+//! ledgers. Pure: takes accounts and ledgers, returns a proof for each account.
 //!
 //! The state of a batch is the first of these that applies:
 //!
 //! | | |
 //! |---|---|
 //! | committed | in a ledger, or below one of its floors: in a visible file, once |
-//! | pending | not in a ledger, and some channel whose account is given still holds it |
-//! | in dead letters | neither, and among the dead letters of some account that is given; also one of an epoch that a ledger has closed, if the channel that named it has it among its own: a floor names no batch |
-//! | missing | accepted, and nowhere |
+//! | pending | not in a ledger, and still in some channel whose account is given |
+//! | in dead letters | neither, and among the dead letters of some given account; also a batch of an epoch that a ledger has closed, if the channel that named it has it among its own dead letters: a floor names no batch |
+//! | missing | accepted, and in none of these |
 //!
-//! What a relay split is in ledgers and other channels under the names of its parts. They are
-//! recognised by the channels that accounts are given of: those of the relay, too. Such a batch is
-//! committed when a ledger has some part of it, and none of these channels still has one.
+//! Ledgers and downstream channels know a batch that a relay split by the names of its parts. The
+//! proof recognises the parts through the accounts of the channels, including the relay's. Such a
+//! batch is committed when a ledger has some part of it, and no given channel still has one.
 //!
 //! A committed batch may lack events: a sink or an interceptor refused them, and the rest was
-//! delivered. So the events among dead letters are counted for each account, whatever became of
-//! their batches. Only a letter of a whole batch that a ledger has is a copy, and does not count.
+//! delivered. Therefore each proof counts the events among dead letters, whatever the state of
+//! their batches. Only a letter of a complete batch that a ledger has is a copy, and is not
+//! counted.
 
 mod parts;
 
@@ -29,27 +29,27 @@ use support::mutant;
 use crate::Settled;
 use parts::Originals;
 
-/// What is proved of one account.
+/// The proof of one account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proof {
     /// Batches that were accepted.
     pub accepted: u64,
-    /// Those that are committed.
+    /// Number of committed batches.
     pub committed: u64,
-    /// Those that some channel still has to deliver.
+    /// Batches that some channel still has to deliver.
     pub pending: KeySet,
-    /// Those of which nothing is committed, and that are kept among dead letters.
+    /// Batches without a committed part that are among the dead letters.
     pub letters: KeySet,
-    /// Those that are nowhere.
+    /// Batches that are missing.
     pub missing: KeySet,
-    /// Batches in its channel that are in no ledger, and that no account accepted: they were put
-    /// back from dead letters, or the account of their edge is not given.
+    /// Batches in its channel that are in no ledger and that no account accepted: they were
+    /// replayed from dead letters, or the account of their edge is not given.
     pub foreign: KeySet,
-    /// Events among its dead letters by reason, without copies of what a ledger has.
+    /// Events among its dead letters by reason, without copies of batches in a ledger.
     pub letter_events: BTreeMap<String, u64>,
 }
 
-/// Holds each of `accounts` against what the ledgers say; a batch needs to be in one of these.
+/// Compares each of `accounts` with the ledgers; a batch has to be in one of them.
 pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled>) -> Vec<Proof> {
     let (mut held, mut dead) = (KeySet::default(), KeySet::default());
     for account in accounts {
@@ -74,8 +74,9 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
     let one = |account: &Account| {
         let mut rest = account.accepted.clone();
         ledgers.iter().for_each(|settled| rest.remove_all(&settled.keys));
-        // An epoch is closed when all of it is committed and none of it is a letter. So what is one
-        // all the same is of a second life of that epoch: of a copy of the directory, perhaps.
+        // An epoch is closed when all its batches are committed and none is a letter. A letter of a
+        // closed epoch is therefore from a second life of that epoch, for example of a copied
+        // directory.
         let second = rest.intersection(&account.letters.keys());
         for settled in &ledgers {
             rest.remove_all(&settled.floors.closed_of(&account.accepted));
@@ -112,7 +113,7 @@ fn unaccounted(accounts: &[Account], originals: &Originals) -> KeySet {
     keys
 }
 
-/// Those of `keys` that no ledger has.
+/// Returns the `keys` that no ledger has.
 fn without(keys: &KeySet, ledgers: &[Settled]) -> KeySet {
     let mut rest = keys.clone();
     for settled in ledgers {
@@ -188,7 +189,7 @@ mod tests {
         assert_eq!((proof.pending, proof.missing), (keys(1, 8..10), keys(1, 6..8)));
     }
 
-    /// What an edge has let go may still wait in a collector.
+    /// A batch that an edge no longer holds may still wait in a collector.
     #[test]
     fn what_any_given_channel_holds_is_not_missing() {
         let edge = account(keys(1, 0..10), KeySet::default());
@@ -262,7 +263,7 @@ mod tests {
         let proofs = prove(&[edge.clone()], [&closed].into_iter());
         assert_eq!((proofs[0].committed, &proofs[0].letters), (7, &keys(1, 7..10)));
         assert_eq!(proofs[0].letter_events["too_large"], 3);
-        // A copy that came late at a collector says nothing of the edge's own batch.
+        // A late copy at a collector proves nothing about the edge's own batch.
         let mut collector = account(KeySet::default(), KeySet::default());
         (collector.origin, collector.letters) =
             (Origin([9; 16]), std::mem::take(&mut edge.letters));
@@ -297,7 +298,7 @@ mod tests {
         let proof = prove(&all, [&store].into_iter()).swap_remove(0);
         assert_eq!((proof.committed, &proof.pending), (6, &keys(1, 3..4)));
         assert_eq!((&proof.letters, &proof.missing), (&keys(1, 5..6), &keys(1, 8..10)));
-        // What two relays named is found, and what is in a ledger waits nowhere.
+        // Batches named by both relays are found, and batches in a ledger are not pending.
         let store = settled(in_b.clone());
         let all = [edge.clone(), of_a.clone(), relay("b", in_b, nothing())];
         let proof = prove(&all, [&store].into_iter()).swap_remove(0);

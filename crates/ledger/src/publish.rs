@@ -1,22 +1,22 @@
-//! Publishing: committed files get their final names. Anyone may do it, any number of times.
+//! Publishing: committed files get their final names. Any collector may do it, any number of times.
 //!
 //! ```text
 //!  entry won ─► rename ──────────────► visible
 //!                 └─ refused ─► waits ─ again after 1, 2, 4 … 30 s ─► visible
 //! ```
 //!
-//! A file that its directory refuses (no permission, a quota, a file in the place of a directory)
+//! A file that its directory refuses (no permission, a quota, a file instead of a directory)
 //! **waits** on the stage. Its entry is in the ledger, so its batches are delivered, and any
-//! collector that opens the ledger tries again. It holds up no other file and no other roll.
+//! collector that opens the ledger retries. It blocks no other file and no other roll.
 //!
-//! The file of a roll without an entry waits likewise, but is known to this opening alone: its
-//! batches are delivered once it is visible, and are rolled anew where the opening ends before.
+//! A file of a roll without an entry waits too, but only this opening knows it. Its batches are
+//! delivered once it is visible. If the opening ends before, they are rolled again.
 //!
 //! # Rules
 //!
-//! 1. A generation is not sealed while a file of it waits: what a checkpoint says is visible.
-//! 2. The stage of a file that waits is not deleted, by its own start or by any other.
-//! 3. What waits is bounded: with [`WAITING_MAX`] files of it, no further roll is committed.
+//! 1. A generation is not sealed while a file of it waits: all files in a checkpoint are visible.
+//! 2. The stage of a waiting file is not deleted, neither by its own start nor by any other.
+//! 3. The number of waiting files is bounded: at [`WAITING_MAX`], no further roll is committed.
 
 use std::collections::BTreeSet;
 use std::mem::take;
@@ -39,26 +39,26 @@ use super::store::{Ledger, PATIENCE, PAUSE, Roll};
 const PUBLISHED_AT_ONCE: usize = 32;
 /// Files that wait for their directories at most, some 300 bytes each.
 const WAITING_MAX: usize = 4_096;
-/// Pauses between two tries of what waits: the first, which doubles, and the longest.
+/// Pauses between two attempts for waiting files: the first, which doubles, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// What is said of a directory once, when it begins to refuse.
+/// Logged once for a directory, when it begins to refuse files.
 const REFUSED: &str = "the directory refuses committed files: they wait, are tried again within 30 \
      s, and hold up no others; make it writable for this user, or remove what stands in its place";
 
 /// A file that was refused, and why.
 type Refused = (StagedFile, FsError);
 
-/// Which directories refuse files, and when they are tried again.
+/// Directories that refuse files, and the time of the next attempt.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Refusals {
-    /// Those that refused at the last try, below the prefix.
+    /// Directories that refused at the last attempt, below the prefix.
     directories: BTreeSet<String>,
     /// Tries in a row after which some file still waited.
     tries: u32,
     /// When the next one is due; `None` while nothing waits.
     due: Option<Instant>,
-    /// What the last refusal was, for people.
+    /// The error of the last refusal, for the operator.
     cause: String,
 }
 
@@ -82,7 +82,7 @@ impl Ledger {
         self.publish_these(files).await
     }
 
-    /// Tries again what waits, if it is time; anything waits at [`Ledger::publish_due`].
+    /// Retries waiting files if an attempt is due; [`Ledger::publish_due`] returns its time.
     ///
     /// # Errors
     /// As for [`Ledger::commit`].
@@ -93,7 +93,7 @@ impl Ledger {
         }
     }
 
-    /// When what waits is to be tried again; `None` while nothing waits.
+    /// Returns the time of the next attempt; `None` while no file waits.
     pub fn publish_due(&self) -> Option<Instant> {
         self.known.refusals.due
     }
@@ -103,7 +103,7 @@ impl Ledger {
         self.known.unpublished.len()
     }
 
-    /// Where the files that wait are staged, below the dataset's own directory.
+    /// Returns the paths of waiting files on the stage, below the dataset's own directory.
     pub fn waiting(&self) -> impl Iterator<Item = &str> {
         self.known.unpublished.iter().map(|file| file.temp.as_str())
     }
@@ -113,19 +113,19 @@ impl Ledger {
         self.known.refusals.directories.first().map(String::as_str)
     }
 
-    /// Whether a file that waits lies below this directory of the stage: it must stay.
+    /// Returns `true` if this directory of the stage contains a waiting file and must stay.
     pub(super) fn awaits(&self, directory: &str) -> bool {
         let below =
             |path: String| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
         self.known.unpublished.iter().any(|file| below(self.dataset.staged(&file.temp)))
     }
 
-    /// That nothing waits, or why it does.
+    /// Checks that no file waits; returns the refusal otherwise.
     pub(super) fn all_published(&self) -> Result<(), LedgerError> {
         if self.known.unpublished.is_empty() { Ok(()) } else { Err(self.refused()) }
     }
 
-    /// That one more roll may be committed: not too much waits.
+    /// Checks that one more roll may be committed: not too many files wait.
     pub(super) async fn room_to_wait(&mut self) -> Result<(), LedgerError> {
         if self.waiting_files() < WAITING_MAX {
             return Ok(());
@@ -134,8 +134,8 @@ impl Ledger {
         if self.waiting_files() < WAITING_MAX { Ok(()) } else { Err(self.refused()) }
     }
 
-    /// Publishes a roll that no entry names. Files that are refused wait as those of any roll, as
-    /// long as this opening lasts: no other one knows of them.
+    /// Publishes a roll that no entry names. Refused files wait as in any roll, but only while this
+    /// opening lasts, because no other opening knows them.
     ///
     /// # Errors
     /// Not all of its files are published, and they do not all wait.
@@ -151,7 +151,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Gives up the files that wait and that no entry names: their batches are rolled anew.
+    /// Gives up waiting files that no entry names: their batches are rolled again.
     pub fn give_up_unrecorded(&mut self) {
         let unrecorded = take(&mut self.unrecorded);
         self.known.unpublished.retain(|file| !unrecorded.contains(&file.temp));
@@ -168,21 +168,21 @@ impl Ledger {
         }
     }
 
-    /// Publishes these files. Those that are refused wait, behind those that waited before. Where
-    /// this is dropped on its way, all of them do.
+    /// Publishes these files. Refused files wait after those that waited before. If this future is
+    /// dropped, all of them wait.
     async fn publish_these(&mut self, files: Vec<StagedFile>) -> Result<(), LedgerError> {
         let waited = self.known.unpublished.len();
         // Before anything is waited for: the entry is in the view, and no opening reads it again.
         self.known.unpublished.extend(files.iter().cloned());
-        // Before the renames, so that whatever is visible is named by a memory, should the ledger
-        // be lost.
+        // Before the renames, so that the memory names every visible file, in case the ledger is
+        // lost.
         self.remember().await;
         let all = if mutant!("one_file_published") { 1 } else { usize::MAX };
         let (mut now, mut later, mut asked) = (Vec::new(), Vec::new(), BTreeSet::new());
         for file in files.into_iter().take(all) {
             let directory = parent(&file.target);
             let refuses = self.known.refusals.directories.contains(directory);
-            // Of what refused just now, one file asks for all.
+            // In a directory that refused files, try only one of them.
             let to =
                 if refuses && !asked.insert(directory.to_owned()) { &mut later } else { &mut now };
             to.push(file);
@@ -198,14 +198,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// Tries to publish these; answers those that were refused.
+    /// Tries to publish these files; returns those that were refused.
     async fn try_these(&self, files: Vec<StagedFile>) -> Result<Vec<Refused>, LedgerError> {
         let trying: Vec<_> = files
             .into_iter()
             .map(|file| {
                 let from = self.dataset.staged(&file.temp);
                 let to = self.dataset.published(&file.target);
-                // What refused just now is not worth a pause in which everything else waits.
+                // A directory that just refused is not worth a pause that blocks everything else.
                 let refuses = self.known.refusals.directories.contains(parent(&file.target));
                 let patience = if refuses { 0 } else { PATIENCE };
                 let fs = self.fs.clone();
@@ -220,14 +220,15 @@ impl Ledger {
                 Err(LedgerError::Store(error)) => refused.push((file, error)),
                 // Others have published it, and merged it since.
                 Err(LedgerError::Vanished { .. }) if self.is_merged(&file.target).await? => {}
-                // A file that is nowhere, or whose name is taken: the others are published first.
+                // A file is missing, or its name is taken: publish the others first.
                 Err(error) => worst = Err(error),
             }
         }
         worst.map(|()| refused)
     }
 
-    /// These wait, with those that do already; `untried` are in directories that refused others.
+    /// Adds refused files to the waiting ones; `untried` are in directories that refused other
+    /// files.
     fn note_refused(&mut self, refused: Vec<Refused>, untried: Vec<StagedFile>) {
         let before = take(&mut self.known.refusals);
         let now = &mut self.known.refusals;
@@ -250,7 +251,7 @@ impl Ledger {
                 info!("all files that had waited for their directories are published");
             }
         } else if now.directories.is_empty() {
-            // Nothing of what waits was tried.
+            // No waiting file was tried.
             *now = before;
         } else {
             now.wait(before, Instant::now());
@@ -259,7 +260,7 @@ impl Ledger {
 }
 
 impl Refusals {
-    /// After a try in which these refused: the next one, where `before` says what was due.
+    /// Schedules the next attempt after these refusals, given the previous schedule.
     fn wait(&mut self, before: Self, now: Instant) {
         let was_due = before.due.is_none_or(|due| due <= now);
         if !was_due {
@@ -296,8 +297,8 @@ async fn publish(
     unreachable!("the last attempt returns")
 }
 
-/// Others may do the same at the same time, and any number of times: what lies where decides, not
-/// what a rename answered.
+/// Others may do the same at the same time, and any number of times. The files that exist decide,
+/// not the answer of a rename.
 async fn publish_by_one_try(fs: &dyn FileSystem, from: &str, to: &str) -> Result<(), LedgerError> {
     for made in [false, true] {
         let Err(error) = fs.rename(from, to).await else { return Ok(()) };
@@ -307,8 +308,8 @@ async fn publish_by_one_try(fs: &dyn FileSystem, from: &str, to: &str) -> Result
         match (staged, published) {
             (false, true) => return Ok(()),
             (false, false) => return Err(LedgerError::Vanished { path: to.into() }),
-            // Both names are there where an object store has copied and its answer was lost: the
-            // next try decides.
+            // Both names exist if an object store has copied and its answer was lost: the next
+            // attempt decides.
             (true, true) if !fs.is_tree() && !error.is_already_exists() => {
                 return Err(error.into());
             }

@@ -1,15 +1,15 @@
-//! A ledger is held against what its collector remembers of it, when it is opened, before each
-//! commit, and whenever a generation follows another.
+//! Compares a ledger with its collector's memory of it: when it is opened, before each commit, and
+//! whenever the generation changes.
 //!
 //! # Rules (the simulator shows what the first prevents)
 //!
-//! 1. Where a ledger is remembered, a missing one is never made anew.
-//! 2. A ledger goes on with the entries that were read of it, and knows all that it knew: one that
-//!    is shorter, or another one, is refused.
-//! 3. An entry that is missing below another is a hole, never the end.
-//! 4. Next to files that entries have published, there is a ledger with these entries. That is
-//!    looked at where nothing is remembered: an older copy must not be taken on by a collector
-//!    that knows none.
+//! 1. If a ledger is remembered, a missing one is never created again.
+//! 2. A ledger must continue after the entries that were read from it, and know all that it knew. A
+//!    shorter or another ledger is refused.
+//! 3. An entry that is missing before another one is a hole, never the end.
+//! 4. If files exist that entries have published, a ledger with these entries must exist. This is
+//!    checked if nothing is remembered, so that a collector without a memory does not continue an
+//!    older copy.
 
 use bytes::Bytes;
 use prost::Message;
@@ -36,12 +36,12 @@ struct Body {
     follows: Vec<Bytes>,
 }
 
-/// What names a ledger.
+/// The identity of a ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) identity: Token,
-    /// The ledgers that it was rebuilt from: a collector that remembers one of them may go on with
-    /// it.
+    /// The ledgers that it was rebuilt from: a collector that remembers one of them may continue
+    /// with it.
     pub(super) follows: Vec<Token>,
 }
 
@@ -86,12 +86,12 @@ pub(super) fn new_identity(author: WriterId) -> Token {
 }
 
 impl Ledger {
-    /// An error that says what has changed.
+    /// Returns an error with this change.
     pub(super) fn changed(&self, change: Change) -> LedgerError {
         LedgerError::Changed { path: self.dataset.ledger(), change }
     }
 
-    /// Looks at the identity of the ledger, which gets one if it has none and none is remembered.
+    /// Checks the identity of the ledger. Creates one if neither the ledger nor the memory has one.
     pub(super) async fn identify(&mut self) -> Result<(), LedgerError> {
         let expected = self.memory.mark.as_ref().map(|mark| mark.identity);
         let found = match (read_name(&*self.fs, &self.dataset).await?, expected) {
@@ -148,7 +148,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether an entry is the one that was read in its place before, if one was.
+    /// Checks that an entry equals the one that was read at its index before, if any.
     pub(super) fn hold_against(&self, entry: &Entry) -> Result<(), LedgerError> {
         let generation = self.known.view.generation();
         let mark = self.memory.mark.as_ref();
@@ -183,7 +183,7 @@ impl Ledger {
         self.fresh.clear();
     }
 
-    /// Whether a generation knows all that is known.
+    /// Checks that a generation contains everything that is known.
     pub(super) fn hold_generation_against(&self, newest: &View) -> Result<(), LedgerError> {
         for before in self.memory.view.iter().chain([&self.known.view]) {
             let generation = newest.generation();
@@ -211,7 +211,7 @@ impl Ledger {
         Err(self.changed(Change::Forgets { generation, batches }))
     }
 
-    /// Whether the ledger, which was read to its end, is as long as it was, and knows as much.
+    /// Checks that the ledger, read to its end, is as long as it was and contains as much.
     pub(super) fn hold_end_against(&mut self) -> Result<(), LedgerError> {
         let view = &self.known.view;
         if let Some(before) = self.memory.view.take() {
@@ -229,15 +229,16 @@ impl Ledger {
         Ok(())
     }
 
-    /// Looks whether the entry that was read last still stands in its place: a program that empties
-    /// or replaces the ledger below a collector at work stops it here, before its next commit.
+    /// Checks that the entry that was read last still exists at its index. If a program empties or
+    /// replaces the ledger of a running collector, this check stops the collector before its next
+    /// commit.
     ///
     /// # Errors
-    /// It does not, or the store failed.
+    /// The entry is missing or different, or the store failed.
     pub async fn still_there(&self) -> Result<(), LedgerError> {
         let view = &self.known.view;
         let Some(last) = self.known.last else {
-            // Nothing was read of this generation yet: it must be there itself.
+            // No entry of this generation was read yet: the generation itself must exist.
             let newest = self.newest().await.map_err(|error| self.or_missing(error))?;
             let is_same = newest.generation() == view.generation() && !view.is_sealed();
             if is_same && newest.settled() != view.settled() {
@@ -263,7 +264,7 @@ impl Ledger {
         }
     }
 
-    /// A ledger that is not there any more, below a collector that has read it.
+    /// Maps the error if the ledger of a collector that has read it no longer exists.
     fn or_missing(&self, error: LedgerError) -> LedgerError {
         match error {
             LedgerError::Store(error) if error.is_not_found() => {
@@ -274,8 +275,8 @@ impl Ledger {
         }
     }
 
-    /// Remembers what was read and written since. A disk that fails is logged, and stops nothing:
-    /// a memory that is behind refuses less.
+    /// Remembers the entries read and written since. A failing disk is logged and stops nothing: a
+    /// memory that lags behind detects fewer changes.
     pub(super) async fn remember(&mut self) {
         if !self.memory.is_kept() {
             return;
@@ -320,8 +321,8 @@ impl Ledger {
         replaced.map_err(|error| error.to_string())
     }
 
-    /// A visible file that entry `next` or a later one has published, where nothing is remembered:
-    /// a ledger that ends there is not a new one, or an older copy.
+    /// If nothing is remembered: returns a visible file that entry `next` or a later one has
+    /// published. A ledger that ends at `next` is then neither new nor complete.
     pub(super) async fn unrecorded(&self, next: u64) -> Result<Option<Published>, LedgerError> {
         if self.memory.mark.is_some() || !self.memory.is_kept() {
             return Ok(None);
@@ -329,7 +330,7 @@ impl Ledger {
         published_behind(&*self.fs, &self.dataset, next).await
     }
 
-    /// An error that says what the ledger, which was read to its end, does not name.
+    /// Returns an error for a file that the ledger, read to its end, does not name.
     pub(super) fn lacks(&self, Published { path: file, index }: Published) -> LedgerError {
         self.changed(match self.view().next() {
             0 => Change::Unrecorded { file },

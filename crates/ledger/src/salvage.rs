@@ -1,4 +1,4 @@
-//! What can be read of a ledger in whatever state it is: each part by itself, with its problems.
+//! Reads as much of a ledger as possible: each part separately, with its problems.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,25 +17,25 @@ use super::recall::{Name, read_name};
 use super::store::read_entry;
 use super::view::{Settled, Totals, View};
 
-/// What was read of one ledger, from the store or from a memory.
+/// The readable part of one ledger, from the store or from a memory.
 #[derive(Debug, Default)]
 pub(super) struct Salvage {
-    /// Whether anything is there at all.
+    /// True if anything of it exists.
     pub(super) is_there: bool,
     pub(super) name: Option<Name>,
     /// The newest generation, whether or not it can be read.
     pub(super) generation: u64,
-    /// What its checkpoint says, and the checkpoint itself.
+    /// The contents of its checkpoint, and the checkpoint itself.
     pub(super) begin: View,
     pub(super) checkpoint: Bytes,
     /// Its entries that can be read, in order; there may be holes between them.
     pub(super) entries: Vec<Entry>,
-    /// What is wrong, one sentence each.
+    /// Its problems, one sentence each.
     pub(super) problems: Vec<String>,
 }
 
 impl Salvage {
-    /// Reads what is there.
+    /// Reads the ledger in the store.
     pub(super) async fn read(
         fs: &Arc<dyn FileSystem>,
         dataset: &Dataset,
@@ -57,7 +57,7 @@ impl Salvage {
         }
         let number = |name: &str| name.strip_prefix('g')?.parse::<u64>().ok();
         let newest = names.iter().filter_map(|listed| number(&listed.name)).max();
-        // In an object store the first one is there with its first entry.
+        // In an object store the first generation exists once its first entry does.
         let Some(newest) = newest.or((!fs.is_tree()).then_some(0)) else {
             found.problems.push(format!("{} holds no generation", dataset.ledger()));
             return Ok(found);
@@ -118,12 +118,12 @@ impl Salvage {
         Ok(())
     }
 
-    /// Where the checkpoint cannot be read, the first index is not known.
+    /// Returns `true` if the checkpoint cannot be read, so that the first index is not known.
     fn checkpoint_is_lost(&self) -> bool {
         self.generation > 0 && self.checkpoint.is_empty()
     }
 
-    /// The same of what a collector remembers.
+    /// Does the same for a collector's memory.
     pub(super) fn of(remembered: Remembered) -> Self {
         let Remembered { identity, view, checkpoint, entries, .. } = remembered;
         let generation = view.generation();
@@ -149,7 +149,7 @@ impl Salvage {
         self.entries.last().map_or(self.begin.first(), |entry| entry.index + 1)
     }
 
-    /// All that its entries say, as far as they can be read.
+    /// Returns the sum of its readable entries.
     pub(super) fn view(&self) -> View {
         let mut sum = Sum::default();
         sum.add_checkpoint(&self.begin);
@@ -158,11 +158,11 @@ impl Salvage {
     }
 }
 
-/// What several ledgers say together.
+/// The sum of several ledgers.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     pub(super) settled: Settled,
-    /// Of these, what checkpoints name: their totals count it.
+    /// The part of `settled` that checkpoints name: their totals include it.
     counted: Settled,
     fenced: BTreeSet<WriterId>,
     totals: Totals,
@@ -170,7 +170,7 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    /// What stands in front of a ledger's entries; all of these before the first entry.
+    /// Adds the checkpoint of a ledger; all checkpoints must be added before the first entry.
     pub(super) fn add_checkpoint(&mut self, begin: &View) {
         for settled in [&mut self.settled, &mut self.counted] {
             settled.keys.insert_all(&begin.settled().keys);
@@ -179,13 +179,13 @@ impl Sum {
         self.fenced.extend(begin.fenced());
         self.merges.open.extend(begin.merges().open.clone());
         self.merges.sources = self.merges.sources.max(begin.merged_files());
-        // Of two copies of one ledger the longer one has counted what the other has.
+        // Of two copies of one ledger, the longer one includes the other.
         if begin.totals().files > self.totals.files {
             self.totals = begin.totals();
         }
     }
 
-    /// What one entry says.
+    /// Adds one entry.
     pub(super) fn add(&mut self, entry: &Entry) {
         match &entry.kind {
             Kind::Commit { keys, files } => {
@@ -204,7 +204,7 @@ impl Sum {
         }
     }
 
-    /// A view that stands at entry `next` of `generation`.
+    /// Returns a view at entry `next` of `generation`.
     pub(super) fn view(self, generation: u64, next: u64) -> View {
         let mut settled = self.settled;
         settled.close(&Floors::default());

@@ -22,12 +22,12 @@ use super::publish::Refusals;
 use super::view::{Totals, View};
 use crate::committer::{Attempt, AttemptKind, Verdict};
 
-/// How often a call that got no answer is looked into before the commit is given up.
+/// How often an unanswered call is checked before the commit is given up.
 pub(super) const PATIENCE: u32 = 5;
 /// First pause between two looks; doubles.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
-/// What published files are called: `<host>-<sink>-<ledger index>-<n>.<extension>`.
+/// Names of published files: `<host>-<sink>-<ledger index>-<n>.<extension>`.
 #[derive(Debug, Clone)]
 pub struct FileNames {
     /// Host and sink, fit for a file name.
@@ -36,21 +36,21 @@ pub struct FileNames {
     pub extension: String,
 }
 
-/// How a ledger is kept.
+/// Settings of a ledger.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What published files are called.
+    /// Names of published files.
     pub names: FileNames,
     /// Entries of a generation from which on it is made into one checkpoint.
     pub compact_after: u64,
-    /// How long the stage of another collector must be unchanged until it is cleared away.
+    /// How long the stage of another collector must be unchanged before it is cleaned up.
     pub sweep_after: Duration,
 }
 
-/// What a process knows of a ledger, from one opening to the next.
+/// A process's knowledge of a ledger, kept from one opening to the next.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// What the entries read so far say.
+    /// The sum of the entries read so far.
     pub(super) view: View,
     /// The attempt that won the last of them, in this generation.
     pub(super) last: Option<Token>,
@@ -71,7 +71,7 @@ pub struct Known {
 pub struct Roll {
     /// Names the roll; new for each.
     pub token: Token,
-    /// The batches that the files hold.
+    /// The batches in the files.
     pub keys: KeySet,
     /// The files.
     pub files: Vec<RollFile>,
@@ -80,7 +80,7 @@ pub struct Roll {
 /// One staged file of a roll.
 #[derive(Debug, Clone)]
 pub struct RollFile {
-    /// Where it is staged, below the dataset's own directory.
+    /// Path of the staged file, below the dataset's own directory.
     pub temp: String,
     /// The directory that it is published in, below the prefix; empty for the prefix itself.
     pub directory: String,
@@ -92,16 +92,16 @@ pub struct RollFile {
     pub events: u64,
 }
 
-/// What became of a roll.
+/// The result of a roll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
-    /// It is this entry: its batches are delivered. Its files are published, but for those that
+    /// It won this entry: its batches are delivered. Its files are published, except those that
     /// their directories refuse; those wait.
     Published(u64),
-    /// Other entries hold all of its batches; its files are deleted.
+    /// Other entries contain all of its batches; its files are deleted.
     Elsewhere,
-    /// Other entries hold these of its batches; its files are deleted, the rest is to be rolled
-    /// anew.
+    /// Other entries contain these of its batches; its files are deleted. The caller must roll the
+    /// rest again.
     Overlap(KeySet),
 }
 
@@ -114,7 +114,7 @@ pub struct Ledger {
     pub(super) options: Options,
     /// Tokens made so far.
     pub(super) minted: u64,
-    /// What its collector remembers.
+    /// The memory of its collector.
     pub(super) memory: Memory,
     /// The number that names it.
     pub(super) identity: Token,
@@ -122,14 +122,14 @@ pub struct Ledger {
     pub(super) follows: Vec<Token>,
     /// Entries that are not remembered yet.
     pub(super) fresh: Vec<Entry>,
-    /// What ledgers said that this one was rebuilt from, until it was read.
+    /// Views of the ledgers that this one was rebuilt from, until it was read.
     pub(super) elders: Vec<View>,
     /// Files that wait and that no entry names, by where they are staged.
     pub(super) unrecorded: BTreeSet<String>,
 }
 
 impl Ledger {
-    /// The ledger as it is before anything was read, but what is `known`.
+    /// Creates a ledger without reading anything beyond `known`.
     pub(super) fn unread(
         fs: Arc<dyn FileSystem>,
         dataset: Dataset,
@@ -165,33 +165,33 @@ impl Ledger {
         &self.follows
     }
 
-    /// What the entries read so far say.
+    /// Returns the sum of the entries read so far.
     pub fn view(&self) -> &View {
         &self.known.view
     }
 
-    /// What is kept when the store is opened anew: the entries need not be read again.
+    /// Returns the knowledge for the next opening, so that entries need not be read again.
     pub fn into_known(mut self) -> Known {
         self.give_up_unrecorded();
         self.known
     }
 
-    /// These epochs are empty, their origins say: each of their batches is committed. The next
-    /// compaction forgets them.
+    /// Declares these epochs empty: their origins report each of their batches as committed. The
+    /// next compaction forgets them.
     pub fn close_epochs(&mut self, floors: &Floors) {
         self.known.declared.raise_all(floors);
     }
 
-    /// Commits a roll and publishes its files. Whatever goes wrong, no batch becomes visible twice.
-    /// [`Ledger::compact`] is due from time to time, and [`Ledger::publish_waiting`] where
-    /// [`Ledger::publish_due`] says so.
+    /// Commits a roll and publishes its files. Whatever fails, no batch becomes visible twice. The
+    /// caller must call [`Ledger::compact`] from time to time, and [`Ledger::publish_waiting`] at
+    /// the time of [`Ledger::publish_due`].
     ///
-    /// `closing` makes the files durable and finds them to be of the right length. It goes on while
-    /// the entry is prepared; the entry is renamed in only after both have ended well.
+    /// `closing` makes the files durable and checks their lengths. It runs while the entry is
+    /// prepared; the entry is renamed only after both have succeeded.
     ///
     /// # Errors
-    /// The roll is not published. It may be committed all the same; opening the ledger anew finds
-    /// that out and finishes it, or deletes the files.
+    /// The roll is not published. It may still be committed; reopening the ledger detects that and
+    /// finishes it, or deletes the files.
     pub async fn commit(
         &mut self,
         roll: Roll,
@@ -286,7 +286,7 @@ pub(super) async fn write_file(
     check_length(fs, path, len).await
 }
 
-/// The entry in the file `path`, which is that of `index`, if there is one.
+/// Reads the entry in the file `path`, which must have `index`, if the file exists.
 pub(super) async fn read_entry(
     fs: Arc<dyn FileSystem>,
     path: String,

@@ -1,5 +1,5 @@
-//! What an opening does: makes or reads the ledger, finishes what was committed and not published,
-//! and clears away what earlier starts of this collector staged and never committed.
+//! Opens a ledger: creates or reads it, publishes committed files that are still staged, and
+//! deletes uncommitted files that earlier starts of this collector staged.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -23,13 +23,13 @@ use super::store::{Known, Ledger, Options, read_entry, write_file};
 pub(super) const READ_AT_ONCE: usize = 16;
 
 impl Ledger {
-    /// Opens the ledger for `author`, which must be new: makes it if this is the first of all
-    /// openings, reads it to its end (from `known` on, if this process read it before), holds it
-    /// against `memory`, finishes the renames of committed files, and deletes what other starts of
-    /// this collector left.
+    /// Opens the ledger for `author`, which must be new. Creates it at the first opening of all,
+    /// reads it to its end (from `known` on, if this process read it before), compares it with
+    /// `memory`, finishes the renames of committed files, and deletes leftovers of other starts of
+    /// this collector.
     ///
     /// # Errors
-    /// The store failed, or the ledger is damaged, or it is not the one that is remembered. Nothing
+    /// The store failed, or the ledger is damaged, or it differs from the remembered one. Nothing
     /// is lost; open it again.
     pub async fn open(
         fs: Arc<dyn FileSystem>,
@@ -45,17 +45,17 @@ impl Ledger {
         ledger.identify().await?;
         let staged = ledger.staged_files().await?;
         let orphans = ledger.orphans().await?;
-        // Once its prepared entries are gone, a dead start can commit nothing any more, not even
-        // by a rename that is still under way. So what the ledger says after that is final; in an
-        // object store once it is fenced, below.
+        // A dead start whose prepared entries are deleted can commit nothing more, not even by a
+        // rename in progress. The ledger is therefore final after that; in an object store once the
+        // start is fenced, below.
         for orphan in &orphans {
             ledger.withdraw(&ledger.desk(*orphan)).await?;
         }
-        // What is not staged any more was published, or removed from outside.
+        // Files that are no longer staged were published, or removed from outside.
         ledger.known.unpublished.retain(|file| staged.contains(&file.temp));
         ledger.catch_up(&staged).await?;
         if let Some(file) = ledger.unrecorded(ledger.view().next()).await? {
-            // Others may have gone on meanwhile: what is visible was committed before.
+            // Others may have committed in the meantime: a file is visible only after its commit.
             ledger.catch_up(&staged).await?;
             if file.index >= ledger.view().next() {
                 return Err(ledger.lacks(file));
@@ -79,8 +79,8 @@ impl Ledger {
         for orphan in orphans {
             let desk = ledger.desk(orphan);
             if !ledger.fs.is_tree() && !mutant!("bucket_not_fenced") {
-                // There a commit that was under way arrives although what it was prepared from is
-                // gone. Behind a fence its index is taken.
+                // There, a commit in progress can still succeed although its prepared entry is
+                // deleted. After a fence its index is taken.
                 ledger.fence(orphan).await?;
             } else if !ledger.awaits(&desk) {
                 ledger.fs.delete(&desk).await?;
@@ -89,7 +89,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Says which ledger is used from now on by a collector that remembered none.
+    /// Logs which ledger a collector without a memory uses from now on.
     fn taken_on(&self) {
         let (ledger, identity, view) = (self.dataset.ledger(), self.identity, self.view());
         let (entries, batches) = (view.next(), view.settled().keys.count());
@@ -105,12 +105,12 @@ impl Ledger {
         );
     }
 
-    /// Leaves the store: nothing that this author prepared can be committed after that, what it
-    /// committed is published, and what it staged is deleted, unless a directory refuses some of
-    /// it: then the next opening does that. Rolls must not be under way.
+    /// Leaves the store: afterwards nothing that this author prepared can be committed. Publishes
+    /// its committed files and deletes its staged ones. If a directory refuses some files, the next
+    /// opening publishes them. No roll may be in progress.
     ///
     /// # Errors
-    /// The store failed; the next opening finishes it.
+    /// The store failed; the next opening finishes the work.
     pub async fn leave(&mut self) -> Result<(), LedgerError> {
         self.give_up_unrecorded();
         let desk = self.desk(self.author);
@@ -118,8 +118,8 @@ impl Ledger {
         self.withdraw(&desk).await?;
         self.catch_up(&staged).await?;
         self.publish_all().await?;
-        // In an object store a commit that was cut short may still arrive: what it names stays
-        // until the next opening has fenced this start.
+        // In an object store an interrupted commit may still arrive: its files stay until the next
+        // opening has fenced this start.
         let clears = self.fs.is_tree() || mutant!("stage_of_a_bucket_cleared");
         if clears && !self.awaits(&desk) {
             self.fs.delete(&desk).await?;
@@ -132,9 +132,10 @@ impl Ledger {
         self.dataset.staged(&Dataset::desk(author))
     }
 
-    /// Makes the ledger, unless it is there or was. It is prepared elsewhere and renamed in whole,
-    /// so that one without a generation or an identity is never seen; of several founders one wins:
-    /// the directory is called as the file in it, for stores that would move it into another.
+    /// Creates the ledger, unless it exists or existed. It is prepared elsewhere and renamed as a
+    /// whole, so that no reader sees one without a generation or an identity. Of several founders
+    /// one wins: the directory has the name of the file in it, for stores that would move it into
+    /// an existing one.
     async fn found(&mut self) -> Result<(), LedgerError> {
         let (fs, dataset) = (self.fs.clone(), self.dataset.clone());
         let desk = self.desk(self.author);
@@ -151,15 +152,15 @@ impl Ledger {
             let (generation, entries) = (mark.generation, mark.next());
             return Err(self.changed(Change::Missing { generation, entries }));
         }
-        // A collector that began meanwhile may have published: that is no file next to a missing
-        // ledger.
+        // A collector that started in the meantime may have published: then the ledger is not
+        // missing.
         if let Some(file) = self.unrecorded(0).await?
             && !is_there(&*fs, &dataset).await?
         {
             return Err(self.changed(Change::Unrecorded { file: file.path }));
         }
         if !fs.is_tree() {
-            // One object makes it: its identity. It has no generation but the first then.
+            // One object makes it: its identity. Its only generation is the first one.
             return self.name_it().await.map(drop);
         }
         let prepared = format!("{desk}/identity");
@@ -186,7 +187,7 @@ impl Ledger {
                 self.known.unpublished.clear();
             }
             self.read_on(staged).await?;
-            // A generation that was deleted meanwhile looks as if it ended early.
+            // A generation that was deleted in the meantime looks as if it ended early.
             if self.newest().await?.generation() == self.known.view.generation() {
                 return Ok(());
             }
@@ -201,7 +202,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The entries behind those that were read, to the end of the generation.
+    /// Reads the entries after the known ones, to the end of the generation.
     pub(super) async fn unread_entries(&self) -> Result<Vec<Entry>, LedgerError> {
         let directory = self.dataset.generation(self.view().generation());
         let names = self.list(&directory).await?;
@@ -215,15 +216,15 @@ impl Ledger {
         Ok(entries)
     }
 
-    /// The entries of a range that the ledger has had; of a generation that was deleted meanwhile
-    /// perhaps fewer.
+    /// Reads the entries of a range that the ledger has had. Returns fewer if the generation was
+    /// deleted in the meantime.
     ///
     /// # Errors
     /// One is missing: the ledger was changed from outside.
     pub(super) async fn read_whole(&self, range: Range<u64>) -> Result<Vec<Entry>, LedgerError> {
         let entries = self.read_range(range.clone()).await?;
         let (index, generation) = (range.start + entries.len() as u64, self.view().generation());
-        // A generation that was deleted meanwhile has no holes: there is a newer one.
+        // A generation that was deleted in the meantime has no holes: there is a newer one.
         if index < range.end && self.newest().await?.generation() == generation {
             return Err(self.changed(Change::Hole { generation, index, last: range.end - 1 }));
         }
@@ -253,8 +254,8 @@ impl Ledger {
         }
     }
 
-    /// Every staged file of all collectors, below the dataset's own directory: what is not
-    /// published yet or comes to nothing.
+    /// Returns every staged file of all collectors, below the dataset's own directory: files that
+    /// are not published yet or never will be.
     ///
     /// # Errors
     /// The store failed.
@@ -290,7 +291,7 @@ impl Ledger {
         Ok(files.map(|listed| format!("{desk}/{}", listed.name)).collect())
     }
 
-    /// The other starts of this collector that have left something behind.
+    /// Returns the other starts of this collector that left files.
     async fn orphans(&self) -> Result<Vec<WriterId>, LedgerError> {
         let WriterId { collector, incarnation } = self.author;
         let mut orphans = self.authors().await?;

@@ -1,4 +1,4 @@
-//! What the entries read so far add up to. Pure: entries go in, answers come out.
+//! The sum of the entries read so far. Pure: takes entries, answers queries.
 
 use std::collections::BTreeSet;
 use std::ops::{Add, Sub};
@@ -10,7 +10,7 @@ use super::dataset::WriterId;
 use super::entry::{Entry, Kind, StagedFile};
 use super::merge::{Merge, Merges};
 
-/// What the entries of a ledger say, up to [`View::next`].
+/// The contents of a ledger's entries, up to [`View::next`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
     generation: u64,
@@ -26,25 +26,25 @@ pub struct View {
 /// The batches that a ledger knows as delivered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Those that entries name.
+    /// Batches that entries name.
     pub keys: KeySet,
     /// All of the epochs below: their entries are forgotten.
     pub floors: Floors,
 }
 
 impl Settled {
-    /// Whether this batch is delivered.
+    /// Returns `true` if this batch is delivered.
     pub fn contains(&self, key: Identity) -> bool {
         self.is_closed(key) || self.keys.contains(key)
     }
 
-    /// Whether this batch is of an epoch that is closed: what comes of it now is a stray copy.
+    /// Returns `true` if this batch is of a closed epoch: a new arrival of it is a stray copy.
     pub fn is_closed(&self, key: Identity) -> bool {
         self.floors.is_closed(key)
     }
 
-    /// Closes epochs: their batches need not be named any more. Origins of which no batch was
-    /// committed here are not kept: nothing of them could be forgotten.
+    /// Closes epochs: their batches need not be named any more. Ignores origins without a committed
+    /// batch here, because there is nothing to forget of them.
     pub(super) fn close(&mut self, floors: &Floors) {
         let before = mutant!("floor_not_made").then(|| self.floors.clone());
         let committed: BTreeSet<Origin> = self.keys.iter().map(|(origin, ..)| origin).collect();
@@ -199,12 +199,12 @@ impl View {
         &self.merges
     }
 
-    /// Nothing is left to do of the merge with this copy.
+    /// Marks the merge with this copy as complete.
     pub(super) fn merge_is_over(&mut self, copy: &str) {
         self.merges.open.remove(copy);
     }
 
-    /// What a planted bug does in place of an entry.
+    /// Opens a merge without an entry, for a planted bug.
     pub(super) fn begin_merge(&mut self, merge: &Merge) {
         self.merges.open.insert(merge.copy.clone(), merge.clone());
     }
@@ -214,12 +214,12 @@ impl View {
         self.next += 1;
     }
 
-    /// Whether this batch is delivered.
+    /// Returns `true` if this batch is delivered.
     pub fn is_settled(&self, key: Identity) -> bool {
         self.settled.contains(key)
     }
 
-    /// Those of `keys` that are delivered.
+    /// Returns the `keys` that are delivered.
     pub fn settled_of(&self, keys: &KeySet) -> KeySet {
         let mut delivered = keys.intersection(&self.settled.keys);
         if !mutant!("floor_not_looked_at") {
@@ -238,7 +238,7 @@ impl View {
         self.totals
     }
 
-    /// Whether this author was taken for dead and may commit nothing any more.
+    /// Returns `true` if this author was fenced and may not commit any more.
     pub fn is_fenced(&self, author: WriterId) -> bool {
         self.fenced.contains(&author)
     }
@@ -248,7 +248,7 @@ impl View {
         self.fenced.iter()
     }
 
-    /// Whether nothing follows in this generation.
+    /// Returns `true` if the generation is sealed.
     pub fn is_sealed(&self) -> bool {
         self.sealed
     }

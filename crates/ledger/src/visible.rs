@@ -1,4 +1,4 @@
-//! What the names of visible files say of the ledger: each has the number of its entry.
+//! Reads the ledger index from the names of visible files.
 
 use storage::{FileSystem, FsError, Listed};
 
@@ -17,9 +17,9 @@ pub(super) struct Published {
     pub(super) index: u64,
 }
 
-/// Of the files below the prefix that entries have published, the one with the highest index; or
-/// the first that is found with `enough` or more. Directories come in the order of their names,
-/// the last first; with a limit of them, other datasets below the prefix are passed over.
+/// Returns the file below the prefix with the highest index, or the first one found with `enough`
+/// or more. Visits directories in descending order of their names; with a limit of directories,
+/// skips other datasets below the prefix.
 async fn published(
     fs: &dyn FileSystem,
     dataset: &Dataset,

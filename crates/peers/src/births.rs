@@ -1,7 +1,7 @@
-//! The lives that this agent's own channels are in, and which of their batches have left it.
+//! The lives of this agent's own channels, and which of their batches have left them.
 //!
-//! A data directory that comes back from a backup, or runs on two machines, shares its origin with
-//! another copy. What the other copy declares empty may swallow a life of this one:
+//! A data directory that is restored from a backup, or runs on two machines, shares its origin with
+//! another copy. A floor that the other copy declares may include a life of this one:
 //!
 //! ```text
 //!   floor declared by the other copy ──────────────┐
@@ -10,14 +10,14 @@
 //!                    this copy's life: closed, and never delivered
 //! ```
 //!
-//! The next agent then refuses a batch as `epoch_closed`. If the life is the one that this very
-//! process began, and the batch was put once, to that peer alone, it is delivered nowhere: the
-//! channel gives it, and every batch of the life that was never put, another name
-//! ([`Channel::rename`]). All else keeps its name and goes to the dead letters.
+//! The downstream agent then refuses a batch as `epoch_closed`. If this process began the life, and
+//! the batch was put once, only to that peer, then the batch is delivered nowhere. In this case the
+//! channel renames it, and every batch of the life that was never put ([`Channel::rename`]). All
+//! other batches keep their names and go to the dead letters.
 //!
 //! # Rules
 //!
-//! 1. A batch is renamed only when each put of it was answered, and by that refusal.
+//! 1. A batch is renamed only if each put of it was answered by that refusal.
 //! 2. The new name is durable before it is put for the first time.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use pipeline::{Channel, ChannelError, Epoch, Identity, IntervalSet, Origin};
 
-/// Which batches of one life were sent under their own name.
+/// Batches of one life that were sent with their own name.
 #[derive(Debug, Default)]
 struct Sent {
     /// Handed to a sink.
@@ -53,7 +53,7 @@ impl Births {
         self.lives.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// These channels are open.
+    /// Starts tracking the lives of these open channels.
     pub(crate) fn begin<'a>(&self, channels: impl Iterator<Item = &'a Arc<dyn Channel>>) {
         let mut lives = self.lives();
         for channel in channels {
@@ -87,7 +87,7 @@ impl Births {
         }
     }
 
-    /// Whether this batch is of a life that this process began.
+    /// Returns `true` if this batch is of a life that this process began.
     pub(crate) fn is_own(&self, key: Identity) -> bool {
         self.lives().contains_key(&(key.origin, key.epoch))
     }

@@ -1,4 +1,4 @@
-//! Members of a group that are looked up again and again, not named.
+//! Members of a group that are looked up repeatedly instead of configured.
 //!
 //! ```text
 //!   "srv:_aqueduct._tcp.logs"          lookups             seats
@@ -7,10 +7,10 @@
 //!                                                                   seat 2: empty
 //! ```
 //!
-//! A group's members are known by their place in it, which never changes; so a sink that is
-//! discovered has a fixed number of *seats*, each a member, and an address takes one. The member of
-//! each seat is decided in [`seating`], without clock and I/O. The group and the sink of a seat
-//! hear of it through the [`SeatBoard`].
+//! A group identifies its members by their index, which never changes. Therefore a discovered sink
+//! has a fixed number of *seats*. Each one is a member, and an address occupies one. [`seating`]
+//! assigns addresses to seats, without clock and I/O. The group and the sink of a seat are notified
+//! through the [`SeatBoard`].
 
 pub mod seating;
 
@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 pub use seating::{Change, Counts, Found, Seating};
 
-/// What is looked up to find the members.
+/// The query that finds the members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
     /// `dns:host:port`: every address of a host is one.
@@ -43,10 +43,10 @@ pub enum Query {
     Service(String),
 }
 
-/// What the text of a [`Query::Host`] begins with.
+/// The prefix of the text of a [`Query::Host`].
 const HOST: &str = "dns:";
 
-/// What the text of a [`Query::Service`] begins with.
+/// The prefix of the text of a [`Query::Service`].
 const SERVICE: &str = "srv:";
 
 impl FromStr for Query {
@@ -87,7 +87,8 @@ impl fmt::Display for Query {
 }
 
 impl Query {
-    /// Whether this text is meant as a query, well formed or not, where an address may stand too.
+    /// Returns `true` if this text is meant as a query, valid or not, in a setting that also
+    /// accepts addresses.
     pub fn is_meant_by(text: &str) -> bool {
         text.starts_with(HOST) || text.starts_with(SERVICE)
     }
@@ -104,7 +105,7 @@ impl Query {
         let mut found = match self {
             Self::Host { host, port } => {
                 let addresses = names.addresses(host, server).await?;
-                // A host with addresses of both families is not there twice.
+                // Use one address family, so that a host with both does not appear twice.
                 let first = addresses.first().map(|address| address.is_ipv4());
                 let alike = addresses.iter().filter(|one| Some(one.is_ipv4()) == first);
                 let address = |one| SocketAddr::new(one, *port).to_string();
@@ -114,7 +115,7 @@ impl Query {
                 let services = names.services(name, server).await?;
                 services
                     .into_iter()
-                    // A target of "." says that the service is not there.
+                    // A target of "." means that the service is not available.
                     .filter(|service| !service.host.is_empty())
                     .map(|service| Found {
                         address: format!("{}:{}", service.host, service.port).into(),
@@ -136,10 +137,10 @@ impl Query {
     }
 }
 
-/// What a discovered sink looks up.
+/// The lookup of a discovered sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovery {
-    /// What is asked.
+    /// The query.
     pub query: Query,
     /// The name server; `None`: the system's.
     pub server: Option<SocketAddr>,
@@ -165,7 +166,7 @@ impl SeatBoard {
         Self { inner: Arc::new(Board { discovery, seating, changed: Notify::new() }) }
     }
 
-    /// What is looked up.
+    /// Returns the lookup.
     pub fn discovery(&self) -> &Discovery {
         &self.inner.discovery
     }
@@ -191,12 +192,12 @@ impl SeatBoard {
 
 impl Board {
     fn seating(&self) -> MutexGuard<'_, Seating> {
-        // It is whole between its calls, whichever task panicked in between.
+        // It is complete between its calls, whichever task panicked in between.
         self.seating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One seat of a board. Clones are the same seat.
+/// One seat of a board. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Seat {
     board: SeatBoard,
@@ -214,7 +215,7 @@ impl Seat {
         &self.board
     }
 
-    /// How it is now.
+    /// Returns its current state.
     pub fn view(&self) -> SeatView {
         self.board.inner.seating().view(self.index)
     }
@@ -242,7 +243,7 @@ impl Seat {
     }
 }
 
-/// [`Seat::changed`] of a member that may have none: then it never does.
+/// [`Seat::changed`] for a member that may not have a seat: then it never returns.
 pub async fn changed(seat: Option<&(Seat, SeatView)>) -> SeatView {
     match seat {
         Some((seat, seen)) => seat.changed(seen).await,

@@ -1,5 +1,5 @@
-//! What the components along a channel know of closed epochs: what senders declare, what the ledger
-//! has closed, and what this agent itself can declare.
+//! Closed epochs along a channel: those declared by senders, those closed by the ledger, and those
+//! that this agent itself can declare.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -9,41 +9,42 @@ use support::mutant;
 
 use crate::births::Births;
 
-/// Origins of which a board keeps what senders declare, some 5 MiB of them. What is beyond them is
-/// not kept: the batches of those origins are remembered for longer.
+/// Maximum number of origins for which a board keeps the senders' declarations, some 5 MiB.
+/// Declarations of further origins are dropped: their batches are remembered for longer.
 pub const DECLARED_MAX: usize = 1 << 17;
 
-/// What the components along one channel know of closed epochs. Clones are the same board.
+/// The closed epochs that components along one channel know. Clones share the board.
 ///
-/// A source writes on it what senders declare, the sinks of the channel read it: the `grpc` sink
-/// hands it on, with what this agent itself can declare; the `hdfs` sink lets its ledger forget.
+/// A source writes the senders' declarations, and the sinks of the channel read them: the `grpc`
+/// sink forwards them together with the declarations of this agent, and the `hdfs` sink lets its
+/// ledger forget.
 #[derive(Debug, Clone, Default)]
 pub struct FloorBoard {
     heard: Arc<Mutex<Floors>>,
-    /// What the ledger behind the channel has closed.
+    /// Epochs that the downstream ledger has closed.
     closed: Arc<Mutex<Arc<Floors>>>,
     agent: Arc<OwnEpochs>,
 }
 
-/// What an agent can say of the batches that were born in its own channels.
+/// The epochs that an agent can declare about batches from its own channels.
 #[derive(Default)]
 struct OwnEpochs {
-    /// Every channel of the agent: a batch may lie in another one than it was born in. Weak, since
-    /// what is built along a channel, and so the channel itself, may keep the board.
+    /// Every channel of the agent: a batch may be in another channel than the one that created it.
+    /// Weak, because a component of the channel, and so the channel itself, may keep the board.
     channels: Mutex<Vec<Weak<dyn Channel>>>,
-    /// Some channel that the agent does not name any more still holds batches on disk.
+    /// True if some removed channel still has batches on disk.
     left_behind: AtomicBool,
-    /// Those of them that are not open yet: nothing can be asked of them.
+    /// Channels that are not open yet: they cannot be queried.
     not_open: Mutex<Vec<Weak<dyn Channel>>>,
-    /// The lowest epoch of an origin of which the dead letters hold a batch: it may be put back.
+    /// Returns the lowest epoch of an origin with a batch in the dead letters: it may be replayed.
     letters: OnceLock<LowestLetter>,
-    /// Some sink forgets batches that are not committed, so the agent cannot tell.
+    /// Set if some sink drops uncommitted batches, so that the agent cannot know.
     forgetful: OnceLock<()>,
-    /// The lives of this process, and what of them has left it.
+    /// The lives of this process, and the batches that have left them.
     births: Births,
 }
 
-/// Answers the lowest epoch of an origin of which the dead letters hold a batch.
+/// Returns the lowest epoch of an origin with a batch in the dead letters.
 type LowestLetter = Box<dyn Fn(Origin) -> Option<Epoch> + Send + Sync>;
 
 impl std::fmt::Debug for OwnEpochs {
@@ -85,9 +86,9 @@ impl FloorBoard {
         Self { heard, closed, agent: self.agent.clone() }
     }
 
-    /// These are all channels of the agent. Said before anything runs, and when they change.
-    /// `left_behind`: others of its channels, which it does not name any more, hold batches on
-    /// disk; nothing born in this agent is declared then.
+    /// Sets all channels of the agent, before anything runs, and when they change. `left_behind`:
+    /// other channels, which are no longer configured, have batches on disk; then no epoch of this
+    /// agent is declared.
     pub fn know_channels<'a>(
         &self,
         channels: impl Iterator<Item = &'a Arc<dyn Channel>>,
@@ -97,8 +98,8 @@ impl FloorBoard {
         *self.agent.channels() = channels.map(Arc::downgrade).collect();
     }
 
-    /// This channel of the agent is not open yet. Until it is, nothing born in this agent is
-    /// declared: what the channel holds is not known. Said before anything runs.
+    /// Marks this channel of the agent as not open. Until it is open, no epoch of this agent is
+    /// declared, because the contents of the channel are unknown. Called before anything runs.
     pub fn is_not_open(&self, channel: &Arc<dyn Channel>) {
         self.agent.not_open().push(Arc::downgrade(channel));
     }
@@ -110,7 +111,7 @@ impl FloorBoard {
         self.agent.not_open().retain(|other| !other.ptr_eq(&opened));
     }
 
-    /// These channels of the agent are open, and nothing runs on them yet: their lives are known.
+    /// Records the lives of these channels, which are open and not used yet.
     pub fn begin_lives<'a>(&self, channels: impl Iterator<Item = &'a Arc<dyn Channel>>) {
         self.agent.births.begin(channels);
     }
@@ -126,7 +127,7 @@ impl FloorBoard {
         self.agent.births.put(key);
     }
 
-    /// Whether this batch is of a life that this process began.
+    /// Returns `true` if this batch is of a life that this process began.
     pub fn is_own(&self, key: Identity) -> bool {
         self.agent.births.is_own(key)
     }
@@ -140,9 +141,9 @@ impl FloorBoard {
         if mutant!("closed_epoch_kept") { Ok(false) } else { self.agent.births.closed(key) }
     }
 
-    /// The name of a batch whose life a ledger has closed. One that was born here in a life of this
-    /// process gets another one: a copy of this agent's directory has closed it. All others keep
-    /// theirs.
+    /// Returns the name of a batch whose life a ledger has closed. A batch of a life of this
+    /// process gets a new name, because a copy of this agent's directory has closed its life. All
+    /// others keep theirs.
     pub async fn left(&self, env: &Env, key: Identity) -> Identity {
         if !self.is_own(key) {
             return key;
@@ -157,13 +158,13 @@ impl FloorBoard {
         }
     }
 
-    /// How the dead letters of the agent answer. Said once, before anything runs.
+    /// Sets the query of the agent's dead letters. Called once, before anything runs.
     pub fn know_letters(&self, lowest: impl Fn(Origin) -> Option<Epoch> + Send + Sync + 'static) {
-        // A second call would say the same.
+        // A second call would set the same query.
         let _ = self.agent.letters.set(Box::new(lowest));
     }
 
-    /// Some sink lets channels forget what is not committed: nothing born here is ever declared.
+    /// Records that some sink drops uncommitted batches: no epoch of this agent is ever declared.
     pub fn forget_early(&self) {
         let _ = self.agent.forgetful.set(());
     }
@@ -178,31 +179,32 @@ impl FloorBoard {
         }
     }
 
-    /// Whether a sender has declared the epoch of this batch empty, or the ledger has closed it.
+    /// Returns `true` if a sender has declared the epoch of this batch empty, or the ledger has
+    /// closed it.
     pub fn is_closed(&self, key: Identity) -> bool {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.heard().is_closed(key) || closed.is_closed(key)
     }
 
-    /// The ledger behind this channel has closed these: nothing below is ever committed.
+    /// Records that the downstream ledger has closed these: no batch below is ever committed.
     pub fn know_closed(&self, floors: &Floors) {
         *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(floors.clone());
     }
 
-    /// What senders have declared.
+    /// Returns the declarations of senders.
     pub fn declared(&self) -> Floors {
         self.heard().clone()
     }
 
-    /// What a sender on this channel may declare: what it heard, and of each origin of this agent
-    /// the lowest epoch of which some channel, or a dead letter, still holds a batch.
+    /// Returns the floors that a sink on this channel may declare: floors of senders, and for each
+    /// origin of this agent the lowest epoch with a batch in some channel or dead letter.
     pub fn declarable(&self) -> Floors {
         let mut floors = self.declared();
         if !self.agent.not_open().is_empty() || self.agent.left_behind.load(Ordering::Relaxed) {
             return floors;
         }
         let channels: Option<Vec<_>> = self.agent.channels().iter().map(Weak::upgrade).collect();
-        // One that is gone can hold anything.
+        // A dropped channel may contain any batch.
         let Some(channels) = channels.filter(|_| self.agent.forgetful.get().is_none()) else {
             return floors;
         };

@@ -1,14 +1,14 @@
-//! The commit ledgers behind a channel, as they are named upstream.
+//! The commit ledgers downstream of a channel, as reported upstream.
 //!
 //! ```text
-//!   hdfs sink ─says─► board of the channel ─► grpc source ─Ledgers─► grpc sink of the agent before
-//!                                                                       │ compares with what
-//!                                     board of that channel ◄─says──────┘ it remembers
+//!   hdfs sink ─reports─► board of the channel ─► grpc source ─Ledgers─► upstream agent's sink
+//!                                                                       │ compares with its
+//!                                    board of that channel ◄─reports────┘ memory
 //! ```
 //!
-//! The ledger of a dataset decides what is delivered. An agent upstream remembers the identity and
-//! the length of each ledger in its data directory, so that it shows when a collector goes on with
-//! another ledger, or with an older copy of the same one. [`Acquaintance`] says what is compared.
+//! The ledger of a dataset decides which batches are delivered. An upstream agent remembers the
+//! identity and the length of each ledger in its data directory. It therefore detects a collector
+//! that continues with another ledger, or with an older copy. [`Acquaintance`] does the comparison.
 
 mod acquaintance;
 mod kept;
@@ -28,7 +28,7 @@ pub use acquaintance::{Acquaintance, Change, Finding};
 /// Ledgers that one agent names at most, and that are taken from one.
 pub const LEDGERS_MAX: usize = 64;
 
-/// What is known of the ledgers behind one channel. Clones are the same board.
+/// The known ledgers downstream of one channel. Clones share the board.
 #[derive(Debug, Clone, Default)]
 pub struct LedgerBoard {
     inner: Arc<Inner>,
@@ -42,30 +42,30 @@ struct Inner {
 }
 
 impl LedgerBoard {
-    /// A board whose memory is kept in the file `path`, which is made when it is needed.
+    /// Creates a board with a memory in the file `path`, which is created when needed.
     pub fn kept_in(env: Env, path: PathBuf) -> Self {
         let kept = Mutex::new(Kept::new(env, path));
         Self { inner: Arc::new(Inner { said: Mutex::default(), kept }) }
     }
 
-    /// These are all ledgers that this member of a group stores by, or knows behind it.
+    /// Sets all ledgers that this member of a group stores by, or knows downstream.
     pub fn says(&self, member: &Arc<str>, ledgers: Vec<LedgerState>) {
         self.said().insert(member.clone(), ledgers);
     }
 
-    /// Nothing is known of the ledgers of this member any more.
+    /// Removes the ledgers of this member.
     pub fn withdraw(&self, member: &str) {
         self.said().remove(member);
         self.kept().acquaintance.withdraw(member);
     }
 
-    /// The ledgers behind the channel, each once, as the longest is known.
+    /// Returns each ledger downstream of the channel once, in its longest known state.
     pub fn all(&self) -> Vec<LedgerState> {
         let mut all: BTreeMap<(Arc<str>, LedgerId), LedgerState> = BTreeMap::new();
         for state in self.said().values().flatten() {
             let known = all.entry((state.dataset.clone(), state.identity));
             let known = known.or_insert_with(|| state.clone());
-            // As long, and read later: it says more.
+            // The same length, but read later: it is newer.
             if (state.entries, state.read) > (known.entries, known.read) {
                 *known = state.clone();
             }
@@ -73,11 +73,11 @@ impl LedgerBoard {
         all.into_values().take(LEDGERS_MAX).collect()
     }
 
-    /// As [`LedgerBoard::says`], of an agent behind a connection: compares it with what is
-    /// remembered, and remembers what is new. Blocks while the file is read or written.
+    /// As [`LedgerBoard::says`], for an agent of a connection: compares the ledgers with the
+    /// memory, and remembers new ones. Blocks while the file is read or written.
     ///
-    /// The second value is why the memory could not be read or written, if it could not: then what
-    /// was remembered by this process still is.
+    /// The second value is the error of reading or writing the memory, if any: then the memory of
+    /// this process is still used.
     pub fn compare(
         &self,
         member: &Arc<str>,
@@ -93,7 +93,8 @@ impl LedgerBoard {
         (findings, read.and(written))
     }
 
-    /// Whether this member named another ledger, or a shorter one, than was remembered.
+    /// Returns `true` if this member reported another ledger, or a shorter one, than the remembered
+    /// one.
     pub fn is_changed(&self, member: &str) -> bool {
         self.kept().acquaintance.is_changed(member)
     }
@@ -104,7 +105,7 @@ impl LedgerBoard {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // What is remembered is changed in whole steps.
+        // The memory is changed in complete steps.
         self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,23 +1,22 @@
-//! What an agent knows of its neighbours: boards that are written on one side and read on the
-//! other.
+//! An agent's knowledge of its neighbours: boards that one side writes and the other side reads.
 //!
 //! ```text
 //!   next agents ──► sinks ──► a board of the channel ──► sources, groups, other sinks
 //! ```
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | [`floors`] | epochs that hold nothing any more: [`FloorBoard`] |
-//! | [`limits`] | the largest batch that the next agents take: [`LimitBoard`] |
-//! | [`outlet`] | whether what a channel holds can leave it: [`OutletBoard`], [`NextHop`] |
+//! | [`floors`] | epochs without pending batches: [`FloorBoard`] |
+//! | [`limits`] | the largest batch that downstream agents accept: [`LimitBoard`] |
+//! | [`outlet`] | outages downstream of a channel: [`OutletBoard`], [`NextHop`] |
 //! | [`refusals`] | peers that a listener refuses: [`RefusalBoard`] |
-//! | [`senders`] | which agents send to a source: [`SenderBoard`] |
-//! | [`tenants`] | what shares a source, and what each takes of it: [`TenantBoard`] |
-//! | [`routing`] | whether all members of a group route alike: [`RoutingBoard`] |
+//! | [`senders`] | agents that send to a source: [`SenderBoard`] |
+//! | [`tenants`] | users that share a source, and their usage: [`TenantBoard`] |
+//! | [`routing`] | agreement of a group's members on routing: [`RoutingBoard`] |
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //!
 //! A component gets a board by its type, from its [`BuildContext`](pipeline::BuildContext). A sink
-//! gives its group its [`Seat`] and its [`NextHop`] by
+//! passes its [`Seat`] and its [`NextHop`] to its group by
 //! [`Sink::extensions`](pipeline::Sink::extensions).
 
 mod births;

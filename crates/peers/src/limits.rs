@@ -1,17 +1,17 @@
-//! The largest batch that the next agents take, as they named it.
+//! The largest batch that downstream agents accept, as they announced it.
 //!
 //! ```text
 //!   collector-1 ──Welcome: 64 KiB──► grpc sink ─┐                      ┌► smallest: sources cut
 //!   collector-2 ──Welcome: 16 MiB──► grpc sink ─┴► board of the channel ┤
-//!                                                     │        ▲        └► largest: a relay takes
+//!                                                     │        ▲        └► largest: for relays
 //!                                                     └─ file ─┘  of the data directory
 //! ```
 //!
-//! A batch has one identity and cannot be split behind its channel: so it is cut where it is made,
-//! to what every peer behind the channel takes. What cannot be cut, or was cut before, still
-//! arrives where one of them takes it: so a relay names two limits, what it takes and what to cut
-//! to. What a peer named holds after its connection has
-//! ended, and after a restart until the peer names a limit again, or is not a peer any more.
+//! A batch has one identity and cannot be split after its channel. Therefore sources limit batches
+//! to the size that every downstream peer accepts. A batch that is too large is still delivered if
+//! one of the peers accepts it. A relay therefore announces two limits: the size that it accepts,
+//! and the size to cut to. An announced limit stays valid after the end of the connection, and
+//! after a restart until the peer announces a limit again, or is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,22 +21,22 @@ use tokio::sync::Notify;
 /// Bytes that are counted for each event besides its body: its length and its own headers.
 pub const EVENT_OVERHEAD_BYTES: u64 = 64;
 
-/// What one peer takes, in bytes of an encoded batch.
+/// The limits of one peer, in bytes of an encoded batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerLimit {
-    /// The largest batch that it takes.
+    /// The largest batch that it accepts.
     pub takes: u64,
-    /// What batches should be cut to: every agent behind it takes that.
+    /// The size to which batches should be cut: every agent downstream of it accepts that.
     pub cut: u64,
 }
 
 impl PeerLimit {
-    /// Of a peer without others behind it that take less.
+    /// Creates the limit of a peer without smaller limits downstream.
     pub fn of(bytes: u64) -> Self {
         Self { takes: bytes, cut: bytes }
     }
 
-    /// As a Welcome names them, where 0 says nothing; `None`: it named no limit.
+    /// Creates the limits of a Welcome, in which 0 means no limit; `None`: it announced no limit.
     pub fn told(body_max: u64, body_cut: u64) -> Option<Self> {
         let limit = |bytes: u64| if bytes == 0 { u64::MAX } else { bytes };
         let takes = limit(body_max);
@@ -48,7 +48,7 @@ impl PeerLimit {
 /// Limits by the address of the peer.
 pub type PeerLimits = BTreeMap<Arc<str>, PeerLimit>;
 
-/// What the peers behind one channel take at most. Clones are the same board.
+/// The limits of the peers downstream of one channel. Clones share the board.
 #[derive(Debug, Clone, Default)]
 pub struct LimitBoard {
     limits: Arc<Mutex<Limits>>,
@@ -65,9 +65,9 @@ struct Limits {
     expected: BTreeSet<Arc<str>>,
     /// Other peers are looked up.
     looks_up: bool,
-    /// Those that were found, and have not left.
+    /// Discovered peers that have not left.
     found: BTreeSet<Arc<str>>,
-    /// Some sink takes batches of any size.
+    /// Some sink accepts batches of any size.
     takes_any: bool,
 }
 
@@ -89,13 +89,13 @@ impl LimitBoard {
         self.limits().looks_up = true;
     }
 
-    /// A sink behind the channel takes batches of any size.
+    /// Records that a sink of the channel accepts batches of any size.
     pub fn takes_any(&self) {
         self.limits().takes_any = true;
     }
 
-    /// The configuration has changed, and names these peers now: what is known of others does not
-    /// count any more. `configured` was built from it and has met no peer.
+    /// Applies a changed configuration with these peers: limits of other peers no longer count.
+    /// `configured` was built from it and has met no peer.
     pub fn configure(&self, configured: &Self) {
         let (expected, looks_up, takes_any) = {
             let new = configured.limits();
@@ -114,8 +114,8 @@ impl LimitBoard {
         self.changed.notify_one();
     }
 
-    /// These limits were named to an earlier process. They count for peers that are expected, until
-    /// they are named again.
+    /// Restores limits that were announced to an earlier process. They count for expected peers,
+    /// until these announce them again.
     pub fn recall(&self, peers: PeerLimits) {
         let mut limits = self.limits();
         let Limits { expected, looks_up, .. } = &*limits;
@@ -140,7 +140,7 @@ impl LimitBoard {
         }
     }
 
-    /// What the peer takes; `None`: it named no limit.
+    /// Sets the limits of the peer; `None`: it announced no limit.
     pub fn named(&self, peer: &Arc<str>, limit: Option<PeerLimit>) {
         let mut limits = self.limits();
         let recalled = limits.recalled.remove(peer);
@@ -154,7 +154,7 @@ impl LimitBoard {
         }
     }
 
-    /// Nothing is sent to this peer any more.
+    /// Removes a peer to which nothing is sent any more.
     pub fn withdraw(&self, peer: &str) {
         let mut limits = self.limits();
         limits.found.remove(peer);
@@ -165,14 +165,15 @@ impl LimitBoard {
         }
     }
 
-    /// Bytes of the largest encoded batch that every peer takes; `None` where no limit is known.
+    /// Returns the size of the largest encoded batch that every peer accepts; `None` if no limit is
+    /// known.
     pub fn smallest(&self) -> Option<u64> {
         let limits = self.limits();
         limits.all().map(|(_, limit)| limit.cut).min()
     }
 
-    /// Bytes of the largest encoded batch that some peer, or another sink, takes; `None` where one
-    /// of them takes, or may take, any.
+    /// Returns the size of the largest encoded batch that some peer, or another sink, accepts;
+    /// `None` if one of them accepts, or may accept, any.
     pub fn largest(&self) -> Option<u64> {
         let limits = self.limits();
         let Limits { named, recalled, expected, looks_up, found, takes_any } = &*limits;
@@ -201,13 +202,13 @@ impl LimitBoard {
     }
 }
 
-/// What a source puts into one batch, so that its encoding fits.
+/// The limits for a batch of a source, so that its encoding fits.
 ///
 /// Half of the limit is for bodies. The other half is for lengths, headers of the source and of
 /// interceptors, and the layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// Bytes of bodies; at least 1. One event that is larger is a batch of its own.
+    /// Bytes of bodies; at least 1. A larger event is a separate batch.
     pub body_bytes: u64,
     /// Events; at least 1.
     pub events: u64,

@@ -1,4 +1,5 @@
-//! Whether what an agent holds can leave it, and whether the next agent says that of itself.
+//! Outages: whether the batches of an agent can leave it, and the same state of the downstream
+//! agent.
 //!
 //! ```text
 //!   a group ─OutletBoard─► source ─"cannot store"─► sink of the agent before ─NextHop─► its group
@@ -13,12 +14,12 @@ use support::notice;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long all sinks of a group may fail before the agent says to its senders, and on its pages,
-/// that it is unable to store what it holds.
+/// How long all sinks of a group may fail before the agent reports to its senders, and on its
+/// pages, that it cannot store its batches.
 pub const UNABLE_AFTER: Duration = Duration::from_secs(15);
 
-/// For each group of a channel whose members all fail, since when they do. Written by the groups
-/// that take from the channel, read by the sources that fill it. Clones share it.
+/// The outages of a channel's groups, by group: since when all of its members fail. Written by the
+/// groups that take from the channel, read by the sources that fill it. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct OutletBoard {
     failing: Arc<Mutex<BTreeMap<Arc<str>, Outage>>>,
@@ -27,7 +28,7 @@ pub struct OutletBoard {
 }
 
 impl OutletBoard {
-    /// For an agent whose status page has this URL.
+    /// Creates a board for an agent whose status page has this URL.
     pub fn with_page(own_page: Option<Arc<str>>) -> Self {
         Self { own_page, ..Self::default() }
     }
@@ -37,15 +38,15 @@ impl OutletBoard {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// No member of `group` works, because of a failure of this agent. A later call does not
-    /// restart the time.
+    /// Records that no member of `group` works, because of a failure of this agent. A later call
+    /// does not restart the time.
     pub fn fails(&self, group: &Arc<str>, cause: Arc<str>, now: Instant) {
         let agent = AgentLink { address: None, page: self.own_page.clone() };
         self.fails_at(group, Outage { since: now, cause, agent });
     }
 
-    /// No member of `group` works, because of an outage that a downstream agent reports. A later
-    /// call does not restart the time.
+    /// Records that no member of `group` works, because of an outage that a downstream agent
+    /// reports. A later call does not restart the time.
     pub fn fails_at(&self, group: &Arc<str>, outage: Outage) {
         let mut failing = self.failing();
         let since = failing.get(group).map_or(outage.since, |known| known.since);
@@ -85,7 +86,7 @@ struct Fact<T> {
 
 impl<T: Clone + PartialEq> Fact<T> {
     fn value(&self) -> MutexGuard<'_, T> {
-        // It is whole between two calls, also after a panic elsewhere.
+        // It is complete between two calls, even after a panic elsewhere.
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,13 +103,13 @@ impl<T: Clone + PartialEq> Fact<T> {
         self.value().clone()
     }
 
-    /// Waits until it is otherwise than `known`; what it is then.
+    /// Waits until the value differs from `known`; returns it.
     async fn otherwise(&self, known: T) -> T {
         notice::until(&self.changed, || Some(self.get()).filter(|value| *value != known)).await
     }
 }
 
-/// What a sink and its group tell each other of the agent behind the sink. Clones share it.
+/// The shared state of a sink and its group about the downstream agent. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct NextHop {
     unable: Arc<Fact<Option<Outage>>>,
@@ -129,17 +130,17 @@ pub struct DeadLettered {
 }
 
 impl NextHop {
-    /// The next agent reports why it cannot store what it holds; `None`: it stores.
+    /// Sets why the downstream agent cannot store its batches; `None`: it can.
     pub fn set_unable(&self, unable: Option<Outage>) {
         self.unable.set(unable);
     }
 
-    /// Why the next agent cannot store what it holds, as it reports; `None`: it stores.
+    /// Returns why the downstream agent cannot store its batches, as it reports; `None`: it can.
     pub fn unable(&self) -> Option<Outage> {
         self.unable.get()
     }
 
-    /// Whether the next agent reports that it cannot store what it holds.
+    /// Returns `true` if the downstream agent reports that it cannot store its batches.
     pub fn is_unable(&self) -> bool {
         self.unable.value().is_some()
     }
@@ -149,23 +150,24 @@ impl NextHop {
         self.unable.otherwise(known).await
     }
 
-    /// Whether another member of the group is open, and its next agent stores what it holds.
+    /// Sets whether another member of the group is open, with a downstream agent that stores its
+    /// batches.
     pub fn set_others_able(&self, able: bool) {
         self.others_able.set(able);
     }
 
-    /// What [`NextHop::set_others_able`] said last.
+    /// Returns the value of [`NextHop::set_others_able`].
     pub fn are_others_able(&self) -> bool {
         self.others_able.get()
     }
 
-    /// Waits until [`NextHop::are_others_able`] is otherwise than `known`; what it is then. Cancel
-    /// safe.
+    /// Waits until [`NextHop::are_others_able`] differs from `known`; returns it. Cancel safe.
     pub async fn others_otherwise(&self, known: bool) -> bool {
         self.others_able.otherwise(known).await
     }
 
-    /// The next agent takes encoded batches of up to this many bytes; `None`: it named no limit.
+    /// Sets the size of the largest encoded batch that the downstream agent accepts; `None`: it
+    /// announced no limit.
     pub fn set_batch_max(&self, bytes: Option<u64>) {
         self.batch_max.set(bytes);
     }
@@ -190,12 +192,12 @@ impl NextHop {
         self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What [`NextHop::set_batch_max`] said last.
+    /// Returns the value of [`NextHop::set_batch_max`].
     pub fn batch_max(&self) -> Option<u64> {
         self.batch_max.get()
     }
 
-    /// Waits until [`NextHop::batch_max`] is otherwise than `known`; what it is then. Cancel safe.
+    /// Waits until [`NextHop::batch_max`] differs from `known`; returns it. Cancel safe.
     pub async fn batch_max_otherwise(&self, known: Option<u64>) -> Option<u64> {
         self.batch_max.otherwise(known).await
     }

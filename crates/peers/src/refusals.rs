@@ -42,13 +42,13 @@ pub enum RefusalReason {
     UnknownAuthority,
     /// Its certificate is revoked, or no revocation list covers it.
     CertificateRevoked,
-    /// It shows no certificate.
+    /// It presents no certificate.
     NoCertificate,
     /// Its certificate is refused for another reason.
     CertificateInvalid,
     /// It refuses the certificate of the listener.
     ListenerNotTrusted,
-    /// It sends something else than TLS.
+    /// It does not speak TLS.
     NotTls,
     /// There is no common version or cipher.
     NoCommonVersion,
@@ -56,7 +56,7 @@ pub enum RefusalReason {
     HandshakeTimeout,
     /// The handshake fails for another reason.
     HandshakeFailed,
-    /// It shows no token.
+    /// It presents no token.
     NoToken,
     /// Its token is not known.
     WrongToken,
@@ -65,7 +65,7 @@ pub enum RefusalReason {
 }
 
 impl RefusalReason {
-    /// In a few words, which are the same each time.
+    /// Returns a short text, which never changes.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CertificateExpired => "certificate expired",
@@ -85,7 +85,7 @@ impl RefusalReason {
         }
     }
 
-    /// Whether the handshake of TLS fails, so that a handshake that succeeds ends it.
+    /// Returns `true` if the TLS handshake fails, so that a successful handshake ends it.
     fn is_of_tls(self) -> bool {
         !matches!(self, Self::NoToken | Self::WrongToken | Self::NamesDiffer)
     }
@@ -96,7 +96,7 @@ impl RefusalReason {
 pub struct RefusedPeers {
     /// The reason.
     pub reason: RefusalReason,
-    /// How many peers.
+    /// Number of peers.
     pub peers: u64,
     /// Attempts of these peers since their first one.
     pub attempts: u64,
@@ -154,7 +154,7 @@ impl State {
         is_due.then_some(entry)
     }
 
-    /// The peer is accepted: its entries end, and those of its host without a name.
+    /// Records that the peer is accepted: its entries end, and entries of its host without a name.
     fn accepted(&mut self, host: &str, subject: Option<&str>, is_of_tls: bool) {
         for ((reason, peer), entry) in &mut self.0 {
             let is_it = peer.subject.as_deref().is_none_or(|it| Some(it) == subject);

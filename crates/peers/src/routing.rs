@@ -1,4 +1,4 @@
-//! Which events of a batch go into which dataset, and whether all members of a group agree on it.
+//! Agreement of a group's members on the routing of events into datasets.
 //!
 //! ```text
 //!   batch K ──► collector-1: shop ─► dataset A      collector-2: shop ─► dataset B
@@ -6,19 +6,19 @@
 //! ```
 //!
 //! A batch may go to any member of a group, and to another one when an answer is lost. Each dataset
-//! knows by its ledger which batches it has, so a batch is repeated nowhere as long as every member
-//! sends the same events of it into the same datasets. Where members differ, as above, an event
-//! lands in two datasets, or in none. So each member names its [`Routing`], and the sender
-//! compares.
+//! knows by its ledger which batches it has, so no batch is repeated while every member sends the
+//! same events of it into the same datasets. If members differ, as above, an event is stored in two
+//! datasets, or in none. Therefore each member announces its [`Routing`], and the sender compares.
 //!
 //! # Rules
 //!
-//! 1. What the most members say holds. Where as many say something else, what held goes on to hold:
-//!    it is what batches have gone by.
-//! 2. A member that names another routing than the one in use gets no batch. Its connection stays:
-//!    what it has stored already is settled by it.
-//! 3. A member that names none is not compared: an older agent, or one that hands on to others.
-//! 4. A member that was away so long that nothing is known to be with it does not count.
+//! 1. The routing of the majority is in force. In case of a tie, the previous one stays in force,
+//!    because earlier batches followed it.
+//! 2. A member with another routing than the one in force gets no batch. Its connection stays, so
+//!    that batches that it has stored are settled.
+//! 3. A member without an announcement is not compared: an older agent, or one that forwards to
+//!    others.
+//! 4. A member that was down so long that it certainly has no unsettled batch does not count.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,23 +31,24 @@ use tokio::sync::Notify;
 /// Two members that do not send the same events into the same datasets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dispute {
-    /// What the member said that is refused.
+    /// The routing of the refused member.
     pub own: Routing,
     /// Another member.
     pub other: Arc<str>,
-    /// What that one and the most members say.
+    /// The routing of the first member and of the majority.
     pub theirs: Routing,
 }
 
-/// What a member said last.
+/// The last announcement of a member.
 #[derive(Debug, Clone)]
 struct Answer {
     routing: Routing,
-    /// Which answer of all it was, so that the first of several can be found.
+    /// Sequence number of the announcement, to find the first of several.
     number: u64,
 }
 
-/// The decision: what the members of a group said, and what holds. No clock, no I/O.
+/// Decides which routing is in force, from the announcements of a group's members. No clock, no
+/// I/O.
 #[derive(Debug, Default)]
 pub struct Concord {
     answers: BTreeMap<Arc<str>, Answer>,
@@ -56,7 +57,7 @@ pub struct Concord {
 }
 
 impl Concord {
-    /// A member said how it routes; `None`: it says nothing about it.
+    /// Records a member's routing; `None`: it does not announce one.
     pub fn heard(&mut self, member: &Arc<str>, routing: Option<Routing>) {
         match routing {
             Some(routing) => {
@@ -69,7 +70,7 @@ impl Concord {
         self.decide();
     }
 
-    /// Nothing is known to be with this member any more.
+    /// Removes a member that certainly has no unsettled batch.
     pub fn withdraw(&mut self, member: &str) {
         self.answers.remove(member);
         self.decide();
@@ -99,7 +100,7 @@ impl Concord {
     }
 }
 
-/// What the sinks of one group know of each other's routing. Clones are the same board.
+/// The routings of one group's members, shared by its sinks. Clones share the board.
 #[derive(Debug, Clone, Default)]
 pub struct RoutingBoard {
     inner: Arc<Inner>,
@@ -108,7 +109,7 @@ pub struct RoutingBoard {
 #[derive(Debug, Default)]
 struct Inner {
     concord: Mutex<Concord>,
-    /// How often something was said or withdrawn.
+    /// Number of announcements and withdrawals.
     changes: AtomicU64,
     /// Wakes in the order of waiting, as a `watch` does not: a simulation can be repeated.
     changed: Notify,
@@ -148,7 +149,7 @@ impl RoutingBoard {
     }
 
     fn concord(&self) -> MutexGuard<'_, Concord> {
-        // The decision is made anew by each answer, whichever task panicked before.
+        // Each announcement recomputes the decision, whichever task panicked before.
         self.inner.concord.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -181,8 +182,8 @@ mod tests {
         assert_eq!((concord.dispute("b"), concord.dispute("c")), (None, None));
     }
 
-    /// Collectors are changed one after the other: the old routing holds until the most have the
-    /// new one, and a member that never comes back does not stand in the way for ever.
+    /// Collectors are changed one after the other: the old routing stays in force until the
+    /// majority has the new one, and a member that never returns does not block forever.
     #[test]
     fn a_new_routing_takes_over_when_the_most_have_it() {
         let [a, b, c, _] = names();
@@ -211,8 +212,8 @@ mod tests {
     }
 
     proptest! {
-        /// In any order of answers: those that may be used agree, they are at least as many as any
-        /// others that agree, and what held stays when it is level with the best.
+        /// In any order of announcements: members in use agree, no other agreeing set is larger,
+        /// and in case of a tie the previous routing stays.
         #[test]
         fn those_in_use_always_agree_and_are_never_fewer(
             steps in prop::collection::vec((0..4_usize, 0..4_u64), 1..60)

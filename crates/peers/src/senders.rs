@@ -1,4 +1,4 @@
-//! Which agents send to a source now: the source writes it, status pages read it.
+//! The agents that send to a source now: the source writes the board, status pages read it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// A sender that is connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sender {
-    /// What it calls itself. It comes from outside.
+    /// Its own name, which comes from outside.
     pub agent: Arc<str>,
     /// Its address.
     pub peer: Arc<str>,
@@ -23,7 +23,7 @@ pub struct Sender {
 pub struct Proved {
     /// The name.
     pub name: Arc<str>,
-    /// What proves it: `certificate` or `token`.
+    /// The proof of its name: `certificate` or `token`.
     pub by: &'static str,
 }
 
@@ -55,7 +55,7 @@ impl SenderBoard {
         SenderPlace { board: self.clone(), number }
     }
 
-    /// How many there are, and the first `most` of them, the longest connected first.
+    /// Returns the number of senders, and the first `most` of them, the longest connected first.
     pub fn read(&self, most: usize) -> (usize, Vec<Sender>) {
         let present = self.present();
         (present.senders.len(), present.senders.values().take(most).cloned().collect())

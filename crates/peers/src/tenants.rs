@@ -1,7 +1,7 @@
-//! What the tenants of a source take of it now: the source answers, status pages ask.
+//! The current usage of a source by its tenants: status pages ask, the source answers.
 //!
-//! The source keeps what it needs for its limits anyway. So nothing is copied while nothing asks,
-//! and a page costs a batch nothing.
+//! The source keeps this data for its limits anyway. Therefore nothing is copied unless a page
+//! asks, and a page costs a batch nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,39 +14,39 @@ use tokio::time::Instant;
 pub struct TenantStatus {
     /// The first name in its certificate; without one, the host of its address.
     pub name: String,
-    /// How many shares it gets where room is scarce.
+    /// Relative share when room is scarce.
     pub weight: u32,
     /// Its connections.
     pub connections: u32,
-    /// How many it may have; `null`: no limit of its own.
+    /// Maximum number of connections; `null`: no separate limit.
     pub connections_max: Option<u32>,
-    /// Events that it has given a second, over the last ten seconds.
+    /// Events per second, over the last ten seconds.
     pub events_per_second: f64,
-    /// What it may give of them.
+    /// Maximum number of events per second.
     pub events_per_second_max: Option<u64>,
     /// Bytes of batches a second, before compression, over the last ten seconds.
     pub bytes_per_second: f64,
-    /// What it may give of them.
+    /// Maximum number of bytes per second.
     pub bytes_per_second_max: Option<u64>,
     /// Bytes of its messages that are in work: in memory, and on their way into the channels.
     pub in_work_bytes: u64,
-    /// Its share of what may be in work, as long as no other tenant comes or goes.
+    /// Its share of the bytes in progress, while no other tenant joins or leaves.
     pub share_bytes: u64,
-    /// Its largest message, where it has a limit of its own.
+    /// Its largest message, if it has a separate limit.
     pub message_max_bytes: Option<u64>,
     /// Bytes of its batches that are in the channels, each counted as 8 KiB at least; `null`: it
     /// has no limit of them.
     #[serde(default)]
     pub backlog_bytes: Option<u64>,
-    /// How many it may have.
+    /// Maximum size of its backlog.
     #[serde(default)]
     pub backlog_max_bytes: Option<u64>,
-    /// How often it was held back, by the limit: `connections`, `rate`, `message`, `backlog`.
+    /// How often it was limited, by the limit: `connections`, `rate`, `message`, `backlog`.
     #[serde(default)]
     pub limited: BTreeMap<String, LimitedStatus>,
 }
 
-/// How often a tenant was held back by one limit, as long as it has been known.
+/// How often one limit applied to a tenant since it was first seen.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LimitedStatus {
     /// Connections, puts or requests that were refused, or had to wait.
@@ -59,7 +59,7 @@ pub struct LimitedStatus {
 
 /// Knows the tenants of a source.
 pub trait ReadTenants: Send + Sync {
-    /// How many there are, and `most` of them, the ones that give most first.
+    /// Returns the number of tenants, and `most` of them, the most active first.
     fn read(&self, most: usize, now: Instant) -> (usize, Vec<TenantStatus>);
 }
 
@@ -69,11 +69,11 @@ pub struct TenantBoard(Arc<Mutex<Option<Weak<dyn ReadTenants>>>>);
 
 impl TenantBoard {
     fn reader(&self) -> MutexGuard<'_, Option<Weak<dyn ReadTenants>>> {
-        // It is replaced as a whole.
+        // The value is replaced as a whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// These are the tenants from now on, for as long as the source keeps them.
+    /// Sets the tenants, for as long as the source keeps them.
     pub fn show(&self, tenants: Weak<dyn ReadTenants>) {
         *self.reader() = Some(tenants);
     }

@@ -1,6 +1,6 @@
-//! The account of a channel: every batch that was born in it, the batches that it still holds, and
-//! the events of its agent that are among the dead letters. From such accounts and the commit
-//! ledger an auditor proves that no event is missing.
+//! The account of a channel: every batch that was created in it, the batches that it still holds,
+//! and its agent's events among the dead letters. From accounts and the commit ledger an auditor
+//! proves that no event is missing.
 //!
 //! ```json
 //! { "channel": "main", "origin": "6f0c…", "lives": [
@@ -11,8 +11,8 @@
 //!   "remarks": { "message_cut": 1 } }
 //! ```
 //!
-//! Ranges are half open; a dead letter is a sequence number with a count of events, of a part of a
-//! batch or of a whole one. Batches that were born in other channels have no `accepted`.
+//! Ranges are half open. A dead letter is a sequence number with a count of events, of a part of a
+//! batch or of a whole one. Batches that were created in other channels have no `accepted`.
 
 use std::collections::BTreeMap;
 
@@ -22,12 +22,12 @@ use thiserror::Error;
 use crate::identity::{Epoch, Identity, KeySet, Origin, Sequence};
 use crate::intervals::IntervalSet;
 
-/// What one channel answers for.
+/// The batches and events of one channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// Name of the channel.
     pub channel: String,
-    /// Origin of what is born in it.
+    /// Origin of batches that are created in it.
     pub origin: Origin,
     /// Every batch with events that it accepted and named.
     pub accepted: KeySet,
@@ -38,7 +38,7 @@ pub struct Account {
     /// Events among the dead letters that came from this channel, whichever agent named their
     /// batches.
     pub letters: LetterCounts,
-    /// What the agent has altered, cut or stored elsewhere since its start, by reason: events.
+    /// Events that the agent has altered, truncated or stored elsewhere since its start, by reason.
     pub remarks: BTreeMap<String, u64>,
 }
 
@@ -107,7 +107,7 @@ impl LetterCounts {
         })
     }
 
-    /// Whether there is no letter.
+    /// Returns `true` if there are no letters.
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()
     }
@@ -134,13 +134,13 @@ impl LetterCounts {
 /// A text is not an account.
 #[derive(Debug, Error)]
 pub enum AccountError {
-    /// It is no JSON, or of another form.
+    /// It is not JSON, or has another structure.
     #[error("it is not an account of a channel")]
     Form(#[from] serde_json::Error),
     /// An origin is not 32 hexadecimal digits.
     #[error("`{text}` is no origin: 32 hexadecimal digits are")]
     Origin {
-        /// What stands there.
+        /// The text that was found.
         text: String,
     },
     /// A range ends before it begins.
@@ -148,7 +148,7 @@ pub enum AccountError {
     Range {
         /// Its first number.
         start: u64,
-        /// The number behind its last.
+        /// The number after its last one.
         end: u64,
     },
 }
@@ -242,10 +242,10 @@ impl Account {
         serde_json::to_string(&sheet).expect("numbers and names are always JSON")
     }
 
-    /// Reads the accounts in a text: any number of them, one behind the other.
+    /// Parses any number of concatenated accounts.
     ///
     /// # Errors
-    /// The text holds something else.
+    /// The text contains something else.
     pub fn from_json(text: &[u8]) -> Result<Vec<Self>, AccountError> {
         let sheets = serde_json::Deserializer::from_slice(text).into_iter::<Sheet>();
         sheets.map(|sheet| Self::of(sheet?)).collect()

@@ -1,7 +1,6 @@
-//! Addresses in settings: `host:port`, and what is wrong with what is none.
+//! Addresses in settings: `host:port`, and their validation.
 
-/// What is wrong with an address, if anything; `example` is what one looks like. `listens`: port 0,
-/// a free one, is allowed.
+/// Checks an address; `example` is a valid one. `listens` allows port 0, which selects a free port.
 ///
 /// # Errors
 /// The cause, with the remedy.

@@ -2,8 +2,8 @@
 //!
 //! The batch in memory *is* the batch on disk and on the wire: a few shared headers, columns for
 //! the headers that differ by event, and all bodies in one run of bytes. A source that reads lines
-//! hands over its read buffer; a stage that stores or forwards a batch hands on its bytes; opening
-//! an encoded batch costs its shared headers and one pass over the lengths, and copies no body.
+//! passes its read buffer on; a stage that stores or forwards a batch passes its bytes on. Decoding
+//! a batch costs its shared headers and one pass over the lengths, and copies no body.
 //!
 //! ```text
 //! shared   host=web-1  file=/var/log/nginx/access.log          one value for all events
@@ -15,13 +15,13 @@
 //!
 //! # Invariants
 //!
-//! 1. A name stands in `shared` or in `columns`, never in both, and never twice.
-//! 2. The lengths (plus one separator each when `separated`) add up to the bytes of the bodies.
-//!    Where they are not stored, each LF of the bodies is a separator.
-//! 3. `encoded`, where present, is the encoding of exactly what the other fields say.
+//! 1. A name is in `shared` or in `columns`, never in both, and never twice.
+//! 2. The lengths (plus one separator each when `separated`) add up to the bytes of the bodies. If
+//!    they are not stored, each LF of the bodies is a separator.
+//! 3. `encoded`, if present, is the encoding of exactly the other fields.
 //!
-//! The layout in bytes is drawn in [`encoding`]. It is that of the [`Events`]; the [`Envelope`]
-//! stands in front of it, in a form that the disk and the wire each have of their own.
+//! See [`encoding`] for the layout in bytes. It covers the [`Events`]; the [`Envelope`] precedes
+//! it, in different forms on disk and on the wire.
 
 mod builder;
 mod columns;
@@ -45,10 +45,10 @@ pub use limits::{BuilderLimits, Excess};
 use crate::channel::SourcePosition;
 use crate::identity::Identity;
 
-/// Events that move together, in their envelope.
+/// A group of events with their envelope.
 ///
-/// Cloning is cheap: the bytes are shared. A batch can be read as its events; what needs only those
-/// takes [`Events`], and cannot touch the envelope.
+/// Cloning is cheap: the bytes are shared. A batch dereferences to its events. Code that needs only
+/// events takes [`Events`], and cannot change the envelope.
 ///
 /// ```
 /// # use aqueduct_pipeline as pipeline;
@@ -64,19 +64,19 @@ use crate::identity::Identity;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
-    /// What names the batch, and where its source stands.
+    /// The identity of the batch, and the positions of its source.
     pub envelope: Envelope,
     /// The events.
     pub events: Events,
 }
 
-/// What a batch carries in addition to its events. Sources and channels write it; interceptors,
-/// selectors and encoders do not see it.
+/// The data of a batch besides its events. Sources and channels write it; interceptors, selectors
+/// and encoders do not see it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Envelope {
     /// The batch's name in the whole system, once it has passed a channel.
     pub identity: Option<Identity>,
-    /// Where the source stands behind this batch; stored in the same write as the events.
+    /// Positions of the source after this batch; stored in the same write as the events.
     pub positions: Vec<SourcePosition>,
 }
 
@@ -101,7 +101,7 @@ impl From<Events> for Batch {
     }
 }
 
-/// How much a batch is.
+/// The size of a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BatchSize {
     /// Number of events.
@@ -111,11 +111,11 @@ pub struct BatchSize {
 }
 
 impl Batch {
-    /// A batch of lines that lie in `bodies` as they were read, each followed by one LF, also the
-    /// last. `lengths` are the bytes of each line without its LF. Copies no body.
+    /// Creates a batch of lines in `bodies`, each followed by one LF, including the last one.
+    /// `lengths` are the bytes of each line without its LF. Copies no body.
     ///
     /// # Panics
-    /// If the lengths do not add up to `bodies`: that is a bug of the caller.
+    /// If the lengths do not add up to `bodies`, which is a bug of the caller.
     pub fn of_lines(bodies: Bytes, lengths: &[u32]) -> Self {
         let total: usize = lengths.iter().map(|length| *length as usize + 1).sum();
         assert_eq!(total, bodies.len(), "the lengths of the lines add up to the buffer");

@@ -1,4 +1,4 @@
-//! The catalogue: the components that a program knows, role by role.
+//! The catalogue: the components that a program knows, by role.
 //!
 //! A crate of components has one [`Group`], with a table for each role. A program lists the groups
 //! that it is linked with, so only the programs that name a heavy crate contain it. A catalogue
@@ -28,27 +28,27 @@ pub struct Group {
     pub package: &'static str,
     /// The cargo feature of the full programs that brings them; `None` if every program has them.
     pub feature: Option<&'static str>,
-    /// Where events enter.
+    /// Receive events.
     pub sources: &'static [Entry<dyn Source>],
-    /// What changes or drops events on their way in.
+    /// Change or drop events on their way in.
     pub interceptors: &'static [Entry<dyn Interceptor>],
-    /// What interceptors can ask of an event in a language of its own.
+    /// Evaluate expressions over events, for interceptors.
     pub conditions: &'static [Entry<dyn Condition>],
-    /// What decides which channel gets which events.
+    /// Choose the channels of events.
     pub selectors: &'static [Entry<dyn ChannelSelector>],
-    /// What holds events.
+    /// Hold events.
     pub channels: &'static [Entry<dyn Channel>],
-    /// What decides which sink of a group is next.
+    /// Choose the next sink of a group.
     pub processors: &'static [Entry<dyn SinkProcessor>],
-    /// Where events leave.
+    /// Deliver events.
     pub sinks: &'static [Entry<dyn Sink>],
-    /// What events look like in files.
+    /// Encode events in files.
     pub encoders: &'static [Entry<dyn Encoder>],
     /// Compression of the files.
     pub codecs: &'static [Entry<dyn Codec>],
-    /// What the bytes of messages say as events.
+    /// Decode messages into events.
     pub decoders: &'static [Entry<dyn Decoder>],
-    /// Where the messages of a stream end.
+    /// Find the ends of messages in a stream.
     pub framings: &'static [Entry<dyn Framing>],
 }
 
@@ -91,7 +91,7 @@ impl Elsewhere {
     }
 }
 
-/// What a program knows.
+/// The components that a program knows.
 #[derive(Clone, Copy)]
 pub struct Catalogue {
     /// The groups that are linked into it.
@@ -100,12 +100,12 @@ pub struct Catalogue {
     pub elsewhere: &'static [Elsewhere],
 }
 
-/// A component whatever its role, for lists, references and schemas.
+/// A component of any role, for lists, references and schemas.
 #[derive(Clone, Copy)]
 pub struct Listed {
     /// The name of its role, as [`Role::NAME`] has it.
     pub role: &'static str,
-    /// What `type = "…"` says.
+    /// The value of `type = "…"`.
     pub kind: &'static str,
     /// The schema of its settings.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
@@ -217,13 +217,13 @@ impl Catalogue {
     }
 }
 
-/// Names that other programs have for what a component does.
+/// A name that other programs use for the function of a component.
 struct CommonName {
     role: &'static str,
     names: &'static [&'static str],
     /// The component that does it.
     kind: &'static str,
-    /// How it is set up for that.
+    /// How to configure the component for that.
     remedy: &'static str,
 }
 

@@ -1,5 +1,5 @@
-//! How a role is built from settings. A new component is one file with a `Config`, and one line in
-//! its role's table.
+//! Builds roles from settings. A new component is one file with a `Config`, and one line in its
+//! role's table.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -65,9 +65,9 @@ use crate::settings::{Settings, SettingsError, SettingsErrorKind};
 /// assert_eq!(SINKS[0].kind, "print");
 /// ```
 pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
-    /// What `type = "…"` says in a configuration.
+    /// The value of `type = "…"` in a configuration.
     const KIND: &'static str;
-    /// The metrics of this component alone, for [`BuildContext::scope`].
+    /// The metrics that only this component has, for [`BuildContext::scope`].
     const METRICS: &'static [MetricSpec] = &[];
     /// Values of `reason` with which it counts anomalies: a source in
     /// `aqueduct_source_anomalies_total`, a channel in `aqueduct_channel_anomalies_total`.
@@ -82,14 +82,14 @@ pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
     /// What it builds: `dyn Source`, `dyn Sink`, `dyn Channel`, ….
     type Role: ?Sized;
 
-    /// Builds it, without any I/O: what builds is valid.
+    /// Builds the component, without any I/O: settings that build are valid.
     ///
     /// # Errors
-    /// A setting is wrong in a way that its type does not say.
+    /// A setting is wrong in a way that its type does not exclude.
     fn build(self, cx: &BuildContext) -> Result<Box<Self::Role>, BuildError>;
 }
 
-/// What a component gets when it is built.
+/// The context in which a component is built.
 #[derive(Debug, Clone)]
 pub struct BuildContext {
     /// Its name in the configuration.
@@ -98,12 +98,12 @@ pub struct BuildContext {
     pub directory: PathBuf,
     /// The world.
     pub env: Env,
-    /// What it counts with.
+    /// Its metrics.
     pub metrics: Metrics,
     /// The components that it can be made of in turn: conditions, encoders, codecs, decoders,
     /// framings.
     pub catalogue: Catalogue,
-    /// What it shares with the other components along its channel and in its group, by type.
+    /// Values shared with the other components along its channel and in its group, by type.
     pub extensions: Extensions,
     /// The addresses that it speaks plain text with: it names each of them.
     pub plain_text: PlainText,
@@ -124,12 +124,13 @@ impl BuildContext {
         }
     }
 
-    /// The metrics of a component of this type: those in [`Component::METRICS`].
+    /// Returns the metrics of a component of this type: those in [`Component::METRICS`].
     pub fn scope<C: Component>(&self) -> Scope {
         self.metrics.scope(C::KIND, &self.name, C::METRICS)
     }
 
-    /// What it shares of this type: as [`Extensions::get`]. Outside an agent it is the default.
+    /// Returns the shared value of this type: as [`Extensions::get`]. Outside an agent it is the
+    /// default.
     pub fn get<T: Any + Send + Sync + Clone + Default>(&self) -> T {
         self.extensions.get()
     }
@@ -139,11 +140,11 @@ impl BuildContext {
 #[derive(Debug, Error)]
 #[error("setting `{setting}` is invalid: {problem}")]
 pub struct BuildError {
-    /// What kind of problem it is.
+    /// The kind of the problem.
     pub kind: SettingsErrorKind,
     /// The setting, dotted.
     pub setting: String,
-    /// What is wrong with it, and what helps.
+    /// The problem and the remedy.
     pub problem: String,
 }
 
@@ -171,9 +172,9 @@ impl From<MetricError> for BuildError {
 
 /// One line of a role's table.
 pub struct Entry<R: ?Sized> {
-    /// What `type = "…"` says.
+    /// The value of `type = "…"`.
     pub kind: &'static str,
-    /// The metrics of this component alone.
+    /// The metrics that only this component has.
     pub metrics: &'static [MetricSpec],
     /// As [`Component::ANOMALIES`].
     pub anomalies: &'static [&'static str],
@@ -205,7 +206,7 @@ pub const fn entry<C: Component>() -> Entry<C::Role> {
     }
 }
 
-/// A component of role `R` within the settings of another one: its kind alone, `decoder = "json"`,
+/// A component of role `R` within the settings of another one: only its kind, `decoder = "json"`,
 /// or with its settings, `decoder = { type = "lines", keep_empty = true }`.
 pub struct Choice<R: ?Sized> {
     kind: String,
@@ -213,7 +214,7 @@ pub struct Choice<R: ?Sized> {
     role: PhantomData<fn() -> Box<R>>,
 }
 
-/// What a [`Choice`] looks like in a configuration.
+/// The forms of a [`Choice`] in a configuration.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -237,12 +238,12 @@ impl<R: Role + ?Sized> Choice<R> {
         Self { kind, settings, role: PhantomData }
     }
 
-    /// What `type = "…"` says.
+    /// Returns the value of `type = "…"`.
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// Builds it from the catalogue; `setting` is where the choice stands.
+    /// Builds it from the catalogue; `setting` is the path of the choice.
     ///
     /// # Errors
     /// The kind is not in the catalogue, or one of its settings is wrong.
@@ -289,7 +290,7 @@ impl<R: Role + ?Sized> JsonSchema for Choice<R> {
     }
 }
 
-/// As it is written: the kind alone where it has no settings.
+/// Only the kind if it has no settings, as in a configuration.
 impl<R: Role + ?Sized> Serialize for Choice<R> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.settings.is_empty() {

@@ -1,12 +1,12 @@
-//! The condition in a language: which events an expression holds for.
+//! The condition: selects events by an expression.
 //!
 //! The plain conditions of `filter`, `route`, `sample` and `mask` are settings of these
-//! interceptors. A condition of another kind is a component, so that what its language brings with
-//! it is only in the programs that have it.
+//! interceptors. A condition in another language is a component, so that only programs that use it
+//! contain the dependencies of its language.
 
 use crate::batch::Events;
 
-/// Says for which events it holds.
+/// Decides for which events it is true.
 ///
 /// ```
 /// # use aqueduct_pipeline as pipeline;
@@ -29,10 +29,10 @@ use crate::batch::Events;
 /// assert_eq!(wanted, [true, false, false]);
 /// ```
 pub trait Condition: Send + Sync {
-    /// Clears the flag of each event for which it does not hold. `wanted` has one flag for each
-    /// event. An event whose flag is not set is not looked at, and its flag stays as it is.
+    /// Clears the flag of each event for which it is not true. `wanted` has one flag for each
+    /// event. Events whose flag is not set are skipped, and their flag stays as it is.
     ///
-    /// Cannot fail and does not panic. Takes bounded time for an event, whatever is in it, and
-    /// allocates nothing for it. Is a function of the event and the settings alone.
+    /// Cannot fail and does not panic. Takes bounded time for an event, whatever its contents, and
+    /// allocates nothing for it. Depends only on the event and the settings.
     fn narrow(&self, events: &Events, wanted: &mut [bool]);
 }

@@ -1,9 +1,9 @@
-//! The decoder: what the bytes of one message say as events.
+//! The decoder: turns the bytes of one message into events.
 //!
-//! A message is whole: the body of an HTTP request, a datagram, a value of a topic. Cutting a
-//! stream into messages is the source's part. A file that is too large for that is read piece by
-//! piece by the [`FileDecoder`] of a format that has one; where its events are found from its end
-//! on, by way of [`Parts`].
+//! A message is complete: the body of an HTTP request, a datagram, a value of a topic. The source
+//! splits a stream into messages. The [`FileDecoder`] of a format reads a file that is too large
+//! for that piece by piece; a format whose events are found from the end of the file uses
+//! [`Parts`].
 
 use std::io::{self, BufRead};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct Message<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{problem}")]
 pub struct MalformedMessage {
-    /// What is wrong, with its place in the message.
+    /// The problem, with its place in the message.
     pub problem: String,
 }
 
@@ -79,8 +79,8 @@ pub trait Decoder: Send + Sync {
         events: &mut BatchBuilder,
     ) -> Result<(), MalformedMessage>;
 
-    /// Whether what it reads is text. A source that knows the charset of its messages then hands
-    /// them over in UTF-8; others get them as they are.
+    /// Returns `true` if it reads text. A source that knows the charset of its messages then passes
+    /// them in UTF-8; others pass them as they are.
     fn is_text(&self) -> bool {
         true
     }
@@ -90,7 +90,8 @@ pub trait Decoder: Send + Sync {
         None
     }
 
-    /// How files are read whose events are found from their end on; `None`: no such format.
+    /// Returns the decoder for files whose events are found from their end; `None` if there
+    /// is no such decoder.
     fn by_parts(&self) -> Option<&dyn PartsDecoder> {
         None
     }
@@ -108,24 +109,24 @@ pub trait Parts: Send + Sync {
     fn read_at(&self, at: u64, bytes: usize) -> io::Result<Bytes>;
 }
 
-/// A decoder of files whose events are found from their end on.
+/// A decoder of files whose events are found from their end.
 pub trait PartsDecoder: Send + Sync {
-    /// Begins a file. What it answers reads of `file` alone: the reader of its calls is empty.
+    /// Begins a file. The result reads only from `file`: the reader of its calls is empty.
     fn begin(&self, file: Arc<dyn Parts>) -> Box<dyn FileDecoder>;
 }
 
-/// The most that is read of a file at once.
+/// Limits of one piece of a file.
 #[derive(Debug, Clone, Copy)]
 pub struct PieceLimits {
-    /// Bytes of bodies. An event with more is read alone.
+    /// Bytes of bodies. A larger event is read separately.
     pub bytes: usize,
     /// Events, at least 1.
     pub events: usize,
 }
 
 impl PieceLimits {
-    /// Whether a piece with so many events, whose bodies have so many bytes, ends before one of
-    /// `next` bytes.
+    /// Returns `true` if a piece with this many events, whose bodies have this many bytes, ends
+    /// before one of `next` bytes.
     pub fn is_full(&self, events: usize, bytes: usize, next: usize) -> bool {
         events > 0 && (events >= self.events || self.bytes.saturating_sub(bytes) < next)
     }
@@ -134,31 +135,32 @@ impl PieceLimits {
 /// Why a file cannot be read on.
 #[derive(Debug, Error)]
 pub enum FileError {
-    /// What gives its bytes has failed.
+    /// Reading its bytes failed.
     #[error(transparent)]
     Unreadable(#[from] io::Error),
-    /// What it holds is wrong, and stays so.
+    /// Its contents are malformed, permanently.
     #[error(transparent)]
     Malformed(#[from] MalformedMessage),
 }
 
-/// An error that was found behind events of a piece. They go first; it comes with the next call.
+/// An error after some events of a piece. The events are returned first, the error by the next
+/// call.
 #[derive(Debug, Default)]
 pub struct Deferred(Option<FileError>);
 
 impl Deferred {
-    /// To be called before a piece is read.
+    /// Must be called before a piece is read.
     ///
     /// # Errors
-    /// What the call before has found.
+    /// The error that the previous call has found.
     pub fn come(&mut self) -> Result<(), FileError> {
         self.0.take().map_or(Ok(()), Err)
     }
 
-    /// What a call answers that has found an error behind so many events of its own.
+    /// Returns the result of a call that has found an error after this many events.
     ///
     /// # Errors
-    /// The error, if there are none.
+    /// The error, if there are no events.
     pub fn behind(&mut self, events: usize, error: FileError) -> Result<bool, FileError> {
         if events == 0 {
             return Err(error);
@@ -171,19 +173,18 @@ impl Deferred {
 /// Reads the events of one file in their order. Each call gets the same file, where the call before
 /// it has left it. After an error nothing more is read.
 pub trait FileDecoder: Send {
-    /// Passes over the next `events` events, which were read before, by an earlier decoder of the
-    /// same file.
+    /// Skips the next `events` events, which an earlier decoder of the same file has read.
     ///
     /// # Errors
     /// The file cannot be read, or it has fewer events.
     fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError>;
 
-    /// Adds the next events within `limits` to `events`, each with `headers` unless it brings its
+    /// Adds the next events within `limits` to `events`, with `headers` unless an event has its
     /// own; at least one, unless the file is at its end. Returns whether more follow.
     ///
     /// # Errors
-    /// The file cannot be read on, and `events` is as it was: what stands before the damage comes
-    /// with the calls before this one.
+    /// The file cannot be read further, and `events` is unchanged: earlier calls return the events
+    /// before the damage.
     fn next(
         &mut self,
         file: &mut dyn BufRead,
@@ -202,7 +203,7 @@ pub fn decode_message(
     message: &Message<'_>,
     events: &mut BatchBuilder,
 ) -> Result<(), MalformedMessage> {
-    // Pieces, so that a file that becomes more than the batch may take is not read to its end.
+    // In pieces, so that reading stops when the file exceeds the limits of the batch.
     let piece = PieceLimits { bytes: 1 << 20, events: 1 << 10 };
     let mut bytes = message.bytes;
     loop {

@@ -1,9 +1,9 @@
 //! An adapter for sinks that deliver a batch by a request: an HTTP intake, a bulk API, a local
 //! file.
 //!
-//! Such a sink implements [`Deliver`], which says how one batch is delivered. [`Requests`] makes a
-//! [`Sink`](crate::Sink) of it: how many requests are in flight, in which order, how long one may
-//! take, and what becomes of a batch whose request failed.
+//! Such a sink implements [`Deliver`], which delivers one batch. [`Requests`] makes a
+//! [`Sink`](crate::Sink) of it: it controls the number of requests in flight, their order, their
+//! timeout, and the handling of failures.
 
 mod destinations;
 mod requests;
@@ -17,7 +17,7 @@ use crate::sink_board::SinkBoard;
 pub use destinations::{Destinations, UNKNOWN_DESTINATION, destination_wait};
 pub use requests::{Options, Requests};
 
-/// What became of a batch whose request was answered.
+/// The result of a batch whose request was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivered {
     /// Every event is where it belongs.
@@ -26,14 +26,14 @@ pub enum Delivered {
     Except {
         /// Places of the events in their batch, in rising order.
         events: Vec<usize>,
-        /// Why, in snake case: what letters are counted and listed by.
+        /// The reason, in snake case: letters are counted and listed by it.
         reason: &'static str,
-        /// The same for people, with what the other side said.
+        /// The reason for the operator, with the other side's response.
         detail: String,
     },
 }
 
-/// Delivers batches, each by itself. Several calls run at the same time.
+/// Delivers batches, each independently. Several calls run concurrently.
 ///
 /// ```
 /// # use aqueduct_pipeline as pipeline;
@@ -95,22 +95,23 @@ pub enum Delivered {
 /// ```
 #[async_trait]
 pub trait Deliver: Send + Sync + 'static {
-    /// Why a batch was not delivered. Its class says whether it may be tried again; the class
-    /// `Poison` sends the whole batch to the dead letters.
+    /// The error of a delivery. Its class decides whether it may be retried; the class `Poison`
+    /// sends the whole batch to the dead letters.
     type Error: std::error::Error + Classify + Send + Sync + 'static;
 
-    /// Makes ready; called before the first batch and again after a failure, with back-off between.
+    /// Prepares the delivery; called before the first batch and again after a failure, with
+    /// back-off.
     ///
     /// # Errors
-    /// Not ready; nothing is delivered meanwhile.
+    /// Not ready; nothing is delivered until it is.
     async fn open(&self) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    /// What it reaches without an event, as [`probe`](crate::Sink::probe).
+    /// Tests the destination without an event, as [`probe`](crate::Sink::probe).
     ///
     /// # Errors
-    /// It is not reached.
+    /// The destination cannot be reached.
     async fn probe(&self) -> Result<Option<String>, Self::Error> {
         Ok(None)
     }
@@ -122,28 +123,28 @@ pub trait Deliver: Send + Sync + 'static {
     /// `Poison`.
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, Self::Error>;
 
-    /// Batches of one origin that one request may have, where they go in their order. What waits
-    /// behind a request of its origin then goes with the next one.
+    /// Returns the maximum number of batches of one origin in one request, if order is kept.
+    /// Batches that wait for a request of their origin then share the next one.
     fn together_max(&self) -> usize {
         1
     }
 
-    /// Delivers batches of one origin, in this order, by one request: what became of each. `None`:
-    /// they are not known to be delivered, and each is delivered by itself next. It may be dropped
-    /// midway, as [`Deliver::deliver`].
+    /// Delivers batches of one origin, in this order, by one request; returns the result of each.
+    /// `None`: the result is unknown, and each is delivered separately next. The future may be
+    /// dropped midway, as in [`Deliver::deliver`].
     async fn deliver_together(&self, _batches: &[&Batch]) -> Option<Vec<Delivered>> {
         None
     }
 
-    /// What a batch that counts as delivered can rely on.
+    /// Returns the guarantee of a batch that counts as delivered.
     fn guarantee(&self) -> Guarantee;
 
-    /// What knows which batches it has, as [`dedupe_scope`](crate::Sink::dedupe_scope).
+    /// Returns the scope of deduplication, as [`dedupe_scope`](crate::Sink::dedupe_scope).
     fn dedupe_scope(&self) -> DedupeScope {
         DedupeScope::Nothing
     }
 
-    /// What it shows of itself on status pages.
+    /// Returns its board for status pages.
     fn status(&self) -> Option<&SinkBoard> {
         None
     }

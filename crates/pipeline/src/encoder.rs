@@ -1,4 +1,4 @@
-//! The encoder and the codec: what the events of a file look like as bytes.
+//! The encoder and the codec: turn the events of a file into bytes.
 //!
 //! ```text
 //!   Encoder::begin ─► FileEncoder: encode, encode, …, finish ─► bytes of one file
@@ -6,11 +6,11 @@
 //! ```
 //!
 //! A file may have a beginning and an end of its own (a header with a schema, a footer), and an
-//! encoder may hold bytes back until a block is full. So a file can be cut only by finishing it,
-//! and nothing of a file that was not finished may be read.
+//! encoder may hold bytes back until a block is full. Therefore a file can be split only by
+//! finishing it, and no part of an unfinished file may be read.
 //!
-//! What can never be written in a form is found beforehand, by [`Encoder::unwritable`], which looks
-//! at the events alone. What it lets through can always be encoded.
+//! [`Encoder::unwritable`] finds events that can never be written in a form by looking only at the
+//! events. Events that it accepts can always be encoded.
 
 use bytes::Bytes;
 
@@ -26,7 +26,7 @@ pub struct Unwritable {
     pub reason: String,
 }
 
-/// The form of the events in a file; unless it says otherwise, lines of plain text.
+/// The format of the events in a file; by default, lines of plain text.
 ///
 /// ```
 /// # use aqueduct_pipeline as pipeline;
@@ -78,38 +78,39 @@ pub trait Encoder: Send + Sync {
         "text/plain"
     }
 
-    /// Whether each event is one line of an uncompressed file.
+    /// Returns `true` if each event is one line of an uncompressed file.
     fn is_lines(&self) -> bool {
         true
     }
 
-    /// Whether two files one after the other are a file with the events of both: it has no head and
-    /// no end.
+    /// Returns `true` if the concatenation of two files is a file with the events of both: it has
+    /// no head and no end.
     fn concatenates(&self) -> bool {
         false
     }
 
-    /// Those of `events` that can never be written in this form, by rising index.
+    /// Returns the `events` that can never be written in this form, by rising index.
     fn unwritable(&self, _events: &Events) -> Vec<Unwritable> {
         Vec::new()
     }
 
-    /// At least as many bytes as `events` add to a file: to what is written of it, and to what its
-    /// encoder [holds back](FileEncoder::held_back).
+    /// Returns an upper bound of the bytes that `events` add to a file: to its written part, and to
+    /// the part that its encoder [holds back](FileEncoder::held_back).
     fn size_bound(&self, events: &Events) -> u64;
 
-    /// Whether events can be of several [forms](Self::form), so that not all may share a file.
+    /// Returns `true` if events can have several [forms](Self::form), so that not all may share a
+    /// file.
     fn has_forms(&self) -> bool {
         false
     }
 
-    /// What keeps this event out of the files of others, such as the schema that it states: a file
-    /// has events of one form alone. `None` where there is but one.
+    /// Returns the property that separates this event from others, such as its schema: a file has
+    /// only events of one form. `None` if there is only one form.
     fn form<'e>(&self, _event: EventRef<'e>) -> Option<&'e str> {
         None
     }
 
-    /// How its files are read as a table; `None` where nothing reads them as one.
+    /// Describes its files as a table; `None` if nothing reads them as a table.
     fn table(&self) -> Option<TableForm> {
         None
     }
@@ -124,17 +125,17 @@ pub trait FileEncoder: Send {
     /// [unwritable](Encoder::unwritable).
     fn encode(&mut self, events: &Events) -> Bytes;
 
-    /// At least as many bytes as [`finish`](Self::finish) would give now: a sink that limits the
-    /// size of a file counts them as part of it. 0 where nothing is held back.
+    /// Returns an upper bound of the bytes that [`finish`](Self::finish) would return now: a sink
+    /// that limits the size of a file adds them to it. 0 if nothing is held back.
     fn held_back(&self) -> u64 {
         0
     }
 
-    /// The last bytes of the file: what was held back, and its end.
+    /// Returns the last bytes of the file: held back bytes, and its end.
     fn finish(&mut self) -> Bytes;
 }
 
-/// How the bytes of a file are compressed.
+/// A compression of files.
 ///
 /// ```
 /// # use aqueduct_pipeline as pipeline;
@@ -187,21 +188,21 @@ pub trait FileEncoder: Send {
 /// assert_eq!(bytes, b"a\x02b\x01");
 /// ```
 pub trait Codec: Send + Sync {
-    /// What is added to the name of a file, without the dot; empty where nothing is.
+    /// Returns the suffix of the file name, without the dot; empty for no suffix.
     fn extension(&self) -> &'static str;
 
     /// The content coding of a file, for protocols that name it; `None` where nothing is
     /// compressed, or where HTTP has no name for it.
     fn content_encoding(&self) -> Option<&'static str>;
 
-    /// The class of Hadoop that reads this form, for files that name it; `None` where there is
-    /// none.
+    /// Returns the class of Hadoop that reads this form, for files that name it; `None` if there is
+    /// no such class.
     fn hadoop_class(&self) -> Option<&'static str> {
         None
     }
 
-    /// Whether two files one after the other are a file with the content of both, for whatever
-    /// reads this form.
+    /// Returns `true` if the concatenation of two files is a file with the content of both, for
+    /// every reader of this form.
     fn concatenates(&self) -> bool {
         false
     }
@@ -210,7 +211,7 @@ pub trait Codec: Send + Sync {
     fn begin(&self) -> Box<dyn Compressor>;
 }
 
-/// The compression of one file that is being written. It may hold up to a mebibyte back.
+/// The compressor of one file. It may hold back up to a mebibyte.
 pub trait Compressor: Send {
     /// The next bytes of the file.
     fn compress(&mut self, bytes: Bytes) -> Bytes;

@@ -42,11 +42,11 @@ pub struct Env {
     pub entropy: Arc<dyn Entropy>,
     /// Connections.
     pub net: Arc<dyn Net>,
-    /// The addresses behind a name.
+    /// Resolves names to addresses.
     pub names: Arc<dyn Names>,
     /// Files.
     pub disk: Arc<dyn Disk>,
-    /// Where blocking work runs.
+    /// Runs blocking work.
     pub blocking: Arc<dyn Blocking>,
     /// Name of this host, as headers and file names show it.
     pub host: Arc<str>,
@@ -67,14 +67,15 @@ impl Env {
     pub async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, result) = oneshot::channel();
         self.blocking.run(Box::new(move || {
-            // The caller may be gone; the work itself was what counted.
+            // The caller may be gone; only the work itself matters.
             let _ = done.send(work());
         }));
         result.await.expect("offloaded work ends with its result")
     }
 }
 
-/// Wall-clock time. It may jump, also backwards: only for what people read and for file names.
+/// Wall-clock time. It may jump, also backwards: use it only for text that people read and for file
+/// names.
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> SystemTime;
@@ -92,50 +93,50 @@ pub trait Entropy: Send + Sync {
     }
 }
 
-/// Where blocking work runs.
+/// Runs blocking work.
 pub trait Blocking: Send + Sync {
     /// Starts `work` soon, without waiting for it.
     fn run(&self, work: Box<dyn FnOnce() + Send>);
 
-    /// Does `work` in the thread of the caller, an async task, and lets another thread look after
-    /// the other tasks meanwhile; answers whether it did. It saves waking one thread to begin and
-    /// another one to go on. A world that has no threads to spare does nothing and says so.
+    /// Runs `work` in the thread of the caller, an async task, and lets another thread run the
+    /// other tasks in the meantime; returns whether it did. This saves two wake-ups of threads. A
+    /// world without spare threads does nothing and returns `false`.
     fn here(&self, _work: &mut dyn FnMut()) -> bool {
         false
     }
 
-    /// Starts `work` soon, without waiting for it, as [`Blocking::run`] does; it is work that may
-    /// wait when there is not a core for all, because new events do not wait for it, such as
+    /// Starts `work` soon, without waiting for it, as [`Blocking::run`] does. The work has low
+    /// priority if there are not enough cores, because new events do not wait for it; for example,
     /// reading a backlog.
     fn run_behind(&self, work: Box<dyn FnOnce() + Send>) {
         self.run(work);
     }
 
-    /// Where tasks of that kind go, such as the writing of a store's files: the runtime of the
-    /// caller, an async task, unless there is one for them.
+    /// Returns the runtime of low-priority tasks, such as the writing of a store's files: by
+    /// default that of the caller, an async task.
     fn behind(&self) -> Handle {
         Handle::current()
     }
 
-    /// Runs a program to its end, at most for `limit`, and answers what it printed. Blocks. A world
-    /// without programs, as simulated ones are, refuses.
+    /// Runs a program to its end, at most for `limit`, and returns its output. Blocks. A world
+    /// without programs, such as a simulated one, fails.
     ///
     /// # Errors
-    /// It cannot be started, takes too long, prints too much, or ends with anything but success.
+    /// The program cannot be started, takes too long, prints too much, or does not succeed.
     fn output(&self, program: &str, _: &[String], _limit: Duration) -> io::Result<Vec<u8>> {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("{program} cannot be run here")))
     }
 
-    /// How many pieces of work [`Blocking::run`] does at the same time, on cores of their own.
+    /// Returns how many pieces of work [`Blocking::run`] executes in parallel on separate cores.
     fn cores(&self) -> usize {
         1
     }
 
-    /// Starts a program, whose output is read while it runs. Called in a tokio runtime. A world
-    /// without programs refuses.
+    /// Starts a program whose output is read while it runs. Must be called in a tokio runtime. A
+    /// world without programs fails.
     ///
     /// # Errors
-    /// It cannot be started; the error names it.
+    /// The program cannot be started; the error names it.
     fn start(&self, program: &str, _arguments: &[String]) -> io::Result<Started> {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("{program} cannot be run here")))
     }
@@ -145,7 +146,8 @@ pub trait Blocking: Send + Sync {
         None
     }
 
-    /// What this process uses; `None` in a world without processes, as simulated ones are.
+    /// Returns the resource usage of this process; `None` in a world without processes, such as a
+    /// simulated one.
     fn usage(&self) -> Option<Usage> {
         None
     }

@@ -1,14 +1,15 @@
-//! What a failure says about the batch it met: the only question the runner asks of an error.
+//! Classes of failures by their effect on the batch: the only property of an error that the runner
+//! uses.
 
 use std::time::Duration;
 
-/// What may have happened to a batch, and so what may be done with it next.
+/// The possible state of a batch after a failure, and therefore its next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
     /// Not applied. It may be tried again, here or elsewhere, after a pause.
     Transient,
     /// May or may not be applied. A retry is safe only because the batch carries its identity; a
-    /// sink without identity may repeat it, and says so.
+    /// sink without identity may repeat it, and declares that.
     Indeterminate,
     /// This batch can never be applied. It goes to the dead-letter channel, or is counted and left.
     Poison,
@@ -16,7 +17,7 @@ pub enum ErrorClass {
     /// ledger, a wrong set-up. Tried again all the same: the cause may be removed while the agent
     /// runs.
     Blocked,
-    /// Nothing can be applied, and it is not tried again: the agent ends with it. Never of a sink.
+    /// Nothing can be applied, and there is no retry: the agent stops. Never returned by a sink.
     Fatal,
 }
 
@@ -25,13 +26,13 @@ pub trait Classify {
     /// The class of this failure.
     fn class(&self) -> ErrorClass;
 
-    /// When to come again, where the other side has said so: it works, and is busy.
+    /// Returns when to retry, if the other side has named a time: it works, and is busy.
     fn retry_after(&self) -> Option<Duration> {
         None
     }
 }
 
-/// The lower-case name of the class, as it stands in logs and metrics.
+/// The lower-case name of the class, for logs and metrics.
 impl std::fmt::Display for ErrorClass {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

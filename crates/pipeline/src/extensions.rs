@@ -25,7 +25,7 @@ pub struct Extensions {
 }
 
 impl Extensions {
-    /// Another set: the values of this one, and `value` in place of what it has of that type.
+    /// Returns a copy of this set in which `value` replaces the value of its type.
     #[must_use]
     pub fn with<T: Any + Send + Sync>(&self, value: T) -> Self {
         let mut values = self.values().clone();
@@ -33,13 +33,13 @@ impl Extensions {
         Self { values: Arc::new(Mutex::new(values)) }
     }
 
-    /// The value of this type, if there is one.
+    /// Returns the value of this type, if any.
     pub fn find<T: Any + Send + Sync + Clone>(&self) -> Option<T> {
         self.values().get(&TypeId::of::<T>())?.downcast_ref::<T>().cloned()
     }
 
-    /// The value of this type. Where there is none, the default is put in: all clones then share
-    /// it.
+    /// Returns the value of this type. If it is missing, inserts the default, which all clones then
+    /// share.
     pub fn get<T: Any + Send + Sync + Clone + Default>(&self) -> T {
         let mut values = self.values();
         let value = values.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));

@@ -1,4 +1,4 @@
-//! What a source that follows files shows on status pages.
+//! The status of a source that follows files, for status pages.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ pub struct FollowedFiles {
     pub unread_bytes: u64,
     /// Files and directories that it cannot read.
     pub unreadable: u64,
-    /// What is wrong: a pattern that matches nothing, or files that it cannot read.
+    /// The problem: a pattern without matches, or unreadable files.
     pub problem: Option<String>,
 }
 
@@ -23,11 +23,11 @@ pub struct FileBoard(Arc<Mutex<Option<FollowedFiles>>>);
 impl FileBoard {
     /// Shows these files.
     pub fn set(&self, files: Option<FollowedFiles>) {
-        // It is replaced as a whole.
+        // The value is replaced as a whole.
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = files;
     }
 
-    /// Returns what it shows now.
+    /// Returns the current status.
     pub fn read(&self) -> Option<FollowedFiles> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,17 +1,17 @@
-//! Which file is which, whatever it is called: fingerprints, and the position of a file as a source
-//! stores it in its channels. A channel that finds a batch damaged reads from it where the lines
-//! stood, and reads them again.
+//! Identifies files under any name: fingerprints, and the position of a file as a source stores it
+//! in its channels. A channel that finds a damaged batch uses the position to locate the lines, and
+//! reads them again.
 //!
-//! A file is known by its device and inode *and* by what it holds: a print of its first bytes, and
-//! one of the bytes just in front of the position. Names say nothing (rotation moves them), inodes
-//! alone say little (they are used again), and together with the content a truncated, replaced or
-//! copied file is distinguished from one that only grew.
+//! A file is identified by its device and inode *and* by its contents: a fingerprint of its first
+//! bytes, and one of the bytes just before the position. Names prove nothing (rotation changes
+//! them), inodes alone prove little (they are reused). Together with the contents, a truncated,
+//! replaced or copied file is distinguished from one that only grew.
 //!
 //! Layout of a stored position, all numbers little-endian:
 //!
 //! ```text
 //! 0   u8   version = 1
-//! 1   u8   flags: bit 0 = in the middle of a line that was cut; its rest is passed over
+//! 1   u8   flags: bit 0 = in the middle of a truncated line; its rest is skipped
 //! 2   u64  device        10  u64  inode       18  u64  offset
 //! 26  u16  bytes of the head's print          28  u64  the head's print
 //! 36  u16  bytes of the tail's print          38  u64  the tail's print
@@ -34,11 +34,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::env::{Disk, DiskFile, FileKind, OpenMode};
 
-/// Bytes at the beginning of a file that tell it from others.
+/// Bytes at the beginning of a file that identify it.
 pub const HEAD_BYTES: usize = 1024;
-/// Bytes in front of the position that tell whether the file only grew.
+/// Bytes before the position that show whether the file only grew.
 pub const TAIL_BYTES: usize = 64;
-/// Longest path that a file is found by; what is stored of it has to stay below 4 KiB.
+/// Longest path of a file; the stored position must stay below 4 KiB.
 pub const PATH_BYTES_MAX: usize = STORED_BYTES_MAX - FIXED_BYTES;
 
 const VERSION: u8 = 1;
@@ -49,7 +49,7 @@ const STORED_BYTES_MAX: usize = 4096;
 /// Tells a run of bytes from others of its length: XXH3-64.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Print {
-    /// How many bytes it is of.
+    /// Number of bytes that it covers.
     pub len: u16,
     hash: u64,
 }
@@ -61,27 +61,27 @@ impl Print {
         Self { len, hash: if bytes.is_empty() { 0 } else { xxh3_64(bytes) } }
     }
 
-    /// Whether `bytes` begin with what this is the print of.
+    /// Returns `true` if `bytes` begin with the bytes of this fingerprint.
     pub fn fits(self, bytes: &[u8]) -> bool {
         bytes.get(..usize::from(self.len)).is_some_and(|bytes| Self::of(bytes) == self)
     }
 
-    /// Whether it is of as many bytes as it can be.
+    /// Returns `true` if it covers the maximum number of bytes.
     pub fn is_full(self) -> bool {
         usize::from(self.len) == HEAD_BYTES
     }
 }
 
-/// Where the reading of a file stands.
+/// The position of reading in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// Device of the file.
     pub device: u64,
     /// Inode of the file.
     pub inode: u64,
-    /// Bytes behind the last line that was handed on.
+    /// Bytes up to the end of the last line that was passed on.
     pub offset: u64,
-    /// Whether the offset is in a line that was cut, whose rest is passed over.
+    /// True if the offset is in a truncated line, whose rest is skipped.
     pub skipping: bool,
     /// Of the first bytes of the file.
     pub head: Print,
@@ -92,12 +92,12 @@ pub struct Position {
 }
 
 impl Position {
-    /// As it is stored, for a file that lies at `place`.
+    /// Encodes it for a file at `place`.
     pub fn encode(&self, place: &Path) -> Bytes {
         self.encode_paths(place).into()
     }
 
-    /// As it is stored, for a file that lies at `place` and had `len` bytes when it was read.
+    /// Encodes it for a file at `place` that had `len` bytes when it was read.
     pub fn encode_with_len(&self, place: &Path, len: u64) -> Bytes {
         let mut out = self.encode_paths(place);
         let nuls = 2 - out[FIXED_BYTES..].iter().filter(|byte| **byte == 0).count();
@@ -127,7 +127,7 @@ impl Position {
         }
         out.extend(path);
         let place = place.as_os_str().as_bytes();
-        // Where there is no room for it, the file is looked for next to its first path.
+        // If there is no room for the place, the file is searched next to its first path.
         if place != path && out.len() + 1 + place.len() <= STORED_BYTES_MAX {
             out.push(0);
             out.extend(place);
@@ -135,7 +135,7 @@ impl Position {
         out
     }
 
-    /// Reads what [`Position::encode`] made, with the place; `None` if it is something else.
+    /// Decodes the output of [`Position::encode`], with the place; `None` for other bytes.
     pub fn decode(bytes: &[u8]) -> Option<(Self, PathBuf)> {
         let (fixed, paths) = bytes.split_at_checked(FIXED_BYTES)?;
         let mut parts = paths.splitn(3, |byte| *byte == 0);
@@ -160,8 +160,8 @@ impl Position {
         known.then_some((position, place))
     }
 
-    /// Whether `file` holds what was read up to this position. Without anything read there is
-    /// nothing to tell by, and nothing to repeat.
+    /// Returns `true` if `file` contains everything that was read up to this position. If nothing
+    /// was read, there is nothing to compare, and nothing to repeat.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -174,7 +174,7 @@ impl Position {
     }
 }
 
-/// Where a file stands, as Flume's source `taildir` writes it into the JSON array that is its
+/// The position of a file, as Flume's source `taildir` writes it into the JSON array in its
 /// position file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlumePosition {
@@ -182,7 +182,7 @@ pub struct FlumePosition {
     pub inode: u64,
     /// Bytes that were read.
     pub pos: u64,
-    /// Path of the file: Flume goes on there if a pattern finds this inode by this path.
+    /// Path of the file: Flume continues there if a pattern finds this inode by this path.
     pub file: PathBuf,
 }
 
@@ -191,20 +191,20 @@ pub struct FlumePosition {
 pub struct Stretch {
     /// The path that the file was found by.
     pub path: PathBuf,
-    /// Where they begin.
+    /// Their beginning.
     pub from: u64,
-    /// Where they end.
+    /// Their end.
     pub to: u64,
     after: Position,
     place: PathBuf,
 }
 
 impl Stretch {
-    /// Most bytes that are read again at once: a batch has no more.
+    /// Maximum number of bytes to read again: a batch has no more.
     const BYTES_MAX: u64 = 256 << 20;
 
-    /// What lies between two stored positions of one file, the first of which may be missing;
-    /// `None` if they are no positions in a file.
+    /// Returns the bytes between two stored positions of one file, the first of which may be
+    /// missing; `None` if they are not positions in a file.
     pub fn between(before: Option<&[u8]>, after: &[u8]) -> Option<Self> {
         let (after, place) = Position::decode(after)?;
         let before = before.and_then(Position::decode);
@@ -213,13 +213,13 @@ impl Stretch {
         (from <= to).then_some(Self { path, from, to, after, place })
     }
 
-    /// Whether they stand in the file with this device and inode.
+    /// Returns `true` if they are in the file with this device and inode.
     pub fn is_in_file(&self, device: u64, inode: u64) -> bool {
         (self.after.device, self.after.inode) == (device, inode)
     }
 
-    /// The bytes that stand there now, if the file is still there and holds what was read: where it
-    /// was, or under another name in the same directory.
+    /// Reads the bytes, if the file still exists with the contents that were read: at its place, or
+    /// under another name in the same directory.
     pub fn read(&self, disk: &dyn Disk) -> Option<Vec<u8>> {
         if self.to - self.from > Self::BYTES_MAX {
             return None;
@@ -253,7 +253,7 @@ impl Stretch {
 /// The file and the bytes; control characters of its name are escaped.
 impl fmt::Display for Stretch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // It is printed on terminals as well.
+        // It is also printed on terminals.
         for c in shown(&self.path).chars() {
             if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
         }

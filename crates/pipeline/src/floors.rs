@@ -1,14 +1,14 @@
-//! What may be forgotten: for each origin, the epoch below which nothing is under way any more.
+//! Floors: for each origin, the epoch below which every batch is committed.
 //!
 //! ```text
 //!  epochs of one origin    0   1   2   3   4   5 ─► time
-//!                          every batch committed │   still wanted
+//!                          every batch committed │   still needed
 //!                                     floor = 3 ─┘
 //! ```
 //!
-//! An agent that has an origin's batches says so once each of them is committed. From then on their
-//! intervals need not be kept: an identity below the floor is delivered, and a copy of it that
-//! comes later is a stray one. A floor never falls.
+//! An agent that has an origin's batches declares an epoch closed once each of its batches is
+//! committed. From then on its intervals need not be kept: an identity below the floor is
+//! delivered, and a later copy of it is a stray one. A floor never decreases.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use bytes::{Buf, BufMut};
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::{MalformedIntervals, get_varint, put_varint};
 
-/// For each origin, the epoch below which nothing is under way any more.
+/// For each origin, the epoch below which every batch is committed.
 ///
-/// A clone is the same memory, until one of both is changed: a ledger takes one for each commit.
+/// A clone shares the memory until one of them is changed: a ledger makes one for each commit.
 ///
 /// Encoding: varint number of origins; then for each, in order, 16 bytes of origin, varint epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Floors {
 }
 
 impl Floors {
-    /// Whether nothing is closed.
+    /// Returns `true` if no epoch is closed.
     pub fn is_empty(&self) -> bool {
         self.by_origin.is_empty()
     }
@@ -44,7 +44,7 @@ impl Floors {
         self.by_origin.get(&origin).copied().unwrap_or(Epoch(0))
     }
 
-    /// Whether this identity is of a closed epoch.
+    /// Returns `true` if this identity is of a closed epoch.
     pub fn is_closed(&self, key: Identity) -> bool {
         key.epoch < self.of(key.origin)
     }
@@ -61,7 +61,7 @@ impl Floors {
         Arc::make_mut(&mut self.by_origin).remove(&origin)
     }
 
-    /// Closes what `other` closes. What was taken before costs nothing.
+    /// Closes all epochs that `other` closes. Repeating it costs nothing.
     pub fn raise_all(&mut self, other: &Self) {
         if Arc::ptr_eq(&self.by_origin, &other.by_origin) {
             return;
@@ -78,7 +78,7 @@ impl Floors {
         self.by_origin.iter().map(|(origin, epoch)| (*origin, *epoch))
     }
 
-    /// Those of `keys` that are of closed epochs.
+    /// Returns the `keys` of closed epochs.
     pub fn closed_of(&self, keys: &KeySet) -> KeySet {
         let mut closed = KeySet::default();
         for (origin, epoch, sequences) in keys.iter() {

@@ -15,7 +15,7 @@ use thiserror::Error;
 pub struct Frame {
     /// The message without its frame.
     pub message: Bytes,
-    /// Whether its end is missing: it was longer than allowed, or the stream ended early.
+    /// True if its end is missing: it was longer than allowed, or the stream ended early.
     pub is_cut: bool,
 }
 
@@ -23,9 +23,9 @@ pub struct Frame {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{problem}")]
 pub struct FramingLost {
-    /// What came instead, and what the sender most likely does wrong.
+    /// The unexpected bytes, and the sender's most likely mistake.
     pub problem: String,
-    /// Whether the framer knows where the next message begins. Otherwise the rest of the stream
+    /// True if the framer knows where the next message begins. Otherwise the rest of the stream
     /// cannot be read.
     pub is_found_again: bool,
 }
@@ -73,17 +73,18 @@ pub trait Framing: Send + Sync {
 
 /// The framing of one stream.
 pub trait Framer: Send {
-    /// Takes the next message from the front of `stream`, where its next bytes have been added;
-    /// `None` until more come. It leaves at most a message and its frame there, so the memory of a
-    /// stream has a limit. A message that is too long is cut, and the rest of it is skipped.
+    /// Takes the next message from the front of `stream`, to which the caller appends received
+    /// bytes; `None` until more arrive. It leaves at most a message and its frame there, so the
+    /// memory of a stream is bounded. A message that is too long is truncated, and the rest of it
+    /// is skipped.
     ///
     /// # Errors
     /// The framing is lost; reported once each time. If it is found again, the next calls return
     /// the bytes in between as messages, and then the next message. Otherwise close the connection:
-    /// the framer drops what comes.
+    /// the framer drops all further bytes.
     fn next(&mut self, stream: &mut BytesMut) -> Result<Option<Frame>, FramingLost>;
 
-    /// Takes the next message of what is left when the stream has ended; `None` at its end.
+    /// Takes the next message from the rest of the stream after its end; `None` if none is left.
     ///
     /// # Errors
     /// As [`Framer::next`].

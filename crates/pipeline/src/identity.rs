@@ -1,6 +1,5 @@
-//! The identity of a batch. A batch gets its identity in the first durable channel it enters and
-//! keeps it through every tier and every retry; an agent that meets an identity again knows what it
-//! has already.
+//! The identity of a batch. The first durable channel that a batch enters assigns it. The batch
+//! keeps it on every hop and in every retry, so an agent recognises batches that it already has.
 
 mod bound;
 mod keys;
@@ -18,11 +17,11 @@ pub use parts::PartNames;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin(pub [u8; 16]);
 
-/// One life of an origin: it goes up, durably, at every start of the channel.
+/// One life of an origin: it increases, durably, at every start of the channel.
 ///
-/// The upper bits count the starts, the lowest [`Epoch::RANDOM_BITS`] are random: two copies of one
-/// directory that are both started go on under different identities, and what one of them sends is
-/// never taken for what the other one sent.
+/// The upper bits count the starts, the lowest [`Epoch::RANDOM_BITS`] are random. Two running
+/// copies of one directory therefore use different identities, and batches of one are never
+/// mistaken for batches of the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u64);
 
@@ -30,7 +29,7 @@ impl Epoch {
     /// Bits that are random. More would make every set of identities larger.
     pub const RANDOM_BITS: u32 = 20;
 
-    /// No channel starts so often that its epoch gets there: what claims to be beyond is forged.
+    /// No channel starts often enough to reach this epoch: larger values are forged.
     pub const MAX: Self = Self(u64::MAX >> 1);
 
     /// The epoch of the next start; `random` is any 64 bits.
@@ -40,7 +39,7 @@ impl Epoch {
         Self((self.starts() + 1) << Self::RANDOM_BITS | random & mask)
     }
 
-    /// Which start of the channel it is, from 1.
+    /// Returns the number of this start of the channel, from 1.
     pub fn starts(self) -> u64 {
         self.0 >> Self::RANDOM_BITS
     }
@@ -51,18 +50,18 @@ impl Epoch {
 pub struct Sequence(pub u64);
 
 impl Sequence {
-    /// No life has so many batches: what claims to be beyond is forged.
+    /// No life has this many batches: larger values are forged.
     pub const MAX: Self = Self(u64::MAX >> 1);
 }
 
-/// Names one batch for ever. What it names never changes.
+/// Names one batch forever. The content that it names never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {
-    /// Where the batch was born.
+    /// The channel that created the batch.
     pub origin: Origin,
     /// In which life of that channel.
     pub epoch: Epoch,
-    /// Which batch of that life.
+    /// The number of the batch in that life.
     pub sequence: Sequence,
 }
 
@@ -79,7 +78,7 @@ impl fmt::Debug for Origin {
 }
 
 impl fmt::Display for Identity {
-    /// `origin/epoch/sequence`, as it stands in logs.
+    /// Formats as `origin/epoch/sequence`, as in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.origin, self.epoch.0, self.sequence.0)
     }
@@ -93,7 +92,7 @@ pub struct MalformedIdentity;
 impl FromStr for Origin {
     type Err = MalformedIdentity;
 
-    /// Reads what its `Display` writes: 32 hexadecimal digits.
+    /// Parses the output of its `Display`: 32 hexadecimal digits.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // A sign would be taken for part of a number.
         let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -105,7 +104,7 @@ impl FromStr for Origin {
 impl FromStr for Identity {
     type Err = MalformedIdentity;
 
-    /// Reads what its `Display` writes.
+    /// Parses the output of its `Display`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.split('/');
         let mut next = || parts.next().ok_or(MalformedIdentity);

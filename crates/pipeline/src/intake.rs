@@ -1,8 +1,8 @@
-//! The intake: the way from a source into its channels, as a source sees it.
+//! The intake: the path from a source into its channels, as a source uses it.
 //!
 //! ```text
-//!   Intake            accept, reserve                what every source needs
-//!     ├ PositionIntake   positions, accept_into      a source that reads on after a restart
+//!   Intake            accept, reserve                for every source
+//!     ├ PositionIntake   positions, accept_into      a source that resumes after a restart
 //!     └ RelayIntake      known, is_closed, outage …  a source whose senders have identities
 //! ```
 
@@ -24,32 +24,34 @@ use crate::intervals::IntervalSet;
 use crate::ledgers::LedgerState;
 use crate::routing::Routing;
 
-/// The way from a source into its channels: interceptors, selector, one put for each channel.
+/// The path from a source into its channels: interceptors, selector, one put for each channel.
 ///
-/// Every required channel gets every batch, also one that the interceptors emptied or the selector
-/// sent elsewhere: then it gets the identity and the positions without events. So a source's
-/// position and a sender's identity are known to all of them or are asked for again. Where the
-/// selector has a [free choice](crate::FreeChoice), one required channel stands for all of them.
+/// Every required channel gets every batch, even if the interceptors emptied it or the selector
+/// sent it elsewhere: then the channel gets its identity and positions without events. All required
+/// channels therefore know a source's position and a sender's identity, or ask for the batch again.
+/// If the selector has a [free choice](crate::FreeChoice), one required channel represents all of
+/// them.
 #[async_trait]
 pub trait Intake: Send + Sync {
-    /// Hands over a batch; waits while a required channel is full. `Ok` = in every required
-    /// channel. Must run to its end once it has been polled: a source that loses interest (its
-    /// client is gone) lets it finish in a task of its own.
+    /// Accepts a batch; waits while a required channel is full. `Ok` = in every required channel.
+    /// Must run to its end once it has been polled: if a source is no longer interested, because
+    /// its client is gone, it lets it finish in a separate task.
     ///
     /// # Errors
     /// Some required channel has not stored it.
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError>;
 
     /// Waits for room for a batch of about `size` in every required channel. Cancel safe: a source
-    /// whose client waits for an answer gives up after the time that it allows, and then nothing of
-    /// the batch is stored later. Dropping the permit gives the room back.
+    /// whose client waits for an answer can give up after a timeout, and then nothing of the batch
+    /// is stored later. Dropping the permit releases the room.
     ///
     /// # Errors
     /// A required channel is closed, or a batch of this size can never fit.
     async fn reserve(&self, size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError>;
 
-    /// Bytes of the largest encoded batch that every peer behind the required channels takes;
-    /// `None` where none is known. A source cuts its batches to it, by `Cut` of `aqueduct-peers`.
+    /// Returns the size of the largest encoded batch that every peer downstream of the required
+    /// channels accepts; `None` if it is unknown. A source limits its batches to it, by `Cut` of
+    /// `aqueduct-peers`.
     fn batch_bytes_max(&self) -> Option<u64>;
 }
 
@@ -57,17 +59,17 @@ pub trait Intake: Send + Sync {
 /// events.
 #[async_trait]
 pub trait PositionIntake: Intake {
-    /// What each required channel knows of `source`'s positions: key and value, channel by channel.
+    /// Returns `source`'s positions in each required channel: key and value.
     fn positions(&self, source: &str) -> Vec<Vec<(Bytes, Bytes)>>;
 
-    /// As [`Intake::accept`], but only into the channels at these indices: what they lack of what
+    /// As [`Intake::accept`], but only into the channels at these indices, which lack a batch that
     /// others have, read again after a crash.
     ///
     /// # Errors
     /// Some of these channels has not stored it.
     async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError>;
 
-    /// Whether every required channel [stores in turn](crate::Channel::stores_in_turn).
+    /// Returns `true` if every required channel [stores in turn](crate::Channel::stores_in_turn).
     fn stores_in_turn(&self) -> bool;
 }
 
@@ -76,8 +78,8 @@ pub type Turn = Box<dyn Send>;
 
 /// The intake of a source that relays batches of other agents, which have their identities.
 pub trait RelayIntake: Intake {
-    /// As [`Intake::accept`], but room is asked for only with a turn, which is waited for before
-    /// and given back once there is room: so the source decides which of its batches is next.
+    /// As [`Intake::accept`], but first waits for a turn, requests room, and releases the turn once
+    /// there is room. In this way the source decides which of its batches is next.
     fn accept_in_turn<'a>(
         &'a self,
         batch: Batch,
@@ -91,44 +93,44 @@ pub trait RelayIntake: Intake {
         })
     }
 
-    /// What all required channels know of one life of an origin.
+    /// Returns what all required channels know about one life of an origin.
     fn known(&self, origin: Origin, epoch: Epoch) -> Known;
 
     /// A sender declares these epochs empty: every batch of them is committed.
     fn close_epochs(&self, floors: &Floors);
 
-    /// Whether a batch is of an epoch that was declared so: a stray copy, to be refused.
+    /// Returns `true` if a batch is of a closed epoch: a stray copy that must be rejected.
     fn is_closed(&self, identity: Identity) -> bool;
 
     /// Identities as they become committed in every required channel. A receiver that lags, or is
     /// sent an empty set, has missed some and asks [`RelayIntake::known`] instead.
     fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>>;
 
-    /// Of these committed batches, those with events among the dead letters of this agent or of the
-    /// agents downstream, as far as they are known, with the number of these events.
+    /// Returns those of these committed batches with known events among the dead letters of this
+    /// agent or of downstream agents, with the number of these events.
     fn dead_letters(&self, _committed: &KeySet) -> Vec<(Identity, u64)> {
         Vec::new()
     }
 
-    /// Whether a batch would have to wait now.
+    /// Returns `true` if a batch would have to wait now.
     fn is_full(&self) -> bool;
 
-    /// The longest outage of the sinks behind a required channel; `None` while something can leave
-    /// each of them.
+    /// Returns the longest outage of the sinks of a required channel; `None` while each channel has
+    /// a working sink.
     fn outage(&self) -> Option<Outage>;
 
-    /// Bytes of the largest encoded batch that some sink behind some required channel takes; `None`
-    /// where one may take any. A relay takes no larger ones.
+    /// Returns the size of the largest encoded batch that some sink of some required channel
+    /// accepts; `None` if one may accept any. A relay accepts no larger ones.
     fn batch_bytes_taken(&self) -> Option<u64>;
 
-    /// The commit ledgers behind the required channels, as far as they are known.
+    /// Returns the known commit ledgers downstream of the required channels.
     fn ledgers(&self) -> Vec<LedgerState>;
 
-    /// How its batches are sent into datasets; `None` where others decide that.
+    /// Returns how batches are routed into datasets; `None` if other agents decide that.
     fn routing(&self) -> Option<Routing>;
 }
 
-/// Nothing leaves a channel, because all sinks of a group behind it fail.
+/// Nothing leaves a channel, because all sinks of one of its groups fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outage {
     /// The first failure after something had left.
@@ -139,7 +141,7 @@ pub struct Outage {
     pub agent: AgentLink,
 }
 
-/// Where an operator finds an agent.
+/// The address of an agent for the operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentLink {
     /// The address that its upstream agent sends to; `None` for this agent.

@@ -32,21 +32,21 @@ use crate::batch::{EventRef, Events};
 /// assert_eq!(rejects.into_iter().map(|reject| reject.events.len()).sum::<usize>(), 1);
 /// ```
 pub trait Interceptor: Send + Sync {
-    /// Changes `events` in place. Cannot fail as a whole. An event that it drops is dropped on
-    /// purpose and counts as delivered; one that it cannot handle it takes out into `rejects`. Must
-    /// be a function of the events and the settings, so that a batch that is sent again comes out
-    /// the same on any collector, except where its purpose is the moment (a timestamp), which a
+    /// Changes `events` in place. Cannot fail as a whole. Dropped events are dropped intentionally
+    /// and count as delivered; events that cannot be handled are moved into `rejects`. The result
+    /// must depend only on the events and the settings, so that a resent batch is the same on any
+    /// collector. The exception is an interceptor that records the time (a timestamp), which a
     /// batch keeps once it has it.
     fn intercept(&self, events: &mut Events, rejects: &mut Rejects);
 
-    /// What it does that a selector which looks at `header` can see: the value that it writes
-    /// there, or what it drops. Part of the agent's [`Routing`](crate::Routing), so the same text
-    /// for the same effect. `None`: nothing of the kind.
+    /// Describes the effect that a selector which reads `header` can see: the value that it writes
+    /// there, or the events that it drops. It is part of the agent's [`Routing`](crate::Routing),
+    /// so equal effects must have equal texts. `None`: no such effect.
     fn routing_effect(&self, header: Option<&str>) -> Option<String>;
 
-    /// What it does to bodies: the same text for the same effect. A part of the routing where the
-    /// selector [looks at bodies](crate::ChannelSelector::looks_at_bodies). `None`: it leaves them
-    /// as they are.
+    /// Describes the effect on bodies: equal effects must have equal texts. It is part of the
+    /// routing if the selector [looks at bodies](crate::ChannelSelector::looks_at_bodies). `None`:
+    /// bodies stay unchanged.
     fn body_effect(&self) -> Option<String> {
         None
     }
@@ -62,14 +62,14 @@ pub struct Rejects(Vec<Reject>);
 pub struct Reject {
     /// The events, as they were before the interceptor.
     pub events: Events,
-    /// Why, in snake case: what letters are counted and listed by.
+    /// The reason, in snake case: letters are counted and listed by it.
     pub reason: &'static str,
     /// The same for people.
     pub detail: String,
 }
 
 impl Rejects {
-    /// Takes the events out of `events` for which `is_wanted` says so.
+    /// Moves the events out of `events` for which `is_wanted` returns `true`.
     pub fn take(
         &mut self,
         events: &mut Events,
@@ -87,7 +87,7 @@ impl Rejects {
         }
     }
 
-    /// Whether no event is rejected.
+    /// Returns `true` if no event is rejected.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -18,11 +18,11 @@ pub struct IntervalSet {
     runs: Runs,
 }
 
-/// A single run needs no memory of its own: most sets are one.
+/// A single run needs no allocation: most sets have one.
 #[derive(Clone)]
 enum Runs {
     One(Range<u64>),
-    /// None, or two and more.
+    /// No run, or at least two.
     Many(Vec<Range<u64>>),
 }
 
@@ -45,12 +45,12 @@ impl IntervalSet {
         Self { runs: single.map_or(Runs::Many(runs), Runs::One) }
     }
 
-    /// Whether there is no number in the set.
+    /// Returns `true` if the set is empty.
     pub fn is_empty(&self) -> bool {
         self.runs().is_empty()
     }
 
-    /// How many numbers are in the set.
+    /// Returns the number of values in the set.
     pub fn count(&self) -> u64 {
         self.runs().iter().map(|run| run.end - run.start).sum()
     }
@@ -78,15 +78,15 @@ impl IntervalSet {
         self.runs().last().map(|run| run.end - 1)
     }
 
-    /// Whether `value` is in the set.
+    /// Returns `true` if `value` is in the set.
     pub fn contains(&self, value: u64) -> bool {
         let runs = self.runs();
         let after = runs.partition_point(|run| run.start <= value);
         after > 0 && value < runs[after - 1].end
     }
 
-    /// Adds `value`; says whether it was new. `u64::MAX`, which no half-open run can hold, is never
-    /// in a set: it is not added.
+    /// Adds `value`; returns whether it was new. `u64::MAX` is never added, because no half-open
+    /// run can contain it.
     pub fn insert(&mut self, value: u64) -> bool {
         let Some(end) = value.checked_add(1).filter(|_| !self.contains(value)) else {
             return false;
@@ -129,7 +129,7 @@ impl IntervalSet {
         }
     }
 
-    /// Takes `value` out; says whether it was there.
+    /// Removes `value`; returns whether it was in the set.
     pub fn remove(&mut self, value: u64) -> bool {
         let there = self.contains(value);
         if there {
@@ -250,7 +250,7 @@ impl IntervalSet {
     /// The bytes end too early, or a run goes beyond `u64`.
     pub fn decode(input: &mut impl Buf) -> Result<Self, MalformedIntervals> {
         let count = get_varint(input).ok_or(MalformedIntervals)?;
-        // Each run takes two bytes at the least, which bounds what a lying count can reserve.
+        // Each run takes at least two bytes, which bounds the allocation for a forged count.
         if count > input.remaining() as u64 / 2 {
             return Err(MalformedIntervals);
         }

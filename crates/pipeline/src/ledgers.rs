@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-/// What names a ledger through all its generations.
+/// The identity of a ledger in all its generations.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LedgerId(pub [u8; 16]);
 
@@ -26,7 +26,7 @@ impl fmt::Debug for LedgerId {
 pub struct LedgerState {
     /// The dataset, as the collector calls it.
     pub dataset: Arc<str>,
-    /// What names the ledger.
+    /// The identity of the ledger.
     pub identity: LedgerId,
     /// The ledgers that it was rebuilt from.
     pub follows: Vec<LedgerId>,

@@ -1,34 +1,34 @@
-//! The vocabulary of Aqueduct: the types that every part speaks and the traits that join them.
+//! The vocabulary of Aqueduct: the types that all crates share and the traits that connect them.
 //!
 //! ```text
 //! Source ─► Interceptors ─► ChannelSelector ─► Channel ─► SinkProcessor ─► Sink
 //!    └────────── one Intake ───────────┘          └────── one sink group ─────┘
 //! ```
 //!
-//! Nothing here does I/O, and no machine runs here: boards are in `aqueduct-peers`, pools, back-off
-//! and codings in `aqueduct-support`, metrics in `aqueduct-metrics`.
+//! Nothing here does I/O or has state machines: boards are in `aqueduct-peers`, pools, back-off and
+//! codings in `aqueduct-support`, metrics in `aqueduct-metrics`.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
 //! | [`batch`] | [`Batch`], the unit of I/O and storage: [`Envelope`], [`Events`], their encoding |
 //! | [`identity`] | the identity of a batch: [`Origin`], [`Epoch`], [`Sequence`], and sets of them |
-//! | [`account`] | what a channel answers for, for auditors |
-//! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
+//! | [`account`] | the batches and events of a channel, for auditors |
+//! | [`floors`] | [`Floors`]: the lowest epoch of each origin with unfinished batches |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`condition`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`], [`framing`] | one role each |
-//! | [`intake`] | the way from a source into its channels: [`Intake`] and its two wider sides |
-//! | [`ledgers`] | the commit ledgers behind a channel, as they are named upstream |
-//! | [`sink_board`] | what a sink shows of itself on status pages |
+//! | [`intake`] | the path from a source into its channels: [`Intake`] and its two extensions |
+//! | [`ledgers`] | the commit ledgers downstream of a channel, as reported upstream |
+//! | [`sink_board`] | the status of a sink for status pages |
 //! | [`deliver`] | an adapter for sinks that deliver a batch by a request |
 //! | [`catalogue`] | the components that a program knows: [`Catalogue`] |
-//! | [`component`] | how a role is built from settings: [`Component`], [`Entry`], [`BuildContext`] |
-//! | [`extensions`] | what components share by type: [`Extensions`] |
-//! | [`routing`] | how events go into datasets, as agents tell each other: [`Routing`] |
-//! | [`settings`] | configuration values that know the line they stand on |
-//! | [`file_position`] | where the reading of a file stands, as it is stored |
+//! | [`component`] | builds roles from settings: [`Component`], [`Entry`], [`BuildContext`] |
+//! | [`extensions`] | values that components share by type: [`Extensions`] |
+//! | [`routing`] | how events go into datasets, as agents report it to each other: [`Routing`] |
+//! | [`settings`] | configuration values with their line in the file |
+//! | [`file_position`] | the position of reading in a file, as it is stored |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
-//! | [`plain_text`](mod@plain_text) | addresses without TLS, as components name them: [`PlainText`] |
-//! | [`resource`] | what only one component can have: an address to listen on |
+//! | [`plain_text`](mod@plain_text) | addresses without TLS, as components report them: [`PlainText`] |
+//! | [`resource`] | resources that only one component can use: an address to listen on |
 //! | [`traces`] | traces of sampled batches: [`Traces`], [`TraceId`](traces::TraceId) |
 //! | [`error`], [`units`] | shared by all of them |
 

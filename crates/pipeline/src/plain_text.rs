@@ -1,19 +1,19 @@
-//! Addresses that a component speaks plain text with, so that the agent can refuse those that lead
-//! out of this host.
+//! Addresses to which a component sends plain text, so that the agent can refuse those on other
+//! hosts.
 //!
 //! ```text
 //!   Config::build ─► PlainText::speaks(setting, address, remedy)     every address without TLS
 //!   agent         ─► PlainText::leaving()    ─► refused, unless the component is `insecure`
 //! ```
 //!
-//! A component says what it does and judges nothing; the rule is the agent's. Names are not looked
-//! up: building does no I/O, and what a name means may change while the agent runs. So `localhost`
-//! and addresses of the loopback network stay on the host, and all else leaves it.
+//! A component only reports addresses; the agent applies the rule. Names are not looked up:
+//! building does no I/O, and the address of a name may change while the agent runs. Therefore only
+//! `localhost` and addresses of the loopback network count as this host.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What to set for TLS, where a component has the table `tls`.
+/// The remedy for a component with a table `tls`.
 pub const TABLE: &str = "set the table `tls`";
 
 /// Why `insecure = true` is refused where no address is without TLS: it would hide the day on which
@@ -31,7 +31,7 @@ pub struct PlainAddress {
     pub setting: String,
     /// As it is written there, or `host:port`.
     pub address: String,
-    /// How it gets TLS: an order, for messages.
+    /// How to enable TLS: an instruction, for messages.
     pub remedy: &'static str,
 }
 
@@ -51,7 +51,7 @@ impl PlainText {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Those that lead out of this host.
+    /// Returns the addresses on other hosts.
     pub fn leaving(&self) -> Vec<PlainAddress> {
         let mut all = self.all();
         all.retain(|it| leaves_host(&it.address));
@@ -67,7 +67,7 @@ impl PlainAddress {
     }
 }
 
-/// Whether what goes over this address leaves the host: `host:port`, a host, or a URL.
+/// Returns `true` if data to this address leaves the host. Accepts `host:port`, a host, or a URL.
 pub fn leaves_host(address: &str) -> bool {
     let host = host(address);
     if let Ok(ip) = host.parse::<IpAddr>() {

@@ -1,7 +1,7 @@
 //! The sink processor: decides which sink of a group gets the next batch.
 //!
-//! It is pure: time and the members' state come in, a decision comes out. The group's runner does
-//! the waiting and the writing, and the members work side by side.
+//! It is pure: takes the time and the members' state, returns a decision. The group's runner does
+//! the waiting and the writing, and the members run concurrently.
 
 use std::time::Duration;
 
@@ -13,75 +13,75 @@ use crate::identity::Origin;
 /// A seat as its group sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SeatView {
-    /// How often an address has left it: with each generation it is another member.
+    /// Number of addresses that have left it: each generation is another member.
     pub generation: u64,
-    /// Whether there is a member that is not leaving: only then it gets batches.
+    /// True if it has a member that is not leaving: only then it gets batches.
     pub is_present: bool,
-    /// Of the occupant: the lowest are used, as long as one of them works.
+    /// Priority of the occupant: the lowest priority with a working member is used.
     pub priority: u16,
-    /// Of the occupant: its share among those of the same priority.
+    /// Weight of the occupant: its share among members of the same priority.
     pub weight: u16,
     /// Of the occupant: the same for the same address, wherever it sits.
     pub key: u64,
 }
 
-/// What the processor sees of a member at each decision.
+/// The state of a member at a decision.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemberView {
-    /// Whether it would take a batch at once.
+    /// True if it would accept a batch immediately.
     pub has_room: bool,
     /// Bytes taken over and not stored anywhere yet.
     pub unacknowledged_bytes: u64,
-    /// Whether it has opened, and not failed since.
+    /// True if it has opened and not failed since.
     pub is_open: bool,
-    /// Batches in its hand that it has not said of that they are stored.
+    /// Batches that it has accepted and not yet reported as stored.
     pub unproved: usize,
-    /// Whether it says soon what it has stored, so that one batch shows whether it works.
+    /// True if it soon reports what it has stored, so that one batch shows whether it works.
     pub proves: bool,
-    /// Whether the next agent says that it cannot store what it holds.
+    /// True if the next agent reports that it cannot store its batches.
     pub is_unable: bool,
-    /// Whether the next agent takes no batch of this size, and another open member does: it does
-    /// not get this one.
+    /// True if the next agent does not accept a batch of this size, but another open member does:
+    /// this member does not get it.
     pub is_too_small: bool,
     /// Its seat, where it is discovered: one that is not present gets nothing.
     pub seat: Option<SeatView>,
 }
 
 impl MemberView {
-    /// Whether there is a member to give a batch to.
+    /// Returns `true` if there is a member that can get a batch.
     pub fn is_present(&self) -> bool {
         self.seat.is_none_or(|seat| seat.is_present)
     }
 }
 
-/// Which member gets the next batch.
+/// The member for the next batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selection {
     /// This one, when it has room.
     Use(usize),
-    /// None before this instant: all are backing off.
+    /// No member before this instant: all are backing off.
     WaitUntil(Instant),
 }
 
-/// What a member has done.
+/// A report about a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
     /// It opened: the other side answers.
     Opened,
-    /// It stored or delivered something, or said of it that it never can be: it works.
+    /// It stored, delivered or permanently rejected something: it works.
     Proved,
     /// It failed.
     Failed(Failure),
-    /// It is another one from now on: nothing that is known of it counts any more.
+    /// It is another member from now on: previous knowledge is void.
     Replaced,
 }
 
-/// How a member failed.
+/// The failure of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
-    /// What it says about the batch that it met.
+    /// The class of the error.
     pub class: ErrorClass,
-    /// When to come again, where the other side has said so: then it works, and is only busy.
+    /// When to retry, if the other side has named a time: then it works, and is only busy.
     pub retry_after: Option<Duration>,
 }
 
@@ -135,12 +135,12 @@ pub trait SinkProcessor: Send {
     /// A member has done something.
     fn report(&mut self, member: usize, report: Report, now: Instant);
 
-    /// Until when this member is passed over because it failed; `None` where it is not. For status
+    /// Returns until when this member is skipped because it failed; `None` if it is not. For status
     /// pages.
     fn penalty_ends(&self, _member: usize) -> Option<Instant> {
         None
     }
 
-    /// The longest that a member which failed is left alone, however often it does: `backoff_max`.
+    /// Returns the longest pause of a failed member, however often it fails: `backoff_max`.
     fn longest_pause(&self) -> Duration;
 }

@@ -1,4 +1,4 @@
-//! What a component takes for itself, so that two that take the same are refused before anything
+//! Resources that a component uses exclusively, so that conflicts are rejected before anything
 //! starts.
 
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ impl Resource {
         }
     }
 
-    /// Whether two components cannot have both. Names of hosts are compared as they are written.
+    /// Returns `true` if two components cannot have both. Compares host names literally.
     pub fn clashes_with(&self, other: &Self) -> bool {
         let (one, other) = match (self, other) {
             (Self::Listen { address: one, .. }, Self::Listen { address: other, .. })
@@ -51,7 +51,7 @@ impl Resource {
         else {
             return false;
         };
-        // Port 0 takes a free one.
+        // Port 0 selects a free one.
         port == other_port && port != 0 && overlap(host, other_host)
     }
 }
@@ -65,12 +65,12 @@ fn overlap(one: &str, other: &str) -> bool {
     let address = |host: &str| host.parse::<IpAddr>().ok();
     match (address(one), address(other)) {
         (Some(one), Some(other)) => {
-            // `[::]` takes the addresses of IPv4 too.
+            // `[::]` includes the addresses of IPv4.
             let takes =
                 |all: IpAddr, it: IpAddr| all.is_unspecified() && (all.is_ipv6() || it.is_ipv4());
             one == other || takes(one, other) || takes(other, one)
         }
-        // A name may be any address of this host, so that of all of them.
+        // A name may be any address of this host, including the wildcard address.
         (Some(address), None) => address.is_unspecified() || is_local(other, address),
         (None, Some(address)) => address.is_unspecified() || is_local(one, address),
         (None, None) => one.eq_ignore_ascii_case(other),

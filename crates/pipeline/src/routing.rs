@@ -1,4 +1,4 @@
-//! How an agent sends the events of a source into datasets, as it tells other agents.
+//! How an agent routes the events of a source into datasets, as reported to other agents.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Bytes of its text that are sent to others.
 const TEXT_MAX: usize = 2 << 10;
 
-/// How an agent sends the events of a source into datasets.
+/// How an agent routes the events of a source into datasets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Routing {
     /// The same for the same routing; never 0.
@@ -17,12 +17,12 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// The routing that `text` says all of.
+    /// Creates a routing that `text` describes completely.
     pub fn of(text: &str) -> Self {
         Self::told(xxh3_64(text.as_bytes()).max(1), text)
     }
 
-    /// A routing as another agent told it.
+    /// Creates a routing that another agent reported.
     pub fn told(digest: u64, text: &str) -> Self {
         Self { digest, text: text[..text.floor_char_boundary(TEXT_MAX)].into() }
     }

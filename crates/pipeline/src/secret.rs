@@ -10,12 +10,12 @@ use zeroize::Zeroizing;
 
 use crate::component::BuildError;
 
-/// What is shown in the place of a secret.
+/// The text shown instead of a secret.
 pub const MASK: &str = "***";
 
 /// Text that no log line, error or printed configuration shows; its memory is cleared when it is
-/// dropped. In a file it is best a reference: `"${file:/run/secrets/token}"`. The settings that it
-/// was read from hold the same text in plain memory.
+/// dropped. In a file, prefer a reference: `"${file:/run/secrets/token}"`. The settings from which
+/// it was read contain the same text in plain memory.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 

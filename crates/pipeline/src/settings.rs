@@ -1,8 +1,8 @@
-//! Configuration values that know where they stand, so that every error can name the place.
+//! Configuration values with their place in the file, so that every error can name the place.
 //!
-//! The front ends (TOML, YAML, flags) make [`Settings`]; components read their own `Config` from
-//! them by serde. A wrong key, type or unit comes back with its path, its place and, for a key, the
-//! closest one that exists.
+//! The front ends (TOML, YAML, flags) create [`Settings`]; components deserialize their own
+//! `Config` from them by serde. The error for a wrong key, type or unit has its path, its place
+//! and, for a key, the closest existing one.
 
 mod read;
 
@@ -15,30 +15,30 @@ use thiserror::Error;
 
 pub use read::ReadError;
 
-/// Where something stands. The default is nowhere: flags, defaults, what a program makes.
+/// A place in a file. The default is no place: flags, defaults, values made by a program.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// The file as the user named it; empty where there is none.
+    /// The file as the user named it; empty without a file.
     pub file: Arc<str>,
-    /// Line in it, from 1; 0 where there is none.
+    /// Line in it, from 1; 0 without a file.
     pub line: u32,
-    /// Character in the line, from 1; 0 where there is none.
+    /// Character in the line, from 1; 0 without a file.
     pub column: u32,
 }
 
-/// A value and where it stands. Equal are equal values, wherever they stand.
+/// A value and its place. Equality ignores the place.
 #[derive(Clone)]
 pub struct Settings {
     /// The value.
     pub value: Value,
-    /// Where it stands.
+    /// Its place.
     pub place: Place,
-    /// The text as it is written in the file, where references in it (`${…}`) were replaced: what
-    /// is printed instead of the value.
+    /// The text in the file, if references in it (`${…}`) were replaced: it is printed instead of
+    /// the value.
     pub written: Option<Arc<str>>,
 }
 
-/// What a setting can be.
+/// The value of a setting.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// `true` or `false`.
@@ -55,16 +55,16 @@ pub enum Value {
     Table(Vec<(Key, Settings)>),
 }
 
-/// A name in a table and where it stands. Equal are equal names, wherever they stand.
+/// A name in a table and its place. Equality ignores the place.
 #[derive(Debug, Clone)]
 pub struct Key {
     /// The name.
     pub name: String,
-    /// Where it stands.
+    /// Its place.
     pub place: Place,
 }
 
-/// What kind of problem a [`SettingsError`] is; its text is for people alone.
+/// The kind of a [`SettingsError`]; its text is only for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettingsErrorKind {
     /// A file cannot be read.
@@ -73,7 +73,7 @@ pub enum SettingsErrorKind {
     Syntax,
     /// A reference (`${…}`) has no value.
     Unresolved,
-    /// A setting is not there, and must be.
+    /// A required setting is missing.
     Missing,
     /// A key, a kind or another name that does not exist.
     UnknownName,
@@ -89,13 +89,13 @@ pub enum SettingsErrorKind {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{}{problem}", if path.is_empty() { String::new() } else { format!("`{path}`: ") })]
 pub struct SettingsError {
-    /// What kind of problem it is.
+    /// The kind of the problem.
     pub kind: SettingsErrorKind,
     /// The setting, dotted from where the reading began.
     pub path: String,
-    /// Where it stands.
+    /// Its place.
     pub place: Place,
-    /// What is wrong, and what helps.
+    /// The problem and the remedy.
     pub problem: String,
 }
 
@@ -129,7 +129,7 @@ impl fmt::Display for Place {
 }
 
 impl Place {
-    /// Whether there is a line.
+    /// Returns `true` if the line is known.
     pub fn is_known(&self) -> bool {
         self.line > 0
     }
@@ -147,7 +147,7 @@ impl PartialEq for Key {
     }
 }
 
-/// What references stand for is not shown: it may be a secret.
+/// The values of references are not shown: they may be secret.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.written {
@@ -159,7 +159,7 @@ impl fmt::Debug for Settings {
 }
 
 impl Settings {
-    /// A value that stands in no file.
+    /// Creates a value without a place.
     pub fn new(value: Value) -> Self {
         Self::at(value, Place::default())
     }
@@ -224,10 +224,10 @@ impl Settings {
         Some(entries.remove(at).1)
     }
 
-    /// Puts an entry into a table, in the place of one of that name.
+    /// Sets an entry of a table; replaces an entry with that name.
     ///
     /// # Panics
-    /// If this is not a table: that is a bug of the caller.
+    /// If this is not a table, which is a bug of the caller.
     pub fn set(&mut self, name: &str, value: Self) {
         let Value::Table(entries) = &mut self.value else { panic!("only a table has entries") };
         let place = value.place.clone();
@@ -245,7 +245,8 @@ impl Settings {
         T::deserialize(self).map_err(|error| self.locate(error))
     }
 
-    /// An error about the setting at `path` (dotted, below this one), whose value is not possible.
+    /// Returns an error about the setting at `path` (dotted, below this one), whose value is
+    /// invalid.
     pub fn invalid(&self, path: &str, problem: &str) -> SettingsError {
         self.error(SettingsErrorKind::Invalid, path, problem)
     }
@@ -256,7 +257,7 @@ impl Settings {
         SettingsError { kind, path: path.into(), place, problem: problem.into() }
     }
 
-    /// Where the deepest part of `path` stands that exists: its value, or its key.
+    /// Returns the place of the deepest existing part of `path`: its value, or its key.
     fn place_of<'a>(&self, path: impl Iterator<Item = &'a str>, of_key: bool) -> Place {
         let (mut at, mut place) = (self, &self.place);
         for name in path {

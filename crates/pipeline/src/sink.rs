@@ -1,15 +1,15 @@
-//! The sink: where events leave.
+//! The sink: delivers events.
 //!
-//! A sink takes batches over one by one and settles them later, many at a time and in any order:
-//! a gRPC sink when the answer comes, an HDFS sink when a file is published.
+//! A sink accepts batches one by one and settles them later, many at a time and in any order: a
+//! gRPC sink when the answer arrives, an HDFS sink when a file is published.
 //!
 //! ```text
-//!   write(taken) ─► in the sink ─► settled() says, ticket by ticket:
+//!   write(taken) ─► in the sink ─► settled() reports, ticket by ticket:
 //!        Stored     the next hop has it, durably; the channel parks it
-//!        Delivered  it is where it belongs; the channel lets it go
-//!        Again      it is not; the channel offers it again, to any sink of the group
-//!        HeldBack   the next hop takes no batch of this size now; others pass it
-//!        Refused    some or all of its events can never be; they go to the dead letters
+//!        Delivered  it is delivered; the channel removes it
+//!        Again      it is not delivered; the channel offers it again, to any sink of the group
+//!        HeldBack   the next hop accepts no batch of this size now; others overtake it
+//!        Refused    some or all of its events can never be delivered; they go to the dead letters
 //! ```
 
 use std::time::Duration;
@@ -29,20 +29,20 @@ use crate::sink_board::SinkBoard;
 pub struct Settlement {
     /// The batches; each was written to this sink and is not settled yet, or only `Stored`.
     pub tickets: IntervalSet,
-    /// What became of them.
+    /// Their result.
     pub outcome: Outcome,
 }
 
-/// What became of batches that a sink had taken over.
+/// The result of batches that a sink had accepted.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Stored durably at the next hop, which will say later that it is delivered.
+    /// Stored durably at the next hop, which reports the delivery later.
     Stored,
-    /// Where it belongs, for good.
+    /// Delivered permanently.
     Delivered,
-    /// The other side works and does not take this one batch, because it is too large as the other
-    /// side is set up now. The batch is the group's again: it waits in the channel, others pass it,
-    /// and it is offered to whichever member takes it.
+    /// The other side works but does not accept this batch, because it is too large for its current
+    /// settings. The batch returns to the group: it waits in the channel, others overtake it, and
+    /// it is offered to any member that accepts it.
     HeldBack(HeldBack),
     /// Not delivered; the reason is a failure of this sink, or `None` when nothing failed (it was
     /// moved on purpose, or is offered again because no agent has it).
@@ -51,31 +51,31 @@ pub enum Outcome {
     Refused(Box<Letter>),
 }
 
-/// A batch that the other side does not take, because it is too large.
+/// A batch that the other side does not accept, because it is too large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldBack {
     /// Bytes of its encoding.
     pub bytes: u64,
     /// Its events.
     pub events: u64,
-    /// It was refused, though it is within the limit that the other side has named.
+    /// It was refused, although it is within the limit that the other side has announced.
     pub refused: bool,
 }
 
 /// Events of one batch that can never be delivered, on their way to the dead letters.
 ///
 /// A letter of a whole batch settles it: the batch leaves the channel once its letter is stored. A
-/// letter of a part settles nothing: the sink goes on with the rest and settles the ticket by what
-/// becomes of that; the batch does not leave the channel before its letters are stored.
+/// letter of a part settles nothing: the sink continues with the rest and settles the ticket by its
+/// result; the batch does not leave the channel before its letters are stored.
 #[derive(Debug)]
 pub struct Letter {
     /// The batch; written to this sink and not settled yet.
     pub ticket: Ticket,
     /// The events, with the identity of their batch.
     pub events: Batch,
-    /// Whether these are all events of the batch.
+    /// True if these are all events of the batch.
     pub whole: bool,
-    /// Why, in snake case: what letters are counted and listed by.
+    /// The reason, in snake case: letters are counted and listed by it.
     pub reason: &'static str,
     /// The same for people.
     pub detail: String,
@@ -89,26 +89,26 @@ impl Settlement {
     }
 }
 
-/// What a source, a channel or a sink promises about an event that it has taken over: what it read,
-/// what it stored, what it says is delivered.
+/// The guarantee of a source, a channel or a sink for events that it has read, stored or reported
+/// as delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Guarantee {
-    /// It may be lost.
+    /// They may be lost.
     BestEffort,
-    /// It is there, perhaps more than once.
+    /// They are stored, perhaps more than once.
     AtLeastOnce,
-    /// It is there exactly once.
+    /// They are stored exactly once.
     ExactlyOnce,
 }
 
-/// What knows, behind a sink, which batches it has.
+/// The downstream component that recognises repeated batches.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DedupeScope {
-    /// Nothing: what is repeated is there twice.
+    /// None: repeated batches are stored twice.
     Nothing,
     /// This dataset, or table of a database, by its ledger.
     Dataset(String),
-    /// Whatever lies behind the next agent.
+    /// The components downstream of the next agent.
     NextAgent,
 }
 
@@ -116,9 +116,9 @@ pub enum DedupeScope {
 #[derive(Debug, Error)]
 #[error("{source}")]
 pub struct SinkError {
-    /// What the failure says about the batch.
+    /// The class of the failure.
     pub class: ErrorClass,
-    /// When to come again, where the other side has said so.
+    /// When to retry, if the other side has named a time.
     pub retry_after: Option<Duration>,
     /// The sink's own error.
     pub source: Box<dyn std::error::Error + Send + Sync>,
@@ -131,81 +131,82 @@ impl<E: std::error::Error + Classify + Send + Sync + 'static> From<E> for SinkEr
     }
 }
 
-/// Where events leave the agent. One task owns a sink and calls it; work that must go on meanwhile
-/// runs in the sink's own tasks.
+/// Delivers events out of the agent. One task owns a sink and calls it; work that must continue
+/// between calls runs in the sink's own tasks.
 #[async_trait]
 pub trait Sink: Send {
-    /// Makes ready: connects, reads what the store already holds, finishes what a dead process
-    /// began. Called before the first write and again after a failure, with back-off between.
+    /// Prepares the sink: connects, reads the state of the store, finishes the work of a dead
+    /// process. Called before the first write and again after a failure, with back-off.
     ///
     /// # Errors
-    /// Not ready; nothing was taken over.
+    /// Not ready; no batch was accepted.
     async fn open(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 
-    /// Tries whether what lies behind it can be reached and takes something in: connections,
-    /// logins, rights. It leaves nothing there, and is called of a sink that is not open. `None`:
-    /// nothing lies behind it, or it cannot be tried without an event.
+    /// Checks whether its destination can be reached and accepts data: connections, logins, rights.
+    /// Leaves nothing there, and is called for a sink that is not open. `None`: it has no
+    /// destination, or it cannot be tested without an event.
     ///
     /// # Errors
-    /// It cannot, and why.
+    /// The reason why it cannot be used.
     async fn probe(&mut self) -> Result<Option<String>, SinkError> {
         Ok(None)
     }
 
-    /// Takes a batch over; waits while the sink has no room for it.
+    /// Accepts a batch; waits while the sink has no room for it.
     ///
     /// # Errors
-    /// It was not taken over. Batches written before may still settle. Never of the class `Poison`:
-    /// what can never be delivered is taken over, and refused by a settlement.
+    /// It was not accepted. Batches written before may still settle. Never of the class `Poison`: a
+    /// batch that can never be delivered is accepted, and rejected by a settlement.
     async fn write(&mut self, taken: Taken) -> Result<(), SinkError>;
 
     /// The next settlement; waits for one. Cancel safe. Never an empty set of tickets.
     async fn settled(&mut self) -> Settlement;
 
-    /// Asks the sink to settle all that it holds, now and without waiting for its roll or its
-    /// window; the settlements come through [`Sink::settled`] as ever. Called when the agent stops.
+    /// Asks the sink to settle all its batches now, without waiting for its roll or its window;
+    /// settlements arrive through [`Sink::settled`] as usual. Called when the agent stops.
     fn flush(&mut self);
 
-    /// Lets go: what is not settled will be offered again by the channel. Staged files are removed,
-    /// connections closed, tasks ended. `open` may be called again.
+    /// Stops: the channel will offer unsettled batches again. Removes staged files, closes
+    /// connections, ends tasks. `open` may be called again.
     async fn close(&mut self);
 
-    /// Bytes taken over and not yet stored anywhere: what `least_loaded` compares.
+    /// Returns the bytes that were accepted and are not stored anywhere yet; `least_loaded`
+    /// compares them.
     fn unacknowledged_bytes(&self) -> u64 {
         0
     }
 
-    /// What this sink promises.
+    /// Returns the guarantee of this sink.
     fn guarantee(&self) -> Guarantee;
 
-    /// What it shares with its group, by type. A group knows the `Seat` that the address of the
-    /// sink comes from, and the `NextHop`: the state of the agent behind it (both in
+    /// Returns values shared with its group, by type. A group knows the `Seat`, from which the
+    /// address of the sink comes, and the `NextHop`: the state of the downstream agent (both in
     /// `aqueduct-peers`).
     fn extensions(&self) -> Extensions {
         Extensions::default()
     }
 
-    /// What it shows of itself on status pages. Asked once, before it is opened first.
+    /// Returns its board for status pages. Called once, before it is first opened.
     fn status(&self) -> Option<&SinkBoard> {
         None
     }
 
-    /// What knows which batches it has.
+    /// Returns its scope of deduplication.
     fn dedupe_scope(&self) -> DedupeScope {
         DedupeScope::Nothing
     }
 }
 
-/// What a sink does that is done with a batch as soon as it has seen it.
+/// A sink that is finished with a batch as soon as it has seen it.
 pub trait Observer: Send {
     /// Looks at a batch.
     fn observe(&mut self, batch: &Batch);
 }
 
-/// A sink that is done with a batch as soon as it has seen it, and says so when it is asked. No
-/// task confirms what it does, so it promises nothing.
+/// A sink over an [`Observer`], which reports a batch as delivered as soon as it has seen it.
+/// Nothing confirms its effect, so it has no guarantee.
 #[derive(Debug, Default)]
 pub struct ObserverSink<S> {
     observer: S,

@@ -1,17 +1,17 @@
-//! What a sink shows of itself on status pages, beyond what its group knows.
+//! The status of a sink for status pages, in addition to the knowledge of its group.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What a sink shows of itself. All of it is optional: a sink sets what it has.
+/// The status of a sink. All fields are optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SinkStatus {
     /// Files that are being written.
     pub open_files: Option<u64>,
-    /// What the last commit in the store made visible, in words.
+    /// The data that the last commit in the store made visible, in words.
     pub last_commit: Option<String>,
     /// Address of the agent or server that it sends to.
     pub peer: Option<String>,
-    /// What does not work although events are delivered, in a sentence.
+    /// A problem that does not prevent delivery, in a sentence.
     pub trouble: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl SinkBoard {
         self.status().last_commit = Some(what);
     }
 
-    /// The address that it sends to; `None` while there is none.
+    /// Sets the address to which it sends; `None` without a connection.
     pub fn set_peer(&self, address: Option<String>) {
         self.status().peer = address;
     }

@@ -12,7 +12,7 @@ use crate::intake::{Intake, PositionIntake, RelayIntake};
 use crate::resource::Resource;
 use crate::sink::Guarantee;
 
-/// Where events enter the agent.
+/// Receives events into the agent.
 ///
 /// ```
 /// # use aqueduct_pipeline as pipeline;
@@ -42,79 +42,80 @@ use crate::sink::Guarantee;
 /// ```
 #[async_trait]
 pub trait Source: Send {
-    /// Takes what it needs before it can take events in: binds its ports, looks for its files.
-    /// Hands over no batch. Called before each [`Source::run`], while no other source of its name
-    /// runs; after `Ok` the agent counts it as ready. What was taken is released when the run ends,
-    /// when this fails, and when the source is dropped. May be dropped midway.
+    /// Acquires the resources that it needs before it can receive events: binds its ports, looks
+    /// for its files. Passes no batch on. Called before each [`Source::run`], while no other source
+    /// of its name runs; after `Ok` the agent counts it as ready. The resources are released when
+    /// the run ends, when this fails, and when the source is dropped. May be dropped midway.
     ///
     /// # Errors
-    /// Nothing is held. The runner tries again with back-off; what a change of the configuration
-    /// has added is refused with this error.
+    /// No resource is held. The runner retries with back-off; a configuration change that adds the
+    /// source is rejected with this error.
     async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
         Ok(())
     }
 
     /// Runs until `cx.stop` is cancelled; the last [`Source::open`] was `Ok`, with the same intake.
-    /// A batch counts as read when [`Intake::accept`] said `Ok`, and only then may the source
-    /// acknowledge it or go on after it. Returns soon after the stop: no batch is accepted after
-    /// it, none that was accepted is left unanswered.
+    /// A batch counts as read when [`Intake::accept`] returned `Ok`; only then may the source
+    /// acknowledge it or continue after it. Returns soon after the stop: it accepts no batch after
+    /// it, and answers every accepted one.
     ///
     /// # Errors
-    /// The source cannot go on; the runner restarts it with back-off.
+    /// The source cannot continue; the runner restarts it with back-off.
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError>;
 
-    /// How long the runner waits before it opens the source again, after what has just failed;
-    /// `None`: as its own back-off says. For a source whose server has rules for that.
+    /// Returns how long the runner waits before it reopens the source after a failure; `None`: the
+    /// runner's own back-off. For a source whose server has rules for that.
     fn retry_after(&self) -> Option<Duration> {
         None
     }
 
-    /// What it promises of the events that reach it, a dying agent and a lost answer included.
+    /// Returns its guarantee for the events that reach it, including a dying agent and a lost
+    /// answer.
     fn guarantee(&self) -> Guarantee;
 
-    /// How a batch of it, or a part of one, may come again when some of the channels have it. A
-    /// source that does not say it is taken for one that reads again.
+    /// Returns how a batch of it, or a part of one, may be resent when some of the channels have
+    /// it. By default, a source rereads by position.
     fn gives_again(&self) -> GivesAgain {
         GivesAgain::ByPosition
     }
 
-    /// What it takes that no other component can have then.
+    /// Returns the resources that it uses exclusively.
     fn resources(&self) -> Vec<Resource> {
         Vec::new()
     }
 
-    /// About how many bytes its batches have where there is enough to read; 0 where others make
+    /// Returns the approximate size of its batches when there is enough input; 0 if others create
     /// them.
     fn batch_bytes(&self) -> u64 {
         0
     }
 }
 
-/// How a source gives events again that some of its channels have already.
+/// How a source resends events that some of its channels already have.
 ///
-/// Where it can, the choice of the channels has to be a function of the event: what comes again
-/// has to go where it went before.
+/// If it can, the choice of the channels has to be a function of the event: a resent event has to
+/// go to the same channels again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GivesAgain {
-    /// Not at all: its batches have neither positions nor identities. What a client sends again is
-    /// new, and is stored again: at least once.
+    /// Never: its batches have neither positions nor identities. Data that a client resends is new,
+    /// and is stored again: at least once.
     Nothing,
-    /// It reads on from the positions in the channels, and gives what one of them lacks into that
-    /// one alone: [`PositionIntake::accept_into`].
+    /// It resumes from the positions in the channels, and sends the batches that one channel lacks
+    /// only to that one: [`PositionIntake::accept_into`].
     ByPosition,
-    /// Its batches come with identities, and come again with the same: [`RelayIntake`].
+    /// Its batches have identities, and are resent with the same ones: [`RelayIntake`].
     ByIdentity,
 }
 
-/// What a running source is given. Its intake has three sides; a source takes the narrowest that
-/// does its job.
+/// The context of a running source. Its intake has three sides; a source uses the narrowest one
+/// that suffices.
 #[derive(Clone)]
 pub struct SourceContext {
     /// Takes the batches: all that most sources need.
     pub intake: Arc<dyn Intake>,
     /// The same, for a source that keeps its positions in the channels.
     pub positions: Arc<dyn PositionIntake>,
-    /// The same, for a source whose batches have identities already.
+    /// The same, for a source whose batches already have identities.
     pub relay: Arc<dyn RelayIntake>,
     /// Cancelled when the source is to stop.
     pub stop: CancellationToken,
@@ -130,13 +131,13 @@ impl SourceContext {
     }
 }
 
-/// Why a source stopped by itself.
+/// The error that stopped a source.
 #[derive(Debug, Error)]
 #[error("{message}")]
 pub struct SourceError {
     /// `Fatal` keeps it stopped until the configuration changes; everything else restarts it.
     pub class: ErrorClass,
-    /// What happened, with the thing and its limit.
+    /// The error, with the object and its limit.
     pub message: String,
     /// The cause beneath.
     #[source]

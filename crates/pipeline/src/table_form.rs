@@ -1,11 +1,11 @@
-//! How files of an encoder are read as a table, for catalogues such as Hive's.
+//! Describes files of an encoder as a table, for catalogues such as Hive's.
 
 /// In which form the rows are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TableStorage {
     /// Lines of text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// Lines of values, quoted as in CSV.
     Csv,
@@ -17,15 +17,15 @@ pub enum TableStorage {
     Parquet,
 }
 
-/// How files of an encoder are read as a table.
+/// Describes files of an encoder as a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableForm {
     /// In which form the rows are.
     pub storage: TableStorage,
-    /// Names and types of the columns, in Hive's words: `map<string,string>`. Empty where only the
-    /// schema in the properties says them.
+    /// Names and types of the columns, in Hive's syntax: `map<string,string>`. Empty if only the
+    /// schema in the properties defines them.
     pub columns: Vec<(String, String)>,
-    /// Properties of what reads the rows, Hive's SerDe.
+    /// Properties of Hive's SerDe, which reads the rows.
     pub serde_properties: Vec<(String, String)>,
     /// Properties of the table.
     pub table_properties: Vec<(String, String)>,
@@ -40,7 +40,7 @@ impl TableForm {
         Self { storage, columns, serde_properties: Vec::new(), table_properties: Vec::new() }
     }
 
-    /// Lines of text, each of which is one column `line`, whatever characters it has.
+    /// Lines of text: each is one column `line`, with any characters.
     #[must_use]
     pub fn lines() -> Self {
         let mut form = Self::new(TableStorage::Text, &[("line", "string")]);

@@ -1,5 +1,5 @@
-//! What the tests of other crates share: building a component from JSON as a configuration would,
-//! the contexts that sources run in, and capturing log lines.
+//! Tools for the tests of other crates: building a component from JSON like a configuration, the
+//! contexts in which sources run, and capturing log lines.
 
 mod context;
 
@@ -18,20 +18,20 @@ pub use context::{plain_context, position_context, relay_context};
 static TWO: LazyLock<[Dispatch; 2]> =
     LazyLock::new(|| [(); 2].map(|()| Dispatch::new(NoSubscriber::new())));
 
-/// Lets a test capture the log lines of its own thread while other tests write the same lines.
-/// Each test that may write them calls it before its first line.
+/// Lets a test capture the log lines of its own thread while other tests write the same lines. Each
+/// test that may write them calls it before its first line.
 ///
-/// With fewer than two subscribers, `tracing` asks that of the thread that meets a line first, and
-/// of no other one, whether the line is of interest. The thread of another test has none, and would
-/// switch the line off for all. So there are always two.
+/// With fewer than two subscribers, `tracing` asks only the subscriber of the thread that meets a
+/// line first whether the line is of interest. The thread of another test has no subscriber, and
+/// would disable the line for all. Therefore two subscribers always exist.
 pub fn log_side_by_side() {
     LazyLock::force(&TWO);
 }
 
-/// Builds a component from JSON, the way a configuration does.
+/// Builds a component from JSON, as a configuration does.
 ///
 /// # Errors
-/// As the component says.
+/// The component's error.
 pub fn build<C: Component>(
     settings: &serde_json::Value,
     cx: &BuildContext,
@@ -39,11 +39,11 @@ pub fn build<C: Component>(
     (entry::<C>().build)(&Settings::from_json(settings), cx)
 }
 
-/// A file of these batches, as a sink makes one.
+/// Returns a file of these batches, as written by a sink.
 ///
 /// # Panics
-/// An event is unwritable, or the file outgrows what the encoder states of it: the bound of each
-/// batch beforehand, and at any time how many bytes it holds back.
+/// An event is unwritable, or the file exceeds the encoder's bounds: the bound of each batch, or at
+/// any time the number of held back bytes.
 pub fn file_of(encoder: &dyn Encoder, batches: &[Batch]) -> Vec<u8> {
     let mut file = encoder.begin();
     let mut bytes = Vec::new();

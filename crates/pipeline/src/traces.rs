@@ -1,22 +1,22 @@
-//! Traces of sampled batches: which batch is traced, and spans on their way to what exports them.
+//! Traces of sampled batches: selects batches, and passes their spans to an exporter.
 //!
 //! ```text
 //!   identity of a batch ─hash─► trace id ─► sampled or not: the same in every agent
 //!
 //!   intake, group, sink ── record ──► bounded queue ──► the agent's exporter
-//!                              └─ no room: counted, and gone
+//!                              └─ no room: counted, and dropped
 //! ```
 //!
-//! A batch keeps its name from the channel where it is born to the file, so nothing more has to
-//! travel: each agent works out the same trace, and takes part in it or not, without a word on the
-//! wire ([ADR 84](../../../docs/adr/0084-trace-a-sample-of-batches.md)).
+//! A batch keeps its identity from the channel that creates it to the file, so no other data is
+//! needed: each agent computes the same trace id and the same decision without a field on the wire
+//! ([ADR 84](../../../docs/adr/0084-trace-a-sample-of-batches.md)).
 //!
 //! # Invariants
 //!
-//! 1. Whether a batch is sampled follows from its identity and the rate alone. At a higher rate all
-//!    batches are sampled that are at a lower one.
-//! 2. What records a span never waits.
-//! 3. Where traces are off, a batch costs one look at a value that never changes.
+//! 1. The identity and the rate alone decide whether a batch is sampled. A higher rate samples all
+//!    batches of a lower one, and more.
+//! 2. Recording a span never waits.
+//! 3. If traces are off, a batch costs one check of a value that never changes.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -32,10 +32,10 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use crate::env::Clock;
 use crate::identity::Identity;
 
-/// Spans that wait for the exporter at most. One takes some 300 bytes.
+/// Maximum number of spans that wait for the exporter. One takes some 300 bytes.
 pub const QUEUE_SPANS: usize = 4096;
 
-/// Bits of a trace id that decide, its lowest: those that OpenTelemetry calls its randomness.
+/// Number of lowest bits of a trace id that decide: OpenTelemetry calls them its randomness.
 const DECIDING_BITS: u32 = 56;
 
 /// Names the trace of one batch: 128 bits that follow from the batch's identity.
@@ -92,24 +92,24 @@ pub enum Attribute {
     Texts(Vec<String>),
 }
 
-/// One step of a batch on its way.
+/// One step of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Span {
-    /// Of which trace.
+    /// Its trace.
     pub trace: TraceId,
-    /// What was done.
+    /// The action.
     pub name: &'static str,
-    /// Whether all others of the trace are below it.
+    /// True if all other spans of the trace are below it.
     pub is_root: bool,
     /// When it began.
     pub began: SystemTime,
     /// When it ended.
     pub ended: SystemTime,
-    /// Why it came to nothing; `None`: it did what it was to do.
+    /// The reason of a failure; `None`: it succeeded.
     pub error: Option<String>,
     /// The trace of the batch that this one is a part of.
     pub part_of: Option<TraceId>,
-    /// What else is known.
+    /// Further attributes.
     pub attributes: Vec<(&'static str, Attribute)>,
 }
 
@@ -133,14 +133,14 @@ impl Span {
         self.with(name, Attribute::Number(value))
     }
 
-    /// Which came to nothing, for this reason.
+    /// Marks the span as failed, for this reason.
     #[must_use]
     pub fn failed(self, why: impl Into<String>) -> Self {
         Self { error: Some(why.into()), ..self }
     }
 }
 
-/// The name that a channel has given to a batch. Clones are the same.
+/// The name that a channel has assigned to a batch. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct GivenName(Arc<OnceLock<Identity>>);
 
@@ -150,13 +150,13 @@ impl GivenName {
         let _ = self.0.set(name);
     }
 
-    /// The name, once it is given.
+    /// Returns the name, once it is assigned.
     pub fn get(&self) -> Option<Identity> {
         self.0.get().copied()
     }
 }
 
-/// Where spans are recorded. Off until [`Traces::begin`]; clones are the same.
+/// Records spans. Off until [`Traces::begin`]; clones share it.
 #[derive(Clone, Default)]
 pub struct Traces(Arc<OnceLock<Recorder>>);
 
@@ -168,9 +168,8 @@ struct Recorder {
 }
 
 impl Traces {
-    /// Samples this part of all batches, from 0 to 1, from now on; the spans come out of what is
-    /// answered, and those that find no room there are counted as `dropped`. Only the first call
-    /// counts.
+    /// Starts sampling this part of all batches, from 0 to 1. Spans arrive in the returned queue;
+    /// those without room there are counted as `dropped`. Only the first call has an effect.
     pub fn begin(
         &self,
         rate: f64,
@@ -186,7 +185,7 @@ impl Traces {
         spans
     }
 
-    /// Whether any batch is sampled.
+    /// Returns `true` if any batch may be sampled.
     pub fn is_on(&self) -> bool {
         self.0.get().is_some()
     }
@@ -217,8 +216,9 @@ impl Traces {
         Some(span.text("aqueduct.batch", batch.to_string()))
     }
 
-    /// The step `commit` of this batch: begun at `began`, over now, and its events lie in `place`
-    /// for good. Nothing where the batch is not sampled: then `place` is not asked for.
+    /// Records the step `commit` of this batch: it began at `began` and ended now, and its events
+    /// are permanently in `place`. Does nothing if the batch is not sampled: then `place` is not
+    /// called.
     pub fn committed<P>(&self, batch: Identity, began: Instant, place: impl FnOnce() -> P)
     where
         P: IntoIterator<Item = (&'static str, Attribute)>,
@@ -276,8 +276,8 @@ mod tests {
         (traces, spans, dropped)
     }
 
-    /// Method: 100,000 batches of ten origins, whose sequences follow each other. The bounds are
-    /// five standard deviations.
+    /// Method: 100,000 batches of ten origins with consecutive sequences. The bounds are five
+    /// standard deviations.
     #[test]
     fn a_hundredth_of_the_batches_is_sampled_whichever_origin_they_have() {
         let (traces, ..) = at(0.01);
@@ -315,7 +315,8 @@ mod tests {
         assert!(span.ended <= Fixed.now() && span.trace == TraceId::of(batch(1, 1)));
     }
 
-    /// Method: nothing takes spans out. The call is no future, so it cannot wait; it would block.
+    /// Method: nothing takes spans out. The call is not a future, so it cannot wait; it would
+    /// block.
     #[test]
     fn what_finds_no_room_is_counted_and_nothing_waits() {
         let (traces, _spans, dropped) = at(1.0);

@@ -19,18 +19,17 @@ pub(crate) fn principal_on(login: &Login, host: &str) -> String {
     login.principal.replace("/_HOST@", &format!("/{}@", host.to_lowercase()))
 }
 
-/// The ticket cache of this identity, in memory. It has a name of its own so that sinks of
-/// different principals have nothing in common, and so that a client that is made anew finds
-/// the tickets of the one before it.
+/// The name of this identity's ticket cache, in memory. It is unique, so that sinks with different
+/// principals share nothing, and a recreated client finds the tickets of its predecessor.
 pub(crate) fn cache(login: &Login, principal: &str) -> String {
     format!("MEMORY:aqueduct {principal} {}", login.keytab)
 }
 
-/// Finds the mistakes that the client would pass over: it takes a directory without site files
-/// for an empty configuration, and learns of a missing keytab from Kerberos alone.
+/// Finds mistakes that the client ignores: it treats a directory without site files as an empty
+/// configuration, and detects a missing keytab only through Kerberos.
 ///
 /// # Errors
-/// A file or directory that a setting names cannot be used.
+/// A file or directory in a setting cannot be used.
 pub(crate) fn examine(access: &HdfsAccess, url: &str, env: &Env) -> Result<(), FsError> {
     let unusable = |problem: String| Err(FsError::Unusable { url: url.into(), problem });
     if let Some(dir) = &access.conf_dir {

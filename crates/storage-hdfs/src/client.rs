@@ -1,14 +1,14 @@
 //! `hdfs://`: through hdfs-native, with the time limits that it lacks.
 //!
-//! Its calls to the NameNode wait for ever on one that is frozen, and an answer may be lost after
-//! the work was done. So each call here has a limit, and an error says whether the call may have
-//! been applied. Nothing is retried here but what the client itself knows to be safe (a standby, a
-//! refused connection): a lost answer is resolved by the caller, which knows what to look for.
+//! Its calls wait forever for a frozen NameNode, and an answer may be lost after the work was done.
+//! Therefore each call here has a limit, and an error states whether the call may have been
+//! applied. Only operations that the client itself considers safe are retried (a standby, a refused
+//! connection): the caller resolves a lost answer, because it knows what to check.
 //!
-//! A close goes on a moment after each answer, not at once: `unhurried` says why.
+//! A close pauses briefly after each answer; see `unhurried`.
 //!
-//! With a keytab the client logs in by itself: before the ticket of its cache expires, the Kerberos
-//! library gets the next one, whenever a connection is made.
+//! With a keytab the client logs in automatically: before the ticket in its cache expires, the
+//! Kerberos library gets the next one whenever a connection is made.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,37 +35,37 @@ use crate::unhurried::unhurried;
 
 /// Limit of one call to the NameNode.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
-/// Limit of one transfer to the DataNodes, with the mending of a broken pipeline. It also ends one
-/// to a DataNode that takes part in the pipeline and does not answer any more.
+/// Time limit of one transfer to the DataNodes, including the repair of a broken pipeline. It also
+/// ends a transfer whose DataNode does not answer any more.
 const DATA_LIMIT: Duration = Duration::from_secs(30);
 /// Limit of closing a file, which waits until the NameNode knows of every block.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
-/// What a NameNode without an answer is.
+/// The cause of a NameNode without an answer.
 const HANGS: &str = "it hangs, has too much to do, or is cut off: see the log of the NameNode, and \
      with `jstack` what it does";
 
-/// How long a close waits after each answer, of which there are two or three.
+/// Pause of a close after each of its two or three answers.
 const CLOSE_PAUSE: Duration = Duration::from_millis(6);
 
-/// What the client is configured with, whatever the site files say.
+/// Settings that override the site files.
 const SETTINGS: [(&str, &str); 2] = [
-    // With as few DataNodes as copies there is none to take the place of one that fails, and the
-    // write should go on.
+    // If there are only as many DataNodes as copies, no DataNode can replace a failed one; then the
+    // write should continue without it.
     ("dfs.client.block.write.replace-datanode-on-failure.best-effort", "true"),
-    // Milliseconds that a DataNode may take to be connected to, and to join a pipeline: so that one
-    // that is silent can be left out, and another one be tried, within the limit of a transfer.
+    // Milliseconds for connecting to a DataNode and for joining a pipeline. A silent DataNode is
+    // then replaced within the limit of a transfer.
     ("dfs.client.socket-timeout", "10000"),
 ];
 
-/// What keeps the client from DIGEST-MD5, which a DataNode may ask for.
+/// Prevents the use of DIGEST-MD5, which a DataNode may request.
 const NO_DIGEST: (&str, &str) = ("hdfs-native.digest.disabled", "true");
 
 /// The files of one NameNode or name service.
 pub struct Hdfs {
     client: Client,
     door: Door,
-    /// There is a `proxy_user`, and no call was answered yet.
+    /// True if there is a `proxy_user`, and no call was answered yet.
     unproven_proxy: AtomicBool,
     file_mode: u32,
     directory_mode: u32,
@@ -89,7 +89,8 @@ impl Hdfs {
             builder = builder.with_config_dir(dir);
         }
         if let Some(login) = &access.login {
-            // A ticket would not be shown to a cluster whose site files do not mention Kerberos.
+            // Otherwise the client would not present its ticket to a cluster whose site files do
+            // not mention Kerberos.
             settings.push(("hadoop.security.authentication", "kerberos"));
             let principal = access::principal_on(login, &env.host);
             builder = builder
@@ -112,8 +113,8 @@ impl Hdfs {
 }
 
 impl Hdfs {
-    /// Waits for a call of the NameNode, no longer than `limit`; says of one that does not answer
-    /// whether it can be reached at all.
+    /// Waits for a call of the NameNode, at most for `limit`; the error for a missing answer states
+    /// whether the NameNode can be reached at all.
     async fn limited<T>(
         &self,
         limit: Duration,
@@ -168,7 +169,7 @@ impl FileSystem for Hdfs {
         path: &str,
         options: CreateOptions,
     ) -> Result<Box<dyn FileWriter>, FsError> {
-        // A missing directory is never made on the way: where one is gone, it is gone for a reason.
+        // Never create a missing directory: it was deleted for a reason.
         let mut native = WriteOptions::default()
             .overwrite(false)
             .create_parent(false)
@@ -267,7 +268,7 @@ impl FileWriter for HdfsWriter {
         limited(DATA_LIMIT, "sync", &self.path, Box::pin(self.writer.hsync())).await
     }
 
-    /// `close` alone leaves the last bytes in the page caches of the DataNodes; so it syncs first.
+    /// `close` leaves the last bytes in the page caches of the DataNodes, so this syncs first.
     async fn close(mut self: Box<Self>) -> Result<(), FsError> {
         self.sync().await?;
         let closed = unhurried(CLOSE_PAUSE, Box::pin(self.writer.close()));
@@ -279,7 +280,7 @@ impl FileWriter for HdfsWriter {
 mod tests {
     use super::*;
 
-    /// The client takes an unknown name for a cluster without NameNodes.
+    /// The client treats an unknown name as a cluster without NameNodes.
     #[tokio::test]
     async fn a_store_that_the_configuration_does_not_know_is_refused_at_once() {
         for (url, helps) in [

@@ -1,8 +1,8 @@
-//! Whether the NameNode can be reached at all: its client tries a refused connection again and
-//! again, and says nothing of it until the call's time is over.
+//! Checks whether the NameNode can be reached: its client retries a refused connection repeatedly,
+//! without a report until the call's time is over.
 //!
-//! Where the URL names a host and a port, that address is connected to before the first call, and
-//! after a call without an answer. Those behind a name service are left to the client.
+//! If the URL has a host and a port, the check connects to that address before the first call, and
+//! after a call without an answer. NameNodes of a name service are left to the client.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use pipeline::env::Net;
 use storage::FsError;
 use tokio::time::timeout;
 
-/// How long a connection may take to be made.
+/// Time limit for connecting.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The address of a NameNode.
@@ -34,10 +34,10 @@ impl Door {
         Self { address, net, was_open: AtomicBool::new(false) }
     }
 
-    /// Nothing, where the NameNode is reached or may be.
+    /// Checks that the NameNode is reachable, or may be.
     ///
     /// # Errors
-    /// It is not reached: nothing was asked of it.
+    /// It is not reachable: no call was made.
     pub(crate) async fn opens(&self, call: &'static str, path: &str) -> Result<(), FsError> {
         if self.was_open.load(Ordering::Relaxed) {
             return Ok(());
@@ -52,8 +52,8 @@ impl Door {
         Ok(())
     }
 
-    /// What a call without an answer means; `silence` says what it is where the NameNode can be
-    /// reached. It may have been done.
+    /// Returns the error of a call without an answer, which may have been applied; `silence` is the
+    /// cause if the NameNode can be reached.
     pub(crate) async fn explain(
         &self,
         call: &'static str,

@@ -1,4 +1,4 @@
-//! What an answer of HDFS, or its absence, says of what was done.
+//! Maps answers of HDFS, or their absence, to the possible effects of a call.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use storage::hdfs::Kind;
 
 use crate::remedy::remedy;
 
-/// The meaning of what the client said.
+/// Maps an error of the client.
 pub(crate) fn explain(error: HdfsError, call: &'static str, path: &str) -> FsError {
     let error = without_trace(error);
     if let Some((kind, said)) = remedy(&error) {
@@ -60,7 +60,7 @@ fn without_trace(error: HdfsError) -> HdfsError {
     }
 }
 
-/// Whether nothing can have left this machine.
+/// Returns `true` if certainly nothing has left this machine.
 fn not_reached(error: &io::Error) -> bool {
     use io::ErrorKind::{
         AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, NotConnected,
@@ -89,7 +89,7 @@ mod tests {
         assert!(cause.contains("because") && !cause.contains("a.b.C"), "{cause}");
     }
 
-    /// What each answer of a NameNode means for the batch decides between loss and duplicate.
+    /// The meaning of each NameNode answer decides between loss and duplicate.
     #[test]
     fn every_known_answer_has_its_meaning() {
         let fs = "org.apache.hadoop.hdfs.server.namenode";
@@ -110,8 +110,8 @@ mod tests {
         assert_eq!(class(io::ErrorKind::ConnectionReset), ErrorClass::Indeterminate);
     }
 
-    /// What an operator meets while a cluster is set up names what helps, and its class says
-    /// whether it passes by itself.
+    /// Errors that an operator meets during the setup of a cluster name the remedy, and their class
+    /// shows whether they are temporary.
     #[test]
     fn an_answer_that_an_operator_can_change_names_its_remedy() {
         let explained = |error| {
@@ -146,7 +146,7 @@ mod tests {
         assert!(text.contains("have a sink for each mount"), "{text}");
     }
 
-    /// What an operator meets while a cluster runs, in the words of Hadoop 3.4.1.
+    /// Errors that an operator meets while a cluster runs, with the texts of Hadoop 3.4.1.
     #[test]
     fn a_cluster_that_refuses_is_answered_by_what_ends_that() {
         let protocol = "org.apache.hadoop.hdfs.protocol";

@@ -1,12 +1,12 @@
 //! HDFS by its own protocol, as a store: `hdfs://` and `viewfs://` URLs.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
 //! | `client` | the calls of a store, each with a time limit |
 //! | `access` | checks of the settings, the principal and its ticket cache |
-//! | `door` | whether the NameNode is reachable |
+//! | `door` | checks whether the NameNode is reachable |
 //! | `explain`, `remedy` | the meaning of an error, and its remedy |
-//! | `unhurried` | a pause that keeps `close` from a wait of 500 ms |
+//! | `unhurried` | a pause that saves `close` from a wait of 500 ms |
 
 mod access;
 mod client;

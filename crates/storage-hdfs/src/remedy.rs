@@ -1,15 +1,14 @@
-//! What helps, for the answers of Kerberos and HDFS that an operator meets while a cluster is set
-//! up, and where it fails.
+//! Remedies for the errors of Kerberos and HDFS that an operator meets during the setup of a
+//! cluster, or when it fails.
 //!
-//! The texts are those of MIT Kerberos 1.20 and Hadoop 3.4; an answer that is not known here is
-//! passed on as it came.
+//! The texts are from MIT Kerberos 1.20 and Hadoop 3.4; an unknown answer is passed on unchanged.
 
 use hdfs_native::HdfsError;
 use storage::hdfs::{Kind, refusal};
 
 use Kind::{Away, Denied, Unusable};
 
-/// Part of an answer, what it means, and what helps.
+/// Part of an answer, its meaning, and the remedy.
 const ANSWERS: &[(&str, Kind, &str)] = &[
     (
         "Cannot contact any KDC",
@@ -117,7 +116,7 @@ const ANSWERS: &[(&str, Kind, &str)] = &[
     ("no eligible destination in the same namespace", Unusable, MOUNTS),
 ];
 
-/// What a mount table of viewfs and a router refuse.
+/// The refusal of a mount table of viewfs or of a router.
 const MOUNTS: &str = "a name cannot be moved from one mount to another: the directory in front of \
      the first escape of `url`, which has `_aqueduct` in it, and all that is written below it have \
      to lie on one; have a sink for each mount";
@@ -126,8 +125,8 @@ const ERASURE_CODED: &str = "files that are erasure-coded cannot be synced: have
      staged with copies by `hdfs ec -setPolicy -replicate -path …/_aqueduct`, the directory below \
      the part of `url` before its first escape; they keep that when they are renamed";
 
-/// What helps where a NameNode does not take `proxy_user`. The client (0.14.8) passes over its
-/// refusal, and connects again and again.
+/// The remedy if a NameNode does not accept `proxy_user`. The client (0.14.8) ignores its refusal,
+/// and reconnects repeatedly.
 pub(crate) const PROXY_REFUSED: &str = "a NameNode that does not take `proxy_user` looks the same: \
      its core-site.xml has to allow hadoop.proxyuser.USER.hosts and hadoop.proxyuser.USER.users or \
      .groups, USER being the one that logs in";

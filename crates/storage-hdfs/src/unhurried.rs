@@ -1,14 +1,14 @@
-//! Waiting a moment before a call is gone on with: how a close gets round a race of its client.
+//! Pauses before continuing a call, so that a close avoids a race of its client.
 //!
-//! To close a file the client sends the last packet of the block to the DataNode, waits for its
-//! acknowledgement, and asks the NameNode at once to complete the file. The NameNode does so only
-//! when the DataNode has reported the block, and that report leaves the DataNode at the same time
-//! as the acknowledgement. It mostly comes second, by a millisecond or two; the client gets the
-//! answer "not yet", and asks again after 500 ms, a time that cannot be set.
+//! To close a file, the client sends the last packet of the block to the DataNode, waits for its
+//! acknowledgement, and immediately asks the NameNode to complete the file. The NameNode does so
+//! only when the DataNode has reported the block, and that report leaves the DataNode at the same
+//! time as the acknowledgement. It usually arrives a millisecond or two later; the client gets the
+//! answer "not yet", and asks again after 500 ms, a time that cannot be configured.
 //!
-//! All that this client's future waits for in between is woken by an answer. So when it is polled
-//! again a few milliseconds after it was woken, and not at once, the request to complete the file
-//! comes after the report.
+//! Each wait of the client's future ends with an answer. If the future is polled again a few
+//! milliseconds after its wake-up, and not immediately, the request to complete the file arrives
+//! after the report.
 
 use std::future::Future;
 use std::pin::pin;
@@ -51,7 +51,7 @@ mod tests {
 
     const PAUSE: Duration = Duration::from_millis(5);
 
-    /// What comes behind an answer comes a pause later, and nothing that was said is missed.
+    /// Each step follows an answer after a pause, and no answer is missed.
     #[tokio::test(start_paused = true)]
     async fn each_step_begins_a_pause_after_the_answer_before_it() {
         let start = Instant::now();

@@ -1,6 +1,6 @@
-//! HDFS keeps the promises of a store.
+//! HDFS keeps the guarantees of a store.
 //!
-//! Method: the suite `storage::conformance`, in a directory of its own. `AQUEDUCT_TEST_HDFS` names
+//! Method: the suite `storage::conformance`, in a separate directory. `AQUEDUCT_TEST_HDFS` names
 //! the HDFS (`hdfs://host:port`), which `tests/run` starts; without it the test is ignored.
 #![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
 

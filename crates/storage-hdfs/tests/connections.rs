@@ -1,8 +1,8 @@
-//! A store that is let go keeps no connection: a sink opens its store anew after each failure, so
-//! one that stayed would be one more for each try of a long outage.
+//! A dropped store keeps no connection. A sink reopens its store after each failure, so a
+//! connection that stayed would add up during a long outage.
 //!
-//! Method: a relay in front of a real NameNode counts the connections that are open, and HDFS takes
-//! part when `AQUEDUCT_TEST_HDFS` names one (`hdfs://host:port`), which `tests/run` starts.
+//! Method: a relay in front of a real NameNode counts the open connections. HDFS takes part when
+//! `AQUEDUCT_TEST_HDFS` names one (`hdfs://host:port`), which `tests/run` starts.
 #![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
 #![allow(clippy::disallowed_methods, reason = "the relay is no part of what is tested")]
 

@@ -1,4 +1,4 @@
-//! A server that is not a NameNode cannot make the client take memory for what it announces.
+//! A server that is not a NameNode cannot make the client allocate memory for an announced length.
 //!
 //! Method: a listener on loopback announces a long message and sends bytes until the client closes
 //! the connection.
@@ -15,7 +15,7 @@ use storage::hdfs::HdfsAccess;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// More than the largest response, and than the buffers of the sockets hold.
+/// More than the largest response plus the buffers of the sockets.
 const FLOOD_BYTES: usize = 192 << 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! How buckets are reached, of whatever provider; and what their settings have in common.
+//! Access to buckets of any provider; and the common checks of their settings.
 
 use std::sync::Arc;
 
@@ -16,25 +16,25 @@ use crate::odd_keys::OddKeys;
 use crate::provider::Provider;
 use crate::s3::S3;
 
-/// What is wrong with a setting: its name, and the remedy.
+/// An invalid setting: its name, and the remedy.
 pub type Wrong = (&'static str, String);
 
-/// How buckets are reached; by default all of it comes from the environment.
+/// Access to buckets; by default all of it comes from the environment.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
-    /// Those of `s3://`.
+    /// Settings of `s3://`.
     pub s3: S3,
-    /// Those of `gs://`.
+    /// Settings of `gs://`.
     pub gcs: Gcs,
     /// Containers of `abfs://` and `abfss://`.
     pub azure: Azure,
 }
 
 impl Access {
-    /// What is wrong with the settings, without any I/O.
+    /// Checks the settings, without any I/O.
     ///
     /// # Errors
-    /// The table, and what is wrong in it.
+    /// The table, and its invalid setting.
     pub fn check(&self) -> Result<(), (&'static str, Wrong)> {
         self.s3.check().map_err(|wrong| ("s3", wrong))?;
         self.gcs.check().map_err(|wrong| ("gcs", wrong))?;
@@ -55,7 +55,7 @@ impl Access {
     }
 }
 
-/// Whether URLs of this scheme name a bucket.
+/// Returns `true` if URLs of this scheme name a bucket.
 pub fn is_bucket(scheme: &str) -> bool {
     matches!(scheme, "s3" | "gs" | "abfs" | "abfss")
 }
@@ -98,7 +98,7 @@ pub(crate) fn clients(
     Ok(Clients::new(connector, provider))
 }
 
-/// One try each: what an answer that is missing means, only the caller can find out.
+/// One attempt each: only the caller can find out the meaning of a missing answer.
 pub(crate) fn one_try() -> RetryConfig {
     RetryConfig { max_retries: 0, backoff: BackoffConfig::default(), ..Default::default() }
 }
@@ -108,10 +108,10 @@ pub(crate) fn variable(env: &Env, name: &str) -> Option<String> {
     env.blocking.variable(name)?.into_string().ok().filter(|value| !value.is_empty())
 }
 
-/// An endpoint that a variable of the environment names.
+/// Reads an endpoint from an environment variable.
 ///
 /// # Errors
-/// It is none; the variable, and the remedy.
+/// It is invalid; the variable, and the remedy.
 pub(crate) fn endpoint_of(
     env: &Env,
     name: &str,
@@ -124,7 +124,7 @@ pub(crate) fn endpoint_of(
     Ok(endpoint)
 }
 
-/// Whether an endpoint is one, and `tls` has an effect on it.
+/// Checks that an endpoint is valid, and that `tls` has an effect on it.
 ///
 /// # Errors
 /// The setting, and the remedy.

@@ -1,4 +1,4 @@
-//! How a container of Azure is reached.
+//! Access to a container of Azure.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ const CREDENTIALS: &[&str] = &[
     "AZURE_AUTHORITY_HOST",
 ];
 
-/// What an endpoint looks like.
+/// The form of an endpoint.
 const EXAMPLE: &str =
     "scheme and host, as in https://account.blob.core.windows.net, and the container in `url`";
 
@@ -76,10 +76,10 @@ fn text(secret: Option<&Secret>) -> Option<String> {
 }
 
 impl Azure {
-    /// What is wrong with it, without any I/O: the setting below `azure`, and the remedy.
+    /// Checks the settings, without any I/O.
     ///
     /// # Errors
-    /// Settings that do not go together.
+    /// An invalid combination: the setting below `azure`, and the remedy.
     pub(crate) fn check(&self) -> Result<(), Wrong> {
         let of_application = [
             ("client_id", self.client_id.is_some()),
@@ -151,7 +151,7 @@ impl Azure {
             }
         }
         let variables = CREDENTIALS.iter().filter(|_| !is_set);
-        // These say which identity of the machine is meant, and where it is asked for.
+        // These select the identity of the machine, and its endpoint.
         let machine: &[&str] = &["IDENTITY_ENDPOINT", "AZURE_CLIENT_ID"];
         let machine = machine.iter().filter(|_| self.client_id.is_none());
         for name in variables.chain(machine) {
@@ -174,8 +174,8 @@ impl Azure {
     }
 }
 
-/// The library ends an upload without a condition. A signature by the account key covers the
-/// header, and is made anew.
+/// Adds the condition, which the library omits at the end of an upload. A signature by the account
+/// key covers the header, and is recomputed.
 fn never_replaces(key: Option<&Key>, request: &mut HttpRequest) -> object_store::Result<()> {
     let query = request.uri().query().unwrap_or_default();
     if request.method() != Method::PUT || !query.split('&').any(|it| it == "comp=blocklist") {

@@ -118,7 +118,7 @@ impl ObjectStore for Blobs {
     }
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        // Azure's own copy may go on behind its answer, with an empty object at the new name.
+        // Azure's own copy may continue after its answer, with an empty object at the new name.
         Err(Error::NotImplemented { operation: "copy".into(), implementer: self.to_string() })
     }
 }

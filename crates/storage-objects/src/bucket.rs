@@ -32,7 +32,7 @@ pub(crate) struct Bucket {
     /// Bytes of a part of an upload; an object of more is copied another way.
     part_bytes: usize,
     turns: Arc<Semaphore>,
-    /// Whether the server was seen to heed conditions.
+    /// Set once the server has been seen to observe conditions.
     heeds: OnceCell<()>,
     /// The keys that were left out of listings.
     odd_keys: Arc<OddKeys>,
@@ -47,7 +47,7 @@ fn key(call: &'static str, path: &str) -> Result<Path, FsError> {
     })
 }
 
-/// Whether an object stands for a directory, as where Azure's containers have them.
+/// Returns `true` if an object represents a directory, as in some of Azure's containers.
 fn is_directory(attributes: &Attributes) -> bool {
     let name = Attribute::Metadata("hdi_isfolder".into());
     attributes.get(&name).is_some_and(|value| value.as_ref() == "true")
@@ -57,7 +57,7 @@ fn not_found(path: &str) -> FsError {
     FsError::NotFound { path: path.into() }
 }
 
-/// That a condition had no effect.
+/// Returns the error for a condition without effect.
 fn unheeded(provider: &Provider, path: &str, what: &str) -> FsError {
     let Provider { condition, heeded_by, .. } = provider;
     let source = format!(
@@ -116,8 +116,8 @@ impl Bucket {
         bounded(call, path, below.try_next()).await
     }
 
-    /// Looks once whether the server heeds the conditions that every commit rests on. A server that
-    /// does not know them takes the requests all the same.
+    /// Checks once that the server observes the conditions that every commit depends on. A server
+    /// that does not know them accepts the requests anyway.
     async fn heeds_conditions(&self, directory: &str) -> Result<(), FsError> {
         let look = async {
             let path = format!("{directory}/condition-{:016x}", self.env.entropy.next_u64());
@@ -139,8 +139,8 @@ impl Bucket {
         self.heeds.get_or_try_init(|| look).await.copied()
     }
 
-    /// Copies an object of several parts, unless the new name is taken: inside the server, or by
-    /// way of this process, where no server takes a condition with a copy.
+    /// Copies an object of several parts, unless the new name is taken: inside the server, or
+    /// through this process if the server does not support a condition for copies.
     async fn copy_new(&self, source: &ObjectMeta, to: &str) -> Result<(), FsError> {
         let (from, key) = (&source.location, key("rename", to)?);
         if self.provider.copies_inside {
@@ -164,7 +164,7 @@ impl Bucket {
         Box::new(writer).close().await
     }
 
-    /// Whether both names hold the same bytes.
+    /// Returns whether both names have the same bytes.
     async fn same(
         &self,
         one: (&str, &Path),
@@ -247,7 +247,7 @@ impl FileSystem for Bucket {
                 put_new(&*self.store, "rename", to, &key, content).await
             }
         } else if self.head("rename", to, &key("rename", to)?).await?.is_some() {
-            // Nothing is copied in vain where an earlier try has done it.
+            // Do not copy if an earlier attempt has done it.
             Err(FsError::AlreadyExists { path: to.into() })
         } else {
             self.copy_new(&source, to).await
@@ -257,7 +257,7 @@ impl FileSystem for Bucket {
             Err(FsError::AlreadyExists { .. }) => self.taken(from, to, &source).await?,
             Err(error) => return Err(error),
         }
-        // It is done: the new name is there. An old one that stays is found by the next try.
+        // The new name exists, so it is done. The next attempt finds a remaining old one.
         drop(bounded("rename", from, self.store.delete(&old)).await);
         Ok(())
     }
@@ -322,7 +322,7 @@ impl FileSystem for Bucket {
         Ok(any)
     }
 
-    /// A directory is there with its first object.
+    /// A directory exists with its first object.
     async fn mkdirs(&self, _directory: &str) -> Result<(), FsError> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! How a bucket of Google is reached.
+//! Access to a bucket of Google.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::google::Google;
 use crate::provider;
 use crate::signatures::Signatures;
 
-/// What an endpoint looks like.
+/// The form of an endpoint.
 const EXAMPLE: &str =
     "scheme and host, as in https://storage.googleapis.com, and the bucket in `url`";
 /// Google's own server.
@@ -40,10 +40,10 @@ pub struct Gcs {
 }
 
 impl Gcs {
-    /// What is wrong with it, without any I/O: the setting below `gcs`, and the remedy.
+    /// Checks the settings, without any I/O.
     ///
     /// # Errors
-    /// Settings that do not go together.
+    /// An invalid combination: the setting below `gcs`, and the remedy.
     pub(crate) fn check(&self) -> Result<(), Wrong> {
         check_endpoint(self.endpoint.as_deref(), self.tls.as_ref(), false, EXAMPLE)
     }

@@ -1,7 +1,8 @@
-//! Google's buckets as a store of the library, with writes of our own.
+//! Google's buckets as a store of the library, with separate writes.
 //!
-//! The library writes by the XML interface, where the end of an upload of several parts takes no
-//! condition. The JSON interface takes `ifGenerationMatch=0` with each way of making an object:
+//! The library writes by the XML interface, in which the end of an upload of several parts supports
+//! no condition. The JSON interface supports `ifGenerationMatch=0` with each way of creating an
+//! object:
 //!
 //! ```text
 //!  small:  POST o?uploadType=media&name=N&ifGenerationMatch=0      the content
@@ -10,11 +11,11 @@
 //!          PUT session   Content-Range: bytes 5242880-5242890/5242891      the last part
 //! ```
 //!
-//! | invariant | what keeps it |
+//! | invariant | mechanism |
 //! |---|---|
-//! | a name is never replaced | the condition is part of the session, and heeded at its end |
-//! | no part has a gap | a part goes on at the byte that the server says it has |
-//! | a token goes to the endpoint alone | of `Location` the path and the query are taken |
+//! | a name is never replaced | the condition is part of the session, and checked at its end |
+//! | no part has a gap | a part continues at the byte that the server reports |
+//! | a token is sent only to the endpoint | only path and query of `Location` are used |
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ use crate::writer::PART_BYTES;
 /// One bucket.
 #[derive(Debug, Clone)]
 pub(crate) struct Google {
-    /// What reads, lists and deletes.
+    /// Reads, lists and deletes.
     reads: GoogleCloudStorage,
     client: HttpClient,
     /// `https://host`.
@@ -60,7 +61,7 @@ fn generic(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error
     Error::Generic { store: "GCS", source: source.into() }
 }
 
-/// What an object is made with.
+/// Returns the metadata of a new object.
 fn made(head: &HeaderMap) -> PutResult {
     let text = |name: &str| Some(head.get(name)?.to_str().ok()?.to_owned());
     let (e_tag, version) = (text("etag"), text("x-goog-generation"));
@@ -77,7 +78,7 @@ impl Google {
         Self { reads, client, endpoint: endpoint.into(), bucket: bucket.into() }
     }
 
-    /// Where an object is made, unless it is there.
+    /// Returns the URL that creates an object, unless it exists.
     fn making(&self, path: &Path, way: &str) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let (bucket, name) = (encoded(&self.bucket), encoded(path.as_ref()));
@@ -87,8 +88,8 @@ impl Google {
         )
     }
 
-    /// Sends a request; its answer is one of success, or one to a part, or that there is no such
-    /// object or session.
+    /// Sends a request. Returns the answer if it is a success, the answer to a part, or reports a
+    /// missing object or session.
     async fn send(
         &self,
         method: Method,
@@ -118,7 +119,7 @@ impl Google {
         Ok(response)
     }
 
-    /// Makes an object, or a session; where that is not possible, there is no bucket.
+    /// Creates an object, or a session; a missing target means that the bucket does not exist.
     async fn make(&self, path: &Path, way: &str, body: PutPayload) -> Result<HttpResponse> {
         let uri = self.making(path, way);
         let response = self.send(Method::POST, &uri, path, None, body).await?;
@@ -133,7 +134,7 @@ impl Google {
 
 #[async_trait]
 impl ObjectStore for Google {
-    /// Never replaces, whatever the options say.
+    /// Never replaces, whatever the options are.
     async fn put_opts(&self, path: &Path, body: PutPayload, _: PutOptions) -> Result<PutResult> {
         self.make(path, "media", body).await.map(|response| made(response.headers()))
     }
@@ -196,7 +197,7 @@ fn range(from: u64, part: &Bytes, total: Option<u64>) -> String {
     }
 }
 
-/// How many bytes the server has, as its answer to a part says.
+/// Returns how many bytes the server has, from its answer to a part.
 fn kept(head: &HeaderMap) -> u64 {
     let last = head.get(RANGE).and_then(|range| range.to_str().ok());
     let last = last.and_then(|range| range.strip_prefix("bytes=0-")?.parse::<u64>().ok());
@@ -226,7 +227,7 @@ impl Session {
                 let source = format!("the server has {kept} bytes of an upload, and not {end}");
                 return Err(generic(source));
             }
-            // It has taken a part of the part.
+            // It has accepted a prefix of the part.
             part.advance(usize::try_from(kept - from).unwrap_or(part.len()));
             from = kept;
         }
@@ -293,11 +294,11 @@ mod tests {
         assert_eq!(kept(&head), 5);
     }
 
-    /// What Google does with parts and the server of the other tests does not: it counts them, and
-    /// may take the beginning of one alone.
+    /// Simulates two behaviours of Google that the server of the other tests lacks: it counts
+    /// parts, and may accept only the beginning of one.
     #[derive(Debug, Default)]
     struct Strict {
-        /// How many bytes came, of one request at most.
+        /// Number of received bytes, and the maximum per request.
         taken: Mutex<(usize, usize)>,
     }
 

@@ -20,13 +20,13 @@ use crate::odd_keys::{OddKeys, is_listing};
 use crate::provider::Provider;
 use crate::trouble::{Trouble, address};
 
-/// Where a machine asks for its role.
+/// Hosts that a machine asks for its role.
 const METADATA_HOSTS: [&str; 2] = ["169.254.169.254", "metadata.google.internal"];
 
-/// Bytes of an answer that says why a request failed, and of the room around the content of a part.
+/// Maximum size of an error answer, and of the overhead around the content of a part.
 const REFUSAL_BYTES_MAX: usize = 1 << 20;
 
-/// What is done to a request before it is sent.
+/// A change of a request before it is sent.
 pub(crate) type Amend = dyn Fn(&mut HttpRequest) -> object_store::Result<()> + Send + Sync;
 
 /// Makes clients of the network that an agent has.
@@ -38,13 +38,13 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Those that send each request as it is.
+    /// Creates clients that send requests unchanged.
     pub(crate) fn new(connector: Connector, provider: &'static Provider) -> Self {
         let (amend, odd_keys) = (Arc::new(|_: &mut HttpRequest| Ok(())), Arc::default());
         Self { connector, provider, amend, odd_keys }
     }
 
-    /// Those that amend each request.
+    /// Returns clients that change each request.
     pub(crate) fn amending(
         self,
         amend: impl Fn(&mut HttpRequest) -> object_store::Result<()> + Send + Sync + 'static,
@@ -57,7 +57,7 @@ impl Clients {
         self.odd_keys.clone()
     }
 
-    /// One client.
+    /// Creates one client.
     pub(crate) fn client(&self) -> HttpClient {
         let (client, provider) = (self.connector.client(), self.provider);
         let (amend, odd_keys) = (self.amend.clone(), self.odd_keys.clone());
@@ -97,7 +97,7 @@ impl HttpService for Requests {
         (self.amend)(&mut request)
             .map_err(|error| HttpError::new(HttpErrorKind::Request, error))?;
         let uri = request.uri().clone();
-        // A part of an upload to Google: 308 says there how much of it has come.
+        // For a part of an upload to Google, 308 reports how much has arrived.
         let is_listing = is_listing(request.method(), &uri);
         let is_part = request.headers().contains_key(CONTENT_RANGE);
         let bytes_max = bytes_max(request.headers());
@@ -121,7 +121,7 @@ impl HttpService for Requests {
         let body = Limited::new(body, bytes_max).collect().await;
         let body = body.map_err(|error| broken(&address, error))?.to_bytes();
         match head.status {
-            // What the library makes an error of its own of.
+            // Answers that the library turns into errors.
             StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED => {}
             StatusCode::PERMANENT_REDIRECT if is_part => {}
             status if status.is_success() && is_listing => {

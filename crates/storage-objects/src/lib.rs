@@ -1,14 +1,13 @@
-//! Buckets as a store: `s3://bucket/prefix` of S3 and servers that speak its protocol,
-//! `gs://bucket/prefix` of Google, and `abfss://container@account.dfs.core.windows.net/prefix` of
-//! Azure.
+//! Buckets as a store: `s3://bucket/prefix` of S3 and compatible servers, `gs://bucket/prefix` of
+//! Google, and `abfss://container@account.dfs.core.windows.net/prefix` of Azure.
 //!
-//! | promise | what keeps it |
+//! | guarantee | mechanism |
 //! |---|---|
-//! | a name is never replaced | each object is put, or its upload ended, with a condition |
-//! | a file has its name when it is whole | an object appears when its upload is ended |
-//! | a rename is whole at the new name | a conditional copy; then the old name is deleted |
-//! | no rename is lost half done | the same rename again finds its own copy, and deletes the old name |
-//! | every call ends | each has a limit, and none is repeated here: the caller looks first |
+//! | a name is never replaced | each put of an object, or end of an upload, has a condition |
+//! | a file has its name when it is complete | an object appears when its upload ends |
+//! | a rename is complete at the new name | a conditional copy; then the old name is deleted |
+//! | no rename is lost half-done | repeating the rename finds its own copy, and deletes the old name |
+//! | every call ends | each has a limit, and none is retried here: the caller checks first |
 //!
 //! | | S3 | Google | Azure |
 //! |---|---|---|---|
@@ -16,22 +15,22 @@
 //! | an upload ends by | `CompleteMultipartUpload` | the last part of a session | `Put Block List` |
 //! | a copy of more than a part | inside the server | read and uploaded | read and uploaded |
 //!
-//! An object store has no directories ([`storage::FileSystem::is_tree`] is `false`): a directory is
-//! there as long as an object lies below it, and no directory is renamed.
+//! An object store has no directories ([`storage::FileSystem::is_tree`] is `false`): a directory
+//! exists while an object is below it, and directories cannot be renamed.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | `access` | how buckets are reached, whatever the provider |
+//! | `access` | access to buckets of any provider |
 //! | `s3`, `gcs`, `azure` | settings, environment and credentials of each |
-//! | `provider` | what else differs between them |
+//! | `provider` | other differences between them |
 //! | `bucket` | the calls of a store |
-//! | `writer` | a file on its way: parts of an upload |
-//! | `google`, `blobs` | requests that the library has not, or not as a commit needs them |
-//! | `http` | requests over our own network and TLS |
-//! | `odd_keys` | keys that are not paths, taken out of listings |
+//! | `writer` | a file being written: parts of an upload |
+//! | `google`, `blobs` | requests that the library lacks, or does not make as a commit needs them |
+//! | `http` | requests over the agent's network and TLS |
+//! | `odd_keys` | removes keys that are not paths from listings |
 //! | `signatures` | hashes and signatures of requests |
-//! | `trouble` | what an answer, or its absence, says of what was done |
-//! | `testkit` (a feature) | a bucket over a server that a test makes |
+//! | `trouble` | maps answers, or their absence, to the possible effects of a call |
+//! | `testkit` (a feature) | a bucket over a server of a test |
 
 mod access;
 mod azure;

@@ -1,6 +1,6 @@
-//! Keys of objects that are not paths of files: `a//b`, `a/../b`, those with control characters or
-//! with blanks at an end. The library fails a whole listing that has one of them, so they are taken
-//! out of the answers of a server before it reads them, and counted.
+//! Keys of objects that are not paths of files: `a//b`, `a/../b`, keys with control characters or
+//! with blanks at an end. The library fails a whole listing that has one of them. Therefore they
+//! are removed from the answers of a server before it parses them, and counted.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ const KNOWN_MAX: usize = 10_000;
 /// Keys that are named in the log at most.
 const NAMED_MAX: usize = 10;
 
-/// Elements of a listing, and those in them that hold a key: of S3 and Google, then of Azure.
+/// Elements of a listing, and their child with a key: of S3 and Google, then of Azure.
 const ELEMENTS: [(&str, &str); 4] =
     [("Contents", "Key"), ("CommonPrefixes", "Prefix"), ("Blob", "Name"), ("BlobPrefix", "Name")];
 
@@ -24,7 +24,7 @@ const ELEMENTS: [(&str, &str); 4] =
 pub(crate) struct OddKeys(Mutex<BTreeSet<String>>);
 
 impl OddKeys {
-    /// How many there are.
+    /// Returns the number of distinct odd keys.
     pub(crate) fn count(&self) -> u64 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
     }
@@ -51,14 +51,14 @@ impl OddKeys {
     }
 }
 
-/// Whether a request asks for a listing.
+/// Returns `true` if a request asks for a listing.
 pub(crate) fn is_listing(method: &Method, uri: &Uri) -> bool {
     let query = uri.query().unwrap_or_default();
     let has = |wanted: &str| query.split('&').any(|part| part == wanted);
     *method == Method::GET && (has("list-type=2") || has("comp=list"))
 }
 
-/// A listing without odd keys, and those keys; `None` if there are none.
+/// Removes odd keys from a listing, and returns both; `None` without odd keys.
 fn without_odd_keys(page: &str) -> Option<(String, Vec<String>)> {
     let (mut kept, mut odd, mut rest) = (String::new(), Vec::new(), page);
     while let Some((start, end, key)) = next_entry(rest) {
@@ -89,7 +89,7 @@ fn next_entry(page: &str) -> Option<(usize, usize, Cow<'_, str>)> {
     Some((start, end, plain))
 }
 
-/// Whether a key, or a prefix that ends with `/`, is not a path.
+/// Returns `true` if a key, or a prefix that ends with `/`, is not a path.
 fn is_odd(key: &str) -> bool {
     key.trim() != key || Path::parse(key).is_err() || key.starts_with('/')
 }

@@ -1,20 +1,20 @@
-//! What differs between the providers of buckets, as far as it is data.
+//! The differences between the providers of buckets, as data.
 
 use std::fmt;
 
-/// One of them.
+/// One provider.
 pub(crate) struct Provider {
-    /// Whether the server copies an object of any size to a free name alone.
+    /// True if the server can copy an object of any size only to a free name.
     pub(crate) copies_inside: bool,
-    /// What makes a request one that never replaces.
+    /// The condition that prevents replacing.
     pub(crate) condition: &'static str,
-    /// Which servers heed it.
+    /// The servers that observe it.
     pub(crate) heeded_by: &'static str,
-    /// What to do where no credentials are found.
+    /// The remedy for missing credentials.
     pub(crate) no_credentials: &'static str,
-    /// What to look at where a request is refused.
+    /// The remedy for a refused request.
     pub(crate) refused: &'static str,
-    /// What to do where the bucket is not there.
+    /// The remedy for a missing bucket.
     pub(crate) no_bucket: &'static str,
 }
 

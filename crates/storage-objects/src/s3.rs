@@ -1,4 +1,4 @@
-//! How a bucket of S3 is reached.
+//! Access to a bucket of S3.
 
 use std::sync::Arc;
 
@@ -69,10 +69,10 @@ const CREDENTIALS: &[&str] = &[
 ];
 
 impl S3 {
-    /// What is wrong with it, without any I/O: the setting below `s3`, and the remedy.
+    /// Checks the settings, without any I/O.
     ///
     /// # Errors
-    /// Settings that do not go together.
+    /// An invalid combination: the setting below `s3`, and the remedy.
     pub(crate) fn check(&self) -> Result<(), Wrong> {
         match (&self.access_key, &self.secret_key) {
             (Some(_), None) => {
@@ -133,8 +133,8 @@ impl S3 {
     }
 }
 
-/// The library completes an upload with this condition for its copies alone. The header is none of
-/// those that a signature covers.
+/// Adds the condition, which the library uses only for its copies, to the end of an upload.
+/// Signatures do not cover this header.
 fn never_replaces(request: &mut HttpRequest) -> object_store::Result<()> {
     let query = request.uri().query().unwrap_or_default();
     if request.method() == Method::POST && query.contains("uploadId=") {

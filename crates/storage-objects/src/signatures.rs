@@ -8,7 +8,7 @@ use object_store::{Error, Result};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 
-/// What requests are hashed and signed by.
+/// Hashes and signs requests.
 #[derive(Debug)]
 pub(crate) struct Signatures;
 

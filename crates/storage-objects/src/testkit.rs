@@ -1,9 +1,9 @@
-//! A bucket over a server that a test makes: all of this crate but requests, signatures and
+//! A bucket over a server of a test: everything in this crate except requests, signatures and
 //! credentials.
 //!
 //! ```text
 //!   ledger, sink ─► Bucket, ObjectWriter ─► object_store::ObjectStore ─► the server of the test
-//!                        ▲ what an error means                             │ Answer::error
+//!                        ▲ meaning of an error                              │ Answer::error
 //!                        └──────────────────────────────────────────────────┘
 //! ```
 
@@ -19,11 +19,11 @@ use crate::bucket::Bucket;
 use crate::provider;
 use crate::trouble::Trouble;
 
-/// How servers differ.
+/// Differences between servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ways {
-    /// Whether the server copies an object to a free name by itself, as S3 does. `false`: it is
-    /// read and uploaded, as with Google and Azure.
+    /// True if the server itself copies an object to a free name, like S3. `false`: it is read and
+    /// uploaded, as with Google and Azure.
     pub copies_inside: bool,
     /// Bytes of a part of an upload, more than 0. Real servers want some mebibytes.
     pub part_bytes: usize,
@@ -38,7 +38,7 @@ pub fn over(server: Arc<dyn ObjectStore>, ways: Ways, env: &Env) -> Arc<dyn File
 /// Answers of a server that are neither yes nor no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// There is no connection: nothing was done.
+    /// Connecting failed: nothing was done.
     Unreached,
     /// 503 `SlowDown`: nothing was done.
     SlowDown,
@@ -51,7 +51,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// As the client of a real server gives it.
+    /// Returns the error that the client of a real server would return.
     pub fn error(self) -> Error {
         let (server, source) = ("simulated".to_owned(), "simulated".into());
         let answered = |status, code: &str| Trouble::Answered {

@@ -1,4 +1,4 @@
-//! What an answer that is none of the expected ones, or its absence, says of what was done.
+//! Maps unexpected answers, or their absence, to the possible effects of a call.
 
 use std::error::Error;
 
@@ -18,10 +18,10 @@ const SHOWN: usize = 200;
 /// Why a request came to nothing, as far as it is known.
 #[derive(Debug, Error)]
 pub(crate) enum Trouble {
-    /// There was no connection: nothing was done.
+    /// Connecting failed: nothing was done.
     #[error("{address} is not reachable")]
     Unreached {
-        /// Where.
+        /// The address.
         address: String,
         /// Why.
         #[source]
@@ -33,36 +33,36 @@ pub(crate) enum Trouble {
     /// The connection broke under the request: it may have been done.
     #[error("the connection to {address} broke under the request")]
     Broken {
-        /// Where.
+        /// The address.
         address: String,
-        /// How.
+        /// The error.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
     /// The server refuses.
     #[error("{server} answers {status} {code}: {message}")]
     Answered {
-        /// Of which kind it is.
+        /// Its provider.
         provider: &'static Provider,
         /// Its host and port.
         server: String,
         /// The status.
         status: StatusCode,
-        /// The code of the provider; empty where there is none.
+        /// The code of the provider; empty without one.
         code: String,
-        /// What the server said for people.
+        /// The server's message for people.
         message: String,
     },
 }
 
-/// Where a request goes, as it is shown.
+/// Returns the address of a request for messages.
 pub(crate) fn address(uri: &Uri) -> String {
     uri.authority().map_or_else(String::new, ToString::to_string)
 }
 
 impl Trouble {
-    /// What an answer with this head and body says: S3 and Azure speak XML, Azure names its code in
-    /// the head too, and Google speaks JSON as well.
+    /// Parses an answer with this head and body: S3 and Azure use XML, Azure also names its code in
+    /// the head, and Google also uses JSON.
     pub(crate) fn answered(
         provider: &'static Provider,
         server: &str,
@@ -87,14 +87,14 @@ impl Trouble {
         Self::Answered { provider, server: server.into(), status, code, message }
     }
 
-    /// Whether an answer says that an object, and not its bucket, is not there.
+    /// Returns `true` if an answer means that an object is missing, and not its bucket.
     pub(crate) fn is_no_object(&self) -> bool {
         let Self::Answered { status, code, .. } = self else { return false };
         *status == StatusCode::NOT_FOUND
             && matches!(code.as_str(), "" | "NoSuchKey" | "BlobNotFound" | "notFound")
     }
 
-    /// Where an error of a request stems from.
+    /// Returns the origin of an error of a request.
     fn of(error: &StoreError) -> Option<&Self> {
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = cause {
@@ -107,7 +107,7 @@ impl Trouble {
     }
 }
 
-/// What it means for the caller of `call`.
+/// Returns the error for the caller of `call`.
 pub(crate) fn failed(call: &'static str, path: &str, error: StoreError) -> FsError {
     let path = path.to_owned();
     match error {
@@ -177,7 +177,7 @@ mod tests {
         Trouble::answered(provider, "host:1", (status, head), body.as_bytes())
     }
 
-    /// What may have been done is asked for before it is tried again; what was refused is not.
+    /// A call that may have been done is checked before a retry; a refused one is not.
     #[test]
     fn each_answer_has_its_class() {
         let answer = |status: u16, code: &str| {
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(class(Trouble::Unreached { address, source }), ErrorClass::Transient);
     }
 
-    /// Each provider says it in another way.
+    /// Each provider uses another form.
     #[test]
     fn code_and_message_are_found_where_the_provider_has_them() {
         let found = |trouble: Trouble| match trouble {

@@ -1,5 +1,5 @@
-//! A file on its way into a bucket: a single put while it is small, the parts of an upload behind
-//! that. Nothing of it is visible before it is closed.
+//! A file being written into a bucket: a single put while it is small, otherwise the parts of an
+//! upload. Nothing of it is visible before it is closed.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::trouble::failed;
 
-/// Bytes of a part, which S3 wants at least, and 20 times what Google counts parts in. So many are
-/// held of each open file.
+/// Size of a part: the minimum of S3, and 20 times the unit of Google. Each open file buffers this
+/// many bytes.
 pub const PART_BYTES: usize = 5 << 20;
-/// How long one request may take, with a part in it.
+/// Time limit of one request with a part.
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(60);
-/// How long the server may take to copy an object to another name.
+/// Time limit for the server to copy an object to another name.
 pub(crate) const COPY_LIMIT: Duration = Duration::from_secs(300);
-/// How long it may take to give an upload up.
+/// Time limit for aborting an upload.
 const ABORT_LIMIT: Duration = Duration::from_secs(10);
 
-/// A part that is being uploaded, and its turn among those of all files.
+/// A part that is being uploaded or waits for its turn among all files.
 type Part = AbortOnDropHandle<Result<(), FsError>>;
 
 /// Does a request within its limit.
@@ -38,7 +38,7 @@ pub(crate) async fn bounded<T>(
     within(CALL_LIMIT, call, path, request).await
 }
 
-/// The same with a limit of its own.
+/// Does the same with another limit.
 pub(crate) async fn within<T>(
     limit: Duration,
     call: &'static str,
@@ -51,7 +51,7 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Puts a small object, unless there is one of that name.
+/// Puts a small object, unless its name is taken.
 pub(crate) async fn put_new(
     store: &dyn ObjectStore,
     call: &'static str,
@@ -74,7 +74,7 @@ pub(crate) async fn put_new(
     }
 }
 
-/// Uploads an object of one part, however small, unless there is one of that name.
+/// Uploads an object of one part, of any size, unless its name is taken.
 pub(crate) async fn upload_new(
     store: &dyn ObjectStore,
     call: &'static str,
@@ -117,7 +117,7 @@ impl Drop for Unfinished {
 /// A file being written.
 pub(crate) struct ObjectWriter {
     store: Arc<dyn ObjectStore>,
-    /// How many parts of all files may be under way.
+    /// Limits the concurrent parts of all files.
     turns: Arc<Semaphore>,
     path: String,
     key: Path,

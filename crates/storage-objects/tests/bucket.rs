@@ -1,8 +1,8 @@
-//! A bucket keeps the promises of a store, whatever becomes of its answers.
+//! A bucket has the guarantees of a store, whatever happens to its answers.
 //!
-//! Method: real servers of S3, of Google's buckets and of Azure's containers, each in a process of
-//! its own, reached through a relay of these tests. The relay loses an answer, or the request, or
-//! answers itself, or leaves out a condition; the server is then asked what it holds.
+//! Method: real servers of S3, of Google's buckets and of Azure's containers, each in a separate
+//! process, reached through a relay of these tests. The relay loses an answer, or the request, or
+//! answers itself, or removes a condition; then the test asks the server for its contents.
 //! `AQUEDUCT_TEST_S3=http://host:port` runs the suite of all stores on another server of S3
 //! instead, in its bucket `logs`.
 #![allow(
@@ -26,11 +26,11 @@ use storage::conformance::keeps_the_promises;
 use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
 use tempfile::TempDir;
 
-/// How a server of each kind is reached through an address.
+/// Access to a server of each kind through an address.
 trait Reached: Server + Send + 'static {
     fn access(&self, at: SocketAddr) -> Access;
 
-    /// The same where what a relay does to a head is not noticed.
+    /// Access in which changes of a head by a relay are not detected.
     fn unsigned(&self, at: SocketAddr) -> Access {
         self.access(at)
     }
@@ -114,7 +114,7 @@ async fn put(fs: &dyn FileSystem, path: &str, content: Vec<u8>) -> Result<(), Fs
     writer.close().await
 }
 
-/// Whether a request makes an object in one go.
+/// Returns `true` if a request creates an object in one step.
 fn is_put(head: &str) -> bool {
     let line = head.lines().next().unwrap_or_default();
     let of_uploads = ["uploads", "uploadId", "uploadType=resumable", "upload_id", "comp="];
@@ -122,7 +122,7 @@ fn is_put(head: &str) -> bool {
         && !of_uploads.iter().any(|word| line.contains(word))
 }
 
-/// Whether a request ends an upload.
+/// Returns `true` if a request ends an upload.
 fn is_end(head: &str) -> bool {
     let line = head.lines().next().unwrap_or_default();
     line.contains("comp=blocklist")
@@ -130,12 +130,12 @@ fn is_end(head: &str) -> bool {
         || line.contains("upload_id=") && !head.contains("/*\r\n")
 }
 
-/// Whether a request holds the condition of an upload.
+/// Returns `true` if a request has the condition of an upload.
 fn has_condition_of_end(head: &str) -> bool {
     is_end(head) || head.starts_with("POST") && head.contains("uploadType=resumable")
 }
 
-/// Of one size that is put at once, and of one that is an upload of several parts.
+/// One size that is put in one step, and one that is an upload of several parts.
 async fn a_rename_whose_answer_is_lost_is_known_by_the_next_try<S: Reached>(site: &Site<S>) {
     let fs = site.relayed();
     for (name, len) in [("small", 9), ("large", 11 << 20)] {
@@ -193,7 +193,7 @@ async fn each_answer_has_the_class_that_its_caller_needs<S: Reached>(site: &Site
     assert_eq!(error.class(), ErrorClass::Transient, "{error:?}");
 }
 
-/// Such a server would let one collector replace what another has committed.
+/// Such a server would let one collector replace a commit of another.
 async fn a_server_that_ignores_conditions_is_refused_before_the_first_rename<S: Reached>(
     site: &Site<S>,
 ) {
@@ -323,7 +323,7 @@ async fn a_container_of_azure_keeps_the_promises() {
     assert!(format!("{error:?}").contains("check the credentials in `azure`"), "{error:?}");
 }
 
-/// A server that says nothing takes the time of one call, not more.
+/// A silent server delays one call only.
 #[tokio::test]
 #[ignore = "needs Python: tests/run"]
 async fn a_silent_server_ends_no_call_late() {

@@ -1,4 +1,4 @@
-//! How a WebHDFS is reached.
+//! Access to a WebHDFS.
 
 use std::sync::Arc;
 
@@ -29,8 +29,8 @@ pub struct Access {
     pub synconclose: bool,
 }
 
-/// Whose files they are, unless it is set: as with the client of `hdfs://`, what this variable
-/// names, or the user of this process.
+/// The owner of files, unless set: as with the client of `hdfs://`, the value of this variable, or
+/// the user of this process.
 const USER_VARIABLE: &str = "HADOOP_USER_NAME";
 
 /// The WebHDFS of a `webhdfs://` or `swebhdfs://` URL. It is reached with the first call only. Of

@@ -1,4 +1,4 @@
-//! What an answer that is none of the expected ones, or its absence, says of what was done.
+//! Maps unexpected answers, or their absence, to the possible effects of a call.
 
 use std::error::Error;
 
@@ -10,12 +10,12 @@ use storage::hdfs::refusal;
 /// Characters of an answer that are shown.
 const SHOWN: usize = 300;
 
-/// What helps where the server is none of WebHDFS.
+/// The remedy if the server is not a WebHDFS.
 const NO_WEBHDFS: &str = "this is no WebHDFS: `url` names the NameNode's web server, which is \
      dfs.namenode.http-address (port 9870), or with swebhdfs:// dfs.namenode.https-address (port \
      9871)";
 
-/// What helps where the server asks for Kerberos.
+/// The remedy if the server asks for Kerberos.
 const KERBEROS: &str = "this cluster asks for Kerberos, which is not there over HTTP: set an \
      hdfs:// `url`, with `kerberos.principal` and `kerberos.keytab`";
 
@@ -33,13 +33,13 @@ struct Remote {
     message: String,
 }
 
-/// The first line of what a server said, without what is no text.
+/// Returns the first line of a server's text, without control characters.
 fn shown(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
 }
 
-/// What it means for the caller of `call` that the server answers with this status.
+/// Returns the error for the caller of `call` when the server answers with this status.
 pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: &[u8]) -> FsError {
     let path = path.to_owned();
     let Ok(Refusal { remote }) = serde_json::from_slice::<Refusal>(body) else {
@@ -48,7 +48,7 @@ pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: 
             401 => FsError::Denied { call, path, source: said(KERBEROS) },
             403 => FsError::Denied { call, path, source: said("this user may not") },
             429 => FsError::Unavailable { call, path, source: said("it is busy") },
-            // Such as the port of RPC, and whatever else speaks HTTP.
+            // For example the RPC port, or another HTTP server.
             300..=499 => FsError::Unfit { call, path, source: said(NO_WEBHDFS) },
             _ => FsError::Failed { call, path, source: said("it may have been done") },
         };
@@ -65,7 +65,7 @@ pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: 
     };
     match name {
         "FileNotFoundException" => FsError::NotFound { path },
-        // A file that another one is writing is there, too.
+        // A file that another client is writing exists, too.
         "FileAlreadyExistsException" | "AlreadyBeingCreatedException" => {
             FsError::AlreadyExists { path }
         }
@@ -89,8 +89,8 @@ pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: 
     }
 }
 
-/// What it means that there is no answer: `is_connect` says that there was no connection, so that
-/// nothing was asked.
+/// Returns the error for a missing answer. `is_connect`: connecting failed, so nothing was
+/// requested.
 pub(crate) fn broken(
     call: &'static str,
     path: &str,
@@ -124,7 +124,7 @@ mod tests {
         refused("rename", "/a", StatusCode::from_u16(status).unwrap(), body.as_bytes())
     }
 
-    /// What may have been done is asked for before it is tried again; what was refused is not.
+    /// A call that may have been done is checked before a retry; a refused one is not.
     #[test]
     fn each_answer_has_its_class() {
         assert!(said(404, "FileNotFoundException").is_not_found());
@@ -145,7 +145,7 @@ mod tests {
         assert!(text(&said(403, "SafeModeException")).contains("-safemode leave"));
     }
 
-    /// What HttpFS of Hadoop 3.4.1 answers to a rename.
+    /// The answer of HttpFS of Hadoop 3.4.1 to a rename.
     #[test]
     fn safe_mode_is_known_by_its_message_behind_a_gateway() {
         let message = r"Cannot rename \/a. Name node is in safe mode.";

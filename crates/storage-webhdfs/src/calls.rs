@@ -24,13 +24,13 @@ pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(15);
 pub(crate) const DATA_LIMIT: Duration = Duration::from_secs(30);
 /// Bytes of an answer of the NameNode at most. A page of a directory has a thousand names.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
-/// A header that a cluster with `dfs.webhdfs.rest-csrf.enabled` asks for, of whatever value.
+/// A header that a cluster with `dfs.webhdfs.rest-csrf.enabled` requires, with any value.
 const CSRF_HEADER: &str = "x-xsrf-header";
 
-/// What a request sends.
+/// The body of a request.
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// What is asked.
+/// A call.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) call: &'static str,
@@ -78,7 +78,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// A path as it stands in a URL.
+/// Encodes a path for a URL.
 fn encoded(path: &str) -> String {
     // Written for forms, where a space is `+`; a plus itself is already `%2B`.
     let name = |name: &str| byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20");
@@ -133,7 +133,7 @@ impl Calls {
         self.send(asked, method, uri, Empty::new().boxed_unsync()).await
     }
 
-    /// Has the NameNode do something; gives what it answers.
+    /// Sends a request to the NameNode; returns its answer.
     ///
     /// # Errors
     /// It refuses, or does not answer within the limit of a call.
@@ -196,13 +196,13 @@ impl Calls {
         Ok(uri)
     }
 
-    /// The content of a file: at the DataNode that the NameNode names, or in the answer of a
-    /// gateway.
+    /// Returns the content of a file, from the DataNode that the NameNode names, or from the answer
+    /// of a gateway.
     ///
     /// # Errors
     /// A server refuses, does not answer within the limits of a call and of a transfer, sends more
-    /// than `bytes_max` bytes, or does not say how long the content is, so that one that is cut
-    /// would look whole.
+    /// than `bytes_max` bytes, or does not announce the length, so that a truncated content would
+    /// look complete.
     pub(crate) async fn fetch(
         &self,
         asked: Asked<'_>,
@@ -244,10 +244,10 @@ impl Calls {
     }
 }
 
-/// What an answer holds, if the server has done what it was asked for.
+/// Returns the body of a successful answer.
 ///
 /// # Errors
-/// It has not, or the answer breaks off.
+/// The request failed, or the answer is truncated.
 pub(crate) async fn accepted(
     asked: Asked<'_>,
     answer: Response<Incoming>,
@@ -266,7 +266,7 @@ pub(crate) async fn accepted(
 mod tests {
     use super::*;
 
-    /// Names of files hold `%XX` for bytes of headers.
+    /// Names of files have `%XX` for bytes of headers.
     #[test]
     fn each_byte_of_a_name_reaches_the_server() {
         assert_eq!(encoded("/a/b%2F+c d=é;"), "/a/b%252F%2Bc%20d%3D%C3%A9%3B");

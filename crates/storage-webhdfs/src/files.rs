@@ -26,22 +26,22 @@ pub(crate) struct WebHdfs {
     env: Env,
     file_mode: String,
     directory_mode: String,
-    /// Whether the DataNodes sync what is closed, as it is stated.
+    /// True if the configuration states that the DataNodes sync files on close.
     synconclose: bool,
-    /// What the server was seen to be.
+    /// The detected kind of server.
     server: OnceCell<Server>,
 }
 
-/// What answers, by how it renames.
+/// Kinds of servers, by their renames.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Server {
     /// A NameNode.
     NameNode,
-    /// A gateway that passes over options: see [`gateway`].
+    /// A gateway that ignores options: see [`gateway`].
     Gateway,
 }
 
-/// What a call that can say no answers.
+/// The answer of a call that can return `false`.
 #[derive(Deserialize)]
 struct Done {
     boolean: bool,
@@ -105,7 +105,7 @@ impl Status {
     }
 }
 
-/// What an answer says.
+/// Parses an answer.
 fn understood<T: DeserializeOwned>(asked: Asked<'_>, answer: &[u8]) -> Result<T, FsError> {
     serde_json::from_slice(answer)
         .map_err(|error| asked.failed(&format!("the answer is not one of WebHDFS: {error}")))
@@ -129,8 +129,8 @@ impl WebHdfs {
         understood(asked, &answer).map(|OfOne { status }| status)
     }
 
-    /// Asks for the rename that every commit rests on. `None`: it is done. What a server answers
-    /// that passes over `renameoptions`, and has tried the old operation in its place.
+    /// Requests the rename that every commit depends on. `None`: it is done. Otherwise, the answer
+    /// of a server that ignores `renameoptions` and has used the old operation.
     async fn move_new(&self, from: &str, to: &str) -> Result<Option<bool>, FsError> {
         let query = [("op", "RENAME"), ("destination", to), ("renameoptions", "NONE")];
         let asked = renaming(from, to);
@@ -141,8 +141,8 @@ impl WebHdfs {
         understood(asked, &answer).map(|Done { boolean }| Some(boolean))
     }
 
-    /// Looks once what the server is. A NameNode refuses to rename what is not there; a gateway
-    /// that passes over the options says `false`.
+    /// Detects the kind of server once. A NameNode refuses to rename a missing file; a gateway that
+    /// ignores the options returns `false`.
     async fn server(&self, directory: &str) -> Result<Server, FsError> {
         let look = async {
             let directory = directory.trim_end_matches('/');
@@ -159,7 +159,7 @@ impl WebHdfs {
         self.server.get_or_try_init(|| look).await.copied()
     }
 
-    /// Whether there is something of that name.
+    /// Returns whether the name exists.
     async fn is_there(&self, asked: Asked<'_>) -> Result<bool, FsError> {
         match self.status(asked).await {
             Ok(_) => Ok(true),
@@ -168,27 +168,27 @@ impl WebHdfs {
         }
     }
 
-    /// A rename by a gateway, which says neither why it refuses one nor where it has put things:
-    /// so it is looked at before, and after a refusal.
+    /// Renames through a gateway, which reports neither the reason of a refusal nor the actual
+    /// target: so the names are checked before, and after a refusal.
     async fn move_by_gateway(&self, from: &str, to: &str) -> Result<(), FsError> {
         let (source, target) = (Asked::of("rename", from), Asked::of("rename", to));
         let seen = try_join!(self.is_there(source), self.is_there(target))?;
         gateway::fit(from, to, seen)?;
         match self.move_new(from, to).await? {
-            // Another server than the one that was looked at, which has done what was asked for.
+            // A server of another kind than the detected one, which has done the rename.
             None | Some(true) => Ok(()),
             Some(false) => {
                 let parent = Asked::of("rename", split(to).0);
                 let (source, target) = try_join!(self.is_there(source), self.is_there(target))?;
                 gateway::fit(from, to, (source, target))?;
-                // A directory that is missing is heard of here.
+                // Detects a missing directory.
                 self.status(parent).await?;
                 Err(renaming(from, to).failed("the gateway refuses it, and does not say why"))
             }
         }
     }
 
-    /// The names of a directory behind `after`, and whether more follow.
+    /// Returns the names of a directory after `after`, and whether more follow.
     async fn page(&self, directory: &str, after: &str) -> Result<(Vec<Status>, bool), FsError> {
         let asked = Asked::of("list", directory);
         let query = [("op", "LISTSTATUS_BATCH"), ("startAfter", after)];
@@ -206,8 +206,8 @@ impl FileSystem for WebHdfs {
     }
 
     /// The DataNode, or the gateway, creates the file with the first bytes of the request, and
-    /// answers when it is closed. So what stands in the way is looked for first; what comes between
-    /// is refused all the same, and heard of later.
+    /// answers when it is closed. Therefore obstacles are checked first; those that appear in
+    /// between are refused too, but reported later.
     async fn create(
         &self,
         path: &str,
@@ -251,7 +251,7 @@ impl FileSystem for WebHdfs {
         }
         match self.move_new(from, to).await? {
             None => Ok(()),
-            // A gateway has come to its address.
+            // A gateway has taken over its address.
             Some(_) => Err(renaming(from, to).failed("the server does not heed `renameoptions`")),
         }
     }

@@ -1,35 +1,35 @@
-//! What a gateway (HttpFS of Hadoop) takes that passes over the options of a commit.
+//! A gateway (HttpFS of Hadoop), which ignores the options of a commit.
 //!
-//! | what is asked for | what it does | what is done about it |
+//! | option | behaviour | handling |
 //! |---|---|---|
-//! | `renameoptions=NONE` | the rename of old HDFS: one step, never replacing, but *into* a directory that is there; `false` for every refusal | names are looked at before, and after a `false`; directories that race hold a name like their own ([`storage::FileSystem::rename`]) |
-//! | `createparent=false` | makes the directories | its directory is looked for first; what is deleted at that very moment comes back, with a file that no entry names |
-//! | `createflag=create,sync_block` | leaves the end of a file in page caches | refused, unless it is stated that the cluster syncs what it closes |
+//! | `renameoptions=NONE` | the rename of old HDFS: one step, never replacing, but *into* an existing directory; `false` for every refusal | names are checked before, and after a `false`; directories that race contain a name like their own ([`storage::FileSystem::rename`]) |
+//! | `createparent=false` | creates the directories | its directory is checked first; a directory that is deleted at that very moment is recreated, with a file that no entry names |
+//! | `createflag=create,sync_block` | leaves the end of a file in page caches | refused, unless the configuration states that the cluster syncs files on close |
 //!
-//! `GETSERVERDEFAULTS` is answered where an HDFS is behind it, and by no other file system: only of
-//! HDFS is it known how the old rename does its work.
+//! `GETSERVERDEFAULTS` succeeds only for an HDFS and not for other file systems: only HDFS is known
+//! to rename in this way.
 
 use hyper::Method;
 use storage::FsError;
 
 use crate::calls::{Asked, Calls};
 
-/// What helps where it is not stated that closed files are durable.
+/// The remedy if the configuration does not state that closed files are durable.
 const UNSYNCED: &str = "this is a gateway, as HttpFS is, and not a NameNode: it does not ask for a \
      sync when a file is closed. If the DataNodes sync by themselves (dfs.datanode.synconclose = \
      true), say so by `webhdfs.synconclose = true` of the sink, or --synconclose of `aqueduct \
      ledger`; if not, name the web server of the NameNode itself, port 9870 unless set, or write \
      an hdfs:// `url`";
 
-/// What helps where no HDFS is behind it.
+/// The remedy for a gateway without HDFS.
 const NO_HDFS: &str = "the gateway does not say that an HDFS is behind it (GETSERVERDEFAULTS), and \
      the renames of other file systems are not what a commit needs; use HttpFS of Hadoop 3.4 or \
      later in front of one HDFS, or write the URL of the store itself";
 
-/// That files can be stored by way of this gateway.
+/// Checks that files can be stored through this gateway.
 ///
 /// # Errors
-/// They cannot, and what helps; or it did not answer.
+/// The reason and the remedy; or it did not answer.
 pub(crate) async fn accept(calls: &Calls, path: &str, synconclose: bool) -> Result<(), FsError> {
     if !synconclose {
         return Err(Asked::of("create", path).unfit(UNSYNCED));
@@ -42,10 +42,10 @@ pub(crate) async fn accept(calls: &Calls, path: &str, synconclose: bool) -> Resu
     }
 }
 
-/// That a rename can be asked for, where the old and the new name were seen to be there or not.
+/// Checks that a rename can be requested, given whether the old and the new name exist.
 ///
 /// # Errors
-/// As of a rename.
+/// As for a rename.
 pub(crate) fn fit(from: &str, to: &str, seen: (bool, bool)) -> Result<(), FsError> {
     match seen {
         (false, _) => Err(FsError::NotFound { path: from.into() }),

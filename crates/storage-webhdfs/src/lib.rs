@@ -1,26 +1,26 @@
 //! HDFS by HTTP: the WebHDFS of a NameNode and its DataNodes, as a store. Its URLs are
 //! `webhdfs://host:port/path` and, over TLS, `swebhdfs://`.
 //!
-//! | promise | what keeps it |
+//! | guarantee | mechanism |
 //! |---|---|
 //! | a name is never replaced | `CREATE` with `overwrite=false`, `RENAME` with `renameoptions=NONE` |
-//! | no directory is made on the way | `CREATE` with `createparent=false` |
+//! | no directory is created implicitly | `CREATE` with `createparent=false` |
 //! | a rename is one step | the NameNode does it, as for `hdfs://` |
 //! | a closed file is durable | `CREATE` with `createflag=create,sync_block`: each block is synced |
-//! | every call ends | each has a limit, and none is repeated here: the caller looks first |
+//! | every call ends | each has a limit, and none is retried here: the caller checks first |
 //!
-//! A server passes over parameters that it does not know. HttpFS does so with `renameoptions` and
-//! `createflag`. It is found before the first file and the first rename: what it takes to store
-//! through it is in `gateway`.
+//! A server ignores parameters that it does not know. HttpFS ignores `renameoptions` and
+//! `createflag`. The store detects that before the first file and the first rename; `gateway` has
+//! the requirements for storing through it.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | `access` | how it is reached: settings, environment |
+//! | `access` | settings, environment |
 //! | `files` | the calls of a store |
-//! | `gateway` | what a gateway does otherwise, and what is done about it |
-//! | `upload` | a file on its way |
+//! | `gateway` | differences of a gateway, and their handling |
+//! | `upload` | a file being written |
 //! | `calls` | requests and redirections |
-//! | `answer` | what an answer, or its absence, says of what was done |
+//! | `answer` | maps answers, or their absence, to the possible effects of a call |
 
 mod access;
 mod answer;

@@ -1,9 +1,9 @@
-//! A file on its way: one request to a DataNode, or to a gateway, whose body is the file. The
-//! server creates it, writes what comes, and answers when the file is closed.
+//! A file being written: one request to a DataNode, or to a gateway, whose body is the file. The
+//! server creates it, writes the received bytes, and answers when the file is closed.
 //!
-//! Servers and proxies end a connection that is quiet for too long, HttpFS after 60 s: with it ends
-//! the file. So the request begins with the first bytes of the file, of what was sent the last
-//! bytes are **held back**, and while no more come one of them goes out from time to time.
+//! Servers and proxies end a connection that is quiet for too long (HttpFS after 60 s), and with it
+//! the file. Therefore the request begins with the first bytes of the file, and the last available
+//! bytes are **held back**: while no more arrive, one of them is sent from time to time.
 
 use std::mem::{replace, take};
 use std::sync::Arc;
@@ -29,20 +29,20 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 const CHUNKS_WAITING: usize = 1;
 /// Bytes that are held back: enough for five hours without any others.
 const HELD_BYTES: usize = 1 << 10;
-/// Longest time without a byte, as long as some are held back.
+/// Longest time without a byte, while some are held back.
 const QUIET_MAX: Duration = Duration::from_secs(20);
 
 /// A file being written.
 pub(crate) struct Upload {
     path: String,
-    /// Dropped in front of `chunks`, so that a file that is given up is not ended as if it was
-    /// whole. `None` once it was heard.
+    /// Dropped before `chunks`, so that an abandoned file is not ended as if it were complete.
+    /// `None` once it was received.
     answer: Option<AbortOnDropHandle<Result<(), FsError>>>,
     chunks: mpsc::Sender<Bytes>,
 }
 
 impl Upload {
-    /// One that is to go to this URL.
+    /// Begins an upload to this URL.
     pub(crate) fn begin(calls: Arc<Calls>, to: Uri, path: &str) -> Self {
         let (chunks, mut waiting) = mpsc::channel::<Bytes>(CHUNKS_WAITING);
         let path = path.to_owned();
@@ -64,14 +64,14 @@ impl Upload {
     }
 }
 
-/// Holds the last bytes of a chunk back; what is to be sent in their place.
+/// Holds back the last bytes of a chunk; returns the bytes to send instead.
 fn hold_back(held: &mut Bytes, mut chunk: Bytes) -> [Bytes; 2] {
     let last = chunk.split_off(chunk.len().saturating_sub(HELD_BYTES));
     [replace(held, last), chunk]
 }
 
-/// What goes to the server: `first` and what else comes, and a byte from time to time while nothing
-/// does.
+/// Returns the body: `first` and all further chunks, and a single byte from time to time while none
+/// arrives.
 fn never_quiet(first: Bytes, waiting: mpsc::Receiver<Bytes>) -> impl Stream<Item = Bytes> {
     let mut held = Bytes::new();
     let ready = hold_back(&mut held, first);
@@ -94,7 +94,7 @@ fn never_quiet(first: Bytes, waiting: mpsc::Receiver<Bytes>) -> impl Stream<Item
     })
 }
 
-/// What the DataNode answers.
+/// Returns the answer of the DataNode.
 async fn heard(
     asked: Asked<'_>,
     answer: Option<AbortOnDropHandle<Result<(), FsError>>>,
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    /// HttpFS ends a connection on which nothing has come for 60 s, and with it the file.
+    /// HttpFS ends a connection without data for 60 s, and with it the file.
     #[tokio::test(start_paused = true)]
     async fn no_minute_is_quiet_and_each_byte_goes_out_once_in_its_order() {
         let (chunks, waiting) = mpsc::channel(CHUNKS_WAITING);

@@ -1,9 +1,9 @@
-//! HDFS by HTTP keeps the promises of a store, whatever becomes of its answers.
+//! HDFS by HTTP has the guarantees of a store, whatever happens to its answers.
 //!
-//! Method: a real HDFS, that of `tests/run`, or one of a test's own with an HttpFS, which is to
-//! keep the same. Some requests go through a relay, which loses the answer, or the request, or says
-//! nothing; the store is then asked what it holds. What a DataNode has synced is read from its
-//! counters.
+//! Method: the real HDFS of `tests/run`, or a test's own with an HttpFS, which must have the same
+//! guarantees. Some requests go through a relay, which loses the answer or the request, or stays
+//! silent; then the test asks the store for its contents. The counters of a DataNode show what it
+//! has synced.
 #![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
 
 #[path = "../../storage-objects/tests/relay/mod.rs"]
@@ -33,7 +33,7 @@ fn store_of(at: SocketAddr, hdfs: &HdfsAccess) -> Arc<dyn FileSystem> {
     opened(at, hdfs, &Access::default())
 }
 
-/// One of which it is stated that its DataNodes sync what they close.
+/// A gateway with the statement that its DataNodes sync files on close.
 fn gateway_of(at: SocketAddr, hdfs: &HdfsAccess) -> Arc<dyn FileSystem> {
     opened(at, hdfs, &Access { synconclose: true, ..Access::default() })
 }
@@ -65,7 +65,7 @@ async fn webhdfs_keeps_the_promises() {
     assert!(fs.delete(&root).await.unwrap());
 }
 
-/// Names of files hold `%XX` where a header has other bytes.
+/// Names of files have `%XX` where a header has other bytes.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs HDFS: tests/run"]
 async fn each_byte_of_a_name_means_itself() {
@@ -87,7 +87,7 @@ async fn names_mean_themselves(fs: &dyn FileSystem) {
     assert!(fs.delete(&root).await.unwrap());
 }
 
-/// More names than a NameNode lists at once.
+/// More names than a NameNode lists per call.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs HDFS: tests/run"]
 async fn a_large_directory_is_listed_whole() {
@@ -106,7 +106,7 @@ async fn a_large_directory_is_listed_whole() {
     assert!(fs.delete(&root).await.unwrap());
 }
 
-/// How often the only DataNode has synced a file. Its counters are some seconds old.
+/// Returns how often the only DataNode has synced a file. Its counters are some seconds old.
 fn synced(hdfs: &Hdfs) -> Option<u64> {
     let number = |text: &str, before: &str| -> Option<u64> {
         let (_, rest) = text.split_once(before)?;
@@ -122,7 +122,7 @@ fn synced(hdfs: &Hdfs) -> Option<u64> {
     number(&jmx(datanode, "DataNode,name=DataNodeActivity-*")?, r#""FsyncCount""#)
 }
 
-/// Without a sync the answer to the close says only that the bytes are in the page cache.
+/// Without a sync, an answered close only means that the bytes are in the page cache.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs HDFS: tests/run"]
 async fn each_file_is_synced_when_it_is_closed() {
@@ -133,7 +133,7 @@ async fn each_file_is_synced_when_it_is_closed() {
     tokio::task::block_in_place(|| hdfs.stop());
 }
 
-/// Those of a store in which nothing was written before.
+/// Files of an empty store are synced.
 async fn files_are_synced(fs: &dyn FileSystem, hdfs: &Hdfs) {
     const FILES: u8 = 5;
     let root = fresh(fs).await;
@@ -207,7 +207,7 @@ async fn lost_answers_are_looked_for(fs: &dyn FileSystem, relay: &Relay) {
     assert!(fs.delete(&root).await.unwrap());
 }
 
-/// Of a process that dies, or gives a file up, the file is there at most in part.
+/// If a process dies, or gives a file up, the file exists at most in part.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs HDFS: tests/run"]
 async fn a_file_that_is_given_up_does_not_hold_its_name() {
@@ -220,7 +220,7 @@ async fn files_that_are_given_up_are_deleted(fs: &dyn FileSystem) {
     let mut writer = fs.create(&path, CreateOptions::default()).await.unwrap();
     writer.write(vec![1; 300_000].into()).await.unwrap();
     drop(writer);
-    // Its call is on the way to the NameNode by way of a DataNode, which may take its time.
+    // Its call reaches the NameNode through a DataNode, which may take some time.
     for _ in 0..100 {
         if fs.stat(&path).await.is_ok() {
             break;
@@ -233,7 +233,7 @@ async fn files_that_are_given_up_are_deleted(fs: &dyn FileSystem) {
     assert!(fs.delete(&root).await.unwrap());
 }
 
-/// A NameNode that says nothing takes the time of one call, not more.
+/// A silent NameNode delays one call only.
 #[tokio::test]
 #[ignore = "needs HDFS: tests/run"]
 async fn a_silent_namenode_ends_no_call_late() {
@@ -272,7 +272,7 @@ fn with_httpfs(folder: &Path) -> Hdfs {
     hdfs
 }
 
-/// Without a sync the ends of files would be in page caches alone.
+/// Without a sync the ends of files would only be in page caches.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs HDFS: tests/run"]
 async fn httpfs_is_refused_and_keeps_the_promises_where_closed_files_are_synced() {
@@ -315,7 +315,7 @@ async fn it_is_refused_before_anything_is_written(hdfs: &Hdfs) {
 
 async fn what_is_stored_is_read_whatever_is_stated(hdfs: &Hdfs) {
     let fs = store(hdfs.httpfs_address());
-    // What is stated changes nothing where a NameNode answers.
+    // The statement has no effect with a NameNode.
     let straight = gateway_of(hdfs.web_address(), &HdfsAccess::default());
     put(&*straight, "/logs/file", vec![7; 100_000]).await.unwrap();
     assert_eq!(fs.read("/logs/file").await.unwrap(), vec![7; 100_000]);

@@ -1,6 +1,5 @@
-//! What every store keeps, as one suite, for the tests of each: whatever the URL says, what a
-//! commit rests on holds. A store without directories keeps what [`FileSystem::is_tree`] says
-//! instead.
+//! The guarantees of every store that commits depend on, as one suite for the tests of each store.
+//! A store without directories has the guarantees of [`FileSystem::is_tree`] instead.
 #![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
 
 use std::sync::Arc;
@@ -10,10 +9,10 @@ use futures::future::join_all;
 
 use crate::{CreateOptions, FileSystem, FsError};
 
-/// Asserts all promises, in a directory of its own for each below `root`.
+/// Asserts all guarantees, each in a separate directory below `root`.
 ///
 /// # Panics
-/// One is not kept.
+/// If one does not hold.
 pub async fn keeps_the_promises(fs: Arc<dyn FileSystem>, root: &str) {
     let fs = &*fs;
     a_closed_file_is_whole(fs, root).await;
@@ -230,7 +229,7 @@ async fn files_become_one_with_all_of_them_or_with_none(
     let only = std::slice::from_ref(&one);
     assert!(fs.concat(&missing, only, desk).await.unwrap_err().is_not_found());
     fs.can_concat_in(&directory, desk).await.unwrap();
-    // The order is that of the call, not of the names.
+    // The order follows the call, not the names.
     let sources = [other.clone(), one.clone()];
     fs.concat(&target, &sources, desk).await.unwrap();
     assert_eq!(fs.read(&target).await.unwrap(), "acccbb");
@@ -299,7 +298,7 @@ async fn of_many_renames_to_one_name_exactly_one_wins(fs: &dyn FileSystem, root:
     assert!(lost.into_iter().all(FsError::is_already_exists));
 }
 
-/// Each holds a name like its own, without which a gateway of HDFS would move one into another.
+/// Each contains a name like its own; otherwise an HDFS gateway would move one into another.
 async fn of_many_directories_that_go_to_one_name_exactly_one_does(fs: &dyn FileSystem, root: &str) {
     let directory = fresh(fs, root, "race-of-directories").await;
     let target = format!("{directory}/target");

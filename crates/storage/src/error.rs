@@ -1,4 +1,4 @@
-//! What a store can answer when it does not do what it was asked.
+//! Errors of a store.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use thiserror::Error;
 /// Cause as another library gave it.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a store did not do what it was asked.
+/// An error of a store.
 #[derive(Debug, Error)]
 pub enum FsError {
-    /// There is nothing of that name, or no directory to put it in.
+    /// The name does not exist, or its directory does not.
     #[error("{path} is not there")]
     NotFound {
         /// The name.
@@ -23,7 +23,7 @@ pub enum FsError {
         /// The name.
         path: String,
     },
-    /// A directory cannot be made, and there is none to make it in.
+    /// A directory cannot be created because its parent does not exist.
     #[error("cannot make the directory {path}")]
     NoDirectory {
         /// The directory.
@@ -35,31 +35,31 @@ pub enum FsError {
     /// The store was not reached, or is not the active one: nothing was done.
     #[error("the store is not reachable for {call} {path}")]
     Unavailable {
-        /// What was asked.
+        /// The call.
         call: &'static str,
-        /// Of which name.
+        /// The name.
         path: String,
         /// Why.
         #[source]
         source: Cause,
     },
-    /// The NameNode takes no changes for now.
+    /// The NameNode accepts no changes for now.
     #[error("the store is in safe mode and takes no {call} {path}")]
     SafeMode {
-        /// What was asked.
+        /// The call.
         call: &'static str,
-        /// Of which name.
+        /// The name.
         path: String,
-        /// What it said, and what helps.
+        /// The answer, and the remedy.
         #[source]
         source: Cause,
     },
     /// No room is left: the disk is full, or a quota is used up.
     #[error("no room for {call} {path}")]
     NoRoom {
-        /// What was asked.
+        /// The call.
         call: &'static str,
-        /// Of which name.
+        /// The name.
         path: String,
         /// Why.
         #[source]
@@ -68,41 +68,41 @@ pub enum FsError {
     /// This user may not.
     #[error("no permission for {call} {path}")]
     Denied {
-        /// What was asked.
+        /// The call.
         call: &'static str,
-        /// Of which name.
+        /// The name.
         path: String,
         /// Why.
         #[source]
         source: Cause,
     },
-    /// The store cannot do it for this path, or the client lacks what it takes.
+    /// The store does not support it for this path, or the client lacks a requirement.
     #[error("{call} {path} is not possible")]
     Unfit {
-        /// What was asked.
+        /// The call.
         call: &'static str,
-        /// Of which name.
+        /// The name.
         path: String,
-        /// Why, and what helps.
+        /// The cause and the remedy.
         #[source]
         source: Cause,
     },
     /// No answer in time. It may have been done.
     #[error("no answer to {call} {path} within {limit:?}")]
     Timeout {
-        /// What was asked.
+        /// The call.
         call: &'static str,
-        /// Of which name.
+        /// The name.
         path: String,
-        /// How long it was waited for.
+        /// The time limit.
         limit: Duration,
     },
-    /// It went wrong on the way. It may have been done.
+    /// The call failed. It may have been done.
     #[error("{call} {path} failed")]
     Failed {
-        /// What was asked.
+        /// The call.
         call: &'static str,
-        /// Of which name.
+        /// The name.
         path: String,
         /// Why.
         #[source]
@@ -113,7 +113,7 @@ pub enum FsError {
     Unusable {
         /// The URL as it was given.
         url: String,
-        /// What is wrong and what helps.
+        /// The problem and the remedy.
         problem: String,
     },
 }
@@ -134,17 +134,17 @@ impl Classify for FsError {
 }
 
 impl FsError {
-    /// What a store answers to a call that it does not have.
+    /// Returns the error of a call that a store does not support.
     pub(crate) fn lacks(call: &'static str, path: &str) -> Self {
         Self::Unfit { call, path: path.into(), source: "this store has no such call".into() }
     }
 
-    /// Whether this says that a name is missing.
+    /// Returns `true` if the error means that a name is missing.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }
 
-    /// Whether this says that a name is taken.
+    /// Returns `true` if the error means that a name is taken.
     pub fn is_already_exists(&self) -> bool {
         matches!(self, Self::AlreadyExists { .. })
     }
@@ -154,7 +154,7 @@ impl FsError {
 mod tests {
     use super::*;
 
-    /// A rename without an answer may have been done; taking it for refused makes duplicates.
+    /// A rename without an answer may have been done; treating it as refused causes duplicates.
     #[test]
     fn silence_is_not_a_refusal() {
         let limit = Duration::from_secs(15);

@@ -1,7 +1,6 @@
-//! A store that fails at a chosen call, for tests: before the call is applied, after it, or for
-//! good, as a process that dies there sees it. Or one in which, just before that call, a rename
-//! is done, or a file put, that a dead process had asked for. Or one with a directory that
-//! takes no files for a while.
+//! Stores that fail, for tests: at a chosen call, before the call is applied, after it, or
+//! permanently, like a process that dies there. Also a store in which a dead process's rename or
+//! put arrives just before that call, and one with a directory that refuses files for a while.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,10 +10,10 @@ use bytes::Bytes;
 
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat};
 
-/// What happens at the chosen call.
+/// The fault at the chosen call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The call is not applied, and says so.
+    /// The call is not applied, and returns an error.
     Refused,
     /// The call is applied, and its answer is lost.
     AnswerLost,
@@ -53,7 +52,7 @@ struct Plan {
     dead: AtomicBool,
 }
 
-/// What a call is to do.
+/// The handling of a call.
 enum Verdict {
     Work,
     WorkAfter(String, String),
@@ -69,7 +68,7 @@ impl Faulty {
         Self { inner: inner.clone(), plan: Arc::new(Plan { inner, fault, at, calls, dead }) }
     }
 
-    /// How many calls were made so far.
+    /// Returns the number of calls so far.
     pub fn calls(&self) -> u64 {
         self.plan.calls.load(Ordering::SeqCst)
     }
@@ -220,7 +219,7 @@ impl FileWriter for FaultyWriter {
     }
 }
 
-/// A store in which one directory takes no files, as one without permission for this user.
+/// A store in which one directory refuses files, like a directory without permission for this user.
 pub struct Refusing {
     inner: Arc<dyn FileSystem>,
     directory: String,
@@ -228,12 +227,12 @@ pub struct Refusing {
 }
 
 impl Refusing {
-    /// `inner`, of which `directory` refuses what is to come into it or below it.
+    /// Wraps `inner`, whose `directory` refuses files in it or below it.
     pub fn new(inner: Arc<dyn FileSystem>, directory: &str) -> Self {
         Self { inner, directory: directory.into(), refuses: AtomicBool::new(true) }
     }
 
-    /// Whether it refuses from now on.
+    /// Sets whether it refuses from now on.
     pub fn refuse(&self, refuses: bool) {
         self.refuses.store(refuses, Ordering::SeqCst);
     }

@@ -1,5 +1,5 @@
-//! The parts that all clients of HDFS share: settings of the access, and what to do about refusals.
-//! The clients are the crates `storage-hdfs` and `storage-webhdfs`.
+//! The parts that all clients of HDFS share: settings of the access, and remedies for refusals. The
+//! clients are the crates `storage-hdfs` and `storage-webhdfs`.
 
 mod access;
 mod refusals;

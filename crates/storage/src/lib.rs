@@ -1,18 +1,17 @@
 //! File systems by URL scheme, with the few operations that a commit needs.
 //!
-//! | scheme | module | what it is |
+//! | scheme | module | description |
 //! |---|---|---|
-//! | `file:///dir` | [`local`] | the disk behind `Env`, with fsync of files and directories |
+//! | `file:///dir` | [`local`] | the disk of `Env`, with fsync of files and directories |
 //! | none | `memory` (feature `testkit`) | for tests and the simulator |
-//! | none | `objects` (feature `testkit`) | another store with the promises of an object store |
+//! | none | `objects` (feature `testkit`) | another store with the guarantees of an object store |
 //!
-//! Stores with a crate of their own: `storage-hdfs` (HDFS by its own protocol), `storage-webhdfs`
-//! (HDFS by HTTP), `storage-objects` (buckets). [`hdfs`] holds the parts that the first two share.
+//! Stores in separate crates: `storage-hdfs` (HDFS by its own protocol), `storage-webhdfs` (HDFS by
+//! HTTP), `storage-objects` (buckets). [`hdfs`] has the parts that the first two share.
 //!
-//! All of them keep the same promises, which `conformance` asserts. The two that everything
-//! else rests on: a name is never replaced, and a rename happens whole or not at all. Object stores
-//! (the crate `storage-objects`) have no directories and no renames of their own; what holds there
-//! says [`FileSystem::is_tree`].
+//! All of them have the same guarantees, which `conformance` asserts. Two of them are fundamental:
+//! a name is never replaced, and a rename is atomic. Object stores (the crate `storage-objects`)
+//! have neither directories nor renames; see [`FileSystem::is_tree`] for their guarantees.
 
 #[cfg(feature = "testkit")]
 pub mod conformance;
@@ -39,12 +38,12 @@ pub use url::StoreUrl;
 /// parts.
 pub const READ_BYTES_MAX: usize = 256 << 20;
 
-/// What is known about a name.
+/// Metadata of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// Bytes of a file that a reader can see; 0 for a directory.
     pub len: u64,
-    /// Whether it is a directory.
+    /// True for a directory.
     pub directory: bool,
     /// Bytes of a block of this file, where files consist of blocks.
     pub block_size: Option<u64>,
@@ -57,11 +56,11 @@ pub struct Stat {
 pub struct Listed {
     /// The name, without its directory.
     pub name: String,
-    /// Whether it is a directory.
+    /// True for a directory.
     pub directory: bool,
 }
 
-/// How a new file is laid out; `None` leaves it to the store.
+/// The layout of a new file; `None` leaves it to the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CreateOptions {
     /// Bytes of a block.
@@ -76,14 +75,15 @@ pub struct CreateOptions {
 /// may have been applied all the same: the caller finds out by looking.
 #[async_trait]
 pub trait FileSystem: Send + Sync {
-    /// Whether it is a tree of directories, in which a rename is one step. `false`: an object
-    /// store.
+    /// Returns `true` for a tree of directories, in which a rename is one step, and `false` for an
+    /// object store.
     ///
-    /// In an object store a directory is there as long as a file lies below it, whether it was made
-    /// or not, and none is renamed. A rename of a file is whole at the new name in one step; the
-    /// old name goes after that, and may stay where the caller dies. The same rename again finds
-    /// the same bytes at the new name, and finishes it. One that is under way arrives although the
-    /// old name is deleted meanwhile. A file is durable, and there at all, when it is closed.
+    /// In an object store a directory exists while a file is below it, whether it was created or
+    /// not, and directories cannot be renamed. A rename of a file creates the complete new name in
+    /// one step; the old name is deleted afterwards, and may stay if the caller dies. Repeating the
+    /// rename finds the same bytes at the new name, and finishes it. A rename in progress succeeds
+    /// even if the old name is deleted in the meantime. A file exists, and is durable, only once it
+    /// is closed.
     fn is_tree(&self) -> bool {
         true
     }
@@ -94,63 +94,65 @@ pub trait FileSystem: Send + Sync {
         0
     }
 
-    /// Whether [`FileWriter::sync`] makes what a file holds durable before it is closed. `false`:
-    /// it is refused.
+    /// Returns `true` if [`FileWriter::sync`] makes the contents of an open file durable. Otherwise
+    /// `sync` fails.
     fn syncs_open_files(&self) -> bool {
         self.is_tree()
     }
 
-    /// Begins a new file. Its directory must be there; the name must not.
+    /// Begins a new file. Its directory must exist; the name must not.
     ///
     /// # Errors
-    /// [`FsError::AlreadyExists`], [`FsError::NotFound`] for the directory, or the store failed.
-    /// Where two begin the same file at the same time, one may hear it from [`FileWriter::close`].
+    /// [`FsError::AlreadyExists`], [`FsError::NotFound`] for the directory, or the store failed. If
+    /// two callers begin the same file at the same time, one may get the error from
+    /// [`FileWriter::close`].
     async fn create(
         &self,
         path: &str,
         options: CreateOptions,
     ) -> Result<Box<dyn FileWriter>, FsError>;
 
-    /// Renames a file or directory in one step, durably. Nothing is ever replaced.
+    /// Renames a file or directory in one step, durably. Never replaces anything.
     ///
-    /// Where another directory may come to the new name at the same moment, both hold a file or
-    /// directory that is called as the old name ends: HDFS behind a gateway refuses that. It would
-    /// move a directory into the other one that does not, and call it done.
+    /// If several directories may be renamed to the same name concurrently, each must contain a
+    /// file or directory with the last component of its old name: then HDFS behind a gateway
+    /// refuses the second rename. Otherwise it would move the directory into the first one, and
+    /// report success.
     ///
     /// # Errors
     /// [`FsError::AlreadyExists`] for the new name; [`FsError::NotFound`] for the old name or the
     /// directory of the new one; or the store failed.
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError>;
 
-    /// That files can become one, by [`FileSystem::concat`] with this `desk` and
+    /// Checks that files can be merged, by [`FileSystem::concat`] with this `desk` and
     /// [`FileSystem::replace`].
     ///
     /// # Errors
-    /// [`FsError::Unfit`]: they cannot. Or the store failed.
+    /// [`FsError::Unfit`] if they cannot, or the store failed.
     async fn can_concat(&self, desk: &str) -> Result<(), FsError> {
         Err(FsError::lacks("concat", desk))
     }
 
-    /// That files of this directory can, in a store in which others can.
+    /// Checks that files of this directory can be merged, in a store that supports merging.
     ///
     /// # Errors
-    /// [`FsError::Unfit`]: they cannot. Or the store failed.
+    /// [`FsError::Unfit`] if they cannot, or the store failed.
     async fn can_concat_in(&self, _directory: &str, _desk: &str) -> Result<(), FsError> {
         Ok(())
     }
 
-    /// Appends closed files to another one of their directory, in this order, and removes their
-    /// names: one step, durable. It is done with all of them or not at all. `desk` is a directory
-    /// for this alone, in which a store may prepare it; see [`FileSystem::tidy`].
+    /// Appends closed files to another one in their directory, in this order, and removes their
+    /// names: one durable step, for all of them or none. `desk` is a separate directory in which a
+    /// store may prepare it; see [`FileSystem::tidy`].
     ///
     /// # Errors
-    /// [`FsError::NotFound`] for any of them; or the store failed, or cannot do it.
+    /// [`FsError::NotFound`] for any of them; or the store failed, or does not support it.
     async fn concat(&self, target: &str, _sources: &[String], _desk: &str) -> Result<(), FsError> {
         Err(FsError::lacks("concat", target))
     }
 
-    /// Removes what [`FileSystem::concat`] has left on its desk, once no reader needs it: to be
-    /// called from time to time, by anyone.
+    /// Removes leftovers of [`FileSystem::concat`] on its desk, once no reader needs them. Any
+    /// caller must call it from time to time.
     ///
     /// # Errors
     /// The store failed.
@@ -158,10 +160,10 @@ pub trait FileSystem: Send + Sync {
         Ok(())
     }
 
-    /// Renames a file in one step, durably, in the place of the file that has the new name.
+    /// Renames a file in one step, durably, replacing the file with the new name.
     ///
     /// # Errors
-    /// [`FsError::NotFound`] for the old name; or the store failed, or cannot do it.
+    /// [`FsError::NotFound`] for the old name; or the store failed, or does not support it.
     async fn replace(&self, _from: &str, to: &str) -> Result<(), FsError> {
         Err(FsError::lacks("replace", to))
     }
@@ -180,7 +182,7 @@ pub trait FileSystem: Send + Sync {
     /// [`FsError::NotFound`], or the store failed.
     async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError>;
 
-    /// What is known about a name.
+    /// Returns the metadata of a name.
     ///
     /// # Errors
     /// [`FsError::NotFound`], or the store failed.
@@ -198,15 +200,15 @@ pub trait FileSystem: Send + Sync {
     /// The store failed.
     async fn delete(&self, path: &str) -> Result<bool, FsError>;
 
-    /// Makes a directory and those above it, durably; fine if they are there.
+    /// Creates a directory and its parents, durably; existing ones are fine.
     ///
     /// # Errors
     /// The store failed.
     async fn mkdirs(&self, directory: &str) -> Result<(), FsError>;
 }
 
-/// A file being written. Dropping it without [`FileWriter::close`] leaves a file of unknown
-/// length behind, to be deleted.
+/// A file being written. Dropping it without [`FileWriter::close`] leaves a file of unknown length,
+/// which must be deleted.
 #[async_trait]
 pub trait FileWriter: Send {
     /// Appends. May return while the bytes are still on their way.

@@ -1,6 +1,6 @@
-//! `file://`: the disk behind `Env`. A name or a file counts once it is synced, as in HDFS.
+//! `file://`: the disk of `Env`. As in HDFS, a name or a file counts once it is synced.
 //!
-//! A directory is held while a name in it changes, so that its small files can become one
+//! A directory is locked while a name in it changes, so that its small files can be merged
 //! ([`exchange`]) and a reader finds each byte once.
 
 mod exchange;
@@ -26,7 +26,7 @@ use gather::{Gather, Open};
 use names::Names;
 use write_behind::{End, Piece, WriteBehind};
 
-/// How often a directory that is held otherwise is tried again, and the pause between.
+/// Attempts to lock a directory, and the pause between them.
 const HELD: (u32, Duration) = (100, Duration::from_millis(10));
 
 /// Files of this machine.
@@ -41,7 +41,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// The files behind `env`.
+    /// Creates a store on the disk of `env`.
     pub fn new(env: Env) -> Self {
         let names = Arc::new(Names::new(env.clone()));
         let behind = WriteBehind::new(env.clone());
@@ -91,7 +91,7 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// The meaning of what the system said.
+/// Maps an error of the system.
 fn explain(error: io::Error, call: &'static str, path: &str) -> FsError {
     let (path, kind) = (path.to_owned(), error.kind());
     let source = Box::new(error);
@@ -110,12 +110,12 @@ fn explain(error: io::Error, call: &'static str, path: &str) -> FsError {
     }
 }
 
-/// Makes `directory` and those above it. Returns where new names are, the topmost first.
+/// Creates `directory` and its parents. Returns the directories with new names, the topmost first.
 fn make(disk: &dyn Disk, directory: &Path, rules: Rules) -> io::Result<Vec<PathBuf>> {
     let missing: Vec<&Path> =
         directory.ancestors().take_while(|above| disk.stat(above).is_err()).collect();
     let Some(topmost) = missing.last() else {
-        // What is there may be no directory.
+        // The path may exist without being a directory.
         disk.create_dir_all(directory)?;
         return Ok(Vec::new());
     };
@@ -156,7 +156,7 @@ impl FileSystem for Local {
             disk.rename_new(from, &target)
         });
         renamed.await.map_err(|error| match error {
-            // It is the new name that is taken.
+            // The new name is taken.
             FsError::AlreadyExists { .. } => FsError::AlreadyExists { path: to.into() },
             error => error,
         })?;
@@ -208,7 +208,7 @@ impl FileSystem for Local {
         };
         if joined.is_err() {
             let work = move |disk: &dyn Disk, _: &Path| joining.give_up(disk, built.as_deref());
-            // What stays is tidied up later.
+            // Remaining files are tidied up later.
             drop(self.run("concat", target, work).await);
         }
         joined
@@ -291,7 +291,7 @@ impl FileSystem for Local {
         let rules = self.rules;
         let made = self.run_held("mkdirs", directory, move |disk, path| {
             match make(disk, path, rules) {
-                // Not the directory is missing, but what it would be made in.
+                // The parent is missing, not the directory itself.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Err(error)),
                 made => made.map(Ok),
             }

@@ -1,5 +1,5 @@
-//! A store in memory, for tests and the simulator: names are durable at once, as a NameNode makes
-//! them, and bytes once they are synced.
+//! A store in memory, for tests and the simulator: names are durable immediately, as with a
+//! NameNode, and bytes once they are synced.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -38,19 +38,19 @@ impl Memory {
         Self::default()
     }
 
-    /// The same store, for a client for which every call takes this long: so calls of several
-    /// interleave, and differently for each choice.
+    /// Returns the same store for a client whose calls each take this long: calls of several
+    /// clients then interleave, differently for each choice.
     pub fn with_latency(&self, latency: Duration) -> Self {
         Self { latency, ..self.clone() }
     }
 
-    /// The same store, for a client whose renames of a directory move it into a directory that is
-    /// there, as they may behind a gateway of HDFS.
+    /// Returns the same store for a client whose renames may move a directory into an existing one,
+    /// as with an HDFS gateway.
     pub fn moving_into(&self) -> Self {
         Self { moves_into: true, ..self.clone() }
     }
 
-    /// Loses what was not synced.
+    /// Loses unsynced bytes.
     pub fn lose_power(&self) {
         for node in self.names().values() {
             if let Node::File(content) = node {
@@ -86,8 +86,8 @@ impl Memory {
         directories.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Puts a whole file in one step, in the place of one that has its name, with the directories
-    /// above it: as an object store does.
+    /// Puts a whole file in one step, replacing a file with its name, and creates the directories
+    /// above it, like an object store.
     pub fn put(&self, path: &str, content: &[u8]) {
         let mut names = self.names();
         for (end, _) in path.match_indices('/').skip(1) {
@@ -97,7 +97,7 @@ impl Memory {
         names.insert(path.into(), Node::File(Arc::new(Mutex::new(content))));
     }
 
-    /// Removes a file in one step. `false`: there is none of that name.
+    /// Removes a file in one step. `false`: it does not exist.
     pub fn remove(&self, path: &str) -> bool {
         let mut names = self.names();
         let is_file = matches!(names.get(path), Some(Node::File(_)));
@@ -122,7 +122,7 @@ impl Memory {
     }
 }
 
-/// Nothing is left half done where a lock is held here, so a panic elsewhere does no harm.
+/// No operation is left half done under a lock, so a panic elsewhere does no harm.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -135,7 +135,7 @@ fn not_found(path: &str) -> FsError {
     FsError::NotFound { path: path.into() }
 }
 
-/// `path` must be free, in a directory that is there.
+/// Checks that `path` is free, in an existing directory.
 fn free(names: &BTreeMap<String, Node>, path: &str) -> Result<(), FsError> {
     if names.contains_key(path) {
         return Err(FsError::AlreadyExists { path: path.into() });

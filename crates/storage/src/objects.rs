@@ -1,5 +1,5 @@
-//! Another store with the promises of an object store, for tests: each rename is a conditional put
-//! and a deletion, so that a process can die between the two, and no directory is there without a
+//! Another store with the guarantees of an object store, for tests: each rename is a conditional
+//! put and a deletion, so that a process can die between the two, and no directory exists without a
 //! file. Over a store that fails at the n-th call, it fails between any two of its steps.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
 
-/// Where an object lies while it is put. Readers pass over it.
+/// The name of an object while it is put. Readers skip it.
 const PUTTING: &str = "/_aqueduct/putting";
 
 /// A store without directories, over one that has them.

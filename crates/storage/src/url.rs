@@ -8,8 +8,8 @@ use pipeline::Env;
 use crate::local::Local;
 use crate::{FileSystem, FsError};
 
-/// The URL of a store, parsed but not connected. `%` has no meaning here: the path is as it is
-/// written, so that it may hold escapes for others.
+/// The URL of a store, parsed but not connected. `%` has no special meaning: the path is used as it
+/// is written, so that it may contain escapes of other layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     scheme: Scheme,
@@ -131,7 +131,7 @@ impl StoreUrl {
         self.scheme.name()
     }
 
-    /// The error for a scheme whose client this program does not have.
+    /// Returns the error for a scheme whose client this program does not have.
     fn lacks(&self, what: &str, feature: &str) -> FsError {
         let problem = format!(
             "this program has no client for {what}; use `aqueduct` or `aqueduct-collector`, built \
@@ -140,7 +140,7 @@ impl StoreUrl {
         FsError::Unusable { url: self.to_string(), problem }
     }
 
-    /// Opens the file system of a `file://` URL: the only scheme without a crate of its own.
+    /// Opens the file system of a `file://` URL: the only scheme without a separate crate.
     ///
     /// # Errors
     /// The URL has another scheme, whose crate this program is built without.
@@ -156,7 +156,7 @@ impl StoreUrl {
     }
 }
 
-/// What is said of a scheme that is not there.
+/// Returns the error for an unsupported scheme.
 fn absent(scheme: &str) -> String {
     let instead = match scheme {
         "s3a" | "s3n" => "write s3:// for a bucket of S3",

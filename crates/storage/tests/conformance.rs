@@ -1,6 +1,6 @@
-//! Every store keeps the same promises: what a commit rests on holds whatever the URL says.
+//! Every store has the guarantees that commits depend on.
 //!
-//! Method: one suite, `storage::conformance`, run in a directory of its own on each store of this
+//! Method: one suite, `storage::conformance`, run in a separate directory on each store of this
 //! crate. Other stores run it in the tests of their crates.
 #![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
 

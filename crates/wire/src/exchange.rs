@@ -1,16 +1,16 @@
-//! `Delivery.Exchange`, the one method of the schema: messages as frames of gRPC, and back.
+//! `Delivery.Exchange`, the one method of the schema: converts messages to gRPC frames, and back.
 //!
 //! ```text
 //!   │ 0 │ u32 length │ FromSender { put { identity … │ 15, length │ body                      │
-//!   └─────────── some 60 bytes, made by the sender ───────────────┘└─ the batch as it was born ─┘
+//!   └─────────── some 60 bytes, made by the sender ───────────────┘└─ the batch as first encoded ┘
 //!                    └────────────── one buffer of the receiver's pool ────────────────────────┘
 //! ```
 //!
-//! What tonic generates copies each message of a sender into a buffer of its own, and gathers it at
-//! the receiver in another: a mebibyte of fresh memory each time, which the system has to make page
-//! by page. A batch was encoded where it was born and is one slice since then. It goes to the
-//! transport as that slice, which hands it to the system; and it is gathered in memory that went
-//! round before. That the body is the last field of a `Put` is a rule of the schema.
+//! The code that tonic generates copies each message of a sender into a new buffer, and collects it
+//! at the receiver in another: a mebibyte of fresh memory each time, which the system has to map
+//! page by page. A batch is encoded once, where it is created, and stays one slice. This module
+//! passes that slice to the transport unchanged, and collects it at the receiver in reused memory.
+//! This works because the schema requires the body to be the last field of a `Put`.
 //!
 //! Layout of a frame: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 
@@ -27,15 +27,14 @@ pub use sender::exchange;
 
 use crate::v1::FromReceiver;
 
-/// Where the method is found.
+/// The path of the method.
 const PATH: &str = "/aqueduct.v1.Delivery/Exchange";
 
 /// Bytes in front of each message: whether it is compressed, and how long it is.
 const HEAD_BYTES: usize = 5;
 
-/// Answers as bytes, and back. A buffer of them grows with the messages that go through it; what it
-/// is before the first of them, every connection pays: with ten thousand of them the usual 8 KiB
-/// are 80 MiB.
+/// The codec of answers. Its buffer grows with its messages. Every connection pays for its initial
+/// size: with ten thousand connections the usual 8 KiB are 80 MiB.
 type Answers = ProstCodec<FromReceiver, FromReceiver>;
 
 fn buffers() -> tonic::codec::BufferSettings {
@@ -56,7 +55,7 @@ fn decoder() -> ProstDecoder<FromReceiver> {
 
 #[cfg(test)]
 mod testkit {
-    //! Messages, and how they are framed by what is generated from the schema.
+    //! Messages, framed by the code that is generated from the schema.
 
     use pipeline::{Batch, Epoch, Identity, Origin, Sequence};
     use prost::Message;
@@ -72,7 +71,7 @@ mod testkit {
         FromSender { message: Some(from_sender::Message::Put(put)) }
     }
 
-    /// One behind the other.
+    /// Concatenates the frames.
     pub(super) fn framed(messages: &[FromSender]) -> Vec<u8> {
         let mut sent = Vec::new();
         for message in messages {

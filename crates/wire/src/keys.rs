@@ -20,7 +20,7 @@ pub fn encode(keys: &KeySet) -> Bytes {
     unless(keys.is_empty(), |out| keys.encode(out))
 }
 
-/// What a field `keys` holds. No bytes are no identities.
+/// Decodes a field `keys`. No bytes are no identities.
 ///
 /// # Errors
 /// The bytes are not one encoded set, or an epoch or a sequence is at the end of the range.
@@ -35,7 +35,7 @@ pub fn decode(bytes: Bytes) -> Result<KeySet, Malformed> {
     Ok(keys)
 }
 
-/// How much an encoded set holds, counted without making it.
+/// The size of an encoded set, computed without decoding it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extent {
     /// Lives: pairs of origin and epoch.
@@ -44,7 +44,7 @@ pub struct Extent {
     pub runs: u64,
 }
 
-/// Counts what a field `keys` holds. It takes no memory.
+/// Computes the size of a field `keys`. It takes no memory.
 ///
 /// # Errors
 /// The bytes are not one encoded set.
@@ -72,7 +72,7 @@ pub fn encode_floors(floors: &Floors) -> Bytes {
     unless(floors.is_empty(), |out| floors.encode(out))
 }
 
-/// What a field `floors` holds. No bytes are no floors.
+/// Decodes a field `floors`. No bytes are no floors.
 ///
 /// # Errors
 /// The bytes are not encoded floors, or one is at the end of the range, where no epoch is.
@@ -84,7 +84,7 @@ pub fn decode_floors(bytes: Bytes) -> Result<Floors, Malformed> {
     Ok(floors)
 }
 
-/// Nothing is said by no bytes.
+/// Encodes an empty value as no bytes.
 fn unless(empty: bool, encode: impl FnOnce(&mut BytesMut)) -> Bytes {
     let mut out = BytesMut::new();
     if !empty {
@@ -93,7 +93,7 @@ fn unless(empty: bool, encode: impl FnOnce(&mut BytesMut)) -> Bytes {
     out.freeze()
 }
 
-/// The one thing that `bytes` encode; no bytes are nothing said.
+/// Decodes the only value in `bytes`; no bytes give the default.
 fn whole<T: Default, E>(
     mut bytes: Bytes,
     field: &'static str,
@@ -141,7 +141,7 @@ pub fn encode_dead_letters(letters: &[(Identity, u64)]) -> Vec<v1::DeadLettered>
     letters.iter().map(message).collect()
 }
 
-/// What a field `dead_letters` holds.
+/// Decodes a field `dead_letters`.
 ///
 /// # Errors
 /// One of them has no identity, or one that is at the end of the range.

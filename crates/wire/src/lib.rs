@@ -1,13 +1,13 @@
-//! The wire between two agents: the schema in `proto/`, and what its bytes mean.
+//! The protocol between two agents: the schema in `proto/`, and its encoding.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | [`v1`] | messages as the schema says; generated |
+//! | [`v1`] | messages of the schema; generated |
 //! | [`exchange`](mod@exchange) | the stream of a connection: messages as bytes, and back |
-//! | [`keys`] | identities and sets of them, as the messages carry them |
+//! | [`keys`] | identities and sets of them in messages |
 //! | [`parcel`] | a batch as a `Put`, and back: digest, compression, limits |
 //!
-//! What is sent when is decided in the crate `delivery`. Nothing here opens a connection.
+//! The crate `delivery` decides when to send each message. Nothing here opens a connection.
 
 pub mod exchange;
 pub mod keys;
@@ -24,7 +24,7 @@ pub mod v1 {
     include!("generated/aqueduct.v1.rs");
 }
 
-/// The feature of a receiver that takes bodies compressed by zstd.
+/// The feature of a receiver that accepts bodies compressed with zstd.
 pub const FEATURE_ZSTD: &str = "zstd";
 
 /// Bytes that a message may be larger than the body in it.

@@ -1,7 +1,7 @@
-//! A batch as a `Put`, and back.
+//! Converts a batch to a `Put`, and back.
 //!
-//! Every size that the peer claims is held against a limit before memory is taken for it, and what
-//! comes out of the decompressor can never be more than was claimed.
+//! Every size that the peer claims is checked against a limit before memory is allocated, and
+//! decompression never produces more bytes than claimed.
 
 use bytes::Bytes;
 use pipeline::batch::encoding::digest_of;
@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::keys::{self, Malformed};
 use crate::v1::{Compression, Put, Reason};
 
-/// How bodies are packed.
+/// The compression of bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
     /// As they are; costs no copy.
@@ -24,7 +24,7 @@ pub enum Packing {
 /// Why a put is not taken.
 #[derive(Debug, Error)]
 pub enum Rejection {
-    /// It breaks the schema's rules.
+    /// It violates the schema's rules.
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// Larger than is taken here.
@@ -37,12 +37,12 @@ pub enum Rejection {
         /// Bytes that are taken.
         limit_bytes: u64,
     },
-    /// The body is not compressed in a way that is known here, or not as large as the put says.
+    /// The compression of the body is unknown, or its size differs from the put.
     #[error("batch {identity} cannot be decompressed: {problem}")]
     Compression {
         /// The batch.
         identity: Identity,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// The body is not the one that the digest was made of.
@@ -56,15 +56,15 @@ pub enum Rejection {
     NotABatch {
         /// The batch.
         identity: Identity,
-        /// What is wrong.
+        /// The problem.
         #[source]
         source: DecodeError,
     },
 }
 
 impl Rejection {
-    /// The batch and the reason to tell its sender; `None` where the put does not even say what it
-    /// is.
+    /// Returns the batch and the reason for its sender; `None` if the put does not even have an
+    /// identity.
     pub fn answer(&self) -> Option<(Identity, Reason)> {
         match self {
             Self::Malformed(_) => None,
@@ -76,8 +76,8 @@ impl Rejection {
     }
 }
 
-/// The put of `batch` under `identity`. Takes the time of a digest, and of the compression where
-/// there is one: milliseconds for a large batch.
+/// Creates the put of `batch` with `identity`. Computes a digest and, if configured, compresses:
+/// milliseconds for a large batch.
 pub fn pack(identity: Identity, batch: &Batch, packing: Packing) -> Put {
     let encoded = batch.encode();
     let digest = digest_of(&encoded);
@@ -86,7 +86,7 @@ pub fn pack(identity: Identity, batch: &Batch, packing: Packing) -> Put {
         Packing::Plain => (Compression::None, encoded),
         Packing::Zstd(level) => match compression::zstd(&encoded, level) {
             Ok(smaller) if smaller.len() < encoded.len() => (Compression::Zstd, smaller.into()),
-            // What does not shrink, or what zstd has no memory for, goes as it is.
+            // If it does not shrink, or zstd has no memory for it, send it uncompressed.
             Ok(_) | Err(_) => (Compression::None, encoded),
         },
     };
@@ -99,7 +99,8 @@ pub fn pack(identity: Identity, batch: &Batch, packing: Packing) -> Put {
     }
 }
 
-/// Bytes that [`unpack`] will hold at once for `put`, if its sizes are within `body_max` bytes.
+/// Returns the number of bytes that [`unpack`] will allocate for `put`, if its sizes are within
+/// `body_max`.
 ///
 /// # Errors
 /// The put has no identity, or is too large.

@@ -1,6 +1,6 @@
-//! Goal: what two versions say to each other keeps its meaning.
-//! Method: the bytes of every message are held against those that earlier versions wrote, and
-//! messages of a newer peer (fields and kinds that are not known yet) are read.
+//! Goal: messages between two versions keep their meaning. Method: the bytes of every message are
+//! compared with earlier versions, and messages of a newer peer (with unknown fields and
+//! kinds) are read.
 
 use aqueduct_wire::v1::{
     Busy, Committed, DeadLettered, Draining, FromReceiver, FromSender, Hello, Ledger, Ledgers,

@@ -15,14 +15,14 @@ pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 /// One JSON object.
 pub(super) const JSON: &str = "application/json";
 
-/// The same, as Flume says it.
+/// The same type in Flume's notation.
 pub(super) const JSON_UTF_8: &str = "application/json;charset=utf-8";
 
 /// JSON objects, one a line.
 pub(super) const JSON_LINES: &str = "application/jsonl";
 
-/// What every answer says to browsers: it is of the type that it names, no other site may show it
-/// in a frame or read it, and scripts, styles and requests are those of this address alone.
+/// Headers of every answer for browsers: its type is the declared one, no other site may frame or
+/// read it, and scripts, styles and requests come only from this address.
 const HEADERS: &[(&str, &str)] = &[
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),
@@ -35,7 +35,7 @@ const HEADERS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Adds what every answer says.
+/// Adds the common headers.
 pub(super) fn secured(mut answer: Answer) -> Answer {
     for (name, value) in HEADERS {
         let name = HeaderName::from_static(name);
@@ -44,7 +44,7 @@ pub(super) fn secured(mut answer: Answer) -> Answer {
     answer
 }
 
-/// With the word that no cache keeps it.
+/// Forbids caches to keep the answer.
 pub(super) fn fresh(mut answer: Answer) -> Answer {
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
@@ -55,7 +55,7 @@ pub(super) fn page(status: StatusCode, text: String) -> Answer {
     typed(status, "text/plain; charset=utf-8", text)
 }
 
-/// One JSON document that no cache keeps.
+/// Creates an answer with one JSON document that no cache keeps.
 pub(super) fn json(document: &impl Serialize) -> Answer {
     let text = serde_json::to_string(document).expect("names, texts and numbers are JSON");
     fresh(typed(StatusCode::OK, JSON, text + "\n"))

@@ -19,7 +19,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::status::CertificateStatus;
 
-/// How long what was found is shown: the live page asks every second.
+/// How long a result is reused: the live page asks every second.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// The component that names a certificate, and its file.
@@ -73,7 +73,7 @@ impl Certificates {
         let read = env.offload(read).await;
         let at = pipeline::env::unix_millis(env.clock.now()) / 1_000;
         for ((component, path), own) in read {
-            // What cannot be read is an error of its component.
+            // An unreadable certificate is an error of its component.
             let Some(own) = own else {
                 metrics.certificate_expires.remove(&label(&component, &path));
                 continue;
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::status::Expiry;
 
-    /// A clock that stands, so many seconds after 1970.
+    /// A clock stopped at this many seconds after 1970.
     struct At(u64);
 
     impl Clock for At {

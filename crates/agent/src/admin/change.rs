@@ -1,5 +1,5 @@
-//! What changes the agent: `POST /reload`, `/stop`, `/start` and `/drain`; and `/audit`, where it
-//! is noted.
+//! Changes of the agent: `POST /reload`, `/stop`, `/start` and `/drain`; and `/audit`, which lists
+//! them.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::held::Part;
 use crate::reload::Wish;
 use crate::status::ReloadResult;
 
-/// What a request for a change has to say, with the name of the change: a page of another site may
-/// not set such a header, and so cannot make one in the operator's browser.
+/// The header of a request for a change, whose value is the name of the change. A page of another
+/// site cannot set such a header, and so cannot request a change in the operator's browser.
 pub(super) const HEADER: &str = "x-aqueduct";
 
 /// Longest duration of a drain, unless another one is asked for, and at most.
@@ -28,7 +28,7 @@ const TIME_LIMIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 const LINES: usize = 20;
 const LINES_MAX: usize = 1_000;
 
-/// Whether a request says by its header that it means `action`.
+/// Returns `true` if the header of a request confirms `action`.
 pub(super) fn is_meant(headers: &HeaderMap, action: &str) -> bool {
     headers.get(HEADER).is_some_and(|said| said.as_bytes() == action.as_bytes())
 }
@@ -51,7 +51,7 @@ fn part(query: &str, more: &[&str]) -> Result<Option<Part>, String> {
     found.ok_or_else(|| "name a part: ?source= or ?group=".to_owned())
 }
 
-/// What `/drain` is asked for.
+/// Parses the query of `/drain`.
 fn drain(query: &str) -> Result<Wish, String> {
     let (mut channel, mut time_limit, mut exit) = (None, TIME_LIMIT, false);
     for parameter in parameters(query) {
@@ -74,7 +74,7 @@ fn drain(query: &str) -> Result<Wish, String> {
     Ok(Wish::Drain { channel, time_limit, exit })
 }
 
-/// What a request to this page asks for.
+/// Parses a request for a change.
 fn wish(action: &str, query: &str) -> Result<Wish, String> {
     match action {
         "stop" => part(query, &[])?.map(Wish::Stop).ok_or_else(|| "name a part".to_owned()),
@@ -92,7 +92,7 @@ fn code(result: ReloadResult) -> StatusCode {
 }
 
 impl Pages {
-    /// Reads the configuration again, and says what became of each part.
+    /// Reloads the configuration; the answer lists the result for each part.
     pub(super) async fn reload(&self, actor: Actor) -> Answer {
         let Some(status) = self.reloads.wait("POST /reload", actor.clone()).await else {
             let problem = "no reload now: others wait, the agent stops, or it was started without \
@@ -104,7 +104,7 @@ impl Pages {
         answer
     }
 
-    /// Stops, starts or drains, and says what became of it.
+    /// Stops, starts or drains; the answer has the result.
     pub(super) async fn change(&self, action: &str, query: &str, actor: Actor) -> Answer {
         let wish = match wish(action, query) {
             Ok(wish) => wish,

@@ -1,4 +1,4 @@
-//! The configuration that runs, and whether its file still says the same.
+//! The running configuration, and the comparison with its file.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,7 +14,7 @@ use crate::status::{Cause, Level, Trouble};
 /// Problems that are listed.
 const PROBLEMS_MAX: usize = 20;
 
-/// What runs, and where it came from.
+/// The running configuration, and its source.
 pub(crate) struct Configuration {
     plan: RwLock<Arc<Plan>>,
     pub(crate) catalogue: Catalogue,
@@ -22,31 +22,31 @@ pub(crate) struct Configuration {
     pub(crate) reread: Option<Reread>,
 }
 
-/// What the page shows.
+/// The contents of the page.
 #[derive(Debug, Serialize)]
 pub(super) struct Compared {
     /// The file as it was named, or `command line`.
     file: String,
-    /// What runs, as TOML, without secrets.
+    /// The running configuration as TOML, without secrets.
     running: String,
-    /// What the file says now.
+    /// The current state of the file.
     on_disk: OnDisk,
 }
 
-/// What a file says now.
+/// The current state of a file.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 enum OnDisk {
     /// There is no file.
     None,
-    /// What runs.
+    /// It equals the running configuration.
     Same,
     /// Something else, which is right.
     Differs {
-        /// Dotted names of what differs: `sources.in`, `agent`.
+        /// Dotted names of the differences: `sources.in`, `agent`.
         changed: Vec<String>,
     },
-    /// It cannot be read, or is wrong.
+    /// It cannot be read, or is invalid.
     Wrong {
         /// Each with its place; at most 20.
         problems: Vec<String>,
@@ -54,7 +54,7 @@ enum OnDisk {
 }
 
 impl Compared {
-    /// What is wrong with the file, or to be known of it.
+    /// Returns the finding about the file, if any.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         let (level, what, more) = match &self.on_disk {
             OnDisk::None | OnDisk::Same => return None,
@@ -72,12 +72,12 @@ impl Compared {
 }
 
 impl Configuration {
-    /// What is about to run.
+    /// Creates the state for a plan that is about to run.
     pub(crate) fn new(plan: Plan, catalogue: Catalogue, reread: Option<Reread>) -> Self {
         Self { plan: RwLock::new(Arc::new(plan)), catalogue, reread }
     }
 
-    /// What runs now.
+    /// Returns the running plan.
     pub(crate) fn plan(&self) -> Arc<Plan> {
         // Each change is whole.
         self.plan.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -88,7 +88,7 @@ impl Configuration {
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
     }
 
-    /// What runs next to what the file says now. Reads and examines the file.
+    /// Compares the running configuration with its file. Reads and checks the file.
     pub(super) async fn compared(&self, env: &Env) -> Compared {
         let plan = self.plan();
         let on_disk = match self.reread.clone() {
@@ -116,7 +116,7 @@ fn look(running: &Plan, reread: &Reread, catalogue: Catalogue, env: &Env) -> OnD
     }
 }
 
-/// Dotted names of what is not the same in both.
+/// Returns the dotted names of the differences.
 fn changed(one: &Plan, other: &Plan) -> Vec<String> {
     let digests = |plan: &Plan| {
         let sources = plan.sources.iter();

@@ -23,7 +23,7 @@ use tokio::time::{Duration, MissedTickBehavior, interval};
 use super::answer::{Answer, fresh, of, page};
 use super::pages::Pages;
 
-/// Readers at once. Fewer than there are connections, so that other pages are answered.
+/// Maximum number of concurrent readers: fewer than connections, so that other pages are answered.
 pub(super) const READERS_MAX: usize = 16;
 
 /// Time between two snapshots.
@@ -38,7 +38,7 @@ pub(super) struct Feed {
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many events there were.
+    /// Number of events so far.
     number: u64,
     /// The last one.
     event: Bytes,
@@ -53,7 +53,7 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is a reader still. Without one the task is over.
+    /// Returns `true` while there are readers. Without readers the task ends.
     fn goes_on(&self) -> bool {
         let mut state = self.state();
         if state.readers == 0 {
@@ -70,7 +70,7 @@ impl Feed {
         self.news.notify_waiters();
     }
 
-    /// Whether snapshots are gathered.
+    /// Returns `true` while snapshots are gathered.
     #[cfg(test)]
     pub(super) fn is_at_work(&self) -> bool {
         self.state().task.is_some()
@@ -85,7 +85,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// One more; `None` where there are as many as may be. The first one starts the task.
+    /// Adds a reader; `None` at the maximum. The first one starts the task.
     fn new(pages: &Arc<Pages>) -> Option<Self> {
         let mut state = pages.live.feed.state();
         if state.readers >= READERS_MAX {
@@ -98,7 +98,7 @@ impl Reader {
         Some(Self { pages: pages.clone(), seen: state.number })
     }
 
-    /// The newest event, as soon as there is one that it has not.
+    /// Returns the newest event, as soon as there is one that this reader does not have.
     async fn next(&mut self) -> Bytes {
         let feed = &self.pages.live.feed;
         loop {
@@ -134,7 +134,7 @@ async fn gather(pages: Arc<Pages>) {
         }
         let snapshot = serde_json::to_string(&pages.snapshot().await);
         let snapshot = snapshot.expect("names and numbers are JSON");
-        // JSON has no line ends of its own.
+        // The JSON contains no line ends.
         pages.live.feed.say(format!("data: {snapshot}\n\n").into());
     }
 }

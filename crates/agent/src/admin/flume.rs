@@ -1,5 +1,5 @@
 //! The page of Flume's HTTP monitoring (`flume.monitoring.type=http`): one JSON object with an
-//! object of counters for each source, channel and sink, every value a text.
+//! object of counters for each source, channel and sink. Every value is text.
 //!
 //! ```text
 //!   {"CHANNEL.main":{"ChannelFillPercentage":"0.2","ChannelSize":"12", … "Type":"CHANNEL"}, … }
@@ -15,7 +15,7 @@ use pipeline::ErrorClass;
 
 use crate::status::{ChannelStatus, GroupStatus, MemberStatus, Snapshot, SourceStatus, State};
 
-/// Classes of failures of a sink that say nothing against the batch.
+/// Classes of sink failures that the batch does not cause.
 const NOT_OF_A_BATCH: &[ErrorClass] =
     &[ErrorClass::Transient, ErrorClass::Indeterminate, ErrorClass::Blocked];
 
@@ -43,7 +43,7 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// What every component has. When a component that has ended did so is not known.
+    /// Returns the counters of every component. The stop time of an ended component is unknown.
     fn component(&self, kind: &str, ended: bool) -> Counters {
         let mut counters = Counters::from([("Type", kind.to_owned())]);
         counters.insert("StartTime", self.started_ms.to_string());
@@ -117,7 +117,7 @@ impl Page<'_> {
         counters
     }
 
-    /// Events handed to the sink, those sent again included.
+    /// Returns the events sent to the sink, including resent ones.
     fn sent(&self, sink: &str) -> u64 {
         let label = SinkLabel { sink: sink.to_owned() };
         self.metrics.sink_sent.get(&label).map_or(0, |counter| counter.get())

@@ -1,4 +1,5 @@
-//! Which requests are answered: those for this host, and, where a token is set, with the token.
+//! Decides which requests are answered: those for this host, and, if a token is set, with the
+//! token.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tls::bearer;
 
 use crate::audit::Actor;
 
-/// Where a request comes from.
+/// The origin of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Client<'a> {
     /// Its address.
@@ -20,7 +21,7 @@ pub(super) struct Client<'a> {
     pub(super) certificate: Option<&'a Arc<str>>,
 }
 
-/// What a listener asks of requests.
+/// The requirements of a listener for requests.
 pub(super) struct Guard {
     /// The host of the setting.
     host: String,
@@ -35,19 +36,20 @@ impl Guard {
         Self { host: host(address).to_owned(), loopback, token }
     }
 
-    /// Whether only this host reaches the listener.
+    /// Returns `true` if only this host reaches the listener.
     pub(super) fn is_loopback(&self) -> bool {
         self.loopback
     }
 
-    /// Whether requests have to show a token.
+    /// Returns `true` if requests must have a token.
     pub(super) fn has_token(&self) -> bool {
         self.token.is_some()
     }
 
-    /// Whether the request is meant for this listener. A site whose name suddenly stands for a
-    /// loopback address (DNS rebinding) has its own name in `Host`, and would otherwise read in the
-    /// operator's browser what the agent answers. A request without `Host` is of no browser.
+    /// Returns `true` if the request is addressed to this listener. A site whose name suddenly
+    /// resolves to a loopback address (DNS rebinding) has its own name in `Host`. Without this
+    /// check it could read the agent's answers in the operator's browser. A request without `Host`
+    /// does not come from a browser.
     pub(super) fn is_meant(&self, headers: &HeaderMap) -> bool {
         let is_own = |value: &str| {
             let name = host(value);
@@ -58,7 +60,7 @@ impl Guard {
         !self.loopback || headers.get_all(HOST).iter().all(|it| it.to_str().is_ok_and(is_own))
     }
 
-    /// What a request is known by in the audit log.
+    /// Returns the identity of a request for the audit log.
     pub(super) fn actor(&self, headers: &HeaderMap, client: Client<'_>) -> Actor {
         let by = match (self.has_token(), headers.contains_key(AUTHORIZATION)) {
             (true, _) if self.is_allowed(headers) => "admin token",
@@ -70,8 +72,8 @@ impl Guard {
         Actor { certificate, ..Actor::new(by, Some(client.address.to_owned())) }
     }
 
-    /// Whether the request shows the token, where one is set. Takes the same time whatever is
-    /// wrong with it.
+    /// Returns `true` if no token is set, or the request has the right one. Takes the same time for
+    /// any wrong token.
     pub(super) fn is_allowed(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else { return true };
         let shown = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
@@ -84,7 +86,7 @@ pub(super) fn count(metrics: &Metrics, reason: &'static str) {
     metrics.admin_refusals.get_or_create(&AdminReason { reason }).inc();
 }
 
-/// The host of `host:port` or of a host alone, without the brackets of IPv6.
+/// Returns the host of `host:port` or of a plain host, without the brackets of IPv6.
 fn host(address: &str) -> &str {
     let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
     let host = match address.rsplit_once(':') {

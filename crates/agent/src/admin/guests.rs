@@ -1,8 +1,8 @@
-//! The connections of the admin listener: which one gives way to a new one, and how long a client
-//! may take to read an answer.
+//! The connections of the admin listener: which one is closed for a new one, and the time limit for
+//! reading an answer.
 //!
-//! No client waits for another one. Where there are as many connections as may be, the one that has
-//! read and written nothing for the longest time is closed: it is idle, or does not read.
+//! No client waits for another one. At the maximum number of connections, the listener closes the
+//! one that has read and written nothing for the longest time: it is idle, or does not read.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,16 +16,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Duration, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Connections served at once.
+/// Maximum number of concurrent connections.
 pub(super) const GUESTS_MAX: usize = 64;
 
-/// How long a client may take to read an answer.
+/// Time limit for a client to read an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// All connections.
 #[derive(Debug, Default)]
 pub(super) struct Guests {
-    /// Counts what happens on any connection.
+    /// Counts activity on all connections.
     steps: AtomicU64,
     present: Mutex<BTreeMap<u64, Place>>,
 }
@@ -37,7 +37,7 @@ struct Place {
     leave: CancellationToken,
 }
 
-/// One connection's place, free again when this is dropped.
+/// The place of one connection, released when this is dropped.
 #[derive(Debug)]
 pub(super) struct Guest {
     guests: Arc<Guests>,
@@ -55,7 +55,8 @@ impl Guests {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a new connection; the one that has been quiet for the longest time gives way.
+    /// Returns a place for a new connection; closes the connection that was idle for the longest
+    /// time if necessary.
     pub(super) fn admit(self: &Arc<Self>) -> Guest {
         let number = self.step();
         let (last, leave) = (Arc::new(AtomicU64::new(number)), CancellationToken::new());
@@ -75,12 +76,12 @@ impl Guests {
 }
 
 impl Guest {
-    /// Waits until it has to give way.
+    /// Waits until this connection must close.
     pub(super) async fn must_leave(&self) {
         self.leave.cancelled().await;
     }
 
-    /// Watches what this connection reads and writes.
+    /// Records reads and writes of this connection.
     pub(super) fn watch<S>(&self, stream: S) -> Watched<S> {
         let (guests, last) = (self.guests.clone(), self.last.clone());
         Watched { stream, guests, last, deadline: None }

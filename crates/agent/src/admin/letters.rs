@@ -46,7 +46,7 @@ struct Shown {
     events: Vec<ShownEvent>,
 }
 
-/// How many letters the query asks for.
+/// Returns the number of letters that the query asks for.
 pub(super) fn newest(query: &str) -> usize {
     super::query::newest(query, LETTERS, LETTERS_MAX)
 }

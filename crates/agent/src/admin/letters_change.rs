@@ -57,7 +57,7 @@ impl Channels for Open {
 }
 
 impl Pages {
-    /// Puts letters back, or drops them; answers what became of them.
+    /// Replays or drops letters; the answer has the result.
     pub(super) async fn change_letters(
         self: &Arc<Self>,
         action: &str,

@@ -1,4 +1,4 @@
-//! What each page says.
+//! The contents of each page.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -28,19 +28,19 @@ use crate::running::{Parts, Running};
 use crate::status::{CertificateStatus, EVERY_SOURCE_HELD, HeldStatus, Snapshot, Trouble};
 use crate::{account, held, liveness, scrape, status};
 
-/// How long a comparison of the configuration with its file counts. What looks at an agent all the
-/// time asks once a minute.
+/// How long a comparison of the configuration with its file stays valid. Monitors ask once a
+/// minute.
 const COMPARED_FOR: Duration = Duration::from_secs(150);
 
-/// How long a request with a wrong token waits for its answer.
+/// Delay of the answer to a wrong token.
 const PENANCE: Duration = Duration::from_secs(1);
 
-/// What the pages are made of. Ready means: every source is open, or stopped by an operator while
-/// another one is open; no channel has stopped its intake, and the agent is not stopping. A sink
-/// that fails, and a group that delivers nothing, are named and do not make the agent unready:
-/// events wait in the channel. Where every collector of a site is like that, the events are safer
-/// in their channels than with the clients that would be refused; senders that have a choice turn
-/// to other agents by what the agent says to them.
+/// The data of the pages. The agent is ready if every source is open (or stopped by an operator
+/// while another one is open), no channel has stopped its intake, and the agent is not stopping. A
+/// failing sink, or a group that delivers nothing, is reported but does not make the agent unready:
+/// its events wait in the channel. If all collectors of a site are in this state, events are safer
+/// in their channels than with rejected clients. Senders with a choice use other agents because of
+/// the agent's own reports.
 pub(crate) struct Pages {
     /// Name of the agent.
     pub(crate) agent: String,
@@ -57,16 +57,16 @@ pub(crate) struct Pages {
     pub(crate) env: Env,
     /// Cancelled when the agent begins to stop.
     pub(crate) stopping: CancellationToken,
-    /// What runs.
+    /// The running configuration.
     pub(crate) configuration: Arc<Configuration>,
-    /// What the pages share.
+    /// State that the pages share.
     pub(crate) live: Live,
 }
 
-/// What the pages of an agent share.
+/// State that the pages of an agent share.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
-    /// Snapshots for those that read them all the time.
+    /// Snapshots for continuous readers.
     pub(super) feed: Feed,
     /// Readers of events that pass.
     pub(super) taps: AtomicUsize,
@@ -74,21 +74,21 @@ pub(crate) struct Live {
     pub(super) refusals: RefusalBoard,
     /// The certificates that the agent shows.
     certificates: Certificates,
-    /// Held by what reads the disk for a page: one at a time.
+    /// Locked while a page reads the disk: one at a time.
     disk: Mutex<()>,
-    /// What was wrong in the last snapshot.
+    /// The findings of the last snapshot.
     findings: Findings,
-    /// What the last comparison of the configuration with its file has found, and when.
+    /// The finding of the last comparison of the configuration with its file, and its time.
     compared: std::sync::Mutex<Option<(Instant, Trouble)>>,
 }
 
 impl Live {
     fn compared(&self) -> MutexGuard<'_, Option<(Instant, Trouble)>> {
-        // It is replaced as a whole.
+        // The value is replaced as a whole.
         self.compared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is wrong with the file of the configuration, while that is new.
+    /// Returns the finding about the configuration file, while it is recent.
     fn configuration(&self) -> Option<Trouble> {
         let compared = self.compared();
         let (at, trouble) = compared.as_ref()?;
@@ -97,7 +97,7 @@ impl Live {
 }
 
 impl Pages {
-    /// Whether the agent does its work, line by line.
+    /// Returns the readiness of the agent, line by line.
     pub(super) fn readiness(&self) -> Answer {
         let Word { reasons: mut lines, remarks } = self.word();
         let status = if lines.is_empty() {
@@ -110,7 +110,7 @@ impl Pages {
         page(status, lines.join("\n") + "\n")
     }
 
-    /// Whether the agent does its work.
+    /// Returns the readiness of the agent, with remarks.
     fn word(&self) -> Word {
         let Word { reasons, mut remarks } = self.health.word();
         remarks.extend(self.unable());
@@ -133,7 +133,7 @@ impl Pages {
         Word { reasons: reasons.collect(), remarks }
     }
 
-    /// Brings up to date since when each group delivers nothing; a held one has a gauge of its own.
+    /// Updates since when each group delivers nothing; a held group has a separate gauge.
     fn show_unable(&self) {
         let (now, at) = (Instant::now(), self.env.clock.now());
         let parts = self.running.parts();
@@ -172,14 +172,14 @@ impl Pages {
         unable.collect()
     }
 
-    /// Whether every channel and source is open, so that the start is over.
+    /// Returns `true` if every channel and source is open, so that the start is complete.
     pub(crate) fn is_open(&self) -> bool {
         let parts = self.running.parts();
         let mut channels = parts.channels.values();
         channels.all(|handle| handle.boards.opened.is_open()) && self.health.all_open()
     }
 
-    /// What has died or does not move, line by line.
+    /// Returns the dead or stuck parts, line by line.
     pub(crate) async fn dead(&self, patience: Duration) -> Vec<String> {
         liveness::dead(&self.running, &self.health, patience).await
     }
@@ -189,7 +189,7 @@ impl Pages {
         self.snapshot().await.verdict.text
     }
 
-    /// Whether a restart would help.
+    /// Returns the liveness: whether a restart would help.
     pub(super) async fn liveness(&self) -> Answer {
         let dead = self.dead(liveness::PATIENCE).await;
         if dead.is_empty() {
@@ -214,7 +214,7 @@ impl Pages {
         sleep(PENANCE).await;
     }
 
-    /// What the agent is doing now.
+    /// Takes a snapshot of the agent.
     pub(crate) async fn snapshot(&self) -> Snapshot {
         let certificates = self.certificates().await;
         let gathered = status::gather(status::Sources {
@@ -241,7 +241,7 @@ impl Pages {
         json(&self.snapshot().await)
     }
 
-    /// What runs, and what its file says now.
+    /// Returns the running configuration and the state of its file.
     pub(super) async fn configuration(&self) -> Answer {
         match self.live.disk.try_lock() {
             Ok(_turn) => {
@@ -269,7 +269,7 @@ impl Pages {
         fresh(typed(StatusCode::OK, JSON_UTF_8, text))
     }
 
-    /// What the durable channels answer for, one line of JSON for each.
+    /// Returns the accounts of the durable channels, one line of JSON for each.
     pub(super) fn account(&self) -> String {
         let parts = self.running.parts();
         let open = parts
@@ -277,14 +277,15 @@ impl Pages {
             .values()
             .filter_map(|handle| Some((handle.opened()?.account()?, handle.consumers.len())));
         let channels: Vec<(Account, usize)> = open.collect();
-        // After the channels: what becomes a letter meanwhile is in both, and not in neither.
+        // After the channels: an event that becomes a letter at this moment is counted twice rather
+        // than never.
         let letters = self.dead_letters.by_channel();
         let remarks = account::remarks(&self.metrics.text());
         let accounts = account::of_running(channels, letters, self.dead_letters.origin(), remarks);
         accounts.iter().map(|account| account.to_json() + "\n").collect()
     }
 
-    /// The metrics, with what the channels hold brought up to date.
+    /// Returns the metrics, with current values for the channels.
     pub(super) fn metrics(&self, format: Format) -> String {
         let parts = self.running.parts();
         let channels = parts.channels.iter();
@@ -301,8 +302,8 @@ impl Pages {
     }
 }
 
-/// What an operator has stopped: the reason why the agent is not ready, where nothing can enter
-/// any more, and a remark for each part.
+/// Returns the parts that an operator has stopped: the reason for being unready, if no event can
+/// enter any more, and a remark for each part.
 fn held(parts: &Parts, env: &Env) -> (Option<String>, Vec<String>) {
     let line = |it: HeldStatus| {
         let HeldStatus { part, since_seconds_ago: seconds, by, .. } = it;

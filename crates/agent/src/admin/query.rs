@@ -1,4 +1,4 @@
-//! What stands in the query of an address.
+//! Parses the query of a URL.
 
 use percent_encoding::percent_decode_str;
 
@@ -12,8 +12,7 @@ pub(super) fn parameters(query: &str) -> impl Iterator<Item = Result<(&str, Stri
     })
 }
 
-/// How many of the newest are asked for by `newest=`: `usual` unless it is a number, and `most` at
-/// most.
+/// Returns the number in `newest=`, at most `most`; `usual` if it is not a number.
 pub(super) fn newest(query: &str, usual: usize, most: usize) -> usize {
     let asked = query.split('&').find_map(|part| part.strip_prefix("newest="));
     asked.and_then(|number| number.parse().ok()).unwrap_or(usual).min(most)

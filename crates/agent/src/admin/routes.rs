@@ -1,4 +1,4 @@
-//! The table of pages: path, access and what is there.
+//! The table of pages: path, access and content.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::pages::Pages;
 use super::{change, feed, site, tap};
 use crate::audit::{Line, Outcome};
 
-/// What a listener shows.
+/// The pages of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Site {
     /// All pages.
@@ -21,15 +21,15 @@ pub(super) enum Site {
     Flume,
 }
 
-/// Which requests a page is for.
+/// Access to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
     /// All: probes and monitors have no token, and the live page has to ask for it.
     Open,
-    /// Those with the token, where one is set.
+    /// With the token, if one is set.
     Token,
-    /// The same, and without a token on loopback alone: events are shown, or where they come from,
-    /// or something changes.
+    /// The same, and without a token only on loopback: the page shows events or their sources, or
+    /// changes the agent.
     Contents,
 }
 
@@ -52,7 +52,7 @@ enum Page {
     LettersChange,
 }
 
-/// What a request may do to a page.
+/// The effect of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
     /// GET and HEAD: nothing changes by it.
@@ -83,7 +83,7 @@ struct Route {
     path: &'static str,
     access: Access,
     page: Page,
-    /// What is there, for the list of all pages.
+    /// A description for the list of all pages.
     about: &'static str,
 }
 
@@ -95,7 +95,7 @@ const fn change(path: &'static str, page: Page, about: &'static str) -> Route {
     Route { verb: Verb::Change, path, access: Access::Contents, page, about }
 }
 
-/// What is here.
+/// The pages of the admin listener.
 const ADMIN: &[Route] = &[
     route("/", Access::Open, Page::Index, "the live page, for browsers; this list for others"),
     route(
@@ -200,7 +200,7 @@ const ADMIN: &[Route] = &[
     ),
 ];
 
-/// What is where Flume has it.
+/// The pages at Flume's paths.
 const FLUME: &[Route] = &[
     route("/", Access::Open, Page::Index, "this list"),
     route(
@@ -229,7 +229,7 @@ impl Site {
 /// Why a request is refused that shows another token, or none.
 const NO_TOKEN: &str = "without the token";
 
-/// Why a request is not let in: its answer, and what the audit log says of it.
+/// A rejected request: its answer, and the reason for the audit log.
 struct Refusal(Answer, &'static str);
 
 impl Refusal {
@@ -320,7 +320,7 @@ async fn unsecured(
     }
 }
 
-/// Why a request may not have what it asks for, whatever that is.
+/// Returns the reason to reject a request, independently of its page.
 fn refusal(of: Site, guard: &Guard, head: &Parts, route: Option<&Route>) -> Option<Refusal> {
     if of == Site::Admin && !guard.is_meant(&head.headers) {
         let text = "this address answers on loopback alone, for the hosts `localhost` and \

@@ -1,4 +1,4 @@
-//! The files of the live page. They hold nothing of the agent, so they need no token.
+//! The files of the live page. They contain no data of the agent, so they need no token.
 
 use hyper::{StatusCode, header};
 
@@ -29,7 +29,7 @@ pub(super) fn index() -> Answer {
     file("text/html; charset=utf-8", INDEX)
 }
 
-/// The file at this path, if there is one.
+/// Returns the file at this path, if it exists.
 pub(super) fn asset(path: &str) -> Option<Answer> {
     let (_, kind, content) = FILES.iter().find(|(at, ..)| *at == path)?;
     Some(file(kind, content))

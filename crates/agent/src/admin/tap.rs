@@ -1,13 +1,13 @@
-//! `/tap`: events that pass at a source, a channel or a sink, as server-sent events.
+//! `/tap`: live events of a source, a channel or a sink, as server-sent events.
 //!
 //! ```text
 //!   Point ─► Line ─► conditions ─► rate ─► a message, 4 a second at most ─► the reader
 //!     └ missed: no room in the line   └ matched, and not shown
 //! ```
 //!
-//! Conditions are those of the interceptor `filter`, which is built for the reader alone. They are
-//! worked out in the reader's task, so that the flow does nothing but share its batch. A reader
-//! that is slow misses events; one that does not read is cut off, as every client of the listener.
+//! Conditions have the syntax of the interceptor `filter`, which is built for this reader. They are
+//! evaluated in the reader's task, so that the flow only shares its batch. A slow reader misses
+//! events; a reader that does not read is disconnected, like every client of the listener.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +31,8 @@ use crate::running::Parts;
 use crate::status::{SeenEvent, TapMessage};
 use crate::tap::{Line, Passed, Point};
 
-/// Readers at once. Fewer than there are connections, and each of them may hold some batches.
+/// Maximum number of concurrent readers: fewer than connections, and each of them may hold some
+/// batches.
 pub(super) const READERS_MAX: usize = 4;
 
 /// Events a second, unless another rate is asked for, and at most.
@@ -47,7 +48,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// Events of a message.
 const EVENTS_MAX: usize = 100;
 
-/// Where events pass.
+/// The component whose events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Source,
@@ -60,7 +61,7 @@ impl Place {
         [("source", Self::Source), ("channel", Self::Channel), ("sink", Self::Sink)];
 }
 
-/// What a reader wants to see.
+/// The request of a reader.
 struct Wanted {
     place: Place,
     name: String,
@@ -77,7 +78,7 @@ struct Reader {
     said: Option<Instant>,
     /// Events that may be shown now, and when that was so.
     allowance: (f64, Instant),
-    /// What has passed since the beginning.
+    /// Totals since the beginning.
     sums: TapMessage,
     _seat: Seat,
 }
@@ -125,7 +126,7 @@ fn names(parts: &Parts, place: Place) -> Vec<&str> {
 }
 
 impl Wanted {
-    /// What a query asks for.
+    /// Parses the query.
     fn read(query: &str, pages: &Pages) -> Result<Self, String> {
         let (mut at, mut filter, mut rate) = (None, None, RATE);
         for parameter in parameters(query) {
@@ -150,7 +151,7 @@ impl Wanted {
     }
 }
 
-/// An interceptor that keeps the events for which these conditions hold; `None`: all.
+/// Builds an interceptor that keeps matching events; `None`: all events.
 fn conditions(text: &str, pages: &Pages) -> Result<Option<Box<dyn Interceptor>>, String> {
     let wrong = |problem: &dyn std::fmt::Display| format!("`where`: {problem}");
     let written: Value = serde_json::from_str(text).map_err(|error| wrong(&error))?;
@@ -160,7 +161,7 @@ fn conditions(text: &str, pages: &Pages) -> Result<Option<Box<dyn Interceptor>>,
     }
     let catalogue = pages.configuration.catalogue;
     let entry = catalogue.find::<dyn Interceptor>("filter").map_err(|error| wrong(&error))?;
-    // It counts for itself: what a reader does not want is not dropped.
+    // It has separate metrics: an event that a reader does not want is not dropped.
     let alone = BuildContext::alone("tap", Path::new(""), pages.env.clone());
     let cx = BuildContext { catalogue, ..alone };
     let built = (entry.build)(&Settings::from_json(&json!({ "keep": list })), &cx);
@@ -168,7 +169,8 @@ fn conditions(text: &str, pages: &Pages) -> Result<Option<Box<dyn Interceptor>>,
 }
 
 impl Reader {
-    /// The next message; `None`: the place is gone, and the last message has said so.
+    /// Returns the next message; `None`: the component is gone, and the last message has reported
+    /// it.
     async fn next(&mut self) -> Option<Bytes> {
         if self.sums.gone.is_some() {
             return None;
@@ -189,11 +191,11 @@ impl Reader {
         self.stay();
         self.sums.events = events;
         let message = serde_json::to_string(&self.sums).expect("names and numbers are JSON");
-        // JSON has no line ends of its own.
+        // The JSON contains no line ends.
         Some(format!("data: {message}\n\n").into())
     }
 
-    /// Counts what has passed, and shows what the rate allows of it.
+    /// Counts the events, and shows as many as the rate allows.
     fn look(&mut self, mut passed: Passed, events: &mut Vec<SeenEvent>) {
         let (rate, now) = (f64::from(self.wanted.rate), Instant::now());
         let (mut allowed, before) = self.allowance;
@@ -216,7 +218,7 @@ impl Reader {
         self.allowance = (allowed, now);
     }
 
-    /// Goes on at what has taken the place of the part: a reload starts parts anew.
+    /// Continues at the successor of the part: a reload restarts parts.
     fn stay(&mut self) {
         let Wanted { place, name, .. } = &self.wanted;
         match point(&self.pages.running.parts(), *place, name) {

@@ -1,7 +1,7 @@
-//! Goal: no client of the admin pages keeps another one waiting, and `/readyz` says what is so.
+//! Goal: no client of the admin pages keeps another one waiting, and `/readyz` is correct.
 //!
-//! Method: the listener hands out pipes in memory, and time is paused: what takes longer than a
-//! moment of virtual time has waited for a time limit.
+//! Method: the listener hands out pipes in memory, and time is paused: a test that takes virtual
+//! time has waited for a time limit.
 
 use std::path::PathBuf;
 
@@ -78,7 +78,7 @@ fn bench_behind(running: Running, front: Front) -> Bench {
     let listener = Pipes { connected: Mutex::new(connected) };
     let (env, metrics, folder) = (env::real(), Metrics::default(), tempfile::tempdir().unwrap());
     let config = dead_letters::Config::read(&Settings::empty()).unwrap();
-    // Nothing is written there before the first letter.
+    // No file is written there before the first letter.
     let letters = DeadLetters::new(config, &PathBuf::from("/nowhere"), &env, &metrics);
     let health = Health::new(env.clock.clone());
     let stopping = CancellationToken::new();

@@ -1,14 +1,14 @@
-//! The beginning of a program: its cryptography is what the build says, or nothing begins.
+//! The start of a program: checks that its cryptography matches the build.
 
 use std::process::ExitCode;
 
 use super::{EXIT_RUNTIME, say};
 
-/// The beginning of each program, before it does anything: its cryptography is what the build says.
-/// Answers `version` with the name of the module of a FIPS build.
+/// Must be called first in each program: checks that its cryptography matches the build. Returns
+/// `version` with the name of the module of a FIPS build.
 ///
 /// # Errors
-/// How the process ends where it is not; why is said on standard error.
+/// The exit code if it is not; the reason is printed on standard error.
 pub fn begin(version: &'static str) -> Result<&'static str, ExitCode> {
     match crypto::start() {
         Ok(None) => Ok(version),

@@ -88,8 +88,8 @@ impl AgentArgs for EdgeArgs {
             sinks.set(&name, sink);
             names.push(name);
         }
-        // A group even of one: it is the consumer's name in the channel, so that a collector can be
-        // added later without the channel forgetting what it holds for the first.
+        // Always a group, even for one sink: its name is the consumer in the channel. A collector
+        // can then be added later without losing the backlog of the first one.
         let processor = if names.len() == 1 { "single" } else { "load_balance" };
         let group =
             component(processor, &[("channel", Settings::text("main")), ("sinks", texts(&names))]);

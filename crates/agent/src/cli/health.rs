@@ -1,17 +1,17 @@
-//! `health`: asks the agent on this host whether it works, for the health check of a container.
+//! `health`: checks the agent on this host, for the health check of a container.
 //!
 //! ```text
 //!   arguments of the agent ─► agent.admin, agent.admin_tls ─► GET /livez or /readyz ─► 0 or 1
 //!        │ none given
-//!        └─ those of process 1, which is the agent where this runs in its container
+//!        └─ arguments of process 1, which is the agent in its own container
 //! ```
 //!
-//! - The answer of `/livez` is what a restart can mend. A store that is away makes an agent unready
-//!   and not unhealthy: what restarts unhealthy containers would restart it again and again.
-//! - With TLS every certificate is taken: no secret goes there, and what could stand between two
-//!   processes of one host could as well end the agent.
-//! - An agent without an admin address cannot be asked. The check of an image, which has no
-//!   arguments, lets it pass: there is a process 1. With arguments it is an error.
+//! - `/livez` reports problems that a restart can fix. An unreachable store makes an agent unready
+//!   and not unhealthy: otherwise the container would be restarted repeatedly.
+//! - With TLS every certificate is accepted: no secret is sent, and an attacker between two
+//!   processes of one host could as well stop the agent.
+//! - An agent without an admin address cannot be checked. The check of an image, which has no
+//!   arguments, then succeeds, because process 1 exists. With arguments it is an error.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -31,16 +31,16 @@ use tokio::time::timeout;
 use super::{AgentArgs, EXIT_RUNTIME, plan, print, say, usage};
 use crate::page::ask;
 
-/// What the subcommand is called.
+/// The name of the subcommand.
 pub(super) const NAME: &str = "health";
 
-/// An agent that takes longer does not work.
+/// Time limit of a working agent.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bytes of an answer.
 const ANSWER_MAX: usize = 64 << 10;
 
-/// Arguments of the first process of a container, each with a zero behind it.
+/// Arguments of the first process of a container, each followed by a zero byte.
 const FIRST: &str = "/proc/1/cmdline";
 
 /// Bytes of arguments.
@@ -65,15 +65,15 @@ impl HealthArgs {
     }
 }
 
-/// What was found.
+/// The result.
 enum Found {
-    /// It says that it works.
+    /// It reports that it works.
     Works(String),
-    /// It does not, or says nothing.
+    /// It does not work, or does not answer.
     Fails(String),
 }
 
-/// Asks, and says the answer.
+/// Checks the agent, and prints the answer.
 pub(super) fn run<A: AgentArgs>(program: &'static str, args: &HealthArgs, env: &Env) -> ExitCode {
     let given = !args.arguments.is_empty();
     let arguments = match given {
@@ -118,7 +118,7 @@ fn of_first_process(program: &str, env: &Env) -> Result<Vec<OsString>, String> {
     })
 }
 
-/// What stands behind `program` in a line of arguments.
+/// Returns the arguments after `program` in a command line.
 fn behind(program: &str, line: &[u8]) -> Option<Vec<OsString>> {
     let line = line.strip_suffix(b"\0").unwrap_or(line);
     let mut words = line.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec()));
@@ -151,7 +151,7 @@ fn look(plan: &Plan, given: bool, ready: bool, env: &Env) -> Found {
     }
 }
 
-/// Where a listener at this address is reached on its own host.
+/// Returns the address by which a listener at this address is reached on its own host.
 fn reachable(address: &str) -> String {
     for (all, own) in [("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")] {
         if let Some(port) = address.strip_prefix(all) {

@@ -1,9 +1,9 @@
-//! The fields of a log line as text, with what others chose made harmless: names of files, answers
-//! of peers and errors that quote them may hold line ends, which would forge a line, and escape
-//! sequences, which a terminal obeys.
+//! Formats the fields of a log line as text, and neutralises foreign values: names of files,
+//! answers of peers and errors that quote them may contain line ends, which would forge a line, and
+//! escape sequences, which a terminal executes.
 //!
-//! Control characters and those that turn the direction of the text are written as `\n` or
-//! `\u{1b}`. The JSON format escapes in its own way.
+//! Control characters and those that change the direction of text are written as `\n` or `\u{1b}`.
+//! The JSON format escapes in its own way.
 
 use std::error::Error;
 use std::fmt::{self, Write};
@@ -34,7 +34,7 @@ struct Line<'writer> {
 /// Passes text on, escaped.
 struct Harmless<'a>(&'a mut dyn Write);
 
-/// Whether a character does something else than being seen.
+/// Returns `true` if a character has another effect than being visible.
 fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -61,7 +61,7 @@ impl Write for Harmless<'_> {
 impl Line<'_> {
     fn write(&mut self, field: &Field, value: fmt::Arguments<'_>) -> fmt::Result {
         let name = field.name();
-        // What the `log` crate adds of its own.
+        // Skip fields that the `log` crate adds.
         if name.starts_with("log.") {
             return Ok(());
         }

@@ -1,9 +1,10 @@
-//! `RUST_LOG`: which log lines are written.
+//! `RUST_LOG`: selects log lines.
 //!
-//! `aqueduct=debug` means all crates of this program: a target of the filter matches every name
-//! that begins with it, and `OURS` has how the names of our crates begin. A level alone means our
-//! crates too: at `debug` the libraries below log each frame of HTTP/2, which hides all
-//! else. Their lines are written only where the library is named, as in `debug,h2=debug`.
+//! All crates of this program begin with `aqueduct`, and a target of the filter matches every
+//! target that begins with it, so `aqueduct=debug` selects all of them. A plain level applies to
+//! these crates too. Libraries below log so much at `debug` (each frame of HTTP/2) that it hides
+//! everything else, so their lines are written only if the library is named, as in
+//! `debug,h2=debug`.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -48,7 +49,7 @@ mod tests {
 
     use super::*;
 
-    /// What is written of one line of each kind under this filter.
+    /// Returns the lines of each kind that pass this filter.
     fn written(wanted: &str) -> Vec<&'static str> {
         let log = Log::default();
         let out = log.clone();

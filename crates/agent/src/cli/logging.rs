@@ -23,11 +23,11 @@ pub enum LogFormat {
     Json,
 }
 
-/// Begins to write log lines: those that `RUST_LOG` asks for, else `info` and worse. What is
-/// returned is to be dropped at the very end: it waits a moment for the last lines.
+/// Starts the log: lines selected by `RUST_LOG`, otherwise `info` and worse. Drop the result at the
+/// very end: it waits a moment for the last lines.
 ///
 /// # Errors
-/// `RUST_LOG` cannot be understood, or there is no thread for the lines.
+/// `RUST_LOG` is invalid, or no thread can be started.
 pub(super) fn start(format: LogFormat) -> Result<Flush, String> {
     let filter = log_filter::parse(&std::env::var("RUST_LOG").unwrap_or_default())?;
     let cannot = |error: &dyn std::error::Error| format!("cannot write log lines: {error}");
@@ -47,7 +47,7 @@ pub(super) fn start(format: LogFormat) -> Result<Flush, String> {
     Ok(flush)
 }
 
-/// Says that a thread panicked, as a log line: the standard way would wait for standard error.
+/// Logs a panic: the default hook would wait for standard error.
 fn panicked(info: &PanicHookInfo<'_>) {
     let message = info.payload_as_str().unwrap_or("no message");
     let location = info.location().map(ToString::to_string).unwrap_or_default();

@@ -1,14 +1,14 @@
-//! Standard error for an agent: what is written never waits for its reader, and never fails.
+//! Standard error for an agent: writing never waits for the reader, and never fails.
 //!
 //! ```text
 //!   log line ─► queue, 1 MiB ─► thread ─► standard error
 //!                 └─ full for 100 ms: lines are dropped and counted
 //! ```
 //!
-//! A pipe that is not read blocks its writer, and one whose reader is gone refuses all writes. An
-//! agent goes on in both cases. A reader that is only slower loses nothing: the logging thread
-//! waits for room as long as something is read. Lines keep their order; the next line after some
-//! were dropped says how many.
+//! A pipe that is not read blocks its writer, and one without a reader fails all writes. The agent
+//! continues in both cases. A reader that is only slower loses nothing: the logging thread waits
+//! for room while the reader reads. Lines keep their order; the next line after dropped ones has
+//! their number.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -24,22 +24,22 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Bytes of lines that wait for standard error at most.
 const QUEUE_BYTES: usize = 1 << 20;
 
-/// How long a line waits for room. When nothing is read for so long, the next lines do not wait.
+/// How long a line waits for room. After that time without progress, the next lines do not wait.
 const ROOM_WITHIN: Duration = Duration::from_millis(100);
 
-/// How long the end of the process waits for the last lines to be written.
+/// How long the end of the process waits for the last lines.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
 /// Pause before the next try where standard error is set to refuse rather than to block.
 const BUSY: Duration = Duration::from_millis(10);
 
-/// The queue of this process, once there is one.
+/// The queue of this process, once it exists.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// Lines that were dropped since the process began.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// Lines of this process that standard error did not take.
+/// Returns the number of lines of this process that were dropped.
 pub(crate) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
@@ -58,7 +58,7 @@ pub(super) struct Lines {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is something to write.
+    /// There are bytes to write.
     filled: Condvar,
     /// A line is written.
     room: Condvar,
@@ -74,7 +74,7 @@ struct State {
     writing: bool,
     /// A line has waited for room in vain since one was written last.
     stuck: bool,
-    /// Lines that found the queue full, and that is not said yet.
+    /// Dropped lines that are not reported yet.
     dropped: u64,
 }
 
@@ -100,10 +100,10 @@ impl Drop for Flush {
     }
 }
 
-/// Begins to write what comes into the queue of this process.
+/// Starts to write lines from the queue of this process.
 ///
 /// # Errors
-/// There is no standard error, or no thread for it.
+/// There is no standard error, or no thread can be started.
 pub(super) fn start() -> io::Result<Flush> {
     let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let lines = LINES.get_or_init(Lines::default).clone();
@@ -144,7 +144,7 @@ impl Lines {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The next line; or how many were dropped, once there is room to say so.
+    /// Returns the next line, or the number of dropped ones once there is room to report it.
     fn next(&self) -> Result<Vec<u8>, u64> {
         let mut state = self.state();
         (state.writing, state.stuck) = (false, false);
@@ -180,7 +180,7 @@ impl Lines {
     }
 }
 
-/// As [`Write::write_all`], also where `out` refuses what would block.
+/// As [`Write::write_all`], but retries when `out` would block.
 fn write_all(out: &mut impl Write, mut line: &[u8]) -> io::Result<()> {
     while !line.is_empty() {
         match out.write(line) {

@@ -236,7 +236,7 @@ fn printed<A: AgentArgs>(arguments: &str) -> String {
     config::to_toml(&drafted(&parse::<A>(arguments).unwrap()).unwrap())
 }
 
-/// The plan, as long as nothing is wrong with its names and its graph.
+/// Returns the plan if its names and its graph are valid.
 fn drafted<A: AgentArgs>(args: &A) -> Result<Plan, ConfigErrors> {
     let (plan, errors) = plan(args, &env::real())?;
     ConfigErrors::check(errors)?;

@@ -1,8 +1,8 @@
-//! What an operator does with dead letters: puts them back, or drops them. The agent runs, or is
-//! stopped and the letters are opened by the command.
+//! Replays or drops dead letters for an operator. The agent runs, or it is stopped and the command
+//! opens the letters.
 //!
-//! A letter leaves after its events are in their channel again. If the process dies in between, the
-//! next replay finds the batch waiting there and only takes the letter out.
+//! A letter is removed after its events are in their channel again. If the process dies in between,
+//! the next replay finds the batch waiting there and only removes the letter.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::chain;
 /// oldest.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Which letters are meant: all that are like this.
+/// Selects the letters that match all fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Of this reason.
@@ -38,7 +38,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether the letter is meant.
+    /// Returns `true` if the letter is selected.
     pub fn means(&self, label: &Label) -> bool {
         let is = |wanted: &Option<String>, value: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == value)
@@ -54,7 +54,7 @@ impl Selection {
 /// A replay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replay {
-    /// Which letters.
+    /// The selected letters.
     pub which: Selection,
     /// Letters that were refused as `epoch_closed` get a new identity.
     pub new_identity: bool,
@@ -83,14 +83,14 @@ pub struct Dropped {
     pub events: u64,
 }
 
-/// What became of the letters of a replay.
+/// The result of a replay.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
     /// Letters that were put back.
     pub letters: u64,
     /// Their events.
     pub events: u64,
-    /// Letters whose events wait in their channel already.
+    /// Letters whose events already wait in their channel.
     pub waiting: u64,
     /// Why others stay.
     pub problems: Vec<String>,
@@ -124,8 +124,8 @@ impl<'a> Letters<'a> {
         }
     }
 
-    /// Whether the events of a letter may wait in their channel already. Those of a letter that
-    /// this life of the agent has written have left it, or are about to.
+    /// Returns `true` if the events of a letter may already wait in their channel. Events of
+    /// letters that this life of the agent has written have left it, or will soon.
     fn may_wait(&self, label: &Label) -> bool {
         self.agent.is_none_or(|agent| !agent.known().is_confirmed(label))
     }
@@ -176,7 +176,8 @@ impl<'a> Letters<'a> {
         Ok(done)
     }
 
-    /// Where the letters that are meant belong. One that cannot go back is a problem.
+    /// Returns the destinations of the selected letters. A letter that cannot be replayed is a
+    /// problem.
     async fn ways(&self, replay: &Replay, done: &mut Replayed) -> Result<Ways, ChannelError> {
         let mut ways = Ways::new();
         let (mut nameless, mut closed, mut rejected) = (0, 0, 0);
@@ -255,17 +256,17 @@ impl<'a> Letters<'a> {
 /// Finds the channels that letters go back to.
 #[async_trait::async_trait]
 pub trait Channels: Send {
-    /// The channel of this name, open.
+    /// Opens the channel with this name.
     ///
     /// # Errors
-    /// There is none, or it cannot be opened.
+    /// It does not exist, or cannot be opened.
     async fn open(&mut self, name: &str) -> Result<Arc<dyn Channel>, ChannelError>;
 }
 
-/// Where letters go back to: channel and group, with their names.
+/// Destinations of letters: names of channel and group.
 type Ways = BTreeMap<(String, String), KeySet>;
 
-/// One look through the letters that were there when it began. Those that are not removed stay.
+/// One pass over the letters that existed at its beginning. Letters that are not removed stay.
 struct Pass<'a> {
     take: Box<dyn TakeTransaction>,
     left: u64,

@@ -1,4 +1,4 @@
-//! Settings of the dead letters, and what their channel is built with.
+//! Settings of the dead letters and of their channel.
 
 use std::path::Path;
 
@@ -40,10 +40,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What the table says.
+    /// Reads the settings from the table.
     ///
     /// # Errors
-    /// A setting is wrong.
+    /// A setting is invalid.
     pub(crate) fn read(table: &Settings) -> Result<Self, SettingsError> {
         let config: Self = table.read()?;
         if config.capacity < CAPACITY_MIN {
@@ -87,7 +87,7 @@ pub fn settings() -> channel::durable::Config {
     }
 }
 
-/// What the channel of dead letters of the agent in `data_dir` is built with.
+/// Returns the build context for the channel of dead letters of the agent in `data_dir`.
 pub fn context(data_dir: &Path, env: &Env) -> BuildContext {
     let directory = directory(&resolved(&*env.disk, data_dir));
     BuildContext::alone("dead-letters", &directory, env.clone())

@@ -1,6 +1,6 @@
-//! The letters of a running agent, in memory: which there are, and how many events of which batch.
+//! The letters of a running agent, in memory: their keys, and the number of events of each batch.
 //!
-//! Also the letters that the next agents have reported: they are counted, and passed on to the
+//! Includes letters that downstream agents have reported: they are counted, and reported to the
 //! agent that sent the batch. They are forgotten when the agent stops.
 
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ impl Known {
         self.confirm(label);
     }
 
-    /// Whether the same letter is there. If so, it is confirmed: the batch was refused again.
+    /// Returns `true` if the same letter exists, and confirms it: the batch was refused again.
     pub(super) fn confirm(&mut self, label: &Label) -> bool {
         match self.keys.get_mut(&label.key) {
             Some(confirmed) => {
@@ -57,7 +57,7 @@ impl Known {
         }
     }
 
-    /// Whether this life of the agent has written or confirmed the letter.
+    /// Returns `true` if this life of the agent has written or confirmed the letter.
     pub(super) fn is_confirmed(&self, label: &Label) -> bool {
         label.key.is_empty() || self.keys.get(&label.key).copied().unwrap_or_default()
     }
@@ -78,12 +78,12 @@ impl Known {
         }
     }
 
-    /// Batches of which events are among the letters.
+    /// Returns the batches with events in letters.
     pub(super) fn identities(&self) -> &KeySet {
         &self.identities
     }
 
-    /// The letters by channel; those of interceptors have an empty name.
+    /// Returns the letters by channel; letters of interceptors have an empty name.
     pub(super) fn by_channel(&self) -> BTreeMap<String, LetterCounts> {
         let mut channels: BTreeMap<String, LetterCounts> = BTreeMap::new();
         for ((channel, _), counts) in &self.counts {
@@ -102,8 +102,8 @@ impl Known {
         }
     }
 
-    /// Events of a batch that are among letters, here or at the next agents, after it left
-    /// `channel`. Where several groups take from the channel: those of the group with the most.
+    /// Returns the events of a batch in letters, here or at downstream agents, after it left
+    /// `channel`. With several groups, returns the number of the group with the most.
     pub(super) fn events_of(&self, channel: &str, batch: Identity) -> u64 {
         let mut groups: BTreeMap<&str, u64> = BTreeMap::new();
         for ((of, group), counts) in self.counts.iter().filter(|((of, _), _)| of == channel) {
@@ -124,7 +124,7 @@ impl Known {
         batches
     }
 
-    /// Whether no batch has letters, here or at the next agents.
+    /// Returns `true` if no batch has letters, here or at downstream agents.
     pub(super) fn is_empty(&self) -> bool {
         self.counts.is_empty() && self.downstream.is_empty()
     }

@@ -1,20 +1,20 @@
-//! What stands on a dead letter: why it is there, and where it came from.
+//! The label of a dead letter: its reason and its source.
 //!
-//! The label is a set of headers in addition to the events' own, all of which begin with
-//! `dead_letter.`. Taken off, the events are byte for byte what they were, so that a batch that is
-//! put back under its identity still is what that identity names.
+//! The label consists of headers that begin with `dead_letter.`, in addition to the events' own.
+//! Without them, the events are byte for byte the original ones, so that a batch that is replayed
+//! under its identity has the content of that identity.
 
 use pipeline::{Batch, Envelope, Existing, Identity, Letter, LetterCount, Reject};
 use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
-/// The reason of letters whose epoch is closed, as both sinks name it.
+/// The reason of letters with a closed epoch, as both sinks name it.
 const EPOCH_CLOSED: &str = "epoch_closed";
 
 /// Bytes of a detail that are kept.
 const DETAIL_MAX: usize = 1024;
 
-/// What stands on a dead letter.
+/// The label of a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Label {
     /// Tells the letter from all others: the same events refused twice by the same group after a
@@ -36,10 +36,10 @@ pub struct Label {
     pub source: String,
     /// The type of that interceptor; empty where a sink refused them.
     pub interceptor: String,
-    /// Identity of the batch; `None` if it had passed no channel that gives identities.
+    /// Identity of the batch; `None` if it has passed no channel that assigns identities.
     #[serde(serialize_with = "as_text")]
     pub identity: Option<Identity>,
-    /// Whether these are all events of the batch. The rest of another one was delivered.
+    /// True if these are all events of the batch. Otherwise the rest was delivered.
     pub whole: bool,
 }
 
@@ -54,7 +54,7 @@ fn as_text<S: serde::Serializer>(
     }
 }
 
-/// Where a letter comes from.
+/// The component that a letter comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sender<'a> {
     pub(crate) channel: &'a str,
@@ -96,8 +96,8 @@ impl Label {
         }
     }
 
-    /// The label of events that an interceptor of `source` rejected now. The rest of their batch,
-    /// which may be empty, goes on under its identity.
+    /// Creates the label of events that an interceptor of `source` rejected now. The rest of their
+    /// batch, which may be empty, keeps its identity.
     pub(crate) fn rejected(
         (source, interceptor): (&str, &str),
         envelope: &Envelope,
@@ -119,21 +119,21 @@ impl Label {
         }
     }
 
-    /// What its events, that many, count for.
+    /// Returns the count for this number of events.
     pub fn count(&self, events: u64) -> LetterCount<'_> {
         LetterCount { reason: &self.reason, batch: self.identity, whole: self.whole, events }
     }
 
-    /// Whether an interceptor rejected the events, before they were in a channel.
+    /// Returns `true` if an interceptor rejected the events before they were in a channel.
     pub fn is_rejected(&self) -> bool {
         !self.source.is_empty()
     }
 
-    /// Puts the label on. The letter has no identity of its own: its channel numbers it.
+    /// Adds the label. The letter has no identity; its channel numbers it.
     pub(crate) fn put_on(&self, mut events: Batch) -> Batch {
         events.envelope.identity = None;
         events.envelope.positions.clear();
-        // What only rejected events have is not on the others.
+        // Headers that only rejected events have are omitted from others.
         let values = HEADERS.iter().zip(self.values()).enumerate();
         for (_, (name, value)) in values.filter(|(at, (_, value))| *at < 9 || !value.is_empty()) {
             events.set_header(name, &value, Existing::Replace);
@@ -141,7 +141,7 @@ impl Label {
         events
     }
 
-    /// Takes the label off a letter; `None` if there is none that can be read.
+    /// Removes the label of a letter; `None` if it has no readable label.
     pub fn take_off(mut letter: Batch) -> Option<(Self, Batch)> {
         let value = |at: usize| letter.shared_header(HEADERS[at]).map(str::to_owned);
         let identity = match value(7)?.as_str() {
@@ -181,8 +181,8 @@ impl Label {
         Some(Identity { origin: self.key.parse().ok()?, ..self.identity? })
     }
 
-    /// Whether the events were refused because the epoch of their batch is closed. Under the same
-    /// identity they are refused for ever.
+    /// Returns `true` if the events were refused because the epoch of their batch is closed. Under
+    /// the same identity they are refused forever.
     pub fn is_of_closed_epoch(&self) -> bool {
         self.whole && self.reason == EPOCH_CLOSED
     }

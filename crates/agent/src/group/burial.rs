@@ -17,7 +17,7 @@ use super::member::Event;
 use crate::chain;
 use crate::dead_letters::{DeadLetters, Sender};
 
-/// With so many bytes of letters on their way the group takes no new batch: they are in memory.
+/// With this many bytes of unstored letters, which are in memory, the group takes no new batch.
 const WAITING_MAX: u64 = 16 << 20;
 
 /// First and longest pause between two tries to store a letter.
@@ -44,25 +44,25 @@ struct Waiting {
     stays: bool,
 }
 
-/// What became of a letter.
+/// The result of a letter.
 pub(super) struct Buried {
     ticket: Ticket,
     bytes: u64,
     stored: bool,
 }
 
-/// What the tasks that store letters belong to.
+/// The context of the tasks that store letters.
 pub(super) struct Crew {
-    /// Where they tell what became of a letter.
+    /// Receives the results of letters.
     pub(super) events: mpsc::UnboundedSender<Event>,
-    /// What waits for their end.
+    /// Waits for the end of the tasks.
     pub(super) tasks: TaskTracker,
     /// Ends them, whether they are done or not.
     pub(super) end: CancellationToken,
 }
 
 impl Burials {
-    /// None yet.
+    /// Creates the state without letters.
     pub(super) fn new(
         dead_letters: Arc<DeadLetters>,
         env: Env,
@@ -99,8 +99,8 @@ impl Burials {
         self.dead_letters.reported(&self.channel, &self.group, letters);
     }
 
-    /// These are delivered; answers those without letters on their way, which may leave now. Of the
-    /// others [`Burials::ended`] says it.
+    /// Marks tickets as delivered; returns those without unstored letters, which may leave now.
+    /// [`Burials::ended`] returns the others.
     pub(super) fn may_leave(&mut self, mut tickets: IntervalSet) -> IntervalSet {
         for run in tickets.clone().runs() {
             for (ticket, waiting) in self.waiting.range_mut(run.clone()) {
@@ -111,7 +111,7 @@ impl Burials {
         tickets
     }
 
-    /// These go back to the channel: the next member says what becomes of them.
+    /// Marks tickets as returned to the channel: the next member settles them.
     pub(super) fn given_back(&mut self, tickets: &IntervalSet) {
         for run in tickets.runs() {
             for (_, waiting) in self.waiting.range_mut(run.clone()) {
@@ -120,7 +120,7 @@ impl Burials {
         }
     }
 
-    /// A letter has come to its end; answers the batch that may leave its channel by that.
+    /// Handles the end of a letter; returns the batch that may leave its channel because of it.
     pub(super) fn ended(&mut self, buried: &Buried) -> Option<Ticket> {
         let Buried { ticket, bytes, stored } = *buried;
         self.bytes -= bytes;
@@ -135,12 +135,12 @@ impl Burials {
         leaves.then_some(ticket)
     }
 
-    /// Whether letters wait, so many that no new batch is to be taken.
+    /// Returns `true` if so many letters wait that no new batch should be taken.
     pub(super) fn is_crowded(&self) -> bool {
         self.bytes > WAITING_MAX
     }
 
-    /// Whether no letter is on its way.
+    /// Returns `true` if no letter is unstored.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes == 0
     }

@@ -1,19 +1,19 @@
-//! Batches that are larger than the next agents take which work now.
+//! Batches that are larger than the working downstream agents accept.
 //!
 //! ```text
-//!   taken ──some open member takes it──────────► that member
-//!     │ none does                                    │ it says `HeldBack`
+//!   taken ──some open member accepts it────────► that member
+//!     │ no member accepts it                          │ it reports `HeldBack`
 //!     ▼                                              ▼
 //!   HELD: parked in the channel ◄────────────────────┘
-//!     └── a member that takes it opens, is able again, or names a larger limit ──► offered again
+//!     └── a member that accepts it opens, is able again, or raises its limit ──► offered again
 //! ```
 //!
-//! A batch cannot be split behind the channel. So it is held back, by its ticket alone, while
-//! smaller ones pass it. A batch of one event that no member takes is no such case: it is sent, and
-//! its sink puts it into the dead letters.
+//! A batch cannot be split after the channel. Therefore it is held back, only by its ticket, while
+//! smaller ones overtake it. A batch of one event that no member accepts is not held back: it is
+//! sent, and its sink puts it into the dead letters.
 //!
-//! A member whose next agent refuses a batch within the limit that it named does not get that batch
-//! again before it is opened anew.
+//! If a member's downstream agent refuses a batch within its announced limit, the member does not
+//! get that batch again until it is reopened.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,33 +28,33 @@ use super::{Group, Member};
 /// Batches that are held back at most. One more waits in front of all others.
 pub(super) const HELD_MAX: usize = 1024;
 
-/// What to do with a batch.
+/// The action for a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// The processor chooses among all members.
     Any,
-    /// It chooses among those that take the batch.
+    /// Choose among the members that accept the batch.
     Fitting,
     /// The batch is held back.
     Hold,
 }
 
-/// What is known of a member for one batch.
+/// The state of a member for one batch.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     present: bool,
     open: bool,
     able: bool,
-    /// As far as is known, its next agent takes batches of this size.
+    /// As far as is known, its downstream agent accepts batches of this size.
     fits: bool,
 }
 
-/// What to do with a batch; `single`: of one event.
+/// Returns the action for a batch; `single`: it has one event.
 fn way(members: &[Candidate], single: bool) -> Way {
     let present = || members.iter().filter(|member| member.present);
     let open = || present().filter(|member| member.open);
     let is_any_able = open().any(|member| member.able);
-    // Where no agent behind an open member can store, each of them is a buffer.
+    // If no agent of an open member can store, each of them is a buffer.
     let mut pool = open().filter(|member| member.able || !is_any_able).peekable();
     if pool.peek().is_none() || present().all(|member| member.fits) {
         return Way::Any;
@@ -68,10 +68,10 @@ fn way(members: &[Candidate], single: bool) -> Way {
     Way::Hold
 }
 
-/// The batches that are held back, and what is known of those that were refused.
+/// The batches that are held back, and the members that refused them.
 pub(super) struct Held {
     batches: BTreeMap<Ticket, HeldBack>,
-    /// Members whose next agent has refused a batch as too large since it was opened.
+    /// Members whose downstream agent has refused a batch as too large since they were opened.
     refused_by: BTreeMap<Ticket, BTreeSet<usize>>,
     is_crowded: bool,
     events: Gauge,
@@ -79,7 +79,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// None, in the group of this name.
+    /// Creates the empty state of the group with this name.
     pub(super) fn new(group: &str, metrics: &Metrics) -> Self {
         let label = GroupLabel { group: group.to_owned() };
         Self {
@@ -126,21 +126,21 @@ impl Held {
         });
     }
 
-    /// These leave the channel.
+    /// Removes tickets that leave the channel.
     pub(super) fn left(&mut self, tickets: &IntervalSet) {
         if !self.refused_by.is_empty() {
             self.refused_by.retain(|ticket, _| !tickets.contains(*ticket));
         }
     }
 
-    /// Whether a member takes a batch, as far as is known.
+    /// Returns `true` if a member accepts a batch, as far as is known.
     fn fits(&self, (at, member): (usize, &Member), ticket: Ticket, bytes: u64) -> bool {
         let limit = member.handle.next_hop().and_then(peers::NextHop::batch_max);
         let has_refused = || self.refused_by.get(&ticket).is_some_and(|by| by.contains(&at));
         limit.is_none_or(|limit| bytes <= limit) && !has_refused()
     }
 
-    /// What to do with a batch.
+    /// Returns the action for a batch.
     fn way(&self, members: &[Member], ticket: Ticket, bytes: u64, single: bool) -> Way {
         let candidate = |(at, member): (usize, &Member)| Candidate {
             present: member.seat.is_none_or(|seat| seat.is_present),
@@ -154,7 +154,7 @@ impl Held {
 }
 
 impl Group {
-    /// Whether this batch is to be sent now; the members as the processor sees them for it.
+    /// Returns whether to send this batch now, and the members as the processor should see them.
     pub(super) fn place(&self, taken: &Taken) -> (Way, Vec<MemberView>) {
         let (ticket, bytes) = (taken.ticket, taken.batch.size().bytes);
         let mut views: Vec<MemberView> = self.members.iter().map(Member::view).collect();
@@ -167,8 +167,8 @@ impl Group {
         (way, views)
     }
 
-    /// Whether one more batch can be held back. Where it cannot, the group stands still until some
-    /// member takes large batches, and says so.
+    /// Returns `true` if one more batch can be held back. Otherwise the group stops until some
+    /// member accepts large batches, and logs that.
     pub(super) fn can_hold(&mut self) -> bool {
         if self.held.batches.len() < HELD_MAX {
             return true;
@@ -185,7 +185,7 @@ impl Group {
         false
     }
 
-    /// Holds the pending batch back, which no member takes that works now.
+    /// Holds back the pending batch, which no working member accepts.
     pub(super) fn hold_pending(&mut self) {
         let Some(Taken { ticket, batch }) = self.pending.take() else { return };
         let (bytes, events) = (batch.size().bytes, batch.len() as u64);
@@ -212,7 +212,7 @@ impl Group {
         self.take.park(&IntervalSet::from(ticket..ticket + 1));
     }
 
-    /// A member says that its next agent does not take a batch.
+    /// Handles a member's report that its downstream agent does not accept a batch.
     pub(super) fn is_too_large_for(&mut self, index: usize, tickets: &IntervalSet, held: HeldBack) {
         for ticket in tickets.iter() {
             if held.refused {
@@ -220,11 +220,11 @@ impl Group {
             }
             self.hold_back(ticket, held);
         }
-        // It may be that another one takes it, or that the limit was raised just now.
+        // Another member may accept it, or the limit was raised just now.
         self.release_held();
     }
 
-    /// Something about the members has changed: batches that one of them takes are offered again.
+    /// Offers batches again that some member accepts now, after a change of the members.
     pub(super) fn release_held(&mut self) {
         if self.held.batches.is_empty() || mutant!("held_back_for_good") {
             return;
@@ -253,7 +253,7 @@ impl Group {
 mod tests {
     use super::*;
 
-    /// Present and able; open and fitting as its letters say.
+    /// Parses a member from letters: present and able; open and fitting.
     fn member(letters: &str) -> Candidate {
         let has = |letter| letters.contains(letter);
         Candidate { present: !has('a'), open: has('o'), able: !has('u'), fits: has('f') }
@@ -266,13 +266,13 @@ mod tests {
             ("of o", Way::Fitting, Way::Fitting),
             ("f o", Way::Hold, Way::Hold),
             ("o o", Way::Hold, Way::Any),
-            // Nothing is open: it waits for whichever opens first.
+            // No member is open: it waits for the first one that opens.
             ("f ", Way::Any, Way::Any),
             // An agent that cannot store is used only where no other one can.
             ("ofu o", Way::Hold, Way::Hold),
             ("ofu ou", Way::Fitting, Way::Fitting),
             ("ofu of", Way::Any, Way::Any),
-            // A free seat has no say.
+            // A free seat does not count.
             ("of a", Way::Any, Way::Any),
             ("o fa", Way::Hold, Way::Any),
         ] {

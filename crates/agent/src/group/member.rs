@@ -1,15 +1,15 @@
-//! One sink of a group, in a task of its own: open it, feed it, pass its word on, open it again.
+//! One sink of a group, in its own task: opens it, feeds it, reports its responses, reopens it.
 //!
 //! ```text
-//!   CLOSED ──open──► OPEN ──write failed, or it said `Again` because of a failure──► CLOSED
+//!   CLOSED ──open──► OPEN ──write failed, or it reported `Again` after a failure──► CLOSED
 //!      └── pause, doubling from 100 ms, jittered ◄─────────────────────────────────────┘
 //! ```
 //!
-//! A member that is discovered has a seat, and reports each change there to the group. With each
-//! generation of the seat it is another one: it is opened again, and waits while the seat is empty.
+//! A discovered member has a seat, and reports each change of it to the group. Each generation of
+//! the seat is another member: it is reopened, and waits while the seat is empty.
 //!
-//! While it is closed its settlements still count: what the next hop had stored before may be
-//! delivered, or offered again when it stays away too long.
+//! While it is closed its settlements still count: batches that the next hop had stored before may
+//! be delivered, or offered again after the resend timeout.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,19 +39,19 @@ const QUEUE_BATCHES: usize = 2;
 /// First pause between two tries to open a sink. The longest is the group's.
 const OPEN_RETRY: Duration = Duration::from_millis(100);
 
-/// What a member tells its group.
+/// A report of a member to its group.
 pub(super) enum Event {
     /// It can be used.
     Opened(usize),
-    /// It failed, for this reason, and will be opened again.
+    /// It failed, for this reason, and will be reopened.
     Failed(usize, Failure, Arc<str>),
-    /// What the next agent says of itself is otherwise than before.
+    /// The state that the next agent reports has changed.
     NextHop(usize),
     /// Its seat is otherwise than before.
     Seat(usize, SeatView),
-    /// What became of batches in its hand.
+    /// The result of its batches.
     Settled(usize, Settlement),
-    /// A letter of some batch has come to its end.
+    /// The end of a letter of some batch.
     Buried(Buried),
 }
 
@@ -66,17 +66,17 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// What the next agent says of itself, if it does.
+    /// Returns the state that the next agent reports, if any.
     pub(super) fn next_hop(&self) -> Option<&NextHop> {
         self.next_hop.as_ref()
     }
 
-    /// Whether the next agent reports that it cannot store what it holds.
+    /// Returns `true` if the next agent reports that it cannot store its batches.
     pub(super) fn is_unable(&self) -> bool {
         self.next_hop.as_ref().is_some_and(NextHop::is_unable)
     }
 
-    /// Why the next agent cannot store what it holds, as it reports.
+    /// Returns the reason why the next agent cannot store, as it reports.
     pub(super) fn unable(&self) -> Option<Outage> {
         self.next_hop.as_ref().and_then(NextHop::unable)
     }
@@ -91,12 +91,12 @@ impl Handle {
         &self.name
     }
 
-    /// Whether the sink says soon what it has stored.
+    /// Returns `true` if the sink soon reports what it has stored.
     pub(super) fn proves(&self) -> bool {
         self.proves
     }
 
-    /// Whether a batch would be taken at once.
+    /// Returns `true` if a batch would be accepted immediately.
     pub(super) fn has_room(&self) -> bool {
         self.queue.capacity() > 0
     }
@@ -111,14 +111,14 @@ impl Handle {
         self.queue.reserve().await.is_ok()
     }
 
-    /// Hands a batch over; there is room, as [`Handle::room`] said.
+    /// Sends a batch; there must be room, as reported by [`Handle::room`].
     pub(super) fn send(&self, taken: Taken) {
         // A member ends only after its group has stopped sending.
         self.queue.try_send(taken).expect("the group is the only one that fills the queue");
     }
 }
 
-/// What the member task knows in addition to its sink.
+/// The state of the member task in addition to its sink.
 pub(super) struct Shared {
     index: usize,
     name: Arc<str>,
@@ -127,7 +127,7 @@ pub(super) struct Shared {
     /// The longest pause between two tries to open the sink.
     longest_pause: Duration,
     sent: Sent,
-    /// Where it is shown whether the sink works.
+    /// Shows whether the sink works.
     standing: Standing,
 }
 
@@ -157,7 +157,7 @@ impl Shared {
         is_over
     }
 
-    /// Nothing failed, and it is not taken.
+    /// Returns a batch that was not accepted, without a failure.
     fn give_back(&self, taken: &Taken) {
         let tickets = IntervalSet::from(taken.ticket..taken.ticket + 1);
         let settlement = Settlement { tickets, outcome: Outcome::Again(None) };
@@ -252,7 +252,7 @@ impl MemberTask {
         }
     }
 
-    /// Opens the sink. What is in front of it was sent before the group heard that it is closed.
+    /// Opens the sink. Waiting batches were sent before the group learned that it is closed.
     async fn open(&mut self) -> Result<(), SinkError> {
         let Self { sink, seat, shared, batches, .. } = self;
         let mut opening = sink.open();
@@ -330,7 +330,7 @@ impl MemberTask {
         self.shared.tell(Event::Settled(self.shared.index, settlement));
     }
 
-    /// Gives back what waits in front of the sink.
+    /// Returns the batches that wait for the sink.
     fn return_queue(&mut self) {
         let mut tickets = IntervalSet::EMPTY;
         while let Ok(taken) = self.batches.try_recv() {
@@ -341,7 +341,7 @@ impl MemberTask {
         }
     }
 
-    /// Says so where it is due; how long to wait before the next try.
+    /// Logs the failure if due; returns the pause before the next attempt.
     fn failed(&mut self, error: &SinkError) -> Duration {
         let (now, text) = (Instant::now(), chain(error));
         self.trouble.count(now);
@@ -372,8 +372,8 @@ impl MemberTask {
         pause
     }
 
-    /// Waits before the next try to open, and passes on what is settled meanwhile; `true` if the
-    /// member that sat there has left.
+    /// Waits before the next attempt to open, and passes on settlements in the meantime; `true` if
+    /// the occupant of the seat has left.
     async fn pause(&mut self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         loop {
@@ -386,12 +386,13 @@ impl MemberTask {
                     }
                 }
                 settlement = self.sink.settled() => {
-                    // It works again by itself: a full peer has room, a lost one is back.
+                    // It works again automatically: a full peer has room, or a lost one has
+                    // returned.
                     if self.pass_on(settlement).is_none() && self.trouble.failures() == 0 {
                         return false;
                     }
                 }
-                // Sent before the group had heard of the failure.
+                // Sent before the group learned of the failure.
                 Some(taken) = self.batches.recv() => self.shared.give_back(&taken),
             }
         }

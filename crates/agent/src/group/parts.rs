@@ -1,4 +1,4 @@
-//! What a group is made of.
+//! The parts of a group.
 
 use std::sync::Arc;
 
@@ -35,30 +35,30 @@ impl NamedSink {
 pub(crate) struct GroupParts {
     /// Name of the group: the consumer's name at the channel.
     pub(crate) name: Arc<str>,
-    /// Where it takes from.
+    /// The channel that it takes from.
     pub(crate) channel: Arc<dyn Channel>,
     /// Selects the member for the next batch.
     pub(crate) processor: Box<dyn SinkProcessor>,
     /// The members, by index as the processor knows them.
     pub(crate) sinks: Vec<NamedSink>,
-    /// Where the sources of that channel see whether this group works.
+    /// Shows the sources of that channel whether this group works.
     pub(crate) outlet: OutletBoard,
     /// Name of that channel.
     pub(crate) channel_name: Arc<str>,
-    /// Where events go that can never be delivered.
+    /// Stores events that can never be delivered.
     pub(crate) dead_letters: Arc<DeadLetters>,
-    /// What it counts with.
+    /// Its metrics.
     pub(crate) metrics: Metrics,
     /// Randomness for back-off.
     pub(crate) env: pipeline::Env,
-    /// Where it is shown whether the sinks work.
+    /// Shows whether the sinks work.
     pub(crate) health: Health,
-    /// What has left the channel by this consumer, over restarts of the group.
+    /// Totals of batches that left the channel by this consumer, across restarts of the group.
     pub(crate) passed: Arc<Passed>,
-    /// Where events can be looked at as its members are handed them.
+    /// The tap of batches that its members get.
     pub(crate) tap: Point,
-    /// Where steps of sampled batches are recorded.
+    /// Records steps of sampled batches.
     pub(crate) traces: Traces,
-    /// Asked what it is doing.
+    /// Queries about its state.
     pub(crate) questions: mpsc::Receiver<Question>,
 }

@@ -15,13 +15,13 @@ pub(super) struct Member {
     /// Its seat, if it is discovered.
     pub(super) seat: Option<SeatView>,
     pub(super) open: bool,
-    /// It was unable when the group looked last.
+    /// Its state at the group's last check.
     pub(super) was_unable: bool,
     /// Tickets in its hand that it has not stored anywhere yet.
     pub(super) in_hand: BTreeSet<Ticket>,
-    /// Where it is shown whether it works.
+    /// Shows whether it works.
     pub(super) standing: Standing,
-    /// What the sink shows of itself.
+    /// The board of the sink.
     pub(super) board: Option<SinkBoard>,
 }
 

@@ -1,11 +1,11 @@
-//! How the events of a group are counted on their way: sent, stored, committed.
+//! Counts the events of a group by step: sent, stored, committed.
 //!
-//! A batch is sent each time it is handed to a sink. It is *stored* once, however often it is sent,
-//! and *committed* when it leaves the channel: then by the sink that had said so. Events that go to
-//! the dead letters are neither. Events that became dead letters at the next agents were stored
+//! A batch is sent each time it is passed to a sink. It is *stored* once, however often it is sent,
+//! and *committed* when it leaves the channel, by the sink that reported it. Events that go to the
+//! dead letters are neither. Events that became dead letters at downstream agents were stored
 //! there, and are not committed.
 //!
-//! The tally is pure: it holds numbers only, for each batch that was sent and is still in the
+//! The tally is pure: it has only numbers, for each batch that was sent and is still in the
 //! channel.
 
 use std::collections::BTreeMap;
@@ -23,11 +23,11 @@ use crate::tap::Point;
 struct Counted {
     /// As it was sent.
     whole: Volume,
-    /// Its events, without those that were refused.
+    /// Its events, without refused ones.
     events: u64,
     /// When it was sent last.
     since: Instant,
-    /// Whether it is counted as stored.
+    /// True if it is counted as stored.
     stored: bool,
     /// The member that has committed it.
     by: Option<usize>,
@@ -35,10 +35,10 @@ struct Counted {
     downstream: u64,
 }
 
-/// A batch that has come a step further.
+/// A batch that has reached the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Passed {
-    /// Its events, without those that were refused.
+    /// Its events, without refused ones.
     pub(super) events: u64,
     /// Time since it was sent last.
     pub(super) took: Duration,
@@ -49,7 +49,7 @@ pub(super) struct Passed {
 pub(super) struct Left {
     /// The member that has committed it; without one all of it went to the dead letters.
     pub(super) by: Option<usize>,
-    /// What was committed.
+    /// The committed events.
     pub(super) passed: Passed,
     /// Bytes of bodies that were committed.
     pub(super) bytes: u64,
@@ -59,7 +59,7 @@ pub(super) struct Left {
     pub(super) downstream: u64,
 }
 
-/// What each batch counts for.
+/// The counts of each batch.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     batches: BTreeMap<Ticket, Counted>,
@@ -71,11 +71,11 @@ impl Tally {
         let (events, downstream) = (whole.events, 0);
         let fresh = Counted { whole, events, since: now, stored: false, by: None, downstream };
         let counted = self.batches.entry(ticket).or_insert(fresh);
-        // Events that were refused before come again with the batch.
+        // Events that were refused before are resent with the batch.
         (counted.events, counted.since) = (whole.events, now);
     }
 
-    /// How many batches were sent and are still in the channel, and their events.
+    /// Returns how many batches were sent and are still in the channel, and their events.
     pub(super) fn in_flight(&self) -> (u64, u64) {
         let events = self.batches.values().map(|counted| counted.whole.events).sum();
         (self.batches.len() as u64, events)
@@ -95,7 +95,7 @@ impl Tally {
         }
     }
 
-    /// These are stored; answers those that were not before.
+    /// Marks tickets as stored; returns those that were not before.
     pub(super) fn stored(&mut self, tickets: &IntervalSet, now: Instant) -> Vec<Passed> {
         let mut fresh = Vec::new();
         self.each(tickets, |counted| {
@@ -107,7 +107,7 @@ impl Tally {
         fresh
     }
 
-    /// These are committed by `member`; answers those that were not stored before.
+    /// Marks tickets as committed by `member`; returns those that were not stored before.
     pub(super) fn committed(
         &mut self,
         tickets: &IntervalSet,
@@ -118,7 +118,7 @@ impl Tally {
         self.stored(tickets, now)
     }
 
-    /// These leave the channel; answers what became of each.
+    /// Removes tickets that leave the channel; returns the result of each.
     pub(super) fn left(&mut self, tickets: &IntervalSet, now: Instant) -> Vec<Left> {
         let mut left = Vec::new();
         for run in tickets.runs() {
@@ -155,13 +155,13 @@ impl Counted {
     }
 }
 
-/// Counts what a sink is handed, and shows it.
+/// Counts the batches passed to a sink, for metrics and the tap.
 pub(super) struct Sent {
     /// Events.
     pub(super) events: Counter,
     /// Bytes of their bodies.
     pub(super) bytes: Counter,
-    /// Where it can be looked at: the members of a group are its parts.
+    /// The tap: the members of a group are its parts.
     pub(super) tap: Point,
 }
 
@@ -184,7 +184,8 @@ impl Group {
         fresh.iter().for_each(|passed| after.observe(passed.took));
     }
 
-    /// What the next agent has reported of dead letters among these, which it has committed.
+    /// Records the dead letters that the next agent has reported for these batches, which it has
+    /// committed.
     pub(super) fn note_downstream(&mut self, index: usize, tickets: &IntervalSet) {
         let Some(hop) = self.members[index].handle.next_hop() else { return };
         for letters in hop.take_dead_letters(tickets) {
@@ -193,13 +194,13 @@ impl Group {
         }
     }
 
-    /// These are delivered: they leave the channel, now or once their letters are on disk.
+    /// Handles delivered batches: they leave the channel, now or once their letters are on disk.
     pub(super) fn leave_when_letters_are_stored(&mut self, tickets: IntervalSet) {
         let leaving = self.burials.may_leave(tickets);
         self.leave(&leaving);
     }
 
-    /// These leave the channel.
+    /// Removes batches from the channel.
     pub(super) fn leave(&mut self, tickets: &IntervalSet) {
         let now = Instant::now();
         for left in self.tally.left(tickets, now) {
@@ -236,7 +237,7 @@ mod tests {
         Volume { events, bytes: events * 100 }
     }
 
-    /// What member 7 has committed, of so many events.
+    /// A result by which member 7 has committed this many events.
     fn left(events: u64, of: u64, seconds: u64) -> Left {
         let (by, passed) = (Some(7), passed(events, seconds));
         Left { by, passed, bytes: events * 100, refused: of - events, downstream: 0 }

@@ -1,8 +1,8 @@
 //! A group settles every batch once, whatever its sinks do.
 //!
 //! Method: a real memory channel, a real processor and a scripted sink. The script answers each
-//! event by its body, and keeps what it delivered. The clock is paused: back-off costs no time;
-//! only where the dead letters are on a real disk it runs.
+//! event by its body, and keeps delivered ones. The clock is paused, so back-off costs no time; it
+//! runs only in tests with dead letters on a real disk.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -23,7 +23,7 @@ use super::*;
 use crate::dead_letters::{self, DeadLetters};
 use crate::health::Health;
 
-/// What a scripted sink does, and what it has done. Shared with the test.
+/// The behaviour of a scripted sink, and its record. Shared with the test.
 #[derive(Default)]
 struct Script {
     /// Opening fails this many times.
@@ -34,7 +34,7 @@ struct Script {
     pace: Option<Duration>,
     /// Fails each write, for this reason.
     broken: Option<ErrorClass>,
-    /// Says soon what it has stored, as a sink to the next agent does.
+    /// Soon reports what it has stored, like a sink to the next agent.
     proves: bool,
     /// Batches that were written to it and not settled, at most.
     most: Mutex<usize>,
@@ -304,7 +304,7 @@ async fn a_sink_that_cannot_open_keeps_nothing_and_is_tried_again() {
     bench.stop().await;
 }
 
-/// Five hundred tries take no longer than the bench is patient.
+/// Five hundred attempts take no longer than the patience of the bench.
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_cannot_open_is_tried_again_after_backoff_max_at_most() {
     let script = Arc::new(Script { open_failures: Mutex::new(500), ..Script::default() });
@@ -327,7 +327,7 @@ async fn what_a_broken_sink_refuses_goes_to_the_others() {
     bench.stop().await;
 }
 
-/// They take batches and say nothing of them until a test asks for it.
+/// They accept batches and report nothing until a test asks for it.
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_failed_gets_one_batch_and_no_other_before_that_is_stored() {
     let silent = |open_failures, proves| {

@@ -1,13 +1,13 @@
-//! The spans of a group: what it does with sampled batches.
+//! The spans of a group for sampled batches.
 //!
 //! ```text
 //!   sent ──── send ────► stored ──── settle ────► delivered
 //!     ▲        │                       │
-//!     └────────┴──── again ◄───────────┘      each attempt has spans of its own
+//!     └────────┴──── again ◄───────────┘      each attempt has separate spans
 //! ```
 //!
-//! The trail holds the sampled batches that are in the channel, and nothing of any other one. Its
-//! marks are those that the tally has.
+//! The trail has an entry for each sampled batch in the channel, and for no other. It has
+//! the same marks as the tally.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ struct Followed {
     batch: Identity,
     events: u64,
     bytes: u64,
-    /// How often it was sent.
+    /// Number of the attempt.
     attempt: u64,
     /// The sink that has it.
     sink: Arc<str>,
@@ -89,7 +89,7 @@ impl Trail {
         }
     }
 
-    /// These have left the channel.
+    /// Removes tickets that have left the channel.
     pub(super) fn left(&mut self, tickets: &IntervalSet) {
         if self.batches.is_empty() {
             return;
@@ -143,7 +143,7 @@ mod tests {
         IntervalSet::from(ticket..ticket + 1)
     }
 
-    /// What was recorded: names with their attempts, and errors.
+    /// Returns the recorded spans: names with their attempts, and errors.
     fn recorded(spans: &mut tokio::sync::mpsc::Receiver<Span>) -> Vec<(String, Option<String>)> {
         let mut all = Vec::new();
         while let Ok(span) = spans.try_recv() {

@@ -1,18 +1,18 @@
-//! Members whose next agent cannot store what it holds: the group uses others, and the sources of
-//! the channel report the outage to their senders.
+//! Members whose downstream agent cannot store its batches: the group uses others, and the sources
+//! of the channel report the outage to their senders.
 //!
 //! ```text
 //!   next agent ──"cannot store"──► sink ──NextHop──► group ──► the processor prefers others
 //!                                    ▲                 │
-//!                                    └─ others able? ──┘  then the sink gives back what is parked
+//!                                    └─ others able? ──┘  then the sink returns parked batches
 //! ```
 //!
-//! A group works while some member is open and its next agent is able; the channel's board has the
-//! time since which none is. A member that opens proves nothing where its store may refuse the next
-//! batch. The outage ends when
+//! A group works while some member is open and its downstream agent is able; otherwise the
+//! channel's board has the start of the outage. Opening a member does not prove that its store
+//! accepts the next batch. The outage ends when
 //!
 //! - something is stored,
-//! - the next agent of an open member reports that it stores again, or
+//! - the downstream agent of an open member reports that it stores again, or
 //! - a member is open and able, and for [`IDLE_AFTER`] there has been no batch to prove it with.
 
 use std::sync::Arc;
@@ -27,11 +27,11 @@ use tokio_util::sync::CancellationToken;
 use super::member::Event;
 use super::{Group, Member};
 
-/// How long a group has no batch before a member that is open and able counts as working. A batch
-/// that was rolled back is taken again within less.
+/// How long a group has no batch before an open and able member counts as working. A rolled back
+/// batch is taken again within less time.
 pub(super) const IDLE_AFTER: Duration = Duration::from_secs(1);
 
-/// Passes on each change of what the next agent says of itself, until `end`.
+/// Reports each change of the next agent's state, until `end`.
 pub(super) async fn watch(
     hop: NextHop,
     index: usize,
@@ -39,7 +39,7 @@ pub(super) async fn watch(
     end: CancellationToken,
 ) {
     let changes = async {
-        // As the group takes it to be before the first word.
+        // The group's initial assumption.
         let (mut unable, mut batch_max) = (None, None);
         loop {
             tokio::select! {
@@ -54,14 +54,14 @@ pub(super) async fn watch(
     end.run_until_cancelled(changes).await;
 }
 
-/// Whether what is given to it goes on to a store.
+/// Returns `true` if its batches reach a store.
 fn is_able(member: &Member) -> bool {
     member.open && !member.handle.is_unable()
 }
 
 impl Group {
-    /// Whether the outage is over if there is no batch to take: a member is open and able, and none
-    /// has a batch whose fate is open.
+    /// Returns `true` if the outage may end without a batch: a member is open and able, and no
+    /// member has an unsettled batch.
     pub(super) fn outlet_may_be_idle(&self) -> bool {
         self.outlet.outage_of(&self.name).is_some()
             && self.members.iter().any(is_able)
@@ -100,8 +100,8 @@ impl Group {
         }
     }
 
-    /// Tells each sink whether another agent would take what it gives back, and can store it.
-    /// Batches that one of them takes now are offered again.
+    /// Notifies each sink whether another agent would accept and store the batches that it returns.
+    /// Offers held batches again that one of the agents accepts now.
     pub(super) fn tell_others(&mut self) {
         let takes = |member: &&Member| member.handle.proves() && is_able(member);
         let able = self.members.iter().filter(takes).count();

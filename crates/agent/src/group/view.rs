@@ -1,4 +1,4 @@
-//! What a group answers when it is asked what it is doing, and what it counts for that.
+//! The state of a group for queries, and its counters.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,15 +12,15 @@ use super::Group;
 use super::tally::Left;
 use crate::status::{Meter, State, Volume};
 
-/// Asks a group what it is doing.
+/// A query about the state of a group.
 pub(crate) type Question = oneshot::Sender<GroupView>;
 
-/// What a group is doing.
+/// The state of a group.
 #[derive(Debug)]
 pub(crate) struct GroupView {
-    /// What it is doing.
+    /// Its state.
     pub(crate) state: State,
-    /// What has left the channel, and where to.
+    /// Totals of batches that have left the channel, by destination.
     pub(crate) outflow: Outflow,
     /// Batches that were sent and have not left the channel.
     pub(crate) in_flight_batches: u64,
@@ -35,7 +35,7 @@ pub(crate) struct GroupView {
 pub(crate) struct MemberPart {
     /// Name of the sink.
     pub(crate) name: Arc<str>,
-    /// What it is doing.
+    /// Its state.
     pub(crate) state: State,
     /// Until when the processor passes it over.
     pub(crate) penalty_ends: Option<Instant>,
@@ -45,29 +45,30 @@ pub(crate) struct MemberPart {
     pub(crate) unacknowledged_bytes: u64,
     /// Events that it has refused.
     pub(crate) refused_events: u64,
-    /// What the sink shows of itself.
+    /// The status of the sink.
     pub(crate) sink: SinkStatus,
-    /// Why its next agent cannot store what it holds, as that agent reports.
+    /// Why its downstream agent cannot store, as that agent reports.
     pub(crate) unable: Option<Outage>,
 }
 
-/// What has left the channel of a group since the group has started.
+/// Totals of batches that have left the channel of a group since it started.
 #[derive(Debug, Clone)]
 pub(crate) struct Outflow {
-    /// What was delivered.
+    /// Delivered events.
     pub(crate) delivered: Meter,
     /// Events that went to the dead letters.
     pub(crate) dead_letter_events: u64,
     /// When events that became dead letters at the next agents left the channel last.
     pub(crate) last_downstream: Option<Instant>,
-    /// What each member has delivered.
+    /// Deliveries of each member.
     pub(crate) by_member: Vec<OutflowPart>,
     /// The same since the agent has started, over restarts of the group.
     pub(crate) passed: Arc<Passed>,
 }
 
-/// What has left a channel by one of its consumers since the channel was opened. A group that is
-/// started again goes on with it; one that joins begins with what had left the channel before.
+/// Totals of events that have left a channel by one of its consumers since the channel was opened.
+/// A restarted group continues them; a new one begins with the events that had left the channel
+/// before.
 #[derive(Debug, Default)]
 pub(crate) struct Passed {
     delivered_events: AtomicU64,
@@ -82,12 +83,13 @@ pub(crate) struct PassedEvents {
     pub(crate) delivered: u64,
     /// Among the dead letters of this agent.
     pub(crate) dead_letters: u64,
-    /// Delivered to the next agents, and among their dead letters or those of agents beyond.
+    /// Events delivered to downstream agents that are among their dead letters or further
+    /// downstream.
     pub(crate) downstream: u64,
 }
 
 impl Passed {
-    /// Goes on where another consumer is.
+    /// Starts at the totals of another consumer.
     pub(crate) fn of(other: &Self) -> Self {
         let PassedEvents { delivered, dead_letters, downstream } = other.read();
         Self {
@@ -114,10 +116,10 @@ impl Passed {
     }
 }
 
-/// What one member has delivered.
+/// Deliveries of one member.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct OutflowPart {
-    /// Batches of which events left the channel.
+    /// Batches with events that left the channel.
     pub(crate) batches: u64,
     /// These events.
     pub(crate) events: u64,
@@ -126,7 +128,7 @@ pub(crate) struct OutflowPart {
 }
 
 impl Outflow {
-    /// Nothing, of so many members.
+    /// Creates empty totals for this many members.
     pub(super) fn new(members: usize, began: Instant, passed: Arc<Passed>) -> Self {
         let by_member = vec![OutflowPart::default(); members];
         let (delivered, last_downstream) = (Meter::new(began), None);
@@ -154,7 +156,7 @@ impl Outflow {
 }
 
 impl Group {
-    /// Answers what it is doing.
+    /// Answers a query about its state.
     pub(super) fn answer(&self, question: Question) {
         let now = Instant::now();
         let (in_flight_batches, in_flight_events) = self.tally.in_flight();
@@ -181,7 +183,7 @@ impl Group {
         self.metrics.sink_refused.get(&label).map_or(0, |counter| counter.get())
     }
 
-    /// It fails while it cannot read its channel; it waits while no member takes the next batch.
+    /// Failing while it cannot read its channel; waiting while no member accepts the next batch.
     fn state(&self, now: Instant) -> State {
         let ago = |since: Instant| now.saturating_duration_since(since).as_secs_f64();
         if let (Some(since), Some(until)) = (self.trouble.began(), self.refuse_reads_until) {

@@ -1,4 +1,4 @@
-//! What is known of one source or sink, without lock and clock.
+//! The health of one source or sink, without lock and clock.
 
 use std::time::SystemTime;
 
@@ -9,12 +9,12 @@ use crate::bulletin::cut;
 /// Bytes of an error that are kept: a server may answer with a page.
 const ERROR_MAX: usize = 4_096;
 
-/// A sink that has been open for so long works, also if it had nothing to store meanwhile.
+/// A sink that has been open for this time works, even if it had nothing to store.
 const STEADY: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// There is no such member now: its place is free.
+    /// The member does not exist now: its place is free.
     Absent,
     Starting,
     Open(Instant),
@@ -31,15 +31,15 @@ struct Failing {
     began_at: SystemTime,
     error: String,
     next_try: Instant,
-    /// It has failed at being opened, and at nothing else.
+    /// It has only failed to open.
     at_opening: bool,
-    /// It was opened meanwhile, and failed again before it had done any work.
+    /// It was opened in the meantime, and failed again before it had done any work.
     is_repeated: bool,
-    /// It does not pass until an operator acts.
+    /// It does not recover until an operator acts.
     needs_operator: bool,
 }
 
-/// What is known of one component.
+/// The health of one component.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) phase: Phase,
@@ -73,7 +73,7 @@ impl State {
         Self { phase, failing: None, unproven: None }
     }
 
-    /// It is open; answers how long it had been failing, if that is over now.
+    /// Records that it is open; returns the length of its failure, if that is over now.
     pub(super) fn opened(&mut self, now: Instant, works: bool) -> Option<Duration> {
         self.phase = Phase::Open(now);
         let failing = self.failing.take()?;
@@ -92,7 +92,7 @@ impl State {
         }
     }
 
-    /// It has done its work; answers how long it had been failing.
+    /// Records that it has done its work; returns the length of its failure.
     pub(super) fn worked(&mut self, now: Instant) -> Option<Duration> {
         self.unproven = None;
         self.failing.take().map(|failing| now - failing.began)

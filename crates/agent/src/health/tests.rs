@@ -1,4 +1,4 @@
-//! Goal: what fails is shown for as long as it fails, and not longer. Method: time is an argument.
+//! Goal: a failure is shown exactly while it lasts. Method: time is an argument.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! A free choice: one required channel for a whole batch, the first that can take it.
+//! A free choice: one required channel for a whole batch, the first one with room.
 //!
 //! ```text
 //!   order of the selector ─► room in the first that has some; none has: wait for all of them
@@ -6,9 +6,9 @@
 //!                                   └─► failed: nothing of it is stored; the next that has room
 //! ```
 //!
-//! At most one put has begun at a time, so a batch is in one channel whole, or in none. A put whose
-//! write has failed may be stored all the same: its batch waits for the answer, and the next ones
-//! pass the channel over until there is one.
+//! At most one put has begun at a time, so a batch is in one channel completely, or in none. A put
+//! whose write has failed may still be stored: its batch waits for the answer, and later batches
+//! skip the channel until there is one.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -37,11 +37,11 @@ type Waiting<'a> = Pin<
 >;
 
 impl AgentIntake {
-    /// Waits for room in one of these required channels: the first of them that has some now, else
-    /// the one that gets some first. Cancel safe.
+    /// Waits for room in one of these required channels: the first one with room now, else the
+    /// first one that gets room. Cancel safe.
     ///
     /// # Errors
-    /// Each of them is closed, or can never take a batch of this size.
+    /// Each of them is closed, or can never accept a batch of this size.
     pub(super) async fn choose(
         &self,
         order: Vec<usize>,
@@ -102,7 +102,7 @@ impl AgentIntake {
             let (to, volume, committed) = begun.commit().await;
             drop(unanswered);
             let Err(error) = committed else { return (to, volume, Ok(())) };
-            // A channel that closes leaves a put in doubt without an answer.
+            // A channel that closes leaves the result of a put unknown.
             let is_doubtful = matches!(error, ChannelError::Closed { .. });
             let error = milder(refusal.take(), error);
             if is_doubtful {
@@ -128,8 +128,8 @@ impl Fed {
     }
 }
 
-/// What says of several channels why none took a batch: that one may take it later counts for more
-/// than that another one never can.
+/// Combines the errors of several channels that did not accept a batch: a channel that may accept
+/// it later has precedence over one that never can.
 fn milder(before: Option<ChannelError>, error: ChannelError) -> ChannelError {
     match before {
         Some(before) if before.class() == ErrorClass::Transient => before,

@@ -1,11 +1,10 @@
-//! Under which name a channel has a batch that another agent named.
+//! The name of a batch from another agent in a channel.
 //!
-//! A channel has it under the name that it came with, or under that of a part
-//! ([`pipeline::PartNames`]). Which of them a new batch gets follows from the configuration, and an
-//! earlier one, or an earlier version, may have chosen otherwise. So both names are looked for
-//! wherever something is asked, and a batch that comes again keeps the name that the channel knows.
-//! Everything behind the channel sees that name alone; whatever sent the batch, the one that it
-//! gave.
+//! A channel has the batch under its original name, or under the name of a part
+//! ([`pipeline::PartNames`]). The configuration decides which name a new batch gets, but an earlier
+//! configuration or version may have decided otherwise. Therefore every query looks for both names,
+//! and a resent batch keeps the name that the channel knows. Everything downstream of the channel
+//! uses only that name; the sender uses only the original one.
 
 use pipeline::{Epoch, Floors, Identity, IntervalSet, KeySet, Origin, Sequence};
 use support::mutant;
@@ -16,9 +15,9 @@ use super::{AgentIntake, Fed};
 const LETTERS_MAX: usize = 16 << 10;
 
 impl AgentIntake {
-    /// Of these batches, under the names that they came with, those with dead letters here or at
-    /// the next agents, and the number of their events there. Where the channels have copies of the
-    /// events, those of the channel with the most count.
+    /// Returns the batches, by their original names, that have dead letters here or downstream,
+    /// with the number of events. If several channels have copies of the events, the
+    /// channel with the most counts.
     pub(super) fn letters_of(&self, committed: &KeySet) -> Vec<(Identity, u64)> {
         let Some(known) = self.dead_letters.with_letters() else { return Vec::new() };
         let mut named = KeySet::default();
@@ -66,8 +65,8 @@ impl Fed {
         settled
     }
 
-    /// The names that these batches of the channel may have come with. What is none of them names
-    /// no batch of any agent.
+    /// Returns the possible original names of these batches of the channel. A name without an
+    /// original names no batch of any agent.
     pub(super) fn came_as(&self, keys: &KeySet) -> KeySet {
         let mut came = keys.clone();
         for (origin, epoch, sequences) in keys.iter() {
@@ -76,7 +75,7 @@ impl Fed {
         came
     }
 
-    /// A sender has declared these floors: they hold for the names that batches get here.
+    /// Applies a sender's floors to the names of batches here.
     pub(super) fn close_epochs(&self, floors: &Floors) {
         if !self.splits {
             return self.boards.floors.hear(floors);
@@ -88,7 +87,7 @@ impl Fed {
         self.boards.floors.hear(&of_parts);
     }
 
-    /// Whether this batch is of an epoch that is closed, under either name.
+    /// Returns `true` if this batch is of a closed epoch, by either name.
     pub(super) fn is_closed(&self, batch: Identity) -> bool {
         let floors = &self.boards.floors;
         floors.is_closed(batch) || floors.is_closed(self.names.of(batch))

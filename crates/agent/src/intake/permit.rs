@@ -1,5 +1,5 @@
-//! Room that is taken before there is a batch: in every required channel, or in the one that a free
-//! choice has found.
+//! Room that is reserved before there is a batch: in every required channel, or in the one that a
+//! free choice has selected.
 
 use async_trait::async_trait;
 use pipeline::{Batch, BatchSize, ChannelError, IntakeError, Permit, PutTransaction};

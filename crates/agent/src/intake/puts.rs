@@ -10,7 +10,7 @@ use super::traced::TracedPut;
 use crate::status::Volume;
 use crate::tap::Passed;
 
-/// A put that has begun, and what will be put.
+/// A put that has begun, and its batch.
 pub(super) struct Begun<'a> {
     pub(super) to: &'a Fed,
     volume: Volume,
@@ -21,7 +21,7 @@ pub(super) struct Begun<'a> {
     traced: Option<TracedPut>,
 }
 
-/// What became of a put: the channel, what was put, and whether it is stored.
+/// The result of a put: the channel, the volume, and whether it is stored.
 pub(super) type Committed<'a> = (&'a Fed, Volume, Result<(), ChannelError>);
 
 impl Fed {
@@ -43,7 +43,7 @@ impl Fed {
 }
 
 impl<'a> Begun<'a> {
-    /// A put of this part; `given` is the source that has given the batch, and when.
+    /// Creates a put of this part; `given` is the source of the batch, and the time.
     pub(super) fn new(
         to: &'a Fed,
         mut put: Box<dyn PutTransaction>,
@@ -72,12 +72,12 @@ impl<'a> Begun<'a> {
     }
 }
 
-/// What a batch counts for.
+/// Returns the volume of a batch.
 pub(super) fn volume(batch: &Batch) -> Volume {
     Volume { events: batch.len() as u64, bytes: batch.body_bytes() }
 }
 
-/// Whether there is nothing to store of this part.
+/// Returns `true` if this part has nothing to store.
 pub(super) fn says_nothing(part: &Batch) -> bool {
     part.is_empty() && part.envelope.identity.is_none() && part.envelope.positions.is_empty()
 }

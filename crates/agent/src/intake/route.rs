@@ -1,4 +1,4 @@
-//! What becomes of a batch before its channels: interceptors, selector, rejects.
+//! The path of a batch before its channels: interceptors, selector, rejects.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use pipeline::{
 
 use crate::dead_letters::DeadLetters;
 
-/// An interceptor, and what a configuration calls it.
+/// An interceptor, and its name in the configuration.
 pub(crate) struct BuiltInterceptor {
     /// Its type.
     pub(crate) kind: Arc<str>,
@@ -23,7 +23,7 @@ pub(super) struct Route {
     channels: usize,
 }
 
-/// A batch after the interceptors and the selector. What they reject is stored.
+/// A batch after the interceptors and the selector. Rejected events are stored.
 pub(super) struct Parts {
     /// Events that the interceptors left.
     pub(super) kept: u64,
@@ -35,7 +35,7 @@ pub(super) struct Parts {
     pub(super) optional: Vec<Batch>,
 }
 
-/// The same, before what they reject is stored.
+/// A batch before its rejected events are stored.
 pub(super) struct Routed {
     kept: u64,
     /// Required ones first.
@@ -56,7 +56,7 @@ impl Route {
         Self { interceptors, selector, channels }
     }
 
-    /// Whether the choice of the channels is free.
+    /// Returns `true` if the choice of the channels is free.
     pub(super) fn is_free(&self) -> bool {
         self.selector.free_choice().is_some()
     }
@@ -88,11 +88,11 @@ impl Route {
 }
 
 impl Routed {
-    /// Stores what the interceptors rejected. `Ok` = it is on disk.
+    /// Stores the events that the interceptors rejected. `Ok` = they are on disk.
     ///
     /// # Errors
-    /// Not all of them are, and the batch is to be given again: letters of a batch with an identity
-    /// or with positions are known again then.
+    /// Not all of them are, and the batch must be resent: letters of a batch with an identity or
+    /// with positions are recognised then.
     pub(super) async fn settle(
         self,
         source: &str,

@@ -13,11 +13,12 @@ use super::puts::{Begun, Committed, says_nothing, volume};
 use super::route::Parts;
 use crate::status::{Passage, Volume};
 
-/// What a batch is put into.
+/// The puts of a batch.
 pub(super) enum Puts<'a> {
     /// Several required channels, each with its part.
     Each(Vec<Begun<'a>>),
-    /// One of the required channels; with the part of each, and when the source gave the batch.
+    /// One of the required channels, with the part of each, and when the source passed the batch
+    /// on.
     One(Chosen, Vec<Batch>, Instant),
 }
 
@@ -32,7 +33,7 @@ impl Puts<'_> {
 }
 
 impl AgentIntake {
-    /// Runs interceptors and selector, and stores what they reject.
+    /// Runs interceptors and selector, and stores rejected events.
     pub(super) async fn route(&self, batch: Batch) -> Result<Parts, IntakeError> {
         let identity = batch.envelope.identity;
         let gives_again = identity.is_some() || !batch.envelope.positions.is_empty();
@@ -54,7 +55,7 @@ impl AgentIntake {
         self.metrics.count_anomaly(&self.source, reason, times);
     }
 
-    /// Puts the optional parts where there is room right now; with the events that found none.
+    /// Puts the optional parts that fit right now; counts the events without room.
     pub(super) fn begin_optional(
         &self,
         parts: Vec<Batch>,
@@ -65,7 +66,7 @@ impl AgentIntake {
             if part.is_empty() {
                 continue;
             }
-            // What came before may have been left out here.
+            // Earlier batches may have been left out here.
             part.envelope.positions.iter_mut().for_each(|position| position.after = None);
             let is_open = fed.boards.opened.is_open();
             let begin = is_open.then(|| fed.channel.begin_put(part.size()).now_or_never());
@@ -85,8 +86,8 @@ impl AgentIntake {
         (puts, left_out)
     }
 
-    /// Stores a batch in all channels, or what `only` these required ones lack of it. Room is asked
-    /// for with the `turn`, where there is one.
+    /// Stores a batch in all channels, or in `only` these required ones. Reserves room with the
+    /// `turn`, if given.
     pub(super) async fn store(
         &self,
         batch: Batch,
@@ -97,7 +98,7 @@ impl AgentIntake {
         let _step = self.under_way.begin(began);
         let given = volume(&batch);
         let Parts { kept, rejected, required, optional } = self.route(batch).await?;
-        // Not before: a turn is not to last as long as the interceptors.
+        // Not earlier: a turn must not last as long as the interceptors.
         let turn = OptionFuture::from(turn).await;
         let free = if only.is_none() && kept > 0 { self.route.order() } else { None };
         let puts = if let Some(order) = free {
@@ -126,8 +127,8 @@ impl AgentIntake {
         }
     }
 
-    /// Commits all puts of a batch; `Ok` if those of the required channels are stored. Such a batch
-    /// counts as accepted, unless it `is_new` no more.
+    /// Commits all puts of a batch; `Ok` if the required channels have stored theirs. Such a batch
+    /// counts as accepted, unless `is_new` is false.
     pub(super) async fn commit(
         &self,
         puts: Puts<'_>,
@@ -173,7 +174,7 @@ impl AgentIntake {
         outcome
     }
 
-    /// What became of the put of each required channel that the batch was put into.
+    /// Returns the result of the put in each required channel.
     async fn commit_required<'a>(&'a self, puts: Puts<'a>, several: bool) -> Vec<Committed<'a>> {
         match puts {
             // Every commit runs to its end, also when another one has failed.

@@ -1,11 +1,10 @@
-//! Goal: an event that is given again is in one channel, once, whatever the selector that spreads
-//! events over channels does; and what failed is counted.
+//! Goal: a resent event is in one channel, once, whatever selector spreads events over channels;
+//! and failures are counted.
 //!
-//! Method: two durable channels on a disk. A batch reaches one of them alone, as when the agent
-//! dies between two commits; then the agent is started again, and what a channel lacks is given
-//! again, in other batches, as a source of files reads it. The same is done with selectors that
-//! look at the batch instead of the event: there the check has to find events that are missing or
-//! repeated.
+//! Method: two durable channels on a disk. A batch reaches only one of them, as when the agent dies
+//! between two commits. After a restart, the batches that a channel lacks are resent in other
+//! batches, as by a source of files. The same is done with selectors that look at the batch instead
+//! of the event: there the check has to find missing or repeated events.
 
 mod choices;
 mod names;
@@ -27,7 +26,7 @@ use crate::{dead_letters, opening};
 const ORIGIN: Origin = Origin([7; 16]);
 const LINES: u64 = 1_000;
 
-/// A selector in the place of the one that is configured.
+/// A selector that replaces the configured one.
 type Other = fn() -> Box<dyn ChannelSelector>;
 
 /// The channels and the intake of one life of an agent.
@@ -78,7 +77,7 @@ impl Life {
         Self { topology, intake: Arc::new(intake) }
     }
 
-    /// How far each channel stands.
+    /// Returns the position of each channel.
     fn standing(&self) -> Vec<u64> {
         let end = |positions: &Vec<(Bytes, Bytes)>| {
             let value = positions.first().map(|(_, value)| value[..].try_into().unwrap());
@@ -111,7 +110,7 @@ impl Life {
     }
 }
 
-/// These lines, with the position behind them.
+/// Returns these lines, with the position after them.
 fn lines(range: Range<u64>) -> Batch {
     let mut batch = Batch::of(range.clone().map(|number| format!("line {number:04}")));
     batch.envelope.positions.push(SourcePosition {
@@ -123,7 +122,7 @@ fn lines(range: Range<u64>) -> Batch {
     batch
 }
 
-/// Reads on from where the channels stand, so many lines at a time.
+/// Resumes from the positions of the channels, with this many lines per batch.
 async fn read_on(life: &Life, until: u64, size: u64) {
     loop {
         let standing = life.standing();
@@ -138,8 +137,8 @@ async fn read_on(life: &Life, until: u64, size: u64) {
     }
 }
 
-/// What the channels hold of a file that is read through a crash after `first` has a batch and the
-/// other channel lacks it.
+/// Returns the contents of the channels after a crash between the put into `first` and the other
+/// one.
 async fn read_through_a_crash(selector: Option<Other>, first: usize) -> Vec<Vec<String>> {
     let dir = tempfile::tempdir().unwrap();
     let life = Life::begin(dir.path(), selector).await;
@@ -152,7 +151,7 @@ async fn read_through_a_crash(selector: Option<Other>, first: usize) -> Vec<Vec<
     life.held().await
 }
 
-/// Whether every line is in one channel, once.
+/// Returns `true` if every line is in one channel, once.
 fn is_whole(held: &[Vec<String>]) -> bool {
     let mut all: Vec<&String> = held.iter().flatten().collect();
     all.sort();
@@ -216,7 +215,7 @@ fn of_another_agent() -> Batch {
     batch
 }
 
-/// A batch of another agent that reached the first channel alone, is sent again after a restart,
+/// Sends a batch of another agent that reached only the first channel, resends it after a restart,
 /// and once more after that.
 async fn sent_three_times(selector: Option<Other>) -> Vec<Vec<String>> {
     let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
-//! The span of a put: from the moment at which the source has given the batch until it is stored.
+//! The span of a put: from the moment at which the source passes the batch on until it is stored.
 //!
-//! A batch that comes with a name is sampled by that. One that gets its name by this put is not
-//! known before: so the channel is asked for the name, of each batch while traces are on.
+//! The name of a batch decides whether it is sampled. If this put assigns the name, it is not known
+//! before: while traces are on, the channel is asked for it.
 
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ pub(super) struct TracedPut {
 }
 
 enum Name {
-    /// It came with this one.
+    /// The batch had this one.
     Known(Identity),
-    /// It gets one.
+    /// The channel assigns one.
     Given(GivenName),
 }
 
@@ -50,7 +50,7 @@ impl TracedPut {
         Some(Self { source: source.clone(), began, name })
     }
 
-    /// It has ended, well or by this error.
+    /// Ends the span, with this error or successfully.
     pub(super) fn end(self, to: &Fed, volume: Volume, error: Option<&ChannelError>) {
         let Self { source, began, name } = self;
         let is_born = matches!(name, Name::Given(_));

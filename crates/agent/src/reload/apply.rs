@@ -1,4 +1,4 @@
-//! Takes the steps of a change, on what runs.
+//! Executes the steps of a change on the running parts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::{chain, opening, scrape};
 /// A source that is not open after this has failed.
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often a channel that drains is looked at.
+/// Interval of checks of a draining channel.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Whether a change may fail.
+/// Handling of a failing change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// To a new configuration: what cannot be done ends it.
+    /// To a new configuration: a failing step ends it.
     Try,
-    /// Back to the one before: what cannot be done now is tried again by what runs, and a channel
-    /// that does not drain stays.
+    /// Back to the previous one: running parts retry failing steps, and a channel that does not
+    /// drain stays.
     Restore,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Change<'a> {
 /// Why a change ends, for people.
 pub(super) type Problem = String;
 
-/// Whether what this channel holds is there when it is opened again.
+/// Returns `true` if this channel still has its contents when it is reopened.
 pub(super) fn keeps(handle: &ChannelHandle) -> bool {
     handle.opened().is_some_and(|channel| channel.birthplace().is_some())
 }
@@ -114,7 +114,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// What is stopped stays among the handles until another one has its place, or the end.
+    /// Stopped parts stay among the handles until they are replaced, or until the end.
     async fn stop_sources(&mut self, names: &Names) {
         let parts = self.running.parts();
         let stop = parts.sources.iter().filter(|(name, _)| names.contains(*name));
@@ -136,8 +136,8 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Waits within the grace until these consumers have committed all; what is with their sinks is
-    /// settled when these stop.
+    /// Waits within the grace until these consumers have committed everything; batches in their
+    /// sinks are settled when these stop.
     async fn drain(&mut self, all: Vec<(Arc<str>, Names)>) -> Result<(), Problem> {
         let parts = self.running.parts();
         let deadline = Instant::now() + self.around.grace;
@@ -165,7 +165,7 @@ impl<'a> Change<'a> {
             let is_gone = self.topology.channels.iter().all(|built| built.name != *channel);
             let is_kept = parts.channels.get(channel).is_some_and(|handle| keeps(handle));
             if is_gone && is_kept {
-                // It stays on disk until it is named again.
+                // It stays on disk until it is configured again.
                 continue;
             }
             let groups: Vec<&str> = names.iter().map(|name| &**name).collect();
@@ -179,7 +179,7 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Ends a channel; what it holds must be safe, or nothing.
+    /// Closes a channel, which must keep its contents, or be empty.
     async fn close(&mut self, name: &Arc<str>) -> Result<(), Problem> {
         let parts = self.running.parts();
         let Some(handle) = parts.channels.get(name).filter(|_| !self.full.contains(name)) else {
@@ -200,10 +200,10 @@ impl<'a> Change<'a> {
             return self.must_not(name, problem);
         }
         if let Err(cause) = opened.close().await {
-            // What was acknowledged is safe; what was committed last may come again.
+            // Acknowledged batches are safe; the last committed ones may be resent.
             warn!(channel = %name, error = %chain(&cause), "channel did not close cleanly");
         }
-        // What was settled while it closed.
+        // Batches that were settled while it closed.
         let events = opened.status().events;
         let held_at_start = handle.boards.opened.held_events();
         self.running.change(|parts| {
@@ -261,7 +261,7 @@ impl<'a> Change<'a> {
             .partition::<Vec<_>, _>(|built| names.contains(&built.name));
         self.groups = rest;
         for built in start {
-            // Where a channel did not drain, its groups go on.
+            // If a channel did not drain, its groups continue.
             if !self.full.contains(&*built.channel) {
                 self.running.start_group(built, self.around);
             }
@@ -279,7 +279,7 @@ impl<'a> Change<'a> {
             let standing = self.around.health.add_source(&built.name);
             let mut source = Prepared::new(built, &self.topology, standing, self.around);
             let is_free = self.running.has_stopped(source.name());
-            // One that has not let go of its place yet is opened when it has.
+            // A source whose predecessor still holds its resources is opened later.
             if !is_free {
                 prepared.push((source, false));
                 continue;
@@ -304,8 +304,8 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Takes away what was stopped and has no successor, and what is known of peers that are none
-    /// any more; `configured` was built from the same configuration, and nothing of it runs.
+    /// Removes stopped parts without a successor, and data about former peers. `configured` was
+    /// built from the same configuration, and does not run.
     pub(super) fn tidy(self, configured: &Topology) {
         let Gone { sources, groups } = self.running.forget_stopped(configured);
         self.running.place_held(&self.topology, (self.sources, self.groups), self.around);

@@ -1,5 +1,5 @@
-//! What has to be done to get from what runs to what a new configuration says: a pure function of
-//! the digests and the names, in the order of the steps.
+//! The steps from the running parts to a new configuration: a pure function of the digests and the
+//! names, in the order of execution.
 //!
 //! ```text
 //!   open channels ─► stop sources ─┬─► stop groups ─► reopen, register ─► start groups, sources
@@ -7,17 +7,17 @@
 //!                                                                   └─► start groups, sources
 //! ```
 //!
-//! What has to drain comes last, so that nothing else waits for it.
+//! Draining comes last, so that nothing else waits for it.
 //!
 //! # Rules
 //!
-//! 1. A source stops before its successor is opened: that takes its ports and its positions.
-//! 2. A changed group is stopped, which gives back what its sinks hold, and started as the same
+//! 1. A source stops before its successor is opened, which uses its ports and its positions.
+//! 2. A changed group is stopped, which returns its sinks' batches, and started as the same
 //!    consumer: its backlog stays.
-//! 3. Where a consumer leaves a channel and none joins, it drains first, with the sources of the
-//!    channel stopped. One that joins takes over what was not committed.
-//! 4. A channel is closed only after its sources and groups have stopped. One that keeps nothing
-//!    when it is closed drains first.
+//! 3. If a consumer leaves a channel and none joins, the channel drains first, with its sources
+//!    stopped. A consumer that joins gets the uncommitted batches.
+//! 4. A channel is closed only after its sources and groups have stopped. A channel that loses its
+//!    contents when it is closed drains first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) type Names = BTreeSet<Arc<str>>;
 /// Components by their names.
 type ByName<T> = BTreeMap<Arc<str>, T>;
 
-/// What an agent consists of, as far as it decides about a reload.
+/// The parts of an agent, as far as they matter for a reload.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shape {
     pub(super) sources: ByName<SourceShape>,
@@ -50,7 +50,7 @@ pub(super) struct SourceShape {
 pub(super) struct ChannelShape {
     pub(super) digest: u64,
     pub(super) kind: String,
-    /// What it holds is there when it is opened again.
+    /// True if it still has its contents when it is reopened.
     pub(super) keeps: bool,
     pub(super) consumers: Vec<Arc<str>>,
 }
@@ -61,7 +61,7 @@ pub(super) struct GroupShape {
     pub(super) channel: Arc<str>,
 }
 
-/// One step. Each takes its components together.
+/// One step, for a set of components.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Opens a new channel and registers its groups.
@@ -81,7 +81,7 @@ pub(super) enum Step {
     StartSources(Names),
 }
 
-/// What becomes of each part, and the steps.
+/// The result for each part, and the steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     pub(super) steps: Vec<Step>,
@@ -103,15 +103,15 @@ const SETTINGS: &str = "its settings have changed";
 const NEW: &str = "it is new";
 const GONE: &str = "it is not named any more";
 
-/// What becomes of the channels.
+/// The results for the channels.
 struct Channels<'a> {
     old: &'a Shape,
     new: &'a Shape,
     /// To be opened with other settings.
     reopened: Names,
-    /// Those that drain first, and which of their consumers.
+    /// Channels that drain first, and the consumers to wait for.
     drains: BTreeMap<Arc<str>, Names>,
-    /// Those that stay and get other consumers.
+    /// Channels that stay and get other consumers.
     registered: Names,
 }
 
@@ -162,13 +162,13 @@ impl<'a> Channels<'a> {
         shape.groups.get(group).is_some_and(|group| self.drains.contains_key(&group.channel))
     }
 
-    /// Whether this group stops after the drain: it takes part in it. One that moves away from
-    /// another channel stops before that one forgets it.
+    /// Returns `true` if this group stops after the drain, because it takes part in it. A group
+    /// that moves from another channel stops before that channel forgets it.
     fn stops_late(&self, group: &str) -> bool {
         self.takes_from_draining(self.old, group)
     }
 
-    /// Whether this group starts after the drain.
+    /// Returns `true` if this group starts after the drain.
     fn starts_late(&self, group: &str) -> bool {
         self.stops_late(group) || self.takes_from_draining(self.new, group)
     }
@@ -188,7 +188,7 @@ struct Moves {
 }
 
 impl Changes {
-    /// Notes what becomes of each of one role.
+    /// Compares the components of one role.
     fn compare<T>(
         &mut self,
         role: &str,
@@ -221,7 +221,7 @@ impl Changes {
         moves
     }
 
-    /// From what runs to what a configuration says.
+    /// Returns the changes from the running parts to a configuration.
     pub(super) fn between(old: &Shape, new: &Shape) -> Self {
         let channels = Channels::of(old, new);
         let mut changes = Self::default();

@@ -1,4 +1,4 @@
-//! A drain: the sources are stopped, and the agent waits until the channels are empty.
+//! A drain: stops the sources, and waits until the channels are empty.
 //!
 //! ```text
 //!   sources held ─► all have ended ─► groups deliver ─► nothing is ready, some is with the sinks
@@ -8,12 +8,12 @@
 //!
 //! # Rules
 //!
-//! 1. A channel counts as empty when every group has committed all of it, and nothing that fills it
-//!    runs.
-//! 2. What sinks hold in open files is settled by ending these groups once: nothing more comes that
-//!    would fill the files.
-//! 3. With `exit`, the sources that drains have stopped are free again before the agent ends, so
-//!    that its next start is a whole one.
+//! 1. A channel counts as empty when every group has committed everything, and no running source
+//!    fills it.
+//! 2. Batches in open files of sinks are settled by stopping these groups once: no more events
+//!    arrive that would fill the files.
+//! 3. With `exit`, the hold of sources that drains have stopped is released before the agent ends,
+//!    so that its next start is complete.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ use crate::running::{Parts, end_groups};
 use crate::status::words::seconds;
 use crate::status::{DrainState, DrainStatus};
 
-/// How often a drain is looked at.
+/// Interval of checks of a drain.
 pub(super) const LOOK: Duration = Duration::from_millis(200);
 
-/// How long sinks keep what they hold before it is settled for them.
+/// How long sinks keep unchanged batches before they are stopped to settle them.
 const SETTLE_AFTER: Duration = Duration::from_secs(2);
 
 /// Pause before it is tried again.
@@ -48,12 +48,12 @@ pub(super) struct Draining {
     exit: bool,
     by: Actor,
     began: Instant,
-    /// What was left to deliver, and since when that has not changed.
+    /// The remaining deliveries, and since when they have not changed.
     still: (Left, Instant),
     settled: Option<Instant>,
 }
 
-/// What is left to deliver.
+/// The remaining deliveries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Left {
     events: u64,
@@ -69,13 +69,13 @@ struct View {
     left: Left,
     /// A source that fills them runs, and nothing has stopped it.
     runs: Option<Arc<str>>,
-    /// What has to happen before anything else can.
+    /// The condition for any progress.
     waits_for: Option<String>,
-    /// The groups that hold something.
+    /// Groups with unsettled batches.
     groups: BTreeSet<Arc<str>>,
 }
 
-/// What is to be done.
+/// The next action.
 #[derive(Debug, PartialEq)]
 enum Next {
     Wait,
@@ -189,7 +189,7 @@ impl Reloader {
         }
     }
 
-    /// Ends these groups, which settles what their sinks hold, and starts them again.
+    /// Stops these groups, which settles the batches of their sinks, and starts them again.
     async fn settle(&self, groups: &BTreeSet<Arc<str>>) {
         info!(?groups, "the channels drain: what the sinks hold is settled");
         let parts = self.running.parts();
@@ -236,7 +236,7 @@ impl Reloader {
         }
     }
 
-    /// The next start begins what drains have stopped; nothing begins now.
+    /// Lets the next start run the parts that drains have stopped; starts nothing now.
     async fn free_drained(&self) {
         let mut held = self.running.parts().held.clone();
         held.retain(|_, hold| !hold.by_drain);

@@ -1,8 +1,8 @@
 //! Parts that an operator stops, starts and drains.
 //!
-//! What is held is not wanted, and the difference does the rest: a part that is stopped leaves its
-//! channel as it is, and one that is started takes up its backlog. The file of what is held is
-//! written first; where the change fails, it and what runs are as before.
+//! The difference treats held parts as not configured: a stopped part leaves its channel as it is,
+//! and a started one resumes its backlog. The file of held parts is written first. If the change
+//! fails, the file and the running parts are restored.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::held::{self, Hold, Holds, Part};
 use crate::scrape;
 use crate::status::{PartsStatus, ReloadResult};
 
-/// What an operator asks for.
+/// The request of an operator.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Wish {
     /// This part stops, and stays so.
@@ -34,7 +34,7 @@ pub(crate) enum Wish {
         channel: Option<Arc<str>>,
         /// Its longest duration.
         time_limit: Duration,
-        /// Whether the agent ends then.
+        /// True if the agent should end afterwards.
         exit: bool,
     },
 }
@@ -49,7 +49,7 @@ impl Wish {
         }
     }
 
-    /// What it is about, unless that is all of the agent.
+    /// Returns the part of the request; `None` for the whole agent.
     pub(crate) fn part(&self) -> Option<String> {
         match self {
             Self::Stop(part) | Self::Start(part) => Some(part.to_string()),
@@ -60,7 +60,7 @@ impl Wish {
         }
     }
 
-    /// What is held when it is done; an error is for people.
+    /// Returns the held parts after the request; an error is for the operator.
     fn held(&self, before: &Holds, plan: &Plan, hold: &Hold) -> Result<Holds, String> {
         let mut after = before.clone();
         match self {
@@ -102,7 +102,7 @@ impl Wish {
     }
 }
 
-/// Whether the configuration has this part.
+/// Checks that the configuration has this part.
 fn is_known(part: &Part, plan: &Plan) -> Result<(), String> {
     let (role, name, names): (_, _, Vec<&str>) = match part {
         _ if part.is_in(plan) => return Ok(()),
@@ -116,7 +116,7 @@ fn is_known(part: &Part, plan: &Plan) -> Result<(), String> {
 }
 
 impl Reloader {
-    /// Does what is asked for, and notes it.
+    /// Executes the request, and records it.
     pub(super) async fn change_parts(
         &self,
         wish: Wish,
@@ -155,7 +155,7 @@ impl Reloader {
         PartsStatus { result, error, changed, held, drain }
     }
 
-    /// Holds `after` in the place of `before`: noted, stopped and started.
+    /// Replaces the held parts `before` by `after`: writes the file, stops and starts parts.
     async fn exchange_held(&self, before: &Holds, after: Holds) -> (ReloadResult, Option<String>) {
         let plan = self.configuration.plan();
         let (data_dir, env) = (&plan.agent.data_dir, &self.around.env);
@@ -190,7 +190,7 @@ impl Reloader {
         }
     }
 
-    /// Forgets what is held and not in `plan`.
+    /// Forgets held parts that are not in `plan`.
     pub(super) async fn forget_held(&self, plan: &Plan) {
         let before = self.running.parts().held.clone();
         let mut after = before.clone();

@@ -1,4 +1,4 @@
-//! What runs, and what is to run, as the difference compares them.
+//! The running and the configured parts, in the form that the difference compares.
 
 use super::apply::keeps;
 use super::diff::{Changes, ChannelShape, GroupShape, Shape, SourceShape};
@@ -6,7 +6,7 @@ use crate::held::Part;
 use crate::running::{Parts, Wiring};
 use crate::topology::{Kept, Topology};
 
-/// What runs.
+/// Returns the running parts.
 pub(super) fn runs(parts: &Parts) -> Shape {
     let sources = parts.sources.iter().filter(|(_, handle)| !handle.is_stopped());
     let groups = parts.groups.iter().filter(|(_, handle)| !handle.is_stopped());
@@ -36,7 +36,7 @@ pub(super) fn runs(parts: &Parts) -> Shape {
     }
 }
 
-/// What a configuration says, without what an operator has stopped.
+/// Returns the configured parts, without those that an operator has stopped.
 pub(super) fn wanted(topology: &Topology, parts: &Parts) -> Shape {
     let is_kept = |name: &str| parts.channels.get(name).is_some_and(|handle| keeps(handle));
     Shape {
@@ -74,7 +74,8 @@ pub(super) fn wanted(topology: &Topology, parts: &Parts) -> Shape {
     }
 }
 
-/// What a new topology takes over. What is held is not begun, so it is built as what stays.
+/// Returns the parts that a new topology keeps. Held parts do not run, so they are built like parts
+/// that stay.
 pub(super) fn kept(parts: &Parts, changes: &Changes) -> Kept {
     let channels = parts.channels.iter().filter(|(name, _)| changes.kept_channels.contains(*name));
     let channels = channels

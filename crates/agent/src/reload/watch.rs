@@ -1,9 +1,9 @@
-//! Looks whether the configuration has changed: for `agent.reload = "watch"`.
+//! Watches the configuration for changes: for `agent.reload = "watch"`.
 //!
-//! The files are read again and compared by what they mean, so that included files, those that a
-//! pattern finds later, and those behind `${file:…}` count as well, and so does a directory that is
-//! exchanged by a link. A change counts when two looks have seen the same: no file is read half
-//! written.
+//! The files are read periodically, and their meaning is compared. Included files, files that a
+//! pattern finds later, files of `${file:…}`, and a directory that a link replaces are therefore
+//! covered. A change counts when two checks have found the same, so that no file is read
+//! half-written.
 
 use config::Plan;
 use pipeline::Env;
@@ -12,10 +12,10 @@ use tokio::time::{Duration, sleep};
 use super::{Reloads, Reread};
 use crate::cli::Draft;
 
-/// How often it looks.
+/// Interval of checks.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// What one look has seen: a plan, or what is wrong, for people.
+/// The result of one check: a plan, or the problems, for the operator.
 #[derive(Clone, PartialEq)]
 enum Seen {
     Plan(Box<Plan>, String),
@@ -33,8 +33,8 @@ impl Seen {
     }
 }
 
-/// Asks for a reload whenever the files mean something else than at the last one, for ever. `runs`
-/// is what was started.
+/// Requests a reload whenever the meaning of the files changes, forever. `runs` is the plan that
+/// was started.
 pub(super) async fn run(reread: Reread, runs: Plan, env: Env, reloads: Reloads) {
     let mut examined = Seen::Plan(Box::new(runs), config::ConfigErrors(Vec::new()).to_string());
     let mut before = examined.clone();

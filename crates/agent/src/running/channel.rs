@@ -16,7 +16,7 @@ pub(crate) struct ChannelHandle {
     pub(crate) digest: u64,
     /// The channel.
     pub(crate) channel: Arc<dyn Channel>,
-    /// What is known along it.
+    /// Values shared along it.
     pub(crate) boards: Boards,
     /// Names of the groups that take from it.
     pub(crate) consumers: Vec<Arc<str>>,
@@ -25,7 +25,7 @@ pub(crate) struct ChannelHandle {
 }
 
 impl ChannelHandle {
-    /// What it holds now; nothing while it is not open.
+    /// Returns its current contents; empty while it is not open.
     pub(crate) fn status(&self) -> ChannelStatus {
         match self.boards.opened.is_open() {
             true => self.channel.status(),

@@ -1,5 +1,5 @@
-//! Parts that are stopped at the word of an operator: they keep a handle, so that they are shown,
-//! and that what they did still counts.
+//! Parts that an operator has stopped: they keep a handle, so that they are shown, and their totals
+//! still count.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use super::{Gone, Parts, Prepared, Running, Surroundings, Tasks};
 use crate::held::Part;
 use crate::topology::{BuiltGroup, BuiltSource, Topology};
 
-/// What senders and pages say of a channel whose group is held.
+/// The reason for senders and pages why a channel with a held group does not deliver.
 const HELD: &str = "an operator has stopped it; `aqueduct start` starts it again";
 
 impl Tasks {
-    /// None begin; these have ended when those before them have.
+    /// Starts no task; ends when the previous tasks have ended.
     pub(super) fn hold(&self, before: Option<TaskTracker>) {
         if let Some(before) = before {
             self.spawn(async move { before.wait().await });
@@ -24,12 +24,12 @@ impl Tasks {
 }
 
 impl Parts {
-    /// Whether an operator has stopped this source.
+    /// Returns `true` if an operator has stopped this source.
     pub(crate) fn holds_source(&self, name: &Arc<str>) -> bool {
         self.held.contains_key(&Part::Source(name.clone()))
     }
 
-    /// Whether an operator has stopped this group.
+    /// Returns `true` if an operator has stopped this group.
     pub(crate) fn holds_group(&self, name: &Arc<str>) -> bool {
         self.held.contains_key(&Part::Group(name.clone()))
     }
@@ -46,7 +46,7 @@ impl Parts {
 }
 
 impl Running {
-    /// The handle of a source that does not run, in the place of the one of its name.
+    /// Replaces a source by the handle of one that does not run.
     pub(crate) fn place_source(
         &self,
         built: BuiltSource,
@@ -64,8 +64,8 @@ impl Running {
         });
     }
 
-    /// The handles of held parts as they are built now, where those that are there are of another
-    /// configuration or of a channel that was opened again.
+    /// Updates the handles of held parts that have another configuration or belong to a reopened
+    /// channel.
     pub(crate) fn place_held(
         &self,
         topology: &Topology,
@@ -92,8 +92,8 @@ impl Running {
         self.parts().say_held();
     }
 
-    /// The handles of held parts are those of this topology, of which nothing runs; parts that it
-    /// does not have are gone.
+    /// Updates the handles of held parts from this topology, which does not run; removes parts that
+    /// it does not have.
     pub(crate) fn refresh_held(&self, mut configured: Topology, around: &Surroundings) {
         self.forget_stopped(&configured);
         let sources = std::mem::take(&mut configured.sources);
@@ -101,8 +101,8 @@ impl Running {
         self.place_held(&configured, (sources, groups), around);
     }
 
-    /// Takes away the handles of what was stopped and has no successor; those of held parts that
-    /// `topology` has stay.
+    /// Removes the handles of stopped parts without a successor; keeps the handles of held
+    /// parts in `topology`.
     pub(crate) fn forget_stopped(&self, topology: &Topology) -> Gone {
         let has_source = |name: &Arc<str>| topology.sources.iter().any(|it| it.name == *name);
         let has_group = |name: &Arc<str>| topology.groups.iter().any(|it| it.name == *name);

@@ -1,4 +1,4 @@
-//! Groups and sources on their way from what was built to handles.
+//! Turns built groups and sources into handles.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,18 +19,18 @@ use crate::tap::Point;
 use crate::topology::{BuiltGroup, BuiltSource, Topology};
 use crate::{source, stop};
 
-/// What every component of an agent is started with.
+/// The context in which every component of an agent starts.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
-    /// How long a stop may take.
+    /// Time limit of a stop.
     pub(crate) grace: Duration,
     /// The world.
     pub(crate) env: Env,
-    /// What is counted with.
+    /// The metrics.
     pub(crate) metrics: Metrics,
-    /// Where it is shown what works.
+    /// Shows the health of components.
     pub(crate) health: Health,
-    /// Where events go that can never be delivered.
+    /// Stores events that can never be delivered.
     pub(crate) dead_letters: Arc<DeadLetters>,
     /// Raised by a source that can do nothing until an operator acts.
     pub(crate) failure: stop::Failure,
@@ -103,13 +103,13 @@ impl Prepared {
         self.runner.open(&mut *self.source, &self.handle.tasks.stop).await
     }
 
-    /// Its handle alone: nothing runs behind it but the end of what had its place.
+    /// Returns only its handle: its tasks are only the end of its predecessor.
     pub(super) fn held(self, before: Option<TaskTracker>) -> (Arc<str>, SourceHandle) {
         self.handle.tasks.hold(before);
         (self.name, self.handle)
     }
 
-    /// Runs it, when what had its place has ended.
+    /// Runs it after its predecessor has ended.
     pub(super) fn run(
         self,
         is_open: bool,
@@ -133,13 +133,13 @@ impl Prepared {
 }
 
 impl Running {
-    /// Starts a group: it begins when its channel is open, and when that of its name, if it was
-    /// here, has ended.
+    /// Starts a group: it begins when its channel is open, and its predecessor with the same name
+    /// has ended.
     pub(crate) fn start_group(&self, built: BuiltGroup, around: &Surroundings) {
         self.add_group(built, around, false);
     }
 
-    /// The handle of a group that does not run, in the place of the one of its name.
+    /// Replaces a group by the handle of one that does not run.
     pub(super) fn place_group(&self, built: BuiltGroup, around: &Surroundings) {
         self.add_group(built, around, true);
     }
@@ -208,8 +208,8 @@ impl Running {
 }
 
 impl Parts {
-    /// Where the count of a group begins that takes from this channel: where that of its name was,
-    /// or with what had left the channel before.
+    /// Returns the initial totals of a group that takes from this channel: the totals of its
+    /// predecessor, or the events that had left the channel before.
     fn passed_by(
         &self,
         old: Option<&Arc<GroupHandle>>,
@@ -228,7 +228,7 @@ impl Parts {
         }
     }
 
-    /// What has left a channel by the group that has done least.
+    /// Returns the totals of the channel's group that has delivered least.
     pub(crate) fn passed(&self, channel: &ChannelHandle) -> Option<&Arc<Passed>> {
         let groups = channel.consumers.iter().filter_map(|name| self.groups.get(name));
         groups.map(|group| &group.passed).min_by_key(|passed| passed.events())

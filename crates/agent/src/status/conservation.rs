@@ -1,5 +1,5 @@
-//! Whether all events are accounted for: what came in is delivered, held, dropped for a reason, or
-//! among the dead letters.
+//! The balance of all events: received ones are delivered, held, dropped for a reason, or among the
+//! dead letters.
 //!
 //! ```text
 //!   held at start + accepted + copied + put again + replayed
@@ -7,13 +7,13 @@
 //!         + dropped by reason + difference
 //! ```
 //!
-//! The parts are counted at different places: what comes in by the intake of each source, what
-//! leaves by the groups, what is held by the channels. So the difference shows what no place has
-//! counted. While events move it is some batches, since a snapshot is not atomic; when nothing
-//! moves it is 0.
+//! The terms are counted at different places: received events by the intake of each source, leaving
+//! ones by the groups, held ones by the channels. Therefore the difference shows events that no
+//! place has counted. While events move it is some batches, because a snapshot is not atomic;
+//! otherwise it is 0.
 //!
-//! Where several groups take from one channel, an event has left it when all of them are done with
-//! it: counted is the group that has done least.
+//! If several groups take from one channel, an event has left it when all of them have delivered
+//! it: the group that has delivered least counts.
 //!
 //! Pure.
 
@@ -26,10 +26,10 @@ use tokio::time::Instant;
 use super::{Meter, Volume};
 use crate::group::Passed;
 
-/// The reason of events that a reload has left on disk: the channel was closed, and holds them.
+/// The reason of events that a reload has left on disk: the channel was closed, and still has them.
 const LEFT_BEHIND: &str = "left_in_closed_channel";
 
-/// What became of the events of an agent since it has started.
+/// The balance of an agent's events since it started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conservation {
     /// Events that the channels held when the agent started.
@@ -50,14 +50,14 @@ pub struct Conservation {
     /// Events that were delivered to the next agents, and became dead letters there or beyond.
     #[serde(default)]
     pub downstream_dead_letter_events: u64,
-    /// Events that the channels hold.
+    /// Events in the channels.
     pub held_events: u64,
     /// Events that are nowhere, by reason.
     pub dropped_events: BTreeMap<String, u64>,
     /// Events that were sent again after the channels had stored them.
     #[serde(default)]
     pub resent_events: u64,
-    /// Events that came in, less those that are accounted for.
+    /// Received events, minus those that are accounted for.
     pub difference_events: i64,
 }
 
@@ -78,8 +78,8 @@ impl Conservation {
         self
     }
 
-    /// Adds what a channel held when it was opened, and what has left it by the group that has done
-    /// least.
+    /// Adds the events of a channel when it was opened, and those that have left it by the group
+    /// that has delivered least.
     pub(crate) fn add_channel(&mut self, held_at_start: u64, passed: Option<&Arc<Passed>>) {
         let passed = passed.map(|passed| passed.read()).unwrap_or_default();
         self.held_at_start_events += held_at_start;
@@ -108,9 +108,9 @@ impl Conservation {
 pub(crate) struct Passage {
     /// As the source has handed it over.
     pub(crate) given: Volume,
-    /// What the interceptors left of it.
+    /// Events after the interceptors.
     pub(crate) kept: u64,
-    /// What they rejected: it is among the dead letters.
+    /// Rejected events: they are among the dead letters.
     pub(crate) rejected: u64,
     /// Put into channels, each copy counted.
     pub(crate) stored: u64,
@@ -120,10 +120,10 @@ pub(crate) struct Passage {
     pub(crate) optional_failed: u64,
 }
 
-/// What a source has handed over, and what did not reach a channel.
+/// Totals of a source: accepted events, and events that did not reach a channel.
 #[derive(Debug, Clone)]
 pub(crate) struct SourceFlow {
-    /// What was accepted.
+    /// Accepted events.
     pub(crate) accepted: Meter,
     /// Batches of it.
     pub(crate) batches: u64,
@@ -141,7 +141,7 @@ pub(crate) struct SourceFlow {
 }
 
 impl SourceFlow {
-    /// Nothing was handed over.
+    /// Creates empty totals.
     pub(crate) fn new(began: Instant) -> Self {
         Self {
             accepted: Meter::new(began),
@@ -174,7 +174,7 @@ impl SourceFlow {
         self.optional_failed += optional_failed;
     }
 
-    /// The batch is not in every required channel; its source gives it again.
+    /// Records a batch that is not in every required channel; its source resends it.
     pub(crate) fn failed(&mut self, given: Volume) {
         self.failed_batches += 1;
         self.failed_events += given.events;
@@ -197,7 +197,7 @@ impl SourceFlow {
         all.into_iter().map(|(reason, events)| (reason.to_owned(), events)).collect()
     }
 
-    /// Adds what this source has handed over.
+    /// Adds the totals of this source.
     pub(crate) fn add_to(&self, sum: &mut Conservation) {
         sum.accepted_events += self.accepted.total().events;
         sum.copied_events += self.copied;

@@ -1,7 +1,7 @@
-//! The ways of events through the agent: from which source into which channel, from which channel
-//! to which group, and how many.
+//! The flow of events through the agent: from each source into each channel, from each channel to
+//! each group, with rates.
 //!
-//! Pure. The live page draws it, `aqueduct top` writes it.
+//! Pure. The live page draws it, `aqueduct top` prints it.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ pub struct Flow {
     pub out_of_channels: Vec<Way>,
 }
 
-/// One way.
+/// One connection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Way {
     /// The source or the channel.
@@ -25,11 +25,11 @@ pub struct Way {
     pub to: String,
     /// Events a second, over the last ten seconds.
     pub events_per_second: f64,
-    /// Whether events pass.
+    /// The state of the flow.
     pub state: WayState,
 }
 
-/// Whether events pass.
+/// The state of the flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WayState {
@@ -65,7 +65,7 @@ impl Flow {
 }
 
 fn into_channel(source: &SourceStatus, channel: &ChannelStatus, is_required: bool) -> Way {
-    // How a source shares its events out is not counted: the channel says what it got.
+    // The distribution of a source's events over channels is not counted: use the channel's total.
     let is_only = source.channels.len() + source.optional_channels.len() == 1;
     let passed = if is_only { &source.accepted } else { &channel.stored };
     let waits = is_required && matches!(source.state, State::Waiting { .. });
@@ -120,7 +120,7 @@ mod tests {
             (&only.into_channels, &only.out_of_channels),
             (&vec![way("s", "c", 5.0)], &vec![way("c", "g", 4.0)],)
         );
-        // One of two channels: what the channel got. A channel that is not there has no way.
+        // One of two channels: the channel's total. A missing channel has no connection.
         let one_of_two = flow(|source, _, _| {
             source.accepted.events_per_second = 5.0;
             source.channels.push("gone".to_owned());

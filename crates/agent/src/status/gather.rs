@@ -25,10 +25,10 @@ use crate::opening::NotOpen;
 use crate::reload::Reloads;
 use crate::running::{Answer, ChannelHandle, GroupHandle, Parts, Running, SourceHandle};
 
-/// What a channel counts in events that it has dropped or given up.
+/// The channel counters of events that were dropped or given up.
 const DROPPED: &[&str] = &["dropped_oldest_event", "dropped_newest_event", "given_up_events"];
 
-/// What it counts in events that were sent again after it had stored them.
+/// The channel counter of events that were resent after they were stored.
 const RESENT: &str = "duplicate_event";
 
 /// Senders of a source that are listed.
@@ -37,7 +37,7 @@ const SENDERS_SHOWN: usize = 100;
 /// Tenants of a source that are listed.
 const TENANTS_SHOWN: usize = 100;
 
-/// What a snapshot is made of.
+/// The data of a snapshot.
 pub(crate) struct Sources<'a> {
     /// Name of the agent.
     pub(crate) agent: &'a str,
@@ -45,19 +45,19 @@ pub(crate) struct Sources<'a> {
     pub(crate) started: Instant,
     /// The handles.
     pub(crate) running: &'a Running,
-    /// Whether it is ready.
+    /// The readiness.
     pub(crate) word: Word,
-    /// What has failed.
+    /// The latest failures.
     pub(crate) bulletin: &'a Bulletin,
     /// The dead letters.
     pub(crate) dead_letters: &'a DeadLetters,
-    /// What the channels count with.
+    /// The metrics of the channels.
     pub(crate) metrics: &'a Metrics,
-    /// What is known to be wrong with the file of the configuration.
+    /// The known finding about the configuration file.
     pub(crate) configuration: Option<Trouble>,
     /// The world.
     pub(crate) env: &'a Env,
-    /// What the last reload did.
+    /// The result of the last reload.
     pub(crate) reloads: &'a Reloads,
     /// The certificates that the agent shows.
     pub(crate) certificates: Vec<CertificateStatus>,
@@ -65,10 +65,10 @@ pub(crate) struct Sources<'a> {
     pub(crate) refusals: &'a RefusalBoard,
 }
 
-/// What the agent is doing now.
+/// Takes a snapshot of the agent.
 pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
     let parts = of.running.parts();
-    // All at once: one that is busy takes its whole second.
+    // Concurrently, because a busy group takes a whole second.
     let asked = parts.groups.iter();
     let asked = asked.map(async |(name, handle)| (name.clone(), handle.ask().await));
     let answers = join_all(asked).await.into_iter().collect();
@@ -179,7 +179,7 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
     }
 }
 
-/// How long a stage of a sink takes; `None` before the first batch.
+/// Returns the latency of a stage of a sink; `None` before the first batch.
 fn latency(seconds: Option<&Seconds>) -> Option<LatencyStatus> {
     let read = seconds?.read();
     let ends = read.buckets.iter().map(|(end, _)| *end).filter(|end| *end < f64::MAX);
@@ -191,13 +191,13 @@ fn latency(seconds: Option<&Seconds>) -> Option<LatencyStatus> {
     })
 }
 
-/// What waits for a channel that is not open.
+/// Returns the state of a part that waits for a channel that is not open.
 fn waits_for_opening(channel: &str, why: &NotOpen) -> State {
     let waits_for = format!("channel `{channel}`, which is not open: {}", why.cause);
     State::Waiting { waits_for, since_seconds_ago: why.waits.as_secs_f64() }
 }
 
-/// What the groups have answered.
+/// The answers of the groups.
 struct Views {
     answers: BTreeMap<Arc<str>, Answer>,
     now: Instant,
@@ -211,7 +211,8 @@ impl Views {
         }
     }
 
-    /// At which rate events leave a channel: that of the group that has done least.
+    /// Returns the rate at which events leave a channel: that rate of the group that has delivered
+    /// least.
     fn leaving(&self, channel: &ChannelHandle) -> Option<Throughput> {
         let views = channel.consumers.iter().filter_map(|name| self.view(name));
         let outflows = views.map(|view| &view.outflow);

@@ -14,13 +14,13 @@ pub struct HeldStatus {
     pub part: String,
     /// When it was stopped.
     pub since_seconds_ago: f64,
-    /// At whose word.
+    /// The operator.
     pub by: String,
     /// A drain has stopped it.
     pub by_drain: bool,
 }
 
-/// How a drain is doing.
+/// The state of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DrainState {
@@ -37,28 +37,28 @@ pub enum DrainState {
 /// The last drain that was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DrainStatus {
-    /// How it is doing.
+    /// Its state.
     pub state: DrainState,
     /// The channel that drains; `null`: all of them.
     pub channel: Option<String>,
-    /// Whether the agent ends when they are empty.
+    /// True if the agent ends when they are empty.
     pub exit: bool,
-    /// At whose word.
+    /// The operator.
     pub by: String,
     /// When it was asked for.
     pub began_seconds_ago: f64,
-    /// How long it may take.
+    /// Its time limit.
     pub time_limit_seconds: f64,
-    /// Events that are to be delivered yet.
+    /// Events that are not delivered yet.
     pub left_events: u64,
-    /// What keeps it from going on, or has ended it.
+    /// The reason why it waits, or has ended.
     pub why: Option<String>,
 }
 
-/// What became of a request to stop or start parts, or to drain.
+/// The result of a request to stop, start or drain parts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PartsStatus {
-    /// How it ended.
+    /// Its result.
     pub result: ReloadResult,
     /// Why it was refused or rolled back.
     pub error: Option<String>,

@@ -2,11 +2,11 @@
 
 use pipeline::ChannelStatus;
 
-/// The longest forecast, in seconds. The rates are those of the last minutes at most.
+/// The longest forecast, in seconds. The rates cover at most the last minutes.
 const FORECAST_MAX: f64 = 86_400.0;
 
-/// What becomes of a channel at the present rates. No forecast without a trend: not of a channel
-/// that is full or has no events, and not beyond a day.
+/// The forecast for a channel at the present rates. It is missing for a channel that is full or
+/// empty, and beyond a day.
 #[derive(Debug, PartialEq)]
 pub(super) struct Outlook {
     pub(super) until_full_seconds: Option<f64>,

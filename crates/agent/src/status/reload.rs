@@ -1,35 +1,35 @@
-//! What a reload did, part by part.
+//! The result of a reload, part by part.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a reload ended.
+/// The result of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReloadResult {
-    /// What has changed runs as the file says.
+    /// The changed parts run as configured.
     Applied,
-    /// The file says what runs already.
+    /// The file equals the running configuration.
     Unchanged,
-    /// The file is wrong, or what it changes needs a restart. Nothing was touched.
+    /// The file is invalid, or the change needs a restart. Nothing was touched.
     Refused,
     /// A part could not be started or stopped: all runs as before.
     RolledBack,
 }
 
-/// What the last reload did.
+/// The result of the last reload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReloadStatus {
-    /// What asked for it: `SIGHUP`, `POST /reload` or `file change`.
+    /// The trigger: `SIGHUP`, `POST /reload` or `file change`.
     pub asked_by: String,
     /// When it ended.
     pub finished_seconds_ago: f64,
     /// How long it took.
     pub took_seconds: f64,
-    /// How it ended.
+    /// The result.
     pub result: ReloadResult,
-    /// Why it was refused or rolled back, with the place in the file where there is one.
+    /// Why it was refused or rolled back, with the place in the file if known.
     pub error: Option<String>,
     /// New parts.
     pub started: Vec<PartChange>,
@@ -43,8 +43,8 @@ pub struct ReloadStatus {
     /// channel: the amount, the cause and the remedy.
     #[serde(default)]
     pub resends: Vec<String>,
-    /// Channels that are closed and still hold events on disk; they are delivered when the channel
-    /// is configured again.
+    /// Closed channels with events on disk; the events are delivered when the channel is configured
+    /// again.
     pub left_behind: Vec<LeftBehind>,
 }
 
@@ -62,7 +62,7 @@ pub struct PartChange {
 pub struct LeftBehind {
     /// Its name.
     pub channel: String,
-    /// Events that it holds.
+    /// Its number of events.
     pub events: u64,
 }
 

@@ -1,8 +1,8 @@
-//! An agent in which all is well, for tests of what is said of it.
+//! A healthy agent, for tests of its findings.
 
 use super::Snapshot;
 
-/// What its admin address would say.
+/// Returns the status of a healthy agent.
 pub(super) fn well() -> Snapshot {
     serde_json::from_str(include_str!("well.json")).unwrap()
 }

@@ -1,5 +1,4 @@
-//! Peers that send, peers that are refused, and certificates that expire: as they are shown, and
-//! what is wrong about them. Pure.
+//! Connected peers, refused peers, and expiring certificates: their status and findings. Pure.
 
 use peers::{RefusalBoard, RefusedPeers, Sender};
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,7 @@ use super::{ProvedName, SenderStatus};
 use crate::admin::COMPONENT;
 use crate::running::Parts;
 
-/// How long before its end a certificate is reported.
+/// Time before its expiry when a certificate is reported.
 const SOON_SECONDS: u64 = 14 * 24 * 60 * 60;
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
@@ -33,11 +32,11 @@ pub struct PlainTextStatus {
 pub struct RefusedStatus {
     /// The listener: `source NAME`, or `agent` for the admin address.
     pub component: String,
-    /// What the peers are: `agent` or `client`.
+    /// The kind of the peers: `agent` or `client`.
     pub peer_kind: String,
     /// Why they are refused, in a few words.
     pub reason: String,
-    /// How many peers.
+    /// Number of peers.
     pub peers: u64,
     /// Their attempts.
     pub attempts: u64,
@@ -60,17 +59,17 @@ pub enum Expiry {
 /// A certificate that this agent shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateStatus {
-    /// What shows it: `source NAME`, `sink NAME`, `channel NAME` or `agent`.
+    /// Its user: `source NAME`, `sink NAME`, `channel NAME` or `agent`.
     pub component: String,
     /// Its file.
     pub path: String,
-    /// What it is called.
+    /// Its subject.
     pub subject: Option<String>,
     /// Until when it is valid, in seconds since 1970.
     pub expires_unix_seconds: u64,
     /// Days until then; 0 once it has expired.
     pub days_left: u64,
-    /// Whether that is soon.
+    /// The state of its expiry.
     pub expiry: Expiry,
 }
 
@@ -156,7 +155,7 @@ impl SenderStatus {
     }
 }
 
-/// What is wrong with the certificates, and which peers are refused.
+/// Returns findings about certificates and refused peers.
 pub(super) fn troubles(
     certificates: &[CertificateStatus],
     refused: &[RefusedStatus],

@@ -23,7 +23,7 @@ const BINARY_MAX: usize = 512;
 pub struct ShownEvent {
     /// The first of its headers, each cut.
     pub headers: Vec<(String, String)>,
-    /// How many headers it has.
+    /// Number of headers.
     pub headers_total: usize,
     /// Length of its body.
     pub body_bytes: usize,
@@ -31,7 +31,7 @@ pub struct ShownEvent {
     pub text: Option<String>,
     /// The beginning of a body that is not.
     pub hexadecimal: Option<String>,
-    /// Whether more of it is there than is shown.
+    /// True if only a part of it is shown.
     pub is_cut: bool,
 }
 
@@ -47,16 +47,16 @@ pub struct SeenEvent {
     pub event: ShownEvent,
 }
 
-/// What `/tap` says at a time: some events, and how many there were since it was asked.
+/// One message of `/tap`: some events, and totals since the request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TapMessage {
     /// Events since the last message.
     pub events: Vec<SeenEvent>,
     /// Events that were looked at.
     pub passed: u64,
-    /// Those of them for which the conditions hold.
+    /// Matching events.
     pub matched: u64,
-    /// Those of them that were shown: the rate has left out the others.
+    /// Shown events: the rate omits the others.
     pub shown: u64,
     /// Events that passed and were not looked at, because the reader was slower than they are.
     pub missed: u64,
@@ -77,7 +77,7 @@ impl SeenEvent {
 }
 
 impl ShownEvent {
-    /// What is shown of this event.
+    /// Truncates an event for display.
     pub(crate) fn new<'a>(body: &[u8], headers: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let (mut shown, mut headers_total) = (Vec::new(), 0);
         for (name, value) in headers {

@@ -1,6 +1,7 @@
-//! What is wrong, from a snapshot: the first thing that an operator wants to know.
+//! Findings about a snapshot: the first thing that an operator wants to know.
 //!
-//! Pure. The agent judges; the live page, `aqueduct top` and `aqueduct status` show what it says.
+//! Pure. The agent evaluates them; the live page, `aqueduct top` and `aqueduct status` display
+//! them.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,25 +16,25 @@ mod roots;
 /// Something that is wrong, or may become so.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trouble {
-    /// How bad it is, including what it causes.
+    /// Its severity, including its consequences.
     pub level: Level,
-    /// What kind of trouble it is.
+    /// Its kind.
     #[serde(default)]
     pub cause: Cause,
-    /// What it is about: `source NAME`, `channel NAME`, `group NAME`, `sink NAME`, `conservation`,
+    /// The component: `source NAME`, `channel NAME`, `group NAME`, `sink NAME`, `conservation`,
     /// `agent`, `dead letters` or `configuration`.
     pub component: String,
-    /// It in a sentence, which stays the same while the trouble does.
+    /// A sentence that stays the same while the finding exists.
     pub brief: String,
     /// The same with times and sizes.
     pub text: String,
     /// When it began.
     #[serde(default)]
     pub since_seconds_ago: Option<f64>,
-    /// The component whose trouble causes this one; `null`: this is a root cause.
+    /// The component whose finding causes this one; `null`: this is a root cause.
     #[serde(default)]
     pub caused_by: Option<String>,
-    /// What to do.
+    /// The remedy.
     #[serde(default)]
     pub remedy: String,
     /// URL of its heading in the run book.
@@ -56,14 +57,14 @@ pub struct AgentStatus {
 /// Everything in one line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// That of the worst trouble; a note is none.
+    /// The level of the worst finding, except notes.
     pub level: Level,
     /// All is well, or the worst trouble and how many there are.
     pub text: String,
 }
 
 impl Trouble {
-    /// Without `more`, which stands in brackets in the text.
+    /// Creates a finding without `more`, which is in brackets in the text.
     pub(crate) fn new(
         (level, cause): (Level, Cause),
         component: &str,
@@ -76,8 +77,8 @@ impl Trouble {
         Self { level, cause, component, brief, text, remedy, runbook, ..Self::default() }
     }
 
-    /// What to do and where to read more, line by line; nothing for a consequence of another
-    /// trouble.
+    /// Returns the remedy and the reference, line by line; empty for a consequence of another
+    /// finding.
     pub fn help(&self) -> Vec<String> {
         if self.caused_by.is_some() || self.remedy.is_empty() {
             return Vec::new();
@@ -109,20 +110,20 @@ impl Verdict {
 }
 
 impl Snapshot {
-    /// With what is wrong, and what is known to be wrong with the configuration file. Root causes
-    /// are in front of what they cause.
+    /// Adds findings to the snapshot, including a known one about the configuration file. Root
+    /// causes precede their consequences.
     pub(crate) fn judged(mut self, configuration: Option<Trouble>) -> Self {
         let mut found = found::troubles(&self);
         found.extend(configuration);
         roots::explain(&mut found, &self);
-        // Stable: those of one rank stay in the order of the flow.
+        // Stable sort: findings of one rank stay in the order of the flow.
         found.sort_by_key(|it| (std::cmp::Reverse(it.level), it.caused_by.is_some()));
         self.verdict = Verdict::of(&found);
         self.troubles = found;
         self
     }
 
-    /// How bad it is with a component, as [`Trouble::component`] names it.
+    /// Returns the severity for a component, named as in [`Trouble::component`].
     pub fn level_of(&self, component: &str) -> Level {
         let about = self.troubles.iter().filter(|it| it.component == component);
         about.map(|it| it.level).max().unwrap_or_default()

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-/// What is not known.
+/// An unknown value.
 pub const NONE: &str = "-";
 
-/// Text from outside without what a terminal would obey: controls, and what turns the direction of
-/// writing.
+/// Returns text from outside without terminal controls: control characters, and characters that
+/// change the direction of writing.
 pub fn printable(text: &str) -> String {
     let odd = |c: char| {
         c.is_control()
@@ -53,7 +53,7 @@ pub fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{ending}")
 }
 
-/// The reason of a counter in words, after a number of events.
+/// Returns the reason of a counter in words, to follow a number of events.
 pub fn reason(name: &str) -> String {
     name.trim_end_matches("_events").trim_end_matches("_event").replace('_', " ")
 }

@@ -1,4 +1,4 @@
-//! What a topology takes over from one that runs.
+//! The parts that a topology takes over from a running one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use pipeline::{Channel, Traces};
 
 use crate::boards::Boards;
 
-/// What a topology takes over from one that runs.
+/// The parts that a topology takes over from a running one.
 #[derive(Default)]
 pub(crate) struct Kept {
-    /// What the agent knows of its own epochs: of the agent's channels, and of those that follow.
+    /// Floors of the agent's own epochs, for its channels and their successors.
     pub(crate) floors: Option<FloorBoard>,
-    /// Channels that stay, with what is known along them.
+    /// Channels that stay, with the values shared along them.
     pub(crate) channels: BTreeMap<Arc<str>, (Arc<dyn Channel>, Boards)>,
     /// Names of the sources that stay.
     pub(crate) sources: BTreeSet<Arc<str>>,
     /// Names of the groups that stay.
     pub(crate) groups: BTreeSet<Arc<str>>,
-    /// Where the agent records the steps of sampled batches.
+    /// Records steps of sampled batches.
     pub(crate) traces: Traces,
 }
 

@@ -15,7 +15,7 @@ const CONSUMER: u8 = 5;
 /// Status of a span that came to nothing.
 const ERROR: u8 = 2;
 
-/// What all spans of an agent are of.
+/// The common attributes of all spans of an agent.
 pub(super) struct Resource {
     /// `service.name`.
     pub(super) service: String,

@@ -23,14 +23,14 @@ const SHOWN_MAX: usize = 200;
 /// Why spans were not taken.
 #[derive(Debug, Error)]
 pub(super) enum PostError {
-    /// There is no connection.
+    /// Connecting failed.
     #[error("cannot connect to {address}")]
     Connect {
         address: String,
         #[source]
         source: std::io::Error,
     },
-    /// It broke before the answer.
+    /// The connection broke before the answer.
     #[error("the connection to {address} broke before the answer")]
     Broken {
         address: String,
@@ -46,7 +46,7 @@ pub(super) enum PostError {
 }
 
 impl PostError {
-    /// Whether the same request may be taken later.
+    /// Returns `true` if the same request may succeed later.
     pub(super) fn passes(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Broken { .. } | Self::Late(_) => true,
@@ -54,7 +54,7 @@ impl PostError {
         }
     }
 
-    /// When to come again, where the receiver has said so.
+    /// Returns when to retry, if the receiver has named a time.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
@@ -89,7 +89,7 @@ impl Post {
 
     /// Sends one; how many spans of it the receiver has refused.
     pub(super) async fn send(&mut self, body: Bytes) -> Result<u64, PostError> {
-        // What breaks an idle connection shows with the next request.
+        // If an idle connection is broken, the next request fails.
         if let Some(connection) = self.connection.take().filter(|it| !it.is_closed())
             && let Ok(answered) = self.exchange(connection, body.clone()).await
         {
@@ -100,7 +100,7 @@ impl Post {
         let broken = |source| PostError::Broken { address: self.address.clone(), source };
         let (connection, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         tokio::spawn(async move {
-            // What breaks is seen by the request.
+            // The request reports a broken connection.
             let _ = driver.await;
         });
         let address = self.address.clone();
@@ -108,7 +108,7 @@ impl Post {
         exchanged.map_err(|source| PostError::Broken { address, source })?
     }
 
-    /// One request and its answer; `Err`: the connection broke.
+    /// Sends one request and returns its answer; `Err`: the connection broke.
     async fn exchange(
         &mut self,
         mut connection: SendRequest<Full<Bytes>>,
@@ -121,7 +121,7 @@ impl Post {
         request.headers_mut().clone_from(&self.headers);
         let (head, body) = connection.send_request(request).await?.into_parts();
         let Ok(body) = Limited::new(body, ANSWER_MAX).collect().await else {
-            // What it says beyond that is not wanted, and the connection cannot be used again.
+            // The rest of the answer is not needed, and the connection cannot be reused.
             return Ok(self.judged(&head, &[]));
         };
         self.connection = Some(connection);
@@ -144,7 +144,7 @@ impl Post {
     }
 }
 
-/// How many spans a success has left out.
+/// Returns how many spans a successful request has rejected.
 fn refused(answer: &[u8]) -> u64 {
     let answer: Option<Value> = serde_json::from_slice(answer).ok();
     let refused = answer.as_ref().map(|answer| &answer["partialSuccess"]["rejectedSpans"]);

@@ -1,5 +1,5 @@
-//! Method: a receiver of this test, on a real socket, that says what it was sent and gives the
-//! answers of the test. Times are the runtime's own and pass at once where nothing else happens.
+//! Method: a receiver of this test, on a real socket, reports the requests and sends the answers of
+//! the test. Time is the runtime's own and advances immediately when nothing else happens.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::*;
 
-/// Longer than anything that is waited for takes.
+/// Longer than any condition takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn batch(sequence: u64) -> Identity {
@@ -131,8 +131,8 @@ async fn spans_that_a_busy_receiver_puts_off_come_again_and_those_that_it_refuse
     bench.until_counted(3, 3).await;
 }
 
-/// Method: a receiver that takes a connection and never answers, and one that is not there. Far
-/// more spans are recorded than there is room for, in one go.
+/// Method: one receiver accepts connections and never answers, another one does not exist. Far more
+/// spans are recorded together than the queue has room for.
 #[tokio::test]
 async fn a_receiver_that_is_dead_delays_nothing_and_every_span_is_counted() {
     let (silent, address) = listen().await;

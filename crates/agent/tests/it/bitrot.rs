@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const LINES: usize = 400;
-/// Stands in the line whose batch is damaged.
+/// Text in the line whose batch is damaged.
 const VICTIM: &str = "line 123 ";
 
 struct Site {
@@ -76,7 +76,7 @@ impl Site {
         self.live(&configuration, catalogue::FULL)
     }
 
-    /// The collector's segment that holds a text, and where.
+    /// Returns the collector's segment with a text, and its offset.
     fn find(&self, text: &str) -> Option<(PathBuf, Vec<u8>, usize)> {
         let log = self.path("collector/channels/main/log");
         for entry in fs::read_dir(log).ok()? {
@@ -114,11 +114,11 @@ fn a_flipped_bit_on_a_collector_costs_nothing_because_the_sender_stores_it_again
     };
     fs::write(site.path("in/first.log"), text(0..LINES / 2)).unwrap();
     let edge = site.edge();
-    // A file stands where the store should be.
+    // A file has the path of the store.
     fs::write(site.path("no-store"), "").unwrap();
     let first = site.collector(&site.path("no-store/below"));
     wait("the collector has the first lines on disk", || site.find(VICTIM).is_some());
-    // With another group behind it, the damage cannot be taken for a torn end.
+    // With another group after it, the damage cannot be mistaken for a torn end.
     fs::write(site.path("in/second.log"), text(LINES / 2..LINES)).unwrap();
     wait("the collector has all lines on disk", || site.find(&line(LINES - 1)).is_some());
     first.shutdown_timeout(Duration::from_secs(10));

@@ -1,8 +1,8 @@
-//! Collectors come and go while events flow, and each event is in the store once.
+//! Collectors join and leave while events flow, and each event is in the store once.
 //!
-//! Method: whole agents over loopback, and a name server of this test's own that is asked by real
-//! DNS. Two edges, one with each kind of group, follow what it answers: two collectors, then no
-//! answer at all, then one of them and a third, then that one alone.
+//! Method: whole agents over loopback, and a DNS server of this test. Two edges, one with each kind
+//! of group, follow its answers: two collectors, then no answer at all, then one of them and a
+//! third, then only that one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use catalogue::FULL;
 use support::loopback::free_address;
 use tokio::runtime::Runtime;
 
-/// How long anything that is waited for may take.
+/// Time limit of any condition.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Events of each edge.
@@ -120,7 +120,7 @@ impl World {
         (self.live(processor, admin, &rest), admin)
     }
 
-    /// How often each event is visible in the store.
+    /// Returns how often each event is visible in the store.
     fn stored(&self) -> BTreeMap<String, usize> {
         let mut seen = BTreeMap::new();
         let Ok(entries) = fs::read_dir(self.directory.path().join("store")) else { return seen };
@@ -142,7 +142,7 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// What an agent counts under this name; 0 while it says nothing.
+/// Returns an agent's metric; 0 while it does not answer.
 fn metric(admin: u16, name: &str) -> u64 {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", admin)) else { return 0 };
     stream.write_all(b"GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n").unwrap();

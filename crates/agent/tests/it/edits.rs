@@ -1,11 +1,11 @@
-//! A configuration is changed again and again while events flow: nothing is lost, nothing comes
-//! twice, and what has not changed is not touched.
+//! The configuration is changed repeatedly while events flow: nothing is lost or repeated, and
+//! unchanged parts are not touched.
 //!
 //! Method: one whole agent with real components. A flow `calm` stays as it is. A flow `wild` is
-//! edited 100 times by a seed: settings of its sink, interceptors, a second group that comes and
-//! goes, the name of its group, the settings of its durable channel, another flow through memory;
-//! in between files that are wrong, and a source whose port is taken. Each number of each source
-//! has to be in the store once.
+//! edited 100 times by a seed: settings of its sink, interceptors, a second group that is added and
+//! removed, the name of its group, the settings of its durable channel, another flow through
+//! memory; in between invalid files, and a source whose port is in use. Each number of each source
+//! must be in the store once.
 
 #![expect(clippy::print_stdout, reason = "the figures are read by people")]
 
@@ -34,7 +34,7 @@ const EDITS: u64 = 100;
 /// that runs the test does other things.
 const GAP_MAX: Duration = Duration::from_secs(5);
 
-/// Numbers of the flow that is edited: more than it makes while that goes on.
+/// Numbers of the edited flow: more than it sends during the test.
 const WILD: u64 = 60_000;
 
 /// The next number of a SplitMix64 sequence.
@@ -46,7 +46,7 @@ fn dice(state: &mut u64, sides: u64) -> u64 {
     (mixed ^ (mixed >> 31)) % sides
 }
 
-/// What the file says of what is edited.
+/// The edited part of the file.
 #[derive(Clone, Default)]
 struct Edited {
     age: u64,
@@ -57,7 +57,7 @@ struct Edited {
     name: u64,
     /// A source on this port.
     port: Option<u16>,
-    /// What makes the file wrong.
+    /// The invalid part of the file.
     wrong: &'static str,
 }
 
@@ -187,7 +187,8 @@ fn a_hundred_changes_lose_and_repeat_nothing_and_touch_nothing_else() {
     let gaps = gaps(place.admin, place.dir.path(), &stop);
     let (mut seed, mut counts, mut slowest) = (0x5eed, BTreeMap::new(), 0.0_f64);
     for number in 0..EDITS {
-        // A wrong or unwanted file is not what runs: the next one is compared with what does.
+        // An invalid or rejected file does not run: the next one is compared with the running
+        // configuration.
         let mut next = edited.clone();
         let expected = edit(&mut next, &mut seed, taken.local_addr().unwrap().port());
         next.write(&place);

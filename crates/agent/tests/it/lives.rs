@@ -1,8 +1,8 @@
-//! What one life of an agent leaves behind, the next one takes up: nothing lost, nothing twice.
+//! One life of an agent resumes where the previous one ended: nothing is lost or repeated.
 //!
-//! Method: a whole agent runs in a runtime of its own, with real files and stores. Its life ends by
-//! taking the runtime away, in the middle of whatever it does. One disk has to fail for one
-//! channel, which holds the moment between two channels' commits for as long as a test needs.
+//! Method: a whole agent runs in a separate runtime, with real files and stores. Dropping the
+//! runtime ends its life in the middle of any operation. A failing disk of one channel extends the
+//! moment between two channels' commits as long as a test needs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
-/// How long a life may take to do what it is watched for.
+/// Time limit for the observed progress of a life.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Drops the events that begin with `drop`.
@@ -54,7 +54,7 @@ static FILTERS: Group = Group { interceptors: WITH_FILTER, ..Group::EMPTY };
 const CATALOGUE: Catalogue =
     Catalogue { groups: &[&components::GROUP, &components_hdfs::GROUP, &FILTERS], elsewhere: &[] };
 
-/// A place for an agent with one tailed file, two channels and a store behind each.
+/// A directory for an agent with one tailed file, and two channels with a store each.
 struct Place {
     directory: tempfile::TempDir,
     refuse: Arc<AtomicBool>,
@@ -128,7 +128,7 @@ impl Place {
         text.lines().map(String::from).collect()
     }
 
-    /// Each letter as `aqueduct dlq` would show it, once the agent has let go of them.
+    /// Returns each letter as `aqueduct dlq` would show it, once the agent has released them.
     fn letters(&self) -> Vec<(Label, Vec<String>)> {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
@@ -194,7 +194,7 @@ fn a_kill_after_a_batch_that_was_filtered_to_nothing_reads_it_no_second_time() {
     let first = place.live();
     place.wait_for("store-a", 10);
     place.append(&numbered("drop", 0..300));
-    // Nothing but the position says that these were read.
+    // Only the position records that these were read.
     std::thread::sleep(Duration::from_secs(2));
     end(first);
 

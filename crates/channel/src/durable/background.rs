@@ -15,7 +15,7 @@ pub(crate) struct Background {
     idle: Notify,
 }
 
-/// One piece of work; also when it panics it ends.
+/// A running task; it also ends when it panics.
 struct Piece(Arc<Background>);
 
 impl Drop for Piece {
@@ -32,7 +32,7 @@ impl Background {
         env.blocking.run(self.piece(work));
     }
 
-    /// Starts `work` where it takes no core from new events.
+    /// Starts `work` at low priority, so that it takes no core from new events.
     pub(crate) fn run_behind(self: &Arc<Self>, env: &Env, work: impl FnOnce() + Send + 'static) {
         env.blocking.run_behind(self.piece(work));
     }
@@ -49,7 +49,7 @@ impl Background {
         })
     }
 
-    /// Waits until nothing is under way. What is started meanwhile counts too.
+    /// Waits until no task runs, including tasks started in the meantime.
     pub(crate) async fn rest(&self) {
         notice::until(&self.idle, || (self.running.load(Ordering::SeqCst) == 0).then_some(()))
             .await;

@@ -26,15 +26,15 @@ use crate::durable::space::overflow::Overflow;
 
 /// How long commits of takes may wait for a put to carry them to the disk.
 const ACK_DELAY: Duration = Duration::from_millis(10);
-/// How often a disk that is full or refuses is tried again.
+/// Pause between attempts on a disk that is full or fails.
 const DISK_DELAY: Duration = Duration::from_millis(200);
-/// How often a put that waits checks whether its stop is to be logged.
+/// Pause between checks of a waiting put whether to log the stop.
 const LOOK: Duration = Duration::from_secs(10);
-/// How often closing tries to write the last commits.
+/// Attempts to write the last commits when the channel closes.
 const FLUSH_ATTEMPTS: u32 = 3;
 /// Larger puts are refused: offsets in a segment have 32 bits.
 pub(crate) const PUT_MAX: u64 = 1 << 30;
-/// What a put takes besides its batches: frame, envelope, padding.
+/// Overhead of a put: frame, envelope, padding.
 pub(crate) const PUT_OVERHEAD: u64 = 8 << 10;
 
 /// A durable channel, open or not.
@@ -67,12 +67,12 @@ impl Durable {
         opened.map_err(|error| capacity::no_room(error, &self.cx.env, &self.cx.directory))
     }
 
-    /// What seals it.
+    /// Returns the encryption settings.
     pub(crate) fn encryption(&self) -> Option<&keys::Encryption> {
         self.config.encryption.as_ref()
     }
 
-    /// What the open channel is.
+    /// Returns the open channel.
     pub(crate) fn core(&self) -> &Arc<Core> {
         self.core.get().expect("a channel is opened before all else")
     }
@@ -158,7 +158,7 @@ impl Channel for Durable {
         let capacity_bytes = core.limits.capacity_bytes;
         let most = capacity_bytes - core.files.reserve_bytes(capacity_bytes);
         let size = BatchSize { bytes: size.bytes + PUT_OVERHEAD, ..size };
-        // Something must be left for what is already in the current segment.
+        // Keep some room for the data in the current segment.
         if size.bytes > PUT_MAX.min(most / 2) || size.events > core.limits.capacity_events {
             let channel = core.name.to_string();
             return Err(ChannelError::TooLarge { channel, size_bytes: size.bytes, capacity_bytes });
@@ -192,7 +192,7 @@ impl Channel for Durable {
                     continue;
                 }
             }
-            // A stop that lasts is said although nothing happens.
+            // A long stop is logged even if nothing happens.
             let _ = timeout(LOOK, room).await;
         }
     }
@@ -220,7 +220,7 @@ impl Channel for Durable {
     fn stored(&self, origin: Origin, epoch: Epoch) -> IntervalSet {
         let core = self.core();
         let state = core.state();
-        // Without dedupe a sender is not told what it need not send again.
+        // Without dedupe, senders do not learn which batches they need not resend.
         match core.limits.dedupe {
             true => state.tickets.window.stored(origin, epoch),
             false => state.tickets.window.settled(origin, epoch),
@@ -233,7 +233,7 @@ impl Channel for Durable {
 
     fn birthplace(&self) -> Option<(Origin, Epoch)> {
         let core = self.core();
-        // What is on no disk must not be known to others: see `space/full_disk.rs`.
+        // An epoch that is not on disk must not be announced: see `space/full_disk.rs`.
         let durable = core.state().durable_epoch;
         let epoch = if mutant!("epoch_named_too_early") { core.owner.epoch } else { durable };
         Some((core.owner.origin, epoch))

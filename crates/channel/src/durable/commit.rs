@@ -1,17 +1,17 @@
-//! Group commit: from a put to bytes that are durable.
+//! Group commit: from a put to durable bytes.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
 //! | `put` | a put transaction: encodes its batches in the caller's thread |
 //! | `packing` | compression of one batch |
-//! | `request` | what the leader is asked for |
-//! | `hand_off` | the queue of requests, and which caller becomes the leader |
-//! | `leader` | forms a group, writes it, answers |
+//! | `request` | requests to the leader |
+//! | `hand_off` | the queue of requests, and the choice of the leader |
+//! | `leader` | forms a group, writes it, replies |
 //! | `roll` | begins the next segment |
-//! | `group` | what is written in one go |
+//! | `group` | the group of requests that is written together |
 //! | `unwritten` | commits that are in no frame yet |
 //! | `register` | a change of the consumers |
-//! | `put_back` | batches of the dead letters that are put into the channel again |
+//! | `put_back` | batches of the dead letters that are replayed into the channel |
 
 pub(crate) mod group;
 pub(crate) mod hand_off;

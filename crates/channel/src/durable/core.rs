@@ -1,7 +1,7 @@
-//! What the parts of one open channel share.
+//! The parts that one open channel shares.
 //!
-//! Only the leader of a group commit ([`super::commit::leader`]) has the log; everything else asks
-//! it through the queue.
+//! Only the leader of a group commit ([`super::commit::leader`]) has the log; all other code sends
+//! requests through the queue.
 
 use std::io;
 use std::path::PathBuf;
@@ -27,15 +27,15 @@ use super::log::writer::Log;
 use super::recovery::names::Names;
 use super::state::State;
 
-/// How much of the disk a channel takes at most, in hundredths.
+/// Maximum share of the disk that a channel uses, in percent.
 pub(crate) const DISK_PERCENT: u64 = 80;
 
-/// What tasks of an open channel wait for.
+/// Signals to the tasks of an open channel.
 #[derive(Default)]
 pub(crate) struct Signals {
     /// Room may have become free, or the channel closed.
     pub(crate) room: Notify,
-    /// Something may be ready to take, or the channel closed.
+    /// A batch may be ready to take, or the channel was closed.
     pub(crate) ready: Notify,
     /// A read has ended, or is planned.
     pub(crate) arrived: Notify,
@@ -49,7 +49,7 @@ pub(crate) struct Signals {
 pub(crate) struct Core {
     pub(crate) name: Arc<str>,
     pub(crate) env: Env,
-    /// What a new origin is bound to.
+    /// The name to which a new origin is bound.
     pub(crate) origin_name: OriginName,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
@@ -60,12 +60,12 @@ pub(crate) struct Core {
     pub(crate) files: Arc<Files>,
     pub(crate) store: Arc<dyn IndexStore>,
     pub(crate) log: Mutex<Log>,
-    /// Memory for what is on its way to the disk or back.
+    /// Buffers for data on its way to or from the disk.
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) state: Mutex<State>,
     /// Held while the directory is in use.
     pub(crate) lock: Mutex<Option<Box<dyn Lock>>>,
-    /// What tasks of the channel wait for.
+    /// Signals to the tasks of the channel.
     pub(crate) signals: Signals,
     /// Work in the directory that is not the leader's.
     pub(crate) background: Arc<Background>,
@@ -84,12 +84,12 @@ impl Locked<State> for Core {
 }
 
 impl Core {
-    /// The state. A panic of another holder is passed over: each change is made whole.
+    /// Locks the state. Ignores a panic of another holder, because every change is complete.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts something that was met and mended.
+    /// Counts an incident that was handled.
     pub(crate) fn incident(&self, reason: &'static str, count: u64) {
         let label = ChannelReason { channel: self.name.to_string(), reason };
         self.metrics.channel_anomalies.get_or_create(&label).inc_by(count);
@@ -100,7 +100,7 @@ impl Core {
         unix_millis(self.env.clock.now())
     }
 
-    /// The error that stands for the disk's.
+    /// Wraps an error of the disk.
     pub(crate) fn disk_error(&self, source: io::Error) -> ChannelError {
         ChannelError::Disk { channel: self.name.to_string(), source }
     }
@@ -120,8 +120,8 @@ impl Core {
         }
     }
 
-    /// Hands a request to the leader, and makes one if there is none. `is_lone` says whether the
-    /// caller's task, which may have to write it, has nothing else to do meanwhile.
+    /// Sends a request to the leader, or makes the caller the leader. `is_lone` is true if the
+    /// caller's task, which may have to write it, has nothing else to do at the same time.
     pub(crate) fn submit(self: &Arc<Self>, request: Request, is_lone: bool) {
         let Some(place) = hand_off::submit(&**self, request) else { return };
         let here = place == Place::Here && is_lone;
@@ -143,7 +143,7 @@ impl Core {
         self.env.blocking.run(Box::new(move || core.lead_until_idle()));
     }
 
-    /// A consumer commits tickets that it holds.
+    /// Commits tickets that a consumer holds.
     pub(crate) fn commit(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
         let settled = {
             let mut state = self.state();
@@ -155,7 +155,7 @@ impl Core {
         self.announce(settled);
     }
 
-    /// A consumer gives tickets back.
+    /// Returns tickets of a consumer.
     pub(crate) fn rollback(&self, consumer: &str, tickets: &IntervalSet) {
         self.state().tickets.in_flight.rollback(consumer, tickets);
         self.signals.ready.notify_waiters();
@@ -169,8 +169,8 @@ impl Core {
         }
     }
 
-    /// Frees what every consumer is done with, in memory and, off the caller's thread, on disk: the
-    /// oldest segments, or, with `all`, also those behind one that stays.
+    /// Frees data that every consumer has committed, in memory and, in another thread, on disk: the
+    /// oldest segments, or, with `all`, also those after one that stays.
     pub(crate) fn release(&self, state: &mut State, all: bool) {
         let State { tickets, unwritten, .. } = state;
         let Unwritten { acks, acks_in_write, forget, forget_in_write, .. } = unwritten;
@@ -194,8 +194,8 @@ impl Core {
         });
     }
 
-    /// What of the configured capacity the disk can bear: with what its files occupy already, the
-    /// channel takes at most 80 % of what the disk has for it.
+    /// Limits the configured capacity by the disk: with the files that it already has, the channel
+    /// uses at most 80 % of the space that is available to it.
     pub(crate) fn refresh_capacity(&self) {
         let space = match self.env.disk.space(&self.directory) {
             Ok(space) => space,
@@ -217,7 +217,7 @@ impl Core {
         self.signals.room.notify_waiters();
     }
 
-    /// What the channel holds now.
+    /// Returns the current contents of the channel.
     pub(crate) fn status(&self) -> ChannelStatus {
         let now = Instant::now();
         let mut state = self.state();

@@ -1,9 +1,9 @@
-//! Where batches lie: derived from the log, and rebuilt from it.
+//! Locations of batches: derived from the log, and rebuilt from it.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
 //! | `ticket_index` | all live segments, tickets, identities and positions, in memory |
-//! | `segment_index` | the batches of one segment by ticket, and the trait of a store for it |
+//! | `segment_index` | the batches of one segment by ticket, and the trait of its store |
 //! | `sled_store` | the indexes of sealed segments, in sled |
 
 pub(crate) mod segment_index;

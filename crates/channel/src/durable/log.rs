@@ -1,16 +1,16 @@
 //! The segment log: the files, and the bytes in them.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
 //! | `writer` | the end of the log: begins segments, appends groups |
 //! | `files` | makes, names and opens segment files: the next one is ready before it is needed |
-//! | `recycling` | files of released segments: used again, or given back |
+//! | `recycling` | files of released segments: reused, or removed |
 //! | `reserve` | two small files for starts and commits on a disk without room |
-//! | `segment_pool` | how many free files will be needed again |
-//! | `trimming` | free files that are not needed go back to the disk, in parts |
-//! | `segment`, `frame`, `records` | the format: header block, frames, what their envelopes say |
-//! | `layout`, `aligned` | how a group lies in memory, and buffers for direct I/O |
-//! | `seal`, `keys` | encryption of frames, and where the keys come from |
+//! | `segment_pool` | estimates how many free files will be needed again |
+//! | `trimming` | removes unneeded free files in parts |
+//! | `segment`, `frame`, `records` | the format: header block, frames, contents of envelopes |
+//! | `layout`, `aligned` | the layout of a group in memory, and buffers for direct I/O |
+//! | `seal`, `keys` | encryption of frames, and the sources of keys |
 
 pub(crate) mod aligned;
 pub(crate) mod files;

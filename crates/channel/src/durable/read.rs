@@ -1,14 +1,14 @@
-//! Takes: from memory while a consumer keeps up, else from the segments.
+//! Takes: from memory while a consumer keeps up, otherwise from the segments.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
 //! | `take` | a take transaction |
 //! | `tail` | the newest batches, in memory |
 //! | `memory` | the state of all of these |
-//! | `ahead`, `fetch` | what is read ahead of a consumer, and how |
+//! | `ahead`, `fetch` | batches read ahead of a consumer |
 //! | `reader` | batches of a segment, verified one by one |
-//! | `wakeups` | when a put wakes consumers |
-//! | `drain_throttle` | the pace of a backlog while new events come |
+//! | `wakeups` | decides when a put wakes consumers |
+//! | `drain_throttle` | the pace of a backlog while new events arrive |
 
 pub(crate) mod ahead;
 pub(crate) mod drain_throttle;

@@ -1,13 +1,13 @@
-//! Opening a directory, and what is done about damage.
+//! Opens a directory, and handles damage.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
 //! | `opening` | the steps of an opening |
 //! | `owner_file`, `names` | the files `channel` and `names` |
 //! | `scan` | the frames of a segment, sound, torn or damaged |
 //! | `replay` | from frames to the state of the channel |
-//! | `damage`, `heal` | damaged batches: set aside, given up or made whole again |
-//! | `inspect` | what an operator can ask of a channel that no agent has open |
+//! | `damage`, `heal` | quarantines, gives up or restores damaged batches |
+//! | `inspect` | an operator's queries about a channel that no agent uses |
 //! | `fuzzed` | the reader of frames, for a fuzzer |
 
 pub(crate) mod damage;

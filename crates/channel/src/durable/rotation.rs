@@ -1,22 +1,22 @@
-//! The keys of a file change: a new one is added, and those that nothing needs are taken away.
+//! Rotates the keys of a file: adds a new key, and removes unneeded ones.
 //!
 //! ```text
 //!  FILE  1 2 ─► FILE.new  1 2 3 ─► renamed over FILE ─► FILE  1 2 3
 //! ```
 //!
-//! No agent takes part. A channel that runs reads its keys again after a while, seals each new
+//! Agents are not involved. A running channel reads its keys again after a while, seals each new
 //! segment with the highest one that it has ever read, and never goes back. Old segments are not
-//! sealed anew: they drain, and their key is needed until then.
+//! sealed again: they drain, and their key is needed until then.
 //!
 //! # Invariants
 //!
-//! 1. Whatever is cut off, FILE is whole, and holds every key that it held before.
-//! 2. A key that seals something is durable. A channel may read FILE before its new name is; so
-//!    the channel makes it durable itself, before it uses what it has read (`log/keys.rs`).
-//! 3. A key is taken away only if no live segment of any channel is sealed with it, and each of
-//!    them is sealed with a higher one: so none will be.
-//! 4. There is one rotation at a time: FILE.lock says which process does it. Otherwise two could
-//!    give one number to two keys.
+//! 1. After any interruption FILE is complete, and contains every key that it had before.
+//! 2. A key that seals data is durable. A channel may read FILE before its new name is durable, so
+//!    the channel itself makes it durable before it uses the keys (`log/keys.rs`).
+//! 3. A key is removed only if no live segment of any channel is sealed with it, and each channel
+//!    has a segment that is sealed with a higher one, so no future segment will need it.
+//! 4. Only one rotation runs at a time: FILE.lock names its process. Otherwise two could assign one
+//!    number to two keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -32,7 +32,7 @@ use super::inspect::Inspection;
 use super::log::keys::{self, Encryption, KeysError};
 use super::log::seal::KEY_BYTES;
 
-/// How far below a given directory channels are looked for.
+/// Maximum depth of the search for channels below a given directory.
 const DEPTH_MAX: u32 = 8;
 
 /// A key was added.
@@ -40,16 +40,16 @@ const DEPTH_MAX: u32 = 8;
 pub struct Added {
     /// Its number.
     pub added: u32,
-    /// The numbers of all keys that the file holds now.
+    /// The numbers of all keys in the file.
     pub keys: Vec<u32>,
 }
 
 /// Keys were taken away, or none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finished {
-    /// The numbers that the file does not hold any more.
+    /// The numbers of removed keys.
     pub removed: Vec<u32>,
-    /// The numbers of all keys that the file holds now.
+    /// The numbers of all keys in the file.
     pub keys: Vec<u32>,
     /// The numbers that each channel, by its directory, is sealed with.
     pub channels: BTreeMap<String, Vec<u32>>,
@@ -66,7 +66,7 @@ pub enum RotationError {
     Disk {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// Another rotation is under way.
@@ -74,7 +74,7 @@ pub enum RotationError {
     Busy {
         /// The file.
         path: String,
-        /// That process.
+        /// The process.
         pid: String,
     },
     /// There is no higher number.
@@ -83,7 +83,7 @@ pub enum RotationError {
         /// The file.
         path: String,
     },
-    /// A directory that was named holds nothing to look at.
+    /// A given directory contains no channel.
     #[error(
         "there is no durable channel in {path}; name the data directories of all agents that use \
          the file, or the directories of their channels"
@@ -92,18 +92,18 @@ pub enum RotationError {
         /// The directory.
         path: String,
     },
-    /// It cannot be said which keys a channel needs.
+    /// The keys of a channel cannot be determined.
     #[error(
         "no key is taken away: {source}; every channel below the given directories has to open \
          with this file: one that has keys of its own is left out by naming the others one by one"
     )]
     Channel {
-        /// What is wrong with it.
+        /// The error.
         source: ChannelError,
     },
 }
 
-/// A key file that is to change; one process at a time does.
+/// A key file that only one process changes at a time.
 pub struct KeyFile<'a> {
     env: &'a Env,
     path: &'a Path,
@@ -112,7 +112,7 @@ pub struct KeyFile<'a> {
     _lock: Box<dyn Lock>,
 }
 
-/// What the file holds.
+/// The contents of the file.
 struct Content {
     text: Zeroizing<Vec<u8>>,
     numbers: Vec<u32>,
@@ -127,7 +127,7 @@ impl Content {
     /// The text with one line more.
     fn with(&self, id: u32, key: &[u8; KEY_BYTES]) -> Zeroizing<Vec<u8>> {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        // Of its full size from the start: a string that grows leaves copies behind.
+        // Allocate the full size at the start: a string that grows leaves copies behind.
         let len = self.text.len() + 2 * KEY_BYTES + 16;
         let mut text = Zeroizing::new(Vec::with_capacity(len));
         text.extend_from_slice(&self.text);
@@ -157,11 +157,11 @@ impl Content {
 }
 
 impl<'a> KeyFile<'a> {
-    /// The file, which need not be there yet. `own` gives a new file, still empty, the owner and
-    /// the rights that are wanted.
+    /// Locks the file, which need not exist yet. `own` sets the owner and the permissions of a new,
+    /// still empty file.
     ///
     /// # Errors
-    /// Another process changes it, or the disk refuses.
+    /// Another process is changing it, or the disk failed.
     pub fn hold(
         env: &'a Env,
         path: &'a Path,
@@ -183,7 +183,7 @@ impl<'a> KeyFile<'a> {
     /// Adds a key with the next number. Blocks.
     ///
     /// # Errors
-    /// The file is no list of keys, or the disk refuses; what it held it still holds.
+    /// The file is not a list of keys, or the disk failed; its contents stay as they were.
     pub fn add(&self) -> Result<Added, RotationError> {
         let content = self.read()?;
         let last = content.numbers.last().copied().unwrap_or(0);
@@ -281,7 +281,7 @@ impl<'a> KeyFile<'a> {
 
 /// The keys that no channel is sealed with, nor ever will be.
 fn unneeded(keys: &[u32], channels: &BTreeMap<String, Vec<u32>>) -> BTreeSet<u32> {
-    // What a channel is sealed with in the end: it goes on from there, upwards.
+    // The highest key of each channel: it continues with this key or a higher one.
     let reached = channels.values().filter_map(|needed| needed.iter().max()).min();
     let reached = reached.or(keys.iter().max()).copied().unwrap_or(0);
     let needed: BTreeSet<&u32> = channels.values().flatten().collect();
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(rest(&[1, 2, 3], &[&[3]]), [1, 2]);
         assert_eq!(rest(&[1, 2, 3], &[&[1, 3]]), [2]);
         assert_eq!(rest(&[1, 2, 3], &[&[3], &[2]]), [1], "the second has not come to 3");
-        // It may begin a segment with 2 before it reads the file again.
+        // It may begin a segment with key 2 before it reads the file again.
         assert_eq!(rest(&[1, 2, 3], &[&[1]]), [0; 0]);
         assert_eq!(rest(&[1, 2], &[&[]]), [1], "nothing is sealed there");
         assert_eq!(rest(&[4], &[&[4]]), [0; 0]);

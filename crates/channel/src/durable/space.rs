@@ -1,12 +1,12 @@
 //! Capacity and disk space: when the intake stops, and why.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | `usage` | capacity in force, what of it is reserved, why the intake has stopped |
-//! | `capacity` | whether the configured capacity suits the batches and the disk |
-//! | `full_disk` | what goes on and what waits on a disk without room |
-//! | `overflow` | what a full channel does with puts |
-//! | `standstill` | when a stop of the intake is logged |
+//! | `usage` | effective capacity, its reserved part, the reason for a stopped intake |
+//! | `capacity` | checks the configured capacity against batches and disk |
+//! | `full_disk` | behaviour on a disk without room |
+//! | `overflow` | handles puts into a full channel |
+//! | `standstill` | decides when a stop of the intake is logged |
 //! | `fill_rate` | the time until the channel is full |
 
 pub(crate) mod capacity;

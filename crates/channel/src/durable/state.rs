@@ -1,4 +1,4 @@
-//! Everything of an open channel that changes, behind one short lock. No I/O happens under it.
+//! The mutable state of an open channel, behind one short lock. No I/O happens under it.
 
 use std::io;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use super::space::usage::Usage;
 
 /// Everything that changes.
 pub(crate) struct State {
-    /// What the log says.
+    /// The contents of the log.
     pub(crate) tickets: TicketIndex,
-    /// What waits for the leader, and whether there is one.
+    /// Requests that wait for the leader, and whether there is one.
     pub(crate) hand_off: HandOff<Request>,
-    /// Puts whose write failed, and which may be on the disk all the same until the next segment's
-    /// STATE rules that out: they cannot be answered before.
+    /// Puts whose write failed. They may be on the disk until the next segment's STATE excludes
+    /// that, and cannot be answered before.
     pub(crate) in_doubt: Vec<(Reply, Arc<io::Error>)>,
-    /// What consumers have settled and no frame says yet.
+    /// Settled tickets that no frame contains yet.
     pub(crate) unwritten: Unwritten,
     /// Batches in memory, and how consumers read.
     pub(crate) reads: ReadMemory,
@@ -37,14 +37,14 @@ pub(crate) struct State {
     pub(crate) next_segment: u64,
     /// The epoch of the next start will be higher than this one: it is on the disk.
     pub(crate) durable_epoch: Epoch,
-    /// The channel takes nothing in and hands nothing out any more.
+    /// The channel is closed: it accepts and hands out nothing any more.
     pub(crate) closed: bool,
     /// A drop of events by the full channel was logged.
     pub(crate) warned: bool,
 }
 
 impl State {
-    /// Whether there is something that no frame says yet.
+    /// Returns `true` if there is something that no frame contains yet.
     pub(crate) fn has_news(&self) -> bool {
         !self.unwritten.is_empty() || !self.in_doubt.is_empty()
     }
@@ -76,7 +76,7 @@ impl State {
         self.space.reserved.events -= size.events;
     }
 
-    /// How the next read of a backlog goes. Draining helps puts that wait for room.
+    /// Returns the intensity of the next read of a backlog. Draining helps puts that wait for room.
     pub(crate) fn intensity(&self, limits: &Limits) -> ReadIntensity {
         match self.stops_intake(limits) {
             true => ReadIntensity::Full,
@@ -84,7 +84,7 @@ impl State {
         }
     }
 
-    /// How long `consumer` waits before it takes more; nothing if it may.
+    /// Returns how long `consumer` must wait before its next take, if it must.
     pub(crate) fn pause(&mut self, consumer: &str, limits: &Limits) -> Option<Duration> {
         let is_paced = self.reads.ahead.is_drained_by(consumer) && !self.stops_intake(limits);
         is_paced.then(|| self.reads.throttle.pause(Instant::now())).flatten()

@@ -29,7 +29,7 @@ use crate::in_flight::InFlight;
 use crate::positions::Positions;
 use saving::keep_positions;
 
-/// How often the positions may be written.
+/// Minimum time between writes of the positions.
 const POSITIONS_DELAY: Duration = Duration::from_millis(250);
 /// Identities announced and not yet received by a listener.
 const ANNOUNCED_MAX: usize = 1024;
@@ -46,7 +46,7 @@ pub(super) struct State {
     pub(super) in_flight: InFlight,
     window: Window,
     pub(super) held: BTreeMap<Ticket, Held>,
-    /// Positions behind batches: in force on disk when everything below the ticket is settled.
+    /// Positions after batches: they go to disk when everything below the ticket is settled.
     due: BTreeMap<Ticket, Vec<SourcePosition>>,
     /// As of the last put, and as they may stand on disk.
     positions: Positions,
@@ -54,11 +54,11 @@ pub(super) struct State {
     unsaved: bool,
     origin: Origin,
     next_sequence: u64,
-    /// Events of batches that came again and are stored once.
+    /// Events of resent batches that are stored once.
     duplicate_events: Counter,
     total: BatchSize,
     reserved: BatchSize,
-    /// What there was no room for last; nothing once there was room again.
+    /// The last size that did not fit; `None` once there was room again.
     refused: Option<BatchSize>,
     pub(super) closed: bool,
 }
@@ -75,7 +75,7 @@ pub(super) struct Core {
     pub(super) ready: Notify,
     pub(super) dirty: Arc<Notify>,
     settled: broadcast::Sender<Arc<KeySet>>,
-    /// One writer of the file at a time.
+    /// Serialises writers of the file.
     saving: tokio::sync::Mutex<()>,
 }
 
@@ -130,8 +130,8 @@ impl State {
         bytes <= core.capacity_bytes && events <= core.capacity_events
     }
 
-    /// Whether puts wait now. The caller may put nothing before this changes: it has to change by
-    /// itself.
+    /// Returns `true` if puts wait now. The caller must put nothing until this changes, which has
+    /// to happen automatically.
     fn stops_intake(&self, core: &Core) -> bool {
         self.closed || self.refused.is_some_and(|size| !self.fits(size, core))
     }
@@ -152,7 +152,7 @@ impl State {
         self.reserved.events -= size.events;
     }
 
-    /// Stores one batch; answers its identity if it is settled at once.
+    /// Stores one batch; returns its identity if it is settled immediately.
     pub(super) fn store(&mut self, mut batch: Batch) -> Option<Identity> {
         let positions = std::mem::take(&mut batch.envelope.positions);
         self.positions.apply(&positions);
@@ -165,8 +165,8 @@ impl State {
         settled.filter(|_| !has_events)
     }
 
-    /// What a batch is called that is stored next; one without events, which is never asked for,
-    /// gets no name.
+    /// Returns the identity of the next stored batch; `None` for one without events, whose identity
+    /// is never needed.
     pub(super) fn name(&self, batch: &Batch) -> Option<Identity> {
         let sequence = Sequence(self.next_sequence);
         let new = Identity { origin: self.origin, epoch: EPOCH, sequence };
@@ -194,7 +194,7 @@ impl State {
         Some(identity)
     }
 
-    /// Positions whose batches, and all before them, are settled may go to the disk.
+    /// Releases positions to the disk whose batches, and all batches before them, are settled.
     pub(super) fn advance_positions(&mut self) {
         let settled_below = self.in_flight.oldest_unsettled().unwrap_or(self.in_flight.next());
         while let Some(first) = self.due.first_entry().filter(|e| *e.key() <= settled_below) {
@@ -244,7 +244,7 @@ impl Core {
 #[async_trait]
 impl Channel for Memory {
     fn guarantee(&self) -> Guarantee {
-        // It ends with its process: events are read or sent again.
+        // Its contents are lost with the process: events are read or sent again.
         Guarantee::AtLeastOnce
     }
 
@@ -379,7 +379,7 @@ impl Channel for Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // The keeper of the positions sees that the channel is gone.
+        // Wakes the task that writes the positions, so that it ends.
         self.core.dirty.notify_one();
     }
 }

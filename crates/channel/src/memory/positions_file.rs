@@ -39,10 +39,11 @@ fn unhex(text: &str) -> Option<Bytes> {
     rest.is_empty().then(|| pairs.iter().map(byte).collect::<Option<Vec<u8>>>())?.map(Bytes::from)
 }
 
-/// What the file says; nothing if there is none.
+/// Reads the file; empty if it does not exist.
 ///
 /// # Errors
-/// The disk refused, or the file is not ours: starting without it would read everything again.
+/// The disk failed, or the file has another format: starting without it would read everything
+/// again.
 pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<SourcePosition>> {
     let Some(file) = small_file::find(disk, path)? else { return Ok(Vec::new()) };
     let bytes = file.read(0, usize::try_from(file.stat()?.len).unwrap_or(usize::MAX))?;
@@ -71,7 +72,7 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<SourcePositio
 /// Replaces the file, durably.
 ///
 /// # Errors
-/// The disk refused; the old file stands.
+/// The disk failed; the old file stays.
 pub(super) fn write(disk: &dyn Disk, path: &Path, positions: &[SourcePosition]) -> io::Result<()> {
     let row = |position: &SourcePosition| Row {
         source: position.source.to_string(),

@@ -16,7 +16,7 @@ pub(super) struct Put {
     core: Arc<Core>,
     reserved: BatchSize,
     batches: Vec<Batch>,
-    /// Where the name of its batch is wanted.
+    /// Receives the name of its batch, if set.
     name: Option<GivenName>,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Take {
 }
 
 impl Take {
-    /// A take of `consumer` that holds nothing.
+    /// Creates a take of `consumer` without tickets.
     pub(super) fn new(core: Arc<Core>, consumer: Arc<str>) -> Self {
         Self { core, consumer, held: IntervalSet::EMPTY }
     }
@@ -117,7 +117,7 @@ impl TakeTransaction for Take {
         self.core.ready.notify_waiters();
     }
 
-    /// Nothing to do: the batch stays in the channel's memory until it is settled.
+    /// Does nothing: the batch stays in the channel's memory until it is settled.
     fn park(&mut self, _tickets: &IntervalSet) {}
 }
 

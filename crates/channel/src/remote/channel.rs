@@ -21,7 +21,7 @@ use super::opening::{self, Opened};
 use super::put::Put;
 use super::take::Take;
 
-/// What was committed is in a STATE after this time, at the latest.
+/// Maximum time from a commit to a STATE that contains it.
 pub(super) const STATE_EVERY: Duration = Duration::from_secs(10);
 /// Identities announced and not yet received by a listener.
 const ANNOUNCED_MAX: usize = 1024;
@@ -30,7 +30,7 @@ const SECTION_MAX: u64 = 16 << 20;
 /// Lengths in a frame have 32 bits.
 const PUT_MAX: u64 = 1 << 30;
 
-/// How much it holds.
+/// Capacity of the channel.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Bytes of frames that are not released. Puts wait beyond.
@@ -49,13 +49,13 @@ impl Limits {
 
 /// The way to a log. Its calls block.
 pub trait Way: Send + Sync {
-    /// Makes the way, and the log where that is wanted and there is none.
+    /// Connects to the log; creates it if configured and missing.
     ///
     /// # Errors
-    /// There is none, or it cannot be used.
+    /// The log does not exist, or cannot be used.
     fn connect(&self) -> Result<Arc<dyn Log>, LogError>;
 
-    /// Tries the way, and says what it leads to. It makes nothing.
+    /// Tests the connection, and describes the log. Creates nothing.
     ///
     /// # Errors
     /// As [`Way::connect`].
@@ -265,7 +265,7 @@ impl Channel for Remote {
     async fn close(&self) -> Result<(), ChannelError> {
         let core = self.core();
         core.stop(false);
-        // The STATE that it leaves says what was committed.
+        // The final STATE contains the commits.
         core.flush();
         notice::until(&core.signals.rested, || core.state().hand_off.is_at_rest().then_some(()))
             .await;
@@ -281,7 +281,7 @@ impl Channel for Remote {
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        // The keeper of the STATE sees that the channel is gone.
+        // Wakes the task that writes the STATE, so that it ends.
         drop(self.core.take());
         self.dirty.notify_one();
     }

@@ -1,4 +1,4 @@
-//! What the parts of one open channel share.
+//! The parts that one open channel shares.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,14 +14,14 @@ use super::log::{Log, LogError};
 use super::state::State;
 use crate::durable::commit::hand_off::{self, Locked};
 
-/// What tasks of an open channel wait for.
+/// Signals to the tasks of an open channel.
 #[derive(Default)]
 pub(super) struct Signals {
     /// Room may have become free, or the channel closed.
     pub(super) room: Notify,
-    /// Something may be ready to take, or the channel closed.
+    /// A batch may be ready to take, or the channel was closed.
     pub(super) ready: Notify,
-    /// There is something that no STATE says.
+    /// There are changes that no STATE contains.
     pub(super) dirty: Arc<Notify>,
     /// A leader has ended.
     pub(super) rested: Notify,
@@ -41,7 +41,7 @@ pub(super) struct Core {
     pub(super) state: Mutex<State>,
     pub(super) signals: Signals,
     pub(super) settled: broadcast::Sender<Arc<KeySet>>,
-    /// What is read back is read by one thread.
+    /// Serialises reads from the log.
     pub(super) reading: Mutex<()>,
 }
 
@@ -52,7 +52,7 @@ impl Locked<State> for Core {
 }
 
 impl Core {
-    /// The state. A panic of another holder is passed over: each change is made whole.
+    /// Locks the state. Ignores a panic of another holder, because every change is complete.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,7 +85,7 @@ impl Core {
         }
     }
 
-    /// Hands a request to the leader, and makes one if there is none.
+    /// Sends a request to the leader, and starts one if necessary.
     pub(super) fn submit(self: &Arc<Self>, request: Request) {
         if hand_off::submit(&**self, request).is_some() {
             self.start_leader();
@@ -109,14 +109,14 @@ impl Core {
         self.env.blocking.run(Box::new(move || core.lead_until_idle()));
     }
 
-    /// A consumer commits tickets that it holds.
+    /// Commits tickets that a consumer holds.
     pub(super) fn commit(&self, consumer: &str, tickets: &IntervalSet) {
         let settled = self.state().commit(consumer, tickets);
         self.signals.dirty.notify_one();
         self.announce(settled);
     }
 
-    /// A consumer gives tickets back.
+    /// Returns tickets of a consumer.
     pub(super) fn rollback(&self, consumer: &str, tickets: &IntervalSet) {
         self.state().rollback(consumer, tickets);
         self.signals.ready.notify_waiters();
@@ -130,7 +130,7 @@ impl Core {
         }
     }
 
-    /// What the channel holds now.
+    /// Returns the current contents of the channel.
     pub(super) fn status(&self) -> ChannelStatus {
         let state = self.state();
         let since = state.in_flight.oldest_unsettled().and_then(|ticket| {
@@ -151,7 +151,7 @@ impl Core {
         }
     }
 
-    /// Takes nothing more and hands nothing out; what waits hears of it.
+    /// Stops the channel: it accepts and hands out nothing more. Wakes all waiting tasks.
     pub(super) fn stop(&self, is_lost: bool) {
         let mut state = self.state();
         state.closed = true;

@@ -1,10 +1,10 @@
-//! The bytes of frames and STATEs: those of the [durable](crate::durable) channel's frames, which
-//! are drawn there.
+//! The encoding of frames and STATEs. See the [durable](crate::durable) channel for the layout of
+//! frames.
 //!
 //! ```text
 //! frame  PUT as in a segment; its checksum is seeded with the channel's origin and its ticket
 //! STATE  as in a segment, seeded with zeros; its ticket is the next one, and its body
-//!        u8 version = 1 | origin 16 B | u64 place behind the last frame that it covers
+//!        u8 version = 1 | origin 16 B | u64 place after the last frame that it covers
 //! ```
 //!
 //! A "segment" of a STATE is a section of the log: its number is the place of its first frame, its
@@ -21,7 +21,7 @@ use crate::durable::log::segment::{Header, Kind, Seed};
 
 /// The layout described here.
 const VERSION: u8 = 1;
-/// What checksums of STATEs start from.
+/// The initial value of the checksums of STATEs.
 const NO_ORIGIN: Origin = Origin([0; 16]);
 /// Bytes of a frame besides its batches and positions, at most, for each batch.
 pub(super) const OVERHEAD: u64 = 256;
@@ -33,7 +33,7 @@ pub(super) struct ReadPut {
     body: Bytes,
 }
 
-/// What is to be opened again.
+/// A decoded STATE.
 pub(super) struct ReadState {
     pub(super) record: StateRecord<'static>,
     pub(super) next: Ticket,
@@ -75,7 +75,7 @@ pub(super) fn read_put(origin: Origin, frame: &Bytes) -> Option<ReadPut> {
 }
 
 impl ReadPut {
-    /// The batches with events, the first of which has the ticket of the frame.
+    /// Returns the batches with events; the first one has the ticket of the frame.
     pub(super) fn batches(
         &self,
     ) -> impl Iterator<Item = (Option<Identity>, u32, Result<Batch, DecodeError>)> {

@@ -1,4 +1,4 @@
-//! What the leader is asked for, and what it appends in one go.
+//! Requests to the leader, and groups of them that are appended together.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl NewBatch {
         let Envelope { identity, positions } = std::mem::take(&mut batch.envelope);
         let body = if batch.is_empty() { Bytes::new() } else { batch.encode() };
         if !batch.is_empty() {
-            // What it came from may be much larger.
+            // Frees the original, which may be much larger.
             batch.events = batch.events.moved_to(body.clone());
         }
         Self { identity, positions, body, batch }
@@ -40,7 +40,7 @@ impl NewBatch {
 /// One put transaction.
 pub(super) struct NewPut {
     pub(super) batches: Vec<NewBatch>,
-    /// Where the name that its first batch gets is wanted.
+    /// Receives the name of its first batch, if set.
     pub(super) name: Option<GivenName>,
     pub(super) reserved: BatchSize,
     pub(super) reply: Reply,
@@ -51,14 +51,14 @@ pub(super) struct NewPut {
 pub(super) enum PutFailure {
     /// Shared by all requests of the group.
     Log(Arc<LogError>),
-    /// A position of it is to come after one that is not there.
+    /// It must follow a position that the channel does not have.
     OutOfTurn,
 }
 
-/// How a request ends; dropped where that is not known.
+/// Receives the result of a request; dropped if the result is unknown.
 pub(super) type Reply = oneshot::Sender<Result<(), PutFailure>>;
 
-/// What waits for the leader.
+/// A request that waits for the leader.
 pub(super) enum Request {
     Put(NewPut),
     /// The consumers from now on.
@@ -78,7 +78,7 @@ pub(super) struct Placed {
     pub(super) frame: usize,
 }
 
-/// What is appended in one go.
+/// Requests that are appended together.
 #[derive(Default)]
 pub(super) struct Group {
     pub(super) frames: Vec<Bytes>,
@@ -92,7 +92,7 @@ pub(super) struct Group {
     keys: KeySet,
     pub(super) duplicate_events: u64,
     pub(super) bytes: usize,
-    /// Names that are given once it is stored.
+    /// Names to hand out once the group is stored.
     pub(super) names: Vec<(GivenName, Identity)>,
 }
 
@@ -154,8 +154,8 @@ impl Group {
         self.frames.push(frame);
     }
 
-    /// Whether all that a put is to come after is stored, or before it in this group. What failed
-    /// is in neither.
+    /// Returns `true` if every predecessor of the put is stored, or before it in this group. Failed
+    /// puts are in neither.
     fn is_turn_of(&self, batches: &[NewBatch], state: &State) -> bool {
         let mut positions = batches.iter().flat_map(|batch| &batch.positions);
         positions.all(|position| {
@@ -166,7 +166,8 @@ impl Group {
         })
     }
 
-    /// Where this group brings the key of `position`; `None` if it says nothing of it.
+    /// Returns the value that this group sets for the key of `position`; `None` if it does not set
+    /// it.
     fn at(&self, position: &SourcePosition) -> Option<Option<&Bytes>> {
         let mut items = self.puts.iter().rev().flat_map(|put| put.record.items.iter().rev());
         let same = |p: &&SourcePosition| (&p.source, &p.key) == (&position.source, &position.key);

@@ -1,12 +1,12 @@
-//! Group commit: the thread that has the log, as long as something waits.
+//! Group commit: the thread that has the log while requests wait.
 //!
 //! ```text
 //!   append ─► stored ─► answer
-//!        ├──► nothing of it is there ─► answer
-//!        └──► not known ─► is the epoch in the newest STATE ours? ─► fence ─► is it still ours?
+//!        ├──► certainly not stored ─► answer
+//!        └──► unknown ─► is the epoch in the newest STATE ours? ─► fence ─► is it still ours?
 //!                             │ no: another owner                             │ yes
 //!                             ▼                                               ▼
-//!                          closed, no answer              what lies behind what was known says it
+//!                          closed, no answer            the frames after the known ones decide
 //! ```
 
 use std::collections::BTreeMap;
@@ -24,12 +24,12 @@ use super::log::{Failure, LogError, Place};
 use super::state::{Line, State};
 use crate::durable::commit::hand_off::serve_one;
 
-/// A group is closed behind so many bytes of frames.
+/// A group is closed after this many bytes of frames.
 const GROUP_BYTES: usize = 4 << 20;
-/// Bytes that are read at a time.
+/// Bytes per read.
 pub(super) const READ_BYTES: usize = 1 << 20;
 
-/// What the leader does in one go.
+/// The work of the leader in one step.
 struct Work {
     group: Group,
     registers: Vec<(Vec<Arc<str>>, Reply)>,
@@ -39,16 +39,16 @@ struct Work {
 /// The log is not ours any more, or the channel is closed before it is known.
 struct Gone;
 
-/// Of which life the newest STATE is.
+/// The owner that the newest STATE names.
 enum Owner {
     Us,
     Another,
-    /// There is no STATE, though this life has begun with one.
+    /// There is no STATE, although this life has begun with one.
     Lacking,
 }
 
 impl Core {
-    /// Serves what waits.
+    /// Serves requests until none waits.
     pub(super) fn lead_until_idle(&self) {
         while serve_one(self, |state| self.form(state), |work| self.serve(work)) {}
         self.signals.rested.notify_waiters();
@@ -73,7 +73,7 @@ impl Core {
         let Work { group, registers, flush } = work;
         self.state().unreserve(group.reserved);
         if self.state().lost {
-            // No answer: what waits is in doubt for its sources, as at a kill.
+            // No answer: as after a kill, the sources do not know whether waiting puts are stored.
             self.state().flush = false;
             return;
         }
@@ -86,7 +86,7 @@ impl Core {
         }
         let is_due = self.state().uncovered >= self.limits.section_bytes();
         if flush || has_to_register || is_due {
-            // Where it fails the channel is closed, or the log another owner's.
+            // On failure the channel is closed, or the log has another owner.
             let _ = self.write_state();
         }
         self.signals.room.notify_waiters();
@@ -110,7 +110,7 @@ impl Core {
     /// Appends frames; the outcome is known.
     fn append(&self, frames: &[Bytes]) -> Result<Result<Vec<Place>, LogError>, Gone> {
         let error = match self.log.append(frames) {
-            // Places rise, unless the log is another one by now, and that has to be empty again.
+            // Places increase, unless the log was replaced; the new one must be empty then.
             Ok(places) if places.first().is_some_and(|first| *first < self.state().end) => {
                 let above = places.last().map_or(0, |last| last + 1);
                 if let Err(error) = self.log.release(above) {
@@ -147,7 +147,7 @@ impl Core {
         }
     }
 
-    /// All frames behind those that are known.
+    /// Reads all frames after the known ones.
     fn read_behind(&self) -> Result<Vec<(Place, Bytes)>, LogError> {
         let (mut found, mut from) = (Vec::new(), self.state().end);
         loop {
@@ -158,7 +158,8 @@ impl Core {
         }
     }
 
-    /// Becomes the only owner again, unless another one has come, or the log is another one.
+    /// Becomes the only owner again, unless another one has opened the log, or the log was
+    /// replaced.
     fn regain(&self) -> Result<(), Gone> {
         loop {
             let owner = self.owner().and_then(|owner| match owner {
@@ -188,7 +189,7 @@ impl Core {
         Ok(if is_ours { Owner::Us } else { Owner::Another })
     }
 
-    /// Something has to be asked for again, unless the channel is closed meanwhile.
+    /// Prepares a retry, unless the channel was closed in the meantime.
     fn again(&self, error: &LogError) -> Result<(), Gone> {
         let cause = cause_of(error);
         warn!(channel = %self.name, place = self.log.name(), error = cause,
@@ -196,7 +197,7 @@ impl Core {
         if self.state().closed { Err(Gone) } else { Ok(()) }
     }
 
-    /// Gives the log up for good.
+    /// Gives the log up permanently.
     fn lose(&self, owner: &Owner) {
         let (channel, place) = (&self.name, self.log.name());
         if matches!(owner, Owner::Lacking) {
@@ -218,7 +219,7 @@ impl Core {
         self.stop(true);
     }
 
-    /// A group lies at these places.
+    /// Records that a group is stored at these places.
     fn stored(&self, mut group: Group, places: &[Place]) {
         let mut settled = KeySet::default();
         {
@@ -262,7 +263,7 @@ impl Core {
             state.in_flight.register(names);
             state.unsaved = true;
             let settled = state.in_flight.acked_by_all(None).difference(&before);
-            // What was committed since was held until just now.
+            // Batches committed since were held until now.
             lines.append(&mut state.lines_of(&settled));
             state.settle(&settled, &lines)
         };
@@ -272,7 +273,7 @@ impl Core {
         Ok(())
     }
 
-    /// Writes a STATE and gives up what is not needed behind it.
+    /// Writes a STATE and releases the part of the log that it makes obsolete.
     fn write_state(&self) -> Result<(), Gone> {
         let (value, below) = {
             let mut state = self.state();
@@ -314,7 +315,7 @@ impl Core {
         let cause = cause_of(error);
         warn!(channel = %self.name, place = self.log.name(), error = cause,
             "the state of the channel is not written yet");
-        // A second time is not waited for at the end: what was committed comes again.
+        // When closing, there is no second attempt: committed batches are delivered again.
         if self.state().closed { Err(Gone) } else { Ok(()) }
     }
 
@@ -324,7 +325,7 @@ impl Core {
     }
 }
 
-/// An error with what caused it, on one line.
+/// Returns an error with its cause, on one line.
 pub(super) fn cause_of(error: &LogError) -> String {
     match error {
         LogError::Unusable(problem) => problem.clone(),

@@ -1,29 +1,29 @@
-//! What a channel asks of a log that is somewhere else.
+//! The interface of a log on other hosts.
 
 use std::io;
 
 use bytes::Bytes;
 use thiserror::Error;
 
-/// Where a frame lies: rises from frame to frame, perhaps with gaps.
+/// The position of a frame: increases from frame to frame, perhaps with gaps.
 pub type Place = u64;
 
 /// A frame that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Where it lies.
+    /// Its position.
     pub place: Place,
     /// As it was appended.
     pub frame: Bytes,
 }
 
-/// Why a log did not do what it was asked.
+/// An error of a log.
 #[derive(Debug, Error)]
 pub enum LogError {
-    /// It cannot be used as it is: what is wrong, and what helps.
+    /// It cannot be used as it is: contains the problem and the remedy.
     #[error("{0}")]
     Unusable(String),
-    /// It did not work this time.
+    /// It failed this time.
     #[error("it did not do what it was asked")]
     Failed(#[source] io::Error),
 }
@@ -31,23 +31,23 @@ pub enum LogError {
 /// Why something was not written.
 #[derive(Debug)]
 pub enum Failure {
-    /// Nothing of it is there, nor will be.
+    /// No part of it was stored, or will be.
     Nothing(LogError),
-    /// It may be there, or get there until the next [`Log::fence`].
+    /// It may be stored, or may arrive until the next [`Log::fence`].
     Unknown(LogError),
 }
 
-/// An owner's way to a log of frames and to its newest STATE. All calls block. One that fails takes
-/// so long that it can be made again at once.
+/// An owner's connection to a log of frames and to its newest STATE. All calls block. A failing
+/// call takes long enough that it can be retried immediately.
 pub trait Log: Send + Sync {
-    /// What it is, for people: "topic `buffer`".
+    /// A description for the operator: "topic `buffer`".
     fn name(&self) -> &str;
 
-    /// Makes this the only owner. What any owner has under way is there when it returns, or never
-    /// will be; what another one writes later is refused.
+    /// Makes this the only owner. When it returns, writes in progress of any owner are either
+    /// stored or will never be; later writes of other owners are refused.
     ///
     /// # Errors
-    /// It did not work: the owner is the one before, or there is none.
+    /// It failed: the previous owner stays, if any.
     fn fence(&self) -> Result<(), LogError>;
 
     /// The newest STATE; none in a new log. Works without being the owner.
@@ -56,11 +56,11 @@ pub trait Log: Send + Sync {
     /// It could not be read.
     fn state(&self) -> Result<Option<Bytes>, LogError>;
 
-    /// Writes a STATE, durably: it takes the place of the last one.
+    /// Writes a STATE, durably: it replaces the previous one.
     ///
     /// # Errors
-    /// It was refused, or it is not known whether it is there. Of one that is not the owner any
-    /// more it is never there.
+    /// It was refused, or its result is unknown. A write of an owner that was fenced is never
+    /// stored.
     fn keep(&self, state: &Bytes) -> Result<(), Failure>;
 
     /// Appends frames, durably: all of them or none. Answers where they lie.

@@ -1,8 +1,8 @@
-//! Opening a log: what another agent, or a dead process, left becomes a [`State`] again.
+//! Opens a log: rebuilds the [`State`] that another agent, or a dead process, left.
 //!
 //! ```text
-//! 1 fence: every other owner is shut out, and what it had under way is decided
-//! 2 the newest STATE says what lies before it; the frames behind it are replayed
+//! 1 fence: shuts out every other owner, and decides its writes in progress
+//! 2 the newest STATE summarises the frames before it; the frames after it are replayed
 //! 3 a STATE of the next epoch: from here on the log is ours
 //! ```
 
@@ -56,7 +56,7 @@ pub(super) fn open(
     log.keep(&value).map_err(|failure| match failure {
         Failure::Nothing(error) | Failure::Unknown(error) => error,
     })?;
-    // Where it fails, the next STATE is followed by another attempt.
+    // If it fails, it is retried with the next STATE.
     let _ = log.release(below);
     info!(channel = %cx.name, place = log.name(), epoch = epoch.0, events = state.events, lost,
         "the channel is open");
@@ -71,7 +71,7 @@ fn foreign(log: &dyn Log) -> LogError {
     ))
 }
 
-/// Replays the frames behind the STATE; answers how many tickets no frame has.
+/// Replays the frames after the STATE; returns how many tickets no frame has.
 fn replay(
     log: &dyn Log,
     state: &mut State,

@@ -14,7 +14,7 @@ pub(super) struct Put {
     core: Arc<Core>,
     reserved: BatchSize,
     batches: Vec<Batch>,
-    /// Where the name of its batch is wanted.
+    /// Receives the name of its batch, if set.
     name: Option<GivenName>,
 }
 
@@ -44,7 +44,7 @@ impl PutTransaction for Put {
             return Err(self.core.closed_error());
         }
         let batches = batches.into_iter().map(NewBatch::of).collect();
-        // From here on the leader gives the room back.
+        // From here on the leader releases the room.
         let reserved = std::mem::take(&mut self.reserved);
         let (reply, answer) = oneshot::channel();
         let put = NewPut { batches, name: self.name.take(), reserved, reply };

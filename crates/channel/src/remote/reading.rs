@@ -1,4 +1,4 @@
-//! What is read back from the log, for takes that the tail in memory does not serve.
+//! Reads batches from the log for takes that the tail in memory cannot serve.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -12,18 +12,17 @@ use super::leader::READ_BYTES;
 use super::log::{LogError, Place};
 use super::state::Line;
 
-/// What was read for a consumer and is not taken yet, and where the next frame lies.
+/// Batches read for a consumer and not taken yet, and the place of the next frame.
 #[derive(Default)]
 pub(super) struct Ahead {
     pub(super) batches: BTreeMap<Ticket, (Line, Batch)>,
-    /// The first ticket that may lie at `place` or behind it.
+    /// The first ticket that may be at `place` or after it.
     ticket: Ticket,
     place: Place,
 }
 
 impl Core {
-    /// Reads a ticket that `consumer` was given; `None` if the log does not have it any more.
-    /// Blocks.
+    /// Reads a ticket that `consumer` holds; `None` if the log does not have it any more. Blocks.
     ///
     /// # Errors
     /// The log could not be read.
@@ -59,7 +58,7 @@ impl Core {
         Ok(found)
     }
 
-    /// Reads from a place on until `wanted` is read; what lies before it is left out.
+    /// Reads from a place on until `wanted` is read; skips batches before it.
     fn read_to(&self, from: Place, wanted: Ticket) -> Result<Ahead, LogError> {
         let mut ahead = Ahead { place: from, ..Ahead::default() };
         loop {
@@ -96,7 +95,8 @@ impl Core {
         }
     }
 
-    /// What is known of these tickets; read where memory does not say it. Blocks.
+    /// Returns the lines of these tickets; reads them from the log if they are not in memory.
+    /// Blocks.
     ///
     /// # Errors
     /// The log could not be read.

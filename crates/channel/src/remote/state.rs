@@ -1,7 +1,7 @@
-//! What the log says, in memory, and what of it is there to be taken without reading.
+//! The contents of the log, in memory, and the batches that can be taken without reading.
 //!
-//! A line says of a ticket what its settlement needs. It is there while the batch is in the tail or
-//! with a take; for others it comes with the batch when that is read back.
+//! A line has the data that the settlement of a ticket needs. It is in memory while the batch is in
+//! the tail or held by a take; otherwise it is read again together with the batch.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +22,7 @@ use crate::durable::log::records::{PutRecord, SegmentRecord, StateRecord};
 use crate::in_flight::InFlight;
 use crate::positions::Positions;
 
-/// What is known of a batch.
+/// Data about a batch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line {
     pub(super) identity: Option<Identity>,
@@ -38,37 +38,37 @@ pub(super) struct State {
     pub(super) positions: Positions,
     /// Events that some consumer has not committed.
     pub(super) events: u64,
-    /// What is not released, in parts; the last one grows.
+    /// Parts of the log that are not released; the last one grows.
     pub(super) sections: VecDeque<SegmentRecord>,
     /// Behind the last frame that is known.
     pub(super) end: Place,
     /// Bytes of the frames that the newest STATE does not cover.
     pub(super) uncovered: u64,
-    /// Of what takes hold.
+    /// Lines of held tickets.
     pub(super) lines: BTreeMap<Ticket, Line>,
-    /// The newest batches, as far as there is memory.
+    /// The newest batches, while there is memory.
     tail: BTreeMap<Ticket, (Line, Batch)>,
     tail_bytes: u64,
-    /// What was read back for a consumer.
+    /// Batches read from the log for a consumer.
     pub(super) ahead: BTreeMap<Arc<str>, Ahead>,
-    /// Of what is born here next.
+    /// The sequence of the next batch that is created here.
     pub(super) next_sequence: u64,
     pub(super) reserved: BatchSize,
-    /// What there was no room for last; nothing once there was room again.
+    /// The last size that did not fit; `None` once there was room again.
     pub(super) refused: Option<BatchSize>,
     pub(super) hand_off: HandOff<Request>,
-    /// There is something that no STATE says.
+    /// There are changes that no STATE contains.
     pub(super) unsaved: bool,
-    /// A STATE is to be written.
+    /// A STATE must be written.
     pub(super) flush: bool,
-    /// It takes nothing in and hands nothing out any more.
+    /// The channel is closed: it accepts and hands out nothing any more.
     pub(super) closed: bool,
     /// Another owner has the log.
     pub(super) lost: bool,
 }
 
 impl State {
-    /// As a STATE says, before the frames behind it are replayed.
+    /// Restores a STATE, before the frames after it are replayed.
     pub(super) fn restore(read: ReadState) -> Self {
         let ReadState { record, next, from, .. } = read;
         Self {
@@ -82,7 +82,7 @@ impl State {
         }
     }
 
-    /// What a STATE shall say.
+    /// Returns the contents of a new STATE.
     pub(super) fn record(&self, epoch: Epoch, now_ms: u64) -> StateRecord<'_> {
         let acked = self.in_flight.acked();
         StateRecord {
@@ -97,8 +97,8 @@ impl State {
         }
     }
 
-    /// A PUT of `len` bytes lies at `place`; its first batch has `ticket`. Answers the tickets up
-    /// to there that no frame has.
+    /// Adds a PUT of `len` bytes at `place`, whose first batch has `ticket`. Returns earlier
+    /// tickets that no frame has.
     pub(super) fn put(
         &mut self,
         (place, len): (Place, u64),
@@ -155,7 +155,7 @@ impl State {
         while self.tail_bytes > limits.tail_bytes && self.forget_first(Ticket::MAX) {}
     }
 
-    /// Lets go of what every consumer has been offered once.
+    /// Drops batches that every consumer has been offered once.
     pub(super) fn forget_offered(&mut self) {
         let low = self.in_flight.lowest_cursor();
         while self.forget_first(low) {}
@@ -170,7 +170,7 @@ impl State {
         true
     }
 
-    /// Looks for the batch of a ticket that `consumer` was just given; notes its line.
+    /// Looks for the batch of a ticket that `consumer` was just given; stores its line.
     pub(super) fn find(&mut self, consumer: &str, ticket: Ticket) -> Option<Batch> {
         let ahead = || self.ahead.get_mut(consumer)?.batches.remove(&ticket);
         let (line, batch) = self.tail.get(&ticket).cloned().or_else(ahead)?;
@@ -189,13 +189,13 @@ impl State {
         keys
     }
 
-    /// A consumer gives tickets back.
+    /// Returns tickets of a consumer.
     pub(super) fn rollback(&mut self, consumer: &str, tickets: &IntervalSet) {
         self.in_flight.rollback(consumer, tickets);
         self.drop_lines(tickets);
     }
 
-    /// The lines of tickets that no take holds any more go.
+    /// Drops the lines of tickets that no take holds any more.
     fn drop_lines(&mut self, tickets: &IntervalSet) {
         let held = self.in_flight.held();
         for ticket in tickets.difference(&held).iter() {
@@ -203,7 +203,7 @@ impl State {
         }
     }
 
-    /// Every consumer is done with these, of which `lines` tell.
+    /// Settles tickets that every consumer has committed; `lines` describe them.
     pub(super) fn settle(
         &mut self,
         tickets: &IntervalSet,
@@ -255,7 +255,7 @@ impl State {
         self.sections.front().map_or(self.end, |first| first.id)
     }
 
-    /// The section that holds `ticket`.
+    /// Returns the section with `ticket`.
     pub(super) fn section_of(&self, ticket: Ticket) -> Option<&SegmentRecord> {
         let end = |section: &SegmentRecord| section.first + section.tickets;
         let at = self.sections.partition_point(|section| end(section) <= ticket);
@@ -285,18 +285,18 @@ impl State {
         self.reserved.events -= size.events;
     }
 
-    /// Whether puts wait now.
+    /// Returns `true` if puts wait now.
     pub(super) fn stops_intake(&self, limits: &Limits) -> bool {
         self.closed || self.refused.is_some_and(|size| !self.fits(size, limits))
     }
 
-    /// Whether a STATE would make room that a put waits for.
+    /// Returns `true` if a STATE would free room for a waiting put.
     pub(super) fn is_urgent(&self, limits: &Limits) -> bool {
         let is_done = || self.sections.front().is_some_and(|first| self.is_done(first));
         !self.closed && self.stops_intake(limits) && is_done()
     }
 
-    /// The next sequence of what is born in this life.
+    /// Returns the next identity of a batch that is created in this life.
     pub(super) fn born(&self, (origin, epoch): (Origin, Epoch), nth: u64) -> Identity {
         let sequence = pipeline::Sequence(self.next_sequence + nth);
         Identity { origin, epoch, sequence }

@@ -21,7 +21,7 @@ pub(super) struct Take {
     held: IntervalSet,
 }
 
-/// A ticket that was picked and whose batch is on its way. Dropping it gives it back.
+/// A picked ticket whose batch is being read. Dropping it returns the ticket.
 struct Picked<'a> {
     take: &'a Take,
     ticket: Ticket,
@@ -38,7 +38,7 @@ impl Drop for Picked<'_> {
 }
 
 impl Take {
-    /// A take of `consumer` that holds nothing.
+    /// Creates a take of `consumer` without tickets.
     pub(super) fn new(core: Arc<Core>, consumer: Arc<str>) -> Self {
         Self { core, consumer, held: IntervalSet::EMPTY }
     }
@@ -87,7 +87,7 @@ impl TakeTransaction for Take {
                 Some(batch) => Some(batch),
                 None => self.fetch(ticket).await?,
             };
-            // A lost one is struck off by now; giving it back changes nothing.
+            // A lost batch was struck already; returning its ticket has no effect.
             let Some(batch) = found else { continue };
             picked.kept = true;
             break Taken { ticket, batch };
@@ -108,7 +108,7 @@ impl TakeTransaction for Take {
         self.core.rollback(&self.consumer, &mine);
     }
 
-    /// Nothing to do: a held batch takes no memory but its line anyway.
+    /// Does nothing: a held batch takes no memory except its line.
     fn park(&mut self, _tickets: &IntervalSet) {}
 }
 

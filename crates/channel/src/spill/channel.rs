@@ -12,23 +12,23 @@ use pipeline::{
 };
 use tokio::sync::{RwLock, broadcast};
 
-/// Tickets of the disk begin here; those of the memory lie below.
+/// The first ticket of the disk; tickets of the memory are lower.
 const DISK_TICKETS: Ticket = 1 << 62;
 /// Identities announced and not yet received by a listener.
 const ANNOUNCED_MAX: usize = 1024;
 
-/// A memory channel with a durable one behind it.
+/// A memory channel that spills to a durable one.
 pub(super) struct Spill {
     memory: Arc<dyn Channel>,
     disk: Arc<dyn Channel>,
     /// The memory is open, also where the disk has had no room yet.
     memory_open: AtomicBool,
-    /// Whether puts go to disk.
+    /// True if puts go to disk.
     spilling: AtomicBool,
     /// Puts choose their side in the order in which they came.
     turn: tokio::sync::Mutex<()>,
-    /// Shared by commits of puts, alone for a change of the consumers: both sides have the same
-    /// ones at every put.
+    /// Read-locked by commits of puts, write-locked by a change of the consumers: both sides have
+    /// the same consumers at every put.
     consumers: Arc<RwLock<()>>,
     settled: broadcast::Sender<Arc<KeySet>>,
 }
@@ -43,7 +43,7 @@ impl Spill {
     }
 }
 
-/// Hands on what one side announces; ends with it.
+/// Forwards the announcements of one side; ends with it.
 async fn announce(mut from: broadcast::Receiver<Arc<KeySet>>, to: broadcast::Sender<Arc<KeySet>>) {
     loop {
         match from.recv().await {
@@ -64,7 +64,7 @@ fn shifted(tickets: &IntervalSet, by: impl Fn(Ticket) -> Ticket) -> IntervalSet 
     moved
 }
 
-/// The tickets of the memory, and those of the disk as the disk knows them.
+/// Splits tickets by side: memory, and disk in the numbers of the disk.
 fn by_side(tickets: &IntervalSet) -> (IntervalSet, IntervalSet) {
     let memory = tickets.intersection(&IntervalSet::from(0..DISK_TICKETS));
     let disk = tickets.difference(&memory);
@@ -216,7 +216,7 @@ impl PutTransaction for Put {
             other.stored(identity.origin, identity.epoch).contains(identity.sequence.0)
         });
         if known {
-            // The other side has it: only where its source stands is news.
+            // The other side has the batch: store only the position of its source.
             let positions = std::mem::take(&mut batch.envelope.positions);
             batch = Batch::default();
             batch.envelope.positions = positions;

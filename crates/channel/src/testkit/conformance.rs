@@ -1,5 +1,5 @@
-//! What every channel promises, as functions over any of them. `channel_conformance!` makes a test
-//! of each.
+//! The guarantees of every channel, as functions over any of them. `channel_conformance!` makes a
+//! test of each.
 
 #![expect(clippy::unwrap_used, reason = "a broken promise ends the test")]
 
@@ -14,10 +14,10 @@ use tokio::time::timeout;
 
 use super::{SharedLog, SimDisk, split_mix};
 
-/// How to make a channel of about 1 MiB in a world. Nothing more is known about it.
+/// Creates a channel of about 1 MiB in a world. The suite knows nothing else about it.
 pub type Suite<W> = fn(&W) -> Box<dyn Channel>;
 
-/// What a channel leaves its things in, such as a disk: they are there for the next one.
+/// The storage of a channel, such as a disk, which the next channel finds again.
 pub trait World {
     /// An empty one, with the accidents of a seed.
     fn begin(seed: u64) -> Self;
@@ -105,7 +105,7 @@ fn foreign_batch(sequence: u64, body: &str) -> Batch {
     batch
 }
 
-/// What was put comes out, oldest first, with headers and an identity.
+/// Batches come out in the order of the puts, with headers and an identity.
 pub async fn batches_come_out_oldest_first<W: World>(suite: Suite<W>) {
     let channel = open(suite, &W::begin(SEED)).await;
     for body in ["first", "second"] {
@@ -154,7 +154,7 @@ pub async fn a_put_of_many_batches_appears_whole<W: World>(suite: Suite<W>) {
     );
 }
 
-/// A rolled back batch comes again before newer ones; so does what a dropped take held.
+/// A rolled back batch, or one held by a dropped take, is handed out again before newer ones.
 pub async fn what_is_given_back_comes_first<W: World>(suite: Suite<W>) {
     let channel = open(suite, &W::begin(SEED)).await;
     for body in ["1", "2", "3"] {
@@ -172,7 +172,8 @@ pub async fn what_is_given_back_comes_first<W: World>(suite: Suite<W>) {
     }
 }
 
-/// What the next hop has stored is kept without a deadline, and offered again by a rollback only.
+/// A batch that the next hop has stored is kept without a deadline; only a rollback offers it
+/// again.
 pub async fn a_parked_batch_is_offered_again_only_when_it_is_given_back<W: World>(suite: Suite<W>) {
     let channel = open(suite, &W::begin(SEED)).await;
     for body in ["1", "2"] {
@@ -190,7 +191,7 @@ pub async fn a_parked_batch_is_offered_again_only_when_it_is_given_back<W: World
     assert_eq!(next_body(&mut *other).await, "1");
 }
 
-/// A committed batch is gone, in whatever order commits come; others stay.
+/// A committed batch is removed, in any order of commits; others stay.
 pub async fn a_committed_batch_is_gone<W: World>(suite: Suite<W>) {
     let channel = open(suite, &W::begin(SEED)).await;
     for body in ["1", "2", "3"] {
@@ -232,7 +233,7 @@ pub async fn each_consumer_gets_each_batch_once<W: World>(suite: Suite<W>) {
     assert_eq!(channel.stored(origin, epoch), IntervalSet::from(0..2));
 }
 
-/// A ticket that a take does not hold is passed over.
+/// A ticket that a take does not hold is ignored.
 pub async fn a_ticket_of_another_take_is_passed_over<W: World>(suite: Suite<W>) {
     let channel = open(suite, &W::begin(SEED)).await;
     put_one(&*channel, "1").await;
@@ -247,10 +248,10 @@ pub async fn a_ticket_of_another_take_is_passed_over<W: World>(suite: Suite<W>) 
     assert_eq!(channel.status().events, 0);
 }
 
-/// A full channel makes puts wait; what is committed makes room; nothing is dropped.
+/// A full channel makes puts wait; commits make room; nothing is dropped.
 pub async fn a_full_channel_makes_puts_wait<W: World>(suite: Suite<W>) {
     let channel = open(suite, &W::begin(SEED)).await;
-    // Nothing that a channel could compress.
+    // Bytes that no channel can compress.
     let mut random = SEED;
     let byte = |_| char::from(b'!' + (split_mix(&mut random) % 90) as u8);
     let body: String = (0..50_000).map(byte).collect();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use pipeline::env::over::{DiskOver, FileOver};
 use pipeline::env::{Disk, DiskFile, OpenMode};
 
-/// How often a held write looks whether it may end.
+/// Interval at which a held write checks whether it may end.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A disk that refuses to write below one directory, or does not answer, while a test asks for it.
@@ -19,9 +19,9 @@ pub struct Refusing {
     pub disk: Arc<dyn Disk>,
     /// The directory.
     pub below: PathBuf,
-    /// Whether it refuses now.
+    /// True while writes fail.
     pub refuse: Arc<AtomicBool>,
-    /// Whether no write ends now.
+    /// True while no write ends.
     pub hold: Arc<AtomicBool>,
 }
 

@@ -10,19 +10,19 @@ use bytes::Bytes;
 
 use crate::remote::{Failure, Log, LogError, Place, Stored};
 
-/// What happens to a write.
+/// The result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accident {
-    /// It works.
+    /// It succeeds.
     None,
-    /// It is refused: nothing of it is there.
+    /// It is refused: nothing is stored.
     Refused,
-    /// No answer comes. It is there once the log has another owner, or never will be.
+    /// No answer comes. It is stored once the log has another owner, or never.
     NoAnswer {
-        /// Whether it will be there.
+        /// True if it will be stored.
         lands: bool,
     },
-    /// No answer comes, and it is there.
+    /// It is stored, but no answer comes.
     AnswerLost,
 }
 
@@ -36,7 +36,7 @@ struct Inner {
     frames: BTreeMap<Place, Bytes>,
     next: Place,
     state: Option<Bytes>,
-    /// Which owner it is; goes up at each fence.
+    /// Number of the owner; increases at each fence.
     owner: u64,
     /// Of the writes to come, in their order.
     accidents: VecDeque<Accident>,
@@ -60,7 +60,7 @@ impl Inner {
                     self.next
                 });
                 let places = places.collect();
-                // As a topic has a marker behind each transaction.
+                // As in a topic, which has a marker after each transaction.
                 self.next += 1;
                 places
             }
@@ -94,12 +94,12 @@ impl SharedLog {
         Arc::new(Way { log: self.clone(), owner: AtomicU64::new(0) })
     }
 
-    /// What happens to the next write that nothing was said of yet.
+    /// Adds the result of the next write without one.
     pub fn next_write(&self, accident: Accident) {
         self.inner().accidents.push_back(accident);
     }
 
-    /// It is deleted and made anew, as a topic may be: nothing of it is there.
+    /// Deletes and recreates the log, as may happen to a topic: it is empty.
     pub fn make_anew(&self) {
         let mut inner = self.inner();
         *inner = Inner { owner: inner.owner, ..Inner::default() };
@@ -110,12 +110,12 @@ impl SharedLog {
         self.inner().failures = calls;
     }
 
-    /// From now on each write is there, and no answer comes.
+    /// From now on each write is stored, but no answer comes.
     pub fn lose_answers(&self) {
         self.inner().loses_answers = true;
     }
 
-    /// Nothing more happens.
+    /// Ends all accidents.
     pub fn recover(&self) {
         let mut inner = self.inner();
         inner.accidents.clear();
@@ -145,7 +145,7 @@ impl Way {
             Accident::Refused => Err(Failure::Nothing(failed())),
             Accident::AnswerLost => {
                 inner.land(write);
-                // Until it is the owner anew.
+                // Until it becomes the owner again.
                 inner.owner += 1;
                 Err(Failure::Unknown(failed()))
             }

@@ -1,13 +1,12 @@
-//! A disk in memory that forgets what was not synced.
+//! A disk in memory that forgets unsynced data.
 //!
-//! - A write is durable after `sync` of its file, or at once if it asks for that; a name is durable
-//!   after `sync_dir` of its directory.
-//! - [`SimDisk::crash`] cuts the power: of each unsynced write any sectors of 512 bytes may have
-//!   arrived, of each directory's unsynced changes the first few.
-//! - It has a capacity, fails when told to, and can stop at its n-th change as if the power failed
-//!   in the middle of it.
+//! - A write is durable after `sync` of its file, or immediately if it asks for that; a name is
+//!   durable after `sync_dir` of its directory.
+//! - [`SimDisk::crash`] cuts the power: any sectors of 512 bytes of each unsynced write may be
+//!   stored, and the first few unsynced changes of each directory.
+//! - It has a capacity, fails on request, and can lose power during its n-th change.
 //!
-//! Everything follows from the seed.
+//! The seed determines everything.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -43,7 +42,7 @@ pub(super) struct State {
     pub(super) life: u64,
 }
 
-/// A disk in memory that forgets what was not synced. Cheap to clone; clones share it.
+/// A disk in memory that forgets unsynced data. Cheap to clone; clones share it.
 #[derive(Clone)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
@@ -74,7 +73,8 @@ impl State {
         self.next - 1
     }
 
-    /// Counts a change; an error once the power has failed. `true` says that it fails during it.
+    /// Counts a change; an error once the power has failed. `true`: the power fails during this
+    /// change.
     pub(super) fn change(&mut self) -> io::Result<bool> {
         self.changes += 1;
         match &mut self.changes_left {
@@ -169,7 +169,7 @@ impl SimDisk {
         self.lock_state().changes_left == Some(0)
     }
 
-    /// How many changes there were so far.
+    /// Returns the number of changes so far.
     pub fn changes(&self) -> u64 {
         self.lock_state().changes
     }
@@ -179,12 +179,12 @@ impl SimDisk {
         self.lock_state().failing_writes = n;
     }
 
-    /// Whether syncs fail.
+    /// Sets whether syncs fail.
     pub fn fail_syncs(&self, fail: bool) {
         self.lock_state().failing_syncs = fail;
     }
 
-    /// Makes the disk larger or smaller; what is there stays.
+    /// Changes the capacity of the disk; its contents stay.
     pub fn set_capacity(&self, bytes: u64) {
         self.lock_state().capacity_bytes = bytes;
     }
@@ -194,7 +194,7 @@ impl SimDisk {
         self.lock_state().quota_bytes = bytes;
     }
 
-    /// Whether files can be opened past the page cache.
+    /// Sets whether files can be opened past the page cache.
     pub fn set_direct(&self, direct: bool) {
         self.lock_state().direct = direct;
     }
@@ -214,7 +214,7 @@ impl SimDisk {
     /// Flips one bit of a file, on the disk.
     ///
     /// # Panics
-    /// If there is no such byte.
+    /// If the file does not have this byte.
     pub fn flip(&self, path: &Path, byte: u64, bit: u8) {
         let mut state = self.lock_state();
         let id = state.names.now[path];
@@ -223,7 +223,7 @@ impl SimDisk {
         inode.sync();
     }
 
-    /// What is on it now, as a disk of its own.
+    /// Returns a copy of the disk in its current state.
     #[must_use]
     pub fn copy(&self) -> Self {
         let state = self.lock_state();
@@ -260,7 +260,7 @@ impl SimDisk {
     }
 }
 
-/// What every directory looks like.
+/// The metadata of every directory.
 const DIRECTORY: FileStat = FileStat {
     device: 1,
     inode: 0,

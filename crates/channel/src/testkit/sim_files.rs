@@ -1,10 +1,10 @@
-//! Files and names of a [`SimDisk`](super::SimDisk): what is there, and what would still be there
-//! after a power cut.
+//! Files and names of a [`SimDisk`](super::SimDisk): their current state, and their state after a
+//! power cut.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What tears: a disk writes whole sectors.
+/// The unit of torn writes: a disk writes whole sectors.
 pub(super) const SECTOR: usize = 512;
 
 /// A change of a file that is not durable yet.
@@ -14,7 +14,7 @@ enum Change {
     Length(usize),
 }
 
-/// A file: what is read from it, and what is on the disk.
+/// A file: its visible contents, and its contents on the disk.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Inode {
     pub(super) now: Vec<u8>,
@@ -41,14 +41,14 @@ impl Inode {
         if durable && self.durable.len() >= offset + bytes.len() {
             write(&mut self.durable, offset, bytes);
         } else if durable {
-            // It changes the length, which takes all of the file's metadata with it.
+            // It changes the length, which makes all metadata of the file durable.
             self.sync();
         } else {
             self.pending.push(Change::Write { offset, bytes: bytes.to_vec() });
         }
     }
 
-    /// Writes of which a power cut, which comes at once, keeps any part.
+    /// A write that an immediate power cut tears: any part of it may be stored.
     pub(super) fn write_torn(&mut self, offset: usize, bytes: &[u8]) {
         write(&mut self.now, offset, bytes);
         self.pending.push(Change::Write { offset, bytes: bytes.to_vec() });
@@ -64,7 +64,7 @@ impl Inode {
         self.durable.clone_from(&self.now);
     }
 
-    /// The power is cut: of what was not durable any sectors may have arrived.
+    /// Cuts the power: any sectors of unsynced writes may be stored.
     pub(super) fn crash(&mut self, mut random: impl FnMut() -> u64) {
         // Sometimes all of it arrived, sometimes nothing, mostly some of it.
         let mode = random() % 4;
@@ -97,7 +97,8 @@ impl Inode {
 /// A change of names that is not durable yet; `None` removes.
 type NameChange = Vec<(PathBuf, Option<u64>)>;
 
-/// Names: those in force, those on the disk, and per directory the changes between, in order.
+/// Names: the visible ones, those on the disk, and the changes between them per directory, in
+/// order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
     pub(super) now: BTreeMap<PathBuf, u64>,
@@ -115,7 +116,7 @@ fn apply(names: &mut BTreeMap<PathBuf, u64>, change: &NameChange) {
 }
 
 impl Names {
-    /// Changes names within `directory`, at once or not at all.
+    /// Changes names within `directory`, atomically.
     pub(super) fn change(&mut self, directory: &Path, change: NameChange) {
         apply(&mut self.now, &change);
         self.pending.push((directory.to_owned(), change));

@@ -3,8 +3,8 @@
 use super::sim_disk::SimDisk;
 
 impl SimDisk {
-    /// Does not show so many bytes as available, and gives them all the same: as a file system does
-    /// that keeps blocks for root.
+    /// Hides this many bytes from the reported free space without reserving them, like a file
+    /// system with blocks for root.
     pub fn hide_space(&self, bytes: u64) {
         self.lock_state().hidden_bytes = bytes;
     }
@@ -14,7 +14,7 @@ impl SimDisk {
         self.lock_state().names_max = names;
     }
 
-    /// How many files and directories there are.
+    /// Returns the number of files and directories.
     pub fn names(&self) -> u64 {
         self.lock_state().names_used()
     }

@@ -1,5 +1,4 @@
-//! A batch that comes again is stored once, and its events are counted: what was put is what is
-//! held and what is counted.
+//! A resent batch is stored once, and its events are counted once.
 //!
 //! Method: each kind of channel gets a batch of three events twice, and another one once.
 

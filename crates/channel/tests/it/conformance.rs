@@ -1,8 +1,8 @@
-//! Every channel keeps the promises of the channel's contract.
+//! Every channel meets the contract of channels.
 //!
-//! Method: the suite of the crate's `testkit` over each channel and each way to keep an index, on a
+//! Method: the suite of the crate's `testkit` over each channel and each kind of index, on a
 //! simulated disk or a log in memory. The clock is paused: no test waits, and a take that would
-//! wait for ever runs into its timeout at once.
+//! wait forever reaches its timeout immediately.
 
 use std::path::Path;
 
@@ -89,7 +89,7 @@ fn remote_from_log(log: &SharedLog) -> Box<dyn Channel> {
     remote_with(log, 0)
 }
 
-/// Once it is open, no write is answered: what became of each has to be looked for.
+/// Once it is open, no write is answered: the channel must find out the result of each.
 fn remote_without_answers(log: &SharedLog) -> Box<dyn Channel> {
     log.next_write(Accident::None);
     log.lose_answers();

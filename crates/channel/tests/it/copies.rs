@@ -1,6 +1,6 @@
-//! Goal: two copies of one directory never give the same identity to two batches, and a copy can be
-//! given an origin of its own without losing anything.
-//! Method: a channel on a real disk, whose directory is copied while it is not in use.
+//! Goal: two copies of one directory never assign the same identity to two batches, and a copy can
+//! get a new origin without losing anything. Method: a channel on a real disk, whose directory is
+//! copied while it is not in use.
 
 use std::path::Path;
 

@@ -1,9 +1,8 @@
-//! A crash loses nothing that was acknowledged, and repeats only what was not committed.
+//! A crash loses no acknowledged batch, and repeats only uncommitted ones.
 //!
-//! Method: the channel runs on a simulated disk that forgets every write not yet synced. Each test
-//! cuts the power right after an answer was given, opens the channel again on what is left, and
-//! looks at what comes out. The clock is paused: no test waits, and a take that would wait for ever
-//! runs into its timeout at once.
+//! Method: the channel runs on a simulated disk that forgets every unsynced write. Each test cuts
+//! the power right after an answer, reopens the channel, and checks its output. The clock is
+//! paused: no test waits, and a take that would wait forever reaches its timeout immediately.
 
 use std::io::IoSlice;
 use std::path::Path;
@@ -118,7 +117,7 @@ async fn every_crash_point_of_a_short_life_leaves_a_sound_channel() {
         if let Ok(channel) = try_open(&disk, &small()).await {
             for n in 0..12 {
                 let body = format!("{n} {large}");
-                // A put whose write met the cut is never answered.
+                // A put whose write meets the power cut is never answered.
                 if let Ok(Ok(())) = timeout(PATIENCE, put_body(&*channel, &body)).await {
                     acknowledged.push(body);
                 }
@@ -153,8 +152,8 @@ async fn a_failed_write_fails_its_put_and_the_next_one_works() {
     assert!(!drain(&*channel).await.contains(&"failed".to_owned()), "a failed put came back");
 }
 
-/// Ten puts on their way at once, each to come after the one before it; some write fails. What is
-/// stored are the first of them, without a gap, whatever was written together.
+/// Ten concurrent puts, each with the one before it as its predecessor; some write fails. The first
+/// ones are stored, without a gap, however they were grouped.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_stored_behind_a_put_that_failed() {
     let value = |n: u64| Bytes::from(n.to_string());
@@ -201,8 +200,8 @@ async fn nothing_is_stored_behind_a_put_that_failed() {
     assert!(cut_short > 100, "of 200 rounds a write failed in {cut_short}");
 }
 
-/// The write of the put fails, and so does the start of a next segment: what the first may have
-/// left is still the end of the log.
+/// The write of the put fails, and so does the start of a next segment: data of the first write may
+/// still be at the end of the log.
 #[tokio::test(start_paused = true)]
 async fn a_failed_put_is_told_so_only_once_it_cannot_come_back() {
     for failures in 1..6 {
@@ -220,8 +219,8 @@ async fn a_failed_put_is_told_so_only_once_it_cannot_come_back() {
     }
 }
 
-/// The start of a segment fails, and its STATE is on the disk all the same: it says nothing of what
-/// comes later into the segment before it.
+/// The start of a segment fails, but its STATE is on the disk: it does not cover later data in the
+/// segment before it.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_written_behind_a_segment_whose_successor_may_have_begun() {
     let large = |name: &str| format!("{name} {}", "l".repeat(60_000));

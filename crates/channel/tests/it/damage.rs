@@ -1,9 +1,8 @@
-//! Whatever bit of a channel's files flips: never a panic, never a wrong event, and nothing is
-//! missing but the one batch that it hit, whose identity may be stored again.
+//! Flipping any bit of a channel's files never causes a panic or a wrong event. Only the batch that
+//! it hits is missing, and its identity may be stored again.
 //!
-//! Method: a small channel with a few batches in several segments is closed. Then, for each byte of
-//! each file that says something, a copy of the disk gets one bit flipped there, is opened and
-//! drained.
+//! Method: a small channel with a few batches in several segments is closed. Then, for each used
+//! byte of each file, a copy of the disk gets one bit flipped there, is opened and drained.
 
 use std::path::Path;
 
@@ -16,7 +15,7 @@ use pipeline::{Epoch, IntervalSet};
 use serde_json::{Value, json};
 
 const BATCHES: u64 = 9;
-/// A byte in the body of the first batch: behind the header block, two STATE groups and CONSUMERS.
+/// A byte in the body of the first batch: after the header block, two STATE groups and CONSUMERS.
 const BODY: u64 = 4 * 4096 + 120;
 
 fn text(n: u64) -> String {
@@ -41,7 +40,7 @@ async fn written_with(settings: &Value) -> SimDisk {
     disk
 }
 
-/// The bytes of a file that say something: each block up to its last byte that is not 0.
+/// Returns the used bytes of a file: each block up to its last byte that is not 0.
 fn content(disk: &SimDisk, path: &Path, len: u64) -> Vec<u64> {
     let file = disk.open(path, OpenMode::default()).unwrap();
     let mut bytes = vec![0; len as usize];
@@ -76,7 +75,7 @@ async fn check_flip(disk: &SimDisk, settings: &Value, path: &Path, byte: u64, bi
     let found = drain(&*channel).await;
     let mut expected: Vec<String> = (0..BATCHES).map(text).collect();
     let stored = channel.stored(FOREIGN, Epoch(1));
-    // What is missing has left the window; the rest is there, in order.
+    // Missing batches have left the window; the rest exists, in order.
     expected.retain(|text| {
         let n = text.split(' ').next().unwrap_or_default().parse().expect("a number");
         stored.contains(n)
@@ -200,7 +199,7 @@ async fn a_missing_segment_is_noticed_and_its_identities_may_come_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_damaged_state_is_read_from_its_second_copy() {
-    // All is drained and released, so no older segment says what was stored.
+    // All is drained and released, so no older segment lists the stored batches.
     let disk = written().await;
     let channel = open(&disk).await;
     assert_eq!(drain(&*channel).await.len() as u64, BATCHES);

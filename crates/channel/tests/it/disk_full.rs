@@ -1,8 +1,8 @@
-//! A full disk stops the intake, keeps everything, lets takes and commits go on, and ends by
-//! itself.
+//! A full disk stops the intake and loses nothing. Takes and commits continue, and the stop ends
+//! automatically.
 //!
-//! Method: the simulated disk has room for a few segments only, less than the channel's capacity
-//! asks for. The clock is paused.
+//! Method: the simulated disk has room for a few segments only, less than the channel's capacity.
+//! The clock is paused.
 
 use crate::common::*;
 use aqueduct_channel::testkit::SimDisk;
@@ -29,7 +29,7 @@ async fn fill_with(channel: &dyn Channel, body: &str) -> usize {
     loop {
         match timeout(PATIENCE, put(channel, Batch::of([body]))).await {
             Ok(Ok(())) => stored += 1,
-            // Those that were begun before the channel knew.
+            // Puts that began before the channel noticed.
             Ok(Err(_)) => refused += 1,
             Err(_) => return stored,
         }
@@ -50,7 +50,7 @@ async fn intake_stops_and_goes_on_by_itself() {
     disk.set_quota(disk.used());
     stored += fill(&*channel).await;
     assert!(channel.status().intake_stopped);
-    // Takes and commits need no room; what they free is used again.
+    // Takes and commits need no room; the room that they free is reused.
     let mut take = channel.begin_take("sink");
     for _ in 0..stored / 2 {
         let taken = next(&mut *take).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_channel_never_takes_more_than_its_share_of_the_disk() {
     assert!(used <= (4 << 20) * 85 / 100, "{used} bytes of 4 MiB are used");
 }
 
-/// Keeps the disk full with something else: what is given back is taken at once by a foreign file.
+/// Keeps the disk full: a foreign file immediately takes freed room.
 fn fill_with_something_else(disk: &SimDisk) {
     disk.set_capacity(disk.used());
 }
@@ -127,7 +127,7 @@ async fn a_channel_opens_again_and_again_on_a_full_disk_and_drains_and_goes_on()
             put(&*channel, Batch::of([large()])).await.unwrap();
             assert_eq!(drain(&*channel).await.len(), 1);
         }
-        // All of it is on the disk: nothing comes again.
+        // All commits are on the disk: no batch is delivered again.
         settle().await;
         drop(channel);
         disk.crash();
@@ -175,7 +175,7 @@ async fn a_disk_of_two_segments_is_used_and_emptied_and_used_again() {
             all += used;
             assert!(stored >= 2, "{kib} KiB, round {round}: {stored} puts fit");
             assert!(channel.status().intake_stopped);
-            // One put still waits, and gets in as soon as there is room.
+            // One put still waits, and succeeds as soon as there is room.
             let found = drain(&*channel).await.len();
             assert!(found >= stored, "{kib} KiB, round {round}: {found} of {stored} came");
             settle().await;
@@ -217,7 +217,7 @@ async fn what_the_status_calls_full_is_what_stops_the_intake() {
 #[tokio::test(start_paused = true)]
 async fn commits_one_by_one_have_room_however_full_the_only_segment_is() {
     let disk = SimDisk::new(SEED);
-    // As a quota refuses it: the disk says that it has room.
+    // A quota refuses it, while the disk reports free room.
     disk.set_quota((256 << 10) + (24 << 10));
     let channel = try_open(&disk, &settings()).await.unwrap();
     let mut stored = 0;
@@ -240,7 +240,7 @@ async fn commits_one_by_one_have_room_however_full_the_only_segment_is() {
     put(&*channel, Batch::of(["small"])).await.unwrap();
 }
 
-/// Also what the channel's own files give back is taken, and what is put meanwhile waits for room.
+/// A foreign file also takes the room that the channel's own files free, and puts wait for room.
 async fn restart_on_a_full_disk(disk: &SimDisk, body: &str) -> (Box<dyn Channel>, usize) {
     disk.crash();
     let channel = try_open(disk, &settings()).await;

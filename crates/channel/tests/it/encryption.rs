@@ -1,9 +1,9 @@
-//! A sealed channel shows nothing without its keys, says which key is missing, and changes keys
-//! while it runs.
+//! A sealed channel reveals nothing without its keys, names the missing key, and changes keys while
+//! it runs.
 //!
-//! Method: channels on a simulated disk with a key file on it; every byte on that disk is searched
-//! for what was put. The last tests use real files and a real program. Named after the cases of
-//! Flume's encrypted file channel where there is one.
+//! Method: channels on a simulated disk with a key file on it; every byte of that disk is searched
+//! for the contents of puts. The last tests use real files and a real program. Named after the
+//! cases of Flume's encrypted file channel if there is one.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 const SECRET: &str = "the secret of the house";
 
-/// All that lies in the channel's directory.
+/// Returns the contents of all files in the channel's directory.
 fn everything(disk: &SimDisk) -> Vec<u8> {
     let mut all = Vec::new();
     for (path, len) in disk.files() {
@@ -73,7 +73,7 @@ async fn nothing_that_was_put_can_be_read_on_the_disk() {
         put(&*channel, secret()).await.unwrap();
         channel.close().await.unwrap();
         drop(channel);
-        // The next life's STATE holds the positions.
+        // The next life's STATE contains the positions.
         let channel = try_open(&disk, &settings).await.unwrap();
         for text in [SECRET, "/home/user", "offset of user"] {
             assert_eq!(shows(&disk, text), visible, "{text}");
@@ -106,7 +106,7 @@ async fn keys_are_rotated_without_a_stop_and_old_segments_stay_readable() {
     let channel = try_open(&disk, &sealed()).await.unwrap();
     channel.close().await.unwrap();
     drop(channel);
-    // Nothing is sealed with the old key any more: it may go.
+    // No data is sealed with the old key any more: it may be removed.
     put_keys(&disk, &key_line(2, 2));
     assert_eq!(stats(&disk, &encryption).encryption_keys, [2]);
     assert!(try_open(&disk, &sealed()).await.is_ok());
@@ -146,7 +146,7 @@ async fn a_missing_or_wrong_key_is_named_and_nothing_is_taken_for_damaged() {
     let before = everything(&disk);
     let says = refusal(&disk, &small()).await;
     assert!(says.contains("key 3") && says.contains("`encryption.key_file`"), "{says}");
-    // The newest segment can be read; older ones are sealed with the key that is gone.
+    // The newest segment can be read; older ones are sealed with the missing key.
     for gone in 1..4 {
         let keys = (1..4).filter(|id| *id != gone).map(|id| key_line(id, id as u8));
         put_keys(&disk, &keys.collect::<String>());
@@ -223,7 +223,7 @@ async fn keys_come_from_a_file_of_its_owner_or_from_a_program() {
     let failing = json!({ "key_command": ["false"] });
     let says = opened(dir.path(), &failing).await.err().expect("it fails").to_string();
     assert!(says.contains("`encryption.key_command` false failed"), "{says}");
-    // What its command says is shown, and neither what it prints nor what it is called with.
+    // The error shows what the command reports, but neither its output nor its arguments.
     let script = "echo token refused >&2; echo 1 abcd; exit 7";
     let failing = json!({ "key_command": ["sh", "-c", script, "s.password"] });
     let says = opened(dir.path(), &failing).await.err().expect("it fails").to_string();

@@ -1,7 +1,8 @@
-//! What an agent may declare empty: below the lowest epoch of which some channel holds a batch.
+//! The epochs that an agent may declare empty: those below the lowest epoch with a batch in some
+//! channel.
 //!
-//! Method: durable channels in real directories, opened again and again; the board of an agent that
-//! has them is asked.
+//! Method: durable channels in real directories are opened repeatedly; the board of their agent is
+//! queried.
 
 use std::sync::Arc;
 
@@ -78,8 +79,8 @@ async fn what_another_channel_of_the_agent_holds_is_not_declared() {
     assert_eq!(board.declarable().of(origin), life);
 }
 
-/// A copy of the directory has closed this life: what was not sent is known by another origin from
-/// then on, also after the next start, which begins under it.
+/// A copy of the directory has closed this life: batches that were not sent have another origin
+/// from then on, also after the next start, which begins with that origin.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_life_that_is_renamed_stays_so_and_the_next_one_has_the_new_origin() {
     let dir = TempDir::new().unwrap();
@@ -94,7 +95,7 @@ async fn a_life_that_is_renamed_stays_so_and_the_next_one_has_the_new_origin() {
     let named = first.renamed(key(1)).unwrap();
     assert!(named.origin != origin && named == Identity { origin: named.origin, ..key(1) });
     assert_eq!(first.renamed(key(0)), None, "it was sent under its first name");
-    // What was sent was refused as well.
+    // Batches that were sent were refused as well.
     first.rename(&IntervalSet::EMPTY).unwrap();
     assert_eq!(first.renamed(key(0)).unwrap().origin, named.origin);
     first.close().await.unwrap();
@@ -112,7 +113,7 @@ async fn a_life_that_is_renamed_stays_so_and_the_next_one_has_the_new_origin() {
     second.close().await.unwrap();
 }
 
-/// Only what was put once, and refused there, is known to be nowhere else.
+/// Only a batch that was put once, and refused there, is known to exist nowhere else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_was_put_twice_keeps_its_name() {
     let dir = TempDir::new().unwrap();
@@ -134,7 +135,7 @@ async fn a_batch_that_was_put_twice_keeps_its_name() {
     assert_eq!(board.offered(key(3)).origin, new, "it was never put");
     assert!(board.renamed_as_closed(key(2)).unwrap());
     assert_eq!(board.offered(key(2)).origin, new);
-    // Of an earlier life it is not known what became of it.
+    // The fate of a batch of an earlier life is unknown.
     let older = Identity { epoch: Epoch(1), ..key(0) };
     assert!(!board.renamed_as_closed(older).unwrap());
     main.close().await.unwrap();

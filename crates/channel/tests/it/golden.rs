@@ -1,10 +1,10 @@
-//! The format on disk stays readable: directories that released versions wrote open for ever.
+//! The format on disk stays readable: directories of released versions open forever.
 //!
-//! Method: `golden/v<n>/` holds a directory as version n of the format wrote it, each file up to
-//! its last byte that is not 0. One test writes the newest one anew, in a world that is all
-//! decided by its seed, and compares every byte; the other opens each of them and looks at what is
-//! in it. `BLESS=1` writes the newest one to the tree, for a new version of the format, or of the
-//! layout of a batch, only.
+//! Method: `golden/v<n>/` contains a directory as version n of the format wrote it, each file up to
+//! its last byte that is not 0. One test writes the newest one again, in a world determined by its
+//! seed, and compares every byte; the other opens each of them and checks its contents. `BLESS=1`
+//! writes the newest one to the tree; use it only for a new version of the format, or of the layout
+//! of a batch.
 
 use crate::common;
 use std::io::IoSlice;
@@ -17,11 +17,11 @@ use pipeline::env::{Disk, OpenMode};
 use pipeline::{Batch, BatchSize, Epoch, Existing, IntervalSet, SourcePosition};
 use serde_json::Value;
 
-/// What the newest version writes, plain and sealed.
+/// The formats that the newest version writes, plain and sealed.
 const NEWEST: [&str; 2] = ["v2", "v2-sealed"];
 const ALL: [&str; 3] = ["v1", "v2", "v2-sealed"];
 
-/// How the channel of a golden directory is set up.
+/// Returns the settings of the channel of a golden directory.
 fn settings(version: &str) -> Value {
     if version == "v2-sealed" { sealed() } else { small() }
 }
@@ -35,7 +35,7 @@ fn position(key: &'static str, value: &'static str) -> SourcePosition {
     SourcePosition { source: "access".into(), key, value, after: None }
 }
 
-/// What the epoch of the second life is drawn from.
+/// The seed for the epoch of the second life.
 const SECOND_LIFE: u64 = 30;
 
 /// A life with one of everything: headers, positions, several batches in one put, an empty one, a
@@ -135,7 +135,7 @@ async fn every_golden_directory_opens_and_says_what_was_put() {
         assert_eq!(body(&next(&mut *take).await.unwrap()), "from elsewhere", "{version}");
         assert!(next(&mut *take).await.is_none(), "{version}: the second one was committed");
         drop(take);
-        // A new life numbers its own batches anew, in an epoch that was never used.
+        // A new life numbers its own batches from 0, in an epoch that was never used.
         put_body(&*channel, "new").await.unwrap();
         let mut take = channel.begin_take("sink");
         let mut epochs = Vec::new();

@@ -1,8 +1,8 @@
-//! Whatever lies in a segment file, the channel opens, and what it gives out was put.
+//! A channel opens with any contents of a segment file, and hands out only batches that were put.
 //!
 //! Method: a sound segment is overwritten in places with random bytes, also with whole blocks of
-//! another segment, shifted; then it is opened and drained. A frame whose checksums are right but
-//! that was never written cannot be made that way, so all that comes out must have been put.
+//! another segment, shifted; then it is opened and drained. This cannot produce a frame with valid
+//! checksums that was never written, so every batch that comes out must have been put.
 
 use std::io::IoSlice;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ proptest! {
                 let mode = OpenMode { write: true, ..OpenMode::default() };
                 let handle = disk.open(path, mode).expect("it is there");
                 if copied {
-                    // What an earlier block says, at a place where it does not belong.
+                    // The contents of an earlier block, at a wrong offset.
                     let from = offset / 2 / 4096 * 4096;
                     handle.read_at(&mut bytes, from).expect("it can be read");
                 }

@@ -1,8 +1,8 @@
-//! The directory of the index may be older or newer than the log, damaged at any byte, or gone:
-//! nothing is lost, repeated or accepted twice because of it.
+//! The directory of the index may be older or newer than the log, damaged at any byte, or missing:
+//! no batch is lost, repeated or accepted twice because of it.
 //!
 //! Method: channels in real directories, with sled. Directories are copied at chosen moments and
-//! put together anew: the index of one moment with the log of another.
+//! combined: the index of one moment with the log of another.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -153,7 +153,7 @@ async fn a_flipped_bit_in_the_index_changes_nothing() {
             copy(&late, &copied);
             let target = &files(&copied)[nth];
             let mut bytes = fs::read(target).unwrap();
-            // Most of the file is unwritten: what says something stands at its beginning.
+            // Most of the file is unwritten: its used bytes are at the beginning.
             let at = if flip % 2 == 0 { flip * 37 % len } else { flip * len / FLIPS };
             bytes[at] ^= 1 << (flip % 8);
             fs::write(target, bytes).unwrap();

@@ -1,6 +1,6 @@
-//! What is shown of a stopped channel is true, and looking changes nothing.
+//! Reports about a stopped channel are correct, and inspecting it changes nothing.
 //!
-//! Method: a channel on a simulated disk is filled, partly drained and closed; then it is looked at
+//! Method: a channel on a simulated disk is filled, partly drained and closed; then it is inspected
 //! sound and with a flipped bit, and every file is compared before and after.
 
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn text(n: u64) -> String {
     format!("{n} {}", "i".repeat(30_000))
 }
 
-/// Nine batches in several segments, of which two are committed.
+/// Nine batches in several segments; two of them are committed.
 async fn written() -> SimDisk {
     let disk = SimDisk::new(SEED);
     let channel = open(&disk).await;

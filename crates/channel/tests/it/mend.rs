@@ -1,8 +1,8 @@
-//! A damaged batch whose lines are still in their file is made whole from there: the same identity,
-//! the same bytes. One whose lines are not is given up and named.
+//! A damaged batch whose lines are still in their file is restored with the same identity and the
+//! same bytes. Otherwise it is given up and named.
 //!
-//! Method: lines of a file are put with the position behind them, as a source does it. Then one bit
-//! of a batch is flipped, in the newest segment, which is read at the start, or in one that a take
+//! Method: lines of a file are put with the position after them, as by a source. Then one bit of a
+//! batch is flipped, in the newest segment, which is read at the start, or in one that a take
 //! reads.
 
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ fn write(disk: &SimDisk, path: &str, text: &str) {
     disk.sync_dir(path.parent().unwrap()).unwrap();
 }
 
-/// The `n`-th batch of the file, with the position behind it.
+/// Returns the `n`-th batch of the file, with the position after it.
 fn batch(disk: &SimDisk, n: usize) -> Batch {
     let before: String = (0..n).map(lines).collect();
     let new = lines(n);
@@ -77,7 +77,7 @@ async fn written(settings: &Value, newest: bool) -> SimDisk {
     disk
 }
 
-/// Where this text stands in the first segment.
+/// Returns the offset of this text in the first segment.
 fn place_of(disk: &SimDisk, text: &str) -> (PathBuf, u64) {
     let segments = disk.files().into_iter();
     let (path, len) =
@@ -128,7 +128,7 @@ async fn a_damaged_batch_is_made_whole_from_its_file_whichever_line_was_hit() {
             assert_eq!(delivered(&*channel).await, expected, "{newest} {byte}");
             drop(channel);
         }
-        // It is whole on the disk, and was kept aside as it was found.
+        // It is complete on the disk, and its damaged form was kept aside.
         let copy = disk.copy();
         copy.flip(&path, at, 0);
         let cx = BuildContext::alone("main", Path::new("/data/main"), world(&copy, 1));
@@ -140,7 +140,7 @@ async fn a_damaged_batch_is_made_whole_from_its_file_whichever_line_was_hit() {
     }
 }
 
-/// Where the lines of the `n`-th batch begin.
+/// Returns the offset of the lines of the `n`-th batch.
 fn at_of(n: usize) -> usize {
     (0..n).map(|n| lines(n).len()).sum()
 }
@@ -159,7 +159,7 @@ async fn a_file_that_was_renamed_is_found_by_its_number() {
 #[tokio::test(start_paused = true)]
 async fn lines_that_their_file_does_not_hold_any_more_are_given_up_and_named() {
     for newest in [true, false] {
-        // The file is changed, gone, or what was hit is not in it.
+        // The file was changed or deleted, or the damaged part is not in it.
         for (what, text) in
             [("changed", lines(1)), ("gone", lines(1)), ("header", "timestamp".into())]
         {
@@ -183,16 +183,16 @@ async fn lines_that_their_file_does_not_hold_any_more_are_given_up_and_named() {
     }
 }
 
-/// Its envelope says what was in it; without, its neighbours say what may have been.
+/// The envelope names the contents; without it, the neighbours show the possible contents.
 #[tokio::test(start_paused = true)]
 async fn of_a_batch_that_cannot_be_read_at_all_the_neighbours_are_named() {
     for newest in [true, false] {
         let disk = written(&settings(), newest).await;
-        // The header of a frame stands in front of its envelope, which names the file.
+        // The header of a frame is before its envelope, which names the file.
         let (path, at) = place_of(&disk, &lines(1));
         let bytes = disk.open(&path, OpenMode::default()).unwrap().read(0, at as usize).unwrap();
         let named = bytes.windows(FILE.len()).rposition(|part| part == FILE.as_bytes()).unwrap();
-        // The one behind that is a header of the events; the one before it is in the envelope.
+        // The last match is a header of the events; the one before it is in the envelope.
         let named = bytes[..named].windows(FILE.len()).rposition(|part| part == FILE.as_bytes());
         disk.flip(&path, named.unwrap() as u64, 0);
         let found = check(&disk);

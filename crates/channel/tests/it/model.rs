@@ -1,12 +1,12 @@
-//! Whatever is done to a durable channel, in whatever order, with power cuts in between: what it
-//! said yes to is there, once, in order.
+//! Any operations on a durable channel, in any order, with power cuts in between: acknowledged
+//! batches are stored, once, in order.
 //!
 //! Method: random operations run on the real channel, on a simulated disk that keeps any subset of
-//! unsynced sectors, and on the model below, which is a list. What a crash leaves open (a put that
-//! was not answered, a commit that was not yet written) the model notes as open, and takes what the
-//! channel shows next as the answer, if it is one of the allowed ones. Every run ends with a crash
-//! and a drain. With `PROPTEST_CASES=28000` it is a campaign of more than a million operations; it
-//! prints how many there were (`--nocapture`).
+//! unsynced sectors, and on the model below, which is a list. The model marks a result as open if a
+//! crash leaves it open (an unanswered put, an unwritten commit), and then accepts any allowed
+//! state that the channel shows. Every run ends with a crash and a drain. With
+//! `PROPTEST_CASES=28000` it is a campaign of more than a million operations; it prints their
+//! number (`--nocapture`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,7 +1,7 @@
-//! A full channel drops what it is configured to drop, counts it, and never what a sink holds.
+//! A full channel drops the configured batches, counts them, and never drops one that a sink holds.
 //!
-//! Method: a channel of 1 MiB on a simulated disk gets twice as much; the counter and what comes
-//! out add up to what was put.
+//! Method: a channel of 1 MiB on a simulated disk gets twice as much; the counter and the output
+//! add up to the input.
 
 use std::path::Path;
 use std::sync::Arc;

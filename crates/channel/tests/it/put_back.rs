@@ -1,6 +1,6 @@
-//! Goal: a batch that had left a channel for the dead letters comes back to the consumer that lacks
-//! it, and to no other, also after a restart.
-//! Method: channels on a real disk and in memory, in use; some are closed and opened again.
+//! Goal: a batch that went from a channel to the dead letters returns only to the consumer that
+//! lacks it, also after a restart. Method: channels on a real disk and in memory, in use; some are
+//! closed and reopened.
 
 mod shared;
 

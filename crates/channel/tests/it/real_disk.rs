@@ -1,9 +1,9 @@
-//! The channel as it ships: on a real file system, with sled as its index, and killed for real.
+//! The channel as released: on a real file system, with sled as its index, and with real kills.
 //!
-//! Method: temporary directories next to the build, not in memory, so that direct I/O is met where
-//! it exists. The kill test runs this program again as a child that puts as fast as it can and
-//! prints each acknowledged number; it is killed with signal 9 at times that a seed decides, and
-//! what it printed must come out.
+//! Method: temporary directories next to the build, not in memory, so that direct I/O is used if
+//! available. The kill test runs this program again as a child that puts as fast as possible and
+//! prints each acknowledged number. It is killed with signal 9 at times determined by a seed, and
+//! every printed number must come out.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -95,7 +95,8 @@ async fn a_channel_that_was_not_closed_is_opened_again_in_the_same_process_witho
         let _ = putter.await;
         drop(channel);
         let began = tokio::time::Instant::now();
-        // A write that was under way keeps the old one until it has ended: refused meanwhile.
+        // A write in progress keeps the old channel open until it has ended; until then opening is
+        // refused.
         while let Err(error) = second.open().await {
             assert!(error.to_string().contains("stop that one first"), "{error}");
             assert!(began.elapsed() < Duration::from_secs(10), "it is never let go");
@@ -136,7 +137,7 @@ async fn a_backlog_survives_reopening_with_its_index_kept_damaged_or_deleted() {
     }
 }
 
-/// Blocking work as elsewhere, with a count of what stepped back.
+/// The usual thread pool, with a count of low-priority work.
 struct Counting {
     as_elsewhere: Arc<dyn Blocking>,
     behind: Arc<AtomicUsize>,
@@ -194,7 +195,7 @@ async fn drained(path: &Path) -> (Box<dyn Channel>, usize) {
 
 fn segments(path: &Path) -> usize {
     let files = std::fs::read_dir(path.join("log")).unwrap();
-    // The reserve for a full disk is never given back.
+    // The reserve for a full disk is never removed.
     let is_segment = |name: &str| !name.starts_with("reserve-");
     files.filter(|file| is_segment(&file.as_ref().unwrap().file_name().to_string_lossy())).count()
 }
@@ -266,7 +267,7 @@ async fn a_busy_channel_can_be_looked_at() {
     channel.close().await.unwrap();
 }
 
-/// What a killed process left holds as many events as its log says.
+/// Checks that the directory of a killed process has as many events as its log.
 fn check_count(path: &Path) {
     let found = Inspection::open(&env::real(), path, None).unwrap();
     let mut events = 0;
@@ -278,7 +279,7 @@ fn check_count(path: &Path) {
     assert_eq!(found.stats().events, events, "events counted and events there");
 }
 
-/// Not a test of its own: the process that is killed.
+/// Not a separate test: the process that is killed.
 #[tokio::test]
 async fn child() {
     let Some(directory) = std::env::var_os(CHILD) else { return };
@@ -296,7 +297,7 @@ async fn child() {
     }
 }
 
-/// In one write: a process that is killed has said a line or has not.
+/// Prints a line in one write: a killed process has printed all of it or nothing.
 fn say(line: &str) {
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }

@@ -1,11 +1,11 @@
-//! Whatever becomes of writes, agents and owners: what a channel over a log has said yes to is
-//! there once, under one identity, and what it has said no to is not there.
+//! Whatever happens to writes, agents and owners: acknowledged batches of a channel over a log are
+//! stored once, under one identity, and rejected batches are not stored.
 //!
-//! Method: random operations on the real channel over a log in memory. Writes are refused, land
-//! late or lose their answers; agents die between two calls, or go on while another one opens the
-//! channel. The model is a list of puts with what was said to each. Each run ends with the death of
-//! the agent and a drain by the next one. The bugs in `support::mutants` that are named below are
-//! planted in processes of their own, and this test has to fail with each.
+//! Method: random operations on the real channel over a log in memory. Writes are refused, arrive
+//! late or lose their answers; agents die between two calls, or continue while another one opens
+//! the channel. The model is a list of puts with their answers. Each run ends with the death of the
+//! agent and a drain by the next one. The bugs in `support::mutants` that are named below are
+//! planted in separate processes, and this test must fail with each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -26,13 +26,13 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_millis(50);
 const FOREIGN: Origin = Origin([9; 16]);
 
-/// What can be done.
+/// An operation.
 #[derive(Debug, Clone)]
 enum Operation {
     /// A batch of so many bytes, perhaps with a foreign identity.
     Put(usize, Option<u64>),
     Take,
-    /// Commits or gives back one of those that are taken.
+    /// Commits or returns one of the held batches.
     Commit(usize),
     Rollback(usize),
     Drain,
@@ -40,7 +40,7 @@ enum Operation {
     Wait,
     Close,
     Die,
-    /// Another agent opens the channel; the first one goes on and puts.
+    /// Another agent opens the channel; the first one continues and puts.
     Steal,
     Write(Accident),
     Fail(u32),
@@ -69,12 +69,12 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// What was said to a put.
+/// The answer to a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
     Yes,
     No,
-    /// Nothing: it may be there.
+    /// No answer: the batch may be stored.
     Nothing,
 }
 
@@ -136,7 +136,7 @@ async fn open(log: &SharedLog, seed: u64) -> Box<dyn Channel> {
             Limits { capacity_bytes: 1 << 20, capacity_events: u64::MAX, tail_bytes: 100 << 10 };
         let way = log.clone();
         let channel = Remote::new(&cx, limits, Arc::new(move || way.way()));
-        // One that is refused, or does not know, leaves it to the next start.
+        // If it is refused, or fails, the next start does it.
         if channel.open().await.is_ok() && channel.register(&[Arc::from("a")]).await.is_ok() {
             return Box::new(channel);
         }
@@ -152,7 +152,7 @@ impl Driver {
         Self { log, lives: seed, bodies: 0, channel, take, held, model }
     }
 
-    /// The next agent opens what there is.
+    /// Opens the channel with the next agent.
     async fn reopen(&mut self) -> Box<dyn Channel> {
         self.lives += 1;
         self.held.clear();
@@ -242,7 +242,7 @@ impl Driver {
                     put.put(batch);
                     let said = put.commit().await;
                     let is_closed = matches!(said, Err(ChannelError::Closed { .. }));
-                    // A write that is refused says nothing of its owner.
+                    // The refusal of a write does not depend on its owner.
                     assert!(said.is_err(), "an owner that was shut out has stored something");
                     assert!(is_closed || body == 1, "an owner that was shut out goes on: {said:?}");
                 }
@@ -308,9 +308,9 @@ fn what_was_acknowledged_is_there_once_and_what_was_refused_is_not() {
     result.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-/// A log that is empty all at once may take what is written. The channel has no batch of it any
-/// more, and sources stand where they were: so it must not go on. What it wrote without an answer
-/// stays in the new log, which has to be emptied once more then.
+/// A log that suddenly is empty may accept writes. The channel lacks its batches, and sources are
+/// at their old positions, so the channel must not continue. An unanswered write stays in the new
+/// log, which has to be emptied once more then.
 #[tokio::test(start_paused = true)]
 async fn a_log_that_was_made_anew_is_not_gone_on_with_and_another_start_begins_empty() {
     for accident in [Accident::None, Accident::AnswerLost, Accident::NoAnswer { lands: false }] {

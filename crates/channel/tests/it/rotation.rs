@@ -1,9 +1,9 @@
-//! Keys are changed by the program: whatever is cut off, every segment can be read afterwards.
+//! The program changes keys: after any interruption, every segment can be read.
 //!
 //! Method: a key file and a channel on a simulated disk. The power fails at each change of a
-//! rotation, one after the other; between them the channel lives on, reads its keys again where it
-//! can, and takes more. At the end all that it took is read, and the keys that it does not need are
-//! gone.
+//! rotation, one after the other; between them the channel runs, reads its keys again if possible,
+//! and accepts more batches. At the end all accepted batches are read, and the unneeded keys are
+//! removed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -98,14 +98,14 @@ async fn a_key_is_taken_away_when_the_last_segment_that_it_sealed_is_gone() {
     assert_eq!(found.channels["/data/main"], [1, 2], "old segments wait for their sinks");
     assert_eq!((found.removed, found.keys), (vec![], vec![1, 2]));
     assert_eq!(drain(&*channel).await.len(), 8);
-    // Segments go when one is begun behind them.
+    // Segments are removed when one begins after them.
     for n in 8..16 {
         put_body(&*channel, &body(n)).await.unwrap();
     }
     let found = finish(&disk).unwrap();
     assert_eq!((found.removed, found.keys), (vec![1], vec![2]));
     assert_eq!(numbers(&disk), [2]);
-    // The channel that runs goes on, and so does the next one.
+    // The running channel continues, and so does the next one.
     tokio::time::sleep(Duration::from_secs(70)).await;
     put_body(&*channel, "last").await.unwrap();
     channel.close().await.unwrap();
@@ -128,7 +128,7 @@ async fn a_channel_with_another_key_or_none_at_all_stops_the_taking_away() {
     assert_eq!(lines(&disk), others);
 }
 
-/// What is done again and again, while the power fails.
+/// Rounds of operations during which the power fails.
 const ROUNDS: u64 = 40;
 
 #[tokio::test(start_paused = true)]
@@ -159,8 +159,8 @@ async fn whatever_is_cut_off_everything_that_was_taken_can_be_read() {
             disk.fail_power_at(u64::MAX);
             added_in_part += u32::from(failed && numbers(&disk).len() > before);
         }
-        // So far the program was killed alone. A channel may read what it has left, and seal by it,
-        // before the power fails too.
+        // So far only the program was killed. A channel may read the file that it left, and seal
+        // with its keys, before the power fails too.
         disk.fail_power_at(u64::MAX);
         if round % 4 == 1 {
             let channel = try_open(&disk, &sealed()).await.unwrap();

@@ -1,5 +1,5 @@
-//! A spill channel keeps the order across memory and disk, and its positions never run ahead of
-//! what a crash would lose.
+//! A spill channel keeps the order across memory and disk, and its positions are never ahead of
+//! batches that a crash would lose.
 //!
 //! Method: memory for three batches, on a simulated disk; the clock is paused.
 

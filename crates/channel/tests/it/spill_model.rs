@@ -1,11 +1,10 @@
-//! A spill channel under power cuts: nothing is lost for good, and between crashes nothing is lost,
-//! repeated or out of order.
+//! A spill channel under power cuts: no batch is lost permanently, and between crashes none is
+//! lost, repeated or out of order.
 //!
 //! Method: random puts, takes, commits and power cuts on a simulated disk. The source numbers its
-//! batches and writes the number as its position; after a crash it goes on behind the position that
-//! the channel still has, as a source that reads a file does. What was in memory is then read
-//! again: it must come once more, and what is behind the position must be there or have been
-//! committed.
+//! batches and uses the number as its position. After a crash it resumes after the channel's
+//! position, like a source that reads a file. It rereads the batches that were in memory: each must
+//! come out once more, and all batches before the position must be stored or committed.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
@@ -52,10 +51,10 @@ struct Driver {
     take: Box<dyn TakeTransaction>,
     /// The next number that the source reads.
     next: u64,
-    /// What this life of the channel has to give out, oldest first.
+    /// Batches that this life of the channel has to hand out, oldest first.
     ready: VecDeque<u64>,
     held: Vec<(Ticket, u64)>,
-    /// Committed at any time: those may come again after a crash.
+    /// Batches that were ever committed: they may be delivered again after a crash.
     committed: BTreeSet<u64>,
 }
 
@@ -140,8 +139,8 @@ impl Driver {
         let position = positions.first().and_then(|(_, value)| number(value));
         let behind = position.map_or(0, |position| position + 1);
         assert!(behind <= self.next, "the position is of the future");
-        // The source goes on behind its position. Everything before it must be there still, unless
-        // it was committed; what lay on disk comes besides, in its order, and then once more.
+        // The source resumes after its position. Everything before it must still be stored, unless
+        // it was committed. Batches on disk come out too, in order, and then once more.
         let on_disk = self.drained().await;
         assert!(on_disk.windows(2).all(|pair| pair[0] < pair[1]), "out of order: {on_disk:?}");
         for number in 0..behind {
@@ -153,7 +152,7 @@ impl Driver {
         self.next = behind;
     }
 
-    /// Takes and commits all that is there.
+    /// Takes and commits all batches.
     async fn drained(&mut self) -> Vec<u64> {
         let mut numbers = Vec::new();
         while let Some(taken) = next(&mut *self.take).await {

@@ -1,8 +1,8 @@
-//! Many producers and several takers of two consumers at once lose nothing and repeat nothing.
+//! Many concurrent producers and several takers of two consumers lose nothing and repeat nothing.
 //!
 //! Method: a runtime of several threads, a real directory, and a tail so small that takes read the
-//! disk. Each taker commits, gives back or drops what it holds, as its numbers decide; each
-//! consumer must end up with every batch committed exactly once.
+//! disk. Each taker commits, returns or drops its batches, depending on their numbers; each
+//! consumer must finally have committed every batch exactly once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -68,7 +68,7 @@ async fn all_at_once(channel: Arc<dyn Channel>) {
     for task in tasks {
         task.await.unwrap();
     }
-    // What the takers that ended still held came back: one more round gets it.
+    // Batches that the ended takers still held are offered again: one more round gets them.
     for (name, seen) in &seen {
         consume_all(&*channel, name, seen).await;
         let seen = seen.lock().unwrap();

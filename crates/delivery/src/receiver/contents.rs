@@ -1,20 +1,21 @@
-//! Whether an identity comes with the content that it came with before.
+//! Detects an identity that arrives again with different content.
 //!
-//! An identity names one content for ever: it is stored with it before it is sent, and every life
-//! of a channel has an epoch of its own. What breaks that is a copy of a directory that still draws
-//! the same epoch, an older relay whose routes split a batch and lead to the same collector, or a
-//! damaged disk. Then the second content would count as stored because the first one is, and be
-//! lost without a word. So what came lately is remembered, and another content is refused.
+//! An identity names one content forever: the content is stored before it is sent, and each life of
+//! a channel has its own epoch. Three things break this rule: a copied directory that draws the
+//! same epoch, an older relay that splits a batch over two routes to the same collector, and a
+//! damaged disk. The second content would then count as stored because the first one is, and would
+//! be lost silently. Therefore [`Contents`] remembers recent fingerprints and rejects a different
+//! content.
 
 use std::collections::{HashMap, VecDeque};
 
 use pipeline::Identity;
 
-/// The fingerprints of the contents that came last.
+/// The fingerprints of the most recent contents.
 #[derive(Debug)]
 pub struct Contents {
     known: HashMap<Identity, u64>,
-    /// In the order in which they came first.
+    /// Identities, oldest first.
     order: VecDeque<Identity>,
     limit: usize,
 }
@@ -25,8 +26,8 @@ impl Contents {
         Self { known: HashMap::new(), order: VecDeque::new(), limit }
     }
 
-    /// A batch came with this [fingerprint](pipeline::Events::fingerprint). `false`: it came with
-    /// another one before, which stays the one that is known.
+    /// Records a batch with this [fingerprint](pipeline::Events::fingerprint). Returns `false` if
+    /// the identity is known with another fingerprint; the known one is kept.
     pub fn admit(&mut self, identity: Identity, fingerprint: u64) -> bool {
         if let Some(known) = self.known.get(&identity) {
             return *known == fingerprint;
@@ -54,8 +55,8 @@ mod tests {
     }
 
     proptest! {
-        /// In any order: the first content counts as long as it is remembered, which it is until
-        /// `limit` younger identities have come; and never more than `limit` are.
+        /// In any order, the first content counts while it is remembered, which is until `limit`
+        /// newer identities arrive. At most `limit` identities are remembered.
         #[test]
         fn another_content_is_told_as_long_as_the_first_is_remembered(
             puts in prop::collection::vec((0..12_u64, 0..3_u64), 0..80),

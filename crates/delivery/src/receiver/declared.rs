@@ -1,13 +1,14 @@
-//! Which floors of a Hello count: those of origins whose batches came on the same stream.
+//! Decides which floors of a Hello take effect: floors of origins whose batches arrive on the same
+//! stream.
 //!
 //! ```text
-//!   Hello: floors of p, q, x ─► wait ─► a batch of p is stored here ─► the floor of p counts
-//!                                       the stream ends              ─► those of q and x never did
+//!   Hello: floors of p, q, x ─► wait ─► a batch of p is stored here ─► the floor of p takes effect
+//!                                       the stream ends              ─► floors of q, x are dropped
 //! ```
 //!
-//! A floor says that old copies of an origin's batches are to be refused. Only its own sender can
-//! know that, or a relay that carries its batches; what a Hello says of any other origin is not
-//! kept. A sender says its floors in each Hello, so what does not wait here is heard again.
+//! A floor makes agents reject old copies of an origin's batches. Only the origin's own sender, or
+//! a relay that carries its batches, can know the floor; floors of other origins are ignored. A
+//! sender repeats its floors in each Hello, so a floor that is not kept here arrives again.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +25,7 @@ pub(super) struct Declared {
 }
 
 impl Declared {
-    /// The sender declares these; answers those that count by now.
+    /// Records the floors that the sender declares; returns the floors that take effect now.
     pub(super) fn declare(&mut self, floors: &Floors) -> Floors {
         let (mut counting, mut waiting) = (Floors::default(), self.waiting.iter().count());
         for (origin, epoch) in floors.iter() {
@@ -38,7 +39,8 @@ impl Declared {
         counting
     }
 
-    /// A batch of `origin` has come on this stream and is stored; answers its floor, if one waited.
+    /// Records that a batch of `origin` from this stream is stored; returns its floor if one was
+    /// waiting.
     pub(super) fn carried(&mut self, origin: Origin) -> Option<Floors> {
         if self.own.len() < ORIGINS_MAX {
             self.own.insert(origin);

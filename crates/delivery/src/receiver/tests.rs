@@ -1,5 +1,5 @@
-//! Goal: the sender hears each word that it is owed, once, and nothing that is not so.
-//! Method: one test for each rule; then any order of calls, compared with a plain model.
+//! Goal: the sender gets each reply that is due, exactly once, and no false reply. Method: one test
+//! for each rule; then any order of calls, compared with a plain model.
 
 use std::collections::BTreeSet;
 
@@ -81,7 +81,7 @@ fn answers_that_are_due_together_are_one_message() {
     assert!(receiver.owes());
 }
 
-/// Without this the sender would wait for ever: the word that it is committed went out, or was
+/// Without this reply the sender would wait forever: the notification of the commit was sent, or
 /// lost, before this stream began.
 #[test]
 fn what_was_committed_before_it_was_put_again_is_said_at_once() {
@@ -101,8 +101,8 @@ fn a_missed_word_is_made_good() {
     assert_eq!(receiver.next_reply(), Some(Reply::Committed(keys([2]))));
 }
 
-/// A sender that names ever more batches cannot fill the memory; one that hears of its commits can
-/// go on for ever.
+/// A sender that names ever more batches cannot fill the memory; a sender that gets its commits can
+/// continue forever.
 #[test]
 fn what_a_sender_may_wait_for_is_bounded_in_runs() {
     let unknown = |_, _| Known::default();
@@ -138,8 +138,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    /// The model is two sets: what the channels have, and what is committed of it. Whatever the
-    /// order, in the end the sender knows of each batch that it named exactly what is so.
+    /// The model has two sets: stored batches, and committed ones. In any order of calls, the
+    /// sender finally knows the true state of each batch that it named.
     #[test]
     fn in_the_end_the_sender_knows_what_is_so(ops in prop::collection::vec(op(), 0..60)) {
         let mut receiver = greeted();
@@ -163,7 +163,7 @@ proptest! {
                     prop_assert!(receiver.put(key(n), 1).is_ok());
                     prop_assert!(receiver.stored(key(n), 1, &state).is_ok());
                 }
-                // Half of the words are missed; a recount makes them good.
+                // Half of the notifications are missed; a recount makes up for them.
                 Op::Commit(n) => {
                     if stored.contains(&n) {
                         committed.insert(n);

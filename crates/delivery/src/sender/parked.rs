@@ -1,4 +1,4 @@
-//! Which ticket a stored batch has: one entry for each run of sequences under tickets in a row.
+//! Maps stored batches to tickets: one entry for each run of sequences under consecutive tickets.
 
 use std::collections::BTreeMap;
 

@@ -41,7 +41,7 @@ fn nothing() -> Welcome {
     welcome(KeySet::default(), KeySet::default())
 }
 
-/// Whatever is to be sent: the sequences of puts, and how many Hellos were among them.
+/// Sends everything that is due: returns the sequences of puts, and the number of Hellos.
 fn send(sender: &mut Sender<u64>, now: Instant) -> (Vec<u64>, usize) {
     let (mut puts, mut hellos) = (Vec::new(), 0);
     while let Some(outgoing) = sender.next_outgoing(now) {
@@ -53,7 +53,7 @@ fn send(sender: &mut Sender<u64>, now: Instant) -> (Vec<u64>, usize) {
     (puts, hellos)
 }
 
-/// A sender whose peer has said Welcome. Ticket = sequence + 100.
+/// A sender whose peer has sent Welcome. Ticket = sequence + 100.
 fn up(options: Options, now: Instant) -> Sender<u64> {
     let mut sender = Sender::new(options);
     sender.connected(now);
@@ -197,7 +197,7 @@ fn a_peer_that_is_stopping_is_not_asked_again() {
     assert_eq!(verdicts(&mut sender), [(Verdict::Unanswered, tickets([100]))]);
 }
 
-/// Rule 4: the collector's disk is gone; it comes back empty.
+/// Rule 4: the collector lost its disk and returns with an empty one.
 #[test]
 fn what_the_peer_lost_is_given_back() {
     let now = start();
@@ -214,7 +214,7 @@ fn what_the_peer_lost_is_given_back() {
     assert_eq!(verdicts(&mut sender), [(Verdict::Delivered, tickets([101]))]);
 }
 
-/// Rule 4: the collector never comes back.
+/// Rule 4: the collector does not return.
 #[test]
 fn what_a_peer_has_stored_goes_elsewhere_when_it_stays_away() {
     let now = start();
@@ -224,7 +224,7 @@ fn what_a_peer_has_stored_goes_elsewhere_when_it_stays_away() {
     sender.stored(&keys([0]));
     verdicts(&mut sender);
     sender.disconnected(now);
-    // Attempts that fail, or hang before Welcome, do not begin the time anew.
+    // Attempts that fail, or hang before Welcome, do not restart the timer.
     let late = now + OPTIONS.resend_after;
     sender.disconnected(now + Duration::from_secs(30));
     sender.connected(late - Duration::from_secs(1));
@@ -274,7 +274,7 @@ fn a_busy_peer_is_left_alone_for_as_long_as_it_asks() {
     assert_eq!(sender.room(10, now + wait), Room::Free);
     offer(&mut sender, 2);
     sender.busy(wait, &KeySet::default(), now + wait);
-    // An answer says that there is room again.
+    // An answer shows that the peer has room again.
     sender.stored(&keys([0]));
     assert_eq!(sender.room(10, now + wait), Room::Free);
     assert_eq!(verdicts(&mut sender), [(Verdict::Stored, tickets([100]))]);
@@ -308,8 +308,8 @@ fn a_refused_put_is_handed_back_once_and_an_unreadable_one_is_tried_again() {
     assert_eq!(sender.unanswered_bytes(), 0);
 }
 
-/// A relay carries many origins: each is asked about once, and the Welcome for one says nothing of
-/// the others.
+/// A relay carries many origins: it asks about each one once, and the Welcome for one does not
+/// cover the others.
 #[test]
 fn a_new_life_is_announced_before_its_first_put() {
     let now = start();
@@ -358,7 +358,7 @@ fn who_is_barred_is_put_nothing_and_what_it_has_still_counts() {
     assert_eq!(send(&mut sender, now).0, [3]);
 }
 
-/// It was put to a peer that took it; the next Welcome names a smaller limit.
+/// The batch was put to a peer that accepted it; the next Welcome names a smaller limit.
 #[test]
 fn what_the_peer_takes_no_more_is_given_back_and_not_put_again() {
     let now = start();

@@ -1,4 +1,4 @@
-//! Connections that come and go, and time that passes.
+//! Connections that open and close, and timeouts.
 
 use pipeline::{Identity, KeySet, Ticket};
 use support::mutant;
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Link, Load, Peer, Sender, Verdict, Welcome};
 
 impl<P: Clone> Sender<P> {
-    /// There is a connection: the peer is asked about all that is not settled.
+    /// Handles a new connection: asks the peer about all unsettled batches.
     pub fn connected(&mut self, now: Instant) {
         let parked = self.parked.keys();
         let mut held: KeySet = self.unanswered.keys().copied().collect();
@@ -19,7 +19,7 @@ impl<P: Clone> Sender<P> {
         self.outlet.connected();
     }
 
-    /// The peer's answer to the oldest Hello without one. An answer to nothing is passed over.
+    /// Handles the answer to the oldest open Hello. A Welcome without a Hello is ignored.
     pub fn welcome(&mut self, welcome: &Welcome) {
         let Some(asked) = self.asked.pop_front() else { return };
         if let Link::Greeting { .. } = self.link {
@@ -38,8 +38,9 @@ impl<P: Clone> Sender<P> {
         }
         self.committed(&welcome.committed);
         self.stored(&welcome.stored);
-        // What was parked and is neither stored nor committed there is lost there. What was
-        // committed meanwhile is not parked any more, and so is not found.
+        // The peer has lost parked batches that it reports neither as stored nor as committed. A
+        // batch that was committed since the Hello is not parked any more, so `take` does not find
+        // it.
         let mut lost = asked;
         lost.remove_all(&welcome.stored);
         lost.remove_all(&welcome.committed);
@@ -50,8 +51,8 @@ impl<P: Clone> Sender<P> {
         self.settle_all(Verdict::Missing, &tickets);
     }
 
-    /// Gives back what is unanswered here and that this peer never takes, as `which` says: it is
-    /// not put again.
+    /// Returns unanswered batches that match `which`, because this peer never accepts them. They
+    /// are not put again here.
     pub fn give_back(&mut self, which: impl Fn(&P) -> bool) {
         let named = self.unanswered.iter().filter(|(_, entry)| which(&entry.parcel));
         let named: Vec<Identity> = named.map(|(identity, _)| *identity).collect();
@@ -62,8 +63,8 @@ impl<P: Clone> Sender<P> {
         }
     }
 
-    /// Whether batches may be put at this peer, which has said Welcome. What was put before it was
-    /// barred may be there, so its answer is waited for; what was not is given back.
+    /// Allows or forbids puts to this peer. The peer may have batches that were put before, so the
+    /// sender waits for their answers; it returns the batches that were not put.
     pub fn bar(&mut self, barred: bool) {
         let Link::Up(peer) = &mut self.link else { return };
         peer.barred = barred;
@@ -76,7 +77,7 @@ impl<P: Clone> Sender<P> {
         }
     }
 
-    /// The connection is gone, or an attempt to make one failed.
+    /// Handles a lost connection, or a failed attempt to connect.
     pub fn disconnected(&mut self, now: Instant) {
         let stopping = match &self.link {
             Link::Up(peer) => {
@@ -100,14 +101,13 @@ impl<P: Clone> Sender<P> {
         }
         order.sort_unstable();
         self.queue = order.into_iter().map(|(_, identity)| identity).collect();
-        // An agent that is stopping answers nothing more: it is not asked again.
+        // An agent that is stopping answers no more puts, so do not ask it again.
         if stopping {
             self.give_up_unanswered();
         }
     }
 
-    /// Nothing is waited for any more: all that is not settled is given back.
-    /// The connection goes with it.
+    /// Stops waiting: returns all unsettled batches. The caller must close the connection.
     pub fn let_go(&mut self) {
         let mut tickets = self.parked.take_all();
         for identity in self.unanswered.keys().copied().collect::<Vec<_>>() {
@@ -118,7 +118,7 @@ impl<P: Clone> Sender<P> {
         self.settle_all(Verdict::LetGo, &tickets);
     }
 
-    /// Time has passed. `true`: the connection is to be given up, since nothing comes through it.
+    /// Handles timeouts. Returns `true` if the connection is dead and must be closed.
     #[must_use]
     pub fn tick(&mut self, now: Instant) -> bool {
         if self.away_since.is_some_and(|since| now >= since + self.options.courtesy) {
@@ -157,7 +157,8 @@ impl<P: Clone> Sender<P> {
         .min()
     }
 
-    /// When the answer to a put is due. A peer that says it is full is slow, not broken.
+    /// Returns when the answer to a put is due. A peer that reports a lack of room is slow, not
+    /// broken.
     fn due(&self, put_at: Instant) -> Instant {
         let excused_at = match &self.link {
             Link::Up(peer) => peer.excused_at,
@@ -166,8 +167,8 @@ impl<P: Clone> Sender<P> {
         excused_at.map_or(put_at, |at| at.max(put_at)) + self.options.answer_timeout
     }
 
-    /// Gives back what was put too long ago. The connection goes with it: the peer then drops what
-    /// it has not taken, and its window is whole again.
+    /// Returns batches whose answer is overdue. The caller then closes the connection: the peer
+    /// drops the puts that it has not accepted, and its whole window is free again.
     fn give_up_late(&mut self, now: Instant) -> bool {
         let is_late = |put_at: Option<Instant>| put_at.is_some_and(|at| now >= self.due(at));
         let late: Vec<Identity> =

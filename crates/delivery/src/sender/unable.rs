@@ -1,12 +1,12 @@
-//! What the peer says of itself: that it has no room, that it is stopping, that it cannot store.
+//! The peer's reports about itself: it has no room, it is stopping, it cannot store.
 //!
-//! A peer that cannot store what it holds says so, and takes what is put all the same: its disk is
-//! a buffer. Where another member of the group is able, nothing is waited for there.
+//! A peer that cannot store reports it and still accepts puts, because its disk is a buffer. The
+//! sender stops waiting for it if another member of the group is able.
 //!
 //! ```text
-//!   ABLE ──it says so──► UNABLE ──another one is able, and 5 s are over──► all is given back
-//!     ▲                    │
-//!     └────────────────────┘ it says that it is over, or a new Welcome without such a word before
+//!   ABLE ──peer reports──► UNABLE ──another is able, and 5 s have passed──► return all batches
+//!     ▲                      │
+//!     └──────────────────────┘ peer reports that it is able, or a Welcome without a report
 //! ```
 
 use std::time::Duration;
@@ -16,26 +16,26 @@ use tokio::time::Instant;
 
 use super::{Link, Sender, Verdict};
 
-/// How long an unable peer is waited for before another one gets what it has not committed. Peers
-/// whose common store is gone say so within this of each other.
+/// How long the sender waits for an unable peer before another one gets its uncommitted batches.
+/// Peers report the loss of their common store within this time of each other.
 pub const GIVE_BACK_AFTER: Duration = Duration::from_secs(5);
 
-/// Whether the peer can store what it holds, as far as it said.
+/// The peer's ability to store, as last reported.
 #[derive(Debug, Default)]
 pub(super) struct Outlet {
     unable_since: Option<Instant>,
-    /// It was said on the connection that there is.
+    /// True if the peer has sent a report on this connection.
     said: bool,
     others_able: bool,
 }
 
 impl Outlet {
-    /// There is a new connection, on which nothing is said yet.
+    /// Handles a new connection, on which the peer has not reported yet.
     pub(super) fn connected(&mut self) {
         self.said = false;
     }
 
-    /// A Welcome is here: what was not said before it is over.
+    /// Handles a Welcome: without a report before it, the peer is able again.
     pub(super) fn welcomed(&mut self) {
         if !self.said {
             self.unable_since = None;
@@ -44,7 +44,7 @@ impl Outlet {
 }
 
 impl<P: Clone> Sender<P> {
-    /// The peer has no room. It did not take `keys`; all else that was put waits there.
+    /// The peer has no room. It returned `keys`; all other puts wait there.
     pub fn busy(&mut self, retry_after: Duration, keys: &KeySet, now: Instant) {
         if let Link::Up(peer) = &mut self.link {
             peer.busy_until = Some(now + retry_after);
@@ -62,24 +62,24 @@ impl<P: Clone> Sender<P> {
         }
     }
 
-    /// The peer says whether it cannot store what it holds. A repetition begins no new time.
+    /// Records the peer's report. A repeated report does not restart the timer.
     pub fn unable(&mut self, unable: bool, now: Instant) {
         self.outlet.said = true;
         let since = self.outlet.unable_since.unwrap_or(now);
         self.outlet.unable_since = unable.then_some(since);
     }
 
-    /// Whether the peer says that it cannot store what it holds.
+    /// Returns `true` if the peer reports that it cannot store.
     pub fn is_unable(&self) -> bool {
         self.outlet.unable_since.is_some()
     }
 
-    /// Whether another peer would take what is given back here, and can store it.
+    /// Sets whether another peer would accept returned batches and can store them.
     pub fn others_are_able(&mut self, able: bool) {
         self.outlet.others_able = able;
     }
 
-    /// When what is held is given back because the peer is unable.
+    /// When the sender returns the held batches because the peer is unable.
     pub(super) fn turns_at(&self) -> Option<Instant> {
         let since = self.outlet.unable_since.filter(|_| self.outlet.others_able)?;
         let oldest = self.unanswered.values().filter_map(|entry| entry.put_at).min();
@@ -88,8 +88,8 @@ impl<P: Clone> Sender<P> {
         Some(first + GIVE_BACK_AFTER)
     }
 
-    /// Gives back what is due because the peer is unable. `true`: what was put waits there for
-    /// room, and the connection goes with it.
+    /// Returns the batches that are due because the peer is unable. `true`: puts wait at the peer
+    /// for room, so the caller must close the connection.
     pub(super) fn turn_away(&mut self, now: Instant) -> bool {
         if self.turns_at().is_none_or(|at| now < at) {
             return false;

@@ -1,6 +1,6 @@
-//! How much may be without an answer, and how much is.
+//! The limit of unanswered batches and bytes, and their current number.
 
-/// Batches and bytes that may be without an answer at a time. One batch alone may be larger.
+/// Maximum number of unanswered batches and bytes. A single batch may exceed the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Number of batches.
@@ -10,13 +10,13 @@ pub struct Window {
 }
 
 impl Window {
-    /// What both windows allow.
+    /// Returns the smaller limit of each kind.
     pub(super) fn smaller(self, other: Self) -> Self {
         Self { batches: self.batches.min(other.batches), bytes: self.bytes.min(other.bytes) }
     }
 }
 
-/// How many batches there are, and how large they are together.
+/// Number of batches, and their total size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Load {
     pub(super) batches: u32,
@@ -34,7 +34,7 @@ impl Load {
         self.bytes -= bytes;
     }
 
-    /// Whether one more batch fits: always, when there is none.
+    /// Returns `true` if one more batch fits. The first one always does.
     pub(super) fn admits(self, bytes: u64, window: Window) -> bool {
         self.batches == 0 || (self.batches < window.batches && self.bytes + bytes <= window.bytes)
     }

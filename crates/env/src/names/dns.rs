@@ -1,7 +1,7 @@
-//! SRV records, and hosts of a given name server, by DNS.
+//! Resolves SRV records, and hosts of a given name server, by DNS.
 //!
-//! Lookups without a given server go to those in `/etc/resolv.conf` at that moment. Nothing is kept
-//! from one lookup to the next: the caller decides how often.
+//! Lookups without a given server use those in `/etc/resolv.conf` at that moment. No result is
+//! cached: the caller decides how often to look up.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What is in the visible files, read byte by byte.
+//! The contents of visible files, read byte by byte.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,20 +12,21 @@ use super::super::error::LedgerError;
 use super::super::view::Totals;
 use super::Audit;
 
-/// What reading every visible file of a dataset has shown.
+/// The result of reading every visible file of a dataset.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// Files, bytes and lines that were read. A line is an event, unless its body holds line ends.
+    /// Files, bytes and lines that were read. A line is one event, unless its body contains line
+    /// ends.
     pub read: Totals,
-    /// Files of the newest generation whose content is not what was written.
+    /// Files of the newest generation whose content differs from what was written.
     pub damaged: Vec<String>,
     /// Files of the newest generation with fewer lines than they have events.
     pub short: Vec<String>,
-    /// What older generations committed; their files are not named any more.
+    /// Totals of older generations, whose files the ledger no longer names.
     pub older: Totals,
-    /// What was read of older generations' files.
+    /// Totals read from the files of older generations.
     pub older_read: Totals,
-    /// Whether some of these are in a form whose events cannot be counted by lines.
+    /// True if the events in some of these files cannot be counted by lines.
     pub older_uncounted: bool,
     /// Files that became part of another one, of whichever generation: so many of the older ones
     /// may be missing under their own names.
@@ -33,12 +34,12 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Whether every file is there and holds what was written.
+    /// Returns `true` if every file exists with the content that was written.
     pub fn is_sound(&self) -> bool {
         self.damaged.is_empty() && self.short.is_empty() && self.is_whole()
     }
 
-    /// Whether all that older generations committed is there.
+    /// Returns `true` if all files of older generations exist.
     pub fn is_whole(&self) -> bool {
         let Self { older, older_read, older_uncounted, merged_files, .. } = self;
         let least = older.files.saturating_sub(*merged_files);
@@ -49,8 +50,8 @@ impl Contents {
 }
 
 impl Audit {
-    /// Reads every visible file of the sink `sink`, and holds it against what the ledger says:
-    /// checksums of the newest generation's files, sums of all older ones.
+    /// Reads every visible file of the sink `sink` and compares it with the ledger: by checksum for
+    /// files of the newest generation, by sums for all older ones.
     ///
     /// # Errors
     /// The store failed.
@@ -72,12 +73,12 @@ impl Audit {
         while let Some(VisibleFile { path, index }) = files.next().await? {
             let entry = named.get(&path);
             if index >= self.view.next() || (entry.is_none() && index >= self.view.first()) {
-                // It came after the ledger was read, or is not of this ledger.
+                // It was added after the ledger was read, or is not in this ledger.
                 continue;
             }
             let bytes = match fs.read(&path).await {
                 Ok(bytes) => bytes,
-                // It became part of another one since it was listed, or was deleted.
+                // It was merged or deleted since it was listed.
                 Err(FsError::NotFound { .. }) => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -87,7 +88,7 @@ impl Audit {
                 contents.add_merged(path, &bytes, (merge.crc, &parts[merge.copy.as_str()]));
                 continue;
             }
-            // Of another form the ledger's own number stands, where it names the file.
+            // For other formats, use the number in the ledger, if the ledger names the file.
             let lines = match entry {
                 Some(file) if !is_lines => file.events,
                 _ => memchr_iter(b'\n', &bytes).count() as u64,
@@ -131,8 +132,7 @@ impl Audit {
 }
 
 impl Contents {
-    /// What was read of a file that was made of several, of which the newest generation names
-    /// these.
+    /// Counts a merged file; `parts` are those that the newest generation names.
     fn add_merged(&mut self, path: String, bytes: &[u8], (crc, parts): (u32, &[&StagedFile])) {
         let is_lines = is_lines(&path);
         let named = parts.iter().fold(Totals::default(), |sum, file| {
@@ -174,13 +174,13 @@ pub struct VisibleFiles {
 }
 
 impl VisibleFiles {
-    /// Those of `sink` in `dataset`.
+    /// Lists the files of `sink` in `dataset`.
     pub fn new(fs: Arc<dyn FileSystem>, dataset: &Dataset, sink: &str) -> Self {
         let directories = vec![dataset.prefix().to_owned()];
         Self { fs, sink: sink.to_owned(), directories, files: Vec::new() }
     }
 
-    /// The next one; `None` after the last.
+    /// Returns the next file; `None` after the last one.
     ///
     /// # Errors
     /// The store failed.
@@ -217,7 +217,7 @@ pub(crate) fn index_of(name: &str, sink: &str) -> Option<u64> {
     place_of(name, sink).map(|(index, _)| index)
 }
 
-/// The same, and the number of the file among those of the entry.
+/// Returns also the number of the file within its entry.
 pub(crate) fn place_of(name: &str, sink: &str) -> Option<(u64, u64)> {
     let mut parts = name.rsplitn(3, '-');
     let (number, index, stem) = (parts.next()?, parts.next()?, parts.next()?);

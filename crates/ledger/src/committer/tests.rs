@@ -1,12 +1,12 @@
-//! Whatever the store answers and in whatever order, every batch is committed once, and every
-//! committed file is there to be published.
+//! For any answers of the store in any order, every batch is committed once, and every committed
+//! file can still be published.
 //!
 //! Method: a few committers hold overlapping sets of batches and take turns by a seed. The store of
-//! this model may do a rename and lose the answer, lose the request, or keep it and do it at any
-//! later moment. A committer that has to delete its files does so, and rolls what is left
-//! anew; one that was fenced goes on as a new incarnation. A sweeper takes others for dead that are
-//! not: it fences them and deletes what they staged and no entry names. Then each rule is switched
-//! off in turn: some seed must find the loss or the duplicate that the rule prevents.
+//! this model may execute a rename and lose the answer, lose the request, or execute it at any
+//! later moment. A committer that has to delete its files does so, and rolls the remaining batches
+//! again; a fenced one continues as a new incarnation. A sweeper suspects committers that are
+//! alive: it fences them and deletes their staged files that no entry names. Then each rule is
+//! switched off in turn: some seed must find the loss or the duplicate that the rule prevents.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ const SEEDS: u64 = 3_000;
 /// Turns after which a run must be over; from half of them on, every answer arrives.
 const TURNS: usize = 400;
 
-/// What went wrong.
+/// A violation of the guarantees.
 #[derive(Debug, PartialEq, Eq)]
 enum Violation {
     Duplicate,
@@ -56,7 +56,7 @@ struct Store {
     /// Attempts whose staged files were deleted.
     deleted: Vec<Token>,
     under_way: Vec<Request>,
-    /// An entry stands where a reader that goes on from the one before never comes.
+    /// An entry was written beyond a gap, where a reader of consecutive entries never finds it.
     hole: bool,
 }
 
@@ -76,7 +76,8 @@ impl Store {
         Outcome::Won
     }
 
-    /// What an asker hears: the truth, or nothing; and then it was not done, is done, or will be.
+    /// Answers a request truthfully or not at all; without an answer it was lost, is done, or will
+    /// be.
     fn asked(&mut self, request: Request, random: &mut Random, calm: bool) -> Outcome {
         match if calm { 0 } else { random.below(4) } {
             1 => Outcome::Unknown,
@@ -163,11 +164,12 @@ impl Actor {
         let orphans = suspect.staged.iter().filter(|(_, author)| *author == suspect.author);
         let orphans: Vec<Token> = orphans.map(|(token, _)| *token).collect();
         let gone: Vec<Token> = orphans.into_iter().filter(|token| !named(*token)).collect();
-        // The files only, which is harder: what was prepared stays, and may be renamed still.
+        // Deletes only the files, which is harder: the prepared entry stays and may still be
+        // renamed.
         store.deleted.extend(gone);
     }
 
-    /// One step, with what the store makes of it.
+    /// Runs one step against the store.
     fn turn(&mut self, store: &mut Store, random: &mut Random, calm: bool) {
         let Some(mut committer) = self.committer.take() else { return };
         let outcome = match committer.step(&self.view) {
@@ -206,13 +208,13 @@ impl Actor {
                 Some(entry) => Outcome::Entry(Box::new(entry.clone())),
                 None => Outcome::NoEntry,
             },
-            // There is one generation here: its beginning is what a reader finds.
+            // There is one generation here: a reader finds its beginning.
             Step::Reload => Outcome::Reloaded(Box::new(View::new(0))),
             Step::Done(_) => unreachable!("the caller stops there"),
         }
     }
 
-    /// Deletes the staged files, as the loop does, and rolls what is left anew.
+    /// Deletes the staged files, as the loop does, and rolls the remaining batches again.
     fn give_up(&mut self, attempt: &Attempt, verdict: Verdict, store: &mut Store) {
         store.prepared.retain(|(token, _), _| *token != attempt.token);
         store.deleted.push(attempt.token);
@@ -229,10 +231,10 @@ impl Actor {
     }
 }
 
-/// Takes one for dead, after some turns; whether behind a fence.
+/// Fences a live committer after some turns; the flag selects a fence before the deletion.
 const SWEEP: Option<bool> = Some(true);
 
-/// One run; what it violated.
+/// Runs one seed; returns the violation, if any.
 fn run(seed: u64, rules: Rules, sweep: Option<bool>) -> Result<(), Violation> {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut store = Store::default();
@@ -281,7 +283,7 @@ fn every_batch_is_committed_once_whatever_the_store_answers() {
     }
 }
 
-/// Whether some seed shows `violation` when `rules` are all that is kept.
+/// Returns `true` if some seed shows `violation` when only `rules` are in force.
 fn shows(violation: &Violation, rules: Rules) -> bool {
     (0..SEEDS).any(|seed| run(seed, rules, SWEEP).as_ref() == Err(violation))
 }
@@ -339,8 +341,8 @@ fn number(n: u64) -> Identity {
     Identity { origin: Origin([7; 16]), epoch: Epoch(1), sequence: Sequence(n) }
 }
 
-/// What a committer of batches 0 and 1 does whose rename finds nothing, neither the entry nor the
-/// generation, when the newest generation says that `settled` batches are delivered.
+/// Returns the next step of a committer of batches 0 and 1 whose rename finds neither the entry nor
+/// the generation, when the newest generation reports `settled` batches as delivered.
 fn after_the_generation_is_gone(settled: u64) -> Step {
     let author = WriterId { collector: Token([1; 16]), incarnation: Token([1; 16]) };
     let attempt = Attempt {
@@ -364,7 +366,8 @@ fn after_the_generation_is_gone(settled: u64) -> Step {
     committer.step(&view)
 }
 
-/// Whatever won: what is in a checkpoint is published, and nothing is published on its word.
+/// Batches in a checkpoint are published, whichever committer won, and the checkpoint publishes
+/// nothing else.
 #[test]
 fn the_newest_generation_decides_when_the_old_one_is_gone() {
     assert_eq!(after_the_generation_is_gone(2), Step::Done(Verdict::Settled));

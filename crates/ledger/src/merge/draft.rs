@@ -1,6 +1,6 @@
-//! A merge until its entry is won: which files become one, and the copy of them.
+//! A merge before its entry is won: selects the files and writes their copy.
 //!
-//! Only reading where the ledger ends and winning the entry hold the ledger; commits go on while
+//! Only two steps block the ledger: finding its end and winning the entry. Commits continue while
 //! the copy is written.
 
 use std::sync::Arc;
@@ -25,18 +25,18 @@ const OPEN_MAX: usize = 16;
 /// Files that are looked up at the same time.
 const LOOKED_UP_AT_ONCE: usize = 16;
 
-/// What becomes one file.
+/// Limits of a merge.
 #[derive(Debug, Clone, Copy)]
 pub struct MergeLimits<'a> {
     /// Bytes of a file at most. Files of half of it and more stay as they are.
     pub size_max: u64,
     /// A directory with a file of this name stays as it is.
     pub unless: Option<&'a str>,
-    /// How the copy is laid out.
+    /// Options for creating the copy.
     pub options: CreateOptions,
 }
 
-/// How far the ledger was read before a directory is listed.
+/// The position of the ledger before a directory is listed.
 pub struct Base {
     fs: Arc<dyn FileSystem>,
     dataset: Dataset,
@@ -54,7 +54,7 @@ pub struct Draft {
     at: (u64, u64),
 }
 
-/// What became of a draft.
+/// The result of a draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MergeOutcome {
     /// Its entry is in the ledger. The files are one, unless the store refuses that for now.
@@ -64,13 +64,13 @@ pub enum MergeOutcome {
         /// Their bytes.
         bytes: u64,
     },
-    /// Another one has merged files of the directory meanwhile.
+    /// Another collector has merged files of the directory in the meantime.
     Stale,
 }
 
 impl Ledger {
-    /// Where the ledger ends, for a merge of `directory`, after what is left of earlier merges is
-    /// done. `None`: one of this directory is open still, or too many are.
+    /// Completes earlier merges and returns the end of the ledger, for a merge of `directory`.
+    /// `None` if a merge of this directory is still open, or if too many are.
     ///
     /// # Errors
     /// The store failed.
@@ -123,8 +123,8 @@ impl Ledger {
 }
 
 impl View {
-    /// Whether a merge of `directory` that was begun `at` must not be won: what it has listed may
-    /// be merged by now.
+    /// Returns `true` if a merge of `directory` that began `at` must not be won, because its listed
+    /// files may have been merged since.
     pub(crate) fn is_stale(&self, directory: &str, at: (u64, u64)) -> bool {
         let (generation, next) = at;
         !mutant!("merge_behind_another")
@@ -133,7 +133,7 @@ impl View {
 }
 
 impl Base {
-    /// Lists the directory, and copies what becomes one file. `None`: there is nothing to merge.
+    /// Lists the directory, and copies the selected files. `None`: there is nothing to merge.
     ///
     /// # Errors
     /// The store failed.

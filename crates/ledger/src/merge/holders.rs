@@ -1,11 +1,11 @@
-//! Which visible file holds what was committed under another name.
+//! Maps committed file names to the visible files into which they were merged.
 
 use std::collections::BTreeMap;
 
 use super::Merge;
 use crate::entry::{Entry, Kind, StagedFile};
 
-/// Which file holds which others, by the merges of a ledger.
+/// Which file contains which others, by the merges of a ledger.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Holders {
     /// In the order of the ledger.
@@ -48,7 +48,7 @@ impl Holders {
         own.find(|merge| merge.bytes() == len)
     }
 
-    /// Which of these files each merge holds, by its copy.
+    /// Returns which of these files each merge contains, by its copy.
     pub(crate) fn parts<'a>(
         &self,
         files: impl Iterator<Item = &'a StagedFile>,

@@ -1,4 +1,4 @@
-//! Which batches of the accounts the parts are of, that relays made of them.
+//! Maps parts that relays made to the batches of the accounts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use pipeline::{Account, KeySet, Origin, PartNames};
 
 use crate::Settled;
 
-/// Relays, one behind the other, that may have split a batch.
+/// Consecutive relays that may have split a batch.
 const RELAYS_MAX: u32 = 2;
 
 /// The origins of accounts, and how their parts are named.
@@ -16,7 +16,7 @@ pub(super) struct Originals {
 }
 
 impl Originals {
-    /// Those of the batches that these accounts accepted, split by the channels of the accounts.
+    /// Collects the batches that these accounts accepted, split by the channels of the accounts.
     pub(super) fn of(accounts: &[Account]) -> Self {
         let accepted = accounts.iter().flat_map(|account| account.accepted.iter());
         let channels: BTreeSet<&str> = accounts.iter().map(|account| &*account.channel).collect();
@@ -26,7 +26,7 @@ impl Originals {
         }
     }
 
-    /// The origin of the batches whose parts have this one.
+    /// Returns the origin of the batches whose parts have this origin.
     fn of_part(&self, part: Origin, relays: u32) -> Option<Origin> {
         if relays == 0 {
             return None;
@@ -37,12 +37,12 @@ impl Originals {
         })
     }
 
-    /// Whether batches of this origin are parts of what an account accepted.
+    /// Returns `true` if batches of this origin are parts of an accepted batch.
     pub(super) fn is_part(&self, origin: Origin) -> bool {
         !self.origins.contains(&origin) && self.of_part(origin, RELAYS_MAX).is_some()
     }
 
-    /// The batches of which parts are among `keys`. What no relay split is not among them.
+    /// Returns the batches with parts among `keys`. Batches that no relay split are not included.
     pub(super) fn of_parts(&self, keys: &KeySet) -> KeySet {
         let (mut originals, mut found) = (KeySet::default(), BTreeMap::new());
         for (origin, epoch, sequences) in keys.iter() {
@@ -57,7 +57,7 @@ impl Originals {
         originals
     }
 
-    /// What a ledger says, and the same of the batches whose parts it names.
+    /// Returns the contents of a ledger, extended by the batches whose parts it names.
     pub(super) fn added_to(&self, settled: &Settled) -> Settled {
         let mut with = settled.clone();
         with.keys.insert_all(&self.of_parts(&settled.keys));

@@ -1,6 +1,6 @@
-//! The ledger is deleted, emptied, cut or replaced by others: a collector that remembers it stops,
-//! a collector that knows nothing is stopped by what is visible, and an operator's decision makes
-//! it go on.
+//! The ledger is deleted, emptied, truncated or replaced by others: a collector that remembers it
+//! stops, a collector without a memory is stopped by visible files, and an operator's decision lets
+//! it continue.
 
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ async fn an_older_copy_is_refused_also_when_it_has_grown_again() {
     site.restore(copy).await;
     let shorter = site.refused(1).await;
     assert!(matches!(shorter, Change::Shorter { expected: 5, found: 3, .. }), "{shorter:?}");
-    // One that knows nothing is stopped by what is visible; without that it cannot know.
+    // A collector without a memory is stopped by visible files; without those it cannot know.
     let behind = site.refused(2).await;
     assert!(matches!(behind, Change::Behind { entries: 3, index: 3 | 4, .. }), "{behind:?}");
     let shown = site.operator(2).stored().await.unwrap().problems;
@@ -210,7 +210,7 @@ async fn rebuilding_mends_holes_and_damage_from_what_is_remembered() {
     let Err(DecisionError::Refused(why)) = site.operator(1).adopt().await else { panic!("holes") };
     assert!(why.contains("aqueduct ledger rebuild"), "{why}");
     assert_eq!(settled(&site.operator(1).rebuild().await.unwrap()), 5);
-    // One that remembers nothing mends what can be read.
+    // A collector without a memory repairs the readable part.
     let site = Site::new();
     site.of_five().await;
     site.fs.delete(&format!("{ENTRY}0")).await.unwrap();
@@ -225,8 +225,8 @@ async fn rebuilding_mends_holes_and_damage_from_what_is_remembered() {
     assert!(matches!(refused, Err(DecisionError::Refused(_))), "{refused:?}");
 }
 
-/// A collector that was behind, or knows nothing, rebuilds what it knows: no file name comes again,
-/// and it is said that something lacks.
+/// A collector that was behind, or has no memory, rebuilds from what it knows: no file name is
+/// reused, and the command reports that batches are missing.
 #[tokio::test]
 async fn a_ledger_rebuilt_from_less_than_was_committed_is_numbered_on_and_says_so() {
     for remembers in [true, false] {
@@ -282,8 +282,8 @@ async fn a_dataset_inside_of_another_one_stops_nobody() {
     site.commit(&mut other, 5..6).await;
 }
 
-/// What an entry names and was not published is not forgotten with the entry, and what is gone
-/// with its staged file does not count as committed.
+/// Files that an entry names and that were not published are not lost with the entry. Batches whose
+/// staged file is missing do not count as committed.
 #[tokio::test]
 async fn what_was_won_and_not_published_is_published_by_rebuilding_or_not_committed() {
     for staged_is_gone in [false, true] {
@@ -325,7 +325,7 @@ async fn an_adopted_ledger_is_taken_as_it_is_and_numbered_on() {
     assert_eq!(settled(&site.operator(1).adopt().await.unwrap()), 3);
     let mut ledger = site.open(1).await.unwrap();
     assert!(ledger.view().next() >= 5, "no file name comes again");
-    // What only the lost part named is stored again.
+    // Batches that only the lost part named are stored again.
     site.commit(&mut ledger, 3..4).await;
     assert_eq!(site.visible(), 6);
 

@@ -1,4 +1,5 @@
-//! Many collectors commit to one dataset, and an entry names many origins: what that costs.
+//! The costs of many collectors that commit to one dataset, and of an entry that names many
+//! origins.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::harness::{author, open_at, roll_at, whole};
 
-/// Of one entry, whatever the collectors have received since the one before.
+/// Largest allowed entry, whatever the collectors have received since the one before.
 const ENTRY_MAX: usize = 256 << 10;
 /// Of the time from a roll's end until its files are visible, for 99 of 100 rolls.
 const COMMIT_MAX: Duration = Duration::from_secs(1);
@@ -42,8 +43,7 @@ fn an_entry_of_ten_thousand_origins_fits_256_kib() {
     assert_eq!(Entry::decode(entry.encode(), 12_345).unwrap(), entry);
 }
 
-/// How `collectors` live that roll about every `period`, each so often: how long each commit took,
-/// sorted.
+/// Runs `collectors` that roll about every `period`; returns the sorted durations of their commits.
 async fn crowd(
     store: impl Fn() -> Arc<dyn FileSystem>,
     prefix: &str,

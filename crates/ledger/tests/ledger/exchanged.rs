@@ -76,7 +76,7 @@ impl Site {
         self.store(env::real().disk, None)
     }
 
-    /// What the ledger says and what is there agree, and a reader was never wrong.
+    /// Checks that the ledger and the files agree, and that every reader was right.
     async fn is_sound(&self, files: usize, at: u64) {
         self.look();
         assert_eq!(*self.problem.lock().unwrap(), None, "at {at}");
@@ -85,10 +85,10 @@ impl Site {
     }
 }
 
-/// What is done before the n-th call of a store.
+/// An action before the n-th call of a store.
 type Step = Box<dyn Fn(u64) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// The disk, with the folder in the place of `/`.
+/// The disk, with the folder as `/`.
 struct Rooted {
     local: Local,
     site: Site,
@@ -234,7 +234,7 @@ async fn a_merge_on_a_disk_that_is_killed_at_any_call_is_finished_by_another() {
         killed.counts.store(true, Ordering::SeqCst);
         drop(merged(&mut failing).await);
         drop(failing);
-        // Another one goes on, a late event comes, and the one that was killed is started again.
+        // Another collector continues, a late event arrives, and the killed one is started again.
         let mut other = open(plain.clone(), 3).await.unwrap();
         committed(&*plain, &mut other, 3, 4..5).await;
         while merged(&mut other).await.unwrap().is_some() {}
@@ -290,7 +290,7 @@ async fn one_that_is_stopped_at_any_call_of_a_merge_on_a_disk_changes_nothing_wh
     }
 }
 
-/// What was exchanged stays for readers, and nothing of it stays for good.
+/// Exchanged files stay for readers, but not forever.
 #[tokio::test]
 async fn an_opening_tidies_up_what_merges_have_left() {
     let site = Site::new();

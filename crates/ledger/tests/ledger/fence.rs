@@ -1,4 +1,4 @@
-//! What another collector left behind is cleared away, and it may be alive.
+//! Leftovers of another collector, which may be alive, are cleaned up.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tokio::time::{Instant, advance};
 
 use crate::harness::{QUIET, author, compacting, key, open, open_at, put, roll, whole};
 
-/// What is staged below `/logs` by author `number`.
+/// Returns the staged files of author `number` below `/logs`.
 fn staged(store: &Memory, number: u8) -> Vec<String> {
     let desk = Dataset::new("/logs", "store").staged(&Dataset::desk(author(number)));
     store.files().into_keys().filter(|path| path.starts_with(&desk)).collect()
@@ -133,7 +133,7 @@ async fn only_a_stage_that_is_quiet_for_long_is_swept() {
     assert!(sweeper.view().is_fenced(author(3)) && !sweeper.view().is_fenced(author(1)));
 }
 
-/// A name that no collector made is not touched, whatever it holds.
+/// A name that no collector made is not touched.
 #[tokio::test(start_paused = true)]
 async fn a_foreign_directory_on_the_stage_is_left_alone() {
     let store = Memory::new();

@@ -57,7 +57,7 @@ async fn a_floor_is_carried_by_compactors_that_never_heard_of_it_and_never_falls
     }
 }
 
-/// What is declared and not yet compacted is only a hint: the intervals still decide.
+/// A declaration before its compaction is only a hint: the intervals still decide.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_closed_before_the_ledger_says_so() {
     let store = Memory::new();

@@ -1,5 +1,5 @@
-//! The ledger on a store that moves a directory into one that is there, as HDFS does behind HttpFS:
-//! none is, because each directory that races holds a name like its own.
+//! The ledger on a store that moves a directory into an existing one, as HDFS does behind HttpFS.
+//! No directory is moved, because each one that races contains a name like its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +22,14 @@ fn directories(store: &Memory) -> Vec<String> {
     directories.iter().filter_map(|path| path.strip_prefix(LEDGER)).map(str::to_owned).collect()
 }
 
-/// As one client sees the store: the calls of others take more time, or less, or the same.
+/// The store as one client sees it: the calls of others take more time, or less, or the same.
 fn seen_by(store: &Memory, number: u8, spread: u64) -> Arc<dyn FileSystem> {
     let latency = 20 + u64::from(number) * spread % 17;
     Arc::new(store.moving_into().with_latency(Duration::from_millis(latency)))
 }
 
-/// A directory that is in the ledger or in a generation, and is none that is made there. It may go
-/// soon, with its generation.
+/// Returns a directory in the ledger or in a generation that no program creates there. It may
+/// disappear soon, with its generation.
 async fn moved_into_another(store: &Memory) -> String {
     let is_known = |path: &String| match path.split('/').collect::<Vec<_>>()[..] {
         [generation] => generation.starts_with('g'),
@@ -75,7 +75,8 @@ async fn collectors_found_and_compact(spread: u64) {
 
     let newest = ledgers.iter().map(|ledger| ledger.view().generation()).max().unwrap();
     assert!(newest >= ROUNDS, "{newest}");
-    // What others had prepared goes with the generation before; none of it lies in this one.
+    // Prepared entries of others are deleted with the generation before; none of them is in this
+    // one.
     let below = format!("g{newest}/");
     let directories = directories(&store);
     assert!(directories.contains(&format!("g{newest}")), "{directories:?}");

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use pipeline::{Epoch, Identity, KeySet, Origin, Sequence};
 use storage::{CreateOptions, FileSystem};
 
-/// How long a stage lies unchanged until it is cleared away.
+/// How long a stage must be unchanged before it is cleaned up.
 pub(crate) const QUIET: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn author(number: u8) -> WriterId {

@@ -1,8 +1,7 @@
-//! The ledger on a store: whichever collector opens it, whatever fails, whichever was taken for
-//! dead.
+//! The ledger on a store: whichever collector opens it, whatever fails, whichever was fenced.
 //!
-//! Method: ledgers on a store in memory, which the tests look into, damage, and let fail at the
-//! n-th call, for every n. One runs on a real HDFS too, and one on the disk of this machine.
+//! Method: ledgers on a store in memory, which the tests inspect, damage, and make fail at the n-th
+//! call, for every n. One test also runs on a real HDFS, and one on the disk of this machine.
 #![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
 
 mod changed;

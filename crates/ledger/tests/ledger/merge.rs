@@ -1,8 +1,8 @@
-//! Small files become one, and a reader that lists their directory finds each line once at every
-//! moment, whatever fails and whichever collector goes on.
+//! Small files become one. A reader that lists their directory finds each line once at every
+//! moment, whatever fails and whichever collector continues.
 //!
-//! Method: a store that looks into the directory after each of its calls, below one that fails or
-//! dies at the n-th call, for every n. What another collector finds is finished by it.
+//! Method: a store that checks the directory after each of its calls, below one that fails or dies
+//! at the n-th call, for every n. Another collector finishes what it finds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ struct Read {
     store: Memory,
     /// The lines that are there, once all are committed.
     lines: Arc<std::sync::Mutex<Option<Vec<String>>>>,
-    /// Whether files can be put together.
+    /// True if the store refuses to concatenate files.
     refuses: Arc<AtomicBool>,
 }
 
@@ -53,7 +53,7 @@ impl Read {
         lines
     }
 
-    /// What is there now stays there.
+    /// From now on all lines must stay visible.
     fn watch(&self) {
         *self.lines.lock().unwrap() = Some(self.lines());
     }
@@ -168,7 +168,7 @@ pub(crate) async fn merged(ledger: &mut Ledger) -> Result<Option<MergeOutcome>, 
     }
 }
 
-/// What the ledger says, held against every byte.
+/// Compares the ledger with every byte of the files.
 async fn sound(fs: &Read) {
     sound_on(Arc::new(fs.clone())).await;
 }
@@ -204,7 +204,7 @@ async fn a_reader_finds_each_line_once_whatever_call_of_a_merge_fails() {
                 }
                 Err(_) => u64::MAX,
             };
-            // Another one goes on, and then the one that failed.
+            // Another collector continues, and then the one that failed.
             let mut other = open(plain.clone(), 3).await.unwrap();
             other.finish_merges().await.unwrap();
             while merged(&mut other).await.unwrap().is_some() {}
@@ -283,7 +283,7 @@ async fn a_merge_that_the_store_refuses_goes_on_in_the_generations_that_follow()
     assert!(ledger.view().generation() > generation);
     assert_eq!(ledger.view().open_merges().count(), 1);
     sound(&fs).await;
-    // A collector that never heard of it.
+    // A collector that does not know the merge.
     let mut other = compacting(plain.clone(), 2).await;
     assert_eq!((other.view().open_merges().count(), fs.files().len()), (1, 6));
     fs.refuses.store(false, Ordering::SeqCst);
@@ -294,7 +294,7 @@ async fn a_merge_that_the_store_refuses_goes_on_in_the_generations_that_follow()
     assert_eq!(compacting(plain, 3).await.view().open_merges().count(), 0, "it is forgotten");
 }
 
-/// Retention deletes what is to be merged; a file of the directory may come back by no call.
+/// Retention deletes files that are to be merged; no call may restore a file of the directory.
 #[tokio::test(start_paused = true)]
 async fn files_that_are_deleted_from_outside_end_their_merge() {
     let fs = Read::new();

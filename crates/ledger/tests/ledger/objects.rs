@@ -27,7 +27,7 @@ async fn of_many_founders_one_makes_the_ledger() {
     assert_eq!(kept, ["/logs/_aqueduct/store/ledger/identity"]);
 }
 
-/// It would win an index that was freed.
+/// The collector would win an index if any were free.
 #[tokio::test(start_paused = true)]
 async fn a_collector_that_slept_through_generations_finds_every_index_taken() {
     let store = Memory::new();
@@ -39,7 +39,7 @@ async fn a_collector_that_slept_through_generations_finds_every_index_taken() {
         other.compact().await.unwrap();
     }
     assert_eq!(other.view().generation(), 3);
-    // It reads on where it stopped, in the first generation, and then all that follows.
+    // It continues reading in the first generation, and then reads all later ones.
     let repeated = slept.commit(roll(&*fs, 1, 0..2).await, whole()).await.unwrap();
     assert_eq!(repeated, Committed::Overlap([key(0)].into_iter().collect()));
     let repeated = slept.commit(roll(&*fs, 1, 1..2).await, whole()).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_start_is_fenced_by_the_next_one_of_its_collector_if_it_left_something
     assert!(!store.files().keys().any(|path| path.contains("/stage/")), "{:?}", store.files());
 }
 
-/// What a commit of `roll` puts as the first entry: it arrives when the store pleases.
+/// Writes the first entry of a commit of `roll`, as a request that arrives at any time.
 async fn first_entry(
     store: &Memory,
     ledger: &Ledger,

@@ -137,9 +137,9 @@ async fn an_opening_that_failed_can_be_done_again() {
     }
 }
 
-/// The answer to one commit is lost and the commit is given up; another goes on with the same
-/// ledger, and then the store is opened anew. Whichever call it was: what the first one had won is
-/// visible.
+/// The answer to one commit is lost and the commit is given up; another one continues with the same
+/// ledger, and then the store is reopened. Whichever call was lost, the files of the first one
+/// become visible if it had won.
 #[tokio::test(start_paused = true)]
 async fn what_was_won_by_a_commit_that_was_given_up_is_published() {
     let mut won_unheard = 0;

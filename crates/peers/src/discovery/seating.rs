@@ -1,7 +1,7 @@
-//! The decision: which address has which seat, and which is to leave. No clock, no I/O.
+//! Assigns addresses to seats. No clock, no I/O.
 //!
 //! ```text
-//!            found                      not in an answer                 its sink has let go
+//!            found                      not in an answer                 its sink has closed
 //!   EMPTY ─────────► SEATED ───────────────────────────────► LEAVING ─────────────────────► EMPTY
 //!                      ▲             found again                │
 //!                      └───────────────────────────────────────┘
@@ -9,12 +9,13 @@
 //!
 //! # Rules
 //!
-//! 1. An address has one seat at most, and keeps it as long as it is found.
-//! 2. Only an answer with addresses makes a member leave: a lookup that fails, or finds none,
+//! 1. An address has at most one seat, and keeps it while it is found.
+//! 2. Only an answer with addresses makes a member leave: a lookup that fails, or finds no address,
 //!    changes nothing.
-//! 3. A member that leaves keeps the seat until its sink has let go: no other gets it before.
-//! 4. An address that is found and has no seat waits for one, the best first: those with the lowest
-//!    priority, among them in the order of their addresses. No member is removed for another one.
+//! 3. A member that leaves keeps the seat until its sink has closed: no other address gets it
+//!    before.
+//! 4. An address without a seat waits for one. The addresses with the lowest priority come first,
+//!    in the order of their addresses. No member is removed for another one.
 
 use std::sync::Arc;
 
@@ -27,9 +28,9 @@ use xxhash_rust::xxh3::xxh3_64;
 pub struct Found {
     /// `host:port`.
     pub address: Arc<str>,
-    /// Those with the lowest are used, as long as one of them works.
+    /// The lowest priority with a working member is used.
     pub priority: u16,
-    /// Its share among those of the same priority.
+    /// Relative share among members of the same priority.
     pub weight: u16,
 }
 
@@ -57,7 +58,7 @@ impl Ord for Found {
     }
 }
 
-/// What an answer has changed.
+/// A change caused by an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// This one has a seat now.
@@ -68,7 +69,7 @@ pub enum Change {
     Leaving(Arc<str>),
 }
 
-/// How many there are.
+/// Number of members by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// With a seat, and not leaving.
@@ -148,8 +149,8 @@ impl Seating {
         changes
     }
 
-    /// The sink of this seat has let go of the member that was leaving it: the seat is empty. If
-    /// that one was found again meanwhile, it sits there as a new one.
+    /// Records that the sink of this seat has released its leaving member: the seat is empty. If
+    /// that address was found again in the meantime, it becomes a new member there.
     pub fn left(&mut self, seat: usize) {
         let slot = &mut self.slots[seat];
         slot.generation += 1;
@@ -159,7 +160,7 @@ impl Seating {
         self.seat_waiting();
     }
 
-    /// How this seat is.
+    /// Returns the state of this seat.
     pub fn view(&self, seat: usize) -> SeatView {
         let Slot { generation, assignment } = &self.slots[seat];
         let Some(Assignment { found, key, leaving_since }) = assignment else {
@@ -184,14 +185,14 @@ impl Seating {
         self.slots[seat].assignment.as_ref().and_then(|assignment| assignment.leaving_since)
     }
 
-    /// How many there are.
+    /// Returns the number of members by state.
     pub fn counts(&self) -> Counts {
         let assignments = || self.slots.iter().filter_map(|slot| slot.assignment.as_ref());
         let leaving = assignments().filter(|assignment| assignment.leaving_since.is_some()).count();
         Counts { present: assignments().count() - leaving, leaving, waiting: self.waiting.len() }
     }
 
-    /// Gives the empty seats to addresses that wait; which those are.
+    /// Assigns the empty seats to waiting addresses; returns these addresses.
     fn seat_waiting(&mut self) -> Vec<Arc<str>> {
         let mut joined = Vec::new();
         let empty = self.slots.iter_mut().filter(|slot| slot.assignment.is_none());

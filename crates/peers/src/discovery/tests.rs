@@ -1,7 +1,7 @@
-//! Addresses keep their seats, and no member is removed by a lookup that failed.
+//! Addresses keep their seats, and a failed lookup removes no member.
 //!
-//! Method: the seating is driven through any order of answers and departures, compared with a model
-//! that is only the set of what the last answer held. Queries are asked of a table.
+//! Method: the seating gets answers and departures in any order, compared with a model that only
+//! has the set of addresses in the last answer. Queries use a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -48,7 +48,7 @@ fn who_is_back_before_it_left_stays_and_afterwards_is_a_new_one() {
     seating.found(answer(&["b:1"]), now);
     let changes = seating.found(answer(&["a:1"]), now);
     assert_eq!((changes, seating.view(0)), (vec![Change::Returned("a:1".into())], first));
-    // Its sink had let go already, and says so now.
+    // Its sink had already closed, and reports it now.
     seating.left(0);
     assert_eq!(seating.view(0), SeatView { generation: first.generation + 1, ..first });
 }
@@ -85,7 +85,7 @@ fn a_query_is_written_in_two_ways_and_all_else_is_refused_with_an_example() {
     }
 }
 
-/// Answers the same whatever is asked.
+/// Gives the same answer to every query.
 struct Table(Vec<IpAddr>, Vec<Service>);
 
 #[async_trait]

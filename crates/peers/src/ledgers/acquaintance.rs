@@ -1,14 +1,14 @@
-//! The decision: whether the ledger that an agent names is the one that is remembered. No I/O.
+//! Compares reported ledgers with remembered ones. No I/O.
 //!
 //! # Rules
 //!
-//! 1. The first ledger of a dataset that is named is remembered.
-//! 2. One that was rebuilt from the remembered one takes its place.
-//! 3. Another one is a change. It takes the place of the remembered one, unless some other agent
-//!    still names that: then the two are apart.
-//! 4. One with fewer entries than are remembered is shorter, if it was read after those were known.
-//!    An agent that reads seldom names fewer entries as well, and that is no change.
-//! 5. Each change is found once, however often it is named.
+//! 1. The first reported ledger of a dataset is remembered.
+//! 2. A ledger that was rebuilt from the remembered one replaces it.
+//! 3. Another ledger is a change. It replaces the remembered one, unless some other agent still
+//!    reports that one: then the two are apart.
+//! 4. A ledger with fewer entries than remembered is shorter, if it was read after those were
+//!    known. An agent that reads seldom also reports fewer entries, which is not a change.
+//! 5. Each change is reported once, however often the ledger is reported.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::LEDGERS_MAX;
 /// Datasets that are remembered; of more nothing is kept.
 const DATASETS_MAX: usize = 256;
 
-/// What is remembered of the ledger of one dataset.
+/// The remembered state of one dataset's ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Remembered {
     pub(super) identity: LedgerId,
@@ -37,9 +37,9 @@ type Named = (Arc<str>, LedgerId);
 /// A ledger that one agent names.
 #[derive(Debug, Default)]
 struct Claim {
-    /// It was not the remembered one when it was named first.
+    /// It was not the remembered one when it was first reported.
     is_other: bool,
-    /// It is shorter than is remembered.
+    /// It is shorter than remembered.
     is_shorter: bool,
 }
 
@@ -52,14 +52,14 @@ pub struct Finding {
     pub found: LedgerId,
     /// Its entries.
     pub entries: u64,
-    /// What has changed.
+    /// The change.
     pub change: Change,
 }
 
-/// What has changed.
+/// A change of a ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It was rebuilt from the remembered one, and knows all of it.
+    /// It was rebuilt from the remembered one, and contains all of it.
     Rebuilt {
         /// The ledger that was remembered.
         before: LedgerId,
@@ -69,21 +69,21 @@ pub enum Change {
         /// The ledger that was remembered.
         before: LedgerId,
     },
-    /// It is another ledger, and some agent still names the remembered one.
+    /// It is another ledger, and some agent still reports the remembered one.
     Apart {
         /// The ledger that is remembered.
         known: LedgerId,
         /// The agent that names it.
         other: Arc<str>,
     },
-    /// It has fewer entries than it had.
+    /// It has fewer entries than before.
     Shorter {
         /// The entries that it had.
         before: u64,
     },
 }
 
-/// What is known of the ledgers behind a channel.
+/// The known ledgers downstream of a channel.
 #[derive(Debug, Default)]
 pub struct Acquaintance {
     pub(super) datasets: BTreeMap<Arc<str>, Remembered>,
@@ -92,7 +92,7 @@ pub struct Acquaintance {
 }
 
 impl Acquaintance {
-    /// A member of a group names these ledgers, and no others; what is found, for the log.
+    /// Records the complete list of a member's ledgers; returns changes, for the log.
     pub fn hear(
         &mut self,
         member: &Arc<str>,
@@ -123,12 +123,12 @@ impl Acquaintance {
         findings
     }
 
-    /// Nothing is known any more of what this member names.
+    /// Removes the ledgers of this member.
     pub fn withdraw(&mut self, member: &str) {
         self.claims.remove(member);
     }
 
-    /// Whether a ledger that this member names was not the remembered one, or is shorter than that.
+    /// Returns `true` if a ledger of this member was not the remembered one, or is shorter.
     pub fn is_changed(&self, member: &str) -> bool {
         let mut claims = self.claims.get(member).into_iter().flat_map(BTreeMap::values);
         claims.any(|claim| claim.is_other || claim.is_shorter)
@@ -196,7 +196,7 @@ mod tests {
         now + Duration::from_secs(seconds)
     }
 
-    /// What one member names, one after the other, a minute apart; what is found.
+    /// Reports ledgers of one member, a minute apart; returns the last change.
     fn heard(
         known: &mut Acquaintance,
         member: &str,
@@ -234,7 +234,7 @@ mod tests {
             assert!(known.is_changed("b") && !known.is_changed("a"));
             known.withdraw("b");
         }
-        // The one that named the first is gone: what is left is the known one.
+        // The member with the first ledger is gone: only the known one is left.
         known.withdraw("a");
         let found = heard(&mut known, "b", &state(2, 1, now), now);
         assert_eq!(found, Some(Change::Other { before: LedgerId([1; 16]) }));
@@ -270,7 +270,7 @@ mod tests {
             shorter,
             "whichever agent names it"
         );
-        // It has grown to where it was: that it is another one by now is for collectors to see.
+        // It has grown back to its old length: only collectors can detect that it is another one.
         assert_eq!(heard(&mut known, "a", &state(1, 101, later(now, 40)), later(now, 40)), None);
         assert!(!known.is_changed("a"));
     }

@@ -1,5 +1,5 @@
-//! What is remembered of ledgers, in a file of the data directory: JSON, written in whole and
-//! renamed into place. Growth alone is written once a minute at most.
+//! The memory of ledgers, in a file of the data directory: JSON, written as a whole and renamed
+//! into place. Mere growth is written at most once a minute.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::acquaintance::{Acquaintance, Remembered};
 
-/// How often it is written that a ledger has grown.
+/// Minimum time between writes because of growth.
 const GROWTH_EVERY: Duration = Duration::from_secs(60);
 
 /// Bytes of the file that are read at most.
@@ -34,10 +34,10 @@ struct Line {
 pub(super) struct Kept {
     pub(super) acquaintance: Acquaintance,
     place: Option<(Env, PathBuf)>,
-    /// When the process began: what the file says was so before.
+    /// Start of the process: the contents of the file are older.
     began: Option<Instant>,
     is_loaded: bool,
-    /// What the file says, and since when.
+    /// The contents of the file, and their time.
     written: Vec<(Arc<str>, LedgerId, u64)>,
     written_at: Option<Instant>,
 }
@@ -77,10 +77,10 @@ impl Kept {
         Ok(())
     }
 
-    /// Writes what is new.
+    /// Writes changes.
     ///
     /// # Errors
-    /// The disk failed: the next call tries again.
+    /// The disk failed: the next call retries.
     pub(super) fn store(&mut self, now: Instant) -> io::Result<()> {
         let Some((env, path)) = self.place.as_ref().filter(|_| self.is_loaded) else {
             return Ok(());

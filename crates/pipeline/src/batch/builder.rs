@@ -38,16 +38,16 @@ pub(super) struct ColumnBuilder {
     runs: Vec<u32>,
     ends: Vec<u32>,
     values: Vec<u8>,
-    /// Where the value of the last run begins.
+    /// The offset of the last run's value.
     last: usize,
     /// Bytes of the values, if each event had its own.
     each_bytes: usize,
-    /// Runs that are expected, once there is a second one.
+    /// Expected number of runs, once there is a second one.
     expected: usize,
 }
 
 impl ColumnBuilder {
-    /// These values, each of as many events.
+    /// Creates a column of these values, each for this many events.
     pub(super) fn of<'a>(runs: impl Iterator<Item = (Option<&'a str>, usize)>) -> Self {
         let mut column = Self::default();
         for (value, events) in runs {
@@ -61,7 +61,7 @@ impl ColumnBuilder {
         self.events
     }
 
-    /// Whether no event has a value.
+    /// Returns `true` if no event has a value.
     pub(super) fn is_absent(&self) -> bool {
         self.ends.iter().all(|end| end & ABSENT != 0)
     }
@@ -95,7 +95,8 @@ impl ColumnBuilder {
         BuilderLimits::VALUE_BYTES + text.len()
     }
 
-    /// The next event has this value, whatever the one before it has. Not for a column with runs.
+    /// Adds this value for the next event, whatever the previous value is. Not for a column with
+    /// runs.
     fn push_own(&mut self, value: Option<&str>) {
         self.values.extend_from_slice(value.unwrap_or_default().as_bytes());
         let end = u32::try_from(self.values.len()).expect("not longer than what it is a part of");
@@ -133,7 +134,7 @@ fn le_bytes(numbers: &[u32]) -> Bytes {
 }
 
 impl BatchBuilder {
-    /// A batch of events from outside, which takes no more than this. Events beyond it are not
+    /// Creates a builder for events from outside, with these limits. Events beyond them are not
     /// added: [`BatchBuilder::excess`].
     pub fn within(limits: BuilderLimits) -> Self {
         Self { limits, ..Self::default() }
@@ -144,12 +145,12 @@ impl BatchBuilder {
         self.excess
     }
 
-    /// Bytes of memory that the next event may take.
+    /// Returns the bytes of memory that the next event may use.
     pub fn room_bytes(&self) -> usize {
         if self.excess.is_some() { 0 } else { self.limits.bytes - self.used_bytes }
     }
 
-    /// The next event takes so many bytes of memory while it is decoded. Returns whether it may.
+    /// Announces the memory that decoding the next event needs. Returns whether it is available.
     pub fn has_room(&mut self, bytes: usize) -> bool {
         if bytes > self.room_bytes() {
             self.excess.get_or_insert(Excess::Bytes);
@@ -157,9 +158,9 @@ impl BatchBuilder {
         self.excess.is_none()
     }
 
-    /// Makes room for about `events` more with bodies of at most `body_bytes` together, so that
-    /// adding them moves nothing. There may be more of both, or fewer: what is left over of the
-    /// room is given back with the batch if it is more than a half.
+    /// Reserves room for about `events` more events with at most `body_bytes` of bodies, so that
+    /// adding them moves nothing. Both are estimates; unused room is freed with the batch if it
+    /// exceeds a half.
     pub fn expect(&mut self, events: usize, body_bytes: usize) {
         self.bodies.reserve(body_bytes);
         self.expected = events.min(EXPECTED_MAX);
@@ -172,7 +173,7 @@ impl BatchBuilder {
             return;
         }
         let mut both = self.columns.iter().zip(headers);
-        // No two columns have one name, so then no two headers have.
+        // Column names are unique, so header names are too.
         let is_alike =
             self.columns.len() == headers.len() && both.all(|((a, _), (b, _))| **a == **b);
         let columns = self.columns.len();
@@ -208,7 +209,7 @@ impl BatchBuilder {
         let mut grown = 0;
         for (name, _) in headers {
             if !self.columns.iter().any(|(known, _)| &**known == *name) {
-                // Many columns are each given less.
+                // With many columns, each gets less room.
                 let expected = self.expected / (1 + self.columns.len());
                 let mut column = ColumnBuilder { expected, ..ColumnBuilder::default() };
                 grown += BuilderLimits::COLUMN_BYTES + name.len();
@@ -228,7 +229,7 @@ impl BatchBuilder {
         self.lengths.len()
     }
 
-    /// Whether no event was pushed yet.
+    /// Returns `true` if no event was pushed yet.
     pub fn is_empty(&self) -> bool {
         self.lengths.is_empty()
     }
@@ -268,13 +269,13 @@ impl Events {
 }
 
 impl Events {
-    /// Gives each event the body that `change` makes of it. Headers stay.
-    /// Where every body comes back borrowed, nothing is copied and nothing changes.
+    /// Replaces each event's body with the result of `change`. Headers stay. If every result is
+    /// borrowed, nothing is copied and nothing changes.
     ///
     /// # Panics
     /// If a new body has 4 GiB or more.
     pub fn map_bodies(&mut self, mut change: impl FnMut(EventRef<'_>) -> Cow<'_, [u8]>) {
-        // Bodies up to the first changed one are copied only once there is a changed one.
+        // Bodies before the first changed one are copied only once there is a changed one.
         let mut changed: Option<(Vec<u8>, Vec<u32>)> = None;
         for event in self.iter() {
             let body = change(event);
@@ -303,8 +304,8 @@ fn append((bodies, lengths): &mut (Vec<u8>, Vec<u32>), body: &[u8]) {
     bodies.push(b'\n');
 }
 
-/// `count` parts of `all`, each event in the one whose number `part_of` has for it. Events with
-/// other numbers are left out.
+/// Splits `all` into `count` parts: each event goes into the part with the number in `part_of`.
+/// Events with other numbers are left out.
 pub(super) fn parts(all: &Events, part_of: &[usize], count: usize) -> Vec<Events> {
     let separator = usize::from(all.separated);
     let mut sizes = vec![(0, 0); count];

@@ -28,22 +28,22 @@ impl Values {
         self.0.len()
     }
 
-    /// Whether no event has its value yet.
+    /// Returns `true` if no event has its value yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Events without a value up to `events`: those that were passed over.
+    /// Fills up to `events` without values, for skipped events.
     pub fn fill(&mut self, events: usize) {
         self.0.push(None, events.saturating_sub(self.0.len()));
     }
 }
 
 impl Events {
-    /// Gives each event its own value of `name`, or none; takes the place of what was there.
+    /// Sets each event's own value of `name`, or none; replaces previous values.
     ///
     /// # Panics
-    /// If there are not as many values as events.
+    /// If the number of values differs from the number of events.
     pub fn set_values(&mut self, name: &str, values: Values) {
         assert_eq!(values.len(), self.len(), "one value for each event");
         self.remove_header(name);
@@ -52,11 +52,11 @@ impl Events {
         }
     }
 
-    /// Gives events their own value of `name`. Those without one keep what they had; `existing`
-    /// decides where an event has both.
+    /// Sets events' own values of `name`. Events without a new value keep the old one; `existing`
+    /// decides if an event has both.
     ///
     /// # Panics
-    /// If there are not as many values as events.
+    /// If the number of values differs from the number of events.
     pub fn merge_values(&mut self, name: &str, values: Values, existing: Existing) {
         if self.shared_header(name).is_none() && !self.has_own(name) {
             return self.set_values(name, values);
@@ -82,9 +82,9 @@ impl Events {
         shared.chain(self.columns.iter().map(|column| &*column.name))
     }
 
-    /// Writes the body of each event anew: `write` appends it to the buffer, which holds the bodies
-    /// before it, and answers whether it did. Otherwise the body stays, and what was appended is
-    /// taken back. Answers how many were written. Where none was, the batch is as before.
+    /// Rewrites the body of each event: `write` appends it to the buffer, which contains the bodies
+    /// before it, and returns `true`. Otherwise the old body stays, and appended bytes are
+    /// discarded. Returns the number of new bodies; if it is 0, the batch is unchanged.
     ///
     /// # Panics
     /// If a new body has 4 GiB or more.

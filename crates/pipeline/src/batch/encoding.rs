@@ -1,4 +1,4 @@
-//! The encoding of a batch: what is sent, stored and read back.
+//! The encoding of a batch, for the wire and the disk.
 //!
 //! Layout, all numbers little-endian:
 //!
@@ -16,16 +16,16 @@
 //! 20  u32  bytes of the bodies section
 //! 24  shared:  for each  u16 name bytes, u32 value bytes, name, value
 //!     columns: for each  u16 name bytes, u32 value bytes, name, n × u32 end, values
-//!              (end: offset behind this event's value; top bit set = this event has none)
+//!              (end: offset after this event's value; top bit set = no value)
 //!     lengths: n × that many bytes: how long each body is, without LF
 //!     bodies
 //! ```
 //!
-//! Where no length is stored each body ends before the next LF, and bit 0 of the flags is set. What
-//! an older version can say is written in it, for programs that know no other. In version 1 a
-//! length has 4 bytes and byte 6 is 0; it is read, and no longer written.
+//! Without stored lengths each body ends before the next LF, and bit 0 of the flags is set. A batch
+//! is written in the oldest version that can represent it, for older programs. In version 1 a
+//! length has 4 bytes and byte 6 is 0; it can be read, and is no longer written.
 //!
-//! Identity and positions are not part of it: they stand in the frame or message around it.
+//! Identity and positions are not part of it: they are in the frame or message around it.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
@@ -42,7 +42,7 @@ pub const HEADER_BYTES: usize = 24;
 const WIDE: u8 = 1;
 /// Lengths as narrow as they may be.
 const NARROW: u8 = 2;
-/// No lengths: the bodies tell them.
+/// No stored lengths: the bodies determine them.
 const IN_BODIES: u8 = 3;
 /// Columns in runs; lengths or none.
 const RUNS: u8 = 4;
@@ -54,13 +54,13 @@ pub enum DecodeError {
     /// The first byte names a layout that this program does not know.
     #[error("batch layout {found} is not known; this program reads up to {RUNS}")]
     Version {
-        /// What the first byte says.
+        /// The version in the first byte.
         found: u8,
     },
-    /// The bytes end before what their header announces, or go on behind it.
+    /// The bytes are fewer or more than their header announces.
     #[error("batch is {actual} bytes long where its header says {announced}")]
     Length {
-        /// Bytes that are there.
+        /// Number of bytes.
         actual: usize,
         /// Bytes that the header adds up to.
         announced: usize,
@@ -105,7 +105,7 @@ impl Events {
         self.columns.iter().map(bytes).sum()
     }
 
-    /// Whether some header is stored in runs.
+    /// Returns `true` if some header is stored in runs.
     fn has_runs(&self) -> bool {
         self.columns.iter().any(|column| column.runs.is_some())
     }
@@ -128,8 +128,8 @@ impl Events {
     /// Appends the encoding to `out`.
     ///
     /// # Panics
-    /// If the batch is over what the layout can say: 65,535 headers, 64 KiB a name, 4 GiB a
-    /// section. Sources keep far below.
+    /// If the batch exceeds the layout: 65,535 headers, 64 KiB for a name, 4 GiB for a section.
+    /// Sources stay far below.
     pub fn encode_into(&self, out: &mut impl BufMut) {
         for piece in self.pieces() {
             out.put_slice(&piece);
@@ -155,11 +155,11 @@ impl Events {
         vec![out.freeze(), lengths, self.bodies.clone()]
     }
 
-    /// These events with their bytes in `encoded`, which is their encoding and lies elsewhere: what
-    /// they were made of may go. Copies no body and reads none.
+    /// Returns these events backed by the bytes in `encoded`, which must be their encoding, so that
+    /// the original buffers can be freed. Copies no body and reads none.
     ///
     /// # Panics
-    /// If `encoded` has another length than the encoding: that is a bug of the caller.
+    /// If `encoded` has another length than the encoding, which is a bug of the caller.
     #[must_use]
     pub fn moved_to(&self, encoded: Bytes) -> Self {
         assert_eq!(encoded.len(), self.encoded_len(), "the encoding is of these events");
@@ -225,10 +225,10 @@ impl Events {
         }
     }
 
-    /// Tells two batches apart by their events, whatever headers were set on the way: XXH3-64 of
-    /// the lengths of all bodies, and of the first and last 4 KiB of them; where lengths are not
-    /// stored, of an eighth of all bytes instead. Batches of different events differ in that; to
-    /// hash every byte once more would cost a few percent of all that is received.
+    /// Returns a fingerprint of the events that does not depend on headers set on the way: XXH3-64
+    /// of the lengths of all bodies, and of their first and last 4 KiB; without stored lengths, of
+    /// an eighth of all bytes instead. Batches of different events differ in that. Hashing every
+    /// byte again would cost a few percent of the receive path.
     pub fn fingerprint(&self) -> u64 {
         const ENDS: usize = 4 << 10;
         const SAMPLE: usize = ENDS / 8;
@@ -245,21 +245,21 @@ impl Events {
         hasher.digest()
     }
 
-    /// XXH3-64 of the encoding: tells whether two bodies of one identity are the same.
+    /// Returns XXH3-64 of the encoding, to compare two bodies of one identity.
     pub fn digest(&self) -> u64 {
         digest_of(&self.encode())
     }
 }
 
 impl Batch {
-    /// Opens an encoded batch, with an empty envelope. The bodies stay where they are: the batch
-    /// holds on to `encoded`.
+    /// Decodes a batch, with an empty envelope. The bodies stay in `encoded`, which the batch
+    /// shares.
     ///
-    /// Every length and offset is checked here, so that nothing read from the batch later can be
-    /// out of bounds, wherever the bytes come from.
+    /// Checks every length and offset, so that no later read from the batch can be out of bounds,
+    /// whatever the source of the bytes.
     ///
     /// # Errors
-    /// The bytes are not a batch of a known version, or contradict themselves.
+    /// The bytes are not a batch of a known version, or are inconsistent.
     pub fn decode(encoded: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader { rest: encoded.clone() };
         let header = reader.take(HEADER_BYTES, "header")?;
@@ -305,7 +305,7 @@ impl Batch {
     }
 }
 
-/// Hands out slices of what is left, never beyond its end.
+/// Returns slices of the remaining bytes, never beyond their end.
 struct Reader {
     rest: Bytes,
 }
@@ -330,7 +330,7 @@ impl Reader {
 }
 
 impl Column {
-    /// What is stored of its runs.
+    /// Returns the stored bytes of its runs.
     fn run_bytes(&self) -> &[u8] {
         self.runs.as_deref().unwrap_or_default()
     }

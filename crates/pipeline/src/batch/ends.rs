@@ -1,8 +1,8 @@
-//! Where each line ends, in order, of lines that are short.
+//! Finds the ends of short lines, in order.
 //!
-//! Lines of a log are long enough for `memchr` to look for the next end from the last one. Where
-//! there is one every few bytes, to begin anew at each costs more than the looking: so 64 bytes are
-//! compared first and give a mask, whose bits are the ends among them.
+//! Lines of a log are long enough for `memchr` to search for the next end from the last one. If
+//! there is an end every few bytes, restarting the search costs more than the search. Therefore 64
+//! bytes are compared first and give a mask, whose bits are the ends among them.
 
 use std::iter::once_with;
 
@@ -18,7 +18,7 @@ pub(super) fn of_lines(data: &[u8]) -> impl Iterator<Item = usize> {
 
 struct Ends<M> {
     masks: M,
-    /// Where the bytes of `mask` begin.
+    /// The offset of the bytes of `mask`.
     base: usize,
     /// The ends among them that are still to come.
     mask: u64,
@@ -39,14 +39,14 @@ impl<M: Iterator<Item = (usize, u64)>> Iterator for Ends<M> {
     }
 }
 
-/// Which of these bytes are LF; the first is the lowest bit.
+/// Returns which of these bytes are LF; the first one is the lowest bit.
 fn mask_of_chunk(chunk: &[u8; CHUNK]) -> u64 {
     let (words, _) = chunk.as_chunks::<8>();
     words.iter().rev().fold(0, |mask, word| mask << 8 | mask_of_word(u64::from_le_bytes(*word)))
 }
 
-/// Eight bytes at once, in one register: "Hacker's Delight", 6-1, finds those that are 0, and a
-/// multiplication brings what it found together in the highest byte.
+/// Compares eight bytes in one register: "Hacker's Delight", 6-1, finds zero bytes, and a
+/// multiplication collects the results in the highest byte.
 fn mask_of_word(word: u64) -> u64 {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);
     const LOW: u64 = EACH * 0x7f;

@@ -8,7 +8,7 @@ use super::BatchSize;
 use super::builder::{self, ColumnBuilder};
 use super::lengths::Lengths;
 
-/// The events of a [`Batch`](super::Batch), in order: what components read and change.
+/// The events of a [`Batch`](super::Batch), in order: components read and change them.
 ///
 /// Cloning is cheap: the bytes are shared. A change that keeps all bodies copies none of them.
 ///
@@ -47,15 +47,15 @@ pub struct Events {
 /// Name and value of a header that all events have alike.
 pub(super) type Shared = (Arc<str>, Arc<str>);
 
-/// One header of which events have different values, or none.
+/// One header whose value differs between events, or is missing in some.
 #[derive(Clone)]
 pub(super) struct Column {
     pub(super) name: Arc<str>,
-    /// Where neighbours have values alike, for each run of such events a little-endian `u32`: how
-    /// many events there are up to its end. Otherwise each event is a run.
+    /// If neighbours share values: a little-endian `u32` for each run of such events, the number of
+    /// events up to its end. Otherwise each event is a run.
     pub(super) runs: Option<Bytes>,
-    /// Little-endian `u32` for each run: where its value ends in `values`; the top bit says that it
-    /// has none.
+    /// Little-endian `u32` for each run: the end of its value in `values`; the top bit means that
+    /// it has no value.
     pub(super) ends: Bytes,
     /// The values of all runs end to end, UTF-8.
     pub(super) values: Bytes,
@@ -64,12 +64,12 @@ pub(super) struct Column {
 /// Marks in [`Column::ends`] events that lack the header.
 pub(super) const ABSENT: u32 = 1 << 31;
 
-/// What a new header does where an event has that header already.
+/// Handling of a new header if an event already has that header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
     /// The old value stays.
     Keep,
-    /// The new value takes its place.
+    /// The new value replaces it.
     Replace,
 }
 
@@ -101,7 +101,7 @@ impl Column {
 
     /// The values of all runs, in order.
     pub(super) fn values(&self) -> impl Iterator<Item = Option<&str>> {
-        // Looked at once, and not again for each event.
+        // Checked once for all events.
         let all = std::str::from_utf8(&self.values).unwrap_or_default();
         let mut start = 0;
         self.ends.as_chunks::<4>().0.iter().map(move |end| {
@@ -132,7 +132,7 @@ impl Events {
         self.lengths.len()
     }
 
-    /// Whether there is no event.
+    /// Returns `true` if there are no events.
     pub fn is_empty(&self) -> bool {
         self.lengths.len() == 0
     }
@@ -153,8 +153,8 @@ impl Events {
         })
     }
 
-    /// All bodies, each followed by one LF, if they lie in memory that way: what a text file holds.
-    /// `None` means that they lie end to end, without a separator.
+    /// Returns all bodies, each followed by one LF, if memory has them in that form, which is the
+    /// form of a text file. `None`: they are end to end, without a separator.
     pub fn lines(&self) -> Option<&Bytes> {
         self.separated.then_some(&self.bodies)
     }
@@ -174,12 +174,12 @@ impl Events {
         self.shared.iter().map(|(key, value)| (&**key, &**value))
     }
 
-    /// Whether no header differs by event, so that one look at the shared ones decides for all.
+    /// Returns `true` if no header differs by event, so that the shared ones decide for all.
     pub fn is_uniform(&self) -> bool {
         self.columns.is_empty()
     }
 
-    /// Whether some event may have its own value of `name`.
+    /// Returns `true` if some event may have its own value of `name`.
     pub fn has_own(&self, name: &str) -> bool {
         self.columns.iter().any(|column| &*column.name == name)
     }
@@ -223,10 +223,10 @@ impl Events {
         self.encoded = None;
     }
 
-    /// Gives each event its own value of `name`, or none; takes the place of what was there.
+    /// Sets each event's own value of `name`, or none; replaces previous values.
     ///
     /// # Panics
-    /// If there are not as many values as events.
+    /// If the number of values differs from the number of events.
     pub fn set_column<'a>(&mut self, name: &str, values: impl Iterator<Item = Option<&'a str>>) {
         self.set_runs(name, values.map(|value| (value, 1)));
     }
@@ -253,7 +253,7 @@ impl Events {
         self.encoded = None;
     }
 
-    /// Keeps the events for which `keep` says so.
+    /// Keeps the events for which `keep` returns `true`.
     pub fn retain(&mut self, mut keep: impl FnMut(EventRef<'_>) -> bool) {
         let part_of: Vec<usize> = self.iter().map(|event| usize::from(!keep(event))).collect();
         if part_of.contains(&1) {
@@ -261,7 +261,8 @@ impl Events {
         }
     }
 
-    /// Takes the events out for which `is_wanted` says so, with their headers.
+    /// Removes the events for which `is_wanted` returns `true`, and returns them with their
+    /// headers.
     pub fn extract(&mut self, mut is_wanted: impl FnMut(EventRef<'_>) -> bool) -> Self {
         let part_of: Vec<usize> = self.iter().map(|event| usize::from(is_wanted(event))).collect();
         if !part_of.contains(&1) {

@@ -1,10 +1,10 @@
-//! How long each body of a batch is: one number each, as wide as the longest one asks, or none at
-//! all, where the bodies say it themselves.
+//! The lengths of the bodies of a batch: one number each, as wide as the longest one requires, or
+//! none, if the bodies determine them.
 //!
-//! Most lines are shorter than 256 bytes or 64 KiB, and of short ones the numbers are a good part
-//! of what is stored and sent. Of the shortest even a byte each is: of lines of ten bytes, an
-//! eleventh of all. Where every LF is the end of a body they can be found again, 64 bytes at a
-//! time.
+//! Most lines are shorter than 256 bytes or 64 KiB, and for short lines the numbers are a
+//! considerable part of the stored bytes. For the shortest lines even one byte each is: for lines
+//! of ten bytes, an eleventh of everything. If every LF is the end of a body, the lengths can be
+//! found again, 64 bytes at a time.
 
 use std::slice;
 
@@ -16,7 +16,7 @@ use super::ends;
 /// Bytes of each body, without its separator.
 #[derive(Clone)]
 pub(super) enum Lengths {
-    /// One number for each.
+    /// One number for each body.
     Stored {
         /// Bytes of a number.
         width: Width,
@@ -25,7 +25,7 @@ pub(super) enum Lengths {
     },
     /// Each body ends before the next LF.
     InBodies {
-        /// How many there are.
+        /// Number of bodies.
         events: usize,
     },
 }
@@ -42,7 +42,7 @@ pub(super) enum Width {
 }
 
 impl Width {
-    /// The width that is stored as `bytes`; `None` if there is no such width.
+    /// Returns the width that is stored as `bytes`, if it is valid.
     pub(super) fn from_bytes(bytes: u8) -> Option<Self> {
         [Self::One, Self::Two, Self::Four].into_iter().find(|width| *width as u8 == bytes)
     }
@@ -55,7 +55,7 @@ impl Default for Lengths {
 }
 
 impl Lengths {
-    /// These lengths, as narrow as they may be.
+    /// Stores these lengths as narrowly as possible.
     pub(super) fn of(lengths: &[u32]) -> Self {
         let (width, bytes) = match lengths.iter().copied().max().unwrap_or(0) {
             0..=0xff => (Width::One, lengths.iter().map(|length| *length as u8).collect()),
@@ -69,7 +69,7 @@ impl Lengths {
         Self::Stored { width, bytes: bytes.into() }
     }
 
-    /// These lengths of some of the bodies that `self` tells of, kept in the same way.
+    /// Stores these lengths of some of the bodies in the same form as `self`.
     pub(super) fn of_part(&self, lengths: &[u32]) -> Self {
         match self {
             Self::Stored { .. } => Self::of(lengths),
@@ -85,7 +85,7 @@ impl Lengths {
         }
     }
 
-    /// The numbers; nothing where there are none.
+    /// Returns the stored numbers; empty if none are stored.
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Stored { bytes, .. } => bytes,
@@ -93,7 +93,7 @@ impl Lengths {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of bodies.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Stored { width, bytes } => bytes.len() / *width as usize,
@@ -101,7 +101,7 @@ impl Lengths {
         }
     }
 
-    /// In order; `bodies` are those of the batch.
+    /// Returns the lengths in order; `bodies` are the bodies of the batch.
     pub(super) fn iter(&self, bodies: &[u8]) -> impl Iterator<Item = usize> {
         match self {
             Self::Stored { width: Width::One, bytes } => Each::One(bytes.iter()),
@@ -118,7 +118,7 @@ impl Lengths {
         }
     }
 
-    /// Whether the lengths add up to `bodies`, with the separators in their places.
+    /// Returns `true` if the lengths add up to `bodies`, with the separators in their places.
     pub(super) fn fit(&self, bodies: &[u8], separated: bool) -> bool {
         if let Self::InBodies { events } = self {
             return separated
@@ -166,7 +166,7 @@ impl<F: Iterator<Item = usize>> Iterator for Each<'_, F> {
         }
     }
 
-    /// Looks once, not for each, where they are: what `for_each` and its like come down to.
+    /// Checks the form once, not for each length; `for_each` and similar methods use this one.
     #[inline]
     fn fold<B, G: FnMut(B, usize) -> B>(self, init: B, each: G) -> B {
         match self {

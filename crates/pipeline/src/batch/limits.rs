@@ -1,24 +1,24 @@
-//! What a batch may take while it is made of events from outside.
+//! Limits of a batch that is built from outside events.
 
 use thiserror::Error;
 
-/// Memory and time that a batch may take while it is made of what came from outside.
+/// Memory and time for building a batch from outside events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BuilderLimits {
     /// Bytes of memory.
     pub bytes: usize,
-    /// Steps: for each event some for each header of the batch, and one for each pair of such a
-    /// header and one of its own where its headers have other names than those of the batch.
+    /// Steps: for each event some for each header of the batch, and one for each pair of a batch
+    /// header and an event header, if the event has other header names than the batch.
     pub steps: usize,
 }
 
-/// Why a batch that is being made takes no further event.
+/// The reason why a builder accepts no further event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Excess {
-    /// It would take too much memory.
+    /// It would need too much memory.
     #[error("the events take more memory once they are decoded than the source may use")]
     Bytes,
-    /// It would take too much time.
+    /// It would need too much time.
     #[error("the events have too many different headers; send fewer events in one message")]
     Steps,
 }
@@ -34,7 +34,7 @@ impl BuilderLimits {
     pub(super) const COLUMN_STEPS: usize = 4;
 }
 
-/// No limit: for events that the program makes itself.
+/// No limit: for events that the program creates itself.
 impl Default for BuilderLimits {
     fn default() -> Self {
         Self { bytes: usize::MAX, steps: usize::MAX }
@@ -57,7 +57,7 @@ mod tests {
         assert!(!builder.has_room(2_000));
         builder.push(b"", &[]);
         assert_eq!((builder.len(), builder.excess()), (900, Some(Excess::Bytes)));
-        // Headers count with their values, and those of other names by what they cost.
+        // Headers count with their values, and headers with other names with their cost.
         let mut builder = BatchBuilder::within(limits);
         builder.push(b"", &[("h", &"v".repeat(10_000))]);
         assert_eq!(builder.excess(), Some(Excess::Bytes));

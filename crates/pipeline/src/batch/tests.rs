@@ -1,4 +1,4 @@
-//! A batch says the same before and after each trip, and hostile bytes are refused, not trusted.
+//! A batch is unchanged by each round trip, and hostile bytes are rejected.
 
 use std::borrow::Cow;
 
@@ -271,7 +271,7 @@ fn every_released_layout_is_read_and_handed_on_as_it_is() {
         let bytes: Bytes = (0..hex.len()).step_by(2).map(byte).collect();
         let mut batch = Batch::decode(bytes.clone()).unwrap();
         assert_eq!((&batch, batch.encode()), (&released(), bytes));
-        // A header more, and it is encoded anew.
+        // With another header, it is encoded again.
         batch.set_header("i", "w", Existing::Keep);
         assert_eq!(Batch::decode(batch.encode()).unwrap(), batch);
     }

@@ -1,10 +1,10 @@
-//! Why a channel did not do what it was asked.
+//! Errors of channels.
 
 use thiserror::Error;
 
 use crate::error::{Classify, ErrorClass};
 
-/// Why a channel did not do what it was asked.
+/// An error of a channel.
 #[derive(Debug, Error)]
 pub enum ChannelError {
     /// The channel is closed or closing.
@@ -13,7 +13,7 @@ pub enum ChannelError {
         /// Name of the channel.
         channel: String,
     },
-    /// There was no room in the time that was allowed; nothing of the put was stored.
+    /// There was no room within the time limit; nothing of the put was stored.
     #[error("channel `{channel}` is full")]
     Full {
         /// Name of the channel.
@@ -28,7 +28,7 @@ pub enum ChannelError {
         channel: String,
         /// Bytes of the put.
         size_bytes: u64,
-        /// Bytes that the channel may hold.
+        /// The channel's capacity in bytes.
         capacity_bytes: u64,
     },
     /// The disk refused; nothing of the put was stored.
@@ -36,19 +36,18 @@ pub enum ChannelError {
     Disk {
         /// Name of the channel.
         channel: String,
-        /// What the disk said.
+        /// The error of the disk.
         #[source]
         source: std::io::Error,
     },
-    /// What holds the channel, on other hosts, did not do what it was asked; nothing of the put was
-    /// stored.
+    /// The channel's storage on other hosts failed; nothing of the put was stored.
     #[error("channel `{channel}` cannot use {place}")]
     Remote {
         /// Name of the channel.
         channel: String,
-        /// What holds it, such as a topic.
+        /// The storage, such as a topic.
         place: String,
-        /// What it said.
+        /// Its error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -59,22 +58,22 @@ pub enum ChannelError {
         channel: String,
         /// Its directory.
         directory: String,
-        /// What is lacking, for log lines: bytes, inodes or quota.
+        /// The lacking resource, for log lines: bytes, inodes or quota.
         reason: &'static str,
-        /// What helps.
+        /// The remedy.
         help: &'static str,
-        /// What the disk said.
+        /// The error of the disk.
         #[source]
         source: std::io::Error,
     },
-    /// A position of the put is to come after one that its key does not stand at; nothing of the
+    /// A position of the put must come after another one that its key does not have; nothing of the
     /// put was stored.
     #[error("what has to be stored before it is not in channel `{channel}`")]
     OutOfTurn {
         /// Name of the channel.
         channel: String,
     },
-    /// The channel does not take dead letters back.
+    /// The channel cannot replay dead letters.
     #[error(
         "a channel of this type cannot take dead letters back: print them with `aqueduct dlq show \
          --format json` and send them to a source again"
@@ -100,7 +99,7 @@ pub enum ChannelError {
         channel: String,
         /// The directory or file.
         path: String,
-        /// What is wrong and what helps.
+        /// The problem and the remedy.
         problem: String,
     },
 }

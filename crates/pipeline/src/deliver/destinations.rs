@@ -1,7 +1,7 @@
 //! Destinations that events name, and that the other side does not accept.
 //!
-//! A sink whose settings name one destination waits for it without a limit. A header of an event
-//! may name any destination, so waiting for it must not stop the events of all others:
+//! A sink with one configured destination waits for it without a limit. A header of an event may
+//! name any destination, so waiting for it must not block the events of all others:
 //!
 //! ```text
 //!   refused ──► the batch is retried ──► still refused after `destination_wait`: dead letter
@@ -33,7 +33,7 @@ pub fn destination_wait() -> Period {
 /// The destinations that events of one sink name.
 ///
 /// A destination that was accepted before gets the whole wait again. All others share one wait: a
-/// thousand different names that do not exist stop the sink as long as one.
+/// thousand names that do not exist block the sink only as long as one.
 #[derive(Debug)]
 pub struct Destinations {
     wait: Duration,
@@ -113,7 +113,7 @@ mod tests {
         all.accepted("a");
         assert!(!at(0)(&all, "wrong") && at(100)(&all, "wrong"));
         assert!(!at(100)(&all, "a") && !at(159)(&all, "a") && at(160)(&all, "a"));
-        // One that is created in time gets the whole wait when it disappears.
+        // A destination that is created in time gets the whole wait when it disappears.
         all.accepted("a");
         assert!(!at(161)(&all, "a"));
     }

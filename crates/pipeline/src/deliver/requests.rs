@@ -1,18 +1,18 @@
-//! The sink over a delivery: what is in flight, what waits, and what becomes of it.
+//! A sink over a [`Deliver`]: manages requests in flight, waiting batches, and failures.
 //!
 //! ```text
 //!   write ─► waiting (only in order) ─► in flight, at most `in_flight_max` ─► settled
 //!                    ▲                        │ failed: transient, indeterminate, fatal
-//!                    └── next of the origin ◄─┤      the batch goes back to the channel
-//!                        up to `together_max` └ refused for good: to the dead letters
+//!                    └── next of the origin ◄─┤      the batch returns to the channel
+//!                        up to `together_max` └ rejected permanently: to the dead letters
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. A ticket that was written is in flight, waits behind one of its origin, or has a settlement.
-//! 2. With [`Options::in_order`] at most one request of an origin is in flight, and none is started
-//!    behind one that failed: those that wait go back to the channel with it.
-//! 3. `in_flight_max` bounds all that is in flight or waits, and so the memory.
+//! 1. A written ticket is in flight, waits for an earlier one of its origin, or has a settlement.
+//! 2. With [`Options::in_order`] at most one request of an origin is in flight. None is started
+//!    after a failed one: waiting batches return to the channel with it.
+//! 3. `in_flight_max` bounds the number of batches in flight or waiting, and therefore the memory.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -35,14 +35,15 @@ use crate::intervals::IntervalSet;
 use crate::sink::{DedupeScope, Guarantee, Letter, Outcome, Settlement, Sink, SinkError};
 use crate::sink_board::SinkBoard;
 
-/// How requests are made.
+/// Settings of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Batches in flight at most; at least 1.
     pub in_flight_max: usize,
-    /// Whether batches of one origin go one after the other, in the order of the channel.
+    /// True if batches of one origin are delivered one after the other, in the order of the
+    /// channel.
     pub in_order: bool,
-    /// How long one request may take. After that it is unknown whether it was applied.
+    /// Timeout of one request. After that it is unknown whether it was applied.
     pub timeout: Duration,
 }
 
@@ -65,7 +66,7 @@ struct Ended {
     taken: Vec<Taken>,
     /// Of the first of them.
     delivered: Vec<Delivered>,
-    /// What was in the way of the next one.
+    /// The error that stopped the next one.
     failed: Option<SinkError>,
 }
 
@@ -76,7 +77,7 @@ pub struct Requests<D> {
     deliver: Arc<D>,
     options: Options,
     in_flight: FuturesUnordered<Request>,
-    /// In order only: per origin in flight, what waits behind it.
+    /// In order only: per origin in flight, the batches that wait for it.
     waiting: BTreeMap<Option<Origin>, VecDeque<Taken>>,
     settlements: VecDeque<Settlement>,
     /// Batches that are in flight or wait, and their bytes.
@@ -98,7 +99,7 @@ impl<D: Deliver> Requests<D> {
         }
     }
 
-    /// A batch is held no longer: what became of it is known.
+    /// Stops holding a batch whose result is known.
     fn let_go(&mut self, taken: &Taken) {
         self.held -= 1;
         self.bytes -= taken.batch.encoded_len() as u64;
@@ -116,7 +117,7 @@ impl<D: Deliver> Requests<D> {
         }));
     }
 
-    /// Takes in what became of a request.
+    /// Processes the result of a request.
     fn ended(&mut self, Ended { taken, delivered, failed }: Ended) {
         let origin = taken.first().and_then(origin_of);
         let mut taken = taken.into_iter();
@@ -139,12 +140,12 @@ impl<D: Deliver> Requests<D> {
                 self.settle(next.ticket, Outcome::Again(Some(error)));
             }
         }
-        // What was not tried keeps its place behind the one that failed, or was refused.
+        // Untried batches keep their place after the failed or rejected one.
         has_failed |= self.give_back(taken) > 0;
         self.go_on(origin, has_failed);
     }
 
-    /// Starts what waited behind the request of this origin, or gives it back.
+    /// Starts the next waiting batches of this origin, or returns them to the channel.
     fn go_on(&mut self, origin: Option<Origin>, failed: bool) {
         let Some(mut waiting) = self.waiting.remove(&origin) else { return };
         if failed {
@@ -195,8 +196,8 @@ impl<D: Deliver> Requests<D> {
     }
 }
 
-/// Delivers batches in this order. Answers what became of those that are delivered, which are the
-/// first ones, and what was in the way of the next.
+/// Delivers batches in this order. Returns the results of the delivered ones, which are the first
+/// ones, and the error that stopped the next one.
 async fn deliver_all<D: Deliver>(
     deliver: &D,
     batches: &[&Batch],
@@ -264,7 +265,7 @@ impl<D: Deliver> Sink for Requests<D> {
         }
     }
 
-    /// Nothing is held back here, so there is nothing to hasten.
+    /// Nothing is held back here, so there is nothing to flush.
     fn flush(&mut self) {}
 
     async fn close(&mut self) {

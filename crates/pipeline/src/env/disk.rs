@@ -8,34 +8,34 @@ use std::time::SystemTime;
 
 use super::Watch;
 
-/// How to open a file.
+/// Options for opening a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OpenMode {
     /// For writing as well as reading.
     pub write: bool,
-    /// Make it if it is not there.
+    /// Create it if it does not exist.
     pub create: bool,
-    /// Fail if it is there.
+    /// Fail if it exists.
     pub create_new: bool,
     /// Fail if a component of the path is a symbolic link: for files in directories that only the
-    /// agent should write to, and for those that others may write to. Resolve the directory that
-    /// the operator has named first, by [`Disk::canonical`] or [`resolved`].
+    /// agent should write to, and for files that others may write to. First resolve the directory
+    /// that the operator has named, by [`Disk::canonical`] or [`resolved`].
     pub no_links: bool,
     /// Past the page cache: buffers, offsets and lengths in multiples of 4,096 bytes.
     /// [`io::ErrorKind::Unsupported`] where the file system cannot.
     pub direct: bool,
-    /// For content that is not read soon: a large write is on its way to the disk at once, and
-    /// leaves the page cache when it is there. Otherwise the system collects what is written until
-    /// it is a part of the memory, and then the disk has to take it all while the writer waits. A
-    /// write should end at a multiple of 4,096 bytes, or its last page is read again for the next
-    /// one. No effect where the system or the file system cannot.
+    /// For content that is not read soon: the system starts a large write to the disk immediately,
+    /// and drops it from the page cache afterwards. Otherwise the system collects written data up
+    /// to a part of the memory, and then the writer waits while the disk writes all of it. A write
+    /// should end at a multiple of 4,096 bytes, or its last page is read again for the next one. No
+    /// effect if the system or the file system does not support it.
     pub uncached: bool,
 }
 
-/// What a file is. Two names with the same device and inode are the same file.
+/// Metadata of a file. Two names with the same device and inode are the same file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStat {
-    /// Device that the file lies on.
+    /// Device of the file.
     pub device: u64,
     /// Number of the file on its device; used again after it is deleted.
     pub inode: u64,
@@ -47,7 +47,7 @@ pub struct FileStat {
     pub kind: FileKind,
     /// Names that the file has; 0 once it is deleted and only held open.
     pub links: u64,
-    /// What its owner, group and others may do: the last twelve bits of its mode.
+    /// Permissions of its owner, group and others: the last twelve bits of its mode.
     pub mode: u32,
 }
 
@@ -75,7 +75,7 @@ pub struct Space {
     pub files: Option<u64>,
 }
 
-/// Whether an error says that there is no room: of the disk, of its inodes, or of a quota.
+/// Returns `true` if an error means a lack of room: on the disk, of inodes, or by a quota.
 pub fn is_full(error: &io::Error) -> bool {
     [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind())
 }
@@ -85,103 +85,103 @@ pub trait Disk: Send + Sync {
     /// Opens a file; symbolic links are followed.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// What the file is; symbolic links are followed.
+    /// Returns the metadata of the file; follows symbolic links.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn stat(&self, path: &Path) -> io::Result<FileStat>;
 
-    /// What the name itself is; a symbolic link is not followed and is a [`FileKind::Link`].
+    /// Returns the metadata of the name itself; a symbolic link is not followed and is a
+    /// [`FileKind::Link`].
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn stat_link(&self, path: &Path) -> io::Result<FileStat>;
 
-    /// Whether the name itself is a symbolic link.
+    /// Returns `true` if the name itself is a symbolic link.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn is_link(&self, path: &Path) -> io::Result<bool> {
         Ok(self.stat_link(path)?.kind == FileKind::Link)
     }
 
-    /// All names in a directory with their kinds, sorted by name; links are shown as links. Names
-    /// are bytes: others give them, and they need not be UTF-8.
+    /// Returns all names in a directory with their kinds, sorted by name; links are reported as
+    /// links. Names are bytes, because names by others need not be UTF-8.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn entries(&self, directory: &Path) -> io::Result<Vec<(OsString, FileKind)>>;
 
-    /// The same for a directory of this program, whose names are UTF-8: others are left out.
+    /// Does the same for a directory of this program, whose names are UTF-8: skips other names.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
         let text = |(name, kind): (OsString, FileKind)| Some((name.into_string().ok()?, kind));
         Ok(self.entries(directory)?.into_iter().filter_map(text).collect())
     }
 
-    /// The most files that this process can have open at once; `None` without a limit.
+    /// Returns the maximum number of open files of this process; `None` without a limit.
     fn open_files_max(&self) -> Option<u64> {
         None
     }
 
-    /// The path without links, `.` and `..`.
+    /// Returns the path without links, `.` and `..`.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
 
-    /// Makes the directory and those above it.
+    /// Creates the directory and its missing parents.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn create_dir_all(&self, directory: &Path) -> io::Result<()>;
 
-    /// Renames, over what is there. Durable after [`Disk::sync_dir`] of both directories.
+    /// Renames, replacing an existing file. Durable after [`Disk::sync_dir`] of both directories.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Renames; [`io::ErrorKind::AlreadyExists`] if something is there. Atomic.
+    /// Renames; [`io::ErrorKind::AlreadyExists`] if the target exists. Atomic.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Exchanges what two names are, in one step. Durable after [`Disk::sync_dir`] of both
-    /// directories.
+    /// Exchanges two names, in one step. Durable after [`Disk::sync_dir`] of both directories.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] where there is no such thing; else as the system says.
+    /// [`io::ErrorKind::Unsupported`] if unsupported; otherwise the system's error.
     fn exchange(&self, _one: &Path, _other: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Gives a file one more name, which must be free. A symbolic link is not followed.
+    /// Adds a name to a file; the name must be free. A symbolic link is not followed.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] where there is no such thing; else as the system says.
+    /// [`io::ErrorKind::Unsupported`] if unsupported; otherwise the system's error.
     fn link(&self, _file: &Path, _name: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Makes a directory that may be read and written by whatever may read and write `like`.
+    /// Creates a directory with the read and write permissions of `like`.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] where there is no such thing; else as the system says.
+    /// [`io::ErrorKind::Unsupported`] if unsupported; otherwise the system's error.
     fn create_dir_like(&self, _directory: &Path, _like: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Opens a directory, to hold it.
+    /// Opens a directory, to lock it.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] where there is no such thing; else as the system says.
+    /// [`io::ErrorKind::Unsupported`] if unsupported; otherwise the system's error.
     fn open_directory(&self, _path: &Path) -> io::Result<Box<dyn OpenDirectory>> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -189,25 +189,25 @@ pub trait Disk: Send + Sync {
     /// Removes a file.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
-    /// Removes a directory and all in it.
+    /// Removes a directory and its contents.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
 
     /// Makes names in this directory durable.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
 
-    /// Room of the file system that `path` lies on.
+    /// Returns the free space of the file system of `path`.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn space(&self, path: &Path) -> io::Result<Space>;
 
     /// Locks `path` for this process, until the result is dropped, and writes the pid into it.
@@ -216,42 +216,42 @@ pub trait Disk: Send + Sync {
     /// [`LockError::Held`] names the process that holds it.
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError>;
 
-    /// The same as Java's `FileLock` does it, by a lock of POSIX; nothing is written into the file.
+    /// Locks like Java's `FileLock`, by a POSIX lock; writes nothing into the file.
     ///
     /// # Errors
-    /// [`LockError::Held`]; [`io::ErrorKind::Unsupported`] where there is no such thing.
+    /// [`LockError::Held`]; [`io::ErrorKind::Unsupported`] if the system does not support it.
     fn lock_record(&self, _path: &Path) -> Result<Box<dyn Lock>, LockError> {
         Err(LockError::Io(io::ErrorKind::Unsupported.into()))
     }
 
-    /// The other processes that have a file in `directory` open, as far as this process may see
-    /// them; none where there is no such thing.
+    /// Returns the other processes that have a file in `directory` open, as far as this process may
+    /// see them; empty if the system does not support it.
     fn users(&self, _directory: &Path) -> Vec<u32> {
         Vec::new()
     }
 
-    /// A watch that looks at nothing yet. Asked for in a tokio runtime.
+    /// Creates a watch without directories. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] where there is no such thing; else as the system says.
+    /// [`io::ErrorKind::Unsupported`] if unsupported; otherwise the system's error.
     fn watch(&self) -> io::Result<Arc<dyn Watch>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
 
-/// An open directory. What it holds is let go when it is dropped, also by the end of the process.
+/// An open directory. Its lock is released when it is dropped, also by the end of the process.
 pub trait OpenDirectory: Send + Sync {
-    /// Holds it, together with others or alone. `false`: it is held otherwise.
+    /// Locks it, shared or exclusively. `false`: another process has a conflicting lock.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] where programs write to it that see nothing of this: another
-    /// machine does, or may. Else as the system says.
+    /// [`io::ErrorKind::Unsupported`] if programs may write to it that do not see the lock, because
+    /// they run on another machine. Otherwise the system's error.
     fn hold(&self, alone: bool) -> io::Result<bool>;
 
-    /// What was opened, wherever it is by now.
+    /// Returns the metadata of the opened directory, even after a rename.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn stat(&self) -> io::Result<FileStat>;
 }
 
@@ -264,7 +264,7 @@ pub enum LockError {
     /// Another process has it.
     #[error("process {pid} has it")]
     Held {
-        /// What stands in the lock file; empty if nothing could be read.
+        /// The contents of the lock file; empty if it could not be read.
         pid: String,
     },
     /// The lock file cannot be used.
@@ -272,19 +272,19 @@ pub enum LockError {
     Io(#[from] io::Error),
 }
 
-/// An open file. Positions are given with each call, so it may be shared.
+/// An open file. Each call has a position, so it may be shared.
 pub trait DiskFile: Send + Sync {
     /// Reads at `offset`; fewer bytes than asked for only at the end of the file.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Up to `bytes` at `offset`, in memory of their own; fewer only at the end of the file. A real
-    /// file does not set that memory to zero first.
+    /// Returns up to `bytes` at `offset` in a new buffer; fewer only at the end of the file. A real
+    /// file does not zero the buffer first.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn read(&self, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0; bytes];
         let read = self.read_at(&mut buffer, offset)?;
@@ -292,34 +292,34 @@ pub trait DiskFile: Send + Sync {
         Ok(buffer)
     }
 
-    /// Writes all of `buffers` at `offset`; durable when it returns if `durable` says so.
+    /// Writes all of `buffers` at `offset`; if `durable` is set, the data is durable on return.
     ///
     /// # Errors
-    /// As the system says. Some of it may have been written.
+    /// The system's error. A part may have been written.
     fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()>;
 
-    /// Makes the content durable, and what is needed to read it.
+    /// Makes the contents durable, and the metadata that is needed to read them.
     ///
     /// # Errors
-    /// As the system says. What was written before must not be trusted then.
+    /// The system's error. Data written before must not be trusted then.
     fn sync(&self) -> io::Result<()>;
 
     /// Reserves room up to `len` bytes and makes the file that long.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
-    /// Cuts or lengthens the file.
+    /// Truncates or extends the file.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// What the file is now.
+    /// Returns the current metadata of the file.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn stat(&self) -> io::Result<FileStat>;
 }
 

@@ -5,38 +5,38 @@ use std::net::{IpAddr, SocketAddr};
 
 use async_trait::async_trait;
 
-/// The addresses behind a name. What is asked goes to `server`, or to the system's name server.
+/// Resolves names. Queries go to `server`, or to the system's name server.
 #[async_trait]
 pub trait Names: Send + Sync {
-    /// The addresses of a host, those first that the system would use first.
+    /// Returns the addresses of a host, in the system's order of preference.
     ///
     /// # Errors
-    /// There is no answer, or no such host.
+    /// There is no answer, or the host does not exist.
     async fn addresses(&self, host: &str, server: Option<SocketAddr>) -> io::Result<Vec<IpAddr>>;
 
-    /// Where a service is, by its SRV records.
+    /// Returns the locations of a service, by its SRV records.
     ///
     /// # Errors
-    /// There is no answer, or no such service.
+    /// There is no answer, or the service does not exist.
     async fn services(&self, name: &str, server: Option<SocketAddr>) -> io::Result<Vec<Service>>;
 
-    /// Whether services, and hosts of a given server, can be looked up. If not, components reject
-    /// settings that need it when they are built.
+    /// Returns `true` if services, and hosts of a given server, can be looked up. Otherwise,
+    /// components reject settings that need it when they are built.
     fn has_dns(&self) -> bool {
         true
     }
 }
 
-/// One place where a service is.
+/// One location of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// The host, without a dot at its end; empty where the service is said not to be.
+    /// The host, without a dot at its end; empty if the record denies the service.
     pub host: String,
     /// The port there.
     pub port: u16,
-    /// Those with the lowest are to be used, as long as one of them can be.
+    /// Use the lowest priority that has a working location.
     pub priority: u16,
-    /// Its share among those of the same priority.
+    /// Relative share among services of the same priority.
     pub weight: u16,
 }
 

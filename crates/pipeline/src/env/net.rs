@@ -12,28 +12,28 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// Connections. Addresses are `host:port`.
 #[async_trait]
 pub trait Net: Send + Sync {
-    /// Connects; names are resolved anew each time.
+    /// Connects; resolves names again each time.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     async fn connect(&self, address: &str) -> io::Result<Box<dyn Stream>>;
 
-    /// Listens. Port 0 takes a free one.
+    /// Listens. Port 0 selects a free one.
     ///
     /// # Errors
-    /// As the system says, with the address in the message.
+    /// The system's error, with the address in the message.
     async fn listen(&self, address: &str) -> io::Result<Box<dyn Listener>>;
 
-    /// Receives datagrams (UDP). Port 0 takes a free one. A world without them refuses.
+    /// Receives datagrams (UDP). Port 0 selects a free one. A world without datagrams fails.
     ///
     /// # Errors
-    /// As the system says, with the address in the message.
+    /// The system's error, with the address in the message.
     async fn bind(&self, address: &str) -> io::Result<Box<dyn Datagrams>> {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("{address}: no datagrams here")))
     }
 
-    /// More connections than this the process can never have, whatever it does: each is an open
-    /// file. `None` without a limit.
+    /// Returns the maximum number of connections of this process: each one is an open file. `None`
+    /// without a limit.
     fn connections_max(&self) -> Option<u64> {
         None
     }
@@ -42,10 +42,10 @@ pub trait Net: Send + Sync {
 /// Accepts connections.
 #[async_trait]
 pub trait Listener: Send + Sync {
-    /// The next connection and its peer's address. Cancel safe.
+    /// Returns the next connection and its peer's address. Cancel safe.
     ///
     /// # Errors
-    /// As the system says; the listener goes on.
+    /// The system's error; the listener stays usable.
     async fn accept(&self) -> io::Result<(Box<dyn Stream>, String)>;
 
     /// The address listened on, with its real port.
@@ -55,29 +55,29 @@ pub trait Listener: Send + Sync {
 /// Receives datagrams.
 #[async_trait]
 pub trait Datagrams: Send + Sync {
-    /// The next datagram, its first bytes in `room`; how many there are, and its sender's address.
-    /// What does not fit into `room` is lost. Cancel safe.
+    /// Receives the next datagram into `room`; returns its full length and its sender's address.
+    /// Bytes that do not fit into `room` are lost. Cancel safe.
     ///
     /// # Errors
-    /// As the system says; the receiver goes on.
+    /// The system's error; the receiver stays usable.
     async fn receive(&self, room: &mut [u8]) -> io::Result<(usize, String)>;
 
     /// The address that is listened on, with its real port.
     fn local_address(&self) -> String;
 
-    /// Asks the system for a receive buffer of so many bytes; returns what it gives.
+    /// Requests a receive buffer of this size; returns the actual size.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
         Ok(bytes)
     }
 
-    /// Datagrams that the system has dropped since the receiver was bound, most often because the
-    /// receive buffer was full.
+    /// Returns the number of datagrams that the system has dropped since the receiver was bound,
+    /// usually because the receive buffer was full.
     ///
     /// # Errors
-    /// The system does not say.
+    /// The system does not report it.
     async fn dropped(&self) -> io::Result<u64> {
         Ok(0)
     }

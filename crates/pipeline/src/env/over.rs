@@ -1,5 +1,5 @@
-//! A disk that lies over another one and changes some of what it does: a disk without direct I/O,
-//! one whose syncs do nothing, one that refuses writes. All else goes to the one below.
+//! A disk that wraps another one and changes some of its behaviour: a disk without direct I/O, one
+//! whose syncs do nothing, one whose writes fail. All other calls go to the disk below.
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
@@ -10,7 +10,7 @@ use super::{
     Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenDirectory, OpenMode, Space, Watch,
 };
 
-/// What such a disk may do in its own way. A type that implements it is a [`Disk`].
+/// The calls that such a disk can change. A type that implements it is a [`Disk`].
 pub trait DiskOver: Send + Sync {
     /// The disk that does the rest.
     fn below(&self) -> &dyn Disk;
@@ -18,13 +18,13 @@ pub trait DiskOver: Send + Sync {
     /// As [`Disk::open`].
     ///
     /// # Errors
-    /// As the disk below says.
+    /// The error of the disk below.
     fn open_over(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// What comes before any other call but [`Disk::open_files_max`].
+    /// Called before every call except [`Disk::open_files_max`].
     ///
     /// # Errors
-    /// The call is not made, and fails so.
+    /// The call fails with this error.
     fn before(&self) -> io::Result<()> {
         Ok(())
     }
@@ -32,7 +32,7 @@ pub trait DiskOver: Send + Sync {
     /// As [`Disk::open_directory`].
     ///
     /// # Errors
-    /// As the disk below says.
+    /// The error of the disk below.
     fn open_directory_over(&self, path: &Path) -> io::Result<Box<dyn OpenDirectory>> {
         self.below().open_directory(path)
     }
@@ -45,13 +45,13 @@ pub trait DiskOver: Send + Sync {
     /// As [`Disk::sync_dir`].
     ///
     /// # Errors
-    /// As the disk below says.
+    /// The error of the disk below.
     fn sync_dir_over(&self, directory: &Path) -> io::Result<()> {
         self.below().sync_dir(directory)
     }
 }
 
-/// What a file of such a disk may do in its own way. A type that implements it is a [`DiskFile`].
+/// The calls that a file of such a disk can change. A type that implements it is a [`DiskFile`].
 pub trait FileOver: Send + Sync {
     /// The file that does the rest.
     fn below(&self) -> &dyn DiskFile;
@@ -59,13 +59,13 @@ pub trait FileOver: Send + Sync {
     /// As [`DiskFile::write_at`].
     ///
     /// # Errors
-    /// As the file below says.
+    /// The error of the file below.
     fn write_over(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()>;
 
     /// As [`DiskFile::sync`].
     ///
     /// # Errors
-    /// As the file below says.
+    /// The error of the file below.
     fn sync_over(&self) -> io::Result<()> {
         self.below().sync()
     }

@@ -1,4 +1,4 @@
-//! Programs that run for as long as the agent reads what they print.
+//! Programs that run while the agent reads their output.
 
 use std::io;
 use std::process::ExitStatus;
@@ -6,10 +6,10 @@ use std::process::ExitStatus;
 use async_trait::async_trait;
 use tokio::io::AsyncRead;
 
-/// What a program prints, as it prints it.
+/// The output of a program, as it is printed.
 pub type Printed = Box<dyn AsyncRead + Send + Unpin>;
 
-/// A program that was started in a process group of its own, with an empty input.
+/// A program that was started in a separate process group, with an empty input.
 pub struct Started {
     /// Its standard output.
     pub output: Printed,
@@ -22,10 +22,10 @@ pub struct Started {
 /// A process. Dropped before its end was seen, it and its group are killed.
 #[async_trait]
 pub trait Process: Send + Sync {
-    /// Waits until it has ended; says how. Cancel safe.
+    /// Waits until it has ended; returns its status. Cancel safe.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     async fn ended(&mut self) -> io::Result<ExitStatus>;
 
     /// Asks it, and all processes of its group, to end: by SIGTERM, or by SIGKILL where `at_once`.

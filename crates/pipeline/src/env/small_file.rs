@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::{Disk, DiskFile, OpenMode};
 
-/// The file, open to be read; `None` if there is none.
+/// Opens the file for reading; `None` if it does not exist.
 ///
 /// # Errors
-/// The disk refused.
+/// The disk failed.
 pub fn find(disk: &dyn Disk, path: &Path) -> io::Result<Option<Arc<dyn DiskFile>>> {
     match disk.open(path, OpenMode { no_links: true, ..OpenMode::default() }) {
         Ok(file) => Ok(Some(file)),
@@ -18,10 +18,10 @@ pub fn find(disk: &dyn Disk, path: &Path) -> io::Result<Option<Arc<dyn DiskFile>
     }
 }
 
-/// Writes the file in whole, durably, in the place of the old one. Its directory is there.
+/// Replaces the whole file, durably. Its directory must exist.
 ///
 /// # Errors
-/// The disk refused; the old content stands.
+/// The disk failed; the old content stays.
 pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mode = OpenMode { write: true, create: true, no_links: true, ..OpenMode::default() };

@@ -1,8 +1,8 @@
-//! What the process uses, as the system says it.
+//! Resource usage of the process, as the system reports it.
 
 use std::time::Duration;
 
-/// What the process uses. The names of the metrics that show it are Prometheus' own.
+/// Resource usage of the process. Its metrics have Prometheus' own names.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Usage {
     /// When it started, in seconds since 1970.
@@ -13,6 +13,6 @@ pub struct Usage {
     pub resident_bytes: u64,
     /// Open file descriptors.
     pub open_files: u64,
-    /// How many it may have open; `None` without a limit.
+    /// Maximum number of open files; `None` without a limit.
     pub open_files_max: Option<u64>,
 }

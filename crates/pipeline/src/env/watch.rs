@@ -6,45 +6,45 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 
-/// Tells what changes in directories when it changes, so that no task has to look all the time.
+/// Reports changes in directories when they happen, so that no task has to poll.
 ///
-/// It may miss something (what others write to a shared file system, what is written through a name
-/// elsewhere), so a task that must not miss it looks now and then all the same.
+/// It may miss changes (by other machines in a shared file system, or through a name elsewhere), so
+/// a task that must not miss any still polls occasionally.
 #[async_trait]
 pub trait Watch: Send + Sync {
-    /// Looks at these directories from now on, and at no others; `true` = also at the content of
-    /// the files in them, `false` = only at the directories in them. What is not there is passed
-    /// over.
+    /// Watches exactly these directories from now on; `true` = also the contents of the files in
+    /// them, `false` = only the directories in them. Skips directories that do not exist.
     ///
     /// # Errors
-    /// As the system says, for instance that there are too many. Nothing is notified reliably then.
+    /// The system's error, for example because there are too many. Notifications are unreliable
+    /// then.
     fn look_at(&self, directories: &BTreeMap<PathBuf, bool>) -> io::Result<Sight>;
 
-    /// What changed since the last call; waits until something has. Cancel safe.
+    /// Returns the changes since the last call; waits for at least one. Cancel safe.
     async fn changed(&self) -> BTreeSet<Change>;
 }
 
-/// What a watch can see.
+/// The coverage of a watch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sight {
-    /// Some directory was not looked at before: what changed in it until now was not told.
+    /// Some directory was not watched before: its changes until now were not reported.
     pub new: bool,
     /// Content may change without a notification: the system may not look, or others write there
     /// too.
     pub blind: bool,
 }
 
-/// What a watch tells.
+/// A change that a watch reports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
     /// The bytes of this file.
     Content(PathBuf),
     /// This name came, went, or means something else now.
     Name(PathBuf),
-    /// What had one name has another; reported in addition to what it changes about its names.
-    /// Known only of files, from a directory whose files are looked at to one that is looked at.
+    /// A file was renamed; reported in addition to the changes of names. Known only of files, from
+    /// a watched directory of files to another one.
     Moved {
-        /// Rises from one move to the next, so that those told together stand in order.
+        /// Increases from one move to the next, so that moves reported together are ordered.
         nth: u64,
         /// The name that it had.
         from: PathBuf,

@@ -4,10 +4,10 @@
 //!   origin   8 random bytes │ first 8 bytes of SHA-256("aqueduct origin 1" 00 name 00 random)
 //! ```
 //!
-//! Each agent that knows the name of a sender sees whether an origin is the sender's own, without a
-//! memory of first uses and without a field on the wire. The half that is checked is enough: a
-//! sender can choose neither the origin of another one nor the name in its own certificate, so
-//! there is nothing to search through. Names count in lower case.
+//! Any agent that knows the name of a sender can check whether an origin belongs to the sender,
+//! without remembering first uses and without a field on the wire. Checking half of the bytes is
+//! enough: a sender can choose neither the origin of another one nor the name in its own
+//! certificate, so it cannot search for a match. Names are compared in lower case.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ use crate::env::Env;
 /// Bytes of an origin that are random.
 const RANDOM_BYTES: usize = 8;
 
-/// What the digest begins with.
+/// The prefix of the digest's input.
 const DOMAIN: &[u8] = b"aqueduct origin 1\0";
 
 impl Origin {
@@ -33,7 +33,8 @@ impl Origin {
         Self(origin)
     }
 
-    /// Whether it is bound to this name. One that was drawn without a name is bound to none.
+    /// Returns `true` if it is bound to this name. An origin that was drawn without a name is never
+    /// bound.
     pub fn is_bound_to(self, name: &str) -> bool {
         let (random, rest) = self.0.split_at(RANDOM_BYTES);
         seal(name, random) == rest
@@ -52,24 +53,24 @@ fn seal(name: &str, random: &[u8]) -> [u8; 16 - RANDOM_BYTES] {
 
 type Reader = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// Under which name an agent shows itself to the next one, for the channels that make origins: what
-/// sends from a channel says it, the channel asks. Clones share it.
+/// The name by which an agent identifies itself to the next one, for channels that create origins:
+/// sinks set it, channels read it. Clones share it.
 #[derive(Clone, Default)]
 pub struct OriginName(Arc<Mutex<Option<Reader>>>);
 
 impl OriginName {
     fn reader(&self) -> MutexGuard<'_, Option<Reader>> {
-        // It is replaced whole.
+        // The value is replaced as a whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This reads the name, which may block; `None` where there is none. Of several the latest
-    /// counts.
+    /// Sets the function that reads the name. It may block, and returns `None` without a name. The
+    /// last call wins.
     pub fn is_read_by(&self, read: impl Fn() -> Option<String> + Send + Sync + 'static) {
         *self.reader() = Some(Arc::new(read));
     }
 
-    /// A new origin: bound to the name, where there is one. Blocks.
+    /// Creates an origin, bound to the name if there is one. Blocks.
     pub fn origin(&self, env: &Env) -> Origin {
         let reader = self.reader().clone();
         match reader.and_then(|read| read()) {
@@ -105,7 +106,7 @@ mod tests {
         }
     }
 
-    /// What one version binds, another one has to find bound.
+    /// An origin that one version binds must be bound in another version.
     #[test]
     fn every_version_binds_in_the_same_way() {
         let origin = Origin::bound("web-1", 1);

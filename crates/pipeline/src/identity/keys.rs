@@ -9,8 +9,8 @@ use crate::intervals::{IntervalSet, MalformedIntervals, get_varint, put_varint};
 
 /// A set of identities, as intervals of sequences for each origin and epoch.
 ///
-/// Lies in memory as sorted chunks without gaps, because a collector keeps one entry for each life
-/// of each edge, for ever: an origin with one run takes about 50 bytes.
+/// Stored in memory as sorted, dense chunks, because a collector keeps one entry for each life of
+/// each edge, forever: an origin with one run takes about 50 bytes.
 ///
 /// Encoding: varint number of (origin, epoch) pairs; then for each, in order, 16 bytes of origin,
 /// varint epoch, and its [`IntervalSet`]. An origin with one run takes about 21 bytes.
@@ -20,7 +20,7 @@ pub struct KeySet {
     chunks: Vec<Vec<Life>>,
 }
 
-/// Lives in one chunk: what has to move when one is put between others.
+/// Lives in one chunk: bounds the move when one is inserted.
 const CHUNK_MAX: usize = 128;
 
 #[derive(Clone, PartialEq)]
@@ -37,12 +37,12 @@ impl Life {
 }
 
 impl KeySet {
-    /// Where a life is, or belongs.
+    /// Returns the place of a life, or the place to insert it.
     fn find(&self, life: (Origin, Epoch)) -> Result<(usize, usize), (usize, usize)> {
         let ends_before = |chunk: &Vec<Life>| chunk.last().is_some_and(|last| last.key() < life);
         let at = self.chunks.partition_point(ends_before);
         let Some(chunk) = self.chunks.get(at) else {
-            // Behind all others: the last chunk goes on.
+            // After all others: append to the last chunk.
             let last = self.chunks.len().saturating_sub(1);
             return Err((last, self.chunks.last().map_or(0, Vec::len)));
         };
@@ -52,7 +52,7 @@ impl KeySet {
         }
     }
 
-    /// The sequences of a life, which is there from now on: they must not stay empty.
+    /// Returns the sequences of a life, and adds the life if necessary; they must not stay empty.
     fn entry(&mut self, origin: Origin, epoch: Epoch) -> &mut IntervalSet {
         let (mut at, mut place) = match self.find((origin, epoch)) {
             Ok((at, place)) => return &mut self.chunks[at][place].sequences,
@@ -78,7 +78,7 @@ impl KeySet {
         &mut chunk[place].sequences
     }
 
-    /// Changes the sequences of a life that is there.
+    /// Changes the sequences of an existing life.
     fn change<T: Default>(
         &mut self,
         life: (Origin, Epoch),
@@ -96,17 +96,17 @@ impl KeySet {
         result
     }
 
-    /// Whether no identity is in the set.
+    /// Returns `true` if the set is empty.
     pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
 
-    /// How many identities are in the set.
+    /// Returns the number of identities in the set.
     pub fn count(&self) -> u64 {
         self.iter().map(|(_, _, sequences)| sequences.count()).sum()
     }
 
-    /// Whether `key` is in the set.
+    /// Returns `true` if `key` is in the set.
     pub fn contains(&self, key: Identity) -> bool {
         self.get(key.origin, key.epoch).is_some_and(|set| set.contains(key.sequence.0))
     }
@@ -122,12 +122,12 @@ impl KeySet {
         self.chunks.iter().flatten().map(|life| (life.origin, life.epoch, &life.sequences))
     }
 
-    /// The lowest epoch of `origin` of which an identity is in the set.
+    /// Returns the lowest epoch of `origin` with an identity in the set.
     pub fn lowest_epoch(&self, origin: Origin) -> Option<Epoch> {
         self.iter().find(|(of, ..)| *of == origin).map(|(_, epoch, _)| epoch)
     }
 
-    /// Adds `key`; says whether it was new.
+    /// Adds `key`; returns whether it was new.
     pub fn insert(&mut self, key: Identity) -> bool {
         self.entry(key.origin, key.epoch).insert(key.sequence.0)
     }
@@ -146,7 +146,7 @@ impl KeySet {
         }
     }
 
-    /// Takes `key` out; says whether it was there.
+    /// Removes `key`; returns whether it was in the set.
     pub fn remove(&mut self, key: Identity) -> bool {
         self.change((key.origin, key.epoch), |set| set.remove(key.sequence.0))
     }
@@ -179,10 +179,10 @@ impl KeySet {
         }
     }
 
-    /// Reads one encoded set from the front of `input`.
+    /// Decodes one set from the front of `input`.
     ///
     /// # Errors
-    /// The bytes end too early or hold a run that goes beyond `u64`.
+    /// The bytes end too early or contain a run beyond `u64`.
     pub fn decode(input: &mut impl Buf) -> Result<Self, MalformedIntervals> {
         let lives = get_varint(input).ok_or(MalformedIntervals)?;
         let mut keys = Self::default();
@@ -199,7 +199,7 @@ impl KeySet {
     }
 }
 
-/// How the lives lie in chunks does not matter.
+/// The division into chunks does not matter.
 impl PartialEq for KeySet {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())

@@ -1,4 +1,4 @@
-//! The names of the parts of a batch that a relay splits over several channels.
+//! Names of the parts of a batch that a relay splits over several channels.
 //!
 //! ```text
 //!                         ┌─► channel a: part of K, under the origin a(origin) ─┐
@@ -6,14 +6,14 @@
 //!                         └─► channel b: part of K, under the origin b(origin) ─┘
 //! ```
 //!
-//! Under one name the second part would count as a repetition of the first one, wherever both meet.
-//! The name of a part follows from the names of the batch and the channel, so each agent that
-//! splits the batch in this way gives the same name, and so does each try.
+//! Under one name the second part would count as a repetition of the first one in any agent that
+//! receives both. The name of a part follows from the names of the batch and the channel. Therefore
+//! each agent that splits the batch in this way assigns the same name, and so does each retry.
 //!
-//! The origin alone changes, by AES-128 under a key that is made of the channel's name: a function
-//! that has an inverse, never gives one origin for two, and depends on no version of a program.
-//! Applied by one relay after the other it does not commute, so parts of parts differ as well. It
-//! hides nothing, and is not meant to.
+//! Only the origin changes, by AES-128 with a key derived from the channel's name: the function is
+//! invertible, never maps two origins to one, and does not depend on the version of a program. The
+//! functions of two relays do not commute, so parts of parts differ as well. The function hides
+//! nothing, and is not meant to.
 
 use std::fmt;
 
@@ -30,21 +30,21 @@ pub struct PartNames {
 }
 
 impl PartNames {
-    /// Those of the channel with this name in the configuration.
+    /// Returns the names for the channel with this name in the configuration.
     pub fn of_channel(name: &str) -> Self {
         let key = xxh3_128(name.as_bytes()).to_be_bytes();
         Self { cipher: Aes128::new(&key.into()) }
     }
 
-    /// The origin of parts whose batches have this origin.
+    /// Returns the origin of parts whose batches have this origin.
     pub fn of_origin(&self, origin: Origin) -> Origin {
         let mut block = origin.0.into();
         self.cipher.encrypt_block(&mut block);
         Origin(block.into())
     }
 
-    /// The origin of the batches whose parts have this origin. Every origin has one, whether it is
-    /// that of a part or not.
+    /// Returns the origin of the batches whose parts have this origin. Every origin has a result,
+    /// even if it is not a part's.
     pub fn original(&self, part: Origin) -> Origin {
         let mut block = part.0.into();
         self.cipher.decrypt_block(&mut block);
@@ -70,7 +70,7 @@ mod tests {
 
     const ORIGIN: Origin = Origin([7; 16]);
 
-    /// What a relay named before an update it names the same after it.
+    /// A relay assigns the same names before and after an update.
     #[test]
     fn a_part_has_the_name_that_every_version_gives_it() {
         let batch = Identity { origin: ORIGIN, epoch: Epoch(5), sequence: Sequence(9) };

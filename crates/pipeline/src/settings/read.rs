@@ -15,7 +15,7 @@ use super::{Key, Settings, SettingsError, SettingsErrorKind, Value, unknown};
 pub struct ReadError {
     kind: SettingsErrorKind,
     path: Vec<String>,
-    /// Whether it is about the name at the end of `path`, and not about its value.
+    /// True if it is about the name at the end of `path`, and not about its value.
     of_key: bool,
     problem: String,
 }
@@ -39,8 +39,8 @@ impl ReadError {
     }
 }
 
-/// What is there and what is expected, in the words of a configuration: serde has the names of
-/// types.
+/// Describes the found and the expected value in terms of a configuration, while serde uses the
+/// names of types.
 fn mismatch(found: &Unexpected<'_>, expected: &dyn Expected) -> String {
     let expected = expected.to_string();
     let unsigned = |bits: u32| format!("a whole number from 0 to {}", u64::MAX >> (64 - bits));

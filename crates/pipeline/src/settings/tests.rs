@@ -134,7 +134,7 @@ fn a_text_with_replaced_references_is_read_as_the_type_that_is_asked_for() {
     let expected = Typed { count: Some(7), least: -8, ratio: 0.5, flag: true, text: "9".into() };
     assert_eq!(all.read::<Typed>().unwrap(), expected);
 
-    // Text that stands in the file is text.
+    // Text in the file stays text.
     all.set("count", Settings::text("7"));
     assert_eq!(all.read::<Typed>().unwrap_err().kind, SettingsErrorKind::WrongType);
 }

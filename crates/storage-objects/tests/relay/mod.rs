@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use pipeline::env::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// What becomes of a request.
+/// The handling of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
     /// The server answers it.
@@ -52,12 +52,12 @@ impl Relay {
         Self { address, shared }
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on, requests with a head that `chosen` takes.
+    /// Handles requests from now on whose head matches `chosen`.
     pub(crate) fn mood_of(&self, mood: Mood, chosen: impl Fn(&str) -> bool + Send + 'static) {
         *self.shared.mood.lock().unwrap() = (mood, Box::new(chosen));
     }
@@ -94,14 +94,15 @@ async fn serve(mut client: Box<dyn Stream>, shared: Arc<Shared>) {
         }
         let mut server = env::real().net.connect(&shared.server.to_string()).await.unwrap();
         server.write_all(head.as_bytes()).await.unwrap();
-        // A server that refuses a request by its head may answer and go before the body has come.
+        // A server that refuses a request by its head may answer and close before the body has
+        // arrived.
         drop(server.write_all(&body).await);
         let mut answer = Vec::new();
         drop(server.read_to_end(&mut answer).await);
         if mood == Mood::LosesAnswer || client.write_all(&answer).await.is_err() {
             return;
         }
-        // It said that it closes.
+        // It announced the close.
         drop(client.shutdown().await);
         return;
     }

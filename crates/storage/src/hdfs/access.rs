@@ -1,10 +1,10 @@
 //! Settings of the access to an HDFS: its configuration, the user, and the mode of new files.
 
-/// Rights of what is made unless set: the owner writes, the group reads.
+/// Default permissions of new files and directories: the owner writes, the group reads.
 const FILE_MODE: u32 = 0o640;
 const DIRECTORY_MODE: u32 = 0o750;
 
-/// How an HDFS is reached.
+/// Access to an HDFS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HdfsAccess {
     /// Directory with `core-site.xml` and `hdfs-site.xml`; `None` leaves it to `HADOOP_CONF_DIR`.
@@ -23,7 +23,8 @@ pub struct HdfsAccess {
 /// A principal of Kerberos with its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The principal, as `aqueduct@EXAMPLE.COM`; `_HOST` in it stands for the name of this host.
+    /// The principal, as `aqueduct@EXAMPLE.COM`; `_HOST` in it is replaced by the name of this
+    /// host.
     pub principal: String,
     /// File with its key.
     pub keytab: String,

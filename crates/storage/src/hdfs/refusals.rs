@@ -1,7 +1,7 @@
-//! Refusals of a NameNode that an operator can lift, with the remedy for each.
+//! Refusals of a NameNode that an operator can resolve, with the remedy for each.
 //!
-//! The NameNode gives the same reasons to both clients: over its own protocol (the crate
-//! `storage-hdfs`) and over HTTP (`storage-webhdfs`). The texts are those of Hadoop 3.4.
+//! The NameNode returns the same reasons to both clients: over its own protocol (the crate
+//! `storage-hdfs`) and over HTTP (`storage-webhdfs`). The texts are from Hadoop 3.4.
 
 /// The meaning of an error of HDFS or Kerberos.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,31 +1,31 @@
-//! Files of one directory become one in one step: a directory is built anew, with the merged file
-//! and one more name for each of the others, and exchanged with the old one.
+//! Merges files of one directory in one step: builds a copy of the directory, with the merged file
+//! and one more name for each of the other files, and exchanges it with the old one.
 //!
 //! ```text
-//!  build:    desk/x.new  held alone        abc written, durable
-//!  exchange: d held alone                  d: a b c y       x.new: abc
-//!            all parts are there           link the rest    x.new: abc y      durable
+//!  build:    desk/x.new  exclusive lock    abc written, durable
+//!  exchange: d exclusive lock              d: a b c y       x.new: abc
+//!            check that all parts exist    link the rest    x.new: abc y      durable
 //!            x.new ◄─exchange─► d          d: abc y         x.new: a b c y    durable
-//!            look through the old one      what came from outside goes into d
-//!            x.new ─► x.old-<now>          let go of both
-//!  tidy:     some seconds later            x.old deleted; its readers are gone
+//!            scan the old one              foreign files are moved into d
+//!            x.new ─► x.old-<now>          unlock both
+//!  tidy:     some seconds later            x.old deleted; its readers are done
 //! ```
 //!
 //! # Rules (the tests plant a bug for each)
 //!
-//! 1. Names in a directory change only while it is held with others, and it is exchanged only while
-//!    it is held alone: nothing comes between listing it and exchanging it ([`super::hold`]).
-//! 2. What is held is what the path names, looked at after it is held.
-//! 3. Of files that are not all there nothing is made: an exchange that comes late does nothing.
-//! 4. A directory with others in it stays as it is: they have no second names.
-//! 5. What is on the desk is held alone until it is a leftover, and only what is not held is tidied
-//!    up.
-//! 6. Programs from outside hold nothing. What they put into the old directory meanwhile is found
-//!    there after the exchange, and brought along.
-//! 7. The old directory stays for a while for the readers that have it open.
+//! 1. Names in a directory change only under its shared lock, and it is exchanged only under its
+//!    exclusive lock: nothing changes between listing and exchanging it ([`super::hold`]).
+//! 2. The lock holder checks that the path still names the locked directory.
+//! 3. If any of the files is missing, nothing is built: a late exchange has no effect.
+//! 4. A directory with subdirectories stays as it is, because these cannot have second names.
+//! 5. A directory on the desk is exclusively locked until it is a leftover. Only unlocked ones are
+//!    tidied up.
+//! 6. Foreign programs use no lock. Files that they put into the old directory in the meantime are
+//!    found there after the exchange, and moved.
+//! 7. The old directory stays for a while for readers that have it open.
 //!
-//! A kill leaves `d` as it was, or as it is to be, and something on the desk; the system lets go of
-//! both directories. A process that is stopped holds up its own directory alone.
+//! After a kill `d` is in its old or its new state, with a leftover on the desk; the system
+//! releases both locks. A process that is stopped blocks only its own directory.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -42,14 +42,14 @@ mod tests;
 
 /// How long the old directory stays, in milliseconds.
 const KEPT_MILLIS: u64 = 10_000;
-/// Bytes that are copied at once.
+/// Bytes copied per step.
 const PIECE: usize = 1 << 20;
 /// Ending of a directory that is being built.
 const NEW: &str = ".new";
 /// Ending of one that is a leftover, before the milliseconds since 1970 at which it became one.
 const OLD: &str = ".old-";
 
-/// Which rules are in force: all of them, but in the tests that show what each is for.
+/// The rules in force: all, except in tests that show the purpose of each.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub(super) publishers_hold: bool,
@@ -86,13 +86,13 @@ pub(super) struct Joining {
     rules: Rules,
 }
 
-/// A directory that holds the merged file.
+/// A directory with the merged file.
 pub(super) struct Built {
-    /// Held alone.
+    /// Its exclusive lock.
     _held: Option<Box<dyn OpenDirectory>>,
     /// The files that it was made of.
     parts: Vec<(OsString, FileStat)>,
-    /// Whether it may be the visible one by now.
+    /// True if it may already be the visible one.
     may_be_visible: AtomicBool,
 }
 
@@ -100,7 +100,7 @@ fn unsupported(problem: &str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, problem)
 }
 
-/// That there are no directories among these names.
+/// Checks that there are no directories among these names.
 fn flat(names: &[(OsString, FileKind)]) -> io::Result<()> {
     match names.iter().any(|(_, kind)| *kind == FileKind::Directory) {
         true => Err(unsupported("it has directories in it, which have no second names")),
@@ -108,10 +108,10 @@ fn flat(names: &[(OsString, FileKind)]) -> io::Result<()> {
     }
 }
 
-/// That files of `directory` can become one, prepared on `desk`, which is there.
+/// Checks that files of `directory` can be merged, using the existing `desk`.
 ///
 /// # Errors
-/// [`io::ErrorKind::Unsupported`] where they cannot; else as the system says.
+/// [`io::ErrorKind::Unsupported`] if they cannot; otherwise the system's error.
 pub(super) fn fits(
     disk: &dyn Disk,
     directory: &Path,
@@ -126,17 +126,17 @@ pub(super) fn fits(
     if disk.stat(directory)?.device != disk.stat(desk)?.device {
         return Err(unsupported("it is on another disk than the store"));
     }
-    // Its owner and its access lists can be given to another one.
+    // Its owner and its access lists can be copied to another directory.
     let alike = desk.join(format!("{unique:016x}{NEW}"));
     disk.create_dir_like(&alike, directory)?;
     disk.remove_dir_all(&alike)?;
     flat(&disk.entries(directory)?)
 }
 
-/// That directories on `desk`, which is there, can be held and exchanged.
+/// Checks that directories on the existing `desk` can be locked and exchanged.
 ///
 /// # Errors
-/// [`io::ErrorKind::Unsupported`] where they cannot; else as the system says.
+/// [`io::ErrorKind::Unsupported`] if they cannot; otherwise the system's error.
 pub(super) fn works(disk: &dyn Disk, desk: &Path, unique: u64, rules: Rules) -> io::Result<()> {
     let [one, other] = ["a", "b"].map(|name| desk.join(format!("{unique:016x}{name}{NEW}")));
     for directory in [&one, &other] {
@@ -151,7 +151,8 @@ pub(super) fn works(disk: &dyn Disk, desk: &Path, unique: u64, rules: Rules) -> 
 }
 
 impl Joining {
-    /// `files`, of which the first one keeps its name; `unique` names what is built on the desk.
+    /// Creates a merge of `files`; the first one keeps its name, and `unique` names the directory
+    /// on the desk.
     pub(super) fn new(
         directory: &Path,
         files: Vec<OsString>,
@@ -163,11 +164,11 @@ impl Joining {
         Self { directory: directory.into(), files, desk: desk.into(), fresh, rules }
     }
 
-    /// Builds the directory, with the merged file alone.
+    /// Builds the directory, with only the merged file.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`] for one of the files; else as the system says. What was built is
-    /// to be thrown away.
+    /// [`io::ErrorKind::NotFound`] for one of the files; otherwise the system's error. The caller
+    /// must remove the built directory.
     pub(super) fn build(&self, disk: &dyn Disk) -> io::Result<Built> {
         disk.create_dir_like(&self.fresh, &self.directory)?;
         let held = match self.rules.desk_is_held {
@@ -196,11 +197,11 @@ impl Joining {
         Ok(Built { _held: held, parts, may_be_visible: AtomicBool::new(false) })
     }
 
-    /// Exchanges the directory with what was built. Durable when it returns.
+    /// Exchanges the directory with the built one. Durable when it returns.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`]: to be tried again. [`io::ErrorKind::NotFound`] for one of the
-    /// files; else as the system says.
+    /// [`io::ErrorKind::WouldBlock`]: retry. [`io::ErrorKind::NotFound`] for one of the files;
+    /// otherwise the system's error.
     pub(super) fn exchange(&self, disk: &dyn Disk, built: &Built, now: u64) -> io::Result<()> {
         let (directory, fresh) = (&self.directory, &self.fresh);
         let _held = hold::alone(disk, directory, self.rules)?;
@@ -238,7 +239,7 @@ impl Joining {
         Ok(())
     }
 
-    /// Brings along what was put into the old directory after it was listed.
+    /// Moves files that were put into the old directory after it was listed.
     fn look_through(&self, disk: &dyn Disk, before: &[(OsString, FileKind)]) -> io::Result<()> {
         if !self.rules.old_is_looked_through {
             return Ok(());
@@ -253,7 +254,7 @@ impl Joining {
         if came { disk.sync_dir(&self.directory) } else { Ok(()) }
     }
 
-    /// Throws away what was built, unless it is visible, or may be.
+    /// Removes the built directory, unless it is or may be visible.
     pub(super) fn give_up(&self, disk: &dyn Disk, built: Option<&Built>) -> io::Result<()> {
         if built.is_some_and(|built| built.may_be_visible.load(Ordering::SeqCst)) {
             return Ok(());
@@ -266,17 +267,17 @@ fn changed() -> io::Error {
     io::Error::other("a file is not as it was read: another program has changed it")
 }
 
-/// The name of what is left of `directory` at `now`.
+/// Returns the name of the leftover of `directory` at `now`.
 fn leftover(directory: &Path, now: u64) -> PathBuf {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
     let name = name.split('.').next().unwrap_or_default();
     directory.with_file_name(format!("{name}{OLD}{now}"))
 }
 
-/// Deletes the leftovers on `desk` that have been ones for long enough, in milliseconds since 1970.
+/// Deletes leftovers on `desk` that are old enough, in milliseconds since 1970.
 ///
 /// # Errors
-/// As the system says.
+/// The system's error.
 pub(super) fn tidy(disk: &dyn Disk, desk: &Path, now: u64, rules: Rules) -> io::Result<()> {
     let names = match disk.entries(desk) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -284,13 +285,13 @@ pub(super) fn tidy(disk: &dyn Disk, desk: &Path, now: u64, rules: Rules) -> io::
     };
     for (name, _) in names {
         let path = desk.join(&name);
-        // What is held, or gone, is another one's.
+        // A locked or missing directory belongs to another process.
         let Ok(_held) = hold::alone(disk, &path, rules) else { continue };
         let since = name.to_str().and_then(|name| name.split_once(OLD)?.1.parse::<u64>().ok());
         match since {
             Some(since) if since <= now && now - since < KEPT_MILLIS => {}
             Some(since) if since <= now => disk.remove_dir_all(&path)?,
-            // One that was left half built, or the clock went back.
+            // It was left half built, or the clock went back.
             Some(_) | None => disk.rename(&path, &leftover(&path, now))?,
         }
     }

@@ -1,20 +1,20 @@
-//! Gathering what is written to a file: to write is worth the way to a thread that may block, and
-//! the start of the disk, only for more than a small batch.
+//! Collects writes to a file: switching to a blocking thread, and starting the disk, is worthwhile
+//! only for more than a small batch.
 //!
 //! ```text
 //!   batches    │ a ─┤ b ──────┤ c ─────┤ d ...
 //!   pages      │         │         │         │
 //!   written    │ a b b b b b c c c c │            when a, b and c reach the limit
-//!   gathered                         │ c │ d ...  what of c lies beyond the last whole page
+//!   gathered                         │ c │ d ...  the part of c beyond the last whole page
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. The bytes come out in the order of their coming, none twice.
+//! 1. The bytes are written in the order of their arrival, none twice.
 //! 2. Until [`Gather::rest`], each piece ends at the end of a page, so that no page is written in
 //!    parts.
-//! 3. A file gathers less than its part of [`ALL`], which all open files of a store share, and a
-//!    page. The part is never below [`EACH_MIN`] nor above [`EACH_MAX`].
+//! 3. A file collects less than its share of [`ALL`], which all open files of a store share, plus a
+//!    page. The share is between [`EACH_MIN`] and [`EACH_MAX`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,14 +28,14 @@ const ALL: usize = 32 << 20;
 /// Bytes of a file, at least and at most.
 const EACH_MIN: usize = 32 << 10;
 const EACH_MAX: usize = 256 << 10;
-/// No system has smaller pages, and what is a multiple of this has whole ones on nearly all.
+/// No system has smaller pages, and a multiple of this has whole pages on nearly all systems.
 const PAGE: usize = 4 << 10;
 
 /// Files of a store that are open: they share the room.
 #[derive(Default)]
 pub(super) struct Open(AtomicUsize);
 
-/// What is not yet on its way to one file.
+/// Bytes of one file that are not yet on their way to the disk.
 pub(super) struct Gather {
     open: Arc<Open>,
     gathered: Vec<u8>,
@@ -49,13 +49,13 @@ impl Gather {
         Self { open, gathered: Vec::new(), given: 0 }
     }
 
-    /// Adds `bytes`. Returns what should now be written, if that is enough.
+    /// Adds `bytes`. Returns the bytes to write now, if there are enough.
     pub(super) fn add(&mut self, bytes: &Bytes) -> Option<Piece> {
         let limit = (ALL / self.open.0.load(Ordering::Relaxed)).clamp(EACH_MIN, EACH_MAX);
         let all = self.gathered.len() + bytes.len();
         let beyond = (self.given + all) % PAGE;
         if all < limit || beyond > bytes.len() {
-            // At once: to grow bit by bit is to copy what is there again and again.
+            // In one step: growing step by step would copy the existing bytes repeatedly.
             self.gathered.reserve(limit.saturating_sub(self.gathered.len()).max(bytes.len()));
             self.gathered.extend_from_slice(bytes);
             return None;

@@ -1,13 +1,13 @@
-//! A directory is held while names in it change.
+//! Locks directories while names in them change.
 //!
 //! ```text
-//!  publisher: hold d with others ─► d is still what its path names? ─► rename into d ─► let go
-//!  merger:    hold d alone ───────► the same ─► list, link, exchange, look through ──► let go
+//!  publisher: shared lock of d ────► is d still at its path? ─► rename into d ─► unlock
+//!  merger:    exclusive lock of d ─► the same ─► list, link, exchange, scan ──► unlock
 //! ```
 //!
-//! What is held is the directory itself, not its name. One that waited for a merger may hold the
-//! old directory afterwards, so it looks at the path again. The system lets go of what a killed
-//! process has held. Where a directory cannot be held, none is ever exchanged.
+//! The lock is on the directory itself, not on its name. After waiting for a merger, a publisher
+//! may have locked the old directory, so it checks the path again. The system releases the locks of
+//! a killed process. Where directories cannot be locked, none is ever exchanged.
 
 use std::io;
 use std::path::Path;
@@ -16,17 +16,17 @@ use pipeline::env::{Disk, OpenDirectory};
 
 use super::exchange::Rules;
 
-/// What is said of a directory that is held otherwise.
+/// The error for a directory that another process has locked.
 const BUSY: &str = "small files of its directory are being merged, or others write into it just \
      now; it is tried again. If it stays so, a collector is stopped there: continue it, or end it";
 
-/// What is held, until it is dropped; `None` where directories cannot be held.
+/// A lock, until it is dropped; `None` where directories cannot be locked.
 pub(super) type Held = Option<Box<dyn OpenDirectory>>;
 
-/// Holds a directory with others: names in it may change.
+/// Takes a shared lock of a directory: names in it may change.
 ///
 /// # Errors
-/// [`io::ErrorKind::WouldBlock`] while it is held alone; else as the system says.
+/// [`io::ErrorKind::WouldBlock`] during an exclusive lock; otherwise the system's error.
 pub(super) fn shared(disk: &dyn Disk, directory: &Path, rules: Rules) -> io::Result<Held> {
     if !rules.publishers_hold {
         return Ok(None);
@@ -34,10 +34,10 @@ pub(super) fn shared(disk: &dyn Disk, directory: &Path, rules: Rules) -> io::Res
     hold(disk, directory, false, rules)
 }
 
-/// Holds a directory alone: it may be exchanged.
+/// Takes an exclusive lock of a directory: it may be exchanged.
 ///
 /// # Errors
-/// As [`shared`], and [`io::ErrorKind::Unsupported`] where directories cannot be held.
+/// As [`shared`], and [`io::ErrorKind::Unsupported`] where directories cannot be locked.
 pub(super) fn alone(
     disk: &dyn Disk,
     directory: &Path,

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pipeline::Env;
 
-/// Directories that are to be synced.
+/// Directories that must be synced.
 pub(super) struct Names {
     env: Env,
     directories: Mutex<BTreeMap<PathBuf, Arc<Directory>>>,
@@ -23,7 +23,7 @@ pub(super) struct Names {
 struct Directory {
     /// Syncs that were asked for.
     asked: AtomicU64,
-    /// How many of those are done. Held during a sync.
+    /// Number of completed requests. Locked during a sync.
     done: tokio::sync::Mutex<u64>,
 }
 
@@ -32,10 +32,10 @@ impl Names {
         Self { env, directories: Mutex::default() }
     }
 
-    /// Makes durable which names `directory` holds, as of now or later. May be dropped.
+    /// Makes the current or later names in `directory` durable. May be dropped.
     ///
     /// # Errors
-    /// The sync that was to cover this call failed.
+    /// The sync that covers this call failed.
     pub(super) async fn sync(&self, directory: &Path) -> io::Result<()> {
         let waiting = Waiting { names: self, directory, shared: self.shared(directory) };
         self.sync_shared(&waiting.shared, directory).await
@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// A disk whose syncs of directories wait until they may go on, and are counted.
+    /// A disk whose syncs of directories wait for permission, and are counted.
     struct Gated {
         below: Arc<dyn Disk>,
         /// Syncs begun, and how many of them may end.

@@ -1,20 +1,20 @@
-//! Writing behind the caller's back: while the disk has some bytes, the writers make the next
-//! ones ready, and all that came meanwhile is written in one go.
+//! Write-behind: while the disk writes some bytes, the writers prepare the next ones, and
+//! everything that arrives in the meantime is written together.
 //!
 //! ```text
-//!   append ─room─► waiting │ a b b c ⚑a │ ─taken whole─► write a, b + b, c; wake what waits for a
-//!                          └ one thread for all files, as long as something waits
+//!   append ─room─► waiting │ a b b c ⚑a │ ─taken whole─► write a, b + b, c; wake waiting calls
+//!                          └ one thread for all files, while something waits
 //! ```
 //!
-//! To wake a thread costs a third of what it costs to write a small batch. So that a thousand open
-//! files do not need it for each batch, they share the queue and the thread.
+//! Waking a thread costs a third of writing a small batch. Therefore a thousand open files share
+//! the queue and the thread.
 //!
 //! # Invariants
 //!
-//! 1. The bytes of a file are written in the order of their coming.
-//! 2. What waits or is being written is never more than [`ROOM`], of all files of a store together,
-//!    unless it is one piece that is larger: that has it alone.
-//! 3. A file of which a write failed is not written any more; its next call gets the reason.
+//! 1. The bytes of a file are written in the order of their arrival.
+//! 2. The bytes that wait or are being written never exceed [`ROOM`], for all files of a store
+//!    together, except for a single larger piece.
+//! 3. After a failed write, a file is not written any more; its next call gets the error.
 
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Bytes under way, of all files together.
 const ROOM: usize = 4 << 20;
-/// What a piece counts for at least.
+/// Minimum size that a piece counts for.
 const PIECE_MIN: usize = 4 << 10;
 
 /// Writes to the ends of the files of one store.
@@ -39,11 +39,11 @@ pub(super) struct WriteBehind {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Job>,
-    /// A thread does what waits.
+    /// A thread is processing the queue.
     busy: bool,
 }
 
-/// What is written together: the second half comes after the first, and either may be empty.
+/// Bytes that are written together: the second half follows the first, and either may be empty.
 pub(super) type Piece = [Bytes; 2];
 
 enum Job {
@@ -123,7 +123,7 @@ impl WriteBehind {
         }
     }
 
-    /// Does what waits, until nothing does.
+    /// Processes the queue until it is empty.
     fn work(&self) {
         loop {
             let jobs = {
@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    /// A file whose writes wait until they may begin, are noted, and fail from one of them on.
+    /// A file whose writes wait for permission, are recorded, and fail from one of them on.
     struct Gated {
         below: Arc<dyn DiskFile>,
         /// Bytes of each write, and how many of them may begin.
@@ -252,7 +252,7 @@ mod tests {
         }
     }
 
-    /// A new file of that name, the first `good` of whose writes succeed.
+    /// Creates a file with this name, whose first `good` writes succeed.
     fn file(folder: &TempDir, name: &str, good: usize) -> (Arc<Gated>, Arc<End>) {
         let mode = OpenMode { write: true, create_new: true, ..OpenMode::default() };
         let below = env::real().disk.open(&folder.path().join(name), mode).unwrap();
@@ -323,7 +323,7 @@ mod tests {
         let fifth = timeout(Duration::from_millis(30), behind.append(&end, quarter.clone()));
         assert!(fifth.await.is_err(), "it waits");
         a.may_begin(9);
-        // One that is larger than all the room gets it alone.
+        // A piece larger than all the room gets it exclusively.
         behind.append(&end, [vec![b'y'; ROOM].into(), vec![b'z'; ROOM].into()]).await.unwrap();
         behind.sync(&end).await.unwrap();
         assert_eq!(content(&folder, "a").len(), 3 * ROOM);

@@ -1,11 +1,11 @@
-//! The one field of a message that takes more memory in its parts than as a whole.
+//! The one field of a message whose parts take more memory than the whole.
 
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 /// Features in a large message at most: an empty text has two bytes there, and two dozen in memory.
 pub(super) const FEATURES_MAX: usize = 1 << 10;
 
-/// How many features the Hellos in this message have; those in front of what is malformed.
+/// Returns the number of features of the Hellos in this message, up to malformed bytes.
 pub(super) fn features(message: &[u8]) -> usize {
     const HELLO: u32 = 1;
     const FEATURES: u32 = 2;
@@ -14,7 +14,7 @@ pub(super) fn features(message: &[u8]) -> usize {
     features.filter(|(number, _)| *number == FEATURES).count()
 }
 
-/// The fields of a message that have a length, each with its number, up to what is malformed.
+/// Returns the fields of a message that have a length, each with its number, up to malformed bytes.
 fn fields(mut message: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     std::iter::from_fn(move || {
         while !message.is_empty() {

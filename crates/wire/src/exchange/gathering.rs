@@ -1,9 +1,9 @@
-//! How much memory messages may take while they arrive, over all streams of a receiver.
+//! Limits the memory of incoming messages, over all streams of a receiver.
 //!
-//! A message's length comes first, and its bytes when the sender pleases. So a large one has its
-//! memory only with a permit for all of it, in the order of asking, and keeps both until nothing
-//! looks at its body any more. It must go on arriving: one that stands still, or is slower than
-//! [`RATE_MIN`] on the whole, ends its stream and gives the room to others.
+//! A message begins with its length, and its bytes arrive when the sender sends them. Therefore a
+//! large message gets its memory only with a permit for all of it, in the order of requests, and
+//! keeps both until its body is no longer used. It must keep arriving: a message that stalls, or is
+//! slower than [`RATE_MIN`] on average, ends its stream and releases the room.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +20,9 @@ use super::HEAD_BYTES;
 /// Memory of large messages, which goes round among the connections of a receiver.
 type Buffers = Pool<Vec<u8>>;
 
-/// Messages up to so many bytes need no permit: they are less than a stream costs by itself.
+/// Messages up to this size need no permit: they are smaller than the cost of a stream.
 pub(super) const SMALL_BYTES: usize = 16 << 10;
-/// How long a large message may stand still while it arrives.
+/// How long a large message may stall.
 pub(super) const STANDSTILL: Duration = Duration::from_secs(20);
 /// Bytes that a large message arrives with in a second at least, and the time that it has before
 /// that counts.
@@ -62,15 +62,15 @@ impl Drop for Right {
 }
 
 impl Gathering {
-    /// For up to `bytes_max` bytes, of which up to `idle_bytes_max` are kept while unused; one
-    /// message alone may be larger. `shown` tells how many there are.
+    /// Creates a limit of `bytes_max` bytes, which keeps at most `idle_bytes_max` unused. A single
+    /// message may be larger. `shown` is the gauge of used bytes.
     pub fn new(bytes_max: u64, idle_bytes_max: usize, shown: Gauge) -> Self {
         let units_max = u32::try_from(bytes_max.div_ceil(UNIT as u64)).unwrap_or(u32::MAX).max(1);
         let room = Arc::new(Semaphore::new(units_max as usize));
         Self { buffers: Arc::new(Buffers::new(idle_bytes_max)), room, units_max, shown }
     }
 
-    /// The right to a message of that many bytes, once there is room.
+    /// Returns the permit for a message of this size, once there is room.
     pub(super) fn right(&self, bytes: usize) -> BoxFuture<'static, Right> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units_max);
         let (room, shown) = (self.room.clone(), self.shown.clone());
@@ -87,7 +87,7 @@ impl Gathering {
         Place { room: self.buffers.room(bytes), _right: right }
     }
 
-    /// Bytes of messages that arrive, or whose bodies are looked at.
+    /// Returns the bytes of messages that arrive, or whose bodies are in use.
     #[cfg(test)]
     pub(super) fn shown(&self) -> i64 {
         self.shown.get()

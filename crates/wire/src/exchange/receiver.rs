@@ -1,4 +1,4 @@
-//! The receiver's end of the stream: what its sender says, message by message.
+//! The receiver's end of the stream: reads its sender's messages.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -22,10 +22,10 @@ use super::gathering::{Gathering, Place, Right, SMALL_BYTES, STANDSTILL, due, le
 use super::{HEAD_BYTES, PATH, encoder};
 use crate::v1::{FromReceiver, FromSender};
 
-/// Answers a request: `handler` gets what the sender says, and answers it.
+/// Answers a request: `handler` gets the sender's messages, and returns the answers.
 ///
-/// No message may have more than `message_bytes_max` bytes. Large ones lie in the memory of
-/// `gathering`, until nothing looks at their bodies any more.
+/// No message may have more than `message_bytes_max` bytes. Large ones use the memory of
+/// `gathering`, until their bodies are no longer used.
 pub fn answer<B, S>(
     request: http::Request<B>,
     message_bytes_max: usize,
@@ -54,14 +54,14 @@ where
     response
 }
 
-/// What a sender says, over the body of its request.
+/// The messages of a sender, from the body of its request.
 pub struct RequestStream<B> {
     body: B,
-    /// What came and is not looked at yet.
+    /// Received bytes that are not processed yet.
     data: Bytes,
-    /// What came of the head of the next message.
+    /// The received part of the next message's head.
     head: Head,
-    /// A message of which some is missing.
+    /// An incomplete message.
     message: Option<Gathered>,
     message_bytes_max: usize,
     gathering: Arc<Gathering>,
@@ -74,7 +74,7 @@ struct Head {
     filled: usize,
 }
 
-/// A message of which something came, if only its length.
+/// A message whose length, at least, was received.
 enum Gathered {
     /// There is no room for it yet.
     Waits(Box<Waiting>),
@@ -88,7 +88,7 @@ struct Waiting {
     right: BoxFuture<'static, Right>,
 }
 
-/// How long is waited for a large message.
+/// The time limit of a large message.
 struct Deadline {
     /// When all of it must be here.
     due: Instant,
@@ -107,11 +107,11 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// The next message; `None` when the sender is done or gone. Cancel safe.
+    /// Returns the next message; `None` after the end of the stream. Cancel safe.
     ///
     /// # Errors
-    /// `OutOfRange`: it is too long; nothing more of it is received. `DeadlineExceeded`: it took
-    /// too long. Others: what came is no message of the schema, or the connection broke.
+    /// `OutOfRange`: it is too long; no more of it is received. `DeadlineExceeded`: it took too
+    /// long. Others: the bytes are not a message of the schema, or the connection broke.
     pub async fn message(&mut self) -> Result<Option<FromSender>, Status> {
         poll_fn(|cx| self.poll_message(cx)).await
     }
@@ -146,7 +146,8 @@ where
         }
     }
 
-    /// Takes from what came; the message, once it is whole. Pending only while it has no room.
+    /// Collects received bytes; returns the message once it is complete. Pending only while it has
+    /// no room.
     fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
         if self.message.is_none() {
             let Head { bytes, filled } = &mut self.head;
@@ -200,7 +201,7 @@ where
     }
 }
 
-/// Moves bytes from `data` as far as there is `room`; says how many.
+/// Moves bytes from `data` into `room`, as many as fit; returns their number.
 fn fill(room: &mut [u8], data: &mut Bytes) -> usize {
     let bytes = room.len().min(data.len());
     data.copy_to_slice(&mut room[..bytes]);
@@ -218,7 +219,7 @@ mod tests {
     use crate::exchange::testkit::{framed, put};
     use crate::v1::{Hello, Put, from_sender};
 
-    /// What came, in the pieces in which it came.
+    /// Received bytes, in their original pieces.
     struct Came(VecDeque<Bytes>);
 
     impl Body for Came {
@@ -255,7 +256,7 @@ mod tests {
         Arc::new(Gathering::new(bytes_max, idle_bytes_max, <_>::default()))
     }
 
-    /// What is heard where `sent` comes in pieces of `piece_bytes` bytes.
+    /// Creates the stream for `sent` in pieces of `piece_bytes` bytes.
     fn heard(sent: &[u8], piece_bytes: usize, gathering: &Arc<Gathering>) -> RequestStream<Came> {
         let pieces = sent.chunks(piece_bytes).map(Bytes::copy_from_slice).collect();
         RequestStream {
@@ -354,7 +355,7 @@ mod tests {
             (0..9).map(|_| Box::pin(heard(&sent[..50_000], 16_384, &gathering))).collect();
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let polled = |heard: &mut RequestStream<Came>, cx: &mut Context<'_>| {
-            // What comes ends within the message: only a stream with room gets so far.
+            // The bytes end within the message: only a stream with room gets that far.
             match heard.poll_message(cx) {
                 Poll::Ready(message) => message.unwrap_err().code(),
                 Poll::Pending => Code::Unavailable,

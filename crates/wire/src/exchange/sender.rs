@@ -1,4 +1,4 @@
-//! The sender's end of the stream: its messages as they come, and what is answered.
+//! The sender's end of the stream: sends its messages, and returns the answers.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -19,21 +19,21 @@ use tonic::{Code, Status};
 use super::{HEAD_BYTES, PATH, decoder};
 use crate::v1::{FromReceiver, FromSender, Put, from_sender};
 
-/// The number of the field `put` in `FromSender`, and that of `body` in `Put`.
+/// Numbers of the field `put` in `FromSender` and of `body` in `Put`.
 const PUT: u32 = 2;
 const BODY: u32 = 15;
 
-/// Bodies up to here are copied behind their head: a frame of HTTP/2 for each costs more.
+/// Bodies up to this size are copied after their head: a separate HTTP/2 frame costs more.
 const COPIED_BYTES_MAX: usize = 16 << 10;
 
 /// Bytes that one message of the next agent may have: sets of identities.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// Opens the stream of a connection: says `messages` as they come, and answers what is heard.
-/// `authorization` proves the sender's name, where there is such a header.
+/// Opens the stream of a connection: sends `messages`, and returns the answers. `authorization`
+/// proves the sender's name, if there is such a header.
 ///
 /// # Errors
-/// The connection broke, or the receiver does not take the stream.
+/// The connection broke, or the receiver does not accept the stream.
 pub async fn exchange<S>(
     mut channel: Channel,
     authorization: Option<http::HeaderValue>,
@@ -60,7 +60,7 @@ where
             let (body, max) = (response.into_body(), Some(ANSWER_BYTES_MAX));
             Ok(Streaming::new_response(decoder(), body, code, None, max))
         }
-        // All is said in the headers: the stream has ended before it began.
+        // The headers contain the result: the stream has ended before it began.
         Some(status) if status.code() == Code::Ok => {
             Ok(Streaming::new_empty(decoder(), response.into_body()))
         }
@@ -71,7 +71,7 @@ where
 /// Messages as the body of a request.
 struct Said<S> {
     messages: S,
-    /// What goes behind the head that went last.
+    /// The body to send after the last head.
     body: Bytes,
 }
 
@@ -97,7 +97,7 @@ impl<S: Stream<Item = FromSender> + Unpin> Body for Said<S> {
     }
 }
 
-/// A message as gRPC frames it: what was made for it, and the body that goes behind it as it is.
+/// Frames a message for gRPC: the encoded head, and the body that follows it unchanged.
 fn frame(message: FromSender) -> Result<(Bytes, Bytes), std::num::TryFromIntError> {
     match message.message {
         Some(from_sender::Message::Put(put)) if put.body.len() > COPIED_BYTES_MAX => frame_put(put),

@@ -1,5 +1,5 @@
-//! Goal: nothing but the batch that was packed comes out of a put, at any size and for any bytes.
-//! Method: round trips, each field damaged by itself, a bomb, and any bytes.
+//! Goal: a put yields exactly the batch that was packed, at any size and for any bytes. Method:
+//! round trips, each field damaged separately, a bomb, and any bytes.
 
 use pipeline::{Epoch, Origin, Sequence};
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Which requests are answered, and what every answer says to browsers.
+//! Access to the pages, and the headers of every answer for browsers.
 
 use hyper::header::HeaderMap;
 use serde_json::json;

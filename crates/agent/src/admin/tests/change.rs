@@ -1,4 +1,4 @@
-//! Which requests may change the agent, and that each is noted.
+//! Permission to change the agent, and the audit line of each request.
 
 use super::*;
 use crate::audit::{Line, Outcome};
@@ -10,7 +10,7 @@ fn at(address: &str, token: Option<&str>) -> Bench {
     bench_behind(Running::default(), Front { site: Site::Admin, guard, tls: None })
 }
 
-/// What an agent without a file answers when the request is allowed.
+/// The answer of an agent without a file to a permitted request.
 fn is_allowed(answer: &str) -> bool {
     answer.starts_with("HTTP/1.1 503") && answer.contains("no reload now")
 }
@@ -80,7 +80,7 @@ async fn dead_letters_are_changed_by_who_may_change_the_agent_and_each_change_is
     assert_eq!(lines[0].2, "loopback at client: 0 letters with 0 events");
 }
 
-/// The audit log as pairs of action and outcome, the newest first, with what it says more.
+/// The audit log as pairs of action and outcome, the newest first, with details.
 async fn audited(bench: &Bench) -> Vec<(String, Outcome, String)> {
     let lines = bench.pages.audit.newest(99).await.unwrap();
     let pair = |line: Line| {
@@ -109,7 +109,7 @@ async fn each_change_needs_its_own_header_and_each_refusal_is_noted() {
             let (noted, outcome, more) = audited(&bench).await.remove(0);
             assert_eq!((&*noted, outcome, &*more), (action, Outcome::Refused, why));
         }
-        // It is let in, and there is nothing that could do it.
+        // It is permitted, but nothing could execute it.
         let answer = bench.ask("POST", &page, &format!("x-aqueduct: {action}\r\n")).await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{page}: {answer}");
         let all = audited(&bench).await;

@@ -89,12 +89,12 @@ async fn readers_are_bounded_and_one_that_does_not_read_is_cut_off() {
     for _ in 0..READERS_MAX {
         readers.push(Reader::of(&bench).await);
     }
-    // One that is served would be so without an end.
+    // A reader that is served would never end.
     let refused = tokio::time::timeout(Duration::from_secs(5), bench.get("/status/events")).await;
     let refused = refused.expect("an answer that ends");
     assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
     assert!(bench.get("/livez").await.starts_with("HTTP/1.1 200"));
-    // None of them reads: their pipes fill, and their places are free again.
+    // None of them reads: their pipes fill, and their places become free again.
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(!bench.pages.live.feed.is_at_work());
     Reader::of(&bench).await.snapshot().await;

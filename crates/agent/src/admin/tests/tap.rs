@@ -1,5 +1,5 @@
-//! `/tap`: what passes is shown by the conditions and the rate that were asked for, and what is
-//! not shown is counted.
+//! `/tap` shows events by the requested conditions and rate, and counts those that it does not
+//! show.
 
 use pipeline::Batch;
 
@@ -55,7 +55,7 @@ async fn events_are_shown_by_conditions_and_rate_and_the_others_are_counted() {
     let (message, bodies) = reader.bodies().await;
     assert_eq!(bodies, ["a1", "a2"]);
     assert_eq!((message.passed, message.matched, message.shown), (5, 3, 2));
-    // No more events are allowed than the rate says, however long nothing came.
+    // The rate limits the number of events even after a pause.
     tokio::time::sleep(Duration::from_secs(5)).await;
     point.pass(&Batch::of(["a4", "a5", "a6"]));
     let (message, bodies) = reader.bodies().await;
@@ -71,7 +71,7 @@ async fn a_reader_that_does_not_read_misses_events_and_is_cut_off() {
     let (bench, point) = tapped();
     let mut reader = Reader::of_page(&bench, "/tap?channel=main&rate=400").await;
     reader.message().await;
-    // What passes is never held up: this is a plain call.
+    // Events are never blocked: this is a plain call.
     for _ in 0..1_000 {
         point.pass(&Batch::of([&*"x".repeat(1_000)]));
     }

@@ -1,4 +1,4 @@
-//! A group says what it is doing, whatever its sinks do.
+//! A group answers queries about its state, whatever its sinks do.
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -24,7 +24,7 @@ async fn what_was_delivered_refused_and_is_in_hand_adds_up_to_what_was_taken() {
     assert_eq!((view.outflow.passed.events(), view.members[0].in_hand), (0, 8));
     assert_eq!((&view.state, &view.members[0].state), (&State::Running, &State::Running));
     bench.stop.cancel();
-    // What is staged is settled now; it answers meanwhile, or has ended.
+    // Staged batches are settled now; in the meantime it answers, or has ended.
     let channel = bench.channel.clone();
     bench.group.await.unwrap();
     assert_eq!(channel.status().events, 0);

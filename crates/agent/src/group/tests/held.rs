@@ -1,5 +1,5 @@
-//! Batches that are too large for a member: others pass them, also while the sink is on trial, and
-//! they go to whichever member takes them.
+//! Batches that are too large for a member: others overtake them, even while the sink is on trial,
+//! and any member that accepts them gets them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +25,7 @@ async fn a_batch_that_is_held_back_holds_up_no_other_and_stays_in_the_channel() 
     assert_eq!(super::bodies(&taken.batch), ["held"]);
 }
 
-/// A sink whose next agent takes batches up to a limit, and refuses some within it.
+/// A sink whose downstream agent accepts batches up to a limit, and refuses some within it.
 struct Sized {
     hop: NextHop,
     /// Opening fails while this is so.
@@ -146,7 +146,7 @@ async fn a_large_batch_goes_to_the_member_that_takes_it_as_soon_as_that_one_work
     bench.empty().await;
     assert_eq!((agents[0].got(), agents[1].got()), (20, 2));
     assert_eq!(held(&bench), (0, 0));
-    // Where it is open from the start, nothing is held back.
+    // If it is open from the start, nothing is held back.
     bench.put_batch(large()).await;
     bench.empty().await;
     assert_eq!(agents[1].got(), 3);
@@ -181,7 +181,7 @@ async fn a_member_that_refused_a_batch_within_its_limit_gets_it_no_more_and_anot
     bench.stop().await;
 }
 
-/// With one more the group stands still, and its channel's sources see it.
+/// One more stops the group, which the channel's sources see.
 #[tokio::test(start_paused = true)]
 async fn what_is_held_back_is_bounded() {
     let (agent, outlet) = (Agent::taking(Some(400)), OutletBoard::default());

@@ -1,4 +1,4 @@
-//! What can never be delivered goes to the dead letters, and nothing else waits for it.
+//! Events that can never be delivered go to the dead letters, and no other event waits for them.
 
 use pipeline::{Epoch, Identity, Origin, Sequence};
 
@@ -74,7 +74,7 @@ async fn a_batch_that_is_refused_again_makes_no_second_letter() {
     bench.empty().await;
     assert_eq!(found(&bench).await.len(), 1);
 
-    // Other events of the same batch are another letter: none may be lost for the name alone.
+    // Other events of the same batch are another letter: the shared identity must not lose any.
     let next_life = DeadLetters::new(
         dead_letters::Config::default(),
         bench.directory.path(),

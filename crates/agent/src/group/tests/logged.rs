@@ -1,4 +1,4 @@
-//! What is logged of a sink that fails: a new cause at once, a known one now and then.
+//! Log lines of a failing sink: immediately for a new cause, occasionally for a known one.
 
 use std::io;
 

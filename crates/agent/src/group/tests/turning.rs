@@ -1,4 +1,4 @@
-//! A member whose next agent cannot store what it holds.
+//! A member whose downstream agent cannot store its batches.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,8 +7,8 @@ use pipeline::{AgentLink, Letter, Outage};
 
 use super::*;
 
-/// A sink to a next agent that stores batches and delivers them when it may; it gives back what is
-/// stored as soon as its agent is unable and another one is able.
+/// A sink to a downstream agent that stores batches and delivers them when permitted. It returns
+/// stored batches as soon as its agent is unable and another one is able.
 struct Hopping {
     hop: NextHop,
     delivers: bool,
@@ -127,7 +127,7 @@ async fn an_outage_is_over_when_a_sink_is_open_and_there_is_nothing_to_prove_it_
     bench.stop().await;
 }
 
-/// A sink that cannot be opened while it is closed, and refuses each batch for good.
+/// A sink that cannot be opened while it is closed, and refuses each batch permanently.
 struct Closed {
     inner: Vec<Settlement>,
     closed: Arc<AtomicBool>,

@@ -1,11 +1,11 @@
-//! Goal: with a free choice a batch is in one channel, whole, or in none and refused: whatever is
-//! full, closed or fails. Batches go to the first channel of the order that can take them, wait
-//! only while none can, and go back when an earlier one has room.
+//! Goal: with a free choice a batch is completely in one channel, or in none and rejected, whatever
+//! is full, closed or fails. Batches go to the first channel of the order with room, wait only
+//! while none has room, and return to an earlier one when it has room.
 //!
 //! Method: durable channels with a small capacity, on a disk and on a simulated one that fails
-//! writes in the middle. A model knows what each channel holds; after many random steps the
-//! channels are closed, the power is cut, and what is on the disk has to be what was accepted and
-//! not taken.
+//! writes in the middle. A model knows the contents of each channel. After many random steps the
+//! channels are closed, the power is cut, and the disk must have exactly the accepted batches that
+//! were not taken.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
@@ -20,7 +20,7 @@ use super::*;
 use crate::boards::Boards;
 use crate::opening::Opened;
 
-/// An agent whose source gives nothing again, with a channel for each of these numbers of events.
+/// An agent whose source never resends, with a channel for each of these numbers of events.
 fn settings(dir: &Path, selector: &str, capacities: &[u64], optional: &str) -> String {
     let names = ["a", "b", "c", "d"];
     let required = &names[..capacities.len()];
@@ -50,14 +50,14 @@ fn events(life: &Life) -> Vec<u64> {
     life.topology.channels.iter().map(|built| built.channel.status().events).collect()
 }
 
-/// Lines without a position: what comes again is new.
+/// Lines without a position: a repetition is new.
 fn fresh(range: Range<u64>) -> Batch {
     let mut batch = lines(range);
     batch.envelope.positions.clear();
     batch
 }
 
-/// Takes all that a channel holds out of it; answers its lines.
+/// Takes all batches out of a channel; returns their lines.
 async fn deliver(life: &Life, channel: usize) -> Vec<String> {
     let built = &life.topology.channels[channel];
     let mut take = built.channel.begin_take(&built.consumers[0]);
@@ -85,7 +85,7 @@ async fn what_a_full_channel_cannot_take_goes_to_the_next_until_it_has_room_agai
         next += count;
         assert_eq!(events(&life), expected);
     }
-    // No channel has room now: the one that gets some first has it.
+    // No channel has room now: the first one that gets room has the batch.
     for (channel, expected) in [(1, [95, 30]), (0, [30, 30])] {
         let (intake, batch) = (life.intake.clone(), fresh(next..next + 30));
         next += 30;
@@ -236,7 +236,7 @@ async fn a_dead_disk_holds_back_the_batch_that_it_has_and_no_later_one() {
     assert_eq!(held, [text(30..40), text(0..30), vec![]]);
 }
 
-/// A disk without answers holds the thread that writes, so the time here is real.
+/// A disk without answers blocks the writing thread, so the time here is real.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_channel_whose_disk_does_not_answer_is_passed_over_until_it_does() {
     let dir = tempfile::tempdir().unwrap();
@@ -264,7 +264,7 @@ async fn a_channel_whose_disk_does_not_answer_is_passed_over_until_it_does() {
     assert_eq!(events(&life), [20, 10], "it answers again");
 }
 
-/// What the channels hold, by what was accepted and delivered.
+/// The contents of the channels, by accepted and delivered batches.
 #[derive(Default)]
 struct Model {
     accepted: BTreeSet<String>,
@@ -326,7 +326,8 @@ async fn each_accepted_line_is_in_one_channel_once_through_full_and_failing_ones
                 model.delivered.extend(deliver(&life, which).await);
                 continue;
             }
-            // The write of the first channel that is tried; or what tells that it failed, too.
+            // Fails the write of the first channel that is tried, or also the record of that
+            // failure.
             place.disk.fail_writes(if may_fail { 1 + which as u32 } else { 0 });
             let before = model.accepted.len();
             model.give(&life, 1 + (drawn >> 16) % 30, policy == PRIORITY, may_fail).await;

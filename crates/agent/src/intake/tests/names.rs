@@ -1,15 +1,15 @@
-//! Goal: the parts of a batch have names of their own behind the channels of a relay, whatever sent
-//! the batch hears of it under the name that it gave, and a batch that another configuration or an
-//! earlier version has stored under the other name is not stored again.
+//! Goal: the parts of a batch have separate names downstream of a relay's channels, the sender gets
+//! answers with the original name, and a batch that another configuration or version has stored
+//! with the other name is not stored again.
 //!
-//! Method: the channels of the tests around it, with sinks that lead to other agents or to none.
-//! The latter name no parts, as versions before did not.
+//! Method: the channels of the parent tests, with sinks that lead to other agents or not. The
+//! latter name no parts, like earlier versions.
 
 use std::time::Duration;
 
 use super::*;
 
-/// Two sinks to one collector, which is not there: nothing is sent.
+/// Two sinks to one collector that does not run: nothing is sent.
 const RELAY: &str = "type = \"grpc\"\naddress = \"127.0.0.1:1\"";
 const NO_RELAY: &str = "type = \"discard\"";
 
@@ -22,7 +22,7 @@ fn is_stored(life: &Life, channel: usize, name: Identity) -> bool {
     channel.stored(name.origin, name.epoch).contains(name.sequence.0)
 }
 
-/// Commits all that a channel holds.
+/// Commits all batches of a channel.
 async fn deliver(life: &Life, channel: usize) {
     let built = &life.topology.channels[channel];
     let mut take = built.channel.begin_take(&built.consumers[0]);
@@ -57,7 +57,7 @@ async fn parts_are_told_apart_and_the_sender_hears_of_its_batch() {
     agreeing.await.unwrap();
 }
 
-/// No channel is followed before; what was committed meanwhile is asked for.
+/// No channel is followed before; the listener asks for earlier commits.
 #[tokio::test]
 async fn what_listens_later_hears_that_it_is_to_ask_and_then_of_each_batch() {
     let dir = tempfile::tempdir().unwrap();
@@ -78,7 +78,7 @@ async fn what_listens_later_hears_that_it_is_to_ask_and_then_of_each_batch() {
     agreeing.await.unwrap();
 }
 
-/// The names that are committed; an empty set only says that it is to be asked.
+/// Receives committed names; an empty set only means that the listener must ask.
 async fn hear(heard: &mut broadcast::Receiver<Arc<KeySet>>) -> Arc<KeySet> {
     loop {
         let keys = heard.recv().await.unwrap();

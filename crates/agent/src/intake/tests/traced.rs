@@ -1,8 +1,7 @@
-//! Goal: the put of a sampled batch is a span under the name that every other agent knows the batch
-//! by, and a batch that is not sampled leaves none.
+//! Goal: the put of a sampled batch is a span with the name by which every other agent knows the
+//! batch, and other batches make no span.
 //!
-//! Method: real channels. What a take shows of a batch is its name; the spans have to name the
-//! same.
+//! Method: real channels. A take shows the name of a batch; the spans must have the same one.
 
 use metrics::Counter;
 use pipeline::traces::{Span, TraceId};
@@ -17,7 +16,7 @@ async fn traced(dir: &Path, selector: Option<Other>, rate: f64) -> (Life, Receiv
     (life, spans)
 }
 
-/// One that knows batches again: channels in front of it name their parts.
+/// A sink that recognises repeated batches: its channels name their parts.
 const SINK: &str = "type = \"grpc\"\naddress = \"127.0.0.1:1\"";
 
 /// The names of all batches in the channels, with the channel.

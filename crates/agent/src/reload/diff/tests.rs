@@ -1,7 +1,7 @@
-//! Goal: only what has changed is touched, in an order that loses and repeats nothing.
+//! Goal: only changed parts are touched, in an order that loses and repeats nothing.
 //!
 //! Method: two flows, `a` and `b`, each with a source, a channel and a group; one thing is changed
-//! at a time. Then changes by seed, of which only the rules are looked at.
+//! at a time. Then changes by seed, for which only the rules are checked.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn two() -> Shape {
     shape
 }
 
-/// What changes between two flows and what `change` makes of them.
+/// Returns the changes between two flows and the result of `change`.
 fn changed(change: impl FnOnce(&mut Shape)) -> Changes {
     let mut new = two();
     change(&mut new);
@@ -251,7 +251,7 @@ fn any(seed: &mut u64) -> Shape {
     shape
 }
 
-/// Walks through the steps; refuses what would lose or repeat.
+/// Executes the steps; fails if one would lose or repeat events.
 fn walk(old: &Shape, new: &Shape, changes: &Changes) {
     let mut sources: Names = old.sources.keys().cloned().collect();
     let mut groups: Names = old.groups.keys().cloned().collect();

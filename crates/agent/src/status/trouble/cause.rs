@@ -1,11 +1,11 @@
-//! Kinds of trouble, what to do about each, and where the run book explains it.
+//! Kinds of findings, with remedies and references to the runbook.
 
 use serde::{Deserialize, Serialize};
 
 /// The address of the run book, on the site that `homepage` in the workspace's `Cargo.toml` names.
 const RUNBOOK: &str = concat!(env!("CARGO_PKG_HOMEPAGE"), "/runbook.html");
 
-/// How bad it is.
+/// The severity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
@@ -20,7 +20,7 @@ pub enum Level {
     Bad,
 }
 
-/// What kind of trouble it is: each has its heading in `docs/runbook.md`.
+/// The kind of a finding: each has its heading in `docs/runbook.md`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -55,7 +55,7 @@ pub enum Cause {
     LeftTwice,
     /// There are dead letters.
     DeadLetters,
-    /// The configuration file is wrong, or differs from what runs.
+    /// The configuration file is invalid, or differs from the running configuration.
     Configuration,
     /// Plain text leaves the host.
     PlainText,
@@ -89,7 +89,7 @@ impl Cause {
         Self::Certificate,
     ];
 
-    /// Its heading in `docs/runbook.md`, and what to do in one line.
+    /// Its heading in `docs/runbook.md`, and the remedy in one line.
     const fn help(self) -> (&'static str, &'static str) {
         match self {
             Self::NotReady => ("The agent is not ready", "fix what the reason names"),
@@ -168,12 +168,12 @@ impl Cause {
         self.help().0
     }
 
-    /// What to do, in one line.
+    /// Returns the remedy, in one line.
     pub const fn remedy(self) -> &'static str {
         self.help().1
     }
 
-    /// Where `docs/runbook.md` explains it.
+    /// Returns the reference to `docs/runbook.md`.
     pub fn runbook(self) -> String {
         let kept = self.heading().chars().filter(|c| c.is_alphanumeric() || " -".contains(*c));
         let anchor: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();

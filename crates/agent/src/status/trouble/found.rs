@@ -1,4 +1,4 @@
-//! Finds what is wrong in a snapshot, component by component.
+//! Finds problems in a snapshot, component by component.
 
 use super::{Cause, Level, Trouble};
 use crate::status::words::{count, percent, seconds};
@@ -13,8 +13,8 @@ const NEARLY_FULL: f64 = 0.8;
 /// A channel that is full within this time is in trouble, in seconds.
 const SOON_FULL: f64 = 1_800.0;
 
-/// Age of the oldest event of a backlog, in seconds. Without a backlog the space of what was
-/// delivered is not free yet, and it will be.
+/// Age of the oldest event of a backlog, in seconds. Without a backlog, the space of delivered
+/// events is not free yet, but will be.
 const BACKLOG: f64 = 60.0;
 
 /// A source that has been started so recently may find its files yet, in seconds.
@@ -30,7 +30,7 @@ const QUIET: f64 = 40.0;
 /// Seconds for which the agent warns of dead letters that the next agents have reported.
 const RECENT: f64 = 3_600.0;
 
-/// What is wrong, in the order of the flow.
+/// Returns the findings, in the order of the flow.
 pub(super) fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
     let mut found: Vec<Trouble> = Vec::new();
     for source in &snapshot.sources {
@@ -47,7 +47,7 @@ pub(super) fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
             let brief = format!("{component}: {trouble}");
             Some(Trouble::new((Level::Warn, Cause::Beyond), &component, brief, ""))
         }));
-        // It waits for its sinks, and they are named above.
+        // It waits for its sinks, which have findings above.
         let is_waiting = matches!(group.state, State::Waiting { .. });
         if !(is_waiting && members.iter().any(|it| !delivers(it))) {
             found.extend(of_state("group", &group.name, &group.state));
@@ -79,7 +79,7 @@ pub(super) fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
     found
 }
 
-/// Whether a sink is not known to deliver nothing.
+/// Returns `false` if a sink certainly delivers nothing.
 pub(super) fn delivers(member: &MemberStatus) -> bool {
     member.unable.is_none() && !matches!(member.state, State::Failing { .. })
 }
@@ -100,7 +100,7 @@ fn of_downstream(group: &GroupStatus, member: &MemberStatus) -> Option<Trouble> 
     Some(Trouble { agent, since_seconds_ago, ..trouble })
 }
 
-/// A source of files that has none, or cannot read some.
+/// Returns the finding about a source of files without files, or with unreadable ones.
 fn of_files(source: &SourceStatus) -> Option<Trouble> {
     let files = source.files.as_ref().filter(|_| source.state == State::Running)?;
     let component = format!("source {}", source.name);

@@ -1,16 +1,17 @@
-//! Tells root causes from what they cause, along the flow: a source waits for a channel, the
+//! Separates root causes from consequences, along the flow: a source waits for a channel, the
 //! channel is full because a group delivers nothing, and the group waits for its sinks.
 
 use super::found::delivers;
 use super::{Cause, Level, Trouble};
 use crate::status::{GroupStatus, Snapshot, State};
 
-/// Marks what is caused by another trouble, and raises that one to the level of what it causes.
+/// Marks the consequences of other findings, and raises root causes to the level of their
+/// consequences.
 pub(super) fn explain(found: &mut [Trouble], snapshot: &Snapshot) {
     let has = |component: &String| {
         found.iter().any(|it| it.component == *component && it.level > Level::Note)
     };
-    // What a group waits for that delivers nothing: one of its sinks, or the group itself.
+    // The cause of a blocked group: one of its sinks, or the group itself.
     let of_group = |group: &GroupStatus| {
         let mut members = group.members.iter().filter(|it| it.state != State::Absent).peekable();
         let is_blocked = matches!(
@@ -38,7 +39,7 @@ pub(super) fn explain(found: &mut [Trouble], snapshot: &Snapshot) {
     for (component, root) in roots {
         let mut worst = Level::Good;
         for it in found.iter_mut().filter(|it| it.component == component) {
-            // A source without files is not caused by what it waits for.
+            // A source without files is not a consequence of the channel that it waits for.
             if it.level > Level::Note && !matches!(it.cause, Cause::NoFiles | Cause::Unreadable) {
                 it.text += &format!("; caused by {root}");
                 it.caused_by = Some(root.clone());

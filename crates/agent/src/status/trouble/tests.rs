@@ -1,6 +1,6 @@
-//! Each kind of trouble is named, and the worst comes first.
+//! Each kind of finding is reported, and the worst comes first.
 //!
-//! Method: a snapshot in which all is well, and one change of it.
+//! Method: a snapshot of a healthy agent, and one change of it.
 
 use super::*;
 use crate::status::sample::well;
@@ -237,7 +237,7 @@ fn a_root_cause_is_as_bad_as_what_it_causes() {
     };
     let text = "Something is wrong: group g is stopped by an operator";
     assert_eq!(verdict(change), text);
-    // Where another sink delivers, the channel is not full because of the one that does not.
+    // If another sink delivers, the failing one does not explain the full channel.
     let slow = |it: &mut Snapshot| {
         let mut other = member(it).clone();
         other.sink = "l".to_owned();

@@ -1,5 +1,5 @@
-//! What an operator stops stays stopped, what is started goes on where it was, and a drain ends
-//! with channels that are empty.
+//! Parts that an operator stops stay stopped, started ones resume, and a drain ends with empty
+//! channels.
 
 use std::fs;
 use std::net::TcpListener;
@@ -83,7 +83,7 @@ fn a_group_that_is_stopped_stays_so_over_reloads_and_restarts_until_it_is_starte
     stays("stopped");
     assert_eq!(place.reload().result, ReloadResult::Unchanged);
     stays("nothing has changed");
-    // Its own settings, those of its channel, and those of another part.
+    // Its own settings, its channel's settings, and another part's.
     for change in [
         ("1h\" }", "2h\" }"),
         ("\"durable\"", "\"durable\"\ncapacity = \"32MiB\""),
@@ -107,7 +107,7 @@ fn a_group_that_is_stopped_stays_so_over_reloads_and_restarts_until_it_is_starte
         stored + place.status().channels[0].depth_events == NUMBERS
     });
     assert_eq!(place.status().conservation.difference_events, 0);
-    // A stop alone leaves the backlog in the channel.
+    // Stopping the agent without a drain leaves the backlog in the channel.
     place.change("drain?timeout=60&exit");
     agent.end();
     assert_once(&place);
@@ -138,11 +138,11 @@ fn a_drain_ends_with_empty_channels_whatever_the_sinks_keep_open() {
     assert!(!shown.ready && shown.reasons[0].contains("every source"), "{:?}", shown.reasons);
     assert!(place.ask("GET /livez").starts_with("alive"), "no restart would help");
 
-    // A stopped group cannot drain: that is said at once.
+    // A stopped group cannot drain, which is reported immediately.
     place.change("stop?group=store");
     let refused = place.change("drain");
     assert!(refused.error.is_some_and(|it| it.contains("start it first")));
-    // One that starts again ends a drain.
+    // A source that starts again ends a drain.
     assert_eq!(place.change("start?all").changed, ["sources.in", "groups.store"]);
     place.until("it to go on", || place.status().channels[0].depth_events > 0);
     assert!(place.status().ready);
@@ -151,7 +151,7 @@ fn a_drain_ends_with_empty_channels_whatever_the_sinks_keep_open() {
     place.until("the end of the drain", || {
         place.status().drain.is_some_and(|it| it.state == DrainState::Ended)
     });
-    // One that takes too long says so, and the source stays stopped.
+    // A drain that takes too long reports that, and the source stays stopped.
     place.change("start?all");
     let text = fs::read_to_string(place.file()).unwrap();
     fs::write(place.dir.path().join("in-the-way"), "no folder").unwrap();
@@ -204,7 +204,7 @@ fn what_cannot_start_stays_stopped_and_what_is_gone_is_forgotten() {
     let shown = place.status();
     let web = shown.sources.iter().find(|it| it.name == "web").unwrap();
     assert!(is_held(&web.state), "{:?}", web.state);
-    // Without a port of its own.
+    // Without a separate port.
     assert!(TcpListener::bind(("127.0.0.1", port)).is_ok());
     fs::write(place.file(), flow(&place, 1_000, "")).unwrap();
     assert!(place.reload().error.is_none());

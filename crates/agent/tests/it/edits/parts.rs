@@ -1,4 +1,4 @@
-//! What a reload does to single parts.
+//! Effects of a reload on single parts.
 
 use std::fs;
 use std::time::Duration;

@@ -15,10 +15,10 @@ use support::loopback::free_address;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-/// How long anything that is waited for may take.
+/// Time limit of any condition.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Body of the answer to one request; `None`: there is no agent.
+/// Returns the body of the answer to one request; `None`: there is no agent.
 fn ask(admin: u16, request: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", admin)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -31,7 +31,7 @@ fn ask(admin: u16, request: &str) -> Option<String> {
     Some(answer.split_once("\r\n\r\n")?.1.to_owned())
 }
 
-/// What the agent is doing; `None`: there is none.
+/// Returns the state of the agent; `None`: there is no agent.
 pub(super) fn status(admin: u16) -> Option<Snapshot> {
     serde_json::from_str(&ask(admin, "GET /status")?).ok()
 }
@@ -74,7 +74,7 @@ impl Place {
         self.until("the start", || status(self.admin).is_some_and(|status| status.ready));
     }
 
-    /// How often each number is visible in a dataset.
+    /// Returns how often each number is visible in a dataset.
     pub(super) fn stored(&self, dataset: &str) -> BTreeMap<u64, usize> {
         let mut seen = BTreeMap::new();
         let Ok(entries) = fs::read_dir(self.dir.path().join(dataset)) else { return seen };

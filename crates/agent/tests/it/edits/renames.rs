@@ -1,7 +1,7 @@
-//! Sources whose positions are under another name or in another channel.
+//! Sources whose positions have another name or are in another channel.
 //!
-//! Goal: no rename sends events again without a report that states the amount, and the remedy in
-//! the report keeps every event stored once. Method: an agent that follows a file.
+//! Goal: no rename resends events without a report of the amount, and the remedy in the report
+//! keeps every event stored once. Method: an agent that follows a file.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! What a leader writes in one go, on its way from the queue to the disk and into the index.
+//! A group of requests, on its way from the queue to the disk and into the index.
 
 use std::sync::Arc;
 
@@ -37,10 +37,10 @@ pub(crate) struct Written {
     pub(crate) committed_by: Vec<Arc<str>>,
 }
 
-/// What is written in one go: commits come last, in the room that padding takes anyway.
+/// Requests that are written together. Commits come last, in room that padding takes anyway.
 #[derive(Default)]
 pub(crate) struct Group {
-    /// Says what was found damaged. First: what it forgets may be stored again in this group.
+    /// Forgets damaged batches. It comes first: they may be stored again in this group.
     pub(crate) forget: Option<Frame>,
     pub(crate) frames: Vec<Frame>,
     pub(crate) acks: Option<Frame>,
@@ -57,8 +57,8 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Whether all that a put is to come after is in the index, or before it in this group. What
-    /// failed is in neither.
+    /// Returns `true` if every predecessor of the put is in the index, or before it in this group.
+    /// Failed puts are in neither.
     pub(crate) fn is_turn_of(&self, put: &NewPut, tickets: &TicketIndex) -> bool {
         let mut positions = put.batches.iter().flat_map(|batch| &batch.positions);
         let is_there = |position: &SourcePosition| {
@@ -70,7 +70,8 @@ impl Group {
         positions.all(is_there) || mutant!("turn_not_looked_at")
     }
 
-    /// Where this group brings the key of `position`; `None` if it says nothing of it.
+    /// Returns the value that this group sets for the key of `position`; `None` if it does not set
+    /// it.
     fn at(&self, position: &SourcePosition) -> Option<Option<&Bytes>> {
         let mut items = self.puts.iter().rev().flat_map(|put| put.record.items.iter().rev());
         let same = |p: &&SourcePosition| (&p.source, &p.key) == (&position.source, &position.key);
@@ -78,7 +79,8 @@ impl Group {
         found.map(|found| found.value.as_ref())
     }
 
-    /// Leaves out what the STATE of a new segment will say: counted twice it would be wrong.
+    /// Drops the commits that the STATE of a new segment will contain: counting them twice is
+    /// wrong.
     pub(crate) fn drop_news(&mut self) {
         (self.forget, self.acks) = (None, None);
     }
@@ -92,7 +94,7 @@ impl Group {
         self.frames.extend(self.acks.take());
     }
 
-    /// Bytes that it takes at the most.
+    /// Returns an upper bound of its size in bytes.
     pub(crate) fn len_max(&self) -> u64 {
         len_max(self.frames.iter().chain(&self.forget).chain(&self.acks))
     }
@@ -106,7 +108,8 @@ impl Group {
             let pieces = frame.body.into_pieces(&put.lengths);
             let with_events = put.record.items.iter().filter(|item| item.events > 0);
             let forms = with_events.map(|item| item.packed).zip(pieces);
-            // What is stored as it is serves the tail as well; what it came from may go.
+            // Bytes that are stored unchanged also serve the tail, so that the original can be
+            // freed.
             let kept = |(batch, (packed, piece)): (Batch, (Option<Packed>, _))| match packed {
                 None => Batch { events: batch.events.moved_to(piece), ..batch },
                 Some(_) => batch,

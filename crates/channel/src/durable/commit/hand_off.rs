@@ -5,18 +5,18 @@
 //!   lead:   lock { next group, or stop leading } ─► write, unlocked ─► again
 //! ```
 //!
-//! A thread that is woken to lead takes a while to begin, and the producer takes a while to get the
-//! answer: together as long as a third of a small write on a good disk. So a producer that puts one
-//! batch after the other, alone, leads in place: it writes one group itself and leaves what came
-//! meanwhile to a thread. The batches of several wait better for a thread: a task that writes
-//! cannot put the next one of its batches into the same group, nor see that others could. Hence a
-//! thread leads now and then in any case, and more producers are seen then.
+//! Waking a thread to lead, and returning the answer to the producer, takes together as long as a
+//! third of a small write on a good disk. Therefore a lone producer that puts batch after batch
+//! leads in place: it writes one group itself and leaves later requests to a thread. With several
+//! producers a thread leads, because a task that writes cannot put its next batch into the same
+//! group, and does not notice that others could. Even with a lone producer a thread leads from time
+//! to time, and then notices further producers.
 //!
 //! # Invariants
 //!
 //! 1. At most one thread serves at any time.
-//! 2. What is pushed is served: the leader looks at the queue and stops leading under one lock, so
-//!    a later push finds no leader, and leads.
+//! 2. Every pushed request is served: the leader checks the queue and stops leading under one lock,
+//!    so a later push finds no leader, and leads.
 //!
 //! The lock is a trait, so that a test can run every interleaving of this very code.
 
@@ -33,16 +33,16 @@ pub(crate) trait Locked<S> {
 pub(crate) struct HandOff<T> {
     queue: VecDeque<T>,
     leading: bool,
-    /// Groups in a row of one request each, while whose writes no other one came.
+    /// Consecutive groups of one request each, during whose writes no other request arrived.
     alone: u32,
 }
 
-/// Where the new leader should lead.
+/// The place where the new leader should lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// In the thread of the caller.
     Here,
-    /// In a thread of its own.
+    /// In a separate thread.
     Thread,
 }
 
@@ -58,13 +58,13 @@ impl<T> Default for HandOff<T> {
 }
 
 impl<T> HandOff<T> {
-    /// Makes the caller the leader, unless there is one. A new leader has to lead, until
-    /// [`serve_one`] or [`leave`] says that it does not any more.
+    /// Makes the caller the leader, unless there is one. A new leader must lead until [`serve_one`]
+    /// or [`leave`] ends it.
     pub(crate) fn claim(&mut self) -> bool {
         !std::mem::replace(&mut self.leading, true)
     }
 
-    /// Where the next group had better be written.
+    /// Returns the best place to write the next group.
     fn place(&self) -> Place {
         let is_lone = self.alone >= LONE_MIN && !self.alone.is_multiple_of(THREAD_EVERY);
         if is_lone { Place::Here } else { Place::Thread }
@@ -84,25 +84,25 @@ impl<T> HandOff<T> {
         self.queue.pop_front()
     }
 
-    /// Whether there is no leader and nothing waits.
+    /// Returns `true` if there is no leader and the queue is empty.
     pub(crate) fn is_at_rest(&self) -> bool {
         !self.leading && self.queue.is_empty()
     }
 }
 
-/// What holds a hand-off, among other things.
+/// State that contains a hand-off.
 pub(crate) trait Handing {
-    /// What is handed over.
+    /// The type of requests.
     type Request;
 
     /// The hand-off.
     fn hand_off(&mut self) -> &mut HandOff<Self::Request>;
 
-    /// Whether there is something to write that no request asks for.
+    /// Returns `true` if something must be written that no request asks for.
     fn has_work(&self) -> bool;
 }
 
-/// Adds a request; if there is no leader the caller is it; answers where to lead.
+/// Adds a request. If there is no leader, the caller becomes it; returns where to lead.
 pub(crate) fn submit<S: Handing>(shared: &impl Locked<S>, request: S::Request) -> Option<Place> {
     shared.with(|state| state.hand_off().queue.push_back(request));
     shared.with(|state| {
@@ -115,8 +115,8 @@ fn is_asked<S: Handing>(state: &mut S) -> bool {
     state.has_work() || !state.hand_off().queue.is_empty()
 }
 
-/// Writes one group, if anything waits: `form` takes what it wants of the queue, under the lock,
-/// and `write` does the rest without it. Answers whether the caller still leads.
+/// Writes one group if requests wait: `form` takes them from the queue under the lock, and `write`
+/// runs without it. Returns whether the caller still leads.
 pub(crate) fn serve_one<S: Handing, G>(
     shared: &impl Locked<S>,
     form: impl FnOnce(&mut S) -> G,

@@ -1,6 +1,6 @@
-//! Group commit: a caller that finds no leader becomes one, writes all that waits in one go, and
-//! goes on until nothing waits. There is no timer: a group forms while the one before it is being
-//! written.
+//! Group commit: a caller that finds no leader becomes one. It writes all waiting requests together
+//! and repeats this until none is left. There is no timer: a group forms while the previous one is
+//! being written.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -24,7 +24,7 @@ use crate::durable::log::segment::Kind;
 use crate::durable::log::writer::Log;
 use crate::durable::state::State;
 
-/// A group takes no more requests once it has this many bytes …
+/// A group accepts no more requests once it has this many bytes …
 const GROUP_BYTES: usize = 2 << 20;
 /// … or this many requests.
 const GROUP_REQUESTS: usize = 256;
@@ -38,7 +38,7 @@ impl Core {
         self.signals.rested.notify_waiters();
     }
 
-    /// Writes one group in the producer's thread; what came meanwhile is written by another thread.
+    /// Writes one group in the producer's thread; another thread writes later requests.
     pub(crate) fn lead_in_place(self: &Arc<Self>) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         self.lead_once(&mut log);
@@ -49,7 +49,7 @@ impl Core {
         }
     }
 
-    /// Writes what waits, up to a good size; answers whether it was anything. If not, the caller
+    /// Writes waiting requests, up to a limit; returns whether there were any. If not, the caller
     /// does not lead any more.
     fn lead_once(self: &Arc<Self>, log: &mut Log) -> bool {
         let form = |state: &mut State| {
@@ -65,7 +65,7 @@ impl Core {
         })
     }
 
-    /// Takes what waits, up to a good size, and makes frames of it.
+    /// Takes waiting requests, up to a limit, and makes frames of them.
     fn form(&self, state: &mut State) -> Group {
         let mut group = Group::default();
         let next = state.tickets.in_flight.next();
@@ -96,7 +96,7 @@ impl Core {
                     group.reserved.bytes += reserved.bytes;
                     group.reserved.events += reserved.events;
                     if group.is_turn_of(&put, &state.tickets) {
-                        // A change of the consumers behind it would not know its commits.
+                        // A change of the consumers after it would not include its commits.
                         is_last = put.back_for.is_some();
                         group.replies.push(reply);
                         bytes += put.body.len;
@@ -116,7 +116,7 @@ impl Core {
         group
     }
 
-    /// Adds one put transaction to a group, without what the channel has already.
+    /// Adds one put transaction to a group, without batches that the channel already has.
     fn add_put(
         &self,
         state: &State,
@@ -127,7 +127,7 @@ impl Core {
         let mut items = Vec::with_capacity(put.batches.len());
         let (mut batches, mut all_lengths, mut stays) = (Vec::new(), Vec::new(), Vec::new());
         for mut new in put.batches {
-            // Without events there is nothing to deliver, so nothing is given a name.
+            // A batch without events is not delivered, so it needs no identity.
             let born = new.identity.is_none() && new.events > 0;
             let identity = new.identity.or_else(|| {
                 let sequence = Sequence(state.next_sequence + group.sequences);
@@ -214,8 +214,8 @@ impl Core {
             error!(channel = %self.name, %error,
                 "a write to the channel's segment failed; the segment is given up");
             self.incident("segment_given_up", 1);
-            // The new segment's state says where the old one ends: what the failed write may have
-            // left there cannot come back. Only then may the puts be answered that they failed.
+            // The new segment's state contains the end of the old one, so data of the failed write
+            // cannot reappear. Only then may the puts be answered as failed.
             if let Err(error) = self.roll(log, 0) {
                 error!(channel = %self.name, %error, "no new segment can be begun");
                 self.hold_back(group, &written);
@@ -224,20 +224,20 @@ impl Core {
         written
     }
 
-    /// A write failed, and no new segment says so: it is not known yet whether its puts are stored.
-    /// They are answered once the next segment rules it out; a crash before that decides as it does
-    /// for every put under way.
+    /// Holds back the answers of a failed write while no new segment excludes it: until then it is
+    /// unknown whether its puts are stored. A crash before that decides as for every put in
+    /// progress.
     fn hold_back(&self, group: &mut Group, written: &io::Result<Vec<u64>>) {
         let Err(error) = written else { return };
         let shared = Arc::new(io::Error::new(error.kind(), error.to_string()));
-        // A change of the consumers ends its group. Whether it stands can be seen at any time.
+        // A change of the consumers ends its group; its effect is visible at any time.
         let puts = group.replies.len() - usize::from(group.registered.is_some());
         let replies = group.replies.drain(..puts).map(|reply| (reply, shared.clone()));
         self.state().in_doubt.extend(replies);
         self.signals.dirty.notify_one();
     }
 
-    /// Takes over what was written, or gives it back, and answers.
+    /// Adds the written data to the state, or returns the reserved room, and answers.
     fn finish(&self, log: &Log, mut group: Group, written: io::Result<Vec<u64>>) {
         let mut settled = KeySet::default();
         let (mut answer, mut wakes) = (Ok(()), true);
@@ -270,7 +270,7 @@ impl Core {
                 if let Some(change) = group.registered.filter(|_| state.space.open.room == 0)
                     && is_full(&error)
                 {
-                    // No segment is open: the first STATE that is written names the consumers.
+                    // No segment is open: the first STATE will contain the consumers.
                     settled.insert_all(&change.apply(&mut state));
                     registered = replies.pop();
                 }
@@ -281,7 +281,7 @@ impl Core {
         registered.map(|reply: Reply| reply.send(Ok(())));
         // First the puts that wait for the disk: they have the next batch.
         for reply in replies {
-            // The caller may be gone; the write stands all the same.
+            // The caller may be gone; the write is valid all the same.
             let _ = reply.send(answer.clone());
         }
         if wakes {
@@ -336,7 +336,7 @@ fn others(state: &State, consumer: Option<&str>) -> Vec<Arc<str>> {
     names.filter(|name| &***name != consumer && !mutant!("put_back_for_all")).cloned().collect()
 }
 
-/// Two planted bugs: what a group would have said is kept although it was not written.
+/// Two planted bugs: the effects of a group are kept although it was not written.
 fn keep_what_failed(tickets: &mut TicketIndex, group: &Group) {
     for batch in group.puts.iter().flat_map(|put| &put.record.items) {
         if let Some(identity) = batch.identity.filter(|_| mutant!("window_without_batch")) {

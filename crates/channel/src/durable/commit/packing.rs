@@ -8,7 +8,7 @@ use crate::durable::Compression;
 /// Fast before small: the channel is to follow the disk.
 const ZSTD_LEVEL: i32 = 1;
 
-/// How the bytes of a batch were compressed.
+/// The compression of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
     /// A zstd frame.
@@ -17,20 +17,20 @@ pub(crate) enum Coding {
     Lz4,
 }
 
-/// Bytes that one byte of an LZ4 block stands for at the most: it lengthens a match by so many.
+/// Maximum expansion of one byte of an LZ4 block: it lengthens a match by at most this many bytes.
 const LZ4_RATIO_MAX: usize = 255;
 
-/// What it takes to get compressed bytes back.
+/// The information to decompress bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Packed {
-    /// How they were compressed.
+    /// Their compression.
     pub(crate) by: Coding,
-    /// How many they were.
+    /// Their number before compression.
     pub(crate) plain_len: u32,
 }
 
-/// The bytes compressed as the setting says; `None` if they are to be written as they are. What
-/// does not shrink is: reading it back is cheaper then.
+/// Compresses the bytes as configured. `None`: write them as they are, because they do not shrink
+/// and reading them is then cheaper.
 pub(crate) fn pack(bytes: &[u8], setting: Compression) -> Option<(Packed, Bytes)> {
     let (by, packed) = match setting {
         Compression::None => return None,
@@ -42,8 +42,8 @@ pub(crate) fn pack(bytes: &[u8], setting: Compression) -> Option<(Packed, Bytes)
 }
 
 impl Packed {
-    /// The bytes as they were; `None` if these are not their compression. Never takes more memory
-    /// than the writer said, whatever the bytes would unfold to, nor than so many bytes can hold.
+    /// Decompresses the bytes; `None` if they are damaged. Never allocates more than the writer
+    /// declared, or than this many bytes can expand to.
     pub(crate) fn unpack(self, bytes: &[u8]) -> Option<Bytes> {
         let plain_len = self.plain_len as usize;
         let plain = match self.by {

@@ -24,9 +24,9 @@ pub(crate) struct Put {
     batches: Vec<Batch>,
     /// There is no room for events: only their identities and positions are stored.
     dropping: bool,
-    /// The task that commits it commits nothing else meanwhile.
+    /// The task that commits it commits nothing else at the same time.
     is_lone: bool,
-    /// Where the name of its batch is wanted.
+    /// Receives the name of its batch, if set.
     name: Option<GivenName>,
     /// The consumer that the batch is put back for.
     back_for: Option<Arc<str>>,
@@ -53,7 +53,7 @@ impl Put {
     }
 }
 
-/// What is stored of a batch, in pieces; with its encoding, where that is something else.
+/// Returns the stored pieces of a batch, and its encoding if that is different.
 fn stored(batch: &Batch, compression: Compression) -> (Vec<Bytes>, Option<(Packed, Bytes)>) {
     if compression == Compression::None {
         return (batch.pieces(), None);
@@ -86,7 +86,7 @@ fn encoded(batches: Vec<Batch>, core: &Core) -> NewPut {
         ends.push(pieces.len());
         new.push(NewBatch { identity, positions, events, body_len, packed, batch });
     }
-    // What is to be sealed is sealed where it is gathered.
+    // Data to be sealed is sealed where it is gathered.
     let body = if len >= IN_PLACE_MIN && !core.files.keys().is_sealing() {
         Body::in_place(&pieces, envelope, &core.buffers)
     } else {
@@ -128,7 +128,7 @@ impl PutTransaction for Put {
         let mut put = encoded(batches.into_iter().map(kept).collect(), &self.core);
         put.name = self.name.take();
         put.back_for = self.back_for.take();
-        // From here on the leader gives the room back.
+        // From here on the leader releases the room.
         let reserved = std::mem::take(&mut self.reserved);
         let (reply, answer) = oneshot::channel();
         self.core.submit(Request::Put { put, reserved, reply }, self.is_lone);

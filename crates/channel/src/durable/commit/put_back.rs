@@ -42,8 +42,8 @@ impl Durable {
         put.commit().await
     }
 
-    /// Those of `keys` that `consumer` has not committed. The disk says where they are, and memory
-    /// what was committed: a commit is on the disk later.
+    /// Returns the `keys` that `consumer` has not committed. Positions come from the disk and
+    /// commits from memory, because a commit reaches the disk later.
     pub(crate) async fn waiting(
         &self,
         consumer: &str,

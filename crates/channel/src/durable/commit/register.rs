@@ -1,5 +1,6 @@
-//! A change of the consumers. One that leaves may have been the last to hold batches up: these are
-//! settled then, which takes their identities, and so their segments' indexes.
+//! A change of the consumers. A consumer that leaves may have been the last to need some batches:
+//! they are settled then, which needs their identities, and therefore the indexes of their
+//! segments.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::durable::log::records::encode_consumers;
 use crate::durable::log::segment::Kind;
 use crate::durable::state::State;
 
-/// The consumers that will be, and what their coming and going settles.
+/// The new consumers, and the tickets that the change settles.
 pub(crate) struct Change {
     names: Vec<Arc<str>>,
     settles: IntervalSet,
@@ -20,7 +21,7 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// What becoming `names` means, and the frame that says it.
+    /// Plans the change to `names`, and the frame that records it.
     pub(crate) fn plan(state: &State, names: Vec<Arc<str>>, ticket: Ticket) -> (Self, Frame) {
         let mut then = state.tickets.in_flight.clone();
         let before = then.acked_by_all(None);
@@ -55,7 +56,7 @@ impl Change {
         let before = state.tickets.in_flight.acked_by_all(None);
         state.tickets.in_flight.register(&self.names);
         let after = state.tickets.in_flight.acked_by_all(None);
-        // What was committed since the plan was held until just now, so its index is in memory.
+        // Tickets committed since the plan were held until now, so their index is in memory.
         let late = after.difference(&before).difference(&self.settles);
         let (mut keys, mut events) = state.tickets.describe(&late);
         keys.insert_all(&self.keys);

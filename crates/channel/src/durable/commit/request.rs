@@ -1,4 +1,4 @@
-//! What the leader of a group commit is asked for, and how it answers.
+//! Requests to the leader of a group commit, and its answers.
 
 use std::io;
 use std::sync::Arc;
@@ -18,19 +18,19 @@ pub(crate) struct NewBatch {
     pub(crate) events: u32,
     /// Bytes of it in the body.
     pub(crate) body_len: usize,
-    /// How it is compressed; `None` if that is the encoding itself.
+    /// Its compression; `None` if the bytes are the encoding itself.
     pub(crate) packed: Option<Packed>,
     /// Without identity and positions. Its bytes lie where it came from, or, when it is stored in
     /// another form, in its own encoding.
     pub(crate) batch: Batch,
 }
 
-/// One put transaction, ready to be written but for what its group and its place decide.
+/// One put transaction, complete except for the parts that its group and its place determine.
 pub(crate) struct NewPut {
     pub(crate) batches: Vec<NewBatch>,
-    /// What is stored of the batches with events.
+    /// The stored bytes of the batches with events.
     pub(crate) body: Body,
-    /// Where the name that a batch gets is wanted.
+    /// Receives the name of a batch, if set.
     pub(crate) name: Option<GivenName>,
     /// The only consumer that gets it, though its identity is known.
     pub(crate) back_for: Option<Arc<str>>,
@@ -41,14 +41,14 @@ pub(crate) struct NewPut {
 pub(crate) enum PutFailure {
     /// Shared by all requests of the group.
     Disk(Arc<io::Error>),
-    /// A position of it is to come after one that is not there.
+    /// It must follow a position that the channel does not have.
     OutOfTurn,
 }
 
-/// How a request ended.
+/// Receives the result of a request.
 pub(crate) type Reply = oneshot::Sender<Result<(), PutFailure>>;
 
-/// What waits for the leader.
+/// A request that waits for the leader.
 pub(crate) enum Request {
     /// A put transaction with the room that was reserved for it.
     Put { put: NewPut, reserved: BatchSize, reply: Reply },

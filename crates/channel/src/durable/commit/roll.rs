@@ -1,5 +1,5 @@
-//! Begins the next segment, with a STATE that says all that the earlier ones said; and marks the
-//! end of the log.
+//! Begins the next segment with a STATE that summarises all earlier ones, and marks the end of the
+//! log.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -22,7 +22,7 @@ impl Core {
             let mut state = self.state();
             let id = state.next_segment;
             state.next_segment += 1;
-            // The STATE says all commits that were made so far.
+            // The STATE contains all commits made so far.
             state.unwritten.all_in_write();
             let envelope = state.tickets.record(now_ms).encode();
             let frame = Frame::plain(Kind::State, state.tickets.in_flight.next(), envelope);
@@ -61,8 +61,8 @@ impl Core {
             let record =
                 SegmentRecord { id, first, tickets: 0, end, room, since_ms, key: log.key() };
             state.tickets.begin_segment(record, prepared.file);
-            // Starts, failed writes and commits fill segments without batches; nothing would free
-            // these as long as an older one stays.
+            // Starts, failed writes and commits fill segments without batches. Nothing would free
+            // these while an older segment stays.
             self.release(&mut state, true);
             (sealed, std::mem::take(&mut state.in_doubt))
         };
@@ -90,8 +90,8 @@ impl Core {
         Ok(())
     }
 
-    /// Writes a last group that says nothing. With it behind them, damage to the batches of the
-    /// last group that says something is not taken for a write that a crash tore.
+    /// Writes a last group without content. Damage in the group before it is then not mistaken for
+    /// a write that a crash tore.
     pub(crate) fn write_end(&self) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let next = self.state().tickets.in_flight.next();

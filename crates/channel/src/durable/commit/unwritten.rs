@@ -1,4 +1,4 @@
-//! What consumers have settled and no frame says yet: commits, and batches given up as damaged.
+//! Settled tickets that no frame contains yet: commits, and batches given up as damaged.
 
 use crate::durable::log::records::{AckRecord, ForgetRecord};
 
@@ -16,12 +16,12 @@ pub(crate) struct Unwritten {
 }
 
 impl Unwritten {
-    /// Whether a frame says all but for what is being written.
+    /// Returns `true` if everything is in a frame or being written.
     pub(crate) fn is_empty(&self) -> bool {
         self.acks.is_empty() && self.forget.is_empty()
     }
 
-    /// The STATE of a segment that is begun says all of it.
+    /// Moves everything into the STATE of a segment that is begun.
     pub(crate) fn all_in_write(&mut self) {
         let acks = std::mem::take(&mut self.acks);
         self.acks_in_write.merge(&acks);
@@ -29,7 +29,7 @@ impl Unwritten {
         self.forget_in_write.merge(&forget);
     }
 
-    /// What was in the write is on the disk.
+    /// Marks the data in the write as durable.
     pub(crate) fn written(&mut self) {
         self.acks_in_write = AckRecord::default();
         self.forget_in_write = ForgetRecord::default();

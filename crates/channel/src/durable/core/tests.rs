@@ -1,4 +1,4 @@
-//! Rules that only two threads at once could break, shown one step at a time.
+//! Rules that only two concurrent threads could break, tested one step at a time.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
@@ -70,7 +70,7 @@ async fn a_segment_stays_until_the_commits_of_its_batches_are_on_the_disk() {
     assert_eq!(core.state().tickets.segments.len(), 1);
 }
 
-/// Puts events of so many bytes where there is room for them; whether there was.
+/// Puts events of this size if there is room; returns whether there was.
 async fn put(core: &Arc<Core>, bytes: usize) -> Option<bool> {
     let batch = Batch::of(["c".repeat(bytes)]);
     let size = BatchSize { events: 1, bytes: batch.encoded_len() as u64 };
@@ -83,8 +83,8 @@ async fn put(core: &Arc<Core>, bytes: usize) -> Option<bool> {
     Some(put.commit().await.is_ok())
 }
 
-/// What lies in the directory, the idle files aside, is what the channel says, and no more than it
-/// may.
+/// Checks that the directory without the idle files has the size that the channel reports, and
+/// stays within its limit.
 fn is_bounded(core: &Core, disk: &SimDisk) {
     let said = core.status().bytes;
     assert!(said <= CAPACITY, "{said} bytes are in the channel");
@@ -102,7 +102,7 @@ async fn a_channel_keeps_to_its_capacity_however_often_the_power_fails() {
     for life in 0..200 {
         disk.crash();
         let core = opened(&disk);
-        // Some lives put nothing, some a little, some all that there is room for.
+        // Some lives put nothing, some a little, some all that fits.
         let mut left = [0, 1, 100][life % 3];
         while left > 0 {
             match put(&core, 3_000).await {
@@ -120,7 +120,7 @@ async fn a_channel_keeps_to_its_capacity_however_often_the_power_fails() {
     assert_eq!(opened(&disk).status().events, stored);
 }
 
-/// One group of so many small puts, as far as there is room for them; how many were stored.
+/// Puts one group of this many small puts, if there is room; returns how many were stored.
 async fn put_together(core: &Arc<Core>, puts: usize) -> usize {
     let batch = Batch::of(["c".repeat(100)]);
     let size = BatchSize { events: 1, bytes: batch.encoded_len() as u64 };
@@ -171,8 +171,8 @@ async fn a_channel_keeps_to_its_capacity_however_often_writes_fail() {
         held.push(ticket);
     }
     assert!(held.len() > 100, "only {} batches fill it", held.len());
-    // All but the oldest are committed, one by one; it keeps all behind it from being freed in
-    // turn.
+    // All but the oldest are committed, one by one; the oldest one keeps all later ones from being
+    // freed in order.
     for ticket in &held[1..] {
         disk.fail_writes(1);
         core.commit(&Arc::from(CONSUMER), &IntervalSet::from(*ticket..ticket + 1));
@@ -211,7 +211,7 @@ async fn whether_a_consumer_dozes_or_sleeps_it_gets_the_one_batch_that_comes() {
     }
 }
 
-/// How long a consumer takes for a backlog of 40 MiB.
+/// Returns how long a consumer takes for a backlog of 40 MiB.
 async fn drained_in(core: &Arc<Core>) -> Duration {
     let mut take = Take::new(core.clone(), Arc::from(CONSUMER));
     let began = Instant::now();
@@ -235,7 +235,7 @@ async fn a_backlog_is_drained_at_a_pace_while_somebody_puts_unless_somebody_wait
         for _ in 0..160 {
             assert_eq!(put(&core, 256 << 10).await, Some(true));
         }
-        // Of all that may be taken at once 32 MiB are left.
+        // 32 MiB of the whole credit are left.
         sleep(Duration::from_secs(20)).await;
         core.state().reads.throttle.taken(Instant::now(), 480 << 20);
         if is_full {

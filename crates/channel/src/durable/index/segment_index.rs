@@ -1,9 +1,9 @@
-//! Places and identities of the batches of one segment: what a take, a settlement and a repair
-//! look up by ticket.
+//! Locations and identities of the batches of one segment: takes, settlements and repairs look them
+//! up by ticket.
 //!
-//! An index is grown as its segment is written. When the segment is sealed it goes to the
-//! [`IndexStore`], and memory keeps it only while a consumer is near. It is derived: read again
-//! from the segment's frames when the store does not have it.
+//! An index grows while its segment is written. When the segment is sealed, the index goes to the
+//! [`IndexStore`], and stays in memory only while a consumer is near. It can be read again from the
+//! segment's frames if the store does not have it.
 //!
 //! ```text
 //! encoding: u8 version = 2 | bytes of the content | content as one LZ4 block | u32 crc32c of all
@@ -14,8 +14,9 @@
 //!           | runs | for each: first entry, entries, origin 16 B, epoch, first sequence
 //! ```
 //!
-//! The columns are for what sled keeps in memory of them: neighbours are alike, so little is left.
-//! Version 1 had neither columns nor LZ4; such an index counts as not there, as a damaged one does.
+//! The columns reduce the memory that sled needs: neighbours are similar, so they compress well.
+//! Version 1 had neither columns nor LZ4; an index of version 1 counts as missing, like a damaged
+//! one.
 
 use bytes::{Buf, BufMut, Bytes};
 use pipeline::intervals::{get_varint, put_varint};
@@ -25,7 +26,7 @@ use crate::durable::commit::packing::{Coding, Packed};
 
 const VERSION: u8 = 2;
 
-/// Where one batch lies.
+/// The location of one batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Offset of its frame in the segment.
@@ -36,20 +37,20 @@ pub(crate) struct Entry {
     pub(crate) events: u32,
     /// When it was put, milliseconds after its segment was begun.
     pub(crate) after_ms: u32,
-    /// Which batch with events of its frame it is, from 0.
+    /// Its number among the batches with events of its frame, from 0.
     pub(crate) item: u16,
 }
 
-/// How to read and set one number of an entry; each is 0 in an entry by default.
+/// Access to one number of an entry; each is 0 in an entry by default.
 struct Column {
-    /// The number, and what it is expected to be behind an entry.
+    /// The number, and its expected value in the next entry.
     get: fn(&Entry) -> u32,
     expect: fn(&Entry) -> u32,
     /// `None` if an entry cannot have this number.
     set: fn(&mut Entry, u32) -> Option<()>,
 }
 
-/// The columns in their order: a length is known before the offset behind it.
+/// The columns in order: the length comes before the offset that depends on it.
 const COLUMNS: [Column; 5] = [
     Column {
         get: |e| e.len / 8,
@@ -94,7 +95,7 @@ fn unzigzag(number: u32) -> u32 {
     (number >> 1) ^ (number & 1).wrapping_neg()
 }
 
-/// Neighbours whose identities follow each other.
+/// Neighbours with consecutive identities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
     first: u32,
@@ -111,12 +112,12 @@ pub(crate) struct SegmentIndex {
 }
 
 impl SegmentIndex {
-    /// An index without entries, of a segment whose first batch will have ticket `first`.
+    /// Creates an index without entries for a segment whose first batch will have ticket `first`.
     pub(crate) fn starting_at(first: Ticket) -> Self {
         Self { first, ..Self::default() }
     }
 
-    /// The ticket behind the last entry.
+    /// The ticket after the last entry.
     pub(crate) fn end(&self) -> Ticket {
         self.first + self.entries.len() as u64
     }
@@ -144,7 +145,7 @@ impl SegmentIndex {
         }
     }
 
-    /// Where the batch with this ticket lies.
+    /// Returns the location of the batch with this ticket.
     pub(crate) fn get(&self, ticket: Ticket) -> Option<&Entry> {
         self.entries.get(usize::try_from(ticket.checked_sub(self.first)?).ok()?)
     }
@@ -208,7 +209,7 @@ impl SegmentIndex {
         out
     }
 
-    /// Reads what [`SegmentIndex::encode`] made; `None` if a byte of it is wrong.
+    /// Decodes the output of [`SegmentIndex::encode`]; `None` if any byte is wrong.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (mut packed, crc) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
         if crc32c::crc32c(packed) != u32::from_le_bytes(crc.try_into().ok()?) {
@@ -243,9 +244,9 @@ impl SegmentIndex {
     }
 }
 
-/// Where the indexes of sealed segments are kept. It may lose any of them at any time.
+/// Stores the indexes of sealed segments. It may lose any of them at any time.
 pub(crate) trait IndexStore: Send + Sync {
-    /// The index of a segment, if it is there and sound.
+    /// Returns the index of a segment, if it exists and is sound.
     fn load(&self, segment: u64) -> Option<SegmentIndex>;
     /// Keeps an index.
     fn save(&self, segment: u64, index: &SegmentIndex);
@@ -253,7 +254,7 @@ pub(crate) trait IndexStore: Send + Sync {
     fn remove(&self, segment: u64);
     /// Forgets all but these segments'.
     fn retain(&self, live: &[u64]);
-    /// Writes out what is kept, before an orderly end.
+    /// Writes all indexes to the disk, before an orderly shutdown.
     fn flush(&self);
 }
 
@@ -353,7 +354,7 @@ mod tests {
         assert_eq!(SegmentIndex::decode(&bytes), Some(index));
     }
 
-    /// What version 1 made of an index without entries.
+    /// The encoding by version 1 of an index without entries.
     #[test]
     fn an_index_of_another_version_counts_as_not_there() {
         let mut old = vec![1, 5, 0, 0];

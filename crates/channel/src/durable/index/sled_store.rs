@@ -1,10 +1,10 @@
 //! The indexes of sealed segments in sled: a checkpoint that may be deleted at any time.
 //!
-//! sled 0.34 does its own I/O and has ways to fail that we do not want to inherit: a torn snapshot
-//! that is taken for a good one, a panic on a damaged page, errors that stay. So every call is
-//! guarded, any trouble puts the directory aside and starts an empty one, and every value has its
-//! own checksum. Values stay under 64 KiB, where sled keeps them in its log and not in files of
-//! their own. They are asked for by key: a scan would also read the page behind the last one.
+//! sled 0.34 does its own I/O and has failure modes that the channel must not inherit: it accepts a
+//! torn snapshot as good, panics on a damaged page, and keeps returning old errors. Therefore every
+//! call is guarded, any failure moves the directory aside and starts an empty one, and every value
+//! has its own checksum. Values stay below 64 KiB, so that sled keeps them in its log and not in
+//! separate files. They are read by key: a scan would also read the page after the last one.
 //!
 //! ```text
 //! tree `seg`   segment u64 big-endian, part u16 big-endian  ->  up to 60 KiB of a segment's index
@@ -23,13 +23,13 @@ use super::segment_index::{IndexStore, SegmentIndex};
 
 const PART_BYTES: usize = 60 << 10;
 const CACHE_BYTES: u64 = 4 << 20;
-/// With less than this free, what sled says of its directory is said of the disk.
+/// With less free space than this, sled's errors are attributed to the disk, not to its directory.
 const ROOM_MIN: u64 = 2 << 20;
-/// How long after the disk had no room it is tried again.
+/// Time before a retry after the disk had no room.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Indexes of sealed segments in a sled directory, which is opened when the first is kept or asked
-/// for: sled's threads wake every second for as long as the process lives, and a channel without a
+/// Indexes of sealed segments in a sled directory. The directory is opened at the first read or
+/// write: sled's threads wake up every second while the process lives, and a channel without a
 /// backlog needs none of them.
 pub(crate) struct SledStore {
     disk: Arc<dyn Disk>,
@@ -45,15 +45,15 @@ struct Opened {
     db: sled::Db,
 }
 
-/// What opening came to.
+/// The result of opening.
 enum Tried {
     Open(Opened),
-    /// The disk has no room for it: nothing is wrong with what is there.
+    /// The disk has no room for it; the existing files are sound.
     NoRoom,
     Failed,
 }
 
-/// What a guarded call came to.
+/// Runs a call with a guard; `None` if it fails or panics.
 fn guarded<T>(what: &str, call: impl FnOnce() -> sled::Result<T>) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Some(value),
@@ -158,20 +158,19 @@ impl Opened {
         match opened {
             Some(Some(opened)) => Tried::Open(opened),
             _ if is_refused => Tried::NoRoom,
-            // It panics, or says something else, when it cannot write.
+            // It panics, or returns another error, when it cannot write.
             _ if disk.space(above).is_ok_and(|space| space.available < ROOM_MIN) => Tried::NoRoom,
             _ => Tried::Failed,
         }
     }
 }
 
-/// Where a part of a segment's index is kept.
+/// Returns the key of a part of a segment's index.
 fn key(segment: u64, part: u16) -> Vec<u8> {
     [&segment.to_be_bytes()[..], &part.to_be_bytes()].concat()
 }
 
-/// Does something with part after part, up to the last one: it is not there, or shorter than
-/// others.
+/// Processes part after part, up to the last one, which is missing or shorter than the others.
 fn each_part(
     segment: u64,
     mut act: impl FnMut(&[u8]) -> sled::Result<Option<sled::IVec>>,

@@ -1,5 +1,5 @@
-//! What the log says, in memory: the same rules whether a frame was just written or is read again
-//! after a crash.
+//! The contents of the log, in memory. The same rules apply whether a frame was just written or is
+//! read again after a crash.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -19,22 +19,22 @@ use crate::positions::Positions;
 
 /// A live segment.
 pub(crate) struct Segment {
-    /// As its STATE entry says.
+    /// Its STATE entry.
     pub(crate) record: SegmentRecord,
-    /// Where its batches lie; only while some consumer is near.
+    /// The locations of its batches; only while some consumer is near.
     pub(crate) index: Option<SegmentIndex>,
-    /// Its file; as long as the index.
+    /// Its file, while the index is present.
     pub(crate) file: Option<Arc<dyn DiskFile>>,
 }
 
 impl Segment {
-    /// The ticket behind its last batch.
+    /// The ticket after its last batch.
     pub(crate) fn end(&self) -> Ticket {
         self.record.first + self.record.tickets
     }
 }
 
-/// All that the log says. The last of `segments` is the one being written.
+/// The contents of the log. The last of `segments` is the one being written.
 #[derive(Default)]
 pub(crate) struct TicketIndex {
     pub(crate) in_flight: InFlight,
@@ -47,7 +47,7 @@ pub(crate) struct TicketIndex {
 }
 
 impl TicketIndex {
-    /// As a STATE says, before the frames behind it are replayed.
+    /// Restores a STATE, before the frames after it are replayed.
     pub(crate) fn restore(state: StateRecord<'_>, next: Ticket) -> Self {
         let segment = |record| Segment { record, index: None, file: None };
         Self {
@@ -60,7 +60,7 @@ impl TicketIndex {
         }
     }
 
-    /// What a STATE shall say.
+    /// Returns the contents of a new STATE.
     pub(crate) fn record(&self, since_ms: u64) -> StateRecord<'_> {
         StateRecord {
             since_ms,
@@ -74,7 +74,7 @@ impl TicketIndex {
         }
     }
 
-    /// Consumers and what they have committed.
+    /// Consumers and their commits.
     pub(crate) fn consumers(&self) -> Acks {
         self.in_flight.acked().map(|(name, acked)| (name.clone(), acked.clone())).collect()
     }
@@ -85,8 +85,8 @@ impl TicketIndex {
         self.segments.push_back(Segment { record, index, file: Some(file) });
     }
 
-    /// A PUT frame lies at `offset` of the last segment, `len` bytes long. `ticket` is what its
-    /// header says; what is missing up to there is lost, and answered.
+    /// Adds a PUT frame of `len` bytes at `offset` of the last segment. `ticket` is the one in its
+    /// header; missing tickets before it are lost, and returned.
     pub(crate) fn put(
         &mut self,
         ticket: Ticket,
@@ -154,7 +154,7 @@ impl TicketIndex {
         self.events = self.events.saturating_sub(forget.events);
     }
 
-    /// A consumer commits tickets that it holds.
+    /// Commits tickets that a consumer holds.
     pub(crate) fn commit(&mut self, consumer: &Arc<str>, tickets: &IntervalSet) -> AckRecord {
         let (acked, settled) = self.in_flight.commit(consumer, tickets);
         let (keys, events) = self.describe(&settled);
@@ -163,7 +163,7 @@ impl TicketIndex {
         AckRecord { acks: vec![(consumer.clone(), acked)], settled: keys, events }
     }
 
-    /// Identities and events of tickets that lie in segments whose index is in memory.
+    /// Returns identities and events of tickets in segments whose index is in memory.
     pub(crate) fn describe(&self, tickets: &IntervalSet) -> (KeySet, u64) {
         let (mut keys, mut events) = (KeySet::default(), 0);
         let (Some(first), Some(last)) = (tickets.first(), tickets.last()) else {
@@ -189,7 +189,7 @@ impl TicketIndex {
         indexes.map(|index| index.events_of(tickets)).sum()
     }
 
-    /// The segment that holds `ticket`.
+    /// Returns the segment with `ticket`.
     pub(crate) fn segment_of(&self, ticket: Ticket) -> Option<&Segment> {
         let at = self.segments.partition_point(|segment| segment.end() <= ticket);
         self.segments.get(at).filter(|segment| segment.record.first <= ticket)
@@ -207,8 +207,8 @@ impl TicketIndex {
         sealed.map(|segment| segment.record.room).sum::<u64>() + current.record.end
     }
 
-    /// The keys without which something is lost: of the last segment, which says all, and of those
-    /// that hold what some consumer has not committed.
+    /// Returns the keys that are needed to read everything: the key of the last segment, whose
+    /// STATE summarises the log, and keys of segments with uncommitted batches.
     pub(crate) fn keys(&self) -> impl Iterator<Item = KeyMark> {
         let last = self.segments.len().saturating_sub(1);
         self.segments.iter().enumerate().filter_map(move |(at, segment)| {
@@ -218,8 +218,8 @@ impl TicketIndex {
         })
     }
 
-    /// Takes out the sealed segments that every consumer has done with; those of `unlogged` tickets
-    /// stay. It looks at the oldest ones up to the first that stays, or at `all`.
+    /// Removes sealed segments that every consumer has committed; segments with `unlogged` tickets
+    /// stay. Checks the oldest ones up to the first that stays, or `all`.
     pub(crate) fn release(
         &mut self,
         all: bool,
@@ -239,8 +239,8 @@ impl TicketIndex {
         released
     }
 
-    /// Forgets the indexes of sealed segments that no consumer is near. The one behind a near one
-    /// stays: it is being read ahead.
+    /// Drops the indexes of sealed segments that no consumer is near. The one after a near one
+    /// stays, because it is being read ahead.
     pub(crate) fn trim(&mut self) {
         let sealed = self.segments.len().saturating_sub(1);
         let mut follows = false;

@@ -7,7 +7,7 @@ use support::pool::{Buffer, Pool};
 
 use super::segment::BLOCK;
 
-/// How much is copied before it is checksummed: it is still in the processor's cache then.
+/// Bytes copied before they are checksummed: they are still in the processor's cache then.
 const CHUNK: usize = 64 << 10;
 /// Bytes of buffers that a channel keeps while it does not use them.
 const IDLE_BYTES_MAX: usize = 8 << 20;
@@ -29,7 +29,7 @@ impl Aligned {
         Self { raw, start, len: 0 }
     }
 
-    /// Bytes that it can hold without growing.
+    /// Returns the number of bytes that fit without growing.
     pub(crate) fn capacity(&self) -> usize {
         self.raw.len().saturating_sub(BLOCK)
     }
@@ -39,7 +39,7 @@ impl Aligned {
         self.len
     }
 
-    /// Empties it; room above `keep` bytes is given back.
+    /// Empties the buffer; frees memory above `keep` bytes.
     pub(crate) fn clear(&mut self, keep: usize) {
         if self.capacity() > keep {
             *self = Self::with_capacity(keep);
@@ -47,7 +47,7 @@ impl Aligned {
         self.len = 0;
     }
 
-    /// Makes room for `more` bytes behind those that are there.
+    /// Reserves room for `more` bytes after the existing ones.
     pub(crate) fn reserve(&mut self, more: usize) {
         let needed = self.len + more;
         if needed > self.capacity() {
@@ -83,14 +83,14 @@ impl Aligned {
         self.len = end;
     }
 
-    /// Makes it `len` bytes long; what is new has any content.
+    /// Sets the length to `len`; new bytes have any content.
     pub(crate) fn set_len(&mut self, len: usize) {
         self.reserve(len.saturating_sub(self.len));
         self.len = len;
     }
 
-    /// Makes it `len` bytes long and keeps the last `kept` that were there as its first; what is
-    /// behind them has any content. Room that is far more than that is given back.
+    /// Sets the length to `len` and moves the last `kept` bytes to the front; the bytes after them
+    /// have any content. Frees memory that is much larger than needed.
     pub(crate) fn keep_last(&mut self, kept: usize, len: usize) {
         let from = self.len - kept;
         if len > self.capacity() || self.capacity() > 4 * len.max(BLOCK) {

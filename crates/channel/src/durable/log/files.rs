@@ -1,14 +1,14 @@
-//! The segment files: the one that is written, the one that is ready to be next, and old ones, as
-//! many as will be needed again (`segment_pool.rs`).
+//! The segment files: the current one, the next one, and free files, as many as will be needed
+//! again (`segment_pool.rs`).
 //!
-//! Files whose blocks were written once are used again: a synchronous write into them changes no
+//! Files whose blocks were written before are reused: a synchronous write into them changes no
 //! metadata, which makes it about twice as fast. The next segment has its name and its room before
-//! it is needed, so that beginning it costs two writes and no directory operation; the checksum
-//! seed says whether what lies in a file belongs to the segment that its name says.
+//! it is needed, so that beginning it costs two writes and no directory operation. The checksum
+//! seed shows whether the data in a file belongs to the segment of its name.
 //!
-//! A segment begins with all that the earlier ones said, twice. Where that is much, as the
-//! positions of ten thousand files are, the next segments have more room: it stays a small part of
-//! them.
+//! A segment begins with a summary of all earlier ones, twice. If the summary is large, for example
+//! because of the positions of ten thousand files, the next segments have more room, so that the
+//! summary stays a small part of them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -30,18 +30,18 @@ use super::segment::{BLOCK, Seed};
 use super::segment_pool::SegmentPool;
 use crate::durable::space::full_disk::with_acks;
 
-/// Up to so many bytes, what a segment begins with is little, however small segments are.
+/// Up to this size the beginning of a segment counts as small, however small segments are.
 const OPENING_LITTLE: u64 = 256 << 10;
-/// A segment has room for at least so many times what it begins with, where it may.
+/// A segment has room for at least this many times its beginning, if the limit allows.
 const OPENINGS: u64 = 16;
 /// A next segment that is made ahead is not shorter than this, or than half of a usual one.
 const SHORT_MIN: u64 = 256 << 10;
-/// What a segment has at least behind that which it is begun for: room for some commits.
+/// Minimum room after the data for which a segment is begun: enough for some commits.
 pub(super) const COMMITS_MIN: u64 = 16 << 10;
-/// How much of what the disk has a shorter segment takes: others have to write as well.
+/// Share of the free space that a shorter segment may use: other programs have to write as well.
 const SHORT_OF: (u64, u64) = (7, 8);
 
-/// What is kept of a capacity for the next segments of this room.
+/// Returns the part of a capacity that is kept for the next segments of this room.
 pub(crate) fn reserve_bytes(pool: usize, room: u64, capacity_bytes: u64) -> u64 {
     ((pool as u64 + 2) * room).min(capacity_bytes / 4)
 }
@@ -54,15 +54,15 @@ pub(crate) struct Prepared {
     pub(crate) room: u64,
     /// The file, open.
     pub(crate) file: Arc<dyn DiskFile>,
-    /// It is one of the reserve: puts do not go into it.
+    /// It is a reserve file: puts do not use it.
     pub(crate) is_reserve: bool,
 }
 
-/// The file that is ready to be next, and what was begun so far.
+/// The next file, and the segments begun so far.
 pub(super) struct NextFile {
     pub(super) spare: Spare,
-    /// The highest number that was asked for. A file that is prepared late, when its segment is
-    /// begun already, would take the place of that segment's own.
+    /// The highest number that was requested. A file that is prepared late, after its segment was
+    /// begun, would otherwise replace that segment's own file.
     begun: Option<u64>,
 }
 
@@ -77,13 +77,13 @@ pub(crate) struct Files {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) directory: PathBuf,
     keys: Keyring,
-    /// The least room of a segment, and the most that it has for what it begins with.
+    /// The minimum room of a segment, and its maximum room because of a large beginning.
     rooms: RangeInclusive<u64>,
     /// The room of the next ones.
     usual_room: AtomicU64,
-    /// What the last segment began with.
+    /// The size of the last segment's beginning.
     pub(super) opening: AtomicU64,
-    /// How many files are being made.
+    /// Number of files being made.
     pub(super) making: AtomicUsize,
     /// Bytes of released segments that are not free yet.
     pub(super) leaving: AtomicU64,
@@ -92,11 +92,11 @@ pub(crate) struct Files {
     pub(super) next: Mutex<NextFile>,
     prepared: Condvar,
     pub(super) free: Mutex<FreeFiles>,
-    /// One that was too much, and is no segment's file any more.
+    /// A surplus file that is no segment's file any more.
     pub(super) trimming: Mutex<Option<Trim>>,
     /// Files for a disk without room.
     pub(super) reserve: Mutex<Reserve>,
-    /// There may be free files that are too much.
+    /// Signals that there may be surplus free files.
     pub(crate) emptied: Arc<Notify>,
 }
 
@@ -105,7 +105,7 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Files {
-    /// Segment files in `directory`, which is there.
+    /// Opens the segment files in the existing `directory`.
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         directory: PathBuf,
@@ -135,12 +135,12 @@ impl Files {
         }
     }
 
-    /// What segments are sealed with.
+    /// The keys of segments.
     pub(crate) fn keys(&self) -> &Keyring {
         &self.keys
     }
 
-    /// What the frames of segment `id` are verified with.
+    /// Returns the seed that verifies the frames of segment `id`.
     pub(crate) fn seed(&self, uuid: &[u8; 16], id: u64) -> Seed<'_> {
         Seed::of(uuid, id, &self.keys)
     }
@@ -195,14 +195,14 @@ impl Files {
         self.usual_room.load(Ordering::Relaxed)
     }
 
-    /// What is kept of such a capacity for the next segments: it shrinks with one that the disk
-    /// cuts down.
+    /// Returns the part of such a capacity that is kept for the next segments: it shrinks with a
+    /// capacity that the disk limits.
     pub(crate) fn reserve_bytes(&self, capacity_bytes: u64) -> u64 {
         reserve_bytes(self.pool, self.usual_room(), capacity_bytes)
     }
 
-    /// The next segments suit what this one begins with. They grow at once, and shrink when they
-    /// are four times too large: files of another size are of no use to them.
+    /// Fits the next segments to the beginning of this one. They grow immediately, and shrink when
+    /// they are four times too large, because files of another size cannot be reused.
     pub(super) fn resize_for(&self, opening: u64) {
         self.opening.store(opening, Ordering::Relaxed);
         let (least, most) = (*self.rooms.start(), *self.rooms.end());
@@ -245,7 +245,8 @@ impl Files {
     ) -> io::Result<Prepared> {
         let free = locked(&self.free).files.iter().map(|(_, room)| *room).max();
         let space = self.disk.space(&self.directory).map_or(usual, |space| space.available);
-        // A file system that keeps blocks for root shows an agent of root less than it gives.
+        // A file system with blocks reserved for root reports less space to an agent of root than
+        // it has.
         let most = match space / SHORT_OF.1 * SHORT_OF.0 {
             little if little < least => usual / 2,
             most => most.min(usual),
@@ -325,7 +326,7 @@ impl Files {
             Spare::Ready(prepared) if prepared.id == id && prepared.room >= needed => {
                 return Ok(prepared);
             }
-            // It stays in the pool under its name, unless that name is wanted now.
+            // It stays in the pool under its name, unless that name is needed now.
             Spare::Ready(other) if other.id != id => self.recycle(other.id, other.room),
             Spare::Ready(_) | Spare::None | Spare::Preparing => {}
         }

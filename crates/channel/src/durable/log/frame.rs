@@ -12,28 +12,28 @@ use super::aligned::{Aligned, Buffers};
 use super::seal::{PREFIX_BYTES, Part, Sealer, TAG_BYTES};
 use super::segment::{BLOCK, HEADER_BYTES, Kind, OPENS_GROUP, SEALED, Seed};
 
-/// Bytes of the smallest frame that says nothing.
+/// Size of the smallest frame without content.
 pub(crate) const FILLER_MIN: usize = HEADER_BYTES + 8;
 
 /// A frame to be written.
 pub(crate) struct Frame {
-    /// What it is.
+    /// Its kind.
     pub(crate) kind: Kind,
-    /// How the body as a whole was changed on its way to the disk; 0 is not at all.
+    /// The encoding of the body as a whole; 0 for none.
     pub(crate) coding: u8,
-    /// Ticket of its first batch with events; the next one to be given if it has none.
+    /// Ticket of its first batch with events; without one, the next ticket to be assigned.
     pub(crate) ticket: Ticket,
-    /// How many tickets it takes.
+    /// Number of its tickets.
     pub(crate) tickets: u32,
-    /// What is small and must be known even if the body is damaged.
+    /// Small data that must be known even if the body is damaged.
     pub(crate) envelope: Vec<u8>,
     /// The encoded batches, end to end.
     pub(crate) body: Body,
-    /// Whether it is to be sealed; never from its own buffer.
+    /// Set if it is to be sealed; such a frame is never written from its own buffer.
     pub(crate) sealed: bool,
 }
 
-/// The body of a frame with its checksum: what is stored of its batches, end to end.
+/// The body of a frame with its checksum: the stored bytes of its batches, end to end.
 #[derive(Default)]
 pub(crate) struct Body {
     content: Content,
@@ -46,8 +46,8 @@ pub(crate) struct Body {
 enum Content {
     /// One piece for each batch, to be copied into the group.
     Pieces(Vec<Bytes>),
-    /// In a buffer that will be written as it is: in front of it there is room for the frame's
-    /// header and envelope.
+    /// A buffer that is written as it is: it has room for the frame's header and envelope at the
+    /// front.
     InPlace { buffer: Pooled<Aligned>, start: usize },
 }
 
@@ -65,19 +65,19 @@ impl Body {
         Self { content: Content::Pieces(pieces), crc, len }
     }
 
-    /// A body that is the same bytes again, in a buffer of its own, behind room for an envelope of
-    /// `envelope` bytes. Each byte is copied once from here to the disk.
+    /// Copies the pieces into one buffer, after room for an envelope of `envelope` bytes. Each byte
+    /// is copied only once on its way to the disk.
     pub(crate) fn in_place(pieces: &[Bytes], envelope: usize, buffers: &Arc<Buffers>) -> Self {
         let len = pieces.iter().map(Bytes::len).sum();
         let front = HEADER_BYTES + envelope;
-        // Two blocks more, so that commits and padding fit behind it.
+        // Two more blocks, so that commits and padding fit after it.
         let mut buffer = buffers.get(front + len + 2 * BLOCK);
         buffer.set_len(front);
         let crc = pieces.iter().fold(0, |crc, piece| buffer.push_checked(piece, crc));
         Self { content: Content::InPlace { buffer, start: front }, crc, len }
     }
 
-    /// Bytes of the envelope that there is room for, if the body is in its place.
+    /// Returns the room for the envelope, if the body is in its own buffer.
     pub(crate) fn envelope_room(&self) -> Option<usize> {
         match &self.content {
             Content::Pieces(_) => None,
@@ -85,7 +85,7 @@ impl Body {
         }
     }
 
-    /// The same without the batches that do not stay; `lengths` are those of all.
+    /// Removes the batches that do not stay; `lengths` has the length of each batch.
     pub(crate) fn keeping(self, lengths: &[usize], stays: &[bool]) -> Self {
         if stays.iter().all(|stays| *stays) {
             return self;
@@ -94,7 +94,7 @@ impl Body {
         Self::of_pieces(pieces.filter_map(|(piece, stays)| stays.then_some(piece)).collect())
     }
 
-    /// What is stored of each batch, whose lengths are given.
+    /// Returns the stored bytes of each batch, given their lengths.
     pub(crate) fn into_pieces(self, lengths: &[usize]) -> Vec<Bytes> {
         match self.content {
             Content::Pieces(pieces) => pieces,
@@ -118,8 +118,8 @@ impl Frame {
         Self { kind, coding: 0, ticket, tickets: 0, envelope, body, sealed: false }
     }
 
-    /// One put transaction. If its body is in its place, the envelope fills the room before it:
-    /// what follows an envelope's content means nothing.
+    /// One put transaction. If its body is in its own buffer, the envelope fills the room before
+    /// it: bytes after an envelope's content have no meaning.
     pub(crate) fn put(ticket: Ticket, tickets: u32, mut envelope: Vec<u8>, body: Body) -> Self {
         if let Some(room) = body.envelope_room() {
             assert!(envelope.len() <= room, "an envelope has the room that was kept for it");
@@ -128,13 +128,13 @@ impl Frame {
         Self { kind: Kind::Put, coding: 0, ticket, tickets, envelope, body, sealed: false }
     }
 
-    /// A frame that says nothing and takes `len` bytes, at least [`FILLER_MIN`]: no commits, and
-    /// what is behind an envelope's content means nothing.
+    /// A frame without content of `len` bytes, at least [`FILLER_MIN`]: it has no commits, and
+    /// bytes after an envelope's content have no meaning.
     pub(crate) fn filler(ticket: Ticket, len: usize) -> Self {
         Self::plain(Kind::Ack, ticket, vec![0; len - HEADER_BYTES])
     }
 
-    /// Bytes that its envelope and its body take.
+    /// Returns the sizes of its envelope and its body.
     fn lens(&self) -> (usize, usize) {
         let (envelope, body) = (self.envelope.len(), self.body.len);
         match self.sealed {
@@ -144,13 +144,13 @@ impl Frame {
         }
     }
 
-    /// Bytes that it takes in a segment.
+    /// Returns its size in a segment.
     pub(crate) fn len(&self) -> usize {
         let (envelope, body) = self.lens();
         (HEADER_BYTES + envelope + body).next_multiple_of(8)
     }
 
-    /// Whether it is written from its own buffer, which begins at a block.
+    /// Returns `true` if it is written from its own buffer, which begins at a block.
     pub(crate) fn is_in_place(&self) -> bool {
         matches!(self.body.content, Content::InPlace { .. })
     }
@@ -224,8 +224,8 @@ impl Frame {
         }
     }
 
-    /// Appends it to a buffer; it will be written at `offset` of its segment. `sealer` is there if
-    /// it is to be sealed.
+    /// Appends it to a buffer that will be written at `offset` of its segment. `sealer` must be set
+    /// if it is to be sealed.
     pub(crate) fn write(
         &self,
         out: &mut Aligned,

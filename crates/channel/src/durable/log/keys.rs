@@ -1,17 +1,17 @@
-//! Where a channel's keys come from: a file, what a program prints, or a variable.
+//! Sources of a channel's keys: a file, the output of a program, or a variable.
 //!
 //! ```text
-//! # number, then 64 hexadecimal digits; the highest number seals what is new
+//! # number, then 64 hexadecimal digits; the highest number seals new segments
 //! 1 8f3c…
 //! 2 04d1…
 //! ```
 //!
 //! To rotate: add a line with a higher number. Running channels read the keys again after a while
-//! and seal each new segment with the newest one; `aqueduct channel stats` says which keys a
-//! channel still needs. A key that none needs may be removed. `rotation` does both to a file.
+//! and seal each new segment with the newest one; `aqueduct channel stats` lists the keys that a
+//! channel still needs. You may remove a key that no channel needs. `rotation` does both to a file.
 //!
-//! A program is the way to a key service: it asks there, with what it needs to be let in. What it
-//! prints is kept in memory alone; of its arguments nothing is in a message.
+//! A program connects to a key service, with its own credentials. Its output is kept only in
+//! memory, and its arguments appear in no message.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,7 +32,7 @@ use pipeline::env::OpenMode;
 
 /// More than this is no list of keys.
 const BYTES_MAX: usize = 64 << 10;
-/// How long a program may take to print the keys.
+/// Time limit of a program that prints the keys.
 const COMMAND_TIME: Duration = Duration::from_secs(30);
 /// Permissions that only the owner of a key file may have.
 const OTHERS: u32 = 0o077;
@@ -75,7 +75,7 @@ pub enum KeysError {
     /// The program failed, or took too long.
     #[error("`encryption.key_command` {program} failed: {source}")]
     Command { program: String, source: io::Error },
-    /// There is no such variable, or it is no text.
+    /// The variable does not exist, or is not text.
     #[error("`encryption.key_variable` {name} is not set for this process, or is no text")]
     Variable { name: String },
     /// Others may read the file.
@@ -93,10 +93,10 @@ pub enum KeysError {
 }
 
 impl Encryption {
-    /// Says what is wrong with the settings.
+    /// Checks the settings.
     ///
     /// # Errors
-    /// The first setting that is wrong.
+    /// The first invalid setting.
     pub fn validate(&self) -> Result<(), BuildError> {
         let wrong = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let given = [
@@ -120,7 +120,7 @@ impl Encryption {
         }
     }
 
-    /// What the keys come from, as a message names it. Arguments of a program may be secret.
+    /// Returns the source of the keys for messages. Arguments of a program may be secret.
     fn origin(&self) -> String {
         match (&self.key_file, self.key_command.first(), &self.key_variable) {
             (Some(path), ..) => format!("`encryption.key_file` {}", path.display()),
@@ -161,8 +161,8 @@ fn variable(env: &Env, name: &str) -> Result<Zeroizing<Vec<u8>>, KeysError> {
     Ok(bytes)
 }
 
-/// What a key file holds. Only its owner may be able to read it. What was read is durable: nothing
-/// is sealed with a key that a failure of the power takes away.
+/// Reads a key file. Only its owner may be able to read it. Makes the file durable before its keys
+/// are used: a power failure must not destroy a key that seals data.
 pub(crate) fn file(env: &Env, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysError> {
     let failed = |source| KeysError::File { path: path.to_owned(), source };
     let file = env.disk.open(path, OpenMode::default()).map_err(failed)?;
@@ -179,7 +179,7 @@ pub(crate) fn file(env: &Env, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysErr
     Ok(bytes)
 }
 
-/// The directory that a file lies in.
+/// Returns the directory of a file.
 pub(crate) fn directory(path: &Path) -> &Path {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))
@@ -205,7 +205,7 @@ pub(crate) fn parse(text: &[u8], origin: &str) -> Result<BTreeMap<u32, Arc<Key>>
     if keys.is_empty() { Err(KeysError::Empty { origin: origin.to_owned() }) } else { Ok(keys) }
 }
 
-/// The key that a line gives; says what is wrong with it, without a word of it.
+/// Parses a line; the error describes the problem without quoting the line.
 pub(crate) fn key(line: &[u8]) -> Result<(u32, Key), &'static str> {
     let blank = line.iter().position(u8::is_ascii_whitespace).ok_or("a number, a blank, a key")?;
     let id = std::str::from_utf8(&line[..blank]).ok().and_then(|text| text.parse().ok());
@@ -223,7 +223,7 @@ pub(crate) fn key(line: &[u8]) -> Result<(u32, Key), &'static str> {
     Ok((id, Key::new(id, &bytes)))
 }
 
-/// Reads the keys again and again, as long as the channel lives.
+/// Reads the keys periodically while the channel lives.
 pub(crate) async fn reload(settings: Encryption, core: Weak<Core>) {
     loop {
         tokio::time::sleep(settings.reload.0).await;

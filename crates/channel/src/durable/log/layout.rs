@@ -1,4 +1,4 @@
-//! How the frames of a group lie in memory and in the segment.
+//! The layout of a group's frames in memory and in the segment.
 //!
 //! ```text
 //! staging  │ FORGET │ small PUT │ small PUT │ filler │
@@ -6,9 +6,9 @@
 //! own      │ large PUT ……………………………………… │ ACK │ zeros │
 //! ```
 //!
-//! Small frames are copied into one buffer. A large one is written from the buffer that its batches
-//! were encoded into, so it begins at a block; the gap before it belongs to a frame that says
-//! nothing. What is small and follows a large one goes into the rest of its last block.
+//! Small frames are copied into one buffer. A large frame is written from the buffer into which its
+//! batches were encoded, so it begins at a block; a frame without content fills the gap before it.
+//! Small frames after a large one go into the rest of its last block.
 
 use std::ops::Range;
 
@@ -25,34 +25,34 @@ pub(crate) enum Part {
     Own(usize),
 }
 
-/// What frames are written with.
+/// The buffers and keys for writing frames.
 pub(crate) struct Pen<'a> {
-    /// Takes what is copied; empty.
+    /// The buffer for copied frames; empty at the start.
     pub(crate) staging: &'a mut Aligned,
     /// Of the segment.
     pub(crate) seed: Seed<'a>,
-    /// There if frames are to be sealed.
+    /// Set if frames are to be sealed.
     pub(crate) sealer: Option<&'a Sealer>,
 }
 
 /// A group that is ready to be written.
 pub(crate) struct Layout {
-    /// What is written, one behind the other.
+    /// The parts to write, in order.
     pub(crate) parts: Vec<Part>,
-    /// Where each frame begins in the segment.
+    /// The offset of each frame in the segment.
     pub(crate) offsets: Vec<u64>,
-    /// Where the group ends: a multiple of the block.
+    /// The end of the group: a multiple of the block.
     pub(crate) end: u64,
 }
 
-/// Bytes that these frames take at the most, from a block's beginning on: there is a gap before a
-/// large one, and one behind it; small ones lie close together, so many of them take little.
+/// Returns an upper bound of the bytes that these frames take from the beginning of a block: only
+/// large frames have a gap before and after them; small ones are adjacent.
 pub(crate) fn len_max<'a>(frames: impl Iterator<Item = &'a Frame>) -> u64 {
     let gaps = |frame: &Frame| if frame.is_in_place() { 2 * GAP_MAX } else { 0 };
     (frames.map(|frame| frame.len() + gaps(frame)).sum::<usize>() + BLOCK) as u64
 }
 
-/// Bytes of a gap: what is left of a block, and if no filler fits there, the next one.
+/// Maximum size of a gap: the rest of a block, and if no filler fits there, the next block.
 const GAP_MAX: usize = BLOCK + FILLER_MIN;
 
 impl Layout {
@@ -84,7 +84,7 @@ impl Layout {
         layout
     }
 
-    /// Whether the buffer that is open takes `len` bytes more.
+    /// Returns `true` if `len` more bytes fit into the open buffer.
     fn has_room_for(&self, len: usize, frames: &mut [Frame]) -> bool {
         match self.parts.last() {
             None => false,
@@ -112,7 +112,7 @@ impl Layout {
         }
     }
 
-    /// Makes what follows begin at a block.
+    /// Pads to the next block.
     fn fill_block(&mut self, frames: &mut [Frame], pen: &mut Pen<'_>, ticket: pipeline::Ticket) {
         let end = self.end;
         let mut gap = (end.next_multiple_of(BLOCK as u64) - end) as usize;

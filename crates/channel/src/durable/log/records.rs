@@ -1,5 +1,5 @@
-//! What stands in the envelopes of frames. All numbers are LEB128 varints, text and bytes have
-//! their length in front, sets are encoded as [`IntervalSet`] and [`KeySet`] say.
+//! The envelopes of frames. All numbers are LEB128 varints, text and bytes have their length in
+//! front, and sets have the encoding of [`IntervalSet`] and [`KeySet`].
 //!
 //! ```text
 //! PUT        put at (ms) | items | for each: u8 flags (1 identity, 2 events, 4 zstd, 8 LZ4 block),
@@ -39,9 +39,9 @@ pub(crate) struct PutItem {
     pub(crate) events: u32,
     /// Bytes in the body: as [`pipeline::Batch::encode`] made them, perhaps compressed.
     pub(crate) body_len: u32,
-    /// How they were compressed; `None` if they are as they were.
+    /// Their compression; `None` if they are not compressed.
     pub(crate) packed: Option<Packed>,
-    /// Where its source stands behind it.
+    /// The positions of its source after it.
     pub(crate) positions: Vec<SourcePosition>,
 }
 
@@ -54,17 +54,17 @@ pub(crate) struct PutRecord {
     pub(crate) items: Vec<PutItem>,
 }
 
-/// Consumers and what they have committed.
+/// Consumers and their commits.
 pub(crate) type Acks = Vec<(Arc<str>, IntervalSet)>;
 
 /// Commits of takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AckRecord {
-    /// What each consumer committed.
+    /// The commits of each consumer.
     pub(crate) acks: Acks,
     /// Identities that every consumer has committed by that.
     pub(crate) settled: KeySet,
-    /// Events of those.
+    /// Their number of events.
     pub(crate) events: u64,
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct ForgetRecord {
     pub(crate) events: u64,
 }
 
-/// What a STATE says of one live segment.
+/// The entry of one live segment in a STATE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentRecord {
     /// Its number.
@@ -88,9 +88,9 @@ pub(crate) struct SegmentRecord {
     pub(crate) first: Ticket,
     /// Number of tickets.
     pub(crate) tickets: u64,
-    /// Where its last good group ends.
+    /// The end of its last good group.
     pub(crate) end: u64,
-    /// Bytes that its file takes.
+    /// Size of its file.
     pub(crate) room: u64,
     /// When it was begun, milliseconds since 1970.
     pub(crate) since_ms: u64,
@@ -98,7 +98,7 @@ pub(crate) struct SegmentRecord {
     pub(crate) key: Option<KeyMark>,
 }
 
-/// All that earlier segments said.
+/// The summary of all earlier segments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct StateRecord<'a> {
     /// When the segment was begun, milliseconds since 1970.
@@ -107,13 +107,13 @@ pub(crate) struct StateRecord<'a> {
     pub(crate) epoch: u64,
     /// Events that some consumer has not committed.
     pub(crate) events: u64,
-    /// Consumers and what they have committed.
+    /// Consumers and their commits.
     pub(crate) consumers: Acks,
     /// Identities stored at any time.
     pub(crate) stored: KeySet,
-    /// Those that some consumer has not committed.
+    /// Identities that some consumer has not committed.
     pub(crate) pending: KeySet,
-    /// Where the sources stand.
+    /// Positions of the sources.
     pub(crate) positions: Cow<'a, Positions>,
     /// The segments before this one that are still needed.
     pub(crate) segments: Vec<SegmentRecord>,
@@ -145,7 +145,7 @@ fn get_u32(input: &mut Bytes) -> Option<u32> {
 }
 
 impl PutRecord {
-    /// Bytes that the envelope of these batches takes at the most, whatever identities they get.
+    /// Returns the maximum size of the envelope of these batches, for any identities.
     pub(crate) fn envelope_max<'a>(positions: impl Iterator<Item = &'a [SourcePosition]>) -> usize {
         const VARINT: usize = 10;
         // Flags, identity with its digest, events, body and plain bytes.
@@ -234,18 +234,18 @@ impl PutRecord {
 }
 
 impl AckRecord {
-    /// Whether it says nothing.
+    /// Returns `true` if it is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.settled.is_empty() && self.acks.iter().all(|(_, tickets)| tickets.is_empty())
     }
 
-    /// These consumers have committed these tickets.
+    /// Creates a record: these consumers have committed these tickets.
     pub(crate) fn of_all(consumers: &[Arc<str>], tickets: &IntervalSet) -> Self {
         let acks = consumers.iter().map(|consumer| (consumer.clone(), tickets.clone()));
         Self { acks: acks.collect(), ..Self::default() }
     }
 
-    /// Adds what one consumer committed.
+    /// Adds commits of one consumer.
     pub(crate) fn add(&mut self, consumer: &Arc<str>, tickets: &IntervalSet) {
         match self.acks.iter_mut().find(|(name, _)| name == consumer) {
             Some((_, mine)) => mine.insert_all(tickets),
@@ -253,7 +253,7 @@ impl AckRecord {
         }
     }
 
-    /// Adds all that `other` says.
+    /// Adds the contents of `other`.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (consumer, tickets) in &other.acks {
             self.add(consumer, tickets);
@@ -292,12 +292,12 @@ pub(crate) fn decode_consumers(mut input: Bytes) -> Option<Acks> {
 }
 
 impl ForgetRecord {
-    /// Whether it says nothing.
+    /// Returns `true` if it is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.tickets.is_empty() && self.keys.is_empty()
     }
 
-    /// Adds all that `other` says.
+    /// Adds the contents of `other`.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.tickets.insert_all(&other.tickets);
         self.keys.insert_all(&other.keys);
@@ -322,7 +322,7 @@ impl ForgetRecord {
 }
 
 impl StateRecord<'_> {
-    /// Which segments are sealed. A STATE of format 1 says nothing of it.
+    /// Decodes which segments are sealed. A STATE of format 1 does not contain it.
     fn decode_keys(&mut self, input: &mut Bytes) -> Option<()> {
         for _ in 0..get_varint(input)? {
             let (segment, id) = (get_varint(input)?, get_u32(input)?);

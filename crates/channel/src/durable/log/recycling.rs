@@ -1,4 +1,4 @@
-//! Files of released segments: used again, or given back to the disk.
+//! Files of released segments: reused, or removed.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,22 +11,22 @@ use tokio::time::Instant;
 use super::files::{Files, Spare, locked};
 use super::segment_pool::SegmentPool;
 
-/// What ends the name of a file that is being given back to the disk.
+/// The extension of a file that is being removed in parts.
 const TRIMMING: &str = "gone";
 
-/// A file that is being given back to the disk.
+/// A file that is being removed in parts.
 pub(super) struct Trim {
     path: PathBuf,
-    /// What is left of it.
+    /// Its remaining size.
     len: u64,
 }
 
 /// Files of released segments.
 pub(super) struct FreeFiles {
-    /// Number and room of each, the oldest first: what is kept to be used again, and what is too
-    /// much or of another size than the next ones.
+    /// Number and room of each free file, the oldest first: reusable files, surplus files, and
+    /// files of another size than the next ones.
     pub(super) files: VecDeque<(u64, u64)>,
-    /// How many of them will be needed.
+    /// Estimates how many of them will be needed.
     pub(super) pool: SegmentPool,
 }
 
@@ -48,7 +48,7 @@ impl Files {
         self.leaving.fetch_sub(room, Ordering::Relaxed);
     }
 
-    /// A released segment's file: kept to be used again, or given back to the disk.
+    /// Handles a released segment's file: keeps it for reuse, or queues it for removal.
     pub(crate) fn recycle(&self, id: u64, room: u64) {
         if self.return_to_reserve(id, room) {
             return;
@@ -61,14 +61,14 @@ impl Files {
         }
     }
 
-    /// Whether there are more free files than the pool has a place for: some of them may become too
-    /// much.
+    /// Returns `true` if there are more free files than the pool needs, so that some of them may
+    /// become surplus.
     pub(crate) fn keeps_more(&self) -> bool {
         locked(&self.free).files.len() > self.pool
     }
 
-    /// Which of the free files is to go next: one that is of no use, or the oldest of too many.
-    /// Where the disk `is_short` of room, all beyond the pool are too many.
+    /// Returns the free file to remove next: one that cannot be reused, or the oldest surplus one.
+    /// If the disk `is_short` of room, all files beyond the pool are surplus.
     fn surplus(&self, free: &mut FreeFiles, is_short: bool) -> Option<usize> {
         let usual = self.usual_room();
         let useless = free.files.iter().position(|(_, room)| *room != usual);
@@ -82,7 +82,7 @@ impl Files {
     /// Gives up to `bytes` of a file back to the disk that is too much; answers whether there was
     /// one.
     pub(crate) fn give_back(&self, bytes: u64, is_short: bool) -> bool {
-        // Not held meanwhile: the begin of a segment asks for the idle bytes.
+        // Not locked during the removal: beginning a segment reads the number of idle bytes.
         let trim = locked(&self.trimming).take();
         let trim = trim.or_else(|| self.begin_trim(is_short));
         let Some(mut file) = trim else { return false };
@@ -95,8 +95,8 @@ impl Files {
         true
     }
 
-    /// One of the files that are too much for the pool, by a name that no segment has: one that
-    /// lost a part must not be taken for one.
+    /// Takes a surplus file and gives it a name that is not a segment's: a truncated file must not
+    /// be mistaken for a segment.
     fn begin_trim(&self, is_short: bool) -> Option<Trim> {
         let (id, len) = {
             let mut free = locked(&self.free);
@@ -121,7 +121,7 @@ impl Files {
         self.disk.open(&file.path, mode)?.set_len(file.len)
     }
 
-    /// Removes what an earlier life had begun to give back.
+    /// Removes files that an earlier life had begun to remove.
     pub(crate) fn remove_trimmed(&self) -> io::Result<()> {
         for (name, _) in self.disk.list(&self.directory)? {
             let path = self.directory.join(name);
@@ -137,8 +137,8 @@ impl Files {
         let _ = self.disk.remove_file(path);
     }
 
-    /// Bytes of files that hold nothing: those of released segments and the next segment's. Not
-    /// known while one is being made.
+    /// Returns the bytes of files without content: released segments' files and the next segment's.
+    /// Unknown while a file is being made.
     pub(crate) fn idle_bytes(&self) -> Option<u64> {
         let spare = match &locked(&self.next).spare {
             Spare::Ready(prepared) => prepared.room,

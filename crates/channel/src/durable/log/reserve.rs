@@ -1,15 +1,15 @@
-//! Two small files for a disk without room: what an agent needs to start and to write commits.
+//! Two small files for a disk without room: enough to start an agent and to write commits.
 //!
 //! ```text
-//!   start     reserve-0 ─rename─► segment 7: STATE │ acks           takes no puts
-//!   start     reserve-1 ─rename─► segment 8: STATE │ acks           says all that 7 said …
+//!   start     reserve-0 ─rename─► segment 7: STATE │ acks           accepts no puts
+//!   start     reserve-1 ─rename─► segment 8: STATE │ acks           includes the state of 7 …
 //!             reserve-0 ◄─rename─ segment 7                         … which is free again
 //! ```
 //!
-//! Each start needs a segment of its own, and the one before it stays until the new one is on the
-//! disk. With two files that are never given back to the disk, an agent may start on a full disk as
-//! often as it likes, and still has room for the commits that free everything else. They are made
-//! while there is room. Puts never get them.
+//! Each start needs a segment, and the previous one stays until the new one is on the disk. With
+//! two files that are never removed, an agent may start on a full disk any number of times, and
+//! still has room for the commits that free everything else. The files are made while there is
+//! room. Puts never use them.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,14 +21,14 @@ use tracing::debug;
 use super::files::{COMMITS_MIN, Files, Prepared, locked};
 use super::segment::BLOCK;
 
-/// How many files there are.
+/// Number of files.
 const FILES: usize = 2;
-/// A reserve file has room for so many times what a segment begins with: that may grow.
+/// A reserve file has room for this many times the beginning of a segment, which may grow.
 const OPENINGS: u64 = 2;
 /// A released segment that is larger than so many reserve files is not kept as one.
 const LARGER: u64 = 4;
 
-/// Room of each reserve file that is there.
+/// Room of each existing reserve file.
 #[derive(Debug, Default)]
 pub(super) struct Reserve([Option<u64>; FILES]);
 
@@ -52,7 +52,7 @@ impl Files {
         }
     }
 
-    /// Makes the files that are missing or too small by now, as far as the disk has room.
+    /// Makes the files that are missing or too small, if the disk has room.
     pub(crate) fn fill_reserve(&self) {
         let (least, room) = self.reserve_rooms();
         let mut reserve = locked(&self.reserve);
@@ -64,7 +64,7 @@ impl Files {
             }
         }
         if let Err(error) = made {
-            // It is tried again with each segment that is begun.
+            // It is retried with each new segment.
             debug!(directory = %self.directory.display(), %error, "no room for a reserve");
         }
     }

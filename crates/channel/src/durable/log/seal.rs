@@ -1,22 +1,22 @@
-//! Sealing: what is written can be read, and changed unseen, only with a key.
+//! Sealing: data can be read, or changed without detection, only with a key.
 //!
-//! AES-256-GCM, with a key of its own for each frame: HMAC-SHA256 of the named key over 192 random
-//! bits that the frame carries. So the two nonces of a frame (0 envelope, 1 body) are used once by
-//! construction, in whatever copy of the directory a process goes on, and there is no counter that
-//! a crash could set back.
+//! AES-256-GCM, with a separate key for each frame: HMAC-SHA256 of the named key over 192 random
+//! bits in the frame. The two nonces of a frame (0 envelope, 1 body) are therefore used once by
+//! construction, in whichever copy of the directory a process runs, and no counter exists that a
+//! crash could reset.
 //!
 //! ```text
 //! envelope   u32 number of the key | u32 check of the key | salt 24 B | sealed envelope | tag 16 B
-//! body       sealed batches | tag 16 B; nothing if there are none
+//! body       sealed batches | tag 16 B; empty without batches
 //! ```
 //!
 //! The tag of the envelope covers the channel's uuid, the segment's number, the frame's offset and
-//! its header, the checksum of the sealed body among it: a frame that is moved, joined with another
-//! one's body or taken from another channel does not open. The checksums are of what is on the
+//! its header, including the checksum of the sealed body. A frame that is moved, combined with
+//! another body or copied from another channel does not open. The checksums cover the bytes on the
 //! disk, so that damage and a wrong key can be distinguished without any key.
 //!
-//! The check is the first bytes of HMAC-SHA256 over a fixed text. It says that a key of the right
-//! number is not the right key, before anything is taken for damaged.
+//! The check is the first bytes of HMAC-SHA256 over a fixed text. It detects a wrong key with the
+//! right number before any frame is treated as damaged.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,7 +29,7 @@ use pipeline::env::Entropy;
 
 /// Bytes in front of a sealed envelope.
 pub(crate) const PREFIX_BYTES: usize = 32;
-/// Bytes behind what is sealed.
+/// Bytes after the sealed data.
 pub(crate) const TAG_BYTES: usize = 16;
 /// Bytes of a key.
 pub(crate) const KEY_BYTES: usize = 32;
@@ -38,12 +38,12 @@ const SALT_BYTES: usize = 24;
 const FRAME_LABEL: &[u8] = b"aqueduct channel frame";
 const CHECK_LABEL: &[u8] = b"aqueduct channel key check";
 
-/// Which key something is sealed with.
+/// Identifies the key of sealed data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KeyMark {
     /// Its number.
     pub(crate) id: u32,
-    /// What tells it from another key of that number.
+    /// Distinguishes it from another key with this number.
     pub(crate) check: u32,
 }
 
@@ -95,15 +95,14 @@ fn nonce(part: Part) -> Nonce {
 }
 
 impl FrameKey {
-    /// Seals all of `bytes` but the last [`TAG_BYTES`], which take the tag.
+    /// Seals all of `bytes` except the last [`TAG_BYTES`], into which it writes the tag.
     pub(crate) fn seal(&self, part: Part, context: &[u8], bytes: &mut [u8]) {
         let (plain, room) = bytes.split_at_mut(bytes.len() - TAG_BYTES);
         let tag = self.0.seal_in_place_separate_tag(nonce(part), Aad::from(context), plain);
         room.copy_from_slice(tag.expect("a frame is far below what one key can seal").as_ref());
     }
 
-    /// Opens `bytes`, of which the last [`TAG_BYTES`] are the tag, in place; `None` if they are not
-    /// what was sealed.
+    /// Opens `bytes`, whose last [`TAG_BYTES`] are the tag, in place; `None` if they were changed.
     pub(crate) fn open<'a>(
         &self,
         part: Part,
@@ -137,21 +136,22 @@ impl From<SealError> for io::Error {
     }
 }
 
-/// The keys of a channel, and which of them seals what is new.
+/// The keys of a channel; the newest one seals new segments.
 pub(crate) struct Keyring {
     keys: RwLock<BTreeMap<u32, Arc<Key>>>,
-    /// What the keys come from, as a message names it.
+    /// The source of the keys, for messages.
     origin: String,
     sealing: Option<Arc<dyn Entropy>>,
 }
 
 impl Keyring {
-    /// No keys: nothing is sealed, and nothing sealed can be read.
+    /// No keys: seals nothing, and opens nothing.
     pub(crate) fn empty() -> Self {
         Self { keys: RwLock::default(), origin: String::new(), sealing: None }
     }
 
-    /// `keys`, which come from `origin`. What is new is sealed if there is a source of salts.
+    /// Creates a keyring of `keys` from `origin`. New segments are sealed if there is a source of
+    /// salts.
     pub(crate) fn new(
         keys: BTreeMap<u32, Arc<Key>>,
         origin: String,
@@ -165,18 +165,18 @@ impl Keyring {
         self.sealing.is_some()
     }
 
-    /// What seals a new segment: the key with the highest number.
+    /// Returns the sealer of a new segment: the key with the highest number.
     pub(crate) fn newest(&self) -> Option<Sealer> {
         let entropy = self.sealing.clone()?;
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         keys.last_key_value().map(|(_, key)| Sealer { key: key.clone(), entropy })
     }
 
-    /// Takes over what was read again. Keys that are not there any more stay in use until the
-    /// process ends. Answers the number of a new key that what is new is sealed with from now on.
+    /// Adds keys that were read again. Keys that are missing now stay in use until the process
+    /// ends. Returns the number of a new key that seals new segments from now on.
     ///
     /// # Errors
-    /// A number now names another key; nothing is taken over.
+    /// A number now names another key; nothing is changed.
     pub(crate) fn renew(&self, fresh: BTreeMap<u32, Arc<Key>>) -> Result<Option<u32>, SealError> {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         for (id, key) in &fresh {
@@ -296,7 +296,8 @@ mod tests {
         }
     }
 
-    /// What one build or version seals, another one has to open: the same bytes of both libraries.
+    /// Data sealed by one build or version must open in another: both libraries produce the same
+    /// bytes.
     #[test]
     fn every_build_seals_in_the_same_way() {
         let (prefix, key) = ring_of(&[(1, 7)]).newest().unwrap().frame();

@@ -1,17 +1,17 @@
-//! The bytes of a segment: a header block, then groups of frames. See the [page](crate::durable)
-//! for the drawing.
+//! The encoding of a segment: a header block, then groups of frames. See the [page](crate::durable)
+//! for the diagram.
 //!
 //! A frame is verified in two steps. Its header and envelope have one checksum, seeded with the
-//! channel's uuid, the segment's number and its own offset: frames that an earlier use of the file
-//! left behind, that belong to another channel or that strayed never verify. Its body has a
-//! checksum of its own, so a flipped bit in the body leaves identity, tickets and length known.
+//! channel's uuid, the segment's number and its own offset: frames of an earlier use of the file,
+//! of another channel or at a wrong offset never verify. Its body has a separate checksum, so that
+//! a flipped bit in the body leaves identity, tickets and length known.
 
 use bytes::{BufMut, Bytes};
 use pipeline::{Epoch, Origin, Ticket};
 
 use super::seal::{KeyMark, Keyring, PREFIX_BYTES, Part, SealError, mark_of};
 
-/// What groups are padded to, and what offsets of direct I/O are multiples of.
+/// Groups are padded to this size, and offsets of direct I/O are multiples of it.
 pub(crate) const BLOCK: usize = 4096;
 /// Bytes of a frame's header.
 pub(crate) const HEADER_BYTES: usize = 32;
@@ -35,11 +35,11 @@ pub(crate) struct Owner {
     pub(crate) epoch: Epoch,
 }
 
-/// What the checksums of one segment start from, and the keys that its frames may need.
+/// The initial value of the checksums of one segment, and the keys of its frames.
 #[derive(Clone, Copy)]
 pub(crate) struct Seed<'a> {
     crc: u32,
-    /// The uuid, then the number: what a seal covers besides the frame itself.
+    /// The uuid, then the number: a seal covers them in addition to the frame.
     place: [u8; 24],
     keys: &'a Keyring,
 }
@@ -53,19 +53,19 @@ impl<'a> Seed<'a> {
         Self { crc: crc32c::crc32c(&place), place, keys }
     }
 
-    /// What the checksum of the frame at `offset` starts from: one that strayed never verifies.
+    /// Returns the initial checksum of the frame at `offset`: a frame elsewhere never verifies.
     pub(crate) fn at(self, offset: u64) -> u32 {
         crc32c::crc32c_append(self.crc, &offset.to_le_bytes())
     }
 
-    /// What the seal of the envelope of the frame at `offset` covers besides it. `header` is
-    /// without its first four bytes, the checksum.
+    /// Returns the bytes that the seal of the envelope of the frame at `offset` covers in addition.
+    /// `header` is without its first four bytes, the checksum.
     pub(crate) fn context(self, offset: u64, header: &[u8]) -> Vec<u8> {
         [&self.place[..], &offset.to_le_bytes(), header].concat()
     }
 }
 
-/// What a frame is.
+/// The kinds of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Batches with their identities and positions: one put transaction.
@@ -74,7 +74,7 @@ pub(crate) enum Kind {
     Ack = 2,
     /// The consumers from here on.
     Consumers = 3,
-    /// All that earlier segments said, in short. First in every segment, twice.
+    /// A summary of all earlier segments. First in every segment, twice.
     State = 4,
     /// Tickets and identities that were found damaged.
     Forget = 5,
@@ -88,7 +88,7 @@ impl Kind {
     }
 }
 
-/// What a frame says, open: its envelope and its body.
+/// The decrypted envelope and body of a frame.
 pub(crate) type Contents = (Bytes, Bytes);
 
 /// A frame's header as it was read.
@@ -106,7 +106,7 @@ pub(crate) struct Header {
     pub(crate) tickets: u32,
     /// As in [`Frame`].
     pub(crate) kind: Kind,
-    /// Whether it is the first frame of a group, at the start of a block.
+    /// True for the first frame of a group, at the start of a block.
     pub(crate) opens_group: bool,
     /// As in [`Frame`].
     pub(crate) coding: u8,
@@ -136,20 +136,20 @@ impl Header {
         })
     }
 
-    /// Bytes that the frame takes in its segment.
+    /// Returns the size of the frame in its segment.
     pub(crate) fn frame_len(&self) -> usize {
         (HEADER_BYTES + self.envelope_len + self.body_len).next_multiple_of(8)
     }
 
-    /// Whether header and envelope, which `frame` starts with, are those of a frame of `seed` at
-    /// `offset`.
+    /// Returns `true` if header and envelope, with which `frame` starts, belong to a frame of
+    /// `seed` at `offset`.
     pub(crate) fn verify(&self, frame: &[u8], seed: Seed<'_>, offset: u64) -> bool {
         frame
             .get(4..HEADER_BYTES + self.envelope_len)
             .is_some_and(|bytes| crc32c::crc32c_append(seed.at(offset), bytes) == self.crc)
     }
 
-    /// Whether the body in `frame`, which is whole, is as it was written.
+    /// Returns `true` if the body in the complete `frame` is undamaged.
     pub(crate) fn verify_body(&self, frame: &[u8]) -> bool {
         let start = HEADER_BYTES + self.envelope_len;
         frame
@@ -162,11 +162,11 @@ impl Header {
         mark_of(frame.get(HEADER_BYTES..)?).filter(|_| self.sealed)
     }
 
-    /// The envelope of a frame that verifies and begins with `frame`; `None` if it is not what was
-    /// sealed.
+    /// Returns the envelope of a verified frame at the beginning of `frame`; `None` if it was
+    /// changed after sealing.
     ///
     /// # Errors
-    /// The key is not there.
+    /// The key is missing.
     pub(crate) fn envelope(
         &self,
         frame: &[u8],
@@ -183,10 +183,11 @@ impl Header {
         Ok(key.open(Part::Envelope, &context, &mut sealed).map(Bytes::copy_from_slice))
     }
 
-    /// Envelope and body of a whole frame that verifies; `None` if they are not what was sealed.
+    /// Returns envelope and body of a complete, verified frame; `None` if they were changed after
+    /// sealing.
     ///
     /// # Errors
-    /// The key is not there.
+    /// The key is missing.
     pub(crate) fn contents(
         &self,
         frame: &Bytes,
@@ -228,7 +229,7 @@ pub(crate) fn header_block(owner: &Owner, id: u64) -> Vec<u8> {
     block
 }
 
-/// What a header block says; `None` if it is damaged or the file was never a segment.
+/// Decodes a header block; `None` if it is damaged or the file was never a segment.
 pub(crate) fn read_header_block(block: &[u8]) -> Option<(u16, Owner, u64)> {
     const LEN: usize = 72;
     let block = block.get(..LEN + 4)?;

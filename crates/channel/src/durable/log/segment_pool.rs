@@ -1,4 +1,4 @@
-//! How many of the free files will be needed again: as many as were in use within a while.
+//! Estimates how many free files will be needed again: as many as were in use within a window.
 //!
 //! ```text
 //!   free files   5 ┤    ┌──┐      ┌────┐
@@ -7,10 +7,10 @@
 //!                  └─┼──────── window ──┤ now
 //! ```
 //!
-//! A sink that commits large files of its store empties many segments at once, and the same number
-//! is filled until it commits the next ones. Files whose blocks were written before take writes
-//! faster than new ones, so what such a channel needs stays; only what was free all the time is too
-//! much.
+//! A sink that commits large files of its store empties many segments together, and the channel
+//! fills the same number until the next commit. Files whose blocks were written before are faster
+//! to write than new ones, so the files that such a channel reuses stay. Only files that were free
+//! during the whole window are surplus.
 //!
 //! Pure: the time is a parameter.
 
@@ -22,13 +22,13 @@ use tokio::time::Instant;
 /// The fewest free files of late.
 pub(crate) struct SegmentPool {
     window: Duration,
-    /// Since when so many files were free, and no fewer after it; in order of time and of number.
-    /// The first one still holds where the window begins.
+    /// Times since which at least this many files were free, in order of time and of number. The
+    /// first one still applies at the beginning of the window.
     fewest: VecDeque<(Instant, usize)>,
 }
 
 impl SegmentPool {
-    /// Nothing was free before `now`.
+    /// No file was free before `now`.
     pub(crate) fn new(window: Duration, now: Instant) -> Self {
         Self { window, fewest: VecDeque::from([(now, 0)]) }
     }
@@ -42,14 +42,14 @@ impl SegmentPool {
         self.fewest.push_back((since, free));
     }
 
-    /// One of those that were not needed is gone.
+    /// Records the removal of a surplus file.
     pub(crate) fn parted(&mut self) {
         for (_, free) in &mut self.fewest {
             *free = free.saturating_sub(1);
         }
     }
 
-    /// How many files were free all through the window that ends `now`.
+    /// Returns how many files were free during the whole window that ends `now`.
     pub(crate) fn unneeded(&mut self, now: Instant) -> usize {
         while let Some((since, _)) = self.fewest.get(1)
             && now.duration_since(*since) >= self.window
@@ -104,7 +104,7 @@ mod tests {
                 let now = began + SECOND * second;
                 pool.changed(now, free);
                 all.push(free);
-                // What held as the window began counts too.
+                // The value at the beginning of the window counts too.
                 let expected = all.iter().rev().take(window as usize + 1).min();
                 assert_eq!(Some(&pool.unneeded(now + SECOND - SECOND / 9)), expected);
             }

@@ -1,23 +1,23 @@
-//! Gives the disk back: removes the files of released segments that are too much.
+//! Frees disk space: removes surplus files of released segments.
 //!
 //! ```text
-//!   release ─► free files ─┬─► the next segment, as long as there are any
-//!                          └─► more than will be needed: shortened step by step, then removed
+//!   release ─► free files ─┬─► the next segment, while there are any
+//!                          └─► surplus: shortened step by step, then removed
 //!
-//!   puts go on       2 MiB ▓ pause ··· 2 MiB ▓ pause ··· 2 MiB ▓ pause …
+//!   active puts      2 MiB ▓ pause ··· 2 MiB ▓ pause ··· 2 MiB ▓ pause …
 //!   no puts          a file ▓▓▓▓▓▓▓▓ a file ▓▓▓▓▓▓▓▓ …
 //! ```
 //!
-//! A sink that commits a large file of its store empties many segments at once. Where the file
-//! system tells the disk what has become free (`discard`), every read and write of that disk may
-//! wait meanwhile, the longer the more there is: 26 to 33 ms for a file of 135 MiB, 1 to 2 ms for 4
-//! MiB of it. So a file is given back in parts, and three quarters of the time are left to others,
-//! as long as there are any. No part is synced: where the disk learns at once that would not help,
-//! and elsewhere, each a commit of the journal, cost more than it spares.
+//! A sink that commits a large file of its store empties many segments together. If the file system
+//! reports freed blocks to the disk (`discard`), every read and write of that disk may wait: 26 to
+//! 33 ms for a file of 135 MiB, 1 to 2 ms for 4 MiB of it. Therefore a file is removed in parts,
+//! and three quarters of the time are left to puts while there are any. The parts are not synced:
+//! if the disk learns of them immediately, a sync does not help, and otherwise it commits the
+//! journal, which costs more than it saves.
 //!
-//! How much will be needed is said in `segment_pool.rs`. Where less than a tenth of the disk is
-//! free, or the channel closes, all but the pool is too much. When it closes that goes without
-//! pauses; what a crash leaves is found when it is opened.
+//! `segment_pool.rs` decides how many files will be needed. If less than a tenth of the disk is
+//! free, or the channel closes, all files beyond the pool are surplus. Closing removes them without
+//! pauses; opening removes those that a crash has left.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -28,16 +28,17 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::durable::core::Core;
 
-/// What is given back at once while puts go on.
+/// Bytes removed in one step while puts are active.
 const STEP_BYTES: u64 = 2 << 20;
-/// A pause is so many times as long as the step before it.
+/// A pause is this many times as long as the step before it.
 const PAUSE_FACTOR: u32 = 3;
 /// But no longer than this.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// A step that is shorter costs others nothing.
 const BURDEN_MIN: Duration = Duration::from_millis(1);
 
-/// How often is looked, while more is kept than the pool, whether that is needed.
+/// Interval of checks, while more files are kept than the pool needs, whether they are still
+/// needed.
 const LOOK: Duration = Duration::from_secs(10);
 /// A disk is short of room where less than one in so many bytes of it is free.
 const SHORT: u64 = 10;
@@ -47,8 +48,7 @@ fn pause(took: Duration) -> Duration {
     if took < BURDEN_MIN { Duration::ZERO } else { (took * PAUSE_FACTOR).min(PAUSE_MAX) }
 }
 
-/// Gives back what is too much whenever there is some, until the channel is gone; `emptied` says
-/// when to look.
+/// Removes surplus files until the channel is dropped; `emptied` signals that there may be some.
 pub(crate) async fn run(core: Weak<Core>, emptied: Arc<Notify>) {
     loop {
         let Some(strong) = core.upgrade() else { return };
@@ -89,7 +89,7 @@ impl Core {
         given.await.ok().flatten()
     }
 
-    /// Whether others may need what this channel keeps to be fast.
+    /// Returns `true` if other programs may need the space that this channel keeps for speed.
     fn is_short_of_disk(&self) -> bool {
         let is_nearly_full = |space: Space| space.available < space.total / SHORT;
         self.state().space.disk_full

@@ -34,7 +34,7 @@ pub(crate) struct Log {
     staging: Aligned,
 }
 
-/// Bytes that the first groups of a segment take with a state of this many bytes.
+/// Returns the size of the first groups of a segment with a state of this many bytes.
 fn opening_len(state: &Frame) -> u64 {
     (BLOCK + 2 * state.len().next_multiple_of(BLOCK)) as u64
 }
@@ -45,22 +45,22 @@ impl Log {
         Self { files, owner, current: None, staging: Aligned::with_capacity(STAGING_KEPT) }
     }
 
-    /// Whether a group of `len` bytes still goes into the current segment.
+    /// Returns `true` if a group of `len` bytes fits into the current segment.
     pub(crate) fn has_room(&self, len: u64) -> bool {
         let len = len.next_multiple_of(BLOCK as u64);
         self.current.as_ref().is_some_and(|current| current.end + len <= current.room)
     }
 
-    /// Whether puts may go into the current segment.
+    /// Returns `true` if puts may use the current segment.
     pub(crate) fn takes_puts(&self) -> bool {
         self.current.as_ref().is_some_and(|current| !current.is_reserve)
     }
 
-    /// Begins segment `id` with what all earlier ones said, durably, so that `needed` bytes fit
-    /// behind that. Answers its room and where its first group will be.
+    /// Begins segment `id` durably with a summary of all earlier ones, so that `needed` bytes fit
+    /// after it. Returns its room and the offset of its first group.
     ///
     /// # Errors
-    /// The disk refused. If there was no room for it, the segment that was written before goes on.
+    /// The disk failed. If only room was missing, the segment before it stays in use.
     pub(crate) fn begin(
         &mut self,
         id: u64,
@@ -87,8 +87,8 @@ impl Log {
         }
         let file = prepared.file.clone();
         if let Err(error) = file.write_at(&[IoSlice::new(self.staging.as_slice())], 0, true) {
-            // It may be there all the same, and would be taken for the newest: nothing may be
-            // written behind what it says of the old one.
+            // The file may exist anyway and would count as the newest segment: nothing may be
+            // written beyond the end that it records for the old one.
             self.current = None;
             self.files.recycle(id, prepared.room);
             return Err(error);
@@ -98,10 +98,10 @@ impl Log {
         Ok((prepared, opening))
     }
 
-    /// Appends a group, durably; answers where each frame begins.
+    /// Appends a group durably; returns the offset of each frame.
     ///
     /// # Errors
-    /// The disk refused. The segment is given up: what its end holds now is not known.
+    /// The disk failed. The segment is given up, because the contents of its end are unknown.
     pub(crate) fn append(&mut self, frames: &mut [Frame]) -> io::Result<Vec<u64>> {
         let current = self.current.as_mut().expect("a segment is begun before it is written");
         self.staging.clear(STAGING_KEPT);
@@ -126,12 +126,12 @@ impl Log {
         }
     }
 
-    /// Bytes of the segment that is written; 0 if there is none.
+    /// Size of the current segment; 0 without a segment.
     pub(crate) fn room(&self) -> u64 {
         self.current.as_ref().map_or(0, |current| current.room)
     }
 
-    /// The file of segment `id` was truncated to what it holds.
+    /// Records that the file of segment `id` was truncated to its contents.
     pub(crate) fn truncated(&mut self, id: u64) {
         if let Some(current) = self.current.as_mut().filter(|current| current.id == id) {
             current.room = current.end;

@@ -1,5 +1,5 @@
-//! What was read from the disk, or is being read, before a consumer asks for it: stretches of
-//! neighbours, shared by all consumers that are there.
+//! Batches that were read from the disk, or are being read, before a consumer asks for them:
+//! stretches of neighbours, shared by all consumers.
 //!
 //! ```text
 //!   a consumer took 17      read already          being read             not yet
@@ -12,10 +12,10 @@
 //! # Invariants
 //!
 //! 1. Stretches do not overlap.
-//! 2. A stretch is kept while a consumer waits for a batch of it, while a consumer's last batch is
-//!    in it, or while it is one of the [`AHEAD_MAX`] behind such a one: memory is bounded by the
-//!    number of consumers, whatever the backlog.
-//! 3. One read is planned at a time, so that no two read the same.
+//! 2. A stretch is kept while a consumer waits for a batch of it, while it contains a consumer's
+//!    last batch, or while it is one of the [`AHEAD_MAX`] after such a stretch: the number of
+//!    consumers bounds the memory, for any backlog.
+//! 3. One read is planned at a time, so that no two threads read the same.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use pipeline::{Batch, DecodeError, Ticket};
 
 use super::drain_throttle::ReadIntensity;
 
-/// How many stretches are read before a consumer gets there.
+/// Stretches that are read ahead of a consumer.
 const AHEAD_MAX: usize = 3;
 
 /// A batch as it was read; or the error that its layout is unknown.
@@ -41,20 +41,20 @@ struct Stretch {
 #[derive(Default)]
 pub(crate) struct Ahead {
     stretches: Vec<Stretch>,
-    /// What each consumer that reads from the disk took last.
+    /// The last ticket of each consumer that reads from the disk.
     places: Vec<(Arc<str>, Ticket)>,
     /// Tickets that are waited for.
     wanted: Vec<Ticket>,
-    /// A thread is choosing what to read next.
+    /// A thread is choosing the next read.
     planning: bool,
 }
 
-/// Where a batch is.
+/// The state of a batch.
 #[expect(clippy::large_enum_variant, reason = "most often it is here, and a box would cost more")]
 pub(crate) enum Find {
     /// Here.
     Here(ReadBatch),
-    /// On its way, or about to be; look again when something has come.
+    /// It is being read, or will be soon; check again after the next signal.
     Coming,
     /// It is not being read.
     Absent,
@@ -75,7 +75,7 @@ impl Ahead {
         batch.and_then(Clone::clone).map_or(missing, Find::Here)
     }
 
-    /// A consumer has taken this ticket, whose batch is not in the tail.
+    /// Records that a consumer has taken this ticket, whose batch is not in the tail.
     pub(crate) fn arrive(&mut self, consumer: &Arc<str>, ticket: Ticket) {
         match self.places.iter_mut().find(|(name, _)| name == consumer) {
             Some((_, place)) => *place = ticket,
@@ -93,12 +93,12 @@ impl Ahead {
         }
     }
 
-    /// Whether a consumer reads from the disk.
+    /// Returns `true` if the consumer reads from the disk.
     pub(crate) fn is_drained_by(&self, consumer: &str) -> bool {
         self.places.iter().any(|(name, _)| &**name == consumer)
     }
 
-    /// How many consumers read from the disk.
+    /// Returns the number of consumers that read from the disk.
     pub(crate) fn consumers(&self) -> usize {
         self.places.len()
     }
@@ -108,15 +108,16 @@ impl Ahead {
         self.wanted.push(ticket);
     }
 
-    /// It is not waited for any more.
+    /// Records that a consumer no longer waits for this ticket.
     pub(crate) fn release(&mut self, ticket: Ticket) {
         if let Some(at) = self.wanted.iter().position(|wanted| *wanted == ticket) {
             self.wanted.swap_remove(at);
         }
     }
 
-    /// Where the next read has to begin: behind what is there, or on its way, for a consumer that
-    /// has not enough of it. `is_stored` says whether there is something to read at a ticket.
+    /// Returns the start of the next read: after the batches that exist or are being read, for a
+    /// consumer that does not have enough of them. `is_stored` returns whether a ticket can be
+    /// read.
     pub(crate) fn next_read(
         &self,
         intensity: ReadIntensity,
@@ -141,7 +142,7 @@ impl Ahead {
         None
     }
 
-    /// A thread chooses what to read; answers whether it is the only one.
+    /// Starts planning a read; returns `false` if another thread is already planning.
     pub(crate) fn plan(&mut self) -> bool {
         !std::mem::replace(&mut self.planning, true)
     }
@@ -156,7 +157,7 @@ impl Ahead {
         }
     }
 
-    /// What came of reading `tickets`; nothing if they could not be read.
+    /// Records the result of reading `tickets`; empty if they could not be read.
     pub(crate) fn fill(
         &mut self,
         tickets: &Range<Ticket>,
@@ -171,7 +172,7 @@ impl Ahead {
         }
     }
 
-    /// Forgets what no consumer is near.
+    /// Drops stretches that no consumer is near.
     fn tidy(&mut self) {
         let mut kept = vec![false; self.stretches.len()];
         let places = self.places.iter().map(|(_, ticket)| ticket).chain(&self.wanted);

@@ -1,23 +1,23 @@
-//! Draining a backlog is throttled while producers are active, so that disk and processor are left
-//! to new events.
+//! Throttles the draining of a backlog while producers are active, to leave disk and processor to
+//! new events.
 //!
 //! ```text
-//!   credit   0          32 MiB           512 MiB    what draining may take now: 64 MiB a second
+//!   credit   0          32 MiB           512 MiB    draining may take now: 64 MiB a second
 //!     pauses │  gentle  │   full speed   │          and, for each consumer that drains, four times
-//!                                                   what is put
+//!                                                   the bytes of puts
 //! ```
 //!
-//! | | reads of a backlog | given back to the disk |
+//! | | reads of a backlog | removal of files |
 //! |---|---|---|
 //! | no put for a second | 1,280 KiB, two at a time | whole files |
-//! | puts go on | the same | step by step |
+//! | active puts | the same | step by step |
 //! | … and the credit is used up | 256 KiB, one at a time, as the credit grows | step by step |
 //!
-//! A write of a put waits for a read of the backlog that is before it on the disk, and writing
-//! files of a store takes cores from the intake. So a long backlog shrinks at least three times as
-//! fast as new events come, if disk and sink can, at little cost to them; a short one is gone
-//! before the cost shows. A consumer that is slower than the producers has full credit and is never
-//! throttled.
+//! A write of a put waits for an earlier read of the backlog on the disk, and writing the files of
+//! a store takes cores from the intake. The throttle lets a long backlog shrink at least three
+//! times as fast as new events arrive, if disk and sink can, at little cost to them; a short
+//! backlog is drained before the cost shows. A consumer that is slower than the producers has full
+//! credit and is never throttled.
 //!
 //! Pure: the time is a parameter.
 
@@ -31,7 +31,7 @@ const CALM: Duration = Duration::from_secs(1);
 const DRAIN_FACTOR: i64 = 4;
 /// … and so much faster than that.
 const DRAIN_BYTES_PER_SEC: u32 = 64 << 20;
-/// What was not taken may be taken later, up to this: a second or two of a good disk.
+/// Maximum unused credit: a second or two of a good disk.
 const CREDIT_BYTES_MAX: i64 = 512 << 20;
 /// Below this it is used up.
 const CREDIT_BYTES_MIN: i64 = 32 << 20;
@@ -40,7 +40,7 @@ const DEBT_BYTES_MAX: i64 = 32 << 20;
 /// The longest pause before producers are looked at again.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// How hard reads use the disk.
+/// How hard reads may use the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadIntensity {
     /// As fast as it can.
@@ -50,7 +50,7 @@ pub(crate) enum ReadIntensity {
 }
 
 impl ReadIntensity {
-    /// Bytes read at once, unless one frame is larger.
+    /// Bytes per read, unless one frame is larger.
     pub(crate) fn stretch_bytes(self) -> u64 {
         match self {
             // More of them do not make a disk faster.
@@ -59,7 +59,7 @@ impl ReadIntensity {
         }
     }
 
-    /// Reads at a time.
+    /// Concurrent reads.
     pub(crate) fn reads_max(self) -> usize {
         match self {
             // While one is verified the disk has the other to do.
@@ -73,13 +73,13 @@ impl ReadIntensity {
 #[derive(Debug, Default)]
 pub(crate) struct DrainThrottle {
     put_at: Option<Instant>,
-    /// What draining may take, as of then. Below zero what it has taken too much.
+    /// The credit at that time; below zero after taking too much.
     credit_bytes: i64,
     counted_at: Option<Instant>,
 }
 
 impl DrainThrottle {
-    /// Adds what the time since has brought; at first all that there may be.
+    /// Adds the credit for the time since; at first the maximum.
     fn count(&mut self, now: Instant) {
         let brought = |then| {
             let nanos = now.duration_since(then).as_nanos();
@@ -106,7 +106,7 @@ impl DrainThrottle {
         self.credit_bytes = (self.credit_bytes - bytes as i64).max(least);
     }
 
-    /// How long a consumer that drains waits before it takes more; nothing if it may.
+    /// Returns how long a draining consumer must wait before its next take, if it must.
     pub(crate) fn pause(&mut self, now: Instant) -> Option<Duration> {
         self.count(now);
         if !self.is_busy(now) || self.credit_bytes >= 0 {
@@ -116,12 +116,12 @@ impl DrainThrottle {
         Some(Duration::from_micros(micros.unsigned_abs() + 1).min(PAUSE_MAX))
     }
 
-    /// Whether producers are active.
+    /// Returns `true` if producers are active.
     pub(crate) fn is_busy(&self, now: Instant) -> bool {
         self.put_at.is_some_and(|at| now.duration_since(at) < CALM)
     }
 
-    /// How the next read of a backlog goes.
+    /// Returns the intensity of the next read of a backlog.
     pub(crate) fn intensity(&self, now: Instant) -> ReadIntensity {
         match self.is_busy(now) && self.credit_bytes < CREDIT_BYTES_MIN {
             true => ReadIntensity::Gentle,

@@ -92,7 +92,7 @@ impl Core {
         planned
     }
 
-    /// Reads what was planned; its batches are there for all then. Answers the first of them.
+    /// Executes a planned read; its batches are then available to all. Returns the first of them.
     fn read(&self, reading: &Reading) -> io::Result<Option<ReadBatch>> {
         let seed = self.files.seed(&self.owner.uuid, reading.id);
         let read = reader::read(&reading.file, seed, &reading.entries, &self.buffers);
@@ -109,7 +109,7 @@ impl Core {
     }
 
     /// Reads the batch of a ticket that `consumer` holds, and its neighbours; `None` if it is
-    /// damaged, and quarantined by now. The caller has planned it.
+    /// damaged, and now quarantined. The caller has planned the read.
     ///
     /// # Errors
     /// The disk could not be read.
@@ -135,7 +135,8 @@ impl Core {
         Ok(first)
     }
 
-    /// A consumer took a batch of so many bytes: what it needs next is read, in the background.
+    /// Handles a take of a batch of `bytes` bytes: reads the consumer's next batches in the
+    /// background.
     pub(crate) fn taken(self: &Arc<Self>, consumer: &Arc<str>, bytes: usize) {
         let next = {
             let mut state = self.state();
@@ -154,14 +155,14 @@ impl Core {
         self.start_reading(next);
     }
 
-    /// An error is met again by the take of that batch.
+    /// Ignores errors here: the take of that batch meets them again.
     fn start_reading(self: &Arc<Self>, next: Option<Ticket>) {
         let Some(next) = next else { return };
         let core = self.clone();
         self.background.run_behind(&self.env, move || core.read_ahead(next));
     }
 
-    /// Where the next read begins; the caller has to begin it.
+    /// Returns the start of the next read; the caller must begin it.
     fn plan_ahead(&self, state: &mut State) -> Option<Ticket> {
         if state.reads.ahead.consumers() == 0 {
             return None;
@@ -174,8 +175,8 @@ impl Core {
         Some(next)
     }
 
-    /// Reads stretch after stretch from `next` on, until enough is there: the disk does not wait
-    /// for a consumer to go on.
+    /// Reads stretch after stretch from `next` on, until enough is available, so that the disk does
+    /// not wait for a consumer.
     fn read_ahead(self: &Arc<Self>, next: Ticket) {
         let mut planned = Some(next);
         while let Some(next) = planned {

@@ -1,4 +1,4 @@
-//! What reads share: batches in memory, and the pace of the consumers.
+//! State that reads share: batches in memory, and the pace of the consumers.
 
 use super::ahead::Ahead;
 use super::drain_throttle::DrainThrottle;
@@ -9,16 +9,16 @@ use super::wakeups::Wakeups;
 pub(crate) struct ReadMemory {
     /// The newest batches.
     pub(crate) tail: Tail,
-    /// What is read ahead of a backlog's consumers.
+    /// Batches read ahead of the consumers of a backlog.
     pub(crate) ahead: Ahead,
-    /// Which puts wake consumers.
+    /// Decides which puts wake consumers.
     pub(crate) wakeups: Wakeups,
     /// The pace of a backlog.
     pub(crate) throttle: DrainThrottle,
 }
 
 impl ReadMemory {
-    /// Nothing but an empty tail.
+    /// Creates an empty state with this tail.
     pub(crate) fn new(tail: Tail) -> Self {
         let (ahead, wakeups) = (Ahead::default(), Wakeups::default());
         Self { tail, ahead, wakeups, throttle: DrainThrottle::default() }

@@ -1,4 +1,4 @@
-//! Reads batches from segments: one stretch of neighbours at a time, each verified on its own.
+//! Reads batches from segments: one stretch of neighbours at a time, each verified separately.
 
 use std::io;
 use std::sync::Arc;
@@ -42,10 +42,10 @@ struct Opened {
     body: Bytes,
 }
 
-/// Reads a stretch. `None` stands for a batch that is not as it was written.
+/// Reads a stretch. `None` is a damaged batch.
 ///
 /// # Errors
-/// As the disk says; a key is missing.
+/// The error of the disk, or a missing key.
 pub(crate) fn read(
     file: &Arc<dyn DiskFile>,
     seed: Seed<'_>,
@@ -65,7 +65,7 @@ pub(crate) fn read(
     let bytes = Bytes::from_owner(buffer);
     let mut opened: Option<Opened> = None;
     let mut batch = |entry: &Entry| -> io::Result<Option<ReadBatch>> {
-        // The batches of one put lie in one frame, which is verified once.
+        // The batches of one put are in one frame, which is verified once.
         if opened.as_ref().is_none_or(|opened| opened.offset != entry.offset) {
             let from = (u64::from(entry.offset) - start) as usize;
             let to = (bytes_of(entry) - start) as usize;

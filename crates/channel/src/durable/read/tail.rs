@@ -47,7 +47,7 @@ impl Tail {
         self.slots.get(at).cloned()
     }
 
-    /// Whether the batch with this ticket is still here.
+    /// Returns `true` if the batch with this ticket is still here.
     pub(crate) fn holds(&self, ticket: Ticket) -> bool {
         ticket >= self.first && ticket - self.first < self.slots.len() as u64
     }

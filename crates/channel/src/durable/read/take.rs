@@ -18,7 +18,7 @@ pub(crate) struct Take {
     held: IntervalSet,
 }
 
-/// A ticket that was picked and whose batch is on its way. Dropping it gives it back.
+/// A picked ticket whose batch is being read. Dropping it returns the ticket.
 struct Picked<'a> {
     take: &'a Take,
     ticket: Ticket,
@@ -34,7 +34,7 @@ impl Drop for Picked<'_> {
     }
 }
 
-/// A ticket that is waited for: what is read of it stays until then.
+/// A ticket that a take waits for: its batch stays in memory until then.
 struct Wanted<'a> {
     core: &'a Core,
     ticket: Ticket,
@@ -56,13 +56,13 @@ impl Drop for Asleep<'_> {
 }
 
 impl Take {
-    /// A take of `consumer` that holds nothing.
+    /// Creates a take of `consumer` without tickets.
     pub(crate) fn new(core: Arc<Core>, consumer: Arc<str>) -> Self {
         Self { core, consumer, held: IntervalSet::EMPTY }
     }
 
-    /// Waits until a consumer that drains may take more. Before it takes: a caller that gives up
-    /// meanwhile has taken nothing.
+    /// Waits until a draining consumer may take more. Runs before the take, so that a cancelled
+    /// caller has taken nothing.
     async fn keep_pace(&self) {
         let pause = || self.core.state().pause(&self.consumer, &self.core.limits);
         while let Some(pause) = pause() {
@@ -97,7 +97,7 @@ impl Take {
                 let _asleep = Asleep(&self.core);
                 ready.await;
             } else {
-                // What has come is looked for in either case.
+                // Look for batches in either case.
                 let _ = timeout(IDLE_POLL, ready).await;
                 has_polled = true;
             }
@@ -142,7 +142,7 @@ impl TakeTransaction for Take {
                 Find::Here(batch) => Some(batch),
                 Find::Coming | Find::Absent => self.fetch(ticket).await?,
             };
-            // A damaged one is struck off by now; giving it back changes nothing.
+            // A damaged batch was struck already; returning its ticket has no effect.
             let Some(stored) = stored else { continue };
             match stored {
                 Ok(mut batch) => {
@@ -177,7 +177,7 @@ impl TakeTransaction for Take {
         self.core.rollback(&self.consumer, &mine);
     }
 
-    /// Nothing to do: a held batch takes no memory but its ticket anyway.
+    /// Does nothing: a held batch takes no memory except its ticket.
     fn park(&mut self, _tickets: &IntervalSet) {}
 }
 

@@ -1,15 +1,16 @@
-//! When a put wakes consumers.
+//! Decides when a put wakes consumers.
 //!
-//! A wake-up costs the thread that causes it time: on a virtual machine a fifteenth of a small
-//! write. A consumer that keeps up is faster than the disk, and would be woken once per batch. So a
-//! consumer that finds nothing first polls with a timer; puts meanwhile do not wake it, up to some
-//! bytes. Only then it sleeps, and the next put wakes it: a single batch is taken at once.
+//! A wake-up costs time in the thread that causes it: on a virtual machine a fifteenth of a small
+//! write. A consumer that keeps up is faster than the disk and would be woken once per batch.
+//! Therefore a consumer that finds no batch first polls with a timer; puts do not wake it, up to
+//! some bytes. Only then does it sleep, and the next put wakes it: a single batch is taken
+//! immediately.
 //!
-//! Pure state, behind the channel's lock: a consumer looks and falls asleep under the same lock.
+//! Pure state, behind the channel's lock: a consumer checks and falls asleep under the same lock.
 
 use std::time::Duration;
 
-/// How long an idle consumer polls before it sleeps and is woken by a put.
+/// How long an idle consumer polls before it sleeps until a put wakes it.
 pub(crate) const IDLE_POLL: Duration = Duration::from_millis(1);
 /// So many bytes also wake consumers that poll: a few times as much fits into the tail.
 const ENOUGH_BYTES: usize = 256 << 10;
@@ -27,12 +28,12 @@ impl Wakeups {
         self.asleep += 1;
     }
 
-    /// It does not any more.
+    /// Records that a consumer no longer sleeps.
     pub(crate) fn rise(&mut self) {
         self.asleep -= 1;
     }
 
-    /// So many bytes can be taken now; answers whether consumers are to be woken.
+    /// Records new bytes to take; returns whether consumers must be woken.
     pub(crate) fn should_wake(&mut self, bytes: usize) -> bool {
         self.bytes += bytes;
         let wakes = self.bytes >= ENOUGH_BYTES || (self.asleep > 0 && self.bytes > 0);

@@ -1,4 +1,4 @@
-//! What is done about batches that are damaged.
+//! Handles damaged batches.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,8 +17,8 @@ use crate::durable::log::segment::BLOCK;
 use crate::durable::read::reader;
 
 impl Core {
-    /// A frame was damaged so that not even its envelope can be read: a ticket that is pending and
-    /// lies in no segment any more was in it, and leaves the window. The events are counted again.
+    /// Handles a frame whose envelope is damaged too: a pending ticket that is in no segment any
+    /// more was in it, and leaves the window. Counts the events again.
     fn audit(&self) -> io::Result<()> {
         let (suspects, segments) = {
             let state = self.state();
@@ -28,14 +28,14 @@ impl Core {
         let mut there = KeySet::default();
         let mut indexes: BTreeMap<u64, SegmentIndex> = BTreeMap::new();
         for id in segments {
-            // One that is released meanwhile had settled batches only.
+            // A segment that was released in the meantime had only settled batches.
             if let Ok((index, _)) = self.index_of(id) {
                 there.insert_all(&index.describe(&IntervalSet::from(0..u64::MAX)).0);
                 indexes.insert(id, index);
             }
         }
         let mut state = self.state();
-        // What was settled since the look at it is not missing.
+        // Batches settled since the check are not missing.
         let mut gone = suspects.intersection(state.tickets.window.pending());
         gone.remove_all(&there);
         let settled = state.tickets.in_flight.acked_by_all(None);
@@ -101,15 +101,15 @@ impl Core {
         Ok(true)
     }
 
-    /// Says that a batch was made whole.
+    /// Logs that a batch was restored.
     pub(crate) fn healed(&self, segment: u64, ticket: Ticket, lines: &[String]) {
         self.incident("mended_batch", 1);
         warn!(channel = %self.name, segment, ticket, ?lines,
             "a batch was damaged; its lines were read again from their file, and it is whole");
     }
 
-    /// Says that a batch is given up, and what was in it. `lines` is where its lines stood; empty
-    /// if another agent sent it.
+    /// Logs that a batch was given up, and its contents. `lines` are the locations of its lines;
+    /// empty if another agent sent it.
     pub(crate) fn given_up(&self, segment: u64, tickets: &[Ticket], events: u64, lines: &[String]) {
         if lines.is_empty() {
             error!(channel = %self.name, segment, ?tickets, events,
@@ -123,9 +123,9 @@ impl Core {
         }
     }
 
-    /// A batch cannot be read back: it is not handed out any more, its identity leaves the window
-    /// so that it may be sent again, and its frame is kept aside. `keys` and `events` are what its
-    /// segment's index says of it.
+    /// Quarantines an unreadable batch: it is not handed out any more, its identity leaves the
+    /// window so that it may be resent, and its frame is copied aside. `keys` and `events` come
+    /// from its segment's index.
     pub(crate) fn quarantine(
         &self,
         segment: u64,

@@ -1,8 +1,7 @@
-//! What a fuzzer does with the reader of frames: any bytes are read as a segment, as a start and a
-//! take read one.
+//! A fuzz target for the reader of frames: reads any bytes as a segment, as a start and a take do.
 //!
-//! Checksums keep nearly all random bytes away from the decoders behind them. So right ones can be
-//! put in first: that stands for a writer gone mad rather than for a disk.
+//! Checksums keep nearly all random bytes away from the decoders. Therefore the target can insert
+//! valid checksums first, which simulates a faulty writer rather than a faulty disk.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -47,7 +46,7 @@ impl DiskFile for Input {
     }
 }
 
-/// Puts right checksums, and tickets in order, into whatever looks like a frame.
+/// Inserts valid checksums, and tickets in order, wherever a frame seems to be.
 fn mend(bytes: &mut [u8], seed: Seed<'_>) {
     let (mut at, mut ticket) = (0, 0u64);
     while let Some(header) = bytes.get(at..).and_then(Header::read) {
@@ -62,7 +61,7 @@ fn mend(bytes: &mut [u8], seed: Seed<'_>) {
         frame[..4].copy_from_slice(&crc.to_le_bytes());
         ticket += u64::from(header.tickets % 8);
         at += header.frame_len();
-        // A block may hold one group only; what follows a gap begins at the next one.
+        // A block contains only one group; after a gap the next group begins at the next block.
         if bytes.get(at..).and_then(Header::read).is_none() {
             at = at.next_multiple_of(BLOCK);
         }
@@ -84,8 +83,8 @@ fn decode(found: &Scan) -> usize {
     records
 }
 
-/// Reads `input` as a segment, whose first byte says whether checksums are mended; answers how many
-/// records and events were in it. Never panics, whatever the bytes are.
+/// Reads `input` as a segment; its first byte selects whether checksums are corrected. Returns the
+/// number of records and events. Never panics, for any bytes.
 pub fn read_segment(input: &[u8]) -> (usize, usize) {
     let Some((flags, bytes)) = input.split_first() else { return (0, 0) };
     let keys = Keyring::empty();

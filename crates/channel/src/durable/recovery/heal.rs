@@ -1,19 +1,19 @@
-//! A damaged batch whose lines are still in their file is made whole from there.
+//! Restores a damaged batch whose lines are still in their source file.
 //!
-//! What was damaged stays what it is: the same frame, ticket and identity. Only the bytes of its
-//! lines are put in again, and the checksum of the frame says whether that made it whole, so
-//! nothing repeats whatever became of the batch before, and nothing that is not the same goes on.
+//! Frame, ticket and identity stay the same. Only the bytes of the lines are inserted again, and
+//! the checksum of the frame shows whether that restored it. Therefore no batch is repeated,
+//! whatever its state, and no different batch is delivered.
 //!
 //! ```text
 //! frame   header │ envelope: identity, positions │ body: headers, lengths, lines
-//!                              │ behind it, and the position before it      ▲
+//!                              │ after it, and the position before it       ▲
 //!                              ▼                                            │
 //!         file   ─────────────[from ·················· to)──────────────────┘
 //! ```
 //!
-//! It can be done where the envelope is sound, the lines stand in the body as in the file (neither
-//! compressed nor sealed, not changed by an interceptor), and the file still holds them. Elsewhere
-//! the batch is given up, and these positions name what was in it.
+//! It works if the envelope is sound, the lines in the body are the same as in the file (neither
+//! compressed nor sealed, not changed by an interceptor), and the file still contains them.
+//! Otherwise the batch is given up, and these positions tell which lines were in it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -34,11 +34,11 @@ use crate::positions::Positions;
 /// A put frame whose body is damaged.
 pub(crate) struct Wounded {
     header: Header,
-    /// For each batch with events: where its bytes lie in the body, and where its lines stood.
+    /// For each batch with events: its bytes in the body, and the location of its lines.
     items: Vec<Item>,
     /// Whole blocks around the frame.
     blocks: Aligned,
-    /// Where they begin in the segment, and the frame in them.
+    /// The offset of these blocks in the segment, and of the frame in them.
     start: u64,
     frame_at: usize,
 }
@@ -53,10 +53,10 @@ struct Item {
 }
 
 impl Wounded {
-    /// Reads the frame that `entry` names; `None` if not even its envelope is sound.
+    /// Reads the frame of `entry`; `None` if its envelope is damaged too.
     ///
     /// # Errors
-    /// As the disk says; a key is missing.
+    /// The error of the disk, or a missing key.
     pub(crate) fn read(
         file: &dyn DiskFile,
         seed: Seed<'_>,
@@ -91,7 +91,7 @@ impl Wounded {
         for item in self.items.iter().filter(|item| item.is_plain && item.others.is_empty()) {
             let lines: Option<Vec<_>> = item.stretches.iter().map(|at| at.read(disk)).collect();
             let Some(lines) = lines.map(|lines| lines.concat()) else { continue };
-            // The lines are the last of what a batch is encoded as.
+            // The lines are at the end of an encoded batch.
             if let Some(at) = (item.end - item.start).checked_sub(lines.len()) {
                 let at = body_at + item.start + at;
                 self.blocks.as_mut_slice()[at..at + lines.len()].copy_from_slice(&lines);
@@ -101,16 +101,16 @@ impl Wounded {
         self.header.verify_body(frame)
     }
 
-    /// Writes the frame to where it was read, durably.
+    /// Writes the frame back, durably.
     ///
     /// # Errors
-    /// As the disk says.
+    /// The error of the disk.
     pub(crate) fn write(&self, file: &dyn DiskFile) -> io::Result<()> {
         file.write_at(&[io::IoSlice::new(self.blocks.as_slice())], self.start, true)
     }
 
-    /// Where the lines of the `nth` batch with events stood, for people; empty if another agent
-    /// sent it.
+    /// Returns the locations of the lines of the `nth` batch with events, for the operator; empty
+    /// if another agent sent it.
     pub(crate) fn lines(&self, nth: usize) -> Vec<String> {
         let Some(item) = self.items.get(nth) else { return Vec::new() };
         let stretches = item.stretches.iter().filter(|at| at.from < at.to).map(Stretch::to_string);
@@ -118,7 +118,7 @@ impl Wounded {
     }
 }
 
-/// A put whose body is not as it was written.
+/// A put whose body is damaged.
 pub(crate) struct Unsound {
     pub(crate) ticket: Ticket,
     pub(crate) put: PutRecord,
@@ -126,24 +126,24 @@ pub(crate) struct Unsound {
     pub(crate) place: Entry,
 }
 
-/// A frame whose body is not as it was written.
+/// A frame whose body is damaged.
 pub(crate) struct Aside {
     /// Number of its segment.
     pub(crate) segment: u64,
-    /// Where it lies in it.
+    /// Its location in the segment.
     pub(crate) place: Entry,
     /// Its batches that are given up with it, and their events.
     pub(crate) tickets: Vec<Ticket>,
     pub(crate) events: u64,
-    /// Where the lines of those stood.
+    /// The locations of their lines.
     pub(crate) lines: Vec<String>,
     /// The frame as it was, if it could be made whole; it is not written yet.
     pub(crate) whole: Option<Wounded>,
 }
 
 impl Recovered {
-    /// A frame's body is damaged: its positions stand, its events are gone. What later frames say
-    /// is settled, because it was delivered or given up, was not lost by that.
+    /// Handles a frame with a damaged body: keeps its positions and gives up its events. Batches
+    /// that later frames record as settled were not lost by that.
     fn forget(&mut self, unsound: &Unsound, wounded: Option<&Wounded>) {
         let Unsound { ticket: first, put, segment, place } = unsound;
         let mut lines = Vec::new();
@@ -195,12 +195,12 @@ impl Recovered {
     }
 }
 
-/// Most files that are named for a place where it is not known what was lost.
+/// Maximum number of files that are named when the lost lines are unknown.
 const NAMED_MAX: usize = 20;
 
-/// Where the lines may have stood of a frame at `place` that cannot be read at all: between the
-/// positions before it and those that come next in `frames`, of each file that goes on there.
-/// `before` is where the sources stood in front of `frames`.
+/// Returns where the lines of an unreadable frame at `place` may have been: for each file, between
+/// the position before the frame and the next one in `frames`. `before` has the positions of the
+/// sources before `frames`.
 pub(crate) fn around(mut before: Positions, frames: &[Scanned], place: u64) -> Vec<String> {
     let (mut named, mut seen) = (Vec::new(), BTreeSet::new());
     for frame in frames.iter().filter(|frame| frame.offset != place) {
@@ -257,8 +257,8 @@ fn items(put: &PutRecord, is_sealed: bool, mut before: Positions) -> Vec<Item> {
     items
 }
 
-/// Where the sources stood before the frame at `offset`: as the segment began, and what came
-/// behind.
+/// Returns the positions of the sources before the frame at `offset`: those at the beginning of the
+/// segment, updated by the frames after it.
 fn before(file: &dyn DiskFile, seed: Seed<'_>, offset: u64) -> io::Result<Positions> {
     let mut positions = Positions::default();
     for frame in scan_with(Bodies::Trust, file, seed, BLOCK as u64, offset)?.frames {

@@ -1,6 +1,6 @@
-//! What an operator can ask of a channel: what is in it, whether it is sound, its events, and to be
-//! mended. All but [`repair`] and [`renew`] change nothing but the lock file, and
-//! [`Inspection::look`] not even that: it may be used while an agent runs.
+//! An operator's queries about a channel: its contents, its soundness, its events, and a repair.
+//! Only [`repair`] and [`renew`] change more than the lock file. [`Inspection::look`] changes
+//! nothing and may be used while an agent runs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -49,7 +49,7 @@ pub struct Inspection {
     lock: Option<Box<dyn Lock>>,
 }
 
-/// How often a channel is read again that changed meanwhile.
+/// Maximum number of reads of a channel that changes at the same time.
 const LOOKS: u32 = 20;
 
 impl Inspection {
@@ -65,8 +65,8 @@ impl Inspection {
         Self::read(env, directory, encryption, true)
     }
 
-    /// Reads the directory of a channel that an agent may use meanwhile, and changes nothing in it.
-    /// What is found was so a moment ago.
+    /// Reads the directory of a channel that an agent may use at the same time, and changes nothing
+    /// in it. The result was valid a moment ago.
     ///
     /// # Errors
     /// There is no channel, a key is missing, or it cannot be read.
@@ -76,7 +76,7 @@ impl Inspection {
         encryption: Option<&Encryption>,
     ) -> Result<Self, ChannelError> {
         let mut found = Self::read(env, directory, encryption, false);
-        // A segment that was listed and is gone when it is opened: once more, from the beginning.
+        // A listed segment was removed before it was opened: read everything again.
         for _ in 1..LOOKS {
             if !matches!(found, Err(ChannelError::Disk { .. })) {
                 break;
@@ -133,7 +133,7 @@ impl Inspection {
         self.recovered.tickets.segments.iter().map(|segment| segment.record)
     }
 
-    /// What is in it.
+    /// Returns statistics of the channel.
     pub fn stats(&self) -> Stats {
         let tickets = &self.recovered.tickets;
         let all = tickets.segments.front().map_or(0, |segment| segment.record.first);
@@ -174,7 +174,7 @@ impl Inspection {
         })
     }
 
-    /// What it answers for.
+    /// Returns its account.
     pub fn account(&self) -> Account {
         let window = &self.recovered.tickets.window;
         let mut account = window.account(&self.name, self.recovered.owner.origin);
@@ -182,7 +182,7 @@ impl Inspection {
         self.names.account(account, window.all())
     }
 
-    /// How far the sources have read that fill it.
+    /// Returns the positions of the sources that fill it.
     pub fn positions(&self) -> Vec<SourcePosition> {
         self.recovered.tickets.positions.all()
     }
@@ -230,8 +230,8 @@ impl Inspection {
         Ok(report)
     }
 
-    /// Finds out which damaged batches of a segment their files still hold; answers where those
-    /// begin, and notes the lines of the others.
+    /// Finds out which damaged batches of a segment can be restored from their files. Returns their
+    /// locations, and notes the lines of the others.
     fn look_at_wounds(
         &self,
         record: &SegmentRecord,
@@ -282,7 +282,7 @@ impl Inspection {
         for record in self.segments() {
             let (scanned, file) = match (self.scan(&record), self.files.open(record.id, false)) {
                 (Ok(scanned), Ok(file)) => (scanned, file),
-                // Its events were delivered meanwhile, and its file was let go.
+                // Its events were delivered in the meantime, and its file was removed.
                 (_, Err(error)) if self.is_gone(&error) => continue,
                 (Err(error), _) => return Err(error),
                 (_, Err(error)) => return Err(self.disk_error(error)),
@@ -316,7 +316,7 @@ impl Inspection {
         scan(&*file, seed, BLOCK as u64, record.end).map_err(|error| self.disk_error(error))
     }
 
-    /// Whether a segment is not there any more, and need not be.
+    /// Returns `true` if a segment was removed by a running agent.
     fn is_gone(&self, error: &std::io::Error) -> bool {
         self.lock.is_none() && error.kind() == std::io::ErrorKind::NotFound
     }
@@ -326,8 +326,8 @@ impl Inspection {
     }
 }
 
-/// Gives a channel that no agent uses another origin for what is put into it from now on, bound to
-/// `name` where there is one; what it holds keeps its identities. Answers the old and the new one.
+/// Gives a channel that no agent uses a new origin for future batches, bound to `name` if it is
+/// set. The stored batches keep their identities. Returns the old and the new origin.
 ///
 /// # Errors
 /// There is no channel, it is in use, or its owner file cannot be read or written.
@@ -349,11 +349,11 @@ pub fn renew(
     Ok((old.origin, new.origin))
 }
 
-/// Mends a channel that no agent uses: a torn end is cut off, every batch is read once, and what is
-/// damaged is put aside. Answers how many batches were given up. Blocks.
+/// Repairs a channel that no agent uses: cuts off a torn end, reads every batch once, and
+/// quarantines damaged ones. Returns how many batches were given up. Blocks.
 ///
 /// # Errors
-/// The disk refused, or the directory cannot be used.
+/// The disk failed, or the directory cannot be used.
 pub fn repair(config: Config, cx: &BuildContext) -> Result<u64, ChannelError> {
     let dirty = Arc::new(Notify::new());
     let core = Opening { config, cx: cx.clone(), dirty }.run()?;

@@ -1,4 +1,4 @@
-//! The file `names`: lives of this channel whose batches are known by another origin outside.
+//! The file `names`: lives of this channel whose batches have another origin outside.
 //!
 //! ```text
 //! aqueduct names
@@ -6,10 +6,10 @@
 //! check 0a1b2c3d
 //! ```
 //!
-//! A copy of this directory had closed the life, so its batches would be taken for old ones. The
-//! numbers behind `but` are half-open runs of sequences that were sent under the first name and
-//! keep it. In the log every batch stays what it was born as: names are given on the way out. The
-//! file holds the newest lives.
+//! A copy of this directory had closed the life, so peers would take its batches for old ones. The
+//! numbers after `but` are half-open runs of sequences that were sent under the first name and keep
+//! it. In the log every batch keeps its original name: names are translated on the way out. The
+//! file contains the newest lives.
 
 use std::fmt::Write as _;
 use std::io;
@@ -27,7 +27,7 @@ use crate::durable::log::segment::Owner;
 const FIRST_LINE: &str = "aqueduct names";
 /// More than this is not our file.
 const BYTES_MAX: usize = 16 << 20;
-/// Lives that are remembered. The name of one whose batches are all delivered is never asked for.
+/// Maximum number of lives. The name of a life whose batches are all delivered is never needed.
 const LIVES_MAX: usize = 64;
 
 /// One life with its other name.
@@ -99,10 +99,10 @@ impl Names {
         self.all.drain(..old);
     }
 
-    /// An account by the names outside; `all` is what the channel has stored at any time.
+    /// Translates an account to outside names; `all` has everything that the channel ever stored.
     pub(crate) fn account(&self, account: Account, all: &KeySet) -> Account {
         let mut accepted = self.outside(&account.accepted);
-        // Those that were born under the origin before.
+        // Batches that were created under the previous origin.
         for Named { origin, epoch, to, kept } in &self.all {
             let end = all.get(*origin, *epoch).and_then(IntervalSet::last);
             if *to == account.origin
@@ -166,14 +166,15 @@ impl Names {
     /// Writes the file.
     ///
     /// # Errors
-    /// The disk refused; the old content stands.
+    /// The disk failed; the old content stays.
     pub(crate) fn write(&self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
         small_file::replace(disk, path, self.text().as_bytes())
     }
 }
 
 impl Core {
-    /// The names outside. A panic of another holder is passed over: each change is made whole.
+    /// Locks the outside names. Ignores a panic of another holder, because every change is
+    /// complete.
     pub(crate) fn names(&self) -> MutexGuard<'_, Names> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -99,7 +99,7 @@ impl Opening {
         recovered.report(&self.cx.name);
         let written = owner_file::write(&*disk, &path, &recovered.owner);
         if let Err(error) = &written {
-            // The segment that is begun below says the same; on a full disk that must do.
+            // The segment that begins below records the same; on a full disk that has to be enough.
             warn!(path = %path.display(), %error, "the owner file could not be written");
         }
         let durable_epoch = if written.is_ok() { recovered.owner.epoch } else { last_epoch };

@@ -4,12 +4,12 @@
 //! aqueduct channel
 //! format 2
 //! uuid 5f0e…      32 hex digits: seeds the checksums
-//! origin 91c2…    32 hex digits: given to batches that are born here
-//! epoch 12582912  goes up at every start; the lowest 20 bits are random
+//! origin 91c2…    32 hex digits: origin of batches that are created here
+//! epoch 12582912  increases at every start; the lowest 20 bits are random
 //! check 0a1b2c3d  CRC32C of the lines above
 //! ```
 //!
-//! The same stands in the first block of each segment, should this file be lost.
+//! The first block of each segment repeats this information, in case the file is lost.
 
 use std::io;
 use std::path::Path;
@@ -23,19 +23,19 @@ const FIRST_LINE: &str = "aqueduct channel";
 /// More than this is not our file.
 const BYTES_MAX: usize = 4096;
 
-/// What the file says.
+/// The contents of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OwnerFile {
-    /// There is none.
+    /// The file does not exist.
     Absent,
-    /// It is not as it was written.
+    /// The file is damaged.
     Damaged,
-    /// It is of a newer program.
+    /// A newer program wrote it.
     Newer {
         /// The format that it names.
         format: u16,
     },
-    /// It is sound.
+    /// The file is sound.
     Sound(Owner),
 }
 
@@ -68,7 +68,7 @@ fn parse(text: &str) -> OwnerFile {
         return OwnerFile::Damaged;
     };
     if format > FORMAT {
-        // Whatever a newer program says besides, its last line is the checksum of the others.
+        // A newer program may add lines, but the last line is the checksum of the others.
         return if is_checked(text) { OwnerFile::Newer { format } } else { OwnerFile::Damaged };
     }
     let owner = (|| {
@@ -94,7 +94,7 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<OwnerFile> {
 /// Writes the file.
 ///
 /// # Errors
-/// The disk refused; the old content stands.
+/// The disk failed; the old content stays.
 pub(crate) fn write(disk: &dyn Disk, path: &Path, owner: &Owner) -> io::Result<()> {
     small_file::replace(disk, path, text(owner, FORMAT).as_bytes())
 }

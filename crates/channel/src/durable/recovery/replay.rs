@@ -1,11 +1,11 @@
-//! Opening a directory: what a dead process left becomes a [`TicketIndex`] again.
+//! Opens a directory: rebuilds the [`TicketIndex`] of an earlier process.
 //!
 //! ```text
 //! 1 lock the directory, read the owner file (lost: the first block of a segment knows as much)
-//! 2 find the newest segment whose STATE verifies: that is what everything before it said
-//! 3 replay its frames, and those of any segment behind it; what a crash tore is cut off
-//! 4 report what is missing: segments that are gone, tickets that no frame has
-//! 5 begin a new segment with a STATE of the next epoch; files that are not needed join the pool
+//! 2 find the newest segment whose STATE verifies: it summarises everything before it
+//! 3 replay the frames of it and of any later segment; cut off a torn end
+//! 4 report missing segments, and tickets that no frame has
+//! 5 begin a new segment with a STATE of the next epoch; unneeded files join the pool
 //! ```
 
 use std::io;
@@ -30,7 +30,7 @@ use crate::durable::log::seal::{KeyMark, SealError};
 use crate::durable::log::segment::{BLOCK, FORMAT, Kind, Owner, read_header_block};
 use crate::durable::read::reader;
 
-/// What was found, and what had to be mended.
+/// The recovered state, and the repairs.
 pub(crate) struct Recovered {
     pub(crate) tickets: TicketIndex,
     pub(crate) owner: Owner,
@@ -41,12 +41,12 @@ pub(crate) struct Recovered {
     pub(crate) damaged: u64,
     /// Tickets that no frame has.
     pub(crate) lost: IntervalSet,
-    /// Tickets whose frames are damaged; found just now, not by an earlier life.
+    /// Tickets of damaged frames that this opening has found.
     pub(crate) struck: IntervalSet,
-    /// The frames of those, and of those that were made whole.
+    /// Their frames, and frames of restored batches.
     pub(crate) aside: Vec<Aside>,
-    /// The first segment whose frames were replayed: the STATE says all that older ones say but for
-    /// their batches.
+    /// The first segment whose frames were replayed: its STATE contains all information of older
+    /// segments except their batches.
     pub(crate) replayed_from: u64,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Recovered {
 pub(crate) enum Refusal {
     /// The disk.
     Disk(io::Error),
-    /// The directory, with what helps.
+    /// The directory cannot be used; contains the remedy.
     Unusable(String),
 }
 
@@ -73,8 +73,8 @@ impl From<SealError> for Refusal {
     }
 }
 
-/// The owner of the directory at `path`, in its next life; without one, a new one with what `new`
-/// makes: its uuid and its origin.
+/// Returns the owner of the directory at `path`, in its next life. Without one, creates one with
+/// the uuid and the origin of `new`.
 pub(crate) fn owner(
     disk: &dyn Disk,
     new: impl FnOnce() -> ([u8; 16], Origin),
@@ -133,7 +133,7 @@ struct Read {
     key: Option<KeyMark>,
 }
 
-/// The newest sound STATE with the ticket that was next, and the segments to replay behind it.
+/// The newest sound STATE with its next ticket, and the segments to replay after it.
 type ReadBack = (Option<(StateRecord<'static>, Ticket)>, Vec<Read>);
 
 /// Reads the newest segments back to the one whose STATE verifies.
@@ -212,7 +212,7 @@ impl Recovered {
         self.tickets.epoch = self.owner.epoch.0;
     }
 
-    /// Gives back what the recovered channel does not need.
+    /// Removes files that the recovered channel does not need.
     pub(crate) fn tidy(&mut self, files: &Files) -> io::Result<()> {
         self.truncate_last(files)?;
         files.remove_trimmed()?;
@@ -225,7 +225,7 @@ impl Recovered {
         Ok(())
     }
 
-    /// Replays a segment; adds the puts whose bodies are not as they were written to `unsound`.
+    /// Replays a segment; adds puts with damaged bodies to `unsound`.
     fn replay(
         &mut self,
         files: &Files,
@@ -249,7 +249,7 @@ impl Recovered {
         for offset in &read.scan.damaged {
             let frames = &read.scan.frames;
             let lines = match &before {
-                // A frame that is known says itself what was in it.
+                // A readable frame contains its own positions.
                 Some(before) if frames.iter().all(|frame| frame.offset != *offset) => {
                     heal::around(before.clone(), frames, *offset)
                 }
@@ -289,11 +289,12 @@ impl Recovered {
             Kind::Forget => self.tickets.forget(&ForgetRecord::decode(envelope)?),
             Kind::State => {}
         }
-        // Whatever the frame is, its ticket tells how far the log had come.
+        // Whatever the frame is, its ticket shows the progress of the log.
         self.tickets.skip_to(ticket)
     }
 
-    /// Live segments whose file is gone: released, if all was acknowledged, else lost.
+    /// Handles live segments without a file: released if everything was acknowledged, otherwise
+    /// lost.
     fn drop_missing(&mut self, all: &[(u64, u64)]) {
         let TicketIndex { segments, in_flight, .. } = &mut self.tickets;
         segments.retain(|segment| {
@@ -311,8 +312,8 @@ impl Recovered {
         });
     }
 
-    /// Something is lost: what is still there is counted again, and every identity that is not
-    /// there leaves the window, so that it may be sent again.
+    /// Handles a loss: counts the remaining events again, and removes every missing identity from
+    /// the window, so that the batch may be resent.
     fn audit(&mut self, files: &Files) -> io::Result<()> {
         let settled = self.tickets.in_flight.acked_by_all(None);
         let (mut there, mut events) = (KeySet::default(), 0);
@@ -341,15 +342,15 @@ impl Recovered {
         Ok(())
     }
 
-    /// The segment that was being written will not be written any more: what it has not used goes
-    /// back to the disk, unless it can be used again as a whole.
+    /// The segment that was being written is final now: frees its unused end, unless the file can
+    /// be reused as a whole.
     fn truncate_last(&mut self, files: &Files) -> io::Result<()> {
         let Some(last) = self.tickets.segments.back_mut() else { return Ok(()) };
         let (first, end) = (last.record.first, last.end());
         if last.record.end < last.record.room && !self.tickets.in_flight.all_acked(first, end) {
             match files.truncate(last.record.id, last.record.end) {
                 Ok(()) => last.record.room = last.record.end,
-                // It only keeps what it could give back.
+                // Without the cut, the segment only keeps its unused end.
                 Err(error) if is_full(&error) => {
                     warn!(segment = last.record.id, %error, "the last segment could not be cut");
                 }
@@ -359,7 +360,7 @@ impl Recovered {
         Ok(())
     }
 
-    /// Says what had to be mended.
+    /// Logs the repairs.
     pub(crate) fn report(&self, channel: &Arc<str>) {
         let (tickets, torn_bytes) = (&self.tickets, self.torn_bytes);
         let segments = tickets.segments.len();

@@ -1,8 +1,8 @@
-//! Reads all frames of a segment, across damage, and finds where the log ends.
+//! Reads all frames of a segment, across damage, and finds the end of the log.
 //!
-//! A group begins at a block and is durable before the next one is written. So a frame that does
-//! not verify with a sound group behind it was damaged later, and one with none behind it was torn
-//! by the crash that ended the segment: it was never acknowledged, and the log ends there.
+//! A group begins at a block and is durable before the next one is written. A frame that does not
+//! verify was therefore damaged later if a sound group follows it. Otherwise the crash that ended
+//! the segment tore it: it was never acknowledged, and the log ends there.
 
 use std::io;
 
@@ -13,17 +13,17 @@ use crate::durable::log::aligned::Aligned;
 use crate::durable::log::seal::KeyMark;
 use crate::durable::log::segment::{BLOCK, HEADER_BYTES, Header, Seed};
 
-/// Bytes read at once.
+/// Bytes per read.
 const WINDOW: usize = 1 << 20;
 /// The same where bodies are not read: a frame's header and its envelope.
 const HOP: usize = 8 << 10;
-/// A body at least as long costs more to read than the wait for what is behind it.
+/// A body of at least this size costs more to read than a seek beyond it.
 const HOP_MIN: usize = 128 << 10;
 
-/// What a scan does with the bodies of frames.
+/// Handling of the bodies of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bodies {
-    /// Says whether each is as it was written.
+    /// Verifies each of them.
     Check,
     /// Takes them for sound: a read of one will show. Large ones are not read.
     Trust,
@@ -32,7 +32,7 @@ pub(crate) enum Bodies {
 /// A frame that was found.
 #[derive(Debug, Clone)]
 pub(crate) struct Scanned {
-    /// Where it begins.
+    /// Its offset.
     pub(crate) offset: u64,
     /// Its header, verified.
     pub(crate) header: Header,
@@ -40,18 +40,18 @@ pub(crate) struct Scanned {
     pub(crate) envelope: Bytes,
     /// The key that it is sealed with.
     pub(crate) key: Option<KeyMark>,
-    /// Whether its body is as it was written.
+    /// True if its body is undamaged.
     pub(crate) body_sound: bool,
 }
 
-/// What a segment holds.
+/// The contents of a segment.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     /// Frames whose envelope is sound, in order.
     pub(crate) frames: Vec<Scanned>,
-    /// Where its last sound group ends; a multiple of the block.
+    /// The end of its last sound group; a multiple of the block.
     pub(crate) end: u64,
-    /// Bytes of a group that a crash tore, as far as they differ from what lay there before.
+    /// Bytes of a torn group that differ from the earlier contents of the file.
     pub(crate) torn_bytes: u64,
     /// Places where something was written and cannot be read any more.
     pub(crate) damaged: Vec<u64>,
@@ -64,7 +64,7 @@ struct Window<'a> {
     buffer: Aligned,
     start: u64,
     limit: u64,
-    /// Bytes read at once.
+    /// Bytes per read.
     step: usize,
 }
 
@@ -83,8 +83,8 @@ impl Window<'_> {
         Ok(Some(&self.buffer.as_slice()[at..at + len]))
     }
 
-    /// Reads on, so that `len` bytes from `offset` on are there; what is there of them stays.
-    /// Answers whether the file has them.
+    /// Moves the window to the `len` bytes from `offset` on; keeps the bytes that it already has.
+    /// Returns `false` if the file is too short.
     fn move_to(&mut self, offset: u64, len: usize) -> io::Result<bool> {
         let start = offset - offset % BLOCK as u64;
         let have = self.start + self.buffer.len() as u64;
@@ -131,7 +131,7 @@ impl Window<'_> {
         Ok(Some(Scanned { offset, header, envelope, key, body_sound }))
     }
 
-    /// Whether the frame's header bytes at `offset` are zeros: the rest of the group is padding.
+    /// Returns `true` if the header bytes at `offset` are zeros: the rest of the group is padding.
     fn is_padding(&mut self, offset: u64) -> io::Result<bool> {
         let to_end = BLOCK - (offset % BLOCK as u64) as usize;
         let bytes = self.bytes(offset, to_end.min(HEADER_BYTES))?;
@@ -139,11 +139,11 @@ impl Window<'_> {
     }
 }
 
-/// Reads the frames of a segment from `start`, a multiple of the block, up to `limit`, and their
-/// bodies with them.
+/// Reads the frames of a segment and their bodies from `start`, a multiple of the block, up to
+/// `limit`.
 ///
 /// # Errors
-/// As the disk says; a key is missing.
+/// The error of the disk, or a missing key.
 pub(crate) fn scan(
     file: &dyn DiskFile,
     seed: Seed<'_>,
@@ -156,7 +156,7 @@ pub(crate) fn scan(
 /// Reads the frames of a segment from `start`, a multiple of the block, up to `limit`.
 ///
 /// # Errors
-/// As the disk says; a key is missing.
+/// The error of the disk, or a missing key.
 pub(crate) fn scan_with(
     bodies: Bodies,
     file: &dyn DiskFile,
@@ -188,7 +188,7 @@ pub(crate) fn scan_with(
                 if !at_block && !window.is_padding(offset)? {
                     suspects.push(offset);
                 }
-                // What is left of the block is padding or lost; the next group is at a block.
+                // The rest of the block is padding or lost; the next group is at a block.
                 offset = (offset + 1).next_multiple_of(BLOCK as u64);
                 offset = next_group(&mut window, offset, seed, limit)?;
             }
@@ -210,7 +210,7 @@ fn next_group(window: &mut Window<'_>, offset: u64, seed: Seed<'_>, limit: u64) 
     Ok(limit)
 }
 
-/// A sound group begins at `next`, so the one before it was durable whatever it looks like now.
+/// A sound group begins at `next`, so the one before it was durable, whatever it contains now.
 fn close_group(found: &mut Scan, group: &mut Vec<Scanned>, suspects: &mut Vec<u64>, next: u64) {
     let known = group.last().map_or(found.end, |frame| {
         (frame.offset + frame.header.frame_len() as u64).next_multiple_of(BLOCK as u64)
@@ -223,7 +223,7 @@ fn close_group(found: &mut Scan, group: &mut Vec<Scanned>, suspects: &mut Vec<u6
     found.end = next;
 }
 
-/// The last group: what follows its first doubtful frame was torn.
+/// Handles the last group: everything after its first doubtful frame was torn.
 fn end_of_log(found: &mut Scan, group: Vec<Scanned>, suspects: &[u64]) {
     let torn = suspects.first().copied();
     for frame in group {

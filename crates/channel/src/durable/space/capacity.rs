@@ -1,4 +1,4 @@
-//! Whether the capacity suits the batches and the disk: looked at before the channel is opened.
+//! Checks the capacity against batches and disk, before the channel is opened.
 
 use std::io;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::durable::channel::{PUT_MAX, PUT_OVERHEAD};
 use crate::durable::core::DISK_PERCENT;
 
 impl Config {
-    /// Bytes of the largest batch that fits, with what the open segment holds and the reserve.
+    /// Returns the size of the largest batch that fits next to the open segment and the reserve.
     pub(crate) fn batch_max(&self) -> u64 {
         let room = *self.segment_rooms().start();
         let reserve =
@@ -21,7 +21,7 @@ impl Config {
     }
 }
 
-/// The file system that `directory` will be on: that of the nearest one above that is there.
+/// Returns the space of the file system of `directory`, by its nearest existing ancestor.
 fn space(disk: &dyn Disk, directory: &Path) -> Option<Space> {
     let above = directory.ancestors().map(|path| match path.as_os_str().is_empty() {
         true => Path::new("."),
@@ -30,7 +30,7 @@ fn space(disk: &dyn Disk, directory: &Path) -> Option<Space> {
     above.into_iter().find_map(|path| disk.space(path).ok())
 }
 
-/// What a disk that refuses has no more of.
+/// The resource that a failing disk lacks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Lack {
     /// Bytes of the file system.
@@ -38,12 +38,12 @@ pub(crate) enum Lack {
     Bytes,
     /// Inodes: no file can be made, however many bytes are free.
     Inodes,
-    /// What a quota allows.
+    /// A quota.
     Quota,
 }
 
 impl Lack {
-    /// What the file system of `directory` lacks, which refused with `error`.
+    /// Returns the resource that the file system of `directory` lacks, given its `error`.
     pub(crate) fn of(disk: &dyn Disk, directory: &Path, error: &io::Error) -> Self {
         let has_no_inodes = || space(disk, directory).is_some_and(|space| space.files == Some(0));
         match error.kind() {
@@ -53,7 +53,7 @@ impl Lack {
         }
     }
 
-    /// What is lacking and what helps, for log lines.
+    /// Returns the reason and the remedy for log lines.
     pub(crate) fn said(self) -> (&'static str, &'static str) {
         match self {
             Self::Bytes => ("disk_full", "free disk space, or deliver what the channel holds"),
@@ -67,7 +67,8 @@ impl Lack {
     }
 }
 
-/// An error of opening a channel in `directory`: with what is lacking, where the disk is full.
+/// Extends an error of opening a channel in `directory` by the lacking resource, if the disk is
+/// full.
 pub(crate) fn no_room(error: ChannelError, env: &Env, directory: &Path) -> ChannelError {
     match error {
         ChannelError::Disk { channel, source } if is_full(&source) => {
@@ -79,7 +80,7 @@ pub(crate) fn no_room(error: ChannelError, env: &Env, directory: &Path) -> Chann
     }
 }
 
-/// What is wrong with `capacity` on a file system with this much space; nothing if it may be
+/// Returns the problem of `capacity` on a file system with this much space; `None` if it can be
 /// reached.
 fn problem(capacity: u64, space: Space) -> Option<(&'static str, &'static str)> {
     let share = |bytes: u64| bytes / 100 * DISK_PERCENT;
@@ -92,7 +93,7 @@ fn problem(capacity: u64, space: Space) -> Option<(&'static str, &'static str)> 
     (capacity > share(space.available)).then_some((problem, "set less, or free disk space"))
 }
 
-/// What is to be said of a capacity that the disk cannot hold.
+/// Returns warnings about a capacity that exceeds the disk.
 pub(crate) fn warnings(capacity: ByteSize, cx: &BuildContext) -> Vec<String> {
     let Some(space) = space(&*cx.env.disk, &cx.directory) else { return Vec::new() };
     let Some((problem, help)) = problem(capacity.0, space) else { return Vec::new() };

@@ -1,7 +1,8 @@
-//! How long until the channel is full, if it goes on filling as it did of late.
+//! Estimates the time until the channel is full, at its recent rate.
 //!
-//! What a channel occupies falls by whole segments and rises by groups, so the rate is that of a
-//! window of some minutes: what is there now, less what was there where the window begins.
+//! The size of a channel falls by whole segments and rises by groups. Therefore the rate is
+//! measured over a window of some minutes: the current size minus the size at the beginning of the
+//! window.
 //!
 //! Pure: the time is a parameter.
 
@@ -10,12 +11,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How far it looks back.
+/// Length of the window.
 const WINDOW: Duration = Duration::from_secs(300);
 /// Least time between two samples: there are sixty at most.
 const STEP: Duration = Duration::from_secs(5);
 
-/// What was occupied of late.
+/// Recent sizes.
 #[derive(Debug, Default)]
 pub(crate) struct FillRate {
     samples: VecDeque<(Instant, u64)>,
@@ -34,8 +35,8 @@ impl FillRate {
         }
     }
 
-    /// How long until `capacity` bytes are occupied, where `bytes` are now; `None` if it does not
-    /// fill, or is not known yet to.
+    /// Returns the time until `capacity` bytes are occupied, starting at `bytes` now; `None` if the
+    /// channel does not fill, or the rate is not known yet.
     pub(crate) fn until_full(&self, now: Instant, bytes: u64, capacity: u64) -> Option<Duration> {
         if bytes >= capacity {
             return Some(Duration::ZERO);
@@ -86,7 +87,7 @@ mod tests {
         let (began, mut rate) = (Instant::now(), FillRate::default());
         let at = |second| began + Duration::from_secs(second);
         for second in 0..10_000 {
-            // It drained for long, and fills since eight minutes.
+            // It drained for a long time, and has been filling for eight minutes.
             let bytes = if second < 9_500 { 20_000 - second } else { second };
             rate.note(at(second), bytes);
         }

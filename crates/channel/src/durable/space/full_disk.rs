@@ -1,30 +1,30 @@
-//! A disk without room: what still goes on, what waits, and what is said of it.
+//! Behaviour on a disk without room: operations that continue, operations that wait, and log lines.
 //!
 //! # Opening on a full disk
 //!
-//! An agent that ended with a backlog starts again, delivers, and by that makes room. Each step of
-//! opening either needs no room or can be done later:
+//! An agent that stopped with a backlog starts again, delivers, and thereby makes room. Each step
+//! of opening either needs no room or can be done later:
 //!
 //! | step | on a full disk |
 //! |---|---|
-//! | the directory of a new channel | opening fails with `NoRoom`, and the agent tries again |
+//! | the directory of a new channel | opening fails with `NoRoom`, and the agent retries |
 //! | `LOCK` | the lock is held; its pid may be missing |
-//! | owner file with the new epoch | stays as it was; the epoch counts from the first segment on |
+//! | owner file with the new epoch | stays as it was; the epoch is in force from the first segment on |
 //! | reading the segments | needs no room |
-//! | cutting the last segment | gives room back |
-//! | `meta/` | not used; segments are read instead, and it is tried again later |
-//! | `quarantine/` | the damaged frame stays where it is |
+//! | cutting the last segment | frees room |
+//! | `meta/` | not used; segments are read instead, and it is retried later |
+//! | `quarantine/` | the damaged frame stays in its segment |
 //! | the first segment | a shorter one, else a file of the reserve, else later |
 //!
-//! The reserve (`log/reserve.rs`) is two small files that an earlier life made. They take commits
-//! and no puts, and they are as many after a start as before. Only a channel that never had room
-//! has none.
+//! The reserve (`log/reserve.rs`) consists of two small files that an earlier life made. They
+//! accept commits and no puts, and a start does not reduce their number. Only a channel that never
+//! had room lacks them.
 //!
-//! Without a segment the channel hands out what it holds and notes commits in memory. Consumers
-//! are registered in memory too: the first STATE that is written says them. Nothing is put, so no
-//! batch gets an identity of an epoch that is on no disk. Until it is on a disk the channel names
-//! the epoch of its last life as its birthplace: an epoch that peers heard of, and that the next
-//! start would not know, could close the one which that start takes.
+//! Without a segment the channel hands out its batches and keeps commits in memory. It also
+//! registers consumers in memory: the first STATE contains them. Puts are not possible, so no batch
+//! gets an identity of an epoch that is not on disk. Until then the channel announces the epoch of
+//! its last life as its current one: peers might otherwise learn an epoch that the next start does
+//! not know, and so could close the epoch that this start uses.
 //!
 //! # Segments on a full disk
 //!
@@ -33,18 +33,18 @@
 //!                                          └── puts, up to here ─┘
 //! ```
 //!
-//! 1. A next segment is made as long as the disk has room for, down to what it has to hold. What
-//!    the file system shows as free decides nothing: it may show less than it gives.
-//! 2. While there is no next one, puts fill the open segment up to what is kept for commits
-//!    ([`acks_room`]). A short segment is filled like that until the next one is there.
-//! 3. When that runs short, commits are written only where one frees a segment, or the channel is
-//!    empty: each takes a block, and gives a file back that becomes the next segment.
-//! 4. An empty channel whose open segment has no room for a put that waits begins a new one, if
-//!    need be of the unused end of the open one, which is cut off for it. Then the old one goes,
-//!    and its room is that of the next one.
+//! 1. A next segment is as long as the disk has room for, down to its minimum. The free space that
+//!    the file system reports does not decide, because it may report less than it has.
+//! 2. While there is no next segment, puts fill the open one up to the room for commits
+//!    ([`acks_room`]). The same applies to a short segment until the next one exists.
+//! 3. When that room runs short, commits are written only if one frees a segment, or if the channel
+//!    is empty: each takes a block, and frees a file that becomes the next segment.
+//! 4. If an empty channel's open segment has no room for a waiting put, the channel begins a new
+//!    one. If necessary it cuts off the unused end of the open one to make room. Then the old
+//!    segment is freed, and its room serves the next one.
 //!
-//! So an intake never stays stopped with an empty channel. What 4 cuts off can be taken by another
-//! process before it is used again: then it waits for room of a STATE and a few blocks.
+//! An intake therefore never stays stopped with an empty channel, except if another process takes
+//! the room that step 4 cuts off: then the channel waits for the room of a STATE and a few blocks.
 
 use std::io;
 use std::sync::Arc;
@@ -61,13 +61,13 @@ use crate::durable::log::segment::BLOCK;
 use crate::durable::log::writer::Log;
 use crate::durable::state::State;
 
-/// What is kept at the end of a segment for commits, if it is not small …
+/// Room at the end of a segment for commits, if the segment is not small …
 const ACKS_ROOM: u64 = 256 << 10;
 /// … or begins with much.
 const OPENINGS_KEPT: u64 = 2;
 
-/// Bytes at the end of a segment that puts leave to commits, and to what the next segment begins
-/// with, where there may be no next one.
+/// Returns the room at the end of a segment that puts leave to commits, and to the beginning of the
+/// next segment, for the case that there is no next one.
 pub(crate) fn acks_room(room: u64, opening: u64) -> u64 {
     ACKS_ROOM.max(opening * OPENINGS_KEPT).min(room / 4)
 }
@@ -75,72 +75,72 @@ pub(crate) fn acks_room(room: u64, opening: u64) -> u64 {
 /// The segment that is written, as far as its room goes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Open {
-    /// Bytes of its file; 0 while there is no segment.
+    /// Size of its file; 0 while there is no segment.
     pub(crate) room: u64,
-    /// Where its first group was.
+    /// The offset of its first group.
     pub(crate) begun_at: u64,
-    /// What of its end puts leave to commits.
+    /// The room at its end that puts leave to commits.
     pub(crate) acks: u64,
     /// It was made shorter than usual.
     pub(crate) short: bool,
-    /// The file of the next one is there.
+    /// The file of the next segment exists.
     pub(crate) next_ready: bool,
 }
 
 impl State {
-    /// Where the open segment ends.
+    /// Returns the end of the open segment.
     fn end(&self) -> u64 {
         self.tickets.segments.back().map_or(0, |segment| segment.record.end)
     }
 
-    /// Whether puts have to do with the open segment.
+    /// Returns `true` if puts are limited to the open segment.
     fn is_confined(&self) -> bool {
         self.space.disk_full || (self.space.open.short && !self.space.open.next_ready)
     }
 
-    /// What puts may still fill of the open segment, if they have to do with it.
+    /// Returns the room for puts in the open segment, if they are limited to it.
     fn confined_bytes(&self) -> Option<u64> {
         let left = || self.space.open.room.saturating_sub(self.end() + self.space.open.acks);
         self.is_confined().then(left)
     }
 
-    /// Whether the disk has room for a put of `bytes`, as far as that is known.
+    /// Returns `true` if the disk has room for a put of `bytes`, as far as is known.
     pub(crate) fn fits_disk(&self, bytes: u64) -> bool {
         self.confined_bytes().is_none_or(|left| self.space.reserved.bytes + bytes <= left)
     }
 
-    /// Bytes at which the intake stops: the capacity in force without the reserve, or what there is
-    /// and goes into the open segment.
+    /// Returns the size at which the intake stops: the effective capacity without the reserve, or
+    /// the current size plus the room in the open segment.
     pub(crate) fn usable_bytes(&self) -> u64 {
         let usable = self.space.capacity_bytes.saturating_sub(self.space.reserve_bytes);
         let confined = self.confined_bytes().map(|left| self.tickets.bytes() + left);
         usable.min(confined.unwrap_or(u64::MAX))
     }
 
-    /// Whether puts wait now. The caller may put nothing before the answer changes: it has to
-    /// change by itself.
+    /// Returns `true` if puts wait now. The caller must put nothing until this changes, which has
+    /// to happen automatically.
     pub(crate) fn stops_intake(&self, limits: &Limits) -> bool {
         let smallest = BatchSize { events: 0, bytes: BLOCK as u64 };
         let asked = self.space.refused.or_else(|| self.is_confined().then_some(smallest));
         self.closed || asked.is_some_and(|size| !self.fits(size, limits))
     }
 
-    /// Whether puts wait although nothing is in the channel, and a new segment may help.
+    /// Returns `true` if puts wait although the channel is empty, and a new segment may help.
     fn wants_renewal(&self, limits: &Limits) -> bool {
         let is_empty = self.tickets.events == 0 && !self.has_news() && !self.closed;
         let is_used = self.end() > self.space.open.begun_at || self.space.open.room == 0;
         is_empty && is_used && self.space.refused.is_some_and(|size| !self.fits(size, limits))
     }
 
-    /// Whether puts wait for the disk rather than for the consumers.
+    /// Returns `true` if puts wait for the disk rather than for the consumers.
     pub(crate) fn is_starved(&self, limits: &Limits) -> bool {
         let is_cut_down =
             self.space.refused.is_some() && self.space.capacity_bytes < limits.capacity_bytes;
         self.space.disk_full || is_cut_down || self.wants_renewal(limits)
     }
 
-    /// Whether commits had better wait: there is little room for them, and none of them would free
-    /// anything.
+    /// Returns `true` if commits should wait: there is little room for them, and none of them would
+    /// free a segment.
     pub(crate) fn saves_room(&self) -> bool {
         let left = self.space.open.room.saturating_sub(self.end());
         let is_scarce =
@@ -151,7 +151,7 @@ impl State {
             && !sealed.any(|s| self.tickets.in_flight.all_acked(s.record.first, s.end()))
     }
 
-    /// Why the intake has stopped, and what helps.
+    /// Returns the reason for the stopped intake, and the remedy.
     fn why_stopped(&self, limits: &Limits) -> (&'static str, &'static str) {
         let size = self.space.refused.unwrap_or_default();
         let events = self.tickets.events + self.space.reserved.events + size.events;
@@ -186,15 +186,15 @@ impl Core {
         }
     }
 
-    /// Begins a segment in the place of the open one, which holds nothing any more.
+    /// Begins a segment that replaces the open one, which is empty.
     pub(crate) fn renew(self: &Arc<Self>, log: &mut Log) -> io::Result<()> {
         let is_wanted = self.state().wants_renewal(&self.limits);
-        // The put that waits need not fit: it goes into the one behind it, which is made of the old
-        // one.
+        // The waiting put need not fit: it goes into the segment after this one, which reuses the
+        // old file.
         if is_wanted { self.roll_or_shorten(log, 0) } else { Ok(()) }
     }
 
-    /// Begins the next segment; if there is no room, of what the last one has not used.
+    /// Begins the next segment; if there is no room, uses the unused end of the last one.
     fn roll_or_shorten(self: &Arc<Self>, log: &mut Log, needed: u64) -> io::Result<()> {
         match self.roll(log, needed) {
             Err(error) if is_full(&error) && self.shorten_last(log) => self.roll(log, needed),
@@ -202,7 +202,7 @@ impl Core {
         }
     }
 
-    /// Cuts off what the last segment has not used, if it is worth it; answers whether it was.
+    /// Cuts off the unused end of the last segment, if it is large enough; returns whether it did.
     fn shorten_last(&self, log: &mut Log) -> bool {
         let last = self.state().tickets.segments.back().map(|segment| segment.record);
         let Some(last) = last.filter(|last| last.end + BLOCK as u64 <= last.room) else {
@@ -221,7 +221,7 @@ impl Core {
         true
     }
 
-    /// Notes that the disk has no room for a next segment, if an error says so.
+    /// Records that the disk has no room for a next segment, if the error means that.
     pub(crate) fn note_full_disk(&self, error: &io::Error) {
         if !is_full(error) {
             warn!(channel = %self.name, %error, "the next segment cannot be made");
@@ -245,7 +245,7 @@ impl Core {
         let now = Instant::now();
         state.space.no_room.count(now);
         let left = state.confined_bytes().unwrap_or_default();
-        // Without anything left the intake stops, and that is said.
+        // If no room is left, the intake stops, which is logged separately.
         if left > 0 && state.space.no_room.should_log(now, &error.to_string()).is_some() {
             let (reason, help) = state.space.lack.said();
             warn!(channel = %self.name, %error, reason, help,
@@ -254,11 +254,11 @@ impl Core {
         }
     }
 
-    /// The file of the next segment is there.
+    /// Records that the file of the next segment exists.
     pub(crate) fn note_next_segment(&self, id: u64) {
         {
             let mut state = self.state();
-            // It may be begun by now.
+            // The segment may have begun already.
             if state.next_segment == id {
                 state.space.open.next_ready = true;
                 state.space.disk_full = false;
@@ -296,7 +296,7 @@ impl Core {
         self.watch_intake(&mut state);
     }
 
-    /// Says once that the intake has stopped, and once that it goes on.
+    /// Logs once that the intake has stopped, and once that it has resumed.
     pub(crate) fn watch_intake(&self, state: &mut State) {
         if state.closed {
             return;
@@ -317,7 +317,7 @@ impl Core {
     }
 }
 
-/// Room for a put of `bytes`, with what puts leave to commits.
+/// Returns the room for a put of `bytes`, including the part that puts leave to commits.
 pub(crate) fn with_acks(bytes: u64) -> u64 {
     (bytes + BLOCK as u64) * 4 / 3
 }

@@ -1,4 +1,4 @@
-//! What a full channel does: wait, or drop, counted.
+//! Handles puts into a full channel: wait, or drop and count.
 
 use std::io;
 use std::sync::Arc;
@@ -35,7 +35,8 @@ const CALM_PERCENT: u64 = 70;
 impl Core {
     /// Warns once each time the channel passes the mark.
     pub(crate) fn watch_fill(&self, state: &mut State) {
-        // Of what stops the intake, or a small channel would stop before it warned.
+        // Relative to the size at which the intake stops; otherwise a small channel would stop
+        // without a warning.
         let (bytes, capacity) = (state.tickets.bytes(), state.usable_bytes().max(1));
         state.space.fill_rate.note(Instant::now(), bytes);
         let percent = bytes.saturating_mul(100) / capacity;
@@ -48,11 +49,11 @@ impl Core {
         }
     }
 
-    /// Drops the oldest segment's events that no consumer holds. Answers whether anything was
+    /// Drops the events of the oldest segment that no consumer holds. Returns whether anything was
     /// dropped.
     ///
     /// # Errors
-    /// The segment cannot be read to learn whose events they are.
+    /// The segment cannot be read to find the origins of its events.
     pub(crate) fn drop_oldest(self: &Arc<Self>) -> io::Result<bool> {
         let Some(id) = ({
             let state = self.state();
@@ -96,8 +97,8 @@ impl Core {
     }
 }
 
-/// The oldest segment, if dropping what is left in it frees it: it is sealed, and no consumer holds
-/// any of it.
+/// Returns the oldest segment if dropping its remaining events frees it: it is sealed, and no
+/// consumer holds any of its batches.
 fn oldest_droppable(state: &State) -> Option<u64> {
     let oldest = state.tickets.segments.front().filter(|_| state.tickets.segments.len() > 1)?;
     let tickets = IntervalSet::from(oldest.record.first..oldest.end());

@@ -1,6 +1,6 @@
-//! How long the intake has been stopped, and when that is said: once when it stops and once when it
-//! goes on. A full channel whose sinks drain it stops and goes on many times a second: that is said
-//! once a minute, or when it does not go on for a while.
+//! Decides when a stop of the intake is logged: once when it stops and once when it resumes. A full
+//! channel whose sinks drain it stops and resumes many times a second. These stops are logged once
+//! a minute, or when one lasts for a while.
 //!
 //! Pure: the time is a parameter.
 
@@ -8,23 +8,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Least time between two words about stops that are short.
+/// Minimum time between two log lines about short stops.
 const SAID_EVERY: Duration = Duration::from_secs(60);
-/// A stop that lasts so long is said in any case.
+/// A stop of this length is always logged.
 const LONG: Duration = Duration::from_secs(10);
 
 /// The stop that lasts, if one does.
 #[derive(Debug, Default)]
 pub(crate) struct Standstill {
     since: Option<Instant>,
-    /// Whether this stop was said.
+    /// True if this stop was logged.
     said: bool,
-    /// When one was said last.
+    /// Time of the last log line.
     last_said: Option<Instant>,
 }
 
 impl Standstill {
-    /// The intake is stopped `now`; whether that is to be said. Then it counts as said.
+    /// Records that the intake is stopped `now`. Returns `true` if the caller must log it.
     pub(crate) fn stops(&mut self, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);
         let is_rare = self.last_said.is_none_or(|last| now.duration_since(last) >= SAID_EVERY);
@@ -35,7 +35,7 @@ impl Standstill {
         says
     }
 
-    /// The intake goes on `now`: how long it was stopped, if the stop was said.
+    /// Records that the intake resumes `now`. Returns the length of the stop if it was logged.
     pub(crate) fn goes_on(&mut self, now: Instant) -> Option<Duration> {
         let since = self.since.take()?;
         std::mem::take(&mut self.said).then(|| now.duration_since(since))

@@ -1,4 +1,4 @@
-//! Capacity in force, what of it is reserved, and whether the intake has stopped for want of it.
+//! Effective capacity, its reserved part, and the reason for a stopped intake.
 
 use pipeline::BatchSize;
 use support::failure_log::FailureLog;
@@ -8,20 +8,20 @@ use super::fill_rate::FillRate;
 use super::full_disk::Open;
 use super::standstill::Standstill;
 
-/// What the channel may use, and what keeps it from more.
+/// The room that the channel may use, and its limits.
 #[derive(Default)]
 pub(crate) struct Usage {
     /// Room that puts have asked for and not used yet.
     pub(crate) reserved: BatchSize,
-    /// Capacity in force: as configured, or what the disk allows.
+    /// Effective capacity: as configured, or as the disk allows.
     pub(crate) capacity_bytes: u64,
-    /// What of it is kept for the next segments.
+    /// The part reserved for the next segments.
     pub(crate) reserve_bytes: u64,
-    /// Whether the disk has no room for a new segment.
+    /// True if the disk has no room for a new segment.
     pub(crate) disk_full: bool,
-    /// What it has no more of.
+    /// The resource that the disk lacks.
     pub(crate) lack: Lack,
-    /// How far the segment that is written goes.
+    /// The state of the open segment.
     pub(crate) open: Open,
     /// A new segment may begin although the open one is not full.
     pub(crate) renew: bool,
@@ -29,7 +29,7 @@ pub(crate) struct Usage {
     pub(crate) refused: Option<BatchSize>,
     /// How long the intake has been stopped.
     pub(crate) standstill: Standstill,
-    /// How fast the channel fills.
+    /// The rate at which the channel fills.
     pub(crate) fill_rate: FillRate,
     /// Looks at the disk that found no room.
     pub(crate) no_room: FailureLog,

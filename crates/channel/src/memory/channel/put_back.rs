@@ -40,7 +40,7 @@ impl State {
         Ok(())
     }
 
-    /// Those of `keys` that `consumer` has not committed.
+    /// Returns the `keys` that `consumer` has not committed.
     pub(super) fn waiting_for(&self, consumer: &str, keys: &KeySet) -> KeySet {
         let acked = self.in_flight.acked().find(|(name, _)| &***name == consumer);
         let Some((_, acked)) = acked else { return KeySet::default() };

@@ -15,7 +15,8 @@ use super::{PATIENCE, SEED, Suite, World, body, next, next_body, only, open_for,
 const PUTTERS: usize = 4;
 const PUTS: usize = 60;
 
-/// A consumer that leaves holds nothing up any more; a new one gets what was still wanted.
+/// A consumer that leaves blocks nothing any more; a new one gets all batches that others still
+/// need.
 pub async fn consumers_may_change<W: World>(suite: Suite<W>) {
     let channel = open_for(suite, &W::begin(SEED), &["a", "b"]).await;
     for body in ["1", "2"] {
@@ -33,7 +34,7 @@ pub async fn consumers_may_change<W: World>(suite: Suite<W>) {
     assert_eq!(next_body(&mut *a).await, "2");
 }
 
-/// What a consumer has not committed is known; nothing is of one that is not registered.
+/// The backlog of a consumer has its uncommitted batches; without registration it is empty.
 pub async fn the_backlog_of_a_consumer_is_what_it_has_not_committed<W: World>(suite: Suite<W>) {
     let channel = open_for(suite, &W::begin(SEED), &["a", "b"]).await;
     for body in ["1", "2", "3"] {
@@ -50,7 +51,7 @@ pub async fn the_backlog_of_a_consumer_is_what_it_has_not_committed<W: World>(su
     assert_eq!(channel.backlog("nothing"), Backlog::default());
 }
 
-/// A take of a consumer that is not named any more ends; also one that waits.
+/// A take of a removed consumer ends, even if it is waiting.
 pub async fn a_take_of_a_consumer_that_left_ends<W: World>(suite: Suite<W>) {
     let channel: Arc<dyn Channel> = open_for(suite, &W::begin(SEED), &["a", "b"]).await.into();
     let waiting = {
@@ -67,7 +68,7 @@ pub async fn a_take_of_a_consumer_that_left_ends<W: World>(suite: Suite<W>) {
     assert_eq!(next_body(&mut *channel.begin_take("a")).await, "1");
 }
 
-/// What the tasks of [`a_consumer_that_joins_among_puts_gets_all_from_then_on`] have done.
+/// The progress of the tasks of [`a_consumer_that_joins_among_puts_gets_all_from_then_on`].
 #[derive(Default)]
 struct Done {
     begun: BTreeSet<String>,
@@ -81,7 +82,7 @@ fn read(books: &Books) -> MutexGuard<'_, Done> {
     books.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Puts numbered batches that no channel can compress to little, as long as others do.
+/// Puts numbered, incompressible batches while other tasks do.
 fn putter(channel: &Arc<dyn Channel>, books: &Books, round: usize, of: usize) -> JoinHandle<()> {
     let (channel, books) = (channel.clone(), books.clone());
     tokio::spawn(async move {
@@ -98,7 +99,8 @@ fn putter(channel: &Arc<dyn Channel>, books: &Books, round: usize, of: usize) ->
     })
 }
 
-/// Commits what it takes, until it is not named any more or `enough` is so; what it took.
+/// Commits the batches that it takes, until its consumer is removed or `enough` is true; returns
+/// them.
 fn taker(
     channel: &Arc<dyn Channel>,
     consumer: &str,
@@ -113,7 +115,8 @@ fn taker(
                 Ok(Ok(taken)) => {
                     let name = body(&taken).split(' ').next().unwrap_or_default().to_owned();
                     if let Some(books) = &books {
-                        // Before it is: what is not here is certainly not committed.
+                        // Recorded before the commit: a batch that is not recorded is certainly not
+                        // committed.
                         read(books).committed.insert(name.clone());
                     }
                     seen.push(name);
@@ -128,8 +131,8 @@ fn taker(
     })
 }
 
-/// A consumer that joins while batches are put gets each of them from then on, and what another one
-/// has not committed, once.
+/// A consumer that joins while batches are put gets each of them from then on, and once each batch
+/// that another consumer has not committed.
 pub async fn a_consumer_that_joins_among_puts_gets_all_from_then_on<W: World>(suite: Suite<W>) {
     let channel: Arc<dyn Channel> = open_for(suite, &W::begin(SEED), &["a"]).await.into();
     for round in 0..8 {

@@ -1,4 +1,4 @@
-//! What a channel promises about identities and positions.
+//! The guarantees of a channel about identities and positions.
 
 use bytes::Bytes;
 use pipeline::{
@@ -31,8 +31,8 @@ pub async fn a_known_identity_is_stored_once<W: World>(suite: Suite<W>) {
     assert_eq!(channel.settled(Origin([9; 16]), Epoch(3)), IntervalSet::from(1..2));
 }
 
-/// A put that asks hears the name that its batch has at the take: the one that the channel gives,
-/// or the one that it came with. A put that is dropped gives none.
+/// A put can ask for the name that its batch has at the take: the one that the channel assigns, or
+/// the one that the batch had before. A dropped put gets no name.
 pub async fn a_put_that_asks_hears_the_name_of_its_batch<W: World>(suite: Suite<W>) {
     let channel = open(suite, &W::begin(SEED)).await;
     let mut take = channel.begin_take("sink");
@@ -80,8 +80,8 @@ pub async fn an_empty_batch_leaves_identity_and_position<W: World>(suite: Suite<
     assert_eq!(channel.positions("in"), []);
 }
 
-/// Where a channel stores in turn, a position that is to come after another one is refused, with
-/// its batch, as long as its key does not stand there; over a start as well.
+/// If a channel stores in turn, it rejects a batch whose position must follow another one while its
+/// key does not have that value; also after a restart.
 pub async fn what_comes_after_another_is_stored_only_behind_it<W: World>(suite: Suite<W>) {
     let world = W::begin(SEED);
     let channel = open(suite, &world).await;
@@ -106,7 +106,7 @@ pub async fn what_comes_after_another_is_stored_only_behind_it<W: World>(suite: 
     refused(put(&*channel, batch("2", Some("1"))).await);
     put(&*channel, batch("1", None)).await.unwrap();
     refused(put(&*channel, batch("3", Some("2"))).await);
-    // Both at once: the second one waits for no answer.
+    // Both concurrently: the second one waits for no answer.
     let second = put(&*channel, batch("2", Some("1")));
     let third = put(&*channel, batch("3", Some("2")));
     let (second, third) = tokio::join!(second, third);

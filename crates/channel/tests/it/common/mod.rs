@@ -1,4 +1,4 @@
-//! What the tests of the durable channel share.
+//! Tools for tests of the durable channel.
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
@@ -49,7 +49,7 @@ pub(crate) fn put_keys(disk: &SimDisk, lines: &str) {
     disk.sync_dir(path.parent().expect("it lies in a directory")).expect("the disk works");
 }
 
-/// Opens the channel as an agent does at its start, on whatever the disk still holds.
+/// Opens the channel as an agent does at its start, on the current contents of the disk.
 pub(crate) async fn try_open(
     disk: &SimDisk,
     settings: &Value,
@@ -119,9 +119,9 @@ pub(crate) async fn settle() {
     tokio::time::sleep(PATIENCE).await;
 }
 
-/// Starts three times on a disk without any room, then on one with room; whether no start named an
-/// epoch above that of a later start. A peer that knows such an epoch refuses the batches of the
-/// later one.
+/// Starts three times on a disk without any room, then on one with room. Returns `true` if each
+/// start announced at most the epoch of later starts: a peer that knows a higher epoch refuses the
+/// batches of the later start.
 pub(crate) async fn names_no_epoch_too_early(seed: u64) -> bool {
     let settings = json!({ "capacity": "16MiB", "segment_bytes": "256KiB", "index": "none" });
     let disk = SimDisk::new(seed);
@@ -133,8 +133,8 @@ pub(crate) async fn names_no_epoch_too_early(seed: u64) -> bool {
     let mut named = Vec::new();
     for life in 0..3 {
         disk.crash();
-        // As an older program left it, which kept no reserve; what opening gives back is gone at
-        // once.
+        // As an older program left it, without a reserve; another file immediately takes the room
+        // that opening frees.
         for slot in 0..2 {
             let _gone =
                 disk.remove_file(&Path::new("/data/main/log").join(format!("reserve-{slot}")));

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::common::{KEYS, key_line, put_keys};
 use model::{Model, PutBatch};
 
-/// What can be done to a channel.
+/// An operation on a channel.
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
     /// One transaction; for each batch its events and, perhaps, a foreign identity.
@@ -120,7 +120,7 @@ impl Driver {
         self.check();
     }
 
-    /// What can be compared at any time.
+    /// Compares everything that can be compared at any time.
     fn check(&self) {
         let stored = self.channel().stored(FOREIGN, Epoch(1));
         assert_eq!(stored, self.model.foreign_stored(), "identities stored");
@@ -215,11 +215,11 @@ impl Driver {
             described.push(PutBatch { name, events: *events, foreign: *identity });
         }
         self.model.putting(described);
-        // What meets the end of the disk is never answered.
+        // A put that meets the end of the disk is never answered.
         Some(matches!(timeout(PATIENCE * 100, put.commit()).await, Ok(Ok(()))))
     }
 
-    /// Takes one batch; the model says whether it may be this one.
+    /// Takes one batch; the model checks whether it may be this one.
     async fn take(&mut self, consumer: usize) -> Option<u64> {
         let taken = match timeout(PATIENCE, self.taker(consumer).take()).await {
             Err(_) => {

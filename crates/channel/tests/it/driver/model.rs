@@ -1,16 +1,16 @@
-//! The model: a list of batches, and for each consumer what it has done with each.
+//! The model: a list of batches, and the state of each batch for each consumer.
 
 use std::collections::BTreeMap;
 
 use pipeline::{Identity, IntervalSet, Ticket};
 
-/// What one consumer has done with one batch.
+/// The state of one batch for one consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Ready,
     Held(Ticket),
     Committed,
-    /// Committed, but a crash may have forgotten it: it may come again, once.
+    /// Committed, but a crash may have forgotten it: it may be delivered once more.
     PerhapsCommitted,
 }
 
@@ -52,17 +52,17 @@ impl Model {
         self.putting = Some((self.puts, batches));
     }
 
-    /// The channel said yes, or no although its disk works.
+    /// Handles an answer: success, or a failure although its disk works.
     pub(super) fn put_answered(&mut self, stored: bool) {
         let put = self.putting.take();
         if stored {
-            // A later yes means that an earlier open put is not there.
+            // A later success means that an earlier open put is not stored.
             self.open = None;
             self.store(put.expect("a put is under way"));
         }
     }
 
-    /// The power failed during the put. The first such put may be there; those after it met a
+    /// Handles a power failure during the put. The first such put may be stored; later ones met a
     /// disk that was off.
     pub(super) fn put_open(&mut self) {
         let put = self.putting.take();
@@ -83,7 +83,7 @@ impl Model {
         }
     }
 
-    /// The channel shows its last position, which tells whether the open put is there.
+    /// Handles the last position of the channel, which shows whether the open put is stored.
     pub(super) fn reopened(&mut self, position: Option<u64>) {
         if let Some(open) = self.open.take()
             && position == Some(open.0)
@@ -162,7 +162,7 @@ impl Model {
         }
     }
 
-    /// One of the tickets that a consumer holds.
+    /// Returns one of the tickets that a consumer holds.
     pub(super) fn held(&self, consumer: usize, n: usize) -> Option<Ticket> {
         let held = self.batches.iter().filter_map(|stored| match stored.fates[consumer] {
             Fate::Held(ticket) => Some(ticket),
@@ -196,7 +196,7 @@ impl Model {
         self.foreign.clone()
     }
 
-    /// Foreign identities that are settled for sure, and those that may be.
+    /// Returns the foreign identities that are certainly settled, and those that may be.
     pub(super) fn foreign_settled(&self) -> (IntervalSet, IntervalSet) {
         let (mut surely, mut perhaps) = (self.foreign.clone(), self.foreign.clone());
         for stored in &self.batches {

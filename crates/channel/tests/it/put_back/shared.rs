@@ -76,7 +76,8 @@ pub(crate) async fn put_back(channel: &dyn Channel, consumer: &str, sequences: &
     }
 }
 
-/// Batch 1 is put back for one consumer, and the channel is opened again: what the other one gets.
+/// Replays batch 1 for one consumer, reopens the channel, and returns the batches of the other
+/// consumer.
 pub(crate) async fn got_by_the_other_consumer(directory: &Path) -> Vec<u64> {
     let channel = open(directory).await;
     use_it(&*channel).await;

@@ -1,7 +1,7 @@
-//! Goal: no order of calls loses a batch, delivers one that is not committed, goes over the window,
-//! or leaves one at a peer that cannot store while another one can.
-//! Method: a sender and a peer that may lose its disk, with connections that break at any point and
-//! time that passes. What is said and done is held against a plain record of both.
+//! Goal: no order of calls loses a batch, delivers an uncommitted one, exceeds the window, or
+//! leaves a batch at a peer that cannot store while another one can. Method: a sender and a peer
+//! that may lose its disk, with connections that break at any point and time that passes. All
+//! messages and actions are compared with a plain record of both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,22 +14,22 @@ enum Op {
     Offer,
     Send,
     Connect,
-    /// The peer answers what it got, `Hello` included; only so many messages.
+    /// The peer answers the messages that it got, `Hello` included, up to this number.
     Answer(usize),
     Commit(u64),
     Break,
     LoseDisk,
     Wait(u64),
     Refuse,
-    /// The peer gives the newest put back, or only asks for patience.
+    /// The peer returns the newest put, or only asks for patience.
     Busy(bool),
     /// The peer is to get nothing, or something again.
     Bar(bool),
     /// The peer is not waited for any more.
     LetGo,
-    /// The peer says whether it cannot store what it holds.
+    /// The peer reports whether it is unable to store.
     Unable(bool),
-    /// Another peer would take what is given back, and can store it; or none.
+    /// True if another peer would accept returned batches and can store them.
     OthersAble(bool),
 }
 
@@ -66,11 +66,11 @@ struct World {
     next: u64,
     /// Batches that the sender has, and whether it called them stored.
     held: BTreeMap<u64, bool>,
-    /// Batches that were given back, to be offered again.
+    /// Batches that were returned and will be offered again.
     back: BTreeSet<u64>,
     delivered: BTreeSet<u64>,
     others_able: bool,
-    /// What is held may be given back by what is done now.
+    /// True if the current step may return held batches.
     may_let_go: bool,
 }
 
@@ -169,7 +169,7 @@ impl World {
     fn refuse(&mut self) {
         if let Some(Outgoing::Put(n)) = self.inbox.last().cloned() {
             self.inbox.pop();
-            // Given back meanwhile, it is offered again, whatever this peer says now.
+            // If it was returned in the meantime, it is offered again despite the refusal.
             if let Some(refused) = self.sender.refused(key(n)) {
                 assert_eq!(refused, (n + 100, n));
                 assert_eq!(self.held.remove(&n), Some(false));
@@ -195,7 +195,7 @@ impl World {
         self.cut();
     }
 
-    /// So long after its word, nothing is left at a peer that cannot store where another one can.
+    /// After this time, an unable peer has no batch left if another peer can store.
     fn turn(&mut self) {
         for op in [Op::Connect, Op::Send, Op::Answer(9), Op::Unable(true), Op::OthersAble(true)] {
             self.run(&op);
@@ -273,7 +273,7 @@ impl World {
         }
     }
 
-    /// No fault any more: every batch must be delivered in the end, once.
+    /// Without further faults, every batch must be delivered exactly once.
     fn heal(&mut self) {
         // Whatever the peer asked for, its patience is over.
         self.run(&Op::Wait(2));

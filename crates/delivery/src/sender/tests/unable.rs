@@ -1,10 +1,10 @@
-//! A peer that says that it cannot store what it holds.
+//! A peer that reports that it cannot store its batches.
 
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Batch 0 is parked at the peer, which says that it is unable.
+/// Batch 0 is parked at the peer, which reports that it is unable.
 fn unable(now: Instant) -> Sender<u64> {
     let mut sender = up(OPTIONS, now);
     offer(&mut sender, 0);

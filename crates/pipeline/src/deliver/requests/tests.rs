@@ -1,7 +1,7 @@
-//! Whatever becomes of requests, each batch is settled once, and memory and order keep their
+//! Whatever happens to requests, each batch is settled once, and memory and order stay within their
 //! bounds.
 //!
-//! Method: a delivery that is answered by the test, one request at a time, on paused time.
+//! Method: the test answers a delivery, one request at a time, on paused time.
 
 use std::sync::Mutex;
 
@@ -185,8 +185,8 @@ async fn a_request_without_an_answer_is_given_up_and_its_outcome_is_unknown() {
     drop(request);
 }
 
-/// Answers the only request that is on its way. What is settled by then: the tickets, and whether
-/// they were delivered.
+/// Answers the only request in flight. Returns the settled tickets, and whether they were
+/// delivered.
 async fn answer(fixture: &mut Fixture, body: &str, answer: Answer) -> Vec<(Ticket, bool)> {
     let before = settled(fixture).await;
     let mut started = fixture.started().await;

@@ -1,9 +1,9 @@
-//! A reader finds each line once, whichever step a merge is killed or stopped at, and whatever
-//! others do meanwhile; and each rule is needed.
+//! A reader finds each line once, at whichever step a merge is killed or stopped, and whatever
+//! others do in the meantime; and each rule is necessary.
 //!
-//! Method: a disk over the real one that stops before each of its calls. There the reader looks,
-//! and the process dies, or others do their part while it waits: every call is tried. With a
-//! planted bug one of these finds a line twice or not at all.
+//! Method: a disk over the real one that stops before each of its calls. There the reader checks,
+//! and the process dies, or others act while it waits: every call is tried. With a planted bug some
+//! check finds a line twice or not at all.
 #![allow(clippy::disallowed_methods)] // The reader is another program.
 
 use std::fs::{self, File};
@@ -22,7 +22,7 @@ use rig::{Rig, lines};
 
 mod rig;
 
-/// What one is stopped in, and what others do meanwhile.
+/// The stopped operation, and the actions of others in the meantime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stopped {
     /// A merge; others publish, and merge the same and more.
@@ -71,8 +71,8 @@ impl Stopped {
     }
 }
 
-/// Stops one before each of its calls in turn. Answers what a reader found wrong, or at how many
-/// calls the one that was stopped has failed.
+/// Stops an operation before each of its calls in turn. Returns the error of a reader, or the
+/// number of calls at which the stopped operation has failed.
 async fn stopped(rules: Rules, stopped: Stopped) -> Result<u64, String> {
     let mut failed = 0;
     for at in 0.. {
@@ -107,7 +107,7 @@ async fn stopped(rules: Rules, stopped: Stopped) -> Result<u64, String> {
         {
             rig.compare(&lines(Path::new(&format!("/proc/self/fd/{}", open.as_raw_fd()))));
         }
-        // What was refused meanwhile is done now.
+        // Retry operations that were refused in the meantime.
         let other = rig.plain(0);
         if stopped == Stopped::Merge {
             drop(rig.merge(&other, &["b", "c"]).await);
@@ -124,8 +124,8 @@ async fn stopped(rules: Rules, stopped: Stopped) -> Result<u64, String> {
     unreachable!("a merge has an end")
 }
 
-/// One that publishes is stopped between opening its directory and holding it, and again `later`
-/// calls after that, until another merge is before its call `at`.
+/// Stops a publisher between opening its directory and locking it, and again `later` calls after
+/// that, until another merge is before its call `at`.
 async fn overtaken(rules: Rules, later: u64, at: u64) -> Result<(), String> {
     let rig = Rig::new(rules);
     let (reached, has_reached) = mpsc::channel();
@@ -153,7 +153,7 @@ async fn overtaken(rules: Rules, later: u64, at: u64) -> Result<(), String> {
             let own = own.clone();
             *begun.lock().unwrap() =
                 Some(handle.spawn(async move { drop(own.merge(&second, &["c"]).await) }));
-            // It is there, or it has ended.
+            // It has reached the call, or has ended.
             let _ = has_reached.lock().unwrap().recv();
         }
         Ok(())
@@ -216,7 +216,7 @@ async fn a_merge_that_is_killed_at_any_call_is_done_by_another_or_was_done() {
 async fn a_reader_finds_each_line_once_whatever_others_do_at_any_call_of_one_that_is_stopped() {
     for one in ALL {
         let failed = stopped(Rules::IN_FORCE, one).await.unwrap();
-        // While it is not held yet, what is built looks like a leftover.
+        // Before it is locked, the built directory looks like a leftover.
         let failed_max = match one {
             Stopped::Publishing | Stopped::BeforeOutside | Stopped::BeforeReader => 0,
             Stopped::BeforeTidying => 3,

@@ -1,8 +1,8 @@
-//! Every request is answered, by one leader at a time, however the threads interleave.
+//! One leader at a time answers every request, however the threads interleave.
 //!
-//! Method: shuttle runs the real hand-off on its own locks and threads, thousands of schedules of
-//! it, chosen at random and by PCT. A request that is not served leaves its thread waiting, which
-//! shuttle reports as a deadlock. The last test plants the race that invariant 2 speaks of, and
+//! Method: shuttle runs the real hand-off on its own locks and threads, in thousands of schedules,
+//! chosen at random and by PCT. A request that is not served leaves its thread waiting, which
+//! shuttle reports as a deadlock. The last test plants the race that invariant 2 excludes, and
 //! shuttle has to find it.
 
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -104,7 +104,7 @@ fn all_at_once(serve: Serve) {
                 let (reply, answer) = channel();
                 let number = producer * REQUESTS + request;
                 match submit(&*shared, (number, reply)) {
-                    // The place that it gets depends on what went before. Both must do at any time.
+                    // The place depends on earlier groups. Both must work at any time.
                     Some(_) if producer == 0 => lead_in_place(&shared, serve),
                     Some(_) => lead(&shared, serve),
                     None => {}

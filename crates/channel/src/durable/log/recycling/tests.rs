@@ -1,4 +1,4 @@
-//! What becomes of released segments' files, on a simulated disk.
+//! Reuse and removal of released segments' files, on a simulated disk.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ async fn what_was_emptied_is_used_again_as_it_is_for_as_much_as_before() -> io::
     let disk = Arc::new(disk);
     let files = Files::new(disk, directory, Keyring::empty(), ROOMS, 2, idle_max);
     let mut next = 1..;
-    // Eight segments are filled and emptied at once, time and again.
+    // Eight segments are filled and then emptied together, repeatedly.
     for _ in 0..50 {
         let filled: Vec<u64> = next.by_ref().take(8).collect();
         for id in &filled {

@@ -1,4 +1,4 @@
-//! What a frame promises, plain and sealed.
+//! The guarantees of a frame, plain and sealed.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What an inspection finds, as the operator's program prints it.
+//! The results of an inspection, as the operator's program prints them.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::durable::log::records::SegmentRecord;
 use crate::durable::recovery::scan::{Scan, Scanned};
 
-/// What is in a channel.
+/// Statistics of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Format of the directory.
@@ -17,7 +17,7 @@ pub struct Stats {
     pub origin: String,
     /// Its last life.
     pub epoch: u64,
-    /// How often it was opened.
+    /// Number of starts.
     pub starts: u64,
     /// Events that some consumer has not committed.
     pub events: u64,
@@ -25,9 +25,9 @@ pub struct Stats {
     pub batches: u64,
     /// Live segments.
     pub segments: u64,
-    /// Bytes that they take on disk.
+    /// Their size on disk.
     pub bytes: u64,
-    /// Bytes that count against the channel's capacity, as its metrics say.
+    /// Bytes that count against the channel's capacity, as in its metrics.
     pub used_bytes: u64,
     /// When the oldest event that some consumer has not committed was stored, in milliseconds since
     /// 1970; nothing without one.
@@ -36,13 +36,13 @@ pub struct Stats {
     pub consumers: BTreeMap<String, u64>,
     /// Identities that would be recognised.
     pub identities: u64,
-    /// Keys of sources whose position is known.
+    /// Number of keys of sources with a known position.
     pub positions: u64,
     /// Numbers of the encryption keys that live segments are sealed with.
     pub encryption_keys: Vec<u32>,
 }
 
-/// Whether a channel is sound.
+/// The soundness of a channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Frames that were read and are as they were written.
@@ -50,29 +50,30 @@ pub struct Report {
     /// Places, as segment and offset, where something is not as it was written, and that may be
     /// missed.
     pub damaged: Vec<(u64, u64)>,
-    /// Places where the same was found, and nothing is missing by it: it was delivered or given
-    /// up, or a later state says it.
+    /// Damaged places without a loss: the batches were delivered or given up, or a later state
+    /// contains the data.
     pub done_with: Vec<(u64, u64)>,
     /// Batches that cannot be read any more, as ranges of tickets, each half open.
     pub lost: Vec<(Ticket, Ticket)>,
     /// Bytes that a crash tore off the end: they were never acknowledged.
     pub torn_bytes: u64,
-    /// Lines of damaged batches that their files still hold, as file and bytes: the next start of
-    /// the agent, or a repair, makes these batches whole.
+    /// Lines of damaged batches that their files still contain, as file and bytes: the next start
+    /// of the agent, or a repair, restores these batches.
     pub mendable: Vec<String>,
     /// Lines of damaged batches that are lost, as file and bytes: they are not sent again.
     pub given_up: Vec<String>,
 }
 
 impl Report {
-    /// Whether nothing is damaged or lost. A torn end is what a crash leaves, and no damage.
+    /// Returns `true` if nothing is damaged or lost. A torn end results from a crash and is not
+    /// damage.
     pub fn is_sound(&self) -> bool {
         self.damaged.is_empty() && self.lost.is_empty() && self.mendable.is_empty()
     }
 }
 
-/// The tickets of a damaged place: those of its frame if that says so much, or all that stand
-/// between its neighbours.
+/// Returns the tickets of a damaged place: the tickets in its frame if they can be read, or all
+/// tickets between its neighbours.
 pub(super) fn tickets_at(found: &Scan, record: &SegmentRecord, offset: u64) -> IntervalSet {
     let end_of = |frame: &Scanned| frame.header.ticket + u64::from(frame.header.tickets);
     let after = found.frames.partition_point(|frame| frame.offset < offset);

@@ -1,4 +1,4 @@
-//! Which batch is where: by its name, and by where its lines stood.
+//! Finds batches by name, and by the location of their lines.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::durable::log::segment::Kind;
 use crate::durable::read::reader;
 use crate::positions::Positions;
 
-/// A batch whose segment is still there, whether or not it was delivered.
+/// A batch whose segment still exists, delivered or not.
 #[derive(Debug, Clone)]
 pub struct Traced {
     /// Its name.
@@ -20,7 +20,7 @@ pub struct Traced {
     pub at_ms: u64,
     /// Its events.
     pub events: u64,
-    /// Where its lines stood, of a source that reads files.
+    /// The locations of its lines, for a source that reads files.
     pub lines: Vec<TracedLines>,
     /// The consumers that have not committed it.
     pub waits_for: Vec<Arc<str>>,
@@ -36,8 +36,8 @@ pub struct TracedLines {
 }
 
 impl Inspection {
-    /// Hands every batch of every segment to `each`, oldest first. Batches without events, which
-    /// say where a source stands, are among them. A segment is let go some time after the last
+    /// Passes every batch of every segment to `each`, oldest first, including batches without
+    /// events, which carry positions of sources. A segment is removed some time after the last
     /// consumer has committed all of it.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl Inspection {
         }
     }
 
-    /// Those of `keys` that are stored under other tickets than `acked`.
+    /// Returns the `keys` that are stored under tickets other than `acked`.
     ///
     /// # Errors
     /// The disk could not be read.

@@ -1,7 +1,7 @@
-//! A scan reads no byte twice, and without bodies hardly any.
+//! A scan reads no byte twice, and hardly any bodies unless asked to.
 //!
-//! Method: frames of many sizes are laid out as a leader does it, and scanned from a file that
-//! counts what is read of it.
+//! Method: frames of many sizes are laid out as by a leader, and scanned from a file that counts
+//! the bytes read from it.
 
 use std::io::IoSlice;
 use std::path::Path;
@@ -66,7 +66,7 @@ fn segment(bodies: &[usize], seed: Seed<'_>) -> io::Result<(Counting, u64)> {
     Ok((Counting { file, read: AtomicU64::new(0) }, end))
 }
 
-/// What a scan came to.
+/// The results of a scan.
 struct Scanning {
     /// Tickets of the frames that are found, and whether their bodies are sound.
     found: Vec<(u64, bool)>,

@@ -1,4 +1,4 @@
-//! A disk that stops before each of its calls, and a directory whose reader looks there.
+//! A disk that stops before each of its calls, and a directory whose reader checks there.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use super::super::super::Local;
 use super::super::{KEPT_MILLIS, Rules};
 use crate::{FileSystem, FsError};
 
-/// What is done before a call; whether that takes a hold.
+/// An action before a call; the flag is true if the call takes a lock.
 type Step = Arc<dyn Fn(u64, bool) -> io::Result<()> + Send + Sync>;
 
 #[derive(Clone)]
@@ -98,7 +98,7 @@ impl Clock for At {
     }
 }
 
-/// A directory with small files, and what its reader has found.
+/// A directory with small files, and the results of its reader.
 #[derive(Clone)]
 pub(super) struct Rig {
     root: Arc<TempDir>,
@@ -108,7 +108,7 @@ pub(super) struct Rig {
     rules: Rules,
 }
 
-/// The lines of a directory and of those below it, each as often as it is there.
+/// Returns the lines of a directory and its subdirectories, with repetitions.
 pub(super) fn lines(directory: &Path) -> Vec<String> {
     let Ok(open) = File::open(directory) else { return Vec::new() };
     // By its number, so that the directory is the same one for all of its files.
