@@ -61,9 +61,8 @@ impl Held {
     }
 
     /// Settles batches after the ledger named at least one of them. Those in the ledger are
-    /// delivered.
-    /// The others return to the channel, including late copies, which are settled on their next
-    /// arrival, with their events.
+    /// delivered. The others return to the channel, including late copies, which are settled on
+    /// their next arrival, with their events.
     pub(super) fn settle_by_the_ledger(&self, batches: &[(Ticket, Option<Identity>)]) {
         let (delivered, rest): (Vec<_>, Vec<_>) = {
             let state = self.state();
